@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"vmtb/internal/strictjson"
+)
+
+// A Config is the file vmtb_config.json: the keys of the Python tool, which load unchanged, and our own, which all
+// have defaults. Keys that the Python tool reads and never uses are accepted and marked "unused".
+type Config struct {
+	Host      HostConfig      `json:"host"`
+	Guest     GuestConfig     `json:"guest"`
+	Resources ResourcesConfig `json:"resources"`
+	CI        CIConfig        `json:"ci"`
+
+	VM           VMConfig          `json:"vm"`            // ours: the shape of every virtual machine
+	DeviceModels map[string]string `json:"device_models"` // ours: PCI device id ("e20b") to the name of a vGPU profile file ("Bmg_g21_12.json"), before the built-in table
+	TimeoutScale float64           `json:"timeout_scale"` // ours: multiplies every deadline, 1 by default
+
+	AllowDestructive bool `json:"allow_destructive"` // ours: run what harms a machine that is in use; in the lab it always runs
+}
+
+// A HostConfig says what to test on the host.
+type HostConfig struct {
+	CardIndex  *int      `json:"card_index"`  // DRM card number of the PF; without it "the only one" is taken
+	PCIAddress string    `json:"pci_address"` // ours: of the PF, instead of card_index
+	Driver     string    `json:"driver"`      // PF driver; "<driver>-vfio-pci" is its vendor VFIO variant
+	IGT        IGTConfig `json:"igt"`
+}
+
+// A GuestConfig says what to boot and what to expect in it.
+type GuestConfig struct {
+	OSImage string    `json:"os_image"` // relative to the working directory, as in the Python tool
+	Driver  string    `json:"driver"`
+	IGT     IGTConfig `json:"igt"`
+}
+
+// An IGTConfig says where IGT is on a machine.
+type IGTConfig struct {
+	TestDir   string `json:"test_dir"`
+	ToolDir   string `json:"tool_dir"`
+	LibDir    string `json:"lib_dir"`
+	ResultDir string `json:"result_dir"`
+	Options   string `json:"options"` // of every igt_runner call
+}
+
+// A ResourcesConfig names directories, relative to the configuration file.
+type ResourcesConfig struct {
+	VGPUProfilesPath string `json:"vgpu_profiles_path"`
+	WsimPath         string `json:"wsim_wl_path"`
+	GuCPath          string `json:"guc_ver_path"` // unused
+}
+
+// A CIConfig is kept for old files.
+type CIConfig struct {
+	HostDmesgFile string `json:"host_dmesg_file"` // unused
+}
+
+// A VMConfig is the shape of a virtual machine.
+type VMConfig struct {
+	QEMU      string   `json:"qemu"`       // program
+	Machine   string   `json:"machine"`    // "q35", or "pc" as the Python tool had it
+	MemoryMiB int      `json:"memory_mib"` // VFIO pins all of it
+	CPUs      int      `json:"cpus"`
+	DiskBus   string   `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
+	ExtraArgs []string `json:"extra_args"`
+}
+
+// NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]: a run of such a flow without
+// the image is refused before it begins.
+const NeedGuestImage = "guest image"
+
+// The directories of the Python tool's own files: a configuration that names them, and a vmtb without them, means
+// the files built into vmtb.
+const (
+	DefaultVGPUProfilesPath = "vmm_flows/resources/vgpu_profiles"
+	DefaultWsimPath         = "vmm_flows/resources/wsim"
+)
+
+// DefaultConfig is what an empty file means. The values of shared keys are the Python tool's.
+func DefaultConfig() *Config {
+	igt := IGTConfig{
+		TestDir:   "/usr/local/libexec/igt-gpu-tools/",
+		ToolDir:   "/usr/local/bin/",
+		LibDir:    "/usr/local/lib/x86_64-linux-gnu",
+		ResultDir: "/usr/local/results",
+		Options:   "--piglit-style-dmesg --dmesg-warn-level=4 --abort-on-monitored-error=taint --overwrite",
+	}
+	return &Config{
+		Host:         HostConfig{Driver: "xe", IGT: igt},
+		Guest:        GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
+		Resources:    ResourcesConfig{VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc"},
+		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio"},
+		TimeoutScale: 1,
+	}
+}
+
+// ParseConfig reads data, the content of the file at path, over the defaults and makes its directories relative to
+// the file. Anything it does not know is a [UsageError] that says file, line, column and key.
+func ParseConfig(path string, data []byte) (*Config, error) {
+	c := DefaultConfig()
+	if err := strictjson.Unmarshal(path, data, c); err != nil {
+		return nil, &UsageError{Err: err, Advice: "docs/configuration.md lists the keys"}
+	}
+	dir := filepath.Dir(path)
+	for _, p := range []*string{&c.Resources.VGPUProfilesPath, &c.Resources.WsimPath, &c.Resources.GuCPath} {
+		if !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	if err := c.Validate(); err != nil {
+		return nil, &UsageError{Err: fmt.Errorf("%s: %w", path, err), Advice: "docs/configuration.md lists the keys"}
+	}
+	return c, nil
+}
+
+// Validate checks what the types do not say.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Host.Driver == "" || c.Guest.Driver == "" {
+		bad("host.driver and guest.driver must not be empty")
+	}
+	if c.Host.CardIndex != nil && *c.Host.CardIndex < 0 {
+		bad("host.card_index is %d, want 0 or more", *c.Host.CardIndex)
+	}
+	if c.VM.MemoryMiB < 64 {
+		bad("vm.memory_mib is %d, want 64 or more", c.VM.MemoryMiB)
+	}
+	if c.VM.CPUs < 1 {
+		bad("vm.cpus is %d, want 1 or more", c.VM.CPUs)
+	}
+	if c.VM.DiskBus != "virtio" && c.VM.DiskBus != "ide" {
+		bad("vm.disk_bus is %q, want virtio or ide", c.VM.DiskBus)
+	}
+	if !(c.TimeoutScale > 0 && c.TimeoutScale <= 1000) {
+		bad("timeout_scale is %v, want more than 0 and at most 1000", c.TimeoutScale)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,61 @@
+package bench
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The file that the Python tool's users have loads unchanged.
+func TestParseConfigOfPythonTool(t *testing.T) {
+	data, err := os.ReadFile("testdata/vmtb_config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseConfig("/opt/vmtb/vmtb_config.json", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *c.Host.CardIndex != 1 || c.Guest.OSImage != "/home/vmuser/guest_os.img" || c.VM.MemoryMiB != 4096 {
+		t.Errorf("got %+v", c)
+	}
+	if want := "/opt/vmtb/vmm_flows/resources/wsim"; c.Resources.WsimPath != want {
+		t.Errorf("wsim path %q, want %q", c.Resources.WsimPath, want)
+	}
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	tests := []struct{ name, data, want string }{
+		{"unknown key", "{\"host\": {\n  \"cardindex\": 1}}", "c.json:2:3: host.cardindex: unknown key"},
+		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: cannot take a JSON string"},
+		{"no memory", `{"vm": {"memory_mib": 1}}`, "c.json: vm.memory_mib is 1, want 64 or more"},
+		{"bus", `{"vm": {"disk_bus": "scsi"}}`, `vm.disk_bus is "scsi"`},
+		{"scale", `{"timeout_scale": 0}`, "timeout_scale is 0"},
+		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},
+		{"driver", `{"guest": {"driver": ""}}`, "must not be empty"},
+		{"no JSON", "", "c.json:1:1: "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := ParseConfig("c.json", []byte(tt.data))
+			if _, ok := errors.AsType[*UsageError](err); !ok || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want a usage error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	data, err := os.ReadFile("testdata/vmtb_config.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ParseConfig("c.json", data)
+		if err == nil && c.Validate() != nil {
+			t.Errorf("accepted what does not validate: %v", c.Validate())
+		}
+	})
+}

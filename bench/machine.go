@@ -1,0 +1,108 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+)
+
+// A Machine runs commands and holds files: the host under test, or a guest reached through its agent.
+// All methods may be called from several goroutines at once.
+type Machine interface {
+	// String names the machine in messages: "host", "vm0".
+	String() string
+
+	// Exec runs c to its end. A command that ran and failed is a Result with a non-zero ExitCode or a Signal and a
+	// nil error; the error is for commands that could not be started, watched or finished in time.
+	Exec(ctx context.Context, c Command) (Result, error)
+
+	// ReadFile returns a whole file, whatever bytes it holds. A missing file is an error matching [fs.ErrNotExist].
+	ReadFile(ctx context.Context, path string) ([]byte, error)
+
+	// WriteFile writes the whole of data in one open, truncating what was there. Errors that a file system or a
+	// driver reports late (at flush or close) are returned too.
+	WriteFile(ctx context.Context, path string, data []byte) error
+
+	// ReadDir lists a directory, sorted by name. A missing directory is an error matching [fs.ErrNotExist].
+	ReadDir(ctx context.Context, path string) ([]DirEntry, error)
+}
+
+// A DirEntry is one name in a directory. Links are not followed.
+type DirEntry struct {
+	Name string
+	Mode fs.FileMode // type bits only
+}
+
+// A Command is what to run. There is no shell in between: use [Shell] to ask for one.
+type Command struct {
+	Argv  []string      // program (a path, or a name looked up in the machine's PATH) and its arguments
+	Env   []string      // "KEY=value" added to the machine's own environment
+	Dir   string        // working directory; "" is the machine's own choice
+	Stdin []byte        // nil is an empty input
+	Grace time.Duration // between the polite and the final kill when ctx ends; 0 is 2 s
+}
+
+// Shell is the command that gives line to /bin/sh.
+func Shell(line string) Command { return Command{Argv: []string{"/bin/sh", "-c", line}} }
+
+// String is the command as a person would type it; it can be pasted into a shell.
+func (c Command) String() string {
+	words := make([]string, len(c.Argv))
+	for i, w := range c.Argv {
+		words[i] = Quote(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// Quote returns word as one word of a POSIX shell.
+func Quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=,+@%", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// A Result is how a command ended.
+type Result struct {
+	ExitCode int // meaningful when Signal is 0
+	Signal   int // the signal that ended it, or 0
+	Stdout   []byte
+	Stderr   []byte
+
+	// Truncated output lost its end: the machine's channel keeps only so much (16 MiB a stream in qemu-ga).
+	StdoutTruncated bool
+	StderrTruncated bool
+}
+
+// OK reports an exit with code 0.
+func (r Result) OK() bool { return r.Signal == 0 && r.ExitCode == 0 }
+
+// Err is nil for an OK result, else an error that names how c ended and quotes the end of what it wrote.
+func (r Result) Err(c Command) error {
+	if r.OK() {
+		return nil
+	}
+	how := fmt.Sprintf("exit code %d", r.ExitCode)
+	if r.Signal != 0 {
+		how = fmt.Sprintf("killed by signal %d", r.Signal)
+	}
+	text := r.Stderr
+	if len(text) == 0 {
+		text = r.Stdout
+	}
+	if said := Tail(text, 5); said != "" {
+		return fmt.Errorf("%s: %s: %s", c, how, said)
+	}
+	return fmt.Errorf("%s: %s", c, how)
+}
+
+// Tail is the last n lines of text, without the white space around them.
+func Tail(text []byte, n int) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,90 @@
+package strictjson
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Unmarshal parses data, the content of the file called name, into v. Unknown keys, keys given twice, values of the
+// wrong type and bytes after the end are errors that begin "name:line:column:".
+func Unmarshal(name string, data []byte, v any) error {
+	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	return Locate(name, data, err)
+}
+
+// Locate is an error of the JSON packages as [Unmarshal] would give it.
+func Locate(name string, data []byte, err error) error {
+	offset, pointer, reason := len(data), jsontext.Pointer(""), err
+	if e, ok := errors.AsType[*json.SemanticError](err); ok {
+		offset, pointer, reason = int(e.ByteOffset), e.JSONPointer, e.Err
+		if reason == nil {
+			reason = fmt.Errorf("cannot take a JSON %s here, want %s", kind(e.JSONKind), e.GoType)
+		}
+	} else if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		offset, pointer, reason = int(e.ByteOffset), e.JSONPointer, e.Err
+	}
+	if errors.Is(reason, json.ErrUnknownName) {
+		reason = errors.New("unknown key")
+	}
+	return Errorf(name, data, offset, key(pointer), "%w", reason)
+}
+
+// Errorf is an error about the value or token at, or next after, an offset in a file; key may be "".
+func Errorf(name string, data []byte, offset int, key, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", Where(name, data, offset, key), fmt.Errorf(format, args...))
+}
+
+// Where is how errors begin: "name:line:column" and, if there is one, ": key".
+func Where(name string, data []byte, offset int, key string) string {
+	line, col := position(data, offset)
+	if key != "" {
+		return fmt.Sprintf("%s:%d:%d: %s", name, line, col, key)
+	}
+	return fmt.Sprintf("%s:%d:%d", name, line, col)
+}
+
+// key writes a JSON pointer as a person names a key: guest.igt.test_dir.
+func key(p jsontext.Pointer) string {
+	var words []string
+	for w := range p.Tokens() {
+		words = append(words, w)
+	}
+	return strings.Join(words, ".")
+}
+
+func kind(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "boolean"
+	case '"':
+		return "string"
+	case '0':
+		return "number"
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	}
+	return "value"
+}
+
+// position turns a byte offset into a line and a column, both counted from 1, the column in bytes. An offset between
+// two tokens is moved to the start of the second.
+func position(data []byte, offset int) (line, col int) {
+	offset = min(max(offset, 0), len(data))
+	for offset < len(data) && strings.IndexByte(" \t\r\n:,", data[offset]) >= 0 {
+		offset++
+	}
+	before := data[:offset]
+	return bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')
+}
