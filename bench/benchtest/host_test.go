@@ -1,0 +1,10 @@
+package benchtest_test
+
+import (
+	"testing"
+
+	"vmtb/bench/benchtest"
+	"vmtb/bench/host"
+)
+
+func TestHost(t *testing.T) { benchtest.Machine(t, host.New(host.OS{})) }

@@ -1,0 +1,209 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// A KernelMessage is a record of the kernel's log (Documentation/ABI/testing/dev-kmsg).
+type KernelMessage struct {
+	Level    int           // 0 (emergency) to 7 (debug); 4 is a warning
+	Facility int           // 0 is the kernel itself, 1 what user space wrote
+	Seq      uint64        // counts records since boot
+	Time     time.Duration // since boot
+	Continue bool          // a part of a line of which the former record was a part too
+	Text     string        // may have several lines
+	Dict     []string      // "SUBSYSTEM=pci", "DEVICE=+pci:0000:03:00.0"; often empty
+	Lost     uint64        // how many records before this one are lost: the kernel overwrote them before they were read
+}
+
+// String is the message as dmesg shows it.
+func (m KernelMessage) String() string {
+	return fmt.Sprintf("<%d>[%12.6f] %s", m.Level, m.Time.Seconds(), m.Text)
+}
+
+// ParseKernelMessage reads one record as /dev/kmsg gives it: "6,339,5140900,-;text\n KEY=value\n".
+func ParseKernelMessage(record []byte) (KernelMessage, error) {
+	var m KernelMessage
+	prefix, text, ok := strings.Cut(string(record), ";")
+	fields := strings.Split(prefix, ",")
+	if !ok || len(fields) < 4 { // more may come, says the ABI
+		return m, fmt.Errorf("kernel log: %q is no record", shorten(record))
+	}
+	priority, err := strconv.ParseUint(fields[0], 10, 31)
+	seq, err2 := strconv.ParseUint(fields[1], 10, 64)
+	usec, err3 := strconv.ParseInt(fields[2], 10, 53)
+	if err := errors.Join(err, err2, err3); err != nil || usec < 0 {
+		return m, fmt.Errorf("kernel log: %q is no record: %w", shorten(record), err)
+	}
+	m.Level, m.Facility, m.Seq, m.Time = int(priority&7), int(priority>>3), seq, time.Duration(usec)*time.Microsecond
+	m.Continue = fields[3] == "+" || fields[3] == "c" // older kernels mark a line's first part with "c"
+	text, dict, _ := strings.Cut(strings.TrimSuffix(text, "\n"), "\n")
+	m.Text = unescape(text)
+	for line := range strings.Lines(dict) {
+		m.Dict = append(m.Dict, unescape(strings.TrimSuffix(strings.TrimPrefix(line, " "), "\n")))
+	}
+	return m, nil
+}
+
+func shorten(b []byte) []byte { return b[:min(len(b), 80)] }
+
+// unescape undoes what the kernel does to bytes that it does not print: \x0a is a line end.
+func unescape(s string) string {
+	if !strings.Contains(s, `\x`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if strings.HasPrefix(s[i:], `\x`) && i+4 <= len(s) {
+			if c, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// A KernelLog follows the kernel's log until its context ends.
+type KernelLog struct {
+	done chan struct{}
+	mu   sync.Mutex
+	err  error
+	lost uint64
+}
+
+// FollowKernelLog hands every message that the kernel logs from now on to use, in order, from one goroutine. It returns
+// when the log is open, so nothing is missed that is caused after it. Reading goes on until ctx ends; then
+// what was logged before is handed over still. use should not wait for anything: the kernel overwrites what is not
+// read in time. A message without a line end, which the kernel may go on with, comes when the next one does.
+func (h *Host) FollowKernelLog(ctx context.Context, use func(KernelMessage)) (*KernelLog, error) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekEnd)
+	}
+	if err != nil {
+		return nil, &bench.HostError{Op: "follow the kernel log", Err: err, Advice: "reading /dev/kmsg needs root"}
+	}
+	return follow(ctx, kmsg{f}, use), nil
+}
+
+// kmsg is the kernel's log, opened with O_NONBLOCK.
+type kmsg struct{ *os.File }
+
+// drain is a Read that does not wait: it fails with EAGAIN. It works also when the deadline has passed.
+func (f kmsg) drain(p []byte) (n int, err error) {
+	raw, err := f.SyscallConn()
+	if err == nil {
+		err = f.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		return 0, err
+	}
+	failed := raw.Read(func(fd uintptr) bool {
+		n, err = unix.Read(int(fd), p)
+		return true
+	})
+	return max(n, 0), errors.Join(err, failed)
+}
+
+// follow follows a log whose every Read is a record. It closes r.
+func follow(ctx context.Context, r io.ReadCloser, use func(KernelMessage)) *KernelLog {
+	l := &KernelLog{done: make(chan struct{})}
+	stop := context.AfterFunc(ctx, func() { interrupt(r) })
+	go func() {
+		defer close(l.done)
+		defer r.Close()
+		defer stop()
+		if err := l.read(ctx, r, use); err != nil {
+			l.mu.Lock()
+			l.err = &bench.HostError{Op: "follow the kernel log", Err: err}
+			l.mu.Unlock()
+		}
+	}()
+	return l
+}
+
+// interrupt makes a Read that waits for more return, and lets those that do not wait go on.
+func interrupt(r io.Closer) {
+	if f, ok := r.(kmsg); ok && f.SetReadDeadline(time.Unix(1, 0)) == nil {
+		return
+	}
+	r.Close()
+}
+
+// maxRecord is more than the kernel puts into one read (PRINTK_MESSAGE_MAX, 2 KiB).
+const maxRecord = 8 << 10
+
+// maxDrain bounds what is read when ctx has ended: a kernel in trouble may log without end.
+const maxDrain = 100_000
+
+func (l *KernelLog) read(ctx context.Context, r io.Reader, use func(KernelMessage)) error {
+	read, left := r.Read, maxDrain
+	buf := make([]byte, maxRecord)
+	var next uint64 // sequence number to come; 0 is not known
+	for left > 0 {
+		if ctx.Err() != nil {
+			left--
+		}
+		n, err := read(buf)
+		if err != nil {
+			f, ok := r.(kmsg)
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded) && ok:
+				read = f.drain
+			case errors.Is(err, syscall.EPIPE): // overwritten; the gap shows in the next record's number
+			case ctx.Err() != nil, errors.Is(err, io.EOF):
+				return nil //nolint:nilerr // this is how following ends
+			default:
+				return err
+			}
+			continue
+		}
+		m, err := ParseKernelMessage(buf[:n])
+		if err != nil {
+			return err
+		}
+		if next != 0 && m.Seq > next {
+			m.Lost = m.Seq - next
+			l.mu.Lock()
+			l.lost += m.Lost
+			l.mu.Unlock()
+		}
+		next = m.Seq + 1
+		use(m)
+	}
+	return nil
+}
+
+// Wait waits until following has ended, and returns why if it was not for its context.
+func (l *KernelLog) Wait() error {
+	<-l.done
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Done is closed when following has ended.
+func (l *KernelLog) Done() <-chan struct{} { return l.done }
+
+// Lost is how many records were overwritten before they could be read.
+func (l *KernelLog) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}

@@ -1,0 +1,53 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// lockFile is held by the process that uses the host. /run/lock is where Linux keeps such files (FHS 3.0, 5.9).
+const lockFile = "/run/lock/vmtb.lock"
+
+// Lock takes the host for this process: two runs that provision the same PF would destroy each other's work. The
+// kernel gives it back when the process ends, however it ends.
+func (h *Host) Lock() (unlock func(), err error) { return lock(lockFile) }
+
+func lock(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, &bench.InfraError{Op: "lock the host", Err: err}
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, &bench.InfraError{Op: "lock the host", Err: err}
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		holder, _ := io.ReadAll(io.LimitReader(f, 32))
+		f.Close()
+		return nil, &bench.InfraError{
+			Op: "lock the host", Err: fmt.Errorf("another vmtb (pid %s) is using it", strings.TrimSpace(string(holder))),
+			Advice: "wait for its end, or interrupt it",
+		}
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintln(os.Getpid())))
+	}
+	if err != nil {
+		f.Close()
+		return nil, &bench.InfraError{Op: "lock the host", Err: err}
+	}
+	return func() { f.Close() }, nil
+}
+
+func writeAt(f *os.File, s string) error {
+	_, err := f.WriteAt([]byte(s), 0)
+	return err
+}

@@ -1,0 +1,104 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+)
+
+// ModuleLoaded reports whether a kernel module is loaded, or built in with parameters.
+func (h *Host) ModuleLoaded(name string) bool {
+	_, err := h.System.Stat(undo.Module{Name: name}.Dir())
+	return err == nil
+}
+
+// ModuleExists reports whether the host's kernel has a module of that name, loaded or not.
+func (h *Host) ModuleExists(ctx context.Context, name string) (bool, error) {
+	if h.ModuleLoaded(name) {
+		return true, nil
+	}
+	r, err := h.Exec(ctx, bench.Command{Argv: []string{"modprobe", "--dry-run", "--quiet", name}})
+	return r.OK(), err
+}
+
+// LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host had loaded anyway
+// stays. A refusal says what modprobe and the kernel said.
+func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, params ...string) error {
+	if h.ModuleLoaded(name) {
+		return nil
+	}
+	return log.Do(ctx, undo.Module{Name: name}, func() error {
+		c := bench.Command{Argv: append([]string{"modprobe", name}, params...)}
+		r, err := h.Exec(ctx, c)
+		if err == nil {
+			err = r.Err(c)
+		}
+		if err == nil {
+			return nil
+		}
+		if said := h.kernelSaid(ctx, name); said != "" {
+			err = fmt.Errorf("%w\nthe kernel said:\n%s", err, said)
+		}
+		return &bench.HostError{Op: "load module", Noun: name, Err: err}
+	})
+}
+
+// kernelSaid are the last lines of the kernel log that mention a module, "" if the log cannot be read.
+func (h *Host) kernelSaid(ctx context.Context, name string) string {
+	r, err := h.Exec(ctx, bench.Command{Argv: []string{"dmesg"}})
+	if err != nil || !r.OK() {
+		return ""
+	}
+	word := regexp.MustCompile(`\b` + regexp.QuoteMeta(strings.ReplaceAll(name, "-", "_")) + `\b`)
+	var lines []string
+	for line := range strings.Lines(string(r.Stdout)) {
+		if word.MatchString(strings.ReplaceAll(line, "-", "_")) {
+			lines = append(lines, line)
+		}
+	}
+	return bench.Tail([]byte(strings.Join(lines, "")), 10)
+}
+
+// LoadDrivers loads the PF driver and the VFIO driver for its VFs: the vendor's variant ("xe-vfio-pci") if the host has
+// it, else vfio-pci, with which VFs work but cannot be migrated. It returns the VFIO driver's name.
+func (h *Host) LoadDrivers(ctx context.Context, log undo.Journal, driver string) (vfio string, err error) {
+	if err := h.LoadModule(ctx, log, driver); err != nil {
+		return "", err
+	}
+	return h.LoadFirst(ctx, log, driver+"-vfio-pci", "vfio-pci")
+}
+
+// LoadFirst loads the first of the modules that the host has, and returns its name.
+func (h *Host) LoadFirst(ctx context.Context, log undo.Journal, names ...string) (string, error) {
+	for _, name := range names {
+		switch ok, err := h.ModuleExists(ctx, name); {
+		case err != nil:
+			return "", err
+		case ok:
+			return name, h.LoadModule(ctx, log, name)
+		}
+	}
+	return "", &bench.HostError{
+		Op: "load module", Noun: strings.Join(names, " or "), Err: bench.ErrNotAvailable,
+		Advice: "this kernel has none of them: install its extra modules",
+	}
+}
+
+// CheckIOMMU is nil if the host has a working IOMMU, without which no device can be given to a guest.
+func (h *Host) CheckIOMMU() error {
+	if groups, err := h.System.ReadDir("/sys/kernel/iommu_groups"); err == nil && len(groups) > 0 {
+		return nil
+	}
+	advice := "boot the kernel with intel_iommu=on, and enable VT-d in the firmware's set-up"
+	cmdline, err := h.System.ReadFile("/proc/cmdline")
+	if err == nil && strings.Contains(string(cmdline), "intel_iommu=on") {
+		advice = "intel_iommu=on is set, so VT-d is switched off in the firmware's set-up"
+	}
+	return &bench.HostError{
+		Op: "find an IOMMU", Err: bench.ErrNotAvailable, Advice: advice,
+	}
+}

@@ -1,0 +1,104 @@
+package sysfs_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/sysfs"
+	"vmtb/bench/undo"
+)
+
+func TestStreams(t *testing.T) {
+	tree := &sysfs.Tree{FS: host.OS{}}
+	dir := t.TempDir()
+	data := bytes.Repeat([]byte("0123456789"), 300_000) // several pieces
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	for file, b := range map[string][]byte{from: data, to: nil} {
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var buf bytes.Buffer
+	if n, err := tree.Pull(t.Context(), from, &buf); err != nil || n != int64(len(data)) || !bytes.Equal(buf.Bytes(), data) {
+		t.Errorf("Pull: %d, %v", n, err)
+	}
+	if n, err := tree.Push(t.Context(), to, iotest.HalfReader(&buf)); err != nil || n != int64(len(data)) {
+		t.Errorf("Push: %d, %v", n, err)
+	}
+	if b, err := os.ReadFile(to); err != nil || !bytes.Equal(b, data) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if s, err := tree.Await(t.Context(), from); err != nil || len(s) != len(data) {
+		t.Errorf("Await: %d, %v", len(s), err)
+	}
+
+	var he *bench.HostError
+	none := filepath.Join(dir, "none")
+	if _, err := tree.Pull(t.Context(), none, io.Discard); !errors.As(err, &he) || !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("Pull of nothing: %v", err)
+	}
+	if _, err := tree.Push(t.Context(), none, strings.NewReader("x")); !errors.As(err, &he) || !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("Push to nothing: %v", err)
+	}
+	if _, err := tree.Pull(t.Context(), from, failing{}); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Pull to a writer that fails: %v", err)
+	}
+	if n, err := tree.Push(t.Context(), to, io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrNoProgress))); n != 2 || !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("Push from a reader that fails: %d, %v", n, err)
+	}
+	if _, err := tree.Push(t.Context(), "/dev/full", strings.NewReader("x")); !errors.As(err, &he) || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Push to a full device: %v", err)
+	}
+	if _, err := (&sysfs.Tree{FS: undo.OS{}}).Pull(t.Context(), from, &buf); !errors.Is(err, bench.ErrNotAvailable) {
+		t.Errorf("Pull without streams: %v", err)
+	}
+}
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestStreamsHang: the kernel neither gives nor takes. A FIFO with its other end open does that.
+func TestStreamsHang(t *testing.T) {
+	tree := &sysfs.Tree{FS: host.OS{}}
+	for name, do := range map[string]func(ctx context.Context, fifo string) error{
+		"Pull":  func(ctx context.Context, fifo string) error { _, err := tree.Pull(ctx, fifo, io.Discard); return err },
+		"Await": func(ctx context.Context, fifo string) error { _, err := tree.Await(ctx, fifo); return err },
+		"Push": func(ctx context.Context, fifo string) error {
+			_, err := tree.Push(ctx, fifo, bytes.NewReader(make([]byte, 1<<20))) // more than a pipe holds
+			return err
+		},
+	} {
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		if err := unix.Mkfifo(fifo, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		other, err := os.OpenFile(fifo, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close() // lets those go that were left behind
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, io.ErrNoProgress)
+		defer cancel()
+		var he *bench.HostError
+		if err := do(ctx, fifo); !errors.Is(err, io.ErrNoProgress) || !errors.As(err, &he) || !strings.Contains(err.Error(), "kernel has not returned") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := do(ctx, fifo); !errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("%s when ctx has ended: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package undo
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// A Process is one that we started. It is the one record that is made right after its change, because nobody knows a
+// pid before: whoever starts a process sees to it that the process does not outlive the gap (package bench/vm has a
+// guard for that).
+type Process struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // clock ticks after boot: field 22 of /proc/PID/stat
+	Comm      string `json:"comm"`
+	BootID    string `json:"boot_id"` // pids and start times repeat after a reboot
+}
+
+// Kind implements [Record].
+func (Process) Kind() string { return "process" }
+
+func (p Process) String() string { return fmt.Sprintf("process %d (%s) started", p.PID, p.Comm) }
+
+// Undo implements [Record].
+func (p Process) Undo(ctx context.Context, sys System) error { return sys.Kill(ctx, p) }
+
+// A Path is a file (or socket, or link) or a whole directory that is about to be made where nothing was.
+type Path struct {
+	Path string `json:"path"`
+	Dir  bool   `json:"dir,omitempty"` // a directory, removed with all that is in it
+}
+
+// Kind implements [Record].
+func (Path) Kind() string { return "path" }
+
+func (p Path) String() string { return p.Path + " created" }
+
+// Undo implements [Record]. A directory where a file was to be, or a file instead of a directory, is not ours.
+func (p Path) Undo(_ context.Context, sys System) error {
+	if !filepath.IsAbs(p.Path) || filepath.Clean(p.Path) != p.Path || filepath.Dir(p.Path) == "/" {
+		return fmt.Errorf("will not remove %q: not a clean absolute path below a top directory", p.Path)
+	}
+	info, err := sys.Stat(p.Path)
+	switch {
+	case err != nil:
+		return ignoreGone(err)
+	case info.IsDir() != p.Dir:
+		return fmt.Errorf("%s is a %s: %w", p.Path, typeName(info.Mode()), ErrNotOurs)
+	case p.Dir:
+		return sys.RemoveAll(p.Path)
+	}
+	return ignoreGone(sys.Remove(p.Path))
+}
+
+func typeName(m fs.FileMode) string {
+	if m.IsDir() {
+		return "directory"
+	}
+	return "file"
+}

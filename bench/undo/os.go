@@ -1,0 +1,130 @@
+package undo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// OS is the host that this process runs on.
+type OS struct{}
+
+var _ System = OS{}
+
+// ReadFile reads a whole file.
+func (OS) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+
+// WriteFile implements [System].
+func (OS) WriteFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	n, err := unix.Write(int(f.Fd()), data) // os.File would go on after a short write
+	if err != nil {
+		err = &fs.PathError{Op: "write", Path: path, Err: err}
+	} else if n < len(data) {
+		err = &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("%d of %d bytes taken", n, len(data))}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Readlink reads a link.
+func (OS) Readlink(path string) (string, error) { return os.Readlink(path) }
+
+// Stat does not follow links.
+func (OS) Stat(path string) (fs.FileInfo, error) { return os.Lstat(path) }
+
+// ReadDir lists a directory, sorted by name.
+func (OS) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path) }
+
+// Remove removes a file or an empty directory.
+func (OS) Remove(path string) error { return os.Remove(path) }
+
+// RemoveAll removes path and what is below it; links are not followed.
+func (OS) RemoveAll(path string) error { return os.RemoveAll(path) }
+
+// RemoveModule implements [System]. It removes just this module: modprobe -r would take along what it depends on and
+// nobody else uses, such as the PF's driver below its VFIO variant.
+func (OS) RemoveModule(_ context.Context, name string) error {
+	if err := unix.DeleteModule(strings.ReplaceAll(name, "-", "_"), unix.O_NONBLOCK); err != nil {
+		return fmt.Errorf("remove module %s: %w", name, err)
+	}
+	return nil
+}
+
+// Kill implements [System]. The pidfd is taken before the identity is checked, so that it cannot change in between.
+func (OS) Kill(ctx context.Context, p Process) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pidfd_open %d: %w", p.PID, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if now, err := ProcessOf(p.PID); err != nil || now != p {
+		return ignoreGone(err)
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill %d (%s): %w", p.PID, p.Comm, err)
+	}
+	return waitExit(ctx, fd, p)
+}
+
+// waitExit waits for a pidfd to become readable, which it does when the process has ended.
+func waitExit(ctx context.Context, fd int, p Process) error {
+	const slice = 100 * time.Millisecond // how late a cancelled ctx may be noticed
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(slice.Milliseconds()))
+		switch {
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("wait for %d: %w", p.PID, err)
+		case ctx.Err() != nil:
+			return fmt.Errorf("process %d (%s) was killed and has not ended: %w", p.PID, p.Comm, context.Cause(ctx))
+		}
+	}
+}
+
+// ProcessOf describes a running process so that it can be recognised later. [fs.ErrNotExist] if there is none.
+func ProcessOf(pid int) (Process, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, syscall.ESRCH) { // it ended while we read
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return Process{}, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return Process{}, err
+	}
+	p, err := parseStat(string(stat))
+	p.BootID = strings.TrimSpace(string(boot))
+	return p, err
+}
+
+// parseStat reads "pid (comm) state ppid ...", where comm may hold blanks and parentheses. See proc_pid_stat(5).
+func parseStat(stat string) (Process, error) {
+	open, end := strings.Index(stat, "("), strings.LastIndex(stat, ")")
+	if open < 0 || end < open {
+		return Process{}, fmt.Errorf("no command name in %q", stat)
+	}
+	after := strings.Fields(stat[end+1:]) // begins with field 3
+	if len(after) < 20 {
+		return Process{}, fmt.Errorf("too few fields in %q", stat)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(stat[:open]))
+	start, err2 := strconv.ParseUint(after[22-3], 10, 64)
+	return Process{PID: pid, Comm: stat[open+1 : end], StartTime: start}, errors.Join(err, err2)
+}

@@ -1,0 +1,160 @@
+package undo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// A Record is a change of the host, as data: it survives a round trip through JSON. Undo takes the change back, as the
+// package comment describes; it may be called any number of times, and is given a context with time of its own.
+type Record interface {
+	fmt.Stringer  // the change, for people: "/sys/…/sriov_numvfs: 0 -> 2"
+	Kind() string // names the type in the journal, so it never changes
+	Undo(ctx context.Context, sys System) error
+}
+
+// A Write is a value written to a sysfs or debugfs file.
+type Write struct {
+	Path string `json:"path"`
+	// Old is what the file read before, white space trimmed. Undo compares with it.
+	Old string `json:"old,omitempty"`
+	// New is what the file reads after the change. When it is set, a third value is somebody else's and left alone.
+	New string `json:"new,omitempty"`
+	// Restore is what to write to get Old back, if it is not Old itself (a [bracketed] choice, an operation file).
+	Restore string `json:"restore,omitempty"`
+	// Blind files cannot be read: Restore is written without looking, so writing it twice must do no harm.
+	Blind bool `json:"blind,omitempty"`
+}
+
+// Kind implements [Record].
+func (Write) Kind() string { return "write" }
+
+func (w Write) String() string {
+	if w.Blind {
+		return fmt.Sprintf("%s: undone by %q", w.Path, w.Restore)
+	}
+	return fmt.Sprintf("%s: %q -> %q", w.Path, w.Old, w.New)
+}
+
+// Undo implements [Record].
+func (w Write) Undo(_ context.Context, sys System) error {
+	if w.Blind {
+		return ignoreGone(sys.WriteFile(w.Path, []byte(w.Restore)))
+	}
+	now, err := readText(sys, w.Path)
+	switch {
+	case gone(err), err == nil && now == w.Old:
+		return nil
+	case err == nil && w.New != "" && now != w.New:
+		return fmt.Errorf("%s is %q, not the %q that we wrote: %w", w.Path, now, w.New, ErrNotOurs)
+	}
+	// A file that cannot be read (sysfs has no answer while the GTs of a GPU differ) is written all the same.
+	if err := sys.WriteFile(w.Path, []byte(cmp.Or(w.Restore, w.Old))); err != nil {
+		return ignoreGone(err)
+	}
+	if now, err = readText(sys, w.Path); err == nil && now != w.Old {
+		return fmt.Errorf("%s is %q, not %q again", w.Path, now, w.Old)
+	}
+	return ignoreGone(err)
+}
+
+// A Binding is a PCI device given to another driver through driver_override.
+type Binding struct {
+	Device      string `json:"device"`                 // its directory in /sys/bus/pci/devices
+	Driver      string `json:"driver"`                 // the new driver, also written to driver_override
+	OldDriver   string `json:"old_driver,omitempty"`   // "" is none
+	OldOverride string `json:"old_override,omitempty"` // "" is none
+}
+
+// Kind implements [Record].
+func (Binding) Kind() string { return "binding" }
+
+func (b Binding) String() string {
+	return fmt.Sprintf("%s: driver %q -> %q", path.Base(b.Device), b.OldDriver, b.Driver)
+}
+
+// Undo implements [Record]: unbinds the new driver, puts the override back, and the old driver.
+func (b Binding) Undo(_ context.Context, sys System) error {
+	override, err := readText(sys, b.Device+"/driver_override")
+	if err != nil {
+		return ignoreGone(err) // VFs vanish with sriov_numvfs
+	}
+	driver := DriverOf(sys, b.Device)
+	if driver != "" && driver != b.Driver && driver != b.OldDriver {
+		return fmt.Errorf("%s is bound to %s: %w", path.Base(b.Device), driver, ErrNotOurs)
+	}
+	if driver == b.Driver && driver != b.OldDriver {
+		if err := sys.WriteFile(b.Device+"/driver/unbind", []byte(path.Base(b.Device))); err != nil {
+			return ignoreGone(err)
+		}
+	}
+	if override == b.Driver && override != b.OldOverride {
+		// Only a line end clears an override: an empty write never reaches the kernel's handler.
+		if err := sys.WriteFile(b.Device+"/driver_override", []byte(b.OldOverride+"\n")); err != nil {
+			return ignoreGone(err)
+		}
+	}
+	if b.OldDriver == "" || driver == b.OldDriver {
+		return nil
+	}
+	if err := sys.WriteFile("/sys/bus/pci/drivers/"+b.OldDriver+"/bind", []byte(path.Base(b.Device))); err != nil {
+		return fmt.Errorf("bind %s to %s again: %w", path.Base(b.Device), b.OldDriver, err)
+	}
+	return nil
+}
+
+// DriverOf is the driver that a device's directory in sysfs links to, "" if none.
+func DriverOf(sys interface{ Readlink(string) (string, error) }, device string) string {
+	link, err := sys.Readlink(device + "/driver")
+	if err != nil {
+		return ""
+	}
+	return path.Base(link)
+}
+
+// A Module is a kernel module that was not loaded before.
+type Module struct {
+	Name string `json:"name"`
+}
+
+// Kind implements [Record].
+func (Module) Kind() string { return "module" }
+
+func (m Module) String() string { return "module " + m.Name + " loaded" }
+
+// Undo implements [Record]. A module that somebody uses by now (a console on the GPU, say) stays loaded, and that is no
+// error.
+func (m Module) Undo(ctx context.Context, sys System) error {
+	if _, err := sys.Stat(m.Dir()); gone(err) {
+		return nil
+	}
+	err := sys.RemoveModule(ctx, m.Name)
+	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EWOULDBLOCK) { // delete_module(2): somebody uses it
+		return nil
+	}
+	return err
+}
+
+// Dir is the module's directory in sysfs, which is there while it is loaded.
+func (m Module) Dir() string { return "/sys/module/" + strings.ReplaceAll(m.Name, "-", "_") }
+
+func readText(sys System, path string) (string, error) {
+	b, err := sys.ReadFile(path)
+	s := strings.TrimSpace(string(b))
+	if s == "(null)" { // what sysfs prints for no string at all
+		s = ""
+	}
+	return s, err
+}
+
+func ignoreGone(err error) error {
+	if gone(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,370 @@
+package undo_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"vmtb/bench/undo"
+	"vmtb/internal/fake/fakehost"
+)
+
+func open(t *testing.T, path string, kinds ...undo.Kind) *undo.Log {
+	t.Helper()
+	l, err := undo.Open(path, kinds...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // some tests close it themselves
+	return l
+}
+
+func journal(t *testing.T) string { return filepath.Join(t.TempDir(), "undo.jsonl") }
+
+func newHost(t *testing.T) *fakehost.Host {
+	t.Helper()
+	o := fakehost.BMG()
+	o.Loaded = []string{"xe"}
+	return fakehost.New(o)
+}
+
+const (
+	pf        = "/sys/bus/pci/devices/0000:03:00.0"
+	autoprobe = pf + "/sriov_drivers_autoprobe"
+	numvfs    = pf + "/sriov_numvfs"
+)
+
+// write makes a recorded write on h.
+func write(t *testing.T, l *undo.Log, h *fakehost.Host, w undo.Write) {
+	t.Helper()
+	if err := l.Do(t.Context(), w, func() error { return h.WriteFile(w.Path, []byte(w.New)) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUndoNewestFirst(t *testing.T) {
+	h, l := newHost(t), open(t, journal(t))
+	write(t, l, h, undo.Write{Path: autoprobe, Old: "1", New: "0"})
+	mark := l.Mark()
+	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "2"})
+	var order []string
+	h.Hook = func(path, value string, done bool) error {
+		if !done {
+			order = append(order, filepath.Base(path)+"="+value)
+		}
+		return nil
+	}
+	if err := l.UndoTo(t.Context(), h, mark); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(l.Pending()); n != 1 {
+		t.Errorf("%d records pending after UndoTo, want the one before the mark", n)
+	}
+	for range 2 { // the second time has nothing to do
+		if err := l.Undo(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"sriov_numvfs=0", "sriov_drivers_autoprobe=1"}, order); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNotOurs(t *testing.T) {
+	h, l := newHost(t), open(t, journal(t))
+	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "2"})
+	for _, v := range []string{"0", "3"} { // somebody else's three VFs
+		if err := h.WriteFile(numvfs, []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Mkdir("/tmp/dir"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []undo.Record{undo.Path{Path: "/tmp/dir"}, undo.Binding{Device: pf, Driver: "vfio-pci", OldDriver: "i915"}} {
+		if err := l.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := h.Snapshot()
+	err := l.Undo(t.Context(), h)
+	if n := strings.Count(err.Error(), undo.ErrNotOurs.Error()); n != 3 || !errors.Is(err, undo.ErrNotOurs) {
+		t.Errorf("%d of 3 records left alone: %v", n, err)
+	}
+	if h.Snapshot() != before {
+		t.Error("something was undone")
+	}
+	if n := len(l.Pending()); n != 0 {
+		t.Errorf("%d records stay pending", n)
+	}
+}
+
+func TestFailedUndoStaysPending(t *testing.T) {
+	path := journal(t)
+	h, l := newHost(t), open(t, path)
+	write(t, l, h, undo.Write{Path: autoprobe, Old: "1", New: "0"})
+	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "2"})
+	h.Hook = func(path, _ string, _ bool) error {
+		if path == numvfs || strings.HasSuffix(path, "sriov_numvfs") {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if err := l.Undo(t.Context(), h); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "sriov_numvfs") {
+		t.Errorf("Undo: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.Hook = nil
+	l = open(t, path) // another process has better luck, and finds the older record undone
+	want := []undo.Entry{{ID: 2, Record: undo.Write{Path: numvfs, Old: "0", New: "2"}}}
+	if diff := cmp.Diff(want, l.Pending()); diff != "" {
+		t.Error(diff)
+	}
+	if err := l.Undo(t.Context(), h); err != nil || len(l.Pending()) != 0 {
+		t.Errorf("Undo: %v, %v pending", err, l.Pending())
+	}
+}
+
+func TestDoNeedsTheJournal(t *testing.T) {
+	l := open(t, journal(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	change := func() error { t.Error("changed"); return nil }
+	if err := l.Do(ctx, undo.Module{Name: "xe"}, change); !errors.Is(err, context.Canceled) {
+		t.Errorf("Do after ctx ended: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Do(t.Context(), undo.Module{Name: "xe"}, change); err == nil {
+		t.Error("Do with a closed journal: no error")
+	}
+	if len(l.Pending()) != 0 {
+		t.Error("a record that is not on disk is pending")
+	}
+}
+
+func TestUndoStopsWithContext(t *testing.T) {
+	h, l := newHost(t), open(t, journal(t))
+	write(t, l, h, undo.Write{Path: autoprobe, Old: "1", New: "0"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Undo(ctx, h); !errors.Is(err, context.Canceled) || len(l.Pending()) != 1 {
+		t.Errorf("Undo: %v, %d pending", err, len(l.Pending()))
+	}
+}
+
+// TestUndoHangs: somebody whom we do not know holds a VF, and the kernel waits for him.
+func TestUndoHangs(t *testing.T) {
+	o := fakehost.BMG()
+	o.Loaded = []string{"xe", "xe_vfio_pci"}
+	h, l := fakehost.New(o), open(t, journal(t))
+	write(t, l, h, undo.Write{Path: autoprobe, Old: "1", New: "0"})
+	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "1"})
+	for _, w := range [][2]string{{pf + "/virtfn0/driver_override", "xe-vfio-pci"}, {"/sys/bus/pci/drivers_probe", "0000:03:00.1"}} {
+		if err := h.WriteFile(w[0], []byte(w[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stranger := undo.Process{PID: 77, StartTime: 1, Comm: "stranger"}
+	h.Start(stranger, "/dev/vfio/11")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := l.Undo(ctx, h); !errors.Is(err, context.DeadlineExceeded) || len(l.Pending()) != 2 {
+		t.Errorf("Undo: %v, pending %v", err, l.Pending())
+	}
+	if err := h.Kill(t.Context(), stranger); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Undo(t.Context(), h); err != nil || len(l.Pending()) != 0 {
+		t.Errorf("Undo: %v, pending %v", err, l.Pending())
+	}
+}
+
+func TestJournalInUse(t *testing.T) {
+	path := journal(t)
+	open(t, path)
+	if _, err := undo.Open(path); !errors.Is(err, undo.ErrInUse) {
+		t.Errorf("second Open: %v", err)
+	}
+}
+
+// own is a kind of record from outside the package.
+type own struct{ Text string }
+
+func (own) Kind() string                            { return "own" }
+func (o own) String() string                        { return o.Text }
+func (own) Undo(context.Context, undo.System) error { return nil }
+
+func TestKinds(t *testing.T) {
+	path := journal(t)
+	l := open(t, path)
+	records := []undo.Record{
+		undo.Write{Path: "/sys/x", Old: "1", New: "2", Restore: "3", Blind: true},
+		undo.Binding{Device: pf, Driver: "vfio-pci", OldDriver: "xe", OldOverride: "i915"},
+		undo.Module{Name: "xe"},
+		undo.Process{PID: 1, StartTime: 2, Comm: "a b", BootID: "c"},
+		undo.Path{Path: "/tmp/x", Dir: true},
+		own{"hello"},
+	}
+	for _, r := range records {
+		if err := l.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, path, undo.KindOf[own]())
+	for i, e := range l.Pending() {
+		if diff := cmp.Diff(records[i], e.Record); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, path) // a program that does not know the kind keeps it, and says so
+	if err := l.Undo(t.Context(), newHost(t)); err == nil || !strings.Contains(err.Error(), "unknown kind") {
+		t.Errorf("Undo: %v", err)
+	}
+	last := l.Pending()[len(l.Pending())-1]
+	if last.ID != 6 || last.Record.Kind() != "own" {
+		t.Errorf("pending: %v", last)
+	}
+}
+
+func TestDamagedJournal(t *testing.T) {
+	good := `{"id":1,"kind":"module","record":{"name":"xe"}}` + "\n"
+	for _, c := range []struct {
+		name, text string
+		pending    int
+		fails      bool
+	}{
+		{"empty", "", 0, false},
+		{"torn", good + `{"id":2,"ki`, 1, false},
+		{"whole line without its end", good + strings.TrimSpace(good), 1, false},
+		{"zeros after a power cut", good + "\x00\x00\x00\n", 1, false},
+		{"middle damaged", "{\n" + good, 0, true},
+		{"undone twice", good + `{"done":1}` + "\n" + `{"done":1}` + "\n", 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := journal(t)
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l, err := undo.Open(path)
+			if c.fails {
+				if err == nil || !strings.Contains(err.Error(), "line 1") {
+					t.Errorf("Open: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(l.Pending()); n != c.pending {
+				t.Errorf("%d pending, want %d", n, c.pending)
+			}
+			if err := l.Add(undo.Module{Name: "new"}); err != nil { // must not be glued to a torn line
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(open(t, path).Pending()); n != c.pending+1 {
+				t.Errorf("%d pending after one more, want %d", n, c.pending+1)
+			}
+		})
+	}
+}
+
+func TestPathRefuses(t *testing.T) {
+	for _, p := range []string{"", "relative", "/", "/tmp", "/tmp/../etc/x", "/tmp/x/"} {
+		if err := (undo.Path{Path: p, Dir: true}).Undo(t.Context(), newHost(t)); err == nil {
+			t.Errorf("Path %q: no error", p)
+		}
+	}
+}
+
+// TestAnyOrder makes random changes of the PF, and puts them all back.
+func TestAnyOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newHost(t)
+		first := h.Snapshot()
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		l, err := undo.Open(filepath.Join(dir, "undo.jsonl"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		files := []string{numvfs, autoprobe, pf + "/sriov_admin/pf/profile/exec_quantum_ms", pf + "/sriov_admin/vf1/profile/exec_quantum_ms"}
+		for range rapid.IntRange(1, 8).Draw(rt, "changes") {
+			file := rapid.SampledFrom(files).Draw(rt, "file")
+			value := rapid.SampledFrom([]string{"0", "1", "2", "9"}).Draw(rt, "value")
+			b, err := h.ReadFile(file)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			w := undo.Write{Path: file, Old: strings.TrimSpace(string(b))}
+			// A refusal, such as EBUSY for a second sriov_numvfs, leaves a record of a change that did not happen.
+			_ = l.Do(t.Context(), w, func() error { return h.WriteFile(file, []byte(value)) })
+		}
+		if err := l.Undo(t.Context(), h); err != nil {
+			rt.Fatal(err)
+		}
+		if h.Snapshot() != first {
+			rt.Fatal(cmp.Diff(h.FromSnapshot(first).Dump(), h.Dump()))
+		}
+	})
+}
+
+func FuzzJournal(f *testing.F) {
+	f.Add([]byte(`{"id":1,"kind":"write","record":{"path":"/sys/x","old":"1"}}` + "\n" + `{"done":1,"note":"n"}` + "\n"))
+	f.Add([]byte(`{"id":7,"kind":"nobody knows","record":[1]}` + "\n{"))
+	dir, err := os.MkdirTemp("/dev/shm", "vmtb-fuzz") // syncing to a disk would take all the time
+	if err != nil {
+		dir = f.TempDir()
+	}
+	f.Cleanup(func() { _ = os.RemoveAll(dir) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(dir, fmt.Sprint(os.Getpid(), ".jsonl")) // each worker is a process
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := undo.Open(path)
+		if err != nil {
+			return
+		}
+		want := len(l.Pending())
+		if err := l.Add(undo.Module{Name: "xe"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if l, err = undo.Open(path); err != nil {
+			t.Fatalf("what was read once cannot be read again: %v", err)
+		}
+		if n := len(l.Pending()); n != want+1 {
+			t.Errorf("%d pending, want %d and the new one", n, want)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

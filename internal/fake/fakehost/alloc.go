@@ -1,0 +1,214 @@
+package fakehost
+
+import (
+	"slices"
+	"syscall"
+)
+
+const (
+	pageSize     = 4 << 10
+	vramAlign    = 2 << 20
+	ggttTop      = 0xfee00000
+	minGGTTSpare = 64 << 20
+	minVRAMSpare = 128 << 20
+	maxContexts  = 65535
+	maxDoorbells = 256
+	minContexts  = 256 // smallest spare
+)
+
+func roundUp(n, to uint64) uint64   { return (n + to - 1) / to * to }
+func roundDown(n, to uint64) uint64 { return n / to * to }
+
+// ggttBase is the end of what firmware keeps at the bottom of the GGTT (WOPCM).
+func (h *Host) ggttBase() uint64 {
+	if h.o.VRAM > 0 {
+		return 4 << 20
+	}
+	return 2 << 20
+}
+
+func (h *Host) ggttHoles(skip int) []span {
+	return holes(h.ggttBase(), ggttTop, h.used(skip, func(f *function) span { return f.GGTT }))
+}
+
+func (h *Host) ggttSpare() uint64 { return max(h.s.GGTTSpare, minGGTTSpare) }
+func (h *Host) vramSpare() uint64 { return max(h.s.VRAMSpare, minVRAMSpare) }
+
+// setGGTT gives fn a range from the top of the highest hole that is large enough. Like all re-provisioning it frees the
+// old range first, and fn has nothing when that fails.
+func (h *Host) setGGTT(fn int, size uint64) error {
+	size = roundUp(size, pageSize)
+	f := &h.s.Functions[fn]
+	f.GGTT = span{}
+	if size == 0 {
+		return nil
+	}
+	for _, hole := range slices.Backward(h.ggttHoles(fn)) {
+		if hole.Size >= size {
+			f.GGTT = span{hole.end() - size, size}
+			return nil
+		}
+	}
+	return syscall.ENOSPC
+}
+
+func (h *Host) setVRAM(fn int, size uint64) error {
+	size = roundUp(size, vramAlign)
+	h.s.Functions[fn].VRAM = 0
+	if size > h.freeVRAM() {
+		return syscall.ENOSPC
+	}
+	h.s.Functions[fn].VRAM = size
+	return nil
+}
+
+func (h *Host) freeVRAM() uint64 {
+	free := h.o.VRAM
+	for i := range h.s.Functions {
+		free -= h.s.Functions[i].VRAM
+	}
+	return free
+}
+
+func contexts(g int) func(*function) span { return func(f *function) span { return f.GTs[g].Contexts } }
+
+func doorbells(g int) func(*function) span {
+	return func(f *function) span { return f.GTs[g].Doorbells }
+}
+
+func total(list []span) (n uint64) {
+	for _, s := range list {
+		n += s.Size
+	}
+	return n
+}
+
+func (h *Host) contextsSpare(g int) uint64 {
+	return max(h.s.GTs[g].Numbers["contexts_spare"], minContexts)
+}
+
+// setContexts gives fn the highest free ids of a GT.
+func (h *Host) setContexts(fn, g int, n uint64) error {
+	own := &h.s.Functions[fn].GTs[g].Contexts
+	if n > maxContexts {
+		return syscall.EINVAL
+	}
+	*own = span{}
+	used := h.used(fn, contexts(g))
+	if n > 0 && total(used)+n+h.contextsSpare(g) > maxContexts {
+		return syscall.EDQUOT
+	}
+	for _, hole := range slices.Backward(holes(0, maxContexts, used)) {
+		if n > 0 && hole.Size >= n {
+			*own = span{hole.end() - n, n}
+			return nil
+		}
+	}
+	return enospc(n)
+}
+
+// setDoorbells gives fn the lowest free ids of a GT.
+func (h *Host) setDoorbells(fn, g int, n uint64) error {
+	own := &h.s.Functions[fn].GTs[g].Doorbells
+	if n > maxDoorbells {
+		return syscall.EINVAL
+	}
+	*own = span{}
+	used := h.used(fn, doorbells(g))
+	spare := h.s.GTs[g].Numbers["doorbells_spare"]
+	if n > 0 && spare != 0 && total(used)+n+spare > maxDoorbells {
+		return syscall.EDQUOT
+	}
+	for _, hole := range holes(0, maxDoorbells, used) {
+		if n > 0 && hole.Size >= n {
+			*own = span{hole.Start, n}
+			return nil
+		}
+	}
+	return enospc(n)
+}
+
+func enospc(n uint64) error {
+	if n == 0 {
+		return nil
+	}
+	return syscall.ENOSPC
+}
+
+// autoProvision gives VF1..n fair shares on each GT. Since Linux 6.19 they are also capped by a profile (powers of two).
+func (h *Host) autoProvision(n int) error {
+	for g := range h.s.GTs {
+		empty := true
+		for fn := 1; fn <= n; fn++ {
+			f := &h.s.Functions[fn]
+			if f.GTs[g].Contexts.Size > 0 || f.GTs[g].Doorbells.Size > 0 || g == 0 && (f.GGTT.Size > 0 || f.VRAM > 0) {
+				empty = false
+			}
+		}
+		if !empty && !h.o.Flat {
+			return syscall.EUCLEAN
+		}
+		if !empty {
+			continue // up to 6.18 what was set by hand wins
+		}
+		if err := h.fairShares(g, uint64(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) fairShares(g int, n uint64) error {
+	type resource struct {
+		share uint64
+		set   func(fn int, share uint64) error
+	}
+	var list []resource
+	if g == 0 {
+		list = append(list, resource{h.cap(h.fairGGTT(n), 0xe0000000/n), h.setGGTT})
+	}
+	if g == 0 && h.o.VRAM > 0 {
+		list = append(list, resource{h.fairVRAM(n), h.setVRAM})
+	}
+	freeContexts := maxContexts - total(h.used(-1, contexts(g))) - h.contextsSpare(g)
+	freeDoorbells := maxDoorbells - total(h.used(-1, doorbells(g))) - h.s.GTs[g].Numbers["doorbells_spare"]
+	list = append(list,
+		resource{h.cap(freeContexts/n, maxContexts/n), func(fn int, v uint64) error { return h.setContexts(fn, g, v) }},
+		resource{h.cap(freeDoorbells/n, maxDoorbells/(n+1)), func(fn int, v uint64) error { return h.setDoorbells(fn, g, v) }})
+	for _, r := range list {
+		if r.share == 0 {
+			return syscall.ENOSPC
+		}
+		for fn := 1; fn <= int(n); fn++ {
+			if err := r.set(fn, r.share); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cap limits an estimate to the largest power of two up to most.
+func (h *Host) cap(estimate, most uint64) uint64 {
+	if h.o.Flat {
+		return estimate
+	}
+	power := uint64(1)
+	for power*2 <= most {
+		power *= 2
+	}
+	return min(estimate, power)
+}
+
+func (h *Host) fairGGTT(n uint64) uint64 {
+	var largest uint64
+	for _, hole := range h.ggttHoles(-1) {
+		largest = max(largest, hole.Size)
+	}
+	return roundDown((largest-min(largest, h.ggttSpare()))/n, pageSize)
+}
+
+func (h *Host) fairVRAM(n uint64) uint64 {
+	free := h.freeVRAM()
+	return roundDown(roundDown(free-min(free, h.vramSpare()), vramAlign)/n, vramAlign)
+}

@@ -1,0 +1,184 @@
+package fakehost
+
+import (
+	"context"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+)
+
+// Start makes a process that has files open, such as a QEMU with "/dev/vfio/11".
+func (h *Host) Start(p undo.Process, open ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.s.Processes[p.PID] = process{p.Comm, p.StartTime, open}
+	h.nodes = nil
+}
+
+// Kill implements host.System.
+func (h *Host) Kill(_ context.Context, p undo.Process) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now, ok := h.s.Processes[p.PID]; !ok || now.Comm != p.Comm || now.StartTime != p.StartTime {
+		return nil
+	}
+	return h.change("(kill)", p.Comm, func() error {
+		delete(h.s.Processes, p.PID)
+		h.nodes = nil
+		h.freed.Broadcast()
+		return nil
+	})
+}
+
+// held waits until no process has a function open through VFIO, as the kernel does before it takes a device away.
+func (h *Host) held(fn int) {
+	for slices.ContainsFunc(h.vfioNodes(fn), h.isOpen) {
+		h.freed.Wait()
+	}
+}
+
+func (h *Host) isOpen(file string) bool {
+	for _, p := range h.s.Processes {
+		if slices.Contains(p.Open, file) {
+			return true
+		}
+	}
+	return false
+}
+
+// Create implements host.System. A file of the kernel's is not made anew but written to.
+func (h *Host) Create(p string, data []byte) error {
+	h.mu.Lock()
+	at, n, err := h.find("open", p, true)
+	_, made := h.s.Files[at]
+	h.mu.Unlock()
+	if err == nil && !made && n.write != nil {
+		return h.WriteFile(p, data)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.tree()[path.Dir(p)]; !ok {
+		return &fs.PathError{Op: "open", Path: p, Err: syscall.ENOENT}
+	}
+	return h.change(p, string(data), func() error {
+		h.s.Files[p] = string(data)
+		h.nodes = nil
+		return nil
+	})
+}
+
+// Mkdir makes a directory.
+func (h *Host) Mkdir(p string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.change(p, "(mkdir)", func() error {
+		h.s.Dirs = append(h.s.Dirs, p)
+		h.nodes = nil
+		return nil
+	})
+}
+
+// Remove implements host.System, for files that were created.
+func (h *Host) Remove(p string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.s.Files[p]; !ok {
+		return &fs.PathError{Op: "remove", Path: p, Err: syscall.ENOENT}
+	}
+	return h.change(p, "(remove)", func() error {
+		delete(h.s.Files, p)
+		h.nodes = nil
+		return nil
+	})
+}
+
+// RemoveAll implements host.System, for files and directories that were created.
+func (h *Host) RemoveAll(p string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.change(p, "(remove all)", func() error {
+		below := func(q string) bool { return q == p || strings.HasPrefix(q, p+"/") }
+		for q := range h.s.Files {
+			if below(q) {
+				delete(h.s.Files, q)
+			}
+		}
+		h.s.Dirs = slices.DeleteFunc(h.s.Dirs, below)
+		h.nodes = nil
+		return nil
+	})
+}
+
+// Exec implements host.System for modprobe and dmesg.
+func (h *Host) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
+	if ctx.Err() != nil {
+		return bench.Result{}, context.Cause(ctx)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch c.Argv[0] {
+	case "dmesg":
+		return bench.Result{Stdout: []byte("[    1.0] fake: a line\n[    2.0] xe: this is what the fake kernel says\n")}, nil
+	case "modprobe":
+		return h.modprobe(c.Argv[1:])
+	}
+	return bench.Result{}, &bench.HostError{Op: "run", Noun: c.Argv[0], Err: syscall.ENOENT}
+}
+
+func (h *Host) modprobe(args []string) (bench.Result, error) {
+	dry := slices.Contains(args, "--dry-run")
+	name := strings.ReplaceAll(args[slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })], "-", "_")
+	failure, ok := h.o.Modules[name]
+	switch {
+	case !ok:
+		return bench.Result{ExitCode: 1, Stderr: []byte("modprobe: FATAL: Module " + name + " not found.\n")}, nil
+	case dry:
+		return bench.Result{}, nil
+	case failure != "":
+		return bench.Result{ExitCode: 1, Stderr: []byte("modprobe: ERROR: could not insert '" + name + "': " + failure + "\n")}, nil
+	}
+	err := h.change("(modprobe)", name, func() error {
+		h.load(name)
+		return nil
+	})
+	return bench.Result{}, err
+}
+
+func (h *Host) load(name string) {
+	if slices.Contains(h.s.Loaded, name) {
+		return
+	}
+	h.s.Loaded = append(h.s.Loaded, name)
+	slices.Sort(h.s.Loaded)
+	if name == "xe" {
+		h.probe(0)
+	}
+	h.nodes = nil
+}
+
+// RemoveModule implements host.System. vfio drivers are in use while they have a device.
+func (h *Host) RemoveModule(_ context.Context, name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name = strings.ReplaceAll(name, "-", "_")
+	for i := range h.s.Functions {
+		if name != "xe" && h.s.Functions[i].Driver == driverName(name) {
+			return syscall.EBUSY
+		}
+	}
+	return h.change("(rmmod)", name, func() error {
+		if name == "xe" {
+			h.unbindPF()
+		}
+		h.s.Loaded = slices.DeleteFunc(h.s.Loaded, func(m string) bool { return m == name })
+		h.nodes = nil
+		return nil
+	})
+}
+
+func driverName(module string) string { return strings.ReplaceAll(module, "_", "-") }

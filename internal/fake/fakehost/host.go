@@ -1,0 +1,289 @@
+package fakehost
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options describe the fake host.
+type Options struct {
+	Bus      int // the PF is 0000:<Bus>:<Slot>.0
+	Slot     int
+	Device   uint16 // the PF's and the VFs' device id
+	Card     int    // the PF's DRM card number
+	TotalVFs int
+	GTs      int    // of the one tile: 1 (main) or 2 (main and media)
+	VRAM     uint64 // free bytes of local memory; 0 for an integrated GPU
+	Flat     bool   // debugfs as up to Linux 6.18, and no sriov_admin
+	// Modules are those that can be loaded; the value is the error that loading gives, "" for success.
+	Modules map[string]string
+	Loaded  []string // modules loaded at first
+	Cmdline string   // the kernel's
+	NoIOMMU bool
+	// StandIn is a host like the lab's, with a parameter of xe that makes the device wedged.
+	StandIn bool
+	// NoMigration is a GPU, or a firmware, that cannot save and restore VFs. The files are there all the same.
+	NoMigration bool
+}
+
+// BMG is a discrete two-GT GPU like a Battlemage G21 with 12 GB, with a few VFs only; xe and a vendor's VFIO driver can
+// be loaded and are not.
+func BMG() Options {
+	return Options{
+		Bus: 3, Device: 0xe20b, Card: 1, TotalVFs: 6, GTs: 2, VRAM: 12384 << 20,
+		Modules: map[string]string{"xe": "", "xe_vfio_pci": "", "vfio_pci": ""},
+		Cmdline: "root=/dev/sda1 intel_iommu=on",
+	}
+}
+
+// PTL is an integrated two-GT GPU like a Panther Lake.
+func PTL() Options {
+	o := BMG()
+	o.Bus, o.Slot, o.Device, o.Card, o.TotalVFs, o.VRAM = 0, 2, 0xb080, 0, 7, 0
+	return o
+}
+
+// A Host is a fake host. Its methods may be called from several goroutines at once.
+type Host struct {
+	// Hook, if set, is called with each write before it is made and, with done true, after it. An error before it
+	// fails the write.
+	Hook func(path, value string, done bool) error
+	// Firmware, if set, is asked before a VF is paused, resumed, stopped, saved, restored or reset on a GT, and for each
+	// part of a migration ("save data", "save finish", ...). It can refuse with an errno, and it can take its time.
+	Firmware func(op string, vf, gt int) error
+	// NeverBind keeps drivers from binding: drivers_probe succeeds all the same.
+	NeverBind bool
+	// Lockdown is a process that holds lockdown_vfs_enabling.
+	Lockdown bool
+
+	o         Options
+	mu        sync.Mutex
+	lockdowns int       // open lockdown_vfs_enabling
+	freed     sync.Cond // a process has ended, or a VF's control state has changed
+	epoch     int       // counts the resets of VFs
+	s         state
+	nodes     map[string]node // the tree as s has it; nil when s has changed its shape
+	fixed     builder         // its part for the provisioning; nil when the functions are other ones
+}
+
+// New makes a host.
+func New(o Options) *Host {
+	h := &Host{o: o, s: newState(o)}
+	h.freed.L = &h.mu
+	for _, m := range o.Loaded {
+		h.load(m)
+	}
+	return h
+}
+
+// A Snapshot is the whole state of a host.
+type Snapshot string
+
+// Snapshot returns the state.
+func (h *Host) Snapshot() Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.snapshot()
+}
+
+func (h *Host) snapshot() Snapshot {
+	b, _ := json.Marshal(h.s) // plain data: it cannot fail
+	return Snapshot(b)
+}
+
+// FromSnapshot makes another host in the state that s was taken in.
+func (h *Host) FromSnapshot(s Snapshot) *Host {
+	c := New(h.o)
+	c.s = state{}
+	_ = json.Unmarshal([]byte(s), &c.s) // what Snapshot made
+	c.nodes, c.fixed = nil, nil
+	return c
+}
+
+// Dump lists all that can be read without doing anything, path by path, and the hidden provisioning mode.
+func (h *Host) Dump() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]string{"(custom mode)": strconv.FormatBool(h.s.Custom)}
+	for p, n := range h.tree() {
+		switch {
+		case n.link != "":
+			all[p] = "-> " + n.link
+		case n.read != nil && n.mode.Perm() != 0o600: // those operate on a VF
+			text, err := n.read()
+			all[p] = fmt.Sprint(text, err)
+		}
+	}
+	return all
+}
+
+// A node is a file, link or directory of the tree.
+type node struct {
+	mode  fs.FileMode
+	link  string
+	read  func() (string, error)
+	write func(string) error
+	open  func() io.ReadWriteCloser // nil unless it is a stream
+}
+
+// find resolves a path. Links on the way are followed, the last one only if asked for.
+func (h *Host) find(op, p string, follow bool) (string, node, error) {
+	tree := h.tree()
+	at, rest := "/", strings.TrimPrefix(path.Clean(p), "/")
+	for hops := 0; ; {
+		head, tail, more := strings.Cut(rest, "/")
+		next := path.Join(at, head)
+		n, ok := tree[next]
+		if !ok {
+			return "", node{}, &fs.PathError{Op: op, Path: p, Err: syscall.ENOENT}
+		}
+		if n.link != "" && (more || follow) {
+			if hops++; hops > 40 {
+				return "", node{}, &fs.PathError{Op: op, Path: p, Err: syscall.ELOOP}
+			}
+			target := n.link
+			if !path.IsAbs(target) {
+				target = path.Join(at, target)
+			}
+			at, rest = "/", strings.TrimPrefix(path.Join(target, tail), "/")
+			continue
+		}
+		if !more {
+			return next, n, nil
+		}
+		at, rest = next, tail
+	}
+}
+
+// ReadFile implements host.System.
+func (h *Host) ReadFile(p string) ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, n, err := h.find("open", p, true)
+	switch {
+	case err != nil:
+		return nil, err
+	case n.mode.IsDir():
+		err = syscall.EISDIR
+	case n.mode&0o400 == 0 && strings.HasPrefix(at, "/sys/kernel/debug/"):
+		return nil, nil // root passes, and there is nothing to read
+	case n.mode&0o400 == 0:
+		err = syscall.EACCES
+	}
+	if err == nil {
+		var text string
+		if text, err = n.read(); err == nil {
+			return []byte(text), nil
+		}
+	}
+	return nil, &fs.PathError{Op: "read", Path: p, Err: err}
+}
+
+// WriteFile implements host.System.
+func (h *Host) WriteFile(p string, data []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, n, err := h.find("open", p, true)
+	switch {
+	case err != nil:
+		return err
+	case n.mode.IsDir():
+		err = syscall.EISDIR
+	case n.mode&0o200 == 0 && strings.HasPrefix(at, "/sys/kernel/debug/"):
+		err = syscall.EINVAL // root passes, and there is no handler
+	case n.mode&0o200 == 0:
+		err = syscall.EACCES
+	case len(data) == 0 && strings.HasPrefix(at, "/sys/"):
+		return nil // never reaches the handler
+	default:
+		err = h.change(at, string(data), func() error { return n.write(string(data)) })
+	}
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: p, Err: err}
+	}
+	return nil
+}
+
+// change makes a change between two calls of the hook. h.mu is held, and free during the calls.
+func (h *Host) change(p, value string, change func() error) error {
+	if err := h.hook(p, value, false); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	return h.hook(p, value, true)
+}
+
+func (h *Host) hook(p, value string, done bool) error {
+	if h.Hook == nil {
+		return nil
+	}
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	return h.Hook(p, value, done)
+}
+
+// Readlink implements host.System.
+func (h *Host) Readlink(p string) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, n, err := h.find("readlink", p, false)
+	if err == nil && n.link == "" {
+		err = &fs.PathError{Op: "readlink", Path: p, Err: syscall.EINVAL}
+	}
+	return n.link, err
+}
+
+// Stat implements host.System.
+func (h *Host) Stat(p string) (fs.FileInfo, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, n, err := h.find("lstat", p, false)
+	if err != nil {
+		return nil, err
+	}
+	return info{path.Base(at), n.mode}, nil
+}
+
+// ReadDir implements host.System.
+func (h *Host) ReadDir(p string) ([]fs.DirEntry, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, n, err := h.find("open", p, true)
+	if err == nil && !n.mode.IsDir() {
+		err = &fs.PathError{Op: "readdir", Path: p, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []fs.DirEntry
+	for q, n := range h.nodes {
+		if q != "/" && path.Dir(q) == at {
+			list = append(list, fs.FileInfoToDirEntry(info{path.Base(q), n.mode}))
+		}
+	}
+	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return list, nil
+}
+
+type info struct {
+	name string
+	mode fs.FileMode
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return 4096 }
+func (i info) Mode() fs.FileMode  { return i.mode }
+func (i info) ModTime() time.Time { return time.Time{} }
+func (i info) IsDir() bool        { return i.mode.IsDir() }
+func (i info) Sys() any           { return nil }

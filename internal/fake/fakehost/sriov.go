@@ -1,0 +1,83 @@
+package fakehost
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// deviceFiles are those of the whole device, and the links that lead from a GT's own directory into the sriov/ tree.
+func (h *Host) deviceFiles(b builder, root string) {
+	b.text(root+"/sriov_info", "supported: yes\nenabled: yes\nmode: SR-IOV PF\n")
+	info := root + "/pf"
+	if !h.o.Flat {
+		info = root + "/sriov/pf"
+		b.add(root+"/sriov/restore_auto_provisioning", h.restoreAuto())
+		b.add(root+"/sriov/"+lockdownFile, h.lockdown())
+		h.gtLinks(b, root)
+	}
+	b.add(info+"/vfs", node{mode: 0o444, read: func() (string, error) {
+		return fmt.Sprintf("total: %[1]d\nsupported: %[1]d\nenabled: %[2]d\n", h.o.TotalVFs, h.s.NumVFs), nil
+	}})
+	b.text(info+"/versions", "base:\t1.0\nlatest:\t1.0\n")
+}
+
+func (h *Host) gtLinks(b builder, root string) {
+	for g := range h.s.GTs {
+		b.link(fmt.Sprintf("%s/gt%d", root, g), fmt.Sprintf("tile0/gt%d", g))
+		for fn := range h.s.Functions {
+			name := functionName(fn)
+			b.link(fmt.Sprintf("%s/tile0/gt%d/%s", root, g, name), fmt.Sprintf("../../sriov/%s/tile0/gt%d", name, g))
+		}
+	}
+}
+
+// tileLinks are in the directory of a main GT, for programs that know the flat layout.
+func (h *Host) tileLinks(b builder, gtDir string, names map[string]node) {
+	for name := range names {
+		b.link(gtDir+"/"+strings.Replace(name, "vram_", "lmem_", 1), "../"+name)
+	}
+}
+
+// lockdown has no content: it matters whether it is open.
+func (h *Host) lockdown() node {
+	return node{mode: 0o400, read: func() (string, error) {
+		if h.s.NumVFs > 0 {
+			return "", syscall.EBUSY
+		}
+		return "", syscall.EINVAL
+	}}
+}
+
+// wedged is the parameter of the lab's module.
+func (h *Host) wedged() node {
+	return node{mode: 0o600, read: func() (string, error) {
+		if h.s.Wedged {
+			return "Y\n", nil
+		}
+		return "N\n", nil
+	}, write: func(text string) error {
+		on, ok := kernelBool(text)
+		if !ok {
+			return syscall.EINVAL
+		}
+		h.s.Wedged = on
+		return nil
+	}}
+}
+
+// xe2Registers are those that VFs ask the PF for; Xe3 has one more.
+var xe2Registers = []uint32{0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc}
+
+func (h *Host) runtimeRegisters(g int) node {
+	list := slices.Clone(xe2Registers)
+	if h.o.VRAM == 0 {
+		list = slices.Insert(list, 4, 0x9130)
+	}
+	var text strings.Builder
+	for i, register := range list {
+		fmt.Fprintf(&text, "reg[%#x] = %#x\n", register+uint32(g)*0x380000, i+1)
+	}
+	return node{mode: 0o444, read: func() (string, error) { return text.String(), nil }}
+}

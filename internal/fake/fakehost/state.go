@@ -1,0 +1,120 @@
+package fakehost
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// state is all that can change, as plain data.
+type state struct {
+	Loaded    []string // modules, sorted
+	Files     map[string]string
+	Dirs      []string
+	Processes map[int]process
+
+	NumVFs    int
+	Autoprobe bool
+	Custom    bool // provisioning mode
+	Wedged    bool
+	Functions []function // 0 is the PF, M is VF M
+	GGTTSpare uint64     // as set; 0 is the minimum
+	VRAMSpare uint64
+	GTs       []gt
+}
+
+// function is what a PCI function is bound to and what it was given.
+type function struct {
+	Driver, Override string
+	GGTT             span
+	VRAM             uint64
+	GTs              []share
+	Out, In          []byte // a save not yet read; a packet not yet whole of a restore
+}
+
+// share is a function's part of one GT.
+type share struct {
+	Contexts, Doorbells span
+	Numbers             map[string]uint64 // exec_quantum_ms, preempt_timeout_us, sched_priority, threshold_*; 0 when missing
+
+	Control  control // a VF's
+	Stoppers uint8   // resfix_stoppers
+	Guest    string  // what the VF's guest keeps in the GT
+}
+
+// gt holds the policies of one GT.
+type gt struct {
+	Numbers map[string]uint64 // reset_engine, sched_if_idle, sample_period_ms, contexts_spare, doorbells_spare (as set)
+}
+
+type process struct {
+	Comm      string
+	StartTime uint64
+	Open      []string // the files that it has open
+}
+
+func newState(o Options) state {
+	s := state{Autoprobe: true, Files: map[string]string{}, Processes: map[int]process{}, Dirs: []string{}, Loaded: []string{}}
+	s.GTs = make([]gt, o.GTs)
+	for i := range s.GTs {
+		s.GTs[i].Numbers = map[string]uint64{}
+	}
+	s.Functions = make([]function, o.TotalVFs+1)
+	for i := range s.Functions {
+		s.Functions[i].GTs = make([]share, o.GTs)
+		for g := range s.Functions[i].GTs {
+			s.Functions[i].GTs[g].Numbers = map[string]uint64{}
+		}
+	}
+	return s
+}
+
+// clear takes away what the function was given. Priority is a policy of the GT and stays.
+func (f *function) clear() {
+	f.GGTT, f.VRAM = span{}, 0
+	for i := range f.GTs {
+		f.GTs[i].Contexts, f.GTs[i].Doorbells = span{}, span{}
+		maps.DeleteFunc(f.GTs[i].Numbers, func(name string, _ uint64) bool { return name != "sched_priority" })
+	}
+}
+
+// set keeps zeros out of the map, so that equal states have equal snapshots.
+func set(m map[string]uint64, name string, v uint64) {
+	if v == 0 {
+		delete(m, name)
+	} else {
+		m[name] = v
+	}
+}
+
+// span is a contiguous range; Size 0 is none.
+type span struct{ Start, Size uint64 }
+
+func (s span) end() uint64 { return s.Start + s.Size }
+
+// holes are the free parts of [from, to), ascending.
+func holes(from, to uint64, used []span) []span {
+	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.Start, b.Start) })
+	var free []span
+	for _, u := range append(used, span{to, 1}) {
+		if u.Size == 0 {
+			continue
+		}
+		if u.Start > from {
+			free = append(free, span{from, u.Start - from})
+		}
+		from = u.end()
+	}
+	return free
+}
+
+// used are the spans that a resource's owners have, without owner skip.
+func (h *Host) used(skip int, of func(*function) span) []span {
+	var list []span
+	for i := range h.s.Functions {
+		if s := of(&h.s.Functions[i]); i != skip && s.Size > 0 {
+			list = append(list, s)
+		}
+	}
+	return list
+}
