@@ -1,0 +1,45 @@
+package qmp
+
+import (
+	"strings"
+	"time"
+)
+
+const (
+	queryTime     = 10 * time.Second
+	deviceTime    = 120 * time.Second // VFIO: reset and mapping of a GPU with all of the guest's memory
+	operationTime = time.Hour         // grows with the state to move, which the caller's ctx knows better
+)
+
+func (c *Client) deadline(cmd string) time.Duration {
+	if c.opts.Timeouts != nil {
+		if d := c.opts.Timeouts(cmd); d > 0 {
+			return d
+		}
+	}
+	return scale(classTime(cmd), c.opts.Scale)
+}
+
+func classTime(cmd string) time.Duration {
+	for _, class := range []struct {
+		prefixes []string
+		time     time.Duration
+	}{
+		{[]string{"query-", "qom-get", "qom-list", "job-"}, queryTime},
+		{[]string{"snapshot-", "migrate", "dump-guest-memory", "human-monitor-command"}, operationTime},
+	} {
+		for _, p := range class.prefixes {
+			if strings.HasPrefix(cmd, p) {
+				return class.time
+			}
+		}
+	}
+	return deviceTime
+}
+
+func scale(d time.Duration, by float64) time.Duration {
+	if by == 0 {
+		return d
+	}
+	return time.Duration(float64(d) * by)
+}

@@ -1,0 +1,264 @@
+package qmp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// MaxLine is the longest message in bytes, either way. It is the limit of QEMU's own parser (MAX_TOKEN_SIZE in
+// qobject/json-streamer.c); the longest in practice is the output of a guest command, 45 MB.
+const MaxLine = 64 << 20
+
+// resync is a byte that no JSON text holds. The guest agent forgets an unfinished request when it reads one, and
+// sends one before the reply to guest-sync-delimited, which an unfinished reply may precede.
+const resync = 0xFF
+
+// Lines carries requests and replies over a connection, one JSON message a line. See the package's documentation.
+type Lines struct {
+	conn  net.Conn
+	opts  LinesOptions
+	log   *transcript
+	ended chan struct{} // the reader has ended
+
+	writing chan struct{} // holds a token while somebody writes
+	torn    bool          // a request was written in part; guarded by writing
+
+	done chan struct{} // closed with err
+	mu   sync.Mutex
+	err  error
+
+	prefix  string // makes ids differ from those of other connections, whose replies may still come
+	last    atomic.Uint64
+	pending map[string]*Call
+}
+
+// LinesOptions is what the protocols on top of [Lines] differ in.
+type LinesOptions struct {
+	Transcript io.Writer // gets every line; see [Options]
+
+	// Stray is called by the reader, in the order of arrival, with each line that answers no request under way.
+	// An error from it ends the connection.
+	Stray func(line []byte) error
+
+	// Resync says that the other side knows the byte 0xFF as "forget the unfinished request before it": then a request
+	// that was written in part does not end the connection.
+	Resync bool
+}
+
+// A Request is a command to send.
+type Request struct {
+	Cmd    string
+	Args   any  // marshalled; nil for none
+	Resync bool // send 0xFF first
+}
+
+// NewLines takes over conn and starts to read from it.
+func NewLines(conn net.Conn, o LinesOptions) *Lines {
+	l := &Lines{
+		conn: conn, opts: o, log: newTranscript(o.Transcript),
+		writing: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}),
+		prefix: rand.Text()[:8] + "-", pending: map[string]*Call{},
+	}
+	go l.read()
+	return l
+}
+
+// Execute sends a command and waits for its reply, for at most timeout. The result is unmarshalled into ret unless that
+// is nil.
+func (l *Lines) Execute(ctx context.Context, timeout time.Duration, r Request, ret any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	call, err := l.Send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer call.Forget()
+	return call.Wait(ctx, ret)
+}
+
+// Send sends a request. Its Call must be given back with [Call.Forget]. With an error nothing was sent that the
+// other side could act upon.
+func (l *Lines) Send(ctx context.Context, r Request) (*Call, error) {
+	call := l.newCall(r.Cmd)
+	line, err := json.Marshal(struct {
+		Execute   string `json:"execute"`
+		Arguments any    `json:"arguments,omitempty"`
+		ID        string `json:"id"`
+	}{r.Cmd, r.Args, call.id})
+	if err == nil && len(line) > MaxLine {
+		err = fmt.Errorf("a request of %d bytes is more than can be sent", len(line))
+	}
+	if err != nil {
+		call.Forget()
+		return nil, fmt.Errorf("%s: %w", r.Cmd, err)
+	}
+	if err := l.write(ctx, line, r.Resync); err != nil {
+		call.Forget()
+		return nil, call.failed(ctx, err)
+	}
+	return call, nil
+}
+
+func (l *Lines) newCall(cmd string) *Call {
+	c := &Call{lines: l, id: l.newID(), cmd: cmd, sent: time.Now(), answered: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending[c.id] = c
+	return c
+}
+
+func (l *Lines) newID() string { return l.prefix + strconv.FormatUint(l.last.Add(1), 10) }
+
+func (l *Lines) write(ctx context.Context, line []byte, fresh bool) error {
+	select {
+	case l.writing <- struct{}{}:
+		defer func() { <-l.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.done:
+		return l.Err()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	l.log.add("out", line)
+	message := slices.Concat(line, []byte{'\n'})
+	if fresh || l.torn {
+		message = slices.Insert(message, 0, resync)
+	}
+	expired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.conn.SetWriteDeadline(time.Unix(1, 0))
+		close(expired)
+	})
+	n, err := l.conn.Write(message)
+	if !stop() {
+		<-expired
+		_ = l.conn.SetWriteDeadline(time.Time{})
+	}
+	return l.written(ctx, n, err)
+}
+
+// written decides what a failed write means for the connection: half a request spoils the next one.
+func (l *Lines) written(ctx context.Context, n int, err error) error {
+	switch {
+	case err == nil:
+		l.torn = false
+	case ctx.Err() != nil && n == 0:
+	case ctx.Err() != nil && l.opts.Resync:
+		l.torn = true
+	default:
+		l.fail(fmt.Errorf("write: %w", err))
+		return l.Err()
+	}
+	return err
+}
+
+func (l *Lines) read() {
+	defer close(l.ended)
+	defer l.log.close()
+	r := bufio.NewReaderSize(l.conn, 64<<10)
+	for {
+		line, err := readLine(r)
+		l.log.add("in", bytes.TrimSpace(line))
+		if err == nil {
+			err = l.dispatch(line)
+		}
+		if err != nil {
+			l.fail(err)
+			return
+		}
+	}
+}
+
+// readLine returns a line in memory of its own.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(line)+len(part) > MaxLine {
+			return line[:min(len(line), transcriptHead)], fmt.Errorf("a line of more than %d bytes came in", MaxLine)
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
+func (l *Lines) dispatch(line []byte) error {
+	line = bytes.TrimSpace(line[bytes.LastIndexByte(line, resync)+1:])
+	if len(line) == 0 {
+		return nil
+	}
+	var m struct {
+		ID     any
+		Return json.RawMessage
+		Error  *Error
+	}
+	if json.Unmarshal(line, &m) == nil && (m.Return != nil || m.Error != nil) {
+		if c := l.take(m.ID); c != nil {
+			c.result, c.err = m.Return, m.Error
+			if c.err != nil {
+				c.err.Cmd = c.cmd
+			}
+			close(c.answered)
+			return nil
+		}
+	}
+	return l.opts.Stray(line)
+}
+
+func (l *Lines) take(id any) *Call {
+	key, _ := id.(string)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.pending[key]
+	delete(l.pending, key)
+	return c
+}
+
+func (l *Lines) fail(cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.err = ErrClosed
+	if cause != nil {
+		l.err = fmt.Errorf("%w: %w", ErrClosed, cause)
+	}
+	_ = l.conn.Close()
+	close(l.done)
+}
+
+// Done is closed when the connection has ended; Err says why.
+func (l *Lines) Done() <-chan struct{} { return l.done }
+
+// Err is nil until the connection has ended.
+func (l *Lines) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Close ends the connection. Calls under way fail. The transcript is written when it returns, unless its writer takes
+// more than 2 s.
+func (l *Lines) Close() error {
+	l.fail(nil)
+	<-l.ended
+	l.log.flush()
+	return nil
+}
