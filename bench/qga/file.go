@@ -1,0 +1,91 @@
+package qga
+
+import (
+	"bytes"
+	"context"
+	"io"
+)
+
+// chunk is how much of a file goes in one message.
+const chunk = 64 << 10
+
+// ReadFile returns a whole file of the guest, of any size and content. A missing one is an error matching
+// [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing else meanwhile.
+func (c *Client) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	var data bytes.Buffer
+	err := c.withFile(ctx, path, "r", func(f file) error { return f.readAll(ctx, &data) })
+	return data.Bytes(), err
+}
+
+// WriteFile makes data the whole content of a file of the guest. What the file system or a driver has against it comes
+// as an error, also when it says so late. Up to 4096 bytes reach the kernel in one write, as attributes in sysfs want
+// it.
+func (c *Client) WriteFile(ctx context.Context, path string, data []byte) error {
+	return c.withFile(ctx, path, "w", func(f file) error { return f.writeAll(ctx, data) })
+}
+
+// A file is one that the agent has open.
+type file struct {
+	client *Client
+	path   string
+	handle int64
+}
+
+// withFile opens a file, uses it and closes it, which is done even when ctx has ended. The first error wins.
+func (c *Client) withFile(ctx context.Context, path, mode string, use func(file) error) (err error) {
+	if err := checkText(path); err != nil {
+		return pathError("open", path, err)
+	}
+	f := file{client: c, path: path}
+	args := map[string]any{"path": path, "mode": mode}
+	if err := c.Execute(ctx, "guest-file-open", args, &f.handle); err != nil {
+		return pathError("open", path, err)
+	}
+	err = use(f)
+	clean, cancel := c.cleanup(ctx)
+	defer cancel()
+	if failed := f.do(clean, "close", nil, nil); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// do runs guest-file-<op>.
+func (f file) do(ctx context.Context, op string, args map[string]any, ret any) error {
+	all := map[string]any{"handle": f.handle}
+	for k, v := range args {
+		all[k] = v
+	}
+	return pathError(op, f.path, f.client.Execute(ctx, "guest-file-"+op, all, ret))
+}
+
+func (f file) readAll(ctx context.Context, w *bytes.Buffer) error {
+	for {
+		var part struct {
+			Data []byte `json:"buf-b64"`
+			EOF  bool
+		}
+		if err := f.do(ctx, "read", map[string]any{"count": chunk}, &part); err != nil {
+			return err
+		}
+		w.Write(part.Data)
+		if part.EOF {
+			return nil
+		}
+	}
+}
+
+func (f file) writeAll(ctx context.Context, data []byte) error {
+	for len(data) > 0 {
+		part := data[:min(len(data), chunk)]
+		var wrote struct{ Count int }
+		if err := f.do(ctx, "write", map[string]any{"buf-b64": part}, &wrote); err != nil {
+			return err
+		}
+		if wrote.Count <= 0 || wrote.Count > len(part) {
+			return pathError("write", f.path, io.ErrShortWrite)
+		}
+		data = data[wrote.Count:]
+	}
+	return f.do(ctx, "flush", nil, nil)
+}

@@ -1,0 +1,154 @@
+package qga_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vmtb/bench/qmp"
+	"vmtb/internal/fake/fakeqga"
+	"vmtb/internal/fake/fakeqmp"
+)
+
+// A disk is one file, whose operations may fail.
+type disk struct {
+	content []byte
+	most    int               // bytes a write takes
+	fails   map[string]string // by operation, with these words
+	silent  string            // the operation that gets no answer
+	at      int
+	closed  int
+}
+
+func (d *disk) do(op string, then func(raw json.RawMessage) any) func(json.RawMessage) (any, error) {
+	return func(raw json.RawMessage) (any, error) {
+		if op == "close" {
+			d.closed++
+		}
+		if words := d.fails[op]; words != "" {
+			return nil, fakeqmp.Failure{Class: "GenericError", Desc: words}
+		}
+		if d.silent == op {
+			return nil, fakeqmp.ErrSilence
+		}
+		return then(raw), nil
+	}
+}
+
+func (d *disk) commands() fakeqga.Commands {
+	none := func(json.RawMessage) any { return struct{}{} }
+	return fakeqga.Commands{
+		"guest-file-open": d.do("open", func(raw json.RawMessage) any {
+			if d.at = 0; bytes.Contains(raw, []byte(`"mode":"w"`)) {
+				d.content = nil
+			}
+			return 1000
+		}),
+		"guest-file-read": d.do("read", func(raw json.RawMessage) any {
+			var args struct{ Count int }
+			_ = json.Unmarshal(raw, &args)
+			part := d.content[d.at:min(len(d.content), d.at+args.Count)]
+			d.at += len(part)
+			return map[string]any{"count": len(part), "buf-b64": part, "eof": len(part) < args.Count}
+		}),
+		"guest-file-write": d.do("write", func(raw json.RawMessage) any {
+			var args struct {
+				Data []byte `json:"buf-b64"`
+			}
+			_ = json.Unmarshal(raw, &args)
+			n := min(len(args.Data), d.most)
+			d.content = append(d.content, args.Data[:n]...)
+			return map[string]any{"count": n, "eof": false}
+		}),
+		"guest-file-flush": d.do("flush", none),
+		"guest-file-close": d.do("close", none),
+	}
+}
+
+func TestFiles(t *testing.T) {
+	d := &disk{}
+	c := serve(t, d.commands())
+	all := make([]byte, 130<<10)
+	for i := range all {
+		all[i] = byte(i * i)
+	}
+	for i, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 128 << 10, 130 << 10} {
+		d.most = 10000 + n
+		if n == 1 {
+			d.most = 1
+		}
+		if err := c.WriteFile(t.Context(), "/f", all[:n]); err != nil || !bytes.Equal(d.content, all[:n]) {
+			t.Errorf("write %d: %d, %v", n, len(d.content), err)
+		}
+		got, err := c.ReadFile(t.Context(), "/f")
+		if err != nil || !bytes.Equal(got, all[:n]) {
+			t.Errorf("read %d: %d, %v", n, len(got), err)
+		}
+		if d.closed != 2*(i+1) {
+			t.Errorf("closed %d times", d.closed)
+		}
+	}
+	d.most = 20000
+	if err := c.WriteFile(t.Context(), "/f", all); err != nil || !bytes.Equal(d.content, all) {
+		t.Errorf("short writes: %d, %v", len(d.content), err)
+	}
+	d.most = 0
+	if err := c.WriteFile(t.Context(), "/f", all); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("no progress: %v", err)
+	}
+	if err := c.WriteFile(t.Context(), "/f\x00", all); err == nil {
+		t.Error("a path with a NUL")
+	}
+}
+
+func TestFileErrors(t *testing.T) {
+	for op, test := range map[string]struct {
+		words string
+		want  error
+	}{
+		"open":  {"failed to open file '/f' (mode: 'w'): No such file or directory", fs.ErrNotExist},
+		"write": {"failed to write to file: Device or resource busy", syscall.EBUSY},
+		"flush": {"failed to flush file: No space left on device", syscall.ENOSPC},
+		"close": {"failed to close handle: Input/output error", syscall.EIO},
+	} {
+		d := &disk{most: 1 << 20, fails: map[string]string{op: test.words}}
+		err := serve(t, d.commands()).WriteFile(t.Context(), "/f", []byte("x"))
+		var path *fs.PathError
+		if !errors.Is(err, test.want) || !errors.As(err, &path) || path.Op != op || path.Path != "/f" || !errors.As(err, new(*qmp.Error)) {
+			t.Errorf("%s: %v", op, err)
+		}
+		if want := fmt.Sprintf("%s /f: %v", op, test.want); op != "open" && err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+		if (d.closed == 1) != (op != "open") {
+			t.Errorf("%s: closed %d times", op, d.closed)
+		}
+	}
+	d := &disk{fails: map[string]string{"read": "failed to read file: words of another country", "close": "also"}}
+	_, err := serve(t, d.commands()).ReadFile(t.Context(), "/f")
+	var errno syscall.Errno
+	if !errors.As(err, new(*qmp.Error)) || errors.As(err, &errno) || d.closed != 1 {
+		t.Errorf("unknown words: %v, %v", err, errno)
+	}
+}
+
+// The file is closed although ctx has ended.
+func TestFileClosedInAnyCase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{silent: "read"}
+		c := serve(t, d.commands())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.ReadFile(ctx, "/f"); !errors.Is(err, context.DeadlineExceeded) || d.closed != 1 {
+			t.Errorf("%v, closed %d times", err, d.closed)
+		}
+	})
+}

@@ -1,0 +1,40 @@
+package qga
+
+import (
+	"context"
+	"slices"
+)
+
+// Info is what the agent says about itself.
+type Info struct {
+	Version  string
+	Commands []CommandInfo `json:"supported_commands"`
+}
+
+// CommandInfo describes a command of the agent.
+type CommandInfo struct {
+	Name    string
+	Enabled bool
+	Replies bool `json:"success-response"` // false: answers only if it fails
+}
+
+// Info asks the agent what it offers.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	var i Info
+	err := c.Execute(ctx, "guest-info", nil, &i)
+	return i, err
+}
+
+// Check is nil if the agent offers all of cmds, else a [*CommandDisabled] for the first that it does not.
+func (i Info) Check(cmds ...string) error {
+	for _, cmd := range cmds {
+		at := slices.IndexFunc(i.Commands, func(c CommandInfo) bool { return c.Name == cmd })
+		switch {
+		case at < 0:
+			return &CommandDisabled{Cmd: cmd, Desc: "guest agent " + i.Version + " does not know it"}
+		case !i.Commands[at].Enabled:
+			return &CommandDisabled{Cmd: cmd, Desc: "the guest agent's configuration forbids it"}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package qga
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/qmp"
+)
+
+// ErrLost is matched by the error for a process that the agent no longer knows: the agent or the machine was restarted.
+var ErrLost = errors.New("the guest agent does not know the process any more")
+
+const (
+	pollFirst = 250 * time.Microsecond
+	pollLast  = 250 * time.Millisecond
+	graceKill = 2 * time.Second // of bench.Command
+)
+
+// A Process was started in the guest. It goes on until it ends or is signalled; nobody needs to wait for it.
+type Process struct {
+	client *Client
+	name   string
+	token  string
+	pid    int
+
+	asking chan struct{} // holds a token while somebody asks the agent
+	call   *call         // a question that was given up on, and whose answer may have come; guarded by asking
+
+	done   chan struct{} // closed with the two below
+	result bench.Result
+	err    error
+}
+
+// PID is the process's number in the guest.
+func (p *Process) PID() int { return p.pid }
+
+// Status asks whether the process has ended, and how. Once done is true it stays so, and the agent is not asked again.
+// For the agent a process has not ended while another one holds its output open.
+func (p *Process) Status(ctx context.Context) (done bool, r bench.Result, err error) {
+	if !p.ended() {
+		if err := p.ask(ctx); err != nil {
+			return false, bench.Result{}, fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	if p.ended() {
+		return true, p.result, p.err
+	}
+	return false, bench.Result{}, nil
+}
+
+func (p *Process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait waits for the end of the process. It gives up with ctx, and with a [*qmp.TimeoutError] when the agent is silent
+// for long (a paused machine, a hung guest); the process goes on, and Wait may be called again.
+func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
+	for start := time.Now(); ; {
+		done, r, err := p.Status(ctx)
+		if done || err != nil {
+			return r, err
+		}
+		pause := time.NewTimer(min(max(time.Since(start)/8, pollFirst), pollLast))
+		select {
+		case <-pause.C:
+		case <-p.done:
+		case <-ctx.Done():
+			pause.Stop()
+			return bench.Result{}, fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
+		}
+	}
+}
+
+type execStatus struct {
+	Exited       bool
+	ExitCode     int
+	Signal       int
+	Stdout       []byte `json:"out-data"`
+	Stderr       []byte `json:"err-data"`
+	OutTruncated bool   `json:"out-truncated"`
+	ErrTruncated bool   `json:"err-truncated"`
+}
+
+// ask puts the question to the agent, one caller at a time. The agent says "exited" only once, so a question that its
+// caller gave up on stays in p.call for the next one.
+func (p *Process) ask(ctx context.Context) error {
+	select {
+	case p.asking <- struct{}{}:
+		defer func() { <-p.asking }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if p.ended() {
+		return nil
+	}
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	var s execStatus
+	err := p.client.await(ctx, p.call, "guest-exec-status", &s)
+	if !p.call.Answered() {
+		return err
+	}
+	p.call = nil
+	if refusal := new(*qmp.Error); errors.As(err, refusal) { // there is one reason: "Invalid parameter 'pid'"
+		p.end(bench.Result{}, fmt.Errorf("%s: %w: %w", p.name, ErrLost, err))
+		return nil
+	}
+	if err == nil && s.Exited {
+		p.end(p.judge(s))
+	}
+	return err
+}
+
+// open makes p.call a question whose answer has come or will come.
+func (p *Process) open(ctx context.Context) (err error) {
+	if p.call != nil {
+		// The agent answers in order: what it has not answered before this sync, it never will.
+		p.client.synced.Store(false)
+		if err := p.client.ensureSynced(ctx); err != nil {
+			return err
+		}
+		if p.call.Answered() {
+			return nil
+		}
+		p.call.Forget()
+	}
+	p.call, err = p.client.send(ctx, "guest-exec-status", map[string]any{"pid": p.pid})
+	return err
+}
+
+func (p *Process) end(r bench.Result, err error) {
+	p.result, p.err = r, err
+	close(p.done)
+}
+
+// judge tells a command that failed from one that inDir could not run.
+func (p *Process) judge(s execStatus) (bench.Result, error) {
+	if text, ok := bytes.CutSuffix(s.Stderr, []byte(" "+p.token+"\n")); ok && p.token != "" {
+		return bench.Result{}, fmt.Errorf("%s: %s", p.name, text)
+	}
+	return bench.Result{
+		ExitCode: s.ExitCode, Signal: s.Signal, Stdout: s.Stdout, Stderr: s.Stderr,
+		StdoutTruncated: s.OutTruncated, StderrTruncated: s.ErrTruncated,
+	}, nil
+}
+
+// Signal sends a signal to the process alone. One that has ended is [os.ErrProcessDone].
+func (p *Process) Signal(ctx context.Context, sig int) error { return p.signal(ctx, sig, "") }
+
+// signalScript sends signal $1 to process $2, if that is still a child of the agent as this shell is, and to all other
+// processes that have $3 in their environment, if it is not empty. Nobody gets it twice: a second SIGTERM means more than the first.
+const signalScript = `
+while read -r key value; do
+	[ "$key $value" = "PPid: $PPID" ] && kill -"$1" "$2" && sent=1
+done </proc/"$2"/status
+if [ -n "$3" ]; then
+	for f in $(grep -lszxF -- "$3" /proc/[0-9]*/environ); do
+		f=${f%/environ} f=${f#/proc/}
+		[ "$f" = "$2" ] || kill -"$1" "$f" && sent=1
+	done
+fi
+[ -n "$sent" ]`
+
+func (p *Process) signal(ctx context.Context, sig int, mark string) error {
+	if mark == "" && p.ended() {
+		return os.ErrProcessDone
+	}
+	killer, err := p.client.start(ctx, bench.Command{
+		Argv: []string{"/bin/sh", "-c", signalScript, "sh", strconv.Itoa(sig), strconv.Itoa(p.pid), mark},
+	})
+	if err != nil {
+		return err
+	}
+	r, err := killer.Wait(ctx)
+	if err == nil && !r.OK() {
+		err = os.ErrProcessDone
+	}
+	return err
+}
+
+// abandon kills a process that may have been started, although the agent's word of it did not come.
+func (p *Process) abandon(ctx context.Context) {
+	ctx, cancel := p.client.cleanup(ctx)
+	defer cancel()
+	_ = p.signal(ctx, int(syscall.SIGKILL), p.mark()) // the caller has an error already
+}
+
+// mark is what the environment of the process and of its descendants holds.
+func (p *Process) mark() string { return marker + "=" + p.token }
+
+// kill ends the process and what it started: politely, and after grace by force what is left.
+func (p *Process) kill(ctx context.Context, grace time.Duration) (bench.Result, error) {
+	if grace == 0 {
+		grace = graceKill
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace+p.client.scaled(3*cleanTime))
+	defer cancel()
+	if err := p.signal(ctx, int(syscall.SIGTERM), p.mark()); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return bench.Result{}, err
+	}
+	polite, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	_, _ = p.Wait(polite) // whatever comes of it, force is next
+	if err := p.signal(ctx, int(syscall.SIGKILL), p.mark()); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return bench.Result{}, err
+	}
+	return p.Wait(ctx)
+}

@@ -1,0 +1,44 @@
+package fakeqga
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+
+	"vmtb/internal/fake/fakeqmp"
+)
+
+// Commands are what an agent can do. A handler gets the arguments and returns the reply's value, or an error as in
+// [fakeqmp.Peer.Serve].
+type Commands map[string]func(args json.RawMessage) (any, error)
+
+// Serve answers what comes over conn until that ends.
+func Serve(conn net.Conn, commands Commands) error {
+	p := fakeqmp.New(conn)
+	return p.Serve(func(r fakeqmp.Request) (any, error) {
+		if r.Resync {
+			if err := p.Send(`{"error": {"class": "GenericError", "desc": "JSON parse error, stray '\u00ff'"}}` + "\n"); err != nil {
+				return nil, err
+			}
+		}
+		if handle := commands[r.Cmd]; handle != nil {
+			return handle(r.Args)
+		}
+		if r.Cmd != "guest-sync-delimited" {
+			return nil, fakeqmp.Failure{Class: "CommandNotFound", Desc: fmt.Sprintf("The command %s has not been found", r.Cmd)}
+		}
+		return nil, Sync(p, r)
+	})
+}
+
+// Sync answers a guest-sync-delimited; it returns [fakeqmp.ErrSilence] because nothing more is to be said.
+func Sync(p *fakeqmp.Peer, r fakeqmp.Request) error {
+	var args struct{ ID json.Number }
+	if err := json.Unmarshal(r.Args, &args); err != nil {
+		return fakeqmp.Failure{Class: "GenericError", Desc: "Parameter 'id' is missing"}
+	}
+	if err := p.Send(fmt.Sprintf("\xff{\"return\": %s, \"id\": %s}\n", args.ID, r.ID)); err != nil {
+		return err
+	}
+	return fakeqmp.ErrSilence
+}
