@@ -1,0 +1,140 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"vmtb/bench"
+)
+
+// Accel is how guests run here: "kvm", or "tcg" (emulation) and the reason why not KVM.
+type Accel struct {
+	Name   string
+	Reason string // "" with KVM
+}
+
+var probes struct {
+	sync.Mutex
+	results map[string]Accel
+}
+
+// ProbeAccel tells whether guests of the QEMU program qemu run with KVM, by running one: /dev/kvm may exist, open and
+// still not run a guest, as in a virtual machine without nested virtualization. The answer is kept for the life of
+// the process. The error is for a QEMU that cannot be run at all.
+func ProbeAccel(ctx context.Context, qemu string) (Accel, error) {
+	program, err := lookQEMU(qemu)
+	if err != nil {
+		return Accel{}, err
+	}
+	probes.Lock()
+	defer probes.Unlock()
+	if a, ok := probes.results[program]; ok {
+		return a, nil
+	}
+	a := Accel{Name: "kvm"}
+	if err := probe(ctx, program, "kvm", "host"); err != nil {
+		if ctx.Err() != nil {
+			return Accel{}, context.Cause(ctx)
+		}
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		a = Accel{Name: "tcg", Reason: reason}
+	}
+	if probes.results == nil {
+		probes.results = map[string]Accel{}
+	}
+	probes.results[program] = a
+	return a, nil
+}
+
+func lookQEMU(qemu string) (string, error) {
+	program, err := exec.LookPath(qemu)
+	if err != nil {
+		return "", &bench.InfraError{Op: "find QEMU", Err: err, Advice: "install qemu-system-x86 and qemu-utils, version 8.2 or newer"}
+	}
+	return program, nil
+}
+
+// probeExit is QEMU's exit code when the probe guest ran: isa-debug-exit ends QEMU with twice the byte written, plus 1.
+const (
+	probeByte = 42
+	probeExit = 2*probeByte + 1
+	probeTime = 30 * time.Second
+)
+
+// probeROM is a BIOS of 64 KiB. The CPU starts 16 bytes before its end, in 16-bit real mode, and finds
+//
+//	mov al, 42
+//	out 0xf4, al
+//	hlt
+func probeROM() []byte {
+	rom := make([]byte, 64<<10)
+	copy(rom[len(rom)-16:], []byte{0xb0, probeByte, 0xe6, 0xf4, 0xf4})
+	return rom
+}
+
+// probe runs the probe guest; nil is a guest that ran.
+func probe(ctx context.Context, program, accel, cpu string) error {
+	dir, err := os.MkdirTemp("", "vmtb-probe-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	rom := filepath.Join(dir, "rom")
+	if err := os.WriteFile(rom, probeROM(), 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("the probe guest did not end within %v", probeTime))
+	defer cancel()
+	_, err = run(ctx, program, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "16M", "-bios", rom,
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == probeExit {
+		return nil
+	}
+	if err == nil {
+		return errors.New("the probe guest ended without running")
+	}
+	return err
+}
+
+// run executes a short-lived program of QEMU's and returns its standard output. An error quotes what it said. The
+// thread stays locked while the program runs: its parent-death signal goes by the thread.
+func run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	switch {
+	case err == nil:
+		return out, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", filepath.Base(program), context.Cause(ctx))
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, &bench.InfraError{Op: "run " + program, Err: err, Advice: "install qemu-utils"}
+	}
+	if said := bench.Tail([]byte(stderr.String()), 3); said != "" {
+		return nil, &saidError{said: said, err: err}
+	}
+	return nil, fmt.Errorf("%s: %w", filepath.Base(program), err)
+}
+
+// A saidError is a program's own words about its failure.
+type saidError struct {
+	said string
+	err  error
+}
+
+func (e *saidError) Error() string { return e.said }
+func (e *saidError) Unwrap() error { return e.err }

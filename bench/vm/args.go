@@ -1,0 +1,170 @@
+package vm
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Names of the sockets in a machine's private directory.
+const (
+	qmpSocket    = "qmp"     // the monitor that this package holds
+	PeopleSocket = "monitor" // a second QMP monitor, free for people: a monitor talks to one client at a time
+	agentSocket  = "agent"
+)
+
+// agentPort is the id of the agent's virtio-serial port, the one that VSERPORT_CHANGE events name.
+const agentPort = "agent-port"
+
+// A Layout is where one run of a machine puts its things. Start makes one; with it a Spec becomes arguments.
+type Layout struct {
+	Accel    string   // value of -accel
+	Sockets  string   // directory of the sockets
+	Console  string   // file for what the guest writes to its first serial port
+	Overlays []string // for each disk its overlay, "" for a disk used as it is
+}
+
+// Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal output, no look
+// at the host. The machine starts stopped (-S), so that whoever runs it can subscribe to its events first.
+func (s Spec) Args(l Layout) []string {
+	s = s.withDefaults()
+	a := argv{s.QEMU}
+	a.add("-name", "guest="+s.Name+",debug-threads=on")
+	a.add("-nodefaults", "-no-user-config", "-S")
+	a.add("-machine", s.Machine, "-accel", l.Accel, "-cpu", s.cpu(l.Accel))
+	a.add("-smp", strconv.Itoa(s.CPUs), "-m", fmt.Sprintf("%dM", s.MemoryMiB))
+	a.display(s.VNC)
+	for _, d := range s.Devices { // first of all devices, as an IOMMU must be
+		a.add("-device", d)
+	}
+	a.add("-action", "panic=pause", "-device", "pvpanic-pci") // a panicked guest stops where it is, to be looked at
+	if s.NoReboot {
+		a.add("-no-reboot")
+	}
+	a.channels(l, s.Serials)
+	for i, d := range s.Disks {
+		a.disk(i, d, l.Overlays[i])
+	}
+	if k := s.Kernel; k != nil {
+		a.kernel(k)
+	}
+	if s.UserNetwork {
+		a.add("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=")
+	}
+	for i, sh := range s.Shares {
+		a.share(i, sh)
+	}
+	for i, v := range s.VFs {
+		a.vf(i, v, s.pcie())
+	}
+	for i := range s.SparePorts {
+		a.rootPort(fmt.Sprintf("spare%d", i), len(s.VFs)+i+1)
+	}
+	return append(a, s.Extra...)
+}
+
+func (s Spec) cpu(accel string) string {
+	switch {
+	case s.CPU != "":
+		return s.CPU
+	case strings.HasPrefix(accel, "kvm"):
+		return "host"
+	default:
+		return "max"
+	}
+}
+
+// argv collects arguments; each method adds what one part of a machine needs.
+type argv []string
+
+func (a *argv) add(args ...string) { *a = append(*a, args...) }
+
+func (a *argv) display(vnc string) {
+	if vnc == "" {
+		a.add("-display", "none")
+		return
+	}
+	a.add("-vnc", vnc)
+}
+
+// channels adds the console, the monitors and the agent's port.
+func (a *argv) channels(l Layout, serials int) {
+	a.add("-chardev", "file,id=console,path="+value(l.Console)+",append=on", "-serial", "chardev:console")
+	for i := range serials {
+		id := fmt.Sprintf("serial%d", i+1)
+		a.socket(l, id)
+		a.add("-serial", "chardev:"+id)
+	}
+	for _, id := range []string{qmpSocket, PeopleSocket} {
+		a.socket(l, id)
+		a.add("-qmp", "chardev:"+id)
+	}
+	a.socket(l, agentSocket)
+	a.add("-device", "virtio-serial-pci",
+		"-device", "virtserialport,id="+agentPort+",chardev="+agentSocket+",name=org.qemu.guest_agent.0")
+}
+
+func (a *argv) socket(l Layout, id string) {
+	a.add("-chardev", "socket,id="+id+",path="+value(filepath.Join(l.Sockets, id))+",server=on,wait=off")
+}
+
+// disk adds an image as node "diskN". An overlay lives no longer than the run, so it need not be flushed to the disk.
+func (a *argv) disk(i int, d Disk, overlay string) {
+	format, file, opts := d.Format, d.Image, ""
+	switch d.Access {
+	case Overlay:
+		format, file, opts = "qcow2", overlay, ",cache.no-flush=on,discard=unmap"
+	case ReadOnly:
+		opts = ",read-only=on"
+	case Direct:
+		opts = ",discard=unmap"
+	}
+	node := fmt.Sprintf("disk%d", i)
+	a.add("-blockdev", "driver="+format+",node-name="+node+opts+",file.driver=file,file.filename="+value(file))
+	model := "virtio-blk-pci"
+	if d.Bus == "ide" {
+		model = fmt.Sprintf("ide-hd,bus=ide.%d", i)
+	}
+	a.add("-device", fmt.Sprintf("%s,id=%s-dev,drive=%s,bootindex=%d", model, node, node, i+1))
+}
+
+func (a *argv) kernel(k *Kernel) {
+	a.add("-kernel", k.Image)
+	if k.Initrd != "" {
+		a.add("-initrd", k.Initrd)
+	}
+	if k.Cmdline != "" {
+		a.add("-append", k.Cmdline)
+	}
+}
+
+func (a *argv) share(i int, s Share) {
+	readOnly := ",readonly=on"
+	if s.Writable {
+		readOnly = ""
+	}
+	a.add("-fsdev", fmt.Sprintf("local,id=share%d,path=%s,security_model=none,multidevs=remap%s", i, value(s.Path), readOnly),
+		"-device", fmt.Sprintf("virtio-9p-pci,fsdev=share%d,mount_tag=%s", i, value(s.Tag)))
+}
+
+// vf adds a VF. Below a root port of its own it sits as it does on a real board: that gives it a PCIe capability that
+// drivers understand, and hot-unplug.
+func (a *argv) vf(i int, v VF, pcie bool) {
+	id, bus, migration := fmt.Sprintf("vf%d", i), "", ""
+	if pcie {
+		a.rootPort(id+"-port", i+1)
+		bus = ",bus=" + id + "-port"
+	}
+	if v.EnableMigration {
+		migration = ",enable-migration=on"
+	}
+	a.add("-device", "vfio-pci,host="+value(v.Host)+",id="+id+bus+migration)
+}
+
+func (a *argv) rootPort(id string, slot int) {
+	a.add("-device", fmt.Sprintf("pcie-root-port,id=%s,chassis=%d,slot=%d", id, slot, slot))
+}
+
+// value writes s as a value in QEMU's key=value lists, where a comma is doubled.
+func value(s string) string { return strings.ReplaceAll(s, ",", ",,") }

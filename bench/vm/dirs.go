@@ -1,0 +1,110 @@
+package vm
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+)
+
+// maxSocketDir is how long a private directory's path may be: sun_path has 108 bytes (unix(7)), one of them for the
+// NUL that QEMU adds, and the longest socket name with its slash takes 8.
+const maxSocketDir = 107 - 1 - len(PeopleSocket)
+
+// socketBase is the directory below which private directories for sockets are made.
+func socketBase(asked string) (string, error) {
+	bases := []string{asked}
+	if asked == "" {
+		bases = []string{filepath.Join(os.TempDir(), "vmtb"), "/tmp/vmtb"}
+		if os.Geteuid() == 0 {
+			bases = append([]string{"/run/vmtb"}, bases...)
+		} else if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
+			bases = append([]string{filepath.Join(d, "vmtb")}, bases...)
+		}
+	}
+	var errs []error
+	for _, b := range bases {
+		if len(b)+1+privateNameLen > maxSocketDir {
+			errs = append(errs, fmt.Errorf("%s: too long for a directory of sockets", b))
+			continue
+		}
+		if err := os.MkdirAll(b, 0o755); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		return b, nil
+	}
+	return "", &bench.InfraError{Op: "make a directory for sockets", Err: errors.Join(errs...), Advice: "set TMPDIR to a short path"}
+}
+
+const privateNameLen = 8
+
+// privateDir makes a directory of mode 0700 and random name in base.
+func privateDir(base, prefix string, journal func(undo.Record) error) (string, error) {
+	path := filepath.Join(base, prefix+strings.ToLower(rand.Text()[:privateNameLen]))
+	if err := journal(undo.Path{Path: path, Dir: true}); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", err
+	}
+	return path, os.Mkdir(path, 0o700)
+}
+
+// overlays fills in the formats of the disks and makes an overlay for each that wants one.
+func (m *VM) overlays(ctx context.Context) (files []string, err error) {
+	dir := ""
+	files = make([]string, len(m.spec.Disks))
+	for i := range m.spec.Disks {
+		d := &m.spec.Disks[i]
+		if d.Image, err = filepath.Abs(d.Image); err != nil { // an overlay finds its base from where it is itself
+			return nil, infra("find an image", err)
+		}
+		if d.Format == "" {
+			if d.Format, err = imageFormat(ctx, d.Image); err != nil {
+				return nil, badImage(d.Image, err)
+			}
+		}
+		if d.Access != Overlay {
+			continue
+		}
+		if dir == "" {
+			if dir, err = m.private(m.opts.WorkDir, "vmtb-"); err != nil {
+				return nil, err
+			}
+		}
+		files[i] = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i))
+		if _, err := run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", d.Image, "-F", d.Format, files[i]); err != nil {
+			return nil, badImage(d.Image, err)
+		}
+	}
+	return files, nil
+}
+
+// imageFormat asks qemu-img what an image is. It reads one that a running machine has open, too: none is written to.
+func imageFormat(ctx context.Context, image string) (string, error) {
+	out, err := run(ctx, "qemu-img", "info", "--force-share", "--output=json", image)
+	if err != nil {
+		return "", err
+	}
+	var info struct{ Format string }
+	if err := json.Unmarshal(out, &info); err != nil {
+		return "", fmt.Errorf("qemu-img info: %w", err)
+	}
+	return info.Format, nil
+}
+
+// badImage blames the image for what qemu-img said, unless qemu-img could not even run or finish.
+func badImage(image string, err error) error {
+	if said := new(saidError); !errors.As(err, &said) {
+		return err
+	}
+	return &bench.UsageError{Err: fmt.Errorf("disk image %s: %w", image, err)}
+}

@@ -1,0 +1,39 @@
+// Package vm runs QEMU virtual machines.
+//
+// A [Spec] describes a machine as data: memory, disks or a kernel, VFs, shares. [Spec.Args] renders it as QEMU's
+// arguments and touches nothing, so a description can be tested as exact text. [Start] makes one run of it:
+//
+//	m, err := vm.Start(ctx, spec, vm.Options{Dir: "results/vm0"})
+//	defer m.Close(ctx)                 // QEMU gone, sockets and overlay removed, whatever happened before
+//	err = m.WaitReady(ctx)             // the guest's agent answers
+//	r, err := m.Exec(ctx, bench.Shell("uname -r"))
+//	step, err := m.PowerOff(ctx)       // agent, ACPI, quit, kill: whichever is needed
+//
+// # What a run leaves and what it does not
+//
+// The caller's folder ([Options.Dir]) keeps the evidence: argv (a line for a shell), console.log, stderr.log,
+// qmp.jsonl and qga.jsonl. Sockets live in a private directory with a short path, because a Unix socket's path has
+// 108 bytes at most; overlays live in a private directory below [Options.WorkDir]. Both are removed by [VM.Close].
+//
+// # The guard
+//
+// QEMU must not outlive the vmtb that started it, not even after kill -9. Linux' parent-death signal cannot see to
+// that by itself: it goes by the thread that forked, and Go ends threads as it likes. So between vmtb and QEMU sits
+// a guard: the same binary, started again with a hidden first word, which holds one end of a pipe. When vmtb ends,
+// however it ends, the pipe closes, and the guard kills QEMU and removes the private directories. Should the guard
+// itself be killed, the parent-death signal does work (the guard forks QEMU from a locked thread). For this every
+// program that uses the package begins with
+//
+//	func main() {
+//		if code, ran := vm.Guard(os.Args); ran {
+//			os.Exit(code)
+//		}
+//
+// and a test binary does the same in TestMain.
+//
+// # Whose fault
+//
+// A guest that panics, shuts down by itself or never brings up its agent is a [bench.GuestError]; a VF that the host
+// does not have is a [bench.HostError]; a QEMU that is missing or dies is a [bench.InfraError]; a description or an
+// image that cannot work is a [bench.UsageError]. Every wait ends at once when QEMU does, or when the guest panics.
+package vm

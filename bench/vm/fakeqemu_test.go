@@ -1,0 +1,134 @@
+package vm
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"vmtb/internal/fake/fakeqga"
+	"vmtb/internal/fake/fakeqmp"
+)
+
+// fakeQEMU plays QEMU with a guest, in a process of its own, when the test binary is started with QEMU's arguments.
+// The words after -fake, which are put last, say what it can do and what goes wrong.
+func fakeQEMU(args []string) (code int, ran bool) {
+	if len(args) < 3 || args[1] != "-name" {
+		return 0, false
+	}
+	f := fake{can: strings.Fields(args[len(args)-1]), status: "prelaunch"}
+	if f.does("refuses") {
+		fmt.Fprintln(os.Stderr, "qemu: -device vfio-pci,host=0000:03:00.1,id=vf0: vfio 0000:03:00.1: failed to open /dev/vfio/7: Device or resource busy")
+		return 1, true
+	}
+	monitor, agent := f.listen(args, qmpSocket), f.listen(args, agentSocket)
+	conn, err := monitor.Accept()
+	if err != nil {
+		return 2, true
+	}
+	if f.does("mute") {
+		select {}
+	}
+	f.qmp = fakeqmp.New(conn)
+	if err := f.qmp.Negotiate(); err != nil {
+		return 2, true
+	}
+	go f.serveAgent(agent)
+	if err := f.qmp.Serve(f.command); err != nil {
+		return 2, true
+	}
+	select {} // as QEMU does when its client goes away
+}
+
+type fake struct {
+	can    []string
+	status string
+	qmp    *fakeqmp.Peer
+}
+
+func (f *fake) does(what string) bool { return slices.Contains(f.can, what) }
+
+func (f *fake) listen(args []string, id string) net.Listener {
+	path := regexp.MustCompile(`socket,id=` + id + `,path=([^,]*)`).FindStringSubmatch(strings.Join(args, "\n"))[1]
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	return l
+}
+
+func (f *fake) command(r fakeqmp.Request) (any, error) {
+	switch r.Cmd {
+	case "cont":
+		f.status = "running"
+		go f.boot()
+	case "query-status":
+		return map[string]string{"status": f.status}, nil
+	case "system_powerdown":
+		if f.does("acpi") {
+			f.end("guest-shutdown")
+		}
+	case "quit":
+		if !f.does("ignores-quit") {
+			f.end("host-qmp-quit")
+		}
+	}
+	return struct{}{}, nil
+}
+
+// boot is what happens when the guest runs.
+func (f *fake) boot() {
+	switch {
+	case f.does("panics"):
+		f.status = "guest-panicked"
+		f.qmp.Event("GUEST_PANICKED", map[string]string{"action": "pause"})
+	case f.does("crashes"):
+		fmt.Fprintln(os.Stderr, "Assertion failed")
+		os.Exit(3)
+	case f.does("resets"):
+		f.end("guest-reset")
+	case f.does("agent"):
+		f.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": agentPort, "open": true})
+	default:
+		f.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": "another", "open": true})
+	}
+}
+
+func (f *fake) end(reason string) {
+	f.qmp.Event("SHUTDOWN", map[string]any{"guest": strings.HasPrefix(reason, "guest"), "reason": reason})
+	os.Exit(0)
+}
+
+func (f *fake) serveAgent(l net.Listener) {
+	conn, err := l.Accept()
+	if err != nil || f.does("deaf") {
+		return
+	}
+	fakeqga.Serve(conn, fakeqga.Commands{
+		"guest-shutdown": func(json.RawMessage) (any, error) {
+			switch {
+			case f.does("shutdown"):
+				f.end("guest-shutdown")
+			case f.does("crash-at-shutdown"):
+				os.Exit(3)
+			case f.does("refuses-shutdown"):
+				return nil, fakeqmp.Failure{Class: "GenericError", Desc: "child process has failed to shutdown"}
+			}
+			return nil, fakeqmp.ErrSilence
+		},
+		"guest-file-open": func(json.RawMessage) (any, error) {
+			if f.does("panics-later") {
+				f.status = "guest-panicked"
+				f.qmp.Event("GUEST_PANICKED", nil)
+			}
+			if f.does("crashes-later") {
+				os.Exit(3)
+			}
+			return nil, fakeqmp.ErrSilence
+		},
+	})
+}

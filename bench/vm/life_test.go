@@ -1,0 +1,222 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+)
+
+// startFake starts a machine whose QEMU is fakeQEMU. Everything takes a twentieth of its time.
+func startFake(t *testing.T, can string) (*VM, error) {
+	t.Helper()
+	base, err := os.MkdirTemp("", "vm")
+	must(t, err)
+	kernel := filepath.Join(base, "kernel")
+	must(t, os.WriteFile(kernel, nil, 0o600))
+	s := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: kernel}, Extra: []string{"-fake", can}}
+	m, err := Start(t.Context(), s, Options{Dir: filepath.Join(base, "logs"), SocketDir: filepath.Join(base, "run"), Scale: 0.05, Shutdown: 4 * time.Second})
+	t.Cleanup(func() {
+		if m != nil {
+			if err := m.Close(context.Background()); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			gone(t, m.PID())
+		}
+		if left := names(t, filepath.Join(base, "run")); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
+		must(t, os.RemoveAll(base))
+	})
+	return m, err
+}
+
+// bootFake starts one that gets ready.
+func bootFake(t *testing.T, can string) *VM {
+	t.Helper()
+	m, err := startFake(t, "agent "+can)
+	must(t, err)
+	must(t, m.WaitReady(t.Context()))
+	return m
+}
+
+func TestPowerOff(t *testing.T) {
+	for can, want := range map[string]Step{
+		"shutdown acpi":         StepAgent,
+		"refuses-shutdown acpi": StepACPI,
+		"acpi":                  StepACPI,
+		"":                      StepQuit,
+		"ignores-quit":          StepKill,
+	} {
+		t.Run(can, func(t *testing.T) {
+			m := bootFake(t, can)
+			if step, err := m.PowerOff(t.Context()); step != want || err != nil {
+				t.Errorf("%q, %v, want %q", step, err, want)
+			}
+			select {
+			case <-m.Done():
+			default:
+				t.Error("not done")
+			}
+			if step, err := m.PowerOff(t.Context()); step != StepNone || err != nil {
+				t.Errorf("once more: %q, %v", step, err)
+			}
+			if err := m.WriteFile(t.Context(), "/x", nil); !errors.Is(err, ErrOff) {
+				t.Errorf("use of a machine that is off: %v, want ErrOff", err)
+			}
+		})
+	}
+}
+
+func TestPowerOffWithoutTime(t *testing.T) {
+	m := bootFake(t, "shutdown acpi")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if step, err := m.PowerOff(ctx); step != StepQuit || err != nil {
+		t.Errorf("%q, %v, want %q", step, err, StepQuit)
+	}
+}
+
+func TestPowerOffCrash(t *testing.T) {
+	m := bootFake(t, "crash-at-shutdown")
+	step, err := m.PowerOff(t.Context())
+	if step != StepAgent || !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "exit code 3") {
+		t.Errorf("%q, %v, want an InfraError that says exit code 3", step, err)
+	}
+}
+
+func TestKill(t *testing.T) {
+	m := bootFake(t, "")
+	must(t, m.Kill(t.Context()))
+	if exit, err := m.Wait(t.Context()); exit.Signal != 9 || err != nil {
+		t.Errorf("%v, %v, want signal 9", exit, err)
+	}
+	if s, err := m.State(t.Context()); s != Gone || err != nil {
+		t.Errorf("state %q, %v, want gone", s, err)
+	}
+	if err := m.WaitReady(t.Context()); !errors.Is(err, ErrOff) {
+		t.Errorf("WaitReady = %v, want ErrOff", err)
+	}
+	must(t, m.Close(t.Context()))
+	must(t, m.Close(t.Context()))
+}
+
+func TestGuestEndsWhileBooting(t *testing.T) {
+	// QEMU may end before or after it has answered the command that set the guest going.
+	boot := func(can string) error {
+		m, err := startFake(t, can)
+		if err == nil {
+			err = m.WaitReady(t.Context())
+		}
+		return err
+	}
+	for can, want := range map[string]error{"panics": ErrPanic, "resets": ErrReset} {
+		if err := boot(can); !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, want) {
+			t.Errorf("%s: %T %v, want a GuestError that is %v", can, err, err, want)
+		}
+	}
+	err := boot("crashes")
+	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "exit code 3") || !strings.Contains(err.Error(), "Assertion failed") {
+		t.Errorf("crash: %T %v, want an InfraError with the exit code and QEMU's words", err, err)
+	}
+}
+
+func TestGuestEndsWhileAsked(t *testing.T) {
+	_, err := bootFake(t, "panics-later").ReadFile(t.Context(), "/x")
+	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, ErrPanic) {
+		t.Errorf("panic: %T %v, want a GuestError that is ErrPanic", err, err)
+	}
+	_, err = bootFake(t, "crashes-later").ReadFile(t.Context(), "/x")
+	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "exit code 3") {
+		t.Errorf("crash: %T %v, want an InfraError with the exit code", err, err)
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	for can, want := range map[string]string{"": "the agent did not come up", "agent deaf": "does not answer"} {
+		m, err := startFake(t, can)
+		must(t, err)
+		m.opts.Boot = 6 * time.Second
+		err = m.WaitReady(t.Context())
+		if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %T %v, want a GuestError at the deadline with %q", can, err, err, want)
+		}
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		if err := m.WaitReady(ctx); !errors.Is(err, why) || errors.As(err, new(*bench.GuestError)) {
+			t.Errorf("%q, cancelled: %T %v, want %v", can, err, err, why)
+		}
+	}
+}
+
+func TestStartOfBadQEMU(t *testing.T) {
+	_, err := startFake(t, "refuses")
+	if !errors.As(err, new(*bench.HostError)) || !strings.Contains(err.Error(), "another QEMU still has it") {
+		t.Errorf("refuses: %T %v, want a HostError with advice", err, err)
+	}
+	begin := time.Now()
+	_, err = startFake(t, "mute")
+	if took := time.Since(begin); !errors.As(err, new(*bench.InfraError)) || took > 10*time.Second {
+		t.Errorf("mute: %T %v after %v, want an InfraError after 1.5 s", err, err, took)
+	}
+}
+
+func TestStartCancelled(t *testing.T) {
+	base := t.TempDir()
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(200*time.Millisecond, func() { cancel(why) })
+	s := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: "/dev/null"}, Extra: []string{"-fake", "mute"}}
+	_, err := Start(ctx, s, Options{Dir: base, SocketDir: "/tmp/vmtb-test"})
+	if !errors.Is(err, why) {
+		t.Errorf("err = %v, want %v", err, why)
+	}
+	if left := names(t, "/tmp/vmtb-test"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	must(t, os.RemoveAll("/tmp/vmtb-test"))
+}
+
+func TestJournal(t *testing.T) {
+	base, err := os.MkdirTemp("", "vm")
+	must(t, err)
+	defer os.RemoveAll(base)
+	log, err := undo.Open(filepath.Join(base, "undo.jsonl"))
+	must(t, err)
+	defer log.Close()
+	o := Options{SocketDir: filepath.Join(base, "run"), Journal: log.Add}
+	s := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: "/dev/null"}, Extra: []string{"-fake", "agent"}}
+	m, err := Start(t.Context(), s, o)
+	must(t, err)
+	var kinds []string
+	for _, e := range log.Pending() {
+		kinds = append(kinds, e.Record.Kind())
+	}
+	if got := strings.Join(kinds, " "); got != "path process" {
+		t.Errorf("journal: %s, want path process", got)
+	}
+	must(t, log.Undo(t.Context(), undo.OS{})) // as another vmtb would
+	gone(t, m.PID())
+	must(t, m.Close(t.Context()))
+
+	full := errors.New("disk full")
+	o.Journal = func(r undo.Record) error {
+		if r.Kind() == "process" {
+			return full
+		}
+		return nil
+	}
+	if _, err := Start(t.Context(), s, o); !errors.Is(err, full) {
+		t.Errorf("err = %v, want %v", err, full)
+	}
+	if left := names(t, o.SocketDir); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}

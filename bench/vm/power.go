@@ -1,0 +1,157 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vmtb/bench/qga"
+	"vmtb/bench/qmp"
+)
+
+// A Step is a way to end a machine, from the politest on.
+type Step string
+
+// The steps of [VM.PowerOff].
+const (
+	StepNone  Step = ""      // it had ended before
+	StepAgent Step = "agent" // the guest's agent ran its shutdown
+	StepACPI  Step = "acpi"  // the guest obeyed the power button
+	StepQuit  Step = "quit"  // QEMU quit; the guest was cut off
+	StepKill  Step = "kill"  // QEMU was killed
+)
+
+const (
+	stateTime = 5 * time.Second
+	quitTime  = 15 * time.Second
+	killTime  = time.Minute // QEMU has to unmap the guest's memory from its VFs
+)
+
+// PowerOff ends the machine: asks the agent, then presses the power button, tells QEMU to quit, kills it, each for a
+// bounded time ([Options.Shutdown], half of it, 15 s, 1 minute, all scaled but the last) and only as far as needed. Steps
+// that cannot work are left out: a guest that is paused or has panicked is not asked. It returns when QEMU has been
+// reaped, so that its VFs are free, and says which step did it. When ctx ends, the polite steps are cut short. The
+// error is for a machine that is not off, or whose QEMU crashed on the way.
+func (m *VM) PowerOff(ctx context.Context) (Step, error) {
+	if m.proc.gone(0) {
+		return StepNone, nil
+	}
+	m.guest.expectEnd()
+	steps := []struct {
+		step  Step
+		asks  bool // needs a guest that runs
+		limit time.Duration
+		do    func(context.Context) error
+	}{
+		{StepAgent, true, m.scaled(m.opts.Shutdown), m.askAgent},
+		{StepACPI, true, m.scaled(m.opts.Shutdown) / 2, m.pressButton},
+		{StepQuit, false, m.scaled(quitTime), func(ctx context.Context) error { return m.qmp.Execute(ctx, "quit", nil, nil) }},
+		{StepKill, false, killTime, func(context.Context) error { m.proc.kill(); return nil }},
+	}
+	for _, s := range steps {
+		parent, life := ctx, m.life.Done()
+		if !s.asks {
+			parent, life = context.WithoutCancel(ctx), nil
+		}
+		if m.step(parent, s.limit, life, s.do) {
+			return s.step, m.endedBy(s.step)
+		}
+	}
+	return StepKill, m.proc.stuck(context.DeadlineExceeded)
+}
+
+// Kill ends the machine without asking anybody, and returns when QEMU has been reaped.
+func (m *VM) Kill(ctx context.Context) error {
+	m.guest.expectEnd()
+	m.proc.kill()
+	select {
+	case <-m.proc.done:
+		return nil
+	case <-ctx.Done():
+		return infra(fmt.Sprintf("%s: kill QEMU (pid %d)", m, m.proc.pid), context.Cause(ctx))
+	}
+}
+
+// step takes one step and reports whether QEMU is gone. It waits for that as long as limit and life let it, and not at
+// all when the step was refused.
+func (m *VM) step(ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := do(ctx); err != nil && !errors.Is(err, qmp.ErrClosed) {
+		return m.proc.gone(0)
+	}
+	select {
+	case <-m.proc.done:
+	case <-ctx.Done():
+	case <-life: // it ended, or has panicked
+	}
+	return m.proc.gone(0)
+}
+
+func (m *VM) askAgent(ctx context.Context) error {
+	m.guest.mu.Lock()
+	open := m.guest.agent
+	m.guest.mu.Unlock()
+	if !open {
+		return errBoot
+	}
+	if err := m.canReact(ctx); err != nil {
+		return err
+	}
+	return m.qga.Shutdown(ctx, "powerdown")
+}
+
+func (m *VM) pressButton(ctx context.Context) error {
+	if err := m.canReact(ctx); err != nil {
+		return err
+	}
+	return m.qmp.Execute(ctx, "system_powerdown", nil, nil)
+}
+
+// canReact is nil if the guest's CPUs run.
+func (m *VM) canReact(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, m.scaled(stateTime))
+	defer cancel()
+	s, err := m.State(ctx)
+	if err == nil && s != Running {
+		err = fmt.Errorf("the machine is %s", s)
+	}
+	return err
+}
+
+// endedBy is nil if QEMU ended as the step lets it.
+func (m *VM) endedBy(s Step) error {
+	if m.proc.exit == (Exit{}) || s == StepKill {
+		return nil
+	}
+	return m.endError()
+}
+
+// Done is closed when QEMU is gone: its process has been reaped, its VFs are free.
+func (m *VM) Done() <-chan struct{} { return m.proc.done }
+
+// Wait returns how QEMU ended, when it has.
+func (m *VM) Wait(ctx context.Context) (Exit, error) {
+	select {
+	case <-m.proc.done:
+		return m.proc.exit, nil
+	case <-ctx.Done():
+		return Exit{}, context.Cause(ctx)
+	}
+}
+
+// QMP is the connection to QEMU's monitor.
+func (m *VM) QMP() *qmp.Client { return m.qmp }
+
+// Agent is the connection to the guest's agent.
+func (m *VM) Agent() *qga.Client { return m.qga }
+
+// Accel is how the machine runs.
+func (m *VM) Accel() Accel { return m.accel }
+
+// Args is the command line that QEMU was started with.
+func (m *VM) Args() []string { return m.argv }
+
+// PID is QEMU's process.
+func (m *VM) PID() int { return m.proc.pid }

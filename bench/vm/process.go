@@ -1,0 +1,172 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// A process is a running QEMU with its guard, seen from vmtb.
+type process struct {
+	pid  int
+	qemu *os.Process // holds a pidfd: signals cannot hit a later process of the same number
+
+	done chan struct{} // closed when QEMU is gone: reaped, all its files closed
+	exit Exit          // valid after done
+
+	life      *os.File      // closing it ends the guard, and QEMU
+	guardGone chan struct{} // closed when the guard has been reaped
+}
+
+// guardStart bounds the time from the guard's start to QEMU's.
+const guardStart = 60 * time.Second
+
+// spawn starts argv below a guard, which removes dirs when the process has been closed or vmtb is gone. Output of
+// both goes to output.
+func spawn(ctx context.Context, program, dirs, argv []string, output *os.File) (*process, error) {
+	if os.Getenv(guardEnv) != "" {
+		return nil, errors.New("BUG: this process was started as a guard, but its main does not call vm.Guard first")
+	}
+	lifeR, lifeW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	reportR, reportW, err := os.Pipe()
+	if err != nil {
+		lifeR.Close()
+		lifeW.Close()
+		return nil, err
+	}
+
+	args := guardArgs(program, dirs, argv)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), guardEnv+"=1")
+	cmd.ExtraFiles = []*os.File{lifeR, reportW} // lifeFD, reportFD
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C at the terminal is for vmtb alone
+	err = cmd.Start()
+	lifeR.Close()
+	reportW.Close() // the guard's is the only one now, so its end is seen
+	if err != nil {
+		lifeW.Close()
+		reportR.Close()
+		return nil, fmt.Errorf("start the guard: %w", err)
+	}
+	p := &process{life: lifeW, done: make(chan struct{}), guardGone: make(chan struct{})}
+	reports := json.NewDecoder(reportR)
+	if err := p.hello(ctx, reports, reportR); err != nil {
+		lifeW.Close()
+		_ = cmd.Process.Kill() // it may have ended already
+		_ = cmd.Wait()
+		reportR.Close()
+		return nil, err
+	}
+	go func() {
+		p.follow(reports)
+		close(p.done)
+		_ = cmd.Wait() // its exit status says nothing that the reports did not
+		reportR.Close()
+		close(p.guardGone)
+	}()
+	return p, nil
+}
+
+// hello takes the guard's first report.
+func (p *process) hello(ctx context.Context, reports *json.Decoder, pipe *os.File) error {
+	if err := pipe.SetReadDeadline(time.Now().Add(guardStart)); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = pipe.SetReadDeadline(time.Now()) })
+	defer stop()
+	var r guardReport
+	switch err := reports.Decode(&r); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("the guard did not report (does main call vm.Guard first?): %w", err)
+	case r.Error != "":
+		return errors.New(r.Error)
+	}
+	p.pid = r.PID
+	var err error
+	if p.qemu, err = os.FindProcess(p.pid); err != nil {
+		return fmt.Errorf("find QEMU, pid %d: %w", p.pid, err)
+	}
+	if !stop() { // ctx has ended, and with it the pipe's deadline
+		return context.Cause(ctx)
+	}
+	return pipe.SetReadDeadline(time.Time{})
+}
+
+// follow returns when QEMU is gone.
+func (p *process) follow(reports *json.Decoder) {
+	var r guardReport
+	if err := reports.Decode(&r); err == nil && r.Ended {
+		p.exit = r.Exit
+		return
+	}
+	// The guard is dead, and its QEMU with it or soon: QEMU's parent is another now, so watch it by its descriptor.
+	p.exit = Exit{Lost: true}
+	p.kill()
+	_ = p.qemu.WithHandle(func(pidfd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		for {
+			if _, err := unix.Poll(fds, -1); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+}
+
+// kill sends SIGKILL. QEMU is gone when done is closed.
+func (p *process) kill() { _ = p.qemu.Kill() } // its error: it is gone
+
+// close kills QEMU if it still runs, ends the guard and waits for both.
+func (p *process) close(ctx context.Context) error {
+	p.life.Close()
+	for _, c := range []chan struct{}{p.done, p.guardGone} {
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return p.stuck(context.Cause(ctx))
+		}
+	}
+	return p.qemu.Release()
+}
+
+// stuck is the error for a QEMU that does not end.
+func (p *process) stuck(err error) error {
+	return &bench.InfraError{
+		Op: fmt.Sprintf("end QEMU (pid %d)", p.pid), Err: err,
+		Advice: "a process that ignores SIGKILL hangs in the kernel: see /proc/PID/stack",
+	}
+}
+
+// gone reports whether QEMU is gone within d.
+func (p *process) gone(d time.Duration) bool {
+	if d == 0 {
+		select {
+		case <-p.done:
+			return true
+		default:
+			return false
+		}
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

@@ -1,0 +1,167 @@
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"vmtb/bench"
+)
+
+// A Spec describes a virtual machine. It needs a Name and something to boot; everything else has the default that its comment gives.
+type Spec struct {
+	Name      string // "vm0": letters, digits, "-", "_" and "."
+	QEMU      string // program, "qemu-system-x86_64"
+	Machine   string // "q35"; "pc" is the Python tool's i440fx. Options may follow: "q35,kernel-irqchip=split"
+	Accel     string // "kvm" or "tcg", options may follow: "tcg,thread=single". "" is KVM where it works, see [ProbeAccel]
+	CPU       string // model and flags; "host" with KVM, "max" without
+	CPUs      int    // 1
+	MemoryMiB int    // 4096, as the Python tool. With a VF all of it is pinned on the host
+
+	Disks  []Disk
+	Kernel *Kernel // boot this kernel directly, instead of the first disk
+
+	VFs         []VF
+	SparePorts  int      // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
+	Shares      []Share  // directories of the host
+	Serials     int      // serial ports besides the console, each a socket "serial1" and on in the private directory; at most 3
+	UserNetwork bool     // QEMU's own NAT network, off by default: most machines need no network
+	VNC         string   // value of -vnc; "" is no display. The machine still has no VGA card: a Device "VGA" gives it one
+	NoReboot    bool     // a reset by the guest ends QEMU, so that a kernel with panic=-1 is seen to die
+	Devices     []string // values of further -device arguments, put before all other devices, as an IOMMU must be
+	Extra       []string // arguments put last, as they are
+}
+
+// A Disk is an image that the machine sees as a disk. The n-th disk is block node "diskN".
+type Disk struct {
+	Image  string
+	Format string // "qcow2", "raw", ...; "" is to ask qemu-img
+	Bus    string // "virtio"; "ide" is slow but needs no driver
+	Access Access
+}
+
+// Access says what becomes of a machine's writes to a disk.
+type Access int
+
+// What becomes of the writes.
+const (
+	Overlay  Access = iota // they go to a qcow2 file of the run's own, which is deleted with it
+	ReadOnly               // there are none
+	Direct                 // they change the image
+)
+
+// A Kernel is booted by QEMU itself, without firmware's boot loader.
+type Kernel struct {
+	Image, Initrd, Cmdline string
+}
+
+// A VF is a PCI function of the host, bound to a VFIO driver, that the machine gets. The n-th VF is device "vfN", on
+// q35 below a PCIe root port "vfN-port" of its own.
+type VF struct {
+	Host            string // PCI address on the host, "0000:03:00.1"
+	EnableMigration bool   // the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
+}
+
+// A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag /mnt.
+type Share struct {
+	Tag, Path string
+	Writable  bool
+}
+
+var (
+	nameRE    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	addressRE = regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$`)
+)
+
+// withDefaults fills in what was left open.
+func (s Spec) withDefaults() Spec {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{{&s.QEMU, "qemu-system-x86_64"}, {&s.Machine, "q35"}} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	if s.CPUs == 0 {
+		s.CPUs = 1
+	}
+	if s.MemoryMiB == 0 {
+		s.MemoryMiB = 4096
+	}
+	s.Disks = append([]Disk(nil), s.Disks...)
+	for i := range s.Disks {
+		if s.Disks[i].Bus == "" {
+			s.Disks[i].Bus = "virtio"
+		}
+	}
+	return s
+}
+
+// Validate reports, as a [bench.UsageError], everything in s that cannot work anywhere. It does not look at the host.
+func (s Spec) Validate() error {
+	s = s.withDefaults()
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(nameRE.MatchString(s.Name), "name %q: want letters, digits, '-', '_', '.'", s.Name)
+	check(s.CPUs > 0, "%d CPUs", s.CPUs)
+	check(s.MemoryMiB > 0, "%d MiB of memory", s.MemoryMiB)
+	check(len(s.Disks) > 0 || s.Kernel != nil, "nothing to boot: neither a disk nor a kernel")
+	check(s.Kernel == nil || s.Kernel.Image != "", "a kernel without an image")
+	check(s.SparePorts == 0 || s.pcie(), "spare root ports need machine q35, not %s", s.Machine)
+	check(s.Serials >= 0 && s.Serials <= 3, "%d further serial ports: a PC has 3", s.Serials)
+	for i, d := range s.Disks {
+		check(d.Image != "", "disk%d has no image", i)
+		check(d.Bus == "virtio" || d.Bus == "ide", "disk%d: bus %q: want virtio or ide", i, d.Bus)
+		check(d.Bus != "ide" || d.Access != ReadOnly, "disk%d: an IDE disk cannot be read-only", i)
+	}
+	for i, v := range s.VFs {
+		check(addressRE.MatchString(v.Host), "vf%d: address %q: want a PCI address as in 0000:03:00.1", i, v.Host)
+	}
+	for _, sh := range s.Shares {
+		check(sh.Tag != "" && len(sh.Tag) < 32 && sh.Path != "", "share %q of %q: want a tag of 1 to 31 bytes and a path", sh.Tag, sh.Path)
+	}
+	if len(errs) > 0 {
+		return &bench.UsageError{Err: fmt.Errorf("machine %s: %w", s.Name, errors.Join(errs...))}
+	}
+	return nil
+}
+
+// checkFiles reports, as a [bench.UsageError], what s names on the host and is not there.
+func (s Spec) checkFiles() error {
+	var paths []string
+	for _, d := range s.Disks {
+		paths = append(paths, d.Image)
+	}
+	if k := s.Kernel; k != nil {
+		paths = append(paths, k.Image)
+		if k.Initrd != "" {
+			paths = append(paths, k.Initrd)
+		}
+	}
+	for _, sh := range s.Shares {
+		paths = append(paths, sh.Path)
+	}
+	var errs []error
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return &bench.UsageError{Err: fmt.Errorf("machine %s: %w", s.Name, errors.Join(errs...))}
+	}
+	return nil
+}
+
+// pcie tells the machine types with PCI Express, where a VF belongs below a root port, from those without.
+func (s Spec) pcie() bool {
+	kind, _, _ := strings.Cut(s.Machine, ",")
+	return kind == "q35" || strings.HasPrefix(kind, "pc-q35")
+}

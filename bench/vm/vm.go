@@ -1,0 +1,277 @@
+package vm
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/qga"
+	"vmtb/bench/qmp"
+	"vmtb/bench/undo"
+)
+
+// A VM is one run of a machine: from [Start] until its QEMU has ended. It is a [bench.Machine], usable as one once
+// [VM.WaitReady] has returned.
+type VM struct {
+	spec  Spec
+	opts  Options
+	accel Accel
+	scale float64 // of every deadline
+
+	dir     string // the folder of logs
+	sockets string // the private directory of the sockets
+	argv    []string
+	proc    *process
+	qmp     *qmp.Client
+	qga     *qga.Client
+
+	guest guest
+	// life ends with the reason why nothing can be asked of the guest any more: QEMU has ended, the guest has panicked.
+	life context.Context
+	end  context.CancelCauseFunc
+
+	undo reverter
+}
+
+var _ bench.Machine = (*VM)(nil)
+
+// Start runs the machine that s describes and returns when its guest has been set going; see [VM.WaitReady] for when
+// it can be used. Any number of machines may be started at once. After an error nothing is left but the logs; else
+// [VM.Close] must be called, whatever happens to the machine.
+func Start(ctx context.Context, s Spec, o Options) (*VM, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	m := &VM{spec: s.withDefaults(), opts: o.withDefaults()}
+	m.life, m.end = context.WithCancelCause(context.Background())
+	m.guest.changed = make(chan struct{})
+	if err := m.start(ctx); err != nil {
+		_ = m.Close(ctx) // its error would only say again that QEMU does not end
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *VM) start(ctx context.Context) error {
+	if err := m.chooseAccel(ctx); err != nil {
+		return err
+	}
+	if err := m.prepare(ctx); err != nil {
+		return err
+	}
+	if err := m.launch(ctx); err != nil {
+		return err
+	}
+	return m.because("let the guest run", m.qmp.Execute(ctx, "cont", nil, nil))
+}
+
+func (m *VM) chooseAccel(ctx context.Context) (err error) {
+	if m.accel.Name = m.spec.Accel; m.accel.Name == "" {
+		if m.accel, err = ProbeAccel(ctx, m.spec.QEMU); err != nil {
+			return err
+		}
+	} else if _, err := lookQEMU(m.spec.QEMU); err != nil {
+		return err
+	}
+	m.scale = m.opts.Scale
+	if strings.HasPrefix(m.accel.Name, "tcg") {
+		m.scale *= tcgFactor
+	}
+	return nil
+}
+
+// prepare makes directories, overlays and the command line.
+func (m *VM) prepare(ctx context.Context) error {
+	if err := m.spec.checkFiles(); err != nil {
+		return err
+	}
+	base, err := socketBase(m.opts.SocketDir)
+	if err != nil {
+		return err
+	}
+	if m.sockets, err = m.private(base, ""); err != nil {
+		return err
+	}
+	if m.dir, err = filepath.Abs(cmp.Or(m.opts.Dir, m.sockets)); err == nil {
+		err = os.MkdirAll(m.dir, 0o755)
+	}
+	if err != nil {
+		return infra("make the machine's folder", err)
+	}
+	overlays, err := m.overlays(ctx)
+	if err != nil {
+		return err
+	}
+	m.argv = m.spec.Args(Layout{Accel: m.accel.Name, Sockets: m.sockets, Console: m.path("console.log"), Overlays: overlays})
+	line := bench.Command{Argv: m.argv}.String() + "\n"
+	return infra("write the command line", os.WriteFile(m.path("argv"), []byte(line), 0o644))
+}
+
+// private makes a private directory that goes with the machine.
+func (m *VM) private(base, prefix string) (string, error) {
+	dir, err := privateDir(base, prefix, m.opts.Journal)
+	if err != nil {
+		return "", infra("make a private directory", err)
+	}
+	m.undo.add(func(context.Context) error { return os.RemoveAll(dir) })
+	m.undo.dirs = append(m.undo.dirs, dir)
+	return dir, nil
+}
+
+// launch runs QEMU and connects to it. The guest stays stopped.
+func (m *VM) launch(ctx context.Context) error {
+	stderr, err := m.log("stderr.log")
+	if err != nil {
+		return err
+	}
+	m.proc, err = spawn(ctx, m.opts.GuardArgv, m.undo.dirs, m.argv, stderr)
+	if err != nil {
+		return infra(fmt.Sprintf("%s: start QEMU", m), err)
+	}
+	m.undo.add(m.proc.close)
+	if r, err := undo.ProcessOf(m.proc.pid); err == nil { // else it has ended already
+		if err := m.opts.Journal(r); err != nil {
+			return infra("journal QEMU's start", err)
+		}
+	}
+	if err := m.connectQMP(ctx, m.Socket(qmpSocket)); err != nil {
+		return err
+	}
+	transcript, err := m.log("qga.jsonl")
+	if err != nil {
+		return err
+	}
+	m.qga, err = qga.Dial(ctx, m.Socket(agentSocket), qga.Options{Transcript: transcript, Scale: m.scale})
+	if err != nil {
+		return m.because("connect to the agent's port", err)
+	}
+	m.undo.add(func(context.Context) error { return m.qga.Close() })
+	context.AfterFunc(m.life, func() { m.qga.Close() }) // nobody answers any more: let calls end at once
+	return nil
+}
+
+// connectQMP connects to the monitor, or says why QEMU did not come as far as to have one.
+func (m *VM) connectQMP(ctx context.Context, path string) error {
+	transcript, err := m.log("qmp.jsonl")
+	if err != nil {
+		return err
+	}
+	// With a VF QEMU maps all of the guest's memory for the device before it says a word.
+	patience := 30 * time.Second
+	if len(m.spec.VFs) > 0 {
+		patience += time.Duration(m.spec.MemoryMiB) * 20 * time.Second / 1024
+	}
+	patience = m.scaled(patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no greeting from QEMU within %v", patience))
+	defer cancel()
+	go func() {
+		select {
+		case <-m.proc.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	conn, err := dial(ctx, path)
+	if err == nil {
+		m.qmp, err = qmp.New(ctx, conn, qmp.Options{Transcript: transcript, GreetingTimeout: patience, Scale: m.scale})
+	}
+	if err != nil {
+		ended := time.Duration(0)
+		if ctx.Err() == nil { // a connection that breaks is a QEMU that ends
+			ended = 5 * time.Second
+		}
+		if m.proc.gone(ended) {
+			return m.startFailure()
+		}
+		return &bench.InfraError{Op: fmt.Sprintf("%s: connect to QEMU", m), Err: err, Evidence: m.evidence()}
+	}
+	m.undo.add(func(context.Context) error { return m.qmp.Close() })
+	go m.watch(context.WithoutCancel(ctx), m.qmp.Subscribe(nil))
+	return nil
+}
+
+// dial connects to a socket that a starting process is about to make.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// Close ends the machine, by force if it still runs, and removes its sockets and overlays. The logs stay. It may be
+// called again. As a clean-up it has a minute of its own, even when ctx has ended.
+func (m *VM) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+	defer cancel()
+	m.guest.expectEnd()
+	err := m.undo.run(ctx)
+	m.end(fmt.Errorf("%s: %w", m, ErrOff))
+	return err
+}
+
+// A reverter is what has to be done to take back what was done so far.
+type reverter struct {
+	mu    sync.Mutex
+	steps []func(context.Context) error
+	dirs  []string // the private directories, which the guard removes should vmtb die
+}
+
+func (r *reverter) add(step func(context.Context) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.steps = append(r.steps, step)
+}
+
+// run takes the steps, last one first, and forgets them.
+func (r *reverter) run(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for i := len(r.steps) - 1; i >= 0; i-- {
+		errs = append(errs, r.steps[i](ctx))
+	}
+	r.steps = nil
+	return errors.Join(errs...)
+}
+
+// log opens one of the machine's logs for appending.
+func (m *VM) log(name string) (*os.File, error) {
+	f, err := os.OpenFile(m.path(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, infra("open a log", err)
+	}
+	m.undo.add(func(context.Context) error { return f.Close() })
+	return f, nil
+}
+
+// Socket is the path of one of the machine's sockets: [PeopleSocket], or "serial1" and on ([Spec.Serials]).
+func (m *VM) Socket(name string) string { return filepath.Join(m.sockets, name) }
+
+func (m *VM) path(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *VM) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * m.scale) }
+
+// infra makes err the bench's own trouble, unless there is none.
+func infra(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &bench.InfraError{Op: op, Err: err}
+}
