@@ -1,0 +1,107 @@
+package pci
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/sysfs"
+	"vmtb/bench/undo"
+)
+
+// A Device is a PCI function in sysfs.
+type Device struct {
+	Address
+	tree *sysfs.Tree
+}
+
+// At is the device with address a, whether or not it is there.
+func At(t *sysfs.Tree, a Address) *Device { return &Device{a, t} }
+
+// IDs are what a driver matches on.
+type IDs struct{ Vendor, Device uint16 }
+
+func (i IDs) String() string { return fmt.Sprintf("%04x:%04x", i.Vendor, i.Device) }
+
+// IDs reads the vendor and device id.
+func (d *Device) IDs() (IDs, error) {
+	vendor, err := d.tree.Uint(d.Dir() + "/vendor")
+	if err != nil {
+		return IDs{}, err
+	}
+	device, err := d.tree.Uint(d.Dir() + "/device")
+	return IDs{uint16(vendor), uint16(device)}, err
+}
+
+// Driver is the name of the bound driver, "" if there is none.
+func (d *Device) Driver() string { return undo.DriverOf(d.tree.FS, d.Dir()) }
+
+// IsVF reports whether the device is a Virtual Function.
+func (d *Device) IsVF() bool { return d.tree.Exists(d.Dir() + "/physfn") }
+
+// IOMMUGroup is the number of the device's IOMMU group. Without one (no IOMMU, or switched off) the error matches
+// [bench.ErrNotAvailable].
+func (d *Device) IOMMUGroup() (int, error) {
+	link, err := d.tree.FS.Readlink(d.Dir() + "/iommu_group")
+	if err != nil {
+		return 0, &bench.HostError{
+			Op: "find the IOMMU group of", Noun: string(d.Address), Err: bench.ErrNotAvailable,
+			Advice: "switch on VT-d (AMD-Vi) in the firmware and boot with intel_iommu=on",
+		}
+	}
+	return strconv.Atoi(path.Base(link))
+}
+
+// Reset does a Function Level Reset, or whatever reset_method says. It cannot be undone and is not recorded.
+func (d *Device) Reset(ctx context.Context) error { return d.tree.Write(ctx, d.Dir()+"/reset", "1") }
+
+// bindTime is how long a driver may take until its device shows it.
+const bindTime = 10 * time.Second
+
+// Bind gives the device to driver by driver_override and drivers_probe, and checks that it is bound and has an IOMMU
+// group. A driver that was bound before is unbound. Undoing it gives the device back.
+func (d *Device) Bind(ctx context.Context, driver string) error {
+	override, err := d.tree.Text(d.Dir() + "/driver_override")
+	if err != nil {
+		return err
+	}
+	r := undo.Binding{Device: d.Dir(), Driver: driver, OldDriver: d.Driver(), OldOverride: override}
+	if r.OldDriver == driver && override == driver {
+		return nil
+	}
+	return d.tree.Log.Do(ctx, r, func() error { return d.rebind(ctx, driver) })
+}
+
+func (d *Device) rebind(ctx context.Context, driver string) error {
+	if err := d.tree.Write(ctx, d.Dir()+"/driver_override", driver); err != nil {
+		return err
+	}
+	if old := d.Driver(); old != "" && old != driver {
+		if err := d.tree.Write(ctx, d.Dir()+"/driver/unbind", string(d.Address)); err != nil {
+			return err
+		}
+	}
+	if err := d.tree.Write(ctx, "/sys/bus/pci/drivers_probe", string(d.Address)); err != nil {
+		return err
+	}
+	err := sysfs.Poll(ctx, bindTime, "bound driver", func() (bool, error) { return d.Driver() != "", nil })
+	if now := d.Driver(); now != driver {
+		return d.notBound(driver, now, err)
+	}
+	_, err = d.IOMMUGroup()
+	return err
+}
+
+func (d *Device) notBound(driver, now string, err error) error {
+	if now != "" {
+		err = fmt.Errorf("%s is bound instead", now)
+	}
+	advice := "see dmesg for what " + driver + " said about it"
+	if !d.tree.Exists("/sys/bus/pci/drivers/" + driver) {
+		advice = "the driver is not loaded"
+	}
+	return &bench.HostError{Op: "have " + driver + " bind", Noun: string(d.Address), Err: err, Advice: advice}
+}

@@ -1,0 +1,187 @@
+package pci
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/sysfs"
+	"vmtb/bench/undo"
+)
+
+// TotalVFs is how many VFs the driver allows.
+func (d *Device) TotalVFs() (int, error) { return d.count("/sriov_totalvfs") }
+
+// NumVFs is how many VFs are enabled.
+func (d *Device) NumVFs() (int, error) { return d.count("/sriov_numvfs") }
+
+func (d *Device) count(file string) (int, error) {
+	n, err := d.tree.Uint(d.Dir() + file)
+	return int(n), err
+}
+
+// SetAutoprobe says whether the host's drivers take new VFs by themselves (the kernel's default).
+func (d *Device) SetAutoprobe(ctx context.Context, on bool) error {
+	file := d.Dir() + "/sriov_drivers_autoprobe"
+	old, err := d.tree.Text(file)
+	if err != nil {
+		return err
+	}
+	value := "0"
+	if on {
+		value = "1"
+	}
+	if old == value {
+		return nil
+	}
+	return d.tree.Change(ctx, undo.Write{Path: file, Old: old, New: value}, value)
+}
+
+// EnableVFs enables n VFs and waits until all of them are there. While other VFs are enabled the kernel refuses (EBUSY):
+// see [Device.DisableVFs].
+func (d *Device) EnableVFs(ctx context.Context, n int) error {
+	file := d.Dir() + "/sriov_numvfs"
+	old, err := d.tree.Text(file)
+	if err != nil {
+		return err
+	}
+	value := strconv.Itoa(n)
+	if old != value {
+		if err := d.tree.Change(ctx, undo.Write{Path: file, Old: old, New: value}, value); err != nil {
+			return err
+		}
+	}
+	return d.awaitVFs(ctx, n)
+}
+
+// awaitVFs waits for numvfs and all links. Hosts exist on which 125 VFs take 65 s to appear.
+func (d *Device) awaitVFs(ctx context.Context, n int) error {
+	limit := 10*time.Second + time.Duration(n)*time.Second
+	seen := 0
+	err := sysfs.Poll(ctx, limit, "all VFs in sysfs", func() (bool, error) {
+		enabled, err := d.NumVFs()
+		if err != nil || enabled != n {
+			return false, err
+		}
+		for seen < n && d.tree.Exists(fmt.Sprintf("%s/virtfn%d/vendor", d.Dir(), seen)) {
+			seen++
+		}
+		return seen == n, nil
+	})
+	if err != nil {
+		return &bench.HostError{
+			Op: fmt.Sprintf("enable %d VFs of", n), Noun: string(d.Address), Err: fmt.Errorf("%d of them came: %w", seen, err),
+			Advice: "see dmesg",
+		}
+	}
+	return nil
+}
+
+// DisableVFs removes all VFs. It is not recorded: having no VFs is what a host is put back to. While a process holds a
+// VF the kernel would block, so this refuses instead and names the process.
+func (d *Device) DisableVFs(ctx context.Context) error {
+	n, err := d.NumVFs()
+	if err != nil || n == 0 {
+		return err
+	}
+	for i := 1; i <= n; i++ {
+		vf, err := d.VF(i)
+		if err != nil {
+			continue // half enabled, or just going away: nothing can hold it
+		}
+		if h := vf.Holders(); len(h) > 0 {
+			return &bench.HostError{
+				Op: "disable VFs of", Noun: string(d.Address), Err: fmt.Errorf("VF %s is in use by %s", vf.Address, h[0]),
+				Advice: "stop the virtual machine or program that uses it",
+			}
+		}
+	}
+	return d.tree.Write(ctx, d.Dir()+"/sriov_numvfs", "0")
+}
+
+// VF is the VF number i (1 is the first), which must be enabled.
+func (d *Device) VF(i int) (*Device, error) {
+	link := fmt.Sprintf("%s/virtfn%d", d.Dir(), i-1)
+	target, err := d.tree.FS.Readlink(link)
+	if err != nil {
+		return nil, sysfs.HostError("find VF", link, "", err)
+	}
+	a, err := Parse(path.Base(target))
+	if err != nil {
+		return nil, sysfs.HostError("find VF", link, "", err)
+	}
+	return At(d.tree, a), nil
+}
+
+// VFs are all enabled VFs, in order.
+func (d *Device) VFs() ([]*Device, error) {
+	n, err := d.NumVFs()
+	if err != nil {
+		return nil, err
+	}
+	vfs := make([]*Device, n)
+	for i := range vfs {
+		if vfs[i], err = d.VF(i + 1); err != nil {
+			return nil, err
+		}
+	}
+	return vfs, nil
+}
+
+// VFIONodes are the files through which user space may hold the device while a VFIO driver has it: the group's, and the
+// device's own where the kernel has them.
+func (d *Device) VFIONodes() []string {
+	var nodes []string
+	if g, err := d.IOMMUGroup(); err == nil {
+		nodes = append(nodes, fmt.Sprintf("/dev/vfio/%d", g))
+	}
+	entries, _ := d.tree.FS.ReadDir(d.Dir() + "/vfio-dev") // not there: the kernel has group files only
+	for _, e := range entries {
+		nodes = append(nodes, "/dev/vfio/devices/"+e.Name())
+	}
+	return nodes
+}
+
+// A Holder is a process that has a device open.
+type Holder struct {
+	PID  int
+	Comm string
+}
+
+func (h Holder) String() string { return fmt.Sprintf("%s (pid %d)", h.Comm, h.PID) }
+
+// Holders finds the processes that have one of the device's VFIO nodes open: those of other users too, for root.
+func (d *Device) Holders() []Holder {
+	if !strings.Contains(d.Driver(), "vfio") {
+		return nil
+	}
+	nodes := d.VFIONodes()
+	procs, _ := d.tree.FS.ReadDir("/proc")
+	var holders []Holder
+	for _, p := range procs {
+		pid, err := strconv.Atoi(p.Name())
+		if err == nil && d.holds(pid, nodes) {
+			comm, _ := d.tree.Text(fmt.Sprintf("/proc/%d/comm", pid)) // it may have ended meanwhile
+			holders = append(holders, Holder{pid, comm})
+		}
+	}
+	return holders
+}
+
+func (d *Device) holds(pid int, nodes []string) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	fds, _ := d.tree.FS.ReadDir(dir) // processes come and go
+	for _, fd := range fds {
+		target, _ := d.tree.FS.Readlink(dir + "/" + fd.Name())
+		for _, n := range nodes {
+			if target == n {
+				return true
+			}
+		}
+	}
+	return false
+}

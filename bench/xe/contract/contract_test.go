@@ -1,0 +1,173 @@
+package contract_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmtb/bench/pci"
+	"vmtb/bench/undo"
+	"vmtb/bench/xe/contract"
+	"vmtb/internal/fake/fakehost"
+)
+
+// fake is a fake host as a [contract.System].
+type fake struct{ *fakehost.Host }
+
+func (f fake) Open(path string, flag int) (contract.File, error) { return f.Host.Open(path, flag) }
+
+// journal is an undo journal in memory.
+type journal struct {
+	mu      sync.Mutex
+	records []undo.Record
+}
+
+func (j *journal) Do(_ context.Context, r undo.Record, change func() error) error {
+	j.mu.Lock()
+	j.records = append(j.records, r)
+	j.mu.Unlock()
+	return change()
+}
+
+// undo is what a later process does with the journal.
+func (j *journal) undo(t *testing.T, sys undo.System) {
+	t.Helper()
+	for _, r := range slices.Backward(j.records) {
+		if err := r.Undo(context.Background(), sys); err != nil {
+			t.Errorf("undo %v: %v", r, err)
+		}
+	}
+}
+
+// devices are all kinds of device and layout, by the name of a subtest.
+func devices() map[string]fakehost.Options {
+	return map[string]fakehost.Options{
+		"bmg":         device(fakehost.BMG(), func(*fakehost.Options) {}),
+		"ptl":         device(fakehost.PTL(), func(*fakehost.Options) {}),
+		"bmg flat":    device(fakehost.BMG(), func(o *fakehost.Options) { o.Flat = true }),
+		"ptl flat":    device(fakehost.PTL(), func(o *fakehost.Options) { o.Flat = true }),
+		"one GT":      device(fakehost.PTL(), func(o *fakehost.Options) { o.GTs = 1 }),
+		"one GT flat": device(fakehost.BMG(), func(o *fakehost.Options) { o.GTs, o.Flat = 1, true }),
+		"hardware":    device(fakehost.BMG(), func(o *fakehost.Options) { o.TotalVFs, o.StandIn, o.Loaded = 24, false, []string{"xe"} }),
+		"unsupported": device(fakehost.PTL(), func(o *fakehost.Options) { o.TotalVFs, o.NoMigration = 1, true }),
+	}
+}
+
+func device(o fakehost.Options, change func(*fakehost.Options)) fakehost.Options {
+	o.TotalVFs, o.StandIn, o.Loaded = 7, true, []string{"xe", "xe_vfio_pci"}
+	change(&o)
+	return o
+}
+
+func newProbe(t *testing.T, h *fakehost.Host, o fakehost.Options) (*contract.Probe, *journal) {
+	t.Helper()
+	j := &journal{}
+	name := fmt.Sprintf("0000:%02x:%02x.0", o.Bus, o.Slot)
+	p, err := contract.NewProbe(fake{h}, j, pci.Address(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return p, j
+}
+
+// TestFake is the contract, kept by the fake host: every rule on every device that has what it needs. The host is as it was
+// after each, both when the rule is taken back and when the program dies instead.
+func TestFake(t *testing.T) {
+	var checked sync.Map
+	t.Run("devices", func(t *testing.T) {
+		for name, o := range devices() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				h := fakehost.New(o)
+				before := h.Snapshot()
+				p, j := newProbe(t, h, o)
+				for _, s := range contract.Sections() {
+					for _, r := range s.Rules {
+						if p.Unmet(r) == "" {
+							tryRule(t, h, before, p, j, r, name == "bmg" || name == "ptl flat")
+							checked.Store(r.ID, true)
+						}
+					}
+				}
+			})
+		}
+	})
+	for _, s := range contract.Sections() {
+		for _, r := range s.Rules {
+			if _, ok := checked.Load(r.ID); !ok && r.ID != "admin_vram" { // the fake is a kernel before 7.1
+				t.Errorf("rule %s was checked on no device", r.ID)
+			}
+		}
+	}
+}
+
+func tryRule(t *testing.T, h *fakehost.Host, before fakehost.Snapshot, p *contract.Probe, j *journal, r contract.Rule, crash bool) {
+	t.Helper()
+	settled := h.Snapshot()
+	if err := r.Run(t.Context(), p); err != nil {
+		t.Errorf("%s: %v", r.ID, err)
+	}
+	if crash {
+		dead := h.FromSnapshot(h.Snapshot())
+		j.undo(t, dead)
+		if dead.Snapshot() != before {
+			t.Errorf("%s: after a crash the host is not as it was (-want +got):\n%s", r.ID, cmp.Diff(h.FromSnapshot(before).Dump(), dead.Dump()))
+		}
+	}
+	if err := p.Restore(t.Context()); err != nil {
+		t.Errorf("%s: restore: %v", r.ID, err)
+	}
+	if h.Snapshot() != settled {
+		t.Fatalf("%s: after it the host is not as it was (-want +got):\n%s", r.ID, cmp.Diff(h.FromSnapshot(settled).Dump(), h.Dump()))
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/xe-contract.md anew")
+
+// TestDocs keeps the table in docs/ the one in this package.
+func TestDocs(t *testing.T) {
+	const file = "../../../docs/xe-contract.md"
+	var b bytes.Buffer
+	if err := contract.WriteMarkdown(&b, contract.Sections()); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(now), b.String()); diff != "" {
+		t.Errorf("%s is not the table of rules: go test ./bench/xe/contract -update (-file +table):\n%s", file, diff)
+	}
+}
+
+// TestRules: ids are those of cases, each rule says what it is about and checks something.
+func TestRules(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range contract.Sections() {
+		for _, r := range s.Rules {
+			if r.ID == "" || seen[r.ID] || strings.ContainsFunc(r.ID, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') }) {
+				t.Errorf("%s: bad or repeated id %q", s.Name, r.ID)
+			}
+			seen[r.ID] = true
+			if r.Doc == "" || len(r.Steps) == 0 && r.Check == nil {
+				t.Errorf("%s says or checks nothing", r.ID)
+			}
+		}
+	}
+}

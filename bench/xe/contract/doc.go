@@ -1,0 +1,27 @@
+// Package contract is the table of what the Linux xe driver promises to user space about SR-IOV, rule by rule.
+//
+// A [Rule] is mostly data: [Step]s that write a value and say with which errno it is refused or what reads back
+// afterwards. What needs a thought is a function (Check). One table serves three ends: it runs against the fake host of
+// internal/fake/fakehost in unit tests, against a kernel as the flow xe_contract (in the lab, on hardware), and it is
+// printed as docs/xe-contract.md. So the fake, the lab's modules and the documentation cannot drift apart.
+//
+//	p, err := contract.NewProbe(sys, journal, "0000:03:00.0")
+//	for _, s := range contract.Sections() {
+//		for _, r := range s.Rules {
+//			if reason := p.Unmet(r); reason == "" { err := r.Run(ctx, p) ... }
+//		}
+//	}
+//
+// Every rule starts from the same state and is put back to it by [Probe.Restore]: no VFs, automatic mode, driver probing
+// of VFs off, nothing set.
+//
+// # Notation of files
+//
+//	P/   the PF in /sys/bus/pci/devices       A/  its sriov_admin
+//	V1/  VF1 there, V2/ VF2                   D/  the PF in /sys/kernel/debug/dri
+//	T/vf1/ggtt_quota      a file of VF1 of the tile, in debugfs; T/pf/ of the PF
+//	G/vf1/contexts_quota  a file of VF1 of each GT, all of them in turn; G0/ of the first (main) GT, G1/ of the second
+//
+// T and G hide that debugfs has two layouts: sriov/{pf,vfM}/tileT/[gtG/] since Linux 6.19, gtG/{pf,vfM} before, where
+// VRAM is called lmem. In values {PF}, {VF1}, {VF2} stand for addresses, {TOTAL} and {TOTAL+1} for numbers of VFs.
+package contract

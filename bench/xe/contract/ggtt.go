@@ -1,0 +1,103 @@
+package contract
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	minGGTTSpare = 64 << 20
+	pageSize     = 4 << 10
+	vramAlign    = 2 << 20
+	maxContexts  = 65535
+	maxDoorbells = 256
+	minContexts  = 256 // kept for the PF
+)
+
+// A span is a range of GGTT addresses.
+type span struct{ start, size uint64 }
+
+// ggttHoles reads the free ranges from ggtt_available.
+func (p *Probe) ggttHoles() ([]span, error) {
+	text, err := p.Read("T/pf/ggtt_available")
+	if err != nil {
+		return nil, err
+	}
+	var list []span
+	for l := range strings.Lines(text) {
+		var from, last uint64
+		if n, _ := fmt.Sscanf(l, "range:\t%v-%v\t", &from, &last); n == 2 {
+			list = append(list, span{from, last + 1 - from})
+		}
+	}
+	return list, nil
+}
+
+// takeGGTT takes the end of the highest hole that is large enough, as the driver does. It is false if there is none.
+func takeGGTT(holes []span, size uint64) (span, bool) {
+	for i, h := range slices.Backward(holes) {
+		if h.size >= size {
+			holes[i].size -= size
+			return span{h.start + h.size - size, size}, true
+		}
+	}
+	return span{}, false
+}
+
+func largest(holes []span) uint64 {
+	var n uint64
+	for _, h := range holes {
+		n = max(n, h.size)
+	}
+	return n
+}
+
+func total(holes []span) (n uint64) {
+	for _, h := range holes {
+		n += h.size
+	}
+	return n
+}
+
+// ggttTable is what ggtt_provisioned prints for VFs that get these sizes on the idle PF, VF1 first.
+func (p *Probe) ggttTable(sizes ...uint64) (string, error) {
+	holes := slices.Clone(p.ggttFree)
+	var b strings.Builder
+	for i, size := range sizes {
+		s, ok := takeGGTT(holes, size)
+		if !ok {
+			return "", fmt.Errorf("no hole of %d bytes in %x", size, holes)
+		}
+		fmt.Fprintf(&b, "VF%d:\t%#x-%#x\t(%s)\n", i+1, s.start, s.start+s.size-1, sizeText(s.size))
+	}
+	return b.String(), nil
+}
+
+// sizeText is a size as the kernel prints it, three digits of binary units: string_get_size(…, STRING_UNITS_2).
+func sizeText(size uint64) string {
+	if size == 0 {
+		return "0 B"
+	}
+	unit, rest := 0, uint64(0)
+	for ; size >= 1<<32; unit++ {
+		size /= 1024
+	}
+	for ; size >= 1024; unit++ {
+		rest, size = size%1024, size/1024
+	}
+	decimals := 2 // so many that there are three digits
+	for n := size; n >= 10 && decimals > 0; n /= 10 {
+		decimals--
+	}
+	thousandths := rest*1000/1024 + [...]uint64{500, 50, 5}[decimals]
+	if thousandths >= 1000 {
+		size, thousandths = size+1, thousandths-1000
+	}
+	text := strconv.FormatUint(size, 10)
+	if decimals > 0 {
+		text += fmt.Sprintf(".%03d", thousandths)[:decimals+1]
+	}
+	return text + " " + []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit]
+}

@@ -1,0 +1,328 @@
+package contract
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	pauseVF1, pauseVF2 = "D/sriov/vf1/pause", "D/sriov/vf2/pause"
+	save1, restore1    = "D/sriov/vf1/save", "D/sriov/vf1/restore"
+	data1              = "D/sriov/vf1/migration_data"
+	size1              = "D/sriov/vf1/migration_size"
+)
+
+var (
+	canSave = Need{"VFs that can be saved", func(p *Probe) bool {
+		_, err := p.Read(size1)
+		return migration.check(p) && err == nil
+	}}
+	cannotSave = Need{"VFs that cannot be saved, on a kernel with the files for it", func(p *Probe) bool {
+		_, err := p.Read(size1)
+		return migration.check(p) && errors.Is(err, syscall.ENOPKG)
+	}}
+)
+
+var migrationRules = []Rule{
+	{
+		ID: "unsupported", Doc: "Where VFs cannot be saved, migration_size is ENOPKG; save starts, and there are no data.", Needs: []Need{cannotSave},
+		Steps: []Step{unreadable(syscall.ENOPKG, size1), write(numvfs, "1"), write(pauseVF1, "1"), write(save1, "1"), unreadable(syscall.EIO, data1)},
+	},
+	{ID: "size", Doc: "migration_size is a number of bytes.", Needs: []Need{canSave}, Check: checkMigrationSize},
+	{
+		ID: "save_states", Doc: "Only a paused VF can be saved (EPERM), once at a time (EALREADY), and meanwhile neither resumed nor restored (EBUSY).", Needs: []Need{canSave},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EPERM, save1, "1"), write(save1, "0"), refuse(syscall.EINVAL, save1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, save1), write(save1, "1"),
+			refuse(syscall.EALREADY, save1, "1"), refuse(syscall.EBUSY, restore1, "1"), refuse(syscall.EBUSY, "G/vf1/control", "resume"), write("D/sriov/vf1/stop", "1"), refuse(syscall.EPERM, save1, "1"),
+		},
+	},
+	{
+		ID: "restore_states", Doc: "So with restoring.", Needs: []Need{canSave},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EPERM, restore1, "1"), write(restore1, "0"), refuse(syscall.EINVAL, restore1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, restore1), write(restore1, "1"),
+			refuse(syscall.EALREADY, restore1, "1"), refuse(syscall.EBUSY, save1, "1"), refuse(syscall.EBUSY, "G/vf1/control", "resume"), write("D/sriov/vf1/reset", "1"), refuse(syscall.EPERM, restore1, "1"),
+		},
+	},
+	{ID: "stream", Doc: "A saved VF is a stream of packets: a descriptor first, then data, a trailer last. Reading save afterwards gives nothing and ends it; the VF is still paused, and can be saved again.", Needs: []Need{canSave}, Check: checkStream},
+	{ID: "stream_offset", Doc: "migration_data is read and written at offset 0 only: ESPIPE.", Needs: []Need{canSave}, Check: checkStreamOffset},
+	{ID: "stream_blocks", Doc: "Without a save reading migration_data blocks until there is one.", Needs: []Need{canSave}, Check: checkStreamBlocks},
+	{ID: "round_trip", Doc: "What was saved can be restored, to another VF with the same quotas too, in pieces of any size.", Needs: []Need{canSave, vfs(2)}, Check: checkRoundTrip},
+	{ID: "stream_checked", Doc: "Packets that are none are EINVAL, those of another device ENODEV; unknown keys of the descriptor are skipped.", Needs: []Need{canSave}, Check: checkStreamChecked},
+	{ID: "quotas_differ", Doc: "A VF with another GGTT quota cannot be restored: EIO, at the end at the latest.", Needs: []Need{canSave, vfs(2)}, Check: checkQuotasDiffer},
+}
+
+// smallVFs enables n VFs with the same few resources each: how long saving takes depends on them.
+func (p *Probe) smallVFs(ctx context.Context, n int) error {
+	for vf := 1; vf <= n; vf++ {
+		dir := fmt.Sprintf("vf%d/", vf)
+		steps := []Step{write("T/"+dir+"ggtt_quota", "16777216"), write("G/"+dir+"contexts_quota", "64"), write("G/"+dir+"doorbells_quota", "4")}
+		if p.vram {
+			steps = append(steps, write("T/"+dir+"vram_quota", "33554432"))
+		}
+		for _, s := range steps {
+			if err := s.run(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return p.Refuses(ctx, 0, numvfs, strconv.Itoa(n))
+}
+
+func checkMigrationSize(_ context.Context, p *Probe) error {
+	text, err := p.Read(size1)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(strings.TrimSuffix(text, "\n")); err != nil || n <= 3*headerSize {
+		return fmt.Errorf("migration_size reads %q, want the size of three packets at least", text)
+	}
+	return nil
+}
+
+// save saves VF1, which is paused.
+func (p *Probe) save(ctx context.Context) (stream []byte, err error) {
+	if err := p.Refuses(ctx, 0, save1, "1"); err != nil {
+		return nil, err
+	}
+	err = p.withFile(data1, os.O_RDONLY, func(f File) (err error) {
+		if stream, err = io.ReadAll(f); err != nil {
+			return err
+		}
+		if n, err := f.Read(make([]byte, 1)); n != 0 || err != io.EOF { //nolint:errorlint // an os.File's is not wrapped
+			return differs(err, "after the stream's end %d bytes could be read", n)
+		}
+		return nil
+	})
+	return stream, errors.Join(err, p.Reads(save1, ""))
+}
+
+// feed starts to restore a paused VF with a stream, in pieces.
+func (p *Probe) feed(ctx context.Context, vf int, stream []byte, piece int) error {
+	dir := fmt.Sprintf("D/sriov/vf%d/", vf)
+	if err := p.Refuses(ctx, 0, dir+"restore", "1"); err != nil {
+		return err
+	}
+	return p.withFile(dir+"migration_data", os.O_WRONLY, func(f File) error {
+		for len(stream) > 0 {
+			n := min(piece, len(stream))
+			if _, err := f.Write(stream[:n]); err != nil {
+				return err
+			}
+			stream = stream[n:]
+		}
+		return nil
+	})
+}
+
+// The header of a packet: version, type, tile, GT (a byte each), flags (4), offset (8), size of the payload (8).
+const (
+	headerSize     = 24
+	typeAt         = 1
+	tileAt         = 2
+	gtAt           = 3
+	sizeAt         = 16
+	descriptorSize = 16 // of the payload: two keys with a value each
+	typeDescriptor = 1
+	typeTrailer    = 2
+	typeLast       = 6
+)
+
+func checkStream(ctx context.Context, p *Probe) error {
+	if err := p.smallVFs(ctx, 1); err != nil {
+		return err
+	}
+	if err := p.Refuses(ctx, 0, pauseVF1, "1"); err != nil {
+		return err
+	}
+	for range 2 {
+		stream, err := p.save(ctx)
+		if err != nil {
+			return err
+		}
+		if err := p.checkPackets(stream); err != nil {
+			return fmt.Errorf("%w\n%x", err, stream[:min(len(stream), 200)])
+		}
+		if err := errors.Join(p.Unreadable(syscall.EIO, save1), p.Refuses(ctx, syscall.ESTALE, "G0/vf1/control", "pause")); err != nil {
+			return err
+		}
+	}
+	return p.Refuses(ctx, 0, "D/sriov/vf1/resume", "1")
+}
+
+func (p *Probe) checkPackets(stream []byte) error {
+	device, err := p.uint("P/device")
+	if err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		if len(stream) < headerSize {
+			return errors.New("the stream ends without a trailer")
+		}
+		kind, gt, size := stream[typeAt], int(stream[gtAt]), binary.LittleEndian.Uint64(stream[sizeAt:])
+		rest := stream[headerSize:]
+		switch {
+		case stream[0] != 1, kind < typeDescriptor, kind > typeLast, stream[tileAt] != 0, gt >= len(p.gts), size > uint64(len(rest)):
+			return fmt.Errorf("bad header % x", stream[:headerSize])
+		case first != (kind == typeDescriptor):
+			return fmt.Errorf("packet of type %d: the descriptor comes first, and once", kind)
+		case first && (size != descriptorSize || binary.LittleEndian.Uint32(rest) != 0xf001<<16|1 || uint64(binary.LittleEndian.Uint32(rest[4:])) != device || binary.LittleEndian.Uint32(rest[8:]) != 0xf002<<16|1):
+			return fmt.Errorf("descriptor % x: want device %#x and a revision", rest[:min(len(rest), descriptorSize)], device)
+		case kind == typeTrailer && (size != 0 || len(rest) != 0):
+			return fmt.Errorf("%d bytes of payload in the trailer, %d after it", size, len(rest))
+		case kind == typeTrailer:
+			return nil
+		}
+		stream = rest[size:]
+	}
+}
+
+func checkStreamOffset(_ context.Context, p *Probe) error {
+	return p.withFile(data1, os.O_RDWR, func(f File) error {
+		_, readErr := f.ReadAt(make([]byte, 1), 1)
+		_, writeErr := f.WriteAt([]byte{1}, 1)
+		return errors.Join(wantErrno(syscall.ESPIPE, readErr, "reading at offset 1"), wantErrno(syscall.ESPIPE, writeErr, "writing at offset 1"))
+	})
+}
+
+// blockTime is how long a read must not return. Nothing can be waited for here but time.
+const blockTime = 200 * time.Millisecond
+
+func checkStreamBlocks(ctx context.Context, p *Probe) error {
+	if err := p.smallVFs(ctx, 1); err != nil {
+		return err
+	}
+	if err := p.Refuses(ctx, 0, pauseVF1, "1"); err != nil {
+		return err
+	}
+	f, err := p.open(data1, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { // ends with the save at the latest, or with the VF
+		_, err := f.Read(make([]byte, 1))
+		done <- errors.Join(err, f.Close())
+	}()
+	select {
+	case err := <-done:
+		return differs(err, "reading returns without a save")
+	case <-time.After(blockTime):
+	}
+	if err := p.Refuses(ctx, 0, save1, "1"); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("reading does not return after save: %w", context.Cause(ctx))
+	}
+}
+
+func checkRoundTrip(ctx context.Context, p *Probe) error {
+	if err := p.smallVFs(ctx, 2); err != nil {
+		return err
+	}
+	for _, file := range []string{pauseVF1, pauseVF2} {
+		if err := p.Refuses(ctx, 0, file, "1"); err != nil {
+			return err
+		}
+	}
+	stream, err := p.save(ctx)
+	if err != nil {
+		return err
+	}
+	for _, to := range []struct{ vf, piece int }{{2, 7}, {1, len(stream)}} {
+		dir := fmt.Sprintf("D/sriov/vf%d/", to.vf)
+		if err := p.feed(ctx, to.vf, stream, to.piece); err != nil {
+			return fmt.Errorf("restoring VF%d: %w", to.vf, err)
+		}
+		if err := errors.Join(p.Reads(dir+"restore", ""), p.Refuses(ctx, 0, dir+"resume", "1")); err != nil {
+			return fmt.Errorf("after restoring VF%d: %w", to.vf, err)
+		}
+	}
+	return nil
+}
+
+func checkStreamChecked(ctx context.Context, p *Probe) error {
+	if err := p.smallVFs(ctx, 1); err != nil {
+		return err
+	}
+	if err := p.Refuses(ctx, 0, pauseVF1, "1"); err != nil {
+		return err
+	}
+	good, err := p.save(ctx)
+	if err != nil {
+		return err
+	}
+	const first = headerSize + descriptorSize // where the second packet begins
+	set := func(at int, value byte) func([]byte) []byte {
+		return func(b []byte) []byte { b[at] = value; return b }
+	}
+	for _, c := range []struct {
+		name  string
+		errno syscall.Errno
+		edit  func([]byte) []byte
+	}{
+		{"version 2", syscall.EINVAL, set(0, 2)},
+		{"type 0", syscall.EINVAL, set(first+typeAt, 0)},
+		{"an unknown type", syscall.EINVAL, set(first+typeAt, typeLast+1)},
+		{"another tile", syscall.EINVAL, set(first+tileAt, 1)},
+		{"another GT", syscall.EINVAL, set(first+gtAt, 9)},
+		{"a descriptor of a GT", syscall.EINVAL, set(gtAt, 1)},
+		{"a trailer with a payload", syscall.EINVAL, set(len(good)-headerSize+sizeAt, 4)},
+		{"a key longer than the descriptor", syscall.EINVAL, set(headerSize, 9)},
+		{"another device", syscall.ENODEV, set(headerSize+4, good[headerSize+4]^1)},
+		{"another revision", syscall.ENODEV, set(headerSize+12, good[headerSize+12]^1)},
+		{"an unknown key", 0, addKey},
+	} {
+		for _, file := range []string{"D/sriov/vf1/reset", pauseVF1} {
+			if err := p.Refuses(ctx, 0, file, "1"); err != nil {
+				return err
+			}
+		}
+		if err := wantErrno(c.errno, p.feed(ctx, 1, c.edit(bytes.Clone(good)), len(good)+8), "a stream with "+c.name); err != nil {
+			return err
+		}
+	}
+	return p.Reads(restore1, "")
+}
+
+// addKey adds a key that nobody knows to the descriptor.
+func addKey(b []byte) []byte {
+	const end = headerSize + descriptorSize
+	key := []byte{1, 0, 0x34, 0x12, 0, 0, 0, 0} // one word, key 0x1234
+	b[sizeAt] += byte(len(key))
+	return append(append(bytes.Clone(b[:end]), key...), b[end:]...)
+}
+
+func checkQuotasDiffer(ctx context.Context, p *Probe) error {
+	if err := p.smallVFs(ctx, 2); err != nil {
+		return err
+	}
+	if err := p.Refuses(ctx, 0, "T/vf2/ggtt_quota", "33554432"); err != nil {
+		return err
+	}
+	for _, file := range []string{pauseVF1, pauseVF2} {
+		if err := p.Refuses(ctx, 0, file, "1"); err != nil {
+			return err
+		}
+	}
+	stream, err := p.save(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.feed(ctx, 2, stream, len(stream)); err != nil && !errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("restoring VF2, which has another quota: %w", err)
+	}
+	return p.Unreadable(syscall.EIO, "D/sriov/vf2/restore")
+}

@@ -1,0 +1,47 @@
+package contract
+
+import (
+	"fmt"
+)
+
+// A Need is a property that not every device or kernel has.
+type Need struct {
+	Name  string // as it is documented
+	check func(p *Probe) bool
+}
+
+func (n Need) String() string { return n.Name }
+
+// What rules need.
+var (
+	tree       = Need{"the sriov/ tree (6.19 and later)", func(p *Probe) bool { return !p.flat }}
+	flat       = Need{"the flat layout (up to 6.18)", func(p *Probe) bool { return p.flat }}
+	admin      = Need{"sriov_admin (6.19 and later)", func(p *Probe) bool { return p.exists("A/pf") }}
+	discrete   = Need{"a GPU with memory of its own", func(p *Probe) bool { return p.vram }}
+	integrated = Need{"a GPU without memory of its own", func(p *Probe) bool { return !p.vram }}
+	twoGTs     = Need{"two GTs", func(p *Probe) bool { return len(p.gts) == 2 }}
+	oneGT      = Need{"one GT", func(p *Probe) bool { return len(p.gts) == 1 }}
+	migration  = Need{"migration of VFs (6.19 and later)", func(p *Probe) bool { return p.exists("D/sriov/vf1/migration_data") }}
+	vfio       = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
+	vramQuota  = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
+	noFloor    = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
+	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
+)
+
+// vfs is the need for n VFs.
+func vfs(n int) Need {
+	return Need{fmt.Sprintf("%d VFs", n), func(p *Probe) bool { return p.Total >= n }}
+}
+
+// wedged is the parameter of the lab's stand-in that makes the device wedged.
+const wedged = "/sys/module/xe/parameters/wedged"
+
+// Unmet is why a rule cannot be checked here, "" if it can. It does not ask whether destruction is allowed.
+func (p *Probe) Unmet(r Rule) string {
+	for _, n := range r.Needs {
+		if !n.check(p) {
+			return "needs " + n.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,307 @@
+package contract
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench/pci"
+	"vmtb/bench/sysfs"
+	"vmtb/bench/undo"
+)
+
+// A Probe does the steps of rules on one PF. What it writes is recorded first.
+type Probe struct {
+	PF    pci.Address
+	Total int // VFs that the PF can have
+
+	sys       System
+	tree      *sysfs.Tree
+	flat      bool // debugfs is of the layout up to Linux 6.18
+	vram      bool
+	gts       []int  // of tile 0
+	ggttSpare uint64 // kept for the PF when nothing is set
+	ggttFree  []span // when no VF has any, ascending
+
+	recorded map[string]bool // paths that are in the journal
+	changed  []undo.Record   // by the present rule
+}
+
+// NewProbe looks at what the PF has. It must have no VFs and be in automatic mode, with nothing set; [Probe.Settle]
+// sees to the rest.
+func NewProbe(sys System, journal undo.Journal, pf pci.Address) (*Probe, error) {
+	p := &Probe{PF: pf, sys: sys, tree: &sysfs.Tree{FS: sys, Log: journal}, recorded: map[string]bool{}}
+	total, err := p.tree.Uint(pf.Dir() + "/sriov_totalvfs")
+	if err != nil {
+		return nil, err
+	}
+	p.Total = int(total)
+	p.flat = !p.exists("D/sriov/pf")
+	for p.exists(fmt.Sprintf("P/tile0/gt%d", len(p.gts))) {
+		p.gts = append(p.gts, len(p.gts))
+	}
+	p.vram = p.exists("T/pf/vram_spare")
+	if p.ggttSpare, err = p.uint("T/pf/ggtt_spare"); err != nil {
+		return nil, err
+	}
+	p.ggttFree, err = p.ggttHoles()
+	return p, err
+}
+
+// Settle brings the PF to the state in which every rule starts.
+func (p *Probe) Settle(ctx context.Context) error {
+	if n, err := p.tree.Text(p.PF.Dir() + "/sriov_numvfs"); err != nil || n != "0" {
+		return differs(err, "%s VFs are enabled, want none", n)
+	}
+	if err := p.auto(ctx); err != nil {
+		return err
+	}
+	err := p.write(ctx, "P/sriov_drivers_autoprobe", "0")
+	p.changed = nil // this outlasts the rules; the journal has it
+	return err
+}
+
+// auto returns to automatic mode where there is one. No VFs may be enabled.
+func (p *Probe) auto(ctx context.Context) error {
+	if p.flat {
+		return nil
+	}
+	return p.write(ctx, "D/sriov/restore_auto_provisioning", "1")
+}
+
+// Restore takes back what the present rule changed, newest first.
+func (p *Probe) Restore(ctx context.Context) error {
+	var errs []error
+	for _, r := range slices.Backward(p.changed) {
+		errs = append(errs, r.Undo(ctx, p.sys))
+	}
+	p.changed = nil
+	return errors.Join(append(errs, p.auto(ctx))...)
+}
+
+// Path is where a file in the package's notation is.
+func (p *Probe) Path(file string) (string, error) {
+	file = p.expand(file)
+	head, rest, _ := strings.Cut(file, "/")
+	debugfs := "/sys/kernel/debug/dri/" + string(p.PF)
+	switch head {
+	case "":
+		return file, nil
+	case "P":
+		return path.Join(p.PF.Dir(), rest), nil
+	case "A":
+		return path.Join(p.PF.Dir(), "sriov_admin", rest), nil
+	case "D":
+		return path.Join(debugfs, rest), nil
+	case "V1", "V2":
+		vf, err := p.vf(int(head[1] - '0'))
+		return path.Join(vf.Dir(), rest), err
+	}
+	function, name, _ := strings.Cut(rest, "/")
+	switch {
+	case head == "T" && p.flat:
+		return path.Join(debugfs, "gt0", function, strings.Replace(name, "vram_", "lmem_", 1)), nil
+	case head == "T":
+		return path.Join(debugfs, "sriov", function, "tile0", name), nil
+	case p.flat:
+		return path.Join(debugfs, "gt"+head[1:], function, name), nil
+	}
+	return path.Join(debugfs, "sriov", function, "tile0/gt"+head[1:], name), nil
+}
+
+// each names the files that G/… stands for.
+func (p *Probe) each(file string) []string {
+	rest, ok := strings.CutPrefix(file, "G/")
+	if !ok {
+		return []string{file}
+	}
+	var files []string
+	for _, gt := range p.gts {
+		files = append(files, fmt.Sprintf("G%d/%s", gt, rest))
+	}
+	return files
+}
+
+// vf is the address of VF n, as the PF's link says.
+func (p *Probe) vf(n int) (pci.Address, error) {
+	target, err := p.sys.Readlink(fmt.Sprintf("%s/virtfn%d", p.PF.Dir(), n-1))
+	if err != nil {
+		return "", fmt.Errorf("VF%d: %w", n, err)
+	}
+	return pci.Parse(path.Base(target))
+}
+
+// expand replaces what values hold in braces.
+func (p *Probe) expand(text string) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	text = strings.NewReplacer("{PF}", string(p.PF), "{TOTAL}", strconv.Itoa(p.Total), "{TOTAL+1}", strconv.Itoa(p.Total+1)).Replace(text)
+	for n := 1; n <= 2; n++ {
+		if vf, err := p.vf(n); err == nil {
+			text = strings.ReplaceAll(text, fmt.Sprintf("{VF%d}", n), string(vf))
+		}
+	}
+	return text
+}
+
+func (p *Probe) exists(file string) bool {
+	at, err := p.Path(file)
+	return err == nil && p.tree.Exists(at)
+}
+
+// Read is the content of a file.
+func (p *Probe) Read(file string) (string, error) {
+	at, err := p.Path(file)
+	if err != nil {
+		return "", err
+	}
+	b, err := p.sys.ReadFile(at)
+	return string(b), err
+}
+
+func (p *Probe) uint(file string) (uint64, error) {
+	at, err := p.Path(file)
+	if err != nil {
+		return 0, err
+	}
+	return p.tree.Uint(at)
+}
+
+// Reads is nil if the file's content is want.
+func (p *Probe) Reads(file, want string) error {
+	got, err := p.Read(file)
+	if err != nil || got != want {
+		return differs(err, "%s reads %q, want %q", file, got, want)
+	}
+	return nil
+}
+
+// Unreadable is nil if reading the file gives errno.
+func (p *Probe) Unreadable(errno syscall.Errno, file string) error {
+	got, err := p.Read(file)
+	return wantErrno(errno, err, fmt.Sprintf("reading %s (%q)", file, got))
+}
+
+// Refuses is nil if writing value to the file gives errno; 0 is success.
+func (p *Probe) Refuses(ctx context.Context, errno syscall.Errno, file, value string) error {
+	return wantErrno(errno, p.write(ctx, file, value), fmt.Sprintf("%s <- %.40q", file, value))
+}
+
+// differs says what is not as it should be, and err, if there is one.
+func differs(err error, format string, args ...any) error {
+	said := fmt.Errorf(format, args...)
+	if err == nil {
+		return said
+	}
+	return fmt.Errorf("%w: %w", said, err)
+}
+
+// wantErrno is nil if err is errno; what says what was done.
+func wantErrno(errno syscall.Errno, err error, what string) error {
+	var got syscall.Errno
+	switch {
+	case err == nil && errno == 0, errors.As(err, &got) && got == errno:
+		return nil
+	case errno == 0:
+		return fmt.Errorf("%s: %w", what, err)
+	case err == nil:
+		return fmt.Errorf("%s: succeeds, want %s", what, unix.ErrnoName(errno))
+	}
+	return fmt.Errorf("%s: want %s, got: %w", what, unix.ErrnoName(errno), err)
+}
+
+// write gives value to a file, and has it recorded before.
+func (p *Probe) write(ctx context.Context, file, value string) error {
+	at, err := p.Path(file)
+	if err != nil {
+		return err
+	}
+	value = p.expand(value)
+	record, ok := p.undoOf(at)
+	if !ok {
+		return p.tree.Write(ctx, at, value)
+	}
+	p.changed = append(p.changed, record)
+	if p.recorded[at] {
+		return p.tree.Write(ctx, at, value)
+	}
+	p.recorded[at] = true
+	return p.tree.Log.Do(ctx, record, func() error { return p.tree.Write(ctx, at, value) })
+}
+
+// undoOf is how to undo a write to a file. It is false for operations on VFs, which end with the VFs, and for what
+// cannot be written back.
+func (p *Probe) undoOf(at string) (undo.Record, bool) {
+	if r := p.knownUndo(at); r != nil {
+		return r, true
+	}
+	if !p.isSetting(at) {
+		return nil, false
+	}
+	w := undo.Write{Path: at}
+	var err error
+	if w.Old, err = p.tree.Text(at); err != nil {
+		w.Old = "0" // the GTs differ: no VF and no PF had anything at first
+	}
+	if _, choice, ok := strings.Cut(w.Old, "["); ok {
+		w.Restore, _, _ = strings.Cut(choice, "]")
+	}
+	w.Restore = cmp.Or(w.Restore, w.Old, "\n")
+	return w, true
+}
+
+// isSetting reports whether a file holds a value that can be read and written back.
+func (p *Probe) isSetting(at string) bool {
+	info, err := p.sys.Stat(at)
+	return err == nil && info.Mode()&0o200 != 0 && info.Mode()&0o444 != 0 && !slices.Contains(operations, path.Base(at))
+}
+
+// knownUndo is how to undo a write to a file of which that cannot be seen by reading it, else nil.
+func (p *Probe) knownUndo(at string) undo.Record {
+	base, dir := path.Base(at), path.Base(path.Dir(at))
+	switch {
+	case base == "restore_auto_provisioning":
+		return undo.Write{Path: at, Blind: true, Restore: "1"}
+	case dir == ".bulk_profile" && base == "sched_priority":
+		return undo.Write{Path: at, Blind: true, Restore: "low"}
+	case dir == ".bulk_profile":
+		return undo.Write{Path: at, Blind: true, Restore: "0"}
+	case base == "unbind" && dir == "xe":
+		return undo.Binding{Device: p.PF.Dir(), Driver: "xe", OldDriver: "xe"}
+	case at == wedged:
+		return undo.Write{Path: at, Old: "N"}
+	case strings.HasSuffix(base, "_quota"): // whatever it is while VFs are enabled: at first there are none
+		return undo.Write{Path: at, Old: "0"}
+	case base == "sched_priority" && strings.HasPrefix(at, "/sys/kernel/debug/") && ofVF.MatchString(at):
+		// No VF has a priority of its own. Should a firmware give it one, this takes it back.
+		return undo.Write{Path: ofVF.ReplaceAllString(path.Dir(at), "/pf") + "/sched_if_idle", Blind: true, Restore: "0"}
+	}
+	return nil
+}
+
+// ofVF finds the directory of a VF in a path.
+var ofVF = regexp.MustCompile(`/vf[0-9]+\b`)
+
+// operations are readable files that hold no setting.
+var operations = []string{"control", "save", "restore", "migration_data"}
+
+// await asks cond until it is nil. Some things take the kernel a moment.
+func (p *Probe) await(ctx context.Context, cond func() error) error {
+	var last error
+	err := sysfs.Poll(ctx, 5*time.Second, "expected state", func() (bool, error) {
+		last = cond()
+		return last == nil, nil
+	})
+	return errors.Join(last, err)
+}

@@ -1,0 +1,182 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// fairShares are what VFs get of an idle PF since 6.19 (estimates that are smaller win).
+var fairShares = []struct {
+	vfs                       int
+	ggtt, contexts, doorbells uint64
+}{
+	{1, 2147483648, 32768, 128},
+	{2, 1073741824, 16384, 64},
+	{3, 1073741824, 16384, 64},
+	{4, 536870912, 8192, 32},
+	{7, 536870912, 8192, 32},
+	{12, 268435456, 4096, 16},
+	{24, 134217728, 2048, 8},
+}
+
+var modeRules = []Rule{
+	{
+		ID: "auto_release", Doc: "In automatic mode disabling VFs takes all from them: quotas, time slices, thresholds.",
+		Steps: []Step{
+			write(numvfs, "1"), write(numvfs, "0"), read("0", "T/vf1/ggtt_quota"), read("0", "G/vf1/contexts_quota", "G/vf1/doorbells_quota"),
+			read("", "T/pf/ggtt_provisioned", "G/pf/contexts_provisioned", "G/pf/doorbells_provisioned"),
+		},
+	},
+	{
+		ID: "auto_scheduling", Doc: "Scheduling set by sysfs survives automatic provisioning; disabling VFs ends their time slices, and leaves priorities and what the PF has.", Needs: []Need{admin},
+		Steps: []Step{
+			write("A/.bulk_profile/exec_quantum_ms", "20"), write("A/.bulk_profile/preempt_timeout_us", "40000"), write("A/.bulk_profile/sched_priority", "normal"), write(numvfs, "1"),
+			read("20", "A/pf/profile/exec_quantum_ms", vf1Quantum), read("40000", "A/vf1/profile/preempt_timeout_us"), write(numvfs, "0"), read("0", vf1Quantum, "A/vf1/profile/preempt_timeout_us"),
+			read("20", "A/pf/profile/exec_quantum_ms"), read("low [normal]", "A/vf1/profile/sched_priority"), read("1", "G/pf/sched_if_idle"), read("0", "T/vf1/ggtt_quota"),
+		},
+	},
+	{
+		ID: "auto_release_enabled_only", Doc: "VFs that were not enabled keep their time slices.", Needs: []Need{admin, vfs(2)},
+		Steps: []Step{write("A/.bulk_profile/exec_quantum_ms", "20"), write(numvfs, "1"), write(numvfs, "0"), read("0", vf1Quantum), read("20", "A/vf2/profile/exec_quantum_ms")},
+	},
+	{
+		ID: "custom_nothing", Doc: "In custom mode VFs get nothing by themselves, and enabling them succeeds all the same.", Needs: []Need{tree},
+		Steps: []Step{write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"), read("0", "T/vf1/ggtt_quota", "G0/vf1/contexts_quota", "G0/vf1/doorbells_quota"), read("", "T/pf/ggtt_provisioned")},
+	},
+	{
+		ID: "custom_keeps", Doc: "In custom mode disabling VFs takes nothing from them.", Needs: []Need{tree},
+		Steps: []Step{
+			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"), write("G/vf1/exec_quantum_ms", "5"), write(numvfs, "1"), read("1048576", "T/vf1/ggtt_quota"), write(numvfs, "0"),
+			read("1048576", "T/vf1/ggtt_quota"), read("16", "G/vf1/contexts_quota"), read("5", "G/vf1/exec_quantum_ms"), write(numvfs, "1"), read("16", "G/vf1/contexts_quota"),
+		},
+	},
+	{
+		ID: "custom_during", Doc: "A number written while VFs are enabled makes the mode custom, too: they keep what they were given.", Needs: []Need{tree},
+		Steps: []Step{write(numvfs, "1"), read("128", "G/vf1/doorbells_quota"), write("G0/vf1/threshold_guc_time_us", "1"), write(numvfs, "0"), read("128", "G/vf1/doorbells_quota")},
+	},
+	{
+		ID: "fair_spares", Doc: "Shares leave the PF its spares.", Needs: []Need{tree, noFloor},
+		Steps: []Step{
+			write("G/pf/contexts_spare", "60000"), write("G/pf/doorbells_spare", "200"), write("T/pf/ggtt_spare", "3221225472"), write(restoreAuto, "1"), write(numvfs, "1"),
+			read("5535", "G/vf1/contexts_quota"), read("56", "G/vf1/doorbells_quota"),
+		},
+		Check: func(_ context.Context, p *Probe) error {
+			return p.Reads("T/vf1/ggtt_quota", fmt.Sprintln((largest(p.ggttFree)-3221225472)/pageSize*pageSize))
+		},
+	},
+	{
+		ID: "fair_nothing", Doc: "If nothing is left for a share, enabling VFs is ENOSPC, and the VFs have nothing.", Needs: []Need{tree, noFloor},
+		Steps: []Step{
+			write("G/pf/doorbells_spare", "256"), write(restoreAuto, "1"), refuse(syscall.ENOSPC, numvfs, "1"), read("0", numvfs), read("0", "T/vf1/ggtt_quota"), read("0", "G/vf1/contexts_quota"),
+			write("G/pf/doorbells_spare", "0"), write(restoreAuto, "1"), write(numvfs, "1"),
+		},
+	},
+	{
+		ID: "flat_release", Doc: "Without modes, disabling VFs always takes from them what they have, however they got it.", Needs: []Need{flat},
+		Steps: []Step{
+			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"), write("G/vf1/exec_quantum_ms", "5"), write(numvfs, "1"), read("16", "G/vf1/contexts_quota"), write(numvfs, "0"),
+			read("0", "T/vf1/ggtt_quota", "G0/vf1/contexts_quota", "G0/vf1/exec_quantum_ms"),
+		},
+	},
+	{
+		ID: "flat_by_hand", Doc: "Without modes, a GT on which a VF has anything is left as it is, and others get fair shares.", Needs: []Need{flat, twoGTs},
+		Steps: []Step{write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"), read("0", "T/vf1/ggtt_quota", "G0/vf1/doorbells_quota"), read("65279", "G1/vf1/contexts_quota"), read("256", "G1/vf1/doorbells_quota")},
+	},
+}
+
+func provisioningRules() []Rule {
+	rules := slices.Clone(modeRules)
+	for _, f := range fairShares {
+		rules = append(rules, Rule{
+			ID: fmt.Sprintf("fair_%d", f.vfs), Needs: []Need{tree, vfs(f.vfs)},
+			Doc: fmt.Sprintf("%d VFs on an idle PF: GGTT %d, contexts %d, doorbells %d each, equal VRAM; VF1 has the highest GGTT and contexts and the lowest doorbells.", f.vfs, f.ggtt, f.contexts, f.doorbells),
+			Check: func(ctx context.Context, p *Probe) error {
+				estimate := (largest(p.ggttFree) - p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
+				return checkFair(ctx, p, f.vfs, min(f.ggtt, estimate), f.contexts, f.doorbells)
+			},
+		})
+	}
+	for _, n := range []int{1, 2, 7} {
+		rules = append(rules, Rule{
+			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)}, Doc: fmt.Sprintf("%d VFs up to 6.18: equal shares of all that is not spare.", n),
+			Check: func(ctx context.Context, p *Probe) error {
+				n := uint64(n)
+				return checkFair(ctx, p, int(n), (largest(p.ggttFree)-p.ggttSpare)/n/pageSize*pageSize, (maxContexts-minContexts)/n, maxDoorbells/n)
+			},
+		})
+	}
+	return rules
+}
+
+// checkFair enables n VFs and looks at what each has.
+func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells uint64) error {
+	if err := p.Refuses(ctx, 0, numvfs, strconv.Itoa(n)); err != nil {
+		return err
+	}
+	var ids, bells strings.Builder
+	sizes := make([]uint64, n)
+	for i := range sizes {
+		sizes[i] = ggtt
+		top, first := maxContexts-uint64(i)*contexts, uint64(i)*doorbells
+		fmt.Fprintf(&ids, "VF%d:\t%d-%d\t(%d)\n", i+1, top-contexts, top-1, contexts)
+		fmt.Fprintf(&bells, "VF%d:\t%d-%d\t(%d)\n", i+1, first, first+doorbells-1, doorbells)
+		if err := p.Reads(fmt.Sprintf("T/vf%d/ggtt_quota", i+1), fmt.Sprintln(ggtt)); err != nil {
+			return err
+		}
+	}
+	table, err := p.ggttTable(sizes...)
+	if err != nil {
+		return err
+	}
+	if err := p.Reads("T/pf/ggtt_provisioned", table); err != nil {
+		return err
+	}
+	for _, s := range []Step{read(strings.TrimSuffix(ids.String(), "\n"), "G/pf/contexts_provisioned"), read(strings.TrimSuffix(bells.String(), "\n"), "G/pf/doorbells_provisioned")} {
+		if err := s.run(ctx, p); err != nil {
+			return err
+		}
+	}
+	if p.vram {
+		return checkFairVRAM(ctx, p, n)
+	}
+	return nil
+}
+
+// checkFairVRAM compares the shares of n enabled VFs with the one that a single VF gets. How much memory is free nobody
+// tells; 7.1 also caps shares by a power of two.
+func checkFairVRAM(ctx context.Context, p *Probe, n int) error {
+	share, err := p.uint("T/vf1/vram_quota")
+	if err != nil {
+		return err
+	}
+	var table strings.Builder
+	for i := range n {
+		fmt.Fprintf(&table, "VF%d:\t%d\t(%s)\n", i+1, share, sizeText(share))
+	}
+	if err := p.Reads("T/pf/vram_provisioned", table.String()); err != nil {
+		return err
+	}
+	if vramQuota.check(p) {
+		if share == 0 || share%vramAlign != 0 {
+			return fmt.Errorf("each VF has %d bytes of VRAM: want a multiple of 2 MiB", share)
+		}
+		return nil
+	}
+	for _, s := range []Step{write(numvfs, "0"), write(numvfs, "1")} {
+		if err := s.run(ctx, p); err != nil {
+			return err
+		}
+	}
+	one, err := p.uint("T/vf1/vram_quota")
+	if err != nil {
+		return err
+	}
+	if want := one / uint64(n) / vramAlign * vramAlign; share == 0 || share != want {
+		return fmt.Errorf("of %d VFs each has %d bytes of VRAM, and one alone %d: want %d", n, share, one, want)
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func splitLines(text string) []string { return slices.Collect(strings.Lines(text)) }
+
+var tableRules = []Rule{
+	{
+		ID: "tables_empty", Doc: "Tables of what VFs have are empty when they have nothing.",
+		Steps: []Step{read("", "T/pf/ggtt_provisioned"), read("", under("G/pf/", "contexts_provisioned", "doorbells_provisioned", "adverse_events")...)},
+	},
+	{ID: "size_text", Doc: "A size in parentheses has three digits and a binary unit, rounded half up.", Check: checkSizeText},
+	{ID: "ggtt_available", Doc: "ggtt_available lists free ranges, ascending, then their total, the spare and what is left without it.", Check: checkAvailable},
+	{ID: "ggtt_available_less", Doc: "What a VF is given is missing there.", Steps: []Step{write("T/vf1/ggtt_quota", "1073741824")}, Check: checkAvailable},
+	{
+		ID: "ids_text", Doc: "Contexts and doorbells: first and last id, and their number. VFs without any are left out.", Needs: []Need{vfs(2)},
+		Steps: []Step{
+			write("G/vf2/contexts_quota", "1"), write("G/vf2/doorbells_quota", "2"), read("VF2:\t65534-65534\t(1)", "G/pf/contexts_provisioned"),
+			read("VF2:\t0-1\t(2)", "G/pf/doorbells_provisioned"),
+		},
+	},
+	{
+		ID: "vram_text", Doc: "VRAM: bytes, and the same in three digits.", Needs: []Need{discrete, vfs(2)},
+		Steps: []Step{
+			write("T/vf2/vram_quota", "2097152"), read("VF2:\t2097152\t(2.00 MiB)", "T/pf/vram_provisioned"), write("T/vf1/vram_quota", "132120576"),
+			read("VF1:\t132120576\t(126 MiB)\nVF2:\t2097152\t(2.00 MiB)", "T/pf/vram_provisioned"),
+		},
+	},
+	{ID: "runtime_registers", Doc: "runtime_registers lists the registers that VFs ask the PF for, those of Xe2 and Xe3.", Check: checkRuntimeRegisters},
+}
+
+func checkSizeText(ctx context.Context, p *Probe) error {
+	for _, c := range []struct {
+		size uint64
+		text string
+	}{
+		{4096, "4.00 KiB"},
+		{12288, "12.0 KiB"},
+		{65536, "64.0 KiB"},
+		{1044480, "1020 KiB"},
+		{1048576, "1.00 MiB"},
+		{1933312, "1.84 MiB"},
+		{2093056, "2.00 MiB"},
+		{67108864, "64.0 MiB"},
+		{536870912, "512 MiB"},
+		{1072693248, "1023 MiB"},
+		{1073741824, "1.00 GiB"},
+		{2013265920, "1.88 GiB"},
+	} {
+		if err := p.Refuses(ctx, 0, "T/vf1/ggtt_quota", strconv.FormatUint(c.size, 10)); err != nil {
+			return err
+		}
+		text, err := p.Read("T/pf/ggtt_provisioned")
+		if err != nil || !strings.HasPrefix(text, "VF1:\t0x") || !strings.HasSuffix(text, "\t("+c.text+")\n") {
+			return differs(err, "of %d bytes ggtt_provisioned says %q, want (%s)", c.size, text, c.text)
+		}
+	}
+	return nil
+}
+
+// checkAvailable makes the text anew from the ranges in it.
+func checkAvailable(ctx context.Context, p *Probe) error {
+	holes, err := p.ggttHoles()
+	if err != nil {
+		return err
+	}
+	given, err := p.uint("T/vf1/ggtt_quota")
+	if err != nil {
+		return err
+	}
+	all, spare := total(holes), p.ggttSpare
+	if all+given != total(p.ggttFree) {
+		return fmt.Errorf("ggtt_available: %d bytes in all and VF1 has %d: want %d together", all, given, total(p.ggttFree))
+	}
+	var b strings.Builder
+	for _, h := range holes {
+		fmt.Fprintf(&b, "range:\t%#x-%#x\t(%s)\n", h.start, h.start+h.size-1, sizeText(h.size))
+	}
+	for _, n := range []struct {
+		name string
+		n    uint64
+	}{{"total", all}, {"spare", spare}, {"avail", all - min(all, spare)}} {
+		fmt.Fprintf(&b, "%s:\t%d\t(%s)\n", n.name, n.n, sizeText(n.n))
+	}
+	if !slices.IsSortedFunc(holes, func(a, b span) int { return int(int64(a.start) - int64(b.start)) }) {
+		return fmt.Errorf("ggtt_available is not ascending:\n%s", &b)
+	}
+	return p.Reads("T/pf/ggtt_available", b.String())
+}
+
+// runtimeRegisters are those of the graphics generations that have SR-IOV and that we know, by PCI device id.
+var runtimeRegisters = map[uint64][]uint64{
+	0xe20b: {0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc},
+	0xb080: {0xd00, 0x9114, 0x9118, 0x911c, 0x9130, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc},
+}
+
+func checkRuntimeRegisters(_ context.Context, p *Probe) error {
+	device, err := p.uint("P/device")
+	if err != nil {
+		return err
+	}
+	for _, file := range p.each("G/pf/runtime_registers") {
+		text, err := p.Read(file)
+		if err != nil {
+			return err
+		}
+		var addresses []uint64
+		for l := range strings.Lines(text) {
+			var address, value uint64
+			if n, _ := fmt.Sscanf(l, "reg[%v] = %v\n", &address, &value); n != 2 || l != fmt.Sprintf("reg[%s] = %s\n", hex(address), hex(value)) {
+				return fmt.Errorf("%s: %q is not of the form reg[%%#x] = %%#x", file, l)
+			}
+			addresses = append(addresses, address)
+		}
+		if want := runtimeRegisters[device]; want != nil && file[1] == '0' && !slices.Equal(addresses, want) {
+			return fmt.Errorf("%s lists %#x, want %#x", file, addresses, want)
+		}
+	}
+	return nil
+}
+
+// hex is the kernel's %#x, which writes 0 without a prefix.
+func hex(n uint64) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%#x", n)
+}

@@ -1,0 +1,355 @@
+package xe_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/xe"
+	"vmtb/internal/fake/fakehost"
+)
+
+// enabled is a PF with two VFs.
+func enabled(t *testing.T, o fakehost.Options) (setup, *xe.PF) {
+	t.Helper()
+	s := newSetup(t, o)
+	pf := s.find(t)
+	if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pf.EnableVFs(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	return s, pf
+}
+
+func oneGT(o fakehost.Options) fakehost.Options {
+	o.GTs = 1
+	return o
+}
+
+// TestControl: each operation, what is said when it is refused, and what state that tells of.
+func TestControl(t *testing.T) {
+	for name, c := range map[string]struct {
+		o             fakehost.Options
+		twice, resume syscall.Errno // of a second pause, of a resume of what is not paused
+		state         xe.VFState
+	}{
+		"tree":         {fakehost.BMG(), syscall.EUCLEAN, syscall.EUCLEAN, xe.StateUnknown},
+		"tree, one GT": {oneGT(fakehost.BMG()), syscall.ESTALE, syscall.EPERM, xe.StatePaused},
+		"flat":         {flat(fakehost.BMG()), syscall.ESTALE, syscall.EPERM, xe.StatePaused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			_, pf := enabled(t, c.o)
+			for _, do := range []func(context.Context, int) error{
+				pf.PauseVF, pf.ResumeVF, pf.PauseVF, pf.ResetVF, pf.PauseVF, pf.StopVF, pf.ResetVF, pf.StopVF, pf.ResetVF,
+			} {
+				if err := do(ctx, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			refused(t, pf.ResumeVF(ctx, 1), c.resume, "resume", "")
+			if err := pf.PauseVF(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, pf.PauseVF(ctx, 1), c.twice, "pause", c.state)
+			if err := pf.PauseVF(ctx, 2); err != nil {
+				t.Errorf("the other VF: %v", err)
+			}
+			for _, vf := range []int{0, -1, 7} {
+				if err := pf.PauseVF(ctx, vf); !isUsage(err) || !strings.Contains(err.Error(), "has VFs 1 to 6") {
+					t.Errorf("PauseVF(%d): %v", vf, err)
+				}
+			}
+		})
+	}
+}
+
+func refused(t *testing.T, err error, errno syscall.Errno, op string, state xe.VFState) {
+	t.Helper()
+	var ce *xe.ControlError
+	var he *bench.HostError
+	if !errors.As(err, &ce) || !errors.As(err, &he) || !errors.Is(err, errno) || ce.Op != op || ce.VF != 1 || state != "" && ce.State != state {
+		t.Fatalf("%s: %v; want %v, state %q", op, err, errno, state)
+	}
+	if he.Advice == "" || strings.Contains(he.Advice, "root") {
+		t.Errorf("%s: not explained: %v", op, err)
+	}
+}
+
+func isUsage(err error) bool {
+	var ue *bench.UsageError
+	return errors.As(err, &ue)
+}
+
+// TestControlInPart: one GT follows and the other does not.
+func TestControlInPart(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		for gt := range 2 {
+			s, pf := enabled(t, o)
+			s.Firmware = func(_ string, vf, at int) error {
+				if at == gt {
+					return syscall.ETIMEDOUT
+				}
+				return nil
+			}
+			want := syscall.ETIMEDOUT
+			if gt == 0 && !o.Flat {
+				want = syscall.EUCLEAN
+			}
+			t.Run(name, func(t *testing.T) { refused(t, pf.PauseVF(t.Context(), 1), want, "pause", xe.StateUnknown) })
+		}
+	}
+}
+
+// TestStopInSysfs: without debugfs a VF can be stopped and reset, and that is all.
+func TestStopInSysfs(t *testing.T) {
+	s, _ := enabled(t, fakehost.BMG())
+	pf, err := xe.FindPF(host.New(noDebugfs{s.Host}).Tree(s.log), xe.Selector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if err := errors.Join(pf.StopVF(ctx, 1), pf.ResetVF(ctx, 1), pf.StopVF(ctx, 1)); err != nil {
+		t.Error(err)
+	}
+	refused(t, pf.StopVF(ctx, 1), syscall.EUCLEAN, "stop", xe.StateUnknown)
+	if err := pf.ResetVF(ctx, 3); !isUsage(err) {
+		t.Errorf("reset of a VF that is not enabled: %v", err)
+	}
+	_, sizeErr := pf.MigrationSize(1)
+	for name, err := range map[string]error{
+		"PauseVF": pf.PauseVF(ctx, 1), "ResumeVF": pf.ResumeVF(ctx, 1), "MigrationSize": sizeErr,
+		"SaveVF": pf.SaveVF(ctx, 1, io.Discard), "RestoreVF": pf.RestoreVF(ctx, 1, strings.NewReader("")),
+	} {
+		if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "debugfs is not mounted") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSaveRestore takes a VF's state to the other VF.
+func TestSaveRestore(t *testing.T) {
+	ctx := t.Context()
+	s, pf := enabled(t, fakehost.BMG())
+	s.SetGuestState(1, strings.Repeat("a picture ", 100))
+	var saved bytes.Buffer
+	refused(t, pf.SaveVF(ctx, 1, &saved), syscall.EPERM, "save", "")
+	for _, vf := range []int{1, 2} {
+		if err := pf.PauseVF(ctx, vf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size, err := pf.MigrationSize(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // once more from the paused state
+		saved.Reset()
+		if err := pf.SaveVF(ctx, 1, &saved); err != nil || int64(saved.Len()) != size {
+			t.Fatalf("SaveVF: %d bytes of %d, %v", saved.Len(), size, err)
+		}
+	}
+	if err := pf.RestoreVF(ctx, 2, iotest.OneByteReader(&saved)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.GuestState(2), s.GuestState(1); got[0] != want[0] || got[1] != want[1] || want[0] == "" {
+		t.Errorf("restored %q, want %q", got, want)
+	}
+	if err := errors.Join(pf.ResumeVF(ctx, 2), pf.ResumeVF(ctx, 1)); err != nil {
+		t.Error(err)
+	}
+	if err := s.log.Undo(ctx, s.Host); err != nil {
+		t.Error(err)
+	}
+}
+
+// faulty lets one step of the firmware fail.
+func faulty(s setup, at string, fault error) {
+	s.Firmware = func(op string, _, _ int) error {
+		if op == at {
+			return fault
+		}
+		return nil
+	}
+}
+
+// TestSaveFails: the VF is paused afterwards if that can be had, and the error says what it is.
+func TestSaveFails(t *testing.T) {
+	for _, c := range []struct {
+		name, at string
+		w        io.Writer
+		want     error
+		state    xe.VFState
+	}{
+		{"start", "save", io.Discard, syscall.EIO, xe.StateUnknown},
+		{"producer", "save data", io.Discard, syscall.EIO, xe.StateSaving},
+		{"finish", "save finish", io.Discard, syscall.EIO, xe.StateSaving},
+		{"disk full", "", brokenWriter{}, io.ErrShortWrite, xe.StatePaused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := t.Context()
+			s, pf := enabled(t, fakehost.BMG())
+			if err := pf.PauseVF(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			faulty(s, c.at, syscall.EIO)
+			err := pf.SaveVF(ctx, 1, c.w)
+			var ce *xe.ControlError
+			if !errors.As(err, &ce) || !errors.Is(err, c.want) || ce.State != c.state || ce.Op != "save" {
+				t.Fatalf("SaveVF: %v", err)
+			}
+			s.Firmware = nil
+			if c.state == xe.StatePaused {
+				err = pf.ResumeVF(ctx, 1)
+			} else if err = pf.ResetVF(ctx, 1); err == nil {
+				err = pf.PauseVF(ctx, 1)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// TestSaveHangs: the driver does not come up with the data. The caller's time is what counts, plus some to tidy up.
+func TestSaveHangs(t *testing.T) {
+	for _, forGood := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, pf := enabled(t, fakehost.BMG())
+			if err := pf.PauseVF(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			release := make(chan struct{})
+			s.Firmware = func(op string, _, _ int) error {
+				if op == "save data" {
+					cancel()
+					<-release
+				}
+				return nil
+			}
+			if !forGood {
+				go func() {
+					<-ctx.Done()
+					synctest.Wait()
+					close(release)
+				}()
+			}
+			err := pf.SaveVF(ctx, 1, io.Discard)
+			want := map[bool]xe.VFState{false: xe.StatePaused, true: xe.StateSaving}[forGood]
+			var ce *xe.ControlError
+			if !errors.Is(err, context.Canceled) || !errors.As(err, &ce) || ce.State != want || !strings.Contains(err.Error(), "kernel has not returned") {
+				t.Errorf("SaveVF: %v, want state %q", err, want)
+			}
+			if forGood {
+				close(release)
+			}
+		})
+	}
+}
+
+func TestRestoreFails(t *testing.T) {
+	_, pf := enabled(t, fakehost.BMG())
+	if err := pf.PauseVF(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	var saved bytes.Buffer
+	if err := pf.SaveVF(t.Context(), 1, &saved); err != nil {
+		t.Fatal(err)
+	}
+	data := saved.Bytes()
+	change := func(at int, b byte) io.Reader {
+		d := bytes.Clone(data)
+		d[at] = b
+		return bytes.NewReader(d)
+	}
+	for _, c := range []struct {
+		name, at string
+		r        io.Reader
+		want     error
+		says     string
+	}{
+		{"start", "restore", &saved, syscall.EIO, ""},
+		{"damaged", "", change(1, 9), syscall.EINVAL, "the saved state is damaged"},
+		{"other GPU", "", change(28, 0xff), syscall.ENODEV, "of another GPU model"},
+		{"other quotas", "", change(66, 1), syscall.EIO, "the same GGTT and VRAM quotas"},
+		{"cut", "", bytes.NewReader(data[:len(data)-3]), nil, "the saved state: it ends in the middle of packet 5"},
+		{"no trailer", "", bytes.NewReader(data[:len(data)-24]), nil, "it ends after 4 packets, without a trailer"},
+		{"empty", "", strings.NewReader(""), nil, "it ends after 0 packets"},
+		{"reader", "", iotest.ErrReader(io.ErrNoProgress), io.ErrNoProgress, ""},
+		{"write", "restore data", bytes.NewReader(data), syscall.EIO, ""},
+		{"finish", "restore finish", bytes.NewReader(data), syscall.ETIMEDOUT, "waits for more"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := t.Context()
+			s, pf := enabled(t, fakehost.BMG())
+			if err := pf.PauseVF(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			fault := c.want
+			faulty(s, c.at, fault)
+			err := pf.RestoreVF(ctx, 1, c.r)
+			var ce *xe.ControlError
+			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || (ce.State != xe.StateRestoring) != (c.at == "restore") {
+				t.Fatalf("RestoreVF: %v", err)
+			}
+			s.Firmware = nil
+			if err := errors.Join(pf.ResetVF(ctx, 1), pf.PauseVF(ctx, 1), pf.RestoreVF(ctx, 1, bytes.NewReader(data)), pf.ResumeVF(ctx, 1)); err != nil {
+				t.Errorf("once more: %v", err)
+			}
+		})
+	}
+}
+
+// TestRestoreHangs: the driver takes no data.
+func TestRestoreHangs(t *testing.T) {
+	s, pf := enabled(t, fakehost.BMG())
+	if err := pf.PauseVF(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	defer close(release)
+	s.Firmware = func(op string, _, _ int) error {
+		if op == "restore data" {
+			cancel()
+			<-release
+		}
+		return nil
+	}
+	err := pf.RestoreVF(ctx, 1, strings.NewReader(strings.Repeat("x", 3<<20)))
+	var ce *xe.ControlError
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &ce) || ce.State != xe.StateRestoring {
+		t.Errorf("RestoreVF: %v", err)
+	}
+}
+
+func TestNoMigration(t *testing.T) {
+	o := fakehost.BMG()
+	o.NoMigration = true
+	_, unsupported := enabled(t, o)
+	_, old := enabled(t, flat(fakehost.BMG()))
+	for says, pf := range map[string]*xe.PF{"this GPU, or its firmware": unsupported, "this kernel's xe driver does not have it": old} {
+		for name, err := range map[string]error{
+			"save": pf.SaveVF(t.Context(), 1, io.Discard), "restore": pf.RestoreVF(t.Context(), 1, strings.NewReader("")),
+		} {
+			if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package xe_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmtb/bench/host"
+	"vmtb/bench/undo"
+	"vmtb/bench/xe"
+	"vmtb/internal/fake/fakehost"
+	"vmtb/vmm_flows/resources"
+)
+
+// A moment is what a crash leaves: the state of the host, and the journal on disk.
+type moment struct {
+	when    string
+	host    fakehost.Snapshot
+	journal []byte
+}
+
+// record collects a moment before and after every change that is made on h.
+func record(t *testing.T, h *fakehost.Host, journal string, moments *[]moment) {
+	h.Hook = func(path, value string, done bool) error {
+		b, err := os.ReadFile(journal)
+		if err != nil {
+			t.Error(err)
+		}
+		when := fmt.Sprintf("%q to %s, done: %v", value, path, done)
+		*moments = append(*moments, moment{when, h.Snapshot(), b})
+		return nil
+	}
+}
+
+// torn are the journals that a crash while the last line was being written can leave.
+func torn(journal []byte) [][]byte {
+	start := bytes.LastIndexByte(bytes.TrimSuffix(journal, []byte("\n")), '\n') + 1
+	if start >= len(journal) {
+		return nil
+	}
+	middle := (start + len(journal)) / 2
+	return [][]byte{journal[:start], journal[:middle], journal[:len(journal)-1]}
+}
+
+// wholeFlow does all that a fixture does with the host.
+func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*xe.PF) xe.Plan) error {
+	m := host.New(h)
+	vfio, err := m.LoadDrivers(ctx, log, "xe")
+	if err != nil {
+		return err
+	}
+	pf, err := xe.FindPF(m.Tree(log), xe.Selector{})
+	if err != nil {
+		return err
+	}
+	p := plan(pf)
+	if err := pf.Provision(ctx, p); err != nil {
+		return err
+	}
+	vfs, err := pf.EnableVFs(ctx, p.VFs)
+	if err != nil {
+		return err
+	}
+	for _, vf := range vfs {
+		if err := vf.Bind(ctx, vfio); err != nil {
+			return err
+		}
+	}
+	qemu := undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}
+	h.Start(qemu, vfs[0].VFIONodes()...)
+	if err := log.Add(qemu); err != nil {
+		return err
+	}
+	return log.Do(ctx, undo.Path{Path: "/tmp/vm", Dir: true}, func() error {
+		if err := h.Mkdir("/tmp/vm"); err != nil {
+			return err
+		}
+		return h.Create("/tmp/vm/overlay.qcow2", []byte("disk"))
+	})
+}
+
+// TestKilledAnywhere kills the program before, during and after each record and change of a whole flow, replays the
+// journal, and on a small host also kills that replay everywhere. The host must always be as it was.
+func TestKilledAnywhere(t *testing.T) {
+	profile := func(pf *xe.PF) xe.Plan {
+		ids, err := pf.IDs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := xe.LoadModel(ids.Device, nil, resources.VGPUProfiles())
+		if err != nil {
+			t.Fatal(err)
+		}
+		total, err := pf.TotalVFs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := m.Plan(min(2, total), xe.Fixed30FPS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Security = xe.Security{ResetAfterSwitch: true, SamplePeriod: 7, Thresholds: xe.Thresholds{PageFault: 3}}
+		return p
+	}
+	auto := func(*xe.PF) xe.Plan {
+		p := xe.Auto(2)
+		p.Scheduling = xe.Scheduling{PF: xe.TimeSlice{Quantum: 20, Timeout: 20000}, VF: xe.TimeSlice{Quantum: 10}, ScheduleIfIdle: true}
+		return p
+	}
+	small := func(o fakehost.Options) fakehost.Options {
+		o.TotalVFs = 3
+		return o
+	}
+	tiny := small(fakehost.BMG()) // so that it can be killed twice everywhere
+	tiny.TotalVFs, tiny.GTs = 1, 1
+	loaded := func(o fakehost.Options) fakehost.Options {
+		o.Loaded = []string{"xe"}
+		return o
+	}
+	flat := func(o fakehost.Options) fakehost.Options {
+		o.Flat = true
+		return o
+	}
+	// tuned is a host whose owner has changed what may be changed, and keeps it.
+	tuned := []string{
+		"/sys/bus/pci/devices/0000:03:00.0/sriov_admin/.bulk_profile/exec_quantum_ms", "30",
+		"/sys/bus/pci/devices/0000:03:00.0/sriov_admin/.bulk_profile/sched_priority", "normal",
+		"/sys/bus/pci/devices/0000:03:00.0/sriov_admin/pf/profile/sched_priority", "high",
+		"/sys/bus/pci/devices/0000:03:00.0/sriov_drivers_autoprobe", "0",
+	}
+	for _, c := range []struct {
+		name    string
+		options fakehost.Options
+		plan    func(*xe.PF) xe.Plan
+		before  []string
+	}{
+		{"twice", tiny, profile, nil},
+		{"BMG profile", small(fakehost.BMG()), profile, nil},
+		{"BMG auto", small(fakehost.BMG()), auto, nil},
+		{"BMG profile, host tuned", loaded(small(fakehost.BMG())), profile, tuned},
+		{"BMG auto, host tuned", loaded(small(fakehost.BMG())), auto, tuned},
+		{"PTL profile", small(fakehost.PTL()), profile, nil},
+		{"BMG flat profile", loaded(flat(small(fakehost.BMG()))), profile, nil},
+		{"BMG flat auto", loaded(flat(small(fakehost.BMG()))), auto, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := fakehost.New(c.options)
+			for i := 0; i < len(c.before); i += 2 {
+				if err := h.WriteFile(c.before[i], []byte(c.before[i+1])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			killEverywhere(t, h, c.plan, c.name == "twice")
+		})
+	}
+}
+
+func killEverywhere(t *testing.T, h *fakehost.Host, plan func(*xe.PF) xe.Plan, nested bool) {
+	first := h.Snapshot()
+	journal := filepath.Join(memory(t), "undo.jsonl")
+	log, err := undo.Open(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var moments []moment
+	record(t, h, journal, &moments)
+	if err := wholeFlow(t.Context(), h, log, plan); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	replays := 0
+	var before []byte
+	for _, m := range moments {
+		if !bytes.Equal(m.journal, before) { // its last line is new, and the change that follows has not begun
+			for _, cut := range torn(m.journal) {
+				replays += replay(t, h, first, moment{"torn before " + m.when, m.host, cut}, false)
+			}
+		}
+		before = m.journal
+		replays += replay(t, h, first, m, nested)
+	}
+	t.Logf("%d moments, %d replays", len(moments), replays)
+	if len(moments) < 25 {
+		t.Errorf("only %d moments: the flow does less than it should", len(moments))
+	}
+}
+
+// memory is a directory for a journal where syncing costs nothing, if there is one.
+func memory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// replay puts the host back from a moment, and compares. If nested, it does so from every moment of that as well.
+func replay(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, nested bool) int {
+	t.Helper()
+	host := h.FromSnapshot(m.host)
+	journal := filepath.Join(memory(t), "undo.jsonl")
+	if err := os.WriteFile(journal, m.journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := undo.Open(journal)
+	if err != nil {
+		t.Fatalf("killed at %s: %v", m.when, err)
+	}
+	var inner []moment
+	if nested {
+		record(t, host, journal, &inner)
+	}
+	if err := log.Undo(t.Context(), host); err != nil {
+		t.Errorf("killed at %s: %v", m.when, err)
+	}
+	if n := len(log.Pending()); n > 0 {
+		t.Errorf("killed at %s: %d records pending", m.when, n)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if host.Snapshot() != first {
+		t.Fatalf("killed at %s: not as before (-want +got):\n%s", m.when, cmp.Diff(h.FromSnapshot(first).Dump(), host.Dump()))
+	}
+	n := 1
+	for _, i := range inner {
+		n += replay(t, h, first, moment{m.when + ", again at " + i.when, i.host, i.journal}, false)
+	}
+	return n
+}

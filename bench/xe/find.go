@@ -1,0 +1,181 @@
+package xe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/pci"
+	"vmtb/bench/sysfs"
+)
+
+// A Selector says which PF is meant: by DRM card number, by address, or (the zero value) the only one there is.
+type Selector struct {
+	Card    *int
+	Address pci.Address
+}
+
+// Card selects the PF that is /dev/dri/card<n>.
+func Card(n int) Selector { return Selector{Card: &n} }
+
+// A PF is the Physical Function of a GPU that the xe driver runs.
+type PF struct {
+	*pci.Device
+	Card int  // its number in /dev/dri/card<n>; not stable from boot to boot
+	GTs  []GT // of all tiles, by number
+	VRAM bool // the GPU has memory of its own (the kernel's "lmem"), and VFs need a share of it
+	tree *sysfs.Tree
+	debugfs
+}
+
+// A GT is a graphics unit of a tile. Contexts and doorbells are counted per GT, GGTT and VRAM per tile.
+type GT struct {
+	Tile, ID int
+	Media    bool // a media GT; the main one renders and computes
+}
+
+func (g GT) String() string {
+	kind := "main"
+	if g.Media {
+		kind = "media"
+	}
+	return fmt.Sprintf("tile%d/gt%d (%s)", g.Tile, g.ID, kind)
+}
+
+const drivers = "/sys/bus/pci/drivers/xe"
+
+// FindPF finds the PF of an xe GPU. Errors name the candidates.
+func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
+	all, err := functions(t)
+	if err != nil {
+		return nil, err
+	}
+	var found []*PF
+	for _, pf := range all {
+		total, err := pf.TotalVFs()
+		switch {
+		case want.Card != nil && pf.Card != *want.Card, want.Address != "" && pf.Address != want.Address:
+		case err == nil && total > 0:
+			found = append(found, pf)
+		case want != Selector{}:
+			return nil, noSRIOV(pf)
+		}
+	}
+	if len(found) != 1 {
+		return nil, notOne(want, found, all)
+	}
+	return found[0], found[0].probe()
+}
+
+// functions lists the GPUs that xe has bound and brought up, without VFs that it took on the host.
+func functions(t *sysfs.Tree) ([]*PF, error) {
+	entries, err := t.FS.ReadDir(drivers)
+	if err != nil {
+		return nil, &bench.HostError{Op: "find a GPU in", Noun: drivers, Err: err, Advice: "the xe driver is not loaded: modprobe xe"}
+	}
+	var list []*PF
+	for _, e := range entries {
+		a, err := pci.Parse(e.Name())
+		if err != nil {
+			continue // bind, unbind, new_id, module, ...
+		}
+		d := pci.At(t, a)
+		if card, ok := cardOf(t, d); ok && !d.IsVF() {
+			list = append(list, &PF{Device: d, Card: card, tree: t})
+		}
+	}
+	return list, nil
+}
+
+// cardOf is the number of the device's DRM card. A GPU that failed to come up has a driver and no card.
+func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
+	entries, err := t.FS.ReadDir(d.Dir() + "/drm")
+	if err != nil {
+		return 0, false
+	}
+	for _, e := range entries {
+		if number, ok := strings.CutPrefix(e.Name(), "card"); ok {
+			if n, err := strconv.Atoi(number); err == nil {
+				return n, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func noSRIOV(pf *PF) error {
+	return &bench.HostError{
+		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("it offers no VFs: %w", bench.ErrNotAvailable),
+		Advice: "SR-IOV must be enabled in the firmware's set-up, and xe.max_vfs must not be 0; not every board has SR-IOV",
+	}
+}
+
+func notOne(want Selector, found, all []*PF) error {
+	names := make([]string, len(all))
+	for i, pf := range all {
+		names[i] = pf.name()
+	}
+	there := "GPUs of the xe driver: " + cmp.Or(strings.Join(names, ", "), "none")
+	switch {
+	case want.Card != nil:
+		return &bench.UsageError{Err: fmt.Errorf("card%d is not a GPU of the xe driver", *want.Card), Advice: there}
+	case want.Address != "":
+		return &bench.UsageError{Err: fmt.Errorf("%s is not a GPU of the xe driver", want.Address), Advice: there}
+	case len(found) > 1:
+		return &bench.UsageError{Err: errors.New("several GPUs can be the PF: choose one by its card number"), Advice: there}
+	case len(all) > 0:
+		return noSRIOV(all[0])
+	}
+	return &bench.HostError{
+		Op: "find a GPU", Err: errors.New("the xe driver is loaded and has brought up no GPU"),
+		Advice: "see dmesg; xe must support the GPU, and no other driver may have it",
+	}
+}
+
+// name is how the PF is called in messages: "card1 (0000:03:00.0)".
+func (p *PF) name() string { return fmt.Sprintf("card%d (%s)", p.Card, p.Address) }
+
+// probe finds out what the PF has, by looking for files.
+func (p *PF) probe() error {
+	tiles, err := numbered(p.tree, p.Dir(), "tile")
+	if err != nil {
+		return err
+	}
+	for _, tile := range tiles {
+		gts, err := numbered(p.tree, fmt.Sprintf("%s/tile%d", p.Dir(), tile), "gt")
+		if err != nil {
+			return err
+		}
+		for i, gt := range gts {
+			p.GTs = append(p.GTs, GT{Tile: tile, ID: gt, Media: i > 0}) // a tile's first GT is the main one
+		}
+	}
+	if len(p.GTs) == 0 {
+		return &bench.HostError{Op: "find the GTs of", Noun: p.name(), Err: fmt.Errorf("no tile<T>/gt<G> in %s", p.Dir())}
+	}
+	p.debugfs = probeDebugfs(p.tree, p.Address)
+	p.VRAM = p.tree.Exists(p.tileFile(0, p.GTs[0], "vram_spare")) || p.tree.Exists(p.adminFile(1, "vram_quota"))
+	return nil
+}
+
+// numbered lists the numbers n of the entries <prefix><n> of a directory, in order.
+func numbered(t *sysfs.Tree, dir, prefix string) ([]int, error) {
+	entries, err := t.FS.ReadDir(dir)
+	if err != nil {
+		return nil, sysfs.HostError("list", dir, "", err)
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return numbersOf(names, prefix), nil
+}
+
+// mainGTs are the GTs that stand for their tile's GGTT and VRAM.
+func (p *PF) mainGTs() []GT {
+	return slices.DeleteFunc(slices.Clone(p.GTs), func(g GT) bool { return g.Media })
+}

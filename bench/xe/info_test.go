@@ -1,0 +1,340 @@
+package xe_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/xe"
+	"vmtb/internal/fake/fakehost"
+)
+
+// TestTables: the tables say what the quotas say, in both layouts.
+func TestTables(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "PTL": ptlAtBMG()} {
+		t.Run(name, func(t *testing.T) {
+			_, pf := enabled(t, o)
+			quota, err := pf.Quota(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ggtt, err := pf.ProvisionedGGTT(0)
+			if err != nil || len(ggtt) != 2 || ggtt[1].VF != 2 || ggtt[1].Size() != quota.GGTT || ggtt[1].Last+1 != ggtt[0].First {
+				t.Errorf("ProvisionedGGTT: %+v, %v", ggtt, err)
+			}
+			for _, gt := range pf.GTs {
+				for want, table := range map[uint64]func(xe.GT) ([]xe.VFRange, error){quota.Contexts: pf.ProvisionedContexts, quota.Doorbells: pf.ProvisionedDoorbells} {
+					if list, err := table(gt); err != nil || len(list) != 2 || list[0].Size() != want {
+						t.Errorf("%s: %+v, %v; want %d", gt, list, err, want)
+					}
+				}
+			}
+			vram, err := pf.ProvisionedVRAM(0)
+			if pf.VRAM != (err == nil) || err != nil && !errors.Is(err, bench.ErrNotAvailable) || pf.VRAM && vram[1] != (xe.VFBytes{VF: 2, Bytes: quota.VRAM}) {
+				t.Errorf("ProvisionedVRAM: %+v, %v", vram, err)
+			}
+			if a, err := pf.AvailableGGTT(0); err != nil || len(a.Holes) != 1 || a.Holes[0].Size() != a.Total || a.Total-a.Spare < a.Avail {
+				t.Errorf("AvailableGGTT: %+v, %v", a, err)
+			}
+			if _, err := pf.AvailableGGTT(1); !errors.Is(err, bench.ErrNotAvailable) {
+				t.Errorf("AvailableGGTT of no tile: %v", err)
+			}
+		})
+	}
+}
+
+func ptlAtBMG() fakehost.Options {
+	o := fakehost.BMG()
+	o.Device, o.VRAM = 0xb080, 0
+	return o
+}
+
+// TestTold: the PF's other texts, where each layout has them.
+func TestTold(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t, o)
+			dir, gt1 := dri+"/sriov/pf", dri+"/sriov/pf/tile0/gt1"
+			if o.Flat {
+				dir, gt1 = dri+"/pf", dri+"/gt1/pf"
+			}
+			files := map[string]string{
+				dri + "/sriov_info": "supported: yes\nenabled: yes\nmode: SR-IOV PF\n", dir + "/vfs": "total: 24\nsupported: 6\nenabled: 2\n",
+				dir + "/versions": "base:\t1.0\nlatest:\t1.0\nVF2:\t1.0\n", gt1 + "/adverse_events": "VF2:\tpage_fault_count:7 \n",
+			}
+			pf := s.findOn(t, overlay{s.Host, files})
+			limits, err := pf.Limits()
+			mode, err2 := pf.Mode()
+			versions, err3 := pf.Versions()
+			events, err4 := pf.AdverseEvents(pf.GTs[1])
+			if err := errors.Join(err, err2, err3, err4); err != nil {
+				t.Fatal(err)
+			}
+			got := fmt.Sprint(limits, mode, versions, events)
+			if want := "{24 6 2} {true true SR-IOV PF} {1.0 1.0 map[2:1.0]} [{2 {0 0 7 0 0 0 0}}]"; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			files[gt1+"/adverse_events"] = "VF2: none\n"
+			var he *bench.HostError
+			if _, err := pf.AdverseEvents(pf.GTs[1]); !errors.As(err, &he) || !strings.HasSuffix(he.Noun, "gt1/pf/adverse_events") && !strings.HasSuffix(he.Noun, "pf/tile0/gt1/adverse_events") {
+				t.Errorf("AdverseEvents: %v", err)
+			}
+		})
+	}
+}
+
+// overlay is a host on which some files read something else, whatever is written to them.
+type overlay struct {
+	*fakehost.Host
+	files map[string]string
+}
+
+func (o overlay) ReadFile(p string) ([]byte, error) {
+	if text, ok := o.files[p]; ok {
+		return []byte(text), nil
+	}
+	return o.Host.ReadFile(p)
+}
+
+func (o overlay) Stat(p string) (fs.FileInfo, error) {
+	if _, ok := o.files[p]; ok {
+		p = pfDir + "/vendor"
+	}
+	return o.Host.Stat(p)
+}
+
+func (o overlay) WriteFile(p string, data []byte) error {
+	if _, ok := o.files[p]; ok {
+		return nil
+	}
+	return o.Host.WriteFile(p, data)
+}
+
+func (s setup) findOn(t *testing.T, sys host.System) *xe.PF {
+	t.Helper()
+	pf, err := xe.FindPF(host.New(sys).Tree(s.log), xe.Selector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pf
+}
+
+// TestPolicies changes what can be changed and reads it back by its own way.
+func TestPolicies(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			s := newSetup(t, o)
+			first := s.Snapshot()
+			pf := s.find(t)
+			want := xe.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+			slice := xe.TimeSlice{Quantum: 10, Timeout: 20000}
+			q := xe.Resources{GGTT: 1 << 20, VRAM: 2 << 20, Contexts: 10, Doorbells: 1}
+			plan := xe.Plan{VFs: 1, Quota: &q, Scheduling: xe.Scheduling{VF: slice, ScheduleIfIdle: true}, Security: xe.Security{ResetAfterSwitch: true, SamplePeriod: 9}}
+			if err := pf.Provision(ctx, plan); err != nil {
+				t.Fatal(err)
+			}
+			for _, fn := range []int{0, 1} {
+				if err := pf.SetThresholds(ctx, fn, want); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, gt := range pf.GTs {
+				if p, err := pf.Policies(gt); err != nil || p != (xe.Policies{ResetEngine: true, SchedIfIdle: true, SamplePeriod: 9}) {
+					t.Errorf("Policies: %+v, %v", p, err)
+				}
+				for fn := range 3 {
+					got, err := pf.Thresholds(fn, gt)
+					if fn == 2 {
+						want = xe.Thresholds{}
+					}
+					if got != want || err != nil {
+						t.Errorf("Thresholds of %d: %+v, %v", fn, got, err)
+					}
+				}
+				want = xe.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+			}
+			for fn, wantSlice := range []xe.TimeSlice{{}, slice, {}} {
+				if got, err := pf.TimeSlice(fn); err != nil || got != wantSlice {
+					t.Errorf("TimeSlice of %d: %s, %v", fn, got, err)
+				}
+				if got, err := pf.Priority(fn); err != nil || got != xe.Normal {
+					t.Errorf("Priority of %d: %s, %v", fn, got, err)
+				}
+			}
+			if err := s.log.Undo(ctx, s.Host); err != nil {
+				t.Error(err)
+			}
+			if s.Snapshot() != first {
+				t.Error(cmp.Diff(s.FromSnapshot(first).Dump(), s.Dump()))
+			}
+		})
+	}
+}
+
+// TestGTsDisagree: what GTs have each for themselves has no one answer, and is put right by provisioning.
+func TestGTsDisagree(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t, o)
+			dir := dri + "/sriov/pf/tile0/gt1"
+			if o.Flat {
+				dir = dri + "/gt1/pf"
+			}
+			s.write(t, dir+"/exec_quantum_ms", "5")
+			s.write(t, dir+"/sched_if_idle", "1")
+			pf := s.find(t)
+			if got, err := pf.TimeSlice(0); !errors.Is(err, syscall.EUCLEAN) {
+				t.Errorf("TimeSlice: %s, %v", got, err)
+			}
+			for fn := range 2 {
+				if got, err := pf.Priority(fn); !errors.Is(err, syscall.EUCLEAN) {
+					t.Errorf("Priority: %s, %v", got, err)
+				}
+			}
+			if err := pf.Provision(t.Context(), xe.Auto(1)); err != nil {
+				t.Fatal(err)
+			}
+			for fn := range 2 {
+				got, err := pf.Priority(fn)
+				slice, err2 := pf.TimeSlice(fn)
+				if errors.Join(err, err2) != nil || got != xe.Low || slice != (xe.TimeSlice{}) {
+					t.Errorf("after Provision: %s, %s, %v, %v", got, slice, err, err2)
+				}
+			}
+		})
+	}
+}
+
+// TestPriorityNotTaken: the bulk write is read back from every function.
+func TestPriorityNotTaken(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	pf := s.find(t)
+	s.Hook = func(path, _ string, done bool) error {
+		if strings.HasSuffix(path, ".bulk_profile/sched_priority") && done {
+			return s.WriteFile(pfDir+"/sriov_admin/pf/profile/sched_priority", []byte("high"))
+		}
+		return nil
+	}
+	plan := xe.Auto(1)
+	plan.Scheduling.ScheduleIfIdle = true
+	err := pf.Provision(t.Context(), plan)
+	if err == nil || !strings.Contains(err.Error(), "write normal to "+pfDir+"/sriov_admin/.bulk_profile/sched_priority: "+pfDir+"/sriov_admin/pf/profile/sched_priority reads high afterwards") {
+		t.Errorf("Provision: %v", err)
+	}
+}
+
+// TestSetVRAM: through sysfs where that is offered, so that provisioning stays automatic.
+func TestSetVRAM(t *testing.T) {
+	ctx := t.Context()
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			_, pf := enabled(t, o)
+			if err := pf.SetVRAM(ctx, 2, 5<<20); err != nil {
+				t.Fatal(err)
+			}
+			if q, err := pf.Quota(2); err != nil || q.VRAM != 6<<20 {
+				t.Errorf("Quota: %+v, %v", q, err)
+			}
+			if err := pf.SetVRAM(ctx, 9, 5<<20); !isUsage(err) {
+				t.Errorf("SetVRAM: %v", err)
+			}
+		})
+	}
+	_, none := enabled(t, ptlAtBMG())
+	if err := none.SetVRAM(ctx, 1, 1<<20); !errors.Is(err, bench.ErrNotAvailable) {
+		t.Errorf("SetVRAM: %v", err)
+	}
+	s := newSetup(t, fakehost.BMG())
+	file := pfDir + "/sriov_admin/vf1/profile/vram_quota"
+	pf := s.findOn(t, overlay{s.Host, map[string]string{file: "6291456\n"}})
+	if err := pf.SetVRAM(ctx, 1, 5<<20); err != nil {
+		t.Errorf("SetVRAM to what it is: %v", err)
+	}
+	err := pf.SetVRAM(ctx, 1, 0)
+	if err == nil || !strings.Contains(err.Error(), "write 0 to "+file+": it reads 6291456 afterwards, not 0") {
+		t.Errorf("SetVRAM: %v", err)
+	}
+}
+
+func TestSetQuotaRefused(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	before := s.Snapshot()
+	pf := s.find(t)
+	for _, c := range []struct {
+		vf   int
+		r    xe.Resources
+		says string
+	}{
+		{0, xe.Resources{GGTT: 4096}, "VF 0: card1 (0000:03:00.0) has VFs 1 to 6"},
+		{7, xe.Resources{GGTT: 4096}, "VF 7"},
+		{1, xe.Resources{GGTT: 4 << 30}, "must be less than 4 GiB"},
+		{1, xe.Resources{GGTT: 4<<30 - 1}, "must be less than 4 GiB"},
+		{1, xe.Resources{GGTT: 1<<64 - 1}, "must be less than 4 GiB"},
+	} {
+		if err := pf.SetQuota(t.Context(), c.vf, c.r); !isUsage(err) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("SetQuota(%d, %+v): %v", c.vf, c.r, err)
+		}
+	}
+	if s.Snapshot() != before {
+		t.Error("something was written")
+	}
+}
+
+// TestNothingToTell: without debugfs every question has the same answer.
+func TestNothingToTell(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	pf := s.findOn(t, noDebugfs{s.Host})
+	gt := pf.GTs[0]
+	for name, ask := range map[string]func() (any, error){
+		"Limits": func() (any, error) { return pf.Limits() }, "Mode": func() (any, error) { return pf.Mode() },
+		"Versions": func() (any, error) { return pf.Versions() }, "AvailableGGTT": func() (any, error) { return pf.AvailableGGTT(0) },
+		"ProvisionedGGTT": func() (any, error) { return pf.ProvisionedGGTT(0) }, "ProvisionedVRAM": func() (any, error) { return pf.ProvisionedVRAM(0) },
+		"ProvisionedContexts": func() (any, error) { return pf.ProvisionedContexts(gt) }, "ProvisionedDoorbells": func() (any, error) { return pf.ProvisionedDoorbells(gt) },
+		"AdverseEvents": func() (any, error) { return pf.AdverseEvents(gt) }, "Policies": func() (any, error) { return pf.Policies(gt) },
+		"Thresholds": func() (any, error) { return pf.Thresholds(1, gt) }, "Quota": func() (any, error) { return pf.Quota(1) },
+		"Spare":         func() (any, error) { return pf.Spare() },
+		"SetThresholds": func() (any, error) { return nil, pf.SetThresholds(t.Context(), 1, xe.Thresholds{CATError: 1}) },
+	} {
+		if v, err := ask(); !errors.Is(err, bench.ErrNotAvailable) {
+			t.Errorf("%s: %+v, %v", name, v, err)
+		}
+	}
+	if slice, err := pf.TimeSlice(1); err != nil || slice != (xe.TimeSlice{}) {
+		t.Errorf("TimeSlice, which sysfs has: %s, %v", slice, err)
+	}
+}
+
+// TestSummary: all that is told, in both layouts and without debugfs.
+func TestSummary(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "no IOMMU": {
+		Bus: 3, Device: 0xe20b, Card: 1, TotalVFs: 2, GTs: 1, NoIOMMU: true,
+	}} {
+		t.Run(name, func(t *testing.T) {
+			_, pf := enabled(t, o)
+			s, err := pf.Summary()
+			if err != nil || len(s.Problems) > 0 {
+				t.Fatal(s, err)
+			}
+			vf := s.Functions[len(s.Functions)-1]
+			if len(s.Functions) != 3 || vf.VF != 2 || vf.Quota == nil || vf.Quota.GGTT == 0 || *vf.Priority != xe.Low || len(s.GTs) != o.GTs || s.GTs[0].Policies == nil {
+				t.Errorf("%+v", s)
+			}
+			if (vf.IOMMUGroup == nil) != o.NoIOMMU || vf.Address != "0000:03:00.2" || s.TotalVFs != o.TotalVFs || s.IDs != "8086:e20b" {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+	s, _ := enabled(t, fakehost.BMG())
+	sum, err := s.findOn(t, noDebugfs{s.Host}).Summary()
+	if err != nil || len(sum.Problems) > 0 || sum.Spare != nil || sum.GGTT != nil || sum.Functions[1].Quota != nil || sum.Functions[1].TimeSlice == nil {
+		t.Errorf("without debugfs: %+v, %v", sum, err)
+	}
+}

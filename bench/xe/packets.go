@@ -1,0 +1,79 @@
+package xe
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// packets follows the stream of a VF's state and knows at its end whether it was whole. The stream is packets of a header
+// of 24 bytes (version, type, tile, GT, 32 bits of flags, 64 of offset, 64 of size; little-endian) and a payload: a
+// descriptor of the GPU first, a trailer last. A version that is not known is let pass unseen.
+//
+// Kernel source: drivers/gpu/drm/xe/xe_sriov_packet.c.
+type packets struct {
+	header  []byte // as much as has come of it
+	payload uint64 // what is still to come of the present packet
+	count   int
+	ended   bool // by a trailer
+	unknown bool // another version
+	err     error
+}
+
+const (
+	headerSize     = 24
+	streamVersion  = 1
+	typeDescriptor = 1
+	typeTrailer    = 2
+)
+
+// Write takes the next bytes of the stream. It never fails.
+func (p *packets) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 && p.err == nil && !p.unknown {
+		if p.payload > 0 {
+			skip := min(p.payload, uint64(len(b)))
+			p.payload -= skip
+			b = b[skip:]
+			continue
+		}
+		take := min(headerSize-len(p.header), len(b))
+		p.header = append(p.header, b[:take]...)
+		b = b[take:]
+		if len(p.header) == headerSize {
+			p.begin()
+		}
+	}
+	return n, nil
+}
+
+// begin looks at a header that is whole.
+func (p *packets) begin() {
+	version, kind := p.header[0], p.header[1]
+	p.payload = binary.LittleEndian.Uint64(p.header[16:])
+	p.header = p.header[:0]
+	p.count++
+	switch {
+	case p.ended:
+		p.err = errors.New("something follows its trailer")
+	case version != streamVersion:
+		p.unknown = true
+	case (kind == typeDescriptor) != (p.count == 1):
+		p.err = fmt.Errorf("packet %d is of type %d: only the first is a descriptor (%d)", p.count, kind, typeDescriptor)
+	case kind == typeTrailer:
+		p.ended = true
+	}
+}
+
+// complete is nil if the stream may end here.
+func (p *packets) complete() error {
+	switch {
+	case p.err != nil || p.unknown:
+		return p.err
+	case len(p.header) > 0 || p.payload > 0:
+		return fmt.Errorf("it ends in the middle of packet %d", p.count+min(len(p.header), 1))
+	case !p.ended:
+		return fmt.Errorf("it ends after %d packets, without a trailer", p.count)
+	}
+	return nil
+}

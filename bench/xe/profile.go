@@ -1,0 +1,165 @@
+package xe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vmtb/bench"
+)
+
+// models says which profile file describes a GPU, by PCI device id.
+var models = map[uint16]string{
+	0xe20b: "Bmg_g21_12",
+	0x56c0: "Flex170", 0x56c2: "Flex170",
+	0xb080: "Ptl", 0xb081: "Ptl", 0xb082: "Ptl", 0xb083: "Ptl", 0xb084: "Ptl", 0xb085: "Ptl", 0xb086: "Ptl", 0xb087: "Ptl",
+	0xb08f: "Ptl", 0xb090: "Ptl", 0xb0a0: "Ptl", 0xb0b0: "Ptl", 0xfd80: "Ptl", 0xfd81: "Ptl",
+}
+
+// A Model is what a vGPU profile file says about a model of GPU.
+type Model struct {
+	Name     string // the file's name without .json
+	Version  string
+	Profiles []Profile // in the file's order
+	ECC      bool      // use the figures for VRAM with error correction: true at first, as in the Python tool; set it to false for those without
+
+	spare            memory
+	schedulers       []scheduler
+	defaultScheduler string
+	security         Security
+}
+
+// A Profile is the share of each of a number of VFs.
+type Profile struct {
+	Name  string // "Bmg_6"
+	VFs   int
+	quota memory
+}
+
+// memory are resources with VRAM figures for both kinds of memory.
+type memory struct {
+	Resources     // without VRAM
+	eccOff, eccOn uint64
+}
+
+func (m memory) resources(ecc bool) Resources {
+	r := m.Resources
+	r.VRAM = m.eccOff
+	if ecc {
+		r.VRAM = m.eccOn
+	}
+	return r
+}
+
+// scheduler is a scheduler profile: the VF's figures depend on how many VFs there are.
+type scheduler struct {
+	name             string
+	pf               TimeSlice
+	ifIdle           bool
+	quantum, timeout *formula
+}
+
+// SchedulerMode is a way to share GPU time, by the name that it has in the ids of flows.
+type SchedulerMode string
+
+// The scheduler modes. All but INFINITE come from the model's profile file.
+const (
+	Infinite             SchedulerMode = "INFINITE"        // the kernel's default
+	DefaultProfile       SchedulerMode = "DEFAULT_PROFILE" // whichever the file says
+	Flexible30FPS        SchedulerMode = "FLEXIBLE_30FPS"
+	Fixed30FPS           SchedulerMode = "FIXED_30FPS"
+	FlexibleBurstableQoS SchedulerMode = "FLEXIBLE_BURSTABLE_QOS"
+)
+
+var schedulerNames = map[SchedulerMode]string{
+	Flexible30FPS:        "Flexible_30fps_GPUTimeSlicing",
+	Fixed30FPS:           "Fixed_30fps_GPUTimeSlicing",
+	FlexibleBurstableQoS: "Flexible_BurstableQoS_GPUTimeSlicing",
+}
+
+// LoadModel reads the profile file for a GPU with the given PCI device id. The last of dirs that has the file counts, so
+// a user's directory comes after the built-in one. mapping adds device ids, in hexadecimal, to those that are known:
+// {"e20c": "Bmg_g21_12"}.
+func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model, error) {
+	name := models[device]
+	for id, model := range mapping {
+		if n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(id), "0x"), 16, 16); err == nil && n == uint64(device) {
+			name = strings.TrimSuffix(model, ".json")
+		}
+	}
+	if name == "" {
+		return nil, &bench.UsageError{
+			Err:    fmt.Errorf("no vGPU profiles are known for PCI device id %04x: %w", device, bench.ErrNotAvailable),
+			Advice: "map the id to a profile file in the configuration, or use automatic provisioning",
+		}
+	}
+	for _, dir := range slices.Backward(dirs) {
+		data, err := fs.ReadFile(dir, name+".json")
+		if err == nil {
+			return ParseModel(name+".json", data)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, &bench.UsageError{Err: err}
+		}
+	}
+	return nil, &bench.UsageError{Err: fmt.Errorf("vGPU profile file %s.json: %w", name, fs.ErrNotExist)}
+}
+
+// Plan chooses the profile for n VFs: the one for exactly n, else the nearest for up to two more. note says which and
+// why. Scheduling is computed for the n that was asked for.
+func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err error) {
+	fit, ok := m.fit(n)
+	if !ok {
+		var have []string
+		for _, p := range m.Profiles {
+			have = append(have, strconv.Itoa(p.VFs))
+		}
+		return Plan{}, "", &bench.UsageError{
+			Err:    fmt.Errorf("%s has no vGPU profile for %d VFs", m.Name, n),
+			Advice: "there are profiles for " + strings.Join(have, ", ") + "; up to two VFs more than asked for will do",
+		}
+	}
+	quota := fit.quota.resources(m.ECC)
+	plan = Plan{VFs: n, Quota: &quota, Spare: m.spare.resources(m.ECC), Security: m.security}
+	plan.Scheduling, err = m.Scheduling(n, mode)
+	note = fmt.Sprintf("vGPU profile %s: made for %d VFs", fit.Name, n)
+	if fit.VFs != n {
+		note = fmt.Sprintf("vGPU profile %s: made for %d VFs, the nearest for %d, for which none is made", fit.Name, fit.VFs, n)
+	}
+	return plan, note, err
+}
+
+func (m *Model) fit(n int) (best Profile, ok bool) {
+	for _, p := range m.Profiles {
+		if p.VFs >= n && p.VFs <= n+2 && (!ok || p.VFs < best.VFs) {
+			best, ok = p, true
+		}
+	}
+	return best, ok
+}
+
+// Scheduling is how n VFs share GPU time in a mode; for automatic provisioning too.
+func (m *Model) Scheduling(n int, mode SchedulerMode) (Scheduling, error) {
+	if mode == Infinite {
+		return Scheduling{}, nil
+	}
+	name := schedulerNames[mode]
+	if mode == DefaultProfile {
+		name = m.defaultScheduler
+	}
+	i := slices.IndexFunc(m.schedulers, func(s scheduler) bool { return s.name == name })
+	if i < 0 {
+		return Scheduling{}, &bench.UsageError{Err: fmt.Errorf("%s has no scheduler profile %q (%s)", m.Name, cmp.Or(name, "?"), mode)}
+	}
+	p := m.schedulers[i]
+	quantum, err := p.quantum.eval(n)
+	if err != nil {
+		return Scheduling{}, err
+	}
+	timeout, err := p.timeout.eval(n)
+	return Scheduling{PF: p.pf, VF: TimeSlice{quantum, timeout}, ScheduleIfIdle: p.ifIdle}, err
+}

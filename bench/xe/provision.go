@@ -1,0 +1,251 @@
+package xe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"vmtb/bench"
+	"vmtb/bench/pci"
+	"vmtb/bench/undo"
+)
+
+var errUnclean error = syscall.EUCLEAN
+
+// Provision brings the PF from whatever state it is in to the plan, short of enabling the VFs. Leftovers of an earlier
+// run (VFs, quotas, scheduling) are removed first. Every value is read back. Undoing it ends in automatic mode with the
+// spares, scheduling and policies that were there.
+//
+// The order is the one that works from every starting point: no VFs, automatic mode, spares, quotas, scheduling. A mode
+// change with VFs is refused by the kernel, and a VF's quota cannot grow while another VF still holds an old one.
+func (p *PF) Provision(ctx context.Context, plan Plan) error {
+	total, err := p.TotalVFs()
+	if err != nil {
+		return err
+	}
+	if plan.VFs < 1 || plan.VFs > total {
+		return &bench.UsageError{Err: fmt.Errorf("%d VFs: %s allows 1 to %d", plan.VFs, p.name(), total)}
+	}
+	if err := p.Reset(ctx); err != nil {
+		return err
+	}
+	if plan.Quota != nil {
+		if err := p.provisionQuotas(ctx, plan); err != nil {
+			return err
+		}
+	}
+	return p.schedule(ctx, plan.Scheduling, plan.VFs, total)
+}
+
+// Reset disables all VFs, takes back what they hold, and returns to automatic provisioning. Quotas that were set by hand
+// are lost; undoing it brings back the time slices of a host that had no VFs.
+func (p *PF) Reset(ctx context.Context) error {
+	n, err := p.NumVFs()
+	if err != nil {
+		return err
+	}
+	if err := p.DisableVFs(ctx); err != nil {
+		return err
+	}
+	if !p.tree.Exists(p.restoreFile()) {
+		return p.clearQuotas(ctx)
+	}
+	if n == 0 {
+		if err := p.rememberTimeSlices(ctx); err != nil {
+			return err
+		}
+	}
+	return p.tree.Change(ctx, undo.Write{Path: p.restoreFile(), Blind: true, Restore: "1"}, "1")
+}
+
+// clearQuotas is for kernels without modes, where the kernel gives fair shares to VFs that hold nothing.
+func (p *PF) clearQuotas(ctx context.Context) error {
+	total, err := p.TotalVFs()
+	if err != nil {
+		return err
+	}
+	for vf := 1; vf <= total; vf++ {
+		if err := p.SetQuota(ctx, vf, Resources{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *PF) provisionQuotas(ctx context.Context, plan Plan) error {
+	if err := p.checkGGTT(plan); err != nil {
+		return err
+	}
+	if err := p.setSpare(ctx, plan.Spare); err != nil {
+		return err
+	}
+	for vf := 1; vf <= plan.VFs; vf++ {
+		if err := p.SetQuota(ctx, vf, *plan.Quota); err != nil {
+			return err
+		}
+	}
+	return p.secure(ctx, plan.Security, plan.VFs)
+}
+
+// checkGGTT refuses a plan that leaves the PF less GGTT than the kernel's minimum: the kernel itself would not.
+func (p *PF) checkGGTT(plan Plan) error {
+	if err := plan.Quota.check(); err != nil {
+		return err
+	}
+	need := roundUp(plan.Quota.GGTT, pageSize) * uint64(plan.VFs)
+	for _, tile := range p.Tiles() {
+		a, err := p.AvailableGGTT(tile)
+		if err != nil {
+			return err
+		}
+		if need > a.Avail {
+			return &bench.HostError{
+				Op: "provision", Noun: p.name(), Err: fmt.Errorf("%d VFs need %d bytes of GGTT, and %d can be given away: %w",
+					plan.VFs, need, a.Avail, syscall.ENOSPC),
+				Advice: "ask for fewer VFs or for a smaller profile",
+			}
+		}
+	}
+	return nil
+}
+
+// SetQuota changes what one VF holds, on all tiles and GTs. The quotas of VFs are wiped whenever the PF returns to
+// automatic mode, so where the kernel has modes a change is not recorded for itself.
+func (p *PF) SetQuota(ctx context.Context, vf int, r Resources) error {
+	if err := p.checkVF(vf); err != nil {
+		return err
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	record := p.flat && r != Resources{}
+	for _, h := range p.holdings(vf, "_quota") {
+		n := *h.field(&r)
+		if err := p.apply(ctx, setting{h.file, n, roundUp(n, h.align)}, record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetVRAM changes how much local memory one VF has, in bytes on all tiles together, and nothing else. Where sysfs offers
+// that (Linux 7.1) provisioning stays automatic and leaves the memory of VFs alone from then on; else it becomes custom.
+func (p *PF) SetVRAM(ctx context.Context, vf int, n uint64) error {
+	if err := p.checkVF(vf); err != nil {
+		return err
+	}
+	tiles := uint64(len(p.Tiles()))
+	if file := p.adminFile(vf, "vram_quota"); p.tree.Exists(file) {
+		return p.apply(ctx, setting{file, n, roundUp(n, tiles*vramAlign)}, true)
+	}
+	if !p.VRAM {
+		return &bench.HostError{Op: "give local memory to VFs of", Noun: p.name(), Err: bench.ErrNotAvailable, Advice: "the GPU has none, or debugfs is not mounted"}
+	}
+	for _, gt := range p.mainGTs() {
+		each := n / tiles
+		if err := p.apply(ctx, setting{p.tileFile(vf, gt, "vram_quota"), each, roundUp(each, vramAlign)}, p.flat); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses what the driver would take, and then tell the firmware something else than it allocates.
+func (r Resources) check() error {
+	if roundUp(r.GGTT, pageSize) >= maxGGTT || r.GGTT >= maxGGTT {
+		return &bench.UsageError{Err: fmt.Errorf("GGTT quota of %d bytes: must be less than 4 GiB", r.GGTT)}
+	}
+	return nil
+}
+
+// setSpare changes what is kept for the PF. What is 0 stays as it is: the kernel has minima of its own.
+func (p *PF) setSpare(ctx context.Context, r Resources) error {
+	for _, h := range p.holdings(0, "_spare") {
+		n := *h.field(&r)
+		if n == 0 {
+			continue
+		}
+		if err := p.apply(ctx, setting{h.file, n, roundUp(n, h.align)}, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Quota is what a VF holds. Tiles or GTs that differ are an error: there is no one answer then.
+func (p *PF) Quota(vf int) (Resources, error) { return p.resources(vf, "_quota") }
+
+// Spare is what the kernel keeps for the PF.
+func (p *PF) Spare() (Resources, error) { return p.resources(0, "_spare") }
+
+func (p *PF) resources(fn int, suffix string) (Resources, error) {
+	var r Resources
+	seen := map[*uint64]string{}
+	for _, h := range p.holdings(fn, suffix) {
+		n, err := p.read(h.file)
+		if err != nil {
+			return r, err
+		}
+		field := h.field(&r)
+		if other := seen[field]; other != "" && *field != n {
+			return r, &bench.HostError{Op: "read", Noun: h.file, Err: fmt.Errorf("it is %d, and %s is %d", n, other, *field)}
+		}
+		*field, seen[field] = n, h.file
+	}
+	return r, nil
+}
+
+// A holding is the file of one resource of one function.
+type holding struct {
+	file  string
+	field func(*Resources) *uint64
+	align uint64 // the kernel rounds up to it
+}
+
+// holdings are the files of all resources of function fn: GGTT and VRAM once per tile, contexts and doorbells once per GT.
+func (p *PF) holdings(fn int, suffix string) []holding {
+	var list []holding
+	for _, gt := range p.GTs {
+		if !gt.Media {
+			list = append(list, holding{p.tileFile(fn, gt, "ggtt"+suffix), func(r *Resources) *uint64 { return &r.GGTT }, pageSize})
+		}
+		if !gt.Media && p.VRAM {
+			align := uint64(vramAlign)
+			if fn == 0 {
+				align = 1 // a spare is not rounded
+			}
+			list = append(list, holding{p.tileFile(fn, gt, "vram"+suffix), func(r *Resources) *uint64 { return &r.VRAM }, align})
+		}
+		list = append(list,
+			holding{p.gtFile(fn, gt, "contexts"+suffix), func(r *Resources) *uint64 { return &r.Contexts }, 1},
+			holding{p.gtFile(fn, gt, "doorbells"+suffix), func(r *Resources) *uint64 { return &r.Doorbells }, 1})
+	}
+	return list
+}
+
+// EnableVFs enables n VFs with the host's drivers kept off them, and checks that each holds resources.
+func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
+	if err := p.SetAutoprobe(ctx, false); err != nil {
+		return nil, err
+	}
+	if err := p.Device.EnableVFs(ctx, n); err != nil {
+		return nil, err
+	}
+	for vf := 1; vf <= n; vf++ {
+		q, err := p.Quota(vf)
+		if errors.Is(err, bench.ErrNotAvailable) {
+			break // no debugfs to look into
+		}
+		if err == nil && (q.Contexts == 0 || q.GGTT == 0 || p.VRAM && q.VRAM == 0) {
+			err = &bench.HostError{
+				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()), Err: fmt.Errorf("it holds too little: %+v", q),
+				Advice: "the PF is in custom mode with quotas missing: provision it first",
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p.VFs()
+}

@@ -1,0 +1,369 @@
+package xe_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmtb/bench/host"
+	"vmtb/bench/undo"
+	"vmtb/bench/xe"
+	"vmtb/internal/fake/fakehost"
+	"vmtb/vmm_flows/resources"
+)
+
+type setup struct {
+	*fakehost.Host
+	log *undo.Log
+}
+
+func newSetup(t *testing.T, o fakehost.Options) setup {
+	t.Helper()
+	if o.Loaded == nil {
+		o.Loaded = []string{"xe", "xe_vfio_pci"}
+	}
+	return setup{fakehost.New(o), newLog(t)}
+}
+
+func newLog(t *testing.T) *undo.Log {
+	t.Helper()
+	log, err := undo.Open(filepath.Join(memory(t), "undo.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return log
+}
+
+func (s setup) find(t *testing.T) *xe.PF {
+	t.Helper()
+	pf, err := xe.FindPF(host.New(s.Host).Tree(s.log), xe.Selector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pf
+}
+
+func (s setup) write(t *testing.T, file, value string) {
+	t.Helper()
+	if err := s.WriteFile(file, []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s setup) text(t *testing.T, file string) string {
+	t.Helper()
+	b, err := s.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func flat(o fakehost.Options) fakehost.Options {
+	o.Flat = true
+	return o
+}
+
+const (
+	pfDir = "/sys/bus/pci/devices/0000:03:00.0"
+	dri   = "/sys/kernel/debug/dri/0000:03:00.0"
+)
+
+// TestProvision checks what the kernel holds afterwards, in both generations of its interface.
+func TestProvision(t *testing.T) {
+	quota := xe.Resources{GGTT: 1 << 30, VRAM: 3 << 20, Contexts: 1000, Doorbells: 33}
+	rounded := quota
+	rounded.VRAM = 4 << 20
+	sched := xe.Scheduling{PF: xe.TimeSlice{Quantum: 20, Timeout: 20000}, VF: xe.TimeSlice{Quantum: 200_000, Timeout: 16000}, ScheduleIfIdle: true}
+	spare := xe.Resources{GGTT: 128 << 20, VRAM: 200 << 20, Contexts: 512, Doorbells: 16}
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t, o)
+			first := s.Snapshot()
+			pf := s.find(t)
+			plan := xe.Plan{VFs: 2, Quota: &quota, Spare: spare, Scheduling: sched, Security: xe.Security{ResetAfterSwitch: true}}
+			if err := pf.Provision(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			vfs, err := pf.EnableVFs(t.Context(), 2)
+			if err != nil || len(vfs) != 2 {
+				t.Fatal(vfs, err)
+			}
+			for vf, want := range map[int]xe.Resources{1: rounded, 2: rounded, 3: {}} {
+				if got, err := pf.Quota(vf); err != nil || got != want {
+					t.Errorf("VF%d holds %+v, %v; want %+v", vf, got, err, want)
+				}
+			}
+			if got, err := pf.Spare(); err != nil || got != spare {
+				t.Errorf("spare: %+v, %v", got, err)
+			}
+			dir := dri + "/sriov/%s/tile0/gt1/"
+			if o.Flat {
+				dir = dri + "/gt1/%s/"
+			}
+			for file, want := range map[string]string{
+				fmt.Sprintf(dir, "pf") + "reset_engine": "1", fmt.Sprintf(dir, "pf") + "sched_if_idle": "1",
+				fmt.Sprintf(dir, "pf") + "exec_quantum_ms": "20", fmt.Sprintf(dir, "vf2") + "exec_quantum_ms": "100000",
+				fmt.Sprintf(dir, "vf2") + "preempt_timeout_us": "16000", fmt.Sprintf(dir, "vf3") + "exec_quantum_ms": "0",
+				fmt.Sprintf(dir, "vf3") + "sched_priority": "1", pfDir + "/sriov_drivers_autoprobe": "0",
+			} {
+				if got := s.text(t, file); got != want {
+					t.Errorf("%s: %s, want %s", file, got, want)
+				}
+			}
+			if err := s.log.Undo(t.Context(), s.Host); err != nil {
+				t.Error(err)
+			}
+			if s.Snapshot() != first {
+				t.Error(cmp.Diff(s.FromSnapshot(first).Dump(), s.Dump()))
+			}
+		})
+	}
+}
+
+// TestAutoStaysAuto: scheduling on top of automatic provisioning must not make it custom, or quotas outlive their VFs.
+func TestAutoStaysAuto(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	pf := s.find(t)
+	plan := xe.Auto(2)
+	plan.Scheduling = xe.Scheduling{PF: xe.TimeSlice{Quantum: 20}, VF: xe.TimeSlice{Quantum: 10, Timeout: 5}, ScheduleIfIdle: true}
+	if err := pf.Provision(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pf.EnableVFs(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.text(t, pfDir+"/sriov_admin/vf2/profile/exec_quantum_ms"); got != "10" {
+		t.Errorf("EQ of VF2: %s", got)
+	}
+	if q, err := pf.Quota(2); err != nil || q.Contexts != 16384 {
+		t.Errorf("fair share: %+v, %v", q, err)
+	}
+	if err := pf.DisableVFs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := pf.Quota(1); err != nil || q != (xe.Resources{}) {
+		t.Errorf("VF1 holds %+v, %v after it was disabled", q, err)
+	}
+}
+
+// TestGTsDiffer: somebody has changed one GT only, so that sysfs has no answer (EUCLEAN).
+func TestGTsDiffer(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	for _, f := range []string{"pf", "vf1"} {
+		s.write(t, dri+"/sriov/"+f+"/tile0/gt1/exec_quantum_ms", "5")
+	}
+	pf := s.find(t)
+	if err := pf.Provision(t.Context(), xe.Auto(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pf.EnableVFs(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"pf", "vf1"} {
+		if got := s.text(t, pfDir+"/sriov_admin/"+f+"/profile/exec_quantum_ms"); got != "0" {
+			t.Errorf("EQ of %s: %s", f, got)
+		}
+	}
+	if err := s.log.Undo(t.Context(), s.Host); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDirtyStart: whatever an earlier run left when it died, without its journal, the next run provisions as ever.
+func TestDirtyStart(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			o.TotalVFs, o.Loaded = 2, []string{"xe"}
+			old := fakehost.New(o)
+			journal := filepath.Join(memory(t), "undo.jsonl")
+			log, err := undo.Open(journal)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var moments []moment
+			record(t, old, journal, &moments)
+			big := func(*xe.PF) xe.Plan {
+				q := xe.Resources{GGTT: 1900 << 20, VRAM: 6000 << 20, Contexts: 30000, Doorbells: 120}
+				return xe.Plan{VFs: 2, Quota: &q, Scheduling: xe.Scheduling{VF: xe.TimeSlice{Quantum: 7}, ScheduleIfIdle: true}}
+			}
+			if err := wholeFlow(t.Context(), old, log, big); err != nil {
+				t.Fatal(err)
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			q := xe.Resources{GGTT: 3 << 30, VRAM: 11000 << 20, Contexts: 60000, Doorbells: 240}
+			for _, m := range moments {
+				s := setup{old.FromSnapshot(m.host), newLog(t)}
+				if err := s.Kill(t.Context(), undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}); err != nil {
+					t.Fatal(err)
+				}
+				for _, plan := range []xe.Plan{{VFs: 1, Quota: &q}, xe.Auto(2)} {
+					checkProvision(t, s, plan, m.when)
+				}
+			}
+			t.Logf("%d states left over", len(moments))
+		})
+	}
+}
+
+func checkProvision(t *testing.T, s setup, plan xe.Plan, when string) {
+	t.Helper()
+	pf := s.find(t)
+	if err := pf.Provision(t.Context(), plan); err != nil {
+		t.Fatalf("after a crash at %s: %v", when, err)
+	}
+	if _, err := pf.EnableVFs(t.Context(), plan.VFs); err != nil {
+		t.Fatalf("after a crash at %s: %v", when, err)
+	}
+	if got, err := pf.Quota(1); err != nil || plan.Quota != nil && got != *plan.Quota {
+		t.Errorf("after a crash at %s: VF1 holds %+v, %v", when, got, err)
+	}
+	if err := s.log.Undo(t.Context(), s.Host); err != nil {
+		t.Errorf("after a crash at %s: %v", when, err)
+	}
+	if got := s.text(t, pfDir+"/sriov_numvfs"); got != "0" {
+		t.Errorf("%s VFs are left", got)
+	}
+}
+
+// TestEveryWriteFails lets each write of a flow fail once. The error must name it, and the host must be put back.
+func TestEveryWriteFails(t *testing.T) {
+	o := fakehost.BMG()
+	o.TotalVFs, o.Loaded = 3, []string{"xe"}
+	q := xe.Resources{GGTT: 1 << 30, VRAM: 1 << 30, Contexts: 1000, Doorbells: 33}
+	plan := func(*xe.PF) xe.Plan {
+		return xe.Plan{VFs: 2, Quota: &q, Spare: xe.Resources{Doorbells: 16}, Scheduling: xe.Scheduling{VF: xe.TimeSlice{Quantum: 7}, ScheduleIfIdle: true}}
+	}
+	for n := 1; ; n++ {
+		s := setup{fakehost.New(o), newLog(t)}
+		first := s.Snapshot()
+		writes, failed := 0, ""
+		s.Hook = func(path, _ string, done bool) error {
+			if !done {
+				writes++
+			}
+			if !done && writes == n {
+				failed = path
+				return syscall.EIO
+			}
+			return nil
+		}
+		err := wholeFlow(t.Context(), s.Host, s.log, plan)
+		if failed == "" { // it makes less than n writes
+			if err != nil || n < 25 {
+				t.Errorf("%d writes, %v", n, err)
+			}
+			return
+		}
+		s.Hook = nil
+		if !errors.Is(err, syscall.EIO) || strings.HasPrefix(failed, "/sys") && !strings.Contains(err.Error(), filepath.Base(failed)) {
+			t.Errorf("%s failed: %v", failed, err)
+		}
+		if err := s.Kill(t.Context(), undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}); err != nil {
+			t.Error(err)
+		}
+		if err := s.log.Undo(t.Context(), s.Host); err != nil {
+			t.Errorf("%s failed: %v", failed, err)
+		}
+		if s.Snapshot() != first {
+			t.Fatalf("%s failed, then:\n%s", failed, cmp.Diff(s.FromSnapshot(first).Dump(), s.Dump()))
+		}
+	}
+}
+
+func TestProvisionRefused(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		plan xe.Plan
+		says string
+	}{
+		{"no VFs", xe.Auto(0), "card1 (0000:03:00.0) allows 1 to 6"},
+		{"too many VFs", xe.Auto(7), "card1 (0000:03:00.0) allows 1 to 6"},
+		{"4 GiB", xe.Plan{VFs: 1, Quota: &xe.Resources{GGTT: 4 << 30}}, "must be less than 4 GiB"},
+		{"PF's GGTT", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 2110 << 20}}, "2 VFs need 4424990720 bytes of GGTT, and 4204789760 can be given away"},
+		{"VRAM", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 1 << 20, VRAM: 7 << 30}}, "vf2/tile0/vram_quota: ENOSPC (no space left on device) (not that much left"},
+		{"contexts", xe.Plan{VFs: 1, Quota: &xe.Resources{Contexts: 65535}}, "contexts_quota: EDQUOT"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSetup(t, fakehost.BMG())
+			if err := s.find(t).Provision(t.Context(), c.plan); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("Provision: %v", err)
+			}
+		})
+	}
+}
+
+// TestNotTaken: the kernel says yes to a quota and does something else.
+func TestNotTaken(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	pf := s.find(t)
+	file := dri + "/sriov/vf1/tile0/gt1/doorbells_quota"
+	s.Hook = func(path, value string, done bool) error {
+		if path == file && value == "32" && done {
+			return s.WriteFile(path, []byte("31"))
+		}
+		return nil
+	}
+	err := pf.SetQuota(t.Context(), 1, xe.Resources{Contexts: 100, Doorbells: 32})
+	if err == nil || !strings.Contains(err.Error(), "write 32 to "+file+": it reads 31 afterwards, not 32") {
+		t.Errorf("SetQuota: %v", err)
+	}
+}
+
+// TestEmptyVF: in custom mode the kernel enables VFs that hold nothing.
+func TestEmptyVF(t *testing.T) {
+	s := newSetup(t, fakehost.BMG())
+	s.write(t, dri+"/sriov/vf1/tile0/gt0/contexts_quota", "100")
+	_, err := s.find(t).EnableVFs(t.Context(), 1)
+	if err == nil || !strings.Contains(err.Error(), "100, and") && !strings.Contains(err.Error(), "it is 0") {
+		t.Errorf("EnableVFs: %v", err)
+	}
+	s.write(t, pfDir+"/sriov_numvfs", "0")
+	s.write(t, dri+"/sriov/vf1/tile0/gt1/contexts_quota", "100")
+	if _, err = s.find(t).EnableVFs(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "custom mode with quotas missing") {
+		t.Errorf("EnableVFs: %v", err)
+	}
+}
+
+// TestShippedProfiles provisions every profile that we ship on a GPU of its kind, so that the figures fit together.
+func TestShippedProfiles(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{
+		"BMG": fakehost.BMG(), "PTL": fakehost.PTL(),
+		"ATS-M": {Bus: 3, Device: 0x56c0, TotalVFs: 31, GTs: 1, VRAM: 16 << 30},
+	} {
+		o.TotalVFs = max(o.TotalVFs, 16)
+		m, err := xe.LoadModel(o.Device, nil, resources.VGPUProfiles())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range m.Profiles {
+			t.Run(fmt.Sprint(name, " ", p.VFs), func(t *testing.T) {
+				s := newSetup(t, o)
+				pf := s.find(t)
+				plan, _, err := m.Plan(p.VFs, xe.DefaultProfile)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := pf.Provision(t.Context(), plan); err != nil {
+					t.Fatal(err)
+				}
+				vfs, err := pf.EnableVFs(t.Context(), p.VFs)
+				if err != nil || len(vfs) != p.VFs {
+					t.Errorf("EnableVFs: %v, %v", vfs, err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package xe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+)
+
+// schedule makes the scheduling of the PF and all VFs what s says; VFs from n+1 on get the default. Where sysfs has
+// sriov_admin only that is used, so that automatic provisioning stays automatic.
+func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
+	for fn := 0; fn <= total; fn++ {
+		slice := TimeSlice{}
+		switch {
+		case fn == 0:
+			slice = s.PF
+		case fn <= n:
+			slice = s.VF
+		}
+		if err := p.SetTimeSlice(ctx, fn, slice); err != nil {
+			return err
+		}
+	}
+	if p.hasAdmin() {
+		return p.setPriority(ctx, s.ScheduleIfIdle, total)
+	}
+	return p.setIdlePolicy(ctx, s.ScheduleIfIdle)
+}
+
+// rememberTimeSlices records those of VFs that are not the default, because the return to automatic mode wipes them.
+func (p *PF) rememberTimeSlices(ctx context.Context) error {
+	total, err := p.TotalVFs()
+	if err != nil {
+		return err
+	}
+	for vf := 1; vf <= total; vf++ {
+		for _, s := range p.timeSlice(vf, TimeSlice{}) {
+			now, err := p.read(s.file)
+			if err != nil || now == 0 {
+				continue // unreadable where GTs differ: there is no one value to go back to
+			}
+			if err := p.record(ctx, undo.Write{Path: s.file, Old: strconv.FormatUint(now, 10)}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// SetTimeSlice changes the execution quantum and preemption timeout of the PF (fn 0) or VF fn, on all GTs.
+func (p *PF) SetTimeSlice(ctx context.Context, fn int, t TimeSlice) error {
+	for _, s := range p.timeSlice(fn, t) {
+		if err := p.apply(ctx, s, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record journals what a later write, to another file, will change.
+func (p *PF) record(ctx context.Context, w undo.Write) error {
+	return p.tree.Log.Do(ctx, w, func() error { return nil })
+}
+
+// timeSlice are the settings that give fn the time slice t: in sysfs for all GTs at once, in debugfs on each GT.
+func (p *PF) timeSlice(fn int, t TimeSlice) []setting {
+	quantum, timeout := min(t.Quantum, maxQuantum), min(t.Timeout, maxTimeout)
+	if p.hasAdmin() {
+		return []setting{
+			{p.adminFile(fn, "exec_quantum_ms"), t.Quantum, quantum},
+			{p.adminFile(fn, "preempt_timeout_us"), t.Timeout, timeout},
+		}
+	}
+	var list []setting
+	for _, gt := range p.GTs {
+		list = append(list,
+			setting{p.gtFile(fn, gt, "exec_quantum_ms"), t.Quantum, quantum},
+			setting{p.gtFile(fn, gt, "preempt_timeout_us"), t.Timeout, timeout})
+	}
+	return list
+}
+
+// setPriority chooses the priority of all functions in bulk, which is how sysfs offers schedule-if-idle, and reads it back.
+func (p *PF) setPriority(ctx context.Context, ifIdle bool, total int) error {
+	want := Low
+	if ifIdle {
+		want = Normal
+	}
+	now, err := p.priorities(total)
+	switch {
+	case want == Low && errors.Is(err, bench.ErrNotAvailable):
+		return nil
+	case err != nil:
+		return err
+	case other(now, want) < 0:
+		return nil
+	}
+	// The bulk write overwrites the PF's own priority. Undone last, this record brings it back.
+	pf := cmp.Or(now[0], Low) // GTs that differ have no one priority to go back to: low is the default
+	old := strings.Replace("low normal high", string(pf), "["+string(pf)+"]", 1)
+	if err := p.record(ctx, undo.Write{Path: p.adminFile(0, "sched_priority"), Old: old, Restore: string(pf)}); err != nil {
+		return err
+	}
+	bulk := undo.Write{Path: p.bulkFile("sched_priority"), Blind: true, Restore: string(cmp.Or(now[1], Low))}
+	if err := p.tree.Change(ctx, bulk, string(want)); err != nil {
+		return available(bulk.Path, err)
+	}
+	if now, err = p.priorities(total); err != nil {
+		return err
+	}
+	if fn := other(now, want); fn >= 0 {
+		return &bench.HostError{
+			Op: "write", Noun: bulk.Path, Value: string(want),
+			Err: fmt.Errorf("%s reads %s afterwards", p.adminFile(fn, "sched_priority"), cmp.Or(string(now[fn]), "differently from GT to GT")),
+		}
+	}
+	return nil
+}
+
+// priorities are those of the PF and all VFs; "" where the GTs differ.
+func (p *PF) priorities(total int) ([]Priority, error) {
+	list := make([]Priority, total+1)
+	for fn := range list {
+		var err error
+		if list[fn], err = p.Priority(fn); err != nil && !errors.Is(err, errUnclean) {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// other is the first that is not what all should be, -1 if there is none.
+func other(list []Priority, want Priority) int {
+	return slices.IndexFunc(list, func(p Priority) bool { return p != want })
+}
+
+// chosen is the word in brackets: "normal" of "low [normal] high".
+func chosen(line string) string {
+	_, rest, _ := strings.Cut(line, "[")
+	word, _, _ := strings.Cut(rest, "]")
+	return word
+}
+
+// setIdlePolicy is the same through debugfs, for kernels before sriov_admin.
+func (p *PF) setIdlePolicy(ctx context.Context, ifIdle bool) error {
+	for _, gt := range p.GTs {
+		if err := p.apply(ctx, onOff(p.gtFile(0, gt, "sched_if_idle"), ifIdle), true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func onOff(file string, on bool) setting {
+	if on {
+		return setting{file, 1, 1}
+	}
+	return setting{file, 0, 0}
+}
+
+// secure sets the firmware's policies on the PF and the thresholds of VFs 1 to n.
+func (p *PF) secure(ctx context.Context, s Security, n int) error {
+	var list []setting
+	for _, gt := range p.GTs {
+		list = append(list,
+			onOff(p.gtFile(0, gt, "reset_engine"), s.ResetAfterSwitch),
+			setting{p.gtFile(0, gt, "sample_period_ms"), s.SamplePeriod, s.SamplePeriod})
+	}
+	for _, s := range list {
+		if err := p.apply(ctx, s, true); err != nil {
+			return err
+		}
+	}
+	for vf := 1; vf <= n; vf++ {
+		if err := p.SetThresholds(ctx, vf, s.Thresholds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetThresholds changes the thresholds of function fn (0 is the PF), on all GTs.
+func (p *PF) SetThresholds(ctx context.Context, fn int, t Thresholds) error {
+	for _, gt := range p.GTs {
+		for _, f := range t.files() {
+			if err := p.apply(ctx, setting{p.gtFile(fn, gt, f.file()), *f.value, *f.value}, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// A counter is a kind of adverse event.
+type counter struct {
+	name  string // in adverse_events
+	value *uint64
+}
+
+func (c counter) file() string { return "threshold_" + c.name }
+
+func (t *Thresholds) files() []counter {
+	return []counter{
+		{"cat_error_count", &t.CATError},
+		{"engine_reset_count", &t.EngineReset},
+		{"page_fault_count", &t.PageFault},
+		{"guc_time_us", &t.GuCTime},
+		{"irq_time_us", &t.IRQTime},
+		{"doorbell_time_us", &t.DoorbellTime},
+		{"multi_lrc_count", &t.MultiLRC},
+	}
+}

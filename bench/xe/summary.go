@@ -1,0 +1,150 @@
+package xe
+
+import (
+	"errors"
+
+	"vmtb/bench"
+	"vmtb/bench/pci"
+)
+
+// A Summary is what can be told about a PF and its VFs at a moment. What this kernel does not tell is nil.
+type Summary struct {
+	Address   pci.Address `json:"address"`
+	Card      int         `json:"card"`
+	IDs       string      `json:"ids"`       // "8086:e20b"
+	TotalVFs  int         `json:"total_vfs"` // as sysfs allows
+	GTs       []GTSummary `json:"gts"`
+	Mode      *Mode       `json:"mode"`
+	Limits    *Limits     `json:"limits"`
+	GGTT      []Available `json:"ggtt"` // by tile
+	Spare     *Resources  `json:"spare"`
+	Functions []Function  `json:"functions"` // the PF, then the enabled VFs
+	Problems  []string    `json:"problems"`  // of what could not be read, or has no one answer
+}
+
+// A GTSummary is what can be told about a GT.
+type GTSummary struct {
+	Tile     int       `json:"tile"`
+	ID       int       `json:"gt"`
+	Media    bool      `json:"media"`
+	Policies *Policies `json:"policies"`
+}
+
+// A Function is what can be told about the PF or a VF.
+type Function struct {
+	VF         int         `json:"vf"` // 0 is the PF
+	Address    pci.Address `json:"address"`
+	Driver     string      `json:"driver"`      // on this host; "" is none
+	IOMMUGroup *int        `json:"iommu_group"` // nil without an IOMMU
+	Quota      *Resources  `json:"quota"`       // of a VF
+	TimeSlice  *TimeSlice  `json:"time_slice"`
+	Priority   *Priority   `json:"priority"`
+	Version    *Version    `json:"version"` // that the driver of the VF has agreed on; nil if none has
+	Events     *Thresholds `json:"events"`  // adverse events, of all GTs together; nil if there were none
+}
+
+// Summary reads what can be told. The error is that there is nothing at all.
+func (p *PF) Summary() (*Summary, error) {
+	ids, err := p.IDs()
+	if err != nil {
+		return nil, err
+	}
+	vfs, err := p.VFs()
+	if err != nil {
+		return nil, err
+	}
+	s := &Summary{Address: p.Address, Card: p.Card, IDs: ids.String()}
+	if s.TotalVFs, err = p.TotalVFs(); err != nil {
+		return nil, err
+	}
+	s.Mode = ask(s, p.Mode)
+	s.Limits = ask(s, p.Limits)
+	s.Spare = ask(s, p.Spare)
+	for _, tile := range p.Tiles() {
+		if a := ask(s, func() (Available, error) { return p.AvailableGGTT(tile) }); a != nil {
+			s.GGTT = append(s.GGTT, *a)
+		}
+	}
+	for _, gt := range p.GTs {
+		policies := ask(s, func() (Policies, error) { return p.Policies(gt) })
+		s.GTs = append(s.GTs, GTSummary{gt.Tile, gt.ID, gt.Media, policies})
+	}
+	for i, d := range append([]*pci.Device{p.Device}, vfs...) {
+		s.Functions = append(s.Functions, p.function(s, i, d))
+	}
+	p.addVersions(s)
+	p.addEvents(s)
+	return s, nil
+}
+
+// ask is an answer, or nil: for what is not available here silently, else with the problem noted.
+func ask[T any](s *Summary, question func() (T, error)) *T {
+	v, err := question()
+	if err == nil {
+		return &v
+	}
+	if !errors.Is(err, bench.ErrNotAvailable) {
+		s.Problems = append(s.Problems, err.Error())
+	}
+	return nil
+}
+
+func (p *PF) function(s *Summary, fn int, d *pci.Device) Function {
+	f := Function{VF: fn, Address: d.Address, Driver: d.Driver()}
+	f.IOMMUGroup = ask(s, d.IOMMUGroup)
+	f.TimeSlice = ask(s, func() (TimeSlice, error) { return p.TimeSlice(fn) })
+	f.Priority = ask(s, func() (Priority, error) { return p.Priority(fn) })
+	if fn > 0 {
+		f.Quota = ask(s, func() (Resources, error) { return p.Quota(fn) })
+	}
+	return f
+}
+
+func (p *PF) addVersions(s *Summary) {
+	versions := ask(s, p.Versions)
+	if versions == nil {
+		return
+	}
+	for i := range s.Functions {
+		if v, ok := versions.VFs[s.Functions[i].VF]; ok {
+			s.Functions[i].Version = &v
+		}
+	}
+}
+
+func (p *PF) addEvents(s *Summary) {
+	for _, gt := range p.GTs {
+		list := ask(s, func() ([]Events, error) { return p.AdverseEvents(gt) })
+		if list == nil {
+			continue
+		}
+		for _, e := range *list {
+			if e.VF >= len(s.Functions) {
+				continue // disabled meanwhile
+			}
+			f := &s.Functions[e.VF]
+			if f.Events == nil {
+				f.Events = &Thresholds{}
+			}
+			f.Events.add(e.Thresholds)
+		}
+	}
+}
+
+func (t *Thresholds) add(o Thresholds) {
+	others := o.files()
+	for i, f := range t.files() {
+		*f.value += *others[i].value
+	}
+}
+
+// Named are the counters that are not 0, by the driver's names.
+func (t *Thresholds) Named() map[string]uint64 {
+	m := map[string]uint64{}
+	for _, f := range t.files() {
+		if *f.value > 0 {
+			m[f.name] = *f.value
+		}
+	}
+	return m
+}

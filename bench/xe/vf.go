@@ -1,0 +1,256 @@
+package xe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/pci"
+)
+
+// A VF is a Virtual Function as the machine sees it whose xe driver has it: a guest, or the host. Errors are
+// [bench.GuestError]; what the driver there does not offer matches [bench.ErrNotAvailable].
+type VF struct {
+	Address pci.Address // on that machine
+	GTs     []GT
+	machine bench.Machine
+}
+
+// FindVF looks at the device at a on a machine, which must be an xe driver's.
+func FindVF(ctx context.Context, m bench.Machine, a pci.Address) (*VF, error) {
+	v := &VF{Address: a, machine: m}
+	tiles, err := v.numbered(ctx, a.Dir(), "tile")
+	if err != nil {
+		return nil, err
+	}
+	for _, tile := range tiles {
+		gts, err := v.numbered(ctx, fmt.Sprintf("%s/tile%d", a.Dir(), tile), "gt")
+		if err != nil {
+			return nil, err
+		}
+		for i, gt := range gts {
+			v.GTs = append(v.GTs, GT{Tile: tile, ID: gt, Media: i > 0})
+		}
+	}
+	if len(v.GTs) == 0 {
+		return nil, v.failed("find the GTs of "+string(a), errors.New("there are none: is the xe driver bound to it?"))
+	}
+	return v, nil
+}
+
+func (v *VF) failed(op string, err error) error {
+	return &bench.GuestError{Machine: v.machine.String(), Op: op, Err: err}
+}
+
+func (v *VF) numbered(ctx context.Context, dir, prefix string) ([]int, error) {
+	entries, err := v.machine.ReadDir(ctx, dir)
+	if err != nil {
+		return nil, v.failed("list "+dir, err)
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name
+	}
+	return numbersOf(names, prefix), nil
+}
+
+// numbersOf are the numbers n of the names <prefix><n>, in order.
+func numbersOf(names []string, prefix string) []int {
+	var list []int
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			if n, err := strconv.Atoi(rest); err == nil {
+				list = append(list, n)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// files are where the driver may have a file of the VF on a GT: in the tile's directory since Linux 6.18.
+func (v *VF) files(gt GT, name string) []string {
+	root := "/sys/kernel/debug/dri/" + string(v.Address)
+	return []string{fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name), fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name)}
+}
+
+// told reads the first of files that is there, and says which it was.
+func told[T any](ctx context.Context, v *VF, parse func(string) (T, error), files ...string) (T, string, error) {
+	for _, file := range files {
+		b, err := v.machine.ReadFile(ctx, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var value T
+		if err == nil {
+			value, err = parse(strings.TrimSpace(string(b)))
+		}
+		if err != nil {
+			err = v.failed("read "+file, err)
+		}
+		return value, file, err
+	}
+	var none T
+	return none, "", v.failed("read "+files[len(files)-1], fmt.Errorf("%w (its kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable))
+}
+
+// Mode says how the driver runs the device.
+func (v *VF) Mode(ctx context.Context) (Mode, error) {
+	m, _, err := told(ctx, v, parseMode, "/sys/kernel/debug/dri/"+string(v.Address)+"/sriov_info")
+	return m, err
+}
+
+// A SelfConfig is what a GT's firmware told the VF's driver that it has. A media GT has contexts and doorbells only, save
+// that it repeats the GGTT up to Linux 6.18.
+type SelfConfig struct {
+	Resources
+	GGTTRange Range // zero where there is none
+	Shift     int64 // bytes by which the GGTT moved when the VF was last restored; up to Linux 6.18
+}
+
+// SelfConfig reads that of a GT.
+func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
+	c, _, err := told(ctx, v, parseSelfConfig, v.files(gt, "self_config")...)
+	return c, err
+}
+
+// Resources are what the VF has, to be compared with [PF.Quota]. GTs that differ are an error: there is no one answer.
+func (v *VF) Resources(ctx context.Context) (Resources, error) {
+	var all Resources
+	for i, gt := range v.GTs {
+		c, err := v.SelfConfig(ctx, gt)
+		if err != nil {
+			return all, err
+		}
+		if i == 0 {
+			all = c.Resources
+			continue
+		}
+		if c.Contexts != all.Contexts || c.Doorbells != all.Doorbells || !gt.Media && c.Resources != all {
+			return all, v.failed("compare what the GTs of "+string(v.Address)+" have", fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources))
+		}
+	}
+	return all, nil
+}
+
+// parseSelfConfig reads self_config.
+func parseSelfConfig(text string) (c SelfConfig, err error) {
+	err = fields(text, map[string]func(string) error{
+		"GGTT range": func(value string) (err error) { c.GGTTRange, err = parseRange(value); return err },
+		"GGTT size":  toUint(&c.GGTT),
+		"GGTT shift on last restore": func(value string) (err error) {
+			c.Shift, err = strconv.ParseInt(value, 10, 64)
+			return err
+		},
+		"LMEM size":     toUint(&c.VRAM),
+		"GuC contexts":  toUint(&c.Contexts),
+		"GuC doorbells": toUint(&c.Doorbells),
+	}, "GGTT range", "GGTT size", "GGTT shift on last restore", "LMEM size")
+	if err == nil && c.GGTTRange != (Range{}) && c.GGTTRange.Size() != c.GGTT {
+		err = fmt.Errorf("the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(), c.GGTT)
+	}
+	return c, err
+}
+
+// ABIVersions are of the interfaces of a VF's driver.
+type ABIVersions struct {
+	GuC, PF ABI // to the firmware, and to the PF's driver
+}
+
+// An ABI has the versions of an interface, such as "0.1.17.*" or "1.0".
+type ABI struct {
+	Base, Wanted, Handshake string // the oldest and the newest that the driver can use, and what was agreed on
+}
+
+// ABIVersions reads those of a GT.
+func (v *VF) ABIVersions(ctx context.Context, gt GT) (ABIVersions, error) {
+	a, _, err := told(ctx, v, parseABI, v.files(gt, "abi_versions")...)
+	return a, err
+}
+
+// parseABI reads abi_versions: two headings, each with three versions.
+func parseABI(text string) (ABIVersions, error) {
+	var a ABIVersions
+	guc, pf, found := strings.Cut(text, "PF ABI:")
+	guc, ok := strings.CutPrefix(guc, "GuC ABI:")
+	if !found || !ok {
+		return a, fmt.Errorf("no %q and %q in %q", "GuC ABI:", "PF ABI:", text)
+	}
+	err := parseOneABI(guc, &a.GuC)
+	if err == nil {
+		err = parseOneABI(pf, &a.PF)
+	}
+	return a, err
+}
+
+func parseOneABI(text string, a *ABI) error {
+	dotted := func(to *string) func(string) error {
+		return func(value string) error {
+			for i, part := range strings.Split(value, ".") {
+				if _, err := strconv.ParseUint(part, 10, 32); err != nil && (part != "*" || i == 0) {
+					return fmt.Errorf("%q is not a version", value)
+				}
+			}
+			*to = value
+			return nil
+		}
+	}
+	return fields(text, map[string]func(string) error{"base": dotted(&a.Base), "wanted": dotted(&a.Wanted), "handshake": dotted(&a.Handshake)})
+}
+
+// Stoppers halt, each at its stage, the recovery that a VF's driver does on a GT after the VF was restored. The driver
+// looks once a second whether its stopper is still set, and never clears one.
+type Stoppers uint8
+
+// The stages of recovery. Kernel source: drivers/gpu/drm/xe/xe_gt_sriov_vf.c.
+const (
+	StopBeforeResfix Stoppers = 1 << iota // before it begins
+	StopBeforeFixups                      // of addresses, when the GGTT has moved
+	StopBeforeJobs                        // are started again
+	StopBeforeDone                        // is told to the firmware
+)
+
+// ResfixStoppers reads those of a GT. Only debug kernels from Linux 7.0 on have them.
+func (v *VF) ResfixStoppers(ctx context.Context, gt GT) (Stoppers, error) {
+	s, _, err := told(ctx, v, parseStoppers, v.files(gt, "resfix_stoppers")...)
+	return s, err
+}
+
+// SetResfixStoppers changes those of a GT.
+func (v *VF) SetResfixStoppers(ctx context.Context, gt GT, s Stoppers) error {
+	_, file, err := told(ctx, v, parseStoppers, v.files(gt, "resfix_stoppers")...)
+	if err != nil {
+		return err
+	}
+	op := fmt.Sprintf("write %#x to %s", uint8(s), file)
+	if err := v.machine.WriteFile(ctx, file, []byte(strconv.Itoa(int(s)))); err != nil {
+		return v.failed(op, err)
+	}
+	now, err := v.ResfixStoppers(ctx, gt)
+	if err == nil && now != s {
+		err = v.failed(op, fmt.Errorf("it reads %#x afterwards, not %#x", uint8(now), uint8(s)))
+	}
+	return err
+}
+
+func parseStoppers(text string) (Stoppers, error) {
+	n, err := strconv.ParseUint(text, 0, 8)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not an eight-bit number", text)
+	}
+	return Stoppers(n), nil
+}
+
+// Reset does a Function Level Reset of the VF, from its own machine.
+func (v *VF) Reset(ctx context.Context) error {
+	file := v.Address.Dir() + "/reset"
+	if err := v.machine.WriteFile(ctx, file, []byte("1")); err != nil {
+		return v.failed("write 1 to "+file, err)
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package xe_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/xe"
+	"vmtb/internal/fake/fakehost"
+)
+
+// vfs are two VFs whose driver the host has loaded: the driver shows the same in a guest.
+func vfs(t *testing.T, o fakehost.Options) (setup, *xe.PF, *xe.VF) {
+	t.Helper()
+	s := newSetup(t, o)
+	s.write(t, pfDir+"/sriov_numvfs", "2")
+	v, err := xe.FindVF(t.Context(), host.New(s.Host), "0000:03:00.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, s.find(t), v
+}
+
+// TestSelfConfig: what a VF is told is what the PF's driver says that it gave.
+func TestSelfConfig(t *testing.T) {
+	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "one GT": oneGT(fakehost.BMG())} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			_, pf, vf := vfs(t, o)
+			want, err := pf.Quota(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := vf.Resources(ctx); err != nil || got != want || got.GGTT == 0 {
+				t.Errorf("Resources: %+v, %v; want %+v", got, err, want)
+			}
+			ranges, err := pf.ProvisionedGGTT(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c, err := vf.SelfConfig(ctx, vf.GTs[0]); err != nil || c.GGTTRange != ranges[0].Range {
+				t.Errorf("SelfConfig: %+v, %v; want %+v", c, err, ranges)
+			}
+			if len(vf.GTs) != len(pf.GTs) || vf.GTs[len(vf.GTs)-1] != pf.GTs[len(pf.GTs)-1] {
+				t.Errorf("GTs: %v, want %v", vf.GTs, pf.GTs)
+			}
+			a, err := vf.ABIVersions(ctx, vf.GTs[0])
+			if err != nil || a.PF != (xe.ABI{Base: "1.0", Wanted: "1.0", Handshake: "1.0"}) || a.GuC.Handshake != "0.1.27.0" {
+				t.Errorf("ABIVersions: %+v, %v", a, err)
+			}
+			if m, err := vf.Mode(ctx); err != nil || m.Mode != "SR-IOV VF" || !m.Enabled {
+				t.Errorf("Mode: %+v, %v", m, err)
+			}
+		})
+	}
+}
+
+func TestResfixStoppers(t *testing.T) {
+	ctx := t.Context()
+	s, _, vf := vfs(t, fakehost.BMG())
+	gt := vf.GTs[1]
+	want := xe.StopBeforeFixups | xe.StopBeforeDone
+	if err := vf.SetResfixStoppers(ctx, gt, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := vf.ResfixStoppers(ctx, gt); err != nil || got != 0xa {
+		t.Errorf("ResfixStoppers: %#x, %v", got, err)
+	}
+	if got, err := vf.ResfixStoppers(ctx, vf.GTs[0]); err != nil || got != 0 {
+		t.Errorf("ResfixStoppers of the other GT: %#x, %v", got, err)
+	}
+	s.Hook = func(_, _ string, _ bool) error { return syscall.EIO }
+	isGuest(t, vf.SetResfixStoppers(ctx, gt, 0), syscall.EIO)
+	_, _, old := vfs(t, flat(fakehost.BMG()))
+	isGuest(t, old.SetResfixStoppers(ctx, gt, 0), bench.ErrNotAvailable)
+}
+
+func isGuest(t *testing.T, err, want error) {
+	t.Helper()
+	var ge *bench.GuestError
+	if !errors.As(err, &ge) || !errors.Is(err, want) {
+		t.Errorf("%v, want %v", err, want)
+	}
+}
+
+// TestVFReset: an FLR from the guest's side is seen on the host's.
+func TestVFReset(t *testing.T) {
+	ctx := t.Context()
+	s, pf, vf := vfs(t, fakehost.BMG())
+	if err := pf.PauseVF(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := vf.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := pf.PauseVF(ctx, 1); err != nil {
+		t.Errorf("it was not reset: %v", err)
+	}
+	s.write(t, pfDir+"/sriov_numvfs", "0")
+	isGuest(t, vf.Reset(ctx), syscall.ENOENT)
+}
+
+// changed is a machine on which some files have another content.
+type changed struct {
+	bench.Machine
+	files map[string]string // by the end of their path
+}
+
+func (c changed) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	for end, text := range c.files {
+		if strings.HasSuffix(path, end) {
+			if text == "" {
+				return nil, io.ErrUnexpectedEOF
+			}
+			return []byte(text), nil
+		}
+	}
+	return c.Machine.ReadFile(ctx, path)
+}
+
+func TestVFRefused(t *testing.T) {
+	ctx := t.Context()
+	s, _, _ := vfs(t, fakehost.BMG())
+	m := host.New(s.Host)
+	_, err := xe.FindVF(ctx, m, "0000:99:00.0")
+	isGuest(t, err, syscall.ENOENT)
+	s.write(t, pfDir+"/virtfn0/driver/unbind", "0000:03:00.1")
+	if _, err = xe.FindVF(ctx, m, "0000:03:00.1"); err == nil || !strings.Contains(err.Error(), "is the xe driver bound to it?") {
+		t.Errorf("FindVF without a driver: %v", err)
+	}
+	for text, says := range map[string]string{
+		"GuC contexts:\t1\nGuC doorbells:\t2\n": "compare what the GTs of 0000:03:00.2 have: tile0/gt0 (main) has",
+		"GuC contexts:\t1\n":                    `gt1/vf/self_config: no "GuC doorbells"`,
+		"":                                      "unexpected EOF",
+	} {
+		vf, err := xe.FindVF(ctx, changed{m, map[string]string{"gt1/vf/self_config": text}}, "0000:03:00.2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := vf.Resources(ctx); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("Resources: %+v, %v; want %s", r, err, says)
+		}
+	}
+	vf, err := xe.FindVF(ctx, changed{m, map[string]string{"resfix_stoppers": "0x01"}}, "0000:03:00.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := vf.SetResfixStoppers(ctx, vf.GTs[0], 2); err == nil || !strings.Contains(err.Error(), "it reads 0x1 afterwards, not 0x2") {
+		t.Errorf("SetResfixStoppers: %v", err)
+	}
+}
