@@ -1,0 +1,113 @@
+package work
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+)
+
+// A Handle is a run as data: with it, any process that reaches the machine can go on with the run ([Attach]). It may be
+// kept as JSON.
+type Handle struct {
+	Dir     string `json:"dir"`     // the private directory
+	PID     int    `json:"pid"`     // of the shell that watches the workload
+	Start   uint64 `json:"start"`   // its start time, in clock ticks after boot
+	Session int    `json:"session"` // the workload's session, 0 if it has none of its own
+	Boot    string `json:"boot_id"` // of the machine
+
+	Shell *Shell `json:"shell,omitempty"` // one of them is the workload
+	IGT   *IGT   `json:"igt,omitempty"`
+	Wsim  *Wsim  `json:"wsim,omitempty"`
+}
+
+func (h *Handle) describe(w Workload) error {
+	switch w := w.(type) {
+	case Shell:
+		h.Shell = &w
+	case IGT:
+		h.IGT = &w
+	case Wsim:
+		h.Wsim = &w
+	default:
+		return &bench.UsageError{Err: fmt.Errorf("%T is no workload of this package", w)}
+	}
+	return nil
+}
+
+func (h *Handle) workload() Workload {
+	switch {
+	case h.Shell != nil:
+		return *h.Shell
+	case h.IGT != nil:
+		return *h.IGT
+	case h.Wsim != nil:
+		return *h.Wsim
+	}
+	return nil
+}
+
+func (h *Handle) mark() string { return markVar + h.Dir }
+
+// Attach goes on with a run on a machine: the one that it was started on, or what that one was restored to or migrated to.
+func Attach(m bench.Machine, h Handle) (*Run, error) {
+	if h.workload() == nil || h.PID <= 1 || !isPrivate(h.Dir) {
+		return nil, &bench.UsageError{Err: fmt.Errorf("not the handle of a workload: %+v", h)}
+	}
+	return &Run{m, h}, nil
+}
+
+// isPrivate guards what is removed.
+func isPrivate(dir string) bool {
+	return path.IsAbs(dir) && path.Clean(dir) == dir && strings.HasPrefix(path.Base(dir), dirPrefix)
+}
+
+// A Leftover is what a run leaves on the host when nobody ends it: processes and directories. It is an [undo.Record]; give
+// [undo.Open] an undo.KindOf[work.Leftover]().
+type Leftover struct {
+	Dir     string `json:"dir"`
+	Results string `json:"results,omitempty"`
+}
+
+var _ undo.Record = Leftover{}
+
+// Kind implements [undo.Record].
+func (Leftover) Kind() string { return "workload" }
+
+func (l Leftover) String() string { return "workload in " + l.Dir }
+
+// Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any time later.
+func (l Leftover) Undo(ctx context.Context, sys undo.System) error {
+	host, ok := sys.(execer)
+	if !ok {
+		return fmt.Errorf("%v: this system cannot run programs: %w", l, bench.ErrNotAvailable)
+	}
+	return l.clean(ctx, host)
+}
+
+type execer interface {
+	Exec(ctx context.Context, c bench.Command) (bench.Result, error)
+}
+
+func (l Leftover) clean(ctx context.Context, m execer) error {
+	for _, dir := range []string{l.Dir, l.Results} {
+		if dir != "" && !isPrivate(dir) {
+			return fmt.Errorf("will not remove %q: it is not the directory of a workload", dir)
+		}
+	}
+	if err := sweepAll(ctx, m, Handle{Dir: l.Dir}); err != nil {
+		return err
+	}
+	remove := bench.Command{Argv: []string{"rm", "-rf", "--", l.Dir}}
+	if l.Results != "" {
+		remove.Argv = append(remove.Argv, l.Results)
+	}
+	r, err := m.Exec(ctx, remove)
+	if err == nil {
+		err = r.Err(remove)
+	}
+	return err
+}
