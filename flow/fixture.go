@@ -1,0 +1,243 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"vmtb/bench/undo"
+)
+
+// An Undo is the journal of host changes: a [undo.Log] and the system that it undoes on.
+type Undo interface {
+	// Do journals rec, then makes the change.
+	Do(ctx context.Context, rec undo.Record, change func() error) error
+	// Undo takes back what has not been taken back yet.
+	Undo(ctx context.Context) error
+}
+
+// state of a fixture; the package comment has the diagram.
+type state int
+
+const (
+	cold state = iota
+	ready
+	used
+	broken
+	failed
+)
+
+// A fixture serves the cases of one group, one after the other.
+type fixture struct {
+	*runner
+	group *group
+	item  Item // any of its cases
+	id    ID
+	dir   string // of the group, relative to the run directory
+
+	state  state
+	builds int
+	env    *Env // of this build; nil before the first phase and after the tear-down
+	value  any  // of this build's SetUp; nil when there is none
+	verdict
+	checked bool // needs were met
+}
+
+// A verdict is why cases cannot run.
+type verdict struct {
+	result Result
+	reason string
+	blame  Blame
+}
+
+// prepare makes the fixture ready for the next case, or fails it for good.
+func (f *fixture) prepare(ctx context.Context) {
+	if f.state == used && stopped(ctx) == nil {
+		f.reset(ctx)
+	}
+	if f.state == broken {
+		f.takeDown(ctx)
+		f.state = cold
+	}
+	if f.state == cold && stopped(ctx) == nil {
+		f.build(ctx)
+	}
+}
+
+func (f *fixture) reset(ctx context.Context) {
+	f.state = ready
+	if f.group.reset == nil {
+		return
+	}
+	env, v := f.env, f.value
+	how := f.phase(ctx, PhaseReset, f.item.ResetTimeout, func(ctx context.Context) error { return f.group.reset(ctx, env, v) })
+	if how.failure() != nil {
+		f.state = broken
+	}
+}
+
+func (f *fixture) build(ctx context.Context) {
+	if err := f.newEnv(); err != nil {
+		f.fail(verdict{Error, fmt.Sprintf("make the fixture's folder: %v", err), BlameInfra})
+		return
+	}
+	if !f.checked && !f.checkNeeds(ctx) {
+		return
+	}
+	var v any // not to be touched when SetUp was abandoned
+	env := f.env
+	how := f.phase(ctx, PhaseSetUp, f.item.SetUpTimeout, func(ctx context.Context) (err error) {
+		v, err = f.group.setUp(ctx, env)
+		return err
+	})
+	if err := how.failure(); err != nil {
+		f.fail(verdict{Error, "set-up failed: " + err.Error(), BlameOf(err)})
+		return
+	}
+	f.value, f.state = v, ready
+}
+
+// checkNeeds asks each precondition, and fails the fixture at the first that is not met.
+func (f *fixture) checkNeeds(ctx context.Context) bool {
+	f.checked = true
+	if len(f.group.needs) == 0 {
+		return true
+	}
+	var unmet verdict // not to be touched when the check was abandoned
+	env := f.env
+	how := f.phase(ctx, PhaseNeeds, needsTimeout, func(ctx context.Context) error {
+		for _, n := range f.group.needs {
+			reason, err := n.check(ctx, env)
+			if err != nil {
+				return fmt.Errorf("need %s: %w", n.name, err)
+			}
+			if reason != "" {
+				unmet = verdict{Skip, fmt.Sprintf("need %s: %s", n.name, reason), ""}
+				return nil
+			}
+		}
+		return nil
+	})
+	switch err := how.failure(); {
+	case err != nil:
+		f.fail(verdict{Error, err.Error(), BlameOf(err)})
+	case unmet.result != "":
+		f.fail(unmet)
+	}
+	return f.state != failed
+}
+
+func (f *fixture) newEnv() error {
+	f.builds++
+	dir := filepath.Join(f.info.Dir, f.dir, fmt.Sprintf("fixture-%d", f.builds))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f.env = &Env{
+		Log: newLogger(f.journal, f.id, f.Log), Dir: dir,
+		id: f.id, undo: f.undo, journal: f.journal, resources: f.Resources, scale: f.TimeoutScale,
+	}
+	return nil
+}
+
+func (f *fixture) fail(v verdict) { f.state, f.verdict = failed, v }
+
+// takeDown ends this build: TearDown and clean-ups unless the run was killed, then the undo journal.
+func (f *fixture) takeDown(ctx context.Context) {
+	if f.env == nil {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	env, v := f.env, f.value
+	tearDown := v != nil && f.group.tearDown != nil
+	if (tearDown || env.hasCleanups()) && !f.killed() {
+		f.phase(ctx, PhaseTearDown, f.item.TearDownTimeout, func(ctx context.Context) (err error) {
+			if tearDown {
+				err = recovered(func() error { return f.group.tearDown(ctx, env, v) })
+			}
+			return errors.Join(err, env.cleanUp(ctx))
+		})
+	}
+	env.close()
+	f.restore(ctx)
+	f.env, f.value = nil, nil
+}
+
+// restore replays the undo journal. Nothing cuts it short but its deadline: it is quick, and without it the host stays changed.
+func (f *fixture) restore(ctx context.Context) {
+	if f.undo == nil {
+		return
+	}
+	how := f.phase(ctx, PhaseRestore, restoreTimeout, f.undo.Undo)
+	if err := how.failure(); err != nil {
+		f.stop(errors.New("the host is not as it was: " + err.Error()))
+	}
+}
+
+// phase runs one phase of the fixture and journals it.
+func (f *fixture) phase(ctx context.Context, p Phase, timeout time.Duration, do func(context.Context) error) ending {
+	l := limits{f.scaled(timeout), f.scaled(f.Grace), f.Kill}
+	if p == PhaseRestore {
+		l.kill = nil
+	}
+	e := Entry{Event: Begin, Phase: p, ID: f.id, Timeout: l.timeout}
+	if f.env != nil {
+		e.Dir = relative(f.info.Dir, f.env.Dir)
+	}
+	f.journal.append(e)
+	how := call(ctx, l, do)
+	e.Event, e.Timeout, e.Duration, e.Abandoned = End, 0, how.took, how.abandoned
+	if err := how.failure(); err != nil {
+		e.Result, e.Reason, e.Blame = Error, err.Error(), BlameOf(err)
+		if pe := (*panicError)(nil); errors.As(err, &pe) {
+			e.Stack, e.Where = pe.stack, pe.where
+		}
+	}
+	f.journal.append(e)
+	f.evidence(ctx, how, f.id, filepath.Join(f.info.Dir, e.Dir))
+	return how
+}
+
+// evidence writes down what is known about code that missed its deadline.
+func (r *runner) evidence(ctx context.Context, how ending, id ID, dir string) {
+	if how.abandoned {
+		if err := os.WriteFile(filepath.Join(dir, "goroutines.txt"), stacks(), 0o644); err != nil {
+			r.journal.append(Entry{Event: Log, ID: id, Level: "ERROR", Message: err.Error()})
+		}
+	}
+	if !how.expired || r.Evidence == nil {
+		return
+	}
+	l := limits{r.scaled(evidenceTimeout), r.scaled(r.Grace), r.Kill}
+	got := call(context.WithoutCancel(ctx), l, func(ctx context.Context) error { r.Evidence(ctx, id, dir); return nil })
+	if err := got.failure(); err != nil {
+		r.journal.append(Entry{Event: Log, ID: id, Level: "ERROR", Message: "collect evidence: " + err.Error()})
+	}
+}
+
+func (r *runner) killed() bool {
+	select {
+	case <-r.Kill:
+		return true
+	default:
+		return false
+	}
+}
+
+// stacks of all goroutines.
+func stacks() []byte {
+	buf := make([]byte, 4<<20)
+	return buf[:runtime.Stack(buf, true)]
+}
+
+func relative(base, path string) string {
+	rel, err := filepath.Rel(base, path)
+	if err != nil {
+		return path
+	}
+	return rel
+}

@@ -1,0 +1,250 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Deadlines of what names none itself, before [Options.TimeoutScale].
+const (
+	DefaultCaseTimeout     = 10 * time.Minute
+	DefaultSetUpTimeout    = 10 * time.Minute
+	DefaultResetTimeout    = 2 * time.Minute
+	DefaultTearDownTimeout = 5 * time.Minute
+	needsTimeout           = time.Minute
+	restoreTimeout         = 2 * time.Minute
+)
+
+// A Class is a group of cases that share a fixture. P is the parameter, whose String is the part of the id in
+// brackets; V is what the fixture hands to the cases. A case that stands alone has a class without a name.
+type Class[P fmt.Stringer, V any] struct {
+	Name, Doc string
+	Params    []P // in the order in which they run; [NoParam] for a class without
+	Fixture   Fixture[P, V]
+	Needs     []Need[P]
+	Timeout   time.Duration // of each case; 0 is DefaultCaseTimeout
+	Cases     []Case[V]
+}
+
+// A Case is one flow. Func reports through t; its ctx ends at the deadline or when the run is interrupted.
+type Case[V any] struct {
+	Name, Doc string
+	Func      func(ctx context.Context, t *T, v V)
+	Timeout   time.Duration // 0 is the class's
+}
+
+// A Fixture prepares the bench for the cases of a class with one parameter. Each function may be nil. A SetUp that
+// fails gets no TearDown: what it did to the host is undone from the journal, the rest by [Env.Cleanup].
+// Reset runs between two cases; when it fails the fixture is torn down and set up again.
+type Fixture[P, V any] struct {
+	SetUp    func(ctx context.Context, env *Env, p P) (V, error)
+	Reset    func(ctx context.Context, env *Env, v V) error
+	TearDown func(ctx context.Context, env *Env, v V) error
+
+	SetUpTimeout, ResetTimeout, TearDownTimeout time.Duration // 0 is the default
+}
+
+// A Need is a precondition, checked before SetUp. A non-empty reason skips the cases; an error is an error.
+type Need[P any] struct {
+	Name  string
+	Check func(ctx context.Context, env *Env, p P) (reason string, err error)
+}
+
+// NoParam is the parameter of a class that has none: Params: []flow.NoParam{{}}.
+type NoParam struct{}
+
+func (NoParam) String() string { return "" }
+
+// An Item is one case with one parameter, as it is listed, planned and selected. Deadlines are unscaled.
+type Item struct {
+	ID              ID            `json:"id"`
+	Name            string        `json:"name"` // ID.String
+	Doc             string        `json:"doc,omitempty"`
+	ClassDoc        string        `json:"class_doc,omitempty"`
+	Needs           []string      `json:"needs,omitempty"`
+	Timeout         time.Duration `json:"timeout_ns"`
+	SetUpTimeout    time.Duration `json:"set_up_timeout_ns"`
+	ResetTimeout    time.Duration `json:"reset_timeout_ns"`
+	TearDownTimeout time.Duration `json:"tear_down_timeout_ns"`
+	Dir             string        `json:"dir,omitempty"` // its folder in the run directory; "" before it is planned
+
+	group *group
+	run   func(ctx context.Context, t *T, v any)
+}
+
+// A group is a class with one parameter, without its types: what one fixture serves. v is a *V.
+type group struct {
+	needs    []need
+	setUp    func(ctx context.Context, env *Env) (v any, err error)
+	reset    func(ctx context.Context, env *Env, v any) error
+	tearDown func(ctx context.Context, env *Env, v any) error
+}
+
+type need struct {
+	name  string
+	check func(ctx context.Context, env *Env) (reason string, err error)
+}
+
+// A Registry holds the flows that a program offers.
+type Registry struct {
+	items   []Item // in the order of registration
+	files   []string
+	classes map[[2]string]string // file and class, to where it was registered
+	ids     map[ID]string
+	errs    []error
+}
+
+// NewRegistry is an empty registry.
+func NewRegistry() *Registry {
+	return &Registry{classes: map[[2]string]string{}, ids: map[ID]string{}}
+}
+
+// Err is every mistake made in registration, each with the file and line of its Add; nil when there is none.
+func (r *Registry) Err() error { return errors.Join(r.errs...) }
+
+// Items is everything registered, in plan order: file (as first seen), class, parameter, case.
+func (r *Registry) Items() []Item {
+	items := make([]Item, 0, len(r.items))
+	for _, file := range r.files {
+		for _, it := range r.items {
+			if it.ID.File == file {
+				items = append(items, it)
+			}
+		}
+	}
+	return items
+}
+
+// Add registers c in a file: "test_basic", without directory or suffix. Mistakes are collected for [Registry.Err].
+func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
+	where := caller()
+	if !r.checkClass(where, file, c.Name, len(c.Params), len(c.Cases)) {
+		return
+	}
+	for i, n := range c.Needs {
+		if n.Name == "" || n.Check == nil {
+			r.fail(where, "%s::%s: need %d lacks a name or a function", file, c.Name, i+1)
+			return
+		}
+	}
+	for _, p := range c.Params {
+		if strings.ContainsFunc(p.String(), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			r.fail(where, "%s::%s: parameter %q has characters that do not print", file, c.Name, p)
+			continue
+		}
+		g := newGroup(c, p)
+		for _, k := range c.Cases {
+			it := newItem(c, k, ID{file, c.Name, k.Name, p.String()})
+			it.group = g
+			if r.checkCase(where, it.ID, k.Func != nil) {
+				it.run = func(ctx context.Context, t *T, v any) { k.Func(ctx, t, *v.(*V)) }
+				r.items = append(r.items, it)
+			}
+		}
+	}
+}
+
+func newItem[P fmt.Stringer, V any](c Class[P, V], k Case[V], id ID) Item {
+	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc}
+	for _, n := range c.Needs {
+		it.Needs = append(it.Needs, n.Name)
+	}
+	first := func(ds ...time.Duration) time.Duration {
+		for _, d := range ds {
+			if d > 0 {
+				return d
+			}
+		}
+		return 0
+	}
+	it.Timeout = first(k.Timeout, c.Timeout, DefaultCaseTimeout)
+	it.SetUpTimeout = first(c.Fixture.SetUpTimeout, DefaultSetUpTimeout)
+	it.ResetTimeout = first(c.Fixture.ResetTimeout, DefaultResetTimeout)
+	it.TearDownTimeout = first(c.Fixture.TearDownTimeout, DefaultTearDownTimeout)
+	return it
+}
+
+func newGroup[P fmt.Stringer, V any](c Class[P, V], p P) *group {
+	fx := c.Fixture
+	g := &group{setUp: func(ctx context.Context, env *Env) (any, error) {
+		v := new(V)
+		if fx.SetUp == nil {
+			return v, nil
+		}
+		var err error
+		*v, err = fx.SetUp(ctx, env, p)
+		return v, err
+	}}
+	if fx.Reset != nil {
+		g.reset = func(ctx context.Context, env *Env, v any) error { return fx.Reset(ctx, env, *v.(*V)) }
+	}
+	if fx.TearDown != nil {
+		g.tearDown = func(ctx context.Context, env *Env, v any) error { return fx.TearDown(ctx, env, *v.(*V)) }
+	}
+	for _, n := range c.Needs {
+		g.needs = append(g.needs, need{n.Name, func(ctx context.Context, env *Env) (string, error) { return n.Check(ctx, env, p) }})
+	}
+	return g
+}
+
+var name = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+
+func (r *Registry) checkClass(where, file, class string, params, cases int) bool {
+	before := len(r.errs)
+	if !name.MatchString(file) {
+		r.fail(where, "file name %q: want letters, digits and _", file)
+	}
+	if class != "" && !name.MatchString(class) {
+		r.fail(where, "%s: class name %q: want letters, digits and _", file, class)
+	}
+	if first, ok := r.classes[[2]string{file, class}]; ok && class != "" {
+		r.fail(where, "%s::%s is already registered at %s", file, class, first)
+	}
+	if cases == 0 {
+		r.fail(where, "%s::%s has no cases", file, class)
+	}
+	if params == 0 {
+		r.fail(where, "%s::%s has no parameters (flow.NoParam is for classes without)", file, class)
+	}
+	if len(r.errs) > before {
+		return false
+	}
+	r.classes[[2]string{file, class}] = where
+	if !slices.Contains(r.files, file) {
+		r.files = append(r.files, file)
+	}
+	return true
+}
+
+func (r *Registry) checkCase(where string, id ID, hasFunc bool) bool {
+	first, dup := r.ids[id]
+	switch {
+	case !name.MatchString(id.Case):
+		r.fail(where, "%s: case name %q: want letters, digits and _", id.Fixture(), id.Case)
+	case !hasFunc:
+		r.fail(where, "%s has no function", id)
+	case dup:
+		r.fail(where, "%s is already registered at %s", id, first)
+	default:
+		r.ids[id] = where
+		return true
+	}
+	return false
+}
+
+func (r *Registry) fail(where, format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf(where+": "+format, args...))
+}
+
+// caller is the file and line that called Add.
+func caller() string {
+	_, file, line, _ := runtime.Caller(2)
+	return short(file, line)
+}

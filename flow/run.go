@@ -1,0 +1,215 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vmtb/bench"
+)
+
+// Options of a run. Only Dir must be given.
+type Options struct {
+	Dir          string          // the run directory: made; must not exist or be empty
+	Version, DUT string          // for run.json: of this program, and a line that names the host under test
+	Argv         []string        // for run.json
+	Config       json.RawMessage // for run.json
+	Notes        []string        // for run.json: what Select said
+
+	TimeoutScale float64       // multiplies every deadline; 0 is 1
+	Timeout      time.Duration // of the whole run, unscaled; 0 is none
+	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
+
+	Resources *Resources      // for the fixtures
+	Kill      <-chan struct{} // closed to end the run without graceful tear-down; nil is never
+
+	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that flows change none.
+	// Run closes it at the end if it is an io.Closer.
+	OpenUndo func(path string) (Undo, error)
+	// Evidence is called when a case or a fixture missed its deadline, after the grace period and before the tear-down. It may
+	// write what helps to understand into dir.
+	Evidence func(ctx context.Context, id ID, dir string)
+
+	Started  func(Info)   // called when run.json is on disk, before the first entry
+	Observer func(Entry)  // called for each entry once it is on disk, one at a time; must not log into the run
+	Log      *slog.Logger // gets what flows log, too; nil is nowhere
+}
+
+const (
+	defaultGrace    = 10 * time.Second
+	evidenceTimeout = 30 * time.Second
+)
+
+// Run runs the items in their order. The error says that there is no run or no record of it (a directory that is not
+// empty: [bench.UsageError]; a disk that is full: [bench.InfraError]); what flows did wrong is in the Summary.
+func Run(ctx context.Context, items []Item, o Options) (Summary, error) {
+	r, err := newRunner(items, o)
+	if err != nil {
+		return Summary{}, err
+	}
+	return r.finish(ctx)
+}
+
+func (r *runner) finish(ctx context.Context) (Summary, error) {
+	defer r.lock.Close()
+	ctx, r.stop = context.WithCancelCause(ctx)
+	defer r.stop(nil)
+	go func() {
+		select {
+		case <-r.Kill:
+			r.stop(errInterrupted)
+		case <-ctx.Done():
+		}
+	}()
+	r.run(ctx)
+	err := r.close()
+	if r.journalErr != nil {
+		err = &bench.InfraError{Op: "write the journal of the run", Err: r.journalErr, Advice: "is the disk full?"}
+	}
+	return r.summary, err
+}
+
+// close what the run has open.
+func (r *runner) close() error {
+	err := r.journal.close()
+	if c, ok := r.undo.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// A runner is one run in progress.
+type runner struct {
+	Options
+	info       Info
+	lock       *os.File
+	undo       Undo
+	journal    *journal
+	journalErr error // guarded by the journal's lock until the run is over
+	summary    Summary
+	stop       context.CancelCauseFunc
+}
+
+var errInterrupted = errors.New("interrupted")
+
+func newRunner(items []Item, o Options) (*runner, error) {
+	if o.TimeoutScale == 0 {
+		o.TimeoutScale = 1
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	if o.Started == nil {
+		o.Started = func(Info) {}
+	}
+	if o.Observer == nil {
+		o.Observer = func(Entry) {}
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{Options: o}
+	if r.lock, err = makeRunDir(dir); err != nil {
+		return nil, err
+	}
+	if err := r.create(dir, items); err != nil {
+		r.lock.Close()
+		return nil, &bench.InfraError{Op: "create the run directory", Err: err}
+	}
+	return r, nil
+}
+
+// create writes what must be on disk before anything runs.
+func (r *runner) create(dir string, items []Item) error {
+	r.info = Info{
+		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond), Argv: r.Argv,
+		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Config: r.Config, Notes: r.Notes, Plan: plan(items), Dir: dir,
+	}
+	if err := r.info.identify(); err != nil {
+		return err
+	}
+	if err := writeInfo(r.info); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, journalFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	r.journal = &journal{f: f, observe: r.observe, failed: r.journalFailed}
+	if r.OpenUndo != nil {
+		r.undo, err = r.OpenUndo(filepath.Join(dir, UndoFile))
+	}
+	if err = errors.Join(err, syncDir(dir)); err != nil {
+		f.Close()
+	}
+	return err
+}
+
+func (r *runner) observe(e Entry) {
+	r.summary.Add(e)
+	r.Observer(e)
+}
+
+// journalFailed ends the run in order: without a record there is no point in going on.
+func (r *runner) journalFailed(err error) {
+	r.journalErr = err
+	r.stop(errors.New("the journal cannot be written: " + err.Error()))
+}
+
+func (r *runner) scaled(d time.Duration) time.Duration { return scaled(d, r.TimeoutScale) }
+
+func (r *runner) run(ctx context.Context) {
+	start := time.Now()
+	if r.info.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.info.Timeout, fmt.Errorf("the run missed its deadline of %v", r.info.Timeout))
+		defer cancel()
+	}
+	r.summary.Dir, r.summary.Total = r.info.Dir, len(r.info.Plan)
+	r.Started(r.info)
+	r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout})
+
+	for rest := r.info.Plan; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].group == rest[0].group {
+			n++
+		}
+		r.runGroup(ctx, rest[:n])
+		rest = rest[n:]
+	}
+	r.end(ctx, start)
+}
+
+// end writes the last entry, with the exit code that the summary has with it.
+func (r *runner) end(ctx context.Context, start time.Time) {
+	e := Entry{Event: End, Phase: PhaseRun, Duration: time.Since(start)}
+	if cause := stopped(ctx); cause != nil {
+		e.Result, e.Reason = Error, cause.Error()
+		if errors.Is(cause, errInterrupted) {
+			e.Result = Incomplete
+		}
+	}
+	s := r.summary
+	s.Add(e)
+	code := s.ExitCode()
+	e.ExitCode = &code
+	r.journal.append(e)
+}
+
+// stopped is why nothing more may begin, or nil.
+func stopped(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return errInterrupted
+}

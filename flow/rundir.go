@@ -1,0 +1,224 @@
+package flow
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// Format is the version of the run directory that this package writes and reads.
+const Format = 1
+
+// The files of a run directory.
+const (
+	infoFile    = "run.json"
+	journalFile = "journal.jsonl"
+	lockFile    = "lock"
+
+	UndoFile = "undo.jsonl" // what Options.OpenUndo is given; another process recovers from it
+)
+
+// Info is run.json: what was known before anything ran.
+type Info struct {
+	Format       int             `json:"format"`
+	Version      string          `json:"vmtb"` // version of the program
+	DUT          string          `json:"dut,omitempty"`
+	Start        time.Time       `json:"start"`
+	Argv         []string        `json:"argv,omitempty"`
+	PID          int             `json:"pid"`
+	PIDStart     uint64          `json:"pid_start"` // clock ticks after boot: field 22 of /proc/PID/stat
+	BootID       string          `json:"boot_id"`
+	TimeoutScale float64         `json:"timeout_scale"`
+	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run, scaled; 0 is none
+	Config       json.RawMessage `json:"config,omitempty"`
+	Notes        []string        `json:"notes,omitempty"` // of the selection
+	Plan         []Item          `json:"plan"`
+
+	Dir string `json:"-"` // the run directory itself, absolute
+}
+
+// A RunDir is a run directory, read.
+type RunDir struct {
+	Info    Info
+	Entries []Entry
+	Torn    bool // the last line of the journal was cut off, and is not in Entries
+	Alive   bool // its vmtb still runs
+}
+
+// OpenRun reads a run directory, of a run that is over, alive or dead.
+func OpenRun(dir string) (*RunDir, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(dir, infoFile))
+	if err != nil {
+		return nil, fmt.Errorf("not a run directory: %w", err)
+	}
+	r := &RunDir{}
+	if err := json.Unmarshal(data, &r.Info); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, infoFile), err)
+	}
+	if r.Info.Format != Format {
+		return nil, fmt.Errorf("%s has format %d; this vmtb reads %d", dir, r.Info.Format, Format)
+	}
+	r.Info.Dir = dir
+	// Before the journal: entries that come in between belong to a run that was seen alive.
+	if r.Alive, err = locked(filepath.Join(dir, lockFile)); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(filepath.Join(dir, journalFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return r, nil // died between the two files
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if r.Entries, _, r.Torn, err = ReadJournal(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return r, nil
+}
+
+// makeRunDir creates dir, which must not exist or be empty, and locks it. Closing the file unlocks.
+func makeRunDir(dir string) (lock *os.File, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, &bench.InfraError{Op: "create the run directory", Err: err}
+	}
+	lock, err = os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+	names, lerr := os.ReadDir(dir)
+	switch {
+	case lerr == nil && (err != nil || len(names) > 1):
+		if lock != nil {
+			lock.Close()
+			os.Remove(lock.Name())
+		}
+		return nil, &bench.UsageError{Err: fmt.Errorf("run directory %s is not empty", dir), Advice: "name a new one"}
+	case lerr != nil:
+		err = lerr
+	case err == nil:
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		return nil, &bench.InfraError{Op: "lock the run directory", Err: err}
+	}
+	return lock, nil
+}
+
+func locked(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+// writeInfo writes run.json so that it is there whole or not at all.
+func writeInfo(info Info) error {
+	data, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(info.Dir, infoFile)
+	f, err := os.Create(path + ".tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return errors.Join(err, syncDir(info.Dir))
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// identity of this process on this boot of the host.
+func (info *Info) identify() error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return err
+	}
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return err
+	}
+	info.BootID = strings.TrimSpace(string(boot))
+	info.PID = os.Getpid()
+	// The second field is the command in parentheses, with any character in it; field 22 is the 20th after it.
+	_, rest, _ := cutLast(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 20 {
+		return fmt.Errorf("/proc/self/stat: %q", stat)
+	}
+	info.PIDStart, err = strconv.ParseUint(fields[19], 10, 64)
+	return err
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// plan gives every item its folder: one for the class and parameter, numbered as they come, and one in it for the case.
+func plan(items []Item) []Item {
+	out := make([]Item, len(items))
+	var n int
+	var last *group
+	for i, it := range items {
+		if it.group != last || n == 0 {
+			n, last = n+1, it.group
+		}
+		it.Dir = filepath.Join(groupDir(n, it.ID), it.ID.Case)
+		out[i] = it
+	}
+	return out
+}
+
+func groupDir(n int, id ID) string {
+	parts := []string{fmt.Sprintf("%02d", n), id.File}
+	for _, p := range []string{id.Class, slug(id.Param)} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, "-")
+}
+
+// slug is s with nothing in it that a shell or a web server minds, at most 80 bytes long.
+func slug(s string) string {
+	words := strings.FieldsFunc(s, func(r rune) bool {
+		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.'
+		return !plain
+	})
+	s = strings.Join(words, "-")
+	return s[:min(len(s), 80)]
+}
