@@ -1,0 +1,166 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"vmtb/flow"
+)
+
+// finish prints everything after the results, once.
+func (t *Terminal) finish() {
+	if t.over {
+		return
+	}
+	t.over = true
+	t.erase()
+	t.details()
+	t.short()
+	t.totals()
+}
+
+// details of every failure; cases that failed for the same reason as an earlier one of their fixture are left to the
+// short summary.
+func (t *Terminal) details() {
+	type cause struct {
+		fixture flow.ID
+		reason  string
+	}
+	seen := map[cause]bool{}
+	for i, f := range t.failures {
+		if i == 0 {
+			t.line("\n" + t.rule("=", "FAILURES"))
+		}
+		c := cause{f.ID.Fixture(), f.Reason}
+		if seen[c] {
+			continue
+		}
+		seen[c] = true
+		t.line(t.paint(red, t.rule("_", f.title())))
+		t.detail(f)
+	}
+}
+
+func (t *Terminal) detail(f failure) {
+	t.line(indent(f.Reason))
+	if f.Where != "" {
+		t.line("at:    " + escape(f.Where))
+	}
+	if f.Blame != "" {
+		t.line("blame: " + blames[f.Blame])
+	}
+	if f.Stack != "" {
+		t.line("stack:\n" + indent(f.Stack))
+	}
+	if len(f.log) > 0 {
+		t.line("log:")
+	}
+	for _, e := range f.log {
+		t.line(fmt.Sprintf("  %s  %s", clock(e.Time.Sub(t.info.Start)), logLine(e)))
+	}
+	if f.Dir != "" {
+		t.line("files: " + escape(t.dir(f.Entry)))
+	}
+}
+
+// blames say whose fault an error is.
+var blames = map[flow.Blame]string{
+	flow.BlameGuest: "the guest",
+	flow.BlameHost:  "the host",
+	flow.BlameInfra: "the test bench, not what it tests",
+	flow.BlameUsage: "the command line or the configuration",
+}
+
+func (f failure) title() string {
+	if f.Phase == flow.PhaseCase {
+		return f.ID.String()
+	}
+	return fmt.Sprintf("%s %s", f.ID, f.Phase)
+}
+
+// short is one line for everything that did not pass.
+func (t *Terminal) short() {
+	if len(t.failures)+len(t.skips) == 0 {
+		t.line("")
+		return
+	}
+	t.line("\n" + t.rule("=", "short summary"))
+	for _, f := range t.failures {
+		t.line(fmt.Sprintf("%s %s - %s", t.word(f.Result), escape(f.title()), firstLine(f.Reason)))
+	}
+	for _, e := range t.skips {
+		t.line(fmt.Sprintf("%s %s - %s", t.word(e.Result), escape(e.ID.String()), firstLine(e.Reason)))
+	}
+}
+
+// counted are the results as the last line counts them.
+var counted = map[flow.Result]string{
+	flow.Pass: "passed", flow.Fail: "failed", flow.Skip: "skipped", flow.Error: "error",
+	flow.Timeout: "timed out", flow.Incomplete: "incomplete", flow.NotRun: "not run",
+}
+
+// totals is the last line, and before it what concerns the run as a whole.
+func (t *Terminal) totals() {
+	s := t.summary
+	if s.Unrestored != "" {
+		t.line(t.paint(red, "the host was NOT put back as it was:\n") + indent(s.Unrestored))
+	}
+	if s.Stopped != "" && s.Unrestored == "" {
+		t.line(t.paint(yellow, "stopped: "+escape(s.Stopped)))
+	}
+	var parts []string
+	for _, r := range flow.Results {
+		if n := s.Counts[r]; n > 0 {
+			parts = append(parts, plural(n, counted[r]))
+		}
+	}
+	if s.Errors > 0 {
+		parts = append(parts, plural(s.Errors, "tear-down error"))
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing ran"}
+	}
+	c := green
+	if s.ExitCode() != flow.ExitPass {
+		c = red
+	}
+	t.line("run directory: " + escape(t.info.Dir))
+	t.line(t.paint(c, t.rule("=", strings.Join(parts, ", ")+" in "+total(s.Duration))))
+}
+
+func plural(n int, what string) string {
+	if n != 1 && strings.HasSuffix(what, "error") {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// total is a duration as pytest prints it: "12.34s", "152.31s (0:02:32)".
+func total(d time.Duration) string {
+	s := fmt.Sprintf("%.2fs", d.Seconds())
+	if d >= time.Minute {
+		s += " (" + clock(d) + ")"
+	}
+	return s
+}
+
+// cutOff gives the results that are missing to a run whose journal has no end.
+func (t *Terminal) cutOff() {
+	missing := len(t.info.Plan) - t.done
+	for _, e := range t.active {
+		if e.Phase == flow.PhaseCase {
+			e.Event, e.Duration, e.Result, e.Reason = flow.End, t.now.Sub(e.Time), flow.Incomplete, "it was running where the journal ends"
+			t.caseEnd(e)
+			t.summary.Add(e)
+			missing--
+		}
+	}
+	for range missing {
+		t.summary.Add(flow.Entry{Event: flow.End, Phase: flow.PhaseCase, Result: flow.NotRun})
+	}
+	t.summary.Add(flow.Entry{
+		Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: t.now.Sub(t.info.Start),
+		Reason: "the journal has no end: vmtb was killed, or still runs",
+	})
+}

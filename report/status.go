@@ -1,0 +1,89 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"vmtb/flow"
+)
+
+// verbs say what is being done in a phase, to the subject that follows.
+var verbs = map[flow.Phase]string{
+	flow.PhaseNeeds:    "checking what is needed for",
+	flow.PhaseSetUp:    "setting up",
+	flow.PhaseCase:     "running",
+	flow.PhaseReset:    "resetting",
+	flow.PhaseTearDown: "tearing down",
+	flow.PhaseRestore:  "putting the host back after",
+}
+
+// activity is a phase as a sentence: "setting up TestVmSetup[2VF-(P:AUTO S:INFINITE)]".
+func activity(e flow.Entry) string {
+	id := e.ID
+	id.File = ""
+	return verbs[e.Phase] + " " + escape(strings.TrimPrefix(id.String(), "::"))
+}
+
+// doing is what the run is doing, in which step and for how long, in at most n columns; "" when it is between two phases.
+func (t *Terminal) doing(n int) string {
+	var phase, step flow.Entry
+	for _, e := range t.active {
+		switch e.Phase {
+		case flow.PhaseRun:
+		case flow.PhaseStep:
+			step = e
+		default:
+			phase = e
+		}
+	}
+	if phase.Phase == "" {
+		return ""
+	}
+	tail := ", " + seconds(t.now.Sub(phase.Time))
+	if step.Name != "" {
+		tail = ": " + firstLine(step.Name) + tail
+	}
+	return cut(cut(activity(phase), max(n/2, n-width(tail)))+tail, n)
+}
+
+// draw brings the status line up to date.
+func (t *Terminal) draw() {
+	if !t.o.Live || t.over {
+		return
+	}
+	count := fmt.Sprintf("[%d/%d] ", min(t.done+1, len(t.info.Plan)), len(t.info.Plan))
+	s := t.doing(t.width() - 1 - width(count))
+	if s != "" {
+		s = count + s
+	}
+	if s == t.status {
+		return
+	}
+	t.erase()
+	t.print(t.paint(dim, s))
+	t.status = s
+}
+
+// erase takes the status line away.
+func (t *Terminal) erase() {
+	if t.status != "" {
+		t.print("\r\x1b[K")
+		t.status = ""
+	}
+}
+
+// seconds is a duration as it runs: "12 s", "2 min 5 s".
+func seconds(d time.Duration) string {
+	s := int(d / time.Second)
+	if s < 60 {
+		return fmt.Sprintf("%d s", s)
+	}
+	return fmt.Sprintf("%d min %d s", s/60, s%60)
+}
+
+// clock is a duration as a stop-watch shows it: "0:02:05".
+func clock(d time.Duration) string {
+	s := int(d / time.Second)
+	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+}

@@ -1,0 +1,256 @@
+package report
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"vmtb/flow"
+)
+
+// TerminalOptions say how a [Terminal] looks.
+type TerminalOptions struct {
+	Verbose int        // 1 also tells what begins, 2 also what flows log
+	Live    bool       // keep a line at the bottom that says what is being done; else tell every Heartbeat of silence
+	Color   bool       // colours by ANSI sequences
+	Width   func() int // columns; nil or 0 is 80
+}
+
+// For is how a Terminal looks on f: live and in colours if f is a terminal that can do it and the user does not mind
+// (the NO_COLOR variable, https://no-color.org).
+func (o TerminalOptions) For(f *os.File) TerminalOptions {
+	o.Live = term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	o.Color = o.Live && os.Getenv("NO_COLOR") == ""
+	o.Width = func() int {
+		w, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0
+		}
+		return w
+	}
+	return o
+}
+
+// Heartbeat is the longest silence of a Terminal that is not live, while something is being done.
+const Heartbeat = 30 * time.Second
+
+// A Terminal prints a run in the manner of pytest -v. Its methods may be called from several goroutines at once.
+type Terminal struct {
+	o TerminalOptions
+
+	mu       sync.Mutex
+	w        io.Writer
+	err      error // of w, the first one
+	info     flow.Info
+	summary  flow.Summary
+	done     int          // cases that have their result
+	active   []flow.Entry // phases that have begun and not ended, outermost first
+	now      time.Time    // the newest of all times seen
+	told     time.Time    // when something was last printed
+	status   string       // what the status line shows now
+	recent   []flow.Entry // log lines of the present case or phase
+	failures []failure
+	skips    []flow.Entry
+	over     bool
+}
+
+type failure struct {
+	flow.Entry
+	log []flow.Entry
+}
+
+// NewTerminal prints to w.
+func NewTerminal(w io.Writer, o TerminalOptions) *Terminal { return &Terminal{w: w, o: o} }
+
+// Start prints the header.
+func (t *Terminal) Start(info flow.Info) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.info, t.now, t.told = info, info.Start, info.Start
+	t.line(t.rule("=", "vmtb "+cmp.Or(info.Version, "(unknown version)")))
+	if info.DUT != "" {
+		t.line("DUT: " + escape(info.DUT))
+	}
+	t.line("run directory: " + escape(info.Dir))
+	if info.TimeoutScale != 1 {
+		t.line(fmt.Sprintf("timeouts: x %g", info.TimeoutScale))
+	}
+	for _, n := range info.Notes {
+		t.line("note: " + escape(n))
+	}
+	t.line(fmt.Sprintf("selected: %d\n", len(info.Plan)))
+}
+
+// Entry prints what is to be told about e.
+func (t *Terminal) Entry(e flow.Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.see(e.Time)
+	t.summary.Add(e)
+	switch e.Event {
+	case flow.Begin:
+		t.begin(e)
+	case flow.End:
+		t.end(e)
+	case flow.Log:
+		t.keep(e)
+		if t.o.Verbose > 1 {
+			t.progress("  " + logLine(e))
+		}
+	}
+	t.draw()
+}
+
+// Tick tells the time while nothing happens.
+func (t *Terminal) Tick(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.see(now)
+	if !t.o.Live && t.now.Sub(t.told) >= Heartbeat {
+		if doing := t.doing(math.MaxInt / 2); doing != "" {
+			t.progress("still " + doing)
+		}
+	}
+	t.draw()
+}
+
+// Follow ticks once a second until ctx ends.
+func (t *Terminal) Follow(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			t.Tick(now)
+		}
+	}
+}
+
+// Close prints the end of the report, also for a run that did not come to its own.
+func (t *Terminal) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.info.Dir != "" && !t.over {
+		t.cutOff()
+		t.finish()
+	}
+	return t.err
+}
+
+func (t *Terminal) see(now time.Time) {
+	if now.After(t.now) {
+		t.now = now
+	}
+}
+
+func (t *Terminal) begin(e flow.Entry) {
+	t.active = append(t.active, e)
+	if e.Phase != flow.PhaseStep {
+		t.recent = nil
+	}
+	tell := t.o.Verbose > 1 || t.o.Verbose > 0 && !t.o.Live
+	switch {
+	case !tell || e.Phase == flow.PhaseRun:
+	case e.Phase == flow.PhaseStep:
+		t.progress("  " + escape(e.Name))
+	default:
+		t.progress(activity(e))
+	}
+}
+
+func (t *Terminal) end(e flow.Entry) {
+	t.pop(e)
+	switch e.Phase {
+	case flow.PhaseRun:
+		t.finish()
+	case flow.PhaseCase:
+		t.caseEnd(e)
+	case flow.PhaseStep:
+		if e.Result != "" {
+			t.keep(e)
+		}
+	case flow.PhaseReset, flow.PhaseTearDown, flow.PhaseRestore:
+		if e.Result != "" {
+			t.fail(e)
+			t.line(fmt.Sprintf("%s %s %s%s", escape(e.ID.String()), e.Phase, t.word(e.Result), took(e)))
+		}
+	}
+}
+
+// pop takes the phase that e ends off the active ones, with all steps in it that had no end: code that was abandoned.
+func (t *Terminal) pop(e flow.Entry) {
+	for i := len(t.active) - 1; i >= 0; i-- {
+		if a := t.active[i]; a.Phase == e.Phase && a.ID == e.ID && a.Name == e.Name {
+			rest := t.active[i+1:]
+			if e.Phase != flow.PhaseStep {
+				rest = nil
+			}
+			t.active = append(t.active[:i:i], rest...)
+			return
+		}
+	}
+}
+
+func (t *Terminal) caseEnd(e flow.Entry) {
+	t.done++
+	left := escape(e.ID.String()) + " " + t.word(e.Result) + took(e)
+	bare := escape(e.ID.String()) + " " + words[e.Result] + took(e)
+	switch e.Result {
+	case flow.NotRun:
+		return // counted in the summary; there may be hundreds
+	case flow.Skip:
+		t.skips = append(t.skips, e)
+		left += " (" + firstLine(e.Reason) + ")"
+		bare += " (" + firstLine(e.Reason) + ")"
+	case flow.Pass:
+	default:
+		t.fail(e)
+	}
+	percent := fmt.Sprintf("[%3d%%]", 100*t.done/max(1, len(t.info.Plan)))
+	pad := max(2, t.width()-width(bare)-len(percent)-1)
+	t.line(left + strings.Repeat(" ", pad) + percent)
+}
+
+// keep holds a log line back for the details of a failure.
+func (t *Terminal) keep(e flow.Entry) {
+	const most = 20
+	t.recent = append(t.recent, e)
+	t.recent = t.recent[max(0, len(t.recent)-most):]
+}
+
+func (t *Terminal) fail(e flow.Entry) {
+	t.failures = append(t.failures, failure{e, t.recent})
+	t.recent = nil
+}
+
+// line prints a line above the status line.
+func (t *Terminal) line(s string) {
+	t.erase()
+	t.print(s + "\n")
+	t.told = t.now
+}
+
+// progress prints a line that is not part of the results, with the time since the run began.
+func (t *Terminal) progress(s string) {
+	t.line(t.paint(dim, "  "+clock(t.now.Sub(t.info.Start))+"  "+s))
+}
+
+func (t *Terminal) print(s string) {
+	if t.err == nil {
+		_, t.err = io.WriteString(t.w, s)
+	}
+}
+
+// dir is a folder of the run directory, as a user can open it.
+func (t *Terminal) dir(e flow.Entry) string { return filepath.Join(t.info.Dir, e.Dir) }
