@@ -1,0 +1,85 @@
+package contract
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/pci"
+	"vmtb/bench/xe"
+	rules "vmtb/bench/xe/contract"
+	"vmtb/flow"
+)
+
+// Register adds the flow xe_contract.
+func Register(r *flow.Registry) {
+	for _, s := range rules.Sections() {
+		c := flow.Class[flow.NoParam, *setup]{
+			Name: s.Name, Doc: "Our own: the contract of xe, " + s.Title + ".",
+			Params: []flow.NoParam{{}},
+			Fixture: flow.Fixture[flow.NoParam, *setup]{
+				SetUp:    setUp,
+				Reset:    func(ctx context.Context, _ *flow.Env, s *setup) error { return s.probe.Restore(ctx) },
+				TearDown: func(ctx context.Context, _ *flow.Env, s *setup) error { return s.probe.Restore(ctx) },
+			},
+			Timeout: time.Minute,
+		}
+		for _, rule := range s.Rules {
+			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, Func: check(rule)})
+		}
+		flow.Add(r, "xe_contract", c)
+	}
+}
+
+// A setup is a PF without VFs, in automatic mode, and whether it may come to harm.
+type setup struct {
+	probe   *rules.Probe
+	harmful bool
+}
+
+func setUp(ctx context.Context, env *flow.Env, _ flow.NoParam) (*setup, error) {
+	config, err := flow.Resource[*bench.Config](env)
+	if err != nil {
+		return nil, err
+	}
+	h, err := flow.Resource[*host.Host](env)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := h.LoadDrivers(ctx, env, config.Host.Driver); err != nil {
+		return nil, err
+	}
+	want := xe.Selector{Card: config.Host.CardIndex, Address: pci.Address(config.Host.PCIAddress)}
+	pf, err := xe.FindPF(h.Tree(env), want)
+	if err != nil {
+		return nil, err
+	}
+	probe, err := rules.NewProbe(rules.OS{}, env, pf.Address)
+	if err != nil {
+		return nil, err
+	}
+	lab := strings.Contains(h.Describe(), "vmtb lab (emulated)")
+	return &setup{probe, lab || config.AllowDestructive}, probe.Settle(ctx)
+}
+
+func check(r rules.Rule) func(context.Context, *flow.T, *setup) {
+	return func(ctx context.Context, t *flow.T, s *setup) {
+		if reason := s.unmet(r); reason != "" {
+			t.Skipf("%s", reason)
+		}
+		if err := r.Run(ctx, s.probe); err != nil {
+			// What the kernel does here is what is tested, so nobody else is to blame.
+			t.Errorf("%s", err.Error())
+		}
+	}
+}
+
+// unmet is why a rule is not checked, "" if it is.
+func (s *setup) unmet(r rules.Rule) string {
+	if reason := s.probe.Unmet(r); reason != "" || r.Destructive == "" || s.harmful {
+		return reason
+	}
+	return "it " + r.Destructive + ": the configuration must say allow_destructive"
+}

@@ -1,0 +1,66 @@
+package contract
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"vmtb/bench/undo"
+	rules "vmtb/bench/xe/contract"
+	"vmtb/flow"
+	"vmtb/internal/fake/fakehost"
+)
+
+func TestRegister(t *testing.T) {
+	r := flow.NewRegistry()
+	Register(r)
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := 0
+	for _, s := range rules.Sections() {
+		want += len(s.Rules)
+	}
+	if items := r.Items(); len(items) != want || items[0].ID.String() != "xe_contract::TestPci::test_pf_files" {
+		t.Errorf("%d items from %v, want %d", len(items), items[0].ID, want)
+	}
+}
+
+type fake struct{ *fakehost.Host }
+
+func (f fake) Open(path string, flag int) (rules.File, error) { return f.Host.Open(path, flag) }
+
+type noJournal struct{}
+
+func (noJournal) Do(_ context.Context, _ undo.Record, change func() error) error { return change() }
+
+// TestDestructive: what harms a machine in use is skipped with a reason, unless it may.
+func TestDestructive(t *testing.T) {
+	o := fakehost.BMG()
+	o.Loaded = []string{"xe"}
+	p, err := rules.NewProbe(fake{fakehost.New(o)}, noJournal{}, "0000:03:00.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, s := range rules.Sections() {
+		for _, r := range s.Rules {
+			if p.Unmet(r) != "" {
+				continue
+			}
+			if reason := (&setup{p, true}).unmet(r); reason != "" {
+				t.Errorf("%s, allowed: skipped: %s", r.ID, reason)
+			}
+			reason := (&setup{p, false}).unmet(r)
+			if (reason != "") != (r.Destructive != "") || reason != "" && !strings.Contains(reason, "allow_destructive") {
+				t.Errorf("%s (destructive: %q): %q", r.ID, r.Destructive, reason)
+			}
+			if reason != "" {
+				seen++
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d destructive rules", seen)
+	}
+}

@@ -1,0 +1,154 @@
+package provisioning
+
+import (
+	"context"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+const file = "xe_provisioning"
+
+// Register adds the flows of xe_provisioning.
+func Register(r *flow.Registry) {
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestSelfConfig",
+		Doc:  "Own flow: what a guest's driver is told that its VF holds is what the host gave it.",
+		Params: []fixture.Config{
+			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
+			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+		},
+		Fixture: fixture.Machines,
+		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
+		Timeout: 2 * time.Minute,
+		Cases: []flow.Case[*fixture.Setup]{
+			{Name: "test_self_config", Doc: "Quotas and self_config agree for every VF.", Func: testSelfConfig},
+			{Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.", Func: testChange},
+		},
+	})
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestSchedulingOnly",
+		Doc:  "Own flow: scheduling set on top of automatic resources leaves them automatic.",
+		Params: []fixture.Config{
+			{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Fixed30FPS},
+		},
+		Fixture: fixture.VFs,
+		Needs:   []flow.Need[fixture.Config]{fixture.EnoughVFs},
+		Timeout: time.Minute,
+		Cases: []flow.Case[*fixture.Setup]{
+			{Name: "test_release", Doc: "The time slices are as planned, and disabling the VFs frees what they held.", Func: testRelease},
+		},
+	})
+}
+
+func testSelfConfig(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	for i := range s.VMs {
+		agree(ctx, t, s, i)
+	}
+}
+
+// agree compares what the host gave to VF i+1 with what machine i sees.
+func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
+	given, err := s.PF.Quota(i + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := resources(ctx, s.VMs[i], s.GuestDriver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != given {
+		t.Errorf("%v: VF%d holds %+v on the host and %+v in the guest", s.VMs[i], i+1, given, got)
+	}
+	t.Logf("%v: VF%d holds %+v", s.VMs[i], i+1, given)
+}
+
+// resources are what the guest's driver was told.
+func resources(ctx context.Context, m *vm.VM, driver string) (xe.Resources, error) {
+	vf, err := guestVF(ctx, m, driver)
+	if err != nil {
+		return xe.Resources{}, err
+	}
+	return vf.Resources(ctx)
+}
+
+func guestVF(ctx context.Context, m *vm.VM, driver string) (*xe.VF, error) {
+	bound, err := xe.DriverBound(ctx, m, driver)
+	if err != nil {
+		return nil, err
+	}
+	if len(bound) != 1 {
+		return nil, &bench.GuestError{Machine: m.String(), Op: "find the VF", Err: xe.CheckDriver(ctx, m, driver)}
+	}
+	return xe.FindVF(ctx, m, bound[0])
+}
+
+// Quotas come in these steps: GGTT in pages of 4 KiB, VRAM in 2 MiB (contract, section 3.4).
+const (
+	ggttStep = 4 << 10
+	vramStep = 2 << 20
+)
+
+func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	before, err := s.PF.Quota(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := xe.Resources{
+		GGTT: before.GGTT / 2 / ggttStep * ggttStep, VRAM: before.VRAM / 2 / vramStep * vramStep,
+		Contexts: before.Contexts / 2, Doorbells: before.Doorbells / 2,
+	}
+	m := s.VMs[0]
+	vf, err := guestVF(ctx, m, s.GuestDriver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"unload the guest's driver", func(ctx context.Context) error { return fixture.Unload(ctx, m, s.GuestDriver) }},
+		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.SetQuota(ctx, 1, half) }},
+		{"reset the VF", vf.Reset},
+		{"load the guest's driver", func(ctx context.Context) error { return fixture.Load(ctx, m, s.GuestDriver) }},
+	}
+	for _, step := range steps {
+		if err := t.Step(ctx, step.name, step.do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agree(ctx, t, s, 0)
+	if after, err := s.PF.Quota(1); err != nil || after != half {
+		t.Errorf("VF1 holds %+v after it was given %+v: %v", after, half, err)
+	}
+}
+
+func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	for fn := range s.Config.VFs + 1 {
+		want := s.Plan.Scheduling.VF
+		if fn == 0 {
+			want = s.Plan.Scheduling.PF
+		}
+		if got, err := s.PF.TimeSlice(fn); err != nil || got != want {
+			t.Errorf("function %d has the time slice %v, %v; planned was %v", fn, got, err, want)
+		}
+	}
+	if err := s.PF.DisableVFs(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for vf := 1; vf <= s.Config.VFs; vf++ {
+		if left, err := s.PF.Quota(vf); err != nil || left != (xe.Resources{}) {
+			t.Errorf("VF%d still holds %+v after it was disabled (%v): the PF has left automatic mode", vf, left, err)
+		}
+	}
+}

@@ -1,0 +1,15 @@
+package vmm_flows
+
+import (
+	"vmtb/flow"
+	"vmtb/vmm_flows/basic"
+	"vmtb/vmm_flows/contract"
+	"vmtb/vmm_flows/provisioning"
+)
+
+// Register adds every flow of this repository.
+func Register(r *flow.Registry) {
+	basic.Register(r)
+	contract.Register(r)
+	provisioning.Register(r)
+}
