@@ -1,0 +1,218 @@
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+)
+
+// ShareTag is the 9p tag under which the DUT finds its [Options.Share]. It mounts it at the same path as here, so that a
+// path in a report is right on both machines.
+const ShareTag = "vmtb"
+
+// product is what the DUT's firmware tables call the machine, and so every report made in it.
+const product = "vmtb lab (emulated)"
+
+// Options say how a DUT is started.
+type Options struct {
+	Images   Images
+	Dir      string   // folder for the DUT's own evidence: console, transcripts, command line
+	Share    string   // directory of this machine that the DUT may write to
+	XeParams []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
+	Program  string   // the vmtb that [DUT.Vmtb] runs; "" is this program
+	Progress *Progress
+}
+
+// A DUT is a running emulated machine under test.
+type DUT struct {
+	*vm.VM
+	share, program string
+}
+
+// bootDeadline is unscaled; under emulation bench/vm multiplies it by 5. Measured: 8 s.
+const bootDeadline = 30 * time.Second
+
+// Start boots a DUT. One that does not come up is started once more, and said so: nothing of a flow has run by then. A
+// second failure is a [bench.InfraError] with the end of the console.
+func Start(ctx context.Context, o Options) (*DUT, error) {
+	dir := o.Dir
+	for attempt := 1; ; attempt++ {
+		var d *DUT
+		err := o.Progress.Step("booting the DUT", func(io.Writer) (err error) {
+			d, err = boot(ctx, o, dir)
+			return err
+		})
+		if err == nil || ctx.Err() != nil {
+			return d, err
+		}
+		if _, bad := errors.AsType[*bench.UsageError](err); bad || attempt == 2 {
+			return nil, infra("boot the DUT", err)
+		}
+		o.Progress.Printf("the DUT did not come up, trying once more: %v", err)
+		dir = o.Dir + "-2"
+	}
+}
+
+// infra makes any error of the DUT the lab's fault: no flow is to blame for it.
+func infra(op string, err error) error {
+	return &bench.InfraError{Op: "lab: " + op, Err: err, Advice: "that says nothing about the driver under test"}
+}
+
+func boot(ctx context.Context, o Options, dir string) (*DUT, error) {
+	spec, err := o.spec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := vm.Start(ctx, spec, vm.Options{Dir: dir, Boot: bootDeadline})
+	if err != nil {
+		return nil, err
+	}
+	d := &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
+	if err := errors.Join(m.WaitReady(ctx), d.mount(ctx)); err != nil {
+		return nil, errors.Join(err, d.Close(context.WithoutCancel(ctx)))
+	}
+	return d, nil
+}
+
+// spec is the DUT's hardware. What is odd about it was found out by crashes: see lab/kmod/README.md and docs/lab.md.
+func (o Options) spec(ctx context.Context) (vm.Spec, error) {
+	s := vm.Spec{
+		Name: "dut", Machine: "q35,kernel-irqchip=split",
+		// Nested SVM under emulation corrupts the stack of a kernel with more than one CPU.
+		Accel: "tcg,thread=single", CPU: "EPYC,+svm", CPUs: 1,
+		// All of it below 4 GiB, which on q35 ends at 2816 MiB: otherwise firmware puts the VFs' BARs above it, where QEMU's
+		// igb decodes only the low 32 bits of an address, and the stand-in of xe has to move them.
+		MemoryMiB: 2800,
+		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
+		Kernel: &vm.Kernel{
+			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
+			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check module_blacklist=igb,igbvf cryptomgr.notests mitigations=off" + o.xeCmdline(),
+		},
+		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
+		Serials:  1, // a shell, for "vmtb lab shell"
+		NoReboot: true,
+		Devices:  []string{"intel-iommu,intremap=on,caching-mode=on", "pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"},
+		Extra:    []string{"-netdev", "hubport,id=pf-net,hubid=0", "-smbios", "type=1,manufacturer=vmtb,product=" + product},
+	}
+	accel, err := vm.ProbeAccel(ctx, "qemu-system-x86_64")
+	if err == nil && accel.Name == "kvm" && nestedKVM() {
+		s.Accel, s.CPU, s.CPUs = "kvm", "host", 2
+	}
+	return s, err
+}
+
+// xeCmdline is the part of the kernel command line that modprobe gives to xe.
+func (o Options) xeCmdline() string {
+	var b strings.Builder
+	for _, p := range o.XeParams {
+		b.WriteString(" xe." + p)
+	}
+	return b.String()
+}
+
+// nestedKVM reports whether this machine's KVM lets guests have KVM, too.
+func nestedKVM() bool {
+	for _, module := range []string{"kvm_intel", "kvm_amd"} {
+		on, err := os.ReadFile("/sys/module/" + module + "/parameters/nested")
+		if err == nil && strings.ContainsAny(string(on[:1]), "Y1") {
+			return true
+		}
+	}
+	return false
+}
+
+// mount gives the share the path that it has here.
+func (d *DUT) mount(ctx context.Context) error {
+	c := bench.Command{Argv: []string{"/bin/sh", "-ec", `mkdir -p "$1" && mount --bind /lab/share "$1"`, "sh", d.share}}
+	r, err := d.Exec(ctx, c)
+	if err == nil {
+		err = r.Err(c)
+	}
+	return err
+}
+
+// Vmtb runs vmtb inside the DUT, with args, and returns its exit code. What it prints goes to out as it comes. When ctx
+// ends it gets a SIGTERM, and stopDeadline to put the DUT back.
+func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int, err error) {
+	bin, output := filepath.Join(d.share, "vmtb"), filepath.Join(d.share, "output.log")
+	if err := copyProgram(bin, d.program); err != nil {
+		return 0, infra("give vmtb to the DUT", err)
+	}
+	defer os.Remove(bin)
+	tail, err := follow(output, out)
+	if err != nil {
+		return 0, infra("follow the DUT's output", err)
+	}
+	const line = `out=$1 bin=$2; shift 2; cp "$bin" /run/vmtb-bin; cd /root; echo $$ >/run/vmtb-bin.pid; exec /run/vmtb-bin "$@" >"$out" 2>&1`
+	c := bench.Command{Argv: append([]string{"/bin/sh", "-ec", line, "sh", output, bin}, args...)}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { // Exec's own end would signal vmtb's machines, too
+		time.AfterFunc(stopDeadline, cancel)
+		_, _ = d.Exec(running, bench.Shell("kill -TERM $(cat /run/vmtb-bin.pid)")) // a failure shows in the other Exec
+	})()
+	r, err := d.Exec(running, c)
+	err = errors.Join(err, tail.stop())
+	switch {
+	case err != nil:
+		return 0, infra("run vmtb in the DUT", err)
+	case r.Signal != 0:
+		return 0, infra("run vmtb in the DUT", fmt.Errorf("it was killed by signal %d", r.Signal))
+	}
+	return r.ExitCode, nil
+}
+
+const stopDeadline = 5 * time.Minute
+
+func copyProgram(to, from string) error {
+	program, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, program)
+	return errors.Join(err, f.Close())
+}
+
+// Leftovers is what runs have left on the DUT: a line for each thing that is not as it was after boot.
+func (d *DUT) Leftovers(ctx context.Context) ([]string, error) {
+	const script = `
+for pf in /sys/bus/pci/drivers/xe/*:*; do
+	[ -e "$pf/sriov_numvfs" ] || continue
+	[ "$(cat "$pf/sriov_numvfs")" = 0 ] || echo "${pf##*/}: sriov_numvfs is $(cat "$pf/sriov_numvfs")"
+	[ "$(cat "$pf/sriov_drivers_autoprobe")" = 1 ] || echo "${pf##*/}: sriov_drivers_autoprobe is $(cat "$pf/sriov_drivers_autoprobe")"
+done
+ls -d /sys/bus/pci/drivers/xe/*:* >/dev/null || echo "no PF is bound to xe"
+pgrep -l qemu-system | sed 's/^/process /'
+pgrep -l vmtb-bin | sed 's/^/process /'
+for left in /run/vmtb/* /var/tmp/vmtb*; do
+	[ ! -e "$left" ] || echo "file $left"
+done
+true`
+	c := bench.Shell(script)
+	r, err := d.Exec(ctx, c)
+	if err == nil {
+		err = r.Err(c)
+	}
+	if err != nil {
+		return nil, infra("look for leftovers in the DUT", err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(r.Stdout)) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return lines, nil
+}

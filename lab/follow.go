@@ -1,0 +1,61 @@
+package lab
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A follower copies a file as it grows. The kernel tells it about every write (inotify): QEMU's 9p server writes on
+// this machine, whoever wrote in the DUT.
+type follower struct {
+	file   *os.File
+	notify *os.File
+	out    io.Writer
+	ended  sync.WaitGroup
+	err    error
+}
+
+// follow makes path, empty, and begins to copy to out what is written to it.
+func follow(path string, out io.Writer) (*follower, error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK) // non-blocking: os.File polls it, so that Close ends a Read
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	notify := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY); err != nil {
+		return nil, errors.Join(err, file.Close(), notify.Close())
+	}
+	f := &follower{file: file, notify: notify, out: out}
+	f.ended.Go(f.run)
+	return f, nil
+}
+
+func (f *follower) run() {
+	events := make([]byte, 4096)
+	for {
+		if _, err := f.notify.Read(events); err != nil {
+			return // stopped
+		}
+		if _, f.err = io.Copy(f.out, f.file); f.err != nil {
+			return
+		}
+	}
+}
+
+// stop copies what is left and ends.
+func (f *follower) stop() error {
+	closed := f.notify.Close()
+	f.ended.Wait()
+	if f.err == nil {
+		_, f.err = io.Copy(f.out, f.file)
+	}
+	return errors.Join(f.err, closed, f.file.Close())
+}

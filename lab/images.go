@@ -1,0 +1,182 @@
+package lab
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vmtb/bench"
+)
+
+//go:embed image kmod
+var sources embed.FS
+
+// Images are the files that the lab boots.
+type Images struct {
+	DUT         string // the DUT's disk, raw
+	DUTKernel   string
+	DUTInitrd   string
+	Guest       string // a bootable disk, raw; the DUT has it as GuestImage
+	GuestKernel string
+	GuestInitrd string
+}
+
+// GuestImage is where the DUT finds the disk of its guests.
+const GuestImage = "/lab/guest.img"
+
+// Build makes the images that are not in the cache yet and returns where they all are. Each stage is made anew when
+// anything that goes into it has changed: the packages' names, our files, the modules' sources, an earlier stage.
+func Build(ctx context.Context, cacheDir string, p *Progress) (Images, error) {
+	if os.Geteuid() != 0 {
+		return Images{}, &bench.UsageError{Err: errors.New("the lab's images are built in a chroot, which only root may enter"), Advice: "run as root"}
+	}
+	c, err := openCache(ctx, cacheDir, p)
+	if err != nil {
+		return Images{}, err
+	}
+	defer c.close()
+	b := builder{ctx: ctx, cache: c, progress: p}
+	root := b.root()
+	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
+	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod})
+	dut := b.stage("dut", root, "dut.sh", "image of the emulated DUT", []string{kmod, guest})
+	if b.err != nil {
+		return Images{}, b.err
+	}
+	return Images{
+		DUT: filepath.Join(dut, "dut.img"), DUTKernel: filepath.Join(dut, "dut-vmlinuz"), DUTInitrd: filepath.Join(dut, "dut-initrd"),
+		Guest: filepath.Join(guest, "guest.img"), GuestKernel: filepath.Join(guest, "guest-vmlinuz"), GuestInitrd: filepath.Join(guest, "guest-initrd"),
+	}, nil
+}
+
+// A builder runs the stages one after the other; after the first error they do nothing.
+type builder struct {
+	ctx      context.Context
+	cache    *cache
+	progress *Progress
+	err      error
+}
+
+func (b *builder) root() string {
+	list, err := sources.ReadFile("image/packages")
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	packages := readPackages(string(list))
+	return b.entry("root", "root file system (Debian "+suite+")", func(tmp string, log io.Writer) error {
+		return buildRoot(b.ctx, filepath.Join(tmp, "tree"), packages, b.cache.lock, log)
+	}, suite, igtSuite, strings.Join(packages, " "), "recipe 2")
+}
+
+// stage runs an image script in the root tree. It sees the files of image/ and of kmod/, and those that the earlier
+// stages in from have made; what it leaves in out/ is the entry.
+func (b *builder) stage(kind, root, script, title string, from []string) string {
+	if b.err != nil {
+		return ""
+	}
+	parts := []any{root, script}
+	for _, dir := range from {
+		parts = append(parts, dir)
+	}
+	for _, dir := range inputs[kind] {
+		sub, err := fs.Sub(sources, dir)
+		if err != nil {
+			b.err = err
+			return ""
+		}
+		parts = append(parts, dir, sub)
+	}
+	for _, name := range []string{"lib.sh", script} {
+		text, err := sources.ReadFile("image/" + name)
+		if err != nil {
+			b.err = err
+			return ""
+		}
+		parts = append(parts, string(text))
+	}
+	return b.entry(kind, title, func(tmp string, log io.Writer) error {
+		return b.runStage(tmp, filepath.Join(root, "tree"), script, from, log)
+	}, parts...)
+}
+
+// inputs are the directories of the sources that a stage is made from, beside its script.
+var inputs = map[string][]string{
+	"kmod":  {"kmod"},
+	"guest": {"image/guest"},
+	"dut":   {"image/dut", "image/guest"},
+}
+
+func (b *builder) runStage(tmp, tree, script string, from []string, log io.Writer) error {
+	work := filepath.Join(tmp, "work")
+	for _, dir := range []string{"in", "out", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.CopyFS(filepath.Join(work, "in"), sources); err != nil {
+		return err
+	}
+	for _, dir := range from {
+		if err := linkFiles(dir, filepath.Join(work, "in")); err != nil {
+			return err
+		}
+	}
+	if err := inRoot(b.ctx, tree, work, script, b.cache.lock, log); err != nil {
+		return err
+	}
+	if err := linkFiles(filepath.Join(work, "out"), tmp); err != nil {
+		return err
+	}
+	return os.RemoveAll(work)
+}
+
+func (b *builder) entry(kind, title string, build func(tmp string, log io.Writer) error, parts ...any) string {
+	if b.err != nil {
+		return ""
+	}
+	key, err := hash(parts...)
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	dir, err := b.cache.entry(kind, key, func(tmp string) error {
+		return b.progress.Step(title, func(show io.Writer) error {
+			logFile, err := os.Create(filepath.Join(tmp, "build.log"))
+			if err != nil {
+				return err
+			}
+			defer logFile.Close()
+			return build(tmp, io.MultiWriter(logFile, show))
+		})
+	})
+	if err != nil {
+		if _, ok := errors.AsType[*bench.InfraError](err); !ok && b.ctx.Err() == nil {
+			err = &bench.InfraError{Op: "build the lab's " + title, Err: err}
+		}
+		b.err = err
+	}
+	return dir
+}
+
+// linkFiles gives each regular file of from a second name in to.
+func linkFiles(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || e.Name() == "build.log" {
+			continue
+		}
+		if err := os.Link(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+	"vmtb/flow"
+	"vmtb/lab"
+)
+
+// These tests run in the emulated DUT. "make lab-test" builds vmtb and names it in VMTB.
+
+func TestMain(m *testing.M) {
+	if code, ran := vm.Guard(os.Args); ran {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	boot1VF = "test_basic::TestVmSetup::test_vm_boot[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	boot2VF = "test_basic::TestVmSetup::test_vm_boot[2VF-(P:AUTO S:INFINITE)]"
+)
+
+// A dut is one emulated machine for all tests: what one leaves behind, the next one trips over.
+type dut struct {
+	*lab.DUT
+	dir string
+	n   int // runs so far
+}
+
+func start(t *testing.T) *dut {
+	t.Helper()
+	program := os.Getenv("VMTB")
+	if program == "" {
+		t.Fatal("VMTB does not name the vmtb to test; make lab-test does that")
+	}
+	ctx := t.Context()
+	cache, err := lab.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := lab.NewProgress(os.Stderr, false)
+	images, err := lab.Build(ctx, cache, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	d, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Program: program, Progress: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &dut{DUT: d, dir: dir}
+}
+
+// run runs vmtb in the DUT and returns its run directory.
+func (d *dut) run(ctx context.Context, selection string) (code int, dir string, err error) {
+	d.n++
+	dir = filepath.Join(d.dir, "run"+string(rune('0'+d.n)))
+	args := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5", selection}
+	code, err = d.Vmtb(ctx, args, os.Stderr)
+	return code, dir, err
+}
+
+// results are the results of a run's cases, by id.
+func results(t *testing.T, dir string) map[string]flow.Result {
+	t.Helper()
+	run, err := flow.OpenRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]flow.Result{}
+	for _, e := range run.Entries {
+		if e.Phase == flow.PhaseCase && e.Event == flow.End {
+			got[e.ID.String()] = e.Result
+		}
+	}
+	return got
+}
+
+func (d *dut) clean(t *testing.T) {
+	t.Helper()
+	left, err := d.Leftovers(t.Context())
+	if err != nil || len(left) > 0 {
+		t.Errorf("left over in the DUT: %q, %v", left, err)
+	}
+}
+
+func TestLab(t *testing.T) {
+	d := start(t)
+	t.Run("flow", d.testFlow)
+	t.Run("kill -9", d.testKilled)
+	t.Run("after a dead run", d.testAfterDeadRun)
+	t.Run("interrupt", d.testInterrupt)
+	t.Run("panic of the kernel", d.testKernelPanic)
+}
+
+// The short form of an id runs just the one that begins so, and the DUT is as it was.
+func (d *dut) testFlow(t *testing.T) {
+	code, dir, err := d.run(t.Context(), "test_basic::TestVmSetup::test_vm_boot[1VF]")
+	if err != nil || code != flow.ExitPass {
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	if got := results(t, dir); len(got) != 1 || got[boot1VF] != flow.Pass {
+		t.Errorf("got %v, want a pass of %s and nothing else", got, boot1VF)
+	}
+	d.clean(t)
+}
+
+// killInFlight starts a run and kills its vmtb with SIGKILL as soon as its guests run.
+func (d *dut) killInFlight(t *testing.T) (dir string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	type end struct {
+		dir string
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		_, dir, err := d.run(ctx, boot2VF)
+		ended <- end{dir, err}
+	}()
+	d.wait(ctx, t, "two QEMUs with VFs", `[ "$(pgrep -c qemu-system)" = 2 ]`)
+	d.must(ctx, t, `kill -9 $(cat /run/lock/vmtb.lock)`)
+	e := <-ended
+	if e.err == nil || !strings.Contains(e.err.Error(), "killed by signal 9") {
+		t.Fatalf("the killed run ended with %v", e.err)
+	}
+	return e.dir
+}
+
+// wait polls a condition in the DUT, which no event tells about.
+func (d *dut) wait(ctx context.Context, t *testing.T, what, condition string) {
+	t.Helper()
+	for {
+		r, err := d.Exec(ctx, bench.Shell(condition))
+		if err != nil {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+		if r.OK() {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("waiting for %s: %v", what, ctx.Err())
+		}
+	}
+}
+
+func (d *dut) must(ctx context.Context, t *testing.T, line string) {
+	t.Helper()
+	c := bench.Shell(line)
+	r, err := d.Exec(ctx, c)
+	if err == nil {
+		err = r.Err(c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A vmtb that is killed takes its QEMUs with it, and "vmtb recover" puts back what it had changed.
+func (d *dut) testKilled(t *testing.T) {
+	dead := d.killInFlight(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d.wait(ctx, t, "the guards to kill QEMU", `! pgrep qemu-system`)
+	left, err := d.Leftovers(ctx)
+	if err != nil || len(left) == 0 {
+		t.Fatalf("a run killed in flight has left nothing to recover (%v): was it in flight?", err)
+	}
+	d.recover(t, dead)
+}
+
+func (d *dut) recover(t *testing.T, dead string) {
+	t.Helper()
+	var out bytes.Buffer
+	if code, err := d.Vmtb(t.Context(), []string{"recover", dead}, &out); err != nil || code != flow.ExitPass {
+		t.Fatalf("recover: exit code %d, %v\n%s", code, err, out.String())
+	}
+	d.clean(t)
+}
+
+// A run that nobody recovered does not keep the next one from passing, and can still be recovered after it.
+func (d *dut) testAfterDeadRun(t *testing.T) {
+	dead := d.killInFlight(t)
+	code, dir, err := d.run(t.Context(), boot1VF)
+	if err != nil || code != flow.ExitPass {
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	if got := results(t, dir); got[boot1VF] != flow.Pass {
+		t.Errorf("got %v", got)
+	}
+	d.recover(t, dead)
+}
+
+// An interrupted run tears down, says so, and leaves nothing.
+func (d *dut) testInterrupt(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	go func() {
+		d.wait(ctx, t, "QEMU with a VF", `pgrep qemu-system`)
+		d.must(ctx, t, `kill -INT $(cat /run/lock/vmtb.lock)`)
+	}()
+	code, _, err := d.run(ctx, boot1VF)
+	if err != nil || code != flow.ExitInterrupted {
+		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitInterrupted)
+	}
+	d.clean(t)
+}
+
+// A DUT that dies is the lab's trouble, with its console, and what the run had written so far is here.
+func (d *dut) testKernelPanic(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	go func() {
+		d.wait(ctx, t, "QEMU with a VF", `pgrep qemu-system`)
+		_, _ = d.Exec(ctx, bench.Shell("echo c >/proc/sysrq-trigger")) // nobody is left to answer
+	}()
+	_, dir, err := d.run(ctx, boot1VF)
+	if _, ok := errors.AsType[*bench.InfraError](err); !ok || !strings.Contains(err.Error(), "Kernel panic") {
+		t.Errorf("got %v, want an infrastructure error with the console's panic", err)
+	}
+	run, err := flow.OpenRun(dir)
+	if err != nil || len(run.Entries) == 0 {
+		t.Errorf("the run directory of the dead DUT does not read: %v", err)
+	}
+}

@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
+// log a line at the start and a line at the end of each step.
+type Progress struct {
+	out  io.Writer
+	live bool
+}
+
+// NewProgress writes to out, which is a terminal or not.
+func NewProgress(out io.Writer, terminal bool) *Progress { return &Progress{out: out, live: terminal} }
+
+// Printf writes a line between steps.
+func (p *Progress) Printf(format string, args ...any) {
+	fmt.Fprintf(p.out, "lab: "+format+"\n", args...)
+}
+
+// Step runs f, which may write its output line by line: the last line is shown behind the name of the step.
+func (p *Progress) Step(name string, f func(log io.Writer) error) error {
+	start := time.Now()
+	var last lastLine
+	stop := p.watch(name, start, &last)
+	err := f(&last)
+	stop()
+	end := "done"
+	if err != nil {
+		end = "FAILED"
+	}
+	p.Printf("%s: %s after %.1f s", name, end, time.Since(start).Seconds())
+	return err
+}
+
+func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop func()) {
+	if !p.live {
+		p.Printf("%s ...", name)
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			line := fmt.Sprintf("lab: %s: %.0f s  %s", name, time.Since(start).Seconds(), last)
+			fmt.Fprintf(p.out, "\r\033[K%.100s", line)
+			select {
+			case <-tick.C:
+			case <-done:
+				fmt.Fprint(p.out, "\r\033[K")
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// lastLine keeps the last whole line written to it, made printable.
+type lastLine struct {
+	mu         sync.Mutex
+	part, line string
+}
+
+func (l *lastLine) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := strings.Split(l.part+string(b), "\n")
+	l.part = lines[len(lines)-1]
+	if len(lines) > 1 {
+		l.line = lines[len(lines)-2]
+	}
+	return len(b), nil
+}
+
+func (l *lastLine) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, l.line)
+}

@@ -1,0 +1,36 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"vmtb/flow"
+)
+
+// TestProvisioning: what the host gives is what guests get, with 1, 2 and 4 VFs; with VMTB_LAB_FULL set by every vGPU
+// profile, too.
+func TestProvisioning(t *testing.T) {
+	selection := []string{"xe_provisioning::TestSchedulingOnly", "xe_provisioning::TestSelfConfig[*P:AUTO*]"}
+	if os.Getenv("VMTB_LAB_FULL") != "" {
+		selection = []string{"xe_provisioning"}
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append([]string{"lab", "run", "-v", "--run-dir", dir}, selection...)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		t.Errorf("vmtb lab run: %v", err)
+	}
+	got := results(t, filepath.Join(dir, "run"))
+	if len(got) < 9 {
+		t.Errorf("only %d results", len(got))
+	}
+	for id, result := range got {
+		if result != flow.Pass {
+			t.Errorf("%s: %s", id, result)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"vmtb/bench"
+)
+
+const (
+	// suite is the Debian release of the DUT and its guests: kernel 6.12 with igb, VFIO and nested SVM, QEMU 10.0.
+	suite = "trixie"
+	// igtSuite is the release from which packages marked with it come: older ones have neither IGT's tests nor its runner.
+	igtSuite = "forky"
+	keyring  = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+	// mirrorVariable names a Debian mirror where the machine's own package sources have none.
+	mirrorVariable = "VMTB_DEBIAN_MIRROR"
+)
+
+// buildRoot makes the root tree in dir from Debian packages.
+func buildRoot(ctx context.Context, dir string, packages []string, lock *os.File, log io.Writer) error {
+	mirror, err := debianMirror(ctx)
+	if err != nil {
+		return err
+	}
+	return run(ctx, lock, log, "unshare", "--mount", "--propagation", "private", "mmdebstrap", "--variant=minbase", "--mode=root",
+		"--aptopt=APT::Install-Recommends \"false\"", "--aptopt=APT::Default-Release \""+suite+"\"",
+		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+		"--include="+strings.Join(packages, ","),
+		suite, dir, fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, suite),
+		// A mirror's copy of a release in the making may be older than a week. Signatures are checked all the same.
+		fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, igtSuite))
+}
+
+// debianMirror takes the mirror from the machine's own package sources.
+func debianMirror(ctx context.Context) (string, error) {
+	if m := os.Getenv(mirrorVariable); m != "" {
+		return m, nil
+	}
+	out, err := exec.CommandContext(ctx, "apt-get", "indextargets",
+		"--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages").Output()
+	if err != nil {
+		return "", &bench.InfraError{Op: "list the package sources with apt-get indextargets", Err: err, Advice: "set " + mirrorVariable + " to the address of a Debian mirror"}
+	}
+	if m := pickMirror(string(out)); m != "" {
+		return m, nil
+	}
+	return "", &bench.InfraError{
+		Op: "find a Debian mirror", Err: errors.New("the package sources of this machine have no Debian main archive"),
+		Advice: "run apt-get update, or set " + mirrorVariable + " to the address of a Debian mirror",
+	}
+}
+
+// pickMirror finds the address of Debian's main archive in lines of "origin codename address": the one whose release
+// is a bare code name, as opposed to bookworm-security, which lives elsewhere.
+func pickMirror(targets string) string {
+	for line := range strings.Lines(targets) {
+		f := strings.Fields(line)
+		if len(f) == 3 && f[0] == "Debian" && !strings.Contains(f[1], "-") {
+			return strings.TrimSuffix(f[2], "/")
+		}
+	}
+	return ""
+}
+
+// inRoot runs one of our build scripts inside root, with work on /mnt and in a mount namespace of its own, so that
+// nothing stays mounted whatever becomes of it.
+func inRoot(ctx context.Context, root, work, script string, lock *os.File, log io.Writer) error {
+	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
+	return run(ctx, lock, log, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "sh", work, root, script)
+}
+
+// run runs a build program. Its output goes to log and, when it fails, the end of it into the error. When ctx ends it
+// gets time to unmount and remove what it made. It inherits the cache's lock: should vmtb be killed, the next build waits
+// until it is gone.
+func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) error {
+	var tail bytes.Buffer
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive",
+		"INITRD=No") // Debian's kernel package: make no initramfs, the lab has its own
+	cmd.Stdout = io.MultiWriter(log, &tail)
+	cmd.Stderr = cmd.Stdout
+	cmd.ExtraFiles = []*os.File{lock}
+	// A Ctrl-C at the terminal reaches it through ctx only, and it does not outlive a vmtb that is killed. The parent-death
+	// signal goes by the thread that forked, which is this goroutine's until the program has ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return &bench.InfraError{Op: "run " + filepath.Base(argv[0]), Err: err, Evidence: bench.Tail(tail.Bytes(), 15)}
+}
+
+// readPackages reads the list in image/packages.
+func readPackages(list string) []string {
+	var names []string
+	for line := range strings.Lines(list) {
+		line, _, _ = strings.Cut(line, "#")
+		if name := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "build:")); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,251 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+func TestPickMirror(t *testing.T) {
+	tests := []struct{ name, targets, want string }{
+		{"Debian 12", "Debian bookworm-security http://m/debian-security/\nDebian bookworm http://m/debian/\n", "http://m/debian"},
+		{"backports first", "Debian bookworm-backports http://b/\nDebian bookworm http://m/debian/\n", "http://m/debian"},
+		{"Ubuntu", "Ubuntu noble http://u/ubuntu/\n", ""},
+		{"nothing", "", ""},
+		{"torn", "Debian bookworm", ""},
+	}
+	for _, tt := range tests {
+		if got := pickMirror(tt.targets); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func FuzzPickMirror(f *testing.F) {
+	f.Add("Debian bookworm http://m/debian/\n")
+	f.Fuzz(func(t *testing.T, targets string) {
+		if m := pickMirror(targets); m != "" && !strings.Contains(targets, m) {
+			t.Errorf("%q is not in %q", m, targets)
+		}
+	})
+}
+
+func TestReadPackages(t *testing.T) {
+	list, err := sources.ReadFile("image/packages")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := readPackages(string(list))
+	for _, want := range []string{"linux-image-amd64", "linux-headers-amd64", "qemu-guest-agent"} {
+		found := false
+		for _, p := range got {
+			found = found || p == want
+			if strings.ContainsAny(p, " :#") {
+				t.Errorf("%q is no package", p)
+			}
+		}
+		if !found {
+			t.Errorf("%s is not in %v", want, got)
+		}
+	}
+}
+
+// The key changes with every input, and with where one ends and the next begins.
+func TestHash(t *testing.T) {
+	file := func(name, text string) fstest.MapFS { return fstest.MapFS{name: {Data: []byte(text)}} }
+	inputs := [][]any{
+		{"a", "b"},
+		{"ab"},
+		{"ab", ""},
+		{file("x", "1")},
+		{file("x", "2")},
+		{file("y", "1")},
+		{"a", file("x", "1")},
+	}
+	seen := map[string]int{}
+	for i, in := range inputs {
+		key, err := hash(in...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j, dup := seen[key]; dup {
+			t.Errorf("inputs %d and %d have the same key", i, j)
+		}
+		seen[key] = i
+		if again, _ := hash(in...); again != key {
+			t.Errorf("input %d has two keys", i)
+		}
+	}
+	if _, err := hash(1); err == nil {
+		t.Error("a number was hashed")
+	}
+}
+
+func TestCache(t *testing.T) {
+	dir := t.TempDir()
+	p := NewProgress(io.Discard, false)
+	c, err := openCache(t.Context(), dir, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	builds := 0
+	build := func(tmp string) error {
+		builds++
+		return os.WriteFile(filepath.Join(tmp, "f"), []byte("x"), 0o644)
+	}
+	first, err := c.entry("kind", "key", build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := c.entry("kind", "key", build); err != nil || second != first || builds != 1 {
+		t.Errorf("second time: %q, %v, %d builds", second, err, builds)
+	}
+	if _, err := c.entry("kind", "bad", func(string) error { return errors.New("no") }); err == nil {
+		t.Error("a failed build is an entry")
+	}
+	c.close()
+
+	// What a killed build leaves, and what was long unused, goes when the cache is opened next.
+	old := filepath.Join(dir, "kind-old")
+	for _, d := range []string{old, filepath.Join(dir, "tmp-kind-1")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * unusedFor)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	c, err = openCache(t.Context(), dir, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != "kind-key lock" {
+		t.Errorf("the cache holds %s", got)
+	}
+	sweepKeepsAFew(t, c)
+}
+
+func sweepKeepsAFew(t *testing.T, c *cache) {
+	t.Helper()
+	for i := range 2 * keepEntries {
+		dir := filepath.Join(c.dir, "kind-"+string(rune('a'+i)))
+		used := time.Now().Add(time.Duration(i-100) * time.Minute)
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chtimes(dir, used, used)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(c.dir, "kind-*"))
+	if err != nil || len(left) != keepEntries || !strings.HasSuffix(left[keepEntries-1], "kind-key") {
+		t.Errorf("the cache holds %v, %v", left, err)
+	}
+}
+
+// A second build waits for the first, says so, and can be interrupted.
+func TestCacheLock(t *testing.T) {
+	dir := t.TempDir()
+	c, err := openCache(t.Context(), dir, NewProgress(io.Discard, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	ctx, cancel := context.WithCancel(t.Context())
+	said := writerFunc(func(b []byte) (int, error) {
+		if strings.Contains(string(b), "waiting for another vmtb") {
+			cancel()
+		}
+		return len(b), nil
+	})
+	if _, err := openCache(ctx, dir, NewProgress(said, false)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, false)
+	if err := p.Step("one", func(w io.Writer) error { _, err := io.WriteString(w, "noise\n"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Step("two", func(io.Writer) error { return errors.New("no") }); err == nil {
+		t.Error("the error is lost")
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	want := []string{"lab: one ...", "lab: one: done after 0.0 s", "lab: two ...", "lab: two: FAILED after 0.0 s"}
+	if strings.Join(lines, "|") != strings.Join(want, "|") {
+		t.Errorf("got %q", lines)
+	}
+}
+
+func TestLastLine(t *testing.T) {
+	var l lastLine
+	for _, s := range []string{"Get:1 a", "bc\nUnpack", "\x1b[1mx", "\nrest"} {
+		if _, err := io.WriteString(&l, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.String(); got != "Unpack[1mx" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What is written while it is followed arrives, all of it and in order, the last of it after the writer has gone.
+func TestFollow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	var mu sync.Mutex
+	var got bytes.Buffer
+	arrived := make(chan struct{}, 1000)
+	f, err := follow(path, writerFunc(func(b []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		arrived <- struct{}{}
+		return got.Write(b)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	write := func(s string) {
+		if _, err := w.WriteString(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first\n")
+	<-arrived // live, not only at the end
+	want := "first\n" + strings.Repeat("more\n", 1000)
+	write(strings.Repeat("more\n", 1000))
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != want {
+		t.Errorf("got %d bytes, want %d", got.Len(), len(want))
+	}
+}
