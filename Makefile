@@ -1,0 +1,64 @@
+# vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
+SHELL := /bin/sh
+.DEFAULT_GOAL := build
+.PHONY: build setup demo test fmt lint unit integration lab-test lab-full fuzz bench clean
+
+VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
+LINT_VERSION := v2.15.0
+LINT := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
+
+# One static binary: no cgo, no paths of the build machine.
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X vmtb.version=$(VERSION)' -o bin/vmtb ./cmd/vmtb
+
+setup:
+	@./setup.sh
+
+demo: setup build
+	bin/vmtb lab run -v test_basic::TestVmSetup
+
+test: setup fmt lint unit integration lab-test
+
+fmt: $(LINT)
+	@test -z "$$($(LINT) fmt --diff | tee /dev/stderr)" || { echo "run '$(LINT) fmt'" >&2; exit 1; }
+
+lint: $(LINT)
+	go vet -tags 'integration lab' ./...
+	$(LINT) run --build-tags 'integration,lab' ./...
+
+# golangci-lint has no Debian package; it is built once, from the Go module proxy, outside of our go.mod.
+$(LINT):
+	@echo "building golangci-lint $(LINT_VERSION) (once, about two minutes)"
+	@mkdir -p $(CACHE)/tools/tmp
+	@GOFLAGS= GOBIN=$(CACHE)/tools/tmp go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@mv $(CACHE)/tools/tmp/golangci-lint $@
+
+unit:
+	go test -race ./...
+
+# Against the real QEMU and the real qemu-ga, with the lab's guest.
+integration: build
+	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 1 -timeout 20m -tags integration ./bench/...
+
+# In the emulated DUT.
+lab-test: build
+	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 30m -v -tags lab ./lab
+
+# The same, and what takes too long for every day.
+lab-full: build
+	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 60m -v -tags lab ./lab
+
+# A minute for each fuzz target.
+fuzz:
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$p || exit 1; \
+		done; \
+	done
+
+bench: build
+	env $$(bin/vmtb lab build --env) go test -run '^$$' -bench . -tags integration ./bench/...
+
+clean:
+	rm -rf bin

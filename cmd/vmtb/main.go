@@ -1,0 +1,12 @@
+// Command vmtb is the VM test bench for SR-IOV GPUs, with the flows of this repository.
+package main
+
+import (
+	"context"
+	"os"
+
+	"vmtb"
+	"vmtb/vmm_flows"
+)
+
+func main() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) }

@@ -1,0 +1,117 @@
+package vmtb_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The arrows of the design: which rooms of this module a room may import, itself and what those import included.
+// A room is a directory with all below it, unless a longer one is named.
+var arrows = map[string][]string{
+	"cmd/vmtb":            {".", "vmm_flows"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/pci", "bench/undo", "bench/vm", "bench/xe"},
+	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/xe"},
+	"report":              {"flow", "bench"},
+	"flow":                {"bench", "bench/undo"},
+	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp"},
+	"bench":               {"internal/strictjson"},
+	"bench/benchtest":     {"bench"},
+	"bench/undo":          {},
+	"bench/sysfs":         {"bench", "bench/undo"},
+	"bench/qmp":           {},
+	"bench/qga":           {"bench", "bench/qmp"},
+	"bench/pci":           {"bench", "bench/sysfs", "bench/undo"},
+	"bench/host":          {"bench", "bench/sysfs", "bench/undo", "bench/pci"},
+	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "internal/strictjson"},
+	"bench/vm":            {"bench", "bench/qmp", "bench/qga", "bench/pci", "bench/undo"},
+	"bench/work":          {"bench", "bench/undo"},
+	"internal/strictjson": {},
+}
+
+// room is the longest key of arrows that the package lies in, "" for fakes and other test-only packages.
+func room(pkg string) string {
+	if pkg == "vmtb" {
+		return "."
+	}
+	pkg = strings.TrimPrefix(pkg, "vmtb/")
+	if strings.HasPrefix(pkg, "internal/fake") {
+		return "internal/fake"
+	}
+	for p := pkg; p != ""; p = p[:max(0, strings.LastIndexByte(p, '/'))] {
+		if _, ok := arrows[p]; ok {
+			return p
+		}
+	}
+	return ""
+}
+
+func TestArrows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}:{{join .Imports \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+		from := room(pkg)
+		if from == "internal/fake" {
+			continue // fakes may know what they fake
+		}
+		if from == "" {
+			t.Errorf("%s lies in no room of the design", pkg)
+			continue
+		}
+		for _, imported := range strings.Fields(imports) {
+			if imported != "vmtb" && !strings.HasPrefix(imported, "vmtb/") {
+				continue
+			}
+			checked++
+			if to := room(imported); to != from && !slices.Contains(arrows[from], to) {
+				t.Errorf("%s imports %s: the arrow %s -> %s is not in the design", pkg, imported, from, to)
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("only %d imports seen: does go list still print what this test reads?", checked)
+	}
+}
+
+// What may not be reached at all, through whatever comes between.
+func TestNeverReached(t *testing.T) {
+	never := map[string][]string{
+		"./bench/...": {"vmtb/flow", "vmtb/report", "vmtb/vmm_flows", "vmtb/lab"},
+		"./flow":      {"vmtb/bench/vm", "vmtb/bench/xe", "vmtb/bench/sysfs", "vmtb/bench/pci", "vmtb/bench/host"},
+		".":           {"vmtb/vmm_flows"},
+		"./cmd/vmtb":  {"vmtb/internal/fake", "vmtb/bench/benchtest"},
+	}
+	for from, barred := range never {
+		out, err := exec.Command("go", "list", "-deps", from).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		deps := strings.Fields(string(out))
+		for _, bad := range barred {
+			for _, dep := range deps {
+				if dep == bad || strings.HasPrefix(dep, bad+"/") {
+					t.Errorf("%s reaches %s", from, dep)
+				}
+			}
+		}
+	}
+}
+
+// Every package has a doc.go that a newcomer can start from.
+func TestEveryPackageHasDoc(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.Name}} {{.ImportPath}} {{join .GoFiles \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		if f[0] != "main" && len(f) > 2 && !slices.Contains(f[2:], "doc.go") {
+			t.Errorf("%s has no doc.go", f[1])
+		}
+	}
+}

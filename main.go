@@ -1,0 +1,126 @@
+package vmtb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+	"vmtb/flow"
+)
+
+// version is set by the linker (see the Makefile).
+var version = "unknown"
+
+// Main runs the command line in args, program name first, with the flows that the registrars add, and returns the
+// exit code.
+func Main(ctx context.Context, args []string, registrars ...func(*flow.Registry)) int {
+	if code, ran := vm.Guard(args); ran {
+		return code
+	}
+	a := &app{out: os.Stdout, err: os.Stderr, registry: flow.NewRegistry()}
+	for _, register := range registrars {
+		register(a.registry)
+	}
+	return a.main(ctx, args[1:])
+}
+
+// An app is one invocation.
+type app struct {
+	out, err io.Writer
+	registry *flow.Registry
+}
+
+// An exitCode ends the program with a code and without a message: all has been said.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+func (a *app) main(ctx context.Context, args []string) int {
+	err := a.registry.Err()
+	if err == nil {
+		cmd := a.command()
+		cmd.SetArgs(args)
+		err = cmd.ExecuteContext(ctx)
+	}
+	if err == nil {
+		return flow.ExitPass
+	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
+	fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+	switch blame := flow.BlameOf(err); {
+	case errors.Is(err, context.Canceled):
+		return flow.ExitInterrupted
+	case errors.Is(err, flow.ErrNoMatch):
+		return flow.ExitNoMatch
+	case blame == flow.BlameUsage:
+		return flow.ExitUsage
+	default:
+		return flow.ExitError
+	}
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vmtb",
+		Short: "VM test bench for SR-IOV GPUs",
+		Long: `vmtb tests the virtualization (SR-IOV) of GPUs driven by Linux' xe driver: it enables and provisions Virtual
+Functions, boots QEMU machines with them, runs flows over both, puts the host back and reports.
+
+On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetVersionTemplate("vmtb {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
+	})
+	root.AddCommand(a.runCommand(), a.listCommand(), a.recoverCommand(), a.vfCommand(), a.labCommand())
+	markUsage(root)
+	return root
+}
+
+// markUsage makes cobra's complaints about arguments and unknown commands our usage errors.
+func markUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		markUsage(sub)
+	}
+}
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// printable keeps control characters, which file names and guests' output may hold, from the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}

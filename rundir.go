@@ -1,0 +1,48 @@
+package vmtb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vmtb/bench"
+)
+
+// newRunDir makes the directory of a run: the one asked for, which must be new or empty, or one of its own in
+// vmtb-results, called after the time and suffix.
+func newRunDir(asked, suffix string) (string, error) {
+	dir, err := makeRunDir(asked, suffix)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return "", &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
+	}
+	return dir, nil
+}
+
+func makeRunDir(asked, suffix string) (string, error) {
+	if asked != "" {
+		if err := os.MkdirAll(asked, 0o755); err != nil {
+			return "", err
+		}
+		if entries, err := os.ReadDir(asked); err != nil || len(entries) > 0 {
+			return "", errors.Join(fmt.Errorf("%s is not empty", asked), err)
+		}
+		return asked, nil
+	}
+	if err := os.MkdirAll("vmtb-results", 0o755); err != nil {
+		return "", err
+	}
+	base := filepath.Join("vmtb-results", time.Now().Format("20060102-150405")+suffix)
+	dir := base
+	for n := 2; ; n++ { // two runs may begin in the same second
+		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+		dir = fmt.Sprintf("%s-%d", base, n)
+	}
+}

@@ -1,0 +1,46 @@
+package vmtb_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vmtb"
+	"vmtb/vmm_flows"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"vmtb": func() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) },
+	})
+}
+
+// The scripts show the command line as a user sees it: what is printed where, and the exit code.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+		},
+	})
+}
+
+// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code program [argument...]")
+	}
+	got := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		got = err.Error()
+		if len(got) > len("exit status ") {
+			got = got[len("exit status "):]
+		}
+	}
+	if got != args[0] {
+		ts.Fatalf("%v ended with %s, want %s", args[1:], got, args[0])
+	}
+}
