@@ -84,13 +84,14 @@ func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
 }
 
 type execStatus struct {
-	Exited       bool
-	ExitCode     int
-	Signal       int
-	Stdout       []byte `json:"out-data"`
-	Stderr       []byte `json:"err-data"`
-	OutTruncated bool   `json:"out-truncated"`
-	ErrTruncated bool   `json:"err-truncated"`
+	Exited   bool
+	ExitCode int
+	Signal   int
+	Stdout   []byte `json:"out-data"`
+	Stderr   []byte `json:"err-data"`
+	// The agent puts these into the reply if output was lost, and forgets to make them true (10.0.2).
+	OutTruncated *bool `json:"out-truncated"`
+	ErrTruncated *bool `json:"err-truncated"`
 }
 
 // ask puts the question to the agent, one caller at a time. The agent says "exited" only once, so a question that its
@@ -153,7 +154,7 @@ func (p *Process) judge(s execStatus) (bench.Result, error) {
 	}
 	return bench.Result{
 		ExitCode: s.ExitCode, Signal: s.Signal, Stdout: s.Stdout, Stderr: s.Stderr,
-		StdoutTruncated: s.OutTruncated, StderrTruncated: s.ErrTruncated,
+		StdoutTruncated: s.OutTruncated != nil, StderrTruncated: s.ErrTruncated != nil,
 	}, nil
 }
 
