@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,7 +167,9 @@ func TestUndoStopsWithContext(t *testing.T) {
 }
 
 // TestUndoHangs: somebody whom we do not know holds a VF, and the kernel waits for him.
-func TestUndoHangs(t *testing.T) {
+func TestUndoHangs(t *testing.T) { synctest.Test(t, testUndoHangs) }
+
+func testUndoHangs(t *testing.T) {
 	o := fakehost.BMG()
 	o.Loaded = []string{"xe", "xe_vfio_pci"}
 	h, l := fakehost.New(o), open(t, journal(t))

@@ -169,19 +169,21 @@ func TestStartOfBadQEMU(t *testing.T) {
 }
 
 func TestStartCancelled(t *testing.T) {
-	base := t.TempDir()
+	base, err := os.MkdirTemp("", "vm") // short: the sockets' paths are limited
+	must(t, err)
+	defer os.RemoveAll(base)
+	sockets := filepath.Join(base, "run")
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(200*time.Millisecond, func() { cancel(why) })
 	s := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: "/dev/null"}, Extra: []string{"-fake", "mute"}}
-	_, err := Start(ctx, s, Options{Dir: base, SocketDir: "/tmp/vmtb-test"})
+	_, err = Start(ctx, s, Options{Dir: filepath.Join(base, "logs"), SocketDir: sockets})
 	if !errors.Is(err, why) {
 		t.Errorf("err = %v, want %v", err, why)
 	}
-	if left := names(t, "/tmp/vmtb-test"); len(left) > 0 {
+	if left := names(t, sockets); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
-	must(t, os.RemoveAll("/tmp/vmtb-test"))
 }
 
 func TestJournal(t *testing.T) {
