@@ -24,6 +24,7 @@ type configFlags struct {
 	profiles     string
 	memoryMiB    int
 	timeoutScale float64
+	given        func(flag string) bool // on the command line
 }
 
 func (f *configFlags) add(cmd *cobra.Command) {
@@ -38,6 +39,7 @@ func (f *configFlags) add(cmd *cobra.Command) {
 func (f *configFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.file, "config", "", "configuration file (default: "+configName+" here or beside vmtb, if there is one)")
+	f.given = flags.Changed
 	flags.IntVar(&f.memoryMiB, "vm-memory", 0, "memory of each guest in MiB")
 	flags.Float64Var(&f.timeoutScale, "timeout-scale", 0, "multiply every deadline")
 }
@@ -57,10 +59,10 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	if err := checkProfiles(c, used); err != nil {
 		return nil, "", err
 	}
-	if f.memoryMiB != 0 {
+	if f.given("vm-memory") {
 		c.VM.MemoryMiB = f.memoryMiB
 	}
-	if f.timeoutScale != 0 {
+	if f.given("timeout-scale") {
 		c.TimeoutScale = f.timeoutScale
 	}
 	if f.card != "" {
@@ -68,10 +70,26 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 			return nil, "", err
 		}
 	}
+	if err := checkAddress(c); err != nil {
+		return nil, "", err
+	}
 	if err := c.Validate(); err != nil {
 		return nil, "", &bench.UsageError{Err: err}
 	}
 	return c, used, nil
+}
+
+// checkAddress completes the PCI address of a configuration file.
+func checkAddress(c *bench.Config) error {
+	if c.Host.PCIAddress == "" {
+		return nil
+	}
+	address, err := pci.Parse(c.Host.PCIAddress)
+	if err != nil {
+		return &bench.UsageError{Err: fmt.Errorf("host.pci_address: %w", err), Advice: "like 0000:03:00.0"}
+	}
+	c.Host.PCIAddress = string(address)
+	return nil
 }
 
 func setCard(h *bench.HostConfig, card string) error {
