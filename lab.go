@@ -156,6 +156,11 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 		}
 	}()
 	code, err := a.runInDUT(ctx, dut, dir, o.runOptions, selection)
+	select {
+	case <-kill: // whatever the end of the DUT has spoiled
+		code, err = flow.ExitInterrupted, nil
+	default:
+	}
 	err = errors.Join(err, dut.Close(context.WithoutCancel(ctx)))
 	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", filepath.Join(dir, "run"), filepath.Join(dir, "dut"))
 	if err != nil || code == flow.ExitPass {
