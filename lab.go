@@ -128,6 +128,10 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err := o.check(); err != nil {
 		return err
 	}
+	params := strings.Fields(o.xe)
+	if err := lab.CheckXeParams(params); err != nil {
+		return err
+	}
 	if _, _, err := a.registry.Select(selection); err != nil {
 		return err // before anything is built or booted
 	}
@@ -144,7 +148,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err
 	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: strings.Fields(o.xe), Progress: a.progress()})
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress()})
 	if err != nil {
 		return err
 	}

@@ -109,8 +109,22 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	options.Kill = kill
 	endReport := a.addReport(&options, o)
 	summary, err := flow.Run(ctx, items, options)
-	if err := errors.Join(err, endReport()); err != nil {
+	endErr := endReport()
+	if err := a.ended(summary, err); err != nil {
 		return err
+	}
+	return endErr // nobody has seen the report, but it is in the run directory
+}
+
+// ended turns the end of a run into the end of the program. A run that began and could not be recorded to its end (err)
+// has ended itself: that counts more than what its cases had come to.
+func (a *app) ended(summary flow.Summary, err error) error {
+	if err != nil && summary.Total == 0 { // it has not begun
+		return err
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+		summary.Stopped = err.Error()
 	}
 	if code := summary.ExitCode(); code != flow.ExitPass {
 		return exitCode(code)
