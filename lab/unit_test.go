@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -38,6 +39,29 @@ func FuzzPickMirror(f *testing.F) {
 			t.Errorf("%q is not in %q", m, targets)
 		}
 	})
+}
+
+// TestMirrorInterrupted: that the user had enough is not apt-get's failure.
+func TestMirrorInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	ready := filepath.Join(dir, "ready")
+	if err := syscall.Mkfifo(ready, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\necho >" + ready + "\nexec sleep 60\n"
+	if err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv(mirrorVariable, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = os.ReadFile(ready) // until it has begun
+		cancel()
+	}()
+	if _, err := debianMirror(ctx); err == nil || err.Error() != context.Canceled.Error() {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
 }
 
 func TestCheckXeParams(t *testing.T) {
