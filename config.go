@@ -12,6 +12,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/bench/xe"
 )
 
 const configName = "vmtb_config.json"
@@ -128,15 +129,29 @@ func readConfig(path string) (c *bench.Config, used string, err error) {
 	return bench.DefaultConfig(), "", nil
 }
 
-// checkProfiles refuses a directory of vGPU profiles that is not there, unless it is the one that the Python tool's
+// checkProfiles refuses a directory of vGPU profiles that is not there, and files in it that are broken, unless it is the one that the Python tool's
 // configuration names: for that one the files built in serve.
 func checkProfiles(c *bench.Config, configFile string) error {
 	dir := c.Resources.VGPUProfilesPath
 	if dir == filepath.Join(filepath.Dir(configFile), bench.DefaultVGPUProfilesPath) {
 		return nil
 	}
-	if _, err := os.ReadDir(dir); err != nil {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err), Advice: "--vgpu-profiles, or resources.vgpu_profiles_path in the configuration, names a directory"}
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".json" {
+			continue
+		}
+		file := filepath.Join(dir, e.Name())
+		data, err := os.ReadFile(file)
+		if err == nil {
+			_, err = xe.ParseModel(file, data)
+		}
+		if err != nil {
+			return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err)}
+		}
 	}
 	return nil
 }
