@@ -17,6 +17,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/lab"
+	"vmtb/report"
 )
 
 func (a *app) labCommand() *cobra.Command {
@@ -32,7 +33,14 @@ virtualization: all of vmtb runs in it for real, without a GPU. docs/lab.md tell
 	return cmd
 }
 
-func (a *app) progress() *lab.Progress { return lab.NewProgress(a.err, isTerminal(a.err)) }
+func (a *app) progress() *lab.Progress {
+	if f, ok := a.err.(*os.File); ok {
+		if look := (report.TerminalOptions{}).For(f); look.Live {
+			return lab.NewProgress(a.err, look.Width)
+		}
+	}
+	return lab.NewProgress(a.err, nil)
+}
 
 // buildLab makes the lab's images if they are not there yet.
 func (a *app) buildLab(ctx context.Context) (lab.Images, error) {

@@ -50,7 +50,7 @@ func start(t *testing.T) *dut {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := lab.NewProgress(os.Stderr, false)
+	p := lab.NewProgress(os.Stderr, nil)
 	images, err := lab.Build(ctx, cache, p)
 	if err != nil {
 		t.Fatal(err)

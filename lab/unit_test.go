@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"vmtb/bench"
@@ -132,7 +133,7 @@ func TestHash(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	dir := t.TempDir()
-	p := NewProgress(io.Discard, false)
+	p := NewProgress(io.Discard, nil)
 	c, err := openCache(t.Context(), dir, p)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +206,7 @@ func sweepKeepsAFew(t *testing.T, c *cache) {
 // A second build waits for the first, says so, and can be interrupted.
 func TestCacheLock(t *testing.T) {
 	dir := t.TempDir()
-	c, err := openCache(t.Context(), dir, NewProgress(io.Discard, false))
+	c, err := openCache(t.Context(), dir, NewProgress(io.Discard, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestCacheLock(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	if _, err := openCache(ctx, dir, NewProgress(said, false)); !errors.Is(err, context.Canceled) {
+	if _, err := openCache(ctx, dir, NewProgress(said, nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -226,9 +227,11 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-func TestProgress(t *testing.T) {
+func TestProgress(t *testing.T) { synctest.Test(t, testProgress) }
+
+func testProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, false)
+	p := NewProgress(&out, nil)
 	if err := p.Step("one", func(w io.Writer) error { _, err := io.WriteString(w, "noise\n"); return err }); err != nil {
 		t.Fatal(err)
 	}
@@ -240,6 +243,28 @@ func TestProgress(t *testing.T) {
 	if strings.Join(lines, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q", lines)
 	}
+}
+
+// On a terminal it is one row, which never grows into a second one.
+func TestProgressLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		columns := []int{20, 12, 0}
+		p := NewProgress(&out, func() int {
+			n := columns[0]
+			columns = columns[1:]
+			return n
+		})
+		err := p.Step("one", func(w io.Writer) error {
+			_, err := io.WriteString(w, "a noise that is long\n")
+			time.Sleep(2500 * time.Millisecond)
+			return err
+		})
+		const want = "\r\033[Klab: one: 0 s  a no|\r\033[Klab: one: 1|\r\033[Klab: one: 2 s  a noise that is long|\r\033[K|lab: one: done after 2.5 s\n"
+		if got := out.String(); err != nil || got != strings.ReplaceAll(want, "|", "") {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
 }
 
 func TestLastLine(t *testing.T) {
