@@ -104,7 +104,7 @@ func Transitions() []Transition {
 }
 
 // limit is how long a transition may take. Moving state is given a second for every 50 MiB of the guest's memory and of
-// its VFs' local memory, a fifth of what a slow disk writes.
+// its VFs' state, a fifth of what a slow disk writes.
 func (m *VM) limit(t Transition) time.Duration {
 	d := t.Limit
 	if t.Moves {
@@ -117,7 +117,7 @@ func (m *VM) limit(t Transition) time.Duration {
 func (m *VM) stateMiB() int {
 	size := m.spec.MemoryMiB
 	for _, v := range m.spec.VFs {
-		size += v.LocalMemoryMiB
+		size += v.StateMiB
 	}
 	return size
 }
