@@ -118,7 +118,7 @@ func TestProcess(t *testing.T) {
 			t.Errorf("%v, %v", done, err)
 		}
 		time.AfterFunc(time.Minute, func() {
-			g.end(2, map[string]any{"signal": 11, "out-data": []byte{0xFF, 0}, "err-data": []byte("e"), "out-truncated": false})
+			g.end(2, map[string]any{"signal": 11, "out-data": []byte{0xFF, 0}, "err-data": []byte("e"), "out-truncated": true})
 		})
 		result := bench.Result{Signal: 11, Stdout: []byte{0xFF, 0}, Stderr: []byte("e"), StdoutTruncated: true}
 		began := time.Now()
