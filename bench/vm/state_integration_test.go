@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vmtb/bench"
 )
 
@@ -264,4 +266,63 @@ func TestIntegrationMigrate(t *testing.T) {
 	must(t, m.Close(ctx))
 	sh(t, to, "echo there >/tmp/x && sync")
 	must(t, to.SaveSnapshot(ctx, "there")) // the disk is its own now
+}
+
+// A guest that hibernates goes on where it was when its machine is started again.
+func TestIntegrationHibernate(t *testing.T) {
+	s := diskSpec(t)
+	must(t, os.Truncate(s.Disks[0].Image, 512<<20))
+	m := newPlace(t).boot(t, s)
+	ctx := t.Context()
+	before := bootID(t, m)
+	sh(t, m, "busybox mkswap /dev/vda && busybox swapon /dev/vda && echo kept >/tmp/word")
+	must(t, m.Hibernate(ctx))
+	wantState(t, m, Off)
+	again, err := m.Again(ctx, ModeRun)
+	must(t, err)
+	defer func() { must(t, again.Close(context.Background())) }()
+	must(t, again.WaitReady(ctx))
+	if got := bootID(t, again); got != before {
+		t.Errorf("another boot: %s, %s", before, got)
+	}
+	if data, err := again.ReadFile(ctx, "/tmp/word"); string(data) != "kept\n" || err != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// A disk that is full says so before anything is done, or ends the save without harm.
+func TestIntegrationFullDisk(t *testing.T) {
+	p := newPlace(t)
+	must(t, unix.Mount("vmtb-test", p.WorkDir, "tmpfs", 0, "size=20m")) // as root, as make test runs
+	t.Cleanup(func() { must(t, unix.Unmount(p.WorkDir, 0)) })
+	m := p.boot(t, diskSpec(t))
+	ctx := t.Context()
+	err := m.SaveSnapshot(ctx, "x")
+	if !errors.Is(err, unix.ENOSPC) || !errors.As(err, new(*bench.InfraError)) {
+		t.Errorf("%T %v, want an InfraError that is ENOSPC", err, err)
+	}
+	wantState(t, m, Running)
+
+	err = m.snapshotJob(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had gone in between
+	if err == nil {
+		t.Error("a state of 100 MiB is saved in 20 MiB")
+	}
+	t.Log(err)
+	wantState(t, m, Running)
+	if list, err := m.Snapshots(ctx); len(list) != 0 || err != nil {
+		t.Errorf("%v, %v, want no snapshot", list, err)
+	}
+	file := filepath.Join(p.WorkDir, "state")
+	if _, err := m.SaveState(ctx, file); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%T %v, want ENOSPC", err, err)
+	}
+	if _, err := m.send(ctx, "file:"+file, MigrateOptions{}); err == nil {
+		t.Error("a state of 100 MiB is written to 20 MiB")
+	} else {
+		t.Log(err)
+	}
+	must(t, os.Remove(file))
+	if _, err := m.ReadFile(ctx, bootFile); err != nil {
+		t.Errorf("the guest does not go on: %v", err)
+	}
 }
