@@ -1,7 +1,6 @@
 package qga
 
 import (
-	"bytes"
 	"context"
 	"io"
 )
@@ -11,10 +10,12 @@ const chunk = 64 << 10
 
 // ReadFile returns a whole file of the guest, of any size and content. A missing one is an error matching
 // [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing else meanwhile.
-func (c *Client) ReadFile(ctx context.Context, path string) ([]byte, error) {
-	var data bytes.Buffer
-	err := c.withFile(ctx, path, "r", func(f file) error { return f.readAll(ctx, &data) })
-	return data.Bytes(), err
+func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err error) {
+	err = c.withFile(ctx, path, "r", func(f file) error {
+		data, err = f.readAll(ctx)
+		return err
+	})
+	return data, err
 }
 
 // WriteFile makes data the whole content of a file of the guest. What the file system or a driver has against it comes
@@ -63,29 +64,6 @@ func (f file) do(ctx context.Context, op string, args map[string]any, ret any) e
 		all[k] = v
 	}
 	return pathError(op, f.path, f.client.Execute(ctx, "guest-file-"+op, all, ret))
-}
-
-// read returns the next chunk of the file, and whether that is its end for now.
-func (f file) read(ctx context.Context) (data []byte, eof bool, err error) {
-	var part struct {
-		Data []byte `json:"buf-b64"`
-		EOF  bool
-	}
-	err = f.do(ctx, "read", map[string]any{"count": chunk}, &part)
-	return part.Data, part.EOF, err
-}
-
-func (f file) readAll(ctx context.Context, w *bytes.Buffer) error {
-	for {
-		data, eof, err := f.read(ctx)
-		if err != nil {
-			return err
-		}
-		w.Write(data)
-		if eof {
-			return nil
-		}
-	}
 }
 
 // seek goes to a place counted from the beginning.

@@ -80,7 +80,7 @@ func (f *ringFile) read(ctx context.Context) (data []byte, err error) {
 		}
 	}
 	f.lost = true
-	if data, _, err = f.file.read(ctx); err != nil {
+	if data, err = f.file.read(ctx); err != nil {
 		return nil, err
 	}
 	f.lost = false
