@@ -35,15 +35,17 @@ case " $4 " in *" in "*) exec <"$3/in"; esac
 shift 5
 exec "$@"`
 
-// copyLoop copies its input to the files $1.0 to $1.3, in turn and round and round: what comes with 64 reads to each. A file
-// is begun when the reader has emptied it; see ring.
+// copyLoop copies its input to the files $1.0, $1.1, ...: what comes with 64 reads to each. A file is begun when the reader has
+// emptied the fourth before it; see ring.
 const copyLoop = `
 n=0
 while :; do
-	while [ -s "$1.$n" ]; do sleep 0.02 2>/dev/null || sleep 1; done
+	old=$1.$((n - 4))
+	while [ -s "$old" ]; do sleep 0.02 2>/dev/null || sleep 1; done
+	[ $n -lt 4 ] || rm -f "$old"
 	said=$(dd bs=65536 count=64 of="$1.$n" 2>&1) || { echo "$said"; exit 1; }
 	[ -s "$1.$n" ] || exit 0
-	n=$(((n + 1) % 4))
+	n=$((n + 1))
 done`
 
 // copyScript is copyLoop with the programs of the agent's environment, whatever PATH the command has.

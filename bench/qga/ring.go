@@ -2,35 +2,41 @@ package qga
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 )
 
-// ringSize is the number of files of a ring. With copyLoop's 64 reads of 64 KiB a ring is never more than 16 MiB.
-const ringSize = 4
-
-// A ring is an output on its way through the guest's files path.0 to path.3. Two rules make it lose nothing: the copier
-// begins a file only when it is empty, and the reader empties one when it has read it to the end after it had seen
-// something in the next one.
+// A ring is an output on its way through the guest's files path.0, path.1, ... of which at most four have anything in them, of
+// 4 MiB each (64 reads of 64 KiB in copyLoop). Two rules make it lose nothing: the copier begins a file only when the fourth
+// before it is empty, and the reader empties one when it has read it to the end after it had seen something in the next one.
+// No name comes twice, so that a file can be emptied once more when it is not known whether it was.
 type ring struct {
-	files   [ringSize]ringFile
-	at      int          // the file that is read
-	held    []byte       // the beginning of the next one
-	deliver func([]byte) // gets what comes
+	client    *Client
+	path      string
+	now, next ringFile
+	begun     int          // the number of next
+	held      []byte       // the beginning of next
+	deliver   func([]byte) // gets what comes
 }
 
 func newRing(c *Client, path string, deliver func([]byte)) *ring {
-	r := &ring{deliver: deliver}
-	for i := range r.files {
-		r.files[i].file = file{client: c, path: fmt.Sprintf("%s.%d", path, i)}
-	}
+	r := &ring{client: c, path: path, deliver: deliver}
+	r.now = r.file(0)
+	r.begin(1)
 	return r
 }
+
+func (r *ring) file(n int) ringFile {
+	return ringFile{file: file{client: r.client, path: fmt.Sprintf("%s.%d", r.path, n)}}
+}
+
+func (r *ring) begin(n int) { r.begun, r.next = n, r.file(n) }
 
 // step moves a chunk, if there is one; moved says that there may be more. After an error it can be called again, and
 // nothing is lost.
 func (r *ring) step(ctx context.Context) (moved bool, err error) {
-	now, next := &r.files[r.at], &r.files[(r.at+1)%ringSize]
-	data, err := now.read(ctx)
+	data, err := r.now.read(ctx)
 	switch {
 	case err != nil:
 		return false, err
@@ -38,13 +44,15 @@ func (r *ring) step(ctx context.Context) (moved bool, err error) {
 		r.deliver(data)
 		return true, nil
 	case len(r.held) == 0: // the end for now; once there is something in the next file, it is the end for good
-		r.held, err = next.read(ctx)
+		r.held, err = r.next.read(ctx)
 		return len(r.held) > 0, err
 	}
-	if err := now.empty(ctx); err != nil {
+	if err := r.now.empty(ctx); err != nil {
 		return false, err
 	}
-	r.at = (r.at + 1) % ringSize
+	r.now.close(ctx)
+	r.now = r.next
+	r.begin(r.begun + 1)
 	r.deliver(r.held)
 	r.held = nil
 	return true, nil
@@ -52,14 +60,11 @@ func (r *ring) step(ctx context.Context) (moved bool, err error) {
 
 // close closes the files.
 func (r *ring) close(ctx context.Context) {
-	for _, f := range r.files {
-		if f.isOpen {
-			_ = f.do(ctx, "close", nil, nil) // they were only read from
-		}
-	}
+	r.now.close(ctx)
+	r.next.close(ctx)
 }
 
-// A ringFile is read while it grows.
+// A ringFile is read while it grows, and before there is one.
 type ringFile struct {
 	file
 	isOpen bool
@@ -69,10 +74,14 @@ type ringFile struct {
 
 func (f *ringFile) read(ctx context.Context) (data []byte, err error) {
 	if !f.isOpen {
-		if f.file, err = f.client.open(ctx, f.path, "r"); err != nil {
+		opened, err := f.client.open(ctx, f.path, "r")
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
 			return nil, err
 		}
-		f.isOpen = true
+		f.file, f.isOpen = opened, true
 	}
 	if f.lost {
 		if err := f.seek(ctx, f.offset); err != nil {
@@ -88,11 +97,13 @@ func (f *ringFile) read(ctx context.Context) (data []byte, err error) {
 	return data, nil
 }
 
-// empty gives the file's space back, and with that the file to the copier.
+// empty gives the file's space back, and lets the copier go on.
 func (f *ringFile) empty(ctx context.Context) error {
-	if err := f.client.withFile(ctx, f.path, "w", func(file) error { return nil }); err != nil {
-		return err
+	return f.client.withFile(ctx, f.path, "w", func(file) error { return nil })
+}
+
+func (f *ringFile) close(ctx context.Context) {
+	if f.isOpen {
+		_ = f.do(ctx, "close", nil, nil) // it was only read from
 	}
-	f.offset, f.lost = 0, true
-	return nil
 }

@@ -45,15 +45,15 @@ func roomUses(cmd bench.Command) (uses []string) {
 	return uses
 }
 
-// prepareScript makes the directory $1, where there is most likely space (/tmp may be in memory), and for each of $2... a
-// pipe and the files of a ring. It prints the path.
+// prepareScript makes the directory $1, where there is most likely space (/tmp may be in memory), and in it a
+// pipe for each of $2... It prints the path.
 const prepareScript = `
 umask 077
 for d in /var/tmp /tmp; do
 	mkdir -- "$d/$1" 2>/dev/null && cd -- "$d/$1" && d=$PWD || continue
 	shift
 	for s; do
-		mkfifo "$s.pipe" && : >"$s.0" && : >"$s.1" && : >"$s.2" && : >"$s.3" || exit
+		mkfifo "$s.pipe" || exit
 	done
 	echo "$d"
 	exit
