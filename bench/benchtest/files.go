@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"testing"
 
 	"vmtb/bench"
@@ -18,7 +19,7 @@ func testFiles(t *testing.T, m bench.Machine, dir string) {
 	}
 	contents := map[string][]byte{"a name with 'blanks'": []byte("x"), "bytes": all, "lines": bytes.Repeat([]byte("\r\n\x00\xff"), 5000)}
 	for _, n := range []int{0, 1, 4095, 4096, 4097, 64<<10 - 1, 64 << 10, 64<<10 + 1, 3<<20 + 17} {
-		contents[fmt.Sprint(n)] = pattern(n)
+		contents[strconv.Itoa(n)] = pattern(n)
 	}
 	for name, data := range contents {
 		file := dir + "/" + name

@@ -42,21 +42,9 @@ func testStreams(t *testing.T, m bench.Machine, dir string) {
 			command.Dir, command.Env, command.Stdin = dir, []string{"A=b", "PATH=/none"}, []byte("in")
 		}
 		for which := 1; which <= 3; which++ {
-			var stdout, stderr bytes.Buffer
-			c2 := command
-			if which&1 != 0 {
-				c2.Stdout = &stdout
-			}
-			if which&2 != 0 {
-				c2.Stderr = &stderr
-			}
-			r, err := m.Exec(t.Context(), c2)
-			if which&1 != 0 && len(r.Stdout) > 0 || which&2 != 0 && len(r.Stderr) > 0 {
-				t.Errorf("%s, writers %d: captured, too: %q, %q", c.line, which, r.Stdout, r.Stderr)
-			}
-			out, words := stdout.String()+string(r.Stdout), stderr.String()+string(r.Stderr)
-			if err != nil || r.Signal != c.signal || c.signal == 0 && r.ExitCode != c.code || out != c.out || words != c.err {
-				t.Errorf("%s, writers %d: %q, %q, %+v, %v", c.line, which, out, words, r, err)
+			r, err := execInto(t, m, command, which)
+			if err != nil || r.Signal != c.signal || c.signal == 0 && r.ExitCode != c.code || string(r.Stdout) != c.out || string(r.Stderr) != c.err {
+				t.Errorf("%s, writers %d: %+v, %v", c.line, which, r, err)
 			}
 		}
 	}
@@ -67,6 +55,24 @@ func testStreams(t *testing.T, m bench.Machine, dir string) {
 			t.Errorf("%s in %q: %+v, %q", c, c.Dir, r, &out)
 		}
 	}
+}
+
+// execInto runs c with a writer for stdout (1), stderr (2) or both (3), and returns what came either way.
+func execInto(t *testing.T, m bench.Machine, c bench.Command, which int) (bench.Result, error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if which&1 != 0 {
+		c.Stdout = &stdout
+	}
+	if which&2 != 0 {
+		c.Stderr = &stderr
+	}
+	r, err := m.Exec(t.Context(), c)
+	if which&1 != 0 && len(r.Stdout) > 0 || which&2 != 0 && len(r.Stderr) > 0 {
+		t.Errorf("%s, writers %d: captured, too: %q, %q", c, which, r.Stdout, r.Stderr)
+	}
+	r.Stdout, r.Stderr = append(stdout.Bytes(), r.Stdout...), append(stderr.Bytes(), r.Stderr...)
+	return r, err
 }
 
 // testHuge: all of an output that is larger than what is captured anywhere arrives, and another beside it.
