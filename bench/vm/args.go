@@ -9,9 +9,11 @@ import (
 
 // Names of the sockets in a machine's private directory.
 const (
-	qmpSocket    = "qmp"     // the monitor that this package holds
-	PeopleSocket = "monitor" // a second QMP monitor, free for people: a monitor talks to one client at a time
-	agentSocket  = "agent"
+	qmpSocket   = "qmp" // the monitor that this package holds
+	agentSocket = "agent"
+
+	PeopleSocket  = "monitor" // a second QMP monitor, free for people: a monitor talks to one client at a time
+	ConsoleSocket = "console" // the first serial port: see [VM.Console]
 )
 
 // agentPort is the id of the agent's virtio-serial port, the one that VSERPORT_CHANGE events name.
@@ -20,7 +22,7 @@ const agentPort = "agent-port"
 // A Layout is where one run of a machine puts its things. Start makes one; with it a Spec becomes arguments.
 type Layout struct {
 	Accel    string   // value of -accel
-	Sockets  string   // directory of the sockets
+	Sockets  string   // directory of the sockets, and of the file with the VNC password
 	Console  string   // file for what the guest writes to its first serial port
 	Overlays []string // for each disk its overlay, "" for a disk used as it is
 	Incoming bool     // wait for another machine's state
@@ -35,7 +37,7 @@ func (s Spec) Args(l Layout) []string {
 	a.add("-nodefaults", "-no-user-config", "-S")
 	a.add("-machine", s.Machine, "-accel", l.Accel, "-cpu", s.cpu(l.Accel))
 	a.add("-smp", strconv.Itoa(s.CPUs), "-m", fmt.Sprintf("%dM", s.MemoryMiB))
-	a.display(s.VNC)
+	a.vnc(s.VNC, l)
 	for _, d := range s.Devices { // first of all devices, as an IOMMU must be
 		a.add("-device", d)
 	}
@@ -53,9 +55,7 @@ func (s Spec) Args(l Layout) []string {
 	if k := s.Kernel; k != nil {
 		a.kernel(k)
 	}
-	if s.UserNetwork {
-		a.add("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=")
-	}
+	a.network(s)
 	for i, sh := range s.Shares {
 		a.share(i, sh)
 	}
@@ -84,33 +84,27 @@ type argv []string
 
 func (a *argv) add(args ...string) { *a = append(*a, args...) }
 
-func (a *argv) display(vnc string) {
-	if vnc == "" {
-		a.add("-display", "none")
-		return
-	}
-	a.add("-vnc", vnc)
-}
-
 // channels adds the console, the monitors and the agent's port.
 func (a *argv) channels(l Layout, serials int) {
-	a.add("-chardev", "file,id=console,path="+value(l.Console)+",append=on", "-serial", "chardev:console")
+	a.socket(l, ConsoleSocket, ",logfile="+value(l.Console)+",logappend=on")
+	a.add("-serial", "chardev:"+ConsoleSocket)
 	for i := range serials {
 		id := fmt.Sprintf("serial%d", i+1)
-		a.socket(l, id)
+		a.socket(l, id, "")
 		a.add("-serial", "chardev:"+id)
 	}
 	for _, id := range []string{qmpSocket, PeopleSocket} {
-		a.socket(l, id)
+		a.socket(l, id, "")
 		a.add("-qmp", "chardev:"+id)
 	}
-	a.socket(l, agentSocket)
+	a.socket(l, agentSocket, "")
 	a.add("-device", "virtio-serial-pci",
 		"-device", "virtserialport,id="+agentPort+",chardev="+agentSocket+",name=org.qemu.guest_agent.0")
 }
 
-func (a *argv) socket(l Layout, id string) {
-	a.add("-chardev", "socket,id="+id+",path="+value(filepath.Join(l.Sockets, id))+",server=on,wait=off")
+// socket adds a Unix socket. What is written while nobody is connected is dropped: nobody is waited for.
+func (a *argv) socket(l Layout, id, opts string) {
+	a.add("-chardev", "socket,id="+id+",path="+value(filepath.Join(l.Sockets, id))+",server=on,wait=off"+opts)
 }
 
 // disk adds an image as node "diskN". An overlay lives no longer than the run, so it need not be flushed to the disk.

@@ -26,7 +26,7 @@ var specs = map[string]struct {
 	},
 	"upstream": { // the Python tool's machine
 		Spec{
-			Name: "vm1", Machine: "pc", CPU: "host", VNC: ":1", UserNetwork: true,
+			Name: "vm1", Machine: "pc", CPU: "host", VNC: VNC{Mode: VNCOpen, Display: 1}, SSH: SSH{Forward: true, Port: 10001},
 			Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Bus: "ide"}},
 			VFs:   []VF{{Host: "0000:03:00.1", EnableMigration: true}},
 		},
@@ -39,6 +39,17 @@ var specs = map[string]struct {
 			VFs:   []VF{{Host: "0000:03:00.1", EnableMigration: true}, {Host: "0000:03:00.2"}},
 		},
 		Layout{Accel: "tcg", Overlays: []string{"/var/tmp/vmtb-x/disk0.qcow2"}},
+	},
+	"access": { // what people may get
+		Spec{
+			Name: "vm2", Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Access: ReadOnly}},
+			VNC: VNC{Mode: VNCOn, Display: 2}, SSH: SSH{Forward: true}, UserNetwork: true,
+		},
+		Layout{Accel: "kvm", Overlays: []string{""}},
+	},
+	"local": {
+		Spec{Name: "vm3", Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Access: ReadOnly}}, VNC: VNC{Mode: VNCLocal}},
+		Layout{Accel: "kvm", Overlays: []string{""}},
 	},
 	"lab": { // the lab's machine under test
 		Spec{
@@ -100,6 +111,9 @@ func TestValidate(t *testing.T) {
 		"need machine q35":      {Name: "vm0", Disks: disk, Machine: "pc", SparePorts: 1},
 		"vf0: address":          {Name: "vm0", Disks: disk, VFs: []VF{{}}},
 		"want a tag":            {Name: "vm0", Disks: disk, Shares: []Share{{Path: "/x"}}},
+		"VNC mode":              {Name: "vm0", Disks: disk, VNC: VNC{Mode: "loud"}},
+		"VNC display":           {Name: "vm0", Disks: disk, VNC: VNC{Mode: VNCOn, Display: -1}},
+		"SSH port":              {Name: "vm0", Disks: disk, SSH: SSH{Forward: true, Port: 65536}},
 		"further serial ports:": {Name: "vm0", Disks: disk, Serials: 4},
 	} {
 		err := s.Validate()

@@ -19,7 +19,7 @@ func fakeQEMU(args []string) (code int, ran bool) {
 	if len(args) < 3 || args[1] != "-name" {
 		return 0, false
 	}
-	f := fake{can: strings.Fields(args[len(args)-1]), status: "prelaunch"}
+	f := fake{argv: strings.Join(args, "\n"), can: strings.Fields(args[len(args)-1]), status: "prelaunch"}
 	if f.does("refuses") {
 		fmt.Fprintln(os.Stderr, "qemu: -device vfio-pci,host=0000:03:00.1,id=vf0: vfio 0000:03:00.1: failed to open /dev/vfio/7: Device or resource busy")
 		return 1, true
@@ -37,6 +37,7 @@ func fakeQEMU(args []string) (code int, ran bool) {
 		return 2, true
 	}
 	go f.serveAgent(agent)
+	go f.console.serve(f.listen(args, ConsoleSocket))
 	if err := f.qmp.Serve(f.command); err != nil {
 		return 2, true
 	}
@@ -48,6 +49,9 @@ type fake struct {
 	status string
 	booted bool
 	qmp    *fakeqmp.Peer
+	argv   string
+
+	console fakeConsole
 }
 
 func (f *fake) does(what string) bool { return slices.Contains(f.can, what) }
@@ -97,6 +101,8 @@ func (f *fake) command(r fakeqmp.Request) (any, error) {
 		if !f.does("ignores-quit") {
 			f.end("host-qmp-quit")
 		}
+	default:
+		return f.people(r)
 	}
 	return struct{}{}, nil
 }

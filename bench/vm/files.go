@@ -94,7 +94,7 @@ func (m *VM) ask(ctx context.Context, do func(context.Context) error) error {
 	case alive && errors.As(err, new(*bench.InfraError)): // not the guest's fault
 		return err
 	case alive:
-		return m.guestError("", err)
+		return m.guestError("", m.silent(ctx, err))
 	}
 	return m.because("ask the guest", err)
 }

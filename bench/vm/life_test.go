@@ -15,16 +15,23 @@ import (
 
 // startFake starts a machine whose QEMU is fakeQEMU. Deadlines are the real ones, for what is to happen before them must
 // do so on a busy machine, too: a test that waits for one shortens just that.
-func startFake(t *testing.T, can string) (*VM, error) { return startFakeScaled(t, can, 1) }
+func startFake(t *testing.T, can string, change ...func(*Spec, *Options)) (*VM, error) {
+	t.Helper()
+	return startFakeScaled(t, can, 1, change...)
+}
 
-func startFakeScaled(t *testing.T, can string, scale float64) (*VM, error) {
+func startFakeScaled(t *testing.T, can string, scale float64, change ...func(*Spec, *Options)) (*VM, error) {
 	t.Helper()
 	base, err := os.MkdirTemp("", "vm")
 	must(t, err)
 	kernel := filepath.Join(base, "kernel")
 	must(t, os.WriteFile(kernel, nil, 0o600))
 	s := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: kernel}, Extra: []string{"-fake", can}}
-	m, err := Start(t.Context(), s, Options{Dir: filepath.Join(base, "logs"), SocketDir: filepath.Join(base, "run"), Scale: scale})
+	o := Options{Dir: filepath.Join(base, "logs"), SocketDir: filepath.Join(base, "run"), Scale: scale}
+	for _, f := range change {
+		f(&s, &o)
+	}
+	m, err := Start(t.Context(), s, o)
 	t.Cleanup(func() {
 		if m != nil {
 			if err := m.Close(context.Background()); err != nil {

@@ -29,6 +29,9 @@ type Options struct {
 	// it runs: (*undo.Log).Add. Its error ends Start. The guard makes it unnecessary unless both vmtb and the guard die.
 	Journal func(undo.Record) error
 
+	// Roster, unless nil, gets to know the machine while it lives.
+	Roster *Roster
+
 	// GuardArgv starts a program whose main calls [Guard] first; the guard's arguments are appended. nil is this program.
 	GuardArgv []string
 }

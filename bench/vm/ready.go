@@ -14,7 +14,7 @@ import (
 // ends or the guest panics, and otherwise at the latest after [Options.Boot] (scaled). After a reboot it may be
 // called again.
 func (m *VM) WaitReady(ctx context.Context) error {
-	limit := m.scaled(m.opts.Boot)
+	limit, asked := m.scaled(m.opts.Boot), ctx
 	ctx, cancel := m.bind(ctx)
 	defer cancel()
 	ctx, stop := context.WithTimeoutCause(ctx, limit, errBoot)
@@ -35,7 +35,8 @@ func (m *VM) WaitReady(ctx context.Context) error {
 	m.guest.mu.Lock()
 	resets := m.guest.resets
 	m.guest.mu.Unlock()
-	return m.guestError("boot", m.withConsole(fmt.Errorf("not ready within %v, %d resets seen: %w", limit, resets, err)))
+	err = fmt.Errorf("not ready within %v, %d resets seen: %w", limit, resets, err)
+	return m.guestError("boot", m.withConsole(m.withEvidence(asked, err)))
 }
 
 var errBoot = fmt.Errorf("the agent did not come up: %w", context.DeadlineExceeded)

@@ -28,7 +28,8 @@ type Spec struct {
 	Shares      []Share  // directories of the host
 	Serials     int      // serial ports besides the console, each a socket "serial1" and on in the private directory; at most 3
 	UserNetwork bool     // QEMU's own NAT network, off by default: most machines need no network
-	VNC         string   // value of -vnc; "" is no display. The machine still has no VGA card: a Device "VGA" gives it one
+	SSH         SSH      // off by default
+	VNC         VNC      // off by default. The machine has no VGA card: a Device "VGA" gives it one
 	NoReboot    bool     // a reset by the guest ends QEMU, so that a kernel with panic=-1 is seen to die
 	Devices     []string // values of further -device arguments, put before all other devices, as an IOMMU must be
 	Extra       []string // arguments put last, as they are
@@ -117,6 +118,10 @@ func (s Spec) Validate() error {
 	check(s.Kernel == nil || s.Kernel.Image != "", "a kernel without an image")
 	check(s.SparePorts == 0 || s.pcie(), "spare root ports need machine q35, not %s", s.Machine)
 	check(s.Serials >= 0 && s.Serials <= 3, "%d further serial ports: a PC has 3", s.Serials)
+	if err := s.VNC.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	check(s.SSH.Port >= 0 && s.SSH.Port <= 65535, "SSH port %d: want 0 to 65535", s.SSH.Port)
 	for i, d := range s.Disks {
 		check(d.Image != "", "disk%d has no image", i)
 		check(d.Bus == "virtio" || d.Bus == "ide", "disk%d: bus %q: want virtio or ide", i, d.Bus)

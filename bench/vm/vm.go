@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vmtb/bench"
@@ -26,8 +27,10 @@ type VM struct {
 	accel Accel
 	scale float64 // of every deadline
 
-	dir     string // the folder of logs
-	sockets string // the private directory of the sockets
+	access  access
+	alarmed atomic.Bool // evidence of a silent agent has been taken
+	dir     string      // the folder of logs
+	sockets string      // the private directory of the sockets
 	argv    []string
 	proc    *process
 	qmp     *qmp.Client
@@ -82,6 +85,10 @@ func (m *VM) start(ctx context.Context) error {
 	if err := m.launch(ctx); err != nil {
 		return err
 	}
+	m.opts.Roster.add(m)
+	if err := m.findAccess(ctx); err != nil {
+		return err
+	}
 	if m.opts.Mode != ModeRun {
 		return nil
 	}
@@ -120,6 +127,9 @@ func (m *VM) prepare(ctx context.Context) error {
 	}
 	if err != nil {
 		return infra("make the machine's folder", err)
+	}
+	if err := m.prepareAccess(); err != nil {
+		return err
 	}
 	if m.overlayFiles == nil { // else they are another run's
 		if err := m.overlays(ctx); err != nil {

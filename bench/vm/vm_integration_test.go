@@ -270,7 +270,7 @@ func TestIntegrationEveryArgument(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "a,b.img")
 	must(t, os.WriteFile(image, make([]byte, 1<<20), 0o600))
 	s := guestSpec(t)
-	s.CPUs, s.Serials, s.SparePorts, s.UserNetwork, s.VNC, s.NoReboot = 2, 3, 2, true, "unix:"+filepath.Join(t.TempDir(), "vnc"), true
+	s.CPUs, s.Serials, s.SparePorts, s.UserNetwork, s.VNC, s.NoReboot = 2, 3, 2, true, VNC{Mode: VNCLocal}, true
 	s.Disks = []Disk{{Image: image}, {Image: image, Bus: "ide", Format: "raw"}, {Image: image, Access: ReadOnly}}
 	s.Shares = []Share{{Tag: "in", Path: t.TempDir()}, {Tag: "out", Path: t.TempDir(), Writable: true}}
 	s.Devices, s.Extra = []string{"intel-iommu"}, []string{"-device", "virtio-rng-pci"}

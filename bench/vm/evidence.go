@@ -1,0 +1,171 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vmtb/bench/qmp"
+)
+
+// EvidenceOptions say what evidence is for.
+type EvidenceOptions struct {
+	Why    string // goes into summary.txt
+	Memory bool   // the guest's memory, too: a file of up to its size, and the guest stands still meanwhile
+}
+
+// evidenceTime is what each piece of evidence may take, scaled. The guest's memory has its own.
+const evidenceTime = 10 * time.Second
+
+// errMute is why a piece of evidence was not even asked for.
+var errMute = errors.New("left out: QEMU's monitor has stopped answering")
+
+// CollectEvidence writes down what can still be learned of a machine that has stopped answering, before it is ended, in a new
+// folder evidence-1 (2, ...) of the machine's folder, and returns that:
+//
+//	summary.txt    why, when, and what became of each of the others
+//	threads.txt    state, wchan and kernel stack of QEMU's threads
+//	console.txt    the end of the console
+//	state.json     QEMU's answers to query-status and other queries
+//	screen.png     the screen, if the machine has one
+//	registers.txt  those of all CPUs
+//	memory.dump    the guest's memory, if it was asked for: a file for crash(8)
+//
+// Each has [evidenceTime] (scaled) and does not need the others; but once QEMU's monitor is silent it is not asked again, and
+// threads-mute.txt shows where QEMU hangs. The error is for a folder that cannot be written; what is missing is in the summary.
+func (m *VM) CollectEvidence(ctx context.Context, o EvidenceOptions) (dir string, err error) {
+	if dir, err = m.evidenceDir(); err != nil {
+		return "", infra(m.String()+": make a folder for evidence", err)
+	}
+	c := collector{dir: dir}
+	fmt.Fprintf(&c.summary, "%s, %s\n%s\n\n", m, time.Now().UTC().Format(time.RFC3339), o.Why)
+	limit := m.scaled(evidenceTime)
+	c.take(ctx, "threads.txt", limit, m.saveThreads)
+	c.take(ctx, "console.txt", limit, m.saveConsole)
+	c.ask(ctx, "state.json", limit, m.saveState)
+	c.ask(ctx, "screen.png", limit, m.Screenshot)
+	c.ask(ctx, "registers.txt", limit, m.saveRegisters) // late: with KVM it waits for a CPU that hangs in the kernel
+	if o.Memory {
+		c.ask(ctx, "memory.dump", m.dumpTime(), m.saveMemory)
+	}
+	if c.mute {
+		c.take(ctx, "threads-mute.txt", limit, m.saveThreads)
+	}
+	return dir, infra(m.String()+": write evidence", os.WriteFile(filepath.Join(dir, "summary.txt"), c.summary.Bytes(), 0o644))
+}
+
+// withEvidence collects evidence for err and adds where it is.
+func (m *VM) withEvidence(ctx context.Context, err error) error {
+	dir, failed := m.CollectEvidence(ctx, EvidenceOptions{Why: err.Error()})
+	if failed != nil {
+		return fmt.Errorf("%w (no evidence: %w)", err, failed)
+	}
+	return fmt.Errorf("%w (evidence: %s)", err, dir)
+}
+
+// silent adds evidence to err if it says that the agent does not answer any more: once for a machine, whatever else is asked of
+// the agent.
+func (m *VM) silent(ctx context.Context, err error) error {
+	if !errors.As(err, new(*qmp.TimeoutError)) || !m.alarmed.CompareAndSwap(false, true) {
+		return err
+	}
+	return m.withEvidence(ctx, err)
+}
+
+// evidenceDir makes the next folder.
+func (m *VM) evidenceDir() (string, error) {
+	for n := 1; ; n++ {
+		dir := m.path(fmt.Sprintf("evidence-%d", n))
+		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+	}
+}
+
+// A collector takes one piece of evidence after the other.
+type collector struct {
+	dir     string
+	mute    bool // QEMU's monitor did not answer
+	summary bytes.Buffer
+}
+
+// A saver writes a piece of evidence to a file.
+type saver func(ctx context.Context, file string) error
+
+// take has save write a file, for a limited time: one that hangs, say in the kernel, is left behind.
+func (c *collector) take(ctx context.Context, name string, limit time.Duration, save saver) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not there within %v: %w", limit, context.DeadlineExceeded))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- save(ctx, filepath.Join(c.dir, name)) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	c.note(name, time.Since(began), err)
+	return err
+}
+
+// ask takes what QEMU's monitor has to give.
+func (c *collector) ask(ctx context.Context, name string, limit time.Duration, save saver) {
+	if c.mute {
+		c.note(name, 0, errMute)
+		return
+	}
+	err := c.take(ctx, name, limit, save)
+	c.mute = errors.Is(err, context.DeadlineExceeded) // a [qmp.TimeoutError] is one, too
+}
+
+func (c *collector) note(name string, took time.Duration, err error) {
+	said := "taken"
+	if err != nil {
+		said = err.Error()
+	}
+	fmt.Fprintf(&c.summary, "%-17s %6.1f s  %s\n", name, took.Seconds(), said)
+}
+
+func (m *VM) saveConsole(_ context.Context, file string) error {
+	return os.WriteFile(file, []byte(m.tail("console.log", 200)+"\n"), 0o644)
+}
+
+// stateQueries are what state.json has the answers to.
+var stateQueries = []string{"query-status", "query-cpus-fast", "query-block", "query-chardev", "query-jobs", "query-migrate"}
+
+// saveState writes an object with an answer for each query; with what there is, if QEMU stops answering on the way.
+func (m *VM) saveState(ctx context.Context, file string) error {
+	answers := map[string]json.RawMessage{}
+	var failed error
+	for _, q := range stateQueries {
+		var answer json.RawMessage
+		err := m.qmp.Execute(ctx, q, nil, &answer)
+		if refusal := new(qmp.Error); errors.As(err, &refusal) {
+			answer, err = json.Marshal(map[string]string{"error": refusal.Desc})
+		}
+		if failed = err; err != nil {
+			break
+		}
+		answers[q] = answer
+	}
+	data, err := json.MarshalIndent(answers, "", "\t")
+	if err == nil {
+		err = os.WriteFile(file, append(data, '\n'), 0o644)
+	}
+	return errors.Join(failed, err)
+}
+
+func (m *VM) saveRegisters(ctx context.Context, file string) error {
+	text, err := m.hmp(ctx, "info registers -a")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, bytes.ReplaceAll([]byte(text), []byte("\r\n"), []byte("\n")), 0o644)
+}

@@ -1,0 +1,146 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/bench"
+)
+
+// content checks what is in the files of an evidence folder: a regular expression for each, "" for one that must not be.
+func content(t *testing.T, dir string, want map[string]string) {
+	t.Helper()
+	for name, re := range want {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		switch {
+		case re == "" && !errors.Is(err, os.ErrNotExist):
+			t.Errorf("%s: %q, %v, want none", name, data, err)
+		case re != "" && (err != nil || !regexp.MustCompile(re).Match(data)):
+			t.Errorf("%s: %v, want %q in\n%s", name, err, re, data)
+		}
+	}
+}
+
+func TestCollectEvidence(t *testing.T) {
+	m := bootFake(t, "display")
+	m.scale = 10 // nothing of this takes long
+	must(t, os.WriteFile(m.path("console.log"), []byte("login:\r\n"), 0o644))
+	first, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "just so"})
+	must(t, err)
+	content(t, first, map[string]string{
+		"summary.txt":   `(?s)^vm0, 20.*\njust so\n.*threads.txt .*taken\nconsole.txt .*taken\nstate.json .*taken\nscreen.png .*taken\nregisters.txt .*taken\n$`,
+		"threads.txt":   `(?s)^process \d+\nName:.*\nthread \d+ ".*": [A-Z] \(.*\nwchan: .*\nsyscall: .*`,
+		"console.txt":   `^login:\n$`,
+		"state.json":    `(?s)"query-status": \{\s*"status": "running"\s*\}.*`,
+		"screen.png":    "png",
+		"registers.txt": `CPU#0\nRIP=`,
+		"memory.dump":   "", "threads-mute.txt": "",
+	})
+	content(t, first, map[string]string{"state.json": `"query-migrate": \{\s*"error": "no migration today"`})
+
+	second, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "with memory", Memory: true})
+	must(t, err)
+	if first != m.path("evidence-1") || second != m.path("evidence-2") {
+		t.Errorf("%s, %s", first, second)
+	}
+	content(t, second, map[string]string{"summary.txt": `memory.dump .*taken`, "memory.dump": "^kdump-zlib$"})
+
+	must(t, m.Kill(t.Context()))
+	third, err := m.CollectEvidence(t.Context(), EvidenceOptions{})
+	must(t, err)
+	content(t, third, map[string]string{"summary.txt": `(?s)threads.txt .*QEMU is gone\nconsole.txt .*taken\nstate.json .*`, "state.json": "^{}"})
+}
+
+// A piece that fails does not keep the others away.
+func TestEvidenceThatFails(t *testing.T) {
+	m := bootFake(t, "fails-to-dump")
+	m.scale = 10
+	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Memory: true})
+	must(t, err)
+	content(t, dir, map[string]string{
+		"summary.txt":   `(?s)screen.png .*no display.*\nregisters.txt .*taken\nmemory.dump .*failed dump: failed to save memory\n$`,
+		"screen.png":    "",
+		"registers.txt": "RIP",
+	})
+	m.dir = "/none"
+	if _, err := m.CollectEvidence(t.Context(), EvidenceOptions{}); !errors.As(err, new(*bench.InfraError)) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no folder: %v, want an InfraError", err)
+	}
+}
+
+// A monitor that has stopped answering is not asked again, and the whole ends in time.
+func TestEvidenceOfAMuteMonitor(t *testing.T) {
+	m := bootFake(t, "hangs")
+	m.scale = 0.2
+	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Memory: true})
+	must(t, err)
+	content(t, dir, map[string]string{
+		"summary.txt":      `(?s)registers.txt .*not there within 2s.*\nmemory.dump .*left out: QEMU's monitor has stopped answering\nthreads-mute.txt .*taken\n$`,
+		"threads-mute.txt": "thread",
+		"registers.txt":    "",
+		"memory.dump":      "",
+	})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("no time"))
+	if dir, err = m.CollectEvidence(ctx, EvidenceOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	content(t, dir, map[string]string{"summary.txt": "registers.txt .*no time"})
+}
+
+// A boot that misses its deadline and an agent that falls silent leave evidence, and the error says where.
+func TestEvidenceInErrors(t *testing.T) {
+	m, err := startFake(t, "")
+	must(t, err)
+	m.opts.Boot = 2 * time.Second
+	err = m.WaitReady(t.Context())
+	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "(evidence: "+m.path("evidence-1")+")") {
+		t.Errorf("boot: %T %v", err, err)
+	}
+	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100ms, 0 resets seen: the agent did not come up"})
+
+	m = bootFake(t, "")
+	for n := range 2 { // guest-file-open is never answered
+		_, err = m.ReadFile(t.Context(), "/x")
+		if !errors.As(err, new(*bench.GuestError)) || strings.Contains(err.Error(), "(evidence: ") != (n == 0) {
+			t.Errorf("agent, time %d: %T %v", n+1, err, err)
+		}
+	}
+	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "guest-file-open"})
+	m.dir = "/none"
+	if err := m.withEvidence(t.Context(), context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no evidence: ") {
+		t.Errorf("no folder: %v", err)
+	}
+}
+
+func TestRoster(t *testing.T) {
+	var none *Roster
+	none.add(nil)
+	r := &Roster{}
+	enter := func(s *Spec, o *Options) { o.Roster = r }
+	dead, err := startFake(t, "agent", enter)
+	must(t, err)
+	must(t, dead.Kill(t.Context()))
+	if got := r.Alive(); len(got) != 0 {
+		t.Errorf("alive: %v", got)
+	}
+	m, err := startFake(t, "agent", enter)
+	must(t, err)
+	if len(r.machines) != 1 {
+		t.Errorf("in the roster: %v, want only %v", r.machines, m)
+	}
+	lines := r.CollectEvidence(t.Context(), EvidenceOptions{Why: "of all"})
+	if len(lines) != 1 || lines[0] != "vm0: "+m.path("evidence-1") {
+		t.Errorf("%q", lines)
+	}
+	m.dir = "/none"
+	if lines := r.CollectEvidence(t.Context(), EvidenceOptions{}); len(lines) != 1 || !strings.Contains(lines[0], "no such file") {
+		t.Errorf("%q", lines)
+	}
+}

@@ -1,0 +1,47 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// saveThreads writes what the host's kernel shows of QEMU's threads: where those that hang in it do so. Files that would
+// take the lock of QEMU's memory (cmdline, maps) are left alone: whoever hangs may hold it.
+func (m *VM) saveThreads(_ context.Context, file string) error {
+	dir := fmt.Sprintf("/proc/%d", m.proc.pid)
+	status, err := os.ReadFile(dir + "/status")
+	if err != nil {
+		return errors.New("QEMU is gone")
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "process %d\n%s", m.proc.pid, status)
+	tasks, err := os.ReadDir(dir + "/task")
+	for _, t := range tasks {
+		threadState(&b, filepath.Join(dir, "task", t.Name()))
+	}
+	return errors.Join(err, os.WriteFile(file, b.Bytes(), 0o644))
+}
+
+// threadState adds a thread; what cannot be read of it says why.
+func threadState(b *bytes.Buffer, dir string) {
+	text := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return fmt.Sprintf("(%v)", err)
+		}
+		return strings.TrimSpace(string(data))
+	}
+	state := "?"
+	for line := range strings.Lines(text("status")) {
+		if s, ok := strings.CutPrefix(line, "State:"); ok {
+			state = strings.TrimSpace(s)
+		}
+	}
+	fmt.Fprintf(b, "\nthread %s %q: %s\nwchan: %s\nsyscall: %s\n%s\n",
+		filepath.Base(dir), text("comm"), state, text("wchan"), text("syscall"), text("stack"))
+}
