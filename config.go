@@ -23,6 +23,7 @@ type configFlags struct {
 	image        string
 	card         string
 	profiles     string
+	vnc          string
 	memoryMiB    int
 	timeoutScale float64
 	given        func(flag string) bool // on the command line
@@ -33,6 +34,7 @@ func (f *configFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.image, "vm-image", "", "guest disk image to boot; it is not changed")
 	flags.StringVar(&f.card, "card", "", "the PF: DRM card number or PCI address (default: the only one)")
 	flags.StringVar(&f.profiles, "vgpu-profiles", "", "directory of vGPU profile files, which win over those built in")
+	flags.StringVar(&f.vnc, "vnc", "", "who may see the machines' screens by VNC: off, local (this host), on (with a password made for the run), open (without); default on")
 	f.addShared(cmd)
 }
 
@@ -62,6 +64,9 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	}
 	if f.given("vm-memory") {
 		c.VM.MemoryMiB = f.memoryMiB
+	}
+	if f.given("vnc") {
+		c.VM.VNC = f.vnc
 	}
 	if f.given("timeout-scale") {
 		c.TimeoutScale = f.timeoutScale

@@ -142,12 +142,13 @@ func (a *app) flowOptions(o runOptions, config *bench.Config, h *host.Host) (flo
 	if err != nil {
 		return flow.Options{}, err
 	}
-	resources := &flow.Resources{}
+	resources, roster := &flow.Resources{}, &vm.Roster{}
+	flow.Provide(resources, roster)
 	flow.Provide(resources, config)
 	flow.Provide(resources, h)
 	options := flow.Options{
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
-		TimeoutScale: config.TimeoutScale, Resources: resources,
+		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),
 		OpenUndo: func(path string) (flow.Undo, error) {
 			log, err := undo.Open(path)
 			return undoOn{log, h.System}, err

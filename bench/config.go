@@ -71,8 +71,13 @@ type VMConfig struct {
 	MemoryMiB int      `json:"memory_mib"` // VFIO pins all of it
 	CPUs      int      `json:"cpus"`
 	DiskBus   string   `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
+	VNC       string   `json:"vnc"`      // who may see the screens: "off", "local", "on", "open"
+	SSHPort   *int     `json:"ssh_port"` // of the host's loopback for the guest's SSH, plus the machine's number; 0 is any; without it there is none
 	ExtraArgs []string `json:"extra_args"`
 }
+
+// VNCModes are the values of [VMConfig.VNC].
+var VNCModes = []string{"off", "local", "on", "open"}
 
 // NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]: a run of such a flow without
 // the image is refused before it begins.
@@ -98,7 +103,7 @@ func DefaultConfig() *Config {
 		Host:         HostConfig{Driver: "xe", IGT: igt},
 		Guest:        GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
 		Resources:    ResourcesConfig{VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc"},
-		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio"},
+		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio", VNC: "on"},
 		TimeoutScale: 1,
 	}
 }
@@ -158,6 +163,12 @@ func (c *Config) Validate() error {
 	}
 	if c.VM.DiskBus != "virtio" && c.VM.DiskBus != "ide" {
 		bad("vm.disk_bus is %q, want virtio or ide", c.VM.DiskBus)
+	}
+	if !slices.Contains(VNCModes, c.VM.VNC) {
+		bad("vm.vnc is %q, want off, local, on or open", c.VM.VNC)
+	}
+	if p := c.VM.SSHPort; p != nil && (*p < 0 || *p > 65000) {
+		bad("vm.ssh_port is %d, want 0 to 65000", *p)
 	}
 	if !(c.TimeoutScale > 0 && c.TimeoutScale <= 1000) {
 		bad("timeout_scale is %v, want more than 0 and at most 1000", c.TimeoutScale)

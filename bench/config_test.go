@@ -33,6 +33,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"unknown key", "{\"host\": {\n  \"cardindex\": 1}}", "c.json:2:3: host.cardindex: unknown key"},
 		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: cannot take a JSON string"},
 		{"no memory", `{"vm": {"memory_mib": 1}}`, "c.json: vm.memory_mib is 1, want 64 or more"},
+		{"vnc", `{"vm": {"vnc": "loud"}}`, `vm.vnc is "loud"`},
+		{"ssh", `{"vm": {"ssh_port": 70000}}`, `vm.ssh_port is 70000`},
 		{"bus", `{"vm": {"disk_bus": "scsi"}}`, `vm.disk_bus is "scsi"`},
 		{"scale", `{"timeout_scale": 0}`, "timeout_scale is 0"},
 		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},

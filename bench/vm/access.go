@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 
 	"vmtb/bench"
@@ -202,6 +203,18 @@ func (m *VM) findSSH(ctx context.Context) error {
 	}
 	m.access.ssh, err = strconv.Atoi(port[1])
 	return err
+}
+
+// portAdvice explains QEMU's words about ports that it could not have.
+func (m *VM) portAdvice(said string) string {
+	switch {
+	case strings.Contains(said, ": Failed to find an available port: "):
+		first := vncBase + m.spec.VNC.Display
+		return fmt.Sprintf("ports %d to %d are all taken: VNC off needs none", first, first+vncPorts)
+	case strings.Contains(said, ": Could not set up host forwarding rule "):
+		return fmt.Sprintf("port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH", m.spec.SSH.Port)
+	}
+	return ""
 }
 
 // hmp runs a command of QEMU's monitor for people, whose answer is text with lines that end in CR LF. It is for what QMP has

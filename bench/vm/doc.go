@@ -12,7 +12,8 @@
 // # What a run leaves and what it does not
 //
 // The caller's folder ([Options.Dir]) keeps the evidence: argv (a line for a shell), console.log, stderr.log,
-// qmp.jsonl and qga.jsonl. Sockets live in a private directory with a short path, because a Unix socket's path has
+// qmp.jsonl and qga.jsonl, and evidence-1 and on of a machine that stopped answering ([VM.CollectEvidence]); for people
+// access.txt and vnc-password. Sockets live in a private directory with a short path, because a Unix socket's path has
 // 108 bytes at most; overlays live in a private directory below [Options.WorkDir]. Both are removed by [VM.Close].
 //
 // # The guard

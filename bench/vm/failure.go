@@ -119,7 +119,7 @@ func (m *VM) startFailure() error {
 	if arg := m.blamed(said); arg != "" {
 		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", m, arg, said)}
 	}
-	return &bench.InfraError{Op: m.String() + ": start QEMU", Err: errors.New(m.proc.exit.String()), Evidence: said}
+	return &bench.InfraError{Op: m.String() + ": start QEMU", Err: errors.New(m.proc.exit.String()), Advice: m.portAdvice(said), Evidence: said}
 }
 
 // blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo: ...".

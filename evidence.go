@@ -1,0 +1,24 @@
+package vmtb
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vmtb/bench/vm"
+	"vmtb/flow"
+)
+
+// evidenceOf is the engine's [flow.Options.Evidence]: when a case or a fixture has missed its deadline, every machine leaves
+// evidence in its own folder, and evidence.txt in dir says in which.
+func evidenceOf(machines *vm.Roster) func(ctx context.Context, id flow.ID, dir string) {
+	return func(ctx context.Context, id flow.ID, dir string) {
+		lines := machines.CollectEvidence(ctx, vm.EvidenceOptions{Why: id.String() + ": deadline missed"})
+		if len(lines) == 0 {
+			return
+		}
+		text := strings.Join(lines, "\n") + "\n"
+		_ = os.WriteFile(filepath.Join(dir, "evidence.txt"), []byte(text), 0o644) // a disk that is full shows in the journal soon
+	}
+}
