@@ -1,0 +1,87 @@
+//go:build integration
+
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// What a guest that hangs leaves: its agent is stopped, so is its CPU, and last QEMU itself.
+func TestIntegrationEvidence(t *testing.T) {
+	s := guestSpec(t)
+	s.Devices = []string{"VGA"}
+	m := newPlace(t).boot(t, s)
+	m.scale = 1
+
+	must(t, m.QMP().Execute(t.Context(), "stop", nil, nil))
+	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "its CPU is stopped", Memory: true})
+	must(t, err)
+	content(t, dir, map[string]string{
+		"summary.txt":   `(?s)its CPU is stopped.*threads.txt .*taken.*console.txt .*taken.*state.json .*taken.*screen.png .*taken.*registers.txt .*taken.*memory.dump .*taken\n$`,
+		"threads.txt":   `(?s)State:.*thread \d+ "qemu-system-x86": [A-Z] \(.*\nwchan: .*CPU 0/TCG`,
+		"console.txt":   `vmtb lab guest: up after`,
+		"state.json":    `(?s)"query-status": \{\s*.*"status": "paused".*`,
+		"screen.png":    `PNG\r\n`,
+		"registers.txt": `(?s)CPU#0.*RIP=ffff`,
+		"memory.dump":   `^(makedumpfile|KDUMP)`,
+	})
+	if state, err := m.State(t.Context()); state != Paused || err != nil {
+		t.Errorf("after the dump: %s, %v, want it paused as before", state, err)
+	}
+	must(t, m.QMP().Execute(t.Context(), "cont", nil, nil))
+	sh(t, m, "true")
+
+	must(t, unix.Kill(m.PID(), unix.SIGSTOP))
+	for stopped := false; !stopped; {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.PID()))
+		must(t, err)
+		stopped = strings.Contains(string(status), "T (stopped)")
+	}
+	m.scale = 0.2
+	defer within(t, 30*time.Second)()
+	dir, err = m.CollectEvidence(t.Context(), EvidenceOptions{Why: "QEMU is stopped", Memory: true})
+	must(t, err)
+	content(t, dir, map[string]string{
+		"summary.txt":      `(?s)state.json .*not there within 2s.*screen.png .*left out.*registers.txt .*left out.*memory.dump .*left out.*threads-mute.txt .*taken`,
+		"threads.txt":      `T \(stopped\)`,
+		"threads-mute.txt": `T \(stopped\)`,
+	})
+	must(t, unix.Kill(m.PID(), unix.SIGCONT))
+}
+
+// A guest that does not come up, and one whose agent falls silent: the errors say where the evidence is.
+func TestIntegrationEvidenceInErrors(t *testing.T) {
+	s, p := guestSpec(t), newPlace(t)
+	s.Kernel.Cmdline += " rdinit=/bin/sleep -- 1000"
+	p.Boot = 5 * time.Second // 25 under emulation
+	m := p.run(t, s)
+	err := m.WaitReady(t.Context())
+	if !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), "(evidence: "+m.path("evidence-1")+")") {
+		t.Errorf("boot: %T %v", err, err)
+	}
+	content(t, m.path("evidence-1"), map[string]string{
+		"summary.txt": `(?s)the agent did not come up.*state.json .*taken.*no display.*registers.txt .*taken`, "console.txt": `\[ +\d`, "registers.txt": "RIP=",
+	})
+
+	p = newPlace(t)
+	p.Scale, p.Boot = 0.05, 20*time.Minute // the agent's deadlines are a quarter, under emulation
+	m = p.boot(t, guestSpec(t))
+	sh(t, m, "setsid sh -c 'sleep 0.5; killall -STOP qemu-ga' </dev/null >/dev/null 2>&1 &")
+	waitASecond(m)
+	_, err = m.ReadFile(t.Context(), "/etc/rc")
+	if !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), "(evidence: ") {
+		t.Errorf("agent: %T %v", err, err)
+	}
+	if _, err := os.Stat(m.path("evidence-1/summary.txt")); err != nil {
+		t.Error(err)
+	}
+}
