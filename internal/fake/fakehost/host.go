@@ -33,6 +33,7 @@ type Options struct {
 	StandIn bool
 	// NoMigration is a GPU, or a firmware, that cannot save and restore VFs. The files are there all the same.
 	NoMigration bool
+	Power       Power // the zero value is a host that cannot sleep
 }
 
 // BMG is a discrete two-GT GPU like a Battlemage G21 with 12 GB, with a few VFs only; xe and a vendor's VFIO driver can

@@ -31,7 +31,7 @@ func (h *Host) Spawn(ctx context.Context, c bench.Command) (bench.Process, error
 	return ended{r, err}, nil
 }
 
-// Exec implements host.System for modprobe and dmesg.
+// Exec implements host.System for modprobe, dmesg and rtcwake.
 func (h *Host) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
 	p, err := h.Spawn(ctx, c)
 	if err != nil {
@@ -49,6 +49,8 @@ func (h *Host) run(c bench.Command) (bench.Result, error) {
 		return bench.Result{}, &bench.UsageError{Err: os.ErrInvalid}
 	case c.Argv[0] == "dmesg":
 		return bench.Result{Stdout: []byte("[    1.0] fake: a line\n[    2.0] xe: this is what the fake kernel says\n")}, nil
+	case c.Argv[0] == "rtcwake":
+		return h.rtcwake(c.Argv[1:])
 	case c.Argv[0] == "modprobe":
 		return h.modprobe(c.Argv[1:])
 	}

@@ -21,6 +21,7 @@ type state struct {
 	GGTTSpare uint64     // as set; 0 is the minimum
 	VRAMSpare uint64
 	GTs       []gt
+	Sleeps    sleeps
 }
 
 // function is what a PCI function is bound to and what it was given.

@@ -56,6 +56,7 @@ func (h *Host) tree() map[string]node {
 
 func (h *Host) system(b builder) {
 	b.text("/proc/cmdline", h.o.Cmdline+"\n")
+	h.power(b)
 	for _, d := range h.s.Dirs {
 		b.dir(d)
 	}

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"vmtb/bench"
+)
+
+// Files by which the kernel says how it can sleep (Documentation/admin-guide/pm/sleep-states.rst).
+const (
+	powerState = "/sys/power/state"     // "freeze mem disk"
+	memSleep   = "/sys/power/mem_sleep" // what "mem" means: "[s2idle] deep"
+	powerDisk  = "/sys/power/disk"      // "[platform] shutdown ...", or "[disabled]"
+	diskResume = "/sys/power/resume"    // major:minor of the partition with the image, "0:0" for none
+
+	rtcName = "rtc0"
+	rtcWake = "/sys/class/rtc/" + rtcName + "/wakealarm" // only where the clock can wake the machine
+)
+
+// CheckSuspend is nil if the host can sleep in this mode and be woken, as far as that shows without trying; else a
+// [bench.HostError] that matches [bench.ErrNotAvailable] and says what is missing.
+func (h *Host) CheckSuspend(ctx context.Context, mode SleepMode) error {
+	reason := h.cannotSleep(mode)
+	if reason == "" {
+		reason = h.cannotWake(ctx)
+	}
+	if reason == "" {
+		return nil
+	}
+	return &bench.HostError{Op: "suspend", Noun: string(mode), Err: bench.ErrNotAvailable, Advice: reason}
+}
+
+// cannotSleep is why, or "".
+func (h *Host) cannotSleep(mode SleepMode) string {
+	states := h.text(powerState)
+	switch {
+	case mode != SleepMem && mode != SleepDisk && mode != SleepFreeze:
+		return "the modes are mem, disk and freeze"
+	case states == "":
+		return powerState + " says nothing: the kernel cannot suspend"
+	case mode == SleepDisk:
+		return h.cannotHibernate(strings.Fields(states))
+	case !slices.Contains(strings.Fields(states), string(mode)):
+		return fmt.Sprintf("%s has only %q", powerState, states)
+	}
+	if kinds := h.text(memSleep); mode == SleepMem && kinds != "" && !strings.Contains(kinds, "deep") {
+		return fmt.Sprintf("%s has only %q: the firmware has no S3, and mem would be the same as freeze", memSleep, kinds)
+	}
+	return ""
+}
+
+func (h *Host) cannotHibernate(states []string) string {
+	switch how := h.text(powerDisk); {
+	case strings.Contains(how, "[disabled]"):
+		return powerDisk + ` is "[disabled]": by lockdown (secure boot) or nohibernate`
+	case how == "" || !slices.Contains(states, string(SleepDisk)):
+		return fmt.Sprintf("%s has only %q", powerState, strings.Join(states, " "))
+	case strings.Count(h.text("/proc/swaps"), "\n") == 0: // the first line is the heading
+		return "there is no swap to hold the image"
+	}
+	if resume := h.text(diskResume); resume == "" || resume == "0:0" {
+		return "the kernel does not know where to resume from (resume= on its command line): it would not come back"
+	}
+	return ""
+}
+
+func (h *Host) cannotWake(ctx context.Context) string {
+	if _, err := h.System.Stat(rtcWake); err != nil {
+		return "no clock can wake the machine: there is no " + rtcWake
+	}
+	if _, err := h.Exec(ctx, bench.Command{Argv: []string{"rtcwake", "--version"}}); err != nil {
+		return fmt.Sprintf("rtcwake is missing, a part of util-linux: %v", err)
+	}
+	return ""
+}
