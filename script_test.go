@@ -8,10 +8,17 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vmtb"
+	"vmtb/bench/vm"
 	"vmtb/vmm_flows"
 )
 
 func TestMain(m *testing.M) {
+	if code, ran := vm.Guard(os.Args); ran {
+		os.Exit(code)
+	}
+	if vmtb.PlayQEMU(os.Args) {
+		return
+	}
 	testscript.Main(m, map[string]func(){
 		"vmtb": func() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) },
 	})

@@ -98,8 +98,13 @@ type collector struct {
 // A saver writes a piece of evidence to a file.
 type saver func(ctx context.Context, file string) error
 
-// take has save write a file, for a limited time: one that hangs, say in the kernel, is left behind.
-func (c *collector) take(ctx context.Context, name string, limit time.Duration, save saver) error {
+// take takes what the host knows.
+func (c *collector) take(ctx context.Context, name string, limit time.Duration, save saver) {
+	_ = c.try(ctx, name, limit, save) // the summary has the error
+}
+
+// try has save write a file, for a limited time: one that hangs, say in the kernel, is left behind.
+func (c *collector) try(ctx context.Context, name string, limit time.Duration, save saver) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not there within %v: %w", limit, context.DeadlineExceeded))
 	defer cancel()
@@ -121,7 +126,7 @@ func (c *collector) ask(ctx context.Context, name string, limit time.Duration, s
 		c.note(name, 0, errMute)
 		return
 	}
-	err := c.take(ctx, name, limit, save)
+	err := c.try(ctx, name, limit, save)
 	c.mute = errors.Is(err, context.DeadlineExceeded) // a [qmp.TimeoutError] is one, too
 }
 

@@ -75,7 +75,7 @@ func (m *VM) roomForMemory(file string) error {
 	if err := unix.Statfs(filepath.Dir(file), &fs); err != nil {
 		return err
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free>>20 < uint64(m.spec.MemoryMiB) { //nolint:gosec // sizes are positive
+	if free := fs.Bavail * uint64(fs.Bsize); free>>20 < uint64(m.spec.MemoryMiB) {
 		return fmt.Errorf("left out: the guest has %d MiB of memory, the disk %d MiB free", m.spec.MemoryMiB, free>>20)
 	}
 	return nil
