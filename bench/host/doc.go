@@ -8,4 +8,6 @@
 //	pf, err := xe.FindPF(h.Tree(log), xe.TheOnlyOne)
 //	...
 //	err = log.Undo(ctx, h.System)
+//
+// [Host.Suspend] puts the host to sleep, proves that it slept, and sees to it that its VFs have come back as they were.
 package host

@@ -40,7 +40,7 @@ type VNC struct {
 // gets for it.
 type SSH struct {
 	Forward bool
-	Port    int // 0 lets the kernel choose a free one: see [VM.SSHPort]
+	Port    int // 0 lets the kernel choose a free one, as it always does for a machine of [ModeIncoming]: see [VM.SSHPort]
 }
 
 // vncPorts is how many ports are tried for a VNC server after the one that was asked for, and vncBase the port of
@@ -127,8 +127,11 @@ type access struct {
 	ssh     int
 }
 
-// prepareAccess writes the password of this run, before QEMU starts.
+// prepareAccess chooses the port and writes the password of this run, before QEMU starts.
 func (m *VM) prepareAccess() error {
+	if m.opts.Mode == ModeIncoming {
+		m.spec.SSH.Port = 0 // the machine whose state comes still has its own
+	}
 	if !m.spec.VNC.secret() {
 		return nil
 	}
@@ -197,12 +200,18 @@ func (m *VM) findSSH(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	port := forwardRE.FindStringSubmatch(text)
-	if port == nil {
-		return fmt.Errorf("no forwarded port in %q", text)
-	}
-	m.access.ssh, err = strconv.Atoi(port[1])
+	m.access.ssh, err = parseForward(text)
 	return err
+}
+
+// parseForward finds the port of the loopback that leads to the guest's port 22.
+func parseForward(text string) (int, error) {
+	line := forwardRE.FindStringSubmatch(text)
+	if line == nil {
+		return 0, fmt.Errorf("no forwarded port in %q", text)
+	}
+	port, err := strconv.ParseUint(line[1], 10, 16)
+	return int(port), err
 }
 
 // portAdvice explains QEMU's words about ports that it could not have.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -101,9 +102,36 @@ func TestAccess(t *testing.T) {
 	}
 }
 
+// usernet is what QEMU 10.0.2 says to "info usernet".
+const usernet = "Hub -1 (net0):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n" +
+	"  TCP[ESTABLISHED]    9       10.0.2.15    22       127.0.0.1 50022     0     0\r\n" +
+	"  TCP[HOST_FORWARD]   8       127.0.0.1 37743       10.0.2.15    22     0     0\r\n"
+
+func TestParseForward(t *testing.T) {
+	for text, want := range map[string]int{
+		usernet: 37743, "": 0,
+		strings.ReplaceAll(usernet, " 22 ", " 23 "):         0,
+		strings.ReplaceAll(usernet, "37743", "377430000"):   0,
+		strings.ReplaceAll(usernet, "127.0.0.1", "0.0.0.0"): 0,
+	} {
+		if port, err := parseForward(text); err == nil && port != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %d, %v, want %d", text, port, err, want)
+		}
+	}
+}
+
+func FuzzParseForward(f *testing.F) {
+	f.Add(usernet)
+	f.Fuzz(func(t *testing.T, text string) {
+		port, err := parseForward(text)
+		if err == nil && (port < 0 || port > 65535 || !strings.Contains(text, strconv.Itoa(port))) {
+			t.Errorf("%d in %q", port, text)
+		}
+	})
+}
+
 func TestConsole(t *testing.T) {
 	m := bootFake(t, "")
-	m.scale = 1
 	echo := func(conn net.Conn, text string) {
 		t.Helper()
 		_, err := io.WriteString(conn, text)
@@ -120,7 +148,7 @@ func TestConsole(t *testing.T) {
 	if _, err := m.Console(t.Context()); !errors.Is(err, ErrAttached) || !errors.As(err, new(*bench.UsageError)) {
 		t.Errorf("second client: %v, want ErrAttached", err)
 	}
-	m.scale = 5
+	m.scale = 1
 	must(t, conn.Close())
 	again, err := m.Console(t.Context())
 	must(t, err)

@@ -78,6 +78,19 @@ func (m *VM) silent(ctx context.Context, err error) error {
 	return m.withEvidence(ctx, err)
 }
 
+// beforeForce collects evidence of a machine that should have heeded: its guest runs, or QEMU does not even say.
+func (m *VM) beforeForce(ctx context.Context) {
+	if ctx.Err() != nil || m.life.Err() != nil { // no time, or no answer to expect
+		return
+	}
+	asked, cancel := context.WithTimeout(ctx, m.scaled(stateTime))
+	defer cancel()
+	if s, err := m.State(asked); err == nil && s != Running {
+		return
+	}
+	_, _ = m.CollectEvidence(ctx, EvidenceOptions{Why: "it did not shut down when asked"}) // without it, the end comes all the same
+}
+
 // evidenceDir makes the next folder.
 func (m *VM) evidenceDir() (string, error) {
 	for n := 1; ; n++ {

@@ -29,7 +29,6 @@ func content(t *testing.T, dir string, want map[string]string) {
 
 func TestCollectEvidence(t *testing.T) {
 	m := bootFake(t, "display")
-	m.scale = 10 // nothing of this takes long
 	must(t, os.WriteFile(m.path("console.log"), []byte("login:\r\n"), 0o644))
 	first, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "just so"})
 	must(t, err)
@@ -60,7 +59,6 @@ func TestCollectEvidence(t *testing.T) {
 // A piece that fails does not keep the others away.
 func TestEvidenceThatFails(t *testing.T) {
 	m := bootFake(t, "fails-to-dump")
-	m.scale = 10
 	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
@@ -98,14 +96,15 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 func TestEvidenceInErrors(t *testing.T) {
 	m, err := startFake(t, "")
 	must(t, err)
-	m.opts.Boot = 2 * time.Second
+	m.opts.Boot = 100 * time.Millisecond
 	err = m.WaitReady(t.Context())
 	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "(evidence: "+m.path("evidence-1")+")") {
 		t.Errorf("boot: %T %v", err, err)
 	}
 	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100ms, 0 resets seen: the agent did not come up"})
 
-	m = bootFake(t, "")
+	m, err = startFakeScaled(t, "agent", 0.02)
+	must(t, err)
 	for n := range 2 { // guest-file-open is never answered
 		_, err = m.ReadFile(t.Context(), "/x")
 		if !errors.As(err, new(*bench.GuestError)) || strings.Contains(err.Error(), "(evidence: ") != (n == 0) {
@@ -116,6 +115,41 @@ func TestEvidenceInErrors(t *testing.T) {
 	m.dir = "/none"
 	if err := m.withEvidence(t.Context(), context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no evidence: ") {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+// Only a guest that should have shut down and did not leaves evidence before it is cut off.
+func TestEvidenceBeforeForce(t *testing.T) {
+	short := func(_ *Spec, o *Options) { o.Shutdown = 100 * time.Millisecond }
+	for _, c := range []struct {
+		can  string
+		do   func(*VM) context.Context // before
+		want bool
+	}{
+		{"agent", func(*VM) context.Context { return t.Context() }, true},
+		{"agent acpi refuses-shutdown", func(*VM) context.Context { return t.Context() }, false},
+		{"agent panics-later", func(m *VM) context.Context {
+			_, err := m.ReadFile(t.Context(), "/x")
+			if !errors.Is(err, ErrPanic) {
+				t.Error(err)
+			}
+			return t.Context()
+		}, false},
+		{"agent", func(*VM) context.Context {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return ctx
+		}, false},
+	} {
+		m, err := startFake(t, c.can, short)
+		must(t, err)
+		must(t, m.WaitReady(t.Context()))
+		if _, err := m.PowerOff(c.do(m)); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(m.path("evidence-1/threads.txt")); (err == nil) != c.want {
+			t.Errorf("%s: evidence: %v, want some: %v", c.can, err, c.want)
+		}
 	}
 }
 

@@ -59,8 +59,7 @@ func (f *fake) vnc() any {
 func (f *fake) hmp(line string) (any, error) {
 	switch line {
 	case "info usernet":
-		return "Hub -1 (net0):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n" +
-			"  TCP[HOST_FORWARD]   8       127.0.0.1 37743       10.0.2.15    22     0     0\r\n", nil
+		return usernet, nil
 	case "info registers -a":
 		if f.does("hangs") {
 			return nil, fakeqmp.ErrSilence

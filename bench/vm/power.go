@@ -32,7 +32,8 @@ const (
 // bounded time ([Options.Shutdown], half of it, 15 s, 1 minute, all scaled but the last) and only as far as needed. Steps
 // that cannot work are left out: a guest that is paused or has panicked is not asked. It returns when QEMU has been
 // reaped, so that its VFs are free, and says which step did it. When ctx ends, the polite steps are cut short. The
-// error is for a machine that is not off, or whose QEMU crashed on the way.
+// error is for a machine that is not off, or whose QEMU crashed on the way. A guest that runs and did not heed leaves
+// evidence before it is cut off ([VM.CollectEvidence]).
 func (m *VM) PowerOff(ctx context.Context) (Step, error) {
 	if m.proc.gone(0) {
 		return StepNone, nil
@@ -53,6 +54,9 @@ func (m *VM) PowerOff(ctx context.Context) (Step, error) {
 		parent, life := ctx, m.life.Done()
 		if !s.asks {
 			parent, life = context.WithoutCancel(ctx), nil
+		}
+		if s.step == StepQuit {
+			m.beforeForce(ctx)
 		}
 		if m.step(parent, s.limit, life, s.do) {
 			return s.step, m.endedBy(s.step)
