@@ -76,8 +76,8 @@ type VMConfig struct {
 	ExtraArgs []string `json:"extra_args"`
 }
 
-// VNCModes are the values of [VMConfig.VNC].
-var VNCModes = []string{"off", "local", "on", "open"}
+// vncModes are the values of [VMConfig.VNC].
+var vncModes = []string{"off", "local", "on", "open"}
 
 // NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]: a run of such a flow without
 // the image is refused before it begins.
@@ -132,6 +132,25 @@ var (
 	fileName   = regexp.MustCompile(`^[^/.][^/]*$`) // in the directory of profiles, not elsewhere
 )
 
+// validate checks the shape of machines.
+func (v VMConfig) validate(bad func(format string, args ...any)) {
+	if v.MemoryMiB < 64 {
+		bad("vm.memory_mib is %d, want 64 or more", v.MemoryMiB)
+	}
+	if v.CPUs < 1 {
+		bad("vm.cpus is %d, want 1 or more", v.CPUs)
+	}
+	if v.DiskBus != "virtio" && v.DiskBus != "ide" {
+		bad("vm.disk_bus is %q, want virtio or ide", v.DiskBus)
+	}
+	if !slices.Contains(vncModes, v.VNC) {
+		bad("vm.vnc is %q, want off, local, on or open", v.VNC)
+	}
+	if p := v.SSHPort; p != nil && (*p < 0 || *p > 65000) {
+		bad("vm.ssh_port is %d, want 0 to 65000", *p)
+	}
+}
+
 // Validate checks what the types do not say.
 func (c *Config) Validate() error {
 	var errs []error
@@ -155,21 +174,7 @@ func (c *Config) Validate() error {
 	if c.Host.CardIndex != nil && *c.Host.CardIndex < 0 {
 		bad("host.card_index is %d, want 0 or more", *c.Host.CardIndex)
 	}
-	if c.VM.MemoryMiB < 64 {
-		bad("vm.memory_mib is %d, want 64 or more", c.VM.MemoryMiB)
-	}
-	if c.VM.CPUs < 1 {
-		bad("vm.cpus is %d, want 1 or more", c.VM.CPUs)
-	}
-	if c.VM.DiskBus != "virtio" && c.VM.DiskBus != "ide" {
-		bad("vm.disk_bus is %q, want virtio or ide", c.VM.DiskBus)
-	}
-	if !slices.Contains(VNCModes, c.VM.VNC) {
-		bad("vm.vnc is %q, want off, local, on or open", c.VM.VNC)
-	}
-	if p := c.VM.SSHPort; p != nil && (*p < 0 || *p > 65000) {
-		bad("vm.ssh_port is %d, want 0 to 65000", *p)
-	}
+	c.VM.validate(bad)
 	if !(c.TimeoutScale > 0 && c.TimeoutScale <= 1000) {
 		bad("timeout_scale is %v, want more than 0 and at most 1000", c.TimeoutScale)
 	}

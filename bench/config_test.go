@@ -71,3 +71,14 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+// A port of 0 is not the same as none.
+func TestSSHPort(t *testing.T) {
+	c, err := ParseConfig("f.json", []byte(`{"vm": {"ssh_port": 0, "vnc": "local"}}`))
+	if err != nil || c.VM.SSHPort == nil || *c.VM.SSHPort != 0 || c.VM.VNC != "local" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c = DefaultConfig(); c.VM.SSHPort != nil || c.VM.VNC != "on" {
+		t.Errorf("by default: %+v", c.VM)
+	}
+}
