@@ -41,7 +41,7 @@ func TestCollectEvidence(t *testing.T) {
 		"registers.txt": `CPU#0\nRIP=`,
 		"memory.dump":   "", "threads-mute.txt": "",
 	})
-	content(t, first, map[string]string{"state.json": `"query-migrate": \{\s*"error": "no migration today"`})
+	content(t, first, map[string]string{"state.json": `"query-block": \{\s*"error": "no blocks today"`})
 
 	second, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "with memory", Memory: true})
 	must(t, err)

@@ -41,8 +41,8 @@ func (f *fake) people(r fakeqmp.Request) (any, error) {
 		return map[string]any{"formats": []string{"elf", "kdump-zlib"}}, nil
 	case "dump-guest-memory":
 		f.dump(strings.TrimPrefix(args.Protocol, "file:"), args.Format)
-	case "query-migrate":
-		return nil, fakeqmp.Failure{Class: "GenericError", Desc: "no migration today"}
+	case "query-block":
+		return nil, fakeqmp.Failure{Class: "GenericError", Desc: "no blocks today"}
 	}
 	return struct{}{}, nil
 }
