@@ -43,11 +43,11 @@ integration: build
 
 # In the emulated DUT.
 lab-test: build
-	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 30m -v -tags lab ./lab
+	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 60m -v -tags lab ./lab
 
 # The same, and what takes too long for every day.
 lab-full: build
-	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 60m -v -tags lab ./lab
+	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 90m -v -tags lab ./lab
 
 # A minute for each fuzz target.
 fuzz:

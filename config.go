@@ -19,14 +19,15 @@ const configName = "vmtb_config.json"
 
 // configFlags are the flags that override the configuration file. They are the same for a run here and in the lab.
 type configFlags struct {
-	file         string
-	image        string
-	card         string
-	profiles     string
-	vnc          string
-	memoryMiB    int
-	timeoutScale float64
-	given        func(flag string) bool // on the command line
+	file          string
+	image         string
+	card          string
+	profiles      string
+	vnc           string
+	memoryMiB     int
+	timeoutScale  float64
+	workloadScale float64
+	given         func(flag string) bool // on the command line
 }
 
 func (f *configFlags) add(cmd *cobra.Command) {
@@ -45,6 +46,7 @@ func (f *configFlags) addShared(cmd *cobra.Command) {
 	f.given = flags.Changed
 	flags.IntVar(&f.memoryMiB, "vm-memory", 0, "memory of each guest in MiB")
 	flags.Float64Var(&f.timeoutScale, "timeout-scale", 0, "multiply every deadline")
+	flags.Float64Var(&f.workloadScale, "workload-scale", 0, "multiply the amounts of work that flows give to GPUs, and the waits that belong to it")
 }
 
 // load reads the configuration file, if there is one, and applies the flags. used is the file's path or "".
@@ -59,7 +61,7 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	if f.profiles != "" {
 		c.Resources.VGPUProfilesPath = f.profiles
 	}
-	if err := checkProfiles(c, used); err != nil {
+	if err := errors.Join(checkProfiles(c, used), checkWsim(c, used)); err != nil {
 		return nil, "", err
 	}
 	if f.given("vm-memory") {
@@ -70,6 +72,9 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	}
 	if f.given("timeout-scale") {
 		c.TimeoutScale = f.timeoutScale
+	}
+	if f.given("workload-scale") {
+		c.WorkloadScale = f.workloadScale
 	}
 	if f.card != "" {
 		if err := setCard(&c.Host, f.card); err != nil {
@@ -157,6 +162,18 @@ func checkProfiles(c *bench.Config, configFile string) error {
 		if err != nil {
 			return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err)}
 		}
+	}
+	return nil
+}
+
+// checkWsim refuses a directory of workload descriptors that is not there, with the same exception.
+func checkWsim(c *bench.Config, configFile string) error {
+	dir := c.Resources.WsimPath
+	if dir == filepath.Join(filepath.Dir(configFile), bench.DefaultWsimPath) {
+		return nil
+	}
+	if _, err := os.ReadDir(dir); err != nil {
+		return &bench.UsageError{Err: fmt.Errorf("workload descriptors: %w", err), Advice: "resources.wsim_wl_path in the configuration names a directory"}
 	}
 	return nil
 }

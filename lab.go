@@ -188,6 +188,9 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 		"--vm-memory", strconv.Itoa(cmp.Or(o.memoryMiB, labGuestMiB)),
 		"--timeout-scale", strconv.FormatFloat(cmp.Or(o.timeoutScale, labTimeoutScale), 'g', -1, 64),
 	}
+	if o.workloadScale != 0 {
+		args = append(args, "--workload-scale", strconv.FormatFloat(o.workloadScale, 'g', -1, 64))
+	}
 	if f, ok := a.out.(*os.File); ok { // the DUT's vmtb writes to a file; what reads along may be a terminal
 		look := o.look(f)
 		args = append(args, "--color="+map[bool]string{true: "always", false: "never"}[look.Color])

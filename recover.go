@@ -17,6 +17,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
+	"vmtb/bench/work"
 	"vmtb/flow"
 )
 
@@ -47,7 +48,7 @@ func (a *app) recover(ctx context.Context, dir string) error {
 		}
 		return &bench.InfraError{Op: "open the journal", Err: err}
 	}
-	log, err := undo.Open(path)
+	log, err := undo.Open(path, undo.KindOf[work.Leftover]())
 	if errors.Is(err, undo.ErrInUse) {
 		return &bench.UsageError{Err: fmt.Errorf("%s: that run is alive", dir), Advice: "interrupt it instead"}
 	}

@@ -14,6 +14,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/vm"
+	"vmtb/bench/work"
 	"vmtb/flow"
 	"vmtb/report"
 )
@@ -99,6 +100,9 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if configFile != "" {
 		notes = append(notes, "configuration: "+configFile)
 	}
+	if config.WorkloadScale != 1 {
+		notes = append(notes, fmt.Sprintf("amounts of work: x %v", config.WorkloadScale))
+	}
 	options, err := a.flowOptions(o, config, h)
 	if err != nil {
 		return err
@@ -150,7 +154,7 @@ func (a *app) flowOptions(o runOptions, config *bench.Config, h *host.Host) (flo
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),
 		OpenUndo: func(path string) (flow.Undo, error) {
-			log, err := undo.Open(path)
+			log, err := undo.Open(path, undo.KindOf[work.Leftover]())
 			return undoOn{log, h.System}, err
 		},
 	}

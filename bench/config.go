@@ -25,6 +25,9 @@ type Config struct {
 	DeviceModels map[string]string `json:"device_models"` // ours: PCI device id ("e20b") to the name of a vGPU profile file ("Bmg_g21_12.json"), before the built-in table
 	TimeoutScale float64           `json:"timeout_scale"` // ours: multiplies every deadline, 1 by default
 
+	// WorkloadScale, ours, multiplies amounts of work and the waits that are part of what a flow tests; 1 by default.
+	WorkloadScale float64 `json:"workload_scale"`
+
 	AllowDestructive bool `json:"allow_destructive"` // ours: run what harms a machine that is in use; in the lab it always runs
 }
 
@@ -104,7 +107,7 @@ func DefaultConfig() *Config {
 		Guest:        GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
 		Resources:    ResourcesConfig{VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc"},
 		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio", VNC: "on"},
-		TimeoutScale: 1,
+		TimeoutScale: 1, WorkloadScale: 1,
 	}
 }
 
@@ -163,6 +166,23 @@ func (c *Config) Validate() error {
 	if c.Host.CardIndex != nil && c.Host.PCIAddress != "" {
 		bad("host.card_index and host.pci_address: give one of them")
 	}
+	c.validateModels(bad)
+	if c.Host.CardIndex != nil && *c.Host.CardIndex < 0 {
+		bad("host.card_index is %d, want 0 or more", *c.Host.CardIndex)
+	}
+	c.VM.validate(bad)
+	for _, scale := range []struct {
+		key   string
+		value float64
+	}{{"timeout_scale", c.TimeoutScale}, {"workload_scale", c.WorkloadScale}} {
+		if !(scale.value > 0 && scale.value <= 1000) {
+			bad("%s is %v, want more than 0 and at most 1000", scale.key, scale.value)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validateModels(bad func(format string, args ...any)) {
 	for _, id := range slices.Sorted(maps.Keys(c.DeviceModels)) {
 		if _, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(id), "0x"), 16, 16); err != nil {
 			bad("device_models: %q is no PCI device id, want up to four hexadecimal digits, like e20b", id)
@@ -171,12 +191,4 @@ func (c *Config) Validate() error {
 			bad("device_models.%s is %q, want the name of a profile file, like Bmg_g21_12", id, model)
 		}
 	}
-	if c.Host.CardIndex != nil && *c.Host.CardIndex < 0 {
-		bad("host.card_index is %d, want 0 or more", *c.Host.CardIndex)
-	}
-	c.VM.validate(bad)
-	if !(c.TimeoutScale > 0 && c.TimeoutScale <= 1000) {
-		bad("timeout_scale is %v, want more than 0 and at most 1000", c.TimeoutScale)
-	}
-	return errors.Join(errs...)
 }

@@ -37,6 +37,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"ssh", `{"vm": {"ssh_port": 70000}}`, `vm.ssh_port is 70000`},
 		{"bus", `{"vm": {"disk_bus": "scsi"}}`, `vm.disk_bus is "scsi"`},
 		{"scale", `{"timeout_scale": 0}`, "timeout_scale is 0"},
+		{"no work", `{"workload_scale": 0}`, "workload_scale is 0"},
 		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},
 		{"no driver", `{"guest": {"driver": ""}}`, `guest.driver is "", want the name of a kernel driver`},
 		{"driver", `{"host": {"driver": "../xe"}}`, `host.driver is "../xe", want the name of a kernel driver`},

@@ -13,7 +13,7 @@ import (
 	"vmtb/bench"
 )
 
-//go:embed image kmod
+//go:embed image kmod workload/*.go
 var sources embed.FS
 
 // Images are the files that the lab boots.
@@ -43,8 +43,9 @@ func Build(ctx context.Context, cacheDir string, p *Progress) (Images, error) {
 	b := builder{ctx: ctx, cache: c, progress: p}
 	root := b.root()
 	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
-	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod})
-	dut := b.stage("dut", root, "dut.sh", "image of the emulated DUT", []string{kmod, guest})
+	workload := b.stage("workload", root, "workload.sh", "stand-in workloads", nil)
+	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod, workload})
+	dut := b.stage("dut", root, "dut.sh", "image of the emulated DUT", []string{kmod, guest, workload})
 	if b.err != nil {
 		return Images{}, b.err
 	}
@@ -107,9 +108,10 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 
 // inputs are the directories of the sources that a stage is made from, beside its script.
 var inputs = map[string][]string{
-	"kmod":  {"kmod"},
-	"guest": {"image/guest"},
-	"dut":   {"image/dut", "image/guest"},
+	"kmod":     {"kmod"},
+	"workload": {"workload"},
+	"guest":    {"image/guest"},
+	"dut":      {"image/dut", "image/guest"},
 }
 
 func (b *builder) runStage(tmp, tree, script string, from []string, log io.Writer) error {

@@ -68,12 +68,12 @@ func start(t *testing.T) *dut {
 	return &dut{DUT: d, dir: dir}
 }
 
-// run runs vmtb in the DUT and returns its run directory.
-func (d *dut) run(ctx context.Context, selection string) (code int, dir string, err error) {
+// run runs vmtb in the DUT, with flags or a selection, and returns its run directory.
+func (d *dut) run(ctx context.Context, more ...string) (code int, dir string, err error) {
 	d.n++
 	dir = filepath.Join(d.dir, "run"+string(rune('0'+d.n)))
-	args := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5", selection}
-	code, err = d.Vmtb(ctx, args, os.Stderr)
+	args := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
+	code, err = d.Vmtb(ctx, append(args, more...), os.Stderr)
 	return code, dir, err
 }
 
@@ -104,6 +104,8 @@ func (d *dut) clean(t *testing.T) {
 func TestLab(t *testing.T) {
 	d := start(t)
 	t.Run("flow", d.testFlow)
+	t.Run("test_basic", d.testBasic)
+	t.Run("unequal shares", d.testUnequalShares)
 	t.Run("kill -9", d.testKilled)
 	t.Run("after a dead run", d.testAfterDeadRun)
 	t.Run("interrupt", d.testInterrupt)

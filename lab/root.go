@@ -82,7 +82,7 @@ func pickMirror(targets string) string {
 // inRoot runs one of our build scripts inside root, with work on /mnt and in a mount namespace of its own, so that
 // nothing stays mounted whatever becomes of it.
 func inRoot(ctx context.Context, root, work, script string, lock *os.File, log io.Writer) error {
-	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
+	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && unset TMPDIR && exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
 	return run(ctx, lock, log, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "sh", work, root, script)
 }
 

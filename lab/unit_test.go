@@ -126,9 +126,23 @@ func TestHash(t *testing.T) {
 			t.Errorf("input %d has two keys", i)
 		}
 	}
+	tested := file("x", "1")
+	tested["x_test.go"] = &fstest.MapFile{Data: []byte("t")}
+	if with, _ := hash(tested); with == "" || keyOf(t, file("x", "1")) != with {
+		t.Error("a test of Go counts")
+	}
 	if _, err := hash(1); err == nil {
 		t.Error("a number was hashed")
 	}
+}
+
+func keyOf(t *testing.T, part any) string {
+	t.Helper()
+	key, err := hash(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func TestCache(t *testing.T) {

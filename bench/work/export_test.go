@@ -8,3 +8,6 @@ var (
 		return st.done, st.code, err
 	}
 )
+
+// Run is the run that waits at its gate.
+func (p *Prepared) Run() *Run { return &Run{p.m, p.h} }

@@ -44,6 +44,18 @@ func (g IGT) String() string {
 	return s
 }
 
+// Programs are the paths of the programs that the machine must have: the runner, and those of the tests.
+func (g IGT) Programs() []string {
+	programs := []string{path.Join(g.Config.ToolDir, "igt_runner")}
+	for _, t := range g.Tests {
+		if f := strings.Split(t, "@"); len(f) > 1 && f[0] == "igt" {
+			programs = append(programs, path.Join(g.Config.TestDir, f[1]))
+		}
+	}
+	slices.Sort(programs[1:])
+	return slices.Compact(programs)
+}
+
 func (g IGT) job(dir string) (job, error) {
 	if len(g.Tests) == 0 {
 		return job{}, &bench.UsageError{Err: errors.New("IGT: no tests")}
@@ -58,7 +70,7 @@ func (g IGT) job(dir string) (job, error) {
 		return job{}, &bench.UsageError{Err: fmt.Errorf("igt.options: %w", err)}
 	}
 	j := job{files: map[string][]byte{"tests": []byte(strings.Repeat(lines(g.Tests), max(1, g.Repeat)))}}
-	argv := slices.Concat([]string{path.Join(g.Config.ToolDir, "igt_runner")}, options, g.Options)
+	argv := slices.Concat(g.Programs()[:1], options, g.Options)
 	if len(g.Blocklist) > 0 {
 		j.files["blocklist"] = []byte(lines(g.Blocklist))
 		argv = append(argv, "-b", path.Join(dir, "blocklist"))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -244,5 +245,12 @@ func TestOptions(t *testing.T) {
 		if got, err := work.SplitWords(bad); err == nil {
 			t.Errorf("%s: %q", bad, got)
 		}
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	g := work.IGT{Config: bench.IGTConfig{TestDir: "/t/", ToolDir: "/bin"}, Tests: []string{"igt@b@x", "igt@a", "igt@b@y", "no test"}}
+	if got := g.Programs(); !slices.Equal(got, []string{"/bin/igt_runner", "/t/a", "/t/b"}) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -346,3 +346,84 @@ func TestLeftover(t *testing.T) {
 		t.Error("/etc taken")
 	}
 }
+
+// What is prepared runs when it is started and not before, and can be killed or removed instead.
+func TestPrepare(t *testing.T) {
+	base := t.TempDir()
+	mark := filepath.Join(t.TempDir(), "ran")
+	w := work.Shell{Line: "cat >" + mark, Stdin: []byte("x")}
+	prepare := func() *work.Prepared {
+		p, err := work.Prepare(t.Context(), this(), w, work.Options{Base: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ran := func() string {
+		data, err := os.ReadFile(mark)
+		if err != nil && !os.IsNotExist(err) {
+			t.Error(err)
+		}
+		return string(data)
+	}
+	if err := prepare().Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p := prepare()
+	if got := ran(); got != "" {
+		t.Errorf("it ran before it was started: %q", got)
+	}
+	run, err := p.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := wait(t, run); res.Verdict != work.Pass || ran() != "x" {
+		t.Errorf("%+v, %q", res, ran())
+	}
+	if err := run.Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	few := t.TempDir() // no mkfifo
+	for _, tool := range []string{"grep", "mkdir", "rm"} {
+		link(t, tool, filepath.Join(few, tool))
+	}
+	if _, err := work.Prepare(t.Context(), shelled{this(), "/bin/sh", few}, w, work.Options{Base: base}); err == nil || !strings.Contains(err.Error(), "mkfifo") {
+		t.Errorf("without mkfifo: %v", err)
+	}
+	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// A workload that is politely killed at its gate runs nothing, whatever the shell, and says that it was killed.
+func TestKilledAtGate(t *testing.T) {
+	eachShell(t, func(t *testing.T, m bench.Machine) {
+		if r, err := m.Exec(t.Context(), bench.Command{Argv: []string{"/bin/sh", "-c", "command -v mkfifo"}}); err != nil || !r.OK() {
+			t.Skipf("no mkfifo here: %+v, %v", r, err)
+		}
+		mark := filepath.Join(t.TempDir(), "ran")
+		p, err := work.Prepare(t.Context(), m, work.Shell{Line: "echo x >" + mark}, work.Options{Base: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := p.Run()
+		if running, err := run.Running(t.Context()); err != nil || !running {
+			t.Errorf("at the gate: %v, %v", running, err)
+		}
+		if err := run.Kill(t.Context(), time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if res := wait(t, run); res.Exit.Signal != int(syscall.SIGTERM) && res.Exit.Signal != int(syscall.SIGKILL) { // bash goes on waiting
+			t.Errorf("killed: %+v", res)
+		}
+		if _, err := os.Stat(mark); !os.IsNotExist(err) {
+			t.Errorf("it ran: %v", err)
+		}
+		if err := run.Remove(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -43,8 +43,16 @@ fi
 trap '' HUP
 "$sh" -c "$sup" sh "$dir" "$@" &`
 
+// makeGateScript makes the gate in the private directory $1 at which superviseScript waits; openGateScript opens it. Until
+// there is somebody who waits, opening waits, too.
+const (
+	makeGateScript = `mkfifo -m 600 -- "$1/gate"`
+	openGateScript = `echo go >"$1/gate"`
+)
+
 // superviseScript runs the command $2... and writes its exit code to the private directory $1. First it says who it is:
-// process, start time, session (0 if it is not its own) and boot. The exit code goes over what is in the file already,
+// process, start time, session (0 if it is not its own) and boot. If there is a gate, it waits there; killed while it does,
+// it runs nothing. The exit code goes over what is in the file already,
 // so that a full disk does not lose it. What the shell itself says of a command that was killed goes to /dev/null.
 const superviseScript = `
 dir=$1
@@ -59,6 +67,9 @@ ids() { sid=0; [ "$4" != $$ ] || sid=$$; shift 19; start=$1; }
 ids ${line##*) }
 echo $$ "$start" "$sid" "$boot" >&3
 exec 3>&- 2>/dev/null
+line=go
+[ ! -p "$dir/gate" ] || { line=; read -r line <"$dir/gate"; }
+[ "$line" = go ] || { printf 'exit %-3s\n' 143 1<>"$dir/state"; exit; }
 (exec 2>&4 4>&-; exec "$@")
 printf 'exit %-3s\n' $? 1<>"$dir/state"`
 

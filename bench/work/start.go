@@ -1,6 +1,7 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -32,30 +33,64 @@ type Options struct {
 
 // Start puts a workload's files on the machine and starts it. A program that is not there is an error.
 func Start(ctx context.Context, m bench.Machine, w Workload, o Options) (*Run, error) {
-	h := Handle{}
-	if err := h.describe(w); err != nil {
+	p, err := prepare(ctx, m, w, o, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Run{p.m, p.h}, nil
+}
+
+// A Prepared workload waits at a gate on its machine, with all that takes its time behind it. It is for workloads that
+// are to start at the same time; else [Start] will do.
+type Prepared struct {
+	m bench.Machine
+	h Handle
+	j job
+}
+
+// Prepare brings a workload up to its gate. The machine needs mkfifo(1) for it. After an error nothing is left.
+func Prepare(ctx context.Context, m bench.Machine, w Workload, o Options) (*Prepared, error) {
+	return prepare(ctx, m, w, o, true)
+}
+
+func prepare(ctx context.Context, m bench.Machine, w Workload, o Options, gate bool) (*Prepared, error) {
+	p := &Prepared{m: m}
+	if err := p.h.describe(w); err != nil {
 		return nil, err
 	}
 	base, err := o.base(ctx, m)
 	if err != nil {
 		return nil, fault(m, w, err)
 	}
-	h.Dir = path.Join(base, dirPrefix+rand.Text())
-	j, err := w.job(h.Dir)
-	if err != nil {
+	p.h.Dir = path.Join(base, dirPrefix+rand.Text())
+	if p.j, err = w.job(p.h.Dir); err != nil {
 		return nil, err
 	}
-	begin := func() error { return h.start(ctx, m, j) }
+	begin := func() error { return p.orClean(ctx, p.begin(ctx, gate)) }
 	if o.Journal == nil {
 		err = begin()
 	} else {
-		err = o.Journal.Do(ctx, Leftover{Dir: h.Dir, Results: j.results}, begin)
+		err = o.Journal.Do(ctx, p.leftover(), begin)
 	}
 	if err != nil {
 		return nil, fault(m, w, err)
 	}
-	return &Run{m, h}, nil
+	return p, nil
 }
+
+// Start opens the gate. It is called once; after an error nothing is left on the machine.
+func (p *Prepared) Start(ctx context.Context) (*Run, error) {
+	_, err := script(ctx, p.m, nil, "start "+p.j.command.String(), openGateScript, p.h.Dir)
+	if err := p.orClean(ctx, err); err != nil {
+		return nil, fault(p.m, p.h.workload(), err)
+	}
+	return &Run{p.m, p.h}, nil
+}
+
+// Remove ends a workload that is not to be started after all.
+func (p *Prepared) Remove(ctx context.Context) error { return (&Run{p.m, p.h}).Remove(ctx) }
+
+func (p *Prepared) leftover() Leftover { return Leftover{Dir: p.h.Dir, Results: p.j.results} }
 
 func (o Options) base(ctx context.Context, m bench.Machine) (string, error) {
 	if o.Base != "" {
@@ -65,42 +100,55 @@ func (o Options) base(ctx context.Context, m bench.Machine) (string, error) {
 	return strings.TrimSpace(string(r.Stdout)), err
 }
 
-// start fills in h what is known after the start. After a failure nothing is left.
-func (h *Handle) start(ctx context.Context, m bench.Machine, j job) error {
-	err := h.tryStart(ctx, m, j)
+// orClean leaves nothing behind after an error.
+func (p *Prepared) orClean(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
-	return errors.Join(err, Leftover{Dir: h.Dir, Results: j.results}.clean(clean, m))
+	return errors.Join(err, p.leftover().clean(clean, p.m))
 }
 
-func (h *Handle) tryStart(ctx context.Context, m bench.Machine, j job) error {
-	if _, err := script(ctx, m, nil, "make "+h.Dir, prepareScript, append([]string{h.Dir}, j.parents...)...); err != nil {
+func (p *Prepared) begin(ctx context.Context, gate bool) error {
+	if err := p.put(ctx); err != nil {
 		return err
 	}
-	if j.command.Stdin != nil {
-		if err := m.WriteFile(ctx, path.Join(h.Dir, "stdin"), j.command.Stdin); err != nil {
+	if gate {
+		if _, err := script(ctx, p.m, nil, "make a gate in "+p.h.Dir, makeGateScript, p.h.Dir); err != nil {
 			return err
 		}
 	}
-	for name, data := range j.files {
-		if err := m.WriteFile(ctx, path.Join(h.Dir, name), data); err != nil {
+	return p.launch(ctx)
+}
+
+func (p *Prepared) put(ctx context.Context) error {
+	if _, err := script(ctx, p.m, nil, "make "+p.h.Dir, prepareScript, append([]string{p.h.Dir}, p.j.parents...)...); err != nil {
+		return err
+	}
+	if p.j.command.Stdin != nil {
+		if err := p.m.WriteFile(ctx, path.Join(p.h.Dir, "stdin"), p.j.command.Stdin); err != nil {
 			return err
 		}
 	}
-	wd := j.command.Dir
-	if wd == "" {
-		wd = defaultDir
+	for name, data := range p.j.files {
+		if err := p.m.WriteFile(ctx, path.Join(p.h.Dir, name), data); err != nil {
+			return err
+		}
 	}
-	env := append(slices.Clone(j.command.Env), h.mark())
-	args := append([]string{superviseScript, shell, h.Dir, wd}, j.command.Argv...)
-	r, err := script(ctx, m, env, "start "+j.command.String(), launchScript, args...)
+	return nil
+}
+
+// launch fills in of the handle what is known after the start.
+func (p *Prepared) launch(ctx context.Context) error {
+	c := p.j.command
+	env := append(slices.Clone(c.Env), p.h.mark())
+	args := append([]string{superviseScript, shell, p.h.Dir, cmp.Or(c.Dir, defaultDir)}, c.Argv...)
+	r, err := script(ctx, p.m, env, "start "+c.String(), launchScript, args...)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Sscan(string(r.Stdout), &h.PID, &h.Start, &h.Session, &h.Boot); err != nil {
+	if _, err := fmt.Sscan(string(r.Stdout), &p.h.PID, &p.h.Start, &p.h.Session, &p.h.Boot); err != nil {
 		return fmt.Errorf("it did not say who it is: %q %q: %w", r.Stdout, bench.Tail(r.Stderr, 3), err)
 	}
 	return nil

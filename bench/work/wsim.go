@@ -38,6 +38,9 @@ func (w Wsim) String() string {
 	return fmt.Sprintf("gem_wsim %s (%d clients, %d repeats)", what, max(1, w.Clients), max(1, w.Repeats))
 }
 
+// Program is the path of the program that the machine must have.
+func (w Wsim) Program() string { return path.Join(w.Config.TestDir, "benchmarks/gem_wsim") }
+
 func (w Wsim) job(dir string) (job, error) {
 	if (w.Descriptor == "") == (w.File == nil) {
 		return job{}, &bench.UsageError{Err: errors.New("gem_wsim: want either a descriptor or a file")}
@@ -49,7 +52,7 @@ func (w Wsim) job(dir string) (job, error) {
 		descriptor = path.Join(dir, "workload.wsim")
 	}
 	j.command = bench.Command{Env: libraryPath(w.Config), Argv: slices.Concat(
-		[]string{path.Join(w.Config.TestDir, "benchmarks/gem_wsim")}, w.Options,
+		[]string{w.Program()}, w.Options,
 		[]string{"-w", descriptor, "-c", strconv.Itoa(max(1, w.Clients)), "-r", strconv.Itoa(max(1, w.Repeats))},
 	)}
 	return j, nil

@@ -6,6 +6,7 @@ mkdir -p "$root"
 tar -C / --one-file-system -cf - \
 	--exclude=./mnt --exclude=./boot --exclude=./var/cache --exclude=./var/lib/apt --exclude=./usr/src \
 	--exclude=./usr/include --exclude=./usr/share/perl --exclude=./usr/lib/x86_64-linux-gnu/perl --exclude=./usr/lib/gcc --exclude=./usr/libexec/gcc --exclude=./usr/lib/linux-kbuild-* \
+	--exclude=./usr/lib/go* --exclude=./usr/share/go* \
 	--exclude=./usr/lib/x86_64-linux-gnu/*.a --exclude=./usr/lib/x86_64-linux-gnu/libbfd* \
 	--exclude=./usr/lib/python3* --exclude=./usr/bin/python3* --exclude=./usr/lib/udev --exclude=./usr/lib/systemd --exclude=./usr/lib/x86_64-linux-gnu/systemd \
 	--exclude=./usr/share/fonts --exclude=./usr/share/mime \
@@ -16,6 +17,7 @@ tar -C / --one-file-system -cf - \
 mkdir -p "$root/mnt" "$root/boot" "$root/lab/share" "$root/usr/lib/modules/$kv/updates" "$root/var/cache" "$root/var/lib/apt"
 cp /mnt/in/xe.ko /mnt/in/xe-vfio-pci.ko "$root/usr/lib/modules/$kv/updates/"
 depmod -b "$root" "$kv"
+install_workloads "$root"
 cp -r /mnt/in/image/dut/etc/. "$root/etc/"
 chmod 755 "$root/etc/rc"
 ln -sf ../bin/busybox "$root/usr/sbin/init"

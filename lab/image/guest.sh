@@ -2,7 +2,8 @@
 . /mnt/in/image/lib.sh
 tree=/mnt/tmp/guest
 skeleton "$tree"
-install_program "$tree" /usr/bin/kmod /usr/sbin/qemu-ga
+install_program "$tree" /usr/bin/kmod /usr/sbin/qemu-ga /usr/bin/igt_runner
+install_workloads "$tree"
 for name in modprobe rmmod insmod lsmod depmod modinfo; do
 	ln -sf ../bin/kmod "$tree/usr/sbin/$name"
 	rm -f "$tree/usr/bin/$name"

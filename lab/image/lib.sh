@@ -52,5 +52,26 @@ skeleton() {
 
 # pack TREE FILE: an initramfs.
 pack() {
-	(cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$2"
+	(cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 | zstd -q -10 -T0) >"$2"
+}
+
+# install_workloads TREE: the stand-in workloads under the names of IGT's programs, and IGT where upstream's
+# configuration, and so vmtb's default, looks for it.
+install_workloads() {
+	tests=$1/usr/libexec/igt-gpu-tools
+	mkdir -p "$tests/benchmarks" "$1/usr/local/libexec" "$1/usr/local/bin"
+	install -m 755 /mnt/in/standin "$tests/standin"
+	for name in $("$tests/standin" --names); do
+		rm -f "$tests/$name"
+		ln -s /usr/libexec/igt-gpu-tools/standin "$tests/$name"
+	done
+	# igt_runner wants to know all tests there are, whatever it is asked to run.
+	[ -e "$tests/test-list.txt" ] || {
+		echo TESTLIST
+		"$tests/standin" --names | grep -v / | tr '\n' ' '
+		echo
+		echo "END TESTLIST"
+	} >"$tests/test-list.txt"
+	ln -s /usr/libexec/igt-gpu-tools "$1/usr/local/libexec/igt-gpu-tools"
+	ln -s /usr/bin/igt_runner "$1/usr/local/bin/igt_runner"
 }

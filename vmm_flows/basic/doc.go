@@ -1,2 +1,3 @@
-// Package basic is the Python tool's test_basic.py: machines with VFs start, their driver works, they go away again.
+// Package basic is the Python tool's test_basic.py: machines with VFs start, work, share the GPU, and load and unload
+// their driver beside each other. There is a file for each class; setup.go has the smallest.
 package basic

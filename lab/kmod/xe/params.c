@@ -52,6 +52,10 @@ bool xs_fault_wedged;
 module_param_named(wedged, xs_fault_wedged, bool, 0600);
 MODULE_PARM_DESC(wedged, "fault: the device is wedged, configuration gives ECANCELED [N]");
 
+uint xs_fault_favour_vf;
+module_param_named(favour_vf, xs_fault_favour_vf, uint, 0600);
+MODULE_PARM_DESC(favour_vf, "fault: this VF weighs three times what its execution quantum says; 0 = off [0]");
+
 static uint fail_provision;
 module_param(fail_provision, uint, 0600);
 MODULE_PARM_DESC(fail_provision, "fault: the n-th quota allocation from now on fails, once; counts down to 0 = off [0]");

@@ -19,6 +19,7 @@ extern uint xs_param_state_kib;
 /* Faults; may be changed at any time. */
 extern bool xs_fault_refuse_load;
 extern bool xs_fault_wedged;
+extern uint xs_fault_favour_vf;
 
 int xs_params_check(void);
 bool xs_params_legacy(void);

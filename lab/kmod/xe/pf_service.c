@@ -118,13 +118,15 @@ static bool fn_runs(const struct xs_pf *pf, unsigned int fn)
 }
 
 /* An infinite quantum weighs as much as the longest finite one. */
-static u32 fn_weight(const struct xs_pf *pf, unsigned int fn)
+static u64 fn_weight(const struct xs_pf *pf, unsigned int fn)
 {
 	u32 longest = 1, own = pf->gt[XS_MAIN_GT].fn[fn].exec_quantum_ms;
 	unsigned int i;
 
 	for (i = 0; i <= pf->num_vfs; i++)
 		longest = max(longest, pf->gt[XS_MAIN_GT].fn[i].exec_quantum_ms);
+	if (fn && fn == xs_fault_favour_vf)
+		return 3 * (own ?: longest);
 	return own ?: longest;
 }
 

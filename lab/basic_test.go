@@ -1,0 +1,73 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"strings"
+	"testing"
+
+	"vmtb/flow"
+)
+
+// workScale leaves the work of test_basic long enough to cover what happens beside it: 9 s of 30.
+const workScale = "0.3"
+
+const (
+	wsim1VF = "test_basic::TestVmWorkload::test_wsim[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	wsim2VF = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+)
+
+// testBasic: every flow of test_basic passes, but for the one that compares machines where there is one only.
+func (d *dut) testBasic(t *testing.T) {
+	code, dir, err := d.run(t.Context(), "--workload-scale", workScale, "test_basic")
+	if err != nil || code != flow.ExitPass {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	got := results(t, dir)
+	if len(got) != 13 {
+		t.Errorf("%d results, want 13", len(got))
+	}
+	for id, result := range got {
+		want := flow.Pass
+		if id == wsim1VF {
+			want = flow.Skip
+		}
+		if result != want {
+			t.Errorf("%s: %s, want %s", id, result, want)
+		}
+	}
+	run, err := flow.OpenRun(dir)
+	if err != nil || !strings.Contains(string(run.Info.Config), `"workload_scale":`+workScale) {
+		t.Errorf("the run does not record the scale of work: %s, %v", run.Info.Config, err)
+	}
+	d.clean(t)
+}
+
+// testUnequalShares: a driver that gives one VF more of the GPU than the other is caught.
+func (d *dut) testUnequalShares(t *testing.T) {
+	const fault = "/sys/module/xe/parameters/favour_vf"
+	d.must(t.Context(), t, "echo 1 >"+fault)
+	code, dir, err := d.run(t.Context(), wsim2VF)
+	d.must(t.Context(), t, "echo 0 >"+fault)
+	if err != nil || code != flow.ExitFail {
+		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitFail)
+	}
+	run, err := flow.OpenRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range run.Entries {
+		if e.Phase != flow.PhaseCase || e.Event != flow.End {
+			continue
+		}
+		for _, says := range []string{"vm1 took ", "they differ by", "more than 10 %"} {
+			if !strings.Contains(e.Reason, says) {
+				t.Errorf("%s: %s for %q, which does not say %q", e.ID, e.Result, e.Reason, says)
+			}
+		}
+		if e.Result != flow.Fail || e.Blame != "" {
+			t.Errorf("%s: %s, blame %q; want a fail that is the flow's own finding", e.ID, e.Result, e.Blame)
+		}
+	}
+	d.clean(t)
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Every descriptor that flows come with is understood.
+func TestOwnDescriptors(t *testing.T) {
+	files, err := filepath.Glob("../../vmm_flows/resources/wsim/*/*.wsim")
+	if err != nil || len(files) < 15 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseWsim(string(data)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+func TestParseWsimRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                    "has no batch",
+		"# nothing\n":                         "has no batch",
+		"d.100":                               "has no batch",
+		"1.RCS.5000.0.0":                      "no engine but DEFAULT",
+		"1.DEFAULT.500-1000.0.0":              `"500-1000" is no number`,
+		"1.DEFAULT.*.0.0":                     `"*" is no number`,
+		"1.DEFAULT.0.0.0":                     `"0" is no number`,
+		"1.DEFAULT.5000.0":                    "no such step",
+		"1.DEFAULT.5000.0.0.0":                "no such step",
+		"0.DEFAULT.5000.0.0":                  `"0" is no number`,
+		"1.DEFAULT.5000.-1.0":                 `"-1" is no number`,
+		"1.DEFAULT.5000.0.0,2.DEFAULT.1.-2.0": "step 1",
+		"1.DEFAULT.5000.f-1.0":                `"f-1" is no number`,
+		"X.1.0,1.DEFAULT.5000.-1.0":           "the step -1 is no batch",
+		"1.DEFAULT.5000.0.0,s.0":              "waits for no step",
+		"1.DEFAULT.5000.0.2":                  `"2" is no number`,
+		"M.1.RCS,1.DEFAULT.5000.0.0":          "no such step",
+		"f,1.DEFAULT.5000.0.0":                "no such step",
+		"P.1.1,1.DEFAULT.5000.0.0":            "no such step",
+		"d.99999999999,1.DEFAULT.5000.0.0":    "is no number",
+	} {
+		if s, err := parseWsim(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %+v, %v; want an error with %q", text, s, err, want)
+		}
+	}
+}
+
+func FuzzParseWsim(f *testing.F) {
+	for _, s := range []string{"1.DEFAULT.5000.0.0,2.DEFAULT.5000.-1.1", "X.1.0\n1.DEFAULT.5.0.1 # x\nd.5,p.7,s.-3", "...", "s.-1", "p."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := parseWsim(text)
+		if err != nil {
+			return
+		}
+		var total time.Duration
+		for _, one := range s {
+			total += one.batch + one.delay + one.period
+		}
+		e := newEngine(s, 1, 1)
+		e.advance(total, 1) // it cannot take longer than one after the other
+		e.advance(time.Microsecond, 1)
+		if !e.finished() {
+			t.Errorf("%q is not done after %v", text, total)
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package basic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vmtb/bench/vm"
+	"vmtb/bench/work"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+func addDriverLoadRemove(r *flow.Registry) {
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestVfDriverLoadRemove",
+		Doc:  "A machine's driver comes and goes while its neighbour works.",
+		Params: []fixture.Config{
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile, ManualDriver: true},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile, ManualDriver: true},
+		},
+		Fixture: fixture.Machines,
+		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
+		Timeout: 5 * time.Minute,
+		Cases: []flow.Case[*fixture.Setup]{
+			{Name: "test_load", Doc: "The last machine loads its driver while the first one works.", Func: testLoad},
+			{Name: "test_reload", Doc: "The first machine unloads its driver, loads it again and works, while the last one works.", Func: testReload},
+		},
+	})
+}
+
+// neighbourRepeats of [work.Preemptible], 10 ms, take 30 s on an idle GPU.
+const neighbourRepeats = 3000
+
+// Times that the tests are about.
+const (
+	aheadOfLoad = 2 * time.Second // a neighbour works for so long before a driver is loaded
+	unloaded    = 3 * time.Second // a VF is without a driver for so long
+)
+
+func testLoad(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	first, last := s.VMs[0], s.VMs[len(s.VMs)-1]
+	ensureLoaded(ctx, t, s, first)
+	neighbour := begin(ctx, t, s, first)
+	steps{
+		{"let it work alone", func(ctx context.Context) error { return s.LetPass(ctx, aheadOfLoad) }},
+		{"see that it is at work", func(ctx context.Context) error { return atWork(ctx, neighbour) }},
+		{fmt.Sprintf("load %s in %v", s.GuestDriver, last), func(ctx context.Context) error { return fixture.Load(ctx, last, s.GuestDriver) }},
+		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, last, s.GuestDriver) }},
+	}.run(ctx, t)
+	undisturbed(ctx, t, s, neighbour)
+}
+
+func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	first, last := s.VMs[0], s.VMs[len(s.VMs)-1]
+	ensureLoaded(ctx, t, s, first)
+	ensureLoaded(ctx, t, s, last)
+	job := store(ctx, t, s, first)
+	neighbour := begin(ctx, t, s, last)
+	steps{
+		{"see that it is at work", func(ctx context.Context) error { return atWork(ctx, neighbour) }},
+		{fmt.Sprintf("unload %s in %v", s.GuestDriver, first), func(ctx context.Context) error { return fixture.Unload(ctx, first, s.GuestDriver) }},
+		{"leave the VF without a driver", func(ctx context.Context) error { return s.LetPass(ctx, unloaded) }},
+		{fmt.Sprintf("load %s in %v", s.GuestDriver, first), func(ctx context.Context) error { return fixture.Load(ctx, first, s.GuestDriver) }},
+		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, first, s.GuestDriver) }},
+		{fmt.Sprintf("exec_store in %v", first), func(ctx context.Context) error { return pass(ctx, t, s, job) }},
+	}.run(ctx, t)
+	undisturbed(ctx, t, s, neighbour)
+}
+
+// ensureLoaded loads the driver that another case may have loaded already.
+func ensureLoaded(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
+	loaded, err := fixture.Loaded(ctx, m, s.GuestDriver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loaded {
+		return
+	}
+	steps{{fmt.Sprintf("load %s in %v, which is to work", s.GuestDriver, m), func(ctx context.Context) error {
+		return fixture.Load(ctx, m, s.GuestDriver)
+	}}}.run(ctx, t)
+}
+
+// begin gives a machine the work that is not to be disturbed.
+func begin(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) *work.Run {
+	w, err := s.Wsim(ctx, m, work.Preemptible, neighbourRepeats)
+	fixture.Require(t, err)
+	runs, err := s.Begin(ctx, t.Env(), fixture.Job{Machine: m, Workload: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runs[0]
+}
+
+// atWork is an error if the neighbour has ended already: then there would be nobody to disturb.
+func atWork(ctx context.Context, r *work.Run) error {
+	running, err := r.Running(ctx)
+	if err == nil && !running {
+		return fmt.Errorf("%v has ended already: with more work (--workload-scale) it would take longer", r)
+	}
+	return err
+}
+
+// undisturbed waits for the neighbour's work and fails the case if it did not take its time.
+func undisturbed(ctx context.Context, t *flow.T, s *fixture.Setup, r *work.Run) {
+	results, err := s.End(ctx, r)
+	if err == nil {
+		err = results[0].Err()
+	}
+	if err == nil {
+		if complaint := disturbed(*results[0].Wsim, s.Repeats(neighbourRepeats)); complaint != "" {
+			err = errors.New(complaint)
+		}
+	}
+	if err != nil {
+		t.Fatalf("%v: %v", r, err)
+	}
+	t.Logf("%v: %v, %.3f workloads/s", r, results[0].Wsim.Elapsed, results[0].Wsim.Rate)
+}
+
+// steps are taken one after the other; the first that fails ends the case.
+type steps []struct {
+	name string
+	do   func(ctx context.Context) error
+}
+
+func (s steps) run(ctx context.Context, t *flow.T) {
+	for _, step := range s {
+		if err := t.Step(ctx, step.name, step.do); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package basic
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/work"
+)
+
+// cycle is what a repetition of [work.Preemptible] takes on an idle GPU.
+const cycle = 10 * time.Millisecond
+
+// Tolerances of the Python tool.
+const (
+	shareTolerance = 0.1 // how much machines that work at once may differ
+	soloTolerance  = 0.2 // how much longer or shorter work may take whose neighbours do nothing
+)
+
+// unequal says what is wrong with the results of machines that each ran repeats of [work.Preemptible] at the same time. The
+// first must not be faster than an equal share allows (then it was not alone at work), nor slower, and the others must
+// be like it.
+func unequal(results []work.WsimResult, repeats int) (complaints []string) {
+	bad := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
+	n := len(results)
+	first := results[0]
+	alone := time.Duration(repeats) * cycle
+	if least := scale(alone, (1-shareTolerance)*float64(n)); first.Elapsed <= least {
+		bad("vm0 took %v, less than %v: %d machines do not share the GPU", first.Elapsed, least, n)
+	}
+	if least := (1 - shareTolerance) / cycle.Seconds() / float64(n); first.Rate <= least {
+		bad("vm0 did %.3f workloads/s, less than %.3f: it had less than its share of the GPU", first.Rate, least)
+	}
+	for i, r := range results[1:] {
+		if d := differ(r.Elapsed.Seconds(), first.Elapsed.Seconds()); d > shareTolerance {
+			bad("vm%d took %v and vm0 %v: they differ by %.0f %%, more than %.0f %%", i+1, r.Elapsed, first.Elapsed, d*100, shareTolerance*100)
+		}
+		if d := differ(r.Rate, first.Rate); d > shareTolerance {
+			bad("vm%d did %.3f workloads/s and vm0 %.3f: they differ by %.0f %%, more than %.0f %%", i+1, r.Rate, first.Rate, d*100, shareTolerance*100)
+		}
+	}
+	return complaints
+}
+
+// startedApart is an error of the bench if machines may have started so long one after the other that unequal results say
+// nothing about how the GPU was shared.
+func startedApart(apart time.Duration, results []work.WsimResult, repeats int) error {
+	together := time.Duration(repeats) * cycle * time.Duration(len(results))
+	if apart <= scale(together, shareTolerance) {
+		return nil
+	}
+	return &bench.InfraError{
+		Op:     "start gem_wsim in all machines at once",
+		Err:    fmt.Errorf("they may have started up to %v apart, for work of %v", apart.Round(time.Millisecond), together),
+		Advice: "a calmer host, or more work (--workload-scale), helps",
+	}
+}
+
+// disturbed says what is wrong with the result of a machine that ran repeats of [work.Preemptible] while its neighbours
+// did nothing that takes GPU time; "" if nothing is.
+func disturbed(r work.WsimResult, repeats int) string {
+	alone := time.Duration(repeats) * cycle
+	if d := differ(r.Elapsed.Seconds(), alone.Seconds()); d > soloTolerance {
+		return fmt.Sprintf("it took %v, which differs from the %v on an idle GPU by %.0f %%, more than %.0f %%", r.Elapsed, alone, d*100, soloTolerance*100)
+	}
+	return ""
+}
+
+// differ is by what part of want got differs from it.
+func differ(got, want float64) float64 { return math.Abs(got-want) / want }
+
+func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }

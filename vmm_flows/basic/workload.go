@@ -1,0 +1,116 @@
+package basic
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/work"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+func addVMWorkload(r *flow.Registry) {
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestVmWorkload",
+		Doc:  "Machines give work to their VFs at the same time.",
+		Params: []fixture.Config{
+			{VFs: 1, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+		},
+		Fixture: fixture.Machines,
+		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
+		Timeout: 5 * time.Minute,
+		Cases: []flow.Case[*fixture.Setup]{
+			{Name: "test_store", Doc: "IGT's exec_store passes on all machines at once, and then on the host.", Func: testStore},
+			{Name: "test_wsim", Doc: "Machines that work at once get equal shares of the GPU.", Func: testWsim},
+		},
+	})
+}
+
+func testStore(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	guests := make([]fixture.Job, len(s.VMs))
+	for i, m := range s.VMs {
+		guests[i] = store(ctx, t, s, m)
+	}
+	host := store(ctx, t, s, s.Host)
+	for _, step := range []struct {
+		name string
+		jobs []fixture.Job
+	}{{"exec_store in all machines", guests}, {"exec_store on the host", []fixture.Job{host}}} {
+		err := t.Step(ctx, step.name, func(ctx context.Context) error { return pass(ctx, t, s, step.jobs...) })
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// store is IGT's exec_store for a machine; the case is skipped where there is none.
+func store(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) fixture.Job {
+	w, err := s.IGT(ctx, m, work.ExecStore)
+	fixture.Require(t, err)
+	return fixture.Job{Machine: m, Workload: w}
+}
+
+// pass runs jobs at once, and fails the case for each of them that does not pass.
+func pass(ctx context.Context, t *flow.T, s *fixture.Setup, jobs ...fixture.Job) error {
+	results, err := s.Do(ctx, t.Env(), jobs...)
+	if err != nil {
+		return err
+	}
+	for i, j := range jobs {
+		if err := results[i].Err(); err != nil {
+			t.Errorf("%v: %v: %v", j.Machine, j.Workload, err)
+		}
+	}
+	return nil
+}
+
+// wsimRepeats of [work.Preemptible], 10 ms, take 10 s on an idle GPU.
+const wsimRepeats = 1000
+
+func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	if len(s.VMs) < 2 {
+		t.Skipf("it compares machines that work at once, and there is one only")
+	}
+	jobs := make([]fixture.Job, len(s.VMs))
+	for i, m := range s.VMs {
+		w, err := s.Wsim(ctx, m, work.Preemptible, wsimRepeats)
+		fixture.Require(t, err)
+		jobs[i] = fixture.Job{Machine: m, Workload: w}
+	}
+	ready, err := s.Prepare(ctx, t.Env(), jobs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	runs, err := ready.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apart := time.Since(start)
+	results, err := s.End(ctx, runs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shares []work.WsimResult
+	for i, j := range jobs {
+		r := results[i]
+		if err := r.Err(); err != nil {
+			t.Fatalf("%v: %v: %v", j.Machine, j.Workload, err)
+		}
+		t.Logf("%v: %v, %.3f workloads/s", j.Machine, r.Wsim.Elapsed, r.Wsim.Rate)
+		shares = append(shares, *r.Wsim)
+	}
+	complaints := unequal(shares, s.Repeats(wsimRepeats))
+	if err := startedApart(apart, shares, s.Repeats(wsimRepeats)); err != nil && len(complaints) > 0 {
+		t.Error(err, "\n"+strings.Join(complaints, "\n"))
+		return
+	}
+	for _, complaint := range complaints {
+		t.Errorf("%s", complaint)
+	}
+}

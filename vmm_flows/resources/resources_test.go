@@ -1,0 +1,50 @@
+package resources
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vmtb/bench"
+)
+
+// Every model that has vGPU profiles has every descriptor that upstream's flows name.
+func TestWsim(t *testing.T) {
+	profiles, err := fs.Glob(VGPUProfiles(), "*.json")
+	if err != nil || len(profiles) == 0 {
+		t.Fatal(profiles, err)
+	}
+	for _, profile := range profiles {
+		model := strings.TrimSuffix(profile, ".json")
+		for _, name := range []string{"short_preempt", "short_nonpreempt", "long_preempt", "long_nonpreempt", "idle_ctxs"} {
+			if data, err := Wsim("", model, name); err != nil || !strings.Contains(string(data), ".DEFAULT.") {
+				t.Errorf("%s/%s: %q, %v", model, name, data, err)
+			}
+		}
+	}
+}
+
+func TestWsimOverride(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "Ptl"), 0o755), os.WriteFile(filepath.Join(dir, "Ptl/long_preempt.wsim"), []byte("mine"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := Wsim(dir, "Ptl", "long_preempt"); err != nil || string(data) != "mine" {
+		t.Errorf("the user's: %q, %v", data, err)
+	}
+	if data, err := Wsim(dir, "Ptl", "short_preempt"); err != nil || string(data) == "mine" {
+		t.Errorf("what the user has not: %q, %v", data, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "Ptl/idle_ctxs.wsim"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"nothing", "idle_ctxs", "../x"} {
+		_, err := Wsim(dir, "Ptl", name)
+		if _, ok := errors.AsType[*bench.UsageError](err); !ok {
+			t.Errorf("%s: %v, want a usage error", name, err)
+		}
+	}
+}
