@@ -12,7 +12,6 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
-	"vmtb/bench/undo"
 	"vmtb/bench/vm"
 	"vmtb/flow"
 	"vmtb/report"
@@ -22,6 +21,7 @@ import (
 type runOptions struct {
 	configFlags
 	dir     string
+	recover bool
 	verbose bool
 	json    bool
 	color   string
@@ -31,6 +31,7 @@ type runOptions struct {
 func (o *runOptions) add(cmd *cobra.Command) {
 	o.configFlags.add(cmd)
 	o.addReport(cmd)
+	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
 	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal of so many columns")
 	cmd.Flags().Lookup("live").Hidden = true
 }
@@ -87,19 +88,22 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 			return err
 		}
 	}
-	if os.Geteuid() != 0 {
+	needsRoot := func(i flow.Item) bool { return !i.Unprivileged }
+	if os.Geteuid() != 0 && slices.ContainsFunc(items, needsRoot) {
 		return &bench.UsageError{Err: errors.New("vmtb run changes PCI devices and loads drivers, which only root may"), Advice: "run as root"}
 	}
-	h := host.New(host.OS{})
-	unlock, err := h.Lock()
+	unlock, err := host.Lock(a.state.lockFile)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := a.cleanHost(ctx, o.recover); err != nil {
+		return err
+	}
 	if configFile != "" {
 		notes = append(notes, "configuration: "+configFile)
 	}
-	options, err := a.flowOptions(o, config, h)
+	options, err := a.flowOptions(o, config)
 	if err != nil {
 		return err
 	}
@@ -119,7 +123,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 }
 
 // flowOptions are all that a run needs but its selection.
-func (a *app) flowOptions(o runOptions, config *bench.Config, h *host.Host) (flow.Options, error) {
+func (a *app) flowOptions(o runOptions, config *bench.Config) (flow.Options, error) {
 	raw, err := json.Marshal(config)
 	if err != nil {
 		return flow.Options{}, err
@@ -128,27 +132,17 @@ func (a *app) flowOptions(o runOptions, config *bench.Config, h *host.Host) (flo
 	if err != nil {
 		return flow.Options{}, err
 	}
+	h := host.New(a.system)
 	resources := &flow.Resources{}
 	flow.Provide(resources, config)
 	flow.Provide(resources, h)
 	options := flow.Options{
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources,
-		OpenUndo: func(path string) (flow.Undo, error) {
-			log, err := undo.Open(path)
-			return undoOn{log, h.System}, err
-		},
+		OpenUndo: a.openUndo,
 	}
 	return options, nil
 }
-
-// undoOn is a journal of host changes with the system on which they are undone.
-type undoOn struct {
-	*undo.Log
-	system undo.System
-}
-
-func (u undoOn) Undo(ctx context.Context) error { return u.Log.Undo(ctx, u.system) }
 
 // look is how the terminal report looks on f, which may be nil.
 func (o *runOptions) look(f *os.File) report.TerminalOptions {

@@ -31,6 +31,8 @@ type Class[P fmt.Stringer, V any] struct {
 	Needs     []Need[P]
 	Timeout   time.Duration // of each case; 0 is DefaultCaseTimeout
 	Cases     []Case[V]
+
+	Unprivileged bool // does nothing that only root may
 }
 
 // A Case is one flow. Func reports through t; its ctx ends at the deadline or when the run is interrupted.
@@ -73,6 +75,7 @@ type Item struct {
 	SetUpTimeout    time.Duration `json:"set_up_timeout_ns"`
 	ResetTimeout    time.Duration `json:"reset_timeout_ns"`
 	TearDownTimeout time.Duration `json:"tear_down_timeout_ns"`
+	Unprivileged    bool          `json:"unprivileged,omitempty"`
 	Dir             string        `json:"dir,omitempty"` // its folder in the run directory; "" before it is planned
 
 	group *group
@@ -152,7 +155,7 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 }
 
 func newItem[P fmt.Stringer, V any](c Class[P, V], k Case[V], id ID) Item {
-	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc}
+	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, Unprivileged: c.Unprivileged}
 	for _, n := range c.Needs {
 		it.Needs = append(it.Needs, n.Name)
 	}
