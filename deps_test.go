@@ -14,7 +14,7 @@ var arrows = map[string][]string{
 	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/pci", "bench/undo", "bench/vm", "bench/xe"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/xe"},
 	"report":              {"flow", "bench"},
-	"flow":                {"bench", "bench/undo"},
+	"flow":                {"bench", "bench/undo", "internal/strictjson"},
 	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vmtb/bench"
@@ -53,9 +54,10 @@ func (a *app) deadRuns() ([]deadRun, error) {
 }
 
 // cleanHost sees to it that a run does not begin on what a dead one has left: it puts the host back if it may, else it
-// is an error. The host is locked.
-func (a *app) cleanHost(ctx context.Context, mayRecover bool) error {
+// is an error. A run that is resumed does that itself. The host is locked.
+func (a *app) cleanHost(ctx context.Context, mayRecover bool, resumed string) error {
 	dead, err := a.deadRuns()
+	dead = slices.DeleteFunc(dead, func(d deadRun) bool { return d.dir == resumed })
 	if err != nil || len(dead) == 0 {
 		return err
 	}
