@@ -136,6 +136,9 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if _, _, err := a.plan(items, o.policyFlags); err != nil {
 		return err
 	}
+	if _, _, err := readRules(o.rules); err != nil {
+		return err
+	}
 	if _, _, err := o.load(); err != nil {
 		return err
 	}
@@ -200,7 +203,14 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 	if err != nil {
 		return 0, err
 	}
-	args = append(args, o.policyFlags.args(quarantine)...)
+	args = append(args, o.args(quarantine)...)
+	rules, err := give(dir, "kernel-log-rules.json", o.rules)
+	if err != nil {
+		return 0, err
+	}
+	if rules != "" {
+		args = append(args, "--kernel-log-rules", rules)
+	}
 	args = append(append(args, "--"), selection...)
 	before, err := dut.Leftovers(ctx)
 	if err != nil {

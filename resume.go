@@ -3,6 +3,7 @@ package vmtb
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -48,8 +49,13 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if len(run.Info.Config) > 0 {
 		err = json.Unmarshal(run.Info.Config, config)
 	}
+	infoFile := filepath.Join(dir, "run.json")
 	if err != nil {
-		return &bench.UsageError{Err: err, Advice: "the configuration in " + filepath.Join(dir, "run.json") + " does not read"}
+		return &bench.UsageError{Err: fmt.Errorf("%s: config: %w", infoFile, err)}
+	}
+	rules, err := parseRules("", run.Info.KernelLogRules)
+	if err != nil {
+		return fmt.Errorf("%s: kernel_log_rules: %w", infoFile, err)
 	}
 	unlock, err := a.enter(ctx, run.Info.Plan, config, o.recover, run.Info.Dir)
 	if err != nil {
@@ -60,6 +66,7 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err != nil {
 		return err
 	}
+	defer a.watch(ctx, &options, rules)()
 	options.RerunIncomplete = o.rerunIncomplete
 	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		started := options.Started

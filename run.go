@@ -53,6 +53,7 @@ type runOptions struct {
 	configFlags
 	policyFlags
 	reportFlags
+	rules   string
 	dir     string
 	recover bool
 }
@@ -60,6 +61,7 @@ type runOptions struct {
 // addRun adds what both a run here and one in the lab offer.
 func (o *runOptions) addRun(cmd *cobra.Command) {
 	o.policyFlags.add(cmd)
+	cmd.Flags().StringVar(&o.rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in")
 	cmd.Flags().StringVar(&o.dir, "run-dir", "", "directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)")
 }
 
@@ -102,6 +104,10 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 		return err
 	}
 	notes = append(notes, more...)
+	rawRules, rules, err := readRules(o.rules)
+	if err != nil {
+		return err
+	}
 	unlock, err := a.enter(ctx, items, config, o.recover, "")
 	if err != nil {
 		return err
@@ -118,7 +124,9 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	options.Notes, options.Policy = notes, o.Policy
+	stopWatch := a.watch(ctx, &options, rules)
+	defer stopWatch()
+	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
 	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		return flow.Run(ctx, items, options)
 	})

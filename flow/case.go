@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // runGroup runs the cases that share a fixture, as often as the policy wants it: each time with a new fixture.
@@ -79,7 +80,7 @@ func (r *runner) runCase(ctx context.Context, f *fixture, it Item) {
 		f.state = broken
 	}
 	t.end(how, &e)
-	found := append(f.found, r.leave(PhaseCase, it.ID, it.allow)...)
+	found := slices.Concat(f.found, r.leave(PhaseCase, it.ID, it.allow))
 	f.found = nil
 	judge(&e, found)
 	r.journal.append(e)

@@ -22,6 +22,8 @@ type Options struct {
 	Config       json.RawMessage // for run.json
 	Notes        []string        // for run.json: what Select said
 
+	KernelLogRules json.RawMessage // for run.json: what Watch was told
+
 	Policy Policy // what to do about results
 
 	TimeoutScale float64       // multiplies every deadline; 0 is 1
@@ -149,7 +151,7 @@ func (o *Options) setDefaults() {
 func (r *runner) create(dir string, items []Item) error {
 	r.info = Info{
 		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond), Argv: r.Argv,
-		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Policy: r.Policy, Config: r.Config, Notes: r.Notes, Plan: plan(items), Dir: dir,
+		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config, Notes: r.Notes, Plan: plan(items), Dir: dir,
 	}
 	if err := r.info.identify(); err != nil {
 		return err
@@ -198,6 +200,7 @@ func (r *runner) run(ctx context.Context) {
 		defer cancel()
 	}
 	r.summary.Dir, r.summary.Total = r.info.Dir, len(r.info.Plan)
+	r.Watch.Enter(r.info.Dir)
 	r.Started(r.info)
 	if r.past == nil {
 		r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout, BootID: r.info.BootID})

@@ -48,7 +48,7 @@ func (s *script) registry(params ...param) *Registry {
 	r := NewRegistry()
 	value := 0
 	Add(r, "file", Class[param, int]{
-		Name: "Class", Params: params, Timeout: time.Minute,
+		Name: "Class", Params: params, Timeout: time.Minute, AllowLog: []string{"^class may$"},
 		Fixture: Fixture[param, int]{
 			SetUp: func(ctx context.Context, env *Env, p param) (int, error) {
 				value++
@@ -73,7 +73,7 @@ func (s *script) registry(params ...param) *Registry {
 			return "", nil
 		}}},
 		Cases: []Case[int]{
-			{Name: "one", Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "one", t) }},
+			{Name: "one", AllowLog: []string{"^one may$"}, Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "one", t) }},
 			{Name: "two", Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "two", t) }},
 		},
 	})

@@ -42,7 +42,9 @@ type Info struct {
 	Policy       Policy          `json:"policy,omitzero"`
 	Config       json.RawMessage `json:"config,omitempty"`
 	Notes        []string        `json:"notes,omitempty"` // of the selection
-	Plan         []Item          `json:"plan"`
+	// KernelLogRules are the user's rules of what kernels may log, as their file has them.
+	KernelLogRules json.RawMessage `json:"kernel_log_rules,omitempty"`
+	Plan           []Item          `json:"plan"`
 
 	Dir string `json:"-"` // the run directory itself, absolute
 }

@@ -20,11 +20,18 @@ const provisioning = "xe_provisioning::TestSchedulingOnly"
 // TestCrash kills runs and resets the DUT, in the middle of flows, and recovers and resumes them. "make lab-full" does so
 // at many more points.
 func TestCrash(t *testing.T) {
-	points, resets, selection := 3, 1, []string{provisioning}
-	if os.Getenv("VMTB_LAB_FULL") != "" {
-		points, resets, selection = 20, 5, []string{provisioning, boot1VF}
-	}
 	d := startWith(t, lab.Options{MayReboot: true})
+	if os.Getenv("VMTB_LAB_FULL") == "" {
+		d.crashes(t, 3, 1, provisioning)
+		return
+	}
+	d.crashes(t, 20, 3, provisioning)
+	d.crashes(t, 5, 2, provisioning, boot1VF)
+}
+
+// crashes kills runs of a selection at so many points, all over the run, and resets the DUT at others.
+func (d *dut) crashes(t *testing.T, points, resets int, selection ...string) {
+	t.Helper()
 	lines := d.wholeRun(t, selection)
 	for i := range points {
 		at := 1 + i*lines/points
@@ -56,9 +63,9 @@ func lines(dir string) (n int) {
 	return n
 }
 
-// crash kills a run when its journals have so many lines, with the whole DUT or alone; recovers it, if asked to;
+// crash kills a run when its journals have so many lines, with the whole DUT or alone; recovers it first, if asked to;
 // resumes it, and looks at what that comes to.
-func (d *dut) crash(t *testing.T, selection []string, at int, reset, recover bool) {
+func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -86,7 +93,7 @@ func (d *dut) crash(t *testing.T, selection []string, at int, reset, recover boo
 		t.Fatalf("the run ended before line %d made us kill it", at)
 	}
 	t.Logf("killed at line %d (reset: %v), %d lines on disk", at, reset, lines(dir))
-	if recover {
+	if first {
 		d.recover(t, dir)
 	}
 	var out bytes.Buffer
