@@ -12,6 +12,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/bench/xe"
 )
 
 const configName = "vmtb_config.json"
@@ -24,6 +25,7 @@ type configFlags struct {
 	profiles     string
 	memoryMiB    int
 	timeoutScale float64
+	given        func(flag string) bool // on the command line
 }
 
 func (f *configFlags) add(cmd *cobra.Command) {
@@ -38,6 +40,7 @@ func (f *configFlags) add(cmd *cobra.Command) {
 func (f *configFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.file, "config", "", "configuration file (default: "+configName+" here or beside vmtb, if there is one)")
+	f.given = flags.Changed
 	flags.IntVar(&f.memoryMiB, "vm-memory", 0, "memory of each guest in MiB")
 	flags.Float64Var(&f.timeoutScale, "timeout-scale", 0, "multiply every deadline")
 }
@@ -57,10 +60,10 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	if err := checkProfiles(c, used); err != nil {
 		return nil, "", err
 	}
-	if f.memoryMiB != 0 {
+	if f.given("vm-memory") {
 		c.VM.MemoryMiB = f.memoryMiB
 	}
-	if f.timeoutScale != 0 {
+	if f.given("timeout-scale") {
 		c.TimeoutScale = f.timeoutScale
 	}
 	if f.card != "" {
@@ -68,10 +71,26 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 			return nil, "", err
 		}
 	}
+	if err := checkAddress(c); err != nil {
+		return nil, "", err
+	}
 	if err := c.Validate(); err != nil {
 		return nil, "", &bench.UsageError{Err: err}
 	}
 	return c, used, nil
+}
+
+// checkAddress completes the PCI address of a configuration file.
+func checkAddress(c *bench.Config) error {
+	if c.Host.PCIAddress == "" {
+		return nil
+	}
+	address, err := pci.Parse(c.Host.PCIAddress)
+	if err != nil {
+		return &bench.UsageError{Err: fmt.Errorf("host.pci_address: %w", err), Advice: "like 0000:03:00.0"}
+	}
+	c.Host.PCIAddress = string(address)
+	return nil
 }
 
 func setCard(h *bench.HostConfig, card string) error {
@@ -110,15 +129,29 @@ func readConfig(path string) (c *bench.Config, used string, err error) {
 	return bench.DefaultConfig(), "", nil
 }
 
-// checkProfiles refuses a directory of vGPU profiles that is not there, unless it is the one that the Python tool's
+// checkProfiles refuses a directory of vGPU profiles that is not there, and files in it that are broken, unless it is the one that the Python tool's
 // configuration names: for that one the files built in serve.
 func checkProfiles(c *bench.Config, configFile string) error {
 	dir := c.Resources.VGPUProfilesPath
 	if dir == filepath.Join(filepath.Dir(configFile), bench.DefaultVGPUProfilesPath) {
 		return nil
 	}
-	if _, err := os.ReadDir(dir); err != nil {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err), Advice: "--vgpu-profiles, or resources.vgpu_profiles_path in the configuration, names a directory"}
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".json" {
+			continue
+		}
+		file := filepath.Join(dir, e.Name())
+		data, err := os.ReadFile(file)
+		if err == nil {
+			_, err = xe.ParseModel(file, data)
+		}
+		if err != nil {
+			return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err)}
+		}
 	}
 	return nil
 }

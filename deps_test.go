@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
-	"bench/undo":          {},
+	"bench/undo":          {"bench"},
 	"bench/sysfs":         {"bench", "bench/undo"},
 	"bench/qmp":           {},
 	"bench/qga":           {"bench", "bench/qmp"},

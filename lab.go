@@ -17,6 +17,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/lab"
+	"vmtb/report"
 )
 
 func (a *app) labCommand() *cobra.Command {
@@ -32,7 +33,14 @@ virtualization: all of vmtb runs in it for real, without a GPU. docs/lab.md tell
 	return cmd
 }
 
-func (a *app) progress() *lab.Progress { return lab.NewProgress(a.err, isTerminal(a.err)) }
+func (a *app) progress() *lab.Progress {
+	if f, ok := a.err.(*os.File); ok {
+		if look := (report.TerminalOptions{}).For(f); look.Live {
+			return lab.NewProgress(a.err, look.Width)
+		}
+	}
+	return lab.NewProgress(a.err, nil)
+}
 
 // buildLab makes the lab's images if they are not there yet.
 func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
@@ -129,6 +137,10 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err := o.check(); err != nil {
 		return err
 	}
+	params := strings.Fields(o.xe)
+	if err := lab.CheckXeParams(params); err != nil {
+		return err
+	}
 	items, _, err := a.registry.Select(selection)
 	if err != nil {
 		return err // before anything is built or booted
@@ -152,7 +164,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err
 	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: strings.Fields(o.xe), Progress: a.progress()})
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress()})
 	if err != nil {
 		return err
 	}
@@ -164,6 +176,11 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 		}
 	}()
 	code, err := a.runInDUT(ctx, dut, dir, o.runOptions, selection)
+	select {
+	case <-kill: // whatever the end of the DUT has spoiled
+		code, err = flow.ExitInterrupted, nil
+	default:
+	}
 	err = errors.Join(err, dut.Close(context.WithoutCancel(ctx)))
 	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", filepath.Join(dir, "run"), filepath.Join(dir, "dut"))
 	if err != nil || code == flow.ExitPass {

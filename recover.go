@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
 	"vmtb/bench/host"
@@ -27,7 +29,13 @@ does so from the journal DIR/undo.jsonl, newest change first, and looks at the h
 become somebody else's or is gone with a reboot is left alone. While a run is alive it refuses. Doing it twice does no
 harm. docs/resume-and-recover.md tells more.`,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, dirs []string) error { return a.recover(cmd.Context(), dirs, forget) },
+		RunE: func(cmd *cobra.Command, dirs []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+			defer stop()
+			context.AfterFunc(ctx, stop) // the second one ends us
+			signal.Ignore(unix.SIGPIPE)  // a reader that goes away must not keep the host from being put back
+			return a.recover(ctx, dirs, forget)
+		},
 	}
 	cmd.Flags().BoolVar(&forget, "forget", false, "do not keep in mind what cannot be put back: it stays as it is")
 	return cmd
@@ -76,6 +84,9 @@ func (a *app) recoverRun(ctx context.Context, dir string, forget bool) error {
 		fmt.Fprintln(a.out, "Nothing to put back.")
 		return a.forget(path)
 	}
+	if err := a.checkOurs(dir, path); err != nil {
+		return err
+	}
 	unlock, err := host.Lock(a.state.lockFile) // the living run may use what the dead one has left
 	if err != nil {
 		return err
@@ -102,7 +113,7 @@ func journalOf(dir string) (string, error) {
 // openDead opens the journal of a run that is not alive. One that is not there matches [fs.ErrNotExist].
 func openDead(dir, path string) (*undo.Log, error) {
 	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			return nil, &bench.UsageError{Err: fmt.Errorf("%s: no run directory with a journal of host changes: %w", dir, err)}
 		}
 		return nil, &bench.InfraError{Op: "open the journal", Err: err}

@@ -57,6 +57,9 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err != nil {
 		return fmt.Errorf("%s: kernel_log_rules: %w", infoFile, err)
 	}
+	if err := a.checkResumable(run.Info.Dir); err != nil {
+		return err
+	}
 	unlock, err := a.enter(ctx, run.Info.Plan, config, o.recover, run.Info.Dir)
 	if err != nil {
 		return err

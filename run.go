@@ -163,8 +163,22 @@ func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, 
 	options.Kill = kill
 	endReport := a.addReport(&options, o)
 	summary, err := begin(ctx, options)
-	if err := errors.Join(err, endReport()); err != nil {
+	endErr := endReport()
+	if err := a.ended(summary, err); err != nil {
 		return err
+	}
+	return endErr // nobody has seen the report, but it is in the run directory
+}
+
+// ended turns the end of a run into the end of the program. A run that began and could not be recorded to its end (err)
+// has ended itself: that counts more than what its cases had come to.
+func (a *app) ended(summary flow.Summary, err error) error {
+	if err != nil && summary.Total == 0 { // it has not begun
+		return err
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+		summary.Stopped = err.Error()
 	}
 	if code := summary.ExitCode(); code != flow.ExitPass {
 		return exitCode(code)

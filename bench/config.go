@@ -3,7 +3,12 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
 	"vmtb/internal/strictjson"
 )
@@ -117,12 +122,30 @@ func ParseConfig(path string, data []byte) (*Config, error) {
 	return c, nil
 }
 
+var (
+	driverName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
+	fileName   = regexp.MustCompile(`^[^/.][^/]*$`) // in the directory of profiles, not elsewhere
+)
+
 // Validate checks what the types do not say.
 func (c *Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.Host.Driver == "" || c.Guest.Driver == "" {
-		bad("host.driver and guest.driver must not be empty")
+	for _, d := range [][2]string{{"host.driver", c.Host.Driver}, {"guest.driver", c.Guest.Driver}} {
+		if !driverName.MatchString(d[1]) {
+			bad("%s is %q, want the name of a kernel driver, like xe", d[0], d[1])
+		}
+	}
+	if c.Host.CardIndex != nil && c.Host.PCIAddress != "" {
+		bad("host.card_index and host.pci_address: give one of them")
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.DeviceModels)) {
+		if _, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(id), "0x"), 16, 16); err != nil {
+			bad("device_models: %q is no PCI device id, want up to four hexadecimal digits, like e20b", id)
+		}
+		if model := c.DeviceModels[id]; !fileName.MatchString(model) {
+			bad("device_models.%s is %q, want the name of a profile file, like Bmg_g21_12", id, model)
+		}
 	}
 	if c.Host.CardIndex != nil && *c.Host.CardIndex < 0 {
 		bad("host.card_index is %d, want 0 or more", *c.Host.CardIndex)

@@ -26,6 +26,9 @@ func TestParseConfigOfPythonTool(t *testing.T) {
 }
 
 func TestParseConfigRefuses(t *testing.T) {
+	if _, err := ParseConfig("c.json", []byte(`{"device_models": {"e20c": "Bmg_g21_12.json", "0xE20D": "Bmg_g21_12"}}`)); err != nil {
+		t.Error(err)
+	}
 	tests := []struct{ name, data, want string }{
 		{"unknown key", "{\"host\": {\n  \"cardindex\": 1}}", "c.json:2:3: host.cardindex: unknown key"},
 		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: cannot take a JSON string"},
@@ -33,7 +36,14 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"bus", `{"vm": {"disk_bus": "scsi"}}`, `vm.disk_bus is "scsi"`},
 		{"scale", `{"timeout_scale": 0}`, "timeout_scale is 0"},
 		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},
-		{"driver", `{"guest": {"driver": ""}}`, "must not be empty"},
+		{"no driver", `{"guest": {"driver": ""}}`, `guest.driver is "", want the name of a kernel driver`},
+		{"driver", `{"host": {"driver": "../xe"}}`, `host.driver is "../xe", want the name of a kernel driver`},
+		{"null", `{"host": null}`, "c.json:1:10: host: cannot take a JSON null here"},
+		{"card and address", `{"host": {"card_index": 0, "pci_address": "0000:03:00.0"}}`, "host.card_index and host.pci_address: give one"},
+		{"device id", `{"device_models": {"bmg": "Bmg_g21_12"}}`, `device_models: "bmg" is no PCI device id`},
+		{"long device id", `{"device_models": {"1e20b": "Bmg_g21_12"}}`, `device_models: "1e20b" is no PCI device id`},
+		{"model elsewhere", `{"device_models": {"0xE20C": "../Bmg_g21_12"}}`, `device_models.0xE20C is "../Bmg_g21_12"`},
+		{"no model", `{"device_models": {"e20c": ""}}`, `device_models.e20c is ""`},
 		{"no JSON", "", "c.json:1:1: "},
 	}
 	for _, tt := range tests {

@@ -57,7 +57,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := lab.NewProgress(os.Stderr, false)
+	p := lab.NewProgress(os.Stderr, nil)
 	images, err := lab.Build(ctx, cache, p)
 	if err != nil {
 		t.Fatal(err)

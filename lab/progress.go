@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -11,12 +12,13 @@ import (
 // Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
 // log a line at the start and a line at the end of each step.
 type Progress struct {
-	out  io.Writer
-	live bool
+	out   io.Writer
+	width func() int
 }
 
-// NewProgress writes to out, which is a terminal or not.
-func NewProgress(out io.Writer, terminal bool) *Progress { return &Progress{out: out, live: terminal} }
+// NewProgress writes to out: a terminal that can draw and has so many columns now (0: not known), or with a nil
+// width a log.
+func NewProgress(out io.Writer, width func() int) *Progress { return &Progress{out: out, width: width} }
 
 // Printf writes a line between steps.
 func (p *Progress) Printf(format string, args ...any) {
@@ -39,7 +41,7 @@ func (p *Progress) Step(name string, f func(log io.Writer) error) error {
 }
 
 func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop func()) {
-	if !p.live {
+	if p.width == nil {
 		p.Printf("%s ...", name)
 		return func() {}
 	}
@@ -50,7 +52,7 @@ func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop fun
 		defer tick.Stop()
 		for {
 			line := fmt.Sprintf("lab: %s: %.0f s  %s", name, time.Since(start).Seconds(), last)
-			fmt.Fprintf(p.out, "\r\033[K%.100s", line)
+			fmt.Fprintf(p.out, "\r\033[K%.*s", cmp.Or(p.width(), 80)-1, line) // a full row would be followed by another
 			select {
 			case <-tick.C:
 			case <-done:

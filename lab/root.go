@@ -49,8 +49,12 @@ func debianMirror(ctx context.Context) (string, error) {
 	if m := os.Getenv(mirrorVariable); m != "" {
 		return m, nil
 	}
-	out, err := exec.CommandContext(ctx, "apt-get", "indextargets",
-		"--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages").Output()
+	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is ours
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
 	if err != nil {
 		return "", &bench.InfraError{Op: "list the package sources with apt-get indextargets", Err: err, Advice: "set " + mirrorVariable + " to the address of a Debian mirror"}
 	}

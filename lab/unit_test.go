@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
+
+	"vmtb/bench"
 )
 
 func TestPickMirror(t *testing.T) {
@@ -36,6 +40,44 @@ func FuzzPickMirror(f *testing.F) {
 			t.Errorf("%q is not in %q", m, targets)
 		}
 	})
+}
+
+// TestMirrorInterrupted: that the user had enough is not apt-get's failure.
+func TestMirrorInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	ready := filepath.Join(dir, "ready")
+	if err := syscall.Mkfifo(ready, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\necho >" + ready + "\nexec sleep 60\n"
+	if err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv(mirrorVariable, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = os.ReadFile(ready) // until it has begun
+		cancel()
+	}()
+	if _, err := debianMirror(ctx); err == nil || err.Error() != context.Canceled.Error() {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
+}
+
+func TestCheckXeParams(t *testing.T) {
+	good := []string{
+		"device=ptl", "gts=1", "layout=legacy", "total_vfs=1", "max_vfs=0", "vram_quota=1", "migration=N", "state_kib=64",
+		"refuse_load=Y", "wedged=Y", "fail_provision=2", "fail_errno=5", "refuse_numvfs=12", "hang_ms=5", "fault_log=warn",
+	}
+	if err := CheckXeParams(good); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"devcie=ptl", "Device=ptl", "xs_param_gts=1", "gts", "gts=", "=1", `fault_log="warn"`, "xe.gts=1"} {
+		if err := CheckXeParams([]string{"gts=1", bad}); !errors.As(err, new(*bench.UsageError)) {
+			t.Errorf("%s: %v, want a UsageError", bad, err)
+		}
+	}
 }
 
 func TestReadPackages(t *testing.T) {
@@ -91,7 +133,7 @@ func TestHash(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	dir := t.TempDir()
-	p := NewProgress(io.Discard, false)
+	p := NewProgress(io.Discard, nil)
 	c, err := openCache(t.Context(), dir, p)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +206,7 @@ func sweepKeepsAFew(t *testing.T, c *cache) {
 // A second build waits for the first, says so, and can be interrupted.
 func TestCacheLock(t *testing.T) {
 	dir := t.TempDir()
-	c, err := openCache(t.Context(), dir, NewProgress(io.Discard, false))
+	c, err := openCache(t.Context(), dir, NewProgress(io.Discard, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +218,7 @@ func TestCacheLock(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	if _, err := openCache(ctx, dir, NewProgress(said, false)); !errors.Is(err, context.Canceled) {
+	if _, err := openCache(ctx, dir, NewProgress(said, nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -185,9 +227,11 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-func TestProgress(t *testing.T) {
+func TestProgress(t *testing.T) { synctest.Test(t, testProgress) }
+
+func testProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, false)
+	p := NewProgress(&out, nil)
 	if err := p.Step("one", func(w io.Writer) error { _, err := io.WriteString(w, "noise\n"); return err }); err != nil {
 		t.Fatal(err)
 	}
@@ -199,6 +243,28 @@ func TestProgress(t *testing.T) {
 	if strings.Join(lines, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q", lines)
 	}
+}
+
+// On a terminal it is one row, which never grows into a second one.
+func TestProgressLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		columns := []int{20, 12, 0}
+		p := NewProgress(&out, func() int {
+			n := columns[0]
+			columns = columns[1:]
+			return n
+		})
+		err := p.Step("one", func(w io.Writer) error {
+			_, err := io.WriteString(w, "a noise that is long\n")
+			time.Sleep(2500 * time.Millisecond)
+			return err
+		})
+		const want = "\r\033[Klab: one: 0 s  a no|\r\033[Klab: one: 1|\r\033[Klab: one: 2 s  a noise that is long|\r\033[K|lab: one: done after 2.5 s\n"
+		if got := out.String(); err != nil || got != strings.ReplaceAll(want, "|", "") {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
 }
 
 func TestLastLine(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"vmtb/vmm_flows/basic"
 	"vmtb/vmm_flows/contract"
 	"vmtb/vmm_flows/provisioning"
+	"vmtb/vmm_flows/state"
 )
 
 // Register adds every flow of this repository.
@@ -12,4 +13,5 @@ func Register(r *flow.Registry) {
 	basic.Register(r)
 	contract.Register(r)
 	provisioning.Register(r)
+	state.Register(r)
 }

@@ -3,6 +3,7 @@ package qga
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // Info is what the agent says about itself.
@@ -37,4 +38,16 @@ func (i Info) Check(cmds ...string) error {
 		}
 	}
 	return nil
+}
+
+// Time is the guest's clock.
+func (c *Client) Time(ctx context.Context) (time.Time, error) {
+	var ns int64
+	err := c.Execute(ctx, "guest-get-time", nil, &ns)
+	return time.Unix(0, ns), err
+}
+
+// SetTime sets the guest's clock, and then its hardware's with hwclock(8): an error may mean that only this is missing.
+func (c *Client) SetTime(ctx context.Context, now time.Time) error {
+	return c.Execute(ctx, "guest-set-time", map[string]any{"time": now.UnixNano()}, nil)
 }

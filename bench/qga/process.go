@@ -84,13 +84,23 @@ func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
 }
 
 type execStatus struct {
-	Exited       bool
-	ExitCode     int
-	Signal       int
-	Stdout       []byte `json:"out-data"`
-	Stderr       []byte `json:"err-data"`
-	OutTruncated bool   `json:"out-truncated"`
-	ErrTruncated bool   `json:"err-truncated"`
+	Exited   bool
+	ExitCode int
+	Signal   int
+	Stdout   []byte `json:"out-data"`
+	Stderr   []byte `json:"err-data"`
+	// See truncated.
+	OutTruncated *bool `json:"out-truncated"`
+	ErrTruncated *bool `json:"err-truncated"`
+}
+
+// outputLimit is what the agent keeps of each stream (GUEST_EXEC_MAX_OUTPUT in QEMU's qga/commands.c).
+const outputLimit = 16 << 20
+
+// truncated reports whether the agent has lost output. Agent 10.0.2 has the flag in its reply just if it has, and forgets to make it
+// true; others always have it, and right. So of output that fills the limit exactly, one that is there and false says nothing.
+func truncated(output []byte, flag *bool) bool {
+	return flag != nil && (*flag || len(output) >= outputLimit)
 }
 
 // ask puts the question to the agent, one caller at a time. The agent says "exited" only once, so a question that its
@@ -153,7 +163,7 @@ func (p *Process) judge(s execStatus) (bench.Result, error) {
 	}
 	return bench.Result{
 		ExitCode: s.ExitCode, Signal: s.Signal, Stdout: s.Stdout, Stderr: s.Stderr,
-		StdoutTruncated: s.OutTruncated, StderrTruncated: s.ErrTruncated,
+		StdoutTruncated: truncated(s.Stdout, s.OutTruncated), StderrTruncated: truncated(s.Stderr, s.ErrTruncated),
 	}, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -71,13 +70,50 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
+// entered is the host, and cancels when a call that is going to hang is on its way into the kernel.
+type entered struct {
+	host.OS
+	cancel context.CancelCauseFunc
+}
+
+func (e entered) ReadFile(path string) ([]byte, error) {
+	e.cancel(io.ErrNoProgress)
+	return e.OS.ReadFile(path)
+}
+
+func (e entered) OpenFile(path string, flag int) (io.ReadWriteCloser, error) {
+	f, err := e.OS.OpenFile(path, flag)
+	return enteredFile{f, e.cancel}, err
+}
+
+type enteredFile struct {
+	io.ReadWriteCloser
+	cancel context.CancelCauseFunc
+}
+
+func (f enteredFile) Read(p []byte) (int, error) {
+	f.cancel(io.ErrNoProgress)
+	return f.ReadWriteCloser.Read(p)
+}
+
+func (f enteredFile) Write(p []byte) (int, error) {
+	f.cancel(io.ErrNoProgress)
+	return f.ReadWriteCloser.Write(p)
+}
+
 // TestStreamsHang: the kernel neither gives nor takes. A FIFO with its other end open does that.
 func TestStreamsHang(t *testing.T) {
-	tree := &sysfs.Tree{FS: host.OS{}}
-	for name, do := range map[string]func(ctx context.Context, fifo string) error{
-		"Pull":  func(ctx context.Context, fifo string) error { _, err := tree.Pull(ctx, fifo, io.Discard); return err },
-		"Await": func(ctx context.Context, fifo string) error { _, err := tree.Await(ctx, fifo); return err },
-		"Push": func(ctx context.Context, fifo string) error {
+	type call func(ctx context.Context, tree *sysfs.Tree, fifo string) error
+	for name, do := range map[string]call{
+		"Pull": func(ctx context.Context, tree *sysfs.Tree, fifo string) error {
+			_, err := tree.Pull(ctx, fifo, io.Discard)
+			return err
+		},
+		"Await": func(ctx context.Context, tree *sysfs.Tree, fifo string) error {
+			_, err := tree.Await(ctx, fifo)
+			return err
+		},
+		"Push": func(ctx context.Context, tree *sysfs.Tree, fifo string) error {
 			_, err := tree.Push(ctx, fifo, bytes.NewReader(make([]byte, 1<<20))) // more than a pipe holds
 			return err
 		},
@@ -91,13 +127,13 @@ func TestStreamsHang(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer other.Close() // lets those go that were left behind
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, io.ErrNoProgress)
-		defer cancel()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		tree := &sysfs.Tree{FS: entered{cancel: cancel}}
 		var he *bench.HostError
-		if err := do(ctx, fifo); !errors.Is(err, io.ErrNoProgress) || !errors.As(err, &he) || !strings.Contains(err.Error(), "kernel has not returned") {
+		if err := do(ctx, tree, fifo); !errors.Is(err, io.ErrNoProgress) || !errors.As(err, &he) || !strings.Contains(err.Error(), "kernel has not returned") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := do(ctx, fifo); !errors.Is(err, io.ErrNoProgress) {
+		if err := do(ctx, tree, fifo); !errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("%s when ctx has ended: %v", name, err)
 		}
 	}

@@ -95,7 +95,9 @@ func TestRefusals(t *testing.T) {
 }
 
 // TestHangingWrite: the kernel does not return from disabling a VF that a process holds.
-func TestHangingWrite(t *testing.T) {
+func TestHangingWrite(t *testing.T) { synctest.Test(t, testHangingWrite) }
+
+func testHangingWrite(t *testing.T) {
 	tree, h := newTree(t)
 	vf := "/sys/bus/pci/devices/0000:03:00.1"
 	for _, w := range [][2]string{{pf + "/sriov_drivers_autoprobe", "0"}, {numvfs, "1"}, {vf + "/driver_override", "xe-vfio-pci"}, {"/sys/bus/pci/drivers_probe", "0000:03:00.1"}} {

@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
 )
 
 // A Journal takes the record of a change and then makes it: a [Log], or what stands in front of one and decides who may
@@ -69,7 +71,7 @@ var ErrInUse = errors.New("journal is in use by a running process")
 // earlier process left are pending. A last line that a crash has torn is cut off: its change had not begun. Kinds are
 // needed for records from outside this package.
 func Open(path string, kinds ...Kind) (*Log, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600) // a FIFO is not waited for
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +86,9 @@ func Open(path string, kinds ...Kind) (*Log, error) {
 }
 
 func (l *Log) load(kinds []Kind) error {
+	if info, err := l.file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(errors.New("not a file"), err)
+	}
 	if err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return ErrInUse
 	}
@@ -101,6 +106,8 @@ func (l *Log) load(kinds []Kind) error {
 	}
 	return syncDir(filepath.Dir(l.file.Name()))
 }
+
+const maxID = 1 << 32 // far more than a run makes
 
 // A line of the journal: an entry, or the note that one is done with.
 type line struct {
@@ -127,9 +134,12 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 			}
 			return fmt.Errorf("line %d: %w", n, err)
 		}
-		if ln.Done != 0 {
+		switch {
+		case ln.Done != 0:
 			l.forget(ln.Done)
-		} else {
+		case ln.ID < max(l.last, 1), ln.ID > maxID: // ids count up from 1; one that could not be written in full may come twice
+			return fmt.Errorf("line %d: a record with id %d after the one with id %d", n, ln.ID, l.last)
+		default:
 			l.pending = append(l.pending, Entry{ln.ID, decode(ln, kinds), ln.Boot != "" && ln.Boot != l.boot})
 			l.last = max(l.last, ln.ID)
 		}
@@ -199,7 +209,7 @@ func (l *Log) append(ln line) error {
 		err = unix.Fdatasync(int(l.file.Fd()))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("undo journal: %w", err), l.file.Truncate(l.size))
+		return &bench.InfraError{Op: "write the undo journal", Err: errors.Join(err, l.file.Truncate(l.size)), Advice: "is the disk full?"}
 	}
 	l.size += int64(len(b)) + 1
 	return nil

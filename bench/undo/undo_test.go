@@ -9,11 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"vmtb/bench"
 	"vmtb/bench/undo"
 	"vmtb/internal/fake/fakehost"
 )
@@ -147,8 +150,8 @@ func TestDoNeedsTheJournal(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Do(t.Context(), undo.Module{Name: "xe"}, change); err == nil {
-		t.Error("Do with a closed journal: no error")
+	if err := l.Do(t.Context(), undo.Module{Name: "xe"}, change); !errors.As(err, new(*bench.InfraError)) {
+		t.Errorf("Do with a closed journal: %v, want an InfraError", err)
 	}
 	if len(l.Pending()) != 0 {
 		t.Error("a record that is not on disk is pending")
@@ -166,7 +169,9 @@ func TestUndoStopsWithContext(t *testing.T) {
 }
 
 // TestUndoHangs: somebody whom we do not know holds a VF, and the kernel waits for him.
-func TestUndoHangs(t *testing.T) {
+func TestUndoHangs(t *testing.T) { synctest.Test(t, testUndoHangs) }
+
+func testUndoHangs(t *testing.T) {
 	o := fakehost.BMG()
 	o.Loaded = []string{"xe", "xe_vfio_pci"}
 	h, l := fakehost.New(o), open(t, journal(t))
@@ -257,6 +262,11 @@ func TestDamagedJournal(t *testing.T) {
 		{"whole line without its end", good + strings.TrimSpace(good), 1, false},
 		{"zeros after a power cut", good + "\x00\x00\x00\n", 1, false},
 		{"middle damaged", "{\n" + good, 0, true},
+		{"no id", `{"seq":1,"record":{}}` + "\n" + good, 0, true},
+		{"no record", "{}\n", 0, true},
+		{"no sane id", `{"id":9223372036854775807,"kind":"module","record":{"name":"xe"}}` + "\n", 0, true},
+		{"negative id", `{"id":-1,"kind":"module","record":{"name":"xe"}}` + "\n", 0, true},
+		{"written twice", good + good, 2, false},
 		{"undone twice", good + `{"done":1}` + "\n" + `{"done":1}` + "\n", 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -287,6 +297,23 @@ func TestDamagedJournal(t *testing.T) {
 				t.Errorf("%d pending after one more, want %d", n, c.pending+1)
 			}
 		})
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "undo.jsonl")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	backwards := journal(t)
+	text := `{"id":2,"kind":"module","record":{"name":"a"}}` + "\n" + `{"id":1,"kind":"module","record":{"name":"b"}}` + "\n"
+	if err := os.WriteFile(backwards, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{fifo: "not a file", filepath.Dir(fifo): "is a directory", backwards: "line 2: a record with id 1 after"} {
+		if _, err := undo.Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type Layout struct {
 	Sockets  string   // directory of the sockets
 	Console  string   // file for what the guest writes to its first serial port
 	Overlays []string // for each disk its overlay, "" for a disk used as it is
+	Incoming bool     // wait for another machine's state
 }
 
 // Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal output, no look
@@ -41,6 +42,9 @@ func (s Spec) Args(l Layout) []string {
 	a.add("-action", "panic=pause", "-device", "pvpanic-pci") // a panicked guest stops where it is, to be looked at
 	if s.NoReboot {
 		a.add("-no-reboot")
+	}
+	if l.Incoming {
+		a.add("-incoming", "defer")
 	}
 	a.channels(l, s.Serials)
 	for i, d := range s.Disks {
@@ -120,7 +124,7 @@ func (a *argv) disk(i int, d Disk, overlay string) {
 	case Direct:
 		opts = ",discard=unmap"
 	}
-	node := fmt.Sprintf("disk%d", i)
+	node := diskNode(i)
 	a.add("-blockdev", "driver="+format+",node-name="+node+opts+",file.driver=file,file.filename="+value(file))
 	model := "virtio-blk-pci"
 	if d.Bus == "ide" {
@@ -168,3 +172,6 @@ func (a *argv) rootPort(id string, slot int) {
 
 // value writes s as a value in QEMU's key=value lists, where a comma is doubled.
 func value(s string) string { return strings.ReplaceAll(s, ",", ",,") }
+
+// diskNode is the name of the n-th disk's block node.
+func diskNode(n int) string { return fmt.Sprintf("disk%d", n) }

@@ -13,7 +13,7 @@ import (
 	"vmtb/bench"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
+var update = flag.Bool("update", false, "write the golden files and docs")
 
 // specs are the machines whose command lines are in testdata/NAME.argv, one argument a line.
 var specs = map[string]struct {

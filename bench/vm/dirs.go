@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"vmtb/bench"
 	"vmtb/bench/undo"
@@ -58,34 +59,69 @@ func privateDir(base, prefix string, journal func(undo.Record) error) (string, e
 	return path, os.Mkdir(path, 0o700)
 }
 
+// An ownedDir is a directory that is removed by whoever owns it last.
+type ownedDir struct {
+	mu   sync.Mutex
+	path string // "" is none, or another's now
+}
+
+func (d *ownedDir) set(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.path = path
+}
+
+// take gives the directory away.
+func (d *ownedDir) take() (path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path, d.path = d.path, ""
+	return path
+}
+
+func (d *ownedDir) remove() error {
+	if path := d.take(); path != "" {
+		return os.RemoveAll(path)
+	}
+	return nil
+}
+
+// ownOverlays makes the machine the owner of the directory of its overlays.
+func (m *VM) ownOverlays(dir string) {
+	m.overlayDir.set(dir)
+	m.own(dir, m.overlayDir.remove)
+}
+
 // overlays fills in the formats of the disks and makes an overlay for each that wants one.
-func (m *VM) overlays(ctx context.Context) (files []string, err error) {
+func (m *VM) overlays(ctx context.Context) (err error) {
 	dir := ""
-	files = make([]string, len(m.spec.Disks))
+	files := make([]string, len(m.spec.Disks))
 	for i := range m.spec.Disks {
 		d := &m.spec.Disks[i]
 		if d.Image, err = filepath.Abs(d.Image); err != nil { // an overlay finds its base from where it is itself
-			return nil, infra("find an image", err)
+			return infra("find an image", err)
 		}
 		if d.Format == "" {
 			if d.Format, err = imageFormat(ctx, d.Image); err != nil {
-				return nil, badImage(d.Image, err)
+				return badImage(d.Image, err)
 			}
 		}
 		if d.Access != Overlay {
 			continue
 		}
 		if dir == "" {
-			if dir, err = m.private(m.opts.WorkDir, "vmtb-"); err != nil {
-				return nil, err
+			if dir, err = privateDir(m.opts.WorkDir, "vmtb-", m.opts.Journal); err != nil {
+				return infra("make a private directory", err)
 			}
+			m.ownOverlays(dir)
 		}
 		files[i] = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i))
 		if _, err := run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", d.Image, "-F", d.Format, files[i]); err != nil {
-			return nil, badImage(d.Image, err)
+			return badImage(d.Image, err)
 		}
 	}
-	return files, nil
+	m.overlayFiles = files
+	return nil
 }
 
 // imageFormat asks qemu-img what an image is. It reads one that a running machine has open, too: none is written to.

@@ -46,6 +46,7 @@ func fakeQEMU(args []string) (code int, ran bool) {
 type fake struct {
 	can    []string
 	status string
+	booted bool
 	qmp    *fakeqmp.Peer
 }
 
@@ -65,7 +66,25 @@ func (f *fake) command(r fakeqmp.Request) (any, error) {
 	switch r.Cmd {
 	case "cont":
 		f.status = "running"
-		go f.boot()
+		f.qmp.Event("RESUME", nil)
+		if !f.booted {
+			f.booted = true
+			go f.boot()
+		}
+	case "stop":
+		if !f.does("ignores-stop") {
+			f.status = "paused"
+			f.qmp.Event("STOP", nil)
+		}
+	case "fake-sleep":
+		f.status = "suspended"
+		f.qmp.Event("SUSPEND", nil)
+	case "query-migrate":
+		if f.does("blocked") {
+			return map[string]any{"blocked-reasons": []string{"0000:03:00.1: VFIO migration is not supported in kernel"}}, nil
+		}
+	case "query-named-block-nodes":
+		return []any{}, nil
 	case "query-status":
 		return map[string]string{"status": f.status}, nil
 	case "system_powerdown":

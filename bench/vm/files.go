@@ -44,11 +44,26 @@ func (m *VM) WriteFile(ctx context.Context, name string, data []byte) error {
 func (m *VM) ask(ctx context.Context, do func(context.Context) error) error {
 	bound, cancel := m.bind(ctx)
 	defer cancel()
+	if err := m.canAnswer(bound); err != nil {
+		return err
+	}
 	err := do(bound)
 	if err != nil && ctx.Err() == nil && m.life.Err() == nil && !errors.Is(err, qmp.ErrClosed) {
 		return m.guestError("", err)
 	}
 	return m.because("ask the guest", err)
+}
+
+// canAnswer is nil unless the guest stands still, so that it will not answer until somebody else lets it. While its state is
+// saved or loaded, it soon will.
+func (m *VM) canAnswer(ctx context.Context) error {
+	m.guest.mu.Lock()
+	stopped := m.guest.stopped
+	m.guest.mu.Unlock()
+	if !stopped {
+		return nil
+	}
+	return m.expect(ctx, "ask the guest", Running, Saving, Restoring)
 }
 
 // Exit codes of listScript.

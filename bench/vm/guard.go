@@ -20,7 +20,7 @@ import (
 const (
 	guardWord = "__vm-guard"    // first argument that makes a program the guard
 	guardEnv  = "VMTB_VM_GUARD" // set in the guard, so that a main without Guard does not start itself for ever
-	lifeFD    = 3               // read end: EOF says that vmtb is gone
+	lifeFD    = 3               // read end: EOF says that vmtb is gone; a byte before it, that the directories are not ours any more
 	reportFD  = 4               // write end: one guardReport at the start, one at the end
 )
 
@@ -87,9 +87,11 @@ func runGuard(dirs, argv []string) int {
 	life, report := os.NewFile(lifeFD, "life"), json.NewEncoder(os.NewFile(reportFD, "report"))
 	_ = os.Unsetenv(guardEnv)
 
-	vmtbGone := make(chan struct{})
+	vmtbGone := make(chan bool, 1) // and whether the directories stay
 	defer func() {
-		<-vmtbGone
+		if <-vmtbGone {
+			return
+		}
 		for _, d := range dirs {
 			_ = os.RemoveAll(d) // there is nobody left to tell
 		}
@@ -98,12 +100,12 @@ func runGuard(dirs, argv []string) int {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		go drain(life, func() { close(vmtbGone) })
+		go drain(life, func(kept bool) { vmtbGone <- kept })
 		_ = report.Encode(guardReport{Error: err.Error()}) // reports fail when vmtb is gone
 		return 1
 	}
 	group := processGroup{pid: cmd.Process.Pid}
-	go drain(life, func() { group.kill(); close(vmtbGone) })
+	go drain(life, func(kept bool) { group.kill(); vmtbGone <- kept })
 
 	_ = report.Encode(guardReport{PID: group.pid})
 	group.await()
@@ -112,10 +114,10 @@ func runGuard(dirs, argv []string) int {
 	return 0
 }
 
-// drain reads r until it ends, then calls done.
-func drain(r io.Reader, done func()) {
-	_, _ = io.Copy(io.Discard, r)
-	done()
+// drain reads r until it ends, then tells done whether there was anything.
+func drain(r io.Reader, done func(kept bool)) {
+	n, _ := io.Copy(io.Discard, r)
+	done(n > 0)
 }
 
 // A processGroup is QEMU and what it started. Its id is QEMU's pid, and ours to signal only until QEMU is reaped.

@@ -20,6 +20,7 @@ type Options struct {
 	// for root, else a place that the user may write to.
 	SocketDir string
 
+	Mode     Mode
 	Boot     time.Duration // what WaitReady waits, 3 minutes when 0
 	Shutdown time.Duration // what a guest gets to shut down when its agent asks for it, 1 minute when 0
 	Scale    float64       // multiplies these and every other deadline, 1 when 0; emulation (TCG) multiplies by 5 on top
@@ -39,7 +40,7 @@ func (o Options) withDefaults() Options {
 		o.WorkDir = "/var/tmp"
 	}
 	if o.Boot == 0 {
-		o.Boot = 3 * time.Minute
+		o.Boot = powerOn.Limit
 	}
 	if o.Shutdown == 0 {
 		o.Shutdown = time.Minute

@@ -61,6 +61,17 @@ func (m *VM) PowerOff(ctx context.Context) (Step, error) {
 	return StepKill, m.proc.stuck(context.DeadlineExceeded)
 }
 
+// Quit ends the machine as if its plug were pulled, but lets QEMU close its files. It returns when QEMU has been reaped.
+func (m *VM) Quit(ctx context.Context) error {
+	return m.transit(ctx, quit, func(ctx context.Context) error {
+		m.guest.expectEnd()
+		if err := m.qmp.Execute(ctx, "quit", nil, nil); err != nil && !errors.Is(err, qmp.ErrClosed) {
+			return err
+		}
+		return nil
+	}, m.proveOff)
+}
+
 // Kill ends the machine without asking anybody, and returns when QEMU has been reaped.
 func (m *VM) Kill(ctx context.Context) error {
 	m.guest.expectEnd()
@@ -90,11 +101,8 @@ func (m *VM) step(ctx context.Context, limit time.Duration, life <-chan struct{}
 }
 
 func (m *VM) askAgent(ctx context.Context) error {
-	m.guest.mu.Lock()
-	open := m.guest.agent
-	m.guest.mu.Unlock()
-	if !open {
-		return errBoot
+	if open, _ := m.guest.agentSeen(); !open {
+		return errNoAgent
 	}
 	if err := m.canReact(ctx); err != nil {
 		return err
@@ -113,11 +121,7 @@ func (m *VM) pressButton(ctx context.Context) error {
 func (m *VM) canReact(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.scaled(stateTime))
 	defer cancel()
-	s, err := m.State(ctx)
-	if err == nil && s != Running {
-		err = fmt.Errorf("the machine is %s", s)
-	}
-	return err
+	return m.expect(ctx, powerOff.Name, Running)
 }
 
 // endedBy is nil if QEMU ended as the step lets it.

@@ -127,6 +127,9 @@ func (p *process) follow(reports *json.Decoder) {
 	})
 }
 
+// keepDirs tells the guard that it has no directories to remove any more. A guard that is dead removes none anyway.
+func (p *process) keepDirs() { _, _ = p.life.Write([]byte{0}) }
+
 // kill sends SIGKILL. QEMU is gone when done is closed.
 func (p *process) kill() { _ = p.qemu.Kill() } // its error: it is gone
 

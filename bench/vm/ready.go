@@ -47,10 +47,8 @@ func (m *VM) waitAgent(ctx context.Context) error {
 	defer look.Stop()
 	var seen consoleSearch
 	for {
-		m.guest.mu.Lock()
-		open, changed := m.guest.agent, m.guest.changed
-		m.guest.mu.Unlock()
-		if open {
+		changed := m.guest.watch()
+		if open, _ := m.guest.agentSeen(); open {
 			return nil
 		}
 		select {

@@ -61,6 +61,7 @@ type Kernel struct {
 // q35 below a PCIe root port "vfN-port" of its own.
 type VF struct {
 	Host            string // PCI address on the host, "0000:03:00.1"
+	StateMiB        int    // how much state its driver says it has, local memory above all: for deadlines and the space to save it
 	EnableMigration bool   // the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
 }
 

@@ -3,41 +3,140 @@ package vm
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+
+	"vmtb/bench/qmp"
 )
 
-// A State is what a machine is doing.
+// A State is what a machine is doing, as QEMU says it.
 //
-//	Start --> Running <--> Paused
-//	             |---> Panicked      the guest's kernel has; QEMU has stopped the guest
-//	             |---> IOError       a disk of the host is full; QEMU has stopped the guest
-//	             |---> Suspended     the guest sleeps (S3)
-//	any of these ---> Gone           QEMU has ended
+//	           Start                  Resume
+//	Off ----------------> Prelaunch ---------> Running <--------------------------+
+//	 ^ ^       with Incoming: Restoring ------>  | | |                            |
+//	 | |                                         | | | Pause          Resume      |
+//	 | | PowerOff, Quit, Hibernate,              | | +-------> Paused ------------+
+//	 | | the guest shuts down                    | |             ^ a migration away
+//	 | +-----------------------------------------+ | Suspend               Wake   |
+//	 |                                             +---------> Suspended ---------+
+//	 | Again                                       | a full disk           Resume |
+//	 +-------------------------------------------- | --------> IOError -----------+
+//	                                               |
+//	   Saving, Restoring: while state is written or read; then as before
+//	   Shutdown:          the guest is off and QEMU still there, with -no-shutdown only
+//	   Panicked:          the guest's kernel has; QEMU has stopped it. Only PowerOff, Quit and Kill lead out
+//	   Gone:              QEMU was killed or has crashed, from any state
+//
+// Reboot and Reset lead from Running through another boot of the guest back to it. [Transitions] has every way with
+// its deadline and its proof, and one function ([VM.transit]) goes them all.
 type State string
 
 // The states of a machine.
 const (
+	Off       State = "off"       // QEMU has ended in order
+	Prelaunch State = "prelaunch" // QEMU is there, the guest has not begun
 	Running   State = "running"
 	Paused    State = "paused"
-	Suspended State = "suspended"
+	Suspended State = "suspended" // the guest sleeps (S3)
+	Saving    State = "saving"
+	Restoring State = "restoring"
+	Shutdown  State = "shutdown"
 	Panicked  State = "panicked"
-	IOError   State = "io-error"
+	IOError   State = "io-error" // a disk of the host is full or broken; QEMU has stopped the guest
 	Gone      State = "gone"
 )
 
-// State asks QEMU for the machine's state. A run state of QEMU's without a name here is returned as QEMU calls it.
+// runStates are QEMU's run states (qapi/run-state.json, RunState). Those left out are states of debugging and
+// replication, which are called as QEMU calls them.
+var runStates = map[string]State{
+	"prelaunch":      Prelaunch,
+	"running":        Running,
+	"paused":         Paused,
+	"postmigrate":    Paused, // its state has gone elsewhere; "cont" takes it back
+	"suspended":      Suspended,
+	"save-vm":        Saving,
+	"finish-migrate": Saving,
+	"restore-vm":     Restoring,
+	"inmigrate":      Restoring,
+	"shutdown":       Shutdown,
+	"guest-panicked": Panicked,
+	"io-error":       IOError,
+}
+
+// State asks QEMU for the machine's state.
 func (m *VM) State(ctx context.Context) (State, error) {
 	if m.proc.gone(0) {
-		return Gone, nil
+		return m.lastState(), nil
 	}
 	var reply struct{ Status string }
 	if err := m.qmp.Execute(ctx, "query-status", nil, &reply); err != nil {
 		if m.proc.gone(0) {
-			return Gone, nil
+			return m.lastState(), nil
 		}
 		return "", fmt.Errorf("%s: %w", m, err)
 	}
-	if reply.Status == "guest-panicked" {
-		return Panicked, nil
+	if s, ok := runStates[reply.Status]; ok {
+		return s, nil
 	}
 	return State(reply.Status), nil
+}
+
+func (m *VM) lastState() State {
+	if m.proc.exit == (Exit{}) {
+		return Off
+	}
+	return Gone
+}
+
+// A StateError says that a machine is not in the state that something needs, or did not get there.
+type StateError struct {
+	Machine string
+	Op      string // "suspend"
+	Seen    State
+	Want    []State
+	Err     error // why, if that is known: the deadline, the guest's refusal
+}
+
+func (e *StateError) Error() string {
+	want := make([]string, len(e.Want))
+	for i, s := range e.Want {
+		want[i] = string(s)
+	}
+	text := fmt.Sprintf("%s: %s: the machine is %s, want %s", e.Machine, e.Op, e.Seen, strings.Join(want, " or "))
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *StateError) Unwrap() error { return e.Err }
+
+// expect is nil if the machine's state is one of want, else a [*StateError], or the reason why the machine has ended.
+func (m *VM) expect(ctx context.Context, op string, want ...State) error {
+	s, err := m.State(ctx)
+	switch {
+	case err != nil || slices.Contains(want, s):
+		return err
+	case s == Off || s == Gone: // why is known a moment later
+		return m.because(op, qmp.ErrClosed)
+	}
+	return &StateError{Machine: m.spec.Name, Op: op, Seen: s, Want: want, Err: context.Cause(m.life)}
+}
+
+// reach waits for one of the states want, by QEMU's events, and returns it.
+func (m *VM) reach(ctx context.Context, op string, want ...State) (State, error) {
+	for {
+		changed := m.guest.watch() // before asking: a change in between is not missed
+		s, err := m.State(ctx)
+		if err != nil || slices.Contains(want, s) {
+			return s, err
+		}
+		select {
+		case <-changed:
+		case <-m.proc.done:
+			return s, context.Cause(m.life)
+		case <-ctx.Done():
+			return s, &StateError{Machine: m.spec.Name, Op: op, Seen: s, Want: want, Err: context.Cause(ctx)}
+		}
+	}
 }

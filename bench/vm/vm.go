@@ -33,7 +33,11 @@ type VM struct {
 	qmp     *qmp.Client
 	qga     *qga.Client
 
-	guest guest
+	overlayFiles []string // for each disk its overlay, "" for one used as it is
+	overlayDir   ownedDir // where they are
+
+	guest  guest
+	moving chan struct{} // holds a token while a transition goes on
 	// life ends with the reason why nothing can be asked of the guest any more: QEMU has ended, the guest has panicked.
 	life context.Context
 	end  context.CancelCauseFunc
@@ -43,16 +47,24 @@ type VM struct {
 
 var _ bench.Machine = (*VM)(nil)
 
-// Start runs the machine that s describes and returns when its guest has been set going; see [VM.WaitReady] for when
-// it can be used. Any number of machines may be started at once. After an error nothing is left but the logs; else
+// Start runs the machine that s describes and returns when its guest has been set going (but see [Mode]); see [VM.WaitReady] for
+// when it can be used. Any number of machines may be started at once. After an error nothing is left but the logs; else
 // [VM.Close] must be called, whatever happens to the machine.
 func Start(ctx context.Context, s Spec, o Options) (*VM, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	m := &VM{spec: s.withDefaults(), opts: o.withDefaults()}
+	return newVM(s.withDefaults(), o.withDefaults()).started(ctx)
+}
+
+func newVM(s Spec, o Options) *VM {
+	m := &VM{spec: s, opts: o, moving: make(chan struct{}, 1)}
 	m.life, m.end = context.WithCancelCause(context.Background())
-	m.guest.changed = make(chan struct{})
+	m.guest.stopped, m.guest.changed = true, make(chan struct{})
+	return m
+}
+
+func (m *VM) started(ctx context.Context) (*VM, error) {
 	if err := m.start(ctx); err != nil {
 		_ = m.Close(ctx) // its error would only say again that QEMU does not end
 		return nil, err
@@ -69,6 +81,9 @@ func (m *VM) start(ctx context.Context) error {
 	}
 	if err := m.launch(ctx); err != nil {
 		return err
+	}
+	if m.opts.Mode != ModeRun {
+		return nil
 	}
 	return m.because("let the guest run", m.qmp.Execute(ctx, "cont", nil, nil))
 }
@@ -106,11 +121,14 @@ func (m *VM) prepare(ctx context.Context) error {
 	if err != nil {
 		return infra("make the machine's folder", err)
 	}
-	overlays, err := m.overlays(ctx)
-	if err != nil {
-		return err
+	if m.overlayFiles == nil { // else they are another run's
+		if err := m.overlays(ctx); err != nil {
+			return err
+		}
 	}
-	m.argv = m.spec.Args(Layout{Accel: m.accel.Name, Sockets: m.sockets, Console: m.path("console.log"), Overlays: overlays})
+	m.argv = m.spec.Args(Layout{
+		Accel: m.accel.Name, Sockets: m.sockets, Console: m.path("console.log"), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming,
+	})
 	line := bench.Command{Argv: m.argv}.String() + "\n"
 	return infra("write the command line", os.WriteFile(m.path("argv"), []byte(line), 0o644))
 }
@@ -121,9 +139,14 @@ func (m *VM) private(base, prefix string) (string, error) {
 	if err != nil {
 		return "", infra("make a private directory", err)
 	}
-	m.undo.add(func(context.Context) error { return os.RemoveAll(dir) })
-	m.undo.dirs = append(m.undo.dirs, dir)
+	m.own(dir, func() error { return os.RemoveAll(dir) })
 	return dir, nil
+}
+
+// own sees to it that remove is called in the end, or should vmtb die before, that the guard removes dir.
+func (m *VM) own(dir string, remove func() error) {
+	m.undo.add(func(context.Context) error { return remove() })
+	m.undo.dirs = append(m.undo.dirs, dir)
 }
 
 // launch runs QEMU and connects to it. The guest stays stopped.

@@ -12,11 +12,14 @@ import (
 // guest is what QEMU's events have told about the guest.
 type guest struct {
 	mu       sync.Mutex
+	stopped  bool          // its CPUs do not run, or it sleeps
 	agent    bool          // its agent has its port open
+	opens    int           // times the agent has opened its port
 	resets   int           // times it has been reset
 	shutdown string        // reason of the SHUTDOWN event: "guest-shutdown", "host-qmp-quit", ...
 	expected bool          // its end has been asked for
-	changed  chan struct{} // closed and renewed with every change
+	boot     string        // its boot id, when it went to sleep
+	changed  chan struct{} // closed and renewed with every event
 }
 
 func (g *guest) update(f func()) {
@@ -25,6 +28,20 @@ func (g *guest) update(f func()) {
 	f()
 	close(g.changed)
 	g.changed = make(chan struct{})
+}
+
+// watch is closed with the next event.
+func (g *guest) watch() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.changed
+}
+
+// agentSeen says whether the agent has its port open, and how often it has opened it.
+func (g *guest) agentSeen() (open bool, opens int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.agent, g.opens
 }
 
 func (g *guest) expectEnd() { g.update(func() { g.expected = true }) }
@@ -52,16 +69,62 @@ func (m *VM) event(e qmp.Event) {
 		Open       bool
 	}
 	_ = json.Unmarshal(e.Data, &data) // an event without data, or with other data, leaves it empty
-	switch e.Name {
-	case "VSERPORT_CHANGE":
-		if data.ID == agentPort {
-			m.guest.update(func() { m.guest.agent = data.Open })
+	g := &m.guest
+	g.update(func() {
+		switch e.Name {
+		case "VSERPORT_CHANGE":
+			if data.ID == agentPort {
+				if g.agent = data.Open; data.Open {
+					g.opens++
+				}
+			}
+		case "STOP", "SUSPEND":
+			g.stopped = true
+		case "RESUME", "WAKEUP":
+			g.stopped = false
+		case "RESET":
+			g.resets++
+		case "SHUTDOWN":
+			g.shutdown = data.Reason
 		}
-	case "RESET":
-		m.guest.update(func() { m.guest.resets++ })
-	case "SHUTDOWN":
-		m.guest.update(func() { m.guest.shutdown = data.Reason })
-	case "GUEST_PANICKED", "GUEST_CRASHLOADED":
+	})
+	if e.Name == "GUEST_PANICKED" || e.Name == "GUEST_CRASHLOADED" {
 		m.end(m.panicError())
 	}
+}
+
+// until waits for what events tell about the guest.
+func (m *VM) until(ctx context.Context, seen func(agentOpen bool, agentOpens int) bool) error {
+	for {
+		changed := m.guest.watch()
+		if seen(m.guest.agentSeen()) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// orderUntil gives the agent an order that it answers only if it refuses, and waits for what shows that it obeys.
+func orderUntil(ctx context.Context, order, obeyed func(context.Context) error) error {
+	ordering, stop := context.WithCancel(ctx)
+	watching, refuse := context.WithCancelCause(ctx)
+	defer refuse(nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := order(ordering); err != nil {
+			refuse(err)
+		}
+	}()
+	err := obeyed(watching)
+	stop()
+	<-ended
+	if refusal := context.Cause(watching); err != nil && refusal != nil {
+		return refusal
+	}
+	return err
 }

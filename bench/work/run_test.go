@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
 	"vmtb/bench/host"
@@ -231,7 +232,12 @@ func TestHugeOutput(t *testing.T) {
 
 // Another process goes on with a run on another machine value.
 func TestGoOn(t *testing.T) {
-	run := start(t, this(), work.Shell{Line: "sleep 0.3; echo moved"})
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line := "read -r word <" + gate + "; echo $word"
+	run := start(t, this(), work.Shell{Line: line})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := run.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -249,8 +255,11 @@ func TestGoOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(gate, []byte("moved\n"), 0); err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range []*work.Run{again, run.On(this())} {
-		if res := wait(t, r); string(res.Exit.Stdout) != "moved\n" || r.String() != "sleep 0.3; echo moved on host" {
+		if res := wait(t, r); string(res.Exit.Stdout) != "moved\n" || r.String() != line+" on host" {
 			t.Errorf("%v: %+v", r, res)
 		}
 	}

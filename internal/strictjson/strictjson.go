@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -11,22 +13,33 @@ import (
 )
 
 // Unmarshal parses data, the content of the file called name, into v. Unknown keys, keys given twice, values of the
-// wrong type and bytes after the end are errors that begin "name:line:column:".
+// wrong type (null is of none) and bytes after the end are errors that begin "name:line:column:".
 func Unmarshal(name string, data []byte, v any) error {
-	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true))
+	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(refuseNull))
 	if err == nil {
 		return nil
 	}
 	return Locate(name, data, err)
 }
 
+// refuseNull keeps null, which the JSON packages take for the zero value of anything, from wiping a default out.
+var refuseNull = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v any) error {
+	if dec.PeekKind() == jsontext.KindNull {
+		if _, err := dec.ReadToken(); err != nil {
+			return err
+		}
+		return &json.SemanticError{ByteOffset: dec.InputOffset() - int64(len("null")), JSONPointer: dec.StackPointer(), JSONKind: jsontext.KindNull, GoType: reflect.TypeOf(v).Elem()}
+	}
+	return errors.ErrUnsupported
+})
+
 // Locate is an error of the JSON packages as [Unmarshal] would give it.
 func Locate(name string, data []byte, err error) error {
 	offset, pointer, reason := len(data), jsontext.Pointer(""), err
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		offset, pointer, reason = int(e.ByteOffset), e.JSONPointer, e.Err
-		if reason == nil {
-			reason = fmt.Errorf("cannot take a JSON %s here, want %s", kind(e.JSONKind), e.GoType)
+		if reason == nil || errors.Is(reason, strconv.ErrSyntax) { // 1.5 for a whole number
+			reason = fmt.Errorf("cannot take a JSON %s here, want %s", kind(e.JSONKind), wanted(e.GoType))
 		}
 	} else if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		offset, pointer, reason = int(e.ByteOffset), e.JSONPointer, e.Err
@@ -76,6 +89,25 @@ func kind(k jsontext.Kind) string {
 		return "array"
 	}
 	return "value"
+}
+
+// wanted names what a Go type takes, for people who write JSON.
+func wanted(t reflect.Type) string {
+	switch k := t.Kind(); {
+	case k == reflect.Pointer:
+		return wanted(t.Elem())
+	case k == reflect.Struct, k == reflect.Map:
+		return "object"
+	case k == reflect.Slice, k == reflect.Array:
+		return "array"
+	case k == reflect.Bool:
+		return "boolean"
+	case k >= reflect.Int && k <= reflect.Uint64:
+		return "whole number"
+	case k == reflect.Float32, k == reflect.Float64:
+		return "number"
+	}
+	return "string"
 }
 
 // position turns a byte offset into a line and a column, both counted from 1, the column in bytes. An offset between

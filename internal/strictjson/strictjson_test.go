@@ -10,7 +10,8 @@ type sample struct {
 		Card int    `json:"card_index"`
 		Name string `json:"name"`
 	} `json:"host"`
-	List []int `json:"list"`
+	List    []int `json:"list"`
+	Pointer *int  `json:"pointer"`
 }
 
 func TestUnmarshal(t *testing.T) {
@@ -19,9 +20,17 @@ func TestUnmarshal(t *testing.T) {
 		{"empty", ``, "f:1:1: "},
 		{"unknown", "{\n  \"host\": {\n    \"card\": 1}}", "f:3:5: host.card: unknown key"},
 		{"unknown at the top", `{"hots": {}}`, "f:1:2: hots: unknown key"},
-		{"wrong type", "{\"host\":\n {\"card_index\": \"one\"}}", "f:2:17: host.card_index: cannot take a JSON string here, want int"},
-		{"not a whole number", `{"host": {"card_index": 1.5}}`, "f:1:25: host.card_index: "},
+		{"wrong type", "{\"host\":\n {\"card_index\": \"one\"}}", "f:2:17: host.card_index: cannot take a JSON string here, want whole number"},
+		{"not a whole number", `{"host": {"card_index": 1.5}}`, "f:1:25: host.card_index: cannot take a JSON number here, want whole number"},
 		{"twice", `{"list": [], "list": []}`, "f:1:14: list: duplicate object member name"},
+		{"too big", `{"list": [1, 99999999999999999999]}`, "f:1:14: list.1: value out of range"},
+		{"null", `{"host": {"card_index": 1}, "list": null}`, "f:1:37: list: cannot take a JSON null here, want array"},
+		{"null object", "{\n\"host\": null}", "f:2:9: host: cannot take a JSON null here, want object"},
+		{"null string", `{"host": {"name": null}}`, "f:1:19: host.name: cannot take a JSON null here, want string"},
+		{"null pointer", `{"pointer": null}`, "f:1:13: pointer: cannot take a JSON null here, want whole number"},
+		{"null item", `{"list": [1, null]}`, "f:1:14: list.1: cannot take a JSON null here, want whole number"},
+		{"null for all", " null", "f:1:2: cannot take a JSON null here, want object"},
+		{"array for all", `[]`, "f:1:1: cannot take a JSON array here, want object"},
 		{"torn", "{\"host\": {", "f:1:11: "},
 		{"tail", "{}\n{}", "f:2:1: "},
 		{"no JSON", "card_index: 1", "f:1:1: "},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"vmtb/bench"
 	"vmtb/bench/vm"
 	"vmtb/bench/xe"
 	"vmtb/flow"
@@ -75,22 +74,11 @@ func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 
 // resources are what the guest's driver was told.
 func resources(ctx context.Context, m *vm.VM, driver string) (xe.Resources, error) {
-	vf, err := guestVF(ctx, m, driver)
+	vf, err := fixture.GuestVF(ctx, m, driver)
 	if err != nil {
 		return xe.Resources{}, err
 	}
 	return vf.Resources(ctx)
-}
-
-func guestVF(ctx context.Context, m *vm.VM, driver string) (*xe.VF, error) {
-	bound, err := xe.DriverBound(ctx, m, driver)
-	if err != nil {
-		return nil, err
-	}
-	if len(bound) != 1 {
-		return nil, &bench.GuestError{Machine: m.String(), Op: "find the VF", Err: xe.CheckDriver(ctx, m, driver)}
-	}
-	return xe.FindVF(ctx, m, bound[0])
 }
 
 // Quotas come in these steps: GGTT in pages of 4 KiB, VRAM in 2 MiB (contract, section 3.4).
@@ -109,7 +97,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		Contexts: before.Contexts / 2, Doorbells: before.Doorbells / 2,
 	}
 	m := s.VMs[0]
-	vf, err := guestVF(ctx, m, s.GuestDriver)
+	vf, err := fixture.GuestVF(ctx, m, s.GuestDriver)
 	if err != nil {
 		t.Fatal(err)
 	}

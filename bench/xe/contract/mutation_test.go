@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"vmtb/bench/pci"
@@ -134,7 +135,9 @@ func TestMutations(t *testing.T) {
 		{rule: "save_states", file: "/vf1/save", value: "1", errno: syscall.EBUSY},
 		{rule: "restore_states", file: "/vf1/restore", value: "1", errno: syscall.EBUSY},
 	} {
-		t.Run(m.rule, func(t *testing.T) { noticed(t, m) })
+		t.Run(m.rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { noticed(t, m) })
+		})
 	}
 }
 

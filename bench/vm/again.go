@@ -1,0 +1,57 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// A Mode is what a machine does when it has been started.
+type Mode int
+
+// The modes.
+const (
+	ModeRun      Mode = iota // its guest runs
+	ModePaused               // its guest waits for [VM.Resume], or [VM.LoadSnapshot]
+	ModeIncoming             // it waits for a state: [VM.LoadState], [VM.Migrate]
+)
+
+// Again starts a machine that is off once more, with its disks as they are: from them if it hibernated. m is closed by that,
+// its folder goes on, and the overlays are the new one's, to remove. After an error they are removed.
+func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
+	if !m.proc.gone(0) {
+		return nil, m.expect(ctx, "start again", Off, Gone)
+	}
+	o := m.opts
+	o.Mode = mode
+	n := newVM(m.spec, o)
+	n.takeDisks(m)
+	if err := m.Close(ctx); err != nil {
+		_ = n.Close(ctx)
+		return nil, fmt.Errorf("%s: start again: %w", m, err)
+	}
+	return n.started(ctx)
+}
+
+// Twin describes a machine that can take over the state of m: the same but for its name and its VFs, on the disks of m. It may
+// be started with [ModeIncoming] while m runs, else when m is off.
+func (m *VM) Twin(name string, vfs ...VF) Spec {
+	s := m.spec
+	s.Name, s.VFs = name, vfs
+	s.Disks = slices.Clone(s.Disks)
+	for i, file := range m.overlayFiles {
+		if file != "" {
+			s.Disks[i].Image, s.Disks[i].Format, s.Disks[i].Access = file, "qcow2", Direct
+		}
+	}
+	return s
+}
+
+// takeDisks makes the overlays of from this machine's to remove. It must not run yet, or hold them already.
+func (m *VM) takeDisks(from *VM) {
+	m.overlayFiles = from.overlayFiles
+	if dir := from.overlayDir.take(); dir != "" {
+		from.proc.keepDirs()
+		m.ownOverlays(dir)
+	}
+}

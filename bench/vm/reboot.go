@@ -1,0 +1,124 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Reboot has the guest's agent reboot it. When it returns, the agent answers from the new boot.
+func (m *VM) Reboot(ctx context.Context) error {
+	var before boot
+	return m.transit(ctx, reboot, func(ctx context.Context) (err error) {
+		if before, err = m.boot(ctx); err != nil {
+			return err
+		}
+		goesDown := func(open bool, opens int) bool { return !open || opens > before.opens }
+		return orderUntil(ctx,
+			func(ctx context.Context) error { return m.qga.Shutdown(ctx, "reboot") },
+			func(ctx context.Context) error { return m.until(ctx, goesDown) })
+	}, func(ctx context.Context) error { return m.bootedAfter(ctx, before) })
+}
+
+// Reset presses the reset button, which works on a guest that hangs, too. When it returns, the agent answers from the new boot.
+func (m *VM) Reset(ctx context.Context) error {
+	var before boot
+	return m.transit(ctx, reset, func(ctx context.Context) error {
+		short, cancel := context.WithTimeout(ctx, stateTime) // an agent that is well answers in milliseconds, under emulation too
+		defer cancel()
+		var err error
+		if before, err = m.boot(short); err != nil && ctx.Err() != nil { // else it hangs, and without its id the reset shows by the port
+			return err
+		}
+		return m.qmp.Execute(ctx, "system_reset", nil, nil)
+	}, func(ctx context.Context) error { return m.bootedAfter(ctx, before) })
+}
+
+// A boot of a guest: its id, "" if it is not known, and how often agents had opened their port by then.
+type boot struct {
+	id    string
+	opens int
+}
+
+// bootFile differs from boot to boot (random(4)).
+const bootFile = "/proc/sys/kernel/random/boot_id"
+
+// boot asks the guest which boot this is.
+func (m *VM) boot(ctx context.Context) (b boot, err error) {
+	var open bool
+	if open, b.opens = m.guest.agentSeen(); !open {
+		return b, errNoAgent
+	}
+	data, err := m.qga.ReadFile(ctx, bootFile)
+	if err == nil {
+		b.id = strings.TrimSpace(string(data))
+	}
+	return b, err
+}
+
+var errNoAgent = errors.New("the agent has not opened its port")
+
+// bootedAfter returns when the agent answers from another boot than before.
+func (m *VM) bootedAfter(ctx context.Context, before boot) error {
+	for {
+		changed := m.guest.watch()
+		if open, opens := m.guest.agentSeen(); open && opens > before.opens {
+			now, err := m.answer(ctx)
+			if err == nil && now.id != before.id {
+				return nil
+			}
+			if open, _ := m.guest.agentSeen(); err != nil && (open || ctx.Err() != nil) {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			_, opens := m.guest.agentSeen()
+			return fmt.Errorf("the guest has not come back from another boot (agents came up since: %d): %w", opens-before.opens, context.Cause(ctx))
+		}
+	}
+}
+
+// answer makes the agent answer, from whichever boot. It gives up when the agent closes its port, as it does when the
+// guest goes down.
+func (m *VM) answer(ctx context.Context) (boot, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if m.until(ctx, func(open bool, _ int) bool { return !open }) == nil {
+			cancel(errNoAgent)
+		}
+	}()
+	if err := m.qga.Sync(ctx); err != nil {
+		return boot{}, err
+	}
+	return m.boot(ctx)
+}
+
+// clockSlack is how far a guest's clock may be off the host's after a restore.
+const clockSlack = 10 * time.Second
+
+// restored makes a guest usable that runs with a state from elsewhere or from before: its agent may be in the middle of an answer,
+// and its clock stands where it was.
+func (m *VM) restored(ctx context.Context) error {
+	if err := m.qga.Sync(ctx); err != nil {
+		return fmt.Errorf("the agent does not answer after the restore: %w", err)
+	}
+	m.guest.update(func() { m.guest.agent = true }) // it was before, and no event tells
+	err := m.qga.SetTime(ctx, time.Now())
+	if err == nil {
+		return nil
+	}
+	// The agent sets the clock, then the hardware's by hwclock(8), which many small guests do not have.
+	now, asked := m.qga.Time(ctx)
+	if asked != nil {
+		return fmt.Errorf("set the guest's clock: %w", errors.Join(err, asked))
+	}
+	if off := time.Since(now).Abs(); off > clockSlack {
+		return fmt.Errorf("set the guest's clock: it is off by %v: %w", off.Round(time.Second), err)
+	}
+	return nil
+}

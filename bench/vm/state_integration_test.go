@@ -1,0 +1,328 @@
+//go:build integration
+
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// diskSpec is guestSpec with an empty disk, which may hold snapshots.
+func diskSpec(t *testing.T) Spec {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "empty.img")
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 64<<20))
+	s := guestSpec(t)
+	s.Disks = []Disk{{Image: image, Format: "raw"}}
+	return s
+}
+
+// bootID is which boot of the guest answers.
+func bootID(t *testing.T, m *VM) string {
+	t.Helper()
+	data, err := m.ReadFile(t.Context(), bootFile)
+	must(t, err)
+	return strings.TrimSpace(string(data))
+}
+
+// wantState fails the test unless the machine is in a state.
+func wantState(t *testing.T, m *VM, want State) {
+	t.Helper()
+	if s, err := m.State(t.Context()); s != want || err != nil {
+		t.Fatalf("state %q, %v, want %q", s, err, want)
+	}
+}
+
+// wantStateError fails the test unless err is about a state that was seen.
+func wantStateError(t *testing.T, err error, seen State) {
+	t.Helper()
+	if at := new(StateError); !errors.As(err, &at) || at.Seen != seen {
+		t.Errorf("%T %v, want a StateError with %s", err, err, seen)
+	}
+}
+
+func TestIntegrationStates(t *testing.T) {
+	m := newPlace(t).boot(t, guestSpec(t))
+	ctx := t.Context()
+	first := bootID(t, m)
+
+	t.Run("pause", func(t *testing.T) {
+		wantStateError(t, m.Resume(ctx), Running)
+		must(t, m.Pause(ctx))
+		wantState(t, m, Paused)
+		wantStateError(t, second(m.ReadFile(ctx, bootFile)), Paused) // at once, where the agent would never answer
+		wantStateError(t, m.Pause(ctx), Paused)
+		wantStateError(t, m.Reboot(ctx), Paused)
+		must(t, m.Resume(ctx))
+		if got := bootID(t, m); got != first {
+			t.Errorf("another boot: %s, %s", first, got)
+		}
+	})
+	t.Run("suspend", func(t *testing.T) {
+		wantStateError(t, m.Wake(ctx), Running)
+		must(t, m.Suspend(ctx))
+		wantState(t, m, Suspended)
+		wantStateError(t, second(m.ReadFile(ctx, bootFile)), Suspended)
+		must(t, m.Wake(ctx))
+		if got := bootID(t, m); got != first {
+			t.Errorf("another boot: %s, %s", first, got)
+		}
+	})
+	t.Run("reboot", func(t *testing.T) {
+		must(t, m.Reboot(ctx))
+		if got := bootID(t, m); got == first {
+			t.Error("the same boot")
+		}
+	})
+	t.Run("reset", func(t *testing.T) {
+		_, err := m.Agent().Start(ctx, bench.Shell("sleep 0.5; kill -STOP $(pidof qemu-ga)"))
+		must(t, err)
+		for err == nil { // until the guest does not answer
+			short, cancel := context.WithTimeout(ctx, 2*time.Second)
+			_, err = m.ReadFile(short, bootFile)
+			cancel()
+		}
+		must(t, m.Reset(ctx))
+		if got := bootID(t, m); got == first {
+			t.Error("the same boot")
+		}
+	})
+	t.Run("quit", func(t *testing.T) {
+		must(t, m.Quit(ctx))
+		wantState(t, m, Off)
+		if err := m.Pause(ctx); !errors.Is(err, ErrOff) {
+			t.Errorf("%v, want ErrOff", err)
+		}
+	})
+}
+
+// What cannot be is said before it is tried, with the reason.
+func TestIntegrationCannotSleep(t *testing.T) {
+	s := guestSpec(t)
+	s.Extra = []string{"-global", "ICH9-LPC.disable_s3=1"}
+	m := newPlace(t).boot(t, s)
+	for what, err := range map[string]error{
+		"disable_s3": m.Suspend(t.Context()),
+		"no swap":    m.Hibernate(t.Context()),
+	} {
+		if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) {
+			t.Errorf("%T %v, want a GuestError that is ErrNotAvailable", err, err)
+		}
+		t.Log(err)
+		if !strings.Contains(err.Error(), strings.Fields(what)[len(strings.Fields(what))-1]) {
+			t.Errorf("%v, want the reason %s", err, what)
+		}
+	}
+	wantState(t, m, Running)
+}
+
+func TestIntegrationSnapshot(t *testing.T) {
+	m := newPlace(t).boot(t, diskSpec(t))
+	ctx := t.Context()
+	p, err := m.Agent().Start(ctx, bench.Shell("while [ ! -e /tmp/stop ]; do sleep 0.1; done; cat /tmp/word; exit 7"))
+	must(t, err)
+	must(t, m.WriteFile(ctx, "/tmp/word", []byte("before")))
+	must(t, m.SaveSnapshot(ctx, "one"))
+	wantState(t, m, Running)
+	if err := m.SaveSnapshot(ctx, "one"); !errors.Is(err, ErrSnapshotExists) {
+		t.Errorf("saved twice: %v", err)
+	}
+	must(t, m.WriteFile(ctx, "/tmp/word", []byte("after")))
+	must(t, m.Pause(ctx))
+	must(t, m.SaveSnapshot(ctx, "two"))
+	wantState(t, m, Paused)
+	list, err := m.Snapshots(ctx)
+	if err != nil || len(list) != 2 || list[0].Tag != "one" || list[1].Tag != "two" || list[0].Size < 1<<20 {
+		t.Errorf("%+v, %v", list, err)
+	}
+
+	err = m.LoadSnapshot(ctx, "three")
+	if !errors.Is(err, ErrNoSnapshot) || !strings.Contains(err.Error(), "one, two") {
+		t.Errorf("%v, want ErrNoSnapshot and what there is", err)
+	}
+	wantState(t, m, Paused)
+	must(t, m.LoadSnapshot(ctx, "one")) // into a paused machine: it stays so
+	wantState(t, m, Paused)
+	must(t, m.Resume(ctx))
+	must(t, m.LoadSnapshot(ctx, "one"))
+	wantState(t, m, Running)
+	now, err := m.Agent().Time(ctx)
+	if off := time.Since(now).Abs(); err != nil || off > clockSlack {
+		t.Errorf("the guest's clock is off by %v, %v", off, err)
+	}
+	must(t, m.WriteFile(ctx, "/tmp/stop", nil)) // the process from before the snapshot is still known
+	if r, err := p.Wait(ctx); err != nil || r.ExitCode != 7 || string(r.Stdout) != "before" {
+		t.Errorf("%+v, %v, want the process of the time of the snapshot", r, err)
+	}
+
+	must(t, m.DeleteSnapshot(ctx, "one"))
+	if err := m.DeleteSnapshot(ctx, "one"); !errors.Is(err, ErrNoSnapshot) {
+		t.Errorf("%v, want ErrNoSnapshot", err)
+	}
+	// Off and on again, with the disks as they are.
+	if step, err := m.PowerOff(ctx); step != StepAgent || err != nil {
+		t.Fatalf("%q, %v", step, err)
+	}
+	again, err := m.Again(ctx, ModePaused)
+	must(t, err)
+	defer func() { must(t, again.Close(context.Background())) }()
+	wantState(t, again, Prelaunch)
+	must(t, again.LoadSnapshot(ctx, "two"))
+	must(t, again.Resume(ctx))
+	data, err := again.ReadFile(ctx, "/tmp/word")
+	if string(data) != "after" || err != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+func TestIntegrationStateFile(t *testing.T) {
+	m := newPlace(t).boot(t, diskSpec(t))
+	ctx := t.Context()
+	before := bootID(t, m)
+	file := filepath.Join(t.TempDir(), "state")
+	done, err := m.SaveState(ctx, file)
+	must(t, err)
+	wantState(t, m, Paused)
+	if info, err := os.Stat(file); err != nil || info.Size() < 1<<20 || done.RAM < 1<<20 {
+		t.Errorf("%v, %v, %+v", info, err, done)
+	}
+	must(t, m.Quit(ctx))
+	again, err := m.Again(ctx, ModeIncoming)
+	must(t, err)
+	defer func() { must(t, again.Close(context.Background())) }()
+	wantState(t, again, Restoring)
+	must(t, again.LoadState(ctx, file))
+	wantState(t, again, Paused)
+	must(t, again.Resume(ctx))
+	if got := bootID(t, again); got != before {
+		t.Errorf("another boot: %s, %s", before, got)
+	}
+}
+
+func TestIntegrationMigrate(t *testing.T) {
+	p := newPlace(t)
+	m := p.boot(t, diskSpec(t))
+	ctx := t.Context()
+	before := bootID(t, m)
+	start := func(name string) *VM {
+		o := p.Options
+		o.Mode, o.Dir = ModeIncoming, o.Dir+name
+		to, err := Start(ctx, m.Twin(name), o)
+		must(t, err)
+		t.Cleanup(func() { must(t, to.Close(context.Background())) })
+		return to
+	}
+
+	t.Run("cancel", func(t *testing.T) {
+		to := start("cancelled")
+		short, cancel := context.WithCancelCause(ctx)
+		why := errors.New("enough")
+		_, err := m.Migrate(short, to, MigrateOptions{Progress: func(Migration) { cancel(why) }})
+		if !errors.Is(err, why) || !errors.Is(err, ErrCancelled) {
+			t.Errorf("%v, want that it was cancelled", err)
+		}
+		wantState(t, m, Running)
+		if got := bootID(t, m); got != before {
+			t.Errorf("another boot: %s, %s", before, got)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		s := m.Twin("other")
+		s.MemoryMiB *= 2
+		o := p.Options
+		o.Mode, o.Dir = ModeIncoming, o.Dir+"-other"
+		to, err := Start(ctx, s, o)
+		must(t, err)
+		defer func() { must(t, to.Close(context.Background())) }()
+		_, err = m.Migrate(ctx, to, MigrateOptions{})
+		if err == nil || !strings.Contains(err.Error(), "pc.ram") {
+			t.Errorf("%v, want QEMU's reason", err)
+		}
+		wantState(t, m, Running)
+	})
+	to := start("vm1")
+	seen := 0
+	done, err := m.Migrate(ctx, to, MigrateOptions{Progress: func(Migration) { seen++ }})
+	must(t, err)
+	t.Logf("%+v, %d times asked", done, seen)
+	wantState(t, m, Paused)
+	wantState(t, to, Running)
+	if got := bootID(t, to); got != before {
+		t.Errorf("another boot: %s, %s", before, got)
+	}
+	if done.Total == 0 || done.RAM < 1<<20 || seen == 0 {
+		t.Errorf("%+v, %d times asked", done, seen)
+	}
+	must(t, m.Close(ctx))
+	sh(t, to, "echo there >/tmp/x && sync")
+	must(t, to.SaveSnapshot(ctx, "there")) // the disk is its own now
+}
+
+// A guest that hibernates goes on where it was when its machine is started again.
+func TestIntegrationHibernate(t *testing.T) {
+	s := diskSpec(t)
+	must(t, os.Truncate(s.Disks[0].Image, 512<<20))
+	m := newPlace(t).boot(t, s)
+	ctx := t.Context()
+	before := bootID(t, m)
+	sh(t, m, "busybox mkswap /dev/vda && busybox swapon /dev/vda && echo kept >/tmp/word")
+	must(t, m.Hibernate(ctx))
+	wantState(t, m, Off)
+	again, err := m.Again(ctx, ModeRun)
+	must(t, err)
+	defer func() { must(t, again.Close(context.Background())) }()
+	must(t, again.WaitReady(ctx))
+	if got := bootID(t, again); got != before {
+		t.Errorf("another boot: %s, %s", before, got)
+	}
+	if data, err := again.ReadFile(ctx, "/tmp/word"); string(data) != "kept\n" || err != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// A disk that is full says so before anything is done, or ends the save without harm.
+func TestIntegrationFullDisk(t *testing.T) {
+	p := newPlace(t)
+	must(t, unix.Mount("vmtb-test", p.WorkDir, "tmpfs", 0, "size=20m")) // as root, as make test runs
+	t.Cleanup(func() { must(t, unix.Unmount(p.WorkDir, 0)) })
+	m := p.boot(t, diskSpec(t))
+	ctx := t.Context()
+	err := m.SaveSnapshot(ctx, "x")
+	if !errors.Is(err, unix.ENOSPC) || !errors.As(err, new(*bench.InfraError)) {
+		t.Errorf("%T %v, want an InfraError that is ENOSPC", err, err)
+	}
+	wantState(t, m, Running)
+
+	err = m.snapshotJob(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had gone in between
+	if err == nil {
+		t.Error("a state of 100 MiB is saved in 20 MiB")
+	}
+	t.Log(err)
+	wantState(t, m, Running)
+	if list, err := m.Snapshots(ctx); len(list) != 0 || err != nil {
+		t.Errorf("%v, %v, want no snapshot", list, err)
+	}
+	file := filepath.Join(p.WorkDir, "state")
+	if _, err := m.SaveState(ctx, file); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%T %v, want ENOSPC", err, err)
+	}
+	if _, err := m.send(ctx, "file:"+file, MigrateOptions{}); err == nil {
+		t.Error("a state of 100 MiB is written to 20 MiB")
+	} else {
+		t.Log(err)
+	}
+	must(t, os.Remove(file))
+	if _, err := m.ReadFile(ctx, bootFile); err != nil {
+		t.Errorf("the guest does not go on: %v", err)
+	}
+}

@@ -1,0 +1,184 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vmtb/bench"
+)
+
+// A Transition is a way of a machine from one state to another. docs/machine-states.md is made from these.
+type Transition struct {
+	Name  string
+	From  []State       // where it may begin
+	To    State         // where it has ended when its method returns nil
+	Limit time.Duration // from its beginning to its proof, before scaling
+	Moves bool          // Limit grows with the state to move, see [VM.limit]
+	How   string        // what is asked, and of whom
+	Proof string        // what shows that it has ended
+}
+
+// The transitions.
+var (
+	powerOn = Transition{
+		"Start, WaitReady",
+		[]State{Off},
+		Running, 3 * time.Minute, false, "QEMU with -S, then QMP cont",
+		"the agent's port opens (VSERPORT_CHANGE) and guest-sync-delimited comes back",
+	}
+	pause  = Transition{"Pause", []State{Running}, Paused, 30 * time.Second, false, "QMP stop", "query-status says paused"}
+	resume = Transition{
+		"Resume", []State{Paused, Prelaunch, IOError}, Running, 30 * time.Second, false, "QMP cont", "query-status says running",
+	}
+	reset = Transition{
+		"Reset",
+		[]State{Running},
+		Running, 3 * time.Minute, false, "QMP system_reset",
+		"the agent answers after a reset, with another boot id than before if it answered then",
+	}
+	reboot = Transition{
+		"Reboot",
+		[]State{Running},
+		Running, 4 * time.Minute, false, "agent guest-shutdown, mode reboot",
+		"the agent answers with another boot id than before",
+	}
+	suspend = Transition{
+		"Suspend", []State{Running}, Suspended, time.Minute, false, "agent guest-suspend-ram", "query-status says suspended",
+	}
+	wake = Transition{
+		"Wake",
+		[]State{Suspended},
+		Running, time.Minute, false, "QMP system_wakeup",
+		"query-status says running, and the agent answers with the boot id from before",
+	}
+	hibernate = Transition{
+		"Hibernate", []State{Running}, Off, 3 * time.Minute, true, "agent guest-suspend-disk", "QEMU has been reaped, with exit code 0",
+	}
+	quit = Transition{
+		"Quit",
+		[]State{Prelaunch, Running, Paused, Suspended, Restoring, Shutdown, Panicked, IOError},
+		Off, quitTime, false,
+		"QMP quit", "QEMU has been reaped, with exit code 0",
+	}
+	powerOff = Transition{
+		"PowerOff", quit.From, Off, time.Minute + 30*time.Second + quitTime + killTime, false,
+		"agent guest-shutdown, QMP system_powerdown, QMP quit, SIGKILL, as far as needed", "QEMU has been reaped",
+	}
+	kill = Transition{"Kill", quit.From, Gone, killTime, false, "SIGKILL", "QEMU has been reaped"}
+	save = Transition{
+		"SaveSnapshot",
+		[]State{Running, Paused, Prelaunch},
+		Saving, time.Minute, true, "QMP job snapshot-save",
+		"the job has concluded without an error, the disks list the snapshot, query-status says what it said before",
+	}
+	load = Transition{
+		"LoadSnapshot",
+		[]State{Running, Paused, Prelaunch, Restoring},
+		Restoring, time.Minute, true, "QMP job snapshot-load",
+		"the job has concluded without an error and query-status says what it said before; if that is running, the agent answers and its clock is set",
+	}
+	saveFile = Transition{
+		"SaveState", []State{Running, Paused}, Paused, time.Minute, true, "QMP stop and migrate to file:", "query-migrate says completed",
+	}
+	loadFile = Transition{
+		"LoadState",
+		[]State{Restoring},
+		Paused, time.Minute, true, "QMP migrate-incoming from file:",
+		"query-migrate says completed, query-status says paused",
+	}
+	migrate = Transition{
+		"Migrate",
+		[]State{Running, Paused},
+		Paused, 3 * time.Minute, true, "QMP migrate over a Unix socket",
+		"query-migrate says completed on both sides; if the machine was running, it runs there, the agent answers and its clock is set",
+	}
+)
+
+// Transitions are all ways of a machine from one state to another.
+func Transitions() []Transition {
+	return []Transition{
+		powerOn, pause, resume, reset, reboot, suspend, wake, hibernate, powerOff, quit, kill, save, load, saveFile, loadFile, migrate,
+	}
+}
+
+// limit is how long a transition may take. Moving state is given a second for every 50 MiB of the guest's memory and of
+// its VFs' state, a fifth of what a slow disk writes.
+func (m *VM) limit(t Transition) time.Duration {
+	d := t.Limit
+	if t.Moves {
+		d += time.Duration(m.stateMiB()) * time.Second / 50
+	}
+	return m.scaled(d)
+}
+
+// stateMiB is the most that the machine's state can take.
+func (m *VM) stateMiB() int {
+	size := m.spec.MemoryMiB
+	for _, v := range m.spec.VFs {
+		size += v.StateMiB
+	}
+	return size
+}
+
+// transit takes the machine through t: looks that it may begin, does it, and lets prove wait for what shows that it is
+// done, within the limit of t and no longer than the machine lives. One transition goes on at a time.
+func (m *VM) transit(ctx context.Context, t Transition, do, prove func(context.Context) error) error {
+	limit := m.limit(t)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError{limit})
+	defer cancel()
+	select {
+	case m.moving <- struct{}{}:
+		defer func() { <-m.moving }()
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %s: another transition goes on: %w", m, t.Name, context.Cause(ctx))
+	}
+	if err := m.expect(ctx, t.Name, t.From...); err != nil {
+		return err
+	}
+	bound, unbind := ctx, func() {}
+	if t.To != Off {
+		bound, unbind = m.bind(ctx)
+	}
+	defer unbind()
+	err := do(bound)
+	if err == nil {
+		err = prove(bound)
+	}
+	return m.transitError(ctx, t, err)
+}
+
+// lateError is the cause of a context whose transition has missed its deadline.
+type lateError struct{ limit time.Duration }
+
+func (e lateError) Error() string        { return fmt.Sprintf("not within %v", e.limit) }
+func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// transitError says what err means that came of t. What ends at our deadline says what was seen instead, and is the guest's fault
+// where the guest was asked.
+func (m *VM) transitError(ctx context.Context, t Transition, err error) error {
+	if err == nil {
+		return nil
+	}
+	if late := (lateError{}); errors.As(context.Cause(ctx), &late) && m.life.Err() == nil {
+		if at := new(StateError); !errors.As(err, &at) {
+			look, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.scaled(stateTime))
+			defer cancel()
+			seen, lost := m.State(look)
+			if lost != nil {
+				seen = "silent"
+			}
+			err = &StateError{Machine: m.spec.Name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: fmt.Errorf("%w: %w", late, err)}
+		}
+		return &bench.GuestError{Machine: m.spec.Name, Op: t.Name, Err: err}
+	}
+	for _, kind := range []any{
+		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError), new(*bench.UsageError),
+	} {
+		if errors.As(err, kind) { // it says whose fault it is, and of what
+			return err
+		}
+	}
+	return m.because(t.Name, err)
+}

@@ -1,0 +1,152 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmtb/bench"
+)
+
+// The document has every transition, with its deadline and its proof.
+func TestStatesDoc(t *testing.T) {
+	const file = "../../docs/machine-states.md"
+	const begin, end = "<!-- transitions -->\n", "<!-- end -->\n"
+	data, err := os.ReadFile(file)
+	must(t, err)
+	head, rest, ok := strings.Cut(string(data), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the transitions", file)
+	}
+	want := head + begin + transitionTable() + end + tail
+	if *update {
+		must(t, os.WriteFile(file, []byte(want), 0o644))
+		return
+	}
+	if diff := cmp.Diff(string(data), want); diff != "" {
+		t.Errorf("%s is not the table of transitions: go test ./bench/vm -update (-file +table):\n%s", file, diff)
+	}
+}
+
+func transitionTable() string {
+	var b strings.Builder
+	b.WriteString("| Method | From | To | Deadline | Asked | Proof |\n|---|---|---|---|---|---|\n")
+	for _, t := range Transitions() {
+		from := make([]string, len(t.From))
+		for i, s := range t.From {
+			from[i] = string(s)
+		}
+		to, limit := string(t.To), t.Limit.String()
+		if slices.Contains(t.From, t.To) && t.To == Running {
+			to = "running, another boot"
+		}
+		if t.To == Saving || t.To == Restoring {
+			to += ", then as before"
+		}
+		if t.Moves {
+			limit += " + state"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", t.Name, strings.Join(from, ", "), to, limit, t.How, t.Proof)
+	}
+	return b.String()
+}
+
+func TestTransitionsOfFake(t *testing.T) {
+	m := bootFake(t, "acpi")
+	ctx := t.Context()
+	at := new(StateError)
+	if err := m.Wake(ctx); !errors.As(err, &at) || at.Seen != Running || !slices.Equal(at.Want, []State{Suspended}) {
+		t.Errorf("woken while it runs: %v", err)
+	}
+	must(t, m.Pause(ctx))
+	if s, err := m.State(ctx); s != Paused || err != nil {
+		t.Errorf("%q, %v, want paused", s, err)
+	}
+	if _, err := m.ReadFile(ctx, "/x"); !errors.As(err, &at) || at.Seen != Paused {
+		t.Errorf("asked while it is paused: %v", err)
+	}
+	must(t, m.Resume(ctx))
+	must(t, m.Quit(ctx))
+	if s, err := m.State(ctx); s != Off || err != nil {
+		t.Errorf("%q, %v, want off", s, err)
+	}
+	if err := m.Pause(ctx); !errors.Is(err, ErrOff) {
+		t.Errorf("paused when it was off: %v", err)
+	}
+}
+
+// A transition that QEMU takes and does not make ends at its deadline, and says what was seen instead.
+func TestTransitionLate(t *testing.T) {
+	m := bootFake(t, "ignores-stop")
+	m.scale = 0.01
+	err := m.Pause(t.Context())
+	at := new(StateError)
+	if !errors.As(err, &at) || at.Seen != Running || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*bench.GuestError)) {
+		t.Errorf("%T %v, want a GuestError at the deadline with the state seen", err, err)
+	}
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if err := m.Pause(ctx); !errors.Is(err, why) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// QEMU killed in each state: what goes on then ends with the reason, and nothing is left.
+func TestKilledIn(t *testing.T) {
+	for _, state := range []State{Running, Paused, Suspended} {
+		t.Run(string(state), func(t *testing.T) {
+			m := bootFake(t, "sleeps")
+			switch state {
+			case Paused:
+				must(t, m.Pause(t.Context()))
+			case Suspended:
+				must(t, m.qmp.Execute(t.Context(), "fake-sleep", nil, nil))
+			}
+			must(t, m.reachNow(t, state))
+			m.proc.kill() // as the kernel's OOM killer would: nobody expects it
+			select {
+			case <-m.life.Done():
+			case <-time.After(time.Minute):
+				t.Fatal("the machine lives on")
+			}
+			if s, err := m.State(t.Context()); s != Gone || err != nil {
+				t.Errorf("%q, %v, want gone", s, err)
+			}
+			for name, err := range map[string]error{
+				"pause": m.Pause(t.Context()), "resume": m.Resume(t.Context()), "wake": m.Wake(t.Context()), "save": m.SaveSnapshot(t.Context(), "x"),
+			} {
+				if !errors.As(err, new(*bench.InfraError)) && !errors.As(err, new(*bench.UsageError)) {
+					t.Errorf("%s: %T %v, want an InfraError", name, err, err)
+				}
+			}
+		})
+	}
+}
+
+func (m *VM) reachNow(t *testing.T, want State) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := m.reach(ctx, "test", want)
+	return err
+}
+
+func TestBlockedError(t *testing.T) {
+	m := bootFake(t, "blocked acpi")
+	m.spec.Disks = []Disk{{Image: "/dev/null", Format: "qcow2", Access: Direct}}
+	err := m.SaveSnapshot(t.Context(), "x")
+	if at := new(BlockedError); !errors.As(err, &at) || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "vendor VFIO driver") {
+		t.Errorf("%T %v, want a BlockedError with advice", err, err)
+	}
+	if s, err := m.State(t.Context()); s != Running || err != nil {
+		t.Errorf("%q, %v, want running", s, err)
+	}
+}

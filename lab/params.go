@@ -1,0 +1,41 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"vmtb/bench"
+)
+
+// xeParam declares a parameter of the stand-in for xe, in its source.
+var xeParam = regexp.MustCompile(`module_param(?:_named)?\((\w+),`)
+
+// CheckXeParams refuses parameters that the stand-in for xe does not have, with a [bench.UsageError]: the kernel ignores
+// them but for a line in its log. Values are for the module to judge.
+func CheckXeParams(params []string) error {
+	source, err := sources.ReadFile("kmod/xe/params.c")
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, m := range xeParam.FindAllSubmatch(source, -1) {
+		known = append(known, string(m[1]))
+	}
+	for _, p := range params {
+		name, value, _ := strings.Cut(p, "=")
+		err := error(nil)
+		switch {
+		case !slices.Contains(known, name):
+			err = fmt.Errorf("the stand-in for xe has no parameter %q", name)
+		case value == "" || strings.ContainsAny(value, `"'`):
+			err = errors.New(name + " is given no value, or a quoted one")
+		}
+		if err != nil {
+			return &bench.UsageError{Err: fmt.Errorf("--xe %q: %w", p, err), Advice: "there are " + strings.Join(known, ", ")}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+package vmtb
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"vmtb/flow"
+)
+
+func TestEnded(t *testing.T) {
+	full := errors.New("no space left on device")
+	for name, c := range map[string]struct {
+		summary flow.Summary
+		err     error
+		want    error
+	}{
+		"passed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Pass: 1}}, nil, nil},
+		"failed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Fail: 1}}, nil, exitCode(flow.ExitFail)},
+		"no room to begin":        {flow.Summary{}, full, full},
+		"no room to go on":        {flow.Summary{Total: 2, Counts: map[flow.Result]int{flow.Fail: 1}}, full, exitCode(flow.ExitAborted)},
+		"nor was it put back":     {flow.Summary{Total: 2, Unrestored: "EBUSY"}, full, exitCode(flow.ExitNotRestored)},
+		"and the user had enough": {flow.Summary{Total: 2, Interrupt: true}, full, exitCode(flow.ExitInterrupted)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			a := &app{err: &out}
+			if got := a.ended(c.summary, c.err); !errors.Is(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+			if said := strings.Contains(out.String(), full.Error()); said != (c.err != nil && c.summary.Total > 0) {
+				t.Errorf("said %q", out.String())
+			}
+		})
+	}
+}
