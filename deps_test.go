@@ -11,7 +11,7 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/xe"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/xe"},
 	"report":              {"flow", "bench"},
 	"flow":                {"bench", "bench/undo", "internal/strictjson"},

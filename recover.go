@@ -118,7 +118,7 @@ func openDead(dir, path string) (*undo.Log, error) {
 		}
 		return nil, &bench.InfraError{Op: "open the journal", Err: err}
 	}
-	log, err := undo.Open(path)
+	log, err := openLog(path)
 	if errors.Is(err, undo.ErrInUse) {
 		return nil, &bench.UsageError{Err: fmt.Errorf("%s: that run is alive: %w", dir, err), Advice: "interrupt it instead"}
 	}

@@ -5,13 +5,17 @@ import (
 	"errors"
 
 	"vmtb/bench/undo"
+	"vmtb/bench/work"
 	"vmtb/flow"
 )
+
+// openLog opens a journal of host changes, with all kinds of records that flows make.
+func openLog(path string) (*undo.Log, error) { return undo.Open(path, undo.KindOf[work.Leftover]()) }
 
 // openUndo opens the journal of host changes of a run, which leaves word of it for as long as there is something to put
 // back.
 func (a *app) openUndo(path string) (flow.Undo, error) {
-	log, err := undo.Open(path)
+	log, err := openLog(path)
 	if err != nil {
 		return nil, err
 	}
