@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -14,9 +15,13 @@ type Machine interface {
 	// String names the machine in messages: "host", "vm0".
 	String() string
 
-	// Exec runs c to its end. A command that ran and failed is a Result with a non-zero ExitCode or a Signal and a
-	// nil error; the error is for commands that could not be started, watched or finished in time.
+	// Exec runs c to its end: Start, then [Finish]. A command that ran and failed is a Result with a non-zero ExitCode
+	// or a Signal and a nil error; the error is for commands that could not be started, watched or finished in time.
 	Exec(ctx context.Context, c Command) (Result, error)
+
+	// Start starts c and does not wait for it; ctx is for the start alone. The process goes on until it ends or is
+	// killed, and its output arrives in the writers of c, whether somebody waits for it or not.
+	Start(ctx context.Context, c Command) (Process, error)
 
 	// ReadFile returns a whole file, whatever bytes it holds. A missing file is an error matching [fs.ErrNotExist].
 	ReadFile(ctx context.Context, path string) ([]byte, error)
@@ -41,7 +46,23 @@ type Command struct {
 	Env   []string      // "KEY=value" added to the machine's own environment
 	Dir   string        // working directory; "" is the machine's own choice
 	Stdin []byte        // nil is an empty input
-	Grace time.Duration // between the polite and the final kill when ctx ends; 0 is 2 s
+	Grace time.Duration // between the polite and the final kill when ctx ends; 0 is [DefaultGrace]
+
+	// What the command writes goes to these while it runs: all of it, whatever its size, with no more than some chunks of
+	// it in memory. A writer that is slow slows the command down. One that fails ends the command, as the end of ctx does,
+	// and its error is that of Exec and Wait. Both may be called at the same time, unless they are the same writer: then
+	// both streams arrive in it in the order in which they were written. Without a writer (nil) the output is in the Result.
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// DefaultGrace is the Grace of a Command that has none of its own.
+const DefaultGrace = 2 * time.Second
+
+// OneStream reports whether both streams go to the same writer.
+func (c Command) OneStream() bool {
+	defer func() { _ = recover() }() // writers of a type that cannot be compared: two streams
+	return c.Stdout != nil && c.Stdout == c.Stderr
 }
 
 // Shell is the command that gives line to /bin/sh.
@@ -71,10 +92,13 @@ func Quote(word string) string {
 type Result struct {
 	ExitCode int // meaningful when Signal is 0
 	Signal   int // the signal that ended it, or 0
-	Stdout   []byte
-	Stderr   []byte
 
-	// Truncated output lost its end: the machine's channel keeps only so much (16 MiB a stream in qemu-ga).
+	// The output that had no writer of its own in the Command.
+	Stdout []byte
+	Stderr []byte
+
+	// Truncated output lost its end: the machine's channel keeps only so much (16 MiB a stream in qemu-ga, 64 MiB on the
+	// host), or a process that the command left behind holds it open.
 	StdoutTruncated bool
 	StderrTruncated bool
 }

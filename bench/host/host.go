@@ -16,6 +16,8 @@ type System interface {
 	// Create makes or truncates a regular file.
 	Create(path string, data []byte) error
 	Exec(ctx context.Context, c bench.Command) (bench.Result, error)
+	// Spawn is what [bench.Machine] calls Start.
+	Spawn(ctx context.Context, c bench.Command) (bench.Process, error)
 }
 
 // A Host is the machine under test.
@@ -38,6 +40,11 @@ func (*Host) String() string { return "host" }
 // SIGTERM and, after c.Grace, a SIGKILL.
 func (h *Host) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
 	return h.System.Exec(ctx, c)
+}
+
+// Start implements [bench.Machine].
+func (h *Host) Start(ctx context.Context, c bench.Command) (bench.Process, error) {
+	return h.System.Spawn(ctx, c)
 }
 
 // ReadFile implements [bench.Machine].

@@ -183,7 +183,7 @@ func (c *Client) await(ctx context.Context, k *call, cmd string, ret any) error 
 
 func (c *Client) deadline(cmd string) time.Duration {
 	switch cmd {
-	case "guest-exec", "guest-exec-status", "guest-file-open", "guest-file-read", "guest-file-write", "guest-file-flush", "guest-file-close":
+	case "guest-exec", "guest-exec-status", "guest-file-open", "guest-file-read", "guest-file-write", "guest-file-seek", "guest-file-flush", "guest-file-close":
 		return c.scaled(30 * time.Second)
 	case "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list", "guest-fsfreeze-thaw", "guest-fstrim", "guest-get-fsinfo",
 		"guest-set-memory-blocks", "guest-set-vcpus":

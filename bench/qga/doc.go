@@ -10,7 +10,10 @@
 //     on when that number comes back.
 //   - The agent tells the end of a process once, and forgets it. A [Process] keeps it, and its question is never
 //     abandoned while the answer may be on its way.
-//   - Output comes after the end, 16 MiB of each stream at the most; [bench.Result] says when there was more.
+//   - Output comes after the end, 16 MiB of each stream at the most; [bench.Result] says when there was more. What has a
+//     writer in the [bench.Command] goes through files in a private directory of the guest, at most 16 MiB of each stream
+//     at a time, is read while the command runs, and is removed in the end. That needs mkfifo, dd, sleep and rm there.
+//   - Input of more than 1 MiB goes through a file, too.
 //   - guest-file-write says yes to writes that fail; the error comes with the flush, or with the close. WriteFile does
 //     both.
 //   - An environment given to guest-exec takes the place of the agent's own, and there is no working directory. The

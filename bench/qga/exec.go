@@ -1,6 +1,7 @@
 package qga
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,37 +14,17 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// Exec runs a command to its end: [Client.Start], then [Process.Wait]. When the wait fails, because ctx ended above all,
-// the process and all that it started get SIGTERM and after cmd.Grace SIGKILL; the Result beside the error is what
-// became of it.
+// Exec runs a command to its end: [Client.Start], then [bench.Finish].
 func (c *Client) Exec(ctx context.Context, cmd bench.Command) (bench.Result, error) {
 	p, err := c.Start(ctx, cmd)
 	if err != nil {
 		return bench.Result{}, err
 	}
-	r, err := p.Wait(ctx)
-	if err == nil || p.ended() || errors.Is(err, qmp.ErrClosed) {
-		return r, err
-	}
-	r, left := p.kill(context.WithoutCancel(ctx), cmd.Grace)
-	if left != nil {
-		err = fmt.Errorf("%w; and it could not be killed: %w", err, left)
-	}
-	return r, err
+	return bench.Finish(ctx, p)
 }
 
 // Start runs a command and does not wait for it. In its environment there is also VMTB_EXEC, with a value of its own.
 func (c *Client) Start(ctx context.Context, cmd bench.Command) (*Process, error) {
-	p, err := c.start(ctx, cmd)
-	if err != nil && p != nil {
-		p.abandon(ctx)
-		p = nil
-	}
-	return p, err
-}
-
-// start returns, with an error, the process that may have been started nevertheless.
-func (c *Client) start(ctx context.Context, cmd bench.Command) (*Process, error) {
 	if err := checkCommand(cmd); err != nil {
 		return nil, err
 	}
@@ -51,54 +32,68 @@ func (c *Client) start(ctx context.Context, cmd bench.Command) (*Process, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: environment of the guest agent: %w", cmd, err)
 	}
-	token := rand.Text()
+	p := c.newProcess(cmd)
+	p.token = rand.Text()
+	if len(roomUses(cmd)) > 0 {
+		if p.room, err = c.newRoom(ctx, cmd); err != nil {
+			return nil, fmt.Errorf("%s: %w", cmd, err)
+		}
+	}
+	if err := p.start(ctx, p.args(cmd, own)); err != nil {
+		p.abandon(ctx)
+		return nil, err
+	}
+	if p.room != nil {
+		p.tapInto(cmd)
+	}
+	return p, nil
+}
+
+func (c *Client) newProcess(cmd bench.Command) *Process {
+	return &Process{
+		client: c, name: cmd.String(), grace: cmp.Or(cmd.Grace, bench.DefaultGrace),
+		done: make(chan struct{}), asking: make(chan struct{}, 1),
+	}
+}
+
+// args are the arguments of guest-exec. A command that needs more than the agent gives is started by a shell.
+func (p *Process) args(cmd bench.Command, own []string) map[string]any {
 	argv := cmd.Argv
-	if cmd.Dir != "" {
-		argv = append([]string{"/bin/sh", "-c", inDir, "sh", token, cmd.Dir}, argv...)
+	if cmd.Dir != "" || p.room != nil {
+		way := cmp.Or(p.room, &room{})
+		argv = append([]string{"/bin/sh", "-c", launchScript, "sh", p.token, cmd.Dir, way.path, strings.Join(way.uses, " "), copyScript(own)}, argv...)
 	}
 	args := execArgs(argv)
-	args["env"] = mergeEnv(own, cmd.Env, []string{marker + "=" + token})
-	if len(cmd.Stdin) > 0 {
+	args["env"] = mergeEnv(own, cmd.Env, []string{p.mark()})
+	if len(cmd.Stdin) > 0 && len(cmd.Stdin) <= stdinInline {
 		args["input-data"] = cmd.Stdin
 	}
-	return c.spawn(ctx, cmd.String(), token, args)
+	return args
 }
 
 func execArgs(argv []string) map[string]any {
 	return map[string]any{"path": argv[0], "arg": argv[1:], "capture-output": true}
 }
 
-func (c *Client) spawn(ctx context.Context, name, token string, args map[string]any) (*Process, error) {
-	call, err := c.send(ctx, "guest-exec", args)
+// start sends the command. It sets p.unsure when the agent may have started it without saying so.
+func (p *Process) start(ctx context.Context, args map[string]any) error {
+	call, err := p.client.send(ctx, "guest-exec", args)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	defer call.Forget()
-	p := &Process{client: c, name: name, token: token, done: make(chan struct{}), asking: make(chan struct{}, 1)}
 	var started struct{ PID int }
-	if err := c.await(ctx, call, "guest-exec", &started); err != nil {
-		if call.Answered() || errors.Is(err, qmp.ErrClosed) {
-			p = nil
-		}
-		return p, fmt.Errorf("%s: %w", name, err)
+	if err := p.client.await(ctx, call, "guest-exec", &started); err != nil {
+		p.unsure = !call.Answered() && !errors.Is(err, qmp.ErrClosed)
+		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	p.pid = started.PID
-	return p, nil
+	return nil
 }
 
 // marker is a variable in the environment of every process, by which it and its descendants are found when they must
 // end. guest-exec makes no process group, setsid is not in every guest, and a child may leave its group.
 const marker = "VMTB_EXEC"
-
-// inDir runs its arguments $3... in directory $2. What goes wrong here, and not in the command, is known by the token $1
-// at the end of stderr.
-const inDir = `
-cd -- "$2" && case $3 in
-	*/*) [ -x "$3" ] ;;
-	*) command -v -- "$3" >/dev/null ;;
-esac || { echo "$3: cannot be run in $2 $1" >&2; exit 127; }
-shift 2
-exec "$@"`
 
 func checkCommand(cmd bench.Command) error {
 	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
@@ -140,8 +135,8 @@ func (e *environ) get(ctx context.Context, c *Client) ([]string, error) {
 	}
 	if e.vars == nil {
 		show := bench.Command{Argv: []string{"cat", "/proc/self/environ"}}
-		p, err := c.spawn(ctx, show.String(), "", execArgs(show.Argv))
-		if err != nil {
+		p := c.newProcess(show) // without a mark, which needs an environment
+		if err := p.start(ctx, execArgs(show.Argv)); err != nil {
 			return nil, err
 		}
 		r, err := p.Wait(ctx)

@@ -1,7 +1,6 @@
 package qga
 
 import (
-	"bytes"
 	"context"
 	"io"
 )
@@ -11,10 +10,12 @@ const chunk = 64 << 10
 
 // ReadFile returns a whole file of the guest, of any size and content. A missing one is an error matching
 // [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing else meanwhile.
-func (c *Client) ReadFile(ctx context.Context, path string) ([]byte, error) {
-	var data bytes.Buffer
-	err := c.withFile(ctx, path, "r", func(f file) error { return f.readAll(ctx, &data) })
-	return data.Bytes(), err
+func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err error) {
+	err = c.withFile(ctx, path, "r", func(f file) error {
+		data, err = f.readAll(ctx)
+		return err
+	})
+	return data, err
 }
 
 // WriteFile makes data the whole content of a file of the guest. What the file system or a driver has against it comes
@@ -31,15 +32,21 @@ type file struct {
 	handle int64
 }
 
+// open opens a file; mode is that of fopen.
+func (c *Client) open(ctx context.Context, path, mode string) (file, error) {
+	f := file{client: c, path: path}
+	err := checkText(path)
+	if err == nil {
+		err = c.Execute(ctx, "guest-file-open", map[string]any{"path": path, "mode": mode}, &f.handle)
+	}
+	return f, pathError("open", path, err)
+}
+
 // withFile opens a file, uses it and closes it, which is done even when ctx has ended. The first error wins.
 func (c *Client) withFile(ctx context.Context, path, mode string, use func(file) error) (err error) {
-	if err := checkText(path); err != nil {
-		return pathError("open", path, err)
-	}
-	f := file{client: c, path: path}
-	args := map[string]any{"path": path, "mode": mode}
-	if err := c.Execute(ctx, "guest-file-open", args, &f.handle); err != nil {
-		return pathError("open", path, err)
+	f, err := c.open(ctx, path, mode)
+	if err != nil {
+		return err
 	}
 	err = use(f)
 	clean, cancel := c.cleanup(ctx)
@@ -59,20 +66,9 @@ func (f file) do(ctx context.Context, op string, args map[string]any, ret any) e
 	return pathError(op, f.path, f.client.Execute(ctx, "guest-file-"+op, all, ret))
 }
 
-func (f file) readAll(ctx context.Context, w *bytes.Buffer) error {
-	for {
-		var part struct {
-			Data []byte `json:"buf-b64"`
-			EOF  bool
-		}
-		if err := f.do(ctx, "read", map[string]any{"count": chunk}, &part); err != nil {
-			return err
-		}
-		w.Write(part.Data)
-		if part.EOF {
-			return nil
-		}
-	}
+// seek goes to a place counted from the beginning.
+func (f file) seek(ctx context.Context, offset int64) error {
+	return f.do(ctx, "seek", map[string]any{"offset": offset, "whence": "set"}, nil)
 }
 
 func (f file) writeAll(ctx context.Context, data []byte) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -20,7 +21,6 @@ var ErrLost = errors.New("the guest agent does not know the process any more")
 const (
 	pollFirst = 250 * time.Microsecond
 	pollLast  = 250 * time.Millisecond
-	graceKill = 2 * time.Second // of bench.Command
 )
 
 // A Process was started in the guest. It goes on until it ends or is signalled; nobody needs to wait for it.
@@ -28,7 +28,11 @@ type Process struct {
 	client *Client
 	name   string
 	token  string
+	grace  time.Duration
+	room   *room // nil if it needs none
+	tap    *tap  // empties the room
 	pid    int
+	unsure bool // whether it was started
 
 	asking chan struct{} // holds a token while somebody asks the agent
 	call   *call         // a question that was given up on, and whose answer may have come; guarded by asking
@@ -41,45 +45,91 @@ type Process struct {
 // PID is the process's number in the guest.
 func (p *Process) PID() int { return p.pid }
 
-// Status asks whether the process has ended, and how. Once done is true it stays so, and the agent is not asked again.
-// For the agent a process has not ended while another one holds its output open.
+// Status asks whether the process has ended, with all its output, and how. Once done is true it stays so, and the agent is
+// not asked again. For the agent a process has not ended while another one holds its output open.
 func (p *Process) Status(ctx context.Context) (done bool, r bench.Result, err error) {
-	if !p.ended() {
+	if p.tap == nil && !p.ended() {
 		if err := p.ask(ctx); err != nil {
 			return false, bench.Result{}, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	if p.ended() {
-		return true, p.result, p.err
+	if !p.over() {
+		return false, bench.Result{}, nil
 	}
-	return false, bench.Result{}, nil
+	r, err = p.outcome()
+	return true, r, err
 }
 
-func (p *Process) ended() bool {
+// ended reports whether the agent has said that the process has ended.
+func (p *Process) ended() bool { return isClosed(p.done) }
+
+// over reports whether its output has arrived, too.
+func (p *Process) over() bool {
+	if p.tap != nil {
+		return p.tap.over()
+	}
+	return p.ended()
+}
+
+// outcome is what became of a process that is over.
+func (p *Process) outcome() (r bench.Result, err error) {
+	if p.ended() {
+		r, err = p.result, p.err
+	}
+	if p.tap != nil && p.tap.err != nil {
+		err = p.tap.err
+	}
+	return r, err
+}
+
+// Wait implements [bench.Process]. It gives up with a [*qmp.TimeoutError] when the agent is silent for long (a paused
+// machine, a hung guest).
+func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
+	if p.tap == nil {
+		return p.wait(ctx)
+	}
+	if err := p.tap.wait(ctx); !p.over() {
+		return bench.Result{}, err
+	}
+	return p.outcome()
+}
+
+// wait asks until the process has ended.
+func (p *Process) wait(ctx context.Context) (bench.Result, error) {
+	for start := time.Now(); !p.ended(); {
+		err := p.ask(ctx)
+		if err == nil {
+			err = pause(ctx, start, p.done)
+		}
+		if err != nil {
+			return bench.Result{}, fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return p.result, p.err
+}
+
+// pause waits before the agent is asked again: the longer, the longer nothing has happened.
+func pause(ctx context.Context, since time.Time, done <-chan struct{}) error {
+	if isClosed(done) {
+		return nil
+	}
+	again := time.NewTimer(min(max(time.Since(since)/8, pollFirst), pollLast))
+	defer again.Stop()
 	select {
-	case <-p.done:
+	case <-again.C:
+	case <-done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
 		return true
 	default:
 		return false
-	}
-}
-
-// Wait waits for the end of the process. It gives up with ctx, and with a [*qmp.TimeoutError] when the agent is silent
-// for long (a paused machine, a hung guest); the process goes on, and Wait may be called again.
-func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
-	for start := time.Now(); ; {
-		done, r, err := p.Status(ctx)
-		if done || err != nil {
-			return r, err
-		}
-		pause := time.NewTimer(min(max(time.Since(start)/8, pollFirst), pollLast))
-		select {
-		case <-pause.C:
-		case <-p.done:
-		case <-ctx.Done():
-			pause.Stop()
-			return bench.Result{}, fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
-		}
 	}
 }
 
@@ -156,15 +206,29 @@ func (p *Process) end(r bench.Result, err error) {
 	close(p.done)
 }
 
-// judge tells a command that failed from one that inDir could not run.
+// judge tells a command that failed from one that launchScript could not run, and from one whose output was lost.
 func (p *Process) judge(s execStatus) (bench.Result, error) {
 	if text, ok := bytes.CutSuffix(s.Stderr, []byte(" "+p.token+"\n")); ok && p.token != "" {
 		return bench.Result{}, fmt.Errorf("%s: %s", p.name, text)
 	}
-	return bench.Result{
+	r := bench.Result{
 		ExitCode: s.ExitCode, Signal: s.Signal, Stdout: s.Stdout, Stderr: s.Stderr,
 		StdoutTruncated: truncated(s.Stdout, s.OutTruncated), StderrTruncated: truncated(s.Stderr, s.ErrTruncated),
-	}, nil
+	}
+	if p.room == nil {
+		return r, nil
+	}
+	var said []byte
+	if slices.Contains(p.room.uses, useStdout) {
+		said, r.Stdout = append(said, r.Stdout...), nil
+	}
+	if slices.Contains(p.room.uses, useStderr) {
+		said, r.Stderr = append(said, r.Stderr...), nil
+	}
+	if len(said) > 0 {
+		return r, fmt.Errorf("%s: its output was lost on the way: %s", p.name, bench.Tail(said, 3))
+	}
+	return r, nil
 }
 
 // Signal sends a signal to the process alone. One that has ended is [os.ErrProcessDone].
@@ -188,7 +252,7 @@ func (p *Process) signal(ctx context.Context, sig int, mark string) error {
 	if mark == "" && p.ended() {
 		return os.ErrProcessDone
 	}
-	killer, err := p.client.start(ctx, bench.Command{
+	killer, err := p.client.Start(ctx, bench.Command{
 		Argv: []string{"/bin/sh", "-c", signalScript, "sh", strconv.Itoa(sig), strconv.Itoa(p.pid), mark},
 	})
 	if err != nil {
@@ -201,31 +265,60 @@ func (p *Process) signal(ctx context.Context, sig int, mark string) error {
 	return err
 }
 
-// abandon kills a process that may have been started, although the agent's word of it did not come.
+// abandon puts back what a start that failed may have left. The caller has an error already.
 func (p *Process) abandon(ctx context.Context) {
-	ctx, cancel := p.client.cleanup(ctx)
-	defer cancel()
-	_ = p.signal(ctx, int(syscall.SIGKILL), p.mark()) // the caller has an error already
+	if p.unsure { // the agent's word did not come
+		clean, cancel := p.client.cleanup(ctx)
+		defer cancel()
+		_ = p.signal(clean, int(syscall.SIGKILL), p.mark())
+	}
+	if p.room != nil {
+		_ = p.room.remove(ctx)
+	}
 }
 
 // mark is what the environment of the process and of its descendants holds.
 func (p *Process) mark() string { return marker + "=" + p.token }
 
-// kill ends the process and what it started: politely, and after grace by force what is left.
-func (p *Process) kill(ctx context.Context, grace time.Duration) (bench.Result, error) {
-	if grace == 0 {
-		grace = graceKill
+// Kill implements [bench.Process]. It finds what the process started by a variable in its environment.
+func (p *Process) Kill(ctx context.Context) (bench.Result, error) {
+	if !p.over() && p.client.Err() == nil { // with the connection the machine has ended, and all that was in it
+		if err := p.kill(ctx); err != nil {
+			if p.tap != nil {
+				p.tap.giveUp(ctx)
+			}
+			return bench.Result{}, err
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, grace+p.client.scaled(3*cleanTime))
+	r, _ := p.outcome()
+	return r, nil
+}
+
+func (p *Process) kill(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.grace+p.client.scaled(3*cleanTime))
 	defer cancel()
 	if err := p.signal(ctx, int(syscall.SIGTERM), p.mark()); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return bench.Result{}, err
+		return err
 	}
-	polite, cancel := context.WithTimeout(ctx, grace)
+	polite, cancel := context.WithTimeout(ctx, p.grace)
 	defer cancel()
-	_, _ = p.Wait(polite) // whatever comes of it, force is next
+	_ = p.outlast(polite) // whatever comes of it, force is next
 	if err := p.signal(ctx, int(syscall.SIGKILL), p.mark()); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return bench.Result{}, err
+		return err
 	}
-	return p.Wait(ctx)
+	return p.outlast(ctx)
+}
+
+// outlast waits until a process that is killed has ended, however.
+func (p *Process) outlast(ctx context.Context) error {
+	if p.tap != nil {
+		if err := p.tap.wait(ctx); !p.over() {
+			return err
+		}
+	}
+	_, err := p.wait(ctx) // a tap that failed leaves the process behind
+	if p.ended() {
+		return nil
+	}
+	return err
 }

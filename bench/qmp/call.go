@@ -17,7 +17,7 @@ type Call struct {
 	err      *Error
 }
 
-// Wait waits for the reply, and unmarshals it into ret unless that is nil. When ctx ends first it may be called again.
+// Wait waits for the reply, and unmarshals it into ret unless that is nil; a [*json.RawMessage] gets it as it is. When ctx ends first it may be called again.
 func (c *Call) Wait(ctx context.Context, ret any) error {
 	select {
 	case <-c.answered:
@@ -33,7 +33,11 @@ func (c *Call) Wait(ctx context.Context, ret any) error {
 	if c.err != nil {
 		return c.err
 	}
-	if ret == nil {
+	switch ret := ret.(type) {
+	case nil:
+		return nil
+	case *json.RawMessage:
+		*ret = c.result
 		return nil
 	}
 	if err := json.Unmarshal(c.result, ret); err != nil {

@@ -169,7 +169,7 @@ func (l *Lines) written(ctx context.Context, n int, err error) error {
 func (l *Lines) read() {
 	defer close(l.ended)
 	defer l.log.close()
-	r := bufio.NewReaderSize(l.conn, 64<<10)
+	r := bufio.NewReaderSize(l.conn, 128<<10) // a chunk of a file in one piece
 	for {
 		line, err := readLine(r)
 		l.log.add("in", bytes.TrimSpace(line))
@@ -203,12 +203,7 @@ func (l *Lines) dispatch(line []byte) error {
 	if len(line) == 0 {
 		return nil
 	}
-	var m struct {
-		ID     any
-		Return json.RawMessage
-		Error  *Error
-	}
-	if json.Unmarshal(line, &m) == nil && (m.Return != nil || m.Error != nil) {
+	if m, ok := parseReply(line); ok {
 		if c := l.take(m.ID); c != nil {
 			c.result, c.err = m.Return, m.Error
 			if c.err != nil {

@@ -79,6 +79,8 @@ func (f *fake) command(r fakeqmp.Request) (any, error) {
 	case "fake-sleep":
 		f.status = "suspended"
 		f.qmp.Event("SUSPEND", nil)
+	case "query-current-machine":
+		return map[string]any{"wakeup-suspend-support": !f.does("no-wakeup")}, nil
 	case "query-migrate":
 		if f.does("blocked") {
 			return map[string]any{"blocked-reasons": []string{"0000:03:00.1: VFIO migration is not supported in kernel"}}, nil
@@ -125,6 +127,10 @@ func (f *fake) end(reason string) {
 func (f *fake) serveAgent(l net.Listener) {
 	conn, err := l.Accept()
 	if err != nil || f.does("deaf") {
+		return
+	}
+	if f.does("sleeper") {
+		fakeqga.Serve(conn, f.sleeper())
 		return
 	}
 	fakeqga.Serve(conn, fakeqga.Commands{

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"vmtb/bench"
+	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
 )
 
@@ -21,6 +22,45 @@ func (m *VM) String() string { return m.spec.Name }
 func (m *VM) Exec(ctx context.Context, c bench.Command) (r bench.Result, err error) {
 	err = m.ask(ctx, func(ctx context.Context) error {
 		r, err = m.qga.Exec(ctx, c)
+		return err
+	})
+	return r, err
+}
+
+// Start implements [bench.Machine] through the guest's agent.
+func (m *VM) Start(ctx context.Context, c bench.Command) (bench.Process, error) {
+	p := guestProcess{m: m}
+	err := m.ask(ctx, func(ctx context.Context) (err error) {
+		p.Process, err = m.qga.Start(ctx, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// A guestProcess is one whose troubles are judged as those of the machine's other methods.
+type guestProcess struct {
+	*qga.Process
+	m *VM
+}
+
+func (p guestProcess) Signal(ctx context.Context, sig int) error {
+	return p.m.ask(ctx, func(ctx context.Context) error { return p.Process.Signal(ctx, sig) })
+}
+
+func (p guestProcess) Wait(ctx context.Context) (r bench.Result, err error) {
+	err = p.m.ask(ctx, func(ctx context.Context) error {
+		r, err = p.Process.Wait(ctx)
+		return err
+	})
+	return r, err
+}
+
+func (p guestProcess) Kill(ctx context.Context) (r bench.Result, err error) {
+	err = p.m.ask(ctx, func(ctx context.Context) error {
+		r, err = p.Process.Kill(ctx)
 		return err
 	})
 	return r, err
@@ -48,7 +88,12 @@ func (m *VM) ask(ctx context.Context, do func(context.Context) error) error {
 		return err
 	}
 	err := do(bound)
-	if err != nil && ctx.Err() == nil && m.life.Err() == nil && !errors.Is(err, qmp.ErrClosed) {
+	switch alive := ctx.Err() == nil && m.life.Err() == nil && !errors.Is(err, qmp.ErrClosed); {
+	case err == nil:
+		return nil
+	case alive && errors.As(err, new(*bench.InfraError)): // not the guest's fault
+		return err
+	case alive:
 		return m.guestError("", err)
 	}
 	return m.because("ask the guest", err)

@@ -24,6 +24,10 @@ type agentMachine struct {
 
 func (agentMachine) String() string { return "agent" }
 
+func (m agentMachine) Start(ctx context.Context, c bench.Command) (bench.Process, error) {
+	return m.Client.Start(ctx, c)
+}
+
 func (agentMachine) ReadDir(context.Context, string) ([]bench.DirEntry, error) {
 	return nil, bench.ErrNotAvailable
 }

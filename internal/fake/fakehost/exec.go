@@ -114,22 +114,6 @@ func (h *Host) RemoveAll(p string) error {
 	})
 }
 
-// Exec implements host.System for modprobe and dmesg.
-func (h *Host) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
-	if ctx.Err() != nil {
-		return bench.Result{}, context.Cause(ctx)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch c.Argv[0] {
-	case "dmesg":
-		return bench.Result{Stdout: []byte("[    1.0] fake: a line\n[    2.0] xe: this is what the fake kernel says\n")}, nil
-	case "modprobe":
-		return h.modprobe(c.Argv[1:])
-	}
-	return bench.Result{}, &bench.HostError{Op: "run", Noun: c.Argv[0], Err: syscall.ENOENT}
-}
-
 func (h *Host) modprobe(args []string) (bench.Result, error) {
 	dry := slices.Contains(args, "--dry-run")
 	name := strings.ReplaceAll(args[slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })], "-", "_")

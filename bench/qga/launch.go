@@ -1,0 +1,59 @@
+package qga
+
+import (
+	"strings"
+
+	"vmtb/bench"
+)
+
+// launchScript runs its arguments $6... in directory $2, if that is not empty, with the streams $4 (of roomUses) by way of
+// the room $3. What goes wrong here, and not in the command, is known by the token $1 at the end of stderr. It sets no
+// variable: one that is in the environment would be changed for the command.
+//
+// A pipe is read by the script $5, so that output counts and blocks as it does on a pipe to vmtb itself. That process is
+// none of the command's: not its child, nor marked as one, nor does it hold more of the agent's pipes than the one that the
+// stream would have had. So for the agent the command ends when all its output is in the files, and what it gets as output
+// is what the script has to say when it failed.
+const launchScript = `
+{ [ -z "$2" ] || cd -- "$2"; } && case $6 in
+	*/*) [ -x "$6" ] ;;
+	*) command -v -- "$6" >/dev/null ;;
+esac || { echo "$6: cannot be run in ${2:-$PWD} $1" >&2; exit 127; }
+copy() { ( (unset ` + marker + `; exec /bin/sh -c "$2" sh "$1" <"$1.pipe") & ); }
+case " $4 " in *" out "*)
+	copy "$3/out" "$5" 2>&1
+	exec >"$3/out.pipe"
+esac
+case " $4 " in
+*" err "*)
+	copy "$3/err" "$5" >&2
+	exec 2>"$3/err.pipe" ;;
+*" merged "*)
+	exec 2>&1
+esac
+case " $4 " in *" in "*) exec <"$3/in"; esac
+shift 5
+exec "$@"`
+
+// copyLoop copies its input to the files $1.0, $1.1, ...: what comes with 64 reads to each. A file is begun when the reader has
+// emptied the fourth before it; see ring.
+const copyLoop = `
+n=0
+while :; do
+	old=$1.$((n - 4))
+	while [ -s "$old" ]; do sleep 0.02 2>/dev/null || sleep 1; done
+	[ $n -lt 4 ] || rm -f "$old"
+	said=$(dd bs=65536 count=64 of="$1.$n" 2>&1) || { echo "$said"; exit 1; }
+	[ -s "$1.$n" ] || exit 0
+	n=$((n + 1))
+done`
+
+// copyScript is copyLoop with the programs of the agent's environment, whatever PATH the command has.
+func copyScript(own []string) string {
+	for _, v := range own {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			return "PATH=" + bench.Quote(path) + copyLoop
+		}
+	}
+	return copyLoop
+}

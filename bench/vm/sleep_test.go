@@ -1,0 +1,105 @@
+package vm
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"vmtb/bench"
+	"vmtb/internal/fake/fakeqga"
+	"vmtb/internal/fake/fakeqmp"
+)
+
+// sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's words is a file, in which "_" stands for a
+// space and "|" for a line end. Without the word there is none.
+func (f *fake) sleeper() fakeqga.Commands {
+	file := func(path string) (string, bool) {
+		for _, w := range f.can {
+			if text, ok := strings.CutPrefix(w, path+"="); ok {
+				return strings.ReplaceAll(strings.ReplaceAll(text, "_", " "), "|", "\n") + "\n", true
+			}
+		}
+		return "", path == bootFile
+	}
+	open, run := "", ""
+	return fakeqga.Commands{
+		"guest-info": func(json.RawMessage) (any, error) {
+			allowed := map[string]any{"name": "guest-suspend-ram", "enabled": !f.does("forbidden"), "success-response": false}
+			return map[string]any{"version": "10.0.2", "supported_commands": []any{allowed, map[string]any{"name": "guest-suspend-disk", "enabled": true}}}, nil
+		},
+		"guest-file-open": func(args json.RawMessage) (any, error) {
+			var a struct{ Path string }
+			_ = json.Unmarshal(args, &a)
+			if _, ok := file(a.Path); !ok {
+				return nil, fakeqmp.Failure{Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory"}
+			}
+			open = a.Path
+			return 1, nil
+		},
+		"guest-file-read": func(json.RawMessage) (any, error) {
+			text, _ := file(open)
+			return map[string]any{"count": len(text), "buf-b64": []byte(text), "eof": true}, nil
+		},
+		"guest-file-close": func(json.RawMessage) (any, error) { return struct{}{}, nil },
+		"guest-exec": func(args json.RawMessage) (any, error) {
+			run = string(args)
+			return map[string]int{"pid": 1}, nil
+		},
+		"guest-exec-status": func(json.RawMessage) (any, error) {
+			out, code := "static\n", 1
+			if strings.Contains(run, "environ") {
+				out, code = "PATH=/bin\x00", 0
+			} else if f.does("masked") {
+				out = "masked-runtime\n"
+			}
+			return map[string]any{"exited": true, "exitcode": code, "out-data": []byte(out)}, nil
+		},
+		"guest-suspend-ram": func(json.RawMessage) (any, error) {
+			f.status = "suspended"
+			f.qmp.Event("SUSPEND", nil)
+			return nil, fakeqmp.ErrSilence
+		},
+	}
+}
+
+func TestWhySleepCannotBe(t *testing.T) {
+	const states, deep = "/sys/power/state=freeze_mem_disk", "/sys/power/mem_sleep=s2idle_[deep]"
+	for name, c := range map[string]struct{ can, want string }{
+		"machine":      {states + " " + deep + " no-wakeup", "cannot be woken"},
+		"agent":        {states + " " + deep + " forbidden", "forbids"},
+		"kernel":       {"/sys/power/state=freeze " + deep, `no "mem"`},
+		"no power":     {deep, `no "mem"`},
+		"masked":       {states + " " + deep + " masked", "systemctl unmask suspend.target"},
+		"firmware":     {states + " /sys/power/mem_sleep=[s2idle]", "no S3"},
+		"other choice": {states + " /sys/power/mem_sleep=[s2idle]_deep", "write deep to it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := bootFake(t, "sleeper "+c.can)
+			err := m.Suspend(t.Context())
+			if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%T %v, want a GuestError that is ErrNotAvailable with %q", err, err, c.want)
+			}
+			if s, err := m.State(t.Context()); s != Running || err != nil {
+				t.Errorf("%q, %v, want running", s, err)
+			}
+		})
+	}
+	for name, c := range map[string]struct{ can, want string }{
+		"kernel":   {"/sys/power/state=freeze_mem", `no "disk"`},
+		"disabled": {states + " /sys/power/disk=[disabled] /proc/swaps=Filename|/dev/vda", "disabled"},
+		"no swap":  {states + " /sys/power/disk=[platform]_shutdown /proc/swaps=Filename", "no swap space"},
+	} {
+		t.Run("disk, "+name, func(t *testing.T) {
+			err := bootFake(t, "sleeper "+c.can).Hibernate(t.Context())
+			if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%T %v, want ErrNotAvailable with %q", err, err, c.want)
+			}
+		})
+	}
+	m := bootFake(t, "sleeper "+states+" "+deep)
+	must(t, m.Suspend(t.Context()))
+	if s, err := m.State(t.Context()); s != Suspended || err != nil {
+		t.Errorf("%q, %v, want suspended", s, err)
+	}
+}
