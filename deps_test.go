@@ -11,10 +11,10 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe"},
 	"report":              {"flow", "bench"},
-	"flow":                {"bench", "bench/undo"},
+	"flow":                {"bench", "bench/undo", "internal/strictjson"},
 	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"bench/qmp":           {},
 	"bench/qga":           {"bench", "bench/qmp"},
 	"bench/pci":           {"bench", "bench/sysfs", "bench/undo"},
+	"bench/klog":          {"bench", "internal/strictjson"},
 	"bench/host":          {"bench", "bench/sysfs", "bench/undo", "bench/pci"},
 	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "internal/strictjson"},
 	"bench/vm":            {"bench", "bench/qmp", "bench/qga", "bench/pci", "bench/undo"},

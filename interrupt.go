@@ -35,7 +35,7 @@ func interrupts(parent context.Context, w io.Writer) (ctx context.Context, kill 
 					fmt.Fprintf(w, "\nvmtb: %v: killing (once more: leave the host as it is)\n", s)
 					close(second)
 				default:
-					fmt.Fprintf(w, "\nvmtb: %v: leaving; \"vmtb recover\" with the run directory puts the host back\n", s)
+					fmt.Fprintf(w, "\nvmtb: %v: leaving; \"vmtb recover\" puts the host back, \"vmtb resume\" with the run directory goes on\n", s)
 					os.Exit(flow.ExitInterrupted) //nolint:forbidigo // that is what the third one asks for
 				}
 			}

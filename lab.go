@@ -113,8 +113,9 @@ on a real one. The run directory, and all that the machine itself left, end up o
 		Args:    cobra.ArbitraryArgs,
 		RunE:    func(cmd *cobra.Command, selection []string) error { return a.labRun(cmd.Context(), o, selection) },
 	}
-	o.addShared(cmd)
-	o.addReport(cmd)
+	o.configFlags.addShared(cmd)
+	o.reportFlags.addShared(cmd)
+	o.addRun(cmd)
 	cmd.Flags().StringVar(&o.xe, "xe", "", "parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md lists them)")
 	return cmd
 }
@@ -140,8 +141,15 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err := lab.CheckXeParams(params); err != nil {
 		return err
 	}
-	if _, _, err := a.registry.Select(selection); err != nil {
+	items, _, err := a.registry.Select(selection)
+	if err != nil {
 		return err // before anything is built or booted
+	}
+	if _, _, err := a.plan(items, o.policyFlags); err != nil {
+		return err
+	}
+	if _, _, err := readRules(o.rules); err != nil {
+		return err
 	}
 	if _, _, err := o.load(); err != nil {
 		return err
@@ -204,16 +212,24 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 	if o.json {
 		args = append(args, "--json")
 	}
-	if o.file != "" {
-		data, err := os.ReadFile(o.file)
-		if err != nil {
-			return 0, &bench.UsageError{Err: err}
-		}
-		copied := filepath.Join(dir, configName)
-		if err := os.WriteFile(copied, data, 0o644); err != nil {
-			return 0, &bench.InfraError{Op: "copy the configuration", Err: err}
-		}
-		args = append(args, "--config", copied)
+	config, err := give(dir, configName, o.file)
+	if err != nil {
+		return 0, err
+	}
+	if config != "" {
+		args = append(args, "--config", config)
+	}
+	quarantine, err := give(dir, "quarantine.json", o.quarantine)
+	if err != nil {
+		return 0, err
+	}
+	args = append(args, o.args(quarantine)...)
+	rules, err := give(dir, "kernel-log-rules.json", o.rules)
+	if err != nil {
+		return 0, err
+	}
+	if rules != "" {
+		args = append(args, "--kernel-log-rules", rules)
 	}
 	args = append(append(args, "--"), selection...)
 	before, err := dut.Leftovers(ctx)
@@ -233,6 +249,22 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 		code = flow.ExitNotRestored
 	}
 	return code, err
+}
+
+// give copies a file into the directory that the DUT sees; "" is none.
+func give(dir, name, from string) (copied string, err error) {
+	if from == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return "", &bench.UsageError{Err: err}
+	}
+	copied = filepath.Join(dir, name)
+	if err := os.WriteFile(copied, data, 0o644); err != nil {
+		return "", &bench.InfraError{Op: "give the DUT " + from, Err: err}
+	}
+	return copied, nil
 }
 
 func (a *app) labShellCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 
 func (a *app) listCommand() *cobra.Command {
 	var asJSON bool
+	var shard string
 	cmd := &cobra.Command{
 		Use:   "list [selection...]",
 		Short: "List the flows, one id a line",
@@ -16,9 +17,10 @@ func (a *app) listCommand() *cobra.Command {
 
 ` + selectionHelp,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, selection []string) error { return a.list(selection, asJSON) },
+		RunE: func(_ *cobra.Command, selection []string) error { return a.list(selection, shard, asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: id, documentation, preconditions, deadlines (ns)")
+	cmd.Flags().StringVar(&shard, "shard", "", "list only the i-th of n parts: i/n")
 	return cmd
 }
 
@@ -26,8 +28,12 @@ const selectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_bo
 the class, the file or the parameter may be left out. The file may carry a directory and ".py". "*" is the only
 wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it: brackets mean something to a shell.`
 
-func (a *app) list(selection []string, asJSON bool) error {
+func (a *app) list(selection []string, shard string, asJSON bool) error {
 	items, notes, err := a.registry.Select(selection)
+	if err != nil {
+		return err
+	}
+	items, _, err = a.plan(items, policyFlags{shard: shard})
 	if err != nil {
 		return err
 	}

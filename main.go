@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"vmtb/bench"
+	"vmtb/bench/host"
 	"vmtb/bench/vm"
 	"vmtb/flow"
 )
@@ -25,7 +26,7 @@ func Main(ctx context.Context, args []string, registrars ...func(*flow.Registry)
 	if code, ran := vm.Guard(args); ran {
 		return code
 	}
-	a := &app{out: os.Stdout, err: os.Stderr, registry: flow.NewRegistry()}
+	a := &app{out: os.Stdout, err: os.Stderr, registry: flow.NewRegistry(), system: host.OS{}, state: hostState()}
 	for _, register := range registrars {
 		register(a.registry)
 	}
@@ -36,6 +37,8 @@ func Main(ctx context.Context, args []string, registrars ...func(*flow.Registry)
 type app struct {
 	out, err io.Writer
 	registry *flow.Registry
+	system   host.System // this machine
+	state    state
 }
 
 // An exitCode ends the program with a code and without a message: all has been said.
@@ -89,7 +92,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
-	root.AddCommand(a.runCommand(), a.listCommand(), a.recoverCommand(), a.vfCommand(), a.labCommand())
+	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.recoverCommand(), a.vfCommand(), a.labCommand())
 	markUsage(root)
 	return root
 }

@@ -2,14 +2,12 @@ package vmtb
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -17,91 +15,143 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
-	"vmtb/bench/work"
 	"vmtb/flow"
 )
 
 func (a *app) recoverCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "recover DIR",
+	var forget bool
+	cmd := &cobra.Command{
+		Use:   "recover [DIR...]",
 		Short: "Put the host back after a run that died",
-		Long: `Undoes what the run in the run directory DIR has changed on this host and not put back: it kills machines that
-are left, gives VFs back, removes them and resets their provisioning. It does so from the journal DIR/undo.jsonl,
-newest change first, and looks at the host before each: what is as it was, or has become somebody else's, is left
-alone. While that run is alive it refuses. Doing it twice does no harm.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Long: `Undoes what the runs in the run directories DIR have changed on this host and not put back; without DIR, those that
+left word of themselves. It kills machines that are left, gives VFs back, removes them and resets their provisioning. It
+does so from the journal DIR/undo.jsonl, newest change first, and looks at the host before each: what is as it was, has
+become somebody else's or is gone with a reboot is left alone. While a run is alive it refuses. Doing it twice does no
+harm. docs/resume-and-recover.md tells more.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, dirs []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 			defer stop()
 			context.AfterFunc(ctx, stop) // the second one ends us
 			signal.Ignore(unix.SIGPIPE)  // a reader that goes away must not keep the host from being put back
-			return a.recover(ctx, args[0])
+			return a.recover(ctx, dirs, forget)
 		},
 	}
+	cmd.Flags().BoolVar(&forget, "forget", false, "do not keep in mind what cannot be put back: it stays as it is")
+	return cmd
 }
 
-func (a *app) recover(ctx context.Context, dir string) error {
-	path := filepath.Join(dir, flow.UndoFile)
-	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-			return &bench.UsageError{Err: fmt.Errorf("%s: no run directory with a journal of host changes (%s)", dir, flow.UndoFile)}
+func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
+	if len(dirs) == 0 {
+		dead, err := a.deadRuns()
+		if err != nil {
+			return err
 		}
-		return &bench.InfraError{Op: "open the journal", Err: err}
+		for _, d := range dead {
+			dirs = append(dirs, d.dir)
+		}
+		if len(dirs) == 0 {
+			fmt.Fprintln(a.out, "Nothing to put back.")
+			return nil
+		}
 	}
-	log, err := undo.Open(path, undo.KindOf[work.Leftover]())
-	if errors.Is(err, undo.ErrInUse) {
-		return &bench.UsageError{Err: fmt.Errorf("%s: that run is alive", dir), Advice: "interrupt it instead"}
+	var worst error
+	for _, dir := range dirs {
+		err := a.recoverRun(ctx, dir, forget)
+		if _, bad := errors.AsType[exitCode](err); err != nil && !bad {
+			return err
+		}
+		worst = errors.Join(worst, err)
 	}
+	return worst
+}
+
+// recoverRun puts back what one dead run has left.
+func (a *app) recoverRun(ctx context.Context, dir string, forget bool) error {
+	path, err := journalOf(dir)
 	if err != nil {
-		return &bench.InfraError{Op: "open the journal", Err: err}
-	}
-	defer log.Close()
-	pending := log.Pending()
-	if len(pending) == 0 {
-		fmt.Fprintln(a.out, "Nothing to put back.")
-		return nil
-	}
-	if err := sameBoot(dir); err != nil {
 		return err
 	}
-	for i := len(pending) - 1; i >= 0; i-- {
-		fmt.Fprintf(a.out, "undoing %s\n", printable(pending[i].Record.String()))
+	log, err := openDead(dir, path)
+	if errors.Is(err, fs.ErrNotExist) && forget {
+		return a.forget(path)
 	}
-	err = log.Undo(ctx, host.OS{})
-	if left := log.Pending(); len(left) > 0 {
-		fmt.Fprintf(a.err, "vmtb: not put back: %s\n", printable(err.Error()))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if len(log.Pending()) == 0 {
+		fmt.Fprintln(a.out, "Nothing to put back.")
+		return a.forget(path)
+	}
+	if err := a.checkOurs(dir, path); err != nil {
+		return err
+	}
+	unlock, err := host.Lock(a.state.lockFile) // the living run may use what the dead one has left
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.putBack(ctx, log); err != nil {
+		if !forget {
+			return err
+		}
+		fmt.Fprintln(a.out, "What was not put back is forgotten.")
+	}
+	return a.forget(path)
+}
+
+// journalOf is the absolute path of the journal of host changes in a run directory.
+func journalOf(dir string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(dir, flow.UndoFile))
+	if err != nil {
+		return "", &bench.InfraError{Op: "open the journal", Err: err}
+	}
+	return path, nil
+}
+
+// openDead opens the journal of a run that is not alive. One that is not there matches [fs.ErrNotExist].
+func openDead(dir, path string) (*undo.Log, error) {
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			return nil, &bench.UsageError{Err: fmt.Errorf("%s: no run directory with a journal of host changes: %w", dir, err)}
+		}
+		return nil, &bench.InfraError{Op: "open the journal", Err: err}
+	}
+	log, err := openLog(path)
+	if errors.Is(err, undo.ErrInUse) {
+		return nil, &bench.UsageError{Err: fmt.Errorf("%s: that run is alive: %w", dir, err), Advice: "interrupt it instead"}
+	}
+	if err != nil {
+		return nil, &bench.InfraError{Op: "open the journal", Err: err}
+	}
+	return log, nil
+}
+
+// putBack undoes what is pending and says what came of it. The error is an [exitCode] when the host is not as it was.
+func (a *app) putBack(ctx context.Context, log *undo.Log) error {
+	_ = log.UndoAndTell(ctx, a.system, func(e undo.Entry, err error) { // its error joins what is told here
+		switch {
+		case err == nil:
+			fmt.Fprintf(a.out, "put back: %s\n", printable(e.Record.String()))
+		case errors.Is(err, undo.ErrNotOurs), errors.Is(err, undo.ErrPast):
+			fmt.Fprintf(a.out, "left alone: %s: %s\n", printable(e.Record.String()), printable(err.Error()))
+		default:
+			fmt.Fprintf(a.err, "vmtb: NOT put back: %s: %s\n", printable(e.Record.String()), printable(err.Error()))
+		}
+	})
+	if n := len(log.Pending()); n > 0 {
+		fmt.Fprintf(a.err, "vmtb: the host is not as it was: %d of its changes are not put back\n", n)
 		return exitCode(flow.ExitNotRestored)
-	}
-	if err != nil { // somebody else's by now
-		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
 	}
 	fmt.Fprintln(a.out, "The host is as it was.")
 	return nil
 }
 
-// sameBoot refuses to undo on this machine what was done on another one, in the lab's say, or before a reboot, which has
-// put all but files back. What the journal names would be others' by now. A directory without run.json is not refused.
-func sameBoot(dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, "run.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// forget takes away the note of a run that has left nothing to put back.
+func (a *app) forget(journal string) error {
+	if err := a.state.runs.Leave(journal); err != nil {
+		return &bench.InfraError{Op: "forget a run", Err: err}
 	}
-	var info flow.Info
-	if err == nil {
-		err = json.Unmarshal(data, &info)
-	}
-	if err != nil {
-		return &bench.InfraError{Op: "read what is known of the run", Err: err}
-	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return &bench.InfraError{Op: "identify this boot", Err: err}
-	}
-	if info.BootID == strings.TrimSpace(string(boot)) {
-		return nil
-	}
-	return &bench.UsageError{
-		Err:    fmt.Errorf("%s: that run was on another machine (%s), or before this one was booted", dir, info.DUT),
-		Advice: "a reboot has put back all but files, which undo.jsonl names",
-	}
+	return nil
 }

@@ -6,52 +6,66 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
 	"vmtb/bench/host"
-	"vmtb/bench/undo"
 	"vmtb/bench/vm"
-	"vmtb/bench/work"
 	"vmtb/flow"
 	"vmtb/report"
 )
 
-// runOptions are the flags of "vmtb run".
-type runOptions struct {
-	configFlags
-	dir     string
+// reportFlags say what the user sees of a run.
+type reportFlags struct {
 	verbose bool
 	json    bool
 	color   string
 	live    int // columns of the terminal that shows our output as it comes, though it goes to a file
 }
 
-func (o *runOptions) add(cmd *cobra.Command) {
-	o.configFlags.add(cmd)
-	o.addReport(cmd)
+func (o *reportFlags) add(cmd *cobra.Command) {
+	o.addShared(cmd)
 	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal of so many columns")
 	cmd.Flags().Lookup("live").Hidden = true
 }
 
-// addReport adds what both a run here and one in the lab offer.
-func (o *runOptions) addReport(cmd *cobra.Command) {
+// addShared adds what makes sense for the lab, too.
+func (o *reportFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.dir, "run-dir", "", "directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "a line for each flow, with what its fixture does")
 	flags.BoolVar(&o.json, "json", false, "print run.json and then the journal, a JSON object a line, instead of a report")
 	flags.StringVar(&o.color, "color", "auto", "colours: auto (on a terminal), always, never")
 }
 
-func (o *runOptions) check() error {
+func (o *reportFlags) check() error {
 	switch o.color {
 	case "auto", "always", "never":
 		return nil
 	}
 	return &bench.UsageError{Err: fmt.Errorf("--color=%s: want auto, always or never", o.color)}
 }
+
+// runOptions are the flags of "vmtb run".
+type runOptions struct {
+	configFlags
+	policyFlags
+	reportFlags
+	rules   string
+	dir     string
+	recover bool
+}
+
+// addRun adds what both a run here and one in the lab offer.
+func (o *runOptions) addRun(cmd *cobra.Command) {
+	o.policyFlags.add(cmd)
+	cmd.Flags().StringVar(&o.rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in")
+	cmd.Flags().StringVar(&o.dir, "run-dir", "", "directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)")
+}
+
+func (o *runOptions) check() error { return errors.Join(o.reportFlags.check(), o.policyFlags.check()) }
 
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
@@ -66,7 +80,10 @@ func (a *app) runCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, selection []string) error { return a.run(cmd.Context(), o, selection) },
 	}
-	o.add(cmd)
+	o.configFlags.add(cmd)
+	o.reportFlags.add(cmd)
+	o.addRun(cmd)
+	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
 	return cmd
 }
 
@@ -82,17 +99,16 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	needsImage := func(i flow.Item) bool { return slices.Contains(i.Needs, bench.NeedGuestImage) }
-	if slices.ContainsFunc(items, needsImage) {
-		if err := vm.CheckImage(config.Guest.OSImage); err != nil {
-			return err
-		}
+	items, more, err := a.plan(items, o.policyFlags)
+	if err != nil {
+		return err
 	}
-	if os.Geteuid() != 0 {
-		return &bench.UsageError{Err: errors.New("vmtb run changes PCI devices and loads drivers, which only root may"), Advice: "run as root"}
+	notes = append(notes, more...)
+	rawRules, rules, err := readRules(o.rules)
+	if err != nil {
+		return err
 	}
-	h := host.New(host.OS{})
-	unlock, err := h.Lock()
+	unlock, err := a.enter(ctx, items, config, o.recover, "")
 	if err != nil {
 		return err
 	}
@@ -103,16 +119,53 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if config.WorkloadScale != 1 {
 		notes = append(notes, fmt.Sprintf("amounts of work: x %v", config.WorkloadScale))
 	}
-	options, err := a.flowOptions(o, config, h)
+	dir, err := newRunDir(o.dir, "")
 	if err != nil {
 		return err
 	}
-	options.Notes = notes
+	options, err := a.flowOptions(dir, config)
+	if err != nil {
+		return err
+	}
+	stopWatch := a.watch(ctx, &options, rules)
+	defer stopWatch()
+	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
+	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+		return flow.Run(ctx, items, options)
+	})
+}
+
+// enter takes the host for a run of items, if they can run on it. What runs that died have left, but for the one in
+// resumed, is in the way.
+func (a *app) enter(ctx context.Context, items []flow.Item, config *bench.Config, mayRecover bool, resumed string) (unlock func(), err error) {
+	needsImage := func(i flow.Item) bool { return slices.Contains(i.Needs, bench.NeedGuestImage) }
+	if slices.ContainsFunc(items, needsImage) {
+		if err := vm.CheckImage(config.Guest.OSImage); err != nil {
+			return nil, err
+		}
+	}
+	needsRoot := func(i flow.Item) bool { return !i.Unprivileged }
+	if os.Geteuid() != 0 && slices.ContainsFunc(items, needsRoot) {
+		return nil, &bench.UsageError{Err: errors.New("vmtb run changes PCI devices and loads drivers, which only root may"), Advice: "run as root"}
+	}
+	unlock, err = host.Lock(a.state.lockFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.cleanHost(ctx, mayRecover, resumed); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it.
+func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, begin func(context.Context, flow.Options) (flow.Summary, error)) error {
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
 	options.Kill = kill
 	endReport := a.addReport(&options, o)
-	summary, err := flow.Run(ctx, items, options)
+	summary, err := begin(ctx, options)
 	endErr := endReport()
 	if err := a.ended(summary, err); err != nil {
 		return err
@@ -136,41 +189,30 @@ func (a *app) ended(summary flow.Summary, err error) error {
 	return nil
 }
 
-// flowOptions are all that a run needs but its selection.
-func (a *app) flowOptions(o runOptions, config *bench.Config, h *host.Host) (flow.Options, error) {
-	raw, err := json.Marshal(config)
-	if err != nil {
+// flowOptions are what every run in dir needs.
+func (a *app) flowOptions(dir string, config *bench.Config) (flow.Options, error) {
+	var err error
+	if config.Guest.OSImage != "" { // the run may be resumed from elsewhere
+		config.Guest.OSImage, err = filepath.Abs(config.Guest.OSImage)
+	}
+	raw, err2 := json.Marshal(config)
+	if err := errors.Join(err, err2); err != nil {
 		return flow.Options{}, err
 	}
-	dir, err := newRunDir(o.dir, "")
-	if err != nil {
-		return flow.Options{}, err
-	}
+	h := host.New(a.system)
 	resources, roster := &flow.Resources{}, &vm.Roster{}
 	flow.Provide(resources, roster)
 	flow.Provide(resources, config)
 	flow.Provide(resources, h)
-	options := flow.Options{
+	return flow.Options{
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),
-		OpenUndo: func(path string) (flow.Undo, error) {
-			log, err := undo.Open(path, undo.KindOf[work.Leftover]())
-			return undoOn{log, h.System}, err
-		},
-	}
-	return options, nil
+		OpenUndo: a.openUndo, Reboot: h.Reboot,
+	}, nil
 }
-
-// undoOn is a journal of host changes with the system on which they are undone.
-type undoOn struct {
-	*undo.Log
-	system undo.System
-}
-
-func (u undoOn) Undo(ctx context.Context) error { return u.Log.Undo(ctx, u.system) }
 
 // look is how the terminal report looks on f, which may be nil.
-func (o *runOptions) look(f *os.File) report.TerminalOptions {
+func (o *reportFlags) look(f *os.File) report.TerminalOptions {
 	var look report.TerminalOptions
 	if f != nil {
 		look = look.For(f)
@@ -188,7 +230,7 @@ func (o *runOptions) look(f *os.File) report.TerminalOptions {
 }
 
 // addReport chooses what the user sees of the run.
-func (a *app) addReport(options *flow.Options, o runOptions) (end func() error) {
+func (a *app) addReport(options *flow.Options, o reportFlags) (end func() error) {
 	if o.json {
 		enc := json.NewEncoder(a.out)
 		enc.SetEscapeHTML(false)

@@ -3,6 +3,8 @@ package vmtb_test
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,6 +23,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"vmtb": func() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) },
+		"toys": func() { os.Exit(vmtb.Main(context.Background(), os.Args, registerToys)) },
 	})
 }
 
@@ -29,23 +32,24 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("VMTB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 		},
 	})
 }
 
-// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code.
+// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code, or "signal: killed".
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits code program [argument...]")
 	}
 	got := "0"
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		got = err.Error()
-		if len(got) > len("exit status ") {
-			got = got[len("exit status "):]
-		}
+		got = strings.TrimPrefix(err.Error(), "exit status ")
 	}
 	if got != args[0] {
 		ts.Fatalf("%v ended with %s, want %s", args[1:], got, args[0])

@@ -3,18 +3,34 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
-// runGroup runs the cases that share a fixture.
+// runGroup runs the cases that share a fixture, as often as the policy wants it: each time with a new fixture.
 func (r *runner) runGroup(ctx context.Context, items []Item) {
+	for {
+		due := r.due(items)
+		if len(due) == 0 {
+			return
+		}
+		r.runRound(ctx, due)
+		if stopped(ctx) != nil {
+			return
+		}
+	}
+}
+
+func (r *runner) runRound(ctx context.Context, items []Item) {
 	f := &fixture{runner: r, group: items[0].group, item: items[0], id: items[0].ID.Fixture(), dir: filepath.Dir(items[0].Dir)}
 	for _, it := range items {
 		f.prepare(ctx)
 		switch cause := stopped(ctx); {
-		case cause != nil:
+		case cause != nil && r.cases[it.ID].open():
 			r.unrun(it, verdict{NotRun, cause.Error(), ""})
+		case cause != nil: // it has a result, and another attempt will not be
 		case f.state == failed:
 			r.unrun(it, f.verdict)
 		default:
@@ -26,17 +42,34 @@ func (r *runner) runGroup(ctx context.Context, items []Item) {
 
 // unrun gives a result to a case that does not run.
 func (r *runner) unrun(it Item, v verdict) {
-	r.journal.append(Entry{Event: End, Phase: PhaseCase, ID: it.ID, Dir: it.Dir, Result: v.result, Reason: v.reason, Blame: v.blame})
+	e := r.caseEntry(End, it)
+	e.Result, e.Reason, e.Blame = v.result, v.reason, v.blame
+	r.journal.append(e)
+	r.abortOn(it, e, nil)
+}
+
+// caseEntry is an entry about the next attempt of a case.
+func (r *runner) caseEntry(event Event, it Item) Entry {
+	e := Entry{Event: event, Phase: PhaseCase, ID: it.ID, Dir: it.Dir}
+	if n := r.cases[it.ID].next(); n > 1 {
+		e.Attempt, e.Dir = n, fmt.Sprintf("%s.%d", it.Dir, n)
+	}
+	e.Quarantined = event == End && it.Quarantine != nil
+	return e
 }
 
 func (r *runner) runCase(ctx context.Context, f *fixture, it Item) {
-	t := &T{id: it.ID, env: f.env, dir: filepath.Join(r.info.Dir, it.Dir)}
+	begin, e := r.caseEntry(Begin, it), r.caseEntry(End, it)
+	begin.Mark = r.cases[it.ID].mark
+	t := &T{id: it.ID, env: f.env, dir: filepath.Join(r.info.Dir, begin.Dir), begin: begin, reboot: r.Reboot}
 	if err := os.MkdirAll(t.dir, 0o755); err != nil {
 		r.unrun(it, verdict{Error, err.Error(), BlameInfra})
 		return
 	}
 	l := limits{r.scaled(it.Timeout), r.scaled(r.Grace), r.Kill}
-	r.journal.append(Entry{Event: Begin, Phase: PhaseCase, ID: it.ID, Dir: it.Dir, Timeout: l.timeout})
+	begin.Timeout = l.timeout
+	r.Watch.Enter(t.dir)
+	r.journal.append(begin)
 	v := f.value
 	how := call(ctx, l, func(ctx context.Context) error {
 		it.run(ctx, t, v)
@@ -46,8 +79,11 @@ func (r *runner) runCase(ctx context.Context, f *fixture, it Item) {
 	if p := (*panicError)(nil); how.expired || how.abandoned || errors.As(how.err, &p) {
 		f.state = broken
 	}
-	e := t.end(how)
-	e.Event, e.Phase, e.ID, e.Dir, e.Duration = End, PhaseCase, it.ID, it.Dir, how.took
+	t.end(how, &e)
+	found := slices.Concat(f.found, r.leave(PhaseCase, it.ID, it.allow))
+	f.found = nil
+	judge(&e, found)
 	r.journal.append(e)
+	r.abortOn(it, e, found)
 	r.evidence(ctx, how, it.ID, t.dir)
 }

@@ -8,6 +8,8 @@ type Result string
 // The results, most of them IGT's words.
 const (
 	Pass       Result = "pass"
+	DmesgWarn  Result = "dmesg-warn" // it would be a pass, but a kernel logged what it should not
+	DmesgFail  Result = "dmesg-fail" // it would be a pass or a skip, but a kernel logged what is a failure
 	Fail       Result = "fail"       // the software under test did not do what it should
 	Skip       Result = "skip"       // a precondition is missing here; there is a reason
 	Error      Result = "error"      // the fixture or the bench failed: nothing is known about the case
@@ -17,16 +19,25 @@ const (
 )
 
 // Results is every result, in the order in which a summary names them.
-var Results = []Result{Fail, Timeout, Error, Incomplete, Pass, Skip, NotRun}
+var Results = []Result{Fail, DmesgFail, Timeout, Error, Incomplete, Pass, DmesgWarn, Skip, NotRun}
+
+// failed results are worth another attempt; none of them is good.
+func (r Result) failed() bool {
+	return r == Fail || r == DmesgFail || r == Timeout || r == Error
+}
+
+// good results do not make a run fail.
+func (r Result) good() bool { return r == Pass || r == DmesgWarn || r == Skip }
 
 // An Event says what an entry of the journal is.
 type Event string
 
-// A phase begins and ends; a log line comes in between.
+// A phase begins and ends; log lines and a case's marks come in between.
 const (
 	Begin Event = "begin"
 	End   Event = "end"
 	Log   Event = "log"
+	Mark  Event = "mark" // the case wants the host to reboot, and to be entered again after it
 )
 
 // A Phase is what begins and ends. Phases nest: the run, then a fixture's phases and cases, then steps.
@@ -54,6 +65,10 @@ type Entry struct {
 	Name  string    `json:"name,omitempty"` // of a step
 	Dir   string    `json:"dir,omitempty"`  // the phase's folder, relative to the run directory
 
+	Attempt int    `json:"attempt,omitempty"` // of a case, from the second on
+	Mark    string `json:"mark,omitempty"`    // on mark, and on begin of a case that is entered again there
+	BootID  string `json:"boot_id,omitempty"` // on begin of the run, and when it is resumed
+
 	Timeout   time.Duration `json:"timeout_ns,omitempty"`  // on begin: the deadline, scaled
 	Duration  time.Duration `json:"duration_ns,omitempty"` // on end
 	Result    Result        `json:"result,omitempty"`      // on end of a case, and of a phase that went wrong
@@ -64,6 +79,10 @@ type Entry struct {
 	Abandoned bool          `json:"abandoned,omitempty"`   // flow code did not come back; its goroutine was given up
 	ExitCode  *int          `json:"exit_code,omitempty"`   // on end of the run
 
+	Quarantined bool `json:"quarantined,omitempty"` // the result of this case does not count for the exit code
+
 	Level   string `json:"level,omitempty"` // of a log line: slog's words
 	Message string `json:"message,omitempty"`
+	Source  string `json:"source,omitempty"` // of a finding: "host", or a machine
+	Rule    string `json:"rule,omitempty"`   // of a finding: what it matched
 }

@@ -45,9 +45,11 @@ type Env struct {
 	journal   *journal
 	resources *Resources
 	scale     float64
+	watch     Watcher
 
 	mu       sync.Mutex
 	cleanups []func(context.Context) error
+	unwatch  []func()
 	closed   bool
 }
 
@@ -93,6 +95,16 @@ func (e *Env) Cleanup(f func(ctx context.Context) error) {
 	e.cleanups = append(e.cleanups, f)
 }
 
+// Watch gives the log of a machine, a file that grows, to those who look for what its kernel should not say. It ends with
+// the fixture.
+func (e *Env) Watch(machine, path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.unwatch = append(e.unwatch, e.watch.Follow(machine, path))
+	}
+}
+
 // Step runs f and journals its name, begin and end, so that a user sees what is going on and how long it took.
 func (e *Env) Step(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	return step(ctx, e.journal, e.id, name, f)
@@ -118,6 +130,9 @@ func (e *Env) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true
+	for _, stop := range e.unwatch {
+		stop()
+	}
 }
 
 func (e *Env) hasCleanups() bool {

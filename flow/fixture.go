@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -39,12 +40,12 @@ type fixture struct {
 	id    ID
 	dir   string // of the group, relative to the run directory
 
-	state  state
-	builds int
-	env    *Env // of this build; nil before the first phase and after the tear-down
-	value  any  // of this build's SetUp; nil when there is none
+	state state
+	env   *Env // of this build; nil before the first phase and after the tear-down
+	value any  // of this build's SetUp; nil when there is none
 	verdict
-	checked bool // needs were met
+	checked bool      // needs were met
+	found   []Finding // in phases before the next case, to which they belong
 }
 
 // A verdict is why cases cannot run.
@@ -95,7 +96,7 @@ func (f *fixture) build(ctx context.Context) {
 		return err
 	})
 	if err := how.failure(); err != nil {
-		f.fail(verdict{Error, "set-up failed: " + err.Error(), BlameOf(err)})
+		f.fail(verdict{Error, withFindings("set-up failed: "+err.Error(), f.found), BlameOf(err)})
 		return
 	}
 	f.value, f.state = v, ready
@@ -132,16 +133,28 @@ func (f *fixture) checkNeeds(ctx context.Context) bool {
 }
 
 func (f *fixture) newEnv() error {
-	f.builds++
-	dir := filepath.Join(f.info.Dir, f.dir, fmt.Sprintf("fixture-%d", f.builds))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, err := newFixtureDir(filepath.Join(f.info.Dir, f.dir))
+	if err != nil {
 		return err
 	}
 	f.env = &Env{
 		Log: newLogger(f.journal, f.id, f.Log), Dir: dir,
-		id: f.id, undo: f.undo, journal: f.journal, resources: f.Resources, scale: f.TimeoutScale,
+		id: f.id, undo: f.undo, journal: f.journal, resources: f.Resources, scale: f.TimeoutScale, watch: f.Watch,
 	}
 	return nil
+}
+
+// newFixtureDir makes the next folder in a group's: earlier rounds, and the run before it was resumed, have left theirs.
+func newFixtureDir(group string) (string, error) {
+	if err := os.MkdirAll(group, 0o755); err != nil {
+		return "", err
+	}
+	for n := 1; ; n++ {
+		dir := filepath.Join(group, fmt.Sprintf("fixture-%d", n))
+		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+	}
 }
 
 func (f *fixture) fail(v verdict) { f.state, f.verdict = failed, v }
@@ -188,6 +201,7 @@ func (f *fixture) phase(ctx context.Context, p Phase, timeout time.Duration, do 
 	if f.env != nil {
 		e.Dir = relative(f.info.Dir, f.env.Dir)
 	}
+	f.Watch.Enter(filepath.Join(f.info.Dir, e.Dir))
 	f.journal.append(e)
 	how := call(ctx, l, do)
 	e.Event, e.Timeout, e.Duration, e.Abandoned = End, 0, how.took, how.abandoned
@@ -196,6 +210,12 @@ func (f *fixture) phase(ctx context.Context, p Phase, timeout time.Duration, do 
 		if pe := (*panicError)(nil); errors.As(err, &pe) {
 			e.Stack, e.Where = pe.stack, pe.where
 		}
+	}
+	found := f.leave(p, f.id, f.item.allowClass)
+	if p == PhaseTearDown || p == PhaseRestore {
+		judge(&e, found)
+	} else {
+		f.found = append(f.found, found...)
 	}
 	f.journal.append(e)
 	f.evidence(ctx, how, f.id, filepath.Join(f.info.Dir, e.Dir))

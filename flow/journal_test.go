@@ -29,7 +29,8 @@ func sample(t testing.TB) []byte {
 	j.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: 1})
 	j.append(Entry{Event: Begin, Phase: PhaseSetUp, ID: id.Fixture(), Dir: "01/fixture-1", Timeout: 2})
 	j.append(Entry{Event: Log, ID: id.Fixture(), Level: "INFO", Message: "bad \xff\x1b[31m\nbytes \u2028"})
-	j.append(Entry{Event: End, Phase: PhaseCase, ID: id, Result: Fail, Reason: "no", Blame: BlameGuest, Where: "a/b.go:1", Stack: "s", Abandoned: true})
+	j.append(Entry{Event: Mark, Phase: PhaseCase, ID: id, Attempt: 2, Mark: "m", BootID: "b", Level: "WARN", Source: "host", Rule: "r"})
+	j.append(Entry{Event: End, Phase: PhaseCase, ID: id, Result: Fail, Reason: "no", Blame: BlameGuest, Where: "a/b.go:1", Stack: "s", Abandoned: true, Quarantined: true})
 	j.append(Entry{Event: End, Phase: PhaseRun, Duration: 3, ExitCode: &code})
 	if err := j.close(); err != nil {
 		t.Fatal(err)
@@ -55,7 +56,7 @@ func newJournal(t testing.TB) (*journal, string) {
 func TestTornJournal(t *testing.T) {
 	data := sample(t)
 	whole, size, torn, err := ReadJournal(bytes.NewReader(data))
-	if err != nil || torn || size != int64(len(data)) || len(whole) != 5 {
+	if err != nil || torn || size != int64(len(data)) || len(whole) != 6 {
 		t.Fatalf("%d entries in %d bytes, torn %v, error %v", len(whole), size, torn, err)
 	}
 	for n := range data {

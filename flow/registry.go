@@ -31,6 +31,9 @@ type Class[P fmt.Stringer, V any] struct {
 	Needs     []Need[P]
 	Timeout   time.Duration // of each case; 0 is DefaultCaseTimeout
 	Cases     []Case[V]
+
+	Unprivileged bool     // does nothing that only root may
+	AllowLog     []string // regular expressions of kernel messages that are right in these cases, though a rule is against them
 }
 
 // A Case is one flow. Func reports through t; its ctx ends at the deadline or when the run is interrupted.
@@ -38,6 +41,7 @@ type Case[V any] struct {
 	Name, Doc string
 	Func      func(ctx context.Context, t *T, v V)
 	Timeout   time.Duration // 0 is the class's
+	AllowLog  []string      // in addition to the class's
 }
 
 // A Fixture prepares the bench for the cases of a class with one parameter. Each function may be nil. A SetUp that
@@ -73,10 +77,15 @@ type Item struct {
 	SetUpTimeout    time.Duration `json:"set_up_timeout_ns"`
 	ResetTimeout    time.Duration `json:"reset_timeout_ns"`
 	TearDownTimeout time.Duration `json:"tear_down_timeout_ns"`
+	Unprivileged    bool          `json:"unprivileged,omitempty"`
+	AllowLog        []string      `json:"allow_log,omitempty"`
+	Quarantine      *Quarantine   `json:"quarantine,omitempty"`
 	Dir             string        `json:"dir,omitempty"` // its folder in the run directory; "" before it is planned
 
 	group *group
 	run   func(ctx context.Context, t *T, v any)
+
+	allow, allowClass []*regexp.Regexp // AllowLog, and that of the class alone
 }
 
 // A group is a class with one parameter, without its types: what one fixture serves. v is a *V.
@@ -143,6 +152,8 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 		for _, k := range c.Cases {
 			it := newItem(c, k, ID{file, c.Name, k.Name, p.String()})
 			it.group = g
+			it.allowClass = r.compile(where, it.ID, c.AllowLog)
+			it.allow = append(slices.Clip(it.allowClass), r.compile(where, it.ID, k.AllowLog)...)
 			if r.checkCase(where, it.ID, k.Func != nil) {
 				it.run = func(ctx context.Context, t *T, v any) { k.Func(ctx, t, *v.(*V)) }
 				r.items = append(r.items, it)
@@ -152,7 +163,7 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 }
 
 func newItem[P fmt.Stringer, V any](c Class[P, V], k Case[V], id ID) Item {
-	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc}
+	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, Unprivileged: c.Unprivileged, AllowLog: slices.Concat(c.AllowLog, k.AllowLog)}
 	for _, n := range c.Needs {
 		it.Needs = append(it.Needs, n.Name)
 	}
@@ -237,6 +248,19 @@ func (r *Registry) checkCase(where string, id ID, hasFunc bool) bool {
 		return true
 	}
 	return false
+}
+
+// compile compiles what kernels may log in a case.
+func (r *Registry) compile(where string, id ID, patterns []string) (compiled []*regexp.Regexp) {
+	for _, p := range patterns {
+		re, err := regexp.Compile(p)
+		if err != nil {
+			r.fail(where, "%s: AllowLog: %v", id, err)
+			continue
+		}
+		compiled = append(compiled, re)
+	}
+	return compiled
 }
 
 func (r *Registry) fail(where, format string, args ...any) {

@@ -22,6 +22,10 @@ type Options struct {
 	Config       json.RawMessage // for run.json
 	Notes        []string        // for run.json: what Select said
 
+	KernelLogRules json.RawMessage // for run.json: what Watch was told
+
+	Policy Policy // what to do about results
+
 	TimeoutScale float64       // multiplies every deadline; 0 is 1
 	Timeout      time.Duration // of the whole run, unscaled; 0 is none
 	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
@@ -32,6 +36,10 @@ type Options struct {
 	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that flows change none.
 	// Run closes it at the end if it is an io.Closer.
 	OpenUndo func(path string) (Undo, error)
+	Reboot   func(ctx context.Context) error // reboots the host, for T.Reboot; nil is that this run cannot
+	Watch    Watcher                         // of kernel logs; nil is none
+	// RerunIncomplete makes [Resume] run cases again that were cut off, those too that have killed the host.
+	RerunIncomplete bool
 	// Evidence is called when a case or a fixture missed its deadline, after the grace period and before the tear-down. It may
 	// write what helps to understand into dir.
 	Evidence func(ctx context.Context, id ID, dir string)
@@ -93,12 +101,35 @@ type runner struct {
 	journal    *journal
 	journalErr error // guarded by the journal's lock until the run is over
 	summary    Summary
+	cases      map[ID]standing // of those that have ended; written below the journal's lock, by the runner's goroutine
+	boot       string          // id of the host's present boot, when the run is resumed
+	past       []Entry         // of the run that is resumed; nil for a new one
 	stop       context.CancelCauseFunc
 }
 
 var errInterrupted = errors.New("interrupted")
 
 func newRunner(items []Item, o Options) (*runner, error) {
+	o.setDefaults()
+	if err := o.Policy.Check(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{Options: o, cases: map[ID]standing{}}
+	if r.lock, err = makeRunDir(dir); err != nil {
+		return nil, err
+	}
+	if err := r.create(dir, items); err != nil {
+		r.lock.Close()
+		return nil, &bench.InfraError{Op: "create the run directory", Err: err}
+	}
+	return r, nil
+}
+
+func (o *Options) setDefaults() {
 	if o.TimeoutScale == 0 {
 		o.TimeoutScale = 1
 	}
@@ -111,26 +142,16 @@ func newRunner(items []Item, o Options) (*runner, error) {
 	if o.Observer == nil {
 		o.Observer = func(Entry) {}
 	}
-	dir, err := filepath.Abs(o.Dir)
-	if err != nil {
-		return nil, err
+	if o.Watch == nil {
+		o.Watch = unwatched{}
 	}
-	r := &runner{Options: o}
-	if r.lock, err = makeRunDir(dir); err != nil {
-		return nil, err
-	}
-	if err := r.create(dir, items); err != nil {
-		r.lock.Close()
-		return nil, &bench.InfraError{Op: "create the run directory", Err: err}
-	}
-	return r, nil
 }
 
 // create writes what must be on disk before anything runs.
 func (r *runner) create(dir string, items []Item) error {
 	r.info = Info{
 		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond), Argv: r.Argv,
-		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Config: r.Config, Notes: r.Notes, Plan: plan(items), Dir: dir,
+		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config, Notes: r.Notes, Plan: plan(items), Dir: dir,
 	}
 	if err := r.info.identify(); err != nil {
 		return err
@@ -154,6 +175,11 @@ func (r *runner) create(dir string, items []Item) error {
 
 func (r *runner) observe(e Entry) {
 	r.summary.Add(e)
+	if e.Event == End && e.Phase == PhaseCase {
+		s := r.cases[e.ID]
+		s.ended(e)
+		r.cases[e.ID] = s
+	}
 	r.Observer(e)
 }
 
@@ -165,6 +191,7 @@ func (r *runner) journalFailed(err error) {
 
 func (r *runner) scaled(d time.Duration) time.Duration { return scaled(d, r.TimeoutScale) }
 
+// run runs the plan, or what is left of it.
 func (r *runner) run(ctx context.Context) {
 	start := time.Now()
 	if r.info.Timeout > 0 {
@@ -173,8 +200,13 @@ func (r *runner) run(ctx context.Context) {
 		defer cancel()
 	}
 	r.summary.Dir, r.summary.Total = r.info.Dir, len(r.info.Plan)
+	r.Watch.Enter(r.info.Dir)
 	r.Started(r.info)
-	r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout})
+	if r.past == nil {
+		r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout, BootID: r.info.BootID})
+	} else {
+		r.resume(ctx)
+	}
 
 	for rest := r.info.Plan; len(rest) > 0; {
 		n := 1

@@ -39,9 +39,12 @@ type Info struct {
 	BootID       string          `json:"boot_id"`
 	TimeoutScale float64         `json:"timeout_scale"`
 	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run, scaled; 0 is none
+	Policy       Policy          `json:"policy,omitzero"`
 	Config       json.RawMessage `json:"config,omitempty"`
 	Notes        []string        `json:"notes,omitempty"` // of the selection
-	Plan         []Item          `json:"plan"`
+	// KernelLogRules are the user's rules of what kernels may log, as their file has them.
+	KernelLogRules json.RawMessage `json:"kernel_log_rules,omitempty"`
+	Plan           []Item          `json:"plan"`
 
 	Dir string `json:"-"` // the run directory itself, absolute
 }
@@ -52,6 +55,8 @@ type RunDir struct {
 	Entries []Entry
 	Torn    bool // the last line of the journal was cut off, and is not in Entries
 	Alive   bool // its vmtb still runs
+
+	size int64 // of the whole part of the journal
 }
 
 // OpenRun reads a run directory, of a run that is over, alive or dead.
@@ -84,7 +89,7 @@ func OpenRun(dir string) (*RunDir, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if r.Entries, _, r.Torn, err = ReadJournal(f); err != nil {
+	if r.Entries, r.size, r.Torn, err = ReadJournal(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return r, nil
@@ -161,7 +166,7 @@ func syncDir(dir string) error {
 
 // identity of this process on this boot of the host.
 func (info *Info) identify() error {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := readBootID()
 	if err != nil {
 		return err
 	}
@@ -169,7 +174,7 @@ func (info *Info) identify() error {
 	if err != nil {
 		return err
 	}
-	info.BootID = strings.TrimSpace(string(boot))
+	info.BootID = boot
 	info.PID = os.Getpid()
 	// The second field is the command in parentheses, with any character in it; field 22 is the 20th after it.
 	_, rest, _ := cutLast(string(stat), ") ")

@@ -24,6 +24,7 @@ func TestRunDir(t *testing.T) {
 	var live *RunDir
 	o := Options{
 		Dir: dir, Version: "1.2", DUT: "lab", Argv: []string{"vmtb", "run"}, Config: json.RawMessage(`{"a":1}`), Notes: []string{"n"},
+		Policy: Policy{RerunFailed: 1, AbortOn: []string{"fail"}}, KernelLogRules: json.RawMessage(`{}`),
 		TimeoutScale: 2, Timeout: time.Minute,
 	}
 	var began Info
@@ -51,6 +52,7 @@ func TestRunDir(t *testing.T) {
 	}
 	want := Info{
 		Format: 1, Version: "1.2", DUT: "lab", Argv: o.Argv, Config: json.RawMessage(`{"a":1}`), Notes: o.Notes,
+		Policy: o.Policy, KernelLogRules: o.KernelLogRules,
 		TimeoutScale: 2, Timeout: 2 * time.Minute, PID: os.Getpid(), Dir: dir, Plan: items,
 		Start: dead.Info.Start, BootID: dead.Info.BootID, PIDStart: dead.Info.PIDStart,
 	}

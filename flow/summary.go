@@ -6,54 +6,102 @@ import "time"
 // most, and a failure that was seen matters more than a case of which nothing is known.
 const (
 	ExitPass        = 0   // every case passed or was skipped
-	ExitFail        = 1   // a case failed or missed its deadline
+	ExitFail        = 1   // a case failed or missed its deadline, or a kernel logged a failure
 	ExitUsage       = 2   // a flag, selection or configuration is wrong; nothing ran
 	ExitError       = 3   // a fixture or the bench failed, in set-up, case or tear-down
 	ExitNoMatch     = 4   // the selection matched nothing; nothing ran
-	ExitAborted     = 5   // the run ended itself: its deadline, a full disk
+	ExitAborted     = 5   // the run ended itself: its deadline, a full disk, what the user wants it to abort on
 	ExitNotRestored = 6   // the host could not be put back as it was
 	ExitInterrupted = 130 // by the user
 )
 
-// A Summary is what a run came to.
+// A Summary is what a run came to. Of a case that was tried more than once, the last result counts.
 type Summary struct {
-	Dir        string // the run directory
-	Counts     map[Result]int
-	Total      int           // cases planned
-	Errors     int           // tear-downs that failed, which belong to no case
-	Unrestored string        // why the host is not as it was; "" when it is
-	Stopped    string        // why the run ended early; "" when it did not
-	Interrupt  bool          // it was the user who stopped it
-	Duration   time.Duration // of the whole run
+	Dir         string // the run directory
+	Counts      map[Result]int
+	Quarantined map[Result]int // of Counts, those that do not count for the exit code
+	Total       int            // cases planned
+	Errors      int            // tear-downs that failed, which belong to no case
+	DmesgFails  int            // tear-downs in which a kernel logged a failure
+	Unrestored  string         // why the host is not as it was; "" when it is
+	Stopped     string         // why the run ended early; "" when it did not
+	Interrupt   bool           // it was the user who stopped it
+	Duration    time.Duration  // of the whole run, without the time between its end and its being resumed
+
+	last map[ID]Entry // the end that counts, of each case
 }
 
 // Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run returned.
 func (s *Summary) Add(e Entry) {
+	if e.Event == Begin && e.Phase == PhaseRun { // perhaps resumed
+		s.Stopped, s.Interrupt = "", false
+	}
 	if e.Event != End {
 		return
 	}
 	switch e.Phase {
 	case PhaseCase:
-		if s.Counts == nil {
-			s.Counts = map[Result]int{}
-		}
-		s.Counts[e.Result]++
+		s.addCase(e)
 	case PhaseTearDown:
-		if e.Result == Error {
-			s.Errors++
-		}
+		s.addTearDown(e)
 	case PhaseRestore:
+		s.addTearDown(e)
+		s.Unrestored = "" // all that was pending has been put back, of earlier times as well
 		if e.Result == Error {
 			s.Unrestored = e.Reason
 		}
 	case PhaseRun:
-		s.Stopped, s.Interrupt, s.Duration = e.Reason, e.Result == Incomplete, e.Duration
+		s.Stopped, s.Interrupt = e.Reason, e.Result == Incomplete
+		s.Duration += e.Duration
+	}
+}
+
+func (s *Summary) addTearDown(e Entry) {
+	switch {
+	case e.Result == DmesgFail:
+		s.DmesgFails++
+	case e.Result == Error && e.Phase == PhaseTearDown:
+		s.Errors++
+	}
+}
+
+func (s *Summary) addCase(e Entry) {
+	if s.last == nil {
+		s.last, s.Counts, s.Quarantined = map[ID]Entry{}, map[Result]int{}, map[Result]int{}
+	}
+	if e.ID != (ID{}) { // a reader may count cases that it knows no more about
+		old, again := s.last[e.ID]
+		if again && e.Result == NotRun {
+			return
+		}
+		s.last[e.ID] = e
+		if again {
+			s.count(old, -1)
+		}
+	}
+	s.count(e, 1)
+}
+
+func (s *Summary) count(e Entry, n int) {
+	counts := []map[Result]int{s.Counts}
+	if e.Quarantined {
+		counts = append(counts, s.Quarantined)
+	}
+	for _, c := range counts {
+		if c[e.Result] += n; c[e.Result] == 0 {
+			delete(c, e.Result)
+		}
 	}
 }
 
 // ExitCode is the process's exit code for this run.
 func (s Summary) ExitCode() int {
-	c := s.Counts
+	n := func(results ...Result) (n int) {
+		for _, r := range results {
+			n += s.Counts[r] - s.Quarantined[r]
+		}
+		return n
+	}
 	switch {
 	case s.Unrestored != "":
 		return ExitNotRestored
@@ -61,9 +109,9 @@ func (s Summary) ExitCode() int {
 		return ExitInterrupted
 	case s.Stopped != "":
 		return ExitAborted
-	case c[Fail]+c[Timeout] > 0:
+	case n(Fail, Timeout, DmesgFail)+s.DmesgFails > 0:
 		return ExitFail
-	case c[Error]+c[Incomplete]+c[NotRun]+s.Errors > 0:
+	case n(Error, Incomplete, NotRun)+s.Errors > 0:
 		return ExitError
 	}
 	return ExitPass

@@ -8,15 +8,19 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"vmtb/bench"
 )
 
 // T is how a case reports. Its methods may be called from several goroutines, those that end the case (Fatal, Fatalf,
 // Skipf) only from the case's own. A failure whose arguments hold a [bench.InfraError] or a [bench.UsageError] makes the
 // result error instead of fail; the first failure decides.
 type T struct {
-	id  ID
-	env *Env
-	dir string
+	id     ID
+	env    *Env
+	dir    string
+	begin  Entry
+	reboot func(ctx context.Context) error // nil when this run cannot
 
 	mu       sync.Mutex
 	failures []failure
@@ -76,6 +80,26 @@ func (t *T) Skipf(format string, args ...any) {
 // Logf adds a line to the journal.
 func (t *T) Logf(format string, args ...any) { t.log("INFO", fmt.Sprintf(format, args...)) }
 
+// Mark is where the case is to go on: what it gave to [T.Reboot], "" when it begins.
+func (t *T) Mark() string { return t.begin.Mark }
+
+// Reboot reboots the host, and does not return. When the run is resumed after it ("vmtb resume"), the case is entered
+// again, with a fixture that was set up anew and the same Dir, and finds mark in [T.Mark]. A host that does not go down
+// makes the case miss its deadline.
+func (t *T) Reboot(ctx context.Context, mark string) {
+	if mark == "" || t.reboot == nil {
+		t.Fatal(errors.New("BUG: Reboot without a mark, or in a run that cannot reboot the host"))
+	}
+	t.env.journal.append(Entry{Event: Mark, Phase: PhaseCase, ID: t.id, Attempt: t.begin.Attempt, Mark: mark})
+	if ctx.Err() == nil { // a journal that cannot be written ends it
+		if err := t.reboot(ctx); err != nil {
+			t.Fatal(&bench.HostError{Op: "reboot", Noun: "the host", Err: err})
+		}
+	}
+	<-ctx.Done()
+	t.exit()
+}
+
 // Step runs f and journals its name, begin and end. It does not fail the case: the error is returned.
 func (t *T) Step(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	return step(ctx, t.env.journal, t.id, name, f)
@@ -110,33 +134,38 @@ func (t *T) exit() {
 	runtime.Goexit()
 }
 
-// end closes t and returns the end entry for a case that ended in this way.
-func (t *T) end(how ending) Entry {
+// end closes t and fills in the end entry of a case that ended in this way.
+func (t *T) end(how ending, e *Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
+	e.Duration = how.took
 	if p := (*panicError)(nil); errors.As(how.err, &p) {
 		t.failures = append(t.failures, failure{reason: p.Error(), where: p.where})
-		return t.entry(how, Fail, p.stack)
+		t.judged(how, Fail, e)
+		e.Stack = p.stack
+		return
 	}
 	if errors.Is(how.err, errExited) && !t.exited {
 		t.failures = append(t.failures, failure{reason: errExited.Error()})
 	}
 	switch {
 	case how.interrupted:
-		return t.entry(how, Incomplete, "")
+		t.judged(how, Incomplete, e)
 	case how.expired:
-		return t.entry(how, Timeout, "")
+		t.judged(how, Timeout, e)
 	case len(t.failures) > 0:
-		return t.entry(how, t.failures[0].blame.result(), "")
+		t.judged(how, t.failures[0].blame.result(), e)
 	case t.skipped:
-		return Entry{Result: Skip, Reason: t.skip}
+		e.Result, e.Reason = Skip, t.skip
+	default:
+		e.Result = Pass
 	}
-	return Entry{Result: Pass}
 }
 
-func (t *T) entry(how ending, r Result, stack string) Entry {
-	e := Entry{Result: r, Stack: stack, Abandoned: how.abandoned}
+// judged fills in the end of a case that is not a pass.
+func (t *T) judged(how ending, r Result, e *Entry) {
+	e.Result, e.Abandoned = r, how.abandoned
 	var reasons []string
 	if s := how.cutOff(); s != "" {
 		reasons = append(reasons, s)
@@ -148,7 +177,6 @@ func (t *T) entry(how ending, r Result, stack string) Entry {
 		e.Blame, e.Where = t.failures[0].blame, t.failures[0].where
 	}
 	e.Reason = strings.Join(reasons, "\n")
-	return e
 }
 
 func sprint(args []any) string { return strings.TrimSuffix(fmt.Sprintln(args...), "\n") }

@@ -30,6 +30,8 @@ type Options struct {
 	XeParams []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
 	Program  string   // the vmtb that [DUT.Vmtb] runs; "" is this program
 	Progress *Progress
+
+	MayReboot bool // it can be reset, and boots again; else a DUT whose kernel dies ends
 }
 
 // A DUT is a running emulated machine under test.
@@ -99,7 +101,7 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
-		NoReboot: true,
+		NoReboot: !o.MayReboot,
 		Devices:  []string{"intel-iommu,intremap=on,caching-mode=on", "pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"},
 		Extra:    []string{"-netdev", "hubport,id=pf-net,hubid=0", "-smbios", "type=1,manufacturer=vmtb,product=" + product},
 	}

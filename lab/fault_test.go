@@ -29,7 +29,7 @@ func TestFaults(t *testing.T) {
 		{"refuse_numvfs=12", quick, flow.ExitError, []string{"sriov_numvfs", "ENOMEM"}},
 		{"wedged=Y", quick, flow.ExitError, []string{"ECANCELED"}},
 		{"hang_ms=3000", quick, flow.ExitPass, nil},
-		{"fault_log=splat", quick, flow.ExitPass, nil},
+		{"fault_log=splat", quick, flow.ExitFail, []string{"WARNING: ", "(warning)", "(taint)"}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			dir := t.TempDir()

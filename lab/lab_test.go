@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,12 @@ type dut struct {
 
 func start(t *testing.T) *dut {
 	t.Helper()
+	return startWith(t, lab.Options{})
+}
+
+// startWith starts a DUT with some options of its own.
+func startWith(t *testing.T, o lab.Options) *dut {
+	t.Helper()
 	program := os.Getenv("VMTB")
 	if program == "" {
 		t.Fatal("VMTB does not name the vmtb to test; make lab-test does that")
@@ -56,7 +63,8 @@ func start(t *testing.T) *dut {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	d, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Program: program, Progress: p})
+	o.Images, o.Dir, o.Share, o.Program, o.Progress = images, filepath.Join(dir, "dut"), dir, program, p
+	d, err := lab.Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,13 +76,21 @@ func start(t *testing.T) *dut {
 	return &dut{DUT: d, dir: dir}
 }
 
-// run runs vmtb in the DUT, with flags or a selection, and returns its run directory.
-func (d *dut) run(ctx context.Context, more ...string) (code int, dir string, err error) {
-	d.n++
-	dir = filepath.Join(d.dir, "run"+string(rune('0'+d.n)))
-	args := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
-	code, err = d.Vmtb(ctx, append(args, more...), os.Stderr)
+// run runs vmtb in the DUT, with a selection and perhaps flags before it, and returns its run directory.
+func (d *dut) run(ctx context.Context, args ...string) (code int, dir string, err error) {
+	dir = d.nextDir()
+	code, err = d.runIn(ctx, dir, args...)
 	return code, dir, err
+}
+
+func (d *dut) nextDir() string {
+	d.n++
+	return filepath.Join(d.dir, fmt.Sprint("run", d.n))
+}
+
+func (d *dut) runIn(ctx context.Context, dir string, args ...string) (code int, err error) {
+	common := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
+	return d.Vmtb(ctx, append(common, args...), os.Stderr)
 }
 
 // results are the results of a run's cases, by id.
@@ -200,17 +216,21 @@ func (d *dut) recover(t *testing.T, dead string) {
 	d.clean(t)
 }
 
-// A run that nobody recovered does not keep the next one from passing, and can still be recovered after it.
+// A run that nobody recovered keeps the next one from beginning, unless that may put the host back.
 func (d *dut) testAfterDeadRun(t *testing.T) {
 	dead := d.killInFlight(t)
-	code, dir, err := d.run(t.Context(), boot1VF)
+	if code, _, err := d.run(t.Context(), boot1VF); err != nil || code != flow.ExitError {
+		t.Errorf("on a dirty host: exit code %d, %v; want %d", code, err, flow.ExitError)
+	}
+	code, dir, err := d.run(t.Context(), "--recover", boot1VF)
 	if err != nil || code != flow.ExitPass {
 		t.Fatalf("exit code %d, %v", code, err)
 	}
 	if got := results(t, dir); got[boot1VF] != flow.Pass {
 		t.Errorf("got %v", got)
 	}
-	d.recover(t, dead)
+	d.clean(t)
+	d.recover(t, dead) // there is nothing any more
 }
 
 // An interrupted run tears down, says so, and leaves nothing.

@@ -82,12 +82,18 @@ func unescape(s string) string {
 // A KernelLog follows the kernel's log until its context ends.
 type KernelLog struct {
 	done chan struct{}
+	use  func(KernelMessage)
+
+	reading sync.Mutex
+	kmsg    *kmsg  // nil when it is closed
+	next    uint64 // sequence number to come; 0 is not known
+
 	mu   sync.Mutex
 	err  error
 	lost uint64
 }
 
-// FollowKernelLog hands every message that the kernel logs from now on to use, in order, from one goroutine. It returns
+// FollowKernelLog hands every message that the kernel logs from now on to use, in order, one at a time. It returns
 // when the log is open, so nothing is missed that is caused after it. Reading goes on until ctx ends; then
 // what was logged before is handed over still. use should not wait for anything: the kernel overwrites what is not
 // read in time. A message without a line end, which the kernel may go on with, comes when the next one does.
@@ -105,31 +111,41 @@ func (h *Host) FollowKernelLog(ctx context.Context, use func(KernelMessage)) (*K
 // kmsg is the kernel's log, opened with O_NONBLOCK.
 type kmsg struct{ *os.File }
 
-// drain is a Read that does not wait: it fails with EAGAIN. It works also when the deadline has passed.
-func (f kmsg) drain(p []byte) (n int, err error) {
+// take is a Read that does not wait: it fails with EAGAIN.
+func (f kmsg) take(p []byte) (n int, err error) {
 	raw, err := f.SyscallConn()
-	if err == nil {
-		err = f.SetReadDeadline(time.Time{})
-	}
 	if err != nil {
 		return 0, err
 	}
-	failed := raw.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), p)
-		return true
-	})
+	failed := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), p) })
 	return max(n, 0), errors.Join(err, failed)
+}
+
+// await waits until there is something to take, or [os.File.SetReadDeadline] ends it.
+func (f kmsg) await() error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
 }
 
 // follow follows a log whose every Read is a record. It closes r.
 func follow(ctx context.Context, r io.ReadCloser, use func(KernelMessage)) *KernelLog {
-	l := &KernelLog{done: make(chan struct{})}
+	l := &KernelLog{done: make(chan struct{}), use: use}
+	read := l.read
+	if f, ok := r.(kmsg); ok {
+		l.kmsg, read = &f, l.readKmsg
+	}
 	stop := context.AfterFunc(ctx, func() { interrupt(r) })
 	go func() {
 		defer close(l.done)
-		defer r.Close()
+		defer l.close(r)
 		defer stop()
-		if err := l.read(ctx, r, use); err != nil {
+		if err := read(ctx, r); err != nil {
 			l.mu.Lock()
 			l.err = &bench.HostError{Op: "follow the kernel log", Err: err}
 			l.mu.Unlock()
@@ -146,47 +162,93 @@ func interrupt(r io.Closer) {
 	r.Close()
 }
 
+// close ends it for Sync, too.
+func (l *KernelLog) close(r io.Closer) {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	l.kmsg = nil
+	r.Close()
+}
+
 // maxRecord is more than the kernel puts into one read (PRINTK_MESSAGE_MAX, 2 KiB).
 const maxRecord = 8 << 10
 
-// maxDrain bounds what is read when ctx has ended: a kernel in trouble may log without end.
+// maxDrain bounds what is read without waiting: a kernel in trouble may log without end.
 const maxDrain = 100_000
 
-func (l *KernelLog) read(ctx context.Context, r io.Reader, use func(KernelMessage)) error {
-	read, left := r.Read, maxDrain
+// readKmsg takes what there is and waits for more, until ctx ends and all has been taken.
+func (l *KernelLog) readKmsg(ctx context.Context, r io.Reader) error {
+	for {
+		last := ctx.Err() != nil
+		if err := l.drain(); err != nil || last {
+			return err
+		}
+		if err := r.(kmsg).await(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// Sync returns when all that was logged before has been handed over. use is called by it, too; it must not call Sync.
+func (l *KernelLog) Sync() error { return l.drain() }
+
+func (l *KernelLog) drain() error {
+	l.reading.Lock()
+	defer l.reading.Unlock()
 	buf := make([]byte, maxRecord)
-	var next uint64 // sequence number to come; 0 is not known
-	for left > 0 {
-		if ctx.Err() != nil {
-			left--
+	for range maxDrain {
+		if l.kmsg == nil { // it has ended, or follows something else
+			return nil
 		}
-		n, err := read(buf)
-		if err != nil {
-			f, ok := r.(kmsg)
-			switch {
-			case errors.Is(err, os.ErrDeadlineExceeded) && ok:
-				read = f.drain
-			case errors.Is(err, syscall.EPIPE): // overwritten; the gap shows in the next record's number
-			case ctx.Err() != nil, errors.Is(err, io.EOF):
-				return nil //nolint:nilerr // this is how following ends
-			default:
-				return err
-			}
-			continue
+		n, err := l.kmsg.take(buf)
+		switch {
+		case err == nil:
+			err = l.record(buf[:n])
+		case errors.Is(err, syscall.EAGAIN):
+			return nil
+		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.EINTR): // overwritten; the gap shows in the next record's number
+			err = nil
 		}
-		m, err := ParseKernelMessage(buf[:n])
 		if err != nil {
 			return err
 		}
-		if next != 0 && m.Seq > next {
-			m.Lost = m.Seq - next
-			l.mu.Lock()
-			l.lost += m.Lost
-			l.mu.Unlock()
-		}
-		next = m.Seq + 1
-		use(m)
 	}
+	return nil
+}
+
+// read reads what has no Sync.
+func (l *KernelLog) read(ctx context.Context, r io.Reader) error {
+	buf := make([]byte, maxRecord)
+	for {
+		n, err := r.Read(buf)
+		switch {
+		case err == nil:
+			err = l.record(buf[:n])
+		case errors.Is(err, syscall.EPIPE):
+			err = nil
+		case ctx.Err() != nil, errors.Is(err, io.EOF):
+			return nil //nolint:nilerr // this is how following ends
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// record hands over one record.
+func (l *KernelLog) record(data []byte) error {
+	m, err := ParseKernelMessage(data)
+	if err != nil {
+		return err
+	}
+	if l.next != 0 && m.Seq > l.next {
+		m.Lost = m.Seq - l.next
+		l.mu.Lock()
+		l.lost += m.Lost
+		l.mu.Unlock()
+	}
+	l.next = m.Seq + 1
+	l.use(m)
 	return nil
 }
 

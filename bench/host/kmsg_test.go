@@ -150,8 +150,13 @@ func TestFollowKernelLog(t *testing.T) {
 		if _, err := fmt.Fprintf(kmsg, "<%d>%s tab\t%d\n", 8+5+i%2, mark, i); err != nil {
 			t.Fatal(err)
 		}
-		if i < 2 {
+		switch i {
+		case 0:
 			<-seen
+		case 1: // needs no waiting
+			if err := l.Sync(); err != nil || len(seen) != 1 {
+				t.Errorf("after Sync: %d messages, %v", len(seen), err)
+			}
 		}
 	}
 	cancel() // the last one may not have been read yet

@@ -13,14 +13,12 @@ import (
 	"vmtb/bench"
 )
 
-// lockFile is held by the process that uses the host. /run/lock is where Linux keeps such files (FHS 3.0, 5.9).
-const lockFile = "/run/lock/vmtb.lock"
+// LockFile is held by the process that uses the host. /run/lock is where Linux keeps such files (FHS 3.0, 5.9).
+const LockFile = "/run/lock/vmtb.lock"
 
-// Lock takes the host for this process: two runs that provision the same PF would destroy each other's work. The
-// kernel gives it back when the process ends, however it ends.
-func (h *Host) Lock() (unlock func(), err error) { return lock(lockFile) }
-
-func lock(path string) (unlock func(), err error) {
+// Lock takes the host for this process by locking a file, [LockFile]: two runs that provision the same PF would destroy
+// each other's work. The kernel gives it back when the process ends, however it ends.
+func Lock(path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "lock the host", Err: err}
 	}

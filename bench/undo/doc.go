@@ -18,6 +18,15 @@
 // before, during or after a change, nor how often Undo is run. When change returns an error, its record stays pending
 // for the same reason: only Undo knows how much of it happened.
 //
+// A reboot undoes most changes, and whatever the host looks like after one is not our doing. So each record also says in
+// which boot of the host it was made: those that the reboot has undone are not looked at any more ([ErrPast]), only files
+// on disks are.
+//
+// # Dead runs
+//
+// A [Registry] is where a run leaves word of its journal before it changes anything, and takes it away again when all
+// has been put back: so the next run finds what a dead one has left, wherever its run directory is.
+//
 // # Kinds of records
 //
 // [Write] (a sysfs or debugfs file), [Binding] (a PCI device and its driver), [Module], [Process], [Path]. Programs with

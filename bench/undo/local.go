@@ -22,6 +22,9 @@ func (Process) Kind() string { return "process" }
 
 func (p Process) String() string { return fmt.Sprintf("process %d (%s) started", p.PID, p.Comm) }
 
+// Volatile is true: no process outlives the kernel.
+func (Process) Volatile() bool { return true }
+
 // Undo implements [Record].
 func (p Process) Undo(ctx context.Context, sys System) error { return sys.Kill(ctx, p) }
 

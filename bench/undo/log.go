@@ -28,6 +28,8 @@ type Journal interface {
 type Log struct {
 	undoing sync.Mutex // one Undo at a time
 
+	boot string // id of the host's present boot
+
 	mu      sync.Mutex
 	file    *os.File
 	size    int64 // of the whole lines in file
@@ -39,6 +41,8 @@ type Log struct {
 type Entry struct {
 	ID     int
 	Record Record
+	// Past says that the host has been booted since: what a reboot undoes by itself is not touched any more.
+	Past bool
 }
 
 // A Mark is a place in a log: what is newer can be undone on its own.
@@ -72,7 +76,10 @@ func Open(path string, kinds ...Kind) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{file: f}
-	if err := l.load(kinds); err != nil {
+	if l.boot, err = bootID(); err == nil {
+		err = l.load(kinds)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("undo journal %s: %w", path, err), f.Close())
 	}
 	return l, nil
@@ -107,6 +114,7 @@ type line struct {
 	ID     int             `json:"id,omitempty"`
 	Kind   string          `json:"kind,omitempty"`
 	Record json.RawMessage `json:"record,omitempty"`
+	Boot   string          `json:"boot,omitempty"` // id of the boot in which the change was made
 
 	Done int    `json:"done,omitempty"`
 	Note string `json:"note,omitempty"` // why it was left alone
@@ -132,7 +140,7 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 		case ln.ID < max(l.last, 1), ln.ID > maxID: // ids count up from 1; one that could not be written in full may come twice
 			return fmt.Errorf("line %d: a record with id %d after the one with id %d", n, ln.ID, l.last)
 		default:
-			l.pending = append(l.pending, Entry{ln.ID, decode(ln, kinds)})
+			l.pending = append(l.pending, Entry{ln.ID, decode(ln, kinds), ln.Boot != "" && ln.Boot != l.boot})
 			l.last = max(l.last, ln.ID)
 		}
 		l.size += int64(len(text)) + 1
@@ -182,11 +190,11 @@ func (l *Log) Add(r Record) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.append(line{ID: l.last + 1, Kind: r.Kind(), Record: b}); err != nil {
+	if err := l.append(line{ID: l.last + 1, Kind: r.Kind(), Record: b, Boot: l.boot}); err != nil {
 		return err
 	}
 	l.last++
-	l.pending = append(l.pending, Entry{l.last, r})
+	l.pending = append(l.pending, Entry{ID: l.last, Record: r})
 	return nil
 }
 
@@ -222,12 +230,22 @@ func (l *Log) Pending() []Entry {
 }
 
 // Undo takes back all pending changes, newest first. One that fails stays pending and does not keep the others from
-// being tried; one that was left alone ([ErrNotOurs]) does not stay pending. The error joins all of them. Undo returns
-// when ctx ends, even if the kernel does not return from a write.
+// being tried; one that was left alone ([ErrNotOurs]) or that a reboot has undone does not stay pending. The error joins
+// all of them. Undo returns when ctx ends, even if the kernel does not return from a write.
 func (l *Log) Undo(ctx context.Context, sys System) error { return l.UndoTo(ctx, sys, 0) }
 
 // UndoTo is [Log.Undo] for what is newer than m.
 func (l *Log) UndoTo(ctx context.Context, sys System, m Mark) error {
+	return l.undo(ctx, sys, m, func(Entry, error) {})
+}
+
+// UndoAndTell is [Log.Undo], and calls tell with each change that it has tried to take back and what came of it: nil,
+// an error that matches [ErrNotOurs] or [ErrPast], or why the change stays pending.
+func (l *Log) UndoAndTell(ctx context.Context, sys System, tell func(Entry, error)) error {
+	return l.undo(ctx, sys, 0, tell)
+}
+
+func (l *Log) undo(ctx context.Context, sys System, m Mark, tell func(Entry, error)) error {
 	l.undoing.Lock()
 	defer l.undoing.Unlock()
 	var errs []error
@@ -238,15 +256,23 @@ func (l *Log) UndoTo(ctx context.Context, sys System, m Mark) error {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, fmt.Errorf("undo %s: %w", e.Record, context.Cause(ctx)))...)
 		}
-		err := inTime(ctx, func() error { return e.Record.Undo(ctx, sys) })
-		if err != nil {
+		err := e.undo(ctx, sys)
+		tell(e, err)
+		if err != nil && !errors.Is(err, ErrPast) {
 			errs = append(errs, fmt.Errorf("undo %s: %w", e.Record, err))
 		}
-		if err == nil || errors.Is(err, ErrNotOurs) {
+		if err == nil || errors.Is(err, ErrNotOurs) || errors.Is(err, ErrPast) {
 			errs = append(errs, l.done(e.ID, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (e Entry) undo(ctx context.Context, sys System) error {
+	if v, ok := e.Record.(volatile); ok && e.Past && v.Volatile() {
+		return ErrPast
+	}
+	return inTime(ctx, func() error { return e.Record.Undo(ctx, sys) })
 }
 
 // inTime waits for f until ctx ends. The kernel does not return from taking a device away while somebody holds it.

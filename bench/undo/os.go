@@ -105,13 +105,19 @@ func ProcessOf(pid int) (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := bootID()
 	if err != nil {
 		return Process{}, err
 	}
 	p, err := parseStat(string(stat))
-	p.BootID = strings.TrimSpace(string(boot))
+	p.BootID = boot
 	return p, err
+}
+
+// bootID is different after each boot of the host; see random(4).
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id)), err
 }
 
 // parseStat reads "pid (comm) state ppid ...", where comm may hold blanks and parentheses. See proc_pid_stat(5).

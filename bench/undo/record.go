@@ -18,6 +18,10 @@ type Record interface {
 	Undo(ctx context.Context, sys System) error
 }
 
+// A volatile record may be of a change that a reboot of the host undoes. Records that are not are undone after a reboot,
+// too.
+type volatile interface{ Volatile() bool }
+
 // A Write is a value written to a sysfs or debugfs file.
 type Write struct {
 	Path string `json:"path"`
@@ -39,6 +43,11 @@ func (w Write) String() string {
 		return fmt.Sprintf("%s: undone by %q", w.Path, w.Restore)
 	}
 	return fmt.Sprintf("%s: %q -> %q", w.Path, w.Old, w.New)
+}
+
+// Volatile reports that the file is the kernel's, not one on a disk.
+func (w Write) Volatile() bool {
+	return strings.HasPrefix(w.Path, "/sys/") || strings.HasPrefix(w.Path, "/proc/")
 }
 
 // Undo implements [Record].
@@ -77,6 +86,9 @@ func (Binding) Kind() string { return "binding" }
 func (b Binding) String() string {
 	return fmt.Sprintf("%s: driver %q -> %q", path.Base(b.Device), b.OldDriver, b.Driver)
 }
+
+// Volatile is true: a reboot gives devices to the drivers that the host is set up with.
+func (Binding) Volatile() bool { return true }
 
 // Undo implements [Record]: unbinds the new driver, puts the override back, and the old driver.
 func (b Binding) Undo(_ context.Context, sys System) error {
@@ -126,6 +138,9 @@ type Module struct {
 func (Module) Kind() string { return "module" }
 
 func (m Module) String() string { return "module " + m.Name + " loaded" }
+
+// Volatile is true: a module that is loaded after a reboot was loaded by the host itself.
+func (Module) Volatile() bool { return true }
 
 // Undo implements [Record]. A module that somebody uses by now (a console on the GPU, say) stays loaded, and that is no
 // error.

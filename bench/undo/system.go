@@ -27,5 +27,9 @@ type System interface {
 // Its entry does not stay pending.
 var ErrNotOurs = errors.New("changed by someone else, left alone")
 
+// ErrPast says that the host was booted after the change was made, which has undone it: whatever the host looks like
+// now was made by somebody else. Its entry does not stay pending.
+var ErrPast = errors.New("undone by a reboot of the host")
+
 // gone reports that a file is not there any more because its device is not: there is nothing left to undo.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) }

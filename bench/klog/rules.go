@@ -1,0 +1,136 @@
+package klog
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"vmtb/bench"
+	"vmtb/internal/strictjson"
+)
+
+// A Source is whose kernel logged a message.
+type Source string
+
+// The sources.
+const (
+	Host  Source = "host"
+	Guest Source = "guest"
+)
+
+// A Message is what a kernel logged.
+type Message struct {
+	Source    Source
+	Level     int    // 0 (emergency) to 7 (debug), or UnknownLevel
+	Subsystem string // "pci", from the record's dictionary; "" is none, as for most messages
+	Text      string
+}
+
+// UnknownLevel is the level of what was read from a console.
+const UnknownLevel = -1
+
+// An Action is what a message means.
+type Action string
+
+// The actions.
+const (
+	Ignore Action = "ignore"
+	Warn   Action = "warn"
+	Fail   Action = "fail"
+)
+
+// UnmarshalText refuses what is no action.
+func (a *Action) UnmarshalText(text []byte) error {
+	*a = Action(text)
+	return oneOf("action", *a, Ignore, Warn, Fail)
+}
+
+// UnmarshalText refuses what is no source.
+func (s *Source) UnmarshalText(text []byte) error {
+	*s = Source(text)
+	return oneOf("source", *s, Host, Guest)
+}
+
+func oneOf[T ~string](what string, v T, valid ...T) error {
+	if slices.Contains(valid, v) {
+		return nil
+	}
+	return fmt.Errorf("%s %q, want one of %q", what, v, valid)
+}
+
+// A Rule says what messages mean that it matches: those of which all that it names is true.
+type Rule struct {
+	Name      string         `json:"name"`
+	Match     *regexp.Regexp `json:"match"`     // somewhere in the text (Go's RE2 syntax); none is any text
+	Level     *int           `json:"level"`     // so severe or more: 3 is an error and what is worse. A level that is not known does not match
+	Subsystem string         `json:"subsystem"` // just this one
+	Source    Source         `json:"source"`    // just this one
+	Action    Action         `json:"action"`
+}
+
+func (r *Rule) matches(m Message) bool {
+	return (r.Source == "" || r.Source == m.Source) &&
+		(r.Subsystem == "" || r.Subsystem == m.Subsystem) &&
+		(r.Level == nil || m.Level != UnknownLevel && m.Level <= *r.Level) &&
+		(r.Match == nil || r.Match.MatchString(m.Text))
+}
+
+// Rules are rules, in order.
+type Rules []Rule
+
+// Judge is the first rule that matches, and what it says; no rule is "" and [Ignore].
+func (rs Rules) Judge(m Message) (rule string, a Action) {
+	for i := range rs {
+		if rs[i].matches(m) {
+			return rs[i].Name, rs[i].Action
+		}
+	}
+	return "", Ignore
+}
+
+//go:embed builtin.json
+var builtin []byte
+
+// Builtin are the rules built in.
+func Builtin() (Rules, error) { return Parse("builtin.json", builtin) }
+
+// Parse reads data, the content of the file at path: {"rules": [{"name": ..., "match": ..., "level": 3, "subsystem": ...,
+// "source": "host", "action": "fail"}]}. A mistake is a [bench.UsageError] that says where it is.
+func Parse(path string, data []byte) (Rules, error) {
+	rules, err := parse(path, data)
+	if err != nil {
+		return nil, &bench.UsageError{Err: err, Advice: "docs/kernel-logs.md describes the file"}
+	}
+	return rules, nil
+}
+
+func parse(path string, data []byte) (Rules, error) {
+	var f struct {
+		Rules []Rule `json:"rules"`
+	}
+	if err := strictjson.Unmarshal(path, data, &f); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, r := range f.Rules {
+		bad := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("%s: rules.%d: %w", path, i, fmt.Errorf(format, args...)))
+		}
+		switch {
+		case r.Name == "":
+			bad("name is missing")
+		case r.Action == "":
+			bad("action is missing")
+		case r.Level != nil && (*r.Level < 0 || *r.Level > 7):
+			bad("level is %d, want 0 (emergency) to 7 (debug)", *r.Level)
+		case r.Match == nil && r.Level == nil && r.Subsystem == "":
+			bad("it matches everything: name match, level or subsystem")
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return f.Rules, nil
+}

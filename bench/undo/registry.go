@@ -1,0 +1,98 @@
+package undo
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A Registry is a directory with a note for each run that may have changed the host. A note is whole or not there, and
+// outlives a reboot if the directory does.
+type Registry struct{ Dir string }
+
+// A Note is what a run leaves in a registry.
+type Note struct {
+	Journal string  `json:"journal"` // absolute path
+	Process Process `json:"process"` // of the run
+}
+
+const noteSuffix = ".json"
+
+// Enter leaves a note of this process's journal, in place of an earlier one of the same journal.
+func (r Registry) Enter(journal string) error {
+	me, err := ProcessOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(Note{journal, me})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(r.Dir, "*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), r.file(journal))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(r.Dir)
+}
+
+// Leave takes the note of a journal away; one that is not there is no error.
+func (r Registry) Leave(journal string) error {
+	err := os.Remove(r.file(journal))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(r.Dir))
+}
+
+// file is where the note of a journal is.
+func (r Registry) file(journal string) string {
+	sum := sha256.Sum256([]byte(journal))
+	return filepath.Join(r.Dir, hex.EncodeToString(sum[:8])+noteSuffix)
+}
+
+// Notes are those that are there. The error joins those that cannot be read; the others are returned all the same.
+func (r Registry) Notes() ([]Note, error) {
+	files, err := os.ReadDir(r.Dir)
+	if err != nil {
+		return nil, ignoreGone(err)
+	}
+	var notes []Note
+	var errs []error
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), noteSuffix) {
+			continue
+		}
+		path := filepath.Join(r.Dir, f.Name())
+		data, err := os.ReadFile(path)
+		var n Note
+		if err == nil {
+			err = json.Unmarshal(data, &n)
+		}
+		if err == nil && !filepath.IsAbs(n.Journal) {
+			err = errors.New("names no journal")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("note of a run %s: %w", path, err))
+			continue
+		}
+		notes = append(notes, n)
+	}
+	return notes, errors.Join(errs...)
+}

@@ -1,0 +1,109 @@
+package flow
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"vmtb/bench"
+)
+
+// A Policy is what a run does about results. The zero Policy runs every case once, whatever comes.
+type Policy struct {
+	RerunFailed int      `json:"rerun_failed,omitempty"` // how often a case that has failed is tried again, on a new fixture
+	Repeat      int      `json:"repeat,omitempty"`       // how often a fixture with its cases is run, until one of them fails
+	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: results, and those of AbortFindings
+}
+
+// The findings of a [Watcher] that may end a run, by their rule.
+const (
+	RuleTaint   = "taint"   // a kernel has become tainted
+	RuleLockdep = "lockdep" // a kernel has found its locking wrong
+)
+
+// abortWords are what Policy.AbortOn may hold.
+var abortWords = []string{
+	string(Fail), string(Timeout), string(Error), string(Incomplete), string(DmesgFail), string(DmesgWarn), RuleTaint, RuleLockdep,
+}
+
+// Check is nil or a [bench.UsageError].
+func (p Policy) Check() error {
+	bad := func(format string, args ...any) error { return &bench.UsageError{Err: fmt.Errorf(format, args...)} }
+	if p.RerunFailed < 0 {
+		return bad("--rerun-failed %d: want 0 or more", p.RerunFailed)
+	}
+	if p.Repeat < 0 {
+		return bad("--repeat %d: want 1 or more", p.Repeat)
+	}
+	if p.Repeat > 1 && p.RerunFailed > 0 {
+		return bad("--repeat runs until something fails, --rerun-failed until nothing does: want one of them")
+	}
+	for _, w := range p.AbortOn {
+		if !slices.Contains(abortWords, w) {
+			return bad("--abort-on %q: want some of %s", w, strings.Join(abortWords, ","))
+		}
+	}
+	return nil
+}
+
+// A standing is what is known about a case so far.
+type standing struct {
+	attempts int    // that have a result
+	last     Result // of the newest; "" or notrun is none
+	mark     string // where to enter it again: it had the host reboot
+}
+
+// ended notes the end of a case.
+func (s *standing) ended(e Entry) {
+	if e.Result == NotRun {
+		if s.last == "" {
+			s.last = NotRun
+		}
+		return
+	}
+	s.attempts, s.last, s.mark = max(1, e.Attempt), e.Result, ""
+}
+
+// open reports that the case has no result yet.
+func (s standing) open() bool { return s.last == "" || s.last == NotRun }
+
+// next is the number of the next attempt. A case that is entered again goes on with its last one.
+func (s standing) next() int {
+	if s.mark != "" {
+		return s.attempts
+	}
+	return s.attempts + 1
+}
+
+// due are the cases of a group that are to be run, or to be run once more.
+func (r *runner) due(items []Item) []Item {
+	failed := func(it Item) bool { return !r.cases[it.ID].open() && !r.cases[it.ID].last.good() }
+	anyFailed := slices.ContainsFunc(items, failed)
+	return slices.DeleteFunc(slices.Clone(items), func(it Item) bool {
+		s := r.cases[it.ID]
+		switch {
+		case s.open() || s.mark != "":
+			return false
+		case r.Policy.Repeat > 1:
+			return anyFailed || s.attempts >= r.Policy.Repeat
+		}
+		return !s.last.failed() || s.attempts > r.Policy.RerunFailed
+	})
+}
+
+// abortOn ends the run if the policy says so about the end of a case.
+func (r *runner) abortOn(it Item, e Entry, found []Finding) {
+	if it.Quarantine != nil {
+		return
+	}
+	wanted := func(word string) bool { return slices.Contains(r.Policy.AbortOn, word) }
+	for _, f := range found {
+		if wanted(f.Rule) {
+			r.stop(fmt.Errorf("%s: %s (asked to abort on %s)", it.ID, f, f.Rule))
+			return
+		}
+	}
+	if wanted(string(e.Result)) && len(r.due([]Item{it})) == 0 {
+		r.stop(fmt.Errorf("%s: %s (asked to abort on that)", it.ID, e.Result))
+	}
+}

@@ -1,0 +1,251 @@
+package flow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+)
+
+// Resume goes on with the run in o.Dir, which is not alive: what it has left on the host is put back, cases that have a
+// result keep it, one that was in flight is incomplete, the rest of the plan runs, in the same journal. items are where
+// the cases of the plan are found, such as everything registered. Of o, Dir, Version, DUT, RerunIncomplete and what is
+// code are used; the rest is as it was.
+//
+// A case that was in flight when the host went down does not run again, nor do the cases of a fixture in whose phases
+// that happened, unless o.RerunIncomplete is true. A case that has asked for a reboot ([T.Reboot]) is entered at its mark.
+func Resume(ctx context.Context, items []Item, o Options) (Summary, error) {
+	r, err := reopen(items, o)
+	if err != nil {
+		return Summary{}, err
+	}
+	return r.finish(ctx)
+}
+
+func reopen(items []Item, o Options) (*runner, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.setDefaults()
+	r := &runner{Options: o, cases: map[ID]standing{}}
+	if r.lock, err = relock(dir); err != nil {
+		return nil, err
+	}
+	if err := r.load(dir, items); err != nil {
+		r.lock.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// relock locks the directory of a run that is dead.
+func relock(dir string) (*os.File, error) {
+	if _, err := os.Stat(filepath.Join(dir, infoFile)); err != nil {
+		return nil, &bench.UsageError{Err: fmt.Errorf("not a run directory: %w", err)}
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, &bench.InfraError{Op: "lock the run directory", Err: err}
+	}
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = &bench.UsageError{Err: fmt.Errorf("%s: that run is alive", dir), Advice: "interrupt it first"}
+	case err != nil:
+		err = &bench.InfraError{Op: "lock the run directory", Err: err}
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// load takes the state of the run from its directory, and opens its journals. The directory is locked.
+func (r *runner) load(dir string, items []Item) error {
+	run, err := OpenRun(dir)
+	if err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	if r.boot, err = readBootID(); err != nil {
+		return &bench.InfraError{Op: "resume the run", Err: err}
+	}
+	r.info = run.Info
+	r.TimeoutScale, r.Policy = r.info.TimeoutScale, r.info.Policy
+	if r.info.Plan, err = replan(run.Info.Plan, items); err != nil {
+		return err
+	}
+	if err := r.openJournals(run); err != nil {
+		return &bench.InfraError{Op: "open the journal of the run", Err: err}
+	}
+	return nil
+}
+
+// replan is a plan, read, with the code of its cases. What they need and how long they may take is up to this program.
+func replan(plan, items []Item) ([]Item, error) {
+	byID := map[ID]Item{}
+	for _, it := range items {
+		byID[it.ID] = it
+	}
+	var out []Item
+	var missing []string
+	for _, planned := range plan {
+		it, ok := byID[planned.ID]
+		if !ok {
+			missing = append(missing, planned.ID.String())
+		}
+		it.Dir, it.Quarantine = planned.Dir, planned.Quarantine
+		out = append(out, it)
+	}
+	if missing != nil {
+		return nil, &bench.UsageError{Err: fmt.Errorf("this program does not have all flows of that run: %s", strings.Join(missing, ", "))}
+	}
+	return out, nil
+}
+
+// openJournals opens the journal where its whole part ends, and that of host changes.
+func (r *runner) openJournals(run *RunDir) error {
+	f, err := os.OpenFile(filepath.Join(r.info.Dir, journalFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(run.size)
+	if err == nil && r.OpenUndo != nil {
+		r.undo, err = r.OpenUndo(filepath.Join(r.info.Dir, UndoFile))
+	}
+	if err = errors.Join(err, syncDir(r.info.Dir)); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r.journal = &journal{f: f, seq: len(run.Entries), observe: r.observe, failed: r.journalFailed}
+	r.past = append([]Entry{}, run.Entries...) // not nil
+	return nil
+}
+
+// resume takes up what the journal says, before anything runs.
+func (r *runner) resume(ctx context.Context) {
+	h := history{now: r.boot, boot: r.info.BootID, cases: r.cases, marks: map[ID]string{}}
+	for _, e := range r.past {
+		r.summary.Add(e)
+		h.add(e)
+	}
+	r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout, BootID: r.boot})
+	for _, e := range slices.Backward(h.open) {
+		r.journal.append(h.cutOff(e, r.info.Plan))
+	}
+	for _, it := range r.info.Plan {
+		s := r.cases[it.ID]
+		s.mark = h.marks[it.ID]
+		if s.open() && h.killedFixture(it.ID) {
+			e := r.caseEntry(End, it)
+			e.Result, e.Reason, e.Blame = Incomplete, "the host went down in a phase of its fixture", BlameHost
+			r.journal.append(e)
+			s = r.cases[it.ID]
+		}
+		if r.RerunIncomplete && s.last == Incomplete && s.mark == "" {
+			s.last = ""
+		}
+		r.cases[it.ID] = s
+	}
+	f := &fixture{runner: r}
+	f.restore(ctx)
+}
+
+// A history is a journal gone through.
+type history struct {
+	now  string // id of the present boot of the host
+	boot string // of the entry that was added last
+	open []Entry
+	// cases is what became of each, marks is where those that wanted a reboot, and got it, are to go on.
+	cases map[ID]standing
+	marks map[ID]string
+}
+
+func (h *history) add(e Entry) {
+	switch {
+	case e.Event == Begin && e.Phase == PhaseRun:
+		h.boot, h.open = cmp.Or(e.BootID, h.boot), nil
+	case e.Event == Begin:
+		h.open = append(h.open, e)
+		if e.Phase == PhaseCase {
+			delete(h.marks, e.ID)
+		}
+	case e.Event == Mark && h.boot != h.now:
+		h.marks[e.ID] = e.Mark
+	case e.Event == End:
+		h.end(e)
+	}
+}
+
+func (h *history) end(e Entry) {
+	same := func(o Entry) bool { return o.Phase == e.Phase && o.ID == e.ID && o.Name == e.Name }
+	for i := len(h.open) - 1; i >= 0; i-- {
+		if same(h.open[i]) {
+			h.open = slices.Delete(h.open, i, i+1)
+			break
+		}
+	}
+	if e.Phase == PhaseCase {
+		s := h.cases[e.ID]
+		s.ended(e)
+		h.cases[e.ID] = s
+		if e.Result != Incomplete && e.Result != NotRun {
+			delete(h.marks, e.ID)
+		}
+	}
+}
+
+// cutOff is the end of a phase that has none, because vmtb or the host died in it.
+func (h *history) cutOff(begin Entry, plan []Item) Entry {
+	e := begin
+	e.Event, e.Timeout, e.Mark, e.Result = End, 0, "", Incomplete
+	e.Reason, e.Blame = "vmtb was killed", BlameInfra
+	switch {
+	case h.boot == h.now:
+	case h.marks[e.ID] != "":
+		e.Reason, e.Blame = "the host was rebooted, as it had asked for", ""
+	default:
+		e.Reason, e.Blame = "the host went down", BlameHost
+	}
+	if i := slices.IndexFunc(plan, func(it Item) bool { return it.ID == e.ID }); i >= 0 && e.Phase == PhaseCase {
+		e.Quarantined = plan[i].Quarantine != nil
+	}
+	return e
+}
+
+// killedFixture reports that the host went down in a phase of the fixture that serves id, and that no case had asked for
+// it.
+func (h *history) killedFixture(id ID) bool {
+	for marked := range h.marks {
+		if marked.Fixture() == id.Fixture() {
+			return false
+		}
+	}
+	return h.boot != h.now && slices.ContainsFunc(h.open, func(e Entry) bool {
+		return e.Phase != PhaseCase && e.Phase != PhaseStep && e.ID == id.Fixture()
+	})
+}
+
+// Past is the entries of a run that counts on: those by which a run that is resumed can be shown as if it had never been
+// cut off.
+func Past(entries []Entry) []Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool {
+		return e.Event == End && (e.Phase == PhaseRun || e.Phase == PhaseCase && e.Result == NotRun)
+	})
+}
+
+func readBootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("is /proc mounted? %w", err)
+	}
+	return strings.TrimSpace(string(id)), err
+}

@@ -1,0 +1,195 @@
+package vmtb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/klog"
+	"vmtb/flow"
+)
+
+// dmesgFile is where the messages of the host's kernel are, in the folder of the phase during which they came.
+const dmesgFile = "dmesg.txt"
+
+// A kernelWatch gives what kernels log to the phase during which they did, and judges it. Taint and lockdep of the host
+// are looked at after each phase.
+type kernelWatch struct {
+	host  *host.Host
+	rules klog.Rules
+	log   *host.KernelLog // nil when it cannot be read here
+
+	mu      sync.Mutex
+	dir     string // of the present phase; "" before the first
+	early   strings.Builder
+	dmesg   *logFile
+	found   []flow.Finding
+	guests  []*console
+	taint   host.Taint
+	lockdep bool // is off
+}
+
+// watchKernels begins to watch, until ctx ends. Where the host's log may not be read, which takes root, it is not
+// watched, and why is the note.
+func watchKernels(ctx context.Context, h *host.Host, rules klog.Rules) (w *kernelWatch, note string) {
+	w = &kernelWatch{host: h, rules: rules, dmesg: &logFile{}}
+	w.look(ctx) // what was so before is not our doing
+	w.found = nil
+	var err error
+	if w.log, err = h.FollowKernelLog(ctx, w.message); err != nil {
+		return w, fmt.Sprintf("the kernel log of the host is not watched: %v", err)
+	}
+	return w, ""
+}
+
+// close waits until the log has been read, and closes the last file.
+func (w *kernelWatch) close() error {
+	var err error
+	if w.log != nil {
+		err = w.log.Wait()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(err, w.dmesg.close())
+}
+
+// message takes a message of the host's kernel.
+func (w *kernelWatch) message(m host.KernelMessage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line := m.String() + "\n"
+	if m.Lost > 0 {
+		line = fmt.Sprintf("[%d messages are lost: they came faster than they were read]\n", m.Lost) + line
+	}
+	if w.dir == "" {
+		w.early.WriteString(line) // little: a run begins at once
+	}
+	w.dmesg.write(line)
+	if m.Facility == 0 { // what programs write into the log is not the kernel's
+		w.judge(flow.SourceHost, m.Text, klog.Message{Source: klog.Host, Level: m.Level, Subsystem: subsystem(m), Text: m.Text})
+	}
+}
+
+func subsystem(m host.KernelMessage) string {
+	for _, d := range m.Dict {
+		if s, ok := strings.CutPrefix(d, "SUBSYSTEM="); ok {
+			return s
+		}
+	}
+	return ""
+}
+
+// ruleLog is the rule of what is wrong with a log itself.
+const ruleLog = "kernel-log"
+
+// maxFindings bounds those of one phase: a kernel in trouble may say the same without end.
+const maxFindings = 50
+
+func (w *kernelWatch) judge(source, text string, m klog.Message) {
+	rule, action := w.rules.Judge(m)
+	if action != klog.Ignore {
+		w.find(flow.Finding{Source: source, Rule: rule, Fail: action == klog.Fail, Text: text})
+	}
+}
+
+func (w *kernelWatch) find(f flow.Finding) {
+	if len(w.found) < maxFindings {
+		w.found = append(w.found, f)
+	}
+}
+
+// Enter implements [flow.Watcher].
+func (w *kernelWatch) Enter(dir string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if dir != w.dir {
+		w.dir = dir
+		if err := w.dmesg.open(filepath.Join(dir, dmesgFile)); err != nil {
+			w.find(flow.Finding{Source: flow.SourceHost, Rule: ruleLog, Text: err.Error()})
+		}
+		if w.early.Len() > 0 {
+			w.dmesg.write(w.early.String())
+			w.early.Reset()
+		}
+	}
+}
+
+// Leave implements [flow.Watcher].
+func (w *kernelWatch) Leave() []flow.Finding {
+	var err error
+	if w.log != nil {
+		err = w.log.Sync()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look(context.Background()) // files of the kernel's: nothing to wait for
+	for _, c := range w.guests {
+		w.readConsole(c)
+	}
+	if err != nil {
+		w.find(flow.Finding{Source: flow.SourceHost, Rule: ruleLog, Text: err.Error()})
+	}
+	found := w.found
+	w.found = nil
+	return found
+}
+
+// look compares taint and lockdep of the host with what they were.
+func (w *kernelWatch) look(ctx context.Context) {
+	if taint, err := host.TaintOf(ctx, w.host); err == nil {
+		if fresh := taint &^ w.taint & host.Broken; fresh != 0 {
+			w.find(flow.Finding{Source: flow.SourceHost, Rule: flow.RuleTaint, Fail: true, Text: "the kernel has become tainted " + fresh.String()})
+		}
+		w.taint = taint
+	}
+	if off, err := host.LockdepOff(ctx, w.host); err == nil {
+		if off && !w.lockdep {
+			w.find(flow.Finding{Source: flow.SourceHost, Rule: flow.RuleLockdep, Fail: true, Text: "lockdep has found something and switched itself off"})
+		}
+		w.lockdep = off
+	}
+}
+
+// readRules reads the user's file of rules, if there is one.
+func readRules(path string) (raw json.RawMessage, rules klog.Rules, err error) {
+	if path != "" {
+		if raw, err = os.ReadFile(path); err != nil {
+			return nil, nil, &bench.UsageError{Err: fmt.Errorf("kernel log rules: %w", err)}
+		}
+	}
+	rules, err = parseRules(path, raw)
+	return raw, rules, err
+}
+
+// parseRules are the rules of a user, if there are any, before those built in.
+func parseRules(path string, raw json.RawMessage) (klog.Rules, error) {
+	builtin, err := klog.Builtin()
+	if err != nil || len(raw) == 0 && path == "" {
+		return builtin, err
+	}
+	own, err := klog.Parse(path, raw)
+	return append(own, builtin...), err
+}
+
+// watch has the kernels watched during a run, until stop.
+func (a *app) watch(ctx context.Context, options *flow.Options, rules klog.Rules) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the tear-down of an interrupted run, too
+	w, note := watchKernels(ctx, host.New(a.system), rules)
+	if note != "" {
+		options.Notes = append(options.Notes, note)
+	}
+	options.Watch = w
+	return func() {
+		cancel()
+		if err := w.close(); err != nil {
+			fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package vmtb
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+	"vmtb/flow"
+)
+
+// checkOurs refuses to undo on this machine what was done on another one, such as in the lab: what the journal names would
+// be somebody else's. It is this machine's if the run left word of itself here, or was in this boot. A directory without
+// run.json is not refused.
+func (a *app) checkOurs(dir, journal string) error {
+	notes, _ := a.state.runs.Notes() // those that read
+	if slices.ContainsFunc(notes, func(n undo.Note) bool { return n.Journal == journal }) {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "run.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var info flow.Info
+	if err == nil {
+		err = json.Unmarshal(data, &info)
+	}
+	if err != nil {
+		return &bench.InfraError{Op: "read what is known of the run", Err: err}
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return &bench.InfraError{Op: "identify this boot", Err: err}
+	}
+	if info.BootID == strings.TrimSpace(string(boot)) {
+		return nil
+	}
+	return &bench.UsageError{
+		Err:    fmt.Errorf("%s: that run was on another machine (%s), or before this one was booted", dir, info.DUT),
+		Advice: "a reboot has put back all but files, which undo.jsonl names",
+	}
+}
+
+// checkResumable refuses to resume a run that has left something on another machine.
+func (a *app) checkResumable(dir string) error {
+	path, err := journalOf(dir)
+	if err != nil {
+		return err
+	}
+	log, err := openDead(dir, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it died before
+	}
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if len(log.Pending()) == 0 {
+		return nil
+	}
+	return a.checkOurs(dir, path)
+}

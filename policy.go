@@ -1,0 +1,79 @@
+package vmtb
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/flow"
+)
+
+// policyFlags say what a run does about results; docs/run-policy.md is about them.
+type policyFlags struct {
+	flow.Policy
+	quarantine string
+	shard      string
+}
+
+func (f *policyFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.IntVar(&f.RerunFailed, "rerun-failed", 0, "try a flow that fails so many times more, each with a new fixture; the last result counts")
+	flags.IntVar(&f.Repeat, "repeat", 1, "run each fixture with its flows so many times, until one of them fails")
+	flags.StringSliceVar(&f.AbortOn, "abort-on", nil, "end the run on a result (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) or a new taint or lockdep report (taint, lockdep)")
+	flags.StringVar(&f.quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
+	flags.StringVar(&f.shard, "shard", "", "run only the i-th of n parts of the selection: i/n")
+}
+
+// args are the flags again, for a vmtb that is started with them; quarantine is where the file is for that one.
+func (f *policyFlags) args(quarantine string) []string {
+	args := []string{"--rerun-failed", strconv.Itoa(f.RerunFailed), "--repeat", strconv.Itoa(f.Repeat)}
+	if len(f.AbortOn) > 0 {
+		args = append(args, "--abort-on", strings.Join(f.AbortOn, ","))
+	}
+	if f.shard != "" {
+		args = append(args, "--shard", f.shard)
+	}
+	if quarantine != "" {
+		args = append(args, "--quarantine", quarantine)
+	}
+	return args
+}
+
+// check refuses what does not make sense, without looking at files.
+func (f *policyFlags) check() error {
+	if f.Repeat < 1 {
+		return &bench.UsageError{Err: fmt.Errorf("--repeat %d: want 1 or more", f.Repeat)}
+	}
+	return f.Check()
+}
+
+// plan applies shard and quarantine to a selection, and notes what is to be said about them.
+func (a *app) plan(items []flow.Item, f policyFlags) (planned []flow.Item, notes []string, err error) {
+	if f.shard != "" {
+		s, err := flow.ParseShard(f.shard)
+		if err != nil {
+			return nil, nil, err
+		}
+		n := len(items)
+		items = s.Take(items)
+		notes = append(notes, fmt.Sprintf("shard %s: %d of %d flows", f.shard, len(items), n))
+	}
+	if f.quarantine == "" {
+		return items, notes, nil
+	}
+	data, err := os.ReadFile(f.quarantine)
+	if err != nil {
+		return nil, nil, &bench.UsageError{Err: fmt.Errorf("quarantine file: %w", err)}
+	}
+	list, err := flow.ParseQuarantine(f.quarantine, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	more, err := a.registry.Quarantine(items, list, time.Now())
+	return items, append(notes, more...), err
+}

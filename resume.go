@@ -1,0 +1,84 @@
+package vmtb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/flow"
+)
+
+// resumeOptions are the flags of "vmtb resume".
+type resumeOptions struct {
+	reportFlags
+	recover         bool
+	rerunIncomplete bool
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	var o resumeOptions
+	cmd := &cobra.Command{
+		Use:   "resume DIR",
+		Short: "Go on with a run that was cut off",
+		Long: `Goes on with the run in the run directory DIR, which died, was interrupted, or rebooted the host: puts the host
+back, keeps the results that there are, and runs the rest of the plan, with the options of that run. A flow that was cut
+off is incomplete and does not run again, for it may have been what killed the host; nor do those of a fixture in
+whose set-up, reset or tear-down the host went down. docs/resume-and-recover.md tells more.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), o, args[0]) },
+	}
+	o.add(cmd)
+	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if another run that died has left it changed")
+	cmd.Flags().BoolVar(&o.rerunIncomplete, "rerun-incomplete", false, "run flows again that were cut off, even if that killed the host")
+	return cmd
+}
+
+func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	run, err := flow.OpenRun(dir)
+	if err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	config := bench.DefaultConfig()
+	if len(run.Info.Config) > 0 {
+		err = json.Unmarshal(run.Info.Config, config)
+	}
+	infoFile := filepath.Join(dir, "run.json")
+	if err != nil {
+		return &bench.UsageError{Err: fmt.Errorf("%s: config: %w", infoFile, err)}
+	}
+	rules, err := parseRules("", run.Info.KernelLogRules)
+	if err != nil {
+		return fmt.Errorf("%s: kernel_log_rules: %w", infoFile, err)
+	}
+	if err := a.checkResumable(run.Info.Dir); err != nil {
+		return err
+	}
+	unlock, err := a.enter(ctx, run.Info.Plan, config, o.recover, run.Info.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	options, err := a.flowOptions(run.Info.Dir, config)
+	if err != nil {
+		return err
+	}
+	defer a.watch(ctx, &options, rules)()
+	options.RerunIncomplete = o.rerunIncomplete
+	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+		started := options.Started
+		options.Started = func(info flow.Info) {
+			started(info)
+			for _, e := range flow.Past(run.Entries) {
+				options.Observer(e)
+			}
+		}
+		return flow.Resume(ctx, a.registry.Items(), options)
+	})
+}
