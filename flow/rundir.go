@@ -41,9 +41,16 @@ type Info struct {
 	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run, scaled; 0 is none
 	Config       json.RawMessage `json:"config,omitempty"`
 	Notes        []string        `json:"notes,omitempty"` // of the selection
+	Environment  []Fact          `json:"environment,omitempty"`
 	Plan         []Item          `json:"plan"`
 
 	Dir string `json:"-"` // the run directory itself, absolute
+}
+
+// A Fact is something known about the machine under test before anything ran: "qemu", "10.0.13".
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // A RunDir is a run directory, read.
