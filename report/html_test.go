@@ -42,14 +42,14 @@ func pagesOf(t testing.TB, dir string) []string {
 }
 
 func TestHTMLGolden(t *testing.T) {
-	run := mixedRun().open(t)
-	dir := writeSite(t, run, earlierRun().open(t))
+	run, earlier := mixedRun().open(t), earlierRun().open(t)
+	dir := writeSite(t, run, earlier)
 	for _, name := range pagesOf(t, dir) {
 		page, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "mixed/html/"+filepath.Base(name), run, string(page))
+		golden(t, "mixed/html/"+filepath.Base(name), string(page), run, earlier)
 	}
 }
 

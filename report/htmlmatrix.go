@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -53,7 +54,7 @@ func (s *site) matrixTable(file string) matrixTable {
 	}
 	type key struct{ class, name, rest string }
 	rows := map[key]int{}
-	class := ""
+	class := "\x00" // none
 	for _, g := range s.h.groups {
 		if g.id.File != file {
 			continue
@@ -67,7 +68,7 @@ func (s *site) matrixTable(file string) matrixTable {
 				rows[k] = i
 				t.Rows = append(t.Rows, matrixRow{Name: clean(c.ID.Case), Rest: clean(rest), Span: len(columns) + 1, Cells: make([]matrixCell, len(columns))})
 				if g.id.Class != class {
-					class, t.Rows[i].Head = g.id.Class, clean(g.id.Class)
+					class, t.Rows[i].Head = g.id.Class, cmp.Or(clean(g.id.Class), "without a class")
 				}
 			}
 			t.Rows[i].Cells[slices.Index(columns, column)] = matrixCell{resultClass(c.last().Result), s.caseHref(c.ID), clean(c.Name)}

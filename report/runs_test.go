@@ -142,6 +142,7 @@ func mixedRun() sample {
 		t.step("boot vm0", e.ID, int(took/time.Second), flow.Entry{})
 		t.log("INFO", "vm0 is ready", e.ID)
 		t.end(e, time.Second)
+		t.entries[len(t.entries)-1].Duration = took + 2*time.Second
 	}
 	run := func(i int, e flow.Entry, took time.Duration) {
 		e.Phase, e.ID, e.Dir = flow.PhaseCase, ids[i], at(i)
@@ -149,6 +150,7 @@ func mixedRun() sample {
 		t.log("INFO", "trying\nin two lines", ids[i])
 		t.step("load xe", ids[i], int(took/time.Second), flow.Entry{})
 		t.end(e, 250*time.Millisecond)
+		t.entries[len(t.entries)-1].Duration = took + 250*time.Millisecond
 	}
 	down := func(i int, e flow.Entry) {
 		e.ID, e.Dir = ids[i].Fixture(), filepath.Dir(at(i))+"/fixture-1"
@@ -204,9 +206,11 @@ func resumedRun() sample {
 }
 
 // golden compares got with a file in testdata, in which the run directory is called /runs/NAME.
-func golden(t *testing.T, name string, run *flow.RunDir, got string) {
+func golden(t *testing.T, name string, got string, runs ...*flow.RunDir) {
 	t.Helper()
-	got = strings.ReplaceAll(got, run.Info.Dir, "/runs/"+filepath.Base(run.Info.Dir))
+	for _, run := range runs {
+		got = strings.ReplaceAll(got, run.Info.Dir, "/runs/"+filepath.Base(run.Info.Dir))
+	}
 	path := filepath.Join("testdata", name)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -252,7 +256,7 @@ func TestGolden(t *testing.T) {
 		}
 		for _, f := range Formats {
 			if f.file != nil {
-				golden(t, fmt.Sprintf("%s/%s", s.name, f.Path), run, write(t, f.Name, run))
+				golden(t, fmt.Sprintf("%s/%s", s.name, f.Path), write(t, f.Name, run), run)
 			}
 		}
 	}
