@@ -14,8 +14,8 @@ import (
 	"vmtb/report"
 )
 
-// reportFlags choose the reports that are written beside those that every run directory gets.
-type reportFlags struct {
+// outputFlags choose the reports that are written beside those that every run directory gets.
+type outputFlags struct {
 	reports []string
 	compare string
 
@@ -23,7 +23,7 @@ type reportFlags struct {
 	earlier *flow.RunDir
 }
 
-func (o *reportFlags) add(cmd *cobra.Command) {
+func (o *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.reports, "report", nil, "FORMAT or FORMAT:PATH, may be given several times; formats: "+formatNames()+" (docs/reports.md)")
 	flags.StringVar(&o.compare, "compare", "", "run directory of an earlier run to compare with")
@@ -38,7 +38,7 @@ func formatNames() string {
 }
 
 // check reads what the flags name.
-func (o *reportFlags) check() error {
+func (o *outputFlags) check() error {
 	o.specs = nil
 	for _, s := range o.reports {
 		spec, err := report.ParseSpec(s)
@@ -59,7 +59,7 @@ func (o *reportFlags) check() error {
 }
 
 // stdout reports whether a report goes to standard output.
-func (o *reportFlags) stdout() bool {
+func (o *outputFlags) stdout() bool {
 	for _, s := range o.specs {
 		if s.Path == "-" {
 			return true
@@ -120,7 +120,7 @@ and the path - is standard output.
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.report(cmd.Context(), o, args[0]) },
 	}
-	o.reportFlags.add(cmd)
+	o.outputFlags.add(cmd)
 	o.addLook(cmd)
 	return cmd
 }

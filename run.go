@@ -21,7 +21,7 @@ import (
 // runOptions are the flags of "vmtb run".
 type runOptions struct {
 	configFlags
-	reportFlags
+	outputFlags
 	dir     string
 	verbose bool
 	json    bool
@@ -42,7 +42,7 @@ func (o *runOptions) addReport(cmd *cobra.Command) {
 	flags.StringVar(&o.dir, "run-dir", "", "directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)")
 	flags.BoolVar(&o.json, "json", false, "print run.json and then the journal, a JSON object a line, instead of a report")
 	o.addLook(cmd)
-	o.reportFlags.add(cmd)
+	o.outputFlags.add(cmd)
 }
 
 // addLook adds how the report on the terminal looks.
@@ -54,7 +54,7 @@ func (o *runOptions) addLook(cmd *cobra.Command) {
 func (o *runOptions) check() error {
 	switch o.color {
 	case "auto", "always", "never":
-		return o.reportFlags.check()
+		return o.outputFlags.check()
 	}
 	return &bench.UsageError{Err: fmt.Errorf("--color=%s: want auto, always or never", o.color)}
 }
@@ -110,7 +110,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	options.Notes = notes
+	options.Notes, options.Environment = notes, environment(ctx, h, config)
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
 	options.Kill = kill

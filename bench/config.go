@@ -59,9 +59,11 @@ type ResourcesConfig struct {
 	GuCPath          string `json:"guc_ver_path"` // unused
 }
 
-// A CIConfig is kept for old files.
+// A CIConfig is what the continuous integration around a run wants of its reports.
 type CIConfig struct {
 	HostDmesgFile string `json:"host_dmesg_file"` // unused
+	KCIDBOrigin   string `json:"kcidb_origin"`    // who reports to KCIDB: lower-case letters, digits and "_"; "" is "vmtb"
+	KCIDBBuildID  string `json:"kcidb_build_id"`  // the build that is tested, "origin:id"; "" makes one of the running kernel
 }
 
 // A VMConfig is the shape of a virtual machine.
@@ -125,6 +127,10 @@ func ParseConfig(path string, data []byte) (*Config, error) {
 var (
 	driverName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 	fileName   = regexp.MustCompile(`^[^/.][^/]*$`) // in the directory of profiles, not elsewhere
+
+	// What KCIDB's schema allows.
+	kcidbOrigin = regexp.MustCompile(`^[a-z0-9_]+$`)
+	kcidbBuild  = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]+$`)
 )
 
 // Validate checks what the types do not say.
@@ -155,6 +161,12 @@ func (c *Config) Validate() error {
 	}
 	if c.VM.CPUs < 1 {
 		bad("vm.cpus is %d, want 1 or more", c.VM.CPUs)
+	}
+	if o := c.CI.KCIDBOrigin; o != "" && !kcidbOrigin.MatchString(o) {
+		bad("ci.kcidb_origin is %q, want lower-case letters, digits and _", o)
+	}
+	if id := c.CI.KCIDBBuildID; id != "" && !kcidbBuild.MatchString(id) {
+		bad("ci.kcidb_build_id is %q, want origin:id", id)
 	}
 	if c.VM.DiskBus != "virtio" && c.VM.DiskBus != "ide" {
 		bad("vm.disk_bus is %q, want virtio or ide", c.VM.DiskBus)

@@ -30,6 +30,7 @@ func clean(s string) string {
 
 // oneLine is clean text without line ends, at most n characters long.
 func oneLine(s string, n int) string {
+	s = s[:min(len(s), 16*n)]
 	return cut(strings.ReplaceAll(strings.TrimSpace(clean(s)), "\n", " / "), n)
 }
 

@@ -74,7 +74,7 @@ type Options struct {
 }
 
 // Open makes a report. It checks at once that the report can be written where it should be: that is known before a run
-// of hours. What goes into the run directory, which must be empty before the run, is opened by the report's Start. Files
+// of hours. What goes into the directory of a run to come, which must be empty, is opened by the report's Start. Files
 // are there, whole, when Close has returned; a log file grows as the run goes on.
 func (s Spec) Open(o Options) (Report, error) {
 	path := s.Path
@@ -88,7 +88,7 @@ func (s Spec) Open(o Options) (Report, error) {
 		}
 		return r, nil
 	}
-	if path != "-" && within(o.Dir, path) {
+	if _, err := os.Stat(filepath.Join(o.Dir, "run.json")); err != nil && path != "-" && within(o.Dir, path) {
 		return &late{open: open}, nil
 	}
 	return open()

@@ -20,7 +20,7 @@ type history struct {
 	info   flow.Info
 	groups []*group // in the order of the plan
 	now    time.Time
-	over   *flow.Entry // the end of the run; nil when the journal has none
+	runs   []flow.Entry // begins and ends of the run, which may have been resumed
 	log    []flow.Entry
 
 	cases    map[flow.ID]*testCase
@@ -104,10 +104,12 @@ func (h *history) add(e flow.Entry) {
 // run sees the run begin, once more when it is resumed, and end.
 func (h *history) run(e flow.Entry) {
 	h.cutOff()
-	h.over = nil
-	if e.Event == flow.End {
-		h.over = &e
-	}
+	h.runs = append(h.runs, e)
+}
+
+// over reports whether the run came to its own end.
+func (h *history) over() bool {
+	return len(h.runs) > 0 && h.runs[len(h.runs)-1].Event == flow.End
 }
 
 // group of an entry. A journal may speak of what no plan holds; it gets a group all the same.
@@ -255,7 +257,7 @@ func (h *history) cutOff() {
 
 // finish gives a result to every case that has none.
 func (h *history) finish() {
-	if h.over == nil {
+	if !h.over() {
 		h.cutOff()
 	}
 	for _, c := range h.cases {

@@ -78,7 +78,7 @@ func (g *group) trouble() []trouble {
 	for _, p := range g.phases {
 		switch p.Phase {
 		case flow.PhaseReset, flow.PhaseTearDown, flow.PhaseRestore:
-			if p.Result == "" {
+			if p.Result == "" || !failed(p.Result) {
 				continue
 			}
 			seen[p.Phase]++
@@ -113,11 +113,16 @@ func (h *history) summary() flow.Summary {
 			s.Add(c.last().Entry)
 		}
 	}
-	end := flow.Entry{Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: h.now.Sub(h.info.Start), Reason: cutShort}
-	if h.over != nil {
-		end = *h.over
+	for _, e := range h.runs {
+		s.Add(e)
 	}
-	s.Add(end)
+	if !h.over() {
+		began := h.info.Start
+		if n := len(h.runs); n > 0 {
+			began = h.runs[n-1].Time
+		}
+		s.Add(flow.Entry{Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: h.now.Sub(began), Reason: cutShort})
+	}
 	return s
 }
 

@@ -62,8 +62,11 @@ func (s sample) open(t testing.TB) *flow.RunDir {
 // samples are runs with everything in them that a report has to tell.
 func samples() []sample {
 	return []sample{
-		passedRun(), mixedRun(), {name: "interrupted", tape: interrupted()}, {name: "killed", tape: killed(), torn: `{"seq":7,"ti`},
-		{name: "empty", tape: newTape()}, resumedRun(),
+		passedRun(), mixedRun(),
+		{name: "interrupted", tape: interrupted()},
+		{name: "killed", tape: killed(), torn: `{"seq":7,"ti`},
+		{name: "empty", tape: newTape()},
+		resumedRun(),
 	}
 }
 

@@ -152,7 +152,7 @@ func phaseClass(p *phase) string {
 	switch {
 	case p.Phase == flow.PhaseCase:
 		return resultClass(p.Result)
-	case p.Result != "":
+	case p.Result != "" && failed(p.Result):
 		return "bad"
 	}
 	return string(p.Phase)
