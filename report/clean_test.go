@@ -127,9 +127,9 @@ func FuzzFormats(f *testing.F) {
 		tp.phase(flow.Entry{Phase: flow.PhaseTearDown, ID: id.Fixture(), Result: flow.Error, Reason: message}, 0)
 		run := &flow.RunDir{Info: tp.info, Entries: tp.entries}
 		fsys := fstest.MapFS{"01/fixture-1/vm0/argv": {Data: []byte(file)}, "01/fixture-1/vm0/console.log": {Data: []byte(message)}, "01/x/dmesg.txt": {Data: []byte(reason)}}
-		text := func(make func(io.Writer) Report) string {
+		text := func(format func(io.Writer) Report) string {
 			var b strings.Builder
-			if err := Replay(make(&b), run); err != nil {
+			if err := Replay(format(&b), run); err != nil {
 				t.Fatal(err)
 			}
 			return b.String()

@@ -51,7 +51,7 @@ type kcidbTest struct {
 	LogExcerpt  string           `json:"log_excerpt,omitempty"`
 	Status      string           `json:"status"`
 	StartTime   string           `json:"start_time"`
-	Duration    real             `json:"duration"` // seconds
+	Duration    decimal          `json:"duration"` // seconds
 	Misc        kcidbMisc        `json:"misc"`
 }
 
@@ -133,7 +133,7 @@ func writeKCIDB(p *printer, h *history) {
 		t := kcidbTest{
 			ID: origin + ":" + hash(run+id.String()), BuildID: build, Origin: origin, Environment: environment,
 			Path: "vmtb." + pathName(id), Comment: clean(id.String()), LogExcerpt: excerpt(a), Status: kcidbStatus(a),
-			StartTime: a.start().UTC().Format(time.RFC3339Nano), Duration: real(max(0, a.Duration).Seconds()),
+			StartTime: a.start().UTC().Format(time.RFC3339Nano), Duration: decimal(max(0, a.Duration).Seconds()),
 			Misc: kcidbMisc{Vmtb: clean(h.info.Version), Result: clean(string(a.Result)), Reason: clean(a.Reason), Blame: clean(string(a.Blame))},
 		}
 		for _, b := range attempts {

@@ -37,7 +37,8 @@ func (l *logfile) Start(info flow.Info) {
 }
 
 func (l *logfile) Entry(e flow.Entry) {
-	level, message := "INFO", ""
+	level := "INFO"
+	var message string
 	switch e.Event {
 	case flow.Begin:
 		level, message = "DEBUG", "begin "+what(e)

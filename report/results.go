@@ -59,11 +59,11 @@ func (c *igtCounters) add(result string) {
 	*counter[result]++
 }
 
-// A real is a number that is written with a point, as igt_runner's library does: its readers tell reals from integers.
-type real float64
+// A decimal is a number that is written with a point, as igt_runner's library does: its readers tell reals from integers.
+type decimal float64
 
-func (r real) MarshalJSON() ([]byte, error) {
-	s := strconv.FormatFloat(float64(r), 'f', -1, 64)
+func (d decimal) MarshalJSON() ([]byte, error) {
+	s := strconv.FormatFloat(float64(d), 'f', -1, 64)
 	if !strings.Contains(s, ".") {
 		s += ".0"
 	}
@@ -71,13 +71,13 @@ func (r real) MarshalJSON() ([]byte, error) {
 }
 
 type igtTime struct {
-	Type  string `json:"__type__"`
-	Start real   `json:"start"` // seconds
-	End   real   `json:"end"`
+	Type  string  `json:"__type__"`
+	Start decimal `json:"start"` // seconds
+	End   decimal `json:"end"`
 }
 
 func timeAttribute(start, end float64) igtTime {
-	return igtTime{"TimeAttribute", real(start), real(end)}
+	return igtTime{"TimeAttribute", decimal(start), decimal(end)}
 }
 
 type igtTest struct {

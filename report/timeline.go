@@ -98,7 +98,8 @@ func (s span) ticks() []tick {
 		step *= 2
 	}
 	var out []tick
-	for at := step; at <= total; at += step {
+	for i := range int(total / step) { // counted: total may be the longest duration there is
+		at := time.Duration(i+1) * step
 		x := 100 * at.Seconds() / total.Seconds()
 		out = append(out, tick{percent(x), tickText(at), x > 96})
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"io/fs"
+	"strings"
 
 	"vmtb/flow"
 )
@@ -71,13 +72,13 @@ func (p *printer) dmesg(a *phase, n int64) string {
 	if a.Dir == "" {
 		return ""
 	}
-	var s string
+	var b strings.Builder
 	for i, name := range kernelLogs(p.fsys, a.Dir) {
 		t := p.tail(name, n)
 		if i > 0 && t.Text != "" {
-			s += "-- " + name + " --\n"
+			b.WriteString("-- " + name + " --\n")
 		}
-		s += t.String()
+		b.WriteString(t.String())
 	}
-	return s
+	return b.String()
 }
