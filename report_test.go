@@ -150,3 +150,26 @@ func TestReportOfLiveRun(t *testing.T) {
 		}
 	})
 }
+
+// The lab's reports are made on this side, also of a run that the DUT did not survive.
+func TestLabReports(t *testing.T) {
+	dir, _, _, _ := toyRun(t, runOptions{color: "auto"}, func(context.Context, func(), string) {})
+	for _, name := range []string{"results.json", "logfile.log"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := outputFlags{reports: []string{"junit"}}
+	if err := o.check(); err != nil {
+		t.Fatal(err)
+	}
+	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	if err := errors.Join(a.labReports(dir, o), a.labReports(filepath.Join(dir, "none"), o)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"results.json", "logfile.log", "junit.xml"} {
+		if read(t, filepath.Join(dir, name)) == "" {
+			t.Errorf("%s is empty", name)
+		}
+	}
+}

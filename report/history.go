@@ -82,8 +82,9 @@ func (h *history) plan(it flow.Item) *testCase {
 	return c
 }
 
-// add takes the next entry.
+// add takes the next entry. Its words are cleaned here, for they are used everywhere; its texts where they are shown.
 func (h *history) add(e flow.Entry) {
+	e.Phase, e.Result, e.Level = flow.Phase(clean(string(e.Phase))), flow.Result(clean(string(e.Result))), clean(e.Level)
 	if e.Time.After(h.now) {
 		h.now = e.Time
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -133,4 +134,6 @@ func (t *ktapTest) write(p *printer, indent string, n int) {
 }
 
 // ktapName is a name without what begins a directive.
-func ktapName(s string) string { return strings.ReplaceAll(oneLine(s, 1000), "#", "_") }
+func ktapName(s string) string {
+	return cmp.Or(strings.ReplaceAll(oneLine(s, 1000), "#", "_"), "unnamed")
+}
