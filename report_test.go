@@ -47,7 +47,7 @@ func toyRun(t *testing.T, o runOptions, during func(ctx context.Context, stop fu
 		t.Fatal(err)
 	}
 	summary, err := flow.Run(ctx, r.Items(), options)
-	err = a.ended(summary.ExitCode(), err, end())
+	err = a.ended(summary, err, end())
 	return dir, stdout.String() + stderr.String(), summary.ExitCode(), err
 }
 
@@ -122,10 +122,10 @@ func TestReportFails(t *testing.T) {
 	}
 	a := &app{err: &bytes.Buffer{}}
 	var infra *bench.InfraError
-	if err := a.ended(flow.ExitPass, nil, errors.New("full")); !errors.As(err, &infra) {
+	if err := a.ended(flow.Summary{}, nil, errors.New("full")); !errors.As(err, &infra) {
 		t.Errorf("%v", err)
 	}
-	if err := a.ended(flow.ExitPass, nil, nil); err != nil {
+	if err := a.ended(flow.Summary{}, nil, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -133,6 +133,16 @@ var (
 	kcidbBuild  = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]+$`)
 )
 
+func (c CIConfig) validate() error {
+	if c.KCIDBOrigin != "" && !kcidbOrigin.MatchString(c.KCIDBOrigin) {
+		return fmt.Errorf("ci.kcidb_origin is %q, want lower-case letters, digits and _", c.KCIDBOrigin)
+	}
+	if c.KCIDBBuildID != "" && !kcidbBuild.MatchString(c.KCIDBBuildID) {
+		return fmt.Errorf("ci.kcidb_build_id is %q, want origin:id", c.KCIDBBuildID)
+	}
+	return nil
+}
+
 // Validate checks what the types do not say.
 func (c *Config) Validate() error {
 	var errs []error
@@ -162,17 +172,11 @@ func (c *Config) Validate() error {
 	if c.VM.CPUs < 1 {
 		bad("vm.cpus is %d, want 1 or more", c.VM.CPUs)
 	}
-	if o := c.CI.KCIDBOrigin; o != "" && !kcidbOrigin.MatchString(o) {
-		bad("ci.kcidb_origin is %q, want lower-case letters, digits and _", o)
-	}
-	if id := c.CI.KCIDBBuildID; id != "" && !kcidbBuild.MatchString(id) {
-		bad("ci.kcidb_build_id is %q, want origin:id", id)
-	}
 	if c.VM.DiskBus != "virtio" && c.VM.DiskBus != "ide" {
 		bad("vm.disk_bus is %q, want virtio or ide", c.VM.DiskBus)
 	}
 	if !(c.TimeoutScale > 0 && c.TimeoutScale <= 1000) {
 		bad("timeout_scale is %v, want more than 0 and at most 1000", c.TimeoutScale)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.CI.validate())...)
 }
