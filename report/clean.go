@@ -132,18 +132,17 @@ func machines(fsys fs.FS, dir string) []string {
 	return out
 }
 
-// kernelLogs are the files with kernel messages in a case's folder, the host's ("dmesg.txt") first.
+// kernelLogs are the files with kernel messages in a phase's folder: the host's, dmesg.txt, then the machines',
+// console-vm0.txt and so on.
 func kernelLogs(fsys fs.FS, dir string) []string {
-	names, err := fs.Glob(fsys, path.Join(dir, "*dmesg.txt"))
+	names, err := fs.Glob(fsys, path.Join(dir, "console-*.txt"))
 	if err != nil {
 		return nil
 	}
+	slices.Sort(names)
 	host := path.Join(dir, "dmesg.txt")
-	slices.SortFunc(names, func(a, b string) int {
-		if (a == host) != (b == host) {
-			return map[bool]int{true: -1, false: 1}[a == host]
-		}
-		return strings.Compare(a, b)
-	})
-	return names
+	if _, err := fs.Stat(fsys, host); err != nil {
+		return names
+	}
+	return append([]string{host}, names...)
 }

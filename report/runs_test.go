@@ -192,7 +192,7 @@ func mixedRun() sample {
 	files := machineFiles("01-b/fixture-1/vm0")
 	files["05-m/test_save/dmesg.txt"] = "<6>[  100.000001] xe: loading\n<4>[  101.500000] xe 0000:03:00.0: [drm] GT0: timed out\n<3>[  102.000000] " + odd + "\n"
 	files["05-m/test_restore/dmesg.txt"] = "<4>[  120.000001] WARNING: CPU: 3 PID: 9 at drivers/gpu/drm/xe\n"
-	files["05-m/test_restore/vm0-dmesg.txt"] = "<6>[    9.000000] xe: recovered\n"
+	files["05-m/test_restore/console-vm0.txt"] = "<6>[    9.000000] xe: recovered\n"
 	files["06-m/test_save/goroutines.txt"] = "goroutine 1 [select]:\n"
 	files["01-b/test_vm_boot/a b#c?d:e.txt"] = "x"
 	return sample{name: "mixed", tape: t, files: files}
