@@ -32,15 +32,6 @@ func found(fs []flow.Finding) string {
 	return strings.Join(out, "; ")
 }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(data)
-}
-
 // Each message is in the folder of its phase, and what is wrong with it is found there.
 func TestKernelWatch(t *testing.T) {
 	texts := map[string]string{"/kernel/tainted": "4096\n", "/lockdep_stats": " debug_locks: 1\n"}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,11 +183,32 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	default:
 	}
 	err = errors.Join(err, dut.Close(context.WithoutCancel(ctx)))
+	err = errors.Join(err, a.labReports(filepath.Join(dir, "run"), o.outputFlags))
 	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", filepath.Join(dir, "run"), filepath.Join(dir, "dut"))
 	if err != nil || code == flow.ExitPass {
 		return err
 	}
 	return exitCode(code)
+}
+
+// labReports writes the reports of a run in the lab on this machine: the DUT sees nothing of it but the run directory,
+// and may have died before it wrote any.
+func (a *app) labReports(dir string, o outputFlags) error {
+	run, err := flow.OpenRun(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it came to no run
+	}
+	if err != nil {
+		return &bench.InfraError{Op: "read the run directory", Err: err}
+	}
+	files, err := a.openReports(dir, append(report.Default(), o.specs...), o.earlier)
+	if err == nil {
+		err = report.Replay(files, run)
+	}
+	if err != nil {
+		return &bench.InfraError{Op: "write the reports", Err: err, Advice: "vmtb report writes them again"}
+	}
+	return nil
 }
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
@@ -236,7 +258,11 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 	if err != nil {
 		return 0, err
 	}
-	code, err = dut.Vmtb(ctx, args, a.out)
+	shown := a.out
+	if o.stdout() {
+		shown = a.err // a report goes there, later
+	}
+	code, err = dut.Vmtb(ctx, args, shown)
 	if err != nil {
 		return 0, err
 	}

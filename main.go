@@ -92,7 +92,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
-	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.recoverCommand(), a.vfCommand(), a.labCommand())
+	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.vfCommand(), a.labCommand())
 	markUsage(root)
 	return root
 }

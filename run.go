@@ -20,6 +20,7 @@ import (
 
 // reportFlags say what the user sees of a run.
 type reportFlags struct {
+	outputFlags
 	verbose bool
 	json    bool
 	color   string
@@ -35,15 +36,21 @@ func (o *reportFlags) add(cmd *cobra.Command) {
 // addShared adds what makes sense for the lab, too.
 func (o *reportFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVarP(&o.verbose, "verbose", "v", false, "a line for each flow, with what its fixture does")
 	flags.BoolVar(&o.json, "json", false, "print run.json and then the journal, a JSON object a line, instead of a report")
-	flags.StringVar(&o.color, "color", "auto", "colours: auto (on a terminal), always, never")
+	o.addLook(cmd)
+	o.outputFlags.add(cmd)
+}
+
+// addLook adds how the report on the terminal looks.
+func (o *reportFlags) addLook(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "a line for each flow, with what its fixture does")
+	cmd.Flags().StringVar(&o.color, "color", "auto", "colours: auto (on a terminal), always, never")
 }
 
 func (o *reportFlags) check() error {
 	switch o.color {
 	case "auto", "always", "never":
-		return nil
+		return o.outputFlags.check()
 	}
 	return &bench.UsageError{Err: fmt.Errorf("--color=%s: want auto, always or never", o.color)}
 }
@@ -129,6 +136,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	}
 	stopWatch := a.watch(ctx, &options, rules)
 	defer stopWatch()
+	options.Environment = environment(ctx, host.New(a.system), config)
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
 	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		return flow.Run(ctx, items, options)
@@ -164,29 +172,36 @@ func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, 
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
 	options.Kill = kill
-	endReport := a.addReport(&options, o)
-	summary, err := begin(ctx, options)
-	endErr := endReport()
-	if err := a.ended(summary, err); err != nil {
+	endReport, err := a.addReport(&options, o)
+	if err != nil {
 		return err
 	}
-	return endErr // nobody has seen the report, but it is in the run directory
+	summary, err := begin(ctx, options)
+	return a.ended(summary, err, endReport())
 }
 
 // ended turns the end of a run into the end of the program. A run that began and could not be recorded to its end (err)
-// has ended itself: that counts more than what its cases had come to.
-func (a *app) ended(summary flow.Summary, err error) error {
+// has ended itself: that counts more than what its cases had come to. A report that could not be written is told, and is
+// worth an exit code only if nothing else is.
+func (a *app) ended(summary flow.Summary, err, reportErr error) error {
+	if reportErr != nil {
+		reportErr = &bench.InfraError{Op: "write the reports", Err: reportErr, Advice: "vmtb report writes them again"}
+	}
 	if err != nil && summary.Total == 0 { // it has not begun
-		return err
+		return errors.Join(err, reportErr)
 	}
 	if err != nil {
 		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
 		summary.Stopped = err.Error()
 	}
-	if code := summary.ExitCode(); code != flow.ExitPass {
-		return exitCode(code)
+	code := summary.ExitCode()
+	if code == flow.ExitPass {
+		return reportErr
 	}
-	return nil
+	if reportErr != nil {
+		fmt.Fprintf(a.err, "vmtb: %s\n", printable(reportErr.Error()))
+	}
+	return exitCode(code)
 }
 
 // flowOptions are what every run in dir needs.
@@ -229,20 +244,38 @@ func (o *reportFlags) look(f *os.File) report.TerminalOptions {
 	return look
 }
 
-// addReport chooses what the user sees of the run.
-func (a *app) addReport(options *flow.Options, o reportFlags) (end func() error) {
+// addReport chooses what the user sees of the run, and the reports that it leaves.
+func (a *app) addReport(options *flow.Options, o reportFlags) (end func() error, err error) {
+	files, err := a.openReports(options.Dir, append(report.Default(), o.specs...), o.earlier)
+	if err != nil {
+		return nil, err
+	}
+	var shown report.Report
+	stop := func() {}
 	if o.json {
 		enc := json.NewEncoder(a.out)
 		enc.SetEscapeHTML(false)
-		emit := func(v any) { _ = enc.Encode(v) } // a reader that went away does not end the run
-		options.Started = func(info flow.Info) { emit(info) }
-		options.Observer = func(e flow.Entry) { emit(e) }
-		return func() error { return nil }
+		shown = lines{enc}
+	} else {
+		out := a.out
+		if o.stdout() {
+			out = a.err
+		}
+		f, _ := out.(*os.File)
+		t := report.NewTerminal(out, o.look(f))
+		var follow context.Context
+		follow, stop = context.WithCancel(context.Background())
+		go t.Follow(follow)
+		shown = t
 	}
-	f, _ := a.out.(*os.File)
-	t := report.NewTerminal(a.out, o.look(f))
-	options.Started, options.Observer = t.Start, t.Entry
-	follow, stop := context.WithCancel(context.Background())
-	go t.Follow(follow)
-	return func() error { stop(); return t.Close() }
+	all := append(reports{shown}, files...)
+	options.Started, options.Observer = all.Start, all.Entry
+	return func() error { stop(); return all.Close() }, nil
 }
+
+// lines is the journal itself, as it grows. A reader that went away does not end the run.
+type lines struct{ enc *json.Encoder }
+
+func (l lines) Start(info flow.Info) { _ = l.enc.Encode(info) }
+func (l lines) Entry(e flow.Entry)   { _ = l.enc.Encode(e) }
+func (l lines) Close() error         { return nil }

@@ -26,7 +26,7 @@ func TestEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			a := &app{err: &out}
-			if got := a.ended(c.summary, c.err); !errors.Is(got, c.want) {
+			if got := a.ended(c.summary, c.err, nil); !errors.Is(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 			if said := strings.Contains(out.String(), full.Error()); said != (c.err != nil && c.summary.Total > 0) {

@@ -62,9 +62,11 @@ type ResourcesConfig struct {
 	GuCPath          string `json:"guc_ver_path"` // unused
 }
 
-// A CIConfig is kept for old files.
+// A CIConfig is what the continuous integration around a run wants of its reports.
 type CIConfig struct {
 	HostDmesgFile string `json:"host_dmesg_file"` // unused
+	KCIDBOrigin   string `json:"kcidb_origin"`    // who reports to KCIDB: lower-case letters, digits and "_"; "" is "vmtb"
+	KCIDBBuildID  string `json:"kcidb_build_id"`  // the build that is tested, "origin:id"; "" makes one of the running kernel
 }
 
 // A VMConfig is the shape of a virtual machine.
@@ -133,6 +135,10 @@ func ParseConfig(path string, data []byte) (*Config, error) {
 var (
 	driverName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 	fileName   = regexp.MustCompile(`^[^/.][^/]*$`) // in the directory of profiles, not elsewhere
+
+	// What KCIDB's schema allows.
+	kcidbOrigin = regexp.MustCompile(`^[a-z0-9_]+$`)
+	kcidbBuild  = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]+$`)
 )
 
 // validate checks the shape of machines.
@@ -152,6 +158,16 @@ func (v VMConfig) validate(bad func(format string, args ...any)) {
 	if p := v.SSHPort; p != nil && (*p < 0 || *p > 65000) {
 		bad("vm.ssh_port is %d, want 0 to 65000", *p)
 	}
+}
+
+func (c CIConfig) validate() error {
+	if c.KCIDBOrigin != "" && !kcidbOrigin.MatchString(c.KCIDBOrigin) {
+		return fmt.Errorf("ci.kcidb_origin is %q, want lower-case letters, digits and _", c.KCIDBOrigin)
+	}
+	if c.KCIDBBuildID != "" && !kcidbBuild.MatchString(c.KCIDBBuildID) {
+		return fmt.Errorf("ci.kcidb_build_id is %q, want origin:id", c.KCIDBBuildID)
+	}
+	return nil
 }
 
 // Validate checks what the types do not say.
@@ -179,7 +195,7 @@ func (c *Config) Validate() error {
 			bad("%s is %v, want more than 0 and at most 1000", scale.key, scale.value)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.CI.validate())...)
 }
 
 func (c *Config) validateModels(bad func(format string, args ...any)) {

@@ -32,6 +32,8 @@ func TestParseConfigRefuses(t *testing.T) {
 	tests := []struct{ name, data, want string }{
 		{"unknown key", "{\"host\": {\n  \"cardindex\": 1}}", "c.json:2:3: host.cardindex: unknown key"},
 		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: cannot take a JSON string"},
+		{"a KCIDB origin that is none", `{"ci": {"kcidb_origin": "My Lab"}}`, `c.json: ci.kcidb_origin is "My Lab", want lower-case letters, digits and _`},
+		{"a KCIDB build without origin", `{"ci": {"kcidb_build_id": "66f"}}`, `c.json: ci.kcidb_build_id is "66f", want origin:id`},
 		{"no memory", `{"vm": {"memory_mib": 1}}`, "c.json: vm.memory_mib is 1, want 64 or more"},
 		{"vnc", `{"vm": {"vnc": "loud"}}`, `vm.vnc is "loud"`},
 		{"ssh", `{"vm": {"ssh_port": 70000}}`, `vm.ssh_port is 70000`},

@@ -21,6 +21,7 @@ type Options struct {
 	Argv         []string        // for run.json
 	Config       json.RawMessage // for run.json
 	Notes        []string        // for run.json: what Select said
+	Environment  []Fact          // for run.json
 
 	KernelLogRules json.RawMessage // for run.json: what Watch was told
 
@@ -151,7 +152,8 @@ func (o *Options) setDefaults() {
 func (r *runner) create(dir string, items []Item) error {
 	r.info = Info{
 		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond), Argv: r.Argv,
-		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config, Notes: r.Notes, Plan: plan(items), Dir: dir,
+		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config,
+		Notes: r.Notes, Environment: r.Environment, Plan: plan(items), Dir: dir,
 	}
 	if err := r.info.identify(); err != nil {
 		return err

@@ -42,11 +42,18 @@ type Info struct {
 	Policy       Policy          `json:"policy,omitzero"`
 	Config       json.RawMessage `json:"config,omitempty"`
 	Notes        []string        `json:"notes,omitempty"` // of the selection
+	Environment  []Fact          `json:"environment,omitempty"`
 	// KernelLogRules are the user's rules of what kernels may log, as their file has them.
 	KernelLogRules json.RawMessage `json:"kernel_log_rules,omitempty"`
 	Plan           []Item          `json:"plan"`
 
 	Dir string `json:"-"` // the run directory itself, absolute
+}
+
+// A Fact is something known about the machine under test before anything ran: "qemu", "10.0.13".
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // A RunDir is a run directory, read.

@@ -98,6 +98,7 @@ func (t *Terminal) short() {
 var counted = map[flow.Result]string{
 	flow.Pass: "passed", flow.Fail: "failed", flow.Skip: "skipped", flow.Error: "error",
 	flow.Timeout: "timed out", flow.Incomplete: "incomplete", flow.NotRun: "not run",
+	flow.DmesgWarn: "passed with kernel warnings", flow.DmesgFail: "failed by kernel messages", aborted: "aborted",
 }
 
 // totals is the last line, and before it what concerns the run as a whole.
@@ -110,7 +111,7 @@ func (t *Terminal) totals() {
 		t.line(t.paint(yellow, "stopped: "+escape(s.Stopped)))
 	}
 	var parts []string
-	for _, r := range flow.Results {
+	for _, r := range results {
 		if n := s.Counts[r]; n > 0 {
 			parts = append(parts, plural(n, counted[r]))
 		}

@@ -2,8 +2,12 @@
 // A report sees a [flow.Info] and the [flow.Entry] values that follow it, and nothing else: what is printed live is, up to
 // the status of what is in progress, what is printed from the directory years later.
 //
-// [Terminal] is the report for people, in the manner of pytest -v. [Replay] feeds a run that was read with
-// [flow.OpenRun].
+// [Terminal] is the report for people, in the manner of pytest -v. [Formats] are the others, which go into files:
+// docs/reports.md tells of them, and a [Spec] opens one. They may read files of the run directory, by their ends only.
+// [Replay] feeds a run that was read with [flow.OpenRun].
+//
+// A format that needs all of a run at once is a function of its history (history.go): groups of cases that share a
+// fixture, cases with their attempts, phases with their steps. Text that a machine wrote goes through clean first.
 package report
 
 import "vmtb/flow"

@@ -213,7 +213,7 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 		t.skips = append(t.skips, e)
 		left += " (" + firstLine(e.Reason) + ")"
 		bare += " (" + firstLine(e.Reason) + ")"
-	case flow.Pass:
+	case flow.Pass, flow.DmesgWarn:
 	default:
 		t.fail(e)
 	}

@@ -26,6 +26,8 @@ type tape struct {
 	at     time.Time
 	events []func(*Terminal)
 	n      int
+
+	entries []flow.Entry // all of events but the ticks
 }
 
 const profile = "(P:VGPU_PROFILE S:DEFAULT_PROFILE)"
@@ -50,6 +52,7 @@ func newTape(ids ...flow.ID) *tape {
 func (t *tape) entry(e flow.Entry) {
 	t.n++
 	e.Seq, e.Time = t.n, t.at
+	t.entries = append(t.entries, e)
 	t.events = append(t.events, func(r *Terminal) { r.Entry(e) })
 }
 

@@ -21,13 +21,14 @@ const (
 var words = map[flow.Result]string{
 	flow.Pass: "PASSED", flow.Fail: "FAILED", flow.Skip: "SKIPPED", flow.Error: "ERROR",
 	flow.Timeout: "TIMEOUT", flow.Incomplete: "INCOMPLETE", flow.NotRun: "NOT RUN",
+	flow.DmesgWarn: "DMESG-WARN", flow.DmesgFail: "DMESG-FAIL", aborted: "ABORT",
 }
 
 func color(r flow.Result) string {
 	switch r {
 	case flow.Pass:
 		return green
-	case flow.Skip, flow.NotRun:
+	case flow.Skip, flow.NotRun, flow.DmesgWarn:
 		return yellow
 	}
 	return red

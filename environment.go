@@ -1,0 +1,99 @@
+package vmtb
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/pci"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+)
+
+// environmentTimeout bounds what a run asks about its environment.
+const environmentTimeout = 10 * time.Second
+
+// environment is what a report tells of the machine under test: what is not there, or does not answer, is left out, for
+// the flows themselves find out whether they miss it.
+func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow.Fact {
+	ctx, cancel := context.WithTimeout(ctx, environmentTimeout)
+	defer cancel()
+	var facts []flow.Fact
+	add := func(name, value string) {
+		if value = strings.TrimSpace(value); value != "" {
+			facts = append(facts, flow.Fact{Name: name, Value: value})
+		}
+	}
+	add("uname", uname())
+	text := func(path string) string {
+		data, err := h.System.ReadFile(path)
+		if err != nil {
+			return ""
+		}
+		return string(data)
+	}
+	add("kernel command line", text("/proc/cmdline"))
+	if r, err := h.Exec(ctx, bench.Command{Argv: []string{config.VM.QEMU, "--version"}}); err == nil && r.OK() {
+		first, _, _ := strings.Cut(string(r.Stdout), "\n")
+		add("qemu", first)
+	}
+	var iommus []string
+	if entries, err := h.System.ReadDir("/sys/class/iommu"); err == nil {
+		for _, e := range entries {
+			iommus = append(iommus, e.Name())
+		}
+	}
+	add("iommu", strings.Join(iommus, ", "))
+	want := xe.Selector{Card: config.Host.CardIndex, Address: pci.Address(config.Host.PCIAddress)}
+	if pf, err := xe.FindPF(h.Tree(nil), want); err == nil { // without a journal: nothing is changed
+		add("pf", describePF(pf))
+		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
+	}
+	if info, err := os.Stat(config.Guest.OSImage); err == nil {
+		add("guest image", fmt.Sprintf("%s, %d bytes, of %s", config.Guest.OSImage, info.Size(), info.ModTime().UTC().Format("2006-01-02 15:04:05 MST")))
+	}
+	return facts
+}
+
+func uname() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	var parts []string
+	for _, field := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:], u.Machine[:]} {
+		parts = append(parts, unix.ByteSliceToString(field))
+	}
+	return strings.Join(parts, " ")
+}
+
+// describePF is "card0 0000:03:00.0 (8086:e20b), 24 VFs".
+func describePF(pf *xe.PF) string {
+	s := "card" + strconv.Itoa(pf.Card) + " " + string(pf.Address)
+	if ids, err := pf.IDs(); err == nil {
+		s += " (" + ids.String() + ")"
+	}
+	if n, err := pf.TotalVFs(); err == nil {
+		s += fmt.Sprintf(", %d VFs", n)
+	}
+	return s
+}
+
+// firmware is what the driver tells of its firmware file and the version found in it, on one line.
+func firmware(info string) string {
+	var parts []string
+	for line := range strings.Lines(info) {
+		line = strings.TrimSpace(line)
+		if strings.Contains(line, "firmware:") || strings.HasPrefix(line, "found") || strings.HasPrefix(line, "version:") {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

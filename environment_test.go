@@ -1,0 +1,37 @@
+package vmtb
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/flow"
+	"vmtb/internal/fake/fakehost"
+)
+
+func TestEnvironment(t *testing.T) {
+	h := twoVFs(t, fakehost.BMG())
+	h.texts["/proc/cmdline"] = "intel_iommu=on quiet\n"
+	h.texts["/gt0/uc/guc_info"] = "GuC firmware: xe/bmg_guc_70.bin\n\tstatus: RUNNING\n\tfound 70.44.1\n\nsubmission: x\n"
+	config := bench.Config{}
+	facts := environment(t.Context(), host.New(h), &config)
+	value := func(name string) string {
+		i := slices.IndexFunc(facts, func(f flow.Fact) bool { return f.Name == name })
+		if i < 0 {
+			return ""
+		}
+		return facts[i].Value
+	}
+	for name, want := range map[string]string{
+		"kernel command line": "intel_iommu=on quiet", "guc": "GuC firmware: xe/bmg_guc_70.bin, found 70.44.1", "guest image": "",
+	} {
+		if got := value(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if !strings.HasPrefix(value("uname"), "Linux ") || !strings.Contains(value("pf"), " 0000:03:00.0 (8086:") || !strings.HasSuffix(value("pf"), " VFs") {
+		t.Errorf("%v", facts)
+	}
+}

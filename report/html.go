@@ -1,0 +1,203 @@
+package report
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"vmtb/flow"
+)
+
+//go:embed html
+var htmlFiles embed.FS
+
+var pages = template.Must(template.ParseFS(htmlFiles, "html/*.tmpl"))
+
+// HTMLOptions say what an HTML report is made from.
+type HTMLOptions struct {
+	Run     fs.FS        // the run directory
+	Dir     string       // the same as a path, to which links lead
+	Earlier *flow.RunDir // a run to compare with; may be nil
+}
+
+// NewHTML writes pages into the directory at path: index.html, matrix.html, compare.html if there is an earlier run, a
+// page for each class and parameter, report.css. They need neither scripts nor anything from elsewhere, have no inline
+// styles, and all links are relative: they work under the content security policy with which Jenkins serves artifacts.
+// Logs are shown by their ends, and linked: archive the run directory together with the pages.
+func NewHTML(path string, o HTMLOptions) (Report, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, err
+	}
+	out, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	run, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	rel, err := filepath.Rel(out, run)
+	if err != nil {
+		return nil, err
+	}
+	return &whole{write: func(h *history) error {
+		s := &site{out: out, rel: filepath.ToSlash(rel), run: o.Run, h: h}
+		if o.Earlier != nil {
+			s.comparison = compare(past(o.Earlier), h)
+		}
+		return s.write()
+	}}, nil
+}
+
+// A site is the set of pages in the making.
+type site struct {
+	out, rel   string // the directory of the pages, and the way from there to the run directory
+	run        fs.FS
+	h          *history
+	comparison *comparison
+}
+
+// A frame is what every page has.
+type frame struct {
+	Title, Tab   string
+	Version, Dir string
+	Compared     bool
+	Links        []link
+}
+
+type link struct{ Href, Name string }
+
+func (s *site) write() error {
+	css, err := htmlFiles.ReadFile("html/report.css")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(s.out, "report.css"), css); err != nil {
+		return err
+	}
+	for _, g := range s.h.groups {
+		v, err := s.group(g)
+		if err != nil {
+			return err
+		}
+		if err := s.page(s.groupPage(g), "group", v); err != nil {
+			return err
+		}
+	}
+	if s.comparison != nil {
+		if err := s.page("compare.html", "compare", s.compareView()); err != nil {
+			return err
+		}
+	}
+	if err := s.page("matrix.html", "matrix", s.matrix()); err != nil {
+		return err
+	}
+	return s.page("index.html", "index", s.index())
+}
+
+func (s *site) page(name, tmpl string, view any) error {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, tmpl, view); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(s.out, name), b.Bytes())
+}
+
+func (s *site) frame(title, tab string) frame {
+	f := frame{Title: title, Tab: tab, Version: clean(s.h.info.Version), Dir: clean(path.Base(filepath.ToSlash(s.h.info.Dir))), Compared: s.comparison != nil}
+	for _, name := range []string{"logfile.log", "results.json", "journal.jsonl", "run.json"} {
+		if s.exists(name) {
+			f.Links = append(f.Links, link{s.href(name), name})
+		}
+	}
+	return f
+}
+
+func (s *site) exists(name string) bool {
+	_, err := fs.Stat(s.run, name)
+	return err == nil
+}
+
+// href is a link to a file of the run directory.
+func (s *site) href(name string) string {
+	parts := strings.Split(path.Join(s.rel, name), "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	if parts[0] != ".." { // a colon in the first part of a relative link would end a scheme
+		return "./" + strings.Join(parts, "/")
+	}
+	return strings.Join(parts, "/")
+}
+
+// groupPage is the file name of a group's page.
+func (s *site) groupPage(g *group) string {
+	for i, other := range s.h.groups {
+		if other == g {
+			return fmt.Sprintf("%03d-%s.html", i+1, pathName(g.id))
+		}
+	}
+	return ""
+}
+
+func (s *site) caseHref(id flow.ID) string {
+	return s.groupPage(s.h.fixtures[id.Fixture()]) + "#" + caseAnchor(id)
+}
+
+func caseAnchor(id flow.ID) string { return "case-" + pathPart(id.Case) }
+
+func classAnchor(id flow.ID) string { return "class-" + pathPart(className(id)) }
+
+// A tailView is the end of a file on a page.
+type tailView struct {
+	Name, Href, Bytes, Left string
+	Size                    int64
+	Open                    bool
+	Lines                   []tailLine
+}
+
+type tailLine struct{ Class, Text string }
+
+// shown is how much of each file a page shows.
+const shown = 24 << 10
+
+// tail reads the end of a file and marks what the kernel called an error ("<3>[...") or a warning.
+func (s *site) tail(name, title string, open bool) (tailView, error) {
+	t, err := readTail(s.run, name, shown)
+	if err != nil || t.Size == 0 {
+		return tailView{}, err
+	}
+	v := tailView{Name: title, Href: s.href(name), Bytes: bytesText(t.Size), Size: t.Size, Open: open}
+	if t.Left > 0 {
+		v.Left = bytesText(t.Left)
+	}
+	for line := range strings.Lines(strings.Trim(t.Text, "\n")) {
+		v.Lines = append(v.Lines, tailLine{severity(line), strings.TrimRight(line, "\n")})
+	}
+	return v, nil
+}
+
+// severity is the class of a line of a kernel's log, "" for most.
+func severity(line string) string {
+	if len(line) > 3 && line[0] == '<' && line[2] == '>' {
+		switch {
+		case line[1] >= '0' && line[1] <= '3':
+			return "severe"
+		case line[1] == '4':
+			return "warning"
+		}
+	}
+	for _, sign := range []string{"BUG: ", "Oops: ", "Kernel panic", "Call Trace:", "WARNING: "} {
+		if strings.Contains(line, sign) {
+			return "severe"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,180 @@
+package report
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"vmtb/flow"
+)
+
+type groupView struct {
+	frame
+	Class, Anchor, Heading, Doc string
+	Chart                       chart
+	Cases                       []caseView
+	Phases                      []phaseView
+	Machines                    []machineView
+}
+
+// A phaseView is a phase of the fixture, or what a case shares with one.
+type phaseView struct {
+	Name, Class, Took, Reason, Facts, Stack string
+	Logs                                    []logView
+}
+
+type caseView struct {
+	phaseView
+	Anchor, Doc string
+	Attempts    []attemptView
+	Tails       []tailView
+	Files       []link
+}
+
+type logView struct {
+	Name, Text string
+	Open       bool
+}
+
+type attemptView struct {
+	N                          int
+	Class, Began, Took, Reason string
+}
+
+type machineView struct {
+	Name, Build, Prepare, Argv string
+	Tails                      []tailView
+	Files                      []link
+}
+
+// maxFiles bounds the list of a folder.
+const maxFiles = 100
+
+func (s *site) group(g *group) (groupView, error) {
+	v := groupView{
+		frame: s.frame("vmtb: "+clean(groupName(g.id)), ""), Class: clean(className(g.id)), Anchor: classAnchor(g.id),
+		Heading: clean(groupName(g.id)), Doc: clean(g.doc),
+	}
+	for _, c := range g.cases {
+		cv, err := s.caseView(c)
+		if err != nil {
+			return v, err
+		}
+		v.Cases = append(v.Cases, cv)
+	}
+	for _, p := range g.phases {
+		if p.fixture() && (p.Result != "" || len(p.log) > 0) {
+			v.Phases = append(v.Phases, newPhaseView(p, string(p.Phase)))
+		}
+	}
+	lanes, err := s.machines(g, &v)
+	v.Chart = s.waterfall(g, lanes)
+	return v, err
+}
+
+func newPhaseView(p *phase, name string) phaseView {
+	v := phaseView{Name: clean(name), Facts: facts(p), Stack: strings.TrimSpace(clean(p.Stack)), Reason: strings.TrimSpace(clean(p.Reason))}
+	if p.Result != "" {
+		v.Class = resultClass(p.Result)
+	}
+	if !p.began.IsZero() {
+		v.Took = seconds2(p.Duration)
+	}
+	if text := p.transcript(); text != "" {
+		v.Logs = []logView{{Name: "Steps and log", Text: text, Open: p.Result != "" && kindOf(p.Result) != good}}
+	}
+	return v
+}
+
+func (s *site) caseView(c *testCase) (caseView, error) {
+	a := c.last()
+	v := caseView{phaseView: newPhaseView(a, c.ID.Case), Anchor: caseAnchor(c.ID), Doc: clean(c.Doc)}
+	if len(c.attempts) > 1 {
+		v.Logs = nil
+		for i, b := range c.attempts {
+			v.Attempts = append(v.Attempts, attemptView{i + 1, resultClass(b.Result), b.start().UTC().Format("15:04:05"), seconds2(b.Duration), oneLine(b.Reason, 300)})
+			if text := b.transcript(); text != "" {
+				v.Logs = append(v.Logs, logView{fmt.Sprintf("Steps and log of attempt %d", i+1), text, false})
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, b := range c.attempts {
+		if b.Dir == "" || seen[b.Dir] || !fs.ValidPath(b.Dir) {
+			continue
+		}
+		seen[b.Dir] = true
+		v.Files = append(v.Files, s.files(b.Dir)...)
+		for _, name := range kernelLogs(s.run, b.Dir) {
+			t, err := s.tail(name, "Kernel messages, "+path.Base(name), a.Result == flow.DmesgWarn || a.Result == flow.DmesgFail)
+			if err != nil {
+				return v, err
+			}
+			v.Tails = append(v.Tails, t)
+		}
+	}
+	return v, nil
+}
+
+// files are links to the files in a folder.
+func (s *site) files(dir string) []link {
+	entries, err := fs.ReadDir(s.run, dir)
+	if err != nil {
+		return nil // what did not run has no folder
+	}
+	var out []link
+	for _, e := range entries {
+		if e.Type().IsRegular() && len(out) < maxFiles {
+			out = append(out, link{s.href(path.Join(dir, e.Name())), clean(e.Name())})
+		}
+	}
+	return out
+}
+
+// machines fills in the machines of all builds of the fixture, and returns them as lanes of the timeline.
+func (s *site) machines(g *group, v *groupView) (lanes []lane, err error) {
+	builds, err := fs.Glob(s.run, path.Join(g.dir, "fixture-*"))
+	if err != nil || g.dir == "" {
+		return nil, nil //nolint:nilerr // a folder with characters of a pattern in its name is none of ours
+	}
+	for _, build := range builds {
+		for _, dir := range machines(s.run, build) {
+			m, err := s.machine(dir)
+			if err != nil {
+				return lanes, err
+			}
+			m.Build = clean(path.Base(build))
+			v.Machines = append(v.Machines, m)
+			l, err := readLane(s.run, dir)
+			if err != nil {
+				return lanes, err
+			}
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes, nil
+}
+
+func (s *site) machine(dir string) (machineView, error) {
+	m := machineView{Name: clean(path.Base(dir)), Files: s.files(dir)}
+	const longest = 256 << 10
+	argv, err := readTail(s.run, path.Join(dir, "argv"), longest)
+	if err != nil {
+		return m, err
+	}
+	m.Argv = strings.Join(optionLines(strings.TrimSpace(argv.Text)), " \\\n    ")
+	m.Prepare = prepare(argv.Text, s.h.image())
+	for _, f := range []struct{ name, title string }{
+		{"console.log", "Console"}, {"stderr.log", "QEMU's messages"}, {"qmp.jsonl", "QMP transcript"}, {"qga.jsonl", "Guest agent transcript"},
+	} {
+		t, err := s.tail(path.Join(dir, f.name), f.title, false)
+		if err != nil {
+			return m, err
+		}
+		if t.Size > 0 {
+			m.Tails = append(m.Tails, t)
+		}
+	}
+	return m, nil
+}

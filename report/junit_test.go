@@ -1,0 +1,162 @@
+package report
+
+import (
+	"encoding/xml"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"vmtb/flow"
+)
+
+// A node is XML, read back.
+type node struct {
+	XMLName  xml.Name
+	Attrs    []xml.Attr `xml:",any,attr"`
+	Text     string     `xml:",chardata"`
+	Children []node     `xml:",any"`
+}
+
+func (n node) attr(name string) string {
+	for _, a := range n.Attrs {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func (n node) all(name string) (out []node) {
+	for _, c := range n.Children {
+		if c.XMLName.Local == name {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// junitOrder is the order of a test case's children.
+var junitOrder = []string{"properties", "skipped", "error", "failure", "rerunFailure", "flakyFailure", "system-out", "system-err"}
+
+// checkJUnit holds a file against what Jenkins and GitLab rely on.
+func checkJUnit(t testing.TB, text string) node {
+	t.Helper()
+	var root node
+	if err := xml.Unmarshal([]byte(text), &root); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if root.XMLName.Local != "testsuites" {
+		t.Errorf("root is %s", root.XMLName.Local)
+	}
+	names := map[[2]string]bool{}
+	total := map[string]int{}
+	for _, suite := range root.all("testsuite") {
+		count := map[string]int{}
+		for _, c := range suite.all("testcase") {
+			key := [2]string{c.attr("classname"), c.attr("name")}
+			if names[key] || key[0] == "" || key[1] == "" || c.attr("time") == "" {
+				t.Errorf("test case %v", c.Attrs)
+			}
+			names[key] = true
+			count["tests"]++
+			last := 0
+			for _, child := range c.Children {
+				at := slices.Index(junitOrder, child.XMLName.Local)
+				if at < last {
+					t.Errorf("%v: %s is out of order", key, child.XMLName.Local)
+				}
+				last = at
+			}
+			for word, counter := range map[string]string{"failure": "failures", "error": "errors", "skipped": "skipped"} {
+				problems := c.all(word)
+				count[counter] += len(problems)
+				if len(problems) > 0 && problems[0].attr("message") == "" {
+					t.Errorf("%v: %s without a message", key, word)
+				}
+			}
+		}
+		for _, counter := range []string{"tests", "failures", "errors", "skipped"} {
+			if got := suite.attr(counter); got != strconv.Itoa(count[counter]) {
+				t.Errorf("%s: %s is %s, want %d", suite.attr("name"), counter, got, count[counter])
+			}
+			total[counter] += count[counter]
+		}
+		if suite.attr("name") == "" || suite.attr("time") == "" || suite.attr("timestamp") == "" || suite.attr("hostname") == "" {
+			t.Errorf("test suite %v", suite.Attrs)
+		}
+	}
+	for counter, n := range total {
+		if got := root.attr(counter); got != strconv.Itoa(n) {
+			t.Errorf("%s is %s, want %d", counter, got, n)
+		}
+	}
+	return root
+}
+
+func TestJUnit(t *testing.T) {
+	for _, s := range samples() {
+		root := checkJUnit(t, write(t, "junit", s.open(t)))
+		if s.name != "mixed" {
+			continue
+		}
+		var got []string
+		for _, suite := range root.all("testsuite") {
+			for _, c := range suite.all("testcase") {
+				word := ""
+				for _, child := range c.Children {
+					if w := child.XMLName.Local; !strings.HasPrefix(w, "system-") {
+						word += "+" + w + "(" + child.attr("type") + ")"
+					}
+				}
+				got = append(got, strings.TrimPrefix(word, "+"))
+			}
+		}
+		want := []string{
+			"flakyFailure(fail)", "failure(fail)+rerunFailure(fail)", "error(error)", "error(error)", "skipped(skip)",
+			"", "failure(dmesg-fail)", "failure(timeout)", "", "error(abort)", "skipped(notrun)", "error(error)", "skipped(notrun)",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q\nwant %q", got, want)
+		}
+		wsim := root.all("testsuite")[1].all("testcase")
+		if err := wsim[0].all("system-err"); len(err) != 1 || !strings.Contains(err[0].Text, "GT0: timed out") {
+			t.Errorf("kernel messages: %+v", err)
+		}
+		out := root.all("testsuite")[2].all("testcase")[0].all("system-out")[0].Text
+		if !strings.Contains(out, "[[ATTACHMENT|/") || !strings.Contains(out, "mixed/06-m/test_save/goroutines.txt]]") {
+			t.Errorf("attachments: %s", out)
+		}
+	}
+}
+
+// Thousands of tests that say much stay below the 30 MB that GitLab takes.
+func TestJUnitSize(t *testing.T) {
+	log, reason := strings.Repeat("much to say\n", 1000), strings.Repeat("why\n", 3000)
+	var info flow.Info
+	var entries []flow.Entry
+	for i := range 1500 {
+		id := flow.ID{File: "f", Case: "c", Param: strconv.Itoa(i)}
+		info.Plan = append(info.Plan, flow.Item{ID: id, Name: id.String()})
+		entries = append(entries,
+			flow.Entry{Event: flow.Begin, Phase: flow.PhaseCase, ID: id}, flow.Entry{Event: flow.Log, ID: id, Message: log},
+			flow.Entry{Event: flow.End, Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: reason})
+	}
+	var b strings.Builder
+	if err := Replay(NewJUnit(&b, fstest.MapFS{}), &flow.RunDir{Info: info, Entries: entries}); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len() > 29<<20 || b.Len() < 10<<20 {
+		t.Errorf("%d bytes", b.Len())
+	}
+}
+
+// checkJUnitWellFormed is checkJUnit for ids that no registry lets in: they may be the same, and empty.
+func checkJUnitWellFormed(t testing.TB, text string) {
+	t.Helper()
+	var root node
+	if err := xml.Unmarshal([]byte(text), &root); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+}

@@ -1,0 +1,161 @@
+package report
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"time"
+
+	"vmtb/flow"
+)
+
+// kcidbExcerpt is the most characters that the schema allows a log_excerpt.
+const kcidbExcerpt = 16384
+
+// NewKCIDB writes a report in KCIDB's schema 5.3 to w; fsys is the run directory. Sending it is the lab's business.
+func NewKCIDB(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeKCIDB) }
+
+type kcidbReport struct {
+	Version struct {
+		Major int `json:"major"`
+		Minor int `json:"minor"`
+	} `json:"version"`
+	Checkouts []kcidbCheckout `json:"checkouts,omitempty"`
+	Builds    []kcidbBuild    `json:"builds,omitempty"`
+	Tests     []kcidbTest     `json:"tests"`
+}
+
+type kcidbCheckout struct {
+	ID      string `json:"id"`
+	Origin  string `json:"origin"`
+	Comment string `json:"comment"`
+}
+
+type kcidbBuild struct {
+	ID         string `json:"id"`
+	Origin     string `json:"origin"`
+	CheckoutID string `json:"checkout_id"`
+	Comment    string `json:"comment"`
+}
+
+type kcidbTest struct {
+	ID          string           `json:"id"`
+	BuildID     string           `json:"build_id"`
+	Origin      string           `json:"origin"`
+	Environment kcidbEnvironment `json:"environment"`
+	Path        string           `json:"path"`
+	Comment     string           `json:"comment"`
+	LogExcerpt  string           `json:"log_excerpt,omitempty"`
+	Status      string           `json:"status"`
+	StartTime   string           `json:"start_time"`
+	Duration    decimal          `json:"duration"` // seconds
+	Misc        kcidbMisc        `json:"misc"`
+}
+
+type kcidbEnvironment struct {
+	Comment string            `json:"comment"`
+	Misc    map[string]string `json:"misc,omitempty"`
+}
+
+type kcidbMisc struct {
+	Vmtb     string   `json:"vmtb"`     // version
+	Result   string   `json:"result"`   // in vmtb's words
+	Attempts []string `json:"attempts"` // the results of all, the last of which counts
+	Reason   string   `json:"reason,omitempty"`
+	Blame    string   `json:"blame,omitempty"`
+}
+
+// kcidbStatus follows the schema: ERROR is a test that did not complete, MISS one that the harness did not let run.
+func kcidbStatus(p *phase) string {
+	switch p.Result {
+	case flow.Pass, flow.DmesgWarn:
+		return "PASS"
+	case flow.Fail, flow.DmesgFail, flow.Timeout:
+		return "FAIL"
+	case flow.Skip:
+		return "SKIP"
+	case flow.NotRun, aborted:
+		return "MISS"
+	case flow.Error:
+		if p.Blame == flow.BlameInfra || p.Blame == flow.BlameUsage {
+			return "MISS"
+		}
+	}
+	return "ERROR"
+}
+
+// kcidbConfig is what the configuration says of who reports, and of which build is tested.
+type kcidbConfig struct {
+	CI struct {
+		Origin  string `json:"kcidb_origin"`
+		BuildID string `json:"kcidb_build_id"`
+	} `json:"ci"`
+}
+
+var (
+	kcidbOrigin = regexp.MustCompile(`^[a-z0-9_]+$`)
+	kcidbID     = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]*$`)
+)
+
+// kcidbWho are origin and build of all tests. Without a build of somebody else's the report has one of its own, that
+// stands for the kernel of the host.
+func (r *kcidbReport) kcidbWho(h *history) (origin, build string) {
+	var c kcidbConfig
+	if json.Unmarshal(h.info.Config, &c) != nil || !kcidbOrigin.MatchString(c.CI.Origin) {
+		c.CI.Origin = "vmtb"
+	}
+	if kcidbID.MatchString(c.CI.BuildID) {
+		return c.CI.Origin, clean(c.CI.BuildID)
+	}
+	kernel := h.uname()
+	id := c.CI.Origin + ":" + hash(kernel)
+	comment := "the kernel that was found running: " + kernel
+	r.Checkouts = []kcidbCheckout{{ID: id, Origin: c.CI.Origin, Comment: comment}}
+	r.Builds = []kcidbBuild{{ID: id, Origin: c.CI.Origin, CheckoutID: id, Comment: comment}}
+	return c.CI.Origin, id
+}
+
+func hash(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))[:32] }
+
+func writeKCIDB(p *printer, h *history) {
+	r := kcidbReport{Tests: []kcidbTest{}}
+	r.Version.Major, r.Version.Minor = 5, 3
+	origin, build := r.kcidbWho(h)
+	environment := kcidbEnvironment{Comment: clean(h.info.DUT), Misc: map[string]string{}}
+	for _, f := range h.info.Environment {
+		environment.Misc[clean(f.Name)] = clean(f.Value)
+	}
+	run := fmt.Sprintf("%s %d %d %s ", h.info.BootID, h.info.PID, h.info.PIDStart, h.info.Start.UTC().Format(time.RFC3339Nano))
+	add := func(id flow.ID, a *phase, attempts []*phase) {
+		t := kcidbTest{
+			ID: origin + ":" + hash(run+id.String()), BuildID: build, Origin: origin, Environment: environment,
+			Path: "vmtb." + pathName(id), Comment: clean(id.String()), LogExcerpt: excerpt(a), Status: kcidbStatus(a),
+			StartTime: a.start().UTC().Format(time.RFC3339Nano), Duration: decimal(max(0, a.Duration).Seconds()),
+			Misc: kcidbMisc{Vmtb: clean(h.info.Version), Result: clean(string(a.Result)), Reason: clean(a.Reason), Blame: clean(string(a.Blame))},
+		}
+		for _, b := range attempts {
+			t.Misc.Attempts = append(t.Misc.Attempts, clean(string(b.Result)))
+		}
+		r.Tests = append(r.Tests, t)
+	}
+	for _, g := range h.groups {
+		for _, c := range g.cases {
+			add(c.ID, c.last(), c.attempts)
+		}
+		for _, bad := range g.trouble() {
+			add(bad.id(), bad.phase, []*phase{bad.phase})
+		}
+	}
+	enc := json.NewEncoder(p)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	p.fail(enc.Encode(r))
+}
+
+// excerpt is the end of what an attempt said. A byte is never more than a character.
+func excerpt(a *phase) string {
+	return lastBytes(a.transcript()+a.why(), kcidbExcerpt)
+}

@@ -1,0 +1,134 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"vmtb/flow"
+)
+
+// logConsole is how much of the end of each machine's console goes into a log file.
+const logConsole = 256 << 10
+
+// A logfile is what upstream's tool calls logfile.log: a line for everything, "time level logger: message", with the
+// consoles of a fixture's machines, which hold their dmesg, when the fixture is gone. It is written as the run goes on.
+type logfile struct {
+	p     printer
+	began map[string]time.Time // folders of fixtures whose consoles are still to come
+}
+
+// NewLogfile writes a log file to w; fsys is the run directory.
+func NewLogfile(w io.Writer, fsys fs.FS) Report {
+	return &logfile{p: *newPrinter(w, fsys), began: map[string]time.Time{}}
+}
+
+func (l *logfile) Start(info flow.Info) {
+	l.line(info.Start, "INFO", "vmtb", fmt.Sprintf("vmtb %s on %s", info.Version, info.DUT))
+	l.line(info.Start, "INFO", "vmtb", "command line: "+strings.Join(info.Argv, " "))
+	for _, n := range info.Notes {
+		l.line(info.Start, "INFO", "vmtb", n)
+	}
+	l.line(info.Start, "INFO", "vmtb", fmt.Sprintf("selected: %d", len(info.Plan)))
+	l.p.flush()
+}
+
+func (l *logfile) Entry(e flow.Entry) {
+	level := "INFO"
+	var message string
+	switch e.Event {
+	case flow.Begin:
+		level, message = "DEBUG", "begin "+what(e)
+	case flow.End:
+		message = "end " + what(e) + ending(e)
+		if e.Result != "" && kindOf(e.Result) != good {
+			level = map[bool]string{true: "ERROR", false: "WARNING"}[failed(e.Result)]
+		}
+	default:
+		level, message = map[string]string{"WARN": "WARNING", "": "INFO"}[e.Level], e.Message
+		if level == "" {
+			level = e.Level
+		}
+	}
+	logger := "vmtb"
+	if e.ID != (flow.ID{}) {
+		logger = e.ID.String()
+	}
+	l.line(e.Time, level, logger, message)
+	l.consoles(e)
+	l.p.flush()
+}
+
+// consoles come when a fixture is gone: after its restore, or at the end of the run.
+func (l *logfile) consoles(e flow.Entry) {
+	switch {
+	case e.Event == flow.Begin && e.Phase == flow.PhaseSetUp && e.Dir != "":
+		l.began[e.Dir] = e.Time
+	case e.Event == flow.End && e.Phase == flow.PhaseRestore:
+		l.console(e.Dir, e.Time)
+	case e.Event == flow.End && e.Phase == flow.PhaseRun:
+		l.rest(e.Time)
+	}
+}
+
+func (l *logfile) rest(at time.Time) {
+	for dir := range l.began {
+		l.console(dir, at)
+	}
+}
+
+func (l *logfile) console(dir string, at time.Time) {
+	if _, ok := l.began[dir]; !ok {
+		return
+	}
+	delete(l.began, dir)
+	for _, m := range machines(l.p.fsys, dir) {
+		t := l.p.tail(path.Join(m, "console.log"), logConsole)
+		if t.Size > 0 {
+			l.line(at, "DEBUG", path.Base(m), "console, "+m+":\n"+t.String())
+		}
+	}
+}
+
+func (l *logfile) Close() error {
+	l.rest(time.Time{})
+	l.p.flush()
+	return l.p.err
+}
+
+// line writes a message; each of its lines gets the same beginning, so that grep finds what is whose.
+func (l *logfile) line(at time.Time, level, logger, message string) {
+	stamp := strings.Repeat(" ", len(stampFormat))
+	if !at.IsZero() {
+		stamp = at.UTC().Format(stampFormat)
+	}
+	for line := range strings.Lines(strings.TrimRight(clean(message), "\n") + "\n") {
+		l.p.print(fmt.Sprintf("%s %-7s %s: %s\n", stamp, oneLine(level, 20), oneLine(logger, 300), strings.TrimRight(line, "\n")))
+	}
+}
+
+// stampFormat is that of Python's logging, in UTC.
+const stampFormat = "2006-01-02 15:04:05,000"
+
+// what an entry is about: "step boot 1 VM".
+func what(e flow.Entry) string {
+	if e.Name != "" {
+		return string(e.Phase) + " " + e.Name
+	}
+	return string(e.Phase)
+}
+
+// ending is how it ended: " after 1.20s: fail\nreason".
+func ending(e flow.Entry) string {
+	s := " after " + seconds2(e.Duration)
+	if e.Result != "" {
+		s += ": " + string(e.Result)
+	}
+	if why := (&phase{Entry: e}).why(); why != "" {
+		s += "\n" + why
+	}
+	return s
+}

@@ -1,0 +1,242 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"vmtb/flow"
+)
+
+// How much of what a test said goes into results.json.
+const (
+	resultsOut   = 64 << 10
+	resultsDmesg = 256 << 10 // of each machine
+)
+
+// NewResults writes results.json of version 10 to w, as igt_runner does (runner/resultgen.c of IGT) and with upstream's
+// keys; fsys is the run directory.
+func NewResults(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeResults) }
+
+// igtResults are the results in igt_runner's words; upstream calls an error crash.
+var igtResults = map[flow.Result]string{
+	flow.Pass: "pass", flow.Fail: "fail", flow.Skip: "skip", flow.Error: "crash", flow.Timeout: "timeout",
+	flow.Incomplete: "incomplete", flow.NotRun: "notrun", flow.DmesgWarn: "dmesg-warn", flow.DmesgFail: "dmesg-fail", aborted: "abort",
+}
+
+func igtResult(r flow.Result) string {
+	if s, ok := igtResults[r]; ok {
+		return s
+	}
+	return "incomplete" // what igt_runner makes of what it does not know
+}
+
+// igtCounters are the counters of each object in totals.
+type igtCounters struct {
+	Crash      int `json:"crash"`
+	Pass       int `json:"pass"`
+	DmesgFail  int `json:"dmesg-fail"`
+	DmesgWarn  int `json:"dmesg-warn"`
+	Skip       int `json:"skip"`
+	Incomplete int `json:"incomplete"`
+	Abort      int `json:"abort"`
+	Timeout    int `json:"timeout"`
+	NotRun     int `json:"notrun"`
+	Fail       int `json:"fail"`
+	Warn       int `json:"warn"`
+}
+
+func (c *igtCounters) add(result string) {
+	counter := map[string]*int{
+		"crash": &c.Crash, "pass": &c.Pass, "dmesg-fail": &c.DmesgFail, "dmesg-warn": &c.DmesgWarn, "skip": &c.Skip,
+		"incomplete": &c.Incomplete, "abort": &c.Abort, "timeout": &c.Timeout, "notrun": &c.NotRun, "fail": &c.Fail,
+	}
+	*counter[result]++
+}
+
+// A decimal is a number that is written with a point, as igt_runner's library does: its readers tell reals from integers.
+type decimal float64
+
+func (d decimal) MarshalJSON() ([]byte, error) {
+	s := strconv.FormatFloat(float64(d), 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return []byte(s), nil
+}
+
+type igtTime struct {
+	Type  string  `json:"__type__"`
+	Start decimal `json:"start"` // seconds
+	End   decimal `json:"end"`
+}
+
+func timeAttribute(start, end float64) igtTime {
+	return igtTime{"TimeAttribute", decimal(start), decimal(end)}
+}
+
+type igtTest struct {
+	Out           string  `json:"out"`
+	Err           string  `json:"err"`
+	Dmesg         string  `json:"dmesg"`
+	DmesgWarnings string  `json:"dmesg-warnings,omitempty"`
+	Result        string  `json:"result"`
+	Version       string  `json:"igt-version"`
+	Time          igtTime `json:"time"`
+}
+
+// writeResults writes the file piece by piece: no more than one test is in memory.
+func writeResults(p *printer, h *history) {
+	o := &object{p: p, sep: "{\n  "}
+	s := h.summary()
+	o.member("__type__", "TestrunResult")
+	o.member("results_version", 10)
+	o.member("name", path.Base(h.info.Dir))
+	o.member("uname", h.uname())
+	o.member("cmdline", append([]string{}, h.info.Argv...))
+	o.member("time_elapsed", timeAttribute(unixSeconds(h.info.Start), unixSeconds(h.info.Start.Add(s.Duration))))
+	totals, runtimes := newTotals(), map[string]float64{}
+	tests := o.object("tests")
+	add := func(key string, t igtTest) {
+		totals.add(key, t.Result)
+		runtimes[binary(key)] += float64(t.Time.End)
+		tests.member(key, t)
+	}
+	for _, g := range h.groups {
+		for _, c := range g.cases {
+			add(c.ID.ResultsKey(), h.igtTest(p, g, c))
+		}
+	}
+	if s.Stopped != "" && !s.Interrupt {
+		add("igt@runner@aborted", igtTest{Out: clean(s.Stopped) + "\n", Result: "fail", Version: h.version(), Time: timeAttribute(0, 0)})
+	}
+	tests.end()
+	totals.write(o.object("totals"))
+	times := o.object("runtimes")
+	for _, name := range totals.binaries() {
+		times.member(name, map[string]igtTime{"time": timeAttribute(0, runtimes[name])})
+	}
+	times.end()
+	o.end()
+	p.print("\n")
+}
+
+func (h *history) igtTest(p *printer, g *group, c *testCase) igtTest {
+	a := c.last()
+	t := igtTest{
+		Out: lastBytes(c.Name+"\n"+a.transcript()+"result: "+string(a.Result)+"\n", resultsOut), Err: a.why(),
+		Dmesg: p.dmesg(a, resultsDmesg), Result: igtResult(a.Result), Version: h.version(),
+		Time: timeAttribute(0, a.Duration.Seconds()),
+	}
+	if a.Result == flow.DmesgWarn || a.Result == flow.DmesgFail {
+		t.DmesgWarnings = clean(a.Reason)
+	}
+	for i, before := range c.attempts[:len(c.attempts)-1] {
+		t.Err += "attempt " + strconv.Itoa(i+1) + ": " + string(before.Result) + " " + oneLine(before.Reason, 1000) + "\n"
+	}
+	if c == g.cases[len(g.cases)-1] { // what is the result of no case is told with the last one
+		for _, bad := range g.trouble() {
+			t.Err += bad.title() + ": " + bad.why()
+		}
+	}
+	t.Err = lastBytes(t.Err, resultsOut)
+	return t
+}
+
+func (h *history) version() string { return "vmtb " + clean(h.info.Version) }
+
+// uname is that of the host under test, or the line that names it.
+func (h *history) uname() string {
+	for _, f := range h.info.Environment {
+		if f.Name == "uname" {
+			return clean(f.Value)
+		}
+	}
+	return clean(h.info.DUT)
+}
+
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+
+// binary is the part of a key that names the program, "vmtb@test_basic.py".
+func binary(key string) string {
+	first, rest, _ := strings.Cut(key, "@")
+	rest, _, _ = strings.Cut(rest, "::")
+	rest, _, _ = strings.Cut(rest, "@")
+	return first + "@" + rest
+}
+
+// igtTotals are counters by name: "" and "root" are all tests, the others are binaries.
+type igtTotals struct {
+	names  []string
+	counts map[string]*igtCounters
+}
+
+func newTotals() *igtTotals {
+	return &igtTotals{names: []string{"", "root"}, counts: map[string]*igtCounters{"": {}, "root": {}}}
+}
+
+func (t *igtTotals) add(key, result string) {
+	b := binary(key)
+	if t.counts[b] == nil {
+		t.names, t.counts[b] = append(t.names, b), &igtCounters{}
+	}
+	for _, name := range []string{"", "root", b} {
+		t.counts[name].add(result)
+	}
+}
+
+func (t *igtTotals) binaries() []string { return t.names[2:] }
+
+func (t *igtTotals) write(o *object) {
+	for _, name := range t.names {
+		o.member(name, t.counts[name])
+	}
+	o.end()
+}
+
+// An object is a JSON object that is written member by member, in the order of a person's choice.
+type object struct {
+	p      *printer
+	indent string
+	sep    string // what comes before the next member
+}
+
+func (o *object) member(name string, v any) {
+	o.name(name)
+	o.p.print(o.json(v))
+}
+
+func (o *object) name(name string) {
+	o.p.print(o.sep + o.json(name) + ": ")
+	o.sep = ",\n  " + o.indent
+}
+
+// object begins a member that is an object; its end must be called.
+func (o *object) object(name string) *object {
+	o.name(name)
+	return &object{p: o.p, indent: o.indent + "  ", sep: "{\n    " + o.indent}
+}
+
+func (o *object) end() {
+	if strings.HasPrefix(o.sep, "{") {
+		o.p.print("{}")
+		return
+	}
+	o.p.print("\n" + o.indent + "}")
+}
+
+func (o *object) json(v any) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent(o.indent+"  ", "  ")
+	if err := enc.Encode(v); err != nil {
+		o.p.fail(err)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,175 @@
+package vmtb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmtb/bench"
+	"vmtb/flow"
+)
+
+// toyRun runs a class of three cases, with reports as "vmtb run" makes them, and returns what it prints.
+func toyRun(t *testing.T, o reportFlags, during func(ctx context.Context, stop func(), dir string)) (dir, out string, code int, err error) {
+	t.Helper()
+	r := flow.NewRegistry()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	flow.Add(r, "test_toy", flow.Class[flow.NoParam, int]{
+		Name: "TestToy", Params: []flow.NoParam{{}},
+		Cases: []flow.Case[int]{
+			{Name: "test_a", Func: func(_ context.Context, t *flow.T, _ int) { t.Logf("odd \xff\x1b[31m") }},
+			{Name: "test_b", Func: func(ctx context.Context, t *flow.T, _ int) { during(ctx, stop, dir); t.Errorf("no") }},
+			{Name: "test_c", Func: func(context.Context, *flow.T, int) {}},
+		},
+	})
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.check(); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	a := &app{out: &stdout, err: &stderr, registry: r}
+	dir, err = newRunDir(filepath.Join(t.TempDir(), "run"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := flow.Options{Dir: dir, Version: "1"}
+	end, err := a.addReport(&options, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary, err := flow.Run(ctx, r.Items(), options)
+	err = a.ended(summary, err, end())
+	return dir, stdout.String() + stderr.String(), summary.ExitCode(), err
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Every run leaves results.json, logfile.log and what was asked for; made again later they are the same.
+func TestRunReports(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "a", "junit.xml")
+	o := reportFlags{color: "never", outputFlags: outputFlags{reports: []string{"junit:" + elsewhere, "html", "ktap", "lava:-"}}}
+	dir, out, code, err := toyRun(t, o, func(context.Context, func(), string) {})
+	if code != flow.ExitFail || !errors.Is(err, exitCode(flow.ExitFail)) {
+		t.Errorf("code %d, error %v", code, err)
+	}
+	if !strings.Contains(out, "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=toy.Toy.b RESULT=fail") || !strings.Contains(out, "1 failed, 2 passed") {
+		t.Errorf("output:\n%s", out)
+	}
+	live := map[string]string{}
+	for _, name := range []string{"results.json", "logfile.log", "ktap.txt", "html/index.html", "html/001-toy.Toy.html"} {
+		live[name] = read(t, filepath.Join(dir, name))
+	}
+	live[elsewhere] = read(t, elsewhere)
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	if err := errors.Join(a.report(t.Context(), reportFlags{color: "never"}, dir), a.report(t.Context(), o, dir)); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range live {
+		path := name
+		if !filepath.IsAbs(name) {
+			path = filepath.Join(dir, name)
+		}
+		if diff := cmp.Diff(text, read(t, path)); diff != "" {
+			t.Errorf("%s (-live +later)\n%s", name, diff)
+		}
+	}
+}
+
+func TestReportsAfterInterrupt(t *testing.T) {
+	dir, _, code, _ := toyRun(t, reportFlags{color: "auto"}, func(ctx context.Context, stop func(), _ string) { stop(); <-ctx.Done() })
+	if code != flow.ExitInterrupted {
+		t.Errorf("code %d", code)
+	}
+	results := read(t, filepath.Join(dir, "results.json"))
+	if !strings.Contains(results, `"result": "incomplete"`) || !strings.Contains(results, `"result": "notrun"`) || strings.Contains(results, "aborted") {
+		t.Errorf("results.json:\n%s", results)
+	}
+	if log := read(t, filepath.Join(dir, "logfile.log")); !strings.Contains(log, "end run after") {
+		t.Errorf("logfile.log:\n%s", log)
+	}
+}
+
+// A report that cannot be written is told, and hides no failure of a flow.
+func TestReportFails(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	o := reportFlags{color: "auto", outputFlags: outputFlags{reports: []string{"junit:" + gone + "/junit.xml"}}}
+	_, out, _, err := toyRun(t, o, func(context.Context, func(), string) {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Error(err)
+		}
+	})
+	if !errors.Is(err, exitCode(flow.ExitFail)) || !strings.Contains(out, "vmtb: write the reports: ") || !strings.Contains(out, "vmtb report writes them again") {
+		t.Errorf("%v, output\n%s", err, out)
+	}
+	a := &app{err: &bytes.Buffer{}}
+	var infra *bench.InfraError
+	if err := a.ended(flow.Summary{}, nil, errors.New("full")); !errors.As(err, &infra) {
+		t.Errorf("%v", err)
+	}
+	if err := a.ended(flow.Summary{}, nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// While a run is alive its own files are left to it; others are made from what there is.
+func TestReportOfLiveRun(t *testing.T) {
+	_, _, _, _ = toyRun(t, reportFlags{color: "auto"}, func(ctx context.Context, _ func(), dir string) {
+		var out bytes.Buffer
+		a := &app{out: &out, err: &bytes.Buffer{}}
+		if err := a.report(ctx, reportFlags{color: "never"}, dir); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "results.json")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("results.json of a run that lives: %v", err)
+		}
+		o := reportFlags{color: "never", outputFlags: outputFlags{reports: []string{"ktap:-"}}}
+		if err := a.report(ctx, o, dir); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(out.String(), "test_toy::TestToy::test_b INCOMPLETE") || !strings.Contains(out.String(), "not ok 2 test_b # ERROR incomplete") {
+			t.Errorf("%s", out.String())
+		}
+	})
+}
+
+// The lab's reports are made on this side, also of a run that the DUT did not survive.
+func TestLabReports(t *testing.T) {
+	dir, _, _, _ := toyRun(t, reportFlags{color: "auto"}, func(context.Context, func(), string) {})
+	for _, name := range []string{"results.json", "logfile.log"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := outputFlags{reports: []string{"junit"}}
+	if err := o.check(); err != nil {
+		t.Fatal(err)
+	}
+	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	if err := errors.Join(a.labReports(dir, o), a.labReports(filepath.Join(dir, "none"), o)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"results.json", "logfile.log", "junit.xml"} {
+		if read(t, filepath.Join(dir, name)) == "" {
+			t.Errorf("%s is empty", name)
+		}
+	}
+}
