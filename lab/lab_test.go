@@ -122,6 +122,7 @@ func TestLab(t *testing.T) {
 	t.Run("flow", d.testFlow)
 	t.Run("test_basic", d.testBasic)
 	t.Run("unequal shares", d.testUnequalShares)
+	t.Run("vm_state", d.testState)
 	t.Run("kill -9", d.testKilled)
 	t.Run("after a dead run", d.testAfterDeadRun)
 	t.Run("interrupt", d.testInterrupt)
