@@ -27,7 +27,7 @@ var vfRules = []Rule{
 	{
 		ID: "vf_nodes", Doc: "A VF has a card, GTs and debugfs files of its own, and none of a PF's.",
 		Steps: onHost(
-			present("V1/drm", "V1/tile0/gt0"), read("xe dev={VF1} unique={VF1}", "D1/name"), read("supported: yes\nenabled: yes\nmode: SR-IOV VF", "D1/sriov_info"),
+			present("V1/drm", "V1/tile0/gt*"), absent("V1/tile0/gt2"), read("xe dev={VF1} unique={VF1}", "D1/name"), read("supported: yes\nenabled: yes\nmode: SR-IOV VF", "D1/sriov_info"),
 			mode(0o444, "D1/gt*/vf/self_config", "D1/gt*/vf/abi_versions"), absent("D1/sriov", "D1/pf", "D1/gt0/pf", "D1/gt0/vf1", "V1/sriov_admin"),
 		),
 	},
