@@ -301,10 +301,10 @@ var ofVF = regexp.MustCompile(`/vf[0-9]+\b`)
 // operations are readable files that hold no setting.
 var operations = []string{"control", "save", "restore", "migration_data"}
 
-// await asks cond until it is nil. Some things take the kernel a moment.
+// await asks cond until it is nil. Some things take the kernel a moment, and a busy emulated one longer.
 func (p *Probe) await(ctx context.Context, cond func() error) error {
 	var last error
-	err := sysfs.Poll(ctx, 5*time.Second, "expected state", func() (bool, error) {
+	err := sysfs.Poll(ctx, 30*time.Second, "expected state", func() (bool, error) {
 		last = cond()
 		return last == nil, nil
 	})
