@@ -126,6 +126,7 @@ func TestLab(t *testing.T) {
 	t.Run("kill -9", d.testKilled)
 	t.Run("after a dead run", d.testAfterDeadRun)
 	t.Run("interrupt", d.testInterrupt)
+	t.Run("modules", d.testModules)
 	t.Run("panic of the kernel", d.testKernelPanic)
 }
 
@@ -246,6 +247,26 @@ func (d *dut) testInterrupt(t *testing.T) {
 	if err != nil || code != flow.ExitInterrupted {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitInterrupted)
 	}
+	d.clean(t)
+}
+
+// The stand-ins load, unload and take their parameters: lab/kmod/test/exercise.sh, which leaves xe unloaded.
+func (d *dut) testModules(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	dir := filepath.Join(d.dir, "kmod-test")
+	if err := os.CopyFS(dir, os.DirFS("kmod/test")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Exec(ctx, bench.Command{Argv: []string{"bash", filepath.Join(dir, "exercise.sh")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok := strings.Count("\n"+string(r.Stdout), "\nok - ")
+	if !r.OK() || ok < 30 {
+		t.Errorf("%v, %d checks are ok:\n%s%s", r, ok, r.Stdout, r.Stderr)
+	}
+	d.must(ctx, t, "modprobe xe")
 	d.clean(t)
 }
 

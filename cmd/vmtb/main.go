@@ -1,4 +1,3 @@
-// Command vmtb is the VM test bench for SR-IOV GPUs, with the flows of this repository.
 package main
 
 import (

@@ -30,6 +30,14 @@ type fake struct{ *fakehost.Host }
 
 func (f fake) Open(path string, flag int) (rules.File, error) { return f.Host.Open(path, flag) }
 
+func (f fake) OpenVFIO(group int, address string) (rules.VFIODevice, error) {
+	d, err := f.Host.OpenVFIO(group, address)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
 type noJournal struct{}
 
 func (noJournal) Do(_ context.Context, _ undo.Record, change func() error) error { return change() }

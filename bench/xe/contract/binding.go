@@ -54,7 +54,7 @@ var bindingRules = []Rule{
 		},
 	},
 	{
-		ID: "vfio_needs_override", Doc: "xe-vfio-pci binds by override only, with driver probing or without.", Needs: []Need{vfio},
+		ID: "vfio_needs_override", Doc: "xe-vfio-pci binds by override only, with driver probing or without.", Needs: []Need{hasVFIO},
 		Steps: []Step{
 			write(autoprobe, "1"), write(numvfs, "1"), write(unbindXe, "{VF1}"), refuse(syscall.ENODEV, bindVFIO, "{VF1}"),
 			write(override, vfioDriver), write(bindVFIO, "{VF1}"), present("/sys/bus/pci/drivers/xe-vfio-pci/{VF1}"),
@@ -62,7 +62,7 @@ var bindingRules = []Rule{
 		},
 	},
 	{
-		ID: "vfio_bind", Doc: "With the override drivers_probe binds xe-vfio-pci, driver probing or not; the VF has an IOMMU group and a VFIO device then.", Needs: []Need{vfio},
+		ID: "vfio_bind", Doc: "With the override drivers_probe binds xe-vfio-pci, driver probing or not; the VF has an IOMMU group and a VFIO device then.", Needs: []Need{hasVFIO},
 		Steps: []Step{write(numvfs, "1"), write(override, vfioDriver), write(probeDriver, "{VF1}\n"), present("V1/iommu_group", "V1/vfio-dev")},
 		Check: checkVFIOBound,
 	},

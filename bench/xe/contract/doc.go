@@ -18,9 +18,11 @@
 // # Notation of files
 //
 //	P/   the PF in /sys/bus/pci/devices       A/  its sriov_admin
-//	V1/  VF1 there, V2/ VF2                   D/  the PF in /sys/kernel/debug/dri
+//	V1/  VF1 there, V2/ VF2                   D/  the PF in /sys/kernel/debug/dri, D1/ VF1
 //	T/vf1/ggtt_quota      a file of VF1 of the tile, in debugfs; T/pf/ of the PF
 //	G/vf1/contexts_quota  a file of VF1 of each GT, all of them in turn; G0/ of the first (main) GT, G1/ of the second
+//
+//	D1/gt*/vf/self_config a file of VF1's own driver, of each GT
 //
 // T and G hide that debugfs has two layouts: sriov/{pf,vfM}/tileT/[gtG/] since Linux 6.19, gtG/{pf,vfM} before, where
 // VRAM is called lmem. In values {PF}, {VF1}, {VF2} stand for addresses, {TOTAL} and {TOTAL+1} for numbers of VFs.

@@ -63,18 +63,23 @@ var migrationRules = []Rule{
 // smallVFs enables n VFs with the same few resources each: how long saving takes depends on them.
 func (p *Probe) smallVFs(ctx context.Context, n int) error {
 	for vf := 1; vf <= n; vf++ {
-		dir := fmt.Sprintf("vf%d/", vf)
-		steps := []Step{write("T/"+dir+"ggtt_quota", "16777216"), write("G/"+dir+"contexts_quota", "64"), write("G/"+dir+"doorbells_quota", "4")}
-		if p.vram {
-			steps = append(steps, write("T/"+dir+"vram_quota", "33554432"))
-		}
-		for _, s := range steps {
-			if err := s.run(ctx, p); err != nil {
-				return err
-			}
+		if err := p.giveSmall(ctx, vf); err != nil {
+			return err
 		}
 	}
 	return p.Refuses(ctx, 0, numvfs, strconv.Itoa(n))
+}
+
+const smallGGTT = "16777216"
+
+// giveSmall gives a VF a little of all that it needs.
+func (p *Probe) giveSmall(ctx context.Context, vf int) error {
+	dir := fmt.Sprintf("vf%d/", vf)
+	steps := []Step{write("T/"+dir+"ggtt_quota", smallGGTT), write("G/"+dir+"contexts_quota", "64"), write("G/"+dir+"doorbells_quota", "4")}
+	if p.vram {
+		steps = append(steps, write("T/"+dir+"vram_quota", "33554432"))
+	}
+	return p.all(ctx, steps...)
 }
 
 func checkMigrationSize(_ context.Context, p *Probe) error {

@@ -134,6 +134,21 @@ func TestMutations(t *testing.T) {
 		{rule: "size", file: "/migration_size", edit: replace("\n", " bytes\n")},
 		{rule: "save_states", file: "/vf1/save", value: "1", errno: syscall.EBUSY},
 		{rule: "restore_states", file: "/vf1/restore", value: "1", errno: syscall.EBUSY},
+		{rule: "vf_nodes", file: "/sriov_info", edit: replace("VF", "PF")},
+		{rule: "self_config", file: "/gt0/vf/self_config", edit: replace("LMEM", "VRAM")},
+		{rule: "self_config", file: "/gt1/vf/self_config", edit: replace("GuC", "GGTT size:\t1\nGuC")},
+		{rule: "self_config_reload", file: "/xe/unbind"},
+		{rule: "self_config_flr", file: "/reset", value: "1"},
+		{rule: "abi_versions", file: "/abi_versions", edit: replace("handshake:\t1.0", "handshake:\t0.0")},
+		{rule: "vf_handshake", file: "/pf/versions", edit: replace("VF1:\t1.0\n", "")},
+		{rule: "vf_empty", file: "/gt0/exec_quantum_ms", value: "0"}, // so the VF gets its fair share
+		{rule: "vf_incomplete", file: "/drivers/xe/bind"},            // and it succeeds
+		{rule: "stoppers_text", file: "/resfix_stoppers", edit: replace("0x", "")},
+		{rule: "recovery", file: "/gt0/vf/self_config", edit: func(string) string { return "GGTT range:\t0x0-0x0\n" }},
+		{rule: "recovery_stages", file: "/resfix_stoppers", value: "0xf"},
+		{rule: "recovery_stages", file: "/resfix_stoppers", value: "0xe"},
+		{rule: "recovery_stages", file: "/resfix_stoppers", value: "0xc"},
+		{rule: "recovery_stages", file: "/gt1/vf/resfix_stoppers", value: "0x8"},
 	} {
 		t.Run(m.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { noticed(t, m) })
@@ -156,7 +171,7 @@ func noticed(t *testing.T, m mutation) {
 	if reason := p.Unmet(r); reason != "" {
 		t.Fatal(reason)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // some rules wait for what does not come here
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // some rules wait for what does not come here
 	defer cancel()
 	if err := r.Run(ctx, p); err == nil {
 		t.Errorf("not noticed (%d times changed): %+v", kernel.hits, m)

@@ -22,7 +22,7 @@ var (
 	twoGTs     = Need{"two GTs", func(p *Probe) bool { return len(p.gts) == 2 }}
 	oneGT      = Need{"one GT", func(p *Probe) bool { return len(p.gts) == 1 }}
 	migration  = Need{"migration of VFs (6.19 and later)", func(p *Probe) bool { return p.exists("D/sriov/vf1/migration_data") }}
-	vfio       = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
+	hasVFIO    = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
 	vramQuota  = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
 	noFloor    = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
 	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
@@ -35,6 +35,11 @@ func vfs(n int) Need {
 
 // wedged is the parameter of the lab's stand-in that makes the device wedged.
 const wedged = "/sys/module/xe/parameters/wedged"
+
+// A MissingError says that a rule cannot be checked here after all: what it is about shows only after its first steps.
+type MissingError struct{ What string }
+
+func (e *MissingError) Error() string { return "needs " + e.What }
 
 // Unmet is why a rule cannot be checked here, "" if it can. It does not ask whether destruction is allowed.
 func (p *Probe) Unmet(r Rule) string {

@@ -106,6 +106,9 @@ func (p *Probe) Path(file string) (string, error) {
 	case "V1", "V2":
 		vf, err := p.vf(int(head[1] - '0'))
 		return path.Join(vf.Dir(), rest), err
+	case "D1":
+		vf, err := p.vf(1)
+		return path.Join("/sys/kernel/debug/dri", string(vf), rest), err
 	}
 	function, name, _ := strings.Cut(rest, "/")
 	switch {
@@ -119,15 +122,17 @@ func (p *Probe) Path(file string) (string, error) {
 	return path.Join(debugfs, "sriov", function, "tile0/gt"+head[1:], name), nil
 }
 
-// each names the files that G/… stands for.
+// each names the files that G/… and gt* stand for.
 func (p *Probe) each(file string) []string {
-	rest, ok := strings.CutPrefix(file, "G/")
-	if !ok {
+	if rest, ok := strings.CutPrefix(file, "G/"); ok {
+		file = "G*/" + rest
+	}
+	if !strings.Contains(file, "*") {
 		return []string{file}
 	}
 	var files []string
 	for _, gt := range p.gts {
-		files = append(files, fmt.Sprintf("G%d/%s", gt, rest))
+		files = append(files, strings.Replace(file, "*", strconv.Itoa(gt), 1))
 	}
 	return files
 }
@@ -296,10 +301,10 @@ var ofVF = regexp.MustCompile(`/vf[0-9]+\b`)
 // operations are readable files that hold no setting.
 var operations = []string{"control", "save", "restore", "migration_data"}
 
-// await asks cond until it is nil. Some things take the kernel a moment.
+// await asks cond until it is nil. Some things take the kernel a moment, and a busy emulated one longer.
 func (p *Probe) await(ctx context.Context, cond func() error) error {
 	var last error
-	err := sysfs.Poll(ctx, 5*time.Second, "expected state", func() (bool, error) {
+	err := sysfs.Poll(ctx, 30*time.Second, "expected state", func() (bool, error) {
 		last = cond()
 		return last == nil, nil
 	})

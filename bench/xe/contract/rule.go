@@ -32,6 +32,8 @@ func Sections() []Section {
 		{"TestAdmin", "sysfs sriov_admin", adminRules()},
 		{"TestProvisioning", "Provisioning", provisioningRules()},
 		{"TestMigration", "Saving and restoring VFs", migrationRules},
+		{"TestVF", "VFs with their driver", vfRules},
+		{"TestVFIO", "VFs given to user space", vfioRules},
 	}
 }
 
@@ -48,15 +50,11 @@ type Rule struct {
 	Check      func(ctx context.Context, p *Probe) error
 }
 
-// Run checks the rule. The error says which files and values differ, and how.
+// Run checks the rule. The error says which files and values differ, and how; a [MissingError] that the rule is not for
+// this kernel.
 func (r Rule) Run(ctx context.Context, p *Probe) error {
-	for _, s := range r.Steps {
-		if err := s.run(ctx, p); err != nil {
-			return err
-		}
-	}
-	if r.Check == nil {
-		return nil
+	if err := p.all(ctx, r.Steps...); err != nil || r.Check == nil {
+		return err
 	}
 	return r.Check(ctx, p)
 }

@@ -34,7 +34,7 @@ host of the unit tests, and against a running kernel by the flow ` + "`xe_contra
     vmtb run xe_contract             # this machine; what harms a machine in use is skipped (see allow_destructive)
 
 ` + "`P/`" + ` is the PF in /sys/bus/pci/devices, ` + "`A/`" + ` its sriov_admin, ` + "`D/`" + ` the PF in /sys/kernel/debug/dri, ` + "`V1/` VF1" + ` in
-/sys/bus/pci/devices. ` + "`T/vf1/`" + ` are the debugfs files of VF1 that belong to a tile, ` + "`G/vf1/`" + ` those of every GT, ` + "`G0/`" + ` and
+/sys/bus/pci/devices, ` + "`D1/`" + ` VF1 in /sys/kernel/debug/dri. ` + "`T/vf1/`" + ` are the debugfs files of VF1 that belong to a tile, ` + "`G/vf1/`" + ` those of every GT, ` + "`G0/`" + ` and
 ` + "`G1/`" + ` of one GT, in whichever layout the kernel has. ` + "`file ← value: errno`" + ` is a write and what comes of it. Each rule begins
 without VFs, in automatic mode, with nothing set.
 `

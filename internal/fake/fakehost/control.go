@@ -32,7 +32,12 @@ func enter(op, state string, allow func(control) error) operation {
 		if err := h.firmware(op, vf, gt); err != nil {
 			return err
 		}
+		restored := state == resumed && c.Data == restored
 		*c = control{State: state, Done: true}
+		if restored && gt == len(h.s.GTs)-1 && h.s.Functions[vf].Driver == "xe" {
+			h.s.Functions[vf].VF.Restored = true
+			h.recover(vf)
+		}
 		return nil
 	}
 }
@@ -119,6 +124,14 @@ func (h *Host) reset(vf int) error {
 	}
 	err := h.everyGT(vf, begin, wait)
 	h.forget(vf)
+	f := &h.s.Functions[vf]
+	f.Agreed, f.Register = false, 0
+	if v := h.opened[vf]; v != nil {
+		v.wasReset()
+	}
+	if f.Driver == "xe" {
+		_ = h.connect(vf) // a driver without resources can only wait for the next reset
+	}
 	return err
 }
 
@@ -126,9 +139,19 @@ func (h *Host) reset(vf int) error {
 func (h *Host) ready(vf int) {
 	for gt := range h.s.GTs {
 		g := &h.s.Functions[vf].GTs[gt]
-		g.Control, g.Guest, g.Stoppers = control{}, "", 0
+		g.Control, g.Guest = control{}, ""
 	}
+	h.s.Functions[vf].Agreed, h.s.Functions[vf].Register = false, 0
+	h.withoutDriver(vf)
 	h.forget(vf)
+}
+
+// withoutDriver drops what a driver of a VF knew, and its files' contents.
+func (h *Host) withoutDriver(vf int) {
+	h.s.Functions[vf].VF = vfState{}
+	for gt := range h.s.GTs {
+		h.s.Functions[vf].GTs[gt].Stoppers = 0
+	}
 }
 
 // forget drops the stream of a save or restore that a VF was in.

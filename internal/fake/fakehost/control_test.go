@@ -162,17 +162,17 @@ func TestMigrationData(t *testing.T) {
 		finish     syscall.Errno
 	}{
 		{"good", string(data), 0, 0},
-		{"version", change(0, 2), syscall.EINVAL, syscall.ETIMEDOUT},
-		{"no type", change(1, 0), syscall.EINVAL, syscall.ETIMEDOUT},
-		{"unknown type", change(1, 7), syscall.EINVAL, syscall.ETIMEDOUT},
-		{"tile", change(2, 1), syscall.EINVAL, syscall.ETIMEDOUT},
-		{"descriptor of a GT", change(3, 1), syscall.EINVAL, syscall.ETIMEDOUT},
-		{"other device", change(28, 0xff), syscall.ENODEV, syscall.ETIMEDOUT},
+		{"version", change(0, 2), syscall.EINVAL, syscall.EIO},
+		{"no type", change(1, 0), syscall.EINVAL, syscall.EIO},
+		{"unknown type", change(1, 7), syscall.EINVAL, syscall.EIO},
+		{"tile", change(2, 1), syscall.EINVAL, syscall.EIO},
+		{"descriptor of a GT", change(3, 1), syscall.EINVAL, syscall.EIO},
+		{"other device", change(28, 0xff), syscall.ENODEV, syscall.EIO},
 		{"unknown key", change(34, 0x77), 0, 0},
-		{"bad key-length-value", change(24, 9), syscall.EINVAL, syscall.ETIMEDOUT},
+		{"bad key-length-value", change(24, 9), syscall.EINVAL, syscall.EIO},
 		{"other GGTT", string(smaller), 0, syscall.EIO},
 		{"cut", string(data[:len(data)-1]), 0, syscall.ETIMEDOUT},
-		{"trailer with payload", string(data[:len(data)-8]) + "\x01\x00\x00\x00\x00\x00\x00\x00x", syscall.EINVAL, syscall.ETIMEDOUT},
+		{"trailer with payload", string(data[:len(data)-8]) + "\x01\x00\x00\x00\x00\x00\x00\x00x", syscall.EINVAL, syscall.EIO},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			vf2 := sriov + "/vf2"
@@ -233,7 +233,7 @@ func TestVFDriver(t *testing.T) {
 		"LMEM size:\t6425673728 (5.98 GiB)\nGuC contexts:\t16384\nGuC doorbells:\t64\n")
 	h.reads(t, vf+"/tile0/gt1/vf/self_config", "GuC contexts:\t16384\nGuC doorbells:\t64\n")
 	stoppers := vf + "/gt1/vf/resfix_stoppers"
-	h.steps(t, step{stoppers, "0x5", 0}, step{stoppers, "256", syscall.EINVAL}, step{stoppers, "-1", syscall.EINVAL})
+	h.steps(t, step{stoppers, "0x5", 0}, step{stoppers, "x", syscall.EINVAL}, step{stoppers, "-1", syscall.EINVAL})
 	h.reads(t, stoppers, "0x05\n")
 	o := BMG()
 	o.Flat, o.Loaded = true, []string{"xe"}

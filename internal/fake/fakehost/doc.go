@@ -6,7 +6,7 @@
 // and drivers_probe), how quotas are rounded and allocated, what automatic and custom provisioning do, and that sysfs
 // holds its modes even against root. [Host.Hook] sees every write and can fail it. [Host.Snapshot] is the whole state,
 // hidden parts included; two hosts are in the same state if their snapshots are equal, and [Host.Dump] makes
-// a readable diff of two that are not.
+// a readable diff of two that are not. [Host.OpenVFIO] gives a VF to a process, with the migration of xe-vfio-pci.
 //
 // The rules are those of bench/xe/contract, whose tests check every one of them here.
 //

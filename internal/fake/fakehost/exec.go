@@ -140,7 +140,7 @@ func (h *Host) load(name string) {
 	h.s.Loaded = append(h.s.Loaded, name)
 	slices.Sort(h.s.Loaded)
 	if name == "xe" {
-		h.probe(0)
+		_ = h.probe(0) // loading does not depend on it
 	}
 	h.nodes = nil
 }

@@ -71,6 +71,7 @@ type Host struct {
 	lockdowns int       // open lockdown_vfs_enabling
 	freed     sync.Cond // a process has ended, or a VF's control state has changed
 	epoch     int       // counts the resets of VFs
+	opened    map[int]*VFIO
 	s         state
 	nodes     map[string]node // the tree as s has it; nil when s has changed its shape
 	fixed     builder         // its part for the provisioning; nil when the functions are other ones

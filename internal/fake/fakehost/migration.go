@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"strconv"
 	"syscall"
@@ -15,7 +16,9 @@ const (
 	packetDescriptor = 1
 	packetTrailer    = 2
 	packetGGTT       = 3
+	packetMMIO       = 4
 	packetGuC        = 5
+	packetVRAM       = 6
 	packetLast       = 6 // the highest type there is
 	packetMost       = 512 << 20
 )
@@ -40,17 +43,26 @@ func (h *Host) descriptor() []byte {
 
 const revision = 0
 
-// stream is all that a VF's state is made of here: how much GGTT it has, and what its guest has put into each GT.
+// stream is all that a VF's state is made of here: what it was given, its register, and what its guest has put into each GT.
 func (h *Host) stream(vf int) []byte {
 	f := &h.s.Functions[vf]
 	b := packet(packetDescriptor, 0, h.descriptor())
-	for gt := range f.GTs {
-		if gt == 0 {
-			b = append(b, packet(packetGGTT, 0, binary.LittleEndian.AppendUint64(nil, f.GGTT.Size))...)
-		}
-		b = append(b, packet(packetGuC, byte(gt), []byte(f.GTs[gt].Guest))...)
+	b = append(b, packet(packetGGTT, 0, binary.LittleEndian.AppendUint64(nil, f.GGTT.Size))...)
+	b = append(b, packet(packetMMIO, 0, binary.LittleEndian.AppendUint32(nil, f.Register))...)
+	if h.o.VRAM > 0 {
+		b = append(b, packet(packetVRAM, 0, binary.LittleEndian.AppendUint64(nil, f.VRAM))...)
+	}
+	for gt, g := range f.GTs {
+		b = append(b, packet(packetGuC, byte(gt), append(g.sums(g.Guest), g.Guest...))...)
 	}
 	return append(b, packet(packetTrailer, 0, nil)...)
+}
+
+// sums is what is compared when a GT's state is restored: its ids, and a checksum of what its guest has.
+func (g *share) sums(guest string) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(g.Contexts.Size))
+	b = binary.LittleEndian.AppendUint32(b, uint32(g.Doorbells.Size))
+	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE([]byte(guest)))
 }
 
 // GuestState is what a VF's guest has in each GT, and what a migration carries.
@@ -92,6 +104,20 @@ func startData(op, state, other string) operation {
 	}
 }
 
+func (h *Host) startSave(vf int) error {
+	err := h.firstOf(vf, startData("save", saving, restoring))
+	if err == nil {
+		h.s.Functions[vf].Out = h.stream(vf)
+		h.woken()
+	}
+	return err
+}
+
+func (h *Host) startRestore(vf int) error {
+	h.s.Functions[vf].In = nil
+	return h.firstOf(vf, startData("restore", restoring, saving))
+}
+
 func finishSave(h *Host, vf, gt int) error {
 	c := &h.s.Functions[vf].GTs[gt].Control
 	if c.Data != saving || len(h.s.Functions[vf].Out) > 0 || h.o.NoMigration {
@@ -115,15 +141,7 @@ func finishRestore(h *Host, vf, gt int) error {
 
 // migrationFiles places the files that save and restore a VF.
 func (h *Host) migrationFiles(b builder, dir string, vf int) {
-	f := &h.s.Functions[vf]
-	save := h.trigger(func() error {
-		err := h.firstOf(vf, startData("save", saving, restoring))
-		if err == nil {
-			f.Out = h.stream(vf)
-			h.woken()
-		}
-		return err
-	})
+	save := h.trigger(func() error { return h.startSave(vf) })
 	save.mode = 0o600
 	save.read = func() (string, error) {
 		if err := h.fault("save finish", vf, 0); err != nil {
@@ -131,10 +149,7 @@ func (h *Host) migrationFiles(b builder, dir string, vf int) {
 		}
 		return "", h.firstOf(vf, finishSave)
 	}
-	restore := h.trigger(func() error {
-		f.In = nil
-		return h.firstOf(vf, startData("restore", restoring, saving))
-	})
+	restore := h.trigger(func() error { return h.startRestore(vf) })
 	restore.mode = 0o600
 	restore.read = func() (string, error) {
 		if err := h.fault("restore finish", vf, 0); err != nil {
@@ -235,6 +250,7 @@ func (h *Host) take(vf int, data []byte) error {
 	for len(f.In) >= packetHeader {
 		size := binary.LittleEndian.Uint64(f.In[16:])
 		if err := h.checkPacket(f.In[:packetHeader], size); err != nil {
+			f.failRestore()
 			return err
 		}
 		if uint64(len(f.In)) < packetHeader+size {
@@ -242,6 +258,7 @@ func (h *Host) take(vf int, data []byte) error {
 		}
 		kind, gt, payload := f.In[1], f.In[3], f.In[packetHeader:packetHeader+size]
 		if err := h.restorePacket(vf, kind, int(gt), payload); err != nil {
+			f.failRestore()
 			return err
 		}
 		f.In = f.In[packetHeader+size:]
@@ -269,13 +286,25 @@ func (h *Host) restorePacket(vf int, kind byte, gt int, payload []byte) error {
 	case packetDescriptor:
 		return h.checkDescriptor(payload)
 	case packetGGTT:
-		if len(payload) != 8 || binary.LittleEndian.Uint64(payload) != f.GGTT.Size {
-			for i := range f.GTs { // the writes and the finish that follow fail
-				f.GTs[i].Control.Data = restFailed
-			}
+		if !bytes.Equal(payload, binary.LittleEndian.AppendUint64(nil, f.GGTT.Size)) {
+			f.failRestore()
+		}
+	case packetVRAM:
+		if !bytes.Equal(payload, binary.LittleEndian.AppendUint64(nil, f.VRAM)) {
+			f.failRestore()
+		}
+	case packetMMIO:
+		if len(payload) == 4 {
+			f.Register = binary.LittleEndian.Uint32(payload)
 		}
 	case packetGuC:
-		f.GTs[gt].Guest = string(payload)
+		g := &f.GTs[gt]
+		guest := string(payload[min(len(payload), len(g.sums(""))):])
+		if !bytes.Equal(payload, append(g.sums(guest), guest...)) {
+			f.failRestore()
+			return nil
+		}
+		g.Guest = guest
 	case packetTrailer:
 		for i := range f.GTs {
 			if c := &f.GTs[i].Control; c.Data == restoring {
@@ -284,6 +313,13 @@ func (h *Host) restorePacket(vf int, kind byte, gt int, payload []byte) error {
 		}
 	}
 	return nil
+}
+
+// failRestore makes the writes and the finish that follow fail.
+func (f *function) failRestore() {
+	for i := range f.GTs {
+		f.GTs[i].Control.Data = restFailed
+	}
 }
 
 // checkDescriptor compares the device ids; keys that it does not know are skipped.

@@ -59,7 +59,7 @@ func (h *Host) writeNumVFs(text string) error {
 	h.nodes = nil
 	for fn := 1; fn <= n; fn++ {
 		h.s.Functions[fn].Driver, h.s.Functions[fn].Override = "", ""
-		h.probe(fn)
+		_ = h.probe(fn) // enabling does not depend on it
 	}
 	return nil
 }
@@ -98,13 +98,21 @@ func (h *Host) match(fn int) string {
 	return ""
 }
 
-func (h *Host) probe(fn int) {
+// probe is a driver being asked to take a function. What xe says of a VF without resources was not seen in its source.
+func (h *Host) probe(fn int) error {
 	f := &h.s.Functions[fn]
 	driver := h.match(fn)
-	if f.Driver == "" && !h.NeverBind && h.loaded(driver) {
-		f.Driver = driver
-		h.nodes = nil
+	if f.Driver != "" || h.NeverBind || !h.loaded(driver) {
+		return nil
 	}
+	if driver == "xe" && fn > 0 {
+		if err := h.connect(fn); err != nil {
+			return err
+		}
+	}
+	f.Driver = driver
+	h.nodes = nil
+	return nil
 }
 
 func (h *Host) loaded(driver string) bool {
@@ -116,7 +124,7 @@ func (h *Host) writeDriversProbe(text string) error {
 	if fn < 0 {
 		return syscall.ENODEV
 	}
-	h.probe(fn) // success says nothing about whether a driver took it
+	_ = h.probe(fn) // success says nothing about whether a driver took it
 	return nil
 }
 
@@ -128,8 +136,7 @@ func (h *Host) writeBind(driver, text string) error {
 	if h.s.Functions[fn].Driver != "" {
 		return syscall.EBUSY
 	}
-	h.probe(fn)
-	return nil
+	return h.probe(fn)
 }
 
 func (h *Host) writeUnbind(driver, text string) error {
@@ -143,6 +150,7 @@ func (h *Host) writeUnbind(driver, text string) error {
 	}
 	h.held(fn)
 	h.s.Functions[fn].Driver = ""
+	h.withoutDriver(fn)
 	h.nodes = nil
 	return nil
 }

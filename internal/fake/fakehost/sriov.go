@@ -20,7 +20,7 @@ func (h *Host) deviceFiles(b builder, root string) {
 	b.add(info+"/vfs", node{mode: 0o444, read: func() (string, error) {
 		return fmt.Sprintf("total: %[1]d\nsupported: %[1]d\nenabled: %[2]d\n", h.o.TotalVFs, h.s.NumVFs), nil
 	}})
-	b.text(info+"/versions", "base:\t1.0\nlatest:\t1.0\n")
+	b.add(info+"/versions", node{mode: 0o444, read: h.versions})
 }
 
 func (h *Host) gtLinks(b builder, root string) {

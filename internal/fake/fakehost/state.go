@@ -31,6 +31,9 @@ type function struct {
 	VRAM             uint64
 	GTs              []share
 	Out, In          []byte // a save not yet read; a packet not yet whole of a restore
+	Agreed           bool   // a driver of the VF has shaken hands with the PF since the last reset
+	VF               vfState
+	Register         uint32 // one that a VF's driver has for itself
 }
 
 // share is a function's part of one GT.

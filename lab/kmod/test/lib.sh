@@ -22,20 +22,15 @@ get() { local err; if err=$(cat "$1" 2>&1); then echo "$err"; else echo "${err##
 puts() { same "write '$2' to ${3#"$SYS"/}" "$1" "$(put "$2" "$3")"; }
 # reads EXPECTED FILE
 reads() { same "read ${2#"$SYS"/}" "$1" "$(get "$2")"; }
+# becomes EXPECTED FILE: what the stand-in brings up to date ten times a second
+becomes() {
+	local i
+	for i in $(seq 50); do [ "$(get "$2")" = "$1" ] && break; sleep 0.1; done
+	reads "$1" "$2"
+}
 
-EINVAL="Invalid argument"
-ERANGE="Numerical result out of range"
-EBUSY="Device or resource busy"
-EPERM="Operation not permitted"
-EIO="Input/output error"
-ESTALE="Stale file handle"
-EUCLEAN="Structure needs cleaning"
-EOVERFLOW="Value too large for defined data type"
 ENOSPC="No space left on device"
-EDQUOT="Disk quota exceeded"
-ECANCELED="Operation canceled"
 ENOPKG="Package not installed"
-EALREADY="Operation already in progress"
 
 SYS=/sys
 load() {

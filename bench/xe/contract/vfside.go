@@ -1,0 +1,238 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// VF1 is driven by xe on the host here: the driver does not know where it runs, and its files are at hand.
+var vf1OnHost = []Step{write(numvfs, "1"), write(override, "xe"), write(bindXe, "{VF1}")}
+
+// onHost are steps with VF1 driven on the host.
+func onHost(steps ...Step) []Step { return append(slices.Clone(vf1OnHost), steps...) }
+
+const (
+	stoppers1  = "D1/gt*/vf/resfix_stoppers"
+	resetVF1   = "V1/reset"
+	movable    = "that a paused VF can be given another GGTT range"
+	otherCount = "16" // of contexts, which no automatic provisioning gives to one VF
+)
+
+var vfRules = []Rule{
+	{
+		ID: "vf_nodes", Doc: "A VF has a card, GTs and debugfs files of its own, and none of a PF's.",
+		Steps: onHost(
+			present("V1/drm", "V1/tile0/gt*"), absent("V1/tile0/gt2"), read("xe dev={VF1} unique={VF1}", "D1/name"), read("supported: yes\nenabled: yes\nmode: SR-IOV VF", "D1/sriov_info"),
+			mode(0o444, "D1/gt*/vf/self_config", "D1/gt*/vf/abi_versions"), absent("D1/sriov", "D1/pf", "D1/gt0/pf", "D1/gt0/vf1", "V1/sriov_admin"),
+		),
+	},
+	{
+		ID: "self_config", Doc: "self_config is what the PF has given to the VF, GT by GT: the GGTT only on the main GT since 6.19, local memory only on the main GT.",
+		Steps: vf1OnHost, Check: checkSelfConfig,
+	},
+	{
+		ID: "self_config_reload", Doc: "A driver is told once what its VF has. Another quota shows when it is unloaded and loaded again.",
+		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
+		Check: func(ctx context.Context, p *Probe) error {
+			if err := p.checkContexts("before"); err != nil {
+				return err
+			}
+			return errors.Join(p.all(ctx, write(unbindXe, "{VF1}"), absent("D1/gt0"), write(bindXe, "{VF1}")), checkSelfConfig(ctx, p))
+		},
+	},
+	{
+		ID: "self_config_flr", Doc: "A reset VF is told anew, too.", Unverified: "that its driver asks by itself after a reset",
+		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
+		Check: func(ctx context.Context, p *Probe) error {
+			if err := errors.Join(p.checkContexts("before"), p.Refuses(ctx, 0, resetVF1, "1")); err != nil {
+				return err
+			}
+			return p.await(ctx, func() error { return checkSelfConfig(ctx, p) })
+		},
+	},
+	{ID: "abi_versions", Doc: "abi_versions has the versions of the interfaces to GuC and to the PF: the oldest known, the wanted and the agreed one. The PF's is 1.0.", Steps: vf1OnHost, Check: checkABIVersions},
+	{ID: "vf_handshake", Doc: "The PF's versions lists a VF from when its driver is loaded until the VF is reset.", Check: checkHandshake},
+	{
+		ID: "vf_empty", Doc: "A VF without resources is refused by its driver: by bind with an error, by drivers_probe silently.", Needs: []Need{tree},
+		Steps: []Step{write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"), write(override, "xe")}, Check: checkRefusesVF,
+	},
+	{
+		ID: "vf_incomplete", Doc: "So is a VF that lacks something; with all that it needs it is taken.",
+		Steps: []Step{write("G0/vf1/contexts_quota", otherCount), write(numvfs, "1"), write(override, "xe")},
+		Check: func(ctx context.Context, p *Probe) error {
+			return errors.Join(checkRefusesVF(ctx, p), p.giveSmall(ctx, 1), p.all(ctx, write(bindXe, "{VF1}"), present("V1/driver")), checkSelfConfig(ctx, p))
+		},
+	},
+	{
+		ID: "stoppers_text", Doc: "resfix_stoppers is a byte for each GT, in hexadecimal; of what is larger the lowest byte is taken.", Needs: []Need{tree},
+		Check: func(ctx context.Context, p *Probe) error {
+			if err := p.withStoppers(ctx); err != nil {
+				return err
+			}
+			return p.all(ctx,
+				mode(0o600, stoppers1), read("0x00", stoppers1), become(stoppers1, "0x05", "5", "0x5\n", "05", "0x105"), become("D1/gt0/vf/resfix_stoppers", "0xff", "255"),
+				refuse(syscall.EINVAL, stoppers1, "x", "-1", " 1", "1.5"), become(stoppers1, "0x00", "0"),
+			)
+		},
+	},
+	{
+		ID: "recovery", Doc: "After a restore the VF's driver moves to the VF's new GGTT range when the VF is resumed.", Needs: []Need{canSave, vfs(2)}, Unverified: movable,
+		Check: func(ctx context.Context, p *Probe) error {
+			m, err := p.newMove(ctx)
+			if err != nil {
+				return err
+			}
+			return errors.Join(m.restore(ctx), m.arrives(ctx))
+		},
+	},
+	{
+		ID: "recovery_stages", Doc: "resfix_stoppers holds the recovery, on any GT: 0x1 before it starts, 0x2 before the fixups, 0x4 before jobs go on, 0x8 before its end. The driver clears no bit.",
+		Needs: []Need{canSave, vfs(2)}, Unverified: movable, Check: checkRecoveryStages,
+	},
+}
+
+// all does steps that a function needs.
+func (p *Probe) all(ctx context.Context, steps ...Step) error {
+	for _, s := range steps {
+		if err := s.run(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selfConfig is what the driver of VF1 is to say on a GT, after what the PF's files say.
+func (p *Probe) selfConfig(gt int) (string, error) {
+	var b strings.Builder
+	if gt == 0 || p.flat {
+		r, err := p.ggttOf(1)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", r.start, r.start+r.size-1, r.size, sizeText(r.size))
+	}
+	if p.flat {
+		b.WriteString("GGTT shift on last restore:\t0\n")
+	}
+	for _, line := range []struct {
+		label, file string
+		shown       bool
+		size        bool
+	}{
+		{"LMEM size", "T/vf1/vram_quota", p.vram && gt == 0, true},
+		{"GuC contexts", fmt.Sprintf("G%d/vf1/contexts_quota", gt), true, false},
+		{"GuC doorbells", fmt.Sprintf("G%d/vf1/doorbells_quota", gt), true, false},
+	} {
+		if !line.shown {
+			continue
+		}
+		n, err := p.uint(line.file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "%s:\t%d", line.label, n)
+		if line.size {
+			fmt.Fprintf(&b, " (%s)", sizeText(n))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String(), nil
+}
+
+// ggttOf is the GGTT range of a VF, which has one.
+func (p *Probe) ggttOf(vf int) (span, error) {
+	text, err := p.Read("T/pf/ggtt_provisioned")
+	for l := range strings.Lines(text) {
+		var n int
+		var from, last uint64
+		if _, scan := fmt.Sscanf(l, "VF%d:\t%v-%v\t", &n, &from, &last); scan == nil && n == vf {
+			return span{from, last + 1 - from}, nil
+		}
+	}
+	return span{}, differs(err, "ggtt_provisioned has no VF%d: %q", vf, text)
+}
+
+func checkSelfConfig(_ context.Context, p *Probe) error {
+	for _, gt := range p.gts {
+		want, err := p.selfConfig(gt)
+		if err != nil {
+			return err
+		}
+		if err := p.Reads(fmt.Sprintf("D1/gt%d/vf/self_config", gt), want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkContexts is nil while the driver of VF1 has not been told of the quota that it has by now.
+func (p *Probe) checkContexts(when string) error {
+	text, err := p.Read("D1/gt0/vf/self_config")
+	if err != nil || strings.Contains(text, "contexts:\t"+otherCount+"\n") || !strings.Contains(text, "contexts:\t") {
+		return differs(err, "%s the VF is told of its new quota, self_config is %q", when, text)
+	}
+	return nil
+}
+
+var abiVersions = regexp.MustCompile(`\AGuC ABI:
+	base:	\d+\.\d+\.\d+\.\*
+	wanted:	\d+\.\d+\.\d+\.\*
+	handshake:	\d+\.\d+\.\d+\.\d+
+PF ABI:
+	base:	1\.0
+	wanted:	1\.0
+	handshake:	1\.0
+\z`)
+
+func checkABIVersions(_ context.Context, p *Probe) error {
+	for _, file := range p.each("D1/gt*/vf/abi_versions") {
+		if text, err := p.Read(file); err != nil || !abiVersions.MatchString(text) {
+			return differs(err, "%s reads %q, want %v", file, text, abiVersions)
+		}
+	}
+	return nil
+}
+
+func checkHandshake(ctx context.Context, p *Probe) error {
+	file := "D/sriov/pf/versions"
+	if p.flat {
+		file = "D/pf/versions"
+	}
+	const nobody = "base:\t1.0\nlatest:\t1.0\n"
+	is := func(want string) error { return p.await(ctx, func() error { return p.Reads(file, want) }) }
+	if err := errors.Join(p.all(ctx, write(numvfs, "1")), is(nobody), p.all(ctx, write(override, "xe"), write(bindXe, "{VF1}"))); err != nil {
+		return err
+	}
+	if err := errors.Join(is(nobody+"VF1:\t1.0\n"), p.all(ctx, write(unbindXe, "{VF1}")), is(nobody+"VF1:\t1.0\n"), p.all(ctx, write(resetVF1, "1"))); err != nil {
+		return err
+	}
+	return errors.Join(is(nobody), p.all(ctx, write(bindXe, "{VF1}")), is(nobody+"VF1:\t1.0\n"))
+}
+
+// checkRefusesVF is nil if xe does not take VF1, which has the override.
+func checkRefusesVF(ctx context.Context, p *Probe) error {
+	if err := p.write(ctx, bindXe, "{VF1}"); err == nil {
+		return errors.New("xe takes VF1, which has not all that it needs")
+	}
+	return p.all(ctx, absent("V1/driver"), write(probeDriver, "{VF1}"), absent("V1/driver", "D1/gt0"))
+}
+
+// withStoppers has VF1 driven on the host. Only some kernels have resfix_stoppers, and it shows only now.
+func (p *Probe) withStoppers(ctx context.Context) error {
+	if err := p.all(ctx, vf1OnHost...); err != nil {
+		return err
+	}
+	return p.needStoppers()
+}
+
+func (p *Probe) needStoppers() error {
+	if !p.exists("D1/gt0/vf/resfix_stoppers") {
+		return &MissingError{"resfix_stoppers (7.0 and later, with CONFIG_DRM_XE_DEBUG)"}
+	}
+	return nil
+}
