@@ -79,9 +79,9 @@ func (f failure) title() string {
 	return fmt.Sprintf("%s %s", f.ID, f.Phase)
 }
 
-// short is one line for everything that did not pass.
+// short is one line for everything that did not simply pass.
 func (t *Terminal) short() {
-	if len(t.failures)+len(t.skips) == 0 {
+	if len(t.failures)+len(t.noted) == 0 {
 		t.line("")
 		return
 	}
@@ -89,7 +89,7 @@ func (t *Terminal) short() {
 	for _, f := range t.failures {
 		t.line(fmt.Sprintf("%s %s - %s", t.word(f.Result), escape(f.title()), firstLine(f.Reason)))
 	}
-	for _, e := range t.skips {
+	for _, e := range t.noted {
 		t.line(fmt.Sprintf("%s %s - %s", t.word(e.Result), escape(e.ID.String()), firstLine(e.Reason)))
 	}
 }

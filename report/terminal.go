@@ -59,7 +59,7 @@ type Terminal struct {
 	status   string       // what the status line shows now
 	recent   []flow.Entry // log lines of the present case or phase
 	failures []failure
-	skips    []flow.Entry
+	noted    []flow.Entry // for the short summary: skipped, or passed with kernel warnings
 	over     bool
 }
 
@@ -210,10 +210,12 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 	case flow.NotRun:
 		return // counted in the summary; there may be hundreds
 	case flow.Skip:
-		t.skips = append(t.skips, e)
+		t.noted = append(t.noted, e)
 		left += " (" + firstLine(e.Reason) + ")"
 		bare += " (" + firstLine(e.Reason) + ")"
-	case flow.Pass, flow.DmesgWarn:
+	case flow.DmesgWarn:
+		t.noted = append(t.noted, e)
+	case flow.Pass:
 	default:
 		t.fail(e)
 	}
