@@ -103,6 +103,9 @@ func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool)
 	}
 	d.clean(t)
 	checkResumed(t, dir, at)
+	if t.Failed() {
+		t.Fatalf("resume ended with %d and said:\n%s", code, out.String())
+	}
 }
 
 // checkResumed: every case of the plan has one result, and none but the one in flight, or those of its fixture, is not a

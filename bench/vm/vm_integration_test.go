@@ -196,7 +196,7 @@ break' && echo x >-n && echo x >.hidden && ln -s nowhere link && mkfifo pipe && 
 	if _, err := m.Exec(ctx, bench.Shell("true")); !errors.Is(err, ErrOff) {
 		t.Errorf("exec when off: %v, want ErrOff", err)
 	}
-	if s, err := m.State(ctx); s != Gone || err != nil {
+	if s, err := m.State(ctx); s != Off || err != nil {
 		t.Errorf("state when off = %v, %v", s, err)
 	}
 	for name, want := range map[string]string{
