@@ -13,9 +13,22 @@ import (
 const workScale = "0.3"
 
 const (
-	wsim1VF = "test_basic::TestVmWorkload::test_wsim[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
-	wsim2VF = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	store2VF = "test_basic::TestVmWorkload::test_store[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	wsim1VF  = "test_basic::TestVmWorkload::test_wsim[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	wsim2VF  = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 )
+
+// testStore: IGT's own runner runs a stand-in of its test in two guests at once, and on the host.
+func (d *dut) testStore(t *testing.T) {
+	code, dir, err := d.run(t.Context(), store2VF)
+	if err != nil || code != flow.ExitPass {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if got := results(t, dir); len(got) != 1 || got[store2VF] != flow.Pass {
+		t.Errorf("got %v, want a pass of %s", got, store2VF)
+	}
+	d.clean(t)
+}
 
 // testBasic: every flow of test_basic passes, but for the one that compares machines where there is one only.
 func (d *dut) testBasic(t *testing.T) {

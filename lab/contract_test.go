@@ -16,16 +16,15 @@ import (
 // TestContract: the stand-ins keep the contract of xe on both devices and in both layouts. With VMTB_LAB_FULL set (make
 // lab-full) that is every shape that they have, and between them every rule has been checked.
 func TestContract(t *testing.T) {
-	full := os.Getenv("VMTB_LAB_FULL") != ""
 	shapes := []string{"device=bmg", "device=ptl", "device=bmg layout=legacy", "device=ptl layout=legacy"}
-	if full {
+	if full() {
 		shapes = append(shapes, "device=bmg gts=1 vram_quota=1", "device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy")
 	}
 	passed := map[string]bool{}
 	for _, params := range shapes {
 		t.Run(params, func(t *testing.T) { keepsContract(t, params, passed) })
 	}
-	if !full {
+	if !full() {
 		return
 	}
 	for _, s := range contract.Sections() {

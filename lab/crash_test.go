@@ -21,7 +21,7 @@ const provisioning = "xe_provisioning::TestSchedulingOnly"
 // at many more points.
 func TestCrash(t *testing.T) {
 	d := startWith(t, lab.Options{MayReboot: true})
-	if os.Getenv("VMTB_LAB_FULL") == "" {
+	if !full() {
 		d.crashes(t, 3, 1, provisioning)
 		return
 	}

@@ -117,12 +117,18 @@ func (d *dut) clean(t *testing.T) {
 	}
 }
 
+// full reports whether there is time for all: make lab-full.
+func full() bool { return os.Getenv("VMTB_LAB_FULL") != "" }
+
 func TestLab(t *testing.T) {
 	d := start(t)
 	t.Run("flow", d.testFlow)
-	t.Run("test_basic", d.testBasic)
-	t.Run("unequal shares", d.testUnequalShares)
+	t.Run("test_store", d.testStore)
 	t.Run("vm_state", d.testState)
+	if full() { // what measures how fast work goes wants a machine that has nothing else to do
+		t.Run("test_basic", d.testBasic)
+		t.Run("unequal shares", d.testUnequalShares)
+	}
 	t.Run("kill -9", d.testKilled)
 	t.Run("after a dead run", d.testAfterDeadRun)
 	t.Run("interrupt", d.testInterrupt)

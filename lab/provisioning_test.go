@@ -15,7 +15,7 @@ import (
 // profile, too.
 func TestProvisioning(t *testing.T) {
 	selection := []string{"xe_provisioning::TestSchedulingOnly", "xe_provisioning::TestSelfConfig[*P:AUTO*]"}
-	if os.Getenv("VMTB_LAB_FULL") != "" {
+	if full() {
 		selection = []string{"xe_provisioning"}
 	}
 	dir := t.TempDir()

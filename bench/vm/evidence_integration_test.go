@@ -31,7 +31,7 @@ func TestIntegrationEvidence(t *testing.T) {
 		"console.txt":   `vmtb lab guest: up after`,
 		"state.json":    `(?s)"query-status": \{\s*.*"status": "paused".*`,
 		"screen.png":    `PNG\r\n`,
-		"registers.txt": `(?s)CPU#0.*RIP=ffff`,
+		"registers.txt": `(?s)CPU#0.*RIP=[0-9a-f]{16}`,
 		"memory.dump":   `^(makedumpfile|KDUMP)`,
 	})
 	if state, err := m.State(t.Context()); state != Paused || err != nil {
