@@ -97,7 +97,7 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
 		Kernel: &vm.Kernel{
 			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
-			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check module_blacklist=igb,igbvf cryptomgr.notests mitigations=off" + o.xeCmdline(),
+			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check module_blacklist=igb,igbvf cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1" + o.xeCmdline(),
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
