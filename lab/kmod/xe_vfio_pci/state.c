@@ -142,7 +142,9 @@ static struct file *xv_set_state(struct vfio_device *vdev, enum vfio_device_mig_
 
 	mutex_lock(&xv->state_lock);
 	while (!file && xv->state != to) {
-		if (vfio_mig_get_next_state(vdev, xv->state, to, &next)) {
+		/* Only a reset leads out of ERROR, and the core warns when it is asked for a way. */
+		if (xv->state == VFIO_DEVICE_STATE_ERROR ||
+		    vfio_mig_get_next_state(vdev, xv->state, to, &next)) {
 			file = ERR_PTR(-EINVAL);
 			break;
 		}
