@@ -136,9 +136,9 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	}
 	stopWatch := a.watch(ctx, &options, rules)
 	defer stopWatch()
-	options.Environment = environment(ctx, host.New(a.system), config)
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
 	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+		options.Environment = environment(ctx, host.New(a.system), config)
 		return flow.Run(ctx, items, options)
 	})
 }

@@ -33,6 +33,9 @@ const (
 	boot2VF = "test_basic::TestVmSetup::test_vm_boot[2VF-(P:AUTO S:INFINITE)]"
 )
 
+// hasVF is true once a QEMU has got a VF. The brackets keep the shell that looks from finding itself.
+const hasVF = `pgrep -f 'vfio-pc[i],host='`
+
 // A dut is one emulated machine for all tests: what one leaves behind, the next one trips over.
 type dut struct {
 	*lab.DUT
@@ -246,7 +249,7 @@ func (d *dut) testInterrupt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	go func() {
-		d.wait(ctx, t, "QEMU with a VF", `pgrep qemu-system`)
+		d.wait(ctx, t, "QEMU with a VF", hasVF)
 		d.must(ctx, t, `kill -INT $(cat /run/lock/vmtb.lock)`)
 	}()
 	code, _, err := d.run(ctx, boot1VF)
@@ -281,7 +284,7 @@ func (d *dut) testKernelPanic(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	go func() {
-		d.wait(ctx, t, "QEMU with a VF", `pgrep qemu-system`)
+		d.wait(ctx, t, "QEMU with a VF", hasVF)
 		_, _ = d.Exec(ctx, bench.Shell("echo c >/proc/sysrq-trigger")) // nobody is left to answer
 	}()
 	_, dir, err := d.run(ctx, boot1VF)
