@@ -1,7 +1,7 @@
 # vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build setup demo test fmt lint unit integration lab-test lab-full fuzz bench clean
+.PHONY: build setup demo test fmt lint unit integration lab-test lab-full fuzz bench dist deb install clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -11,6 +11,20 @@ LINT := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
 # One static binary: no cgo, no paths of the build machine.
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X vmtb.version=$(VERSION)' -o bin/vmtb ./cmd/vmtb
+
+# For a machine under test: ARCH is amd64 or arm64.
+ARCH ?= $(shell go env GOARCH)
+PREFIX ?= /usr/local
+
+dist:
+	@./dist.sh tar $(ARCH)
+
+deb:
+	@./dist.sh deb $(ARCH)
+
+# Where IGT's build puts the Python tool.
+install:
+	./dist.sh tree $(DESTDIR)$(PREFIX)/libexec/igt-gpu-tools/vmtb $(ARCH)
 
 setup:
 	@./setup.sh
@@ -36,18 +50,20 @@ $(LINT):
 
 unit:
 	go test -race ./...
+	cd examples/private-flows && go vet ./... && go test ./...
 
 # Against the real QEMU and the real qemu-ga, with the lab's guest.
 integration: build
 	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 1 -timeout 20m -tags integration ./bench/...
+	env $$(bin/vmtb lab build --env) go test -count=1 -timeout 10m -tags integration -run TestIntegration .
 
 # In the emulated DUT.
 lab-test: build
-	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 60m -v -tags lab ./lab
+	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 60m -parallel 2 -v -tags lab ./lab
 
 # The same, and what takes too long for every day.
 lab-full: build
-	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 90m -v -tags lab ./lab
+	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
 
 # A minute for each fuzz target.
 fuzz:

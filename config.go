@@ -28,21 +28,37 @@ type configFlags struct {
 	timeoutScale  float64
 	workloadScale float64
 	given         func(flag string) bool // on the command line
+	search        bool                   // look for a file when none is named
 }
 
 func (f *configFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	f.addPF(cmd)
+	f.addProfiles(cmd)
 	flags.StringVar(&f.image, "vm-image", "", "guest disk image to boot; it is not changed")
-	flags.StringVar(&f.card, "card", "", "the PF: DRM card number or PCI address (default: the only one)")
-	flags.StringVar(&f.profiles, "vgpu-profiles", "", "directory of vGPU profile files, which win over those built in")
 	flags.StringVar(&f.vnc, "vnc", "", "who may see the machines' screens by VNC: off, local (this host), on (with a password made for the run), open (without); default on")
 	f.addShared(cmd)
 }
 
-// addShared adds what makes sense in the lab, too.
+// addPF adds what says which PF is meant. That is all that commands need which run nothing.
+func (f *configFlags) addPF(cmd *cobra.Command) {
+	f.search, f.given = true, cmd.Flags().Changed
+	cmd.Flags().StringVar(&f.card, "card", "", "the PF: DRM card number or PCI address (default: the only one)")
+	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (default: "+configName+" here or beside vmtb, if there is one)")
+}
+
+func (f *configFlags) addProfiles(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.profiles, "vgpu-profiles", "", "directory of vGPU profile files, which win over those built in")
+}
+
+// addLab adds what makes sense in the lab.
+func (f *configFlags) addLab(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.file, "config", "", "configuration file for the emulated machine under test")
+	f.addShared(cmd)
+}
+
 func (f *configFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.file, "config", "", "configuration file (default: "+configName+" here or beside vmtb, if there is one)")
 	f.given = flags.Changed
 	flags.IntVar(&f.memoryMiB, "vm-memory", 0, "memory of each guest in MiB")
 	flags.Float64Var(&f.timeoutScale, "timeout-scale", 0, "multiply every deadline")
@@ -51,7 +67,7 @@ func (f *configFlags) addShared(cmd *cobra.Command) {
 
 // load reads the configuration file, if there is one, and applies the flags. used is the file's path or "".
 func (f *configFlags) load() (c *bench.Config, used string, err error) {
-	c, used, err = readConfig(f.file)
+	c, used, err = readConfig(f.file, f.search)
 	if err != nil {
 		return nil, "", err
 	}
@@ -117,9 +133,12 @@ func setCard(h *bench.HostConfig, card string) error {
 	return nil
 }
 
-func readConfig(path string) (c *bench.Config, used string, err error) {
-	candidates := []string{path}
-	if path == "" {
+func readConfig(path string, search bool) (c *bench.Config, used string, err error) {
+	var candidates []string
+	switch {
+	case path != "":
+		candidates = []string{path}
+	case search:
 		candidates = []string{configName}
 		if exe, err := os.Executable(); err == nil {
 			candidates = append(candidates, filepath.Join(filepath.Dir(exe), configName))

@@ -103,7 +103,7 @@ func crasher(dir string, h *fakehost.Host) *app {
 	var out bytes.Buffer
 	a := &app{
 		out: &out, err: &out, registry: flow.NewRegistry(), system: h,
-		state: state{filepath.Join(dir, "vmtb.lock"), undo.Registry{Dir: filepath.Join(dir, "runs")}},
+		state: stateIn(filepath.Join(dir, "vmtb.lock"), dir),
 	}
 	registerCrashers(a.registry)
 	return a

@@ -11,11 +11,12 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/progress", "internal/rawterm"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe"},
 	"report":              {"flow", "bench"},
+	"report/reporttest":   {},
 	"flow":                {"bench", "bench/undo", "internal/strictjson"},
-	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp"},
+	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp", "internal/progress", "internal/rawterm"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
 	"bench/undo":          {"bench"},
@@ -29,6 +30,9 @@ var arrows = map[string][]string{
 	"bench/vfio":          {},
 	"bench/vm":            {"bench", "bench/qmp", "bench/qga", "bench/pci", "bench/undo"},
 	"bench/work":          {"bench", "bench/undo"},
+	"bench/keep":          {"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm"},
+	"internal/progress":   {},
+	"internal/rawterm":    {},
 	"internal/strictjson": {},
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
-	"vmtb/bench/pci"
 	"vmtb/bench/xe"
 	"vmtb/flow"
 )
@@ -51,8 +50,7 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 		}
 	}
 	add("iommu", strings.Join(iommus, ", "))
-	want := xe.Selector{Card: config.Host.CardIndex, Address: pci.Address(config.Host.PCIAddress)}
-	if pf, err := xe.FindPF(h.Tree(nil), want); err == nil { // without a journal: nothing is changed
+	if pf, err := xe.FindPF(h.Tree(nil), selector(config.Host)); err == nil { // without a journal: nothing is changed
 		add("pf", describePF(pf))
 		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
 	}

@@ -12,6 +12,14 @@ import (
 	"vmtb/flow"
 )
 
+// untilInterrupted is for commands that change little: the first signal ends the context, the second one us.
+func untilInterrupted(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, stop = signal.NotifyContext(parent, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	signal.Ignore(unix.SIGPIPE) // a reader that goes away must not keep the host from being put back
+	return ctx, stop
+}
+
 // interrupts turns SIGINT, SIGTERM and SIGHUP into the three levels of a run's end: the first cancels the context (tear
 // down and report), the second closes kill (machines killed, the host put back from the journal), the third leaves.
 func interrupts(parent context.Context, w io.Writer) (ctx context.Context, kill <-chan struct{}, stop func()) {

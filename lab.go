@@ -1,7 +1,6 @@
 package vmtb
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/progress"
 	"vmtb/lab"
 	"vmtb/report"
 )
@@ -30,17 +30,18 @@ virtualization: all of vmtb runs in it for real, without a GPU. docs/lab.md tell
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.PersistentFlags().StringSliceVar(&a.labPackages, "package", nil, "Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
 	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labShellCommand(), a.labCleanCommand())
 	return cmd
 }
 
-func (a *app) progress() *lab.Progress {
+func (a *app) progress(who string) *progress.Progress {
 	if f, ok := a.err.(*os.File); ok {
 		if look := (report.TerminalOptions{}).For(f); look.Live {
-			return lab.NewProgress(a.err, look.Width)
+			return progress.New(a.err, who, look.Width)
 		}
 	}
-	return lab.NewProgress(a.err, nil)
+	return progress.New(a.err, who, nil)
 }
 
 // buildLab makes the lab's images if they are not there yet.
@@ -49,7 +50,7 @@ func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
 	if err != nil {
 		return lab.Images{}, err
 	}
-	return lab.Build(ctx, dir, a.progress())
+	return lab.Build(ctx, dir, a.progress("lab"), a.labPackages...)
 }
 
 func (a *app) labBuildCommand() *cobra.Command {
@@ -91,7 +92,7 @@ func (a *app) labCleanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			freed, err := lab.Clean(cmd.Context(), dir, a.progress())
+			freed, err := lab.Clean(cmd.Context(), dir, a.progress("lab"))
 			if err != nil {
 				return err
 			}
@@ -111,10 +112,10 @@ on a real one. The run directory, and all that the machine itself left, end up o
 
 ` + selectionHelp,
 		Example: `  vmtb lab run -v test_basic::TestVmSetup`,
-		Args:    cobra.ArbitraryArgs,
-		RunE:    func(cmd *cobra.Command, selection []string) error { return a.labRun(cmd.Context(), o, selection) },
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: a.completeSelection,
+		RunE: func(cmd *cobra.Command, selection []string) error { return a.labRun(cmd.Context(), o, selection) },
 	}
-	o.configFlags.addShared(cmd)
+	o.addLab(cmd)
 	o.reportFlags.addShared(cmd)
 	o.addRun(cmd)
 	cmd.Flags().StringVar(&o.xe, "xe", "", "parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md lists them)")
@@ -135,25 +136,19 @@ type labOptions struct {
 }
 
 func (a *app) labRun(ctx context.Context, o labOptions, selection []string) error {
-	if err := o.check(); err != nil {
-		return err
-	}
 	params := strings.Fields(o.xe)
-	if err := lab.CheckXeParams(params); err != nil {
+	if err := errors.Join(o.check(), lab.CheckXeParams(params)); err != nil {
 		return err
 	}
-	items, _, err := a.registry.Select(selection)
+	items, notes, config, err := a.labPlan(o, selection)
 	if err != nil {
 		return err // before anything is built or booted
 	}
-	if _, _, err := a.plan(items, o.policyFlags); err != nil {
-		return err
+	if o.dryRun {
+		return a.dryRun(items, notes, config, o.json)
 	}
-	if _, _, err := readRules(o.rules); err != nil {
-		return err
-	}
-	if _, _, err := o.load(); err != nil {
-		return err
+	if o.lastFailed != "" { // that run is here, not there
+		selection = names(items)
 	}
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
@@ -165,7 +160,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err
 	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress()})
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress("lab")})
 	if err != nil {
 		return err
 	}
@@ -176,7 +171,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 		case <-dut.Done():
 		}
 	}()
-	code, err := a.runInDUT(ctx, dut, dir, o.runOptions, selection)
+	code, err := a.runInDUT(ctx, dut, dir, o.runOptions, config, selection)
 	select {
 	case <-kill: // whatever the end of the DUT has spoiled
 		code, err = flow.ExitInterrupted, nil
@@ -189,6 +184,28 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 		return err
 	}
 	return exitCode(code)
+}
+
+// labPlan is what is to be run in the lab, and how.
+func (a *app) labPlan(o labOptions, selection []string) (items []flow.Item, notes []string, config *bench.Config, err error) {
+	items, notes, err = a.choose(selection, o.selectionFlags)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	more, err := a.plan(items, o.policyFlags)
+	if err == nil {
+		_, _, err = readRules(o.rules)
+	}
+	if err == nil {
+		config, _, err = o.load()
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if !o.given("timeout-scale") && config.TimeoutScale == 1 {
+		config.TimeoutScale = labTimeoutScale
+	}
+	return items, append(notes, more...), config, nil
 }
 
 // labReports writes the reports of a run in the lab on this machine: the DUT sees nothing of it but the run directory,
@@ -212,48 +229,14 @@ func (a *app) labReports(dir string, o outputFlags) error {
 }
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
-func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptions, selection []string) (code int, err error) {
-	args := []string{
-		"run", "--run-dir", filepath.Join(dir, "run"), "--vm-image", lab.GuestImage,
-		"--vm-memory", strconv.Itoa(cmp.Or(o.memoryMiB, labGuestMiB)),
-		"--timeout-scale", strconv.FormatFloat(cmp.Or(o.timeoutScale, labTimeoutScale), 'g', -1, 64),
-	}
-	if o.workloadScale != 0 {
-		args = append(args, "--workload-scale", strconv.FormatFloat(o.workloadScale, 'g', -1, 64))
-	}
-	if f, ok := a.out.(*os.File); ok { // the DUT's vmtb writes to a file; what reads along may be a terminal
-		look := o.look(f)
-		args = append(args, "--color="+map[bool]string{true: "always", false: "never"}[look.Color])
-		if look.Live {
-			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
-		}
-	}
-	if o.verbose {
-		args = append(args, "--verbose")
-	}
-	if o.json {
-		args = append(args, "--json")
-	}
-	config, err := give(dir, configName, o.file)
+func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptions, c *bench.Config, selection []string) (code int, err error) {
+	args := append([]string{"run", "--run-dir", filepath.Join(dir, "run"), "--vm-image", lab.GuestImage}, o.labShape(c)...)
+	args = append(args, a.labLook(o.reportFlags)...)
+	given, err := o.labFiles(dir, c)
 	if err != nil {
 		return 0, err
 	}
-	if config != "" {
-		args = append(args, "--config", config)
-	}
-	quarantine, err := give(dir, "quarantine.json", o.quarantine)
-	if err != nil {
-		return 0, err
-	}
-	args = append(args, o.args(quarantine)...)
-	rules, err := give(dir, "kernel-log-rules.json", o.rules)
-	if err != nil {
-		return 0, err
-	}
-	if rules != "" {
-		args = append(args, "--kernel-log-rules", rules)
-	}
-	args = append(append(args, "--"), selection...)
+	args = append(append(append(args, given...), "--"), selection...)
 	before, err := dut.Leftovers(ctx)
 	if err != nil {
 		return 0, err
@@ -277,6 +260,68 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 	return code, err
 }
 
+// labShape are the flags that suit a run to the lab, unless the user says otherwise.
+func (o *runOptions) labShape(c *bench.Config) []string {
+	memory := labGuestMiB
+	if usual := bench.DefaultConfig(); o.given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
+		memory = c.VM.MemoryMiB
+	}
+	decimal := func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+	args := []string{"--vm-memory", strconv.Itoa(memory), "--timeout-scale", decimal(c.TimeoutScale)}
+	if o.workloadScale != 0 {
+		args = append(args, "--workload-scale", decimal(o.workloadScale))
+	}
+	return args
+}
+
+// labLook are the flags by which the report in the DUT, which goes to a file, looks as it would here.
+func (a *app) labLook(o reportFlags) []string {
+	var args []string
+	if f, ok := a.out.(*os.File); ok { // what reads along may be a terminal
+		look := o.look(f)
+		args = append(args, "--color="+map[bool]string{true: "always", false: "never"}[look.Color])
+		if look.Live {
+			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
+		}
+	}
+	if o.verbose {
+		args = append(args, "--verbose")
+	}
+	if o.json {
+		args = append(args, "--json")
+	}
+	return args
+}
+
+// labFiles gives the DUT the files that flags name, and are the flags that name them there.
+func (o *runOptions) labFiles(dir string, c *bench.Config) ([]string, error) {
+	var args []string
+	config, err := give(dir, configName, o.file)
+	if err == nil && config != "" {
+		args = append(args, "--config", config)
+		err = giveDirs(dir, filepath.Dir(o.file), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
+	}
+	if err != nil {
+		return nil, err
+	}
+	quarantine, err := give(dir, "quarantine.json", o.quarantine)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, o.args(quarantine)...)
+	if o.keyword != "" {
+		args = append(args, "--keyword", o.keyword)
+	}
+	if o.shard != "" && o.lastFailed == "" {
+		args = append(args, "--shard", o.shard)
+	}
+	rules, err := give(dir, "kernel-log-rules.json", o.rules)
+	if err == nil && rules != "" {
+		args = append(args, "--kernel-log-rules", rules)
+	}
+	return args, err
+}
+
 // give copies a file into the directory that the DUT sees; "" is none.
 func give(dir, name, from string) (copied string, err error) {
 	if from == "" {
@@ -291,6 +336,24 @@ func give(dir, name, from string) (copied string, err error) {
 		return "", &bench.InfraError{Op: "give the DUT " + from, Err: err}
 	}
 	return copied, nil
+}
+
+// giveDirs copies directories that a configuration in base names into the directory that the DUT sees, where they are to that
+// configuration what they were. Those that are not there are not missed.
+func giveDirs(dir, base string, dirs ...string) error {
+	for _, from := range dirs {
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		rel, err := filepath.Rel(base, from)
+		if err != nil || !filepath.IsLocal(rel) {
+			return &bench.UsageError{Err: fmt.Errorf("%s is not below %s, the directory of the configuration", from, base), Advice: "the lab takes along only what is"}
+		}
+		if err := os.CopyFS(filepath.Join(dir, rel), os.DirFS(from)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return &bench.InfraError{Op: "give the DUT " + from, Err: err}
+		}
+	}
+	return nil
 }
 
 func (a *app) labShellCommand() *cobra.Command {
@@ -314,7 +377,7 @@ func (a *app) labShell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: a.progress()})
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: a.progress("lab")})
 	if err != nil {
 		return err
 	}

@@ -1,53 +1,53 @@
 package vmtb
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"vmtb/flow"
 )
 
 func (a *app) listCommand() *cobra.Command {
-	var asJSON bool
-	var shard string
+	var o listOptions
 	cmd := &cobra.Command{
 		Use:   "list [selection...]",
 		Short: "List the flows, one id a line",
-		Long: `Lists the flows that a selection takes, or all of them, in the order in which they run. Nothing is run for it.
+		Long: `Lists the flows that a selection takes, or all of them, in the order in which they run. Nothing is run for it. Flows that the
+Python tool does not have are marked "# own".
 
 ` + selectionHelp,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, selection []string) error { return a.list(selection, shard, asJSON) },
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeSelection,
+		RunE: func(_ *cobra.Command, selection []string) error { return a.list(selection, o) },
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: id, documentation, preconditions, deadlines (ns)")
-	cmd.Flags().StringVar(&shard, "shard", "", "list only the i-th of n parts: i/n")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print an array of objects: id, documentation, preconditions, deadlines (ns)")
+	o.add(cmd)
+	cmd.Flags().BoolVar(&o.upstream, "upstream", false, "list only flows that the Python tool has, too")
 	return cmd
 }
 
-const selectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or a part of one: the case,
-the class, the file or the parameter may be left out. The file may carry a directory and ".py". "*" is the only
-wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it: brackets mean something to a shell.`
+type listOptions struct {
+	selectionFlags
+	json, upstream bool
+}
 
-func (a *app) list(selection []string, shard string, asJSON bool) error {
-	items, notes, err := a.registry.Select(selection)
+func (a *app) list(selection []string, o listOptions) error {
+	items, notes, err := a.choose(selection, o.selectionFlags)
 	if err != nil {
 		return err
 	}
-	items, _, err = a.plan(items, policyFlags{shard: shard})
-	if err != nil {
-		return err
+	if o.upstream {
+		items = slices.DeleteFunc(items, func(it flow.Item) bool { return it.Own })
 	}
-	if asJSON {
-		enc := json.NewEncoder(a.out)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(items)
+	if o.json {
+		return printJSON(a.out, items)
 	}
 	for _, note := range notes {
 		fmt.Fprintf(a.err, "vmtb: %s\n", note)
 	}
 	for _, item := range items {
-		fmt.Fprintln(a.out, item.Name)
+		fmt.Fprintln(a.out, item.Name+map[bool]string{true: "  # own"}[item.Own])
 	}
 	return nil
 }

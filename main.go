@@ -2,6 +2,7 @@ package vmtb
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,8 @@ type app struct {
 	registry *flow.Registry
 	system   host.System // this machine
 	state    state
+
+	labPackages []string // for the lab's DUT, beside its own
 }
 
 // An exitCode ends the program with a code and without a message: all has been said.
@@ -92,7 +95,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
-	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.vfCommand(), a.labCommand())
+	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), a.vmCommand(), a.imageCommand(), a.labCommand(), a.manCommand())
 	markUsage(root)
 	return root
 }
@@ -110,6 +113,14 @@ func markUsage(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		markUsage(sub)
 	}
+}
+
+// printJSON prints what programs read.
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
 
 // isTerminal reports whether w is a terminal.

@@ -17,7 +17,6 @@ import (
 type policyFlags struct {
 	flow.Policy
 	quarantine string
-	shard      string
 }
 
 func (f *policyFlags) add(cmd *cobra.Command) {
@@ -26,7 +25,6 @@ func (f *policyFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.Repeat, "repeat", 1, "run each fixture with its flows so many times, until one of them fails")
 	flags.StringSliceVar(&f.AbortOn, "abort-on", nil, "end the run on a result (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) or a new taint or lockdep report (taint, lockdep)")
 	flags.StringVar(&f.quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
-	flags.StringVar(&f.shard, "shard", "", "run only the i-th of n parts of the selection: i/n")
 }
 
 // args are the flags again, for a vmtb that is started with them; quarantine is where the file is for that one.
@@ -34,9 +32,6 @@ func (f *policyFlags) args(quarantine string) []string {
 	args := []string{"--rerun-failed", strconv.Itoa(f.RerunFailed), "--repeat", strconv.Itoa(f.Repeat)}
 	if len(f.AbortOn) > 0 {
 		args = append(args, "--abort-on", strings.Join(f.AbortOn, ","))
-	}
-	if f.shard != "" {
-		args = append(args, "--shard", f.shard)
 	}
 	if quarantine != "" {
 		args = append(args, "--quarantine", quarantine)
@@ -52,28 +47,18 @@ func (f *policyFlags) check() error {
 	return f.Check()
 }
 
-// plan applies shard and quarantine to a selection, and notes what is to be said about them.
-func (a *app) plan(items []flow.Item, f policyFlags) (planned []flow.Item, notes []string, err error) {
-	if f.shard != "" {
-		s, err := flow.ParseShard(f.shard)
-		if err != nil {
-			return nil, nil, err
-		}
-		n := len(items)
-		items = s.Take(items)
-		notes = append(notes, fmt.Sprintf("shard %s: %d of %d flows", f.shard, len(items), n))
-	}
+// plan marks the items of a selection that are in quarantine, and notes what is to be said about that.
+func (a *app) plan(items []flow.Item, f policyFlags) (notes []string, err error) {
 	if f.quarantine == "" {
-		return items, notes, nil
+		return nil, nil
 	}
 	data, err := os.ReadFile(f.quarantine)
 	if err != nil {
-		return nil, nil, &bench.UsageError{Err: fmt.Errorf("quarantine file: %w", err)}
+		return nil, &bench.UsageError{Err: fmt.Errorf("quarantine file: %w", err)}
 	}
 	list, err := flow.ParseQuarantine(f.quarantine, data)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	more, err := a.registry.Quarantine(items, list, time.Now())
-	return items, append(notes, more...), err
+	return a.registry.Quarantine(items, list, time.Now())
 }

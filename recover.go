@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -24,16 +23,15 @@ func (a *app) recoverCommand() *cobra.Command {
 		Use:   "recover [DIR...]",
 		Short: "Put the host back after a run that died",
 		Long: `Undoes what the runs in the run directories DIR have changed on this host and not put back; without DIR, those that
-left word of themselves. It kills machines that are left, gives VFs back, removes them and resets their provisioning. It
-does so from the journal DIR/undo.jsonl, newest change first, and looks at the host before each: what is as it was, has
-become somebody else's or is gone with a reboot is left alone. While a run is alive it refuses. Doing it twice does no
-harm. docs/resume-and-recover.md tells more.`,
+left word of themselves, and what "vmtb vf" has changed; machines that "vmtb vm start" has started it ends first. It kills
+machines that are left, gives VFs back, removes them and resets their provisioning. It does so from the journal
+DIR/undo.jsonl, newest change first, and looks at the host before each: what is as it was, has become somebody else's or
+is gone with a reboot is left alone. While a run is alive it refuses. Doing it twice does no harm.
+docs/resume-and-recover.md tells more.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
-			context.AfterFunc(ctx, stop) // the second one ends us
-			signal.Ignore(unix.SIGPIPE)  // a reader that goes away must not keep the host from being put back
 			return a.recover(ctx, dirs, forget)
 		},
 	}
@@ -43,6 +41,9 @@ harm. docs/resume-and-recover.md tells more.`,
 
 func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
 	if len(dirs) == 0 {
+		if err := a.endKept(ctx); err != nil {
+			return err
+		}
 		dead, err := a.deadRuns()
 		if err != nil {
 			return err
@@ -92,11 +93,27 @@ func (a *app) recoverRun(ctx context.Context, dir string, forget bool) error {
 		return err
 	}
 	defer unlock()
+	return a.putBackOrForget(ctx, log, path, forget)
+}
+
+// putBackOrForget puts back what a journal has, and keeps in mind what it could not put back unless that is to be forgotten.
+func (a *app) putBackOrForget(ctx context.Context, log *undo.Log, path string, forget bool) error {
+	manual := filepath.Dir(path) == a.state.manual
+	if manual {
+		if err := a.checkUnused(log); err != nil {
+			return err
+		}
+	}
 	if err := a.putBack(ctx, log); err != nil {
 		if !forget {
 			return err
 		}
 		fmt.Fprintln(a.out, "What was not put back is forgotten.")
+		if manual { // the next command by hand begins anew
+			if err := os.Remove(path); err != nil {
+				return &bench.InfraError{Op: "forget what was done by hand", Err: err}
+			}
+		}
 	}
 	return a.forget(path)
 }
@@ -130,7 +147,18 @@ func openDead(dir, path string) (*undo.Log, error) {
 
 // putBack undoes what is pending and says what came of it. The error is an [exitCode] when the host is not as it was.
 func (a *app) putBack(ctx context.Context, log *undo.Log) error {
-	_ = log.UndoAndTell(ctx, a.system, func(e undo.Entry, err error) { // its error joins what is told here
+	a.takeBack(ctx, log, 0)
+	if n := len(log.Pending()); n > 0 {
+		fmt.Fprintf(a.err, "vmtb: the host is not as it was: %d of its changes are not put back\n", n)
+		return exitCode(flow.ExitNotRestored)
+	}
+	fmt.Fprintln(a.out, "The host is as it was.")
+	return nil
+}
+
+// takeBack undoes what is newer than a mark, and says what came of each change.
+func (a *app) takeBack(ctx context.Context, log *undo.Log, m undo.Mark) {
+	_ = log.UndoAndTell(ctx, a.system, m, func(e undo.Entry, err error) { // its error joins what is told here
 		switch {
 		case err == nil:
 			fmt.Fprintf(a.out, "put back: %s\n", printable(e.Record.String()))
@@ -140,12 +168,6 @@ func (a *app) putBack(ctx context.Context, log *undo.Log) error {
 			fmt.Fprintf(a.err, "vmtb: NOT put back: %s: %s\n", printable(e.Record.String()), printable(err.Error()))
 		}
 	})
-	if n := len(log.Pending()); n > 0 {
-		fmt.Fprintf(a.err, "vmtb: the host is not as it was: %d of its changes are not put back\n", n)
-		return exitCode(flow.ExitNotRestored)
-	}
-	fmt.Fprintln(a.out, "The host is as it was.")
-	return nil
 }
 
 // forget takes away the note of a run that has left nothing to put back.

@@ -58,17 +58,21 @@ func (o *reportFlags) check() error {
 // runOptions are the flags of "vmtb run".
 type runOptions struct {
 	configFlags
+	selectionFlags
 	policyFlags
 	reportFlags
 	rules   string
 	dir     string
 	recover bool
+	dryRun  bool
 }
 
 // addRun adds what both a run here and one in the lab offer.
 func (o *runOptions) addRun(cmd *cobra.Command) {
+	o.selectionFlags.add(cmd)
 	o.policyFlags.add(cmd)
 	cmd.Flags().StringVar(&o.rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the plan: fixtures, what they need, deadlines, flows; nothing is run or changed")
 	cmd.Flags().StringVar(&o.dir, "run-dir", "", "directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)")
 }
 
@@ -84,7 +88,7 @@ func (a *app) runCommand() *cobra.Command {
 ` + selectionHelp,
 		Example: `  vmtb run -v --vm-image=guest_os.img 'test_basic::TestVmSetup::test_vm_boot[1VF]'
   vmtb run --vm-image=guest_os.img test_basic`,
-		Args: cobra.ArbitraryArgs,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeSelection,
 		RunE: func(cmd *cobra.Command, selection []string) error { return a.run(cmd.Context(), o, selection) },
 	}
 	o.configFlags.add(cmd)
@@ -98,7 +102,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	items, notes, err := a.registry.Select(selection)
+	items, notes, err := a.choose(selection, o.selectionFlags)
 	if err != nil {
 		return err
 	}
@@ -106,11 +110,14 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	items, more, err := a.plan(items, o.policyFlags)
+	more, err := a.plan(items, o.policyFlags)
 	if err != nil {
 		return err
 	}
 	notes = append(notes, more...)
+	if o.dryRun {
+		return a.dryRun(items, notes, config, o.json)
+	}
 	rawRules, rules, err := readRules(o.rules)
 	if err != nil {
 		return err
@@ -143,6 +150,14 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	})
 }
 
+// checkEUID refuses a command that only root may give.
+func checkEUID(command string, euid int) error {
+	if euid == 0 {
+		return nil
+	}
+	return &bench.UsageError{Err: fmt.Errorf("%s changes PCI devices and loads drivers, which only root may", command), Advice: "run as root"}
+}
+
 // enter takes the host for a run of items, if they can run on it. What runs that died have left, but for the one in
 // resumed, is in the way.
 func (a *app) enter(ctx context.Context, items []flow.Item, config *bench.Config, mayRecover bool, resumed string) (unlock func(), err error) {
@@ -153,14 +168,20 @@ func (a *app) enter(ctx context.Context, items []flow.Item, config *bench.Config
 		}
 	}
 	needsRoot := func(i flow.Item) bool { return !i.Unprivileged }
-	if os.Geteuid() != 0 && slices.ContainsFunc(items, needsRoot) {
-		return nil, &bench.UsageError{Err: errors.New("vmtb run changes PCI devices and loads drivers, which only root may"), Advice: "run as root"}
+	if slices.ContainsFunc(items, needsRoot) {
+		if err := checkEUID("vmtb run", os.Geteuid()); err != nil {
+			return nil, err
+		}
 	}
 	unlock, err = host.Lock(a.state.lockFile)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.cleanHost(ctx, mayRecover, resumed); err != nil {
+	err = a.machinesInTheWay()
+	if err == nil {
+		err = a.cleanHost(ctx, mayRecover, resumed)
+	}
+	if err != nil {
 		unlock()
 		return nil, err
 	}
@@ -222,7 +243,7 @@ func (a *app) flowOptions(dir string, config *bench.Config) (flow.Options, error
 	return flow.Options{
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),
-		OpenUndo: a.openUndo, Reboot: h.Reboot,
+		OpenUndo: a.openFlowUndo, Reboot: h.Reboot,
 	}, nil
 }
 

@@ -11,6 +11,9 @@ import (
 	"vmtb/bench"
 )
 
+// resultsDir is where runs are that were not given a directory.
+const resultsDir = "vmtb-results"
+
 // newRunDir makes the directory of a run: the one asked for, which must be new or empty, or one of its own in
 // vmtb-results, called after the time and suffix.
 func newRunDir(asked, suffix string) (string, error) {
@@ -34,10 +37,10 @@ func makeRunDir(asked, suffix string) (string, error) {
 		}
 		return asked, nil
 	}
-	if err := os.MkdirAll("vmtb-results", 0o755); err != nil {
+	if err := os.MkdirAll(resultsDir, 0o755); err != nil {
 		return "", err
 	}
-	base := filepath.Join("vmtb-results", time.Now().Format("20060102-150405")+suffix)
+	base := filepath.Join(resultsDir, time.Now().Format("20060102-150405")+suffix)
 	dir := base
 	for n := 2; ; n++ { // two runs may begin in the same second
 		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {

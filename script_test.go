@@ -2,6 +2,7 @@ package vmtb_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,18 +29,28 @@ func TestMain(m *testing.M) {
 }
 
 // The scripts show the command line as a user sees it: what is printed where, and the exit code.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+func TestScripts(t *testing.T) { testscript.Run(t, params("testdata/script")) }
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("VMTB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
-			return nil
+			ids, err := filepath.Abs("vmm_flows/testdata/upstream-ids.txt")
+			env.Setenv("UPSTREAM_IDS", ids)
+			return err
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 		},
-	})
+	}
 }
 
 // exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code, or "signal: killed".

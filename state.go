@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"vmtb/bench/host"
+	"vmtb/bench/keep"
 	"vmtb/bench/undo"
 )
 
@@ -18,12 +19,18 @@ const stateDir = "/var/lib/vmtb"
 type state struct {
 	lockFile string        // held by the run that uses the host
 	runs     undo.Registry // those that may have changed the host and not put it back
+	machines keep.Store    // those of "vmtb vm"
+	manual   string        // directory with the journal of what "vmtb vf" has changed, in the registry like a run's
 }
 
 func hostState() state {
-	s := state{host.LockFile, undo.Registry{Dir: filepath.Join(stateDir, "runs")}}
-	if dir := os.Getenv(stateVariable); dir != "" {
-		s = state{filepath.Join(dir, "vmtb.lock"), undo.Registry{Dir: filepath.Join(dir, "runs")}}
+	lockFile, dir := host.LockFile, stateDir
+	if own := os.Getenv(stateVariable); own != "" {
+		lockFile, dir = filepath.Join(own, "vmtb.lock"), own
 	}
-	return s
+	return stateIn(lockFile, dir)
+}
+
+func stateIn(lockFile, dir string) state {
+	return state{lockFile, undo.Registry{Dir: filepath.Join(dir, "runs")}, keep.Store{Dir: filepath.Join(dir, "machines")}, filepath.Join(dir, "manual")}
 }

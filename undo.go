@@ -14,7 +14,7 @@ func openLog(path string) (*undo.Log, error) { return undo.Open(path, undo.KindO
 
 // openUndo opens the journal of host changes of a run, which leaves word of it for as long as there is something to put
 // back.
-func (a *app) openUndo(path string) (flow.Undo, error) {
+func (a *app) openUndo(path string) (*runUndo, error) {
 	log, err := openLog(path)
 	if err != nil {
 		return nil, err
@@ -23,6 +23,15 @@ func (a *app) openUndo(path string) (flow.Undo, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	return &runUndo{log, a.system, func() error { return a.state.runs.Leave(path) }}, nil
+}
+
+// openFlowUndo is openUndo for the engine.
+func (a *app) openFlowUndo(path string) (flow.Undo, error) {
+	u, err := a.openUndo(path)
+	if err != nil {
+		return nil, err // and not an interface that holds nil
+	}
+	return u, nil
 }
 
 // A runUndo is the journal of a run with the system on which it is undone.

@@ -1,10 +1,11 @@
 package vmtb
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,67 +22,113 @@ import (
 func (a *app) vfCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vf",
-		Short: "Look at a GPU's Virtual Functions",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "Look at a GPU's Virtual Functions, and set them up by hand",
+		Long: `Looks at the Virtual Functions of a GPU that the xe driver runs, and sets them up for virtual machines of one's own.
+
+What these commands change stays until "vmtb vf disable", which puts the host back as it was before the first of them; so does
+"vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. docs/vf.md tells more.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.vfShowCommand())
+	cmd.AddCommand(a.vfListCommand(), a.vfEnableCommand(), a.vfProvisionCommand(), a.vfResetCommand(), a.vfBindCommand(), a.vfDisableCommand())
 	return cmd
 }
 
-type vfShowOptions struct {
-	card   string
+// changeVFs is what a command does that changes VFs: parse its arguments, and run, which only root may, and an interrupt undoes.
+func changeVFs(flags *configFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		config, _, err := flags.load()
+		if err != nil {
+			return err
+		}
+		if err := parse(config, args); err != nil {
+			return err
+		}
+		if err := checkEUID(cmd.CommandPath(), os.Geteuid()); err != nil {
+			return err
+		}
+		ctx, stop := untilInterrupted(cmd.Context())
+		defer stop()
+		return run(ctx)
+	}
+}
+
+type vfListOptions struct {
+	host   bench.HostConfig // which PF
 	asJSON bool
 }
 
-func (a *app) vfShowCommand() *cobra.Command {
-	var o vfShowOptions
+func (a *app) vfListCommand() *cobra.Command {
+	var flags configFlags
+	var o vfListOptions
 	cmd := &cobra.Command{
-		Use:   "show",
-		Short: "Show the PF and its VFs: what they have, who drives them, what went wrong in them",
-		Long: `Shows a GPU that the xe driver runs and each of its enabled VFs: quotas, time slice (EQ: execution quantum, PT:
+		Use:     "list",
+		Aliases: []string{"show"},
+		Short:   "List the PF and its VFs: what they have, who drives and who uses them, what went wrong in them",
+		Long: `Lists a GPU that the xe driver runs and each of its enabled VFs: quotas, time slice (EQ: execution quantum, PT:
 preemption timeout; 0 is infinite), priority, driver on this host, IOMMU group, the interface version that the VF's own
-driver has agreed on with the PF's, and adverse events. Only reads; "-" is what the kernel does not tell. Quotas need
-debugfs, and root.`,
+driver has agreed on with the PF's, adverse events, and the virtual machine that uses it. Only reads; "-" is what the kernel
+does not tell. Quotas need debugfs, and root.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return runVFShow(host.OS{}, o, a.out) },
+		RunE: func(*cobra.Command, []string) error {
+			config, _, err := flags.load()
+			if err != nil {
+				return err
+			}
+			o.host = config.Host
+			return runVFList(a.system, o, a.out)
+		},
 	}
-	cmd.Flags().StringVar(&o.card, "card", "", "the PF: DRM card number or PCI address (default: the only one)")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an object with everything, sizes in bytes")
+	flags.addPF(cmd)
+	addListJSON(cmd, &o.asJSON)
 	return cmd
 }
 
-func runVFShow(sys host.System, o vfShowOptions, out io.Writer) error {
-	want, err := selector(o.card)
+func addListJSON(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print an object with everything, sizes in bytes")
+}
+
+// A vfListing is a PF's summary with the users of its VFs.
+type vfListing struct {
+	*xe.Summary
+	Functions []listedFunction `json:"functions"`
+}
+
+type listedFunction struct {
+	xe.Function
+	UsedBy *vfUser `json:"used_by"`
+}
+
+func runVFList(sys host.System, o vfListOptions, out io.Writer) error {
+	tree := host.New(sys).Tree(nil) // without a journal: nothing is changed
+	pf, err := xe.FindPF(tree, selector(o.host))
 	if err != nil {
 		return err
 	}
-	pf, err := xe.FindPF(host.New(sys).Tree(nil), want) // without a journal: nothing is changed
+	summary, err := pf.Summary()
 	if err != nil {
 		return err
 	}
-	s, err := pf.Summary()
-	if err != nil {
-		return err
+	list := vfListing{Summary: summary}
+	for _, f := range summary.Functions {
+		listed := listedFunction{Function: f}
+		if f.VF > 0 {
+			listed.UsedBy = userOf(sys, pci.At(tree, f.Address))
+		}
+		list.Functions = append(list.Functions, listed)
 	}
 	if o.asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		return printJSON(out, list)
 	}
-	return printSummary(out, s)
+	return list.print(out)
 }
 
-func selector(card string) (xe.Selector, error) {
-	var c bench.HostConfig
-	if card == "" {
-		return xe.Selector{}, nil
-	}
-	err := setCard(&c, card)
-	return xe.Selector{Card: c.CardIndex, Address: pci.Address(c.PCIAddress)}, err
+// selector is the PF that a configuration means.
+func selector(c bench.HostConfig) xe.Selector {
+	return xe.Selector{Card: c.CardIndex, Address: pci.Address(c.PCIAddress)}
 }
 
-func printSummary(out io.Writer, s *xe.Summary) error {
+func (s vfListing) print(out io.Writer) error {
 	fmt.Fprintf(out, "card%d %s (%s): %d of %d VFs enabled", s.Card, s.Address, s.IDs, len(s.Functions)-1, s.TotalVFs)
 	if s.Limits != nil && s.Limits.Total != s.TotalVFs {
 		fmt.Fprintf(out, "; the hardware has %d", s.Limits.Total)
@@ -96,7 +143,7 @@ func printSummary(out io.Writer, s *xe.Summary) error {
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\tADDRESS\tDRIVER\tIOMMU\tGGTT\tVRAM\tCONTEXTS\tDOORBELLS\tEQ ms\tPT us\tPRIORITY\tVERSION\tADVERSE EVENTS")
+	fmt.Fprintln(w, "\tADDRESS\tDRIVER\tIOMMU\tGGTT\tVRAM\tCONTEXTS\tDOORBELLS\tEQ ms\tPT us\tPRIORITY\tVERSION\tVM\tADVERSE EVENTS")
 	for _, f := range s.Functions {
 		fmt.Fprintln(w, strings.Join(row(f), "\t"))
 	}
@@ -109,12 +156,12 @@ func printSummary(out io.Writer, s *xe.Summary) error {
 	return nil
 }
 
-func row(f xe.Function) []string {
+func row(f listedFunction) []string {
 	name := "PF"
 	if f.VF > 0 {
 		name = fmt.Sprintf("VF%d", f.VF)
 	}
-	r := []string{name, string(f.Address), orDash(f.Driver), "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"}
+	r := []string{name, string(f.Address), orDash(f.Driver), "-", "-", "-", "-", "-", "-", "-", "-", "-", printable(f.UsedBy.String()), "-"}
 	if f.IOMMUGroup != nil {
 		r[3] = strconv.Itoa(*f.IOMMUGroup)
 	}
@@ -136,7 +183,7 @@ func row(f xe.Function) []string {
 		for _, name := range slices.Sorted(maps.Keys(named)) {
 			list = append(list, fmt.Sprintf("%s %d", name, named[name]))
 		}
-		r[12] = strings.Join(list, ", ")
+		r[13] = strings.Join(list, ", ")
 	}
 	return r
 }

@@ -9,10 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"vmtb/bench"
+	"vmtb/bench/undo"
 	"vmtb/internal/fake/fakehost"
 )
 
-var updateVF = flag.Bool("update-vf", false, "write the golden files of vf show anew")
+var updateVF = flag.Bool("update-vf", false, "write the golden files of vf list anew")
 
 // told is a fake host whose GPU has told a few things.
 type told struct {
@@ -49,6 +51,17 @@ func twoVFs(t *testing.T, o fakehost.Options) told {
 	}}
 }
 
+// startQEMU starts what looks like a QEMU that has a file open.
+func startQEMU(t *testing.T, h *fakehost.Host, open string, args ...string) undo.Process {
+	t.Helper()
+	p := undo.Process{PID: 4711, StartTime: 5, Comm: "qemu-system-x86"}
+	h.Start(p, open)
+	if err := h.Create("/proc/4711/cmdline", []byte("qemu-system-x86_64\x00"+strings.Join(args, "\x00")+"\x00")); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // withoutDebugfs is a host on which it is not mounted.
 type withoutDebugfs struct{ told }
 
@@ -66,12 +79,14 @@ func (h withoutDebugfs) Stat(p string) (fs.FileInfo, error) {
 	return h.told.Stat(p)
 }
 
-func TestVFShow(t *testing.T) {
+func TestVFList(t *testing.T) {
 	bmg := twoVFs(t, fakehost.BMG())
 	disagree := twoVFs(t, fakehost.BMG())
 	if err := disagree.WriteFile("/sys/kernel/debug/dri/1/sriov/vf1/tile0/gt1/exec_quantum_ms", []byte("5")); err != nil {
 		t.Fatal(err)
 	}
+	one, nine := 1, 9
+	startQEMU(t, bmg.Host, "/dev/vfio/12", "-name", "guest=vm0,debug-threads=on", "-device", "vfio-pci,host=0000:03:00.2")
 	var out strings.Builder
 	show := func(name string, run func() error) {
 		out.WriteString("== " + name + "\n")
@@ -79,11 +94,11 @@ func TestVFShow(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	show("BMG", func() error { return runVFShow(bmg, vfShowOptions{card: "1"}, &out) })
-	show("without debugfs", func() error { return runVFShow(withoutDebugfs{bmg}, vfShowOptions{}, &out) })
-	show("GTs disagree", func() error { return runVFShow(disagree, vfShowOptions{}, &out) })
-	show("json", func() error { return runVFShow(bmg, vfShowOptions{asJSON: true}, &out) })
-	const file = "testdata/vf-show.golden"
+	show("BMG", func() error { return runVFList(bmg, vfListOptions{host: bench.HostConfig{CardIndex: &one}}, &out) })
+	show("without debugfs", func() error { return runVFList(withoutDebugfs{bmg}, vfListOptions{}, &out) })
+	show("GTs disagree", func() error { return runVFList(disagree, vfListOptions{}, &out) })
+	show("json", func() error { return runVFList(bmg, vfListOptions{asJSON: true}, &out) })
+	const file = "testdata/vf-list.golden"
 	if *updateVF {
 		if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {
 			t.Fatal(err)
@@ -96,10 +111,7 @@ func TestVFShow(t *testing.T) {
 	if diff := cmp.Diff(string(want), out.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if err := runVFShow(bmg, vfShowOptions{card: "x"}, &out); err == nil || !strings.Contains(err.Error(), "neither a card number") {
-		t.Errorf("runVFShow: %v", err)
-	}
-	if err := runVFShow(bmg, vfShowOptions{card: "9"}, &out); err == nil || !strings.Contains(err.Error(), "card9 is not") {
+	if err := runVFList(bmg, vfListOptions{host: bench.HostConfig{CardIndex: &nine}}, &out); err == nil || !strings.Contains(err.Error(), "card9 is not") {
 		t.Errorf("runVFShow: %v", err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // The file that the Python tool's users have loads unchanged.
@@ -22,6 +24,24 @@ func TestParseConfigOfPythonTool(t *testing.T) {
 	}
 	if want := "/opt/vmtb/vmm_flows/resources/wsim"; c.Resources.WsimPath != want {
 		t.Errorf("wsim path %q, want %q", c.Resources.WsimPath, want)
+	}
+}
+
+// The example that is deployed says what holds without it.
+func TestExampleConfig(t *testing.T) {
+	const file = "../examples/vmtb_config.json"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseConfig(file, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Resources = got.Resources // relative to the file
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-default +example)\n%s", diff)
 	}
 }
 

@@ -26,10 +26,14 @@ func (r *runner) runGroup(ctx context.Context, items []Item) {
 func (r *runner) runRound(ctx context.Context, items []Item) {
 	f := &fixture{runner: r, group: items[0].group, item: items[0], id: items[0].ID.Fixture(), dir: filepath.Dir(items[0].Dir)}
 	for _, it := range items {
+		if v, unmet := r.unmet(it); unmet && stopped(ctx) == nil {
+			r.unrun(it, v)
+			continue
+		}
 		f.prepare(ctx)
 		switch cause := stopped(ctx); {
 		case cause != nil && r.cases[it.ID].open():
-			r.unrun(it, verdict{NotRun, cause.Error(), ""})
+			r.unrun(it, verdict{result: NotRun, reason: cause.Error()})
 		case cause != nil: // it has a result, and another attempt will not be
 		case f.state == failed:
 			r.unrun(it, f.verdict)
@@ -40,10 +44,19 @@ func (r *runner) runRound(ctx context.Context, items []Item) {
 	f.takeDown(ctx)
 }
 
+// unmet says that the case that this one comes after was run and has not passed.
+func (r *runner) unmet(it Item) (verdict, bool) {
+	before := r.cases[it.before()]
+	if it.After == "" || before.open() || before.passed() {
+		return verdict{}, false
+	}
+	return verdict{result: Skip, reason: fmt.Sprintf("%s did not pass: %s", it.After, before.last), after: it.After}, true
+}
+
 // unrun gives a result to a case that does not run.
 func (r *runner) unrun(it Item, v verdict) {
 	e := r.caseEntry(End, it)
-	e.Result, e.Reason, e.Blame = v.result, v.reason, v.blame
+	e.Result, e.Reason, e.Blame, e.After = v.result, v.reason, v.blame, v.after
 	r.journal.append(e)
 	r.abortOn(it, e, nil)
 }
@@ -63,7 +76,7 @@ func (r *runner) runCase(ctx context.Context, f *fixture, it Item) {
 	begin.Mark = r.cases[it.ID].mark
 	t := &T{id: it.ID, env: f.env, dir: filepath.Join(r.info.Dir, begin.Dir), begin: begin, reboot: r.Reboot}
 	if err := os.MkdirAll(t.dir, 0o755); err != nil {
-		r.unrun(it, verdict{Error, err.Error(), BlameInfra})
+		r.unrun(it, verdict{result: Error, reason: err.Error(), blame: BlameInfra})
 		return
 	}
 	l := limits{r.scaled(it.Timeout), r.scaled(r.Grace), r.Kill}

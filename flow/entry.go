@@ -79,6 +79,8 @@ type Entry struct {
 	Abandoned bool          `json:"abandoned,omitempty"`   // flow code did not come back; its goroutine was given up
 	ExitCode  *int          `json:"exit_code,omitempty"`   // on end of the run
 
+	After string `json:"after,omitempty"` // on end of a case that was skipped because of this one, which did not pass
+
 	Quarantined bool `json:"quarantined,omitempty"` // the result of this case does not count for the exit code
 
 	Level   string `json:"level,omitempty"` // of a log line: slog's words

@@ -53,6 +53,7 @@ type verdict struct {
 	result Result
 	reason string
 	blame  Blame
+	after  string // Entry.After
 }
 
 // prepare makes the fixture ready for the next case, or fails it for good.
@@ -83,7 +84,7 @@ func (f *fixture) reset(ctx context.Context) {
 
 func (f *fixture) build(ctx context.Context) {
 	if err := f.newEnv(); err != nil {
-		f.fail(verdict{Error, fmt.Sprintf("make the fixture's folder: %v", err), BlameInfra})
+		f.fail(verdict{result: Error, reason: fmt.Sprintf("make the fixture's folder: %v", err), blame: BlameInfra})
 		return
 	}
 	if !f.checked && !f.checkNeeds(ctx) {
@@ -96,7 +97,7 @@ func (f *fixture) build(ctx context.Context) {
 		return err
 	})
 	if err := how.failure(); err != nil {
-		f.fail(verdict{Error, withFindings("set-up failed: "+err.Error(), f.found), BlameOf(err)})
+		f.fail(verdict{result: Error, reason: withFindings("set-up failed: "+err.Error(), f.found), blame: BlameOf(err)})
 		return
 	}
 	f.value, f.state = v, ready
@@ -117,7 +118,7 @@ func (f *fixture) checkNeeds(ctx context.Context) bool {
 				return fmt.Errorf("need %s: %w", n.name, err)
 			}
 			if reason != "" {
-				unmet = verdict{Skip, fmt.Sprintf("need %s: %s", n.name, reason), ""}
+				unmet = verdict{result: Skip, reason: fmt.Sprintf("need %s: %s", n.name, reason)}
 				return nil
 			}
 		}
@@ -125,7 +126,7 @@ func (f *fixture) checkNeeds(ctx context.Context) bool {
 	})
 	switch err := how.failure(); {
 	case err != nil:
-		f.fail(verdict{Error, err.Error(), BlameOf(err)})
+		f.fail(verdict{result: Error, reason: err.Error(), blame: BlameOf(err)})
 	case unmet.result != "":
 		f.fail(unmet)
 	}

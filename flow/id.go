@@ -3,7 +3,7 @@ package flow
 import "strings"
 
 // An ID names one case with one parameter. Class is "" for a case that stands alone in its file, Param is "" for one
-// without a parameter; Case is "" in the id of a fixture.
+// without a parameter; Case is "" in the id of a class's fixture.
 type ID struct {
 	File  string `json:"file"`
 	Class string `json:"class,omitempty"`
@@ -17,8 +17,14 @@ func (id ID) String() string { return id.join(id.File) }
 // ResultsKey is the key that results.json has always used, "vmtb@test_basic.py::TestVmSetup::test_vm_boot[...]".
 func (id ID) ResultsKey() string { return "vmtb@" + id.join(id.File+".py") }
 
-// Fixture is the id of the fixture that serves this case.
-func (id ID) Fixture() ID { id.Case = ""; return id }
+// Fixture is the id of the fixture that serves this case. A case that stands alone in its file shares it with none: it has
+// the same id.
+func (id ID) Fixture() ID {
+	if id.Class != "" {
+		id.Case = ""
+	}
+	return id
+}
 
 func (id ID) join(file string) string {
 	var b strings.Builder

@@ -51,6 +51,7 @@ type standing struct {
 	attempts int    // that have a result
 	last     Result // of the newest; "" or notrun is none
 	mark     string // where to enter it again: it had the host reboot
+	waits    bool   // it was skipped because the case that it comes after had not passed
 }
 
 // ended notes the end of a case.
@@ -61,11 +62,14 @@ func (s *standing) ended(e Entry) {
 		}
 		return
 	}
-	s.attempts, s.last, s.mark = max(1, e.Attempt), e.Result, ""
+	s.attempts, s.last, s.mark, s.waits = max(1, e.Attempt), e.Result, "", e.After != ""
 }
 
 // open reports that the case has no result yet.
 func (s standing) open() bool { return s.last == "" || s.last == NotRun }
+
+// passed reports that the case has done what it should, the last time.
+func (s standing) passed() bool { return s.last == Pass || s.last == DmesgWarn }
 
 // next is the number of the next attempt. A case that is entered again goes on with its last one.
 func (s standing) next() int {
@@ -79,16 +83,25 @@ func (s standing) next() int {
 func (r *runner) due(items []Item) []Item {
 	failed := func(it Item) bool { return !r.cases[it.ID].open() && !r.cases[it.ID].last.good() }
 	anyFailed := slices.ContainsFunc(items, failed)
-	return slices.DeleteFunc(slices.Clone(items), func(it Item) bool {
+	var due []Item
+	isDue := func(it Item) bool {
 		s := r.cases[it.ID]
 		switch {
 		case s.open() || s.mark != "":
-			return false
+			return true
+		case s.waits: // for one before it
+			return r.cases[it.before()].passed() || slices.ContainsFunc(due, func(d Item) bool { return d.ID == it.before() })
 		case r.Policy.Repeat > 1:
-			return anyFailed || s.attempts >= r.Policy.Repeat
+			return !anyFailed && s.attempts < r.Policy.Repeat
 		}
-		return !s.last.failed() || s.attempts > r.Policy.RerunFailed
-	})
+		return s.last.failed() && s.attempts <= r.Policy.RerunFailed
+	}
+	for _, it := range items {
+		if isDue(it) {
+			due = append(due, it)
+		}
+	}
+	return due
 }
 
 // abortOn ends the run if the policy says so about the end of a case.

@@ -70,6 +70,41 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// A case that comes after another is skipped unless that has passed, and gets its turn when that has passed at last.
+func TestAfter(t *testing.T) {
+	skip := func(_ context.Context, _ *Env, t *T) error { t.Skipf("no"); return nil }
+	for _, tt := range []struct {
+		name    string
+		policy  Policy
+		do      do
+		trace   string
+		results string
+	}{
+		{"it passed", Policy{}, nil, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass"},
+		{"it failed", Policy{}, do{"one": fails(errBoom)}, "set-up 1; one; tear-down 1; undo", "fail skip"},
+		{"it was skipped", Policy{}, do{"one": skip}, "set-up 1; one; tear-down 1; undo", "skip skip"},
+		{"its fixture failed", Policy{}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error skip"},
+		{"it passed later", Policy{RerunFailed: 1}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo; set-up 2; one; reset 2; two; tear-down 2; undo", "fail skip pass pass"},
+		{"it never passed", Policy{RerunFailed: 1}, do{"one": fails(errBoom)}, "set-up 1; one; tear-down 1; undo; set-up 2; one; tear-down 2; undo", "fail skip fail skip"},
+		{"a skip of its own is its last word", Policy{RerunFailed: 1}, do{"two": skip}, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass skip"},
+		{"it fails alone", Policy{RerunFailed: 1}, do{"two": unstable(1)}, "set-up 1; one; reset 1; two; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass fail pass"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &script{do: tt.do, after: "one"}
+			got := s.run(t.Context(), t, Options{Policy: tt.policy}, "")
+			if trace := strings.Join(s.trace, "; "); trace != tt.trace || got.results() != tt.results {
+				t.Errorf("trace %s\n  want %s\nresults %s, want %s", trace, tt.trace, got.results(), tt.results)
+			}
+			closed(t, got.entries)
+			for _, e := range got.entries {
+				if e.After != "" && (e.ID.Case != "two" || e.Result != Skip || !strings.HasPrefix(e.Reason, "one did not pass: ")) {
+					t.Errorf("%+v", e)
+				}
+			}
+		})
+	}
+}
+
 // attempts checks that the attempts of each case are numbered, and have folders of their own.
 func attempts(t *testing.T, got outcome) {
 	t.Helper()

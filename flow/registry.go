@@ -32,6 +32,7 @@ type Class[P fmt.Stringer, V any] struct {
 	Timeout   time.Duration // of each case; 0 is DefaultCaseTimeout
 	Cases     []Case[V]
 
+	Own          bool     // not one of the Python tool's
 	Unprivileged bool     // does nothing that only root may
 	AllowLog     []string // regular expressions of kernel messages that are right in these cases, though a rule is against them
 }
@@ -41,7 +42,9 @@ type Case[V any] struct {
 	Name, Doc string
 	Func      func(ctx context.Context, t *T, v V)
 	Timeout   time.Duration // 0 is the class's
-	AllowLog  []string      // in addition to the class's
+	// After names the case before it without which it makes no sense: it is skipped if that was run and did not pass.
+	After    string
+	AllowLog []string // in addition to the class's
 }
 
 // A Fixture prepares the bench for the cases of a class with one parameter. Each function may be nil. A SetUp that
@@ -77,6 +80,8 @@ type Item struct {
 	SetUpTimeout    time.Duration `json:"set_up_timeout_ns"`
 	ResetTimeout    time.Duration `json:"reset_timeout_ns"`
 	TearDownTimeout time.Duration `json:"tear_down_timeout_ns"`
+	After           string        `json:"after,omitempty"` // Case.After
+	Own             bool          `json:"own,omitempty"`   // Class.Own
 	Unprivileged    bool          `json:"unprivileged,omitempty"`
 	AllowLog        []string      `json:"allow_log,omitempty"`
 	Quarantine      *Quarantine   `json:"quarantine,omitempty"`
@@ -87,6 +92,9 @@ type Item struct {
 
 	allow, allowClass []*regexp.Regexp // AllowLog, and that of the class alone
 }
+
+// before is the id of the case that this one comes After.
+func (it Item) before() ID { return ID{it.ID.File, it.ID.Class, it.After, it.ID.Param} }
 
 // A group is a class with one parameter, without its types: what one fixture serves. v is a *V.
 type group struct {
@@ -154,7 +162,7 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 			it.group = g
 			it.allowClass = r.compile(where, it.ID, c.AllowLog)
 			it.allow = append(slices.Clip(it.allowClass), r.compile(where, it.ID, k.AllowLog)...)
-			if r.checkCase(where, it.ID, k.Func != nil) {
+			if r.checkCase(where, it, k.Func != nil) {
 				it.run = func(ctx context.Context, t *T, v any) { k.Func(ctx, t, *v.(*V)) }
 				r.items = append(r.items, it)
 			}
@@ -163,7 +171,7 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 }
 
 func newItem[P fmt.Stringer, V any](c Class[P, V], k Case[V], id ID) Item {
-	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, Unprivileged: c.Unprivileged, AllowLog: slices.Concat(c.AllowLog, k.AllowLog)}
+	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, After: k.After, Own: c.Own, Unprivileged: c.Unprivileged, AllowLog: slices.Concat(c.AllowLog, k.AllowLog)}
 	for _, n := range c.Needs {
 		it.Needs = append(it.Needs, n.Name)
 	}
@@ -234,13 +242,17 @@ func (r *Registry) checkClass(where, file, class string, params, cases int) bool
 	return true
 }
 
-func (r *Registry) checkCase(where string, id ID, hasFunc bool) bool {
+func (r *Registry) checkCase(where string, it Item, hasFunc bool) bool {
+	id := it.ID
 	first, dup := r.ids[id]
+	_, known := r.ids[it.before()]
 	switch {
 	case !name.MatchString(id.Case):
 		r.fail(where, "%s: case name %q: want letters, digits and _", id.Fixture(), id.Case)
 	case !hasFunc:
 		r.fail(where, "%s has no function", id)
+	case it.After != "" && !known:
+		r.fail(where, "%s comes after %s, which is not before it in its class", id, it.After)
 	case dup:
 		r.fail(where, "%s is already registered at %s", id, first)
 	default:

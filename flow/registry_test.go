@@ -37,6 +37,7 @@ func TestRegistrationErrors(t *testing.T) {
 		{"b", Class[param, int]{Name: "TwoParams", Params: []param{"p", "p"}, Cases: one}},
 		{"b", Class[param, int]{Name: "BadParam", Params: []param{"p\n"}, Cases: one}},
 		{"good", Class[param, int]{Params: []param{""}, Cases: one}},
+		{"b", Class[param, int]{Name: "After", Params: ps, Cases: []Case[int]{{Name: "test_x", After: "test_y", Func: f}, {Name: "test_y", Func: f}}}},
 	} {
 		add(bad.file, bad.c)
 	}
@@ -54,7 +55,8 @@ HERE: b::NoName[p]: case name "": want letters, digits and _
 HERE: b::TwoCases::test_x[p] is already registered at HERE
 HERE: b::TwoParams::test_x[p] is already registered at HERE
 HERE: b::BadParam: parameter "p\n" has characters that do not print
-HERE: good::test_x is already registered at HERE`
+HERE: good::test_x is already registered at HERE
+HERE: b::After::test_x[p] comes after test_y, which is not before it in its class`
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -24,6 +24,7 @@ import (
 // What happens there is noted in trace.
 type script struct {
 	do    map[string]func(ctx context.Context, env *Env, t *T) error
+	after string // the case that "two" comes after
 	undo  fakeUndo
 	mu    sync.Mutex
 	trace []string
@@ -74,7 +75,7 @@ func (s *script) registry(params ...param) *Registry {
 		}}},
 		Cases: []Case[int]{
 			{Name: "one", AllowLog: []string{"^one may$"}, Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "one", t) }},
-			{Name: "two", Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "two", t) }},
+			{Name: "two", After: s.after, Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "two", t) }},
 		},
 	})
 	return r

@@ -77,7 +77,8 @@ type pattern struct {
 }
 
 func parsePattern(text string) (pattern, error) {
-	s := strings.TrimPrefix(strings.TrimSpace(text), "vmtb@")
+	s, _, _ := strings.Cut(text, "#") // as "vmtb list" marks an id
+	s = strings.TrimPrefix(strings.TrimSpace(s), "vmtb@")
 	bad := func(why string) (pattern, error) {
 		return pattern{}, &bench.UsageError{Err: fmt.Errorf("selection %q: %s", text, why)}
 	}

@@ -3,20 +3,30 @@
 package lab_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
+	"vmtb/bench"
 	"vmtb/flow"
 )
 
 // workScale leaves the work of test_basic long enough to cover what happens beside it: 9 s of 30.
-const workScale = "0.3"
+const workScale = 0.3
 
 const (
 	store2VF = "test_basic::TestVmWorkload::test_store[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 	wsim1VF  = "test_basic::TestVmWorkload::test_wsim[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 	wsim2VF  = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 )
+
+// TestRates: what measures how fast work goes has the machine for itself.
+func TestRates(t *testing.T) {
+	d := start(t)
+	t.Run("test_basic", d.testBasic)
+	t.Run("unequal shares", d.testUnequalShares)
+}
 
 // testStore: IGT's own runner runs a stand-in of its test in two guests at once, and on the host.
 func (d *dut) testStore(t *testing.T) {
@@ -32,7 +42,7 @@ func (d *dut) testStore(t *testing.T) {
 
 // testBasic: every flow of test_basic passes, but for the one that compares machines where there is one only.
 func (d *dut) testBasic(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--workload-scale", workScale, "test_basic")
+	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "test_basic")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
@@ -50,8 +60,12 @@ func (d *dut) testBasic(t *testing.T) {
 		}
 	}
 	run, err := flow.OpenRun(dir)
-	if err != nil || !strings.Contains(string(run.Info.Config), `"workload_scale":`+workScale) {
-		t.Errorf("the run does not record the scale of work: %s, %v", run.Info.Config, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config bench.Config
+	if err := json.Unmarshal(run.Info.Config, &config); err != nil || config.WorkloadScale != workScale {
+		t.Errorf("the run does not record the scale of work: %v, %v", config.WorkloadScale, err)
 	}
 	d.clean(t)
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/internal/progress"
 )
 
 // A build removes entries that have lain unused for long, and all but a few of each kind: the DUT's alone takes half a
@@ -44,7 +45,7 @@ func CacheDir() (string, error) {
 }
 
 // openCache locks the cache; a second process waits, and says so.
-func openCache(ctx context.Context, dir string, p *Progress) (*cache, error) {
+func openCache(ctx context.Context, dir string, p *progress.Progress) (*cache, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "make the cache", Err: err}
 	}
@@ -175,7 +176,7 @@ func hash(parts ...any) (string, error) {
 }
 
 // Clean removes all that the lab has cached and returns how many bytes that freed.
-func Clean(ctx context.Context, dir string, p *Progress) (freed int64, err error) {
+func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
 	c, err := openCache(ctx, dir, p)
 	if err != nil {
 		return 0, err

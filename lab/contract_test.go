@@ -16,6 +16,7 @@ import (
 // TestContract: the stand-ins keep the contract of xe on both devices and in both layouts. With VMTB_LAB_FULL set (make
 // lab-full) that is every shape that they have, and between them every rule has been checked.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	shapes := []string{"device=bmg", "device=ptl", "device=bmg layout=legacy", "device=ptl layout=legacy"}
 	if full() {
 		shapes = append(shapes, "device=bmg gts=1 vram_quota=1", "device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy")
@@ -39,7 +40,7 @@ func TestContract(t *testing.T) {
 func keepsContract(t *testing.T, params string, passed map[string]bool) {
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), "lab", "run", "--xe", params, "--run-dir", dir, "xe_contract")
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
 		t.Errorf("vmtb lab run --xe %q xe_contract: %v", params, err)
 	}

@@ -5,6 +5,7 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,13 +21,14 @@ const provisioning = "xe_provisioning::TestSchedulingOnly"
 // TestCrash kills runs in the middle of flows, and recovers and resumes them. "make lab-full" does so at many more points,
 // and resets the DUT, too.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	d := startWith(t, lab.Options{MayReboot: true})
 	if !full() {
-		d.crashes(t, 3, 0, provisioning)
+		d.crashes(t, 3, 1, provisioning)
 		return
 	}
-	d.crashes(t, 20, 3, provisioning)
-	d.crashes(t, 5, 2, provisioning, boot1VF)
+	t.Run("provisioning", func(t *testing.T) { d.crashes(t, 20, 3, provisioning) })
+	t.Run("machines", func(t *testing.T) { d.crashes(t, 8, 2, boot2VF) })
 }
 
 // crashes kills runs of a selection at so many points, all over the run, and resets the DUT at others.
@@ -97,7 +99,7 @@ func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool)
 		d.recover(t, dir)
 	}
 	var out bytes.Buffer
-	code, err := d.Vmtb(ctx, []string{"resume", dir}, &out)
+	code, err := d.Vmtb(ctx, []string{"resume", dir}, io.MultiWriter(&out, d.out))
 	if err != nil || code != flow.ExitPass && code != flow.ExitError {
 		t.Fatalf("resumed after a kill at line %d: exit code %d, %v\n%s", at, code, err, out.String())
 	}

@@ -13,6 +13,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/internal/progress"
 )
 
 // ShareTag is the 9p tag under which the DUT finds its [Options.Share]. It mounts it at the same path as here, so that a
@@ -29,7 +30,7 @@ type Options struct {
 	Share    string   // directory of this machine that the DUT may write to
 	XeParams []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
 	Program  string   // the vmtb that [DUT.Vmtb] runs; "" is this program
-	Progress *Progress
+	Progress *progress.Progress
 
 	MayReboot bool // it can be reset, and boots again; else a DUT whose kernel dies ends
 }
@@ -154,7 +155,8 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 	if err != nil {
 		return 0, infra("follow the DUT's output", err)
 	}
-	const line = `out=$1 bin=$2; shift 2; cp "$bin" /run/vmtb-bin; cd /root; echo $$ >/run/vmtb-bin.pid; exec /run/vmtb-bin "$@" >"$out" 2>&1`
+	// A copy of its own: guards of an earlier one may still run.
+	const line = `out=$1 bin=$2; shift 2; own=/run/vmtb-bin-$$; rm -f /run/vmtb-bin-*; cp "$bin" $own; cd /root; echo $$ >/run/vmtb-bin.pid; exec $own "$@" >"$out" 2>&1`
 	c := bench.Command{Argv: append([]string{"/bin/sh", "-ec", line, "sh", output, bin}, args...)}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -169,6 +171,8 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 		return 0, infra("run vmtb in the DUT", err)
 	case r.Signal != 0:
 		return 0, infra("run vmtb in the DUT", fmt.Errorf("it was killed by signal %d", r.Signal))
+	case len(r.Stderr) > 0: // the shell's: vmtb writes elsewhere
+		return 0, infra("run vmtb in the DUT", errors.New(bench.Tail(r.Stderr, 3)))
 	}
 	return r.ExitCode, nil
 }

@@ -17,6 +17,7 @@ import (
 
 // TestFaults: a kernel that refuses is named as the cause, and the host is put back (vmtb lab run would end with 6).
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	const (
 		quick  = "xe_provisioning::TestSchedulingOnly::test_release[1VF]"
 		enable = "xe_contract::TestPci::test_numvfs_same" // enables a VF in a case with a deadline of a minute
@@ -47,7 +48,7 @@ func TestFaults(t *testing.T) {
 				args = append(args, "--timeout-scale", c.scale)
 			}
 			cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append(args, c.selection)...)
-			cmd.Stdout = io.MultiWriter(&out, os.Stderr)
+			cmd.Stdout = io.MultiWriter(&out, t.Output())
 			cmd.Stderr = cmd.Stdout
 			code := 0
 			if err := cmd.Run(); err != nil {

@@ -29,6 +29,7 @@ var igtTests = []string{
 
 // IGT's tests of SR-IOV, as Debian packages them, are strict users of the stand-ins that we have not written.
 func TestIGT(t *testing.T) {
+	t.Parallel()
 	d := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

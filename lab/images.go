@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/internal/progress"
 )
 
 //go:embed image kmod workload/*.go
@@ -26,12 +28,20 @@ type Images struct {
 	GuestInitrd string
 }
 
+// extraList is a file of the root tree that is there if it has packages that nobody of ours needs: image/dut.sh then
+// leaves out no interpreter.
+const extraList = "etc/vmtb-lab-packages"
+
 // GuestImage is where the DUT finds the disk of its guests.
 const GuestImage = "/lab/guest.img"
 
 // Build makes the images that are not in the cache yet and returns where they all are. Each stage is made anew when
-// anything that goes into it has changed: the packages' names, our files, the modules' sources, an earlier stage.
-func Build(ctx context.Context, cacheDir string, p *Progress) (Images, error) {
+// anything that goes into it has changed: the packages' names, our files, the modules' sources, an earlier stage. The DUT has
+// the extra Debian packages, too.
+func Build(ctx context.Context, cacheDir string, p *progress.Progress, extra ...string) (Images, error) {
+	if err := checkPackages(extra); err != nil {
+		return Images{}, err
+	}
 	if os.Geteuid() != 0 {
 		return Images{}, &bench.UsageError{Err: errors.New("the lab's images are built in a chroot, which only root may enter"), Advice: "run as root"}
 	}
@@ -41,7 +51,7 @@ func Build(ctx context.Context, cacheDir string, p *Progress) (Images, error) {
 	}
 	defer c.close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	root := b.root()
+	root := b.root(extra)
 	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
 	workload := b.stage("workload", root, "workload.sh", "stand-in workloads", nil)
 	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod, workload})
@@ -59,20 +69,28 @@ func Build(ctx context.Context, cacheDir string, p *Progress) (Images, error) {
 type builder struct {
 	ctx      context.Context
 	cache    *cache
-	progress *Progress
+	progress *progress.Progress
 	err      error
 }
 
-func (b *builder) root() string {
+func (b *builder) root(extra []string) string {
 	list, err := sources.ReadFile("image/packages")
 	if err != nil {
 		b.err = err
 		return ""
 	}
-	packages := readPackages(string(list))
+	packages := slices.Concat(readPackages(string(list)), extra)
+	parts := []any{suite, igtSuite, strings.Join(packages, " "), "recipe 2"}
+	if len(extra) > 0 {
+		parts = append(parts, extraList)
+	}
 	return b.entry("root", "root file system (Debian "+suite+")", func(tmp string, log io.Writer) error {
-		return buildRoot(b.ctx, filepath.Join(tmp, "tree"), packages, b.cache.lock, log)
-	}, suite, igtSuite, strings.Join(packages, " "), "recipe 2")
+		tree := filepath.Join(tmp, "tree")
+		if err := buildRoot(b.ctx, suite, tree, packages, b.cache.lock, log); err != nil || len(extra) == 0 {
+			return err
+		}
+		return os.WriteFile(filepath.Join(tree, extraList), []byte(strings.Join(extra, "\n")+"\n"), 0o644)
+	}, parts...)
 }
 
 // stage runs an image script in the root tree. It sees the files of image/ and of kmod/, and those that the earlier
@@ -102,7 +120,10 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 		parts = append(parts, string(text))
 	}
 	return b.entry(kind, title, func(tmp string, log io.Writer) error {
-		return b.runStage(tmp, filepath.Join(root, "tree"), script, from, log)
+		if err := b.runStage(tmp, root, script, from, log); err != nil {
+			return err
+		}
+		return b.keep(tmp)
 	}, parts...)
 }
 
@@ -114,7 +135,8 @@ var inputs = map[string][]string{
 	"dut":      {"image/dut", "image/guest"},
 }
 
-func (b *builder) runStage(tmp, tree, script string, from []string, log io.Writer) error {
+// runStage runs a script in a root tree. What it makes is in the directory work/out of tmp.
+func (b *builder) runStage(tmp, root, script string, from []string, log io.Writer) error {
 	work := filepath.Join(tmp, "work")
 	for _, dir := range []string{"in", "out", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
@@ -129,9 +151,12 @@ func (b *builder) runStage(tmp, tree, script string, from []string, log io.Write
 			return err
 		}
 	}
-	if err := inRoot(b.ctx, tree, work, script, b.cache.lock, log); err != nil {
-		return err
-	}
+	return inRoot(b.ctx, filepath.Join(root, "tree"), work, script, b.cache.lock, log)
+}
+
+// keep keeps what a stage has made, and nothing else.
+func (b *builder) keep(tmp string) error {
+	work := filepath.Join(tmp, "work")
 	if err := linkFiles(filepath.Join(work, "out"), tmp); err != nil {
 		return err
 	}

@@ -4,9 +4,11 @@ package lab_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +17,15 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/bench/work"
 	"vmtb/flow"
+	"vmtb/internal/progress"
 	"vmtb/lab"
+	"vmtb/report/reporttest"
 )
 
-// These tests run in the emulated DUT. "make lab-test" builds vmtb and names it in VMTB.
+// These tests run in the emulated DUT. "make lab-test" builds vmtb and names it in VMTB. A DUT uses one CPU, so tests with one
+// of their own run beside each other; but those that measure how fast work goes run first, and alone.
 
 func TestMain(m *testing.M) {
 	if code, ran := vm.Guard(os.Args); ran {
@@ -40,7 +46,8 @@ const hasVF = `pgrep -f 'vfio-pc[i],host='`
 type dut struct {
 	*lab.DUT
 	dir string
-	n   int // runs so far
+	out io.Writer // of the test
+	n   int       // runs so far
 }
 
 func start(t *testing.T) *dut {
@@ -51,7 +58,7 @@ func start(t *testing.T) *dut {
 // startWith starts a DUT with some options of its own.
 func startWith(t *testing.T, o lab.Options) *dut {
 	t.Helper()
-	program := os.Getenv("VMTB")
+	program := cmp.Or(o.Program, os.Getenv("VMTB"))
 	if program == "" {
 		t.Fatal("VMTB does not name the vmtb to test; make lab-test does that")
 	}
@@ -60,7 +67,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := lab.NewProgress(os.Stderr, nil)
+	p := progress.New(t.Output(), "lab", nil)
 	images, err := lab.Build(ctx, cache, p)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +83,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 			t.Error(err)
 		}
 	})
-	return &dut{DUT: d, dir: dir}
+	return &dut{DUT: d, dir: dir, out: t.Output()}
 }
 
 // run runs vmtb in the DUT, with a selection and perhaps flags before it, and returns its run directory.
@@ -93,7 +100,7 @@ func (d *dut) nextDir() string {
 
 func (d *dut) runIn(ctx context.Context, dir string, args ...string) (code int, err error) {
 	common := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
-	return d.Vmtb(ctx, append(common, args...), os.Stderr)
+	return d.Vmtb(ctx, append(common, args...), d.out)
 }
 
 // results are the results of a run's cases, by id.
@@ -124,18 +131,17 @@ func (d *dut) clean(t *testing.T) {
 func full() bool { return os.Getenv("VMTB_LAB_FULL") != "" }
 
 func TestLab(t *testing.T) {
+	t.Parallel()
 	d := start(t)
 	t.Run("flow", d.testFlow)
 	t.Run("test_store", d.testStore)
 	t.Run("vm_state", d.testState)
-	if full() { // what measures how fast work goes wants a machine that has nothing else to do
-		t.Run("test_basic", d.testBasic)
-		t.Run("unequal shares", d.testUnequalShares)
-	}
 	t.Run("kill -9", d.testKilled)
 	t.Run("after a dead run", d.testAfterDeadRun)
 	t.Run("interrupt", d.testInterrupt)
 	t.Run("modules", d.testModules)
+	t.Run("full disk", d.testFullDisk)
+	t.Run("doctor", d.testDoctor)
 	t.Run("panic of the kernel", d.testKernelPanic)
 }
 
@@ -148,7 +154,26 @@ func (d *dut) testFlow(t *testing.T) {
 	if got := results(t, dir); len(got) != 1 || got[boot1VF] != flow.Pass {
 		t.Errorf("got %v, want a pass of %s and nothing else", got, boot1VF)
 	}
+	resultsRead(t, dir)
 	d.clean(t)
+}
+
+// resultsRead reads results.json as tools that read IGT's do: field by field, and as our own reader of igt_runner's results.
+func resultsRead(t *testing.T, dir string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reporttest.Read(t, string(data)).Check(t)
+	got, err := work.ParseIGT(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const key = "vmtb@test_basic.py::TestVmSetup::test_vm_boot[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	if len(got.Tests) != 1 || got.Tests[0].Name != key || got.Tests[0].Status != work.StatusPass || got.Totals[work.StatusPass] != 1 {
+		t.Errorf("results.json: %+v, want a pass of %s", got, key)
+	}
 }
 
 // killInFlight starts a run and kills its vmtb with SIGKILL as soon as its guests run.
@@ -276,6 +301,23 @@ func (d *dut) testModules(t *testing.T) {
 		t.Errorf("%v, %d checks are ok:\n%s%s", r, ok, r.Stdout, r.Stderr)
 	}
 	d.must(ctx, t, "modprobe xe")
+	d.clean(t)
+}
+
+// A run directory that is full ends the run in order: it says so, and the DUT is as it was.
+func (d *dut) testFullDisk(t *testing.T) {
+	const small = "/mnt/small"
+	d.must(t.Context(), t, "mkdir -p "+small+" && mount -t tmpfs -o size=48k tmpfs "+small)
+	defer d.must(t.Context(), t, "umount "+small)
+	var out bytes.Buffer
+	args := []string{"run", "--run-dir", small + "/run", "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5", boot1VF}
+	code, err := d.Vmtb(t.Context(), args, io.MultiWriter(&out, d.out))
+	if err != nil || code != flow.ExitAborted {
+		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitAborted)
+	}
+	if !strings.Contains(out.String(), "no space left on device (is the disk full?)") {
+		t.Errorf("the output does not say that the disk is full")
+	}
 	d.clean(t)
 }
 

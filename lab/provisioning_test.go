@@ -14,13 +14,14 @@ import (
 // TestProvisioning: what the host gives is what guests get, with 1, 2 and 4 VFs; with VMTB_LAB_FULL set by every vGPU
 // profile, too.
 func TestProvisioning(t *testing.T) {
+	t.Parallel()
 	selection := []string{"xe_provisioning::TestSchedulingOnly", "xe_provisioning::TestSelfConfig[*P:AUTO*]"}
 	if full() {
 		selection = []string{"xe_provisioning"}
 	}
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append([]string{"lab", "run", "-v", "--run-dir", dir}, selection...)...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
 		t.Errorf("vmtb lab run: %v", err)
 	}

@@ -10,3 +10,12 @@ func (d *DUT) Reset(ctx context.Context) error {
 	}
 	return d.mount(ctx)
 }
+
+// Rebooted returns when a DUT that rebooted by itself, as what was asked of it has told by its error, is there again. It needs
+// [Options.MayReboot].
+func (d *DUT) Rebooted(ctx context.Context) error {
+	if err := d.WaitReady(ctx); err != nil {
+		return infra("wait for the DUT after its reboot", err)
+	}
+	return d.mount(ctx)
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,20 +30,38 @@ const (
 	mirrorVariable = "VMTB_DEBIAN_MIRROR"
 )
 
-// buildRoot makes the root tree in dir from Debian packages.
-func buildRoot(ctx context.Context, dir string, packages []string, lock *os.File, log io.Writer) error {
+// buildRoot makes a root tree of a Debian release from packages, in the directory or the tar file that target names.
+func buildRoot(ctx context.Context, release, target string, packages []string, lock *os.File, log io.Writer) error {
 	mirror, err := debianMirror(ctx)
 	if err != nil {
 		return err
 	}
-	return run(ctx, lock, log, "unshare", "--mount", "--propagation", "private", "mmdebstrap", "--variant=minbase", "--mode=root",
-		"--aptopt=APT::Install-Recommends \"false\"", "--aptopt=APT::Default-Release \""+suite+"\"",
+	argv := []string{
+		"unshare", "--mount", "--propagation", "private", "mmdebstrap", "--variant=minbase", "--mode=root",
+		"--aptopt=APT::Install-Recommends \"false\"", "--aptopt=APT::Default-Release \"" + release + "\"",
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-		"--include="+strings.Join(packages, ","),
-		suite, dir, fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, suite),
-		// A mirror's copy of a release in the making may be older than a week. Signatures are checked all the same.
-		fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, igtSuite))
+		"--include=" + strings.Join(packages, ","),
+		release, target,
+	}
+	return run(ctx, lock, log, append(argv, packageSources(mirror, release)...)...)
 }
+
+// packageSources are the lines of apt's sources for a release, and for IGT if the release has none of its own.
+func packageSources(mirror, release string) []string {
+	if hasIGT(release) {
+		return []string{inTheMaking(mirror, release)}
+	}
+	return []string{fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, release), inTheMaking(mirror, igtSuite)}
+}
+
+// inTheMaking is the source of a release that is not out yet. A mirror's copy of it may be older than a week; signatures are
+// checked all the same.
+func inTheMaking(mirror, release string) string {
+	return fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, release)
+}
+
+// hasIGT reports whether IGT's runner and tests are all in that release itself.
+func hasIGT(release string) bool { return release == igtSuite || release == "sid" }
 
 // debianMirror takes the mirror from the machine's own package sources.
 func debianMirror(ctx context.Context) (string, error) {
@@ -112,6 +131,18 @@ func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) erro
 		return context.Cause(ctx)
 	}
 	return &bench.InfraError{Op: "run " + filepath.Base(argv[0]), Err: err, Evidence: bench.Tail(tail.Bytes(), 15)}
+}
+
+var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(/` + igtSuite + `)?$`)
+
+// checkPackages is a [bench.UsageError] for what cannot be the name of a Debian package.
+func checkPackages(names []string) error {
+	for _, name := range names {
+		if !packageName.MatchString(name) {
+			return &bench.UsageError{Err: fmt.Errorf("%q is no name of a Debian package", name), Advice: "names are as apt-get install takes them, without version: python3-pytest"}
+		}
+	}
+	return nil
 }
 
 // readPackages reads the list in image/packages.

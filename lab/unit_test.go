@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"testing/synctest"
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/progress"
 )
 
 func TestPickMirror(t *testing.T) {
@@ -100,6 +100,17 @@ func TestReadPackages(t *testing.T) {
 	}
 }
 
+func TestCheckPackages(t *testing.T) {
+	if err := checkPackages([]string{"python3-pytest", "g++", "intel-gpu-tools/forky"}); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "-x", "a b", "a,b", "Python", "x=1", "igt/sid", "../x"} {
+		if err := checkPackages([]string{"strace", bad}); !errors.As(err, new(*bench.UsageError)) {
+			t.Errorf("%q: %v, want a UsageError", bad, err)
+		}
+	}
+}
+
 // The key changes with every input, and with where one ends and the next begins.
 func TestHash(t *testing.T) {
 	file := func(name, text string) fstest.MapFS { return fstest.MapFS{name: {Data: []byte(text)}} }
@@ -147,7 +158,7 @@ func keyOf(t *testing.T, part any) string {
 
 func TestCache(t *testing.T) {
 	dir := t.TempDir()
-	p := NewProgress(io.Discard, nil)
+	p := progress.New(io.Discard, "lab", nil)
 	c, err := openCache(t.Context(), dir, p)
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +231,7 @@ func sweepKeepsAFew(t *testing.T, c *cache) {
 // A second build waits for the first, says so, and can be interrupted.
 func TestCacheLock(t *testing.T) {
 	dir := t.TempDir()
-	c, err := openCache(t.Context(), dir, NewProgress(io.Discard, nil))
+	c, err := openCache(t.Context(), dir, progress.New(io.Discard, "lab", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +243,7 @@ func TestCacheLock(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	if _, err := openCache(ctx, dir, NewProgress(said, nil)); !errors.Is(err, context.Canceled) {
+	if _, err := openCache(ctx, dir, progress.New(said, "lab", nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -240,58 +251,6 @@ func TestCacheLock(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-func TestProgress(t *testing.T) { synctest.Test(t, testProgress) }
-
-func testProgress(t *testing.T) {
-	var out bytes.Buffer
-	p := NewProgress(&out, nil)
-	if err := p.Step("one", func(w io.Writer) error { _, err := io.WriteString(w, "noise\n"); return err }); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Step("two", func(io.Writer) error { return errors.New("no") }); err == nil {
-		t.Error("the error is lost")
-	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	want := []string{"lab: one ...", "lab: one: done after 0.0 s", "lab: two ...", "lab: two: FAILED after 0.0 s"}
-	if strings.Join(lines, "|") != strings.Join(want, "|") {
-		t.Errorf("got %q", lines)
-	}
-}
-
-// On a terminal it is one row, which never grows into a second one.
-func TestProgressLive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		columns := []int{20, 12, 0}
-		p := NewProgress(&out, func() int {
-			n := columns[0]
-			columns = columns[1:]
-			return n
-		})
-		err := p.Step("one", func(w io.Writer) error {
-			_, err := io.WriteString(w, "a noise that is long\n")
-			time.Sleep(2500 * time.Millisecond)
-			return err
-		})
-		const want = "\r\033[Klab: one: 0 s  a no|\r\033[Klab: one: 1|\r\033[Klab: one: 2 s  a noise that is long|\r\033[K|lab: one: done after 2.5 s\n"
-		if got := out.String(); err != nil || got != strings.ReplaceAll(want, "|", "") {
-			t.Errorf("got %q, %v", got, err)
-		}
-	})
-}
-
-func TestLastLine(t *testing.T) {
-	var l lastLine
-	for _, s := range []string{"Get:1 a", "bc\nUnpack", "\x1b[1mx", "\nrest"} {
-		if _, err := io.WriteString(&l, s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := l.String(); got != "Unpack[1mx" {
-		t.Errorf("got %q", got)
-	}
-}
 
 // What is written while it is followed arrives, all of it and in order, the last of it after the writer has gone.
 func TestFollow(t *testing.T) {
@@ -327,5 +286,56 @@ func TestFollow(t *testing.T) {
 	}
 	if got.String() != want {
 		t.Errorf("got %d bytes, want %d", got.Len(), len(want))
+	}
+}
+
+// A file is there when it is whole, and what was begun goes when it ends early.
+func TestMoveTo(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(t.TempDir(), "from"), filepath.Join(dir, "to")
+	if err := os.WriteFile(from, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := moveTo(ctx, from, to); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+	if err := moveTo(t.Context(), from, to); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(to); err != nil || string(text) != "new" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "taken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := moveTo(t.Context(), from, filepath.Join(dir, "taken")); !errors.As(err, new(*bench.InfraError)) {
+		t.Errorf("%v, want an InfraError", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("there is %v, %v", entries, err)
+	}
+}
+
+// apt refuses two lines of one release that differ.
+func TestPackageSources(t *testing.T) {
+	for release, want := range map[string]string{suite: suite + " " + igtSuite, igtSuite: igtSuite, "sid": "sid"} {
+		var got []string
+		for _, line := range packageSources("mirror", release) {
+			_, after, _ := strings.Cut(line, "] mirror ")
+			got = append(got, strings.TrimSuffix(after, " main"))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: from %q, want %s", release, got, want)
+		}
+	}
+	for release, want := range map[string]string{suite: "igt/forky", igtSuite: "igt"} {
+		if got := (NewGuest{Suite: release, Packages: []string{"igt/forky"}}).packages(""); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: packages %q, want %s", release, got, want)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"vmtb/flow"
+	"vmtb/report/reporttest"
 )
 
 func TestClean(t *testing.T) {
@@ -139,7 +140,7 @@ func FuzzFormats(f *testing.F) {
 		if _, err := readKTAP(text(func(w io.Writer) Report { return NewKTAP(w, fsys) })); err != nil {
 			t.Error(err)
 		}
-		readIGT(t, text(func(w io.Writer) Report { return NewResults(w, fsys) }))
+		reporttest.Read(t, text(func(w io.Writer) Report { return NewResults(w, fsys) }))
 		for _, r := range text(func(w io.Writer) Report { return NewLogfile(w, fsys) }) {
 			if r != '\n' && r < 0x20 || r == '\u202e' {
 				t.Errorf("%U in the log file", r)

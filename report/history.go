@@ -42,6 +42,21 @@ type testCase struct {
 	attempts []*phase // after finish at least one
 }
 
+// excused reports that the case failed, and that this does not count.
+func (c *testCase) excused() bool { return c.last().Quarantined && failed(c.last().Result) }
+
+// excuse is why it is in quarantine.
+func (c *testCase) excuse() string {
+	text := "quarantined"
+	if q := c.Quarantine; q != nil {
+		text += " until " + clean(string(q.Expires)) + ": " + oneLine(q.Reason, 300)
+		if q.Link != "" {
+			text += " (" + oneLine(q.Link, 300) + ")"
+		}
+	}
+	return text
+}
+
 // A phase of a fixture, or an attempt of a case. The embedded entry is its end; one that has none ends with the journal.
 type phase struct {
 	flow.Entry
@@ -119,7 +134,7 @@ func (h *history) group(e flow.Entry) *group {
 	if g == nil {
 		h.plan(flow.Item{ID: e.ID, Name: e.ID.String(), Dir: e.Dir})
 		g = h.fixtures[e.ID.Fixture()]
-		if e.ID.Case == "" {
+		if e.Phase != flow.PhaseCase {
 			g.cases = nil
 		}
 	}

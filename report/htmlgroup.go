@@ -90,6 +90,9 @@ func newPhaseView(p *phase, name string) phaseView {
 func (s *site) caseView(c *testCase) (caseView, error) {
 	a := c.last()
 	v := caseView{phaseView: newPhaseView(a, c.ID.Case), Anchor: caseAnchor(c.ID), Doc: clean(c.Doc)}
+	if c.excused() {
+		v.Facts = strings.Trim(c.excuse()+" · "+v.Facts, " ·")
+	}
 	if len(c.attempts) > 1 {
 		v.Logs = nil
 		for i, b := range c.attempts {

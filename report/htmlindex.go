@@ -190,6 +190,8 @@ func facts(p *phase) string {
 
 func caseNote(c *testCase) string {
 	switch {
+	case c.excused():
+		return c.excuse()
 	case c.flaky():
 		return fmt.Sprintf("flaky: attempt %d passed", len(c.attempts))
 	case len(c.attempts) > 1:

@@ -170,12 +170,15 @@ func (t *junitCase) problem(c *testCase, limit int) {
 		first = c.last()
 	}
 	problem := junitProblemOf(first, limit)
-	switch kindOf(first.Result) {
-	case idle:
+	switch kind := kindOf(first.Result); {
+	case c.excused():
+		problem.Message = c.excuse() + ": " + problem.Message
 		t.Skipped = &problem
-	case unknown:
+	case kind == idle:
+		t.Skipped = &problem
+	case kind == unknown:
 		t.Error = &problem
-	case good, bad:
+	default:
 		t.Failure = &problem
 	}
 	for _, a := range c.attempts[1:] {

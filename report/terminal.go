@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -145,6 +147,9 @@ func (t *Terminal) Close() error {
 		t.cutOff()
 		t.finish()
 	}
+	if errors.Is(t.err, syscall.EPIPE) { // whoever reads has seen enough: vmtb run | head
+		return nil
+	}
 	return t.err
 }
 
@@ -218,6 +223,10 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 	case flow.Pass:
 	default:
 		t.fail(e)
+	}
+	if e.Quarantined && e.Result != flow.Pass && e.Result != flow.Skip {
+		left += " (quarantined)"
+		bare += " (quarantined)"
 	}
 	percent := fmt.Sprintf("[%3d%%]", 100*t.done/max(1, len(t.info.Plan)))
 	pad := max(2, t.width()-width(bare)-len(percent)-1)

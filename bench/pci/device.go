@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"syscall"
 	"time"
 
 	"vmtb/bench"
@@ -55,8 +56,17 @@ func (d *Device) IOMMUGroup() (int, error) {
 	return strconv.Atoi(path.Base(link))
 }
 
-// Reset does a Function Level Reset, or whatever reset_method says. It cannot be undone and is not recorded.
-func (d *Device) Reset(ctx context.Context) error { return d.tree.Write(ctx, d.Dir()+"/reset", "1") }
+// Reset does a Function Level Reset, or whatever reset_method says. It cannot be undone and is not recorded. A PF with VFs is not
+// reset: the kernel would do it, and take the VFs from whoever uses them.
+func (d *Device) Reset(ctx context.Context) error {
+	if n, err := d.NumVFs(); err == nil && n > 0 {
+		return &bench.HostError{
+			Op: "reset", Noun: string(d.Address), Err: fmt.Errorf("%d VFs are enabled: %w", n, syscall.EBUSY),
+			Advice: "disable them first: they would vanish under whoever uses them",
+		}
+	}
+	return d.tree.Write(ctx, d.Dir()+"/reset", "1")
+}
 
 // bindTime is how long a driver may take until its device shows it.
 const bindTime = 10 * time.Second
@@ -73,6 +83,30 @@ func (d *Device) Bind(ctx context.Context, driver string) error {
 		return nil
 	}
 	return d.tree.Log.Do(ctx, r, func() error { return d.rebind(ctx, driver) })
+}
+
+// Unbind takes the device from its driver and sees to it that none is bound by itself. It is recorded.
+func (d *Device) Unbind(ctx context.Context) error {
+	override, err := d.tree.Text(d.Dir() + "/driver_override")
+	if err != nil {
+		return err
+	}
+	r := undo.Binding{Device: d.Dir(), OldDriver: d.Driver(), OldOverride: override}
+	if r.OldDriver == "" && override == "" {
+		return nil
+	}
+	return d.tree.Log.Do(ctx, r, func() error {
+		if override != "" {
+			// Only a line end clears an override: an empty write never reaches the kernel's handler.
+			if err := d.tree.Write(ctx, d.Dir()+"/driver_override", "\n"); err != nil {
+				return err
+			}
+		}
+		if r.OldDriver == "" {
+			return nil
+		}
+		return d.tree.Write(ctx, d.Dir()+"/driver/unbind", string(d.Address))
+	})
 }
 
 func (d *Device) rebind(ctx context.Context, driver string) error {

@@ -46,14 +46,18 @@ func (p Path) Undo(_ context.Context, sys System) error {
 	}
 	info, err := sys.Stat(p.Path)
 	switch {
-	case err != nil:
-		return ignoreGone(err)
+	case err != nil: // gone by itself, perhaps just now
 	case info.IsDir() != p.Dir:
 		return fmt.Errorf("%s is a %s: %w", p.Path, typeName(info.Mode()), ErrNotOurs)
 	case p.Dir:
-		return sys.RemoveAll(p.Path)
+		err = sys.RemoveAll(p.Path)
+	default:
+		err = sys.Remove(p.Path)
 	}
-	return ignoreGone(sys.Remove(p.Path))
+	if err := ignoreGone(err); err != nil {
+		return err
+	}
+	return ignoreGone(sys.SyncDir(filepath.Dir(p.Path)))
 }
 
 func typeName(m fs.FileMode) string {

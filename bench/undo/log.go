@@ -239,10 +239,10 @@ func (l *Log) UndoTo(ctx context.Context, sys System, m Mark) error {
 	return l.undo(ctx, sys, m, func(Entry, error) {})
 }
 
-// UndoAndTell is [Log.Undo], and calls tell with each change that it has tried to take back and what came of it: nil,
+// UndoAndTell is [Log.UndoTo], and calls tell with each change that it has tried to take back and what came of it: nil,
 // an error that matches [ErrNotOurs] or [ErrPast], or why the change stays pending.
-func (l *Log) UndoAndTell(ctx context.Context, sys System, tell func(Entry, error)) error {
-	return l.undo(ctx, sys, 0, tell)
+func (l *Log) UndoAndTell(ctx context.Context, sys System, m Mark, tell func(Entry, error)) error {
+	return l.undo(ctx, sys, m, tell)
 }
 
 func (l *Log) undo(ctx context.Context, sys System, m Mark, tell func(Entry, error)) error {
@@ -268,8 +268,14 @@ func (l *Log) undo(ctx context.Context, sys System, m Mark, tell func(Entry, err
 	return errors.Join(errs...)
 }
 
+// Gone reports that a reboot has undone the change.
+func (e Entry) Gone() bool {
+	v, ok := e.Record.(volatile)
+	return ok && e.Past && v.Volatile()
+}
+
 func (e Entry) undo(ctx context.Context, sys System) error {
-	if v, ok := e.Record.(volatile); ok && e.Past && v.Volatile() {
+	if e.Gone() {
 		return ErrPast
 	}
 	return inTime(ctx, func() error { return e.Record.Undo(ctx, sys) })

@@ -52,6 +52,18 @@ func (OS) Remove(path string) error { return os.Remove(path) }
 // RemoveAll removes path and what is below it; links are not followed.
 func (OS) RemoveAll(path string) error { return os.RemoveAll(path) }
 
+// SyncDir implements [System]. What knows no sync (EINVAL) keeps nothing that a crash could bring back.
+func (OS) SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if err = d.Sync(); errors.Is(err, unix.EINVAL) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
 // RemoveModule implements [System]. It removes just this module: modprobe -r would take along what it depends on and
 // nobody else uses, such as the PF's driver below its VFIO variant.
 func (OS) RemoveModule(_ context.Context, name string) error {

@@ -50,7 +50,7 @@ func TestUndoAfterReboot(t *testing.T) {
 	otherBoot(t, path)
 	l = open(t, path)
 	var told []string
-	err := l.UndoAndTell(t.Context(), h, func(e undo.Entry, err error) {
+	err := l.UndoAndTell(t.Context(), h, 0, func(e undo.Entry, err error) {
 		what := "put back"
 		switch {
 		case errors.Is(err, undo.ErrPast):

@@ -72,10 +72,10 @@ func (w Write) Undo(_ context.Context, sys System) error {
 	return ignoreGone(err)
 }
 
-// A Binding is a PCI device given to another driver through driver_override.
+// A Binding is a PCI device given to another driver through driver_override, or to none.
 type Binding struct {
 	Device      string `json:"device"`                 // its directory in /sys/bus/pci/devices
-	Driver      string `json:"driver"`                 // the new driver, also written to driver_override
+	Driver      string `json:"driver"`                 // the new driver, also written to driver_override; "" is none
 	OldDriver   string `json:"old_driver,omitempty"`   // "" is none
 	OldOverride string `json:"old_override,omitempty"` // "" is none
 }
@@ -100,7 +100,7 @@ func (b Binding) Undo(_ context.Context, sys System) error {
 	if driver != "" && driver != b.Driver && driver != b.OldDriver {
 		return fmt.Errorf("%s is bound to %s: %w", path.Base(b.Device), driver, ErrNotOurs)
 	}
-	if driver == b.Driver && driver != b.OldDriver {
+	if driver == b.Driver && driver != b.OldDriver && driver != "" {
 		if err := sys.WriteFile(b.Device+"/driver/unbind", []byte(path.Base(b.Device))); err != nil {
 			return ignoreGone(err)
 		}

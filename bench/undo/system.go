@@ -17,6 +17,9 @@ type System interface {
 	Stat(path string) (fs.FileInfo, error) // links are not followed
 	Remove(path string) error
 	RemoveAll(path string) error
+	// SyncDir makes what has gone from a directory stay gone, should the host die now. A file system may lose the removals of
+	// the last seconds, while our journal, which is synced, says that they were done.
+	SyncDir(path string) error
 	// Kill ends p and waits until it is gone. It is nil when p has gone already, also when its pid is in use again.
 	Kill(ctx context.Context, p Process) error
 	// RemoveModule unloads a kernel module and what only it needed. A module that is in use is EBUSY.

@@ -157,6 +157,32 @@ func TestIntegrationSSHForward(t *testing.T) {
 	}
 }
 
+// What is said to the forwarded port arrives at the guest's port 22.
+func TestIntegrationSSHReachesGuest(t *testing.T) {
+	s := guestSpec(t)
+	s.SSH.Forward = true
+	m := newPlace(t).boot(t, s)
+	sh(t, m, "modprobe virtio_net && ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
+	p, err := m.Start(t.Context(), bench.Command{Argv: []string{"nc", "-l", "-p", "22", "-e", "cat"}})
+	must(t, err)
+	sh(t, m, "until grep -q ':0016 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done") // it listens
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(m.SSHPort())))
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	const said = "to the guest and back\n"
+	_, err = io.WriteString(conn, said)
+	must(t, err)
+	got := make([]byte, len(said))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != said {
+		t.Errorf("%q, %v", got, err)
+	}
+	conn.Close()
+	if r, err := p.Wait(t.Context()); err != nil || !r.OK() {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestIntegrationScreenshot(t *testing.T) {
 	s := bare(t)
 	m := newPlace(t).run(t, s)

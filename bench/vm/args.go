@@ -23,7 +23,7 @@ const agentPort = "agent-port"
 type Layout struct {
 	Accel    string   // value of -accel
 	Sockets  string   // directory of the sockets, and of the file with the VNC password
-	Console  string   // file for what the guest writes to its first serial port
+	Console  string   // file, or pipe, for what the guest writes to its first serial port
 	Overlays []string // for each disk its overlay, "" for a disk used as it is
 	Incoming bool     // wait for another machine's state
 }

@@ -3,7 +3,6 @@ package vm
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -102,9 +101,11 @@ func (m *VM) overlays(ctx context.Context) (err error) {
 			return infra("find an image", err)
 		}
 		if d.Format == "" {
-			if d.Format, err = imageFormat(ctx, d.Image); err != nil {
-				return badImage(d.Image, err)
+			info, err := InspectImage(ctx, d.Image)
+			if err != nil {
+				return err
 			}
+			d.Format = info.Format
 		}
 		if d.Access != Overlay {
 			continue
@@ -122,19 +123,6 @@ func (m *VM) overlays(ctx context.Context) (err error) {
 	}
 	m.overlayFiles = files
 	return nil
-}
-
-// imageFormat asks qemu-img what an image is. It reads one that a running machine has open, too: none is written to.
-func imageFormat(ctx context.Context, image string) (string, error) {
-	out, err := run(ctx, "qemu-img", "info", "--force-share", "--output=json", image)
-	if err != nil {
-		return "", err
-	}
-	var info struct{ Format string }
-	if err := json.Unmarshal(out, &info); err != nil {
-		return "", fmt.Errorf("qemu-img info: %w", err)
-	}
-	return info.Format, nil
 }
 
 // badImage blames the image for what qemu-img said, unless qemu-img could not even run or finish.

@@ -154,6 +154,9 @@ const (
 
 // tail is the last lines of one of the machine's logs.
 func (m *VM) tail(name string, lines int) string {
+	if m.console != nil {
+		m.console.flush()
+	}
 	f, err := os.Open(m.path(name))
 	if err != nil {
 		return fmt.Sprintf("(%v)", err)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/bench/qmp"
 )
 
 // within fails the test when what follows takes longer.
@@ -238,6 +239,57 @@ func TestIntegrationKilled(t *testing.T) {
 			defer within(t, 5*time.Second)()
 			_, err := m.Exec(t.Context(), bench.Shell("sleep 300"))
 			wantKilled(t, err)
+		})
+	}
+}
+
+// QEMU is killed in each state that a machine can be in for long: what is asked of it next says so, and Close leaves nothing.
+func TestIntegrationKilledInEachState(t *testing.T) {
+	for _, c := range []struct {
+		state State
+		mode  Mode
+		enter func(*VM, context.Context) error // from what mode starts with; nil is that
+		next  func(*VM, context.Context) error
+	}{
+		{Prelaunch, ModePaused, nil, (*VM).Resume},
+		{Restoring, ModeIncoming, nil, func(m *VM, ctx context.Context) error { return m.LoadState(ctx, "/nowhere") }},
+		{Running, ModeRun, nil, (*VM).Reboot},
+		{Paused, ModeRun, (*VM).Pause, (*VM).Resume},
+		{Suspended, ModeRun, (*VM).Suspend, (*VM).Wake},
+	} {
+		t.Run(string(c.state), func(t *testing.T) {
+			p := newPlace(t)
+			p.Mode = c.mode
+			m := p.run(t, guestSpec(t))
+			if c.mode == ModeRun {
+				must(t, m.WaitReady(t.Context()))
+			}
+			if c.enter != nil {
+				must(t, c.enter(m, t.Context()))
+			}
+			wantState(t, m, c.state)
+			must(t, unix.Kill(m.PID(), unix.SIGKILL))
+			<-m.Done()
+			wantState(t, m, Gone)
+			defer within(t, 5*time.Second)()
+			wantKilled(t, c.next(m, t.Context()))
+		})
+	}
+	for name, do := range map[string]func(context.Context, *VM) error{
+		"saving":    func(ctx context.Context, m *VM) error { return m.SaveSnapshot(ctx, "x") },
+		"restoring": func(ctx context.Context, m *VM) error { return m.LoadSnapshot(ctx, "there") },
+	} {
+		t.Run("while "+name, func(t *testing.T) {
+			m := newPlace(t).boot(t, diskSpec(t))
+			must(t, m.SaveSnapshot(t.Context(), "there"))
+			jobs := m.qmp.Subscribe(func(e qmp.Event) bool { return e.Name == "JOB_STATUS_CHANGE" })
+			go func() {
+				_, _ = jobs.Next(context.Background()) // it has begun
+				jobs.Close()
+				_ = unix.Kill(m.PID(), unix.SIGKILL)
+			}()
+			defer within(t, 20*time.Second)()
+			wantKilled(t, do(t.Context(), m))
 		})
 	}
 }

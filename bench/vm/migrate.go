@@ -69,6 +69,7 @@ func (m *VM) LoadState(ctx context.Context, path string) error {
 		if err := m.receive(ctx, "file:"+abs); err != nil {
 			return err
 		}
+		m.loaded = true
 		return m.arrived(ctx)
 	}, m.proveState(loadFile))
 }

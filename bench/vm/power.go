@@ -161,5 +161,14 @@ func (m *VM) Accel() Accel { return m.accel }
 // Args is the command line that QEMU was started with.
 func (m *VM) Args() []string { return m.argv }
 
+// Dir is the folder of the machine's logs.
+func (m *VM) Dir() string { return m.dir }
+
+// AgentOpen reports whether the guest's agent has its port open.
+func (m *VM) AgentOpen() bool {
+	open, _ := m.guest.agentSeen()
+	return open
+}
+
 // PID is QEMU's process.
 func (m *VM) PID() int { return m.proc.pid }

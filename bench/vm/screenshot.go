@@ -23,7 +23,7 @@ func (m *VM) Screenshot(ctx context.Context, file string) error {
 	err := m.qmp.Execute(ctx, "screendump", map[string]string{"filename": file, "format": "png"}, nil)
 	// QEMU 10.0 without a card: "There is no console to take a screendump from". The class says nothing: GenericError.
 	if refusal := new(qmp.Error); errors.As(err, &refusal) && strings.Contains(refusal.Desc, "no console") {
-		return &bench.UsageError{Err: fmt.Errorf("%s: screenshot: %w", m, ErrNoDisplay), Advice: `the device "VGA" gives it one`}
+		return &bench.UsageError{Err: fmt.Errorf("%s: screenshot: %w", m, ErrNoDisplay), Advice: `the device "VGA" gives it one: vmtb vm start --vga`}
 	}
 	return m.because("take a screenshot", err)
 }

@@ -33,7 +33,11 @@ func (m *VM) Wake(ctx context.Context) error {
 		if _, err := m.reach(ctx, wake.Name, Running); err != nil {
 			return err
 		}
-		if err := m.qga.Sync(ctx); err != nil {
+		err := m.waitAgent(ctx) // its port may close while the guest sleeps
+		if err == nil {
+			err = m.qga.Sync(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("the agent does not answer: %w", err)
 		}
 		now, err := m.boot(ctx)

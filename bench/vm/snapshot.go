@@ -88,8 +88,11 @@ func (m *VM) LoadSnapshot(ctx context.Context, tag string) error {
 		if before == Restoring { // a failed load before this one
 			before = Paused
 		}
-		if err := m.sameState(ctx, load, before); err != nil || before != Running {
+		if err := m.sameState(ctx, load, before); err != nil {
 			return err
+		}
+		if m.loaded = before != Running; m.loaded {
+			return nil
 		}
 		return m.restored(ctx)
 	})
@@ -98,7 +101,7 @@ func (m *VM) LoadSnapshot(ctx context.Context, tag string) error {
 // loadFailed says what state a load that failed has left. QEMU stops the machine for it and leaves it so.
 func (m *VM) loadFailed(ctx context.Context, before State, err error) error {
 	seen, lost := m.State(ctx)
-	if lost != nil || seen == before {
+	if lost != nil || seen == before || seen == Off || seen == Gone {
 		return err
 	}
 	return &StateError{

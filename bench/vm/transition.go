@@ -30,7 +30,10 @@ var (
 	}
 	pause  = Transition{"Pause", []State{Running}, Paused, 30 * time.Second, false, "QMP stop", "query-status says paused"}
 	resume = Transition{
-		"Resume", []State{Paused, Prelaunch, IOError}, Running, 30 * time.Second, false, "QMP cont", "query-status says running",
+		"Resume",
+		[]State{Paused, Prelaunch, IOError},
+		Running, 30 * time.Second, false, "QMP cont",
+		"query-status says running; after a state was loaded, the agent answers and its clock is set",
 	}
 	reset = Transition{
 		"Reset",

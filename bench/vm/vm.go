@@ -31,6 +31,7 @@ type VM struct {
 	alarmed atomic.Bool // evidence of a silent agent has been taken
 	dir     string      // the folder of logs
 	sockets string      // the private directory of the sockets
+	console *consoleLog // nil before QEMU is started
 	argv    []string
 	proc    *process
 	qmp     *qmp.Client
@@ -41,6 +42,7 @@ type VM struct {
 
 	guest  guest
 	moving chan struct{} // holds a token while a transition goes on
+	loaded bool          // a state was, and the guest has not run since; of transitions
 	// life ends with the reason why nothing can be asked of the guest any more: QEMU has ended, the guest has panicked.
 	life context.Context
 	end  context.CancelCauseFunc
@@ -137,7 +139,7 @@ func (m *VM) prepare(ctx context.Context) error {
 		}
 	}
 	m.argv = m.spec.Args(Layout{
-		Accel: m.accel.Name, Sockets: m.sockets, Console: m.path("console.log"), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming,
+		Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming,
 	})
 	line := bench.Command{Argv: m.argv}.String() + "\n"
 	return infra("write the command line", os.WriteFile(m.path("argv"), []byte(line), 0o644))
@@ -165,6 +167,9 @@ func (m *VM) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := m.openConsole(); err != nil {
+		return err
+	}
 	m.proc, err = spawn(ctx, m.opts.GuardArgv, m.undo.dirs, m.argv, stderr)
 	if err != nil {
 		return infra(fmt.Sprintf("%s: start QEMU", m), err)
@@ -178,7 +183,8 @@ func (m *VM) launch(ctx context.Context) error {
 	if err := m.connectQMP(ctx, m.Socket(qmpSocket)); err != nil {
 		return err
 	}
-	transcript, err := m.log("qga.jsonl")
+	go m.console.follow()
+	transcript, err := m.transcript("qga.jsonl")
 	if err != nil {
 		return err
 	}
@@ -193,7 +199,7 @@ func (m *VM) launch(ctx context.Context) error {
 
 // connectQMP connects to the monitor, or says why QEMU did not come as far as to have one.
 func (m *VM) connectQMP(ctx context.Context, path string) error {
-	transcript, err := m.log("qmp.jsonl")
+	transcript, err := m.transcript("qmp.jsonl")
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (p *PF) StopVF(ctx context.Context, vf int) error { return p.control(ctx, v
 func (p *PF) ResetVF(ctx context.Context, vf int) error { return p.control(ctx, vf, "reset") }
 
 func (p *PF) control(ctx context.Context, vf int, op string) error {
-	if err := p.checkVF(vf); err != nil {
+	if err := p.CheckVF(vf); err != nil {
 		return err
 	}
 	files := []string{p.vfFile(vf, op)}
@@ -136,8 +136,8 @@ func (p *PF) control(ctx context.Context, vf int, op string) error {
 	return p.controlGTs(ctx, vf, op)
 }
 
-// checkVF refuses numbers that no VF can have.
-func (p *PF) checkVF(vf int) error {
+// CheckVF refuses numbers that no VF can have.
+func (p *PF) CheckVF(vf int) error {
 	total, err := p.TotalVFs()
 	if err != nil {
 		return err
@@ -188,10 +188,19 @@ func (p *PF) resetFunction(ctx context.Context, vf int) error {
 	return controlError("reset", vf, "", device.Reset(ctx))
 }
 
+// MigrationMiB is [PF.MigrationSize] in MiB, rounded up; 0 where VFs cannot be saved.
+func (p *PF) MigrationMiB(vf int) (int, error) {
+	size, err := p.MigrationSize(vf)
+	if errors.Is(err, bench.ErrNotAvailable) {
+		return 0, nil
+	}
+	return int((size + 1<<20 - 1) >> 20), err
+}
+
 // MigrationSize estimates the bytes that [PF.SaveVF] will write for a VF. [bench.ErrNotAvailable] if the kernel, the GPU
 // or its firmware cannot save VFs.
 func (p *PF) MigrationSize(vf int) (int64, error) {
-	if err := p.checkVF(vf); err != nil {
+	if err := p.CheckVF(vf); err != nil {
 		return 0, err
 	}
 	file := p.vfFile(vf, "migration_size")

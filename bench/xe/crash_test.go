@@ -13,8 +13,8 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/profiles"
 	"vmtb/internal/fake/fakehost"
-	"vmtb/vmm_flows/resources"
 )
 
 // A moment is what a crash leaves: the state of the host, and the journal on disk.
@@ -92,7 +92,7 @@ func TestKilledAnywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := xe.LoadModel(ids.Device, nil, resources.VGPUProfiles())
+		m, err := xe.LoadModel(ids.Device, nil, profiles.Files())
 		if err != nil {
 			t.Fatal(err)
 		}

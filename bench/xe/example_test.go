@@ -10,8 +10,8 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/profiles"
 	"vmtb/internal/fake/fakehost"
-	"vmtb/vmm_flows/resources"
 )
 
 // From a host without drivers to two VFs that QEMU can take, and back. On a real host, use host.OS{} for the fake.
@@ -34,7 +34,7 @@ func Example() {
 
 	ids, err := pf.IDs()
 	check(err)
-	model, err := xe.LoadModel(ids.Device, nil, resources.VGPUProfiles())
+	model, err := xe.LoadModel(ids.Device, nil, profiles.Files())
 	check(err)
 	plan, note, err := model.Plan(2, xe.DefaultProfile) // or plan := xe.Auto(2)
 	check(err)

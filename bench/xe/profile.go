@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/bench/xe/profiles"
 )
 
 // models says which profile file describes a GPU, by PCI device id.
@@ -109,6 +111,20 @@ func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model,
 	return nil, &bench.UsageError{Err: fmt.Errorf("vGPU profile file %s.json: %w", name, fs.ErrNotExist)}
 }
 
+// Model is the PF's vGPU profile file: the one in the directory own, if that is there and has it, or the one built in. mapping is
+// as in [LoadModel].
+func (p *PF) Model(mapping map[string]string, own string) (*Model, error) {
+	ids, err := p.IDs()
+	if err != nil {
+		return nil, err
+	}
+	dirs := []fs.FS{profiles.Files()}
+	if _, err := os.Stat(own); own != "" && err == nil {
+		dirs = append(dirs, os.DirFS(own))
+	}
+	return LoadModel(ids.Device, mapping, dirs...)
+}
+
 // Plan chooses the profile for n VFs: the one for exactly n, else the nearest for up to two more. note says which and
 // why. Scheduling is computed for the n that was asked for.
 func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err error) {
@@ -123,14 +139,35 @@ func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err err
 			Advice: "there are profiles for " + strings.Join(have, ", ") + "; up to two VFs more than asked for will do",
 		}
 	}
-	quota := fit.quota.resources(m.ECC)
-	plan = Plan{VFs: n, Quota: &quota, Spare: m.spare.resources(m.ECC), Security: m.security}
-	plan.Scheduling, err = m.Scheduling(n, mode)
+	plan, err = m.planOf(fit, n, mode)
 	note = fmt.Sprintf("vGPU profile %s: made for %d VFs", fit.Name, n)
 	if fit.VFs != n {
 		note = fmt.Sprintf("vGPU profile %s: made for %d VFs, the nearest for %d, for which none is made", fit.Name, fit.VFs, n)
 	}
 	return plan, note, err
+}
+
+func (m *Model) planOf(p Profile, n int, mode SchedulerMode) (Plan, error) {
+	quota := p.quota.resources(m.ECC)
+	scheduling, err := m.Scheduling(n, mode)
+	return Plan{VFs: n, Quota: &quota, Spare: m.spare.resources(m.ECC), Scheduling: scheduling, Security: m.security}, err
+}
+
+// PlanNamed is the plan for n VFs with the profile of that name, which must be made for as many at least.
+func (m *Model) PlanNamed(name string, n int, mode SchedulerMode) (Plan, error) {
+	i := slices.IndexFunc(m.Profiles, func(p Profile) bool { return p.Name == name })
+	if i < 0 {
+		var have []string
+		for _, p := range m.Profiles {
+			have = append(have, p.Name)
+		}
+		return Plan{}, &bench.UsageError{Err: fmt.Errorf("%s has no vGPU profile %q", m.Name, name), Advice: "there are " + strings.Join(have, ", ")}
+	}
+	p := m.Profiles[i]
+	if n > p.VFs {
+		return Plan{}, &bench.UsageError{Err: fmt.Errorf("vGPU profile %s is made for %d VFs, not for %d", name, p.VFs, n)}
+	}
+	return m.planOf(p, n, mode)
 }
 
 func (m *Model) fit(n int) (best Profile, ok bool) {

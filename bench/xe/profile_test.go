@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vmtb/bench"
-	"vmtb/vmm_flows/resources"
+	"vmtb/bench/xe/profiles"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestGolden pins what every model gives for every number of VFs and every scheduler.
 func TestGolden(t *testing.T) {
 	for _, id := range []uint16{0xe20b, 0xb080, 0x56c0} {
-		m, err := LoadModel(id, nil, resources.VGPUProfiles())
+		m, err := LoadModel(id, nil, profiles.Files())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func describe(t *testing.T, m *Model) string {
 }
 
 func TestBurstableRoundsDown(t *testing.T) {
-	m, err := LoadModel(0xe20b, nil, resources.VGPUProfiles())
+	m, err := LoadModel(0xe20b, nil, profiles.Files())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestBurstableRoundsDown(t *testing.T) {
 
 func builtIn(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := fs.ReadFile(resources.VGPUProfiles(), name)
+	b, err := fs.ReadFile(profiles.Files(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestLoadModel(t *testing.T) {
 		{"mapped with 0x", 0xe20c, map[string]string{"0xe20c": "Flex170"}, "Flex170 1.1"},
 		{"the user's file counts", 0xfd81, nil, "Ptl mine"},
 	} {
-		m, err := LoadModel(c.device, c.mapping, resources.VGPUProfiles(), mine)
+		m, err := LoadModel(c.device, c.mapping, profiles.Files(), mine)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		} else if got := m.Name + " " + m.Version; got != c.want {

@@ -20,12 +20,9 @@ var errUnclean error = syscall.EUCLEAN
 // The order is the one that works from every starting point: no VFs, automatic mode, spares, quotas, scheduling. A mode
 // change with VFs is refused by the kernel, and a VF's quota cannot grow while another VF still holds an old one.
 func (p *PF) Provision(ctx context.Context, plan Plan) error {
-	total, err := p.TotalVFs()
+	total, err := p.checkCount(plan.VFs)
 	if err != nil {
 		return err
-	}
-	if plan.VFs < 1 || plan.VFs > total {
-		return &bench.UsageError{Err: fmt.Errorf("%d VFs: %s allows 1 to %d", plan.VFs, p.name(), total)}
 	}
 	if err := p.Reset(ctx); err != nil {
 		return err
@@ -36,6 +33,21 @@ func (p *PF) Provision(ctx context.Context, plan Plan) error {
 		}
 	}
 	return p.schedule(ctx, plan.Scheduling, plan.VFs, total)
+}
+
+// CheckCount refuses numbers of VFs that the PF cannot have.
+func (p *PF) CheckCount(n int) error {
+	_, err := p.checkCount(n)
+	return err
+}
+
+// checkCount refuses numbers of VFs that the PF cannot have; total is how many it can.
+func (p *PF) checkCount(n int) (total int, err error) {
+	total, err = p.TotalVFs()
+	if err == nil && (n < 1 || n > total) {
+		err = &bench.UsageError{Err: fmt.Errorf("%d VFs: %s allows 1 to %d", n, p.name(), total)}
+	}
+	return total, err
 }
 
 // Reset disables all VFs, takes back what they hold, and returns to automatic provisioning. Quotas that were set by hand
@@ -56,7 +68,35 @@ func (p *PF) Reset(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.tree.Change(ctx, undo.Write{Path: p.restoreFile(), Blind: true, Restore: "1"}, "1")
+	return p.tree.Change(ctx, p.restore(), "1")
+}
+
+// restore is the record of what the return to automatic mode undoes.
+func (p *PF) restore() undo.Write {
+	return undo.Write{Path: p.restoreFile(), Blind: true, Restore: "1"}
+}
+
+// RememberMode records, for [PF.SetQuota] without a [PF.Provision] before it, that the PF is to return to automatic mode.
+// That works from a PF without VFs only: what others have enabled could not be put back. Kernels without modes need no
+// record.
+func (p *PF) RememberMode(ctx context.Context) error {
+	n, err := p.NumVFs()
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return &bench.HostError{
+			Op: "provision by hand", Noun: p.name(), Err: fmt.Errorf("somebody else has enabled %d VFs: %w", n, syscall.EBUSY),
+			Advice: "what they hold could not be put back: disable them first",
+		}
+	}
+	if !p.tree.Exists(p.restoreFile()) {
+		return nil
+	}
+	if err := p.rememberTimeSlices(ctx); err != nil {
+		return err
+	}
+	return p.record(ctx, p.restore())
 }
 
 // clearQuotas is for kernels without modes, where the kernel gives fair shares to VFs that hold nothing.
@@ -111,15 +151,16 @@ func (p *PF) checkGGTT(plan Plan) error {
 }
 
 // SetQuota changes what one VF holds, on all tiles and GTs. The quotas of VFs are wiped whenever the PF returns to
-// automatic mode, so where the kernel has modes a change is not recorded for itself.
+// automatic mode, so where the kernel has modes a change is not recorded for itself ([PF.RememberMode]). Nor is it of enabled VFs
+// where it has none: those lose all on being disabled.
 func (p *PF) SetQuota(ctx context.Context, vf int, r Resources) error {
-	if err := p.checkVF(vf); err != nil {
+	if err := p.CheckVF(vf); err != nil {
 		return err
 	}
 	if err := r.check(); err != nil {
 		return err
 	}
-	record := p.flat && r != Resources{}
+	record := r != Resources{} && p.keeps()
 	for _, h := range p.holdings(vf, "_quota") {
 		n := *h.field(&r)
 		if err := p.apply(ctx, setting{h.file, n, roundUp(n, h.align)}, record); err != nil {
@@ -129,10 +170,16 @@ func (p *PF) SetQuota(ctx context.Context, vf int, r Resources) error {
 	return nil
 }
 
+// keeps reports whether VFs keep the quotas that they are given until they are taken away one by one.
+func (p *PF) keeps() bool {
+	n, err := p.NumVFs()
+	return p.flat && err == nil && n == 0
+}
+
 // SetVRAM changes how much local memory one VF has, in bytes on all tiles together, and nothing else. Where sysfs offers
 // that (Linux 7.1) provisioning stays automatic and leaves the memory of VFs alone from then on; else it becomes custom.
 func (p *PF) SetVRAM(ctx context.Context, vf int, n uint64) error {
-	if err := p.checkVF(vf); err != nil {
+	if err := p.CheckVF(vf); err != nil {
 		return err
 	}
 	tiles := uint64(len(p.Tiles()))
@@ -144,7 +191,7 @@ func (p *PF) SetVRAM(ctx context.Context, vf int, n uint64) error {
 	}
 	for _, gt := range p.mainGTs() {
 		each := n / tiles
-		if err := p.apply(ctx, setting{p.tileFile(vf, gt, "vram_quota"), each, roundUp(each, vramAlign)}, p.flat); err != nil {
+		if err := p.apply(ctx, setting{p.tileFile(vf, gt, "vram_quota"), each, roundUp(each, vramAlign)}, p.keeps()); err != nil {
 			return err
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/profiles"
 	"vmtb/internal/fake/fakehost"
-	"vmtb/vmm_flows/resources"
 )
 
 type setup struct {
@@ -344,7 +344,7 @@ func TestShippedProfiles(t *testing.T) {
 		"ATS-M": {Bus: 3, Device: 0x56c0, TotalVFs: 31, GTs: 1, VRAM: 16 << 30},
 	} {
 		o.TotalVFs = max(o.TotalVFs, 16)
-		m, err := xe.LoadModel(o.Device, nil, resources.VGPUProfiles())
+		m, err := xe.LoadModel(o.Device, nil, profiles.Files())
 		if err != nil {
 			t.Fatal(err)
 		}

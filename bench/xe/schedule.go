@@ -28,10 +28,28 @@ func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
 			return err
 		}
 	}
+	return p.setIfIdle(ctx, s.ScheduleIfIdle, total)
+}
+
+// setIfIdle says whether idle VFs keep their time slices, which goes with normal and low priority of all functions.
+func (p *PF) setIfIdle(ctx context.Context, on bool, total int) error {
 	if p.hasAdmin() {
-		return p.setPriority(ctx, s.ScheduleIfIdle, total)
+		return p.setPriority(ctx, on, total)
 	}
-	return p.setIdlePolicy(ctx, s.ScheduleIfIdle)
+	return p.setIdlePolicy(ctx, on)
+}
+
+// SetPriority changes the priority of the PF and all its VFs, which the kernel offers in no other way: low, or normal, with which
+// idle VFs keep their time slices.
+func (p *PF) SetPriority(ctx context.Context, want Priority) error {
+	if want != Low && want != Normal {
+		return &bench.UsageError{Err: fmt.Errorf("priority %q: VFs have %s or %s", want, Low, Normal)}
+	}
+	total, err := p.TotalVFs()
+	if err != nil {
+		return err
+	}
+	return p.setIfIdle(ctx, want == Normal, total)
 }
 
 // rememberTimeSlices records those of VFs that are not the default, because the return to automatic mode wipes them.

@@ -3,12 +3,15 @@
 . /mnt/in/image/lib.sh
 root=/mnt/tmp/dut
 mkdir -p "$root"
-tar -C / --one-file-system -cf - \
+# What the user wants in the DUT may need these.
+[ -e /etc/vmtb-lab-packages ] ||
+	set -- --exclude=./usr/lib/python3* --exclude=./usr/bin/python3* --exclude=./usr/share/perl --exclude=./usr/lib/x86_64-linux-gnu/perl
+tar -C / --one-file-system -cf - "$@" \
 	--exclude=./mnt --exclude=./boot --exclude=./var/cache --exclude=./var/lib/apt --exclude=./usr/src \
-	--exclude=./usr/include --exclude=./usr/share/perl --exclude=./usr/lib/x86_64-linux-gnu/perl --exclude=./usr/lib/gcc --exclude=./usr/libexec/gcc --exclude=./usr/lib/linux-kbuild-* \
+	--exclude=./usr/include --exclude=./usr/lib/gcc --exclude=./usr/libexec/gcc --exclude=./usr/lib/linux-kbuild-* \
 	--exclude=./usr/lib/go* --exclude=./usr/share/go* \
 	--exclude=./usr/lib/x86_64-linux-gnu/*.a --exclude=./usr/lib/x86_64-linux-gnu/libbfd* \
-	--exclude=./usr/lib/python3* --exclude=./usr/bin/python3* --exclude=./usr/lib/udev --exclude=./usr/lib/systemd --exclude=./usr/lib/x86_64-linux-gnu/systemd \
+	--exclude=./usr/lib/udev --exclude=./usr/lib/systemd --exclude=./usr/lib/x86_64-linux-gnu/systemd \
 	--exclude=./usr/share/fonts --exclude=./usr/share/mime \
 	--exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale --exclude=./usr/share/info \
 	--exclude=./usr/lib/modules/*/kernel/drivers/media --exclude=./usr/lib/modules/*/kernel/sound \
@@ -22,12 +25,15 @@ cp -r /mnt/in/image/dut/etc/. "$root/etc/"
 chmod 755 "$root/etc/rc"
 ln -sf ../bin/busybox "$root/usr/sbin/init"
 install -m 755 /mnt/in/image/guest/shutdown "$root/usr/sbin/shutdown"
+printf '#!/bin/sh\nexec shutdown -r now\n' >"$root/usr/sbin/reboot"
+chmod 755 "$root/usr/sbin/reboot"
 cp /mnt/in/guest.img /mnt/in/guest-vmlinuz /mnt/in/guest-initrd "$root/lab/"
 echo vmtb-lab >"$root/etc/hostname"
 
 size=$(du -sm "$root" | cut -f1)
 truncate -s $((size * 5 / 4 + 1024))M /mnt/out/dut.img
-mke2fs -q -t ext4 -m 0 -O ^has_journal -E lazy_itable_init=1,nodiscard -d "$root" /mnt/out/dut.img
+# With a journal, as on any machine under test: tests reset the DUT in the middle of its writes.
+mke2fs -q -t ext4 -m 0 -J size=16 -E lazy_itable_init=1,nodiscard -d "$root" /mnt/out/dut.img
 
 tree=/mnt/tmp/initramfs
 skeleton "$tree"

@@ -2,13 +2,14 @@
 . /mnt/in/image/lib.sh
 tree=/mnt/tmp/guest
 skeleton "$tree"
-install_program "$tree" /usr/bin/kmod /usr/sbin/qemu-ga /usr/bin/igt_runner
+install_program "$tree" /usr/bin/kmod /usr/sbin/qemu-ga /usr/bin/igt_runner /usr/bin/pgrep
 install_workloads "$tree"
+ln -s /usr/libexec/igt-gpu-tools/standin "$tree/usr/bin/vim"
 for name in modprobe rmmod insmod lsmod depmod modinfo; do
 	ln -sf ../bin/kmod "$tree/usr/sbin/$name"
 	rm -f "$tree/usr/bin/$name"
 done
-install_modules "$tree" virtio_blk vfat pvpanic-pci evdev button drm drm_kms_helper
+install_modules "$tree" virtio_blk virtio_net vfat pvpanic-pci evdev button drm drm_kms_helper
 cp /mnt/in/xe.ko "$tree/usr/lib/modules/$kv/updates/"
 depmod -b "$tree" "$kv"
 cp -r /mnt/in/image/guest/etc/. "$tree/etc/"

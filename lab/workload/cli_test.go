@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,6 +49,24 @@ const (
 	gt0 = "tile0/gt0"
 	gt1 = "tile0/gt1"
 )
+
+// The editor waits for the end of its input, and says what it is.
+func TestEditor(t *testing.T) {
+	l := newLab(t, "")
+	in, end := io.Pipe()
+	l.stdin = in
+	code := make(chan int)
+	go func() { code <- l.run([]string{"/usr/bin/vim", "migrate.txt"}) }()
+	if _, err := end.Write([]byte("x")); err != nil { // it still reads
+		t.Fatal(err)
+	}
+	if err := end.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != 0 || !strings.Contains(l.out.String(), notice) {
+		t.Errorf("exit code %d, %q", got, l.out.String())
+	}
+}
 
 func TestIGT(t *testing.T) {
 	const head = "IGT-Version: 2.5-vmtb-lab-stand-in (amd64) (vmtb lab stand-in: no GPU executes anything)\n"

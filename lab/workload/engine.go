@@ -17,6 +17,7 @@ type engine struct {
 // A step of a client.
 type step struct {
 	batch  time.Duration // GPU time to queue; 0 is no batch
+	rigid  bool          // the batch cannot be preempted
 	wait   bool          // and then wait for it
 	delay  time.Duration // time to let pass
 	period time.Duration // time from the start of the cycle to let pass

@@ -4,7 +4,7 @@ import "os"
 
 func main() {
 	os.Exit(system{
-		stdout: os.Stdout, stderr: os.Stderr, debugfs: "/sys/kernel/debug",
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, debugfs: "/sys/kernel/debug",
 		sentinels: os.Getenv("IGT_SENTINEL_ON_STDERR") != "", drive: driveByClock,
 	}.run(os.Args))
 }

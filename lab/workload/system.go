@@ -8,6 +8,7 @@ import (
 
 // A system is what a program sees of the machine it runs on.
 type system struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	debugfs        string
 	sentinels      bool // igt_runner wants the lines that begin and end a subtest on stderr, too
@@ -34,6 +35,9 @@ func (s system) run(args []string) int {
 	name := filepath.Base(args[0])
 	if name == filepath.Base(wsimPath) {
 		return s.wsim(args[1:])
+	}
+	if name == editorName {
+		return s.edit()
 	}
 	if t, ok := findProgram(name); ok {
 		return s.igt(args[0], t, args[1:])

@@ -11,25 +11,30 @@ import (
 // end of the line (benchmarks/wsim/README of IGT). Of the language it knows
 //
 //	context.DEFAULT.duration.dependency.wait   a batch of so many us; the dependency is 0, or -n for the n-th step before
-//	X.context.period                           preemption of a context: 0 is none, else every so many us
+//	X.context.period                           preemption of a context's later batches: 0 is none, else every so many us
 //	d.us, p.us                                 a delay; a delay until so long after the start of the cycle
 //	s.-n                                       wait for the batch n steps before
 //
-// and refuses the rest. Batches are executed one after the other, so that dependencies are met; preemption
-// is the driver's business, which has none.
+// and refuses the rest. Batches are executed one after the other, so that dependencies are met.
 func parseWsim(text string) ([]step, error) {
 	var steps []step
 	batches := false
+	rigid := map[string]bool{} // contexts without preemption
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		for _, word := range strings.Split(line, ",") {
 			if word = strings.TrimSpace(word); word == "" {
 				continue
 			}
-			s, err := parseStep(strings.Split(word, "."), steps)
+			f := strings.Split(word, ".")
+			s, err := parseStep(f, steps)
 			if err != nil {
 				return nil, fmt.Errorf("step %d, %q: %w", len(steps), word, err)
 			}
+			if f[0] == "X" {
+				rigid[f[1]] = f[2] == "0"
+			}
+			s.rigid = s.batch > 0 && rigid[f[0]]
 			batches = batches || s.batch > 0
 			steps = append(steps, s)
 		}
@@ -38,6 +43,16 @@ func parseWsim(text string) ([]step, error) {
 		return nil, fmt.Errorf("%q has no batch", text)
 	}
 	return steps, nil
+}
+
+// longestRigid is how long the longest batch takes that cannot be preempted, 0 if there is none.
+func longestRigid(steps []step) (longest time.Duration) {
+	for _, s := range steps {
+		if s.rigid {
+			longest = max(longest, s.batch)
+		}
+	}
+	return longest
 }
 
 func parseStep(f []string, before []step) (s step, err error) {

@@ -54,6 +54,23 @@ func TestParseWsimRefuses(t *testing.T) {
 	}
 }
 
+// What cannot be preempted counts from where the descriptor says so.
+func TestLongestRigid(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"1.DEFAULT.5000.0.1":                                 0,
+		"X.1.0,1.DEFAULT.5000.0.1":                           5 * time.Millisecond,
+		"X.1.0,2.DEFAULT.5000.0.1":                           0,
+		"1.DEFAULT.5000.0.0,X.1.0,1.DEFAULT.10.0.1":          10 * time.Microsecond,
+		"X.1.0,X.2.0,1.DEFAULT.10.0.0,2.DEFAULT.100000.-1.1": 100 * time.Millisecond,
+		"X.1.0,1.DEFAULT.7.0.1,X.1.500,1.DEFAULT.100000.0.1": 7 * time.Microsecond,
+	} {
+		steps, err := parseWsim(text)
+		if got := longestRigid(steps); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v", text, got, err, want)
+		}
+	}
+}
+
 func FuzzParseWsim(f *testing.F) {
 	for _, s := range []string{"1.DEFAULT.5000.0.0,2.DEFAULT.5000.-1.1", "X.1.0\n1.DEFAULT.5.0.1 # x\nd.5,p.7,s.-3", "...", "s.-1", "p."} {
 		f.Add(s)

@@ -148,7 +148,13 @@ func (s system) runWsim(o wsimOptions) error {
 	if !o.quiet {
 		fmt.Fprintf(s.stdout, "gem_wsim: %s\n", notice)
 	}
-	e := newEngine(o.scaled(steps), o.clients, o.repeats)
+	steps = o.scaled(steps)
+	if job := longestRigid(steps); job > 0 {
+		if err := g.rigid(job); err != nil {
+			return err
+		}
+	}
+	e := newEngine(steps, o.clients, o.repeats)
 	if err := s.drive(e, g.share); err != nil {
 		return err
 	}

@@ -44,12 +44,12 @@ func testLoad(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	first, last := s.VMs[0], s.VMs[len(s.VMs)-1]
 	ensureLoaded(ctx, t, s, first)
 	neighbour := begin(ctx, t, s, first)
-	steps{
+	fixture.Steps{
 		{"let it work alone", func(ctx context.Context) error { return s.LetPass(ctx, aheadOfLoad) }},
-		{"see that it is at work", func(ctx context.Context) error { return atWork(ctx, neighbour) }},
+		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
 		{fmt.Sprintf("load %s in %v", s.GuestDriver, last), func(ctx context.Context) error { return fixture.Load(ctx, last, s.GuestDriver) }},
 		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, last, s.GuestDriver) }},
-	}.run(ctx, t)
+	}.Run(ctx, t)
 	undisturbed(ctx, t, s, neighbour)
 }
 
@@ -59,14 +59,14 @@ func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	ensureLoaded(ctx, t, s, last)
 	job := store(ctx, t, s, first)
 	neighbour := begin(ctx, t, s, last)
-	steps{
-		{"see that it is at work", func(ctx context.Context) error { return atWork(ctx, neighbour) }},
+	fixture.Steps{
+		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
 		{fmt.Sprintf("unload %s in %v", s.GuestDriver, first), func(ctx context.Context) error { return fixture.Unload(ctx, first, s.GuestDriver) }},
 		{"leave the VF without a driver", func(ctx context.Context) error { return s.LetPass(ctx, unloaded) }},
 		{fmt.Sprintf("load %s in %v", s.GuestDriver, first), func(ctx context.Context) error { return fixture.Load(ctx, first, s.GuestDriver) }},
 		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, first, s.GuestDriver) }},
-		{fmt.Sprintf("exec_store in %v", first), func(ctx context.Context) error { return pass(ctx, t, s, job) }},
-	}.run(ctx, t)
+		{fmt.Sprintf("exec_store in %v", first), func(ctx context.Context) error { return s.PassesAll(ctx, t.Env(), job) }},
+	}.Run(ctx, t)
 	undisturbed(ctx, t, s, neighbour)
 }
 
@@ -79,29 +79,16 @@ func ensureLoaded(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if loaded {
 		return
 	}
-	steps{{fmt.Sprintf("load %s in %v, which is to work", s.GuestDriver, m), func(ctx context.Context) error {
+	fixture.Steps{{fmt.Sprintf("load %s in %v, which is to work", s.GuestDriver, m), func(ctx context.Context) error {
 		return fixture.Load(ctx, m, s.GuestDriver)
-	}}}.run(ctx, t)
+	}}}.Run(ctx, t)
 }
 
 // begin gives a machine the work that is not to be disturbed.
 func begin(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) *work.Run {
 	w, err := s.Wsim(ctx, m, work.Preemptible, neighbourRepeats)
 	fixture.Require(t, err)
-	runs, err := s.Begin(ctx, t.Env(), fixture.Job{Machine: m, Workload: w})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return runs[0]
-}
-
-// atWork is an error if the neighbour has ended already: then there would be nobody to disturb.
-func atWork(ctx context.Context, r *work.Run) error {
-	running, err := r.Running(ctx)
-	if err == nil && !running {
-		return fmt.Errorf("%v has ended already: with more work (--workload-scale) it would take longer", r)
-	}
-	return err
+	return s.BeginOn(ctx, t, m, w)
 }
 
 // undisturbed waits for the neighbour's work and fails the case if it did not take its time.
@@ -119,18 +106,4 @@ func undisturbed(ctx context.Context, t *flow.T, s *fixture.Setup, r *work.Run) 
 		t.Fatalf("%v: %v", r, err)
 	}
 	t.Logf("%v: %v, %.3f workloads/s", r, results[0].Wsim.Elapsed, results[0].Wsim.Rate)
-}
-
-// steps are taken one after the other; the first that fails ends the case.
-type steps []struct {
-	name string
-	do   func(ctx context.Context) error
-}
-
-func (s steps) run(ctx context.Context, t *flow.T) {
-	for _, step := range s {
-		if err := t.Step(ctx, step.name, step.do); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

@@ -41,7 +41,7 @@ func testStore(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		name string
 		jobs []fixture.Job
 	}{{"exec_store in all machines", guests}, {"exec_store on the host", []fixture.Job{host}}} {
-		err := t.Step(ctx, step.name, func(ctx context.Context) error { return pass(ctx, t, s, step.jobs...) })
+		err := t.Step(ctx, step.name, func(ctx context.Context) error { return s.PassesAll(ctx, t.Env(), step.jobs...) })
 		if err != nil {
 			t.Error(err)
 		}
@@ -53,20 +53,6 @@ func store(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) fi
 	w, err := s.IGT(ctx, m, work.ExecStore)
 	fixture.Require(t, err)
 	return fixture.Job{Machine: m, Workload: w}
-}
-
-// pass runs jobs at once, and fails the case for each of them that does not pass.
-func pass(ctx context.Context, t *flow.T, s *fixture.Setup, jobs ...fixture.Job) error {
-	results, err := s.Do(ctx, t.Env(), jobs...)
-	if err != nil {
-		return err
-	}
-	for i, j := range jobs {
-		if err := results[i].Err(); err != nil {
-			t.Errorf("%v: %v: %v", j.Machine, j.Workload, err)
-		}
-	}
-	return nil
 }
 
 // wsimRepeats of [work.Preemptible], 10 ms, take 10 s on an idle GPU.

@@ -18,7 +18,7 @@ import (
 func Register(r *flow.Registry) {
 	for _, s := range rules.Sections() {
 		c := flow.Class[flow.NoParam, *setup]{
-			Name: s.Name, Doc: "Our own: the contract of xe, " + s.Title + ".",
+			Name: s.Name, Own: true, Doc: "The contract of xe, " + s.Title + ".",
 			Params: []flow.NoParam{{}},
 			Fixture: flow.Fixture[flow.NoParam, *setup]{
 				SetUp:    setUp,

@@ -16,7 +16,8 @@ const file = "xe_provisioning"
 func Register(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestSelfConfig",
-		Doc:  "Own flow: what a guest's driver is told that its VF holds is what the host gave it.",
+		Own:  true,
+		Doc:  "What a guest's driver is told that its VF holds is what the host gave it.",
 		Params: []fixture.Config{
 			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
 			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
@@ -35,7 +36,8 @@ func Register(r *flow.Registry) {
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestSchedulingOnly",
-		Doc:  "Own flow: scheduling set on top of automatic resources leaves them automatic.",
+		Own:  true,
+		Doc:  "Scheduling set on top of automatic resources leaves them automatic.",
 		Params: []fixture.Config{
 			{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
 			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},

@@ -11,14 +11,11 @@ import (
 	"vmtb/bench"
 )
 
-//go:embed vgpu_profiles wsim
+//go:embed wsim
 var files embed.FS
 
-// VGPUProfiles is the directory of vGPU profile files.
-func VGPUProfiles() fs.FS { return sub("vgpu_profiles") }
-
-func sub(name string) fs.FS {
-	dir, _ := fs.Sub(files, name) // fails for an unclean name only
+func wsim() fs.FS {
+	dir, _ := fs.Sub(files, "wsim") // fails for an unclean name only
 	return dir
 }
 
@@ -27,7 +24,7 @@ func sub(name string) fs.FS {
 // [bench.UsageError].
 func Wsim(override, model, name string) ([]byte, error) {
 	file := path.Join(model, name+".wsim")
-	dirs := []fs.FS{os.DirFS(override), sub("wsim")}
+	dirs := []fs.FS{os.DirFS(override), wsim()}
 	if override == "" {
 		dirs = dirs[1:]
 	}

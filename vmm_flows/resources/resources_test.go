@@ -9,15 +9,16 @@ import (
 	"testing"
 
 	"vmtb/bench"
+	"vmtb/bench/xe/profiles"
 )
 
 // Every model that has vGPU profiles has every descriptor that upstream's flows name.
 func TestWsim(t *testing.T) {
-	profiles, err := fs.Glob(VGPUProfiles(), "*.json")
-	if err != nil || len(profiles) == 0 {
-		t.Fatal(profiles, err)
+	files, err := fs.Glob(profiles.Files(), "*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
 	}
-	for _, profile := range profiles {
+	for _, profile := range files {
 		model := strings.TrimSuffix(profile, ".json")
 		for _, name := range []string{"short_preempt", "short_nonpreempt", "long_preempt", "long_nonpreempt", "idle_ctxs"} {
 			if data, err := Wsim("", model, name); err != nil || !strings.Contains(string(data), ".DEFAULT.") {

@@ -22,7 +22,8 @@ func Register(r *flow.Registry) {
 	needs := []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.Movable}
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name:    "TestSaveRestore",
-		Doc:     "Own flow: the state of a machine with a VF is saved and restored, into a snapshot and into a file.",
+		Own:     true,
+		Doc:     "The state of a machine with a VF is saved and restored, into a snapshot and into a file.",
 		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
@@ -35,7 +36,8 @@ func Register(r *flow.Registry) {
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name:    "TestLiveMigration",
-		Doc:     "Own flow: a running machine moves from one VF to another, live.",
+		Own:     true,
+		Doc:     "A running machine moves from one VF to another, live.",
 		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,

@@ -97,6 +97,9 @@ func (h *Host) Remove(p string) error {
 	})
 }
 
+// SyncDir implements undo.System. Nothing is lost here.
+func (h *Host) SyncDir(string) error { return nil }
+
 // RemoveAll implements host.System, for files and directories that were created.
 func (h *Host) RemoveAll(p string) error {
 	h.mu.Lock()

@@ -28,17 +28,20 @@ enum xs_mbx_word {
 	XS_MBX_CHECK,
 	XS_MBX_SHARE,		/* share of GPU time in parts per million */
 	XS_MBX_PF_VERSION,	/* answer to the VF's hello: PF ABI major << 16 | minor */
-	XS_MBX_RESERVED,
-	/* Words that the VF writes; they are state of the VF and migrate with it. */
+	/*
+	 * Words that the VF writes, but for XS_MBX_KILLS; they are state of the VF, migrate
+	 * with it and are zero after a reset.
+	 */
+	XS_MBX_JOB,		/* its longest job that cannot be preempted, in us */
 	XS_MBX_HELLO,		/* wanted PF ABI major << 16 | minor */
-	XS_MBX_BUSY,		/* number of workloads that use GPU time now */
-	XS_MBX_SCRATCH0,	/* free for tests, zero after a reset */
-	XS_MBX_SCRATCH1,
+	XS_MBX_BUSY,		/* restores recovered from << 16 | workloads that use GPU time now */
+	XS_MBX_SCRATCH,		/* free for tests */
+	XS_MBX_KILLS,		/* the PF's: engine resets << 16 | losses of all work */
 	XS_MBX_WORDS,
 };
 
 #define XS_MBX_MAGIC_VALUE	0x58454d42 /* "XEMB" */
-#define XS_MBX_FIRST_VF_WORD	XS_MBX_HELLO
+#define XS_MBX_FIRST_VF_WORD	XS_MBX_JOB
 
 #define XS_MBX_FLAG_LEGACY	0x1	/* device flag: interface of kernels up to 6.18 */
 #define XS_MBX_FLAG_MIGRATION	0x2	/* device flag: the VF can be saved and restored */

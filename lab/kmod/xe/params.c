@@ -56,6 +56,14 @@ uint xs_fault_favour_vf;
 module_param_named(favour_vf, xs_fault_favour_vf, uint, 0600);
 MODULE_PARM_DESC(favour_vf, "fault: this VF weighs three times what its execution quantum says; 0 = off [0]");
 
+bool xs_fault_lose_state;
+module_param_named(lose_state, xs_fault_lose_state, bool, 0600);
+MODULE_PARM_DESC(lose_state, "fault: VFs that are restored have lost their work [N]");
+
+uint xs_fault_kill_work;
+module_param_named(kill_work, xs_fault_kill_work, uint, 0600);
+MODULE_PARM_DESC(kill_work, "fault: this VF loses its work, once, as soon as it has some; 0 = off [0]");
+
 static uint fail_provision;
 module_param(fail_provision, uint, 0600);
 MODULE_PARM_DESC(fail_provision, "fault: the n-th quota allocation from now on fails, once; counts down to 0 = off [0]");

@@ -20,6 +20,8 @@ extern uint xs_param_state_kib;
 extern bool xs_fault_refuse_load;
 extern bool xs_fault_wedged;
 extern uint xs_fault_favour_vf;
+extern bool xs_fault_lose_state;
+extern uint xs_fault_kill_work;
 
 int xs_params_check(void);
 bool xs_params_legacy(void);

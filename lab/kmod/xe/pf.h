@@ -231,6 +231,8 @@ void xs_pf_push(struct xs_pf *pf, unsigned int vfid);
 void xs_pf_push_all(struct xs_pf *pf);
 void xs_pf_vf_was_reset(struct xs_pf *pf, unsigned int vfid);
 u32 xs_pf_gpu_share(struct xs_pf *pf, unsigned int fn);
+void xs_pf_take_engine(struct xs_pf *pf, unsigned int vfid);
+void xs_pf_lose_work(struct xs_pf *pf, unsigned int vfid);
 int xs_pf_gpu_time_get(struct xs_pf *pf);
 void xs_pf_gpu_time_put(struct xs_pf *pf);
 

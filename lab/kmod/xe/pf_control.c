@@ -36,9 +36,12 @@ static int gt_pause(struct xs_pf *pf, unsigned int vfid, unsigned int gt)
 		return -ESTALE;
 	default:
 		err = check_enabled(pf, vfid);
-		if (!err)
-			set_run(pf, vfid, gt, XS_VF_PAUSED);
-		return err;
+		if (err)
+			return err;
+		if (gt == XS_MAIN_GT)
+			xs_pf_take_engine(pf, vfid);
+		set_run(pf, vfid, gt, XS_VF_PAUSED);
+		return 0;
 	}
 }
 

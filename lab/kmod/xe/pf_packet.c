@@ -235,6 +235,8 @@ static int apply_mmio(struct xs_pf *pf, unsigned int vfid, const u8 *data, size_
 		return mismatch(pf, vfid, "MMIO state of size", size, sizeof(*mmio));
 	for (i = XS_MBX_FIRST_VF_WORD; i < XS_MBX_WORDS; i++)
 		xs_mbx_write(pf->xs, vfid, i, le32_to_cpu(mmio->word[i]));
+	if (xs_fault_lose_state)
+		xs_pf_lose_work(pf, vfid);
 	return 0;
 }
 

@@ -107,7 +107,13 @@ static void answer_hello(struct xs_pf *pf, unsigned int vfid)
 
 static u32 fn_users(struct xs_pf *pf, unsigned int fn)
 {
-	return fn == XS_PFID ? pf->users : xs_mbx_read(pf->xs, fn, XS_MBX_BUSY);
+	return fn == XS_PFID ? pf->users : xs_mbx_read(pf->xs, fn, XS_MBX_BUSY) & 0xffff;
+}
+
+/* A VF that was restored does not work until its driver has said that it has recovered. */
+static bool fn_recovered(struct xs_pf *pf, unsigned int fn)
+{
+	return fn == XS_PFID || xs_mbx_read(pf->xs, fn, XS_MBX_BUSY) >> 16 == pf->vf[fn].restores;
 }
 
 static bool fn_runs(const struct xs_pf *pf, unsigned int fn)
@@ -146,13 +152,63 @@ u32 xs_pf_gpu_share(struct xs_pf *pf, unsigned int fn)
 	u64 own, sum = 0;
 	unsigned int i;
 
-	if (!fn_runs(pf, fn))
+	if (!fn_runs(pf, fn) || !fn_recovered(pf, fn))
 		return 0;
 	for (i = 0; i <= pf->num_vfs; i++)
-		if (i == fn || (fn_runs(pf, i) && (strict || fn_users(pf, i))))
+		if (i == fn || (fn_runs(pf, i) && fn_recovered(pf, i) && (strict || fn_users(pf, i))))
 			sum += fn_weight(pf, i);
 	own = fn_weight(pf, fn);
 	return div64_u64(own * PPM, sum);
+}
+
+static void add_kill(struct xs_pf *pf, unsigned int vfid, u32 kill)
+{
+	u32 kills = xs_mbx_read(pf->xs, vfid, XS_MBX_KILLS);
+
+	xs_mbx_write(pf->xs, vfid, XS_MBX_KILLS,
+		     ((kills & 0xffff0000) + (kill & 0xffff0000)) | ((kills + kill) & 0xffff));
+}
+
+/**
+ * xs_pf_take_engine - take a VF from the engine
+ * @pf: the PF, locked
+ * @vfid: VF number
+ *
+ * A job that does not let itself be preempted in the VF's preemption timeout is
+ * lost in a reset of the engine.
+ */
+void xs_pf_take_engine(struct xs_pf *pf, unsigned int vfid)
+{
+	struct xs_gt_fn *fn = &pf->gt[XS_MAIN_GT].fn[vfid];
+	u32 job = xs_mbx_read(pf->xs, vfid, XS_MBX_JOB);
+
+	if (!fn_users(pf, vfid) || !fn->preempt_timeout_us || job <= fn->preempt_timeout_us)
+		return;
+	fn->events[XS_THRESHOLD_ENGINE_RESET]++;
+	add_kill(pf, vfid, 1 << 16);
+	xs_info(pf->xs, "VF%u: engine reset: a job of %u us was not preempted within %u us\n",
+		vfid, job, fn->preempt_timeout_us);
+}
+
+/**
+ * xs_pf_lose_work - lose all work of a VF
+ * @pf: the PF, locked
+ * @vfid: VF number
+ */
+void xs_pf_lose_work(struct xs_pf *pf, unsigned int vfid)
+{
+	xs_info(pf->xs, "fault injected: VF%u loses its work\n", vfid);
+	add_kill(pf, vfid, 1);
+}
+
+static void kill_work(struct xs_pf *pf)
+{
+	unsigned int vfid = xs_fault_kill_work;
+
+	if (!vfid || vfid > pf->num_vfs || !fn_users(pf, vfid))
+		return;
+	xs_fault_kill_work = 0;
+	xs_pf_lose_work(pf, vfid);
 }
 
 /**
@@ -169,6 +225,7 @@ void xs_pf_service_poll(struct xs_pf *pf)
 			xs_pf_vf_was_reset(pf, vfid);
 		answer_hello(pf, vfid);
 	}
+	kill_work(pf);
 	for (vfid = 1; vfid <= pf->num_vfs; vfid++)
 		xs_mbx_write(pf->xs, vfid, XS_MBX_SHARE, xs_pf_gpu_share(pf, vfid));
 }

@@ -144,6 +144,12 @@ static void stop_at(struct xs_vf *vf, u8 stage, const char *what)
 	}
 }
 
+/* The PF lets no VF work that was restored until it says that it has recovered. */
+static void say_busy(struct xs_vf *vf)
+{
+	xs_mbx_write(vf->xs, XS_MBX_OWN, XS_MBX_BUSY, (u32)vf->recovered << 16 | vf->users);
+}
+
 static void recover(struct xs_vf *vf)
 {
 	struct xs_device *xs = vf->xs;
@@ -160,6 +166,10 @@ static void recover(struct xs_vf *vf)
 	mutex_unlock(&vf->lock);
 	stop_at(vf, BIT(2), "restart of jobs");
 	stop_at(vf, BIT(3), "resfix done");
+	mutex_lock(&vf->lock);
+	vf->recovered = c.epoch;
+	say_busy(vf);
+	mutex_unlock(&vf->lock);
 	xs_info(xs, "VF migration recovery completed, GGTT shifted by %lld\n", vf->ggtt_shift);
 }
 
@@ -173,7 +183,8 @@ static void reconnect(struct xs_vf *vf)
 	mutex_lock(&vf->lock);
 	vf->config = c;
 	vf->pf_version = version;
-	xs_mbx_write(vf->xs, XS_MBX_OWN, XS_MBX_BUSY, vf->users);
+	vf->recovered = c.epoch;
+	say_busy(vf);
 	mutex_unlock(&vf->lock);
 	xs_info(vf->xs, "VF was reset, connected again\n");
 }
@@ -228,6 +239,7 @@ int xs_vf_init(struct xs_device *xs)
 	if (err)
 		return err;
 
+	vf->recovered = vf->config.epoch;
 	xs->vf = vf;
 	xs->model = xs_model_by_devid(vf->config.devid);
 	xs->num_gts = vf->config.num_gts;
@@ -268,7 +280,8 @@ int xs_vf_gpu_time_get(struct xs_vf *vf)
 	if (!drm_dev_enter(&vf->xs->drm, &idx))
 		return -ENODEV;
 	mutex_lock(&vf->lock);
-	xs_mbx_write(vf->xs, XS_MBX_OWN, XS_MBX_BUSY, ++vf->users);
+	vf->users++;
+	say_busy(vf);
 	mutex_unlock(&vf->lock);
 	drm_dev_exit(idx);
 	return 0;
@@ -282,9 +295,42 @@ void xs_vf_gpu_time_put(struct xs_vf *vf)
 
 	vf->users--;
 	if (drm_dev_enter(&vf->xs->drm, &idx)) {
-		xs_mbx_write(vf->xs, XS_MBX_OWN, XS_MBX_BUSY, vf->users);
+		say_busy(vf);
 		drm_dev_exit(idx);
 	}
+}
+
+/**
+ * xs_vf_gpu_job - a workload tells of jobs that cannot be preempted
+ * @vf: the VF
+ * @us: how long the longest takes, 0 if there are none
+ */
+void xs_vf_gpu_job(struct xs_vf *vf, u32 us)
+{
+	int idx;
+
+	if (drm_dev_enter(&vf->xs->drm, &idx)) {
+		xs_mbx_write(vf->xs, XS_MBX_OWN, XS_MBX_JOB, us);
+		drm_dev_exit(idx);
+	}
+}
+
+/**
+ * xs_vf_gpu_kills - what the PF did to jobs of the VF
+ * @vf: the VF
+ *
+ * Return: engine resets << 16 | losses of all work, both wrap.
+ */
+u32 xs_vf_gpu_kills(struct xs_vf *vf)
+{
+	u32 kills = 0;
+	int idx;
+
+	if (drm_dev_enter(&vf->xs->drm, &idx)) {
+		kills = xs_mbx_read(vf->xs, XS_MBX_OWN, XS_MBX_KILLS);
+		drm_dev_exit(idx);
+	}
+	return kills;
 }
 
 /**

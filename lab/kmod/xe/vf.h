@@ -45,6 +45,7 @@ struct xs_vf_config {
  * @resfix_stoppers: by GT, halts of the recovery after a restore; user's
  * @watch: looks for resets and restores
  * @users: workloads that use GPU time now
+ * @recovered: number of the last restore that the VF has recovered from
  */
 struct xs_vf {
 	struct xs_device *xs;
@@ -55,6 +56,7 @@ struct xs_vf {
 	u8 resfix_stoppers[XS_MAX_GTS];
 	struct delayed_work watch;
 	unsigned int users;
+	u16 recovered;
 };
 
 int xs_vf_init(struct xs_device *xs);
@@ -64,6 +66,8 @@ void xs_vf_reset_done(struct xs_vf *vf);
 int xs_vf_gpu_time_get(struct xs_vf *vf);
 void xs_vf_gpu_time_put(struct xs_vf *vf);
 u32 xs_vf_gpu_share(struct xs_vf *vf);
+void xs_vf_gpu_job(struct xs_vf *vf, u32 us);
+u32 xs_vf_gpu_kills(struct xs_vf *vf);
 
 void xs_vf_debugfs_register(struct xs_vf *vf);
 

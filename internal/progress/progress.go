@@ -1,4 +1,4 @@
-package lab
+package progress
 
 import (
 	"cmp"
@@ -9,20 +9,21 @@ import (
 	"time"
 )
 
-// Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
+// A Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
 // log a line at the start and a line at the end of each step.
 type Progress struct {
 	out   io.Writer
+	who   string
 	width func() int
 }
 
-// NewProgress writes to out: a terminal that can draw and has so many columns now (0: not known), or with a nil
-// width a log.
-func NewProgress(out io.Writer, width func() int) *Progress { return &Progress{out: out, width: width} }
+// New writes to out in the name of who: to a terminal that can draw and has so many columns now (0: not known), or with a nil
+// width to a log.
+func New(out io.Writer, who string, width func() int) *Progress { return &Progress{out, who, width} }
 
 // Printf writes a line between steps.
 func (p *Progress) Printf(format string, args ...any) {
-	fmt.Fprintf(p.out, "lab: "+format+"\n", args...)
+	fmt.Fprintf(p.out, p.who+": "+format+"\n", args...)
 }
 
 // Step runs f, which may write its output line by line: the last line is shown behind the name of the step.
@@ -51,7 +52,7 @@ func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop fun
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
-			line := fmt.Sprintf("lab: %s: %.0f s  %s", name, time.Since(start).Seconds(), last)
+			line := fmt.Sprintf("%s: %s: %.0f s  %s", p.who, name, time.Since(start).Seconds(), last)
 			fmt.Fprintf(p.out, "\r\033[K%.*s", cmp.Or(p.width(), 80)-1, line) // a full row would be followed by another
 			select {
 			case <-tick.C:

@@ -1,0 +1,270 @@
+package keep
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/qmp"
+	"vmtb/bench/vm"
+)
+
+// operations are what a keeper does for clients. Client has a method for each.
+func (k *keeper) operations() map[string]operation {
+	return map[string]operation{
+		"info":        k.info,
+		"ready":       k.order((*vm.VM).WaitReady),
+		string(Pause): k.order((*vm.VM).Pause), string(Resume): k.order((*vm.VM).Resume),
+		string(Suspend): k.order((*vm.VM).Suspend), string(Wake): k.order((*vm.VM).Wake),
+		string(Reboot): k.order((*vm.VM).Reboot), string(Reset): k.order((*vm.VM).Reset),
+		"off":        k.powerOff,
+		"kill":       k.kill,
+		"exec":       with(k.exec),
+		"shell":      with(k.shell),
+		"console":    k.console,
+		"read":       with(k.readFile),
+		"write":      with(k.writeFile),
+		"screenshot": k.named((*vm.VM).Screenshot),
+		"save":       k.named((*vm.VM).SaveSnapshot), "restore": k.named((*vm.VM).LoadSnapshot), "forget": k.named((*vm.VM).DeleteSnapshot),
+		"snapshots": func(ctx context.Context, _ *call) (any, error) { return k.get().Snapshots(ctx) },
+		"qmp":       with(k.qmp),
+		"qga":       with(k.qga),
+		"migrate":   with(k.migrate),
+	}
+}
+
+// order is the operation that a method without arguments does.
+func (k *keeper) order(do func(*vm.VM, context.Context) error) operation {
+	return func(ctx context.Context, _ *call) (any, error) { return nil, do(k.get(), ctx) }
+}
+
+// named is the operation that a method with a name as its argument does.
+func (k *keeper) named(do func(*vm.VM, context.Context, string) error) operation {
+	return with(func(ctx context.Context, _ *call, name string) (any, error) { return nil, do(k.get(), ctx, name) })
+}
+
+func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
+	k.mu.Lock()
+	m, info := k.machine, Info{Record: k.record}
+	k.mu.Unlock()
+	state, err := m.State(ctx)
+	info.State = State{State: state, Agent: m.AgentOpen(), Accel: m.Accel().Name, QEMU: m.PID(), SSHPort: m.SSHPort(), Logs: m.Dir()}
+	if s, on := m.VNC(); on {
+		info.State.VNC, info.State.Password = s.Address(), s.Password
+	}
+	return info, err
+}
+
+func (k *keeper) powerOff(ctx context.Context, _ *call) (any, error) {
+	k.told.Store(true)
+	how, err := k.get().PowerOff(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k.ended()
+	return how, nil
+}
+
+func (k *keeper) kill(context.Context, *call) (any, error) {
+	k.told.Store(true)
+	k.ended()
+	return nil, nil //nolint:nilnil // there is nothing to tell
+}
+
+// ended ends the keeper, and returns when the host is as it was.
+func (k *keeper) ended() {
+	k.leave(errTold)
+	<-k.over
+}
+
+// maxInput bounds what is read of a command's input: it goes to the agent in one piece.
+const maxInput = 32 << 20
+
+func (k *keeper) exec(ctx context.Context, c *call, cmd bench.Command) (any, error) {
+	in, err := io.ReadAll(io.LimitReader(c.in, maxInput+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(in) > maxInput {
+		return nil, &bench.UsageError{Err: fmt.Errorf("the command's input is longer than %d MiB", maxInput>>20), Advice: "vmtb vm cp brings it as a file"}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, c.stdout(), c.stderr()
+	return k.get().Exec(ctx, cmd)
+}
+
+// shell runs a shell in the guest, and gives it what the client writes. A guest's command has its whole input when it
+// starts, so this one reads a fifo, which other commands fill. It holds the fifo open for writing, too: it must not see an
+// end between two of them.
+func (k *keeper) shell(ctx context.Context, c *call, prompt bool) (any, error) {
+	m := k.get()
+	fifo, err := makeFIFO(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	defer removeDir(ctx, m, path.Dir(fifo))
+	line := "exec sh <>" + fifo
+	if prompt {
+		line = "exec sh -i <>" + fifo
+	}
+	cmd := bench.Shell(line)
+	cmd.Env = []string{fmt.Sprintf("PS1=%s# ", m)}
+	cmd.Stdout, cmd.Stderr = c.stdout(), c.stderr()
+	p, err := m.Start(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if err := feed(ctx, m, c.in, fifo); err != nil {
+			cancel(err)
+		}
+	}()
+	return bench.Finish(ctx, p)
+}
+
+func makeFIFO(ctx context.Context, m bench.Machine) (path string, err error) {
+	cmd := bench.Shell(`d=$(mktemp -d) && mkfifo -m 600 "$d/in" && echo "$d/in"`)
+	r, err := m.Exec(ctx, cmd)
+	if err == nil {
+		err = r.Err(cmd)
+	}
+	return strings.TrimSpace(string(r.Stdout)), err
+}
+
+func removeDir(ctx context.Context, m bench.Machine, dir string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_, _ = m.Exec(ctx, bench.Command{Argv: []string{"rm", "-r", dir}}) // a guest that does not answer keeps it
+}
+
+// feed gives the guest's file what comes from in, and in the end the word that ends a shell.
+func feed(ctx context.Context, m bench.Machine, in io.Reader, file string) error {
+	give := func(data []byte) error {
+		cmd := bench.Shell("cat >" + file)
+		cmd.Stdin = data
+		r, err := m.Exec(ctx, cmd)
+		if err == nil {
+			err = r.Err(cmd)
+		}
+		return err
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			if err := give(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err != nil { // the end, or a client that has gone: the call's context tells
+			return give([]byte("\nexit\n"))
+		}
+	}
+}
+
+func (k *keeper) console(ctx context.Context, c *call) (any, error) {
+	conn, err := k.get().Console(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	c.progress("attached")
+	go func() {
+		_, _ = io.Copy(conn, c.in) // the client has detached, or the machine has ended
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // QEMU hangs up when it has sent what the guest has written until then
+		}
+	}()
+	_, _ = io.Copy(c.stdout(), conn)
+	return nil, ctx.Err()
+}
+
+func (k *keeper) readFile(ctx context.Context, c *call, file string) (any, error) {
+	data, err := k.get().ReadFile(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	const chunk = 1 << 20 // a line of the answer is bounded
+	for len(data) > 0 {
+		n := min(chunk, len(data))
+		if _, err := c.stdout().Write(data[:n]); err != nil {
+			return nil, err
+		}
+		data = data[n:]
+	}
+	return nil, nil //nolint:nilnil // the file has been sent
+}
+
+func (k *keeper) writeFile(ctx context.Context, c *call, file string) (any, error) {
+	data, err := io.ReadAll(c.in)
+	if err != nil {
+		return nil, err
+	}
+	return nil, k.get().WriteFile(ctx, file, data)
+}
+
+// qmpArgs are a command of QEMU's monitor, or of the agent.
+type qmpArgs struct {
+	Command string
+	Args    json.RawMessage `json:",omitempty"` // an object
+}
+
+func (k *keeper) qmp(ctx context.Context, _ *call, a qmpArgs) (any, error) {
+	return a.execute(ctx, k.get().QMP().Execute)
+}
+
+func (k *keeper) qga(ctx context.Context, _ *call, a qmpArgs) (any, error) {
+	return a.execute(ctx, k.get().Agent().Execute)
+}
+
+func (a qmpArgs) execute(ctx context.Context, do func(ctx context.Context, cmd string, args, ret any) error) (any, error) {
+	var args any // nil, and not a nil slice: that would be sent as null
+	if len(a.Args) > 0 {
+		args = a.Args
+	}
+	var reply json.RawMessage
+	err := do(ctx, a.Command, args, &reply)
+	if refusal, ok := errors.AsType[*qmp.Error](err); ok {
+		return nil, &bench.UsageError{Err: refusal}
+	}
+	return reply, err
+}
+
+// migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on.
+func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error) {
+	k.moving.Lock() // a second one would move what has just gone
+	defer k.moving.Unlock()
+	from := k.get()
+	k.moves++
+	c.progress("starting QEMU anew")
+	to, err := vm.Start(ctx, from.Twin(k.record.Name, vfs...), vm.Options{
+		Mode: vm.ModeIncoming, Dir: filepath.Join(k.record.Dir, fmt.Sprintf("moved-%d", k.moves)), Scale: k.record.Scale, Journal: k.undo.Add,
+	})
+	if err != nil {
+		return nil, err
+	}
+	done, err := from.Migrate(ctx, to, vm.MigrateOptions{Progress: func(m vm.Migration) {
+		c.progress("%s, %d MiB of memory and %d of VF state moved, %d MiB to go", m.Status, m.RAM>>20, m.VF>>20, m.Remaining>>20)
+	}})
+	if err != nil {
+		return nil, errors.Join(err, to.Close(ctx))
+	}
+	return done, errors.Join(k.moved(to, vfs), from.Close(ctx))
+}
+
+// moved makes to the machine.
+func (k *keeper) moved(to *vm.VM, vfs []vm.VF) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.machine, k.record.Spec.VFs = to, vfs
+	return k.record.write()
+}

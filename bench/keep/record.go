@@ -1,0 +1,287 @@
+package keep
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+	"vmtb/bench/vm"
+)
+
+// Files in a machine's folder.
+const (
+	recordFile  = "machine.json"
+	controlFile = "control"
+	lockFile    = "lock" // in the directory of all machines
+	// UndoFile is the journal of what the keeper has changed on the host.
+	UndoFile = "undo.jsonl"
+	// LogFile has what the keeper itself had to say.
+	LogFile = "keeper.log"
+)
+
+// A Record is what is known of a machine without asking its keeper: machine.json.
+type Record struct {
+	Name    string    `json:"name"`
+	Spec    vm.Spec   `json:"spec"`  // as it was started; the VFs are those of now
+	Scale   float64   `json:"scale"` // of every deadline
+	Started time.Time `json:"started"`
+	Keeper  int       `json:"keeper"` // pid
+	Ended   time.Time `json:"ended,omitzero"`
+	Reason  string    `json:"reason,omitempty"` // why it has ended
+
+	// Dir is the machine's folder. It is not in the file: a record is where it is.
+	Dir string `json:"-"`
+}
+
+// A Store is a directory of kept machines, a folder each.
+type Store struct{ Dir string }
+
+var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
+
+// CheckName reports what is wrong with the name of a machine.
+func CheckName(name string) error {
+	if nameRE.MatchString(name) {
+		return nil
+	}
+	return &bench.UsageError{Err: fmt.Errorf("machine %q: want up to 32 letters, digits, '-' and '_', a letter or digit first", name)}
+}
+
+// lock is held while a machine is being started: until its keeper listens, nothing else tells that its name is taken.
+func (s Store) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return nil, s.failed("make the folder of machines", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.Dir, lockFile), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, s.failed("lock the folder of machines", err)
+	}
+	locked := make(chan error, 1)
+	go func() {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		for errors.Is(err, unix.EINTR) {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		locked <- err
+	}()
+	select {
+	case err = <-locked:
+	case <-ctx.Done(): // the file is closed when the goroutine has it
+		go func() { <-locked; f.Close() }()
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		f.Close()
+		return nil, s.failed("lock the folder of machines", err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// Start starts a machine with a keeper, and returns when QEMU runs. Without a name it gets the first that is free of vm0, vm1
+// and so on. argv is the keeper's command line, for the machine's folder: a program that calls [Run] with [Started]. When
+// ctx ends before, the keeper ends, too.
+func (s Store) Start(ctx context.Context, r Record, argv func(dir string) []string) (*Client, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if r.Name == "" {
+		r.Name = s.freeName()
+	}
+	r.Spec.Name = r.Name
+	if r, err = s.create(r); err != nil {
+		return nil, err
+	}
+	return r.spawn(ctx, argv(r.Dir))
+}
+
+func (s Store) freeName() string {
+	for n := 0; ; n++ {
+		if name := fmt.Sprintf("vm%d", n); !alive(filepath.Join(s.Dir, name)) {
+			return name
+		}
+	}
+}
+
+// create makes the folder of a new machine, in place of one of that name that has ended and left nothing on the host.
+func (s Store) create(r Record) (Record, error) {
+	if err := errors.Join(CheckName(r.Name), r.Spec.Validate()); err != nil {
+		return r, err
+	}
+	r.Dir = filepath.Join(s.Dir, r.Name)
+	if err := s.makeRoom(r); err != nil {
+		return r, err
+	}
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return r, s.failed("make the machine's folder", err)
+	}
+	return r, r.write()
+}
+
+// makeRoom removes what an ended machine of the same name has left.
+func (s Store) makeRoom(r Record) error {
+	old, err := readRecord(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	old.Dir = r.Dir // also of a record that cannot be read
+	switch old.Life() {
+	case Living:
+		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: "vmtb vm list shows it; vmtb vm off ends it"}
+	case Died:
+		return &bench.UsageError{
+			Err: fmt.Errorf("the keeper of an earlier machine %s died, and may have left something on this host", r.Name), Advice: "vmtb recover puts that back",
+		}
+	}
+	return s.failed("remove the folder of an earlier machine", os.RemoveAll(r.Dir))
+}
+
+func (s Store) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &bench.InfraError{Op: op, Err: err}
+	if errors.Is(err, fs.ErrPermission) {
+		e.Advice = "run as root"
+	}
+	return e
+}
+
+// write puts the record into its folder, whole or not at all.
+func (r Record) write() error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(r.Dir, recordFile)
+	if err := os.WriteFile(path+".tmp", append(data, '\n'), 0o600); err != nil {
+		return &bench.InfraError{Op: "write the machine's record", Err: err}
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return &bench.InfraError{Op: "write the machine's record", Err: err}
+	}
+	return nil
+}
+
+func readRecord(dir string) (r Record, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, &bench.InfraError{Op: "read " + filepath.Join(dir, recordFile), Err: err, Advice: "remove the folder if the machine has ended"}
+	}
+	r.Dir = dir
+	return r, nil
+}
+
+// Get is the record of a machine, alive or not.
+func (s Store) Get(name string) (Record, error) {
+	if err := CheckName(name); err != nil {
+		return Record{}, err
+	}
+	r, err := readRecord(filepath.Join(s.Dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, s.none(name)
+	}
+	return r, err
+}
+
+// none is the error for a machine that is not there.
+func (s Store) none(name string) error {
+	return &bench.UsageError{Err: fmt.Errorf("there is no machine %s", name), Advice: s.others()}
+}
+
+// others is the advice to take one of the machines that live.
+func (s Store) others() string {
+	all, _ := s.List() // what is wrong with one of them is another error
+	var names []string
+	for _, r := range all {
+		if r.Life() == Living {
+			names = append(names, r.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "vmtb vm start starts one"
+	}
+	return "there are: " + strings.Join(names, ", ")
+}
+
+// List is all machines, alive or not, by name.
+func (s Store) List() ([]Record, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, s.failed("look for machines", err)
+	}
+	var list []Record
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		r, err := readRecord(filepath.Join(s.Dir, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // being made, or removed
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// A Life is what has become of a machine.
+type Life int
+
+// The lives.
+const (
+	Living Life = iota // its keeper answers its socket
+	Died               // its keeper was killed, and has left something on the host that is not put back yet
+	Ended              // it is gone, with all that belonged to it but its logs
+)
+
+// Life asks what has become of the machine.
+func (r Record) Life() Life {
+	switch {
+	case alive(r.Dir):
+		return Living
+	case r.Ended.IsZero() && r.leftSomething():
+		return Died
+	}
+	return Ended
+}
+
+// leftSomething reports whether the journal of a keeper that does not live has something to put back.
+func (r Record) leftSomething() bool {
+	path := filepath.Join(r.Dir, UndoFile)
+	if _, err := os.Stat(path); err != nil {
+		return false // it had not begun
+	}
+	log, err := undo.Open(path)
+	if err != nil {
+		return true // for all that is known
+	}
+	defer log.Close()
+	return len(log.Pending()) > 0
+}
+
+// End is when and why a machine that does not live has ended, for people.
+func (r Record) End() string {
+	if r.Ended.IsZero() {
+		return fmt.Sprintf("its keeper (pid %d) was killed", r.Keeper)
+	}
+	return r.Ended.Local().Format(time.DateTime) + ": " + strings.ReplaceAll(r.Reason, "\n", "; ")
+}

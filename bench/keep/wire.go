@@ -1,0 +1,117 @@
+package keep
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"vmtb/bench"
+)
+
+// A message is one line of a keeper's answer. It has one of its fields.
+type message struct {
+	Progress string          `json:"progress,omitempty"` // what is being done, for a person
+	Stdout   []byte          `json:"stdout,omitempty"`
+	Stderr   []byte          `json:"stderr,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"` // the last message
+	Error    *Error          `json:"error,omitempty"`  // the last message
+}
+
+// Whose fault an [Error] is.
+const (
+	faultUsage = "usage"
+	faultGuest = "guest"
+	faultHost  = "host"
+	faultInfra = "infra"
+)
+
+// An Error is a keeper's error as it comes over the socket: the text of all that it wraps, and whose fault it is. It
+// wraps an error of package bench of that kind.
+type Error struct {
+	Fault string `json:"fault"`
+	Text  string `json:"text"`
+}
+
+func (e *Error) Error() string { return e.Text }
+
+func (e *Error) Unwrap() error {
+	text := errors.New(e.Text)
+	switch e.Fault {
+	case faultUsage:
+		return &bench.UsageError{Err: text}
+	case faultGuest:
+		return &bench.GuestError{Err: text}
+	case faultHost:
+		return &bench.HostError{Err: text}
+	default:
+		return &bench.InfraError{Err: text}
+	}
+}
+
+// wireError is err as it goes over the socket.
+func wireError(err error) *Error {
+	e := &Error{faultInfra, err.Error()}
+	if _, ok := errors.AsType[*bench.UsageError](err); ok {
+		e.Fault = faultUsage
+	} else if _, ok := errors.AsType[*bench.GuestError](err); ok {
+		e.Fault = faultGuest
+	} else if _, ok := errors.AsType[*bench.HostError](err); ok {
+		e.Fault = faultHost
+	}
+	return e
+}
+
+// Output is where a caller wants what comes before the result. A nil writer, or function, gets nothing.
+type Output struct {
+	Stdout, Stderr io.Writer
+	Progress       func(string)
+}
+
+func (o Output) take(m message) (err error) {
+	if len(m.Stdout) > 0 && o.Stdout != nil {
+		_, err = o.Stdout.Write(m.Stdout)
+	}
+	if len(m.Stderr) > 0 && o.Stderr != nil && err == nil {
+		_, err = o.Stderr.Write(m.Stderr)
+	}
+	if m.Progress != "" && o.Progress != nil {
+		o.Progress(m.Progress)
+	}
+	return err
+}
+
+// maxLine bounds a line of an answer: a file of 64 MiB in base64, and more.
+const maxLine = 128 << 20
+
+// errCutOff: the keeper ended before it had answered.
+var errCutOff = errors.New("the keeper went away without an answer")
+
+// receive reads messages until the last one, whose result goes into result unless that is nil.
+func receive(r io.Reader, o Output, result any) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for lines.Scan() {
+		var m message
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return fmt.Errorf("a keeper's message %.100q: %w", lines.Text(), err)
+		}
+		if err := o.take(m); err != nil {
+			return err
+		}
+		switch {
+		case m.Error != nil:
+			return m.Error
+		case m.Result == nil:
+		case result == nil:
+			return nil
+		default:
+			return json.Unmarshal(m.Result, result)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return errCutOff
+}

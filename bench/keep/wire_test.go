@@ -1,0 +1,186 @@
+package keep
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/bench"
+)
+
+func TestReceive(t *testing.T) {
+	tests := []struct{ name, answer, result, out, errs, progress, err string }{
+		{name: "result", answer: `{"result":{"a":1}}`, result: `{"a":1}`},
+		{name: "output first", answer: `{"stdout":"aGkK"}` + "\n" + `{"stderr":"b3VjaA=="}` + "\n" + `{"progress":"half"}` + "\n" + `{"result":7}`, result: "7", out: "hi\n", errs: "ouch", progress: "half"},
+		{name: "error", answer: `{"stdout":"aGkK"}` + "\n" + `{"error":{"fault":"guest","text":"no"}}`, out: "hi\n", err: "no"},
+		{name: "cut off", answer: `{"stdout":"aGkK"}`, out: "hi\n", err: "the keeper went away without an answer"},
+		{name: "nothing", err: "the keeper went away without an answer"},
+		{name: "torn", answer: `{"result":`, err: `a keeper's message "{\"result\":": unexpected end of JSON input`},
+		{name: "not of the shape", answer: `{"stdout":7}`, err: `a keeper's message "{\"stdout\":7}": json: cannot unmarshal number into Go struct field message.stdout of type []uint8`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			var progress string
+			var result json.RawMessage
+			err := receive(strings.NewReader(tt.answer), Output{&out, &errs, func(s string) { progress += s }}, &result)
+			if fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
+				t.Errorf("error %v, want %q", err, tt.err)
+			}
+			if string(result) != tt.result || out.String() != tt.out || errs.String() != tt.errs || progress != tt.progress {
+				t.Errorf("got result %s, output %q, %q, progress %q", result, out.String(), errs.String(), progress)
+			}
+		})
+	}
+}
+
+func FuzzReceive(f *testing.F) {
+	f.Add([]byte(`{"stdout":"aGkK"}` + "\n" + `{"result":{}}`))
+	f.Add([]byte(`{"error":{"fault":"guest","text":"no"}}`))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		var result any
+		err := receive(bytes.NewReader(answer), Output{Stdout: io.Discard, Progress: func(string) {}}, &result)
+		if err == nil && !bytes.Contains(answer, []byte(`result`)) && !bytes.Contains(answer, []byte(`\u`)) && !bytes.Contains(bytes.ToLower(answer), []byte("result")) {
+			t.Errorf("a result out of %q", answer)
+		}
+	})
+}
+
+// An error is of the same kind, and says the same, at both ends.
+func TestErrors(t *testing.T) {
+	no := errors.New("no")
+	kinds := func(err error) (is [4]bool) {
+		_, is[0] = errors.AsType[*bench.UsageError](err)
+		_, is[1] = errors.AsType[*bench.GuestError](err)
+		_, is[2] = errors.AsType[*bench.HostError](err)
+		_, is[3] = errors.AsType[*bench.InfraError](err)
+		return is
+	}
+	for _, err := range []error{
+		&bench.UsageError{Err: no, Advice: "try"}, &bench.GuestError{Machine: "vm0", Op: "boot", Err: no}, &bench.HostError{Op: "write", Noun: "/sys/x", Err: no},
+		&bench.InfraError{Op: "start", Err: no}, fmt.Errorf("wrapped: %w", &bench.UsageError{Err: no}),
+	} {
+		data, marshalErr := json.Marshal(last(nil, err))
+		got := receive(bytes.NewReader(data), Output{}, nil)
+		if marshalErr != nil || got == nil || got.Error() != err.Error() || kinds(got) != kinds(err) {
+			t.Errorf("%v (%v) came as %v (%v)", err, kinds(err), got, kinds(got))
+		}
+	}
+	if got := last(nil, no); got.Error.Fault != faultInfra {
+		t.Errorf("an error of no kind is %+v, want the bench's own", got.Error)
+	}
+}
+
+// serve answers on the socket of a machine's folder, as a keeper does.
+func serve(t *testing.T, operations map[string]operation) *Client {
+	t.Helper()
+	r := Record{Name: "vm0", Dir: t.TempDir()}
+	l, err := listen(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler(operations), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { server.Close() })
+	if life := r.Life(); life != Living {
+		t.Errorf("life %v, want %v", life, Living)
+	}
+	return r.client()
+}
+
+func TestClient(t *testing.T) {
+	left := make(chan struct{})
+	c := serve(t, map[string]operation{
+		"shell": func(_ context.Context, c *call) (any, error) { // input arrives while output goes
+			_, err := io.Copy(c.stdout(), c.in)
+			return bench.Result{ExitCode: 3}, err
+		},
+		"exec": with(func(_ context.Context, c *call, cmd bench.Command) (any, error) {
+			in, err := io.ReadAll(c.in)
+			fmt.Fprintf(c.stderr(), "%v %s", cmd.Argv, in)
+			return bench.Result{Signal: 9}, err
+		}),
+		"read": with(func(_ context.Context, _ *call, file string) (any, error) {
+			return nil, &bench.GuestError{Machine: "vm0", Op: "read " + file, Err: errors.New("no such file")}
+		}),
+		"ready": func(ctx context.Context, _ *call) (any, error) {
+			<-ctx.Done()
+			close(left)
+			return nil, ctx.Err()
+		},
+	})
+	ctx := t.Context()
+
+	typed, keyboard := io.Pipe()
+	echoed := make(chan string)
+	go func() {
+		for _, line := range []string{"one\n", "two\n"} {
+			if _, err := io.WriteString(keyboard, line); err != nil {
+				t.Error(err)
+			}
+			if got := <-echoed; got != line {
+				t.Errorf("the shell wrote %q, want %q", got, line)
+			}
+		}
+		keyboard.Close()
+	}()
+	r, err := c.Shell(ctx, false, typed, writer(func(b []byte) error { echoed <- string(b); return nil }), nil)
+	if err != nil || r.ExitCode != 3 {
+		t.Errorf("Shell: %+v, %v", r, err)
+	}
+
+	var errs strings.Builder
+	r, err = c.Exec(ctx, bench.Command{Argv: []string{"a", "b"}, Stderr: &errs}, strings.NewReader("in"))
+	if err != nil || r.Signal != 9 || errs.String() != "[a b] in" {
+		t.Errorf("Exec: %+v, %v, %q", r, err, errs.String())
+	}
+	err = c.ReadFile(ctx, "/x", io.Discard)
+	if _, ok := errors.AsType[*bench.GuestError](err); !ok || err.Error() != "vm0: read /x: no such file" {
+		t.Errorf("ReadFile: %v", err)
+	}
+	err = c.Kill(ctx)
+	if _, ok := errors.AsType[*bench.UsageError](err); !ok || !strings.Contains(err.Error(), `"kill" is nothing that a keeper does`) {
+		t.Errorf("Kill: %v", err)
+	}
+
+	short, cancel := context.WithCancel(ctx)
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if err := c.WaitReady(short); !errors.Is(err, context.Canceled) {
+		t.Errorf("WaitReady: %v", err)
+	}
+	<-left // the keeper learns that the client has gone
+}
+
+// A keeper that is killed in the middle is an error that says so.
+func TestKeeperGone(t *testing.T) {
+	r := Record{Name: "vm0", Dir: t.TempDir()}
+	if err := r.client().WaitReady(t.Context()); err == nil || !strings.Contains(err.Error(), "its keeper is gone") {
+		t.Errorf("got %v", err)
+	}
+	l, err := listen(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n{\"progress\":\"half\"}\n")
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		conn.Close()
+	}()
+	err = r.client().WaitReady(t.Context())
+	if _, ok := errors.AsType[*bench.InfraError](err); !ok || !strings.Contains(err.Error(), "machine vm0: ready: ") || !strings.Contains(err.Error(), "keeper.log") {
+		t.Errorf("got %v", err)
+	}
+}

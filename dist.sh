@@ -1,0 +1,89 @@
+#!/bin/sh
+# What is deployed: dist.sh tree DIR ARCH | tar ARCH | deb ARCH. "make dist", "make deb" and "make install" call it.
+# The same commit gives the same bytes: times are the commit's, names are sorted, owners are root.
+set -eu
+cd "$(dirname "$0")"
+umask 022
+version=$(git describe --always --dirty --tags 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+export SOURCE_DATE_EPOCH
+
+# build ARCH FILE: the static binary.
+build() {
+	CGO_ENABLED=0 GOOS=linux GOARCH=$1 go build -trimpath -ldflags "-s -w -X vmtb.version=$version" -o "$2" ./cmd/vmtb
+}
+
+# tree DIR ARCH: all that belongs to vmtb, in a directory from which it runs, wherever that is.
+tree() {
+	mkdir -p "$1/completions" "$1/vmm_flows" "$1/docs"
+	build "$2" "$1/vmtb"
+	native=$1/vmtb
+	[ "$2" = "$(go env GOHOSTARCH)" ] || {
+		native=$(mktemp)
+		build "$(go env GOHOSTARCH)" "$native"
+	}
+	for shell in bash zsh fish; do
+		"$native" completion "$shell" >"$1/completions/vmtb.$shell"
+	done
+	"$native" man "$1/man"
+	gzip -9n "$1"/man/*.1
+	[ "$native" = "$1/vmtb" ] || rm "$native"
+	cp examples/vmtb_config.json README.md LICENSE "$1/"
+	cp -r vmm_flows/resources "$1/vmm_flows/"
+	find "$1/vmm_flows/resources" -name '*.go' -delete
+	cp docs/*.md "$1/docs/"
+	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+}
+
+case $1 in
+tree)
+	tree "$2" "$3"
+	;;
+tar)
+	name=vmtb-$version-$2
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	tree "$work/$name" "$2"
+	mkdir -p dist
+	tar -C "$work" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -9n >"dist/$name.tar.gz"
+	echo "dist/$name.tar.gz"
+	;;
+deb)
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	chmod 755 "$work"
+	home=$work/usr/libexec/igt-gpu-tools/vmtb
+	tree "$home" "$2"
+	mkdir -p "$work/DEBIAN" "$work/usr/bin" "$work/usr/share/doc/vmtb" "$work/usr/share/bash-completion/completions" "$work/usr/share/zsh/vendor-completions" "$work/usr/share/man"
+	ln -s ../libexec/igt-gpu-tools/vmtb/vmtb "$work/usr/bin/vmtb"
+	mv "$home/docs" "$home/README.md" "$work/usr/share/doc/vmtb/"
+	mv "$home/man" "$work/usr/share/man/man1"
+	mv "$home/LICENSE" "$work/usr/share/doc/vmtb/copyright"
+	mv "$home/completions/vmtb.bash" "$work/usr/share/bash-completion/completions/vmtb"
+	mv "$home/completions/vmtb.zsh" "$work/usr/share/zsh/vendor-completions/_vmtb"
+	rm -r "$home/completions"
+	debversion=0.$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d)+git.$(echo "$version" | tr -- - .)
+	cat >"$work/DEBIAN/control" <<EOF
+Package: vmtb
+Version: $debversion
+Architecture: $2
+Section: utils
+Priority: optional
+Maintainer: The vmtb authors <vmtb@localhost>
+Depends: qemu-system-x86 (>= 1:8.2), qemu-utils (>= 1:8.2), kmod
+Installed-Size: $(du -sk "$work/usr" | cut -f1)
+Description: VM test bench for SR-IOV GPUs
+ Enables Virtual Functions of a GPU driven by the xe driver, boots QEMU/KVM
+ machines with them, runs functional tests (VMM Flows) over host and guests,
+ puts the host back as it was, and reports.
+EOF
+	find "$work" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	mkdir -p dist
+	dpkg-deb --root-owner-group -Zxz --build "$work" "dist/vmtb_${debversion}_$2.deb" >/dev/null
+	echo "dist/vmtb_${debversion}_$2.deb"
+	;;
+*)
+	echo "usage: dist.sh tree DIR ARCH | tar ARCH | deb ARCH" >&2
+	exit 2
+	;;
+esac

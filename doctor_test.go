@@ -1,0 +1,201 @@
+package vmtb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/undo"
+	"vmtb/bench/vm"
+	"vmtb/flow"
+	"vmtb/internal/fake/fakehost"
+)
+
+// answers is a fake host on which programs say what they are told to, by their name, and files hold it.
+type answers struct {
+	*fakehost.Host
+	programs, files map[string]string
+}
+
+func (a answers) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
+	if out, ok := a.programs[filepath.Base(c.Argv[0])]; ok {
+		return bench.Result{Stdout: []byte(out)}, nil
+	}
+	return a.Host.Exec(ctx, c)
+}
+
+func (a answers) ReadFile(p string) ([]byte, error) {
+	if text, ok := a.files[p]; ok {
+		return []byte(text), nil
+	}
+	return a.Host.ReadFile(p)
+}
+
+func (a answers) Stat(p string) (fs.FileInfo, error) {
+	if _, ok := a.files[p]; ok {
+		return nil, nil //nolint:nilnil // that it is there is all that is asked
+	}
+	return a.Host.Stat(p)
+}
+
+// sound is a machine that nothing is wrong with.
+func sound(o fakehost.Options) answers {
+	o.Loaded = []string{"xe"}
+	return answers{fakehost.New(o), map[string]string{
+		"qemu-system-x86_64": "QEMU emulator version 10.0.2\n", "qemu-img": "qemu-img version 10.0.2\nimage: x\n", "dmesg": "[    1.0] hello\n",
+	}, map[string]string{"/usr/local/bin/igt_runner": "", "/usr/local/libexec/igt-gpu-tools/xe_exec_store": "", "/proc/self/status": "CapEff:\t000001ffffffffff\n"}}
+}
+
+// Whatever is missing shows in its line, with what to do about it, and in no other but those that depend on it.
+func TestDoctor(t *testing.T) {
+	const pf = "/sys/bus/pci/devices/0000:03:00.0"
+	bmg := fakehost.BMG
+	without := func(modules ...string) fakehost.Options {
+		o := bmg()
+		for _, m := range modules {
+			delete(o.Modules, m)
+		}
+		return o
+	}
+	for _, tt := range []struct {
+		name   string
+		host   func(t *testing.T) answers
+		change func(p *patient)
+		check  string // which is not ok
+		health health
+		says   string // found and remedy
+	}{
+		{name: "sound"},
+		{name: "no root", change: func(p *patient) { p.euid = 1000 }, check: "root", health: sick, says: "sudo"},
+		{name: "no IOMMU", host: func(*testing.T) answers { o := bmg(); o.NoIOMMU, o.Cmdline = true, ""; return sound(o) }, check: "iommu", health: sick, says: "intel_iommu=on"},
+		{name: "driver not loaded", host: func(*testing.T) answers { a := sound(bmg()); a.Host = fakehost.New(bmg()); return a }, check: "pf", health: ailing, says: "modprobe xe"},
+		{name: "no driver", host: func(*testing.T) answers { a := sound(bmg()); a.Host = fakehost.New(without("xe")); return a }, check: "pf", health: sick, says: "CONFIG_DRM_XE"},
+		{name: "no such card", change: func(p *patient) { n := 7; p.config.Host.CardIndex = &n }, check: "pf", health: sick, says: "card"},
+		{name: "no VFs", host: func(*testing.T) answers { a := sound(bmg()); a.files[pf+"/sriov_totalvfs"] = "0\n"; return a }, check: "pf", health: sick, says: "max_vfs must not be 0"},
+		{name: "VFs left enabled", host: func(t *testing.T) answers {
+			a := sound(bmg())
+			if err := a.WriteFile(pf+"/sriov_numvfs", []byte("2")); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}, check: "vfs", health: sick, says: "vmtb vf disable"},
+		{name: "no room", host: func(*testing.T) answers {
+			a := sound(bmg())
+			a.files[pf+"/resource"] = strings.Repeat("0x0000000000000000 0x0000000000000000 0x0000000000000000\n", 13)
+			return a
+		}, check: "mmio", health: sick, says: "4G decoding"},
+		{name: "generic VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci")) }, check: "vfio", health: ailing, says: "6.19"},
+		{name: "no VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci", "vfio_pci")) }, check: "vfio", health: sick, says: "CONFIG_VFIO_PCI"},
+		{name: "no QEMU", host: func(*testing.T) answers { a := sound(bmg()); delete(a.programs, "qemu-system-x86_64"); return a }, check: "qemu", health: sick, says: "does not run"},
+		{name: "old QEMU", host: func(*testing.T) answers {
+			a := sound(bmg())
+			a.programs["qemu-system-x86_64"] = "QEMU emulator version 7.2.11 (Debian)\n"
+			return a
+		}, check: "qemu", health: sick, says: "too old"},
+		{name: "no KVM", change: func(p *patient) {
+			p.accel = func(context.Context) (vm.Accel, error) {
+				return vm.Accel{Name: "tcg", Reason: "no such device"}, nil
+			}
+		}, check: "kvm", health: ailing, says: "no such device"},
+		{name: "no image", change: func(p *patient) { p.config.Guest.OSImage = "/none" }, check: "image", health: sick, says: "--vm-image"},
+		{name: "no IGT", host: func(*testing.T) answers { a := sound(bmg()); delete(a.files, "/usr/local/bin/igt_runner"); return a }, check: "igt", health: ailing, says: "igt_runner"},
+		{name: "bad kernel log", host: func(*testing.T) answers {
+			a := sound(bmg())
+			a.programs["dmesg"] = "[    1.000000] hello\n[    2.000000] BUG: unable to handle page fault for address: 0\n"
+			return a
+		}, check: "kernel log", health: ailing, says: "page fault"},
+		{name: "tainted", host: func(*testing.T) answers { a := sound(bmg()); a.files["/proc/sys/kernel/tainted"] = "512\n"; return a }, check: "kernel log", health: ailing, says: "tainted: 512"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := sound(bmg())
+			if tt.host != nil {
+				a = tt.host(t)
+			}
+			found, code := examined(t, a, tt.change)
+			for _, d := range found {
+				switch {
+				case d.Check == tt.check:
+					if d.Health != tt.health || !strings.Contains(d.Found+d.Remedy, tt.says) {
+						t.Errorf("%+v, want %s with %q", d, tt.health, tt.says)
+					}
+				case d.Health != healthy && d.Health != unasked:
+					t.Errorf("%+v", d)
+				}
+			}
+			if want := map[bool]int{true: flow.ExitError, false: flow.ExitPass}[tt.health == sick]; code != want {
+				t.Errorf("exit code %d, want %d", code, want)
+			}
+		})
+	}
+}
+
+// examined is what the doctor finds on a host, in both forms.
+func examined(t *testing.T, sys host.System, change func(*patient)) (found []diagnosis, code int) {
+	t.Helper()
+	dir := t.TempDir()
+	var out, said bytes.Buffer
+	config := bench.DefaultConfig()
+	config.Guest.OSImage = filepath.Join(dir, "image")
+	if err := os.WriteFile(config.Guest.OSImage, []byte("an image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &patient{
+		app: &app{
+			out: &out, err: &said, registry: flow.NewRegistry(), system: sys,
+			state: stateIn(filepath.Join(dir, "vmtb.lock"), dir),
+		},
+		host: host.New(sys), config: config, // as root
+		accel: func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil },
+	}
+	if change != nil {
+		change(p)
+	}
+	exit := func(err error) int {
+		if err == nil {
+			return flow.ExitPass
+		}
+		code, ok := errors.AsType[exitCode](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		return int(code)
+	}
+	code = exit(p.examine(t.Context(), true))
+	if err := json.Unmarshal(out.Bytes(), &found); err != nil || len(found) != len(checkups) {
+		t.Fatalf("%v in\n%s", err, out.String())
+	}
+	out.Reset()
+	if again := exit(p.examine(t.Context(), false)); again != code || strings.Count(out.String(), "\n") < len(checkups) {
+		t.Errorf("exit code %d for people, %d for programs:\n%s", again, code, out.String())
+	}
+	return found, code
+}
+
+// A host that a dead run has left changed is told of.
+func TestDoctorLeftovers(t *testing.T) {
+	dead := t.TempDir()
+	found, code := examined(t, sound(fakehost.BMG()), func(p *patient) {
+		journal := filepath.Join(dead, flow.UndoFile)
+		log, err := undo.Open(journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = errors.Join(log.Add(undo.Path{Path: "/var/tmp/left"}), log.Close(), p.state.runs.Enter(journal))
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, d := range found {
+		if d.Check == "leftovers" && (d.Health != sick || !strings.Contains(d.Remedy, "vmtb recover")) || code != flow.ExitError {
+			t.Errorf("%+v, exit code %d", d, code)
+		}
+	}
+}

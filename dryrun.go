@@ -1,0 +1,61 @@
+package vmtb
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/flow"
+)
+
+// dryRun shows the plan of a run: what "vmtb list --json" prints, or for people the fixtures with their cases.
+func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
+	if asJSON {
+		return printJSON(a.out, items)
+	}
+	for _, note := range notes {
+		fmt.Fprintf(a.out, "note: %s\n", note)
+	}
+	fixtures := 0
+	for i, it := range items {
+		if id := it.ID.Fixture(); i == 0 || items[i-1].ID.Fixture() != id {
+			fixtures++
+			fmt.Fprintf(a.out, "\n%s\n", id)
+			if it.ClassDoc != "" {
+				fmt.Fprintf(a.out, "  %s\n", it.ClassDoc)
+			}
+			if len(it.Needs) > 0 {
+				fmt.Fprintf(a.out, "  needs: %s\n", strings.Join(it.Needs, ", "))
+			}
+			fmt.Fprintf(a.out, "  deadlines: set-up %v, tear-down %v\n", scaledBy(config, it.SetUpTimeout), scaledBy(config, it.TearDownTimeout))
+		}
+		a.printCase(it, config)
+	}
+	fmt.Fprintf(a.out, "\n%d flows with %d fixtures; nothing was run\n", len(items), fixtures)
+	return nil
+}
+
+func (a *app) printCase(it flow.Item, config *bench.Config) {
+	line := fmt.Sprintf("    %s  deadline %v", it.ID.Case, scaledBy(config, it.Timeout))
+	if it.After != "" {
+		line += ", after " + it.After
+	}
+	if it.Quarantine != nil {
+		line += ", in quarantine"
+	}
+	fmt.Fprintln(a.out, line)
+}
+
+func scaledBy(config *bench.Config, d time.Duration) time.Duration {
+	return time.Duration(float64(d) * config.TimeoutScale).Round(time.Millisecond)
+}
+
+// names are the ids of items.
+func names(items []flow.Item) []string {
+	list := make([]string, len(items))
+	for i, it := range items {
+		list[i] = it.Name
+	}
+	return list
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+// Register adds our own flows. Their file name is the first part of their ids.
+func Register(r *flow.Registry) {
+	const file = "acme"
+	// The set-up is that of the flows which come with vmtb: VFs, machines with them, drivers, and all of it back.
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestClock", Doc: "A machine's clock is right.", Own: true,
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Fixture: fixture.Machines,
+		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
+		Timeout: time.Minute,
+		Cases: []flow.Case[*fixture.Setup]{
+			{Name: "test_clock", Doc: "It is off the host's by a few seconds at most, also after a pause.", Func: testClock},
+		},
+	})
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestHostReboot", Doc: "VFs do not outlive the host. \"vmtb resume\" goes on when it is back.", Own: true,
+		Params:  []fixture.Config{{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Fixture: fixture.VFs,
+		Needs:   []flow.Need[fixture.Config]{fixture.EnoughVFs},
+		Cases: []flow.Case[*fixture.Setup]{
+			{Name: "test_reboot", Doc: "The host reboots; its VFs can be enabled as before.", Func: testReboot},
+		},
+	})
+}
+
+// mostOff is how far the clocks of host and guest may be apart.
+const mostOff = 5 * time.Second
+
+func testClock(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	m := s.VMs[0]
+	fixture.Steps{
+		{Name: "pause the machine", Do: m.Pause},
+		{Name: "let time pass", Do: func(ctx context.Context) error { return s.LetPass(ctx, time.Second) }},
+		{Name: "let it go on", Do: m.Resume},
+	}.Run(ctx, t)
+	now, err := m.Agent().Time(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if off := time.Since(now).Abs(); off > mostOff {
+		t.Errorf("%v: its clock is off by %v, more than %v", m, off, mostOff)
+	}
+}
+
+// back is the mark at which the case is entered again after the reboot, with a set-up made anew.
+const back = "back"
+
+func testReboot(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	if t.Mark() == "" {
+		t.Logf("%d VFs are enabled", len(s.VFs))
+		t.Reboot(ctx, back) // does not return
+	}
+	n, err := s.PF.NumVFs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != s.Config.VFs {
+		t.Errorf("after the reboot %d VFs are enabled, want %d", n, s.Config.VFs)
+	}
+}

@@ -1,0 +1,15 @@
+package flow
+
+import "testing"
+
+// The cases of a class with a parameter share a fixture; those that stand alone in their file do not.
+func TestFixtureID(t *testing.T) {
+	x, y := ID{"f", "C", "x", "p"}, ID{"f", "C", "y", "p"}
+	if x.Fixture() != y.Fixture() || x.Fixture().String() != "f::C[p]" {
+		t.Errorf("fixtures %s and %s of a class, want f::C[p] of both", x.Fixture(), y.Fixture())
+	}
+	x.Class, y.Class = "", ""
+	if x.Fixture() != x || x.Fixture() == y.Fixture() {
+		t.Errorf("fixtures %s and %s of functions, want one of each", x.Fixture(), y.Fixture())
+	}
+}

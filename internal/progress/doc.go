@@ -1,0 +1,2 @@
+// Package progress shows people what takes a while.
+package progress

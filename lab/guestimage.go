@@ -1,0 +1,171 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/internal/progress"
+)
+
+// A NewGuest is a disk for guests on real hardware: Debian with systemd, the guest agent and IGT.
+type NewGuest struct {
+	File     string   // where it goes, qcow2
+	Suite    string   // Debian release, "trixie"
+	Packages []string // Debian packages beside its own
+	SizeMiB  int      // of the disk
+	Version  string   // of the vmtb that makes it
+	Force    bool     // replace File if it is there
+}
+
+// smallestGuest is a disk in MiB that what is always installed fits on.
+const smallestGuest = 3072
+
+// tooOld are the releases before those that can be in an image.
+var tooOld = []string{"buster", "bullseye", "bookworm", "oldstable", "oldoldstable"}
+
+var suiteName = regexp.MustCompile(`^[a-z]{3,20}$`)
+
+func (g NewGuest) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if runtime.GOARCH != "amd64" {
+		bad("images are made on amd64 and for it only, this is %s", runtime.GOARCH)
+	}
+	if !suiteName.MatchString(g.Suite) {
+		bad("--suite=%s: want the code name of a Debian release, like trixie", g.Suite)
+	}
+	if g.SizeMiB < smallestGuest {
+		bad("--size: %d MiB are too few, want %d or more", g.SizeMiB, smallestGuest)
+	}
+	if slices.Contains(tooOld, g.Suite) {
+		bad("--suite=%s: its kernel has no xe, and it has no igt_runner; want trixie or newer", g.Suite)
+	}
+	switch info, err := os.Stat(g.File); {
+	case err == nil && !info.Mode().IsRegular():
+		bad("%s is there already, and no file", g.File)
+	case err == nil && !g.Force:
+		bad("%s is there already: --force replaces it", g.File)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		errs = append(errs, err)
+	}
+	if dir := filepath.Dir(g.File); !isDir(dir) {
+		bad("%s: there is no directory %s", g.File, dir)
+	}
+	if len(errs) > 0 {
+		return &bench.UsageError{Err: errors.Join(errs...)}
+	}
+	return checkPackages(g.Packages)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// BuildGuest makes a guest image. The packages are in the cache, so that the second time is quick; the file is there
+// when it is whole.
+func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Progress) error {
+	if err := g.check(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return &bench.UsageError{Err: errors.New("images are built in a chroot, which only root may enter"), Advice: "run as root"}
+	}
+	c, err := openCache(ctx, cacheDir, p)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	b := builder{ctx: ctx, cache: c, progress: p}
+	root := b.root(nil) // where the tools are
+	tree := b.debian(g)
+	if b.err != nil {
+		return b.err
+	}
+	return p.Step("disk", func(log io.Writer) error { return b.guestDisk(g, root, tree, log) })
+}
+
+// debian is the entry with the tree of a guest image, tree.tar.
+func (b *builder) debian(g NewGuest) string {
+	list, err := sources.ReadFile("image/debian-packages")
+	if err != nil {
+		b.err = errors.Join(b.err, err)
+		return ""
+	}
+	packages := g.packages(string(list))
+	return b.entry("debian", "packages of Debian "+g.Suite, func(tmp string, log io.Writer) error {
+		return buildRoot(b.ctx, g.Suite, filepath.Join(tmp, "tree.tar"), packages, b.cache.lock, log)
+	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 1")
+}
+
+// packages are those of the list, and the image's own. In a release that has IGT's tests itself none is from another.
+func (g NewGuest) packages(list string) []string {
+	names := slices.Concat(readPackages(list), g.Packages)
+	if hasIGT(g.Suite) {
+		for i, name := range names {
+			names[i] = strings.TrimSuffix(name, "/"+igtSuite)
+		}
+	}
+	return names
+}
+
+// guestDisk makes the disk, and puts it where it belongs when it is whole.
+func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error {
+	tmp, err := os.MkdirTemp(b.cache.dir, "tmp-disk-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = removeTree(tmp) }() // the next build removes what is left
+	about := filepath.Join(tmp, "about")
+	if err := os.Mkdir(about, 0o755); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("suite=%s\npackages='%s'\nsize_mib=%d\ndate=%s\nvmtb=%s\n", g.Suite, strings.Join(g.Packages, " "), g.SizeMiB, time.Now().UTC().Format(time.DateOnly), g.Version)
+	if err := os.WriteFile(filepath.Join(about, "vmtb-image"), []byte(text), 0o644); err != nil {
+		return err
+	}
+	if err := b.runStage(tmp, root, "debian.sh", []string{tree, about}, log); err != nil {
+		return err
+	}
+	return moveTo(b.ctx, filepath.Join(tmp, "work", "out", "guest.qcow2"), g.File)
+}
+
+// moveTo gives a file another name, in another file system perhaps. That name is the whole file's or nobody's, and nobody's
+// when ctx has ended.
+func moveTo(ctx context.Context, from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+"-*")
+	if err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	_, err = io.Copy(out, in)
+	err = errors.Join(err, out.Chmod(0o644), out.Sync(), out.Close())
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = os.Rename(out.Name(), to)
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() == nil {
+		err = &bench.InfraError{Op: "write " + to, Err: err, Advice: "is there space for it? -o chooses another place"}
+	}
+	return errors.Join(err, os.Remove(out.Name()))
+}

@@ -1,0 +1,129 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/flow"
+	"vmtb/lab"
+)
+
+// TestVF sets VFs up by hand.
+func TestVF(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	t.Run("by hand", d.testVFByHand)
+	t.Run("in use", d.testVFInUse)
+	t.Run("recover", d.testVFRecover)
+	t.Run("others' VFs", d.testVFOthers)
+}
+
+// vf is [dut.says] of "vmtb vf".
+func (d *dut) vf(t *testing.T, code int, something string, args ...string) string {
+	t.Helper()
+	return d.says(t, code, something, append([]string{"vf"}, args...)...)
+}
+
+// A listedVF is what "vmtb vf list --json" tells of a function.
+type listedVF struct {
+	Address, Driver string
+	Quota           struct{ GGTT, Contexts, Doorbells uint64 }
+	TimeSlice       struct {
+		Quantum uint64 `json:"exec_quantum_ms"`
+		Timeout uint64 `json:"preempt_timeout_us"`
+	} `json:"time_slice"`
+	UsedBy *struct {
+		VM  string
+		PID int
+	} `json:"used_by"`
+}
+
+// functions are those that vf with args prints as JSON, after its progress: the PF, and n VFs.
+func (d *dut) functions(t *testing.T, n int, args ...string) []listedVF {
+	t.Helper()
+	text := d.vf(t, flow.ExitPass, "", append(args, "--json")...)
+	var list struct{ Functions []listedVF }
+	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "{")):]), &list); err != nil || len(list.Functions) != n+1 {
+		t.Fatalf("%v, want %d VFs in\n%s", err, n, text)
+	}
+	return list.Functions
+}
+
+// Each command does what it says, a run does not begin meanwhile, and disable puts the DUT back.
+func (d *dut) testVFByHand(t *testing.T) {
+	for _, f := range d.functions(t, 2, "enable", "2")[1:] {
+		if f.Driver != "xe-vfio-pci" || f.Quota.GGTT == 0 || f.Quota.Contexts == 0 || f.UsedBy != nil {
+			t.Errorf("enabled: %+v", f)
+		}
+	}
+	d.vf(t, flow.ExitPass, "", "provision", "1", "--eq=10", "--pt=20000", "--doorbells=8")
+	d.vf(t, flow.ExitPass, "", "reset", "VF2")
+	d.vf(t, flow.ExitPass, "", "bind", "2", "vfio-pci")
+	d.vf(t, flow.ExitPass, "", "bind", "1", "none")
+	now := d.functions(t, 2, "list")
+	if f := now[1]; f.Driver != "" || f.Quota.Doorbells != 8 || f.TimeSlice.Quantum != 10 || f.TimeSlice.Timeout != 20000 {
+		t.Errorf("VF1: %+v", f)
+	}
+	if f := now[2]; f.Driver != "vfio-pci" || f.Quota.Doorbells == 8 || f.TimeSlice.Quantum != 0 {
+		t.Errorf("VF2: %+v", f)
+	}
+	if table := d.vf(t, flow.ExitPass, "", "list"); !strings.Contains(table, now[2].Address) || !strings.Contains(table, "ADVERSE EVENTS") {
+		t.Errorf("the table:\n%s", table)
+	}
+	said := d.says(t, flow.ExitError, `VFs are enabled by "vmtb vf enable"`, "run", "--recover", "--run-dir", d.nextDir(), "--vm-image", lab.GuestImage, boot1VF)
+	if !strings.Contains(said, `"vmtb vf disable" puts the host back`) {
+		t.Errorf("a run says %q", said)
+	}
+	d.vf(t, flow.ExitError, "it has 2 already", "enable", "3")
+	d.vf(t, flow.ExitPass, "The host is as it was.", "disable")
+	d.clean(t)
+	d.vf(t, flow.ExitUsage, "allows 1 to ", "enable", "99")
+	d.vf(t, flow.ExitUsage, "there is no such VF, 0 are enabled", "reset", "1")
+	d.clean(t)
+}
+
+// A VF that a QEMU has is listed with it, and not touched.
+func (d *dut) testVFInUse(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	vf := d.functions(t, 1, "enable", "1", "--profile=fit")[1]
+	const pid = "/run/by-hand.pid"
+	d.must(ctx, t, fmt.Sprintf(`qemu-system-x86_64 -name guest=mine,debug-threads=on -machine q35 -accel tcg -m 64 -S -nodefaults -display none -device vfio-pci,host=%s -daemonize -pidfile %s`, vf.Address, pid))
+	if u := d.functions(t, 1, "list")[1].UsedBy; u == nil || u.VM != "mine" || u.PID == 0 {
+		t.Errorf("used by %+v", u)
+	}
+	for _, args := range [][]string{{"vf", "reset", "1"}, {"vf", "bind", "1", "none"}, {"vf", "provision", "1", "--doorbells=4"}, {"vf", "disable"}, {"recover"}} {
+		d.says(t, flow.ExitError, "it is in use by mine (pid ", args...)
+	}
+	d.must(ctx, t, fmt.Sprintf(`kill $(cat %s)`, pid))
+	d.wait(ctx, t, "QEMU to end", `! pgrep qemu-system`)
+	d.vf(t, flow.ExitPass, "", "disable")
+	d.clean(t)
+}
+
+// What was enabled by hand is recovered like what a run has left.
+func (d *dut) testVFRecover(t *testing.T) {
+	d.functions(t, 2, "enable", "2", "--profile=fit", "--sched=FLEXIBLE_30FPS", "--bind=vfio-pci")
+	d.says(t, flow.ExitPass, "The host is as it was.", "recover")
+	d.clean(t)
+	code, dir, err := d.run(t.Context(), boot1VF)
+	if err != nil || code != flow.ExitPass || results(t, dir)[boot1VF] != flow.Pass {
+		t.Errorf("a run afterwards: exit code %d, %v", code, err)
+	}
+	d.clean(t)
+}
+
+// VFs that nobody has recorded are disabled, too.
+func (d *dut) testVFOthers(t *testing.T) {
+	d.must(t.Context(), t, `for f in /sys/bus/pci/drivers/xe/*:*/sriov_numvfs; do echo 0 >${f%/*}/sriov_drivers_autoprobe; echo 2 >$f; echo 1 >${f%/*}/sriov_drivers_autoprobe; done`)
+	d.functions(t, 2, "list")
+	d.vf(t, flow.ExitError, "somebody else has enabled 2 VFs", "provision", "1", "--doorbells=4")
+	d.vf(t, flow.ExitPass, "", "disable")
+	d.clean(t)
+}

@@ -1,0 +1,62 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"vmtb/lab"
+)
+
+// TestVM: machines with VFs by hand, which live on from one command to the next.
+func TestVM(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	start := []string{"vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
+
+	d.says(t, 2, "there is no such VF, 0 are enabled", append(start, "--vf=1")...)
+	d.says(t, 0, "", "vf", "enable", "2")
+	d.says(t, 2, "there is no such VF, 2 are enabled", append(start, "--vf=3")...)
+	d.says(t, 0, "gpu", append(start, "--vf=1", "gpu")...)
+	d.says(t, 2, "is in use by gpu (pid ", append(start, "--vf=1", "other")...)
+	d.says(t, 0, "gpu   running  yes    256 MiB", "vm", "list")
+	d.says(t, 0, "gpu", "vf", "list")
+	d.says(t, 2, `machine gpu, which "vmtb vm start" has started, has VF`, "run", "--vm-image", lab.GuestImage, boot1VF)
+
+	d.says(t, 0, "", "vm", "exec", "gpu", "modprobe", "xe")
+	// What the two VFs have alike, without where in the GGTT it is.
+	const self = `grep -v range /sys/kernel/debug/dri/*/gt0/vf/self_config`
+	before := d.says(t, 0, "", "vm", "exec", "gpu", "--", "sh", "-c", self)
+	d.says(t, 0, "", "vm", "save", "gpu", "before")
+	d.says(t, 0, "", "vm", "exec", "gpu", "touch", "/tmp/after")
+	d.says(t, 0, "", "vm", "restore", "gpu", "before")
+	d.says(t, 1, "", "vm", "exec", "gpu", "ls", "/tmp/after")
+	d.says(t, 0, "gpu moved in", "vm", "migrate", "gpu", "--vf=2")
+	d.says(t, 0, ".2", "vm", "list")
+	if after := d.says(t, 0, "", "vm", "exec", "gpu", "--", "sh", "-c", self); after != before {
+		t.Errorf("the VF had\n%s\nand after the migration\n%s", before, after)
+	}
+
+	// VF1 is free again, and another machine gets it; one goes by its name, the other with its keeper.
+	d.says(t, 0, "other", append(start, "--vf=1", "other")...)
+	d.says(t, 0, "", "vm", "off", "gpu")
+	d.must(t.Context(), t, `kill -9 $(sed -n 's/.*"keeper": \([0-9]*\).*/\1/p' /var/lib/vmtb/machines/other/machine.json)`)
+	d.says(t, 3, "vmtb recover puts the host back", "vm", "exec", "other", "true")
+	d.says(t, 0, "The host is as it was", "recover")
+	d.says(t, 0, "No machines", "vm", "list")
+	d.clean(t)
+}
+
+// says runs vmtb in the DUT, which must end with code and have said something, and returns all that it said.
+func (d *dut) says(t *testing.T, code int, something string, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	got, err := d.Vmtb(t.Context(), args, io.MultiWriter(&out, d.out))
+	if err != nil || got != code || !strings.Contains(out.String(), something) {
+		t.Fatalf("vmtb %s: exit code %d, %v, want %d and %q", strings.Join(args, " "), got, err, code, something)
+	}
+	return out.String()
+}

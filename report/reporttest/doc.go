@@ -1,0 +1,2 @@
+// Package reporttest holds reports against the rules of those who read them.
+package reporttest

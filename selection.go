@@ -1,0 +1,119 @@
+package vmtb
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/flow"
+)
+
+const selectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or a part of one: the case,
+the class, the file or the parameter may be left out. The file may carry a directory and ".py". "*" is the only
+wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it: brackets mean something to a shell.`
+
+// selectionFlags take away from what the arguments select.
+type selectionFlags struct {
+	keyword    string
+	lastFailed string
+	shard      string
+}
+
+// newestRun is the value of --last-failed without one.
+const newestRun = "newest"
+
+func (f *selectionFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&f.keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`)
+	flags.StringVar(&f.lastFailed, "last-failed", "", "only flows that did not pass in the run in this directory, by default the newest below vmtb-results")
+	flags.Lookup("last-failed").NoOptDefVal = newestRun
+	flags.StringVar(&f.shard, "shard", "", "only the i-th of n parts of the selection: i/n")
+}
+
+// choose is the items that the arguments of a command and its flags select, and what is to be said about it.
+func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, notes []string, err error) {
+	items, notes, err = a.registry.Select(selection)
+	if err == nil && f.keyword != "" {
+		items, err = byKeyword(items, f.keyword)
+	}
+	if err == nil && f.lastFailed != "" {
+		var note string
+		items, note, err = lastFailed(items, f.lastFailed)
+		notes = append(notes, note)
+	}
+	if err != nil || f.shard == "" {
+		return items, notes, err
+	}
+	s, err := flow.ParseShard(f.shard)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := len(items)
+	items = s.Take(items)
+	return items, append(notes, fmt.Sprintf("shard %s: %d of %d flows", f.shard, len(items), n)), nil
+}
+
+func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
+	k, err := flow.ParseKeyword(expression)
+	if err != nil {
+		return nil, err
+	}
+	items = slices.DeleteFunc(items, func(it flow.Item) bool { return !k.Match(it.Name) })
+	if len(items) == 0 {
+		return nil, &bench.UsageError{Err: fmt.Errorf("%w -k %q", flow.ErrNoMatch, expression), Advice: "vmtb list shows all"}
+	}
+	return items, nil
+}
+
+func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string, err error) {
+	if dir == newestRun {
+		if dir, err = newest(resultsDir); err != nil {
+			return nil, "", err
+		}
+	}
+	run, err := flow.OpenRun(dir)
+	if err != nil {
+		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
+	}
+	failed = run.Failed(items)
+	if len(failed) == 0 {
+		return nil, "", &bench.UsageError{Err: fmt.Errorf("%w: all that is selected has passed, or was skipped, in %s, or was not part of it", flow.ErrNoMatch, dir)}
+	}
+	return failed, fmt.Sprintf("did not pass in %s: %d of %d flows", dir, len(failed), len(items)), nil
+}
+
+// newest is the directory of the run that began last of those below results.
+func newest(results string) (string, error) {
+	entries, err := os.ReadDir(results) // their names begin with the time
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", &bench.UsageError{Err: err}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
+	for _, e := range entries {
+		for _, dir := range []string{filepath.Join(results, e.Name()), filepath.Join(results, e.Name(), "run")} { // the latter in the lab
+			if _, err := flow.OpenRun(dir); err == nil {
+				return dir, nil
+			}
+		}
+	}
+	return "", &bench.UsageError{Err: fmt.Errorf("--last-failed: there is no run below %s", results), Advice: "--last-failed=DIR names its directory"}
+}
+
+// completeSelection offers ids.
+func (a *app) completeSelection(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	for _, it := range a.registry.Items() {
+		if strings.HasPrefix(it.Name, begun) {
+			ids = append(ids, it.Name)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,132 @@
+package vmtb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/bench/pci"
+)
+
+// bindDrivers can have a VF on the host.
+var bindDrivers = []string{"xe-vfio-pci", "vfio-pci", "xe"}
+
+func isVFIO(driver string) bool { return strings.HasSuffix(driver, "vfio-pci") }
+
+// checkBind refuses what --bind does not know.
+func checkBind(driver string) error {
+	if driver == bindVFIO {
+		return nil
+	}
+	return checkDriver(driver)
+}
+
+func checkDriver(driver string) error {
+	if driver == bindNone || slices.Contains(bindDrivers, driver) {
+		return nil
+	}
+	return &bench.UsageError{Err: fmt.Errorf("%q is no driver for VFs", driver), Advice: "there are " + strings.Join(bindDrivers, ", ") + " and none"}
+}
+
+type vfBindOptions struct {
+	config *bench.Config
+	vf     vfName
+	driver string
+}
+
+func (a *app) vfBindCommand() *cobra.Command {
+	var flags configFlags
+	var o vfBindOptions
+	cmd := &cobra.Command{
+		Use:   "bind VF DRIVER",
+		Short: "Give a VF to another driver of this host, or to none",
+		Long: `Gives an enabled VF ("1", "VF1" or its PCI address) to a driver of this host: to xe-vfio-pci or vfio-pci, with which a
+QEMU can take it (and, with xe-vfio-pci, move it to another one); to xe, which makes a GPU of this host of it; or to none. It
+loads the driver if it is not loaded, takes the VF from the one that it has now, and checks that the new one has it. Refused
+while somebody uses the VF.
+
+"vmtb vf disable" (or "vmtb recover") gives the VF back, and unloads what was loaded.`,
+		Example: `  vmtb vf bind 1 vfio-pci
+  vmtb vf bind 0000:03:00.2 none`,
+		Args: cobra.ExactArgs(2),
+	}
+	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
+		o.config, o.driver = c, args[1]
+		if o.vf, err = parseOneVF(args[0]); err == nil {
+			err = checkDriver(o.driver)
+		}
+		return err
+	}, func(ctx context.Context) error { return a.runVFBind(ctx, o) })
+	flags.addPF(cmd)
+	return cmd
+}
+
+func (a *app) runVFBind(ctx context.Context, o vfBindOptions) error {
+	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
+		vf, err := w.unusedVF(o.config.Host, o.vf)
+		if err != nil {
+			return err
+		}
+		if o.driver == bindNone {
+			return w.step(fmt.Sprintf("take %s from its driver", vf.Address), func() error { return vf.Unbind(ctx) })
+		}
+		return w.step(fmt.Sprintf("bind %s to %s", vf.Address, o.driver), func() error {
+			if err := w.host.LoadModule(ctx, w.log, o.driver); err != nil {
+				return err
+			}
+			return vf.Bind(ctx, o.driver)
+		})
+	})
+}
+
+// unusedVF is the VF that is meant, if nobody uses it.
+func (w *handwork) unusedVF(c bench.HostConfig, name vfName) (*pci.Device, error) {
+	pf, err := w.findPF(c)
+	if err != nil {
+		return nil, err
+	}
+	_, vf, err := name.enabled(pf)
+	if err != nil {
+		return nil, err
+	}
+	return vf, notUsed(w.system, vf)
+}
+
+type vfResetOptions struct {
+	config *bench.Config
+	vf     vfName
+}
+
+func (a *app) vfResetCommand() *cobra.Command {
+	var flags configFlags
+	var o vfResetOptions
+	cmd := &cobra.Command{
+		Use:   "reset VF",
+		Short: "Do a Function Level Reset of a VF",
+		Long: `Does a Function Level Reset (FLR) of an enabled VF ("1", "VF1" or its PCI address): what it was doing ends, its memory
+is cleared, and it keeps its quotas and its driver. Refused while somebody uses the VF, who would lose their work. Nothing is
+left to be put back.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
+		o.config = c
+		o.vf, err = parseOneVF(args[0])
+		return err
+	}, func(ctx context.Context) error { return a.runVFReset(ctx, o) })
+	flags.addPF(cmd)
+	return cmd
+}
+
+func (a *app) runVFReset(ctx context.Context, o vfResetOptions) error {
+	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
+		vf, err := w.unusedVF(o.config.Host, o.vf)
+		if err != nil {
+			return err
+		}
+		return w.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
+	})
+}

@@ -1,0 +1,68 @@
+package vmtb
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+)
+
+func (a *app) vfDisableCommand() *cobra.Command {
+	var flags configFlags
+	var config *bench.Config
+	cmd := &cobra.Command{
+		Use:   "disable",
+		Short: "Disable the VFs, and put the host back",
+		Long: `Undoes all that "vmtb vf" has changed on this host, of all GPUs, newest change first: VFs go back to the drivers that they
+had, and away, provisioning is automatic again, modules that were loaded are unloaded. What has become somebody else's
+meanwhile is left alone, and it says so.
+
+VFs that somebody else has enabled are disabled, too, and their provisioning is reset, of the PF that --card names: that cannot
+be undone. Refused while somebody uses one of the VFs.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = changeVFs(&flags, func(c *bench.Config, _ []string) error {
+		config = c
+		return nil
+	}, func(ctx context.Context) error { return a.runVFDisable(ctx, config.Host) })
+	flags.addPF(cmd)
+	return cmd
+}
+
+func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
+	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
+		ours := len(w.log.Pending()) > 0
+		if ours {
+			if err := a.checkUnused(w.log.Log); err != nil {
+				return err
+			}
+			if err := w.putBack(ctx, w.log.Log); err != nil {
+				return err
+			}
+		}
+		pf, err := w.findPF(c)
+		if err != nil && ours {
+			return nil // gone with the driver that we had loaded
+		}
+		if err != nil {
+			return err
+		}
+		n, err := pf.NumVFs()
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if !ours {
+				fmt.Fprintln(w.out, "No VFs are enabled.")
+			}
+			return nil
+		}
+		err = w.step(fmt.Sprintf("disable %d VFs of %s that somebody else has enabled", n, pf.Address), func() error { return pf.Reset(ctx) })
+		if err != nil {
+			return err
+		}
+		return w.log.Undo(ctx) // forgets what was recorded in case we had died in between
+	})
+}

@@ -1,0 +1,228 @@
+package vmtb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/bench/xe"
+)
+
+// An amount is the value of a flag that may be left out: a number, or a size such as 512M.
+type amount struct {
+	n    *uint64 // nil if it was left out
+	size bool
+}
+
+var sizeUnits = map[string]uint{"K": 10, "M": 20, "G": 30}
+
+// Set implements pflag.Value.
+func (a *amount) Set(text string) error {
+	digits, shift := text, uint(0)
+	if a.size && text != "" {
+		if s, ok := sizeUnits[strings.ToUpper(text[len(text)-1:])]; ok {
+			digits, shift = text[:len(text)-1], s
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	switch {
+	case err == nil && n<<shift>>shift == n:
+		n <<= shift
+		a.n = &n
+		return nil
+	case a.size:
+		return errors.New("want a size in bytes, or with K, M or G, like 512M")
+	}
+	return errors.New("want a whole number")
+}
+
+// String implements pflag.Value.
+func (a *amount) String() string {
+	if a.n == nil {
+		return ""
+	}
+	return decimal(*a.n)
+}
+
+// Type implements pflag.Value.
+func (a *amount) Type() string {
+	if a.size {
+		return "size"
+	}
+	return "number"
+}
+
+// into puts the amount into a field, if it was given.
+func (a *amount) into(field *uint64) {
+	if a.n != nil {
+		*field = *a.n
+	}
+}
+
+// sliceFlags are a VF's time slice.
+type sliceFlags struct{ quantum, timeout amount }
+
+func (f *sliceFlags) add(cmd *cobra.Command) {
+	cmd.Flags().Var(&f.quantum, "eq", "execution quantum of each VF in ms; 0 is infinite")
+	cmd.Flags().Var(&f.timeout, "pt", "preemption timeout of each VF in us; 0 is infinite")
+}
+
+func (f *sliceFlags) given() bool { return f.quantum.n != nil || f.timeout.n != nil }
+
+func (f *sliceFlags) change(t *xe.TimeSlice) {
+	f.quantum.into(&t.Quantum)
+	f.timeout.into(&t.Timeout)
+}
+
+type vfProvisionOptions struct {
+	config                          *bench.Config
+	vf                              vfName
+	ggtt, vram, contexts, doorbells amount
+	slice                           sliceFlags
+	priority                        string
+}
+
+func (o *vfProvisionOptions) quotas() bool {
+	return o.ggtt.n != nil || o.vram.n != nil || o.contexts.n != nil || o.doorbells.n != nil
+}
+
+func (a *app) vfProvisionCommand() *cobra.Command {
+	var flags configFlags
+	o := vfProvisionOptions{ggtt: amount{size: true}, vram: amount{size: true}}
+	cmd := &cobra.Command{
+		Use:   "provision VF",
+		Short: "Change what a VF holds: quotas and time slice",
+		Long: `Changes what is given of one VF ("1", "VF1" or its PCI address), or of "all" that are enabled; the rest stays.
+
+Quotas are GGTT, VRAM (on all tiles together), contexts and doorbells (on each GT). They can be changed of VFs that "vmtb vf enable"
+has enabled and no virtual machine uses, or before any are enabled: "vmtb vf enable --profile=none" then takes them as they are.
+With the first of them the driver leaves automatic provisioning, and gives no VF anything by itself any more.
+
+Time slices can be changed at any time. So can the priority, which the kernel changes of the PF and all VFs at once:
+--priority goes with "all".
+
+"vmtb vf disable" (or "vmtb recover") puts time slices and priority back as they were, takes all quotas back and returns to
+automatic provisioning; so does a reboot.`,
+		Example: `  vmtb vf provision 1 --eq=10 --pt=20000
+  vmtb vf provision all --vram=512M --doorbells=32
+  vmtb vf provision all --priority=normal`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
+		o.config = c
+		if o.vf, err = parseVF(args[0]); err == nil {
+			err = o.check()
+		}
+		return err
+	}, func(ctx context.Context) error { return a.runVFProvision(ctx, o) })
+	flags.addPF(cmd)
+	cmd.Flags().Var(&o.ggtt, "ggtt", "address space, like 64M")
+	cmd.Flags().Var(&o.vram, "vram", "local memory on all tiles together, like 512M")
+	cmd.Flags().Var(&o.contexts, "contexts", "GuC context ids on each GT")
+	cmd.Flags().Var(&o.doorbells, "doorbells", "doorbells on each GT")
+	o.slice.add(cmd)
+	cmd.Flags().StringVar(&o.priority, "priority", "", "priority of the PF and all VFs: low or normal, with which idle VFs keep their time slices")
+	return cmd
+}
+
+func (o *vfProvisionOptions) check() error {
+	switch o.priority {
+	case "", string(xe.Low), string(xe.Normal):
+	default:
+		return &bench.UsageError{Err: fmt.Errorf("--priority=%s: want low or normal", o.priority)}
+	}
+	if o.priority != "" && !o.vf.all {
+		return &bench.UsageError{Err: errors.New("--priority is of the PF and all VFs: the kernel cannot change one of them"), Advice: `give it with "all" instead of a VF`}
+	}
+	if !o.quotas() && !o.slice.given() && o.priority == "" {
+		return &bench.UsageError{Err: errors.New("nothing to change is given"), Advice: "see vmtb vf provision --help"}
+	}
+	return nil
+}
+
+func (a *app) runVFProvision(ctx context.Context, o vfProvisionOptions) error {
+	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
+		pf, err := w.findPF(o.config.Host)
+		if err != nil {
+			return err
+		}
+		vfs, err := o.vf.numbers(pf)
+		if err != nil {
+			return err
+		}
+		if o.quotas() {
+			if err := w.setQuotas(ctx, pf, o, vfs); err != nil {
+				return err
+			}
+		}
+		if err := w.setSlices(ctx, pf, o.slice, vfs); err != nil || o.priority == "" {
+			return err
+		}
+		return w.step("priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) })
+	})
+}
+
+// setQuotas changes the quotas of VFs. Those that we have enabled are taken back with the journal as it is: the record of
+// the return to automatic mode is older than that of their coming. One that were newer would be undone while they are there.
+func (w *handwork) setQuotas(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vfs []int) error {
+	if !w.enabled(pf) {
+		if err := pf.RememberMode(ctx); err != nil {
+			return err
+		}
+	}
+	for _, vf := range vfs {
+		if d, err := pf.VF(vf); err == nil { // else it is not enabled, and nobody's
+			if err := notUsed(w.system, d); err != nil {
+				return err
+			}
+		}
+		err := w.step(fmt.Sprintf("provision VF%d", vf), func() error { return setQuota(ctx, pf, o, vf) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setQuota(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vf int) error {
+	if o.ggtt.n != nil || o.contexts.n != nil || o.doorbells.n != nil {
+		q, err := pf.Quota(vf)
+		if err != nil {
+			return err
+		}
+		o.ggtt.into(&q.GGTT)
+		o.contexts.into(&q.Contexts)
+		o.doorbells.into(&q.Doorbells)
+		if err := pf.SetQuota(ctx, vf, q); err != nil {
+			return err
+		}
+	}
+	if o.vram.n == nil {
+		return nil
+	}
+	return pf.SetVRAM(ctx, vf, *o.vram.n)
+}
+
+// setSlices changes the time slices of VFs.
+func (w *handwork) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []int) error {
+	if !f.given() {
+		return nil
+	}
+	for _, vf := range vfs {
+		slice, err := pf.TimeSlice(vf)
+		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) { // GTs that differ have none to begin with
+			return err
+		}
+		f.change(&slice)
+		err = w.step(fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

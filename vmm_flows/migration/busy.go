@@ -1,0 +1,147 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+
+	"vmtb/bench/work"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+// busyClasses are machines that are saved at work. The work has to pass on the machine that was saved, which goes on, and once more
+// after the restore.
+var busyClasses = []struct {
+	name     string
+	variants []fixture.Config
+	load     load
+	doomed   bool
+}{
+	{"TestBusyMigrationWsim1", full, wsim{"short_preempt", 1, 4000}, false},
+	{"TestBusyMigrationWsim2", basic, wsim{"short_nonpreempt", 1, 4000}, false},
+	{"TestBusyMigrationWsim3", basic, wsim{"long_preempt", 1, 200}, false},
+	{"TestBusyMigrationWsim4", basic, wsim{"long_nonpreempt", 1, 200}, true},
+	{"TestIdleAppMigration", basic, wsim{"idle_ctxs", 1, 1}, false},
+	{"TestBusyMigrationIgtExecReset1", basic, igt(work.ExecResetLongSpinManyPreempt), false},
+	{"TestBusyMigrationIgtExecReset2", basic, igt(work.ExecResetLongSpinManyPreemptMedia), false},
+	{"TestBusyMigrationIgtExecReset3", full, igt(work.ExecResetLongSpinManyPreemptThreads), false},
+	{"TestBusyMigrationIgtExecReset4", basic, igt(work.ExecResetLongSpinManyPreemptGT0Threads), false},
+	{"TestBusyMigrationIgtExecReset5", basic, igt(work.ExecResetLongSpinManyPreemptGT1Threads), false},
+	{"TestBusyMigrationIgtExecReset6", basic, igt(work.ExecResetLongSpinReuseManyPreempt), false},
+	{"TestBusyMigrationIgtExecReset7", basic, igt(work.ExecResetLongSpinReuseManyPreemptMedia), false},
+	{"TestBusyMigrationIgtExecReset8", full, igt(work.ExecResetLongSpinReuseManyPreemptThreads), false},
+	{"TestBusyMigrationIgtExecReset9", basic, igt(work.ExecResetLongSpinReuseManyPreemptGT0Threads), false},
+	{"TestBusyMigrationIgtExecReset10", basic, igt(work.ExecResetLongSpinReuseManyPreemptGT1Threads), false},
+	{"TestBusyMigrationIgtExecReset11", full, igt(work.ExecResetLongSpinSysReuseManyPreemptThreads), false},
+	{"TestBusyMigrationIgtExecReset12", full, igt(work.ExecResetLongSpinCompReuseManyPreemptThreads), false},
+	{"TestBusyMigrationIgtExecReset13", basic, igt(work.ExecResetCancel), false},
+	{"TestBusyMigrationIgtExecReset14", basic, igt(work.ExecResetCancelPreempt), false},
+	{"TestBusyMigrationIgtExecReset15", basic, igt(work.ExecResetCancelTimeslicePreempt), false},
+	{"TestBusyMigrationIgtExecReset16", basic, igt(work.ExecResetCancelTimesliceManyPreempt), false},
+	{"TestBusyMigrationIgtExecThreads1", full, igt(work.ExecThreadsBasic), false},
+	{"TestBusyMigrationIgtExecThreads2", basic, igt(work.ExecThreadsBalBasic), false},
+	{"TestBusyMigrationIgtExecThreads3", basic, igt(work.ExecThreadsCMUserptrInvalidate), false},
+	{"TestBusyMigrationIgtExecThreads4", full, igt(work.ExecThreadsManyQueues), false},
+	{"TestBusyMigrationIgtExecThreads5", basic, igt(work.ExecThreadsBalMixedUserptrInvalidate), false},
+	{"TestBusyMigrationIgtCcs", basic, igt(work.CCSBlockCopyCompressed), false},
+	{"TestBusyMigrationIgtComputePreempt", basic, igt(work.ComputePreemptMany), false},
+}
+
+func addBusy(r *flow.Registry) {
+	for _, c := range busyClasses {
+		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved, and goes on where it was restored.", c.load),
+			each(c.variants, scenario{load: c.load, doomed: c.doomed}),
+			flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work; the work passes on it all the same.", Func: testBusySave},
+			flow.Case[*bed]{Name: "test_restore", Doc: "Restored, it is at work again, and the work passes.", After: "test_save", Func: testBusyRestore},
+		)
+	}
+}
+
+func testBusySave(ctx context.Context, t *flow.T, b *bed) {
+	w := b.load.prepare(ctx, t, b.Setup, b.vm())
+	if b.doomed {
+		b.shortTimeout(ctx, t)
+	}
+	run := b.BeginOn(ctx, t, b.vm(), w)
+	fixture.Steps{
+		{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
+		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"pause " + b.vm().String(), b.vm().Pause},
+		{"save it", func(ctx context.Context) error { return b.saveWork(ctx, t) }},
+		{"resume it", b.vm().Resume},
+		{"wait for the end of its work", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
+		{"shut it down if another goes on", b.off},
+	}.Run(ctx, t)
+	b.saved = run
+}
+
+func testBusyRestore(ctx context.Context, t *flow.T, b *bed) {
+	if b.saved == nil { // it runs alone
+		testBusySave(ctx, t, b)
+	}
+	if b.unsaved != nil {
+		t.Skipf("there is nothing to restore, as has to be: %v", b.unsaved)
+	}
+	fixture.Steps{
+		{"make ready for the state", b.target},
+		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+	}.Run(ctx, t)
+	run := b.saved.On(b.vm())
+	if !b.doomed {
+		fixture.Steps{
+			{"see that it is at work again", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+			{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) }},
+		}.Run(ctx, t)
+	}
+	fixture.Steps{
+		{"wait for the end of its work", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
+		{"see that the drivers are there", b.drivers},
+	}.Run(ctx, t)
+}
+
+// doomedJob is how long the jobs of the doomed load are, which cannot be preempted. With a shorter preemption timeout they cannot be
+// taken from the GPU when the machine is paused: its engine is reset, and the work is lost. That it fails is what has to happen;
+// that it passes would mean that it was not at work, or that the timeout means nothing.
+const doomedJob = 100_000 // us
+
+// shortTimeout makes the preemption timeout of the machine's VF shorter than a job, if the profile has not.
+func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
+	fixture.Steps{{"see to a preemption timeout shorter than a job", func(ctx context.Context) error {
+		slice, err := b.PF.TimeSlice(1)
+		if err != nil || slice.Timeout > 0 && slice.Timeout < doomedJob {
+			return err
+		}
+		slice = xe.TimeSlice{Quantum: slice.Quantum, Timeout: doomedJob / 2}
+		t.Logf("VF1: %v from now on, since a job takes %d us", slice, doomedJob)
+		return b.PF.SetTimeSlice(ctx, 1, slice)
+	}}}.Run(ctx, t)
+}
+
+// saveWork saves a machine at work. Of doomed work it may be refused.
+func (b *bed) saveWork(ctx context.Context, t *flow.T) error {
+	err := b.save(ctx, t, tag)
+	if err == nil || !b.doomed {
+		return err
+	}
+	t.Logf("as has to be: %v", err)
+	b.unsaved = err
+	return nil
+}
+
+// outcome waits for a workload's end, and is nil when it has ended as it has to.
+func (b *bed) outcome(ctx context.Context, t *flow.T, run *work.Run) error {
+	if !b.doomed {
+		return b.Passes(ctx, run)
+	}
+	results, err := b.End(ctx, run)
+	if err != nil || b.unsaved != nil { // whatever became of it
+		return err
+	}
+	lost := results[0].Err()
+	if lost == nil {
+		return fmt.Errorf("unexpected success of %v: its jobs of %d us cannot be preempted, and the VF's preemption timeout is shorter", run, doomedJob)
+	}
+	t.Logf("as has to be: %v", lost)
+	return nil
+}

@@ -1,0 +1,93 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+	"vmtb/bench/work"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+func addCheckpoint(r *flow.Registry) {
+	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and taken back to that later.",
+		each(basic, scenario{}),
+		flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work; the work passes.", Func: testCheckpointSave},
+		flow.Case[*bed]{Name: "test_load", Doc: "Long after the work's end it is at work again, and the work passes.", After: "test_save", Func: testCheckpointLoad},
+	)
+}
+
+func testCheckpointSave(ctx context.Context, t *flow.T, b *bed) {
+	run := b.BeginOn(ctx, t, b.vm(), igt(work.SpinBatch).prepare(ctx, t, b.Setup, b.vm()))
+	fixture.Steps{
+		{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
+		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"save it as it runs", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
+		{"wait for the end of its work", func(ctx context.Context) error { return b.Passes(ctx, run) }},
+	}.Run(ctx, t)
+	b.saved = run
+}
+
+func testCheckpointLoad(ctx context.Context, t *flow.T, b *bed) {
+	if b.saved == nil { // it runs alone
+		testCheckpointSave(ctx, t, b)
+	}
+	fixture.Steps{
+		{"see that nothing works any more", func(ctx context.Context) error { return b.nobody(ctx, "igt_runner") }},
+		{"shut it down if another goes on", b.off},
+		{"make ready for the state", b.copied},
+		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+	}.Run(ctx, t)
+	run := b.saved.On(b.vm())
+	fixture.Steps{
+		{"see that it is at work again", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"wait for the end of its work", func(ctx context.Context) error { return b.Passes(ctx, run) }},
+		{"see that the drivers are there", b.drivers},
+	}.Run(ctx, t)
+}
+
+// copied is target, but with copies of the disks: the checkpoint stays as it is.
+func (b *bed) copied(ctx context.Context) error {
+	if !b.two() {
+		return nil
+	}
+	var failed error
+	err := b.takeOver(ctx, func(spec *vm.Spec) {
+		for i, d := range spec.Disks {
+			if d.Access == vm.Direct && d.Format == "qcow2" && failed == nil {
+				spec.Disks[i].Image, failed = b.copyFile(ctx, d.Image)
+			}
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// copyFile copies a file of the host, beside it: both go together.
+func (b *bed) copyFile(ctx context.Context, name string) (copied string, err error) {
+	copied = filepath.Join(filepath.Dir(name), "copy-of-"+filepath.Base(name))
+	c := bench.Command{Argv: []string{"cp", "--sparse=always", "--", name, copied}}
+	r, err := b.Host.Exec(ctx, c)
+	if err == nil {
+		err = r.Err(c)
+	}
+	return copied, err
+}
+
+// nobody is an error if a program runs on the machine.
+func (b *bed) nobody(ctx context.Context, name string) error {
+	r, err := b.vm().Exec(ctx, bench.Command{Argv: []string{"pgrep", "-x", name}})
+	if err != nil {
+		return err
+	}
+	if r.OK() {
+		return fmt.Errorf("%s still runs on %v, as %s", name, b.vm(), strings.Fields(string(r.Stdout)))
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+// doubleClasses are machines that are restored and saved again while their driver recovers from the first restore, which a
+// stopper in the driver holds (gt0/vf/resfix_stoppers; it is part of the state).
+var doubleClasses = []struct {
+	name    string
+	stopper xe.Stoppers
+	restore which
+}{
+	{"TestDoubleMigration1Resfix1", xe.StopBeforeResfix, first},
+	{"TestDoubleMigration1Resfix2", xe.StopBeforeFixups, first},
+	{"TestDoubleMigration1Resfix3", xe.StopBeforeJobs, first},
+	{"TestDoubleMigration1Resfix4", xe.StopBeforeDone, first},
+	{"TestDoubleMigration2Resfix1", xe.StopBeforeResfix, second},
+	{"TestDoubleMigration2Resfix2", xe.StopBeforeFixups, second},
+	{"TestDoubleMigration2Resfix3", xe.StopBeforeJobs, second},
+	{"TestDoubleMigration2Resfix4", xe.StopBeforeDone, second},
+}
+
+func addDouble(r *flow.Registry) {
+	for _, c := range doubleClasses {
+		add(r, c.name, fmt.Sprintf("A machine that works is saved again while stopper %#x holds its recovery, and goes on from the %s save.", uint8(c.stopper), map[which]string{first: "first", second: "second"}[c.restore]),
+			each(quotas, scenario{load: wsim{"short_preempt", 1, 4000}, stopper: c.stopper, restore: c.restore}),
+			flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work, with a stopper set; the work passes on it all the same.", Func: testDoubleSave},
+			flow.Case[*bed]{Name: "test_restore_save", Doc: "Restored, its recovery is held; it is saved again, then the recovery goes on, and the work passes.", After: "test_save", Func: testRestoreSave},
+		)
+	}
+}
+
+// secondTag names the snapshot that is made while the recovery is held.
+const secondTag = tag + "-2"
+
+func testDoubleSave(ctx context.Context, t *flow.T, b *bed) {
+	b.setStoppers(ctx, t, b.stopper)
+	testBusySave(ctx, t, b)
+}
+
+func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
+	if b.saved == nil { // it runs alone
+		testDoubleSave(ctx, t, b)
+	}
+	defer b.clearStoppers(ctx, t)
+	fixture.Steps{
+		{"make ready for the state", b.target},
+		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+		{"let the recovery come to its stopper", func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) }},
+		{"see that the stopper is set", func(ctx context.Context) error { return b.stoppersAre(ctx, b.stopper) }},
+	}.Run(ctx, t)
+	run := b.saved.On(b.vm())
+	again := fixture.Steps{{"save it again", func(ctx context.Context) error { return b.save(ctx, t, secondTag) }}}
+	if b.restore == second {
+		again = slices.Concat(
+			fixture.Steps{{"pause it", b.vm().Pause}}, again,
+			fixture.Steps{{"load what was saved while the recovery was held", func(ctx context.Context) error { return b.goOn(ctx, secondTag) }}},
+		)
+	}
+	again.Run(ctx, t)
+	fixture.Steps{
+		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"let the recovery go on", func(ctx context.Context) error { return b.stop(ctx, 0) }},
+		{"wait for the end of its work", func(ctx context.Context) error { return b.Passes(ctx, run) }},
+		{"see that the drivers are there", b.drivers},
+	}.Run(ctx, t)
+}
+
+// setStoppers sets the machine's stoppers. A driver without any skips the case.
+func (b *bed) setStoppers(ctx context.Context, t *flow.T, s xe.Stoppers) {
+	fixture.Steps{{fmt.Sprintf("set stopper %#x in %v", uint8(s), b.vm()), func(ctx context.Context) error {
+		err := b.stop(ctx, s)
+		fixture.Require(t, err)
+		return err
+	}}}.Run(ctx, t)
+}
+
+// stop sets stoppers of the first GT, as the Python tool does.
+func (b *bed) stop(ctx context.Context, s xe.Stoppers) error {
+	vf, err := fixture.GuestVF(ctx, b.vm(), b.GuestDriver)
+	if err != nil {
+		return err
+	}
+	return vf.SetResfixStoppers(ctx, vf.GTs[0], s)
+}
+
+func (b *bed) stoppersAre(ctx context.Context, want xe.Stoppers) error {
+	vf, err := fixture.GuestVF(ctx, b.vm(), b.GuestDriver)
+	if err != nil {
+		return err
+	}
+	got, err := vf.ResfixStoppers(ctx, vf.GTs[0])
+	if err == nil && got != want {
+		err = fmt.Errorf("%v: stoppers %#x, want %#x as when it was saved", b.vm(), uint8(got), uint8(want))
+	}
+	return err
+}
+
+// clearTime is what it takes at most to clear stoppers when the case has ended.
+const clearTime = 10 * time.Second
+
+// clearStoppers leaves no recovery held, whatever became of the case. The machine may be one that does not answer any more.
+func (b *bed) clearStoppers(ctx context.Context, t *flow.T) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Env().Scaled(clearTime))
+	defer cancel()
+	if err := b.stop(ctx, 0); err != nil {
+		t.Logf("%v: stoppers stay set: %v", b.vm(), err)
+	}
+}

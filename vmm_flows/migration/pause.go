@@ -1,0 +1,70 @@
+package migration
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"vmtb/bench/work"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+func addPauseResume(r *flow.Registry) {
+	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite}
+	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
+		Name: "test_2vm_pause_resume",
+		Doc:  "A machine that works is paused, its neighbour works meanwhile, and it goes on and takes no longer than it should.",
+		Func: testPauseResume,
+	})
+}
+
+// pausedSlice makes sure that the first VF is taken from the GPU soon.
+var pausedSlice = xe.TimeSlice{Quantum: 1, Timeout: 100}
+
+const (
+	pausedCycle   = 10 * time.Millisecond // of work.Preemptible
+	pausedRepeats = 3000
+	// What the work of the machine that was paused may take, of its time on an idle GPU; the time in which it was paused does
+	// not count, that in which both work does.
+	leastTime, mostTime = 0.8, 1.5
+)
+
+func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
+	first, neighbour := b.VMs[0], b.VMs[1]
+	w, err := b.Wsim(ctx, first, work.Preemptible, pausedRepeats)
+	fixture.Require(t, err)
+	spin, err := b.IGT(ctx, neighbour, work.SpinBatch)
+	fixture.Require(t, err)
+	fixture.Steps{{"set VF1 to " + pausedSlice.String(), func(ctx context.Context) error { return b.PF.SetTimeSlice(ctx, 1, pausedSlice) }}}.Run(ctx, t)
+	run := b.BeginOn(ctx, t, b.vm(), w)
+	fixture.Steps{
+		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"pause it", first.Pause},
+		{fmt.Sprintf("%v on %v meanwhile", spin, neighbour), func(ctx context.Context) error {
+			return b.PassesAll(ctx, t.Env(), fixture.Job{Machine: neighbour, Workload: spin})
+		}},
+		{"resume it", first.Resume},
+		{"set VF1 back to " + (xe.TimeSlice{}).String(), func(ctx context.Context) error { return b.PF.SetTimeSlice(ctx, 1, xe.TimeSlice{}) }},
+		{"wait for the end of its work", func(ctx context.Context) error { return b.inTime(ctx, t, run) }},
+	}.Run(ctx, t)
+}
+
+// inTime is an error unless the work of the machine that was paused has taken its time.
+func (b *bed) inTime(ctx context.Context, t *flow.T, run *work.Run) error {
+	results, err := b.End(ctx, run)
+	if err != nil {
+		return err
+	}
+	if err := results[0].Err(); err != nil {
+		return fmt.Errorf("%v: %w", run, err)
+	}
+	alone := time.Duration(b.Repeats(pausedRepeats)) * pausedCycle
+	took := results[0].Wsim.Elapsed
+	t.Logf("%v took %v, %v alone on an idle GPU", run, took, alone)
+	if r := took.Seconds() / alone.Seconds(); r < leastTime || r > mostTime {
+		return fmt.Errorf("%v took %v, which is %.2f of its time on an idle GPU: want %v to %v", run, took, r, leastTime, mostTime)
+	}
+	return nil
+}

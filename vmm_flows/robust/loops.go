@@ -1,0 +1,50 @@
+package robust
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"vmtb/bench/vm"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+// A looped is a setup with a number of rounds.
+type looped struct {
+	*fixture.Setup
+	rounds int
+}
+
+func addLoops(r *flow.Registry) {
+	config := func(l loop) fixture.Config { return l.Config }
+	flow.Add(r, file, flow.Class[loop, looped]{
+		Name: "TestLoops", Doc: "A guest boots anew, again and again, and its VF works.", Own: true,
+		Params:  []loop{{auto(1), 3}},
+		Fixture: fixture.MachinesOf(config, func(l loop, s *fixture.Setup) looped { return looped{s, l.rounds} }),
+		Needs:   fixture.NeedsOf(config, fixture.GuestImage, fixture.EnoughVFs),
+		Timeout: 10 * time.Minute,
+		Cases: []flow.Case[looped]{
+			{Name: "test_reboot", Doc: "It reboots.", Func: func(ctx context.Context, t *flow.T, l looped) { l.run(ctx, t, "reboot", (*vm.VM).Reboot) }},
+			{Name: "test_reset", Doc: "It is reset.", Func: func(ctx context.Context, t *flow.T, l looped) { l.run(ctx, t, "reset", (*vm.VM).Reset) }},
+		},
+	})
+}
+
+// run has the machine boot anew so many times.
+func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.VM, context.Context) error) {
+	m := l.VMs[0]
+	for i := range l.rounds {
+		fixture.Steps{
+			{fmt.Sprintf("%s %v (%d of %d)", what, m, i+1, l.rounds), func(ctx context.Context) error { return do(m, ctx) }},
+			{"find its VF", func(ctx context.Context) error {
+				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // it may not do so by itself
+					return err
+				}
+				return xe.CheckDriver(ctx, m, l.GuestDriver)
+			}},
+		}.Run(ctx, t)
+	}
+	l.Works(ctx, t, m)
+}

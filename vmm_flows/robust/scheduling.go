@@ -1,0 +1,49 @@
+package robust
+
+import (
+	"context"
+	"fmt"
+
+	"vmtb/bench/work"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+func addScheduling(r *flow.Registry) {
+	flow.Add(r, file, class("TestScheduling", "The scheduling of VFs is changed while they work.", []fixture.Config{auto(2)},
+		flow.Case[*fixture.Setup]{Name: "test_change", Doc: "Of two machines that do the same work, the one that is given more of the GPU is done first.", Func: testChange},
+	))
+}
+
+// changeRepeats of [work.Preemptible], 10 ms, take 30 s on an idle GPU.
+const changeRepeats = 3000
+
+// The slices that VFs are given at work. The second one is to get three times as much.
+var slices = []xe.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
+
+func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	runs := make([]*work.Run, len(slices))
+	for i, m := range s.VMs {
+		w, err := s.Wsim(ctx, m, work.Preemptible, changeRepeats)
+		fixture.Require(t, err)
+		runs[i] = s.BeginOn(ctx, t, m, w)
+	}
+	for i, slice := range slices {
+		fixture.Steps{
+			{fmt.Sprintf("set VF%d to %v", i+1, slice), func(ctx context.Context) error { return s.PF.SetTimeSlice(ctx, i+1, slice) }},
+			{"see that it says so", func(ctx context.Context) error {
+				got, err := s.PF.TimeSlice(i + 1)
+				if err == nil && got != slice {
+					err = fmt.Errorf("VF%d has %v, want %v", i+1, got, slice)
+				}
+				return err
+			}},
+		}.Run(ctx, t)
+	}
+	fixture.Steps{
+		{"wait for the machine that has more", func(ctx context.Context) error { return s.Passes(ctx, runs[1]) }},
+		{"see that the other is at work still", func(ctx context.Context) error { return fixture.AtWork(ctx, runs[0]) }},
+		{"wait for it", func(ctx context.Context) error { return s.Passes(ctx, runs[0]) }},
+	}.Run(ctx, t)
+}

@@ -1,0 +1,71 @@
+package robust
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"vmtb/bench/host"
+	"vmtb/bench/pci"
+	"vmtb/flow"
+	"vmtb/vmm_flows/fixture"
+)
+
+func addSleep(r *flow.Registry) {
+	class := class("TestSleep", "A guest, or the host, sleeps and wakes.", []fixture.Config{auto(1)},
+		flow.Case[*fixture.Setup]{Name: "test_guest_s3", Doc: "A guest sleeps (S3) and wakes, and its VF works.", Func: testGuestSleep},
+		flow.Case[*fixture.Setup]{Name: "test_host_s3", Doc: "The host sleeps (S3) with VFs enabled and a machine paused; both are there afterwards, and work.", Func: testHostSleep},
+	)
+	class.Needs = append(class.Needs, sleeper)
+	flow.Add(r, file, class)
+}
+
+// sleeper skips the lab, whose machines do not come back whole from S3: docs/lab.md says what was seen.
+var sleeper = flow.Need[fixture.Config]{
+	Name: "a machine that wakes",
+	Check: func(_ context.Context, env *flow.Env, _ fixture.Config) (string, error) {
+		h, err := flow.Resource[*host.Host](env)
+		if err != nil {
+			return "", err
+		}
+		product, err := h.System.ReadFile("/sys/class/dmi/id/product_name")
+		if err == nil && strings.HasPrefix(string(product), "vmtb lab") {
+			return "the emulated machine under test and its guests do not come back whole from S3", nil
+		}
+		return "", nil // without DMI it is no lab
+	},
+}
+
+func testGuestSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	m := s.VMs[0]
+	fixture.Steps{
+		{"put the guest to sleep", func(ctx context.Context) error {
+			err := m.Suspend(ctx)
+			fixture.Require(t, err)
+			return nil
+		}},
+		{"wake it", m.Wake},
+	}.Run(ctx, t)
+	s.Works(ctx, t, m)
+}
+
+// hostSleep is how long the host sleeps.
+const hostSleep = 10 * time.Second
+
+func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	m := s.VMs[0]
+	fixture.Require(t, s.Host.CheckSuspend(ctx, host.SleepMem))
+	fixture.Steps{
+		{fmt.Sprintf("pause %v", m), m.Pause},
+		{fmt.Sprintf("put the host to sleep for %v", hostSleep), func(ctx context.Context) error {
+			slept, err := s.Host.Suspend(ctx, t.Env(), host.Suspend{Mode: host.SleepMem, For: hostSleep, PFs: []*pci.Device{s.PF.Device}})
+			if err == nil {
+				t.Logf("slept %v", slept.Clock)
+			}
+			return err
+		}},
+		{fmt.Sprintf("resume %v", m), m.Resume},
+	}.Run(ctx, t)
+	s.Works(ctx, t, s.Host, m)
+}

@@ -1,0 +1,243 @@
+package vmtb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/keep"
+	"vmtb/bench/pci"
+	"vmtb/bench/vm"
+	"vmtb/bench/xe"
+)
+
+// vmStartOptions are the flags of "vmtb vm start".
+type vmStartOptions struct {
+	configFlags
+	vfs    []string
+	cpus   int
+	ssh    int
+	direct bool
+	vga    bool
+	noWait bool
+}
+
+func (a *app) vmStartCommand() *cobra.Command {
+	var o vmStartOptions
+	cmd := &cobra.Command{
+		Use:   "start [machine]",
+		Short: "Start a machine that lives on",
+		Long: `Boots a guest image and returns when the guest's agent answers. The machine, which is called vm0 (or the next free
+number) unless you name it, lives on, and so does a process that keeps it. What the guest writes to its disk goes with
+the machine, unless --direct. VFs must be enabled and bound to a VFIO driver: "vmtb vf enable" does both.`,
+		Example: `  vmtb vm start --vm-image=guest_os.img
+  vmtb vf enable 2 && vmtb vm start --vm-image=guest_os.img --vf=1 gpu`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := untilInterrupted(cmd.Context())
+			defer stop()
+			return a.vmStart(ctx, o, args)
+		},
+	}
+	o.add(cmd)
+	flags := cmd.Flags()
+	flags.StringSliceVar(&o.vfs, "vf", nil, "VF that the machine gets, by number or PCI address; may be given more than once")
+	flags.IntVar(&o.cpus, "cpus", 0, "CPUs of the guest")
+	flags.IntVar(&o.ssh, "ssh", 0, "port of the host's loopback that leads to the guest's port 22: --ssh alone takes a free one")
+	flags.Lookup("ssh").NoOptDefVal = "0"
+	flags.BoolVar(&o.direct, "direct", false, "let the guest change the image itself")
+	flags.BoolVar(&o.vga, "vga", false, "give the machine a VGA card, so that it has a screen")
+	flags.BoolVar(&o.noWait, "no-wait", false, "return when QEMU runs; do not wait for the guest's agent")
+	return cmd
+}
+
+func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) error {
+	config, _, err := o.load()
+	if err != nil {
+		return err
+	}
+	if err := vm.CheckImage(config.Guest.OSImage); err != nil {
+		return err
+	}
+	name := strings.Join(args, "") // one at most; without, it gets one
+	if name != "" {
+		if err := keep.CheckName(name); err != nil {
+			return err
+		}
+	}
+	spec, err := o.spec(config)
+	if err != nil {
+		return err
+	}
+	unlock, err := a.assign(&spec.VFs, config, o.vfs)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return a.startKept(ctx, keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}, !o.noWait)
+}
+
+// startKept starts a machine with its keeper, and waits for its guest.
+func (a *app) startKept(ctx context.Context, r keep.Record, wait bool) error {
+	var c *keep.Client
+	err := a.patiently(cmp.Or(r.Name, "vm"), "starting QEMU", func() (err error) {
+		c, err = a.state.machines.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	name := c.Name()
+	if wait {
+		err = a.patiently(name, "booting "+r.Spec.Disks[0].Image, func() error { return c.WaitReady(ctx) })
+	}
+	switch {
+	case err == nil:
+		fmt.Fprintln(a.out, name)
+		return nil
+	case ctx.Err() != nil: // the user does not want it any more
+		return errors.Join(err, c.Kill(context.WithoutCancel(ctx)))
+	}
+	if _, gone := a.state.machines.Open(name); gone == nil {
+		fmt.Fprintf(a.err, "vmtb: %s still runs: \"vmtb vm console %[1]s\" shows what it does, \"vmtb vm off %[1]s\" ends it\n", name)
+	}
+	return err
+}
+
+// spec is the machine without its name and its VFs.
+func (o *vmStartOptions) spec(c *bench.Config) (vm.Spec, error) {
+	image, err := filepath.Abs(c.Guest.OSImage) // the keeper works elsewhere
+	if err != nil {
+		return vm.Spec{}, err
+	}
+	shape := c.VM
+	s := vm.Spec{
+		QEMU: shape.QEMU, Machine: shape.Machine, MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
+		Disks: []vm.Disk{{Image: image, Bus: shape.DiskBus}}, VNC: vm.VNC{Mode: vm.VNCMode(shape.VNC)}, Extra: shape.ExtraArgs,
+	}
+	if o.given("cpus") {
+		s.CPUs = o.cpus
+	}
+	if o.given("ssh") {
+		s.SSH = vm.SSH{Forward: true, Port: o.ssh}
+	} else if p := shape.SSHPort; p != nil {
+		s.SSH = vm.SSH{Forward: true, Port: *p}
+	}
+	if o.direct {
+		s.Disks[0].Access = vm.Direct
+	}
+	if o.vga {
+		s.Devices = append(s.Devices, "VGA")
+	}
+	return s, nil
+}
+
+// assign makes VFs, given by number or address, those of a machine: each must be enabled, with a VFIO driver, and nobody's. The
+// host is ours until unlock, lest a run gives them to machines of its own.
+func (a *app) assign(to *[]vm.VF, config *bench.Config, names []string) (unlock func(), err error) {
+	if *to = nil; len(names) == 0 {
+		return func() {}, nil
+	}
+	unlock, err = host.Lock(a.state.lockFile)
+	if err != nil {
+		return nil, err
+	}
+	if *to, err = a.assignable(config, names); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+func (a *app) assignable(config *bench.Config, names []string) ([]vm.VF, error) {
+	h := host.New(a.system)
+	if err := h.CheckIOMMU(); err != nil {
+		return nil, err
+	}
+	pf, err := xe.FindPF(h.Tree(nil), selector(config.Host)) // without a journal: nothing is changed
+	if err != nil {
+		return nil, err
+	}
+	vfs := make([]vm.VF, len(names))
+	for i, text := range names {
+		name, err := parseOneVF(text)
+		if err != nil {
+			return nil, err
+		}
+		n, device, err := name.enabled(pf)
+		if err != nil {
+			return nil, err
+		}
+		if vfs[i], err = a.assignOne(pf, n, device); err != nil {
+			return nil, err
+		}
+	}
+	return vfs, nil
+}
+
+func (a *app) assignOne(pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
+	driver := d.Driver()
+	if !isVFIO(driver) {
+		return vm.VF{}, &bench.UsageError{
+			Err: fmt.Errorf("VF%d (%s) has driver %s: a machine gets it through a VFIO driver only", n, d.Address, orDash(driver)), Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or its vendor's variant", n),
+		}
+	}
+	if u := userOf(a.system, d); u != nil {
+		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
+	}
+	mib, err := pf.MigrationMiB(n)
+	return vm.VF{Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: mib}, err
+}
+
+func (a *app) vmKeepCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "keep directory", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := untilInterrupted(cmd.Context())
+			defer stop()
+			return a.vmKeep(ctx, args[0])
+		},
+	}
+}
+
+// vmKeep is the process that keeps a machine; see package keep.
+func (a *app) vmKeep(ctx context.Context, dir string) error {
+	started := keep.Started()
+	if info, err := started.Stat(); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return &bench.UsageError{Err: errors.New("vmtb vm keep is what vmtb vm start starts, not for people")}
+	}
+	defer started.Close()
+	return keep.Run(ctx, dir, func(path string) (keep.Undo, error) {
+		u, err := a.openUndo(path)
+		if err != nil {
+			return nil, err // and not an interface that holds nil
+		}
+		return u, nil
+	}, started)
+}
+
+// endKept ends the machines that are kept, for "vmtb recover", and says so.
+func (a *app) endKept(ctx context.Context) error {
+	living, err := a.livingMachines()
+	for _, r := range living {
+		c, openErr := a.state.machines.Open(r.Name)
+		if openErr != nil {
+			continue // it has just ended by itself
+		}
+		if killErr := c.Kill(ctx); killErr != nil {
+			err = errors.Join(err, killErr)
+			continue
+		}
+		fmt.Fprintf(a.out, "ended: machine %s, which \"vmtb vm start\" had started\n", r.Name)
+	}
+	return err
+}

@@ -1,0 +1,419 @@
+package vmtb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmtb/bench"
+	"vmtb/bench/keep"
+	"vmtb/bench/vm"
+	"vmtb/internal/rawterm"
+)
+
+// vmExecOptions are the flags of "vmtb vm exec".
+type vmExecOptions struct {
+	env     []string
+	dir     string
+	stdin   bool
+	timeout time.Duration
+}
+
+func (a *app) vmExecCommand() *cobra.Command {
+	var o vmExecOptions
+	cmd := &cobra.Command{
+		Use:   "exec machine [--] command [argument...]",
+		Short: "Run a command in a guest",
+		Long: `Runs a command in a guest through its agent, as root and without a shell in between. Its output comes as it writes it,
+whole whatever its size, and its exit code is ours; a command that a signal has ended is 128 + its number. Ctrl-C ends the
+command, and what it has started.`,
+		Example: `  vmtb vm exec vm0 dmesg
+  vmtb vm exec vm0 -- sh -c 'cat /sys/kernel/debug/dri/*/gt0/sriov/*'
+  tar c tests | vmtb vm exec -i vm0 -- tar x -C /root`,
+		Args: cobra.MinimumNArgs(2), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error { return a.vmExec(ctx, c, o, args) }),
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows is the command's
+	flags.StringArrayVarP(&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once")
+	flags.StringVar(&o.dir, "dir", "", "working directory in the guest")
+	flags.BoolVarP(&o.stdin, "stdin", "i", false, "give the command our input, all of it at its start")
+	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after so long: 30s, 5m")
+	return cmd
+}
+
+func (a *app) vmExec(ctx context.Context, c *keep.Client, o vmExecOptions, argv []string) error {
+	if argv[0] == "--" { // after a first argument that is none of the flags', it stays
+		argv = argv[1:]
+	}
+	if len(argv) == 0 {
+		return &bench.UsageError{Err: errors.New("want a command to run")}
+	}
+	for _, e := range o.env {
+		if !strings.Contains(e, "=") {
+			return &bench.UsageError{Err: fmt.Errorf("--env=%s: want KEY=VALUE", e)}
+		}
+	}
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it did not end within %v", o.timeout))
+		defer cancel()
+	}
+	var in io.Reader
+	if o.stdin {
+		in = os.Stdin
+	}
+	r, err := c.Exec(ctx, bench.Command{Argv: argv, Env: o.env, Dir: o.dir, Stdout: a.out, Stderr: a.err}, in)
+	if err != nil {
+		return err
+	}
+	return endedAs(r)
+}
+
+// endedAs makes the end of a guest's command ours, as a shell does.
+func endedAs(r bench.Result) error {
+	switch {
+	case r.Signal != 0:
+		return exitCode(128 + r.Signal)
+	case r.ExitCode != 0:
+		return exitCode(r.ExitCode)
+	}
+	return nil
+}
+
+func (a *app) vmCopyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cp source destination",
+		Short: "Copy a file from or to a guest: one of both is MACHINE:PATH",
+		Long: `Copies a file between this machine and a guest, through the guest's agent. One of source and destination is MACHINE:PATH, the
+other a path here, or "-" for our input or output. A destination that is a directory gets a file of the source's name.
+For whole trees use tar: vmtb vm exec vm0 tar c /root/results | tar x`,
+		Example: `  vmtb vm cp ./xe.ko vm0:/root/
+  vmtb vm cp vm0:/var/log/syslog guest.log`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := untilInterrupted(cmd.Context())
+			defer stop()
+			return a.vmCopy(ctx, args[0], args[1])
+		},
+	}
+}
+
+func (a *app) vmCopy(ctx context.Context, from, to string) error {
+	fromMachine, fromPath, fromGuest := splitGuestPath(from)
+	toMachine, toPath, toGuest := splitGuestPath(to)
+	if fromGuest == toGuest {
+		return &bench.UsageError{Err: errors.New("want one path in a guest (vm0:/root/file) and one here"), Advice: "a path here that has a colon may begin with ./"}
+	}
+	if fromGuest {
+		c, err := a.state.machines.Open(fromMachine)
+		if err != nil {
+			return err
+		}
+		return a.copyOut(ctx, c, fromPath, to)
+	}
+	c, err := a.state.machines.Open(toMachine)
+	if err != nil {
+		return err
+	}
+	return a.copyIn(ctx, c, from, toPath)
+}
+
+// splitGuestPath splits vm0:/path.
+func splitGuestPath(s string) (machine, file string, ok bool) {
+	machine, file, ok = strings.Cut(s, ":")
+	return machine, file, ok && !strings.Contains(machine, "/")
+}
+
+func (a *app) copyOut(ctx context.Context, c *keep.Client, from, to string) error {
+	if to == "-" {
+		return c.ReadFile(ctx, from, a.out)
+	}
+	if info, err := os.Stat(to); err == nil && info.IsDir() {
+		to = filepath.Join(to, path.Base(from))
+	}
+	return writeWhole(to, func(w io.Writer) error { return c.ReadFile(ctx, from, w) })
+}
+
+// writeWhole makes a file of what write writes, or leaves what was there.
+func writeWhole(file string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}
+
+func (a *app) copyIn(ctx context.Context, c *keep.Client, from, to string) error {
+	in := os.Stdin
+	if from != "-" {
+		f, err := os.Open(from)
+		if err != nil {
+			return &bench.UsageError{Err: err}
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return &bench.UsageError{Err: fmt.Errorf("%s is a directory", from), Advice: "tar c ... | vmtb vm exec -i MACHINE -- tar x takes trees along"}
+		}
+		in = f
+	}
+	dir, err := guestDir(ctx, c, to)
+	if err != nil {
+		return err
+	}
+	if dir {
+		to = path.Join(to, filepath.Base(from))
+	}
+	return c.WriteFile(ctx, to, in)
+}
+
+// guestDir reports whether the guest has a directory of that name.
+func guestDir(ctx context.Context, c *keep.Client, dir string) (bool, error) {
+	r, err := c.Exec(ctx, bench.Command{Argv: []string{"test", "-d", dir}}, nil)
+	return r.OK(), err
+}
+
+func (a *app) vmShellCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "shell machine",
+		Short: "Get a shell in a guest, through its agent",
+		Long: `Runs a shell in a guest as root. It needs neither network nor a login: lines go through the agent. It is no terminal,
+so programs that draw on the whole screen do not work in it; "vmtb vm console", or SSH, is for those. It reads our input
+to its end, which may be a file. Ctrl-C ends it.`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
+			r, err := c.Shell(ctx, isTerminal(os.Stdin), os.Stdin, a.out, a.err)
+			if err != nil {
+				return err
+			}
+			return endedAs(r)
+		}),
+	}
+}
+
+func (a *app) vmConsoleCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "console machine",
+		Short: "Attach to a machine's serial console; Ctrl-] detaches",
+		Args:  cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error { return a.vmConsole(ctx, c) }),
+	}
+}
+
+func (a *app) vmConsole(ctx context.Context, c *keep.Client) error {
+	attached := func() {}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		restore, err := rawterm.Make(os.Stdin, a.err)
+		if err != nil {
+			return &bench.InfraError{Op: "set up the terminal", Err: err}
+		}
+		defer restore()
+		attached = func() { fmt.Fprint(a.err, "vmtb: attached; Ctrl-] detaches\r\n") }
+	}
+	in, detach := io.Pipe()
+	go func() { detach.CloseWithError(rawterm.CopyUntilEscape(detach, os.Stdin)) }()
+	return c.Console(ctx, in, a.out, attached)
+}
+
+func (a *app) vmVNCCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "vnc machine", Short: "Show where a machine's VNC server is, and its password",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
+			info, err := c.Info(ctx)
+			if err != nil {
+				return err
+			}
+			if info.State.VNC == "" {
+				return &bench.UsageError{Err: fmt.Errorf("machine %s has no VNC server", info.Name), Advice: "vmtb vm start --vnc=local gives it one"}
+			}
+			if asJSON {
+				return printJSON(a.out, map[string]string{"address": info.State.VNC, "password": info.State.Password})
+			}
+			fmt.Fprintf(a.out, "address   %s\npassword  %s\n", info.State.VNC, orDash(info.State.Password))
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
+	return cmd
+}
+
+func (a *app) vmScreenshotCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "screenshot machine [file]", Short: "Take a picture of a machine's screen, as PNG (default: MACHINE.png)",
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
+			file, err := filepath.Abs(append(args, c.Name()+".png")[0]) // QEMU works elsewhere
+			if err != nil {
+				return err
+			}
+			if err := c.Screenshot(ctx, file); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, file)
+			return nil
+		}),
+	}
+}
+
+func (a *app) vmQMPCommand() *cobra.Command {
+	var agent bool
+	cmd := &cobra.Command{
+		Use:   "qmp machine command [arguments]",
+		Short: "Give a command to QEMU's monitor, or to the guest's agent, and print its reply",
+		Example: `  vmtb vm qmp vm0 query-status
+  vmtb vm qmp vm0 human-monitor-command '{"command-line": "info pci"}'
+  vmtb vm qmp --agent vm0 guest-get-osinfo`,
+		Args: cobra.RangeArgs(2, 3), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error { return a.vmQMP(ctx, c, agent, args) }),
+	}
+	cmd.Flags().BoolVar(&agent, "agent", false, "to the guest's agent instead")
+	return cmd
+}
+
+func (a *app) vmQMP(ctx context.Context, c *keep.Client, agent bool, args []string) error {
+	var object json.RawMessage
+	if len(args) > 1 {
+		object = json.RawMessage(args[1])
+		if err := json.Unmarshal(object, new(map[string]any)); err != nil {
+			return &bench.UsageError{Err: fmt.Errorf("arguments %s: want a JSON object: %w", args[1], err)}
+		}
+	}
+	ask := c.QMP
+	if agent {
+		ask = c.Agent
+	}
+	reply, err := ask(ctx, args[0], object)
+	if err != nil {
+		return err
+	}
+	return printJSON(a.out, reply)
+}
+
+func (a *app) vmSaveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "save machine tag", Short: "Save a machine's state, that of its VFs too, as a snapshot in its disk",
+		Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
+			return a.patiently(c.Name(), "save "+args[0], func() error { return c.SaveSnapshot(ctx, args[0]) })
+		}),
+	}
+}
+
+func (a *app) vmRestoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restore machine tag", Short: "Take a machine back to a snapshot",
+		Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
+			return a.patiently(c.Name(), "restore "+args[0], func() error { return c.LoadSnapshot(ctx, args[0]) })
+		}),
+	}
+}
+
+func (a *app) vmSnapshotsCommand() *cobra.Command {
+	var asJSON bool
+	var remove string
+	cmd := &cobra.Command{
+		Use: "snapshots machine", Short: "List a machine's snapshots, or delete one",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
+			if remove != "" {
+				return c.DeleteSnapshot(ctx, remove)
+			}
+			return a.vmSnapshots(ctx, c, asJSON)
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
+	cmd.Flags().StringVar(&remove, "delete", "", "delete the snapshot of that tag")
+	return cmd
+}
+
+func (a *app) vmSnapshots(ctx context.Context, c *keep.Client, asJSON bool) error {
+	list, err := c.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		view := []snapshotView{} // not null
+		for _, s := range list {
+			view = append(view, snapshotView(s))
+		}
+		return printJSON(a.out, view)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(a.out, "No snapshots.")
+	}
+	for _, s := range list {
+		fmt.Fprintf(a.out, "%-20s %s  %s\n", printable(s.Tag), s.Time.Format(time.DateTime), mib(uint64(s.Size)))
+	}
+	return nil
+}
+
+// A snapshotView is a snapshot as programs get it.
+type snapshotView struct {
+	Tag  string    `json:"tag"`
+	Time time.Time `json:"time"`
+	Size int64     `json:"size"` // bytes
+}
+
+func (a *app) vmMigrateCommand() *cobra.Command {
+	var config configFlags
+	var names []string
+	cmd := &cobra.Command{
+		Use: "migrate machine --vf=N", Short: "Move a machine, while it runs, to a QEMU of its own with another VF",
+		Long: `Migrates a running machine on this host: starts a second QEMU with other VFs, moves the machine's state and that of its VFs
+to it, and ends the first one. The machine keeps its name. Without --vf the machine must have no VF.`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
+			return a.vmMigrate(ctx, c, &config, names)
+		}),
+	}
+	config.add(cmd)
+	cmd.Flags().StringSliceVar(&names, "vf", nil, "VF to move to, by number or PCI address; as many as the machine has")
+	return cmd
+}
+
+func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *configFlags, names []string) error {
+	config, _, err := o.load()
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if len(names) != len(info.Spec.VFs) {
+		return &bench.UsageError{Err: fmt.Errorf("machine %s has %d VFs, and %d are given with --vf", info.Name, len(info.Spec.VFs), len(names)), Advice: "it moves to as many"}
+	}
+	var vfs []vm.VF
+	unlock, err := a.assign(&vfs, config, names)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return a.progress(info.Name).Step("migrate", func(log io.Writer) error {
+		done, err := c.Migrate(ctx, vfs, func(s string) { fmt.Fprintln(log, s) })
+		if err == nil {
+			fmt.Fprintf(a.out, "%s moved in %v, stood still for %v: %d MiB of memory, %d bytes of VF state\n", info.Name, done.Total.Round(time.Millisecond), done.Downtime, done.RAM>>20, done.VF)
+		}
+		return err
+	})
+}
