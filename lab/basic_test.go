@@ -40,9 +40,10 @@ func (d *dut) testStore(t *testing.T) {
 	d.clean(t)
 }
 
-// testBasic: every flow of test_basic passes, but for the one that compares machines where there is one only.
+// testBasic: every flow of test_basic passes, but for the one that compares machines where there is one only. What compares
+// rates is tried again, for the DUT is emulated on a machine that may have other things to do; unequal shares stay unequal.
 func (d *dut) testBasic(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "test_basic")
+	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2", "test_basic")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
@@ -59,6 +60,7 @@ func (d *dut) testBasic(t *testing.T) {
 			t.Errorf("%s: %s, want %s", id, result, want)
 		}
 	}
+	t.Log(reasons(t, dir))
 	run, err := flow.OpenRun(dir)
 	if err != nil {
 		t.Fatal(err)

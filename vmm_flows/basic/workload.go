@@ -58,10 +58,36 @@ func store(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) fi
 // wsimRepeats of [work.Preemptible], 10 ms, take 10 s on an idle GPU.
 const wsimRepeats = 1000
 
+// wsimAttempts is how often machines may start too far apart for their shares to be compared.
+const wsimAttempts = 3
+
 func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if len(s.VMs) < 2 {
 		t.Skipf("it compares machines that work at once, and there is one only")
 	}
+	for attempt := 1; ; attempt++ {
+		shares, apart := wsimAtOnce(ctx, t, s)
+		complaints := unequal(shares, s.Repeats(wsimRepeats))
+		if len(complaints) == 0 {
+			return
+		}
+		err := startedApart(apart, shares, s.Repeats(wsimRepeats))
+		switch {
+		case err == nil:
+			for _, complaint := range complaints {
+				t.Errorf("%s", complaint)
+			}
+			return
+		case attempt == wsimAttempts:
+			t.Error(err, "\n"+strings.Join(complaints, "\n"))
+			return
+		}
+		t.Logf("once more: %v", err)
+	}
+}
+
+// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart they may have started.
+func wsimAtOnce(ctx context.Context, t *flow.T, s *fixture.Setup) (shares []work.WsimResult, apart time.Duration) {
 	jobs := make([]fixture.Job, len(s.VMs))
 	for i, m := range s.VMs {
 		w, err := s.Wsim(ctx, m, work.Preemptible, wsimRepeats)
@@ -77,12 +103,11 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apart := time.Since(start)
+	apart = time.Since(start)
 	results, err := s.End(ctx, runs...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var shares []work.WsimResult
 	for i, j := range jobs {
 		r := results[i]
 		if err := r.Err(); err != nil {
@@ -91,12 +116,5 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		t.Logf("%v: %v, %.3f workloads/s", j.Machine, r.Wsim.Elapsed, r.Wsim.Rate)
 		shares = append(shares, *r.Wsim)
 	}
-	complaints := unequal(shares, s.Repeats(wsimRepeats))
-	if err := startedApart(apart, shares, s.Repeats(wsimRepeats)); err != nil && len(complaints) > 0 {
-		t.Error(err, "\n"+strings.Join(complaints, "\n"))
-		return
-	}
-	for _, complaint := range complaints {
-		t.Errorf("%s", complaint)
-	}
+	return shares, apart
 }
