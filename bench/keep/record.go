@@ -78,7 +78,7 @@ func (s Store) lock(ctx context.Context) (unlock func(), err error) {
 	select {
 	case err = <-locked:
 	case <-ctx.Done(): // the file is closed when the goroutine has it
-		go func() { <-locked; f.Close() }()
+		go func() { _ = errors.Join(<-locked, f.Close()) }()
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
