@@ -174,7 +174,7 @@ func TestAgentExecKills(t *testing.T) {
 
 func TestAgentSignal(t *testing.T) {
 	ctx, c := agentClient(t)
-	p, err := c.Start(ctx, bench.Shell("trap 'echo usr; kill $!; exit 5' USR1; sleep 1000 >/dev/null 2>&1 & echo ready; while :; do wait; done"))
+	p, err := c.Start(ctx, bench.Shell("trap 'echo usr; exit 5' USR1; echo ready; while :; do sleep 0.01; done"))
 	if err != nil {
 		t.Fatal(err)
 	}
