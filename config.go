@@ -42,8 +42,13 @@ func (f *configFlags) add(cmd *cobra.Command) {
 
 // addPF adds what says which PF is meant. That is all that commands need which run nothing.
 func (f *configFlags) addPF(cmd *cobra.Command) {
-	f.search, f.given = true, cmd.Flags().Changed
+	f.addFile(cmd)
 	cmd.Flags().StringVar(&f.card, "card", "", "the PF: DRM card number or PCI address (default: the only one)")
+}
+
+// addFile adds the configuration file of this machine.
+func (f *configFlags) addFile(cmd *cobra.Command) {
+	f.search, f.given = true, cmd.Flags().Changed
 	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (default: "+configName+" here or beside vmtb, if there is one)")
 }
 

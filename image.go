@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -89,7 +90,8 @@ func (a *app) imageCheckCommand() *cobra.Command {
 			return p.imageCheck(ctx, asJSON)
 		},
 	}
-	flags.addLab(cmd)
+	flags.addFile(cmd)
+	flags.addShared(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy")
 	return cmd
 }
@@ -268,4 +270,18 @@ func lookForIGT(ctx context.Context, p *patient, m bench.Machine) diagnosis {
 		}
 	}
 	return fine("igt_runner and the tests are there")
+}
+
+// executable reports whether a machine has a program.
+func executable(ctx context.Context, m bench.Machine, file string) (bool, error) {
+	entries, err := m.ReadDir(ctx, path.Dir(file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, e := range entries {
+		if e.Name == path.Base(file) {
+			return true, nil
+		}
+	}
+	return false, err
 }

@@ -12,22 +12,32 @@ import (
 	"vmtb/flow"
 )
 
+// endings are the signals that end a command. Whoever started us below nohup wants us to survive the terminal, and asking for
+// SIGHUP would undo that.
+func endings() []os.Signal {
+	list := []os.Signal{unix.SIGINT, unix.SIGTERM}
+	if !signal.Ignored(unix.SIGHUP) {
+		list = append(list, unix.SIGHUP)
+	}
+	return list
+}
+
 // untilInterrupted is for commands that change little: the first signal ends the context, the second one us.
 func untilInterrupted(parent context.Context) (ctx context.Context, stop func()) {
-	ctx, stop = signal.NotifyContext(parent, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop = signal.NotifyContext(parent, endings()...)
 	context.AfterFunc(ctx, stop)
 	signal.Ignore(unix.SIGPIPE) // a reader that goes away must not keep the host from being put back
 	return ctx, stop
 }
 
-// interrupts turns SIGINT, SIGTERM and SIGHUP into the three levels of a run's end: the first cancels the context (tear
+// interrupts turns the [endings] into the three levels of a run's end: the first cancels the context (tear
 // down and report), the second closes kill (machines killed, the host put back from the journal), the third leaves.
 func interrupts(parent context.Context, w io.Writer) (ctx context.Context, kill <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	second := make(chan struct{})
 	signal.Ignore(unix.SIGPIPE) // a reader that goes away (vmtb run | head) must not keep the host from being put back
 	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	signal.Notify(signals, endings()...)
 	done := make(chan struct{})
 	go func() {
 		for n := 1; ; n++ {

@@ -386,7 +386,7 @@ to it, and ends the first one. The machine keeps its name. Without --vf the mach
 			return a.vmMigrate(ctx, c, &config, names)
 		}),
 	}
-	config.add(cmd)
+	config.addPF(cmd)
 	cmd.Flags().StringSliceVar(&names, "vf", nil, "VF to move to, by number or PCI address; as many as the machine has")
 	return cmd
 }

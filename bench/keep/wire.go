@@ -82,7 +82,7 @@ func (o Output) take(m message) (err error) {
 	return err
 }
 
-// maxLine bounds a line of an answer: a file of 64 MiB in base64, and more.
+// maxLine bounds a line of an answer: a reply of QEMU's of 64 MiB, and more.
 const maxLine = 128 << 20
 
 // errCutOff: the keeper ended before it had answered.

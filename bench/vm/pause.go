@@ -8,7 +8,8 @@ func (m *VM) Pause(ctx context.Context) error {
 }
 
 // Resume lets the guest's CPUs run: after [VM.Pause], for the first time ([ModePaused]), or after the cause of an I/O error has
-// been removed. After a state was loaded, the guest then has an agent that answers and the right time. A guest that slept when it was saved or paused sleeps on: that is a [*StateError], and [VM.Wake] is next.
+// been removed. After a state was loaded, the guest then has an agent that answers and the right time. A guest that slept when it
+// was saved or paused sleeps on: that is a [*StateError], and [VM.Wake] is next.
 func (m *VM) Resume(ctx context.Context) error {
 	return m.transit(ctx, resume, m.order("cont"), func(ctx context.Context) error {
 		s, err := m.reach(ctx, resume.Name, Running, Suspended)
