@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/klog"
-	"vmtb/bench/vm"
 	"vmtb/bench/xe"
 )
 
@@ -266,19 +264,11 @@ func checkDisk(_ context.Context, p *patient) diagnosis {
 }
 
 func checkImage(ctx context.Context, p *patient) diagnosis {
-	image := p.config.Guest.OSImage
-	if err := vm.CheckImage(image); err != nil {
-		return failed(err)
-	}
-	info := p.said(ctx, "qemu-img", "info", "--force-share", image)
-	if info == "" {
-		return bad("is it a disk image? qemu-img info "+bench.Quote(image)+" says more", "qemu-img cannot read %s", image)
-	}
-	stat, err := os.Stat(image)
+	info, err := p.guestImage(ctx)
 	if err != nil {
 		return failed(err)
 	}
-	return fine("%s, %d MiB", image, stat.Size()>>20)
+	return fine("%s", describeImage(p, info))
 }
 
 func checkIGT(_ context.Context, p *patient) diagnosis {

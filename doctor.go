@@ -38,12 +38,21 @@ type diagnosis struct {
 // A patient is the machine under test, as far as the checks have come to know it.
 type patient struct {
 	*app
-	host   *host.Host
-	config *bench.Config
-	deep   bool // boot the guest image, too
-	euid   int
-	accel  func(context.Context) (vm.Accel, error)
-	pf     *xe.PF // nil if there is none
+	host    *host.Host
+	config  *bench.Config
+	deep    bool // boot the guest image, too
+	euid    int
+	accel   func(context.Context) (vm.Accel, error)
+	inspect func(ctx context.Context, image string) (vm.ImageInfo, error)
+	pf      *xe.PF // nil if there is none
+}
+
+func (a *app) newPatient(config *bench.Config, deep bool) *patient {
+	return &patient{
+		app: a, host: host.New(a.system), config: config, deep: deep, euid: os.Geteuid(),
+		accel:   func(ctx context.Context) (vm.Accel, error) { return vm.ProbeAccel(ctx, config.VM.QEMU) },
+		inspect: vm.InspectImage,
+	}
 }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -65,11 +74,7 @@ code is 0 unless something is bad; a warning says what will be skipped or slow.`
 			}
 			ctx, _, stop := interrupts(cmd.Context(), a.err)
 			defer stop()
-			p := &patient{
-				app: a, host: host.New(a.system), config: config, deep: deep, euid: os.Geteuid(),
-				accel: func(ctx context.Context) (vm.Accel, error) { return vm.ProbeAccel(ctx, config.VM.QEMU) },
-			}
-			return p.examine(ctx, asJSON)
+			return a.newPatient(config, deep).examine(ctx, asJSON)
 		},
 	}
 	flags.add(cmd)

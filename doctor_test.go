@@ -50,7 +50,7 @@ func (a answers) Stat(p string) (fs.FileInfo, error) {
 func sound(o fakehost.Options) answers {
 	o.Loaded = []string{"xe"}
 	return answers{fakehost.New(o), map[string]string{
-		"qemu-system-x86_64": "QEMU emulator version 10.0.2\n", "qemu-img": "qemu-img version 10.0.2\nimage: x\n", "dmesg": "[    1.0] hello\n",
+		"qemu-system-x86_64": "QEMU emulator version 10.0.2\n", "qemu-img": "qemu-img version 10.0.2\n", "dmesg": "[    1.0] hello\n",
 	}, map[string]string{"/usr/local/bin/igt_runner": "", "/usr/local/libexec/igt-gpu-tools/xe_exec_store": "", "/proc/self/status": "CapEff:\t000001ffffffffff\n"}}
 }
 
@@ -106,6 +106,11 @@ func TestDoctor(t *testing.T) {
 			}
 		}, check: "kvm", health: ailing, says: "no such device"},
 		{name: "no image", change: func(p *patient) { p.config.Guest.OSImage = "/none" }, check: "image", health: sick, says: "--vm-image"},
+		{name: "no disk image", change: func(p *patient) {
+			p.inspect = func(context.Context, string) (vm.ImageInfo, error) {
+				return vm.ImageInfo{}, &bench.UsageError{Err: errors.New("not a disk image"), Advice: "is it one?"}
+			}
+		}, check: "image", health: sick, says: "not a disk imageis it one?"},
 		{name: "no IGT", host: func(*testing.T) answers { a := sound(bmg()); delete(a.files, "/usr/local/bin/igt_runner"); return a }, check: "igt", health: ailing, says: "igt_runner"},
 		{name: "bad kernel log", host: func(*testing.T) answers {
 			a := sound(bmg())
@@ -154,6 +159,9 @@ func examined(t *testing.T, sys host.System, change func(*patient)) (found []dia
 		},
 		host: host.New(sys), config: config, // as root
 		accel: func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil },
+		inspect: func(context.Context, string) (vm.ImageInfo, error) {
+			return vm.ImageInfo{Format: "qcow2", Size: 4 << 30}, nil
+		},
 	}
 	if change != nil {
 		change(p)

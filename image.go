@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
-	"vmtb/bench/host"
 	"vmtb/bench/vm"
 	"vmtb/lab"
 )
@@ -86,8 +85,7 @@ func (a *app) imageCheckCommand() *cobra.Command {
 			}
 			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
-			p := &patient{app: a, host: host.New(a.system), config: config, deep: true, euid: os.Geteuid()}
-			return p.imageCheck(ctx, asJSON)
+			return a.newPatient(config, true).imageCheck(ctx, asJSON)
 		},
 	}
 	flags.addFile(cmd)
@@ -121,16 +119,25 @@ type guestCheck struct {
 
 const needOfImage = "the image must boot by itself and start qemu-guest-agent"
 
-// disk looks at the image from outside.
-func (g *guestCheck) disk(ctx context.Context, p *patient) diagnosis {
-	image := p.config.Guest.OSImage
-	if err := vm.CheckImage(image); err != nil {
-		return failed(err)
+// guestImage is what the configured image is, from outside.
+func (p *patient) guestImage(ctx context.Context) (vm.ImageInfo, error) {
+	if err := vm.CheckImage(p.config.Guest.OSImage); err != nil {
+		return vm.ImageInfo{}, err
 	}
-	info, err := vm.InspectImage(ctx, image)
+	return p.inspect(ctx, p.config.Guest.OSImage)
+}
+
+func describeImage(p *patient, info vm.ImageInfo) string {
+	return fmt.Sprintf("%s, %s, a disk of %d MiB in a file of %d MiB", p.config.Guest.OSImage, info.Format, info.Size>>20, info.Used>>20)
+}
+
+// disk looks at the image from outside, for all that it takes to boot it.
+func (g *guestCheck) disk(ctx context.Context, p *patient) diagnosis {
+	info, err := p.guestImage(ctx)
 	if err != nil {
 		return failed(err)
 	}
+	image := p.config.Guest.OSImage
 	bootable, err := info.BootRecord(ctx, image)
 	if err != nil {
 		return failed(err)
@@ -139,7 +146,7 @@ func (g *guestCheck) disk(ctx context.Context, p *patient) diagnosis {
 		return bad(needOfImage+"; vmtb image build makes one that does", "%s (%s, %d bytes) has no boot record: it is no disk to boot from", image, info.Format, info.Size)
 	}
 	g.disked = true
-	return fine("%s, %s, a disk of %d MiB in a file of %d MiB", image, info.Format, info.Size>>20, info.Used>>20)
+	return fine("%s", describeImage(p, info))
 }
 
 // boot starts the image without a VF, and waits for its agent.
