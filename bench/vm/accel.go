@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -70,14 +71,16 @@ const (
 	probeTime = 30 * time.Second
 )
 
-// probeROM is a BIOS of 64 KiB. The CPU starts 16 bytes before its end, in 16-bit real mode, and finds
+// probeGuest is probe/probe.S.
 //
-//	mov al, 42
-//	out 0xf4, al
-//	hlt
+//go:embed probe/probe.bin
+var probeGuest []byte
+
+// probeROM is a BIOS of 64 KiB with the probe guest at its start. The CPU starts 16 bytes before its end, and finds a jump there.
 func probeROM() []byte {
 	rom := make([]byte, 64<<10)
-	copy(rom[len(rom)-16:], []byte{0xb0, probeByte, 0xe6, 0xf4, 0xf4})
+	copy(rom, probeGuest)
+	copy(rom[len(rom)-16:], []byte{0xe9, 0x0d, 0x00}) // jmp to 0 of the segment, from 0xfff3
 	return rom
 }
 
@@ -94,7 +97,16 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("the probe guest did not end within %v", probeTime))
 	defer cancel()
-	_, err = run(ctx, program, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "16M", "-bios", rom,
+	ctx, broken := context.WithCancelCause(ctx)
+	defer broken(nil)
+	// After that QEMU would stand still for ever.
+	hear := func(said string) {
+		if strings.Contains(said, "internal error") {
+			line, _, _ := strings.Cut(said, "\n")
+			broken(errors.New(line))
+		}
+	}
+	_, err = runHearing(ctx, hear, program, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "16M", "-bios", rom,
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == probeExit {
 		return nil
@@ -108,11 +120,28 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 // run executes a short-lived program of QEMU's and returns its standard output. An error quotes what it said. The
 // thread stays locked while the program runs: its parent-death signal goes by the thread.
 func run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	return runHearing(ctx, func(string) {}, program, args...)
+}
+
+// words is what a program says on its standard error. heard gets all of it so far, each time that there is more.
+type words struct {
+	strings.Builder
+	heard func(said string)
+}
+
+func (w *words) Write(b []byte) (int, error) {
+	n, err := w.Builder.Write(b)
+	w.heard(w.String())
+	return n, err
+}
+
+// runHearing is run, and tells hear what the program says on its standard error.
+func runHearing(ctx context.Context, hear func(said string), program string, args ...string) ([]byte, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	var stderr strings.Builder
+	stderr := words{heard: hear}
 	cmd.Stderr = &stderr
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()

@@ -66,6 +66,14 @@ func (m *VM) panicError() error {
 	return m.guestError("run", fmt.Errorf("%w\n%s", err, said))
 }
 
+// brokenError quotes QEMU about a guest that it cannot run any further (run state internal-error).
+func (m *VM) brokenError() error {
+	return &bench.InfraError{
+		Op: m.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", m.accel.Name), Evidence: m.evidence(),
+		Advice: "the guest itself is hardly to blame: what stderr.log says is about KVM and this host",
+	}
+}
+
 // endError says how a QEMU that had been running ended.
 func (m *VM) endError() error {
 	m.guest.mu.Lock()

@@ -113,6 +113,10 @@ func (f *fake) boot() {
 	case f.does("panics"):
 		f.status = "guest-panicked"
 		f.qmp.Event("GUEST_PANICKED", map[string]string{"action": "pause"})
+	case f.does("breaks"):
+		fmt.Fprintln(os.Stderr, "KVM internal error. Suberror: 1")
+		f.status = "internal-error"
+		f.qmp.Event("STOP", nil)
 	case f.does("crashes"):
 		fmt.Fprintln(os.Stderr, "Assertion failed")
 		os.Exit(3)

@@ -143,6 +143,20 @@ func TestGuestEndsWhileBooting(t *testing.T) {
 	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "exit code 3") || !strings.Contains(err.Error(), "Assertion failed") {
 		t.Errorf("crash: %T %v, want an InfraError with the exit code and QEMU's words", err, err)
 	}
+	err = boot("breaks")
+	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "has stopped the guest: internal error") || !strings.Contains(err.Error(), "KVM internal error. Suberror: 1") {
+		t.Errorf("internal error: %T %v, want an InfraError with QEMU's words", err, err)
+	}
+}
+
+// A QEMU that cannot run the probe guest any further stands still; nobody waits for it.
+func TestProbeBreaks(t *testing.T) {
+	qemu := filepath.Join(t.TempDir(), "qemu")
+	must(t, os.WriteFile(qemu, []byte("#!/bin/sh\necho 'KVM internal error. Suberror: 1' >&2\necho 'extra data' >&2\nexec sleep 1000\n"), 0o700))
+	err := probe(t.Context(), qemu, "kvm", "host")
+	if err == nil || !strings.HasSuffix(err.Error(), "KVM internal error. Suberror: 1") {
+		t.Errorf("%v, want QEMU's words", err)
+	}
 }
 
 func TestGuestEndsWhileAsked(t *testing.T) {

@@ -88,8 +88,19 @@ func (m *VM) event(e qmp.Event) {
 			g.shutdown = data.Reason
 		}
 	})
-	if e.Name == "GUEST_PANICKED" || e.Name == "GUEST_CRASHLOADED" {
+	switch e.Name {
+	case "GUEST_PANICKED", "GUEST_CRASHLOADED":
 		m.end(m.panicError())
+	case "STOP": // which does not say why
+		go m.endIfBroken(m.life)
+	}
+}
+
+// endIfBroken ends the life of a machine that QEMU has stopped because it cannot run it any further.
+func (m *VM) endIfBroken(ctx context.Context) {
+	var reply struct{ Status string }
+	if err := m.qmp.Execute(ctx, "query-status", nil, &reply); err == nil && reply.Status == "internal-error" {
+		m.end(m.brokenError())
 	}
 }
 
