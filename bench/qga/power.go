@@ -11,28 +11,56 @@ import (
 // when the request is out and no refusal came for 2 s (times Scale), the connection ended, or ctx did. That it worked
 // is for QEMU to say (its SHUTDOWN or RESET event).
 func (c *Client) Shutdown(ctx context.Context, mode string) error {
-	return c.order(ctx, "guest-shutdown", map[string]any{"mode": mode})
+	return refusal(ctx, c.BeginShutdown, mode)
 }
 
 // Suspend asks the guest to sleep: mode is "ram", "disk" or "hybrid". It returns as [Client.Shutdown] does; success is
 // QEMU's SUSPEND event.
 func (c *Client) Suspend(ctx context.Context, mode string) error {
-	return c.order(ctx, "guest-suspend-"+mode, nil)
+	return refusal(ctx, c.BeginSuspend, mode)
 }
 
-// order sends a command that answers only if it fails.
-func (c *Client) order(ctx context.Context, cmd string, args any) error {
-	call, err := c.send(ctx, cmd, args)
+func refusal(ctx context.Context, begin func(context.Context, string) (*Order, error), mode string) error {
+	o, err := begin(ctx, mode)
 	if err != nil {
 		return err
 	}
-	defer call.Forget()
+	return o.Refusal(ctx)
+}
+
+// An Order is a command that is out, and that the agent answers only if it fails.
+type Order struct {
+	client *Client
+	call   *call
+}
+
+// BeginShutdown is [Client.Shutdown] without the wait.
+func (c *Client) BeginShutdown(ctx context.Context, mode string) (*Order, error) {
+	return c.begin(ctx, "guest-shutdown", map[string]any{"mode": mode})
+}
+
+// BeginSuspend is [Client.Suspend] without the wait.
+func (c *Client) BeginSuspend(ctx context.Context, mode string) (*Order, error) {
+	return c.begin(ctx, "guest-suspend-"+mode, nil)
+}
+
+func (c *Client) begin(ctx context.Context, cmd string, args any) (*Order, error) {
+	call, err := c.send(ctx, cmd, args)
+	if err != nil {
+		return nil, err
+	}
 	c.synced.Store(false) // the next command may reach another boot of the guest
-	ctx, cancel := context.WithTimeout(ctx, c.scaled(graceTime))
+	return &Order{c, call}, nil
+}
+
+// Refusal waits for the agent to refuse the order. It must be called once, and returns nil when that has not come for 2 s (times
+// Scale), the connection ended, or ctx did.
+func (o *Order) Refusal(ctx context.Context) error {
+	defer o.call.Forget()
+	ctx, cancel := context.WithTimeout(ctx, o.client.scaled(graceTime))
 	defer cancel()
-	err = call.Wait(ctx, nil)
-	var refusal *qmp.Error
-	if errors.As(err, &refusal) {
+	err := o.call.Wait(ctx, nil)
+	if errors.As(err, new(*qmp.Error)) {
 		return asDisabled(err)
 	}
 	return nil

@@ -45,6 +45,7 @@ func fakeQEMU(args []string) (code int, ran bool) {
 }
 
 type fake struct {
+	woken  bool // and its agent's port has not closed and opened since
 	can    []string
 	status string
 	booted bool
@@ -97,6 +98,9 @@ func (f *fake) command(r fakeqmp.Request) (any, error) {
 		if f.does("acpi") {
 			f.end("guest-shutdown")
 		}
+	case "system_wakeup":
+		f.status, f.woken = "running", true
+		f.qmp.Event("WAKEUP", nil)
 	case "quit":
 		if !f.does("ignores-quit") {
 			f.end("host-qmp-quit")

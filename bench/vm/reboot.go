@@ -16,9 +16,7 @@ func (m *VM) Reboot(ctx context.Context) error {
 			return err
 		}
 		goesDown := func(open bool, opens int) bool { return !open || opens > before.opens }
-		return orderUntil(ctx,
-			func(ctx context.Context) error { return m.qga.Shutdown(ctx, "reboot") },
-			func(ctx context.Context) error { return m.until(ctx, goesDown) })
+		return orderUntil(ctx, m.qga.BeginShutdown, "reboot", func(ctx context.Context) error { return m.until(ctx, goesDown) })
 	}, func(ctx context.Context) error { return m.bootedAfter(ctx, before) })
 }
 
@@ -69,7 +67,7 @@ func (m *VM) bootedAfter(ctx context.Context, before boot) error {
 			if err == nil && now.id != before.id {
 				return nil
 			}
-			if open, _ := m.guest.agentSeen(); err != nil && (open || ctx.Err() != nil) {
+			if err != nil && !errors.Is(err, errNoAgent) {
 				return err
 			}
 		}
@@ -82,20 +80,24 @@ func (m *VM) bootedAfter(ctx context.Context, before boot) error {
 	}
 }
 
-// answer makes the agent answer, from whichever boot. It gives up when the agent closes its port, as it does when the
-// guest goes down.
-func (m *VM) answer(ctx context.Context) (boot, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// answer makes the agent answer, from whichever boot. It is errNoAgent when the agent has closed its port meanwhile, as it does when
+// the guest goes down or to sleep, and perhaps opened it again: then the question may be lost.
+func (m *VM) answer(ctx context.Context) (b boot, err error) {
+	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	_, before := m.guest.agentSeen()
 	go func() {
-		if m.until(ctx, func(open bool, _ int) bool { return !open }) == nil {
+		if m.until(asking, func(open bool, opens int) bool { return !open || opens != before }) == nil {
 			cancel(errNoAgent)
 		}
 	}()
-	if err := m.qga.Sync(ctx); err != nil {
-		return boot{}, err
+	if err = m.qga.Sync(asking); err == nil {
+		b, err = m.boot(asking)
 	}
-	return m.boot(ctx)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(asking), errNoAgent) {
+		err = errNoAgent
+	}
+	return b, err
 }
 
 // clockSlack is how far a guest's clock may be off the host's after a restore.

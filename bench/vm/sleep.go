@@ -23,7 +23,7 @@ func (m *VM) Suspend(ctx context.Context) error {
 			return err
 		}
 		m.guest.update(func() { m.guest.boot = b.id })
-		return orderUntil(ctx, func(ctx context.Context) error { return m.qga.Suspend(ctx, "ram") }, m.proveState(suspend))
+		return orderUntil(ctx, m.qga.BeginSuspend, "ram", m.proveState(suspend))
 	}, m.proveState(suspend))
 }
 
@@ -33,16 +33,9 @@ func (m *VM) Wake(ctx context.Context) error {
 		if _, err := m.reach(ctx, wake.Name, Running); err != nil {
 			return err
 		}
-		err := m.waitAgent(ctx) // its port may close while the guest sleeps
-		if err == nil {
-			err = m.qga.Sync(ctx)
-		}
+		now, err := m.awake(ctx)
 		if err != nil {
 			return fmt.Errorf("the agent does not answer: %w", err)
-		}
-		now, err := m.boot(ctx)
-		if err != nil {
-			return err
 		}
 		m.guest.mu.Lock()
 		before := m.guest.boot
@@ -54,6 +47,19 @@ func (m *VM) Wake(ctx context.Context) error {
 	})
 }
 
+// awake has the agent answer. Its port closes and opens again with the guest's sleep, of which QEMU tells late: perhaps when it has
+// answered already.
+func (m *VM) awake(ctx context.Context) (boot, error) {
+	for {
+		if err := m.waitAgent(ctx); err != nil {
+			return boot{}, err
+		}
+		if now, err := m.answer(ctx); !errors.Is(err, errNoAgent) {
+			return now, err
+		}
+	}
+}
+
 // Hibernate has the guest write its memory to its swap space and switch off (suspend to disk, S4). When it returns, the machine
 // is off. [VM.Again] wakes it. Where the guest cannot, it fails as [VM.Suspend] does.
 func (m *VM) Hibernate(ctx context.Context) error {
@@ -62,7 +68,7 @@ func (m *VM) Hibernate(ctx context.Context) error {
 			return err
 		}
 		m.guest.expectEnd()
-		return orderUntil(ctx, func(ctx context.Context) error { return m.qga.Suspend(ctx, "disk") }, m.proveOff)
+		return orderUntil(ctx, m.qga.BeginSuspend, "disk", m.proveOff)
 	}, m.proveOff)
 }
 

@@ -1,12 +1,14 @@
 package vm
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 
 	"vmtb/bench"
+	"vmtb/bench/qga"
 	"vmtb/internal/fake/fakeqga"
 	"vmtb/internal/fake/fakeqmp"
 )
@@ -33,6 +35,12 @@ func (f *fake) sleeper() fakeqga.Commands {
 			_ = json.Unmarshal(args, &a)
 			if _, ok := file(a.Path); !ok {
 				return nil, fakeqmp.Failure{Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory"}
+			}
+			if a.Path == bootFile && f.woken && f.does("late") {
+				f.woken = false
+				f.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": agentPort, "open": false})
+				f.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": agentPort, "open": true})
+				return nil, fakeqmp.ErrSilence
 			}
 			open = a.Path
 			return 1, nil
@@ -101,5 +109,37 @@ func TestWhySleepCannotBe(t *testing.T) {
 	must(t, m.Suspend(t.Context()))
 	if s, err := m.State(t.Context()); s != Suspended || err != nil {
 		t.Errorf("%q, %v, want suspended", s, err)
+	}
+}
+
+// QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered already.
+func TestWakePortLate(t *testing.T) {
+	m := bootFake(t, "sleeper late /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
+	must(t, m.Suspend(t.Context()))
+	must(t, m.Wake(t.Context()))
+	if open, _ := m.guest.agentSeen(); !open {
+		t.Error("awake, and nobody can ask the agent")
+	}
+}
+
+// An order is out before anything is taken for a sign that it is obeyed.
+func TestOrderUntil(t *testing.T) {
+	m := bootFake(t, "agent")
+	out := false
+	begin := func(ctx context.Context, mode string) (*qga.Order, error) {
+		out = true
+		return m.qga.BeginShutdown(ctx, mode)
+	}
+	err := orderUntil(t.Context(), begin, "reboot", func(context.Context) error {
+		if !out {
+			t.Error("it is not out")
+		}
+		return nil
+	})
+	must(t, err)
+	refuse := func(context.Context, string) (*qga.Order, error) { return nil, errNoAgent }
+	err = orderUntil(t.Context(), refuse, "reboot", func(context.Context) error { t.Error("waited for what was not asked for"); return nil })
+	if !errors.Is(err, errNoAgent) {
+		t.Errorf("%v, want that it was not asked for", err)
 	}
 }

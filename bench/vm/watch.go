@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
 )
 
@@ -119,19 +120,24 @@ func (m *VM) until(ctx context.Context, seen func(agentOpen bool, agentOpens int
 	}
 }
 
-// orderUntil gives the agent an order that it answers only if it refuses, and waits for what shows that it obeys.
-func orderUntil(ctx context.Context, order, obeyed func(context.Context) error) error {
+// orderUntil gives the agent an order that it answers only if it refuses, and then waits for what shows that it obeys. What was
+// seen before is no sign: QEMU tells up to a second late that a port was opened or closed (VSERPORT_CHANGE is rate-limited).
+func orderUntil(ctx context.Context, begin func(ctx context.Context, mode string) (*qga.Order, error), mode string, obeyed func(context.Context) error) error {
+	order, err := begin(ctx, mode)
+	if err != nil {
+		return err
+	}
 	ordering, stop := context.WithCancel(ctx)
 	watching, refuse := context.WithCancelCause(ctx)
 	defer refuse(nil)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := order(ordering); err != nil {
+		if err := order.Refusal(ordering); err != nil {
 			refuse(err)
 		}
 	}()
-	err := obeyed(watching)
+	err = obeyed(watching)
 	stop()
 	<-ended
 	if refusal := context.Cause(watching); err != nil && refusal != nil {
