@@ -105,7 +105,7 @@ func checkPF(ctx context.Context, p *patient) diagnosis {
 	}
 	switch there, lookErr := p.host.ModuleExists(ctx, driver); {
 	case lookErr != nil:
-		d.Remedy = lookErr.Error()
+		return failed(lookErr)
 	case there:
 		return warn("a run loads it; to see more here: modprobe "+driver, "the driver %s is not loaded", driver)
 	default:

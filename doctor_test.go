@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,9 +24,13 @@ import (
 type answers struct {
 	*fakehost.Host
 	programs, files map[string]string
+	missing         string // a program that is not there
 }
 
 func (a answers) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
+	if c.Argv[0] == a.missing {
+		return bench.Result{}, exec.ErrNotFound
+	}
 	if out, ok := a.programs[filepath.Base(c.Argv[0])]; ok {
 		return bench.Result{Stdout: []byte(out)}, nil
 	}
@@ -49,9 +54,9 @@ func (a answers) Stat(p string) (fs.FileInfo, error) {
 // sound is a machine that nothing is wrong with.
 func sound(o fakehost.Options) answers {
 	o.Loaded = []string{"xe"}
-	return answers{fakehost.New(o), map[string]string{
+	return answers{Host: fakehost.New(o), programs: map[string]string{
 		"qemu-system-x86_64": "QEMU emulator version 10.0.2\n", "qemu-img": "qemu-img version 10.0.2\n", "dmesg": "[    1.0] hello\n",
-	}, map[string]string{"/usr/local/bin/igt_runner": "", "/usr/local/libexec/igt-gpu-tools/xe_exec_store": "", "/proc/self/status": "CapEff:\t000001ffffffffff\n"}}
+	}, files: map[string]string{"/usr/local/bin/igt_runner": "", "/usr/local/libexec/igt-gpu-tools/xe_exec_store": "", "/proc/self/status": "CapEff:\t000001ffffffffff\n"}}
 }
 
 // Whatever is missing shows in its line, with what to do about it, and in no other but those that depend on it.
@@ -94,6 +99,7 @@ func TestDoctor(t *testing.T) {
 		}, check: "mmio", health: sick, says: "4G decoding"},
 		{name: "generic VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci")) }, check: "vfio", health: ailing, says: "6.19"},
 		{name: "no VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci", "vfio_pci")) }, check: "vfio", health: sick, says: "CONFIG_VFIO_PCI"},
+		{name: "no modprobe", host: func(*testing.T) answers { a := sound(bmg()); a.missing = "modprobe"; return a }, check: "vfio", health: sick, says: "install kmod"},
 		{name: "no QEMU", host: func(*testing.T) answers { a := sound(bmg()); delete(a.programs, "qemu-system-x86_64"); return a }, check: "qemu", health: sick, says: "does not run"},
 		{name: "old QEMU", host: func(*testing.T) answers {
 			a := sound(bmg())

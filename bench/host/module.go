@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strings"
 
@@ -22,7 +24,18 @@ func (h *Host) ModuleExists(ctx context.Context, name string) (bool, error) {
 		return true, nil
 	}
 	r, err := h.Exec(ctx, bench.Command{Argv: []string{"modprobe", "--dry-run", "--quiet", name}})
-	return r.OK(), err
+	if err != nil {
+		return false, &bench.HostError{Op: "look for module", Noun: name, Advice: withoutModprobe(err), Err: err}
+	}
+	return r.OK(), nil
+}
+
+// withoutModprobe is what to do if a program could not be run because it is not there.
+func withoutModprobe(err error) string {
+	if errors.Is(err, exec.ErrNotFound) {
+		return "install kmod"
+	}
+	return ""
 }
 
 // LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host had loaded anyway
@@ -43,7 +56,7 @@ func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, pa
 		if said := h.kernelSaid(ctx, name); said != "" {
 			err = fmt.Errorf("%w\nthe kernel said:\n%s", err, said)
 		}
-		return &bench.HostError{Op: "load module", Noun: name, Err: err}
+		return &bench.HostError{Op: "load module", Noun: name, Advice: withoutModprobe(err), Err: err}
 	})
 }
 
