@@ -31,6 +31,8 @@ tree() {
 	cp examples/vmtb_config.json README.md LICENSE "$1/"
 	cp -r vmm_flows/resources "$1/vmm_flows/"
 	find "$1/vmm_flows/resources" -name '*.go' -delete
+	mkdir "$1/vmm_flows/resources/vgpu_profiles"
+	cp bench/xe/profiles/*.json "$1/vmm_flows/resources/vgpu_profiles/"
 	cp docs/*.md "$1/docs/"
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
