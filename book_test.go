@@ -1,6 +1,7 @@
 package vmtb
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,51 +9,22 @@ import (
 	"testing"
 
 	"vmtb/flow"
+	"vmtb/internal/booktest"
 )
 
-// chapters are the files of the book.
-func chapters(t *testing.T) []string {
-	t.Helper()
-	files := []string{"README.md"}
-	for _, pattern := range []string{"docs/*.md", "examples/*/README.md"} {
-		more, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, more...)
-	}
-	if len(files) < 10 {
-		t.Fatalf("only %d files: %q", len(files), files)
-	}
-	return files
-}
-
-// vmtbLine is a command for vmtb.
-var vmtbLine = regexp.MustCompile(`^(?:[$#] )?(?:bin/)?vmtb ([a-z].*)$`)
-
-// TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes, flags and all.
+// TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes, flags and all. The lab's TestBook
+// runs them.
 func TestBookCommands(t *testing.T) {
+	commands, err := booktest.Commands(".")
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := 0
-	for _, file := range chapters(t) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fenced := false
-		for line := range strings.Lines(string(text)) {
-			trimmed := strings.TrimSpace(line)
-			if strings.HasPrefix(trimmed, "```") {
-				fenced = !fenced
-				continue
-			}
-			if !fenced && !strings.HasPrefix(line, "    ") {
-				continue
-			}
-			for _, part := range strings.Split(trimmed, " && ") {
-				if m := vmtbLine.FindStringSubmatch(part); m != nil {
-					seen++
-					checkCommandLine(t, file, m[1])
-				}
+	for _, c := range commands {
+		for part := range strings.SplitSeq(c.Text, " && ") {
+			if line, ok := strings.CutPrefix(part, "vmtb "); ok {
+				seen++
+				checkCommandLine(t, fmt.Sprintf("%s:%d", c.File, c.Line), line)
 			}
 		}
 	}
@@ -61,23 +33,23 @@ func TestBookCommands(t *testing.T) {
 	}
 }
 
-func checkCommandLine(t *testing.T, file, line string) {
+func checkCommandLine(t *testing.T, at, line string) {
 	t.Helper()
 	a := &app{out: t.Output(), err: t.Output(), registry: flow.NewRegistry()}
 	cmd, rest, err := a.command().Find(shellWords(line))
 	if err == nil && cmd.HasSubCommands() {
-		t.Errorf("%s: vmtb %s: no such command", file, line)
+		t.Errorf("%s: vmtb %s: no such command", at, line)
 		return
 	}
 	if err == nil {
 		cmd.InitDefaultHelpFlag()
 		err = cmd.ParseFlags(rest)
 	}
-	if err == nil && !strings.Contains(line, "...") {
+	if err == nil {
 		err = cmd.ValidateArgs(cmd.Flags().Args())
 	}
 	if err != nil {
-		t.Errorf("%s: vmtb %s: %v", file, line, err)
+		t.Errorf("%s: vmtb %s: %v", at, line, err)
 	}
 }
 
@@ -118,7 +90,11 @@ var link = regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
 
 // TestBookLinks: what the book refers to in this repository is there.
 func TestBookLinks(t *testing.T) {
-	for _, file := range chapters(t) {
+	chapters, err := booktest.Chapters(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range chapters {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -160,6 +160,9 @@ func checkMMIO(_ context.Context, p *patient) diagnosis {
 	if room == 0 {
 		return bad("enable above 4G decoding (and resizable BARs) in the firmware's set-up, or boot with pci=realloc", "there is no address space for the VFs' BARs")
 	}
+	if room < 1<<20 {
+		return fine("%d KiB for the VFs' BARs", room>>10)
+	}
 	return fine("%d MiB for the VFs' BARs", room>>20)
 }
 

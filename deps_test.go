@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"bench/keep":          {"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm"},
 	"internal/progress":   {},
 	"internal/rawterm":    {},
+	"internal/booktest":   {},
 	"internal/strictjson": {},
 }
 

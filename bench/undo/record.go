@@ -13,7 +13,7 @@ import (
 // A Record is a change of the host, as data: it survives a round trip through JSON. Undo takes the change back, as the
 // package comment describes; it may be called any number of times, and is given a context with time of its own.
 type Record interface {
-	fmt.Stringer  // the change, for people: "/sys/…/sriov_numvfs: 0 -> 2"
+	fmt.Stringer  // the change, for people: `/sys/…/sriov_numvfs changed from "0" to "2"`
 	Kind() string // names the type in the journal, so it never changes
 	Undo(ctx context.Context, sys System) error
 }
@@ -39,10 +39,14 @@ type Write struct {
 func (Write) Kind() string { return "write" }
 
 func (w Write) String() string {
-	if w.Blind {
-		return fmt.Sprintf("%s: undone by %q", w.Path, w.Restore)
+	switch {
+	case w.Blind:
+		return fmt.Sprintf("%s, which %q undoes", w.Path, w.Restore)
+	case w.New == "":
+		return fmt.Sprintf("%s changed from %q", w.Path, w.Old)
+	default:
+		return fmt.Sprintf("%s changed from %q to %q", w.Path, w.Old, w.New)
 	}
-	return fmt.Sprintf("%s: %q -> %q", w.Path, w.Old, w.New)
 }
 
 // Volatile reports that the file is the kernel's, not one on a disk.
@@ -84,7 +88,7 @@ type Binding struct {
 func (Binding) Kind() string { return "binding" }
 
 func (b Binding) String() string {
-	return fmt.Sprintf("%s: driver %q -> %q", path.Base(b.Device), b.OldDriver, b.Driver)
+	return fmt.Sprintf("driver of %s changed from %s to %s", path.Base(b.Device), cmp.Or(b.OldDriver, "none"), cmp.Or(b.Driver, "none"))
 }
 
 // Volatile is true: a reboot gives devices to the drivers that the host is set up with.

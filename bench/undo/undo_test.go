@@ -395,3 +395,21 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// What people read of a change says where it went, not where its undoing goes.
+func TestRecordString(t *testing.T) {
+	for _, c := range []struct {
+		record undo.Record
+		want   string
+	}{
+		{undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"}, `/sys/numvfs changed from "0" to "2"`},
+		{undo.Write{Path: "/sys/quantum", Old: "0"}, `/sys/quantum changed from "0"`},
+		{undo.Write{Path: "/sys/restore", Restore: "1", Blind: true}, `/sys/restore, which "1" undoes`},
+		{undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", Driver: "vfio-pci"}, "driver of 0000:01:10.0 changed from none to vfio-pci"},
+		{undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", OldDriver: "xe"}, "driver of 0000:01:10.0 changed from xe to none"},
+	} {
+		if got := c.record.String(); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.record, got, c.want)
+		}
+	}
+}
