@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,11 +32,14 @@ var notInTheDUT = []struct{ prefix, where string }{
 var bookStdin = map[string]string{
 	"vmtb vm console vm0": "\x1d",
 	"vmtb vm shell vm0":   "exit\n",
+	"vmtb lab shell":      "\x1d",
+	"vmtb lab shell --package=python3-pytest,strace": "\x1d",
 }
 
 // bookCodes are exit codes of commands that are not 0: nothing has failed before.
 var bookCodes = map[string]int{
 	"vmtb run --last-failed --vm-image=guest_os.img": flow.ExitNoMatch,
+	"vmtb lab run --last-failed":                     flow.ExitNoMatch,
 }
 
 // bookFlags is a program vmtb for the book's commands: what a run selects is cut down to what shows that the command works.
@@ -146,4 +150,48 @@ func (d *dut) try(t *testing.T, dir string, c booktest.Command) {
 		t.Errorf("%s:%d: %s: %v, %v", c.File, c.Line, c.Text, r, err)
 	}
 	fmt.Fprintf(d.out, "(%s)\n", time.Since(began).Round(100*time.Millisecond))
+}
+
+// bookLabFlags is bookFlags for the machine that has the lab; its cache goes with the test if it is to be cleaned.
+const bookLabFlags = `#!/bin/sh
+case "$*" in
+"lab clean") export XDG_CACHE_HOME=$PWD/cache ;;
+"lab run"*xe_contract) exec VMTB "$@" -k test_vfs_text ;;
+"lab run"*) exec VMTB "$@" -k 'test_vm_boot and 1vf' ;;
+esac
+exec VMTB "$@"
+`
+
+// TestBookLab runs the commands that the book shows for the lab, on this machine. Each boots a DUT of its own, so this takes its time.
+func TestBookLab(t *testing.T) {
+	if !full() {
+		t.Skip("make lab-full")
+	}
+	t.Parallel()
+	commands, err := booktest.Commands("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	flags := strings.ReplaceAll(bookLabFlags, "VMTB", os.Getenv("VMTB"))
+	if err := os.WriteFile(filepath.Join(dir, "vmtb"), []byte(flags), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ran := map[string]bool{}
+	for _, c := range commands {
+		if !strings.HasPrefix(c.Text, "vmtb lab ") || ran[c.Text] {
+			continue
+		}
+		ran[c.Text] = true
+		fmt.Fprintf(t.Output(), "\n%s:%d# %s\n", c.File, c.Line, c.Text)
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", c.Text)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(bookStdin[c.Text]), t.Output(), t.Output()
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != bookCodes[c.Text] {
+			t.Errorf("%s:%d: %s: %v", c.File, c.Line, c.Text, err)
+		}
+	}
+	if len(ran) < 8 {
+		t.Errorf("%d commands", len(ran))
+	}
 }
