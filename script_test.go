@@ -37,6 +37,7 @@ func params(dir string) testscript.Params {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("VMTB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector's programs wait for a second when they end
 			ids, err := filepath.Abs("vmm_flows/testdata/upstream-ids.txt")
 			env.Setenv("UPSTREAM_IDS", ids)
 			return err
