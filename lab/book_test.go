@@ -184,9 +184,9 @@ func TestBookLab(t *testing.T) {
 		}
 		ran[c.Text] = true
 		fmt.Fprintf(t.Output(), "\n%s:%d# %s\n", c.File, c.Line, c.Text)
-		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", c.Text)
+		cmd := exec.CommandContext(t.Context(), "script", "-qec", c.Text, "/dev/null") // on a terminal, which the shell wants
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(bookStdin[c.Text]), t.Output(), t.Output()
+		cmd.Stdin, cmd.Stdout = strings.NewReader(bookStdin[c.Text]), t.Output()
 		if err := cmd.Run(); cmd.ProcessState.ExitCode() != bookCodes[c.Text] {
 			t.Errorf("%s:%d: %s: %v", c.File, c.Line, c.Text, err)
 		}
