@@ -3,6 +3,7 @@ package qmp
 import (
 	"bytes"
 	"encoding/json"
+	"unicode/utf8"
 )
 
 // A reply is what answers a request.
@@ -38,7 +39,7 @@ func splitReply(line []byte) (m reply, ok bool) {
 		return reply{}, false
 	}
 	id := line[at+len(key):]
-	if bytes.ContainsAny(id, `"\`) {
+	if bytes.ContainsAny(id, `"\`) || !utf8.Valid(id) {
 		return reply{}, false
 	}
 	return reply{ID: string(id), Return: json.RawMessage(line[:at])}, true
