@@ -96,12 +96,17 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 		return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
 	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), a.vmCommand(), a.imageCommand(), a.labCommand(), a.manCommand())
+	root.InitDefaultCompletionCmd()
 	markUsage(root)
+	completeFlags(root)
 	return root
 }
 
 // markUsage makes cobra's complaints about arguments and unknown commands our usage errors.
 func markUsage(cmd *cobra.Command) {
+	if !cmd.Runnable() { // cobra's own "completion"
+		cmd.Args, cmd.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {

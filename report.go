@@ -25,16 +25,8 @@ type outputFlags struct {
 
 func (o *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.reports, "report", nil, "FORMAT or FORMAT:PATH, may be given several times; formats: "+formatNames()+" (docs/reports.md)")
+	flags.StringArrayVar(&o.reports, "report", nil, "FORMAT or FORMAT:PATH, may be given several times; formats: "+strings.Join(report.FormatNames(), ", ")+" (docs/reports.md)")
 	flags.StringVar(&o.compare, "compare", "", "run directory of an earlier run to compare with")
-}
-
-func formatNames() string {
-	var names []string
-	for _, f := range report.Formats {
-		names = append(names, f.Name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // check reads what the flags name.

@@ -32,6 +32,14 @@ func checkDriver(driver string) error {
 	return &bench.UsageError{Err: fmt.Errorf("%q is no driver for VFs", driver), Advice: "there are " + strings.Join(bindDrivers, ", ") + " and none"}
 }
 
+// completeDriver has the shell complete the driver that "vmtb vf bind" takes after the VF.
+func completeDriver(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return append([]string{bindNone}, bindDrivers...), cobra.ShellCompDirectiveNoFileComp
+}
+
 type vfBindOptions struct {
 	config *bench.Config
 	vf     vfName
@@ -52,7 +60,7 @@ while somebody uses the VF.
 "vmtb vf disable" (or "vmtb recover") gives the VF back, and unloads what was loaded.`,
 		Example: `  vmtb vf bind 1 vfio-pci
   vmtb vf bind 0000:03:00.2 none`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: completeDriver,
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
 		o.config, o.driver = c, args[1]

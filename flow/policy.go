@@ -12,7 +12,7 @@ import (
 type Policy struct {
 	RerunFailed int      `json:"rerun_failed,omitempty"` // how often a case that has failed is tried again, on a new fixture
 	Repeat      int      `json:"repeat,omitempty"`       // how often a fixture with its cases is run, until one of them fails
-	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: results, and those of AbortFindings
+	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: some of AbortWords
 }
 
 // The findings of a [Watcher] that may end a run, by their rule.
@@ -21,8 +21,8 @@ const (
 	RuleLockdep = "lockdep" // a kernel has found its locking wrong
 )
 
-// abortWords are what Policy.AbortOn may hold.
-var abortWords = []string{
+// AbortWords are what Policy.AbortOn may hold: results, and findings of a [Watcher].
+var AbortWords = []string{
 	string(Fail), string(Timeout), string(Error), string(Incomplete), string(DmesgFail), string(DmesgWarn), RuleTaint, RuleLockdep,
 }
 
@@ -39,8 +39,8 @@ func (p Policy) Check() error {
 		return bad("--repeat runs until something fails, --rerun-failed until nothing does: want one of them")
 	}
 	for _, w := range p.AbortOn {
-		if !slices.Contains(abortWords, w) {
-			return bad("--abort-on %q: want some of %s", w, strings.Join(abortWords, ","))
+		if !slices.Contains(AbortWords, w) {
+			return bad("--abort-on %q: want some of %s", w, strings.Join(AbortWords, ","))
 		}
 	}
 	return nil

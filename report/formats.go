@@ -36,6 +36,15 @@ var Formats = []Format{
 	{Name: "kcidb", Path: "kcidb.json", Doc: "KCIDB's schema 5.3", file: NewKCIDB},
 }
 
+// FormatNames are the names of Formats.
+func FormatNames() []string {
+	names := make([]string, len(Formats))
+	for i, f := range Formats {
+		names[i] = f.Name
+	}
+	return names
+}
+
 // A Spec is a report that a user asks for.
 type Spec struct {
 	Format Format
@@ -47,11 +56,7 @@ func ParseSpec(s string) (Spec, error) {
 	name, path, given := strings.Cut(s, ":")
 	i := slices.IndexFunc(Formats, func(f Format) bool { return f.Name == name })
 	if i < 0 {
-		var names []string
-		for _, f := range Formats {
-			names = append(names, f.Name)
-		}
-		return Spec{}, &bench.UsageError{Err: fmt.Errorf("--report=%s: there is no format %q", s, name), Advice: "there are " + strings.Join(names, ", ")}
+		return Spec{}, &bench.UsageError{Err: fmt.Errorf("--report=%s: there is no format %q", s, name), Advice: "there are " + strings.Join(FormatNames(), ", ")}
 	}
 	f := Formats[i]
 	switch {

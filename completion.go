@@ -1,0 +1,35 @@
+package vmtb
+
+import (
+	"github.com/spf13/cobra"
+
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/report"
+)
+
+// flagValues are the values of flags that have few, for the shell to complete.
+var flagValues = map[string][]string{
+	"abort-on": flow.AbortWords,
+	"bind":     append([]string{bindVFIO, bindNone}, bindDrivers...),
+	"priority": {string(xe.Low), string(xe.Normal)},
+	"profile":  {profileAuto, profileFit, profileKeep},
+	"report":   report.FormatNames(),
+	"sched":    modeNames(),
+	"vnc":      {"off", "local", "on", "open"},
+}
+
+// completeFlags has the shell complete the values of the flags of cmd and of all below it.
+func completeFlags(cmd *cobra.Command) {
+	for name, values := range flagValues {
+		if cmd.Flags().Lookup(name) == nil {
+			continue
+		}
+		if err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the same flag in two commands
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		completeFlags(sub)
+	}
+}
