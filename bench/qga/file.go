@@ -5,8 +5,12 @@ import (
 	"io"
 )
 
-// chunk is how much of a file goes in one message.
-const chunk = 64 << 10
+// chunk is how much of a file goes in one message. Once a file that is read whole has turned out to be longer, it comes in long
+// ones: in an emulated guest that is a quarter faster (BenchmarkReadFile), but an agent clears as much memory as it is asked for.
+const (
+	chunk     = 64 << 10
+	longChunk = 512 << 10
+)
 
 // ReadFile returns a whole file of the guest, of any size and content. A missing one is an error matching
 // [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing else meanwhile.

@@ -76,11 +76,11 @@ func (d *disk) commands() fakeqga.Commands {
 func TestFiles(t *testing.T) {
 	d := &disk{}
 	c := serve(t, d.commands())
-	all := make([]byte, 130<<10)
+	all := make([]byte, 600<<10)
 	for i := range all {
 		all[i] = byte(i * i)
 	}
-	for i, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 128 << 10, 130 << 10} {
+	for i, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 128 << 10, 130 << 10, (64 + 512) << 10, 600 << 10} {
 		d.most = 10000 + n
 		if n == 1 {
 			d.most = 1

@@ -10,7 +10,7 @@ import (
 
 // read returns the next chunk of the file; nothing is its end for now.
 func (f file) read(ctx context.Context) ([]byte, error) {
-	text, _, err := f.ask(ctx)
+	text, _, err := f.ask(ctx, chunk)
 	if err != nil {
 		return nil, err
 	}
@@ -21,14 +21,14 @@ func (f file) read(ctx context.Context) ([]byte, error) {
 // readAll reads to the end. It decodes a chunk while the agent works at the next one.
 func (f file) readAll(ctx context.Context) ([]byte, error) {
 	var chunks [][]byte
-	for next := f.askAhead(ctx); next != nil; {
+	for next := f.askAhead(ctx, chunk); next != nil; {
 		a := <-next
 		if a.err != nil {
 			return nil, a.err
 		}
 		next = nil
 		if !a.eof {
-			next = f.askAhead(ctx)
+			next = f.askAhead(ctx, longChunk)
 		}
 		data, err := decode(a.text)
 		if err != nil {
@@ -45,19 +45,19 @@ type answer struct {
 	err  error
 }
 
-func (f file) askAhead(ctx context.Context) <-chan answer {
+func (f file) askAhead(ctx context.Context, count int) <-chan answer {
 	next := make(chan answer, 1)
 	go func() {
-		text, eof, err := f.ask(ctx)
+		text, eof, err := f.ask(ctx, count)
 		next <- answer{text, eof, err}
 	}()
 	return next
 }
 
-// ask asks for a chunk, and whether that is the end.
-func (f file) ask(ctx context.Context) (text []byte, eof bool, err error) {
+// ask asks for up to count bytes, and whether that is the end.
+func (f file) ask(ctx context.Context, count int) (text []byte, eof bool, err error) {
 	var reply json.RawMessage
-	if err := f.do(ctx, "read", map[string]any{"count": chunk}, &reply); err != nil {
+	if err := f.do(ctx, "read", map[string]any{"count": count}, &reply); err != nil {
 		return nil, false, err
 	}
 	text, eof, err = splitChunk(reply)
