@@ -6,9 +6,9 @@ SHELL := /bin/sh
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
 LINT_VERSION := v2.15.0
+LINT := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
 # Programs with the race detector wait for a second when they end, unless they are told not to; tests start hundreds.
 export GORACE := atexit_sleep_ms=0
-LINT := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
 
 # One static binary: no cgo, no paths of the build machine.
 build:

@@ -3,6 +3,7 @@ package vmtb
 import (
 	"github.com/spf13/cobra"
 
+	"vmtb/bench"
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/report"
@@ -16,7 +17,7 @@ var flagValues = map[string][]string{
 	"profile":  {profileAuto, profileFit, profileKeep},
 	"report":   report.FormatNames(),
 	"sched":    modeNames(),
-	"vnc":      {"off", "local", "on", "open"},
+	"vnc":      bench.VNCModes,
 }
 
 // completeFlags has the shell complete the values of the flags of cmd and of all below it.

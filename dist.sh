@@ -26,12 +26,12 @@ tree() {
 		"$native" completion "$shell" >"$1/completions/vmtb.$shell"
 	done
 	"$native" man "$1/man"
-	gzip -9n "$1"/man/*.1
+	gzip -9nf "$1"/man/*.1
 	[ "$native" = "$1/vmtb" ] || rm "$native"
 	cp examples/vmtb_config.json README.md LICENSE "$1/"
 	cp -r vmm_flows/resources "$1/vmm_flows/"
 	find "$1/vmm_flows/resources" -name '*.go' -delete
-	mkdir "$1/vmm_flows/resources/vgpu_profiles"
+	mkdir -p "$1/vmm_flows/resources/vgpu_profiles"
 	cp bench/xe/profiles/*.json "$1/vmm_flows/resources/vgpu_profiles/"
 	cp docs/*.md "$1/docs/"
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -81,8 +81,8 @@ type VMConfig struct {
 	ExtraArgs []string `json:"extra_args"`
 }
 
-// vncModes are the values of [VMConfig.VNC].
-var vncModes = []string{"off", "local", "on", "open"}
+// VNCModes are the values of [VMConfig.VNC].
+var VNCModes = []string{"off", "local", "on", "open"}
 
 // NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]: a run of such a flow without
 // the image is refused before it begins.
@@ -152,7 +152,7 @@ func (v VMConfig) validate(bad func(format string, args ...any)) {
 	if v.DiskBus != "virtio" && v.DiskBus != "ide" {
 		bad("vm.disk_bus is %q, want virtio or ide", v.DiskBus)
 	}
-	if !slices.Contains(vncModes, v.VNC) {
+	if !slices.Contains(VNCModes, v.VNC) {
 		bad("vm.vnc is %q, want off, local, on or open", v.VNC)
 	}
 	if p := v.SSHPort; p != nil && (*p < 0 || *p > 65000) {

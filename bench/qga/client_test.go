@@ -351,19 +351,19 @@ func TestPower(t *testing.T) {
 		if err := c.Shutdown(t.Context(), "powerdown"); !errors.As(err, new(*qmp.Error)) {
 			t.Errorf("refused: %v", err)
 		}
-		if err := c.Suspend(t.Context(), "ram"); !errors.As(err, new(*qga.CommandDisabled)) {
+		if err := suspend(t.Context(), c, "ram"); !errors.As(err, new(*qga.CommandDisabled)) {
 			t.Errorf("not offered: %v", err)
 		}
 		began := time.Now()
-		if err := c.Suspend(t.Context(), "disk"); err != nil || time.Since(began) != 2*time.Second {
+		if err := suspend(t.Context(), c, "disk"); err != nil || time.Since(began) != 2*time.Second {
 			t.Errorf("silence: %v after %v", err, time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.Suspend(ctx, "disk"); err != nil {
+		if err := suspend(ctx, c, "disk"); err != nil {
 			t.Errorf("ctx: %v", err)
 		}
-		if err := c.Suspend(ctx, "disk"); err == nil {
+		if err := suspend(ctx, c, "disk"); err == nil {
 			t.Error("sent although ctx had ended")
 		}
 
@@ -380,4 +380,12 @@ func TestPower(t *testing.T) {
 			t.Errorf("QEMU had ended: %v", err)
 		}
 	})
+}
+
+func suspend(ctx context.Context, c *qga.Client, mode string) error {
+	o, err := c.BeginSuspend(ctx, mode)
+	if err != nil {
+		return err
+	}
+	return o.Refusal(ctx)
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // chunk is how much of a file goes in one message. Once a file that is read whole has turned out to be longer, it comes in long
-// ones: in an emulated guest that is a quarter faster (BenchmarkReadFile), but an agent clears as much memory as it is asked for.
+// ones: in an emulated guest that is a quarter faster (BenchmarkReadFile), but an agent clears as much memory as it is
+// asked for (g_malloc0 in qga/commands-posix.c).
 const (
 	chunk     = 64 << 10
 	longChunk = 512 << 10

@@ -11,17 +11,7 @@ import (
 // when the request is out and no refusal came for 2 s (times Scale), the connection ended, or ctx did. That it worked
 // is for QEMU to say (its SHUTDOWN or RESET event).
 func (c *Client) Shutdown(ctx context.Context, mode string) error {
-	return refusal(ctx, c.BeginShutdown, mode)
-}
-
-// Suspend asks the guest to sleep: mode is "ram", "disk" or "hybrid". It returns as [Client.Shutdown] does; success is
-// QEMU's SUSPEND event.
-func (c *Client) Suspend(ctx context.Context, mode string) error {
-	return refusal(ctx, c.BeginSuspend, mode)
-}
-
-func refusal(ctx context.Context, begin func(context.Context, string) (*Order, error), mode string) error {
-	o, err := begin(ctx, mode)
+	o, err := c.BeginShutdown(ctx, mode)
 	if err != nil {
 		return err
 	}
@@ -39,7 +29,7 @@ func (c *Client) BeginShutdown(ctx context.Context, mode string) (*Order, error)
 	return c.begin(ctx, "guest-shutdown", map[string]any{"mode": mode})
 }
 
-// BeginSuspend is [Client.Suspend] without the wait.
+// BeginSuspend asks the guest to sleep: mode is "ram", "disk" or "hybrid". That it worked is QEMU's SUSPEND event.
 func (c *Client) BeginSuspend(ctx context.Context, mode string) (*Order, error) {
 	return c.begin(ctx, "guest-suspend-"+mode, nil)
 }
