@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,17 +19,17 @@ import (
 	"vmtb/lab"
 )
 
-// notInTheDUT are the commands of the book that TestBook does not run in the DUT, by what they begin with, and where they are run.
-var notInTheDUT = []struct{ prefix, where string }{
-	{"make ", "the README's two commands, and TestIntegrationInstall"},
-	{"scp ", "nowhere: it needs a machine called dut; TestDeployed does the same"},
-	{"go build -o acme-vmtb", "TestDeployed"},
-	{"./acme-vmtb ", "TestDeployed, and examples/private-flows by itself"},
-	{"vmtb image build ", "testdata/integration/image.txtar"},
-	{"vmtb lab ", "TestBookLab"},
+// notInTheDUT are the beginnings of those commands of the book that TestBook does not run in the DUT.
+var notInTheDUT = []string{
+	"make ",                 // set-up, demo and test are what CI and people begin with; TestIntegrationInstall and TestDeployed run the others' dist.sh
+	"scp ",                  // needs a machine called dut
+	"go build -o acme-vmtb", // TestDeployed does it,
+	"./acme-vmtb ",          // lists its flows, and runs them in the DUT
+	"vmtb image build ",     // testdata/integration/image.txtar
+	"vmtb lab ",             // TestBookLab
 }
 
-// bookStdin is what is typed into commands that read it: the guard byte of the console, Ctrl-], and the end of a shell.
+// bookStdin is what is typed into commands that read it: Ctrl-] leaves a console and the lab.
 var bookStdin = map[string]string{
 	"vmtb vm console vm0": "\x1d",
 	"vmtb vm shell vm0":   "exit\n",
@@ -42,20 +43,24 @@ var bookCodes = map[string]int{
 	"vmtb lab run --last-failed":                     flow.ExitNoMatch,
 }
 
-// bookFlags is a program vmtb for the book's commands: what a run selects is cut down to what shows that the command works.
-const bookFlags = `#!/bin/sh
+// bookProgram is a vmtb for the book's commands: what a run selects is cut down to what shows that the command works, and it is
+// no cache of others that is cleaned.
+func bookProgram(vmtb string) string {
+	return fmt.Sprintf(`#!/bin/sh
 case "$*" in
-"run xe_contract"*) exec VMTB "$@" -k test_vfs_text ;;
 "run --dry-run"*) ;;
-run*) exec VMTB "$@" -k 'test_vm_boot and 1vf' ;;
+"lab clean") export XDG_CACHE_HOME=$PWD/cache ;;
+"run "*xe_contract | "lab run "*xe_contract) set -- "$@" -k test_vfs_text ;;
+"run "* | "lab run"*) set -- "$@" -k 'test_vm_boot and 1vf' ;;
 esac
-exec VMTB "$@"
-`
+exec %s "$@"
+`, vmtb)
+}
 
 // bookConfig is the configuration of the book's reader, on a machine whose CPU is emulated.
 const bookConfig = `{"guest": {"os_image": "guest_os.img"}, "vm": {"memory_mib": 256}, "timeout_scale": 5}`
 
-// TestBook runs the commands that the book shows, as they stand there and in their order, on a machine under test.
+// TestBook runs the commands that the book shows, in their order and as they stand there but for bookProgram, on a machine under test.
 func TestBook(t *testing.T) {
 	t.Parallel()
 	commands, err := booktest.Commands("..")
@@ -67,20 +72,19 @@ func TestBook(t *testing.T) {
 	if err := d.furnish(dir); err != nil {
 		t.Fatal(err)
 	}
-	d.must(t.Context(), t, fmt.Sprintf(`mkdir -p /run/book && cp %s/vmtb.bin /run/book/ && cp %s/vmtb.sh /run/book/vmtb && chmod +x /run/book/vmtb`, dir, dir))
-	// LAVA's own commands, which a test definition finds on its DUT.
-	d.must(t.Context(), t, `for c in set case; do printf '#!/bin/sh\necho lava-test-%s "$@"\n' $c >/run/book/lava-test-$c; chmod +x /run/book/lava-test-$c; done`)
+	d.must(t.Context(), t, "cp -r "+dir+"/bin /run/book")
 	d.try(t, dir, booktest.Command{Text: "vmtb run --run-dir=first"}) // for chapters that tell what to do afterwards
 	file, ran := "", map[string]bool{}
 	for _, c := range commands {
-		if inTheDUT(c.Text) && !ran[c.Text] {
-			// Each chapter begins on a machine that is as it was; and so do commands that take VFs for themselves.
-			if c.File != file || strings.HasPrefix(c.Text, "vmtb vf enable") || strings.HasPrefix(c.Text, "vmtb run") {
-				d.says(t, 0, "", "recover")
-			}
-			d.try(t, dir, c)
-			file, ran[c.Text] = c.File, !changes(c.Text)
+		if !inTheDUT(c.Text) || ran[c.Text] && !leadsOn(c.Text) {
+			continue
 		}
+		// Each chapter begins on a machine that is as it was; and so do commands that take VFs for themselves.
+		if c.File != file || strings.HasPrefix(c.Text, "vmtb vf enable") || strings.HasPrefix(c.Text, "vmtb run") {
+			d.says(t, 0, "", "recover")
+		}
+		d.try(t, dir, c)
+		file, ran[c.Text] = c.File, true
 	}
 	if len(ran) < 50 {
 		t.Errorf("%d commands", len(ran))
@@ -89,18 +93,13 @@ func TestBook(t *testing.T) {
 	d.clean(t)
 }
 
-// changes reports whether what follows a command needs what it does: then it is run wherever it stands.
-func changes(text string) bool {
+// leadsOn reports whether what follows a command needs what it does: then it is run wherever it stands.
+func leadsOn(text string) bool {
 	return strings.HasPrefix(text, "vmtb vf ") || strings.HasPrefix(text, "vmtb vm ")
 }
 
 func inTheDUT(text string) bool {
-	for _, other := range notInTheDUT {
-		if strings.HasPrefix(text, other.prefix) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(notInTheDUT, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
 // furnish makes the directory in which a reader types the book's commands, with the files that they name.
@@ -109,15 +108,19 @@ func (d *dut) furnish(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
+		return err
+	}
+	// A test definition of LAVA finds its commands on its DUT.
+	const lava = "#!/bin/sh\necho ${0##*/} \"$@\"\n"
 	for name, content := range map[string]string{
-		"vmtb_config.json": bookConfig,
-		"vmtb.bin":         string(program),
-		"vmtb.sh":          strings.ReplaceAll(bookFlags, "VMTB", "/run/book/vmtb.bin"),
-		"xe.ko":            "a module",
+		"vmtb_config.json":   bookConfig,
+		"bin/vmtb.bin":       string(program),
+		"bin/vmtb":           bookProgram("/run/book/vmtb.bin"),
+		"bin/lava-test-set":  lava,
+		"bin/lava-test-case": lava,
+		"xe.ko":              "a module",
 	} {
-		if err := os.MkdirAll(filepath.Join(dir, "vmtb-results"), 0o755); err != nil {
-			return err
-		}
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755); err != nil {
 			return err
 		}
@@ -152,16 +155,6 @@ func (d *dut) try(t *testing.T, dir string, c booktest.Command) {
 	fmt.Fprintf(d.out, "(%s)\n", time.Since(began).Round(100*time.Millisecond))
 }
 
-// bookLabFlags is bookFlags for the machine that has the lab; its cache goes with the test if it is to be cleaned.
-const bookLabFlags = `#!/bin/sh
-case "$*" in
-"lab clean") export XDG_CACHE_HOME=$PWD/cache ;;
-"lab run"*xe_contract) exec VMTB "$@" -k test_vfs_text ;;
-"lab run"*) exec VMTB "$@" -k 'test_vm_boot and 1vf' ;;
-esac
-exec VMTB "$@"
-`
-
 // TestBookLab runs the commands that the book shows for the lab, on this machine. Each boots a DUT of its own, so this takes its time.
 func TestBookLab(t *testing.T) {
 	if !full() {
@@ -173,8 +166,7 @@ func TestBookLab(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	flags := strings.ReplaceAll(bookLabFlags, "VMTB", os.Getenv("VMTB"))
-	if err := os.WriteFile(filepath.Join(dir, "vmtb"), []byte(flags), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "vmtb"), []byte(bookProgram(os.Getenv("VMTB"))), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	ran := map[string]bool{}

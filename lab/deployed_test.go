@@ -27,6 +27,9 @@ func TestDeployed(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	if out, err := exec.CommandContext(t.Context(), program, "list", "acme").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "acme::TestClock") {
+		t.Errorf("it lists %q, %v", out, err)
+	}
 	d := startWith(t, lab.Options{MayReboot: true, Program: program})
 	t.Run("over the shared set-up", func(t *testing.T) {
 		code, dir, err := d.run(t.Context(), "acme::TestClock")
