@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
-	"net/http"
-	"net/url"
 	"syscall"
 
 	"vmtb/bench"
@@ -17,10 +14,7 @@ import (
 )
 
 // A Client asks the keeper of a machine.
-type Client struct {
-	record Record
-	http   http.Client
-}
+type Client struct{ record Record }
 
 // Open is a client for a machine that lives.
 func (s Store) Open(name string) (*Client, error) {
@@ -44,31 +38,22 @@ func (r Record) gone(s Store, life Life) error {
 	return &bench.UsageError{Err: fmt.Errorf("machine %s has ended (%s); its logs are in %s", r.Name, r.End(), r.Dir), Advice: s.others()}
 }
 
-func (r Record) client() *Client {
-	connect := func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, r.Dir) }
-	return &Client{r, http.Client{Transport: &http.Transport{DialContext: connect, DisableKeepAlives: true}}}
-}
+func (r Record) client() *Client { return &Client{r} }
 
 // Name is the machine's.
 func (c *Client) Name() string { return c.record.Name }
 
 // do asks for an operation and waits for its result.
 func (c *Client) do(ctx context.Context, operation string, args any, in io.Reader, o Output, result any) error {
-	query, err := json.Marshal(args)
+	raw, err := json.Marshal(args)
 	if err != nil {
 		return err
 	}
-	u := url.URL{Scheme: "http", Host: "keeper", Path: operation, RawQuery: url.Values{"args": {string(query)}}.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), in)
-	if err != nil {
-		return err
-	}
-	response, err := c.http.Do(req)
+	conn, err := dial(ctx, c.record.Dir)
 	if err == nil {
-		defer response.Body.Close()
-		err = receive(response.Body, o, result)
+		err = converse(ctx, conn, request{operation, raw}, in, o, result)
 	}
-	if err == nil || errors.As(err, new(*Error)) {
+	if err == nil || errors.As(err, new(*Error)) || errors.As(err, new(*inputError)) {
 		return err
 	}
 	if ctx.Err() != nil {

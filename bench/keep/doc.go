@@ -8,7 +8,7 @@
 // the guard kills QEMU (see package vm), and what else is left is in the journal of host changes in the machine's folder.
 //
 // A [Store] is the directory of kept machines. A machine's folder in it holds machine.json (a [Record]), keeper.log,
-// undo.jsonl, the machine's own logs, and while the keeper lives the socket "control". On it the keeper speaks HTTP: POST
-// /OPERATION?args=JSON, with the operation's input as body, is answered by one JSON object a line, each a [message]; the
-// last one is the result or an error. A request ends with its connection.
+// undo.jsonl, the machine's own logs, and while the keeper lives the socket "control". A connection to it is one request: a JSON
+// object (a [request]) on a line, and then the operation's input in pieces. The answer is one JSON object a line, each a
+// [message]; the last one is the result or an error. A request ends with its connection.
 package keep

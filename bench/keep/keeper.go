@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -85,15 +84,17 @@ func (k *keeper) run(ctx context.Context, tell *json.Encoder) error {
 		l.Close()
 		return k.end(err)
 	}
-	server := &http.Server{Handler: handler(k.operations()), ReadHeaderTimeout: time.Minute}
-	go func() { _ = server.Serve(l) }()           // ends with Shutdown
+	server := &server{operations: k.operations()}
+	go server.serve(l)                            // until l is closed
 	_ = tell.Encode(message{Result: emptyObject}) // who started us may have gone
 	err = k.end(k.wait(ctx))
 	close(k.over)
 	// Requests end with the machine; the one that has ended it has an answer to give.
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(err, server.Shutdown(patience))
+	l.Close()
+	server.finish(patience)
+	return err
 }
 
 func (k *keeper) start(ctx context.Context) error {

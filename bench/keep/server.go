@@ -1,13 +1,15 @@
 package keep
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
+	"net"
 	"sync"
+	"time"
 
 	"vmtb/bench"
 )
@@ -19,17 +21,13 @@ type call struct {
 
 	mu    sync.Mutex
 	lines *json.Encoder
-	flush func() error
 }
 
 // send sends a message to the client. Its error is for a client that has gone.
 func (c *call) send(m message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.lines.Encode(m); err != nil {
-		return err
-	}
-	return c.flush()
+	return c.lines.Encode(m)
 }
 
 // progress tells the client what is being done.
@@ -71,25 +69,84 @@ func with[T any](do func(ctx context.Context, c *call, args T) (any, error)) ope
 	}
 }
 
-// handler answers requests for operations; the package comment says how.
-func handler(operations map[string]operation) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := strings.TrimPrefix(r.URL.Path, "/")
-		do, ok := operations[name]
-		if !ok || r.Method != http.MethodPost {
-			do = func(context.Context, *call) (any, error) {
-				return nil, &bench.UsageError{Err: fmt.Errorf("%s %q is nothing that a keeper does", r.Method, name), Advice: "is vmtb of another version than the keeper?"}
-			}
+// A server answers requests on a socket; the package comment says how.
+type server struct {
+	operations map[string]operation
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	busy  sync.WaitGroup // connections
+}
+
+// serve answers until l is closed.
+func (s *server) serve(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
 		}
-		control := http.NewResponseController(w)
-		c := &call{args: json.RawMessage(r.URL.Query().Get("args")), in: r.Body, lines: json.NewEncoder(w), flush: control.Flush}
-		err := control.EnableFullDuplex()
-		var result any
+		s.mu.Lock()
+		if s.conns == nil {
+			s.conns = map[net.Conn]bool{}
+		}
+		s.conns[conn] = true
+		s.busy.Add(1)
+		s.mu.Unlock()
+		go func() {
+			defer s.busy.Done()
+			s.answer(conn)
+			s.mu.Lock()
+			delete(s.conns, conn)
+			s.mu.Unlock()
+			conn.Close()
+		}()
+	}
+}
+
+// finish waits until all requests are answered, and ends those that are not when ctx ends. The listener is closed.
+func (s *server) finish(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for conn := range s.conns {
+			conn.Close()
+		}
+	})()
+	s.busy.Wait()
+}
+
+// answer does what one connection asks for.
+func (s *server) answer(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(requestTime))
+	buffered := bufio.NewReader(conn)
+	q, err := readRequest(buffered)
+	if errors.Is(err, io.EOF) {
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	in, input := io.Pipe()
+	defer in.Close() // what is left of the input is not wanted
+	go func() {
+		readInput(buffered, input)
+		cancel() // the client has gone
+	}()
+	c := &call{args: q.Args, in: in, lines: json.NewEncoder(conn)}
+	do, ok := s.operations[q.Operation]
+	if !ok {
+		do = unknownOperation(q.Operation, err)
+	}
+	_ = c.send(last(do(ctx, c))) // there may be nobody to tell any more
+}
+
+func unknownOperation(name string, err error) operation {
+	return func(context.Context, *call) (any, error) {
 		if err == nil {
-			result, err = do(r.Context(), c)
+			err = fmt.Errorf("%q is nothing that a keeper does", name)
 		}
-		_ = c.send(last(result, err)) // there may be nobody to tell any more
-	})
+		return nil, &bench.UsageError{Err: err, Advice: "is vmtb of another version than the keeper?"}
+	}
 }
 
 // last is the message with which an answer ends.

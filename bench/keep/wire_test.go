@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"vmtb/bench"
@@ -86,9 +86,12 @@ func serve(t *testing.T, operations map[string]operation) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: handler(operations), ReadHeaderTimeout: time.Minute}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { server.Close() })
+	server := &server{operations: operations}
+	go server.serve(l)
+	t.Cleanup(func() {
+		l.Close()
+		server.finish(context.Background())
+	})
 	if life := r.Life(); life != Living {
 		t.Errorf("life %v, want %v", life, Living)
 	}
@@ -171,7 +174,7 @@ func TestKeeperGone(t *testing.T) {
 	go func() {
 		conn, err := l.Accept()
 		if err == nil {
-			_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n{\"progress\":\"half\"}\n")
+			_, err = io.WriteString(conn, "{\"progress\":\"half\"}\n")
 		}
 		if err != nil {
 			t.Error(err)
@@ -182,5 +185,47 @@ func TestKeeperGone(t *testing.T) {
 	err = r.client().WaitReady(t.Context())
 	if _, ok := errors.AsType[*bench.InfraError](err); !ok || !strings.Contains(err.Error(), "machine vm0: ready: ") || !strings.Contains(err.Error(), "keeper.log") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Input that cannot be read to its end is an error on both sides: the guest must not take a part for the whole.
+func TestInputCutOff(t *testing.T) {
+	saw := make(chan error, 1)
+	c := serve(t, map[string]operation{
+		"write": with(func(_ context.Context, c *call, _ string) (any, error) {
+			_, err := io.ReadAll(c.in)
+			saw <- err
+			return nil, err
+		}),
+	})
+	broken := errors.New("the disk is broken")
+	err := c.WriteFile(t.Context(), "/x", io.MultiReader(strings.NewReader("half"), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) {
+		t.Errorf("WriteFile: %v, want %v", err, broken)
+	}
+	if err := <-saw; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the keeper read to %v, want %v", err, io.ErrUnexpectedEOF)
+	}
+}
+
+// What is no request is answered with an error, and the keeper serves the next one.
+func TestBadRequest(t *testing.T) {
+	c := serve(t, map[string]operation{"ready": func(context.Context, *call) (any, error) { return nil, nil }}) //nolint:nilnil // nothing to tell
+	for _, line := range []string{"POST /ready HTTP/1.1\r\n\r\n", "null\n", "{\"operation\":\"of another version\"}\n\x00\x00\x00\x00", "{}\n\xff\xff\xff\xff"} {
+		conn, err := dial(t.Context(), c.record.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, line); err != nil {
+			t.Fatal(err)
+		}
+		err = receive(conn, Output{}, nil)
+		if _, ok := errors.AsType[*bench.UsageError](err); !ok {
+			t.Errorf("%q: %v, want a usage error", line, err)
+		}
+		conn.Close()
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
