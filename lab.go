@@ -177,11 +177,24 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 		code, err = flow.ExitInterrupted, nil
 	default:
 	}
-	err = errors.Join(err, dut.Close(context.WithoutCancel(ctx)))
-	err = errors.Join(err, a.labReports(filepath.Join(dir, "run"), o.outputFlags))
-	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", filepath.Join(dir, "run"), filepath.Join(dir, "dut"))
-	if err != nil || code == flow.ExitPass {
+	closeErr := dut.Close(context.WithoutCancel(ctx))
+	reportErr := a.labReports(filepath.Join(dir, labRunName), o.outputFlags)
+	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", filepath.Join(dir, labRunName), filepath.Join(dir, "dut"))
+	if err != nil { // the run's exit code is not known
+		return errors.Join(err, closeErr, reportErr)
+	}
+	return a.labEnded(code, closeErr, reportErr)
+}
+
+// labEnded turns the exit code of a run in the lab into ours. A DUT that did not end, or a report that could not be written, is
+// printed, and decides the exit code only if all flows passed: see [app.ended].
+func (a *app) labEnded(code int, errs ...error) error {
+	err := errors.Join(errs...)
+	if code == flow.ExitPass {
 		return err
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
 	}
 	return exitCode(code)
 }
@@ -230,7 +243,7 @@ func (a *app) labReports(dir string, o outputFlags) error {
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
 func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptions, c *bench.Config, selection []string) (code int, err error) {
-	args := append([]string{"run", "--run-dir", filepath.Join(dir, "run"), "--vm-image", lab.GuestImage}, o.labShape(c)...)
+	args := append([]string{"run", "--run-dir", filepath.Join(dir, labRunName), "--vm-image", lab.GuestImage}, o.labShape(c)...)
 	args = append(args, a.labLook(o.reportFlags)...)
 	given, err := o.labFiles(dir, c)
 	if err != nil {

@@ -1,12 +1,15 @@
 package vmtb
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"vmtb/bench"
+	"vmtb/flow"
 )
 
 // What a configuration names goes into the lab with it, if it lies below it.
@@ -26,5 +29,34 @@ func TestGiveDirs(t *testing.T) {
 	}
 	if err := giveDirs(dir, base, other); !errors.As(err, new(*bench.UsageError)) {
 		t.Errorf("%v, want a UsageError for a directory elsewhere", err)
+	}
+}
+
+// What failed after a run does not hide what became of the run.
+func TestLabEnded(t *testing.T) {
+	failed := &bench.InfraError{Op: "write the reports", Err: errors.New("no space")}
+	tests := []struct {
+		code int
+		errs []error
+		want int
+		said string
+	}{
+		{flow.ExitPass, []error{nil, nil}, flow.ExitPass, ""},
+		{flow.ExitFail, []error{nil, nil}, flow.ExitFail, ""},
+		{flow.ExitFail, []error{nil, failed}, flow.ExitFail, "no space"},
+		{flow.ExitNotRestored, []error{failed, nil}, flow.ExitNotRestored, "no space"},
+		{flow.ExitPass, []error{nil, failed}, flow.ExitError, ""},
+	}
+	for _, tt := range tests {
+		var said bytes.Buffer
+		got, err := flow.ExitPass, (&app{err: &said}).labEnded(tt.code, tt.errs...)
+		if code, ok := errors.AsType[exitCode](err); ok {
+			got = int(code)
+		} else if err != nil {
+			got = flow.ExitError
+		}
+		if got != tt.want || tt.said != "" && !strings.Contains(said.String(), tt.said) {
+			t.Errorf("code %d with %v: exit code %d, said %q, want %d, %q", tt.code, tt.errs, got, said.String(), tt.want, tt.said)
+		}
 	}
 }

@@ -58,7 +58,7 @@ func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
 	}
 	var worst error
 	for _, dir := range dirs {
-		err := a.recoverRun(ctx, dir, forget)
+		err := a.recoverRun(ctx, runDirIn(dir), forget)
 		if _, bad := errors.AsType[exitCode](err); err != nil && !bad {
 			return err
 		}

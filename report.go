@@ -42,7 +42,7 @@ func (o *outputFlags) check() error {
 	if o.compare == "" {
 		return nil
 	}
-	run, err := flow.OpenRun(o.compare)
+	run, err := flow.OpenRun(runDirIn(o.compare))
 	if err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("--compare: %w", err)}
 	}
@@ -130,7 +130,7 @@ func (a *app) report(_ context.Context, o reportFlags, dir string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	run, err := flow.OpenRun(dir)
+	run, err := flow.OpenRun(runDirIn(dir))
 	if err != nil {
 		return &bench.UsageError{Err: err}
 	}

@@ -41,6 +41,7 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	dir = runDirIn(dir)
 	run, err := flow.OpenRun(dir)
 	if err != nil {
 		return &bench.UsageError{Err: err}

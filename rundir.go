@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/flow"
 )
 
 // resultsDir is where runs are that were not given a directory.
@@ -48,4 +49,16 @@ func makeRunDir(asked, suffix string) (string, error) {
 		}
 		dir = fmt.Sprintf("%s-%d", base, n)
 	}
+}
+
+// labRunName is the name of the run directory in the folder that "vmtb lab run" makes.
+const labRunName = "run"
+
+// runDirIn returns dir, or the run directory in it if dir is the folder of a "vmtb lab run".
+func runDirIn(dir string) string {
+	inner := filepath.Join(dir, labRunName)
+	if flow.IsRunDir(dir) || !flow.IsRunDir(inner) {
+		return dir
+	}
+	return inner
 }

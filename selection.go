@@ -79,7 +79,7 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 			return nil, "", err
 		}
 	}
-	run, err := flow.OpenRun(dir)
+	run, err := flow.OpenRun(runDirIn(dir))
 	if err != nil {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
 	}
@@ -98,10 +98,9 @@ func newest(results string) (string, error) {
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
 	for _, e := range entries {
-		for _, dir := range []string{filepath.Join(results, e.Name()), filepath.Join(results, e.Name(), "run")} { // the latter in the lab
-			if _, err := flow.OpenRun(dir); err == nil {
-				return dir, nil
-			}
+		dir := runDirIn(filepath.Join(results, e.Name()))
+		if _, err := flow.OpenRun(dir); err == nil {
+			return dir, nil
 		}
 	}
 	return "", &bench.UsageError{Err: fmt.Errorf("--last-failed: there is no run below %s", results), Advice: "--last-failed=DIR names its directory"}

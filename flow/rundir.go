@@ -66,6 +66,12 @@ type RunDir struct {
 	size int64 // of the whole part of the journal
 }
 
+// IsRunDir reports whether dir has the file that each run directory begins with.
+func IsRunDir(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, infoFile))
+	return err == nil && info.Mode().IsRegular()
+}
+
 // OpenRun reads a run directory, of a run that is over, alive or dead.
 func OpenRun(dir string) (*RunDir, error) {
 	dir, err := filepath.Abs(dir)

@@ -44,9 +44,16 @@ func (f *follower) run() {
 		if _, err := f.notify.Read(events); err != nil {
 			return // stopped
 		}
-		if _, f.err = io.Copy(f.out, f.file); f.err != nil {
+		if f.copy(); f.err != nil {
 			return
 		}
+	}
+}
+
+// copy copies what is new. A reader of out that went away ("vmtb lab run | head") is no error: the file has everything.
+func (f *follower) copy() {
+	if _, f.err = io.Copy(f.out, f.file); errors.Is(f.err, unix.EPIPE) {
+		f.out, f.err = io.Discard, nil
 	}
 }
 
@@ -55,7 +62,7 @@ func (f *follower) stop() error {
 	closed := f.notify.Close()
 	f.ended.Wait()
 	if f.err == nil {
-		_, f.err = io.Copy(f.out, f.file)
+		f.copy()
 	}
 	return errors.Join(f.err, closed, f.file.Close())
 }

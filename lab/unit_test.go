@@ -289,6 +289,29 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A reader of the output that goes away, as head does, ends neither the run nor the log.
+func TestFollowForReaderThatLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	tried := make(chan struct{}, 10)
+	f, err := follow(path, writerFunc(func([]byte) (int, error) {
+		tried <- struct{}{}
+		return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("first\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-tried
+	if err := os.WriteFile(path, []byte("first\nmore\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stop(); err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+}
+
 // A file is there when it is whole, and what was begun goes when it ends early.
 func TestMoveTo(t *testing.T) {
 	dir := t.TempDir()
