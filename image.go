@@ -35,8 +35,8 @@ func (a *app) imageBuildCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
-		Long: `Makes a guest image for machines with real VFs: Debian with its kernel, which has the xe driver, qemu-guest-agent and IGT, on
-a disk that boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the cache.
+		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (that of trixie-backports in an image of
+trixie, whose own kernel 6.12 cannot), qemu-guest-agent and IGT, on a disk that boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the cache.
 Drivers of GPUs are not loaded at boot: flows do that, or you with modprobe.
 
 In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless you ask for one.`,
@@ -251,19 +251,6 @@ func (g *guestCheck) recipe(ctx context.Context, _ *patient) diagnosis {
 		}
 		return fine("%s", strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", ", "))
 	})
-}
-
-// lookForDriver looks for the GPU's driver in a guest's kernel.
-func lookForDriver(ctx context.Context, p *patient, m bench.Machine) diagnosis {
-	driver := p.config.Guest.Driver
-	r, err := m.Exec(ctx, bench.Command{Argv: []string{"modinfo", driver}})
-	if err != nil {
-		return failed(err)
-	}
-	if !r.OK() {
-		return bad("install a kernel with it in the image", "its kernel has no driver %s", driver)
-	}
-	return fine("its kernel has %s", driver)
 }
 
 // lookForIGT looks for what flows run of IGT in a guest.

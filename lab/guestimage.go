@@ -49,7 +49,7 @@ func (g NewGuest) check() error {
 		bad("--size: %d MiB are too few, want %d or more", g.SizeMiB, smallestGuest)
 	}
 	if slices.Contains(tooOld, g.Suite) {
-		bad("--suite=%s: its kernel has no xe, and it has no igt_runner; want trixie or newer", g.Suite)
+		bad("--suite=%s: it has no igt_runner; want trixie or newer", g.Suite)
 	}
 	switch info, err := os.Stat(g.File); {
 	case err == nil && !info.Mode().IsRegular():
@@ -106,16 +106,21 @@ func (b *builder) debian(g NewGuest) string {
 	packages := g.packages(string(list))
 	return b.entry("debian", "packages of Debian "+g.Suite, func(tmp string, log io.Writer) error {
 		return buildRoot(b.ctx, g.Suite, filepath.Join(tmp, "tree.tar"), packages, b.cache.lock, log)
-	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 1")
+	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 2")
 }
 
-// packages are those of the list, and the image's own. In a release that has IGT's tests itself none is from another.
+// packages returns those of the list and the image's own. In a release that has IGT's tests itself none is from another
+// release. "/backports" becomes the name of the release's backports.
 func (g NewGuest) packages(list string) []string {
 	names := slices.Concat(readPackages(list), g.Packages)
-	if hasIGT(g.Suite) {
-		for i, name := range names {
-			names[i] = strings.TrimSuffix(name, "/"+igtSuite)
+	for i, name := range names {
+		if hasIGT(g.Suite) {
+			name = strings.TrimSuffix(strings.TrimSuffix(name, "/"+igtSuite), "/backports")
 		}
+		if base, ok := strings.CutSuffix(name, "/backports"); ok {
+			name = base + "/" + g.Suite + "-backports"
+		}
+		names[i] = name
 	}
 	return names
 }

@@ -43,18 +43,24 @@ func buildRoot(ctx context.Context, release, target string, packages []string, l
 		"--include=" + strings.Join(packages, ","),
 		release, target,
 	}
-	return run(ctx, lock, log, append(argv, packageSources(mirror, release)...)...)
+	return run(ctx, lock, log, append(argv, packageSources(mirror, release, packages)...)...)
 }
 
-// packageSources are the lines of apt's sources for a release, and for IGT if the release has none of its own.
-func packageSources(mirror, release string) []string {
+// packageSources returns the lines of apt's sources for a release, for IGT if the release has none of its own, and for the
+// release's backports if one of packages comes from there.
+func packageSources(mirror, release string, packages []string) []string {
 	if hasIGT(release) {
 		return []string{inTheMaking(mirror, release)}
 	}
-	return []string{fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, release), inTheMaking(mirror, igtSuite)}
+	lines := []string{fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, release), inTheMaking(mirror, igtSuite)}
+	backports := release + "-backports"
+	if slices.ContainsFunc(packages, func(name string) bool { return strings.HasSuffix(name, "/"+backports) }) {
+		lines = append(lines, inTheMaking(mirror, backports))
+	}
+	return lines
 }
 
-// inTheMaking is the source of a release that is not out yet. A mirror's copy of it may be older than a week; signatures are
+// inTheMaking is the source of a release that still changes. A mirror's copy of it may be older than a week; signatures are
 // checked all the same.
 func inTheMaking(mirror, release string) string {
 	return fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, release)
@@ -133,7 +139,7 @@ func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) erro
 	return &bench.InfraError{Op: "run " + filepath.Base(argv[0]), Err: err, Evidence: bench.Tail(tail.Bytes(), 15)}
 }
 
-var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(/` + igtSuite + `)?$`)
+var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(/` + igtSuite + `|/backports)?$`)
 
 // checkPackages is a [bench.UsageError] for what cannot be the name of a Debian package.
 func checkPackages(names []string) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -346,19 +347,30 @@ func TestMoveTo(t *testing.T) {
 
 // apt refuses two lines of one release that differ.
 func TestPackageSources(t *testing.T) {
-	for release, want := range map[string]string{suite: suite + " " + igtSuite, igtSuite: igtSuite, "sid": "sid"} {
+	for _, c := range []struct{ release, packages, want string }{
+		{suite, "linux", suite + " " + igtSuite},
+		{suite, "linux/" + suite + "-backports", suite + " " + igtSuite + " " + suite + "-backports"},
+		{igtSuite, "linux", igtSuite},
+		{"sid", "linux", "sid"},
+	} {
 		var got []string
-		for _, line := range packageSources("mirror", release) {
+		for _, line := range packageSources("mirror", c.release, []string{c.packages}) {
 			_, after, _ := strings.Cut(line, "] mirror ")
 			got = append(got, strings.TrimSuffix(after, " main"))
 		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("%s: from %q, want %s", release, got, want)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s, %s: from %q, want %s", c.release, c.packages, got, c.want)
 		}
 	}
-	for release, want := range map[string]string{suite: "igt/forky", igtSuite: "igt"} {
-		if got := (NewGuest{Suite: release, Packages: []string{"igt/forky"}}).packages(""); len(got) != 1 || got[0] != want {
+	for release, want := range map[string]string{suite: "igt/forky linux/trixie-backports", igtSuite: "igt linux", "sid": "igt linux"} {
+		got := (NewGuest{Suite: release, Packages: []string{"igt/forky", "linux/backports"}}).packages("")
+		if strings.Join(got, " ") != want {
 			t.Errorf("%s: packages %q, want %s", release, got, want)
 		}
+	}
+	// A guest of trixie's own kernel, 6.12, cannot drive a VF.
+	list, err := sources.ReadFile("image/debian-packages")
+	if got := (NewGuest{Suite: suite}).packages(string(list)); err != nil || !slices.Contains(got, "linux-image-amd64/trixie-backports") {
+		t.Errorf("packages %q, %v: want the kernel of trixie-backports", got, err)
 	}
 }

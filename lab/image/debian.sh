@@ -42,7 +42,9 @@ boot=$((192 * 2048))
 truncate -s $((boot * 512)) /mnt/tmp/boot.img
 mkfs.vfat -F 32 -h $first -n VMTBBOOT /mnt/tmp/boot.img >/dev/null
 export MTOOLS_SKIP_CHECK=1
-mcopy -i /mnt/tmp/boot.img "$tree/boot/vmlinuz-$kv" ::vmlinuz
+kernel="$tree/boot/vmlinuz-$kv"
+[ -e "$kernel" ] || kernel="$tree/usr/lib/modules/$kv/vmlinuz" # where Debian's kernels from 7.3 on have it
+mcopy -i /mnt/tmp/boot.img "$kernel" ::vmlinuz
 mcopy -i /mnt/tmp/boot.img "$tree/boot/initrd.img-$kv" ::initrd
 # Drivers of GPUs are loaded by flows, or by hand, not at boot.
 cat >/mnt/tmp/syslinux.cfg <<END
@@ -55,7 +57,7 @@ LABEL linux
 END
 mcopy -i /mnt/tmp/boot.img /mnt/tmp/syslinux.cfg ::syslinux.cfg
 syslinux --install /mnt/tmp/boot.img
-rm "$tree"/boot/initrd.img-* "$tree"/boot/vmlinuz-*
+rm -f "$tree"/boot/initrd.img-* "$tree"/boot/vmlinuz-* "$tree"/usr/lib/modules/*/vmlinuz
 
 disk=/mnt/tmp/disk.img
 truncate -s "${size_mib}M" "$disk"
