@@ -27,6 +27,7 @@ type configFlags struct {
 	memoryMiB     int
 	timeoutScale  float64
 	workloadScale float64
+	destructive   bool
 	given         func(flag string) bool // on the command line
 	search        bool                   // look for a file when none is named
 }
@@ -96,6 +97,9 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	}
 	if f.given("workload-scale") {
 		c.WorkloadScale = f.workloadScale
+	}
+	if f.destructive {
+		c.AllowDestructive, c.Destructive = true, true
 	}
 	if f.card != "" {
 		if err := setCard(&c.Host, f.card); err != nil {

@@ -94,6 +94,7 @@ func (a *app) runCommand() *cobra.Command {
 	o.configFlags.add(cmd)
 	o.reportFlags.add(cmd)
 	o.addRun(cmd)
+	cmd.Flags().BoolVar(&o.destructive, "destructive", false, "run what harms a machine in use, and cases known to crash its kernel if they are selected by name")
 	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
 	return cmd
 }

@@ -29,6 +29,10 @@ type Config struct {
 	WorkloadScale float64 `json:"workload_scale"`
 
 	AllowDestructive bool `json:"allow_destructive"` // ours: run what harms a machine that is in use; in the lab it always runs
+
+	// Destructive is the flag --destructive: AllowDestructive, and what is known to crash the kernel if it is selected by name.
+	// No file can say it.
+	Destructive bool `json:"-"`
 }
 
 // A HostConfig says what to test on the host.

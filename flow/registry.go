@@ -45,6 +45,8 @@ type Case[V any] struct {
 	// After names the case before it without which it makes no sense: it is skipped if that was run and did not pass.
 	After    string
 	AllowLog []string // in addition to the class's
+	// ByName leaves the case out of every selection that does not name it, without "*": it is known to harm the machine.
+	ByName bool
 }
 
 // A Fixture prepares the bench for the cases of a class with one parameter. Each function may be nil. A SetUp that
@@ -83,6 +85,7 @@ type Item struct {
 	After           string        `json:"after,omitempty"` // Case.After
 	Own             bool          `json:"own,omitempty"`   // Class.Own
 	Unprivileged    bool          `json:"unprivileged,omitempty"`
+	ByName          bool          `json:"by_name,omitempty"` // Case.ByName
 	AllowLog        []string      `json:"allow_log,omitempty"`
 	Quarantine      *Quarantine   `json:"quarantine,omitempty"`
 	Dir             string        `json:"dir,omitempty"` // its folder in the run directory; "" before it is planned
@@ -171,7 +174,7 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 }
 
 func newItem[P fmt.Stringer, V any](c Class[P, V], k Case[V], id ID) Item {
-	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, After: k.After, Own: c.Own, Unprivileged: c.Unprivileged, AllowLog: slices.Concat(c.AllowLog, k.AllowLog)}
+	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, After: k.After, Own: c.Own, Unprivileged: c.Unprivileged, ByName: k.ByName, AllowLog: slices.Concat(c.AllowLog, k.AllowLog)}
 	for _, n := range c.Needs {
 		it.Needs = append(it.Needs, n.Name)
 	}

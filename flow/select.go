@@ -18,14 +18,14 @@ var ErrNoMatch = errors.New("no flow matches")
 // A pattern is an id, or a part of one: file, class or case may be left out, and so may the parameter. The file may
 // carry a directory and ".py"; a key of results.json is a pattern, too; "vmm_flows/" is everything. "*" is the only
 // wildcard. "[1VF]" stands for the parameter 1VF or, if nothing has that, for every parameter that starts with "1VF-";
-// notes say which ids such a shorthand took.
+// notes say which ids such a shorthand took. Cases that are [Case.ByName] are taken only by patterns that name the case.
 //
 // A pattern that is wrong or matches nothing is a [bench.UsageError], with names that are near; the latter is
 // ErrNoMatch as well.
 func (r *Registry) Select(patterns []string) (items []Item, notes []string, err error) {
 	all := r.Items()
 	if len(patterns) == 0 {
-		return all, nil, nil
+		return slices.DeleteFunc(all, func(it Item) bool { return it.ByName }), nil, nil
 	}
 	taken := map[ID]bool{}
 	var errs []error
@@ -53,9 +53,14 @@ func (r *Registry) ask(all []Item, text string) (ids []ID, short bool, err error
 	if err != nil {
 		return nil, false, err
 	}
+	var unnamed string // a case that matches and was not named
 	for i, matches := range []func(ID) bool{p.is, p.matches, p.short} {
 		for _, it := range all {
-			if matches(it.ID) {
+			switch {
+			case !matches(it.ID):
+			case it.ByName && !slices.Contains(p.parts, it.ID.Case):
+				unnamed = it.ID.Case
+			default:
 				ids = append(ids, it.ID)
 			}
 		}
@@ -63,7 +68,11 @@ func (r *Registry) ask(all []Item, text string) (ids []ID, short bool, err error
 			return ids, i == 2, nil
 		}
 	}
-	return nil, false, &bench.UsageError{Err: fmt.Errorf("%w %q", ErrNoMatch, text), Advice: p.advice(all)}
+	advice := p.advice(all)
+	if unnamed != "" {
+		advice = unnamed + " runs only if its whole name is given"
+	}
+	return nil, false, &bench.UsageError{Err: fmt.Errorf("%w %q", ErrNoMatch, text), Advice: advice}
 }
 
 // A pattern is what a user selects with.

@@ -39,7 +39,15 @@ func TestContract(t *testing.T) {
 
 func keepsContract(t *testing.T, params string, passed map[string]bool) {
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), "lab", "run", "--xe", params, "--run-dir", dir, "xe_contract")
+	args := []string{"lab", "run", "--xe", params, "--run-dir", dir, "xe_contract"}
+	for _, s := range contract.Sections() {
+		for _, r := range s.Rules {
+			if r.Crashes != "" { // the stand-in survives it
+				args = append(args, "xe_contract::"+s.Name+"::test_"+r.ID)
+			}
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
 		t.Errorf("vmtb lab run --xe %q xe_contract: %v", params, err)

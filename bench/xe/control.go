@@ -72,6 +72,7 @@ var refusals = []struct {
 	{"restore", syscall.EALREADY, "it is being restored already", StateRestoring},
 	{"restore", syscall.ENODEV, "the saved state is of another GPU model or revision", StateRestoring},
 	{"restore", syscall.EINVAL, "the saved state is damaged, or of another version of the driver", StateRestoring},
+	{"restore", syscall.ENODATA, "the saved state is damaged", StateRestoring},
 	{"restore", syscall.EIO, "it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg", StateUnknown},
 	{"restore", syscall.ETIMEDOUT, "the driver waits for more of the saved state: see dmesg", StateUnknown},
 	{"", syscall.EALREADY, "the same operation is in progress", StateUnknown},

@@ -3,6 +3,7 @@ package xe_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
@@ -272,6 +273,10 @@ func TestRestoreFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := saved.Bytes()
+	const (
+		begin  = "before anything is written"
+		second = 40 // where the second packet begins
+	)
 	change := func(at int, b byte) io.Reader {
 		d := bytes.Clone(data)
 		d[at] = b
@@ -284,13 +289,22 @@ func TestRestoreFails(t *testing.T) {
 		says     string
 	}{
 		{"start", "restore", &saved, syscall.EIO, ""},
-		{"damaged", "", change(1, 9), syscall.EINVAL, "the saved state is damaged"},
+		{"not a saved state", begin, change(1, 9), nil, "packet 1 is of type 9: only the first is a descriptor"},
+		{"another version", begin, change(0, 2), nil, "packet 1 is of version 2 of the format, not 1: the kernel may crash on it"},
+		{"another version later", "", change(second, 2), nil, "packet 2 is of version 2"},
+		{"another GT", "", change(second+3, 9), nil, "packet 2 is of tile 0 and GT 9, which this GPU does not have"},
+		{"another tile", "", change(second+2, 1), nil, "packet 2 is of tile 1 and GT 0"},
+		{"no type", "", change(second+1, 0), nil, "packet 2 has no type"},
+		{"huge", "", change(second+21, 1), nil, "has a payload of"},
+		{"descriptor of a GT", begin, change(3, 1), nil, "packet 1, of type 1, is of tile 0 and GT 1, not of the device"},
 		{"other GPU", "", change(28, 0xff), syscall.ENODEV, "of another GPU model"},
 		{"other quotas", "", change(66, 1), syscall.EIO, "the same GGTT and VRAM quotas"},
 		{"cut", "", bytes.NewReader(data[:len(data)-3]), nil, "the saved state: it ends in the middle of packet 7"},
 		{"no trailer", "", bytes.NewReader(data[:len(data)-24]), nil, "it ends after 6 packets, without a trailer"},
-		{"empty", "", strings.NewReader(""), nil, "it ends after 0 packets"},
-		{"reader", "", iotest.ErrReader(io.ErrNoProgress), io.ErrNoProgress, ""},
+		{"empty", begin, strings.NewReader(""), nil, "it is empty"},
+		{"header cut", begin, bytes.NewReader(data[:20]), nil, "it ends in the middle of packet 1, after 20 bytes of its header"},
+		{"payload cut", "", bytes.NewReader(data[:second+26]), nil, "it ends in the middle of packet 2"},
+		{"reader", begin, iotest.ErrReader(io.ErrNoProgress), io.ErrNoProgress, ""},
 		{"write", "restore data", bytes.NewReader(data), syscall.EIO, ""},
 		{"finish", "restore finish", bytes.NewReader(data), syscall.ETIMEDOUT, "waits for more"},
 	} {
@@ -304,12 +318,20 @@ func TestRestoreFails(t *testing.T) {
 			faulty(s, c.at, fault)
 			err := pf.RestoreVF(ctx, 1, c.r)
 			var ce *xe.ControlError
-			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || (ce.State != xe.StateRestoring) != (c.at == "restore") {
+			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || (ce.State != xe.StateRestoring) != (c.at == "restore" || c.at == begin) {
 				t.Fatalf("RestoreVF: %v", err)
 			}
 			s.Firmware = nil
-			if err := errors.Join(pf.ResetVF(ctx, 1), pf.PauseVF(ctx, 1), pf.RestoreVF(ctx, 1, bytes.NewReader(data)), pf.ResumeVF(ctx, 1)); err != nil {
+			if c.at == begin { // nothing was done to the VF
+				if err := pf.ResumeVF(ctx, 1); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := errors.Join(pf.DiscardRestore(ctx, 1), pf.PauseVF(ctx, 1), pf.RestoreVF(ctx, 1, bytes.NewReader(data)), pf.ResumeVF(ctx, 1)); err != nil {
 				t.Errorf("once more: %v", err)
+			}
+			if s.Oopses != nil {
+				t.Errorf("the kernel has oopsed in %v", s.Oopses)
 			}
 		})
 	}
@@ -331,7 +353,10 @@ func TestRestoreHangs(t *testing.T) {
 		}
 		return nil
 	}
-	err := pf.RestoreVF(ctx, 1, strings.NewReader(strings.Repeat("x", 3<<20)))
+	header := make([]byte, 24)
+	header[0], header[1] = 1, 1
+	binary.LittleEndian.PutUint64(header[16:], 3<<20)
+	err := pf.RestoreVF(ctx, 1, io.MultiReader(bytes.NewReader(header), strings.NewReader(strings.Repeat("x", 3<<20))))
 	var ce *xe.ControlError
 	if !errors.Is(err, context.Canceled) || !errors.As(err, &ce) || ce.State != xe.StateRestoring {
 		t.Errorf("RestoreVF: %v", err)

@@ -30,16 +30,17 @@ func Register(r *flow.Registry) {
 			AllowLog: []string{`^xe(-vfio-pci)? [0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: `},
 		}
 		for _, rule := range s.Rules {
-			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, Func: check(rule)})
+			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, ByName: rule.Crashes != "", Func: check(rule)})
 		}
 		flow.Add(r, "xe_contract", c)
 	}
 }
 
-// A setup is a PF without VFs, in automatic mode, and whether it may come to harm.
+// A setup is a PF without VFs, in automatic mode.
 type setup struct {
 	probe   *rules.Probe
-	harmful bool
+	harmful bool // rules may harm a machine in use
+	crash   bool // rules may crash the kernel: --destructive was given
 }
 
 func setUp(ctx context.Context, env *flow.Env, _ flow.NoParam) (*setup, error) {
@@ -64,7 +65,7 @@ func setUp(ctx context.Context, env *flow.Env, _ flow.NoParam) (*setup, error) {
 		return nil, err
 	}
 	lab := strings.Contains(h.Describe(), "vmtb lab (emulated)")
-	return &setup{probe, lab || config.AllowDestructive}, probe.Settle(ctx)
+	return &setup{probe: probe, harmful: lab || config.AllowDestructive, crash: config.Destructive}, probe.Settle(ctx)
 }
 
 func check(r rules.Rule) func(context.Context, *flow.T, *setup) {
@@ -85,8 +86,14 @@ func check(r rules.Rule) func(context.Context, *flow.T, *setup) {
 
 // unmet is why a rule is not checked, "" if it is.
 func (s *setup) unmet(r rules.Rule) string {
-	if reason := s.probe.Unmet(r); reason != "" || r.Destructive == "" || s.harmful {
+	if reason := s.probe.Unmet(r); reason != "" {
 		return reason
 	}
-	return "it " + r.Destructive + ": the configuration must say allow_destructive"
+	if crash := s.probe.MayCrash(r); crash != "" && !s.crash {
+		return crash + ": --destructive must be given"
+	}
+	if r.Destructive == "" || s.harmful {
+		return ""
+	}
+	return "it " + r.Destructive + ": the configuration must say allow_destructive, or --destructive be given"
 }

@@ -26,6 +26,31 @@ func TestRegister(t *testing.T) {
 	}
 }
 
+// TestByName: a rule that crashes kernels is in no selection but one that names it.
+func TestByName(t *testing.T) {
+	r := flow.NewRegistry()
+	Register(r)
+	for _, patterns := range [][]string{nil, {"xe_contract"}, {"xe_contract::TestMigration"}, {"*stream*"}, {"vmm_flows/"}} {
+		items, _, err := r.Select(patterns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items {
+			if it.ByName {
+				t.Errorf("%q selects %s", patterns, it.Name)
+			}
+		}
+	}
+	for _, pattern := range []string{"test_stream_version", "xe_contract::TestMigration::test_unsupported_save", "TestMigration::test_stream_version"} {
+		if items, _, err := r.Select([]string{pattern}); err != nil || len(items) != 1 || !items[0].ByName {
+			t.Errorf("%s selects %d, %v", pattern, len(items), err)
+		}
+	}
+	if _, _, err := r.Select([]string{"*unsupported_s*"}); err == nil || !strings.Contains(err.Error(), "runs only if its whole name is given") {
+		t.Errorf("a wildcard for it alone: %v", err)
+	}
+}
+
 type fake struct{ *fakehost.Host }
 
 func (f fake) Open(path string, flag int) (rules.File, error) { return f.Host.Open(path, flag) }
@@ -50,16 +75,23 @@ func TestDestructive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
+	seen, crashes := 0, 0
 	for _, s := range rules.Sections() {
 		for _, r := range s.Rules {
 			if p.Unmet(r) != "" {
 				continue
 			}
-			if reason := (&setup{p, true}).unmet(r); reason != "" {
+			if reason := (&setup{probe: p, harmful: true, crash: true}).unmet(r); reason != "" {
 				t.Errorf("%s, allowed: skipped: %s", r.ID, reason)
 			}
-			reason := (&setup{p, false}).unmet(r)
+			if reason := (&setup{probe: p, harmful: true}).unmet(r); (reason != "") != (r.Crashes != "") || reason != "" && !strings.Contains(reason, "oopses in xe_") {
+				t.Errorf("%s (crashes: %q), destruction allowed by the configuration only: %q", r.ID, r.Crashes, reason)
+			}
+			if r.Crashes != "" {
+				crashes++
+				continue
+			}
+			reason := (&setup{probe: p}).unmet(r)
 			if (reason != "") != (r.Destructive != "") || reason != "" && !strings.Contains(reason, "allow_destructive") {
 				t.Errorf("%s (destructive: %q): %q", r.ID, r.Destructive, reason)
 			}
@@ -67,6 +99,9 @@ func TestDestructive(t *testing.T) {
 				seen++
 			}
 		}
+	}
+	if crashes == 0 {
+		t.Error("no rule that crashes kernels")
 	}
 	if seen < 5 {
 		t.Errorf("only %d destructive rules", seen)

@@ -61,14 +61,15 @@ func (j *journal) undo(t *testing.T, sys undo.System) {
 // devices are all kinds of device and layout, by the name of a subtest.
 func devices() map[string]fakehost.Options {
 	return map[string]fakehost.Options{
-		"bmg":         device(fakehost.BMG(), func(*fakehost.Options) {}),
-		"ptl":         device(fakehost.PTL(), func(*fakehost.Options) {}),
-		"bmg flat":    device(fakehost.BMG(), func(o *fakehost.Options) { o.Flat = true }),
-		"ptl flat":    device(fakehost.PTL(), func(o *fakehost.Options) { o.Flat = true }),
-		"one GT":      device(fakehost.PTL(), func(o *fakehost.Options) { o.GTs = 1 }),
-		"one GT flat": device(fakehost.BMG(), func(o *fakehost.Options) { o.GTs, o.Flat = 1, true }),
-		"hardware":    device(fakehost.BMG(), func(o *fakehost.Options) { o.TotalVFs, o.StandIn, o.Loaded = 24, false, []string{"xe"} }),
-		"unsupported": device(fakehost.PTL(), func(o *fakehost.Options) { o.TotalVFs, o.NoMigration = 1, true }),
+		"bmg":                   device(fakehost.BMG(), func(*fakehost.Options) {}),
+		"ptl":                   device(fakehost.PTL(), func(*fakehost.Options) {}),
+		"bmg flat":              device(fakehost.BMG(), func(o *fakehost.Options) { o.Flat = true }),
+		"ptl flat":              device(fakehost.PTL(), func(o *fakehost.Options) { o.Flat = true }),
+		"one GT":                device(fakehost.PTL(), func(o *fakehost.Options) { o.GTs = 1 }),
+		"one GT flat":           device(fakehost.BMG(), func(o *fakehost.Options) { o.GTs, o.Flat = 1, true }),
+		"hardware":              device(fakehost.BMG(), func(o *fakehost.Options) { o.TotalVFs, o.StandIn, o.Loaded = 24, false, []string{"xe"} }),
+		"unsupported":           device(fakehost.PTL(), func(o *fakehost.Options) { o.TotalVFs, o.NoMigration = 1, true }),
+		"hardware, unsupported": hardware(func(o *fakehost.Options) { o.NoMigration = true }),
 	}
 }
 
@@ -76,6 +77,14 @@ func device(o fakehost.Options, change func(*fakehost.Options)) fakehost.Options
 	o.TotalVFs, o.StandIn, o.Loaded = 7, true, []string{"xe", "xe_vfio_pci"}
 	change(&o)
 	return o
+}
+
+// hardware is a real GPU, on a kernel of now.
+func hardware(change func(*fakehost.Options)) fakehost.Options {
+	return device(fakehost.BMG(), func(o *fakehost.Options) {
+		o.StandIn, o.Loaded = false, []string{"xe", "xe_vfio_pci"}
+		change(o)
+	})
 }
 
 func newProbe(t *testing.T, h *fakehost.Host, o fakehost.Options) (*contract.Probe, *journal) {
@@ -106,7 +115,7 @@ func TestFake(t *testing.T) {
 					p, j := newProbe(t, h, o)
 					for _, s := range contract.Sections() {
 						for _, r := range s.Rules {
-							if p.Unmet(r) == "" {
+							if p.Unmet(r) == "" && p.MayCrash(r) == "" {
 								tryRule(t, h, before, p, j, r, name == "bmg" || name == "ptl flat")
 								checked.Store(r.ID, true)
 							}
@@ -131,6 +140,9 @@ func tryRule(t *testing.T, h *fakehost.Host, before fakehost.Snapshot, p *contra
 	if err := r.Run(t.Context(), p); err != nil {
 		t.Errorf("%s: %v", r.ID, err)
 	}
+	if h.Oopses != nil {
+		t.Fatalf("%s: the kernel has oopsed in %v", r.ID, h.Oopses)
+	}
 	if crash {
 		dead := h.FromSnapshot(h.Snapshot())
 		j.undo(t, dead)
@@ -143,6 +155,31 @@ func tryRule(t *testing.T, h *fakehost.Host, before fakehost.Snapshot, p *contra
 	}
 	if h.Snapshot() != settled {
 		t.Fatalf("%s: after it the host is not as it was (-want +got):\n%s", r.ID, cmp.Diff(h.FromSnapshot(settled).Dump(), h.Dump()))
+	}
+}
+
+// TestCrashes: the rules that crash kernels are those that are marked, and name the function.
+func TestCrashes(t *testing.T) {
+	crashes := 0
+	for _, noMigration := range []bool{false, true} {
+		for _, s := range contract.Sections() {
+			for _, r := range s.Rules {
+				o := hardware(func(o *fakehost.Options) { o.NoMigration = noMigration })
+				h := fakehost.New(o)
+				p, _ := newProbe(t, h, o)
+				if r.Crashes == "" || p.Unmet(r) != "" {
+					continue
+				}
+				_ = r.Run(t.Context(), p) // how a dead kernel answers is no matter
+				if len(h.Oopses) == 0 || !strings.Contains(p.MayCrash(r), h.Oopses[0]) {
+					t.Errorf("%s: the kernel oopsed in %v, the rule says %q", r.ID, h.Oopses, p.MayCrash(r))
+				}
+				crashes++
+			}
+		}
+	}
+	if crashes != 2 {
+		t.Errorf("%d rules that crash kernels", crashes)
 	}
 }
 

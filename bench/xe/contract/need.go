@@ -25,6 +25,7 @@ var (
 	hasVFIO    = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
 	vramQuota  = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
 	noFloor    = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
+	realDriver = Need{"a driver that is no stand-in", func(p *Probe) bool { return !p.standIn() }}
 	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
 )
 
@@ -35,6 +36,19 @@ func vfs(n int) Need {
 
 // wedged is the parameter of the lab's stand-in that makes the device wedged.
 const wedged = "/sys/module/xe/parameters/wedged"
+
+// standIn reports whether the driver is the lab's stand-in. It differs from the real one in places, and does not crash the
+// kernel where the real one does.
+func (p *Probe) standIn() bool { return p.exists(wedged) }
+
+// MayCrash is what a rule does to the kernel here, "" if it is harmless. It says [Rule.Crashes] unless the driver is the
+// lab's stand-in.
+func (p *Probe) MayCrash(r Rule) string {
+	if p.standIn() {
+		return ""
+	}
+	return r.Crashes
+}
 
 // A MissingError says that a rule cannot be checked here after all: what it is about shows only after its first steps.
 type MissingError struct{ What string }

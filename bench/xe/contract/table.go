@@ -54,6 +54,9 @@ func (r Rule) promise() string {
 	if r.Destructive != "" {
 		text += " **Destructive: " + r.Destructive + ".**"
 	}
+	if r.Crashes != "" {
+		text += " **Crashes kernels: " + r.Crashes + ". Checked only if asked for by name, with --destructive.**"
+	}
 	return cell(text)
 }
 

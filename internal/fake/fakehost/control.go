@@ -156,7 +156,10 @@ func (h *Host) withoutDriver(vf int) {
 
 // forget drops the stream of a save or restore that a VF was in.
 func (h *Host) forget(vf int) {
-	h.s.Functions[vf].Out, h.s.Functions[vf].In = nil, nil
+	h.s.Functions[vf].Out = nil
+	if h.o.StandIn {
+		h.s.Functions[vf].In = nil // the kernel keeps a part of a packet until the next save
+	}
 	h.epoch++
 	h.woken()
 }

@@ -162,21 +162,24 @@ func TestMigrationData(t *testing.T) {
 		finish     syscall.Errno
 	}{
 		{"good", string(data), 0, 0},
-		{"version", change(0, 2), syscall.EINVAL, syscall.EIO},
-		{"no type", change(1, 0), syscall.EINVAL, syscall.EIO},
-		{"unknown type", change(1, 7), syscall.EINVAL, syscall.EIO},
-		{"tile", change(2, 1), syscall.EINVAL, syscall.EIO},
-		{"descriptor of a GT", change(3, 1), syscall.EINVAL, syscall.EIO},
-		{"other device", change(28, 0xff), syscall.ENODEV, syscall.EIO},
+		{"version", change(0, 2), syscall.EINVAL, syscall.ETIMEDOUT},
+		{"no type", change(1, 0), syscall.EINVAL, syscall.ETIMEDOUT},
+		{"unknown type", change(1, 7), 0, 0},
+		{"tile", change(2, 1), syscall.EINVAL, syscall.ETIMEDOUT},
+		{"another GT", change(3, 9), syscall.EINVAL, syscall.ETIMEDOUT},
+		{"descriptor of a GT", change(3, 1), syscall.EINVAL, syscall.ETIMEDOUT},
+		{"other device", change(28, 0xff), syscall.ENODEV, syscall.ETIMEDOUT},
 		{"unknown key", change(34, 0x77), 0, 0},
-		{"bad key-length-value", change(24, 9), syscall.EINVAL, syscall.EIO},
+		{"bad key-length-value", change(24, 9), syscall.ENODATA, syscall.ETIMEDOUT},
 		{"other GGTT", string(smaller), 0, syscall.EIO},
 		{"cut", string(data[:len(data)-1]), 0, syscall.ETIMEDOUT},
-		{"trailer with payload", string(data[:len(data)-8]) + "\x01\x00\x00\x00\x00\x00\x00\x00x", syscall.EINVAL, syscall.EIO},
+		{"trailer with payload", string(data[:len(data)-8]) + "\x01\x00\x00\x00\x00\x00\x00\x00x", syscall.EINVAL, syscall.ETIMEDOUT},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			vf2 := sriov + "/vf2"
-			h.steps(t, step{vf2 + "/reset", "1", 0}, step{vf2 + "/pause", "1", 0}, step{vf2 + "/restore", "1", 0}, step{vf2 + "/migration_data", c.data, c.write})
+			// The save drops the part of a packet that the case before may have left: a reset does not.
+			h.steps(t, step{vf2 + "/reset", "1", 0}, step{vf2 + "/pause", "1", 0}, step{vf2 + "/save", "1", 0}, step{vf2 + "/reset", "1", 0})
+			h.steps(t, step{vf2 + "/pause", "1", 0}, step{vf2 + "/restore", "1", 0}, step{vf2 + "/migration_data", c.data, c.write})
 			h.reading(t, vf2+"/restore", c.finish)
 			if c.finish == syscall.EIO {
 				h.steps(t, step{vf2 + "/migration_data", "x", syscall.EIO})

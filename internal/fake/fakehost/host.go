@@ -63,6 +63,8 @@ type Host struct {
 	Firmware func(op string, vf, gt int) error
 	// NeverBind keeps drivers from binding: drivers_probe succeeds all the same.
 	NeverBind bool
+	// Oopses are the kernel's functions that have oopsed: nothing that vmtb does may lead to one.
+	Oopses []string
 	// Lockdown is a process that holds lockdown_vfs_enabling.
 	Lockdown bool
 

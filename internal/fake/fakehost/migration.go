@@ -105,6 +105,10 @@ func startData(op, state, other string) operation {
 }
 
 func (h *Host) startSave(vf int) error {
+	if h.o.NoMigration && !h.o.StandIn {
+		h.Oopses = append(h.Oopses, "xe_gt_sriov_pf_migration_ring_full")
+	}
+	h.s.Functions[vf].In = nil
 	err := h.firstOf(vf, startData("save", saving, restoring))
 	if err == nil {
 		h.s.Functions[vf].Out = h.stream(vf)
@@ -114,7 +118,6 @@ func (h *Host) startSave(vf int) error {
 }
 
 func (h *Host) startRestore(vf int) error {
-	h.s.Functions[vf].In = nil
 	return h.firstOf(vf, startData("restore", restoring, saving))
 }
 
@@ -217,7 +220,9 @@ func (h *Host) drain(vf int, to *bytes.Buffer) error {
 	}
 }
 
-// give is a read of migration_data. Without a save it blocks, until one is started or the VF is reset.
+// give is a read of migration_data. Without a save it blocks until one is started, or the VF is reset. In the kernel it does
+// not end with a save: that waits for the reader in its turn (xe_sriov_pf_migration_read holds the lock). No rule is
+// about that, and nothing of vmtb reads before it saves.
 func (h *Host) give(vf int, p []byte) (int, error) {
 	if err := h.fault("save data", vf, 0); err != nil {
 		return 0, err
@@ -250,7 +255,10 @@ func (h *Host) take(vf int, data []byte) error {
 	for len(f.In) >= packetHeader {
 		size := binary.LittleEndian.Uint64(f.In[16:])
 		if err := h.checkPacket(f.In[:packetHeader], size); err != nil {
-			f.failRestore()
+			h.refusePacket(f)
+			if int(f.In[3]) < len(h.s.GTs) || h.o.StandIn {
+				f.In = nil // the kernel has no memory for a packet of another GT, and keeps it
+			}
 			return err
 		}
 		if uint64(len(f.In)) < packetHeader+size {
@@ -258,7 +266,8 @@ func (h *Host) take(vf int, data []byte) error {
 		}
 		kind, gt, payload := f.In[1], f.In[3], f.In[packetHeader:packetHeader+size]
 		if err := h.restorePacket(vf, kind, int(gt), payload); err != nil {
-			f.failRestore()
+			h.refusePacket(f)
+			f.In = nil
 			return err
 		}
 		f.In = f.In[packetHeader+size:]
@@ -272,8 +281,11 @@ func (h *Host) take(vf int, data []byte) error {
 func (h *Host) checkPacket(header []byte, size uint64) error {
 	version, kind, tile, gt := header[0], header[1], header[2], int(header[3])
 	whole := kind == packetDescriptor || kind == packetTrailer
+	if version != 1 && !h.o.StandIn {
+		h.Oopses = append(h.Oopses, "xe_guc_klv_count")
+	}
 	switch {
-	case version != 1, kind == 0, kind > packetLast, tile != 0, gt >= len(h.s.GTs), whole && gt != 0,
+	case version != 1, kind == 0, kind > packetLast && h.o.StandIn, tile != 0, gt >= len(h.s.GTs), whole && gt != 0,
 		kind == packetTrailer && size != 0, size > packetMost:
 		return syscall.EINVAL
 	}
@@ -315,11 +327,27 @@ func (h *Host) restorePacket(vf int, kind byte, gt int, payload []byte) error {
 	return nil
 }
 
+// refusePacket is what a refused packet does to a restore: nothing, and the driver waits for another one. The stand-in
+// fails it.
+func (h *Host) refusePacket(f *function) {
+	if h.o.StandIn {
+		f.failRestore()
+	}
+}
+
 // failRestore makes the writes and the finish that follow fail.
 func (f *function) failRestore() {
 	for i := range f.GTs {
 		f.GTs[i].Control.Data = restFailed
 	}
+}
+
+// truncated is the errno of a descriptor that ends in the middle of a key.
+func (h *Host) truncated() error {
+	if h.o.StandIn {
+		return syscall.EINVAL
+	}
+	return syscall.ENODATA // xe_guc_klv_count
 }
 
 // checkDescriptor compares the device ids; keys that it does not know are skipped.
@@ -332,7 +360,7 @@ func (h *Host) checkDescriptor(b []byte) error {
 		head := binary.LittleEndian.Uint32(b)
 		key, size := head>>16, int(head&0xffff)*4
 		if b = b[4:]; len(b) < size {
-			return syscall.EINVAL
+			return h.truncated()
 		}
 		if v, known := want[key]; known && (size != 4 || binary.LittleEndian.Uint32(b) != v) {
 			return syscall.ENODEV
