@@ -1,0 +1,279 @@
+/*
+ * An emulated Intel GPU of the Panther Lake generation, deep enough for the
+ * unmodified Linux xe driver as PF and as VF.  See README.md.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef VMTB_GPU_H
+#define VMTB_GPU_H
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "qemu/timer.h"
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "hw/pci/pci_device.h"
+#include "qom/object.h"
+#include "regs.h"
+#include "guc.h"
+
+#define TYPE_VMTB_GPU    "vmtb-gpu"
+#define TYPE_VMTB_GPU_VF "vmtb-gpu-vf"
+OBJECT_DECLARE_SIMPLE_TYPE(GpuState, VMTB_GPU)
+OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
+
+#define GPU_DEVICE_ID    0xb080
+#define GPU_MAX_VFS      15
+#define GPU_MAX_CTX_ID   65535
+#define GPU_TS_HZ        19200000ull
+
+/* classes of engines as the GuC numbers them */
+enum { CLASS_RENDER, CLASS_VIDEO, CLASS_VIDEO_ENHANCE, CLASS_COPY, CLASS_COMPUTE, CLASSES };
+enum { ENGINES = 4, INSTANCES = 32 };
+
+/* priorities of functions (KLV_VF_SCHED_PRIORITY) */
+enum { FN_PRIO_LOW, FN_PRIO_NORMAL, FN_PRIO_HIGH };
+
+/* A GuC context: one logical ring context and the state of its command parser. */
+typedef struct GpuCtx {
+    uint32_t fn;             /* function that registered it */
+    uint32_t id, gclass, mask;
+    uint64_t lrca;           /* GGTT address of the context image */
+    uint32_t prio, eq_us, pt_us;
+    bool enabled;            /* scheduling is on */
+    bool queued;             /* on an engine's list: there is, or may be, work */
+    bool hung;               /* reset: runs no more */
+    bool disabling;          /* MODE_DONE is owed to the driver */
+    int64_t polled;          /* engine time at which it last waited; -1: does not wait */
+
+    /* the command parser */
+    bool watchdog;           /* the watchdog is armed */
+    bool noarb;              /* arbitration was switched off */
+    int level;               /* 0 ring, 1 batch, 2 second level batch */
+    bool pp[3];              /* the level's address is in the PPGTT */
+    uint64_t ip[3];
+    uint32_t head;
+    uint32_t spins;          /* loops without a way out so far */
+    uint64_t gpr[16];
+    uint64_t run_ns;         /* engine time used since the image was loaded */
+    uint64_t ts_base;        /* CTX_TIMESTAMP when the image was loaded */
+    QTAILQ_ENTRY(GpuCtx) next;
+} GpuCtx;
+
+typedef struct GpuCtb {
+    uint64_t desc, buf;
+    uint32_t size;           /* bytes */
+} GpuCtb;
+
+/* A PCI function as GuC and scheduler see it. */
+typedef struct GpuFn {
+    uint32_t idx;            /* 0 is the PF */
+    PCIDevice *pdev;         /* NULL: not there */
+    uint32_t regs[FN_STRIDE / 4];
+    uint64_t memirq_status, memirq_source;
+    GpuCtb h2g, g2h;
+    bool ct_on;
+    bool ct_broken;          /* the last descriptor or message was wrong; until the next reset */
+
+    /* what the PF gave it */
+    uint64_t ggtt_start, ggtt_size, lmem;
+    uint32_t num_ctxs, begin_ctx, num_dbs, begin_db, tile_mask;
+    uint32_t eq_ms, pt_us, prio;
+    uint32_t threshold[16];  /* by key, from KLV_VF_THRESHOLD_FIRST */
+
+    bool paused, stopped;
+    bool migrated;           /* restored; the VF driver has not said RESFIX_DONE */
+    uint32_t counter[16];    /* adverse events of this sample period */
+    uint64_t active_ns[ENGINES];
+    GHashTable *ctxs;        /* id -> GpuCtx */
+} GpuFn;
+
+typedef struct GpuEngine {
+    const char *name;
+    uint32_t idx, gclass, instance, base, irq_bit;
+    QTAILQ_HEAD(, GpuCtx) list;
+    GpuCtx *cur;             /* loaded context */
+    int64_t t;               /* engine time, ns of QEMU_CLOCK_VIRTUAL; may lag or lead a little */
+    int32_t slice_fn;        /* function whose slice it is; -1: none */
+    int64_t slice_end;       /* INT64_MAX: no end */
+    int64_t ctx_end;         /* end of the slice of cur */
+    int64_t preempt_at;      /* cur must be off by then, or the engine is reset; 0: nobody asked */
+} GpuEngine;
+
+/* A message that the GuC sends later. */
+typedef struct GpuLater {
+    int64_t when;
+    uint32_t fn, len;
+    uint16_t fence;
+    uint32_t hxg[CTB_MAX_DWORDS];
+    QTAILQ_ENTRY(GpuLater) next;
+} GpuLater;
+
+struct GpuState {
+    PCIDevice parent_obj;
+    MemoryRegion bar0, mmio, gsm, bar2;
+    uint32_t *regs;
+    uint64_t *ggtt;
+    GpuFn fn[GPU_MAX_VFS + 1];
+    GpuEngine engine[ENGINES];
+
+    /* interrupts of the PF */
+    uint32_t intr_dw[2];
+    uint16_t vec[64];
+    uint32_t ident[2];
+    bool mstr;
+
+    /* GuC */
+    bool guc_up;
+    uint64_t slpc;           /* GGTT address of the SLPC shared data */
+    uint32_t slpc_min, slpc_max;
+    uint32_t sample_ms;
+    int64_t sample_end;
+    uint64_t dev_meta, dev_activity, fn_meta, fn_activity;
+    uint32_t fn_activity_count;
+    uint32_t activity_change;
+    int64_t activity_at;     /* when the counters were written last */
+    QTAILQ_HEAD(, GpuLater) later;
+
+    QEMUBH *bh;
+    QEMUTimer *timer;
+    uint8_t *seen;           /* by register: bit 0 read, bit 1 written (trace) */
+    int last_cmds;           /* commands of the last cs_run */
+    uint64_t unknown_cmds;
+
+    /* properties */
+    uint8_t num_vfs;
+    uint32_t trace;
+};
+
+struct GpuVf {
+    PCIDevice parent_obj;
+    MemoryRegion bar0, mmio, gsm;
+    GpuState *pf;
+    uint32_t n;              /* from 1 */
+    bool in_flr;
+};
+
+enum { TRACE_ODD = 1, TRACE_GUC, TRACE_REGS, TRACE_CMDS };
+
+void gpu_log(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+#define gpu_trace(s, level, ...) \
+    do { \
+        if (unlikely((s)->trace >= (level))) { \
+            gpu_log(__VA_ARGS__); \
+        } \
+    } while (0)
+
+static inline uint64_t u64_of(uint32_t lo, uint32_t hi)
+{
+    return lo | ((uint64_t)hi << 32);
+}
+
+static inline uint32_t *gpu_reg(GpuState *s, uint32_t off)
+{
+    assert(off < REGS_SIZE);
+    return &s->regs[off / 4];
+}
+
+static inline bool fn_present(const GpuFn *fn)
+{
+    return fn->ctxs && fn->pdev;
+}
+
+static inline bool fn_runs(const GpuFn *fn)
+{
+    return fn_present(fn) && !fn->paused && !fn->stopped && !fn->migrated;
+}
+
+static inline uint64_t ns_to_ts(int64_t ns)
+{
+    return muldiv64(ns, GPU_TS_HZ, NANOSECONDS_PER_SECOND);
+}
+
+static inline int64_t gpu_now(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+}
+
+/* mem.c: an access that faults returns false; a read then returns zeros */
+bool ggtt_rw(GpuState *s, uint32_t as, uint64_t va, void *p, uint32_t len, bool write);
+uint32_t ggtt_r32(GpuState *s, uint32_t as, uint64_t va);
+bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v);
+typedef struct PpgttEntry {
+    uint64_t va, pa;
+    bool valid, null;
+} PpgttEntry;
+bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *e);
+bool fn_dma(GpuFn *fn, uint64_t pa, void *p, uint32_t len, bool write);
+
+/* irq.c */
+void irq_guc(GpuState *s, GpuFn *fn, int bit);
+void irq_engine(GpuState *s, GpuCtx *c, GpuEngine *e);
+void irq_reset(GpuState *s);
+bool irq_read(GpuState *s, uint32_t off, uint32_t *v);
+bool irq_write(GpuState *s, uint32_t off, uint32_t v);
+
+/* mmio.c */
+extern const MemoryRegionOps gpu_mmio_ops;
+void mmio_reset(GpuState *s);
+void fn_mmio_write(GpuState *s, uint32_t n, uint32_t off, uint32_t v);
+
+/* guc.c */
+void guc_reset(GpuState *s);
+void guc_load(GpuState *s);
+void guc_mailbox(GpuState *s, GpuFn *fn, uint32_t off, bool media);
+void fn_reset(GpuState *s, GpuFn *fn);
+
+/* ct.c */
+bool g2h_send(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg, uint32_t len);
+void g2h_event(GpuState *s, GpuFn *fn, uint32_t action, const uint32_t *data, uint32_t len);
+void g2h_later(GpuState *s, GpuFn *fn, int64_t when, uint16_t fence, const uint32_t *hxg, uint32_t len);
+void g2h_run_later(GpuState *s);
+void g2h_drop_later(GpuState *s, int fn);
+void h2g_run(GpuState *s, GpuFn *fn);
+
+/* h2g.c: one message out of the CTB */
+void h2g_handle(GpuState *s, GpuFn *fn, uint16_t fence, uint32_t *hxg, uint32_t len);
+
+/* gucpf.c */
+uint32_t pf_update_cfg(GpuState *s, uint32_t vfid, uint64_t addr, uint32_t dwords, uint32_t *count);
+uint32_t pf_update_policy(GpuState *s, uint64_t addr, uint32_t dwords, uint32_t *count);
+uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd);
+void pf_control_done(GpuState *s, uint32_t vfid, uint32_t cmd);
+void pf_notify(GpuState *s, uint32_t vfid, uint32_t event);
+void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key);
+uint32_t vf_query_klv(GpuState *s, GpuFn *fn, uint32_t key, uint32_t *value);
+
+/* migrate.c */
+uint32_t vf_save(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_t *used);
+uint32_t vf_restore(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_t *used);
+
+/* slpc.c */
+void slpc_reset(GpuState *s);
+void slpc_request(GpuState *s, const uint32_t *d, uint32_t n);
+void activity_update(GpuState *s);
+void activity_tick(GpuState *s);
+
+/* sched.c */
+GpuCtx *ctx_get(GpuFn *fn, uint32_t id);
+GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id);
+void ctx_remove(GpuState *s, GpuCtx *c);
+void ctx_remove_all(GpuState *s, GpuFn *fn);
+void ctx_submit(GpuState *s, GpuCtx *c);
+void ctx_enable(GpuState *s, GpuCtx *c, bool on);
+void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error);
+void fn_resume_work(GpuState *s, GpuFn *fn);
+GpuEngine *ctx_engine(GpuState *s, GpuCtx *c);
+void sched_init(GpuState *s);
+void sched_reset(GpuState *s);
+void sched_run(GpuState *s);
+void sched_kick(GpuState *s);
+int64_t sched_next(GpuState *s);
+
+/* cs.c: the command parser */
+typedef enum { CS_IDLE, CS_TIME, CS_WAIT, CS_PREEMPTED, CS_FAULT } CsResult;
+CsResult cs_run(GpuState *s, GpuEngine *e, GpuCtx *c, int64_t until, bool preempt, int budget);
+uint32_t ctx_image_r(GpuState *s, GpuCtx *c, uint32_t dw);
+void ctx_image_w(GpuState *s, GpuCtx *c, uint32_t dw, uint32_t v);
+
+#endif

@@ -1,0 +1,271 @@
+/*
+ * What the PF asks of the GuC for its VFs: configuration, policies, control;
+ * and what the GuC tells of them.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "gpu.h"
+
+#define MAX_KLV_DWORDS  16384
+#define MAX_EQ_MS       100000u
+#define MAX_PT_US       100000000u
+
+typedef uint32_t KlvSetter(GpuState *s, void *opaque, uint32_t key, uint32_t len, const uint32_t *v);
+
+/* Reads KLVs out of the PF's memory and hands each to set. */
+static uint32_t for_klvs(GpuState *s, uint64_t addr, uint32_t dwords, KlvSetter *set, void *opaque, uint32_t *count)
+{
+    g_autofree uint32_t *b = NULL;
+
+    if (dwords > MAX_KLV_DWORDS) {
+        return GUC_ERR_SIZE;
+    }
+    b = g_new0(uint32_t, dwords + 2);
+    if (!ggtt_rw(s, 0, addr, b, dwords * 4, false)) {
+        return GUC_ERR_GGTT_ADDRESS;
+    }
+    for (uint32_t i = 0; i < dwords; i++) {
+        b[i] = le32_to_cpu(b[i]);
+    }
+    for (uint32_t i = 0; i < dwords; ) {
+        uint32_t key = b[i] >> 16, len = b[i] & 0xffff, err;
+
+        if (len > dwords - i - 1) {
+            return GUC_ERR_MALFORMED_KLV;
+        }
+        gpu_trace(s, TRACE_GUC, "KLV %#x, %u dwords: %#x", key, len, b[i + 1]);
+        err = set(s, opaque, key, len, &b[i + 1]);
+        if (err) {
+            return err;
+        }
+        i += 1 + len;
+        ++*count;
+    }
+    return GUC_OK;
+}
+
+static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, const uint32_t *v)
+{
+    GpuFn *vf = opaque;
+    uint32_t want = key <= KLV_VF_LMEM_SIZE ? 2 : 1;
+    uint64_t v64 = u64_of(v[0], v[1]);
+
+    if (key == KLV_VF_GROUP_EXEC_QUANTUM || key == KLV_VF_GROUP_PREEMPT) {
+        want = MAX(1, MIN(len, 8));
+    }
+    if (len != want) {
+        return GUC_ERR_MALFORMED_KLV;
+    }
+    switch (key) {
+    case KLV_VF_GGTT_START:
+    case KLV_VF_GGTT_SIZE:
+        if (v64 > GGTT_SIZE || v64 % (4 * KiB)) {
+            return GUC_ERR_KLV_DATA;
+        }
+        *(key == KLV_VF_GGTT_START ? &vf->ggtt_start : &vf->ggtt_size) = v64;
+        break;
+    case KLV_VF_LMEM_SIZE:
+        vf->lmem = v64;
+        break;
+    case KLV_VF_NUM_CONTEXTS:
+        vf->num_ctxs = v[0];
+        break;
+    case KLV_VF_TILE_MASK:
+        vf->tile_mask = v[0];
+        break;
+    case KLV_VF_NUM_DOORBELLS:
+        vf->num_dbs = v[0];
+        break;
+    case KLV_VF_EXEC_QUANTUM:
+    case KLV_VF_GROUP_EXEC_QUANTUM:
+        vf->eq_ms = MIN(v[0], MAX_EQ_MS);
+        break;
+    case KLV_VF_PREEMPT_TIMEOUT:
+    case KLV_VF_GROUP_PREEMPT:
+        vf->pt_us = MIN(v[0], MAX_PT_US);
+        break;
+    case KLV_VF_BEGIN_DOORBELL:
+        vf->begin_db = v[0];
+        break;
+    case KLV_VF_BEGIN_CONTEXT:
+        vf->begin_ctx = v[0];
+        break;
+    case KLV_VF_SCHED_PRIORITY:
+        if (v[0] > FN_PRIO_HIGH) {
+            return GUC_ERR_KLV_DATA;
+        }
+        vf->prio = v[0];
+        break;
+    case KLV_VF_THRESHOLD_CAT_ERR ... KLV_VF_THRESHOLD_DOORBELL:
+    case KLV_VF_THRESHOLD_MULTI_LRC:
+        vf->threshold[key - KLV_VF_THRESHOLD_FIRST] = v[0];
+        break;
+    default:
+        gpu_trace(s, TRACE_ODD, "VF%u: unknown key %#x", vf->idx, key);
+        return GUC_ERR_KLV_KEY;
+    }
+    return GUC_OK;
+}
+
+uint32_t pf_update_cfg(GpuState *s, uint32_t vfid, uint64_t addr, uint32_t dwords, uint32_t *count)
+{
+    GpuFn *vf;
+
+    if (vfid > s->num_vfs) {
+        return GUC_ERR_VFID;
+    }
+    vf = &s->fn[vfid];
+    if (!addr && !dwords) {  /* takes all away */
+        vf->ggtt_start = vf->ggtt_size = vf->lmem = 0;
+        vf->num_ctxs = vf->begin_ctx = vf->num_dbs = vf->begin_db = vf->tile_mask = 0;
+        vf->eq_ms = vf->pt_us = vf->prio = 0;
+        memset(vf->threshold, 0, sizeof(vf->threshold));
+        return GUC_OK;
+    }
+    return for_klvs(s, addr, dwords, set_vf, vf, count);
+}
+
+static uint32_t set_policy(GpuState *s, void *opaque, uint32_t key, uint32_t len, const uint32_t *v)
+{
+    switch (key) {
+    case KLV_POLICY_SCHED_IF_IDLE:
+        if (len != 1 || v[0] > 1) {
+            return GUC_ERR_KLV_DATA;
+        }
+        for (int i = 0; i <= GPU_MAX_VFS; i++) {
+            s->fn[i].prio = v[0] ? FN_PRIO_NORMAL : FN_PRIO_LOW;
+        }
+        break;
+    case KLV_POLICY_SAMPLE_PERIOD:
+        if (len != 1) {
+            return GUC_ERR_MALFORMED_KLV;
+        }
+        s->sample_ms = v[0];
+        break;
+    }
+    return GUC_OK;
+}
+
+uint32_t pf_update_policy(GpuState *s, uint64_t addr, uint32_t dwords, uint32_t *count)
+{
+    return for_klvs(s, addr, dwords, set_policy, NULL, count);
+}
+
+void pf_notify(GpuState *s, uint32_t vfid, uint32_t event)
+{
+    uint32_t d[2] = { vfid, event };
+
+    g2h_event(s, &s->fn[0], G2H_VF_STATE, d, 2);
+}
+
+uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd)
+{
+    GpuFn *vf;
+
+    if (!vfid || vfid > GPU_MAX_VFS || !fn_present(&s->fn[vfid])) {
+        return GUC_ERR_VFID;
+    }
+    vf = &s->fn[vfid];
+    switch (cmd) {
+    case VF_PAUSE:
+        vf->paused = true;
+        break;
+    case VF_RESUME:
+        vf->paused = false;
+        if (vf->migrated) {
+            irq_guc(s, vf, 0);   /* the VF driver learns that it has moved */
+        }
+        fn_resume_work(s, vf);
+        break;
+    case VF_STOP:
+        vf->stopped = true;
+        break;
+    case VF_FLR_START:
+        fn_reset(s, vf);
+        memset(vf->regs, 0, sizeof(vf->regs));
+        break;
+    case VF_FLR_FINISH:
+        break;
+    default:
+        return GUC_ERR_PARAMS;
+    }
+    return GUC_OK;
+}
+
+/* Tells the PF that the command is done, after it has had the answer to it. */
+void pf_control_done(GpuState *s, uint32_t vfid, uint32_t cmd)
+{
+    switch (cmd) {
+    case VF_PAUSE:
+        pf_notify(s, vfid, VF_STATE_PAUSE_DONE);
+        break;
+    case VF_FLR_START:
+        pf_notify(s, vfid, VF_STATE_FLR_DONE);
+        break;
+    }
+}
+
+/* Counts an adverse event of a VF and tells the PF when the threshold is reached. */
+void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key)
+{
+    uint32_t i = key - KLV_VF_THRESHOLD_FIRST, d[2] = { fn->idx, key };
+    int64_t now;
+
+    if (!fn->idx || !s->sample_ms || !fn->threshold[i]) {
+        return;
+    }
+    now = gpu_now();
+    if (now >= s->sample_end) {
+        for (int f = 0; f <= GPU_MAX_VFS; f++) {
+            memset(s->fn[f].counter, 0, sizeof(s->fn[f].counter));
+        }
+        s->sample_end = now + s->sample_ms * SCALE_MS;
+    }
+    if (++fn->counter[i] == fn->threshold[i]) {
+        g2h_event(s, &s->fn[0], G2H_ADVERSE_EVENT, d, 2);
+    }
+}
+
+/* value[0] gets the length in dwords, value[1] and on the value */
+uint32_t vf_query_klv(GpuState *s, GpuFn *fn, uint32_t key, uint32_t *value)
+{
+    uint64_t v;
+
+    value[0] = 1;
+    switch (key) {
+    case KLV_GLOBAL_GMD_ID:
+        v = *gpu_reg(s, GMD_ID);
+        break;
+    case KLV_GLOBAL_GROUP_SCHED:
+    case KLV_GLOBAL_PAGING_ENGINES:
+        v = 0;
+        break;
+    case KLV_VF_GGTT_START:
+        v = fn->ggtt_start;
+        value[0] = 2;
+        break;
+    case KLV_VF_GGTT_SIZE:
+        v = fn->ggtt_size;
+        value[0] = 2;
+        break;
+    case KLV_VF_LMEM_SIZE:
+        v = fn->lmem;
+        value[0] = 2;
+        break;
+    case KLV_VF_NUM_CONTEXTS:
+        v = fn->num_ctxs;
+        break;
+    case KLV_VF_TILE_MASK:
+        v = fn->tile_mask;
+        break;
+    case KLV_VF_NUM_DOORBELLS:
+        v = fn->num_dbs;
+        break;
+    default:
+        value[0] = 0;
+        return GUC_ERR_KLV_KEY;
+    }
+    value[1] = v;
+    value[2] = v >> 32;
+    return GUC_OK;
+}

@@ -1,0 +1,113 @@
+/*
+ * Memory as the GPU sees it: the GGTT and the page tables of a context.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Every access goes out as the PCI function that owns the GGTT entry or the
+ * context, and so through the right domain of an IOMMU.
+ */
+#include "gpu.h"
+
+bool fn_dma(GpuFn *fn, uint64_t pa, void *p, uint32_t len, bool write)
+{
+    MemTxResult r;
+
+    if (!fn->pdev) {
+        r = MEMTX_ERROR;
+    } else if (write) {
+        r = pci_dma_write(fn->pdev, pa, p, len);
+    } else {
+        r = pci_dma_read(fn->pdev, pa, p, len);
+    }
+    if (r != MEMTX_OK && !write) {
+        memset(p, 0, len);
+    }
+    return r == MEMTX_OK;
+}
+
+/* An entry is good for one function only: the one whose number it carries. */
+static bool ggtt_walk(GpuState *s, uint32_t as, uint64_t va, uint64_t *pa)
+{
+    uint64_t pte;
+
+    if (va >= GGTT_SIZE) {
+        return false;
+    }
+    pte = le64_to_cpu(s->ggtt[va >> 12]);
+    if (!(pte & PTE_PRESENT) || (pte & GGTT_PTE_VFID) >> GGTT_PTE_VFID_SHIFT != as) {
+        return false;
+    }
+    *pa = (pte & PTE_ADDR) | (va & 0xfff);
+    return true;
+}
+
+bool ggtt_rw(GpuState *s, uint32_t as, uint64_t va, void *p, uint32_t len, bool write)
+{
+    uint8_t *b = p;
+
+    while (len) {
+        uint32_t n = MIN(len, 0x1000 - (va & 0xfff));
+        uint64_t pa;
+
+        if (!ggtt_walk(s, as, va, &pa) || !fn_dma(&s->fn[as], pa, b, n, write)) {
+            gpu_trace(s, TRACE_ODD, "fn%u: GGTT fault at %#" PRIx64 " (%s)", as, va, write ? "write" : "read");
+            if (!write) {
+                memset(b, 0, len);
+            }
+            return false;
+        }
+        va += n;
+        b += n;
+        len -= n;
+    }
+    return true;
+}
+
+uint32_t ggtt_r32(GpuState *s, uint32_t as, uint64_t va)
+{
+    uint32_t v = 0;
+
+    ggtt_rw(s, as, va, &v, sizeof(v), false);
+    return le32_to_cpu(v);
+}
+
+bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v)
+{
+    v = cpu_to_le32(v);
+    return ggtt_rw(s, as, va, &v, sizeof(v), true);
+}
+
+/* Five levels of 512 entries; pages of 4 KiB, 2 MiB and 1 GiB. */
+bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *e)
+{
+    uint64_t table = root & PTE_ADDR;
+
+    *e = (PpgttEntry) { .va = va & ~0xfffull };
+    for (int level = 4; level >= 0; level--) {
+        int shift = 12 + 9 * level;
+        uint64_t pte = 0;
+        bool leaf;
+
+        if (!fn_dma(fn, table + ((va >> shift) & 0x1ff) * 8, &pte, sizeof(pte), false)) {
+            return false;
+        }
+        pte = le64_to_cpu(pte);
+        leaf = level == 0 || (level <= 2 && (pte & PTE_LARGE));
+        if (leaf && (pte & PTE_NULL)) {
+            e->valid = e->null = true;
+            return true;
+        }
+        if (!(pte & PTE_PRESENT)) {
+            return false;
+        }
+        if (leaf) {
+            uint64_t mask = (1ull << shift) - 1;
+
+            e->pa = (pte & PTE_ADDR & ~mask) | (e->va & mask);
+            e->valid = true;
+            return true;
+        }
+        table = pte & PTE_ADDR;
+    }
+    return false;
+}

@@ -1,0 +1,231 @@
+/*
+ * The registers of the PF: what a reset gives, and those that do something.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "gpu.h"
+
+#define GMD_ID_PTL      ((30u << 22) | (0u << 14) | 4)
+
+void mmio_reset(GpuState *s)
+{
+    memset(s->regs, 0, REGS_SIZE);
+    *gpu_reg(s, GMD_ID) = GMD_ID_PTL;
+    *gpu_reg(s, RPM_CONFIG0) = (1u << 3) | (3u << 1);        /* 19.2 MHz, no shift */
+    *gpu_reg(s, XEHP_FUSE4) = 1u << 16;                      /* one compute engine */
+    *gpu_reg(s, MIRROR_FUSE3) = 1;
+    *gpu_reg(s, FUSE_PRODUCTION) = 1u << 2;
+    *gpu_reg(s, MIRROR_L3BANK_ENABLE) = 0xf;
+    *gpu_reg(s, XELP_EU_ENABLE) = 0xff;
+    *gpu_reg(s, XELP_GT_GEOMETRY_DSS) = 0xf;
+    *gpu_reg(s, XEHP_GT_COMPUTE_DSS) = 0xf;
+    *gpu_reg(s, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
+    *gpu_reg(s, DRIVER_FLR) = 1u << 31;                      /* there is no driver FLR */
+    *gpu_reg(s, GGC) = (3u << 6) | (0x80u << 8);             /* GGTT of 8 MiB, no stolen memory */
+    *gpu_reg(s, RP_STATE_CAP) = 144 | (24u << 16);           /* 2400 and 400 MHz in units of 16.67 */
+    *gpu_reg(s, RP_STATE_RPE) = 60;
+    *gpu_reg(s, RP_STATE_RPA) = 48;
+    for (int i = 0; i < ENGINES; i++) {
+        *gpu_reg(s, s->engine[i].base + RING_IDLEDLY_MAXCNT) = 0x40;
+    }
+}
+
+/* A register whose upper half says which bits of the lower half are written. */
+static uint32_t masked(uint32_t old, uint32_t v)
+{
+    uint32_t mask = v >> 16;
+
+    return (old & ~mask) | (v & mask);
+}
+
+/*
+ * Writes to the block of a function: its scratch registers and doorbells.
+ * PF code may write the block of a VF, and does when it restores one.
+ */
+void fn_mmio_write(GpuState *s, uint32_t n, uint32_t off, uint32_t v)
+{
+    GpuFn *fn = &s->fn[n];
+
+    if (!fn->ctxs) {
+        return;
+    }
+    fn->regs[off / 4] = v;
+    switch (off) {
+    case FN_GUC_HOST_INTERRUPT:
+        pf_adverse(s, fn, KLV_VF_THRESHOLD_H2G);
+        guc_mailbox(s, fn, FN_VF_SW_FLAG, false);
+        break;
+    case FN_MED_HOST_INTERRUPT:
+        guc_mailbox(s, fn, FN_MED_VF_SW_FLAG, true);
+        break;
+    }
+}
+
+static bool engine_read(GpuState *s, uint32_t off, uint32_t *v)
+{
+    for (int i = 0; i < ENGINES; i++) {
+        switch (off - s->engine[i].base) {
+        case RING_TIMESTAMP:
+            *v = ns_to_ts(gpu_now());
+            return true;
+        case RING_TIMESTAMP_UDW:
+            *v = ns_to_ts(gpu_now()) >> 32;
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint32_t reg_read(GpuState *s, uint32_t off)
+{
+    uint32_t v;
+
+    switch (off) {
+    case MTL_STEER_SEMAPHORE:
+        return 1;                                            /* always free */
+    case GUC_PMTIMESTAMP_LO:
+    case MISC_STATUS_0:
+        return ns_to_ts(gpu_now());
+    case GUC_PMTIMESTAMP_HI:
+    case MISC_STATUS_0 + 4:
+        return ns_to_ts(gpu_now()) >> 32;
+    case DE_PIPE_IIR:
+    case PCU_IIR:
+        return 0;
+    }
+    if ((off & 0xff8) == RING_TIMESTAMP && engine_read(s, off, &v)) {
+        return v;
+    }
+    return *gpu_reg(s, off);
+}
+
+static void reg_write(GpuState *s, uint32_t off, uint32_t v)
+{
+    uint32_t *r = gpu_reg(s, off);
+
+    switch (off) {
+    case FORCEWAKE_GT:
+        *gpu_reg(s, FORCEWAKE_ACK_GT) = masked(*gpu_reg(s, FORCEWAKE_ACK_GT), v);
+        return;
+    case FORCEWAKE_RENDER:
+        *gpu_reg(s, FORCEWAKE_ACK_RENDER) = masked(*gpu_reg(s, FORCEWAKE_ACK_RENDER), v);
+        return;
+    case FORCEWAKE_MEDIA_VDBOX ... FORCEWAKE_MEDIA_VDBOX + 0x1c:
+        *gpu_reg(s, FORCEWAKE_ACK_MEDIA_VDBOX + off - FORCEWAKE_MEDIA_VDBOX) = v & (v >> 16);
+        return;
+    case FORCEWAKE_MEDIA_VEBOX ... FORCEWAKE_MEDIA_VEBOX + 0xc:
+        *gpu_reg(s, FORCEWAKE_ACK_MEDIA_VEBOX + off - FORCEWAKE_MEDIA_VEBOX) = v & (v >> 16);
+        return;
+    case GDRST:
+        if (v & (GDRST_FULL | GDRST_GUC)) {
+            guc_reset(s);
+        }
+        *r = 0;
+        return;
+    case DMA_CTRL:
+        /* the upper half says which bits are meant */
+        if ((v & v >> 16 & DMA_START) == DMA_START) {
+            guc_load(s);
+        }
+        *r = 0;
+        return;
+    case GUC_WOPCM_SIZE:
+    case DMA_GUC_WOPCM_OFFSET:
+        *r = v | 1;                                          /* locked, or valid */
+        return;
+    case GUC_TLB_INV_CR:
+    case PVC_GUC_TLB_INV_DESC0:
+    case AUX_INV:
+    case XELPMP_GSC_INV:
+    case L3_INV:
+        *r = 0;                                              /* done at once */
+        return;
+    case PVC_GUC_TLB_INV_DESC1:
+        *r = v & ~(1u << 6);
+        return;
+    case PCODE_MAILBOX:
+        if (v >> 31) {
+            gpu_trace(s, TRACE_ODD, "pcode command %#x, data %#x", v, *gpu_reg(s, PCODE_DATA0));
+            *gpu_reg(s, PCODE_DATA0) = 0;
+            *gpu_reg(s, PCODE_DATA1) = 0;
+            *r = 0;                                          /* done, no error */
+        }
+        return;
+    case DRIVERFLR:
+        if (v >> 31) {
+            *gpu_reg(s, DRIVERFLR_DONE) |= 1u << 31;
+        }
+        *r = v & ~(1u << 31);
+        return;
+    case DRIVERFLR_DONE:
+        *r &= ~(v & (1u << 31));
+        return;
+    case GMD_ID:
+    case GUC_STATUS:
+        return;                                              /* read only */
+    case GUC_SEND_INTERRUPT:
+        sched_kick(s);
+        return;
+    }
+    *r = v;
+}
+
+static void trace_reg(GpuState *s, uint32_t off, uint32_t v, int bit)
+{
+    bool first = !(s->seen[off / 4] & (1 << bit));
+
+    s->seen[off / 4] |= 1 << bit;
+    if (s->trace >= TRACE_REGS || first) {
+        gpu_log("%c %06x = %08x", "RW"[bit], off, v);
+    }
+}
+
+static uint64_t mmio_read(void *opaque, hwaddr addr, unsigned size)
+{
+    GpuState *s = opaque;
+    uint32_t off = addr & ~3u, v;
+
+    if (off >= FN_BASE && off < FN_BASE + (GPU_MAX_VFS + 1) * FN_STRIDE) {
+        uint32_t n = (off - FN_BASE) / FN_STRIDE, o = (off - FN_BASE) % FN_STRIDE;
+
+        if (n || !irq_read(s, o, &v)) {
+            v = s->fn[n].regs[o / 4];
+        }
+    } else {
+        v = reg_read(s, off);
+    }
+    if (unlikely(s->trace)) {
+        trace_reg(s, off, v, 0);
+    }
+    return v;
+}
+
+static void mmio_write(void *opaque, hwaddr addr, uint64_t val, unsigned size)
+{
+    GpuState *s = opaque;
+    uint32_t off = addr & ~3u;
+
+    if (unlikely(s->trace)) {
+        trace_reg(s, off, val, 1);
+    }
+    if (off >= FN_BASE && off < FN_BASE + (GPU_MAX_VFS + 1) * FN_STRIDE) {
+        uint32_t n = (off - FN_BASE) / FN_STRIDE, o = (off - FN_BASE) % FN_STRIDE;
+
+        if (n || !irq_write(s, o, val)) {
+            if (n == 0 && o == FN_VF_CAP) {
+                return;                                      /* the PF is no VF */
+            }
+            fn_mmio_write(s, n, o, val);
+        }
+        return;
+    }
+    reg_write(s, off, val);
+}
+
+const MemoryRegionOps gpu_mmio_ops = {
+    .read = mmio_read,
+    .write = mmio_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8 },
+    .impl = { .min_access_size = 4, .max_access_size = 4 },
+};

@@ -1,0 +1,210 @@
+/*
+ * The PF as a device of QEMU: PCI, properties, reset.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "gpu.h"
+#include "hw/pci/pcie.h"
+#include "hw/pci/pcie_sriov.h"
+#include "hw/pci/msi.h"
+#include "hw/qdev-properties.h"
+
+#define PCIE_CAP        0x70
+#define MSI_CAP         0xac
+#define PM_CAP          0xd0
+#define ARI_CAP         0x100
+#define ACS_CAP         0x140
+#define SRIOV_CAP       0x320
+#define BAR2_SIZE       (256 * MiB)
+#define BAR_TYPE        (PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH)
+
+void gpu_log(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fputs("vmtb-gpu: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+}
+
+static void pf_bh(void *opaque)
+{
+    sched_run(opaque);
+}
+
+static void pf_config_write(PCIDevice *d, uint32_t addr, uint32_t val, int len)
+{
+    pci_default_write_config(d, addr, val, len);
+    pcie_sriov_config_write(d, addr, val, len);
+    pcie_cap_flr_write_config(d, addr, val, len);
+}
+
+static void pf_reset_hold(Object *obj, ResetType type)
+{
+    GpuState *s = VMTB_GPU(obj);
+
+    guc_reset(s);
+    mmio_reset(s);
+    irq_reset(s);
+    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+        memset(s->fn[i].regs, 0, sizeof(s->fn[i].regs));
+    }
+    memset(s->ggtt, 0, GSM_SIZE);
+    pcie_sriov_pf_reset(PCI_DEVICE(s));
+}
+
+static uint64_t zero_read(void *opaque, hwaddr addr, unsigned size)
+{
+    return 0;
+}
+
+static void zero_write(void *opaque, hwaddr addr, uint64_t v, unsigned size)
+{
+}
+
+static const MemoryRegionOps zero_ops = {
+    .read = zero_read,
+    .write = zero_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8 },
+};
+
+static bool pf_bars(GpuState *s, Error **errp)
+{
+    PCIDevice *d = PCI_DEVICE(s);
+
+    memory_region_init(&s->bar0, OBJECT(s), "vmtb-gpu-bar0", BAR0_SIZE);
+    memory_region_init_io(&s->mmio, OBJECT(s), &gpu_mmio_ops, s, "vmtb-gpu-regs", REGS_SIZE);
+    memory_region_add_subregion(&s->bar0, 0, &s->mmio);
+    if (!memory_region_init_ram(&s->gsm, OBJECT(s), "vmtb-gpu-ggtt", GSM_SIZE, errp)) {
+        return false;
+    }
+    s->ggtt = memory_region_get_ram_ptr(&s->gsm);
+    memory_region_add_subregion(&s->bar0, GSM_OFFSET, &s->gsm);
+    pci_register_bar(d, 0, BAR_TYPE, &s->bar0);
+    memory_region_init_io(&s->bar2, OBJECT(s), &zero_ops, s, "vmtb-gpu-bar2", BAR2_SIZE);
+    pci_register_bar(d, 2, BAR_TYPE, &s->bar2);
+    return true;
+}
+
+static bool pf_caps(GpuState *s, Error **errp)
+{
+    PCIDevice *d = PCI_DEVICE(s);
+
+    if (pcie_endpoint_cap_init(d, PCIE_CAP) < 0) {
+        error_setg(errp, "vmtb-gpu: no PCI Express capability: put the device on a PCI Express bus");
+        return false;
+    }
+    pcie_cap_flr_init(d);
+    if (msi_init(d, MSI_CAP, 1, true, true, errp) < 0 || pci_pm_init(d, PM_CAP, errp) < 0) {
+        return false;
+    }
+    pci_set_word(d->config + PM_CAP + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
+    pci_set_word(d->wmask + PM_CAP + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+    pcie_ari_init(d, ARI_CAP);
+    if (s->num_vfs) {
+        if (!pcie_sriov_pf_init(d, SRIOV_CAP, TYPE_VMTB_GPU_VF, GPU_DEVICE_ID, s->num_vfs, s->num_vfs, 1, 1, errp)) {
+            return false;
+        }
+        pcie_sriov_pf_init_vf_bar(d, 0, BAR_TYPE, BAR0_SIZE);
+        /* without it, all functions would share one IOMMU group */
+        pcie_acs_init(d, ACS_CAP);
+    }
+    return true;
+}
+
+static void pf_realize(PCIDevice *d, Error **errp)
+{
+    ERRP_GUARD();
+    GpuState *s = VMTB_GPU(d);
+
+    /* the last field of PCIDevice, read by QEMU and by us: the layouts are the same */
+    if (object_property_get_uint(OBJECT(d), "x-max-bounce-buffer-size", errp) != d->max_bounce_buffer_size) {
+        if (!*errp) {
+            error_setg(errp, "vmtb-gpu: compiled for another QEMU: PCIDevice has another layout there: "
+                       "compile lab/gpu against the source of this QEMU");
+        }
+        return;
+    }
+    if (s->num_vfs > GPU_MAX_VFS) {
+        error_setg(errp, "vmtb-gpu: vfs=%u: at most %d", s->num_vfs, GPU_MAX_VFS);
+        return;
+    }
+    s->regs = g_malloc0(REGS_SIZE);
+    s->seen = g_malloc0(REGS_SIZE / 4);
+    QTAILQ_INIT(&s->later);
+    for (uint32_t i = 0; i <= GPU_MAX_VFS; i++) {
+        s->fn[i].idx = i;
+        if (i <= s->num_vfs) {
+            s->fn[i].ctxs = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+        }
+    }
+    s->fn[0].pdev = d;
+    s->bh = qemu_bh_new_guarded(pf_bh, s, &DEVICE(d)->mem_reentrancy_guard);
+    s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, pf_bh, s);
+    sched_init(s);
+    slpc_reset(s);
+    mmio_reset(s);
+    d->config_write = pf_config_write;
+    d->config[PCI_INTERRUPT_PIN] = 1;
+    if (pf_bars(s, errp)) {
+        pf_caps(s, errp);
+    }
+}
+
+static void pf_exit(PCIDevice *d)
+{
+    GpuState *s = VMTB_GPU(d);
+
+    if (s->num_vfs) {
+        pcie_sriov_pf_exit(d);
+    }
+    guc_reset(s);
+    msi_uninit(d);
+    pcie_cap_exit(d);
+    qemu_bh_delete(s->bh);
+    timer_free(s->timer);
+    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+        g_clear_pointer(&s->fn[i].ctxs, g_hash_table_destroy);
+    }
+    g_free(s->regs);
+    g_free(s->seen);
+}
+
+static const Property pf_props[] = {
+    DEFINE_PROP_UINT8("vfs", GpuState, num_vfs, 7),
+    DEFINE_PROP_UINT32("trace", GpuState, trace, 0),
+};
+
+static void pf_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    PCIDeviceClass *c = PCI_DEVICE_CLASS(klass);
+    ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+    c->realize = pf_realize;
+    c->exit = pf_exit;
+    c->vendor_id = c->subsystem_vendor_id = PCI_VENDOR_ID_INTEL;
+    c->device_id = c->subsystem_id = GPU_DEVICE_ID;
+    c->revision = 4;
+    c->class_id = PCI_CLASS_DISPLAY_VGA;
+    rc->phases.hold = pf_reset_hold;
+    dc->desc = "GPU like Panther Lake, at the level of GuC messages";
+    dc->hotpluggable = false;
+    device_class_set_props(dc, pf_props);
+    set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);
+}
+
+static const TypeInfo pf_types[] = {
+    {
+        .name = TYPE_VMTB_GPU,
+        .parent = TYPE_PCI_DEVICE,
+        .instance_size = sizeof(GpuState),
+        .class_init = pf_class_init,
+        .interfaces = (InterfaceInfo[]) { { INTERFACE_PCIE_DEVICE }, { } },
+    },
+};
+
+DEFINE_TYPES(pf_types)

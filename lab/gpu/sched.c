@@ -1,0 +1,477 @@
+/*
+ * The scheduler: which context runs on which engine, and for how long.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Each engine has a clock of its own in nanoseconds of QEMU_CLOCK_VIRTUAL.
+ * A command costs engine time, whatever the host needs to emulate it, and the
+ * slices of functions and contexts are counted in engine time: equal quanta
+ * give equal rates on a busy host, too.  An engine runs until its clock is
+ * LEAD ahead of the virtual clock; then it sleeps until the next tick.
+ */
+#include "gpu.h"
+
+#define TICK            SCALE_MS
+#define LEAD            (500 * SCALE_US)
+#define CMD_BUDGET      20000           /* commands of one engine in one pass */
+#define CTX_QUANTUM     SCALE_MS        /* when the driver has set none */
+#define RESET_COST      (100 * SCALE_US)
+#define NEVER           INT64_MAX
+
+static const GpuEngine templates[ENGINES] = {
+    { .name = "rcs0", .gclass = CLASS_RENDER, .instance = 0, .base = 0x002000, .irq_bit = 0 },
+    { .name = "bcs0", .gclass = CLASS_COPY, .instance = 0, .base = 0x022000, .irq_bit = 15 },
+    { .name = "bcs8", .gclass = CLASS_COPY, .instance = 1, .base = 0x3ee000, .irq_bit = 23 },
+    { .name = "ccs0", .gclass = CLASS_COMPUTE, .instance = 0, .base = 0x01a000, .irq_bit = 4 },
+};
+
+void sched_init(GpuState *s)
+{
+    for (int i = 0; i < ENGINES; i++) {
+        s->engine[i] = templates[i];
+        s->engine[i].idx = i;
+        s->engine[i].slice_fn = -1;
+        QTAILQ_INIT(&s->engine[i].list);
+    }
+}
+
+void sched_reset(GpuState *s)
+{
+    for (int i = 0; i < ENGINES; i++) {
+        GpuEngine *e = &s->engine[i];
+
+        assert(QTAILQ_EMPTY(&e->list) && !e->cur);
+        e->t = 0;
+        e->slice_fn = -1;
+        e->slice_end = e->ctx_end = e->preempt_at = 0;
+    }
+    timer_del(s->timer);
+}
+
+void sched_kick(GpuState *s)
+{
+    qemu_bh_schedule(s->bh);
+}
+
+GpuCtx *ctx_get(GpuFn *fn, uint32_t id)
+{
+    return g_hash_table_lookup(fn->ctxs, GUINT_TO_POINTER(id + 1));
+}
+
+GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id)
+{
+    GpuCtx *c = g_new0(GpuCtx, 1);
+
+    assert(!ctx_get(fn, id));
+    c->fn = fn->idx;
+    c->id = id;
+    c->polled = -1;
+    c->head = UINT32_MAX;    /* not read yet */
+    g_hash_table_insert(fn->ctxs, GUINT_TO_POINTER(id + 1), c);
+    return c;
+}
+
+/* The engine of a context: the first that its mask allows. */
+GpuEngine *ctx_engine(GpuState *s, GpuCtx *c)
+{
+    for (int i = 0; i < ENGINES; i++) {
+        GpuEngine *e = &s->engine[i];
+
+        if (e->gclass == c->gclass && (c->mask >> e->instance & 1)) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+static void engine_off(GpuEngine *e)
+{
+    e->cur = NULL;           /* cs_run has written its state to the image */
+    e->preempt_at = 0;
+}
+
+static void unqueue(GpuState *s, GpuCtx *c)
+{
+    GpuEngine *e = ctx_engine(s, c);
+
+    if (c->queued) {
+        if (e->cur == c) {
+            engine_off(e);
+        }
+        QTAILQ_REMOVE(&e->list, c, next);
+        c->queued = false;
+    }
+}
+
+void ctx_remove(GpuState *s, GpuCtx *c)
+{
+    unqueue(s, c);
+    g_hash_table_remove(s->fn[c->fn].ctxs, GUINT_TO_POINTER(c->id + 1));
+}
+
+void ctx_remove_all(GpuState *s, GpuFn *fn)
+{
+    GHashTableIter it;
+    gpointer v;
+
+    g_hash_table_iter_init(&it, fn->ctxs);
+    while (g_hash_table_iter_next(&it, NULL, &v)) {
+        GpuCtx *c = v;
+        GpuEngine *e = ctx_engine(s, c);
+
+        if (c->queued) {
+            if (e->cur == c) {       /* its memory may be gone: nothing is written back */
+                e->cur = NULL;
+                e->preempt_at = 0;
+            }
+            QTAILQ_REMOVE(&e->list, c, next);
+            c->queued = false;
+        }
+    }
+    g_hash_table_remove_all(fn->ctxs);
+}
+
+void ctx_submit(GpuState *s, GpuCtx *c)
+{
+    if (!c->queued && c->enabled && !c->hung) {
+        QTAILQ_INSERT_TAIL(&ctx_engine(s, c)->list, c, next);
+        c->queued = true;
+    }
+    c->polled = -1;
+    sched_kick(s);
+}
+
+static void mode_done(GpuState *s, GpuCtx *c, uint32_t on)
+{
+    uint32_t d[2] = { c->id, on };
+
+    c->disabling = false;
+    g2h_event(s, &s->fn[c->fn], G2H_SCHED_CONTEXT_MODE_DONE, d, 2);
+}
+
+void ctx_enable(GpuState *s, GpuCtx *c, bool on)
+{
+    GpuEngine *e = ctx_engine(s, c);
+
+    if (c->disabling) {      /* the driver changed its mind: it gets the answer it waits for first */
+        mode_done(s, c, 0);
+    }
+    c->enabled = on;
+    if (on) {
+        ctx_submit(s, c);
+        mode_done(s, c, 1);
+    } else if (e->cur == c) {
+        c->disabling = true;
+        sched_kick(s);
+    } else {
+        unqueue(s, c);
+        mode_done(s, c, 0);
+    }
+}
+
+/* Queues what was enabled when a function was paused, restored or fixed up. */
+void fn_resume_work(GpuState *s, GpuFn *fn)
+{
+    GHashTableIter it;
+    gpointer v;
+
+    g_hash_table_iter_init(&it, fn->ctxs);
+    while (g_hash_table_iter_next(&it, NULL, &v)) {
+        ctx_submit(s, v);
+    }
+    sched_kick(s);
+}
+
+/* Resets the engine under a context, which runs no more, and tells its driver. */
+void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error)
+{
+    GpuFn *fn = &s->fn[c->fn];
+    uint32_t d[2] = { c->id, 0 };
+    bool disabling = c->disabling;
+
+    c->hung = true;
+    unqueue(s, c);
+    e->t += RESET_COST;
+    if (cat_error) {
+        g2h_event(s, fn, G2H_MEMORY_CAT_ERROR, d, 2);
+        pf_adverse(s, fn, KLV_VF_THRESHOLD_CAT_ERR);
+    }
+    g2h_event(s, fn, G2H_CONTEXT_RESET, d, 1);
+    pf_adverse(s, fn, KLV_VF_THRESHOLD_RESET);
+    if (disabling) {
+        mode_done(s, c, 0);
+    }
+}
+
+/* A context that found its semaphore closed is tried again when time has passed. */
+static bool ctx_ready(GpuEngine *e, GpuCtx *c)
+{
+    return c->polled < 0 || e->t - c->polled >= TICK / 4;
+}
+
+/* The best context of a function: the highest priority, of equals the one at the head of the list. */
+static GpuCtx *best_ctx(GpuState *s, GpuEngine *e, uint32_t fn)
+{
+    GpuCtx *c, *best = NULL;
+
+    if (!fn_runs(&s->fn[fn])) {
+        return NULL;
+    }
+    QTAILQ_FOREACH(c, &e->list, next) {
+        if (c->fn == fn && ctx_ready(e, c) && (!best || c->prio < best->prio)) {
+            best = c;
+        }
+    }
+    return best;
+}
+
+static int64_t fn_quantum(GpuState *s, uint32_t fn)
+{
+    return s->fn[fn].eq_ms * (int64_t)SCALE_MS;
+}
+
+/*
+ * The next function after the present one.  Those of high priority come
+ * first, those of normal priority get their slice with nothing to do, too.
+ */
+static int next_fn(GpuState *s, GpuEngine *e)
+{
+    int from = e->slice_fn < 0 ? 0 : e->slice_fn;
+    bool work = false;
+
+    for (int i = 1; i <= GPU_MAX_VFS + 1; i++) {
+        int f = (from + i) % (GPU_MAX_VFS + 1);
+
+        if (best_ctx(s, e, f)) {
+            work = true;
+            if (s->fn[f].prio == FN_PRIO_HIGH) {
+                return f;
+            }
+        }
+    }
+    for (int i = 1; work && i <= GPU_MAX_VFS + 1; i++) {
+        int f = (from + i) % (GPU_MAX_VFS + 1);
+
+        if (best_ctx(s, e, f) ||
+            (s->fn[f].prio == FN_PRIO_NORMAL && fn_quantum(s, f) && fn_runs(&s->fn[f]) && s->fn[f].ct_on)) {
+            return f;
+        }
+    }
+    return -1;
+}
+
+static bool others_wait(GpuState *s, GpuEngine *e, uint32_t fn)
+{
+    GpuCtx *c;
+
+    QTAILQ_FOREACH(c, &e->list, next) {
+        if (c->fn != fn && fn_runs(&s->fn[c->fn]) && ctx_ready(e, c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void start_slice(GpuState *s, GpuEngine *e, int fn)
+{
+    e->slice_fn = fn;
+    e->slice_end = fn >= 0 && fn_quantum(s, fn) ? e->t + fn_quantum(s, fn) : NEVER;
+}
+
+/* Loads the context that is to run now.  Returns false if there is none. */
+static bool pick(GpuState *s, GpuEngine *e, int64_t limit)
+{
+    for (;;) {
+        GpuCtx *c;
+        int f;
+
+        if (e->slice_fn >= 0 && e->t < e->slice_end) {
+            c = best_ctx(s, e, e->slice_fn);
+            if (c) {
+                e->cur = c;
+                e->ctx_end = e->t + (c->eq_us ? c->eq_us * (int64_t)SCALE_US : CTX_QUANTUM);
+                e->preempt_at = 0;
+                return true;
+            }
+            /* an idle slice lasts to its end for normal priority while others wait */
+            if (s->fn[e->slice_fn].prio == FN_PRIO_NORMAL && e->slice_end != NEVER &&
+                others_wait(s, e, e->slice_fn)) {
+                e->t = MIN(e->slice_end, limit);
+                if (e->t < e->slice_end) {
+                    return false;
+                }
+            }
+        }
+        f = next_fn(s, e);
+        if (f < 0) {
+            e->slice_fn = -1;
+            return false;
+        }
+        start_slice(s, e, f);
+    }
+}
+
+/* When cur has to make room: 0 now, NEVER not yet. *timeout is what it has to do so, in us. */
+static int64_t room_at(GpuState *s, GpuEngine *e, uint32_t *timeout)
+{
+    GpuCtx *c = e->cur, *best = best_ctx(s, e, c->fn);
+    int64_t at = NEVER;
+
+    *timeout = c->pt_us;
+    if (!c->enabled || (best && best->prio < c->prio)) {
+        return 0;
+    }
+    if (e->slice_end != NEVER && others_wait(s, e, c->fn)) {
+        at = e->slice_end;
+        *timeout = s->fn[c->fn].pt_us;
+    }
+    if (e->ctx_end < at) {
+        GpuCtx *o;
+
+        QTAILQ_FOREACH(o, &e->list, next) {
+            if (o != c && o->fn == c->fn && o->prio == c->prio && ctx_ready(e, o)) {
+                *timeout = c->pt_us;
+                return e->ctx_end;
+            }
+        }
+    }
+    return at;
+}
+
+static void to_tail(GpuEngine *e, GpuCtx *c)
+{
+    QTAILQ_REMOVE(&e->list, c, next);
+    QTAILQ_INSERT_TAIL(&e->list, c, next);
+}
+
+/* Takes cur off the engine; it stays queued, behind its equals. */
+static void preempt(GpuState *s, GpuEngine *e)
+{
+    GpuCtx *c = e->cur;
+
+    engine_off(e);
+    to_tail(e, c);
+    if (c->disabling) {
+        unqueue(s, c);
+        mode_done(s, c, 0);
+    }
+}
+
+static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
+{
+    GpuCtx *c = e->cur;
+    uint32_t timeout;
+    int64_t at = room_at(s, e, &timeout), t0 = e->t, until = limit;
+    bool want = e->t >= at;
+    CsResult r;
+
+    if (!fn_runs(&s->fn[c->fn])) {
+        preempt(s, e);               /* paused: at the end of a command */
+        return;
+    }
+    if (want && !e->preempt_at) {
+        e->preempt_at = timeout ? e->t + timeout * (int64_t)SCALE_US : NEVER;
+    } else if (!want) {
+        e->preempt_at = 0;
+        until = MIN(until, at);
+    }
+    if (want) {
+        until = MIN(until, e->preempt_at);
+    }
+    r = cs_run(s, e, c, until, want, *budget);
+    *budget -= s->last_cmds;
+    s->fn[c->fn].active_ns[e->idx] += e->t - t0;
+    switch (r) {
+    case CS_IDLE:
+        unqueue(s, c);
+        if (c->disabling) {
+            mode_done(s, c, 0);
+        }
+        break;
+    case CS_WAIT:
+        c->polled = e->t;
+        preempt(s, e);
+        break;
+    case CS_PREEMPTED:
+        preempt(s, e);
+        break;
+    case CS_FAULT:
+        ctx_reset(s, c, e, true);
+        break;
+    case CS_TIME:
+        if (want && e->t >= e->preempt_at) {
+            gpu_trace(s, TRACE_ODD, "%s: context %u of function %u did not make room", e->name, c->id, c->fn);
+            ctx_reset(s, c, e, false);
+        }
+        break;
+    }
+}
+
+static void engine_run(GpuState *s, GpuEngine *e, int64_t now)
+{
+    int budget = CMD_BUDGET;
+
+    if (e->t < now && !e->cur && QTAILQ_EMPTY(&e->list)) {
+        e->t = now;
+    }
+    while (budget > 0 && e->t < now + LEAD) {
+        if (!e->cur && !pick(s, e, now + LEAD)) {
+            e->t = MAX(e->t, now);   /* nothing can run now */
+            break;
+        }
+        engine_step(s, e, now + LEAD, &budget);
+    }
+}
+
+static bool engine_busy(GpuState *s, GpuEngine *e)
+{
+    GpuCtx *c;
+
+    QTAILQ_FOREACH(c, &e->list, next) {
+        if (fn_runs(&s->fn[c->fn])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* When the scheduler has to look again; NEVER if only a driver can bring work. */
+int64_t sched_next(GpuState *s)
+{
+    int64_t now = gpu_now(), next = NEVER;
+    GpuLater *l = QTAILQ_FIRST(&s->later);
+
+    for (int i = 0; i < ENGINES; i++) {
+        GpuEngine *e = &s->engine[i];
+
+        if (engine_busy(s, e)) {
+            /* an engine that lags goes on at once, after the main loop had its turn */
+            next = MIN(next, e->t < now ? now + 50 * SCALE_US : now + TICK);
+        }
+    }
+    return l ? MIN(next, MAX(l->when, now)) : next;
+}
+
+void sched_run(GpuState *s)
+{
+    int64_t now = gpu_now(), next;
+
+    g2h_run_later(s);
+    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+        if (s->fn[i].ctxs) {
+            h2g_run(s, &s->fn[i]);
+        }
+    }
+    for (int i = 0; i < ENGINES; i++) {
+        engine_run(s, &s->engine[i], now);
+    }
+    if (s->dev_meta || s->fn_activity_count) {
+        activity_tick(s);
+    }
+    next = sched_next(s);
+    if (next == NEVER) {
+        timer_del(s->timer);
+    } else {
+        timer_mod(s->timer, next);
+    }
+}

@@ -1,0 +1,132 @@
+/*
+ * Frequencies (SLPC) and the counters of engine activity.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "gpu.h"
+
+/* events of H2G_SLPC_REQUEST */
+enum { SLPC_RESET = 0, SLPC_SHUTDOWN = 1, SLPC_QUERY = 5, SLPC_SET = 6 };
+/* parameters of SLPC_SET */
+enum { SLPC_MIN_FREQ = 6, SLPC_MAX_FREQ = 7 };
+
+#define SLPC_STATE              4       /* in the shared data */
+#define SLPC_STATE_RUNNING      3
+#define SLPC_TASK_STATE         128
+#define SLPC_TASK_FREQ          132
+
+void slpc_reset(GpuState *s)
+{
+    s->slpc = 0;
+    s->slpc_min = 400;
+    s->slpc_max = 2400;
+}
+
+/* MHz in units of 16.67 */
+static uint32_t ratio(uint32_t mhz)
+{
+    return MIN(mhz, 10000) * 3 / 50;
+}
+
+void slpc_request(GpuState *s, const uint32_t *d, uint32_t n)
+{
+    switch ((d[0] >> 8) & 0xff) {
+    case SLPC_RESET:
+        if (n >= 2) {
+            s->slpc = d[1];
+            ggtt_w32(s, 0, s->slpc + SLPC_STATE, SLPC_STATE_RUNNING);
+        }
+        break;
+    case SLPC_SHUTDOWN:
+        if (s->slpc) {
+            ggtt_w32(s, 0, s->slpc + SLPC_STATE, 0);
+        }
+        break;
+    case SLPC_QUERY:
+        if (n >= 2) {
+            ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_STATE, 1);
+            ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_FREQ, ratio(s->slpc_max) | ratio(s->slpc_min) << 8);
+        }
+        break;
+    case SLPC_SET:
+        if (n >= 3 && d[1] == SLPC_MIN_FREQ) {
+            s->slpc_min = d[2];
+        } else if (n >= 3 && d[1] == SLPC_MAX_FREQ) {
+            s->slpc_max = d[2];
+        }
+        break;
+    }
+}
+
+/* shapes in memory, as the driver reads them */
+typedef struct QEMU_PACKED ActivityEngine {
+    uint16_t change, quanta_ratio;
+    uint32_t last_tick;
+    uint64_t active_ticks;
+} ActivityEngine;
+typedef struct QEMU_PACKED ActivityMeta {
+    uint32_t freq_hz, lag_us, change, reserved;
+} ActivityMeta;
+
+#define ACTIVITY_CLASSES        16
+#define ACTIVITY_INSTANCES      32
+#define ACTIVITY_WHOLE          0x8000  /* quanta ratio of a function that has all */
+
+static uint32_t quanta_ratio(GpuState *s, uint32_t fn)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+        sum += s->fn[i].ctxs && s->fn[i].pdev ? s->fn[i].eq_ms : 0;
+    }
+    return sum ? s->fn[fn].eq_ms * (uint64_t)ACTIVITY_WHOLE / sum : fn ? 0 : ACTIVITY_WHOLE;
+}
+
+static void activity_write(GpuState *s, uint64_t meta, uint64_t base, int fn, uint32_t quanta)
+{
+    ActivityMeta m = { cpu_to_le32(GPU_TS_HZ), cpu_to_le32(1000), cpu_to_le32(s->activity_change), 0 };
+
+    for (int i = 0; i < ENGINES; i++) {
+        GpuEngine *e = &s->engine[i];
+        uint64_t ns = 0;
+        ActivityEngine a;
+
+        for (int f = 0; f <= GPU_MAX_VFS; f++) {
+            ns += fn < 0 || f == fn ? s->fn[f].active_ns[i] : 0;
+        }
+        a = (ActivityEngine) {
+            .change = cpu_to_le16(s->activity_change & 0xffff ?: 1),
+            .quanta_ratio = cpu_to_le16(quanta),
+            .active_ticks = cpu_to_le64(ns_to_ts(ns)),
+        };
+        ggtt_rw(s, 0, base + (e->gclass * ACTIVITY_INSTANCES + e->instance) * sizeof(a), &a, sizeof(a), true);
+    }
+    ggtt_rw(s, 0, meta, &m, sizeof(m), true);
+}
+
+/* Writes the counters into the driver's buffers. */
+void activity_update(GpuState *s)
+{
+    if (++s->activity_change == 0) {
+        s->activity_change = 1;
+    }
+    if (s->dev_meta) {
+        activity_write(s, s->dev_meta, s->dev_activity, -1, ACTIVITY_WHOLE);
+    }
+    for (uint32_t i = 0; i < s->fn_activity_count; i++) {
+        activity_write(s, s->fn_meta + i * sizeof(ActivityMeta),
+                       s->fn_activity + i * sizeof(ActivityEngine) * ACTIVITY_CLASSES * ACTIVITY_INSTANCES,
+                       i, quanta_ratio(s, i));
+    }
+}
+
+/* While engines run, and once when they stop, the counters follow at a distance. */
+void activity_tick(GpuState *s)
+{
+    int64_t now = gpu_now();
+
+    if (now - s->activity_at >= 4 * SCALE_MS || sched_next(s) == INT64_MAX) {
+        s->activity_at = now;
+        activity_update(s);
+    }
+}
