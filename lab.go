@@ -160,9 +160,14 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err
 	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress("lab")})
+	runDir := filepath.Join(dir, labRunName)
+	files, err := a.openReports(runDir, append(report.Default(), o.specs...), o.earlier) // one that cannot be written is known now
 	if err != nil {
 		return err
+	}
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress("lab")})
+	if err != nil {
+		return errors.Join(err, files.Close())
 	}
 	go func() { // the second interrupt: nothing in the DUT is worth putting back
 		select {
@@ -178,8 +183,8 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	default:
 	}
 	closeErr := dut.Close(context.WithoutCancel(ctx))
-	reportErr := a.labReports(filepath.Join(dir, labRunName), o.outputFlags)
-	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", filepath.Join(dir, labRunName), filepath.Join(dir, "dut"))
+	reportErr := labReports(runDir, files)
+	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", runDir, filepath.Join(dir, "dut"))
 	if err != nil { // the run's exit code is not known
 		return errors.Join(err, closeErr, reportErr)
 	}
@@ -223,19 +228,15 @@ func (a *app) labPlan(o labOptions, selection []string) (items []flow.Item, note
 
 // labReports writes the reports of a run in the lab on this machine: the DUT sees nothing of it but the run directory,
 // and may have died before it wrote any.
-func (a *app) labReports(dir string, o outputFlags) error {
+func labReports(dir string, files reports) error {
 	run, err := flow.OpenRun(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it came to no run
+		return files.Close() // it came to no run
 	}
 	if err != nil {
-		return &bench.InfraError{Op: "read the run directory", Err: err}
+		return errors.Join(&bench.InfraError{Op: "read the run directory", Err: err}, files.Close())
 	}
-	files, err := a.openReports(dir, append(report.Default(), o.specs...), o.earlier)
-	if err == nil {
-		err = report.Replay(files, run)
-	}
-	if err != nil {
+	if err := report.Replay(files, run); err != nil {
 		return &bench.InfraError{Op: "write the reports", Err: err, Advice: "vmtb report writes them again"}
 	}
 	return nil

@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"vmtb/bench"
 	"vmtb/bench/undo"
 	"vmtb/flow"
+	"vmtb/internal/procfs"
 )
 
 // checkOurs refuses to undo on this machine what was done on another one, such as in the lab: what the journal names would
@@ -34,11 +34,11 @@ func (a *app) checkOurs(dir, journal string) error {
 	if err != nil {
 		return &bench.InfraError{Op: "read what is known of the run", Err: err}
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := procfs.BootID()
 	if err != nil {
 		return &bench.InfraError{Op: "identify this boot", Err: err}
 	}
-	if info.BootID == strings.TrimSpace(string(boot)) {
+	if info.BootID == boot {
 		return nil
 	}
 	return &bench.UsageError{

@@ -13,6 +13,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/report"
 )
 
 // toyRun runs a class of three cases, with reports as "vmtb run" makes them, and returns what it prints.
@@ -164,8 +165,14 @@ func TestLabReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
-	if err := errors.Join(a.labReports(dir, o), a.labReports(filepath.Join(dir, "none"), o)); err != nil {
-		t.Fatal(err)
+	for _, run := range []string{filepath.Join(dir, "none"), dir} {
+		files, err := a.openReports(run, append(report.Default(), o.specs...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := labReports(run, files); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{"results.json", "logfile.log", "junit.xml"} {
 		if read(t, filepath.Join(dir, name)) == "" {

@@ -18,6 +18,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/atomicfile"
 	"vmtb/internal/rawterm"
 )
 
@@ -145,20 +146,19 @@ func (a *app) copyOut(ctx context.Context, c *keep.Client, from, to string) erro
 	return writeWhole(to, func(w io.Writer) error { return c.ReadFile(ctx, from, w) })
 }
 
-// writeWhole makes a file of what write writes, or leaves what was there.
+// writeWhole makes what write writes the content of a file. After an error the file is as it was.
 func writeWhole(file string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	f, err := atomicfile.Create(file, 0o644)
 	if err != nil {
 		return &bench.UsageError{Err: err}
 	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
+	if err := write(f); err != nil {
+		return errors.Join(err, f.Discard())
 	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
+	if err := f.Commit(); err != nil {
+		return &bench.InfraError{Op: "write " + file, Err: err}
 	}
-	return err
+	return nil
 }
 
 func (a *app) copyIn(ctx context.Context, c *keep.Client, from, to string) error {
@@ -258,17 +258,21 @@ func (a *app) vmVNCCommand() *cobra.Command {
 
 func (a *app) vmScreenshotCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "screenshot machine [file]", Short: "Take a picture of a machine's screen, as PNG (default: MACHINE.png)",
+		Use: "screenshot machine [file]", Short: "Take a picture of a machine's screen, as PNG (default: MACHINE.png; - is standard output)",
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
-			file, err := filepath.Abs(append(args, c.Name()+".png")[0]) // QEMU works elsewhere
+			file := append(args, c.Name()+".png")[0]
+			if file == "-" {
+				return c.Screenshot(ctx, a.out)
+			}
+			path, err := filepath.Abs(file)
 			if err != nil {
 				return err
 			}
-			if err := c.Screenshot(ctx, file); err != nil {
+			if err := writeWhole(file, func(w io.Writer) error { return c.Screenshot(ctx, w) }); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, file)
+			fmt.Fprintln(a.out, path)
 			return nil
 		}),
 	}

@@ -5,15 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"vmtb/bench"
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/flock"
+	"vmtb/internal/procfs"
 )
 
 // Resume goes on with the run in o.Dir, which is not alive: what it has left on the host is put back, cases that have a
@@ -57,9 +57,9 @@ func relock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, &bench.InfraError{Op: "lock the run directory", Err: err}
 	}
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = flock.Exclusive(lock)
 	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, flock.ErrInUse):
 		err = &bench.UsageError{Err: fmt.Errorf("%s: that run is alive", dir), Advice: "interrupt it first"}
 	case err != nil:
 		err = &bench.InfraError{Op: "lock the run directory", Err: err}
@@ -76,7 +76,7 @@ func (r *runner) load(dir string, items []Item) error {
 	if err != nil {
 		return &bench.UsageError{Err: err}
 	}
-	if r.boot, err = readBootID(); err != nil {
+	if r.boot, err = procfs.BootID(); err != nil {
 		return &bench.InfraError{Op: "resume the run", Err: err}
 	}
 	r.info = run.Info
@@ -122,7 +122,7 @@ func (r *runner) openJournals(run *RunDir) error {
 	if err == nil && r.OpenUndo != nil {
 		r.undo, err = r.OpenUndo(filepath.Join(r.info.Dir, UndoFile))
 	}
-	if err = errors.Join(err, syncDir(r.info.Dir)); err != nil {
+	if err = errors.Join(err, atomicfile.SyncDir(r.info.Dir)); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	r.journal = &journal{f: f, seq: len(run.Entries), observe: r.observe, failed: r.journalFailed}
@@ -240,12 +240,4 @@ func Past(entries []Entry) []Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool {
 		return e.Event == End && (e.Phase == PhaseRun || e.Phase == PhaseCase && e.Result == NotRun)
 	})
-}
-
-func readBootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("is /proc mounted? %w", err)
-	}
-	return strings.TrimSpace(string(id)), err
 }

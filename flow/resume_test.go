@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"vmtb/bench"
+	"vmtb/internal/procfs"
 )
 
 const elsewhen = "00000000-0000-0000-0000-000000000000" // another boot's id
@@ -28,7 +29,7 @@ func cut(t *testing.T, from string, journal []byte, otherBoot bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	boot, err := readBootID()
+	boot, err := procfs.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/atomicfile"
 )
 
 // Options of a run. Only Dir must be given.
@@ -169,7 +170,7 @@ func (r *runner) create(dir string, items []Item) error {
 	if r.OpenUndo != nil {
 		r.undo, err = r.OpenUndo(filepath.Join(dir, UndoFile))
 	}
-	if err = errors.Join(err, syncDir(dir)); err != nil {
+	if err = errors.Join(err, atomicfile.SyncDir(dir)); err != nil {
 		f.Close()
 	}
 	return err

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"vmtb/bench"
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/flock"
+	"vmtb/internal/procfs"
 )
 
 // Format is the version of the run directory that this package writes and reads.
@@ -125,7 +125,7 @@ func makeRunDir(dir string) (lock *os.File, err error) {
 	case lerr != nil:
 		err = lerr
 	case err == nil:
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = flock.Exclusive(lock)
 	}
 	if err != nil {
 		return nil, &bench.InfraError{Op: "lock the run directory", Err: err}
@@ -142,8 +142,8 @@ func locked(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err = flock.Shared(f)
+	if errors.Is(err, flock.ErrInUse) {
 		return true, nil
 	}
 	return false, err
@@ -155,55 +155,18 @@ func writeInfo(info Info) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(info.Dir, infoFile)
-	f, err := os.Create(path + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return errors.Join(err, syncDir(info.Dir))
-}
-
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.WriteFile(filepath.Join(info.Dir, infoFile), append(data, '\n'), 0o644)
 }
 
 // identity of this process on this boot of the host.
 func (info *Info) identify() error {
-	boot, err := readBootID()
+	boot, err := procfs.BootID()
 	if err != nil {
 		return err
 	}
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return err
-	}
-	info.BootID = boot
-	info.PID = os.Getpid()
-	// The second field is the command in parentheses, with any character in it; field 22 is the 20th after it.
-	_, rest, _ := cutLast(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 20 {
-		return fmt.Errorf("/proc/self/stat: %q", stat)
-	}
-	info.PIDStart, err = strconv.ParseUint(fields[19], 10, 64)
+	me, err := procfs.Self()
+	info.BootID, info.PID, info.PIDStart = boot, os.Getpid(), me.StartTime
 	return err
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // plan gives every item its folder: one for the class and parameter, numbered as they come, and one in it for the case.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/internal/flock"
 	"vmtb/internal/progress"
 )
 
@@ -54,31 +55,20 @@ func openCache(ctx context.Context, dir string, p *progress.Progress) (*cache, e
 		return nil, &bench.InfraError{Op: "lock the cache", Err: err}
 	}
 	c := &cache{dir: dir, lock: f}
-	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		return c, c.sweep()
+	err = flock.Exclusive(f)
+	if errors.Is(err, flock.ErrInUse) {
+		err = p.Step("waiting for another vmtb that builds the lab", func(io.Writer) error { return flock.Wait(ctx, f) })
 	}
-	err = p.Step("waiting for another vmtb that builds the lab", func(io.Writer) error {
-		locked := make(chan error, 1)
-		go func() { locked <- flock(f, unix.LOCK_EX) }()
-		select {
-		case err := <-locked:
-			return err
-		case <-ctx.Done():
-			return context.Cause(ctx) // the goroutine ends with the process, or with the other build
-		}
-	})
 	if err != nil {
-		return nil, &bench.InfraError{Op: "lock the cache", Err: err}
+		err = &bench.InfraError{Op: "lock the cache", Err: err}
+	} else {
+		err = c.sweep()
 	}
-	return c, c.sweep()
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	if err != nil {
+		c.close()
+		return nil, err
 	}
+	return c, nil
 }
 
 func (c *cache) close() { _ = c.lock.Close() }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/atomicfile"
 	"vmtb/internal/progress"
 )
 
@@ -154,23 +155,21 @@ func moveTo(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+"-*")
+	out, err := atomicfile.Create(to, 0o644)
 	if err != nil {
 		return &bench.UsageError{Err: err}
 	}
 	_, err = io.Copy(out, in)
-	err = errors.Join(err, out.Chmod(0o644), out.Sync(), out.Close())
 	if err == nil {
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		err = os.Rename(out.Name(), to)
+		err = out.Commit()
+	} else {
+		err = errors.Join(err, out.Discard())
 	}
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		err = &bench.InfraError{Op: "write " + to, Err: err, Advice: "is there space for it? -o chooses another place"}
 	}
-	return errors.Join(err, os.Remove(out.Name()))
+	return err
 }

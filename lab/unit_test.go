@@ -337,8 +337,8 @@ func TestMoveTo(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "taken"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := moveTo(t.Context(), from, filepath.Join(dir, "taken")); !errors.As(err, new(*bench.InfraError)) {
-		t.Errorf("%v, want an InfraError", err)
+	if err := moveTo(t.Context(), from, filepath.Join(dir, "taken")); !errors.As(err, new(*bench.UsageError)) {
+		t.Errorf("%v, want a UsageError", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
 		t.Errorf("there is %v, %v", entries, err)

@@ -12,6 +12,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/atomicfile"
 )
 
 // A Format is a kind of report that goes into a file, or into a directory of its own.
@@ -144,65 +145,49 @@ func (s Spec) open(path string, o Options) (Report, error) {
 		return nil, err
 	}
 	if s.Format.stream {
-		f, err := os.Create(path)
+		f, err := atomicfile.Stream(path, 0o644)
 		if err != nil {
 			return nil, err
 		}
-		return &closing{s.Format.file(f, run), f.Close}, nil
+		return &streamed{s.Format.file(f, run), f}, nil
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is a directory", path)
+	f, err := atomicfile.Create(path, 0o644)
+	if err != nil {
+		return nil, err
 	}
-	f := &replacement{path: path}
-	return &closing{s.Format.file(f, run), f.commit}, nil
+	out := &output{File: f}
+	return &replacing{s.Format.file(out, run), out}, nil
 }
 
-// closing is a report that has something to close when it is written.
-type closing struct {
+// streamed is a report in a file that grows.
+type streamed struct {
 	Report
-	close func() error
+	f *os.File
 }
 
-func (c *closing) Close() error { return errors.Join(c.Report.Close(), c.close()) }
+func (s *streamed) Close() error { return errors.Join(s.Report.Close(), s.f.Close()) }
 
-// A replacement is a file that takes the place of another when it is whole.
-type replacement struct {
-	path string
-	f    *os.File
-	err  error
+// replacing is a report in a file that is there when it is whole.
+type replacing struct {
+	Report
+	out *output
 }
 
-func (r *replacement) Write(p []byte) (int, error) {
-	if r.f == nil && r.err == nil {
-		r.f, r.err = os.CreateTemp(filepath.Dir(r.path), "."+filepath.Base(r.path)+"-*")
+// Close leaves the file as it was if there was no run, so nothing to report.
+func (r *replacing) Close() error {
+	if err := r.Report.Close(); err != nil || !r.out.written {
+		return errors.Join(err, r.out.Discard())
 	}
-	if r.err != nil {
-		return 0, r.err
-	}
-	n, err := r.f.Write(p)
-	if err != nil {
-		r.err = err
-	}
-	return n, err
+	return r.out.Commit()
 }
 
-func (r *replacement) commit() error {
-	if r.f == nil {
-		return nil // nothing was written, or Write has told why
-	}
-	err := errors.Join(r.err, r.f.Chmod(0o644), r.f.Close())
-	if err == nil {
-		err = os.Rename(r.f.Name(), r.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(r.f.Name()))
-	}
-	return nil
+// output remembers whether anything was written.
+type output struct {
+	*atomicfile.File
+	written bool
 }
 
-// writeFile replaces a file with data.
-func writeFile(path string, data []byte) error {
-	r := &replacement{path: path}
-	_, err := r.Write(data)
-	return errors.Join(err, r.commit())
+func (o *output) Write(p []byte) (int, error) {
+	o.written = true
+	return o.File.Write(p)
 }

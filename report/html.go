@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"vmtb/flow"
+	"vmtb/internal/atomicfile"
 )
 
 //go:embed html
@@ -33,6 +34,13 @@ type HTMLOptions struct {
 // Logs are shown by their ends, and linked: archive the run directory together with the pages.
 func NewHTML(path string, o HTMLOptions) (Report, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, err
+	}
+	probe, err := atomicfile.Create(filepath.Join(path, "index.html"), 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := probe.Discard(); err != nil {
 		return nil, err
 	}
 	out, err := filepath.Abs(path)
@@ -79,7 +87,7 @@ func (s *site) write() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(s.out, "report.css"), css); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(s.out, "report.css"), css, 0o644); err != nil {
 		return err
 	}
 	for _, g := range s.h.groups {
@@ -107,7 +115,7 @@ func (s *site) page(name, tmpl string, view any) error {
 	if err := pages.ExecuteTemplate(&b, tmpl, view); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(s.out, name), b.Bytes())
+	return atomicfile.WriteFile(filepath.Join(s.out, name), b.Bytes(), 0o644)
 }
 
 func (s *site) frame(title, tab string) frame {

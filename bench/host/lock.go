@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/internal/flock"
 )
 
 // LockFile is held by the process that uses the host. /run/lock is where Linux keeps such files (FHS 3.0, 5.9).
@@ -26,8 +27,8 @@ func Lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, &bench.InfraError{Op: "lock the host", Err: err}
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err = flock.Exclusive(f)
+	if errors.Is(err, flock.ErrInUse) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
 		return nil, &bench.InfraError{

@@ -155,9 +155,9 @@ func (c *Client) WriteFile(ctx context.Context, path string, from io.Reader) err
 	return c.do(ctx, "write", path, from, Output{}, nil)
 }
 
-// Screenshot writes a picture of the machine's screen, PNG, to a file of the host.
-func (c *Client) Screenshot(ctx context.Context, file string) error {
-	return c.do(ctx, "screenshot", file, nil, Output{}, nil)
+// Screenshot writes a picture of the machine's screen, PNG, to w.
+func (c *Client) Screenshot(ctx context.Context, w io.Writer) error {
+	return c.do(ctx, "screenshot", nil, nil, Output{Stdout: w}, nil)
 }
 
 // QMP gives a command to QEMU's monitor and returns its reply.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,7 @@ func (k *keeper) operations() map[string]operation {
 		"console":    k.console,
 		"read":       with(k.readFile),
 		"write":      with(k.writeFile),
-		"screenshot": k.named((*vm.VM).Screenshot),
+		"screenshot": k.screenshot,
 		"save":       k.named((*vm.VM).SaveSnapshot), "restore": k.named((*vm.VM).LoadSnapshot), "forget": k.named((*vm.VM).DeleteSnapshot),
 		"snapshots": func(ctx context.Context, _ *call) (any, error) { return k.get().Snapshots(ctx) },
 		"qmp":       with(k.qmp),
@@ -193,15 +194,39 @@ func (k *keeper) readFile(ctx context.Context, c *call, file string) (any, error
 	if err != nil {
 		return nil, err
 	}
+	return nil, c.give(data)
+}
+
+// screenshot has QEMU write the picture into the machine's folder, and sends it: where the client wants it is the client's to
+// open, with its rights, its working directory and its descriptors.
+func (k *keeper) screenshot(ctx context.Context, c *call) (any, error) {
+	f, err := os.CreateTemp(k.record.Dir, "screenshot-*.png")
+	if err != nil {
+		return nil, &bench.InfraError{Op: "take a screenshot", Err: err}
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := k.get().Screenshot(ctx, f.Name()); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return nil, &bench.InfraError{Op: "take a screenshot", Err: err}
+	}
+	return nil, c.give(data)
+}
+
+// give sends a file's content to the client.
+func (c *call) give(data []byte) error {
 	const chunk = 1 << 20 // a line of the answer is bounded
 	for len(data) > 0 {
 		n := min(chunk, len(data))
 		if _, err := c.stdout().Write(data[:n]); err != nil {
-			return nil, err
+			return err
 		}
 		data = data[n:]
 	}
-	return nil, nil //nolint:nilnil // the file has been sent
+	return nil
 }
 
 func (k *keeper) writeFile(ctx context.Context, c *call, file string) (any, error) {

@@ -18,6 +18,8 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/undo"
 	"vmtb/bench/vm"
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/flock"
 )
 
 // Files in a machine's folder.
@@ -67,22 +69,11 @@ func (s Store) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, s.failed("lock the folder of machines", err)
 	}
-	locked := make(chan error, 1)
-	go func() {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		for errors.Is(err, unix.EINTR) {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		}
-		locked <- err
-	}()
-	select {
-	case err = <-locked:
-	case <-ctx.Done(): // the file is closed when the goroutine has it
-		go func() { _ = errors.Join(<-locked, f.Close()) }()
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
+	if err := flock.Wait(ctx, f); err != nil {
 		f.Close()
+		if ctx.Err() != nil {
+			return nil, err
+		}
 		return nil, s.failed("lock the folder of machines", err)
 	}
 	return func() { f.Close() }, nil
@@ -166,10 +157,7 @@ func (r Record) write() error {
 		return err
 	}
 	path := filepath.Join(r.Dir, recordFile)
-	if err := os.WriteFile(path+".tmp", append(data, '\n'), 0o600); err != nil {
-		return &bench.InfraError{Op: "write the machine's record", Err: err}
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err := atomicfile.WriteFile(path, append(data, '\n'), 0o600); err != nil {
 		return &bench.InfraError{Op: "write the machine's record", Err: err}
 	}
 	return nil

@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/flock"
+	"vmtb/internal/procfs"
 )
 
 // A Journal takes the record of a change and then makes it: a [Log], or what stands in front of one and decides who may
@@ -76,7 +79,7 @@ func Open(path string, kinds ...Kind) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{file: f}
-	if l.boot, err = bootID(); err == nil {
+	if l.boot, err = procfs.BootID(); err == nil {
 		err = l.load(kinds)
 	}
 	if err != nil {
@@ -89,8 +92,11 @@ func (l *Log) load(kinds []Kind) error {
 	if info, err := l.file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(errors.New("not a file"), err)
 	}
-	if err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return ErrInUse
+	if err := flock.Exclusive(l.file); err != nil {
+		if errors.Is(err, flock.ErrInUse) {
+			return ErrInUse
+		}
+		return err
 	}
 	data, err := io.ReadAll(l.file)
 	if err != nil {
@@ -104,7 +110,7 @@ func (l *Log) load(kinds []Kind) error {
 			return err
 		}
 	}
-	return syncDir(filepath.Dir(l.file.Name()))
+	return atomicfile.SyncDir(filepath.Dir(l.file.Name()))
 }
 
 const maxID = 1 << 32 // far more than a run makes
@@ -313,11 +319,3 @@ func (l *Log) forget(id int) {
 
 // Close closes the journal. What is pending stays so for the next process that opens it.
 func (l *Log) Close() error { return l.file.Close() }
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/procfs"
 )
 
 // OS is the host that this process runs on.
@@ -53,16 +54,7 @@ func (OS) Remove(path string) error { return os.Remove(path) }
 func (OS) RemoveAll(path string) error { return os.RemoveAll(path) }
 
 // SyncDir implements [System]. What knows no sync (EINVAL) keeps nothing that a crash could bring back.
-func (OS) SyncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	if err = d.Sync(); errors.Is(err, unix.EINVAL) {
-		err = nil
-	}
-	return errors.Join(err, d.Close())
-}
+func (OS) SyncDir(path string) error { return atomicfile.SyncDir(path) }
 
 // RemoveModule implements [System]. It removes just this module: modprobe -r would take along what it depends on and
 // nobody else uses, such as the PF's driver below its VFIO variant.
@@ -110,39 +102,13 @@ func waitExit(ctx context.Context, fd int, p Process) error {
 
 // ProcessOf describes a running process so that it can be recognised later. [fs.ErrNotExist] if there is none.
 func ProcessOf(pid int) (Process, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if errors.Is(err, syscall.ESRCH) { // it ended while we read
-		err = fs.ErrNotExist
-	}
+	stat, err := procfs.Read(pid)
 	if err != nil {
 		return Process{}, err
 	}
-	boot, err := bootID()
+	boot, err := procfs.BootID()
 	if err != nil {
 		return Process{}, err
 	}
-	p, err := parseStat(string(stat))
-	p.BootID = boot
-	return p, err
-}
-
-// bootID is different after each boot of the host; see random(4).
-func bootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id)), err
-}
-
-// parseStat reads "pid (comm) state ppid ...", where comm may hold blanks and parentheses. See proc_pid_stat(5).
-func parseStat(stat string) (Process, error) {
-	open, end := strings.Index(stat, "("), strings.LastIndex(stat, ")")
-	if open < 0 || end < open {
-		return Process{}, fmt.Errorf("no command name in %q", stat)
-	}
-	after := strings.Fields(stat[end+1:]) // begins with field 3
-	if len(after) < 20 {
-		return Process{}, fmt.Errorf("too few fields in %q", stat)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(stat[:open]))
-	start, err2 := strconv.ParseUint(after[22-3], 10, 64)
-	return Process{PID: pid, Comm: stat[open+1 : end], StartTime: start}, errors.Join(err, err2)
+	return Process{PID: stat.PID, StartTime: stat.StartTime, Comm: stat.Comm, BootID: boot}, nil
 }

@@ -58,18 +58,6 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func TestParseStat(t *testing.T) {
-	p, err := parseStat("12 (a) b (c) S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0")
-	if err != nil || p != (Process{PID: 12, StartTime: 777, Comm: "a) b (c"}) {
-		t.Errorf("%+v, %v", p, err)
-	}
-	for _, bad := range []string{"", "12", "12 (a", ") (", "12 (a) S 1", "x (a) S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777"} {
-		if _, err := parseStat(bad); err == nil {
-			t.Errorf("parseStat(%q): no error", bad)
-		}
-	}
-}
-
 func TestFilesOfOS(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"vmtb/internal/atomicfile"
 )
 
 // A Registry is a directory with a note for each run that may have changed the host. A note is whole or not there, and
@@ -37,19 +39,7 @@ func (r Registry) Enter(journal string) error {
 	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(r.Dir, "*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), r.file(journal))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(r.Dir)
+	return atomicfile.WriteFile(r.file(journal), append(data, '\n'), 0o600)
 }
 
 // Leave takes the note of a journal away; one that is not there is no error.
@@ -58,7 +48,7 @@ func (r Registry) Leave(journal string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDir(r.Dir))
+	return errors.Join(err, atomicfile.SyncDir(r.Dir))
 }
 
 // file is where the note of a journal is.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"vmtb/internal/procfs"
 )
 
 // Reboot has the guest's agent reboot it. When it returns, the agent answers from the new boot.
@@ -40,16 +42,13 @@ type boot struct {
 	opens int
 }
 
-// bootFile differs from boot to boot (random(4)).
-const bootFile = "/proc/sys/kernel/random/boot_id"
-
 // boot asks the guest which boot this is.
 func (m *VM) boot(ctx context.Context) (b boot, err error) {
 	var open bool
 	if open, b.opens = m.guest.agentSeen(); !open {
 		return b, errNoAgent
 	}
-	data, err := m.qga.ReadFile(ctx, bootFile)
+	data, err := m.qga.ReadFile(ctx, procfs.BootIDFile)
 	if err == nil {
 		b.id = strings.TrimSpace(string(data))
 	}

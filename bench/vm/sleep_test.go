@@ -11,6 +11,7 @@ import (
 	"vmtb/bench/qga"
 	"vmtb/internal/fake/fakeqga"
 	"vmtb/internal/fake/fakeqmp"
+	"vmtb/internal/procfs"
 )
 
 // sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's words is a file, in which "_" stands for a
@@ -22,7 +23,7 @@ func (f *fake) sleeper() fakeqga.Commands {
 				return strings.ReplaceAll(strings.ReplaceAll(text, "_", " "), "|", "\n") + "\n", true
 			}
 		}
-		return "", path == bootFile
+		return "", path == procfs.BootIDFile
 	}
 	open, run := "", ""
 	return fakeqga.Commands{
@@ -36,7 +37,7 @@ func (f *fake) sleeper() fakeqga.Commands {
 			if _, ok := file(a.Path); !ok {
 				return nil, fakeqmp.Failure{Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory"}
 			}
-			if a.Path == bootFile && f.woken && f.does("late") {
+			if a.Path == procfs.BootIDFile && f.woken && f.does("late") {
 				f.woken = false
 				f.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": agentPort, "open": false})
 				f.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": agentPort, "open": true})

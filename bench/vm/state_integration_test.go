@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/internal/procfs"
 )
 
 // diskSpec is guestSpec with an empty disk, which may hold snapshots.
@@ -30,7 +31,7 @@ func diskSpec(t *testing.T) Spec {
 // bootID is which boot of the guest answers.
 func bootID(t *testing.T, m *VM) string {
 	t.Helper()
-	data, err := m.ReadFile(t.Context(), bootFile)
+	data, err := m.ReadFile(t.Context(), procfs.BootIDFile)
 	must(t, err)
 	return strings.TrimSpace(string(data))
 }
@@ -60,7 +61,7 @@ func TestIntegrationStates(t *testing.T) {
 		wantStateError(t, m.Resume(ctx), Running)
 		must(t, m.Pause(ctx))
 		wantState(t, m, Paused)
-		wantStateError(t, second(m.ReadFile(ctx, bootFile)), Paused) // at once, where the agent would never answer
+		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Paused) // at once, where the agent would never answer
 		wantStateError(t, m.Pause(ctx), Paused)
 		wantStateError(t, m.Reboot(ctx), Paused)
 		must(t, m.Resume(ctx))
@@ -72,7 +73,7 @@ func TestIntegrationStates(t *testing.T) {
 		wantStateError(t, m.Wake(ctx), Running)
 		must(t, m.Suspend(ctx))
 		wantState(t, m, Suspended)
-		wantStateError(t, second(m.ReadFile(ctx, bootFile)), Suspended)
+		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Suspended)
 		must(t, m.Wake(ctx))
 		if got := bootID(t, m); got != first {
 			t.Errorf("another boot: %s, %s", first, got)
@@ -89,7 +90,7 @@ func TestIntegrationStates(t *testing.T) {
 		must(t, err)
 		for err == nil { // until the guest does not answer
 			short, cancel := context.WithTimeout(ctx, 2*time.Second)
-			_, err = m.ReadFile(short, bootFile)
+			_, err = m.ReadFile(short, procfs.BootIDFile)
 			cancel()
 		}
 		must(t, m.Reset(ctx))
@@ -322,7 +323,7 @@ func TestIntegrationFullDisk(t *testing.T) {
 		t.Log(err)
 	}
 	must(t, os.Remove(file))
-	if _, err := m.ReadFile(ctx, bootFile); err != nil {
+	if _, err := m.ReadFile(ctx, procfs.BootIDFile); err != nil {
 		t.Errorf("the guest does not go on: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/procfs"
 )
 
 // ErrLost is matched by the error for a workload that has ended nobody knows how: it was killed, its directory is gone, the
@@ -164,7 +165,7 @@ func (r *Run) status(ctx context.Context, look bool) (status, error) {
 	if s, err = r.state(ctx); err != nil || s.done { // it may have ended in between
 		return s, err
 	}
-	boot, err := r.m.ReadFile(ctx, "/proc/sys/kernel/random/boot_id")
+	boot, err := r.m.ReadFile(ctx, procfs.BootIDFile)
 	if err == nil && strings.TrimSpace(string(boot)) != r.h.Boot {
 		return s, fmt.Errorf("%w: the machine was booted anew", ErrLost)
 	}
@@ -202,21 +203,17 @@ func parseState(text string) (status, error) {
 	return status{}, fmt.Errorf("%q is neither running nor an exit code", text)
 }
 
-// alive reports whether the shell that watches the workload is there. See proc_pid_stat(5).
+// alive reports whether the shell that watches the workload is there.
 func (r *Run) alive(ctx context.Context) (bool, error) {
-	data, err := r.m.ReadFile(ctx, fmt.Sprintf("/proc/%d/stat", r.h.PID))
+	data, err := r.m.ReadFile(ctx, procfs.StatFile(r.h.PID))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:])) // begins with field 3
-	if len(fields) < 20 {
-		return false, fmt.Errorf("/proc/%d/stat: too short: %q", r.h.PID, data)
-	}
-	dead := fields[0] == "Z" || fields[0] == "X"
-	return !dead && fields[19] == strconv.FormatUint(r.h.Start, 10), nil
+	stat, err := procfs.ParseStat(string(data))
+	return err == nil && !stat.Dead() && stat.StartTime == r.h.Start, err
 }
 
 // sweep sends a signal (0: none) to all processes of a run and reports whether there were any.

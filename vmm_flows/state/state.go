@@ -12,6 +12,7 @@ import (
 	"vmtb/bench/work"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/procfs"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -104,7 +105,7 @@ func remove(ctx context.Context, m bench.Machine, path string) error {
 }
 
 func bootID(ctx context.Context, t *flow.T, m bench.Machine) string {
-	data, err := m.ReadFile(ctx, "/proc/sys/kernel/random/boot_id")
+	data, err := m.ReadFile(ctx, procfs.BootIDFile)
 	must(t, err)
 	return strings.TrimSpace(string(data))
 }

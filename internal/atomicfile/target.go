@@ -1,0 +1,206 @@
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A target is what a path leads to.
+type target struct {
+	path    string // without links, unless through
+	exists  bool   // as a regular file
+	through bool   // it is opened and written, not replaced
+	fd      int    // the descriptor of this process that it is, or -1
+	fifo    bool
+}
+
+// maxLinks is how many links the kernel follows in a path (MAXSYMLINKS of linux/namei.h).
+const maxLinks = 40
+
+// find follows the links of path.
+func find(path string) (target, error) {
+	bad := func(err error) (target, error) { return target{}, &fs.PathError{Op: "write", Path: path, Err: err} }
+	if path == "" {
+		return bad(fs.ErrNotExist)
+	}
+	// The kernel refuses what we must not follow: loops, and links of others in directories like /tmp (fs.protected_symlinks).
+	if _, err := os.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return target{}, err
+	}
+	if strings.HasSuffix(path, "/") {
+		return bad(unix.EISDIR)
+	}
+	at := path
+	for range maxLinks {
+		dir, err := filepath.Abs(filepath.Dir(at))
+		if err == nil {
+			dir, err = filepath.EvalSymlinks(dir)
+		}
+		if err != nil {
+			return target{}, err
+		}
+		at = filepath.Join(dir, filepath.Base(at))
+		if fd, ok := ownDescriptor(at); ok {
+			return target{path: path, through: true, fd: fd}, nil
+		}
+		info, err := os.Lstat(at)
+		if errors.Is(err, fs.ErrNotExist) {
+			return target{path: at, fd: -1}, nil
+		}
+		if err != nil {
+			return target{}, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return classify(path, at, info)
+		}
+		if onProc(at) { // it leads to an open file, which may have no name
+			return follow(path, at)
+		}
+		to, err := os.Readlink(at)
+		if err != nil {
+			return target{}, err
+		}
+		if at = to; !filepath.IsAbs(to) {
+			at = filepath.Join(dir, to)
+		}
+	}
+	return bad(unix.ELOOP)
+}
+
+// follow is the target of a link of /proc to a file that another process has open.
+func follow(path, link string) (target, error) {
+	info, err := os.Stat(link)
+	if err != nil {
+		return target{}, err
+	}
+	t, err := classify(path, link, info)
+	t.through = true
+	return t, err
+}
+
+// classify judges the file at the end of all links.
+func classify(path, at string, info fs.FileInfo) (target, error) {
+	t := target{path: at, fd: -1}
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		t.exists = true
+	case mode.IsDir():
+		return t, &fs.PathError{Op: "write", Path: path, Err: errors.New("is a directory")}
+	case mode&fs.ModeSocket != 0:
+		return t, &fs.PathError{Op: "write", Path: path, Err: errors.New("is a socket: only files, devices and FIFOs can be written")}
+	default:
+		t.through, t.fifo = true, mode&fs.ModeNamedPipe != 0
+	}
+	return t, nil
+}
+
+var descriptorRE = regexp.MustCompile(`^/proc/([0-9]+)(?:/task/[0-9]+)?/fd/([0-9]+)$`)
+
+// ownDescriptor returns the descriptor of this process that a path without links names.
+func ownDescriptor(path string) (fd int, ok bool) {
+	m := descriptorRE.FindStringSubmatch(path)
+	if m == nil || m[1] != strconv.Itoa(os.Getpid()) {
+		return 0, false
+	}
+	fd, err := strconv.Atoi(m[2])
+	return fd, err == nil
+}
+
+// onProc reports whether a link is one of /proc.
+func onProc(link string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(filepath.Dir(link), &s) == nil && s.Type == unix.PROC_SUPER_MAGIC
+}
+
+// mountPoint reports whether something is mounted on path: a file of a container's host, for instance.
+func mountPoint(path string) bool {
+	var s unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &s)
+	return err == nil && s.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// fifoTime is how long a FIFO is given to get a reader. It is a variable for tests.
+var fifoTime = 5 * time.Second
+
+// open opens a target to write through.
+func (t target) open() (*os.File, error) {
+	if t.fd >= 0 {
+		return duplicate(t.path, t.fd)
+	}
+	flags := unix.O_WRONLY | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK // opening waits for nothing
+	if t.exists {
+		flags |= unix.O_TRUNC
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.Now().Add(fifoTime); ; <-tick.C {
+		fd, err := unix.Open(t.path, flags, 0)
+		switch {
+		case err == nil:
+			if err := unix.SetNonblock(fd, false); err != nil { // but writing does
+				return nil, errors.Join(err, unix.Close(fd))
+			}
+			return os.NewFile(uintptr(fd), t.path), nil
+		case errors.Is(err, unix.EINTR), t.fifo && errors.Is(err, unix.ENXIO) && time.Now().Before(late): // open(2): no reader yet
+			continue
+		case t.fifo && errors.Is(err, unix.ENXIO):
+			err = fmt.Errorf("nothing has opened this FIFO for reading within %v: start its reader first", fifoTime)
+		}
+		return nil, &fs.PathError{Op: "open", Path: t.path, Err: err}
+	}
+}
+
+// duplicate returns another descriptor of an open file that we were started with.
+func duplicate(path string, fd int) (*os.File, error) {
+	bad := func(err error) (*os.File, error) { return nil, &fs.PathError{Op: "write", Path: path, Err: err} }
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || fd > 2 && flags&unix.FD_CLOEXEC != 0 { // one with that flag is this program's own
+		return bad(fmt.Errorf("vmtb was started without a descriptor %d", fd))
+	}
+	if mode, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || mode&unix.O_ACCMODE == unix.O_RDONLY {
+		return bad(errors.Join(err, fmt.Errorf("descriptor %d is not open for writing", fd)))
+	}
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return bad(err)
+	}
+	return os.NewFile(uintptr(n), path), nil
+}
+
+// Stream opens a file that grows while it is read, such as a log: a regular one is emptied and written in place. Links,
+// devices, FIFOs and descriptors are treated as by [Create].
+func Stream(path string, perm fs.FileMode) (*os.File, error) {
+	t, err := find(path)
+	if err != nil {
+		return nil, err
+	}
+	if t.through {
+		return t.open()
+	}
+	return os.OpenFile(t.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+}
+
+func typeName(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeSymlink != 0:
+		return "link"
+	case m&fs.ModeDevice != 0:
+		return "device"
+	case m&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "special file"
+}

@@ -1,0 +1,65 @@
+package flock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse is matched by the error for a file that another process has locked.
+var ErrInUse = errors.New("locked by another process")
+
+// Exclusive locks f for this process alone, or returns an error that matches [ErrInUse] at once.
+func Exclusive(f *os.File) error { return lock(f, unix.LOCK_EX|unix.LOCK_NB) }
+
+// Shared locks f against [Exclusive], or returns an error that matches [ErrInUse] at once. Any number of processes may hold
+// a shared lock. f need not be open for writing.
+func Shared(f *os.File) error { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
+
+// pollEvery is how late a lock may be taken after its holder has released it. A goroutine in a blocking flock(2) could not
+// be ended with ctx.
+const pollEvery = 20 * time.Millisecond
+
+// Wait locks f for this process alone as soon as nobody else has it locked, or returns the cause of ctx's end.
+func Wait(ctx context.Context, f *os.File) error {
+	err := Exclusive(f)
+	if !errors.Is(err, ErrInUse) {
+		return err
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for errors.Is(err, ErrInUse) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			err = Exclusive(f)
+		}
+	}
+	return err
+}
+
+// flock is a variable for tests.
+var flock = unix.Flock
+
+func lock(f *os.File, how int) error {
+	for {
+		err := flock(int(f.Fd()), how)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return fmt.Errorf("%s: %w", f.Name(), ErrInUse)
+		case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
+			return fmt.Errorf("lock %s: the file system refuses locks (for NFS: is lockd reachable? mount with local_lock=flock): %w", f.Name(), err)
+		default:
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+	}
+}
