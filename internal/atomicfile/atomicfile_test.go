@@ -239,7 +239,7 @@ func TestDescriptors(t *testing.T) {
 	must(t, os.Symlink("/proc/self/fd/1", link))
 	for path, written := range map[string]bool{
 		"/dev/stdout": true, "/dev/fd/1": true, "/proc/self/fd/1": true, "/proc/thread-self/fd/1": true, link: true, "/dev/fd/3": true,
-		"/dev/fd/4": false, // open for reading only
+		"/dev/fd/4":   false, // open for reading only
 		"/dev/fd/477": false,
 	} {
 		f, err := os.Create(out)
