@@ -72,7 +72,7 @@ code is 0 unless something is bad; a warning says what will be skipped or slow.`
 			if err != nil {
 				return err
 			}
-			ctx, _, stop := interrupts(cmd.Context(), a.err)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
 			return a.newPatient(config, deep).examine(ctx, asJSON)
 		},

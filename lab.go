@@ -60,7 +60,7 @@ func (a *app) labBuildCommand() *cobra.Command {
 		Short: "Build the lab's images, or what has changed of them",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, _, stop := interrupts(cmd.Context(), a.err)
+			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
 			images, err := a.buildLab(ctx)
 			if err != nil {
