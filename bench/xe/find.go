@@ -30,6 +30,7 @@ type PF struct {
 	VRAM bool // the GPU has memory of its own (the kernel's "lmem"), and VFs need a share of it
 	tree *sysfs.Tree
 	debugfs
+	scheduling *Scheduling // of the last plan; nil before one was provisioned
 }
 
 // A GT is a graphics unit of a tile. Contexts and doorbells are counted per GT, GGTT and VRAM per tile.

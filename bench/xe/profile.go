@@ -70,7 +70,7 @@ type SchedulerMode string
 
 // The scheduler modes. All but INFINITE come from the model's profile file.
 const (
-	Infinite             SchedulerMode = "INFINITE"        // the kernel's default
+	Infinite             SchedulerMode = "INFINITE"        // no time slices; the kernel's default up to Linux 7.0
 	DefaultProfile       SchedulerMode = "DEFAULT_PROFILE" // whichever the file says
 	Flexible30FPS        SchedulerMode = "FLEXIBLE_30FPS"
 	Fixed30FPS           SchedulerMode = "FIXED_30FPS"

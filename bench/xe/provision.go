@@ -24,6 +24,7 @@ func (p *PF) Provision(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return err
 	}
+	p.scheduling = nil
 	if err := p.Reset(ctx); err != nil {
 		return err
 	}
@@ -32,6 +33,7 @@ func (p *PF) Provision(ctx context.Context, plan Plan) error {
 			return err
 		}
 	}
+	p.scheduling = &plan.Scheduling
 	return p.schedule(ctx, plan.Scheduling, plan.VFs, total)
 }
 
@@ -68,7 +70,20 @@ func (p *PF) Reset(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.tree.Change(ctx, p.restore(), "1")
+	if err := p.tree.Change(ctx, p.restore(), "1"); err != nil {
+		return err
+	}
+	return p.clearVRAM(ctx)
+}
+
+// clearVRAM takes back the local memory that sysfs gave to VFs: that leaves the mode automatic, so that the return to it
+// changes nothing (xe_sriov_pf_provision_set_mode), and enabling VFs gives no memory to others then.
+func (p *PF) clearVRAM(ctx context.Context) error {
+	file := p.bulkFile("vram_quota")
+	if !p.tree.Exists(file) {
+		return nil
+	}
+	return p.tree.Write(ctx, file, "0")
 }
 
 // restore is the record of what the return to automatic mode undoes.
@@ -271,13 +286,23 @@ func (p *PF) holdings(fn int, suffix string) []holding {
 	return list
 }
 
-// EnableVFs enables n VFs with the host's drivers kept off them, and checks that each holds resources.
+// EnableVFs enables n VFs with the host's drivers kept off them, gives them the time slices of the plan that [PF.Provision]
+// was called with, if it was, and checks that each holds resources. The PF's own scheduling is recorded first: enabling
+// and disabling VFs may change it.
 func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
 	if err := p.SetAutoprobe(ctx, false); err != nil {
 		return nil, err
 	}
-	if err := p.Device.EnableVFs(ctx, n); err != nil {
+	if err := p.rememberPF(ctx); err != nil {
 		return nil, err
+	}
+	if err := p.Device.EnableVFs(ctx, n); err != nil {
+		return nil, p.notEnabled(err)
+	}
+	if p.scheduling != nil {
+		if err := p.setSlices(ctx, *p.scheduling, n, n, false); err != nil {
+			return nil, err
+		}
 	}
 	for vf := 1; vf <= n; vf++ {
 		q, err := p.Quota(vf)
@@ -287,7 +312,7 @@ func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
 		if err == nil && (q.Contexts == 0 || q.GGTT == 0 || p.VRAM && q.VRAM == 0) {
 			err = &bench.HostError{
 				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()), Err: fmt.Errorf("it holds too little: %+v", q),
-				Advice: "the PF is in custom mode with quotas missing: provision it first",
+				Advice: p.missingQuota(q),
 			}
 		}
 		if err != nil {

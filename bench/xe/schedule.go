@@ -16,6 +16,15 @@ import (
 // schedule makes the scheduling of the PF and all VFs what s says; VFs from n+1 on get the default. Where sysfs has
 // sriov_admin only that is used, so that automatic provisioning stays automatic.
 func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
+	if err := p.setSlices(ctx, s, n, total, true); err != nil {
+		return err
+	}
+	return p.setIfIdle(ctx, s.ScheduleIfIdle, total)
+}
+
+// setSlices makes the time slices of the PF and VF1..total what s says, VFs from n+1 on getting the default, and reads them
+// back. recorded says whether the journal needs to know the values that were there.
+func (p *PF) setSlices(ctx context.Context, s Scheduling, n, total int, recorded bool) error {
 	for fn := 0; fn <= total; fn++ {
 		slice := TimeSlice{}
 		switch {
@@ -24,11 +33,13 @@ func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
 		case fn <= n:
 			slice = s.VF
 		}
-		if err := p.SetTimeSlice(ctx, fn, slice); err != nil {
-			return err
+		for _, s := range p.timeSlice(fn, slice) {
+			if err := p.apply(ctx, s, recorded); err != nil {
+				return err
+			}
 		}
 	}
-	return p.setIfIdle(ctx, s.ScheduleIfIdle, total)
+	return nil
 }
 
 // setIfIdle says whether idle VFs keep their time slices, which goes with normal and low priority of all functions.
@@ -68,6 +79,45 @@ func (p *PF) rememberTimeSlices(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// rememberPF records the PF's time slice and the priorities, which drivers of Linux 7.3 change when VFs are enabled and
+// disabled in automatic mode (xe_gt_sriov_pf_config_set_fair_sched, xe_sriov_pf_reprovision_default). Neither a change to
+// custom mode in between nor VFs that could not be enabled leave the PF as it was, so that only a record brings it back.
+func (p *PF) rememberPF(ctx context.Context) error {
+	if !p.hasAdmin() {
+		return nil // up to Linux 6.18
+	}
+	for _, s := range p.timeSlice(0, TimeSlice{}) {
+		now, err := p.read(s.file)
+		if err != nil {
+			continue // unreadable where GTs differ: there is no one value to go back to
+		}
+		if err := p.record(ctx, undo.Write{Path: s.file, Old: strconv.FormatUint(now, 10)}); err != nil {
+			return err
+		}
+	}
+	now, err := p.priorities(1)
+	if errors.Is(err, bench.ErrNotAvailable) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.recordPriorities(ctx, now)
+}
+
+// recordPriorities records those of the PF and VF1. Undone last, the PF's own overwrites what the bulk write gave it.
+func (p *PF) recordPriorities(ctx context.Context, now []Priority) error {
+	pf := cmp.Or(now[0], Low) // GTs that differ have no one priority to go back to: low is the default
+	old := strings.Replace("low normal high", string(pf), "["+string(pf)+"]", 1)
+	if err := p.record(ctx, undo.Write{Path: p.adminFile(0, "sched_priority"), Old: old, Restore: string(pf)}); err != nil {
+		return err
+	}
+	if vf := cmp.Or(now[1], Low); vf != Low {
+		return p.record(ctx, undo.Write{Path: p.bulkFile("sched_priority"), Blind: true, Restore: string(vf)})
 	}
 	return nil
 }

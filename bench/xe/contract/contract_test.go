@@ -61,13 +61,15 @@ func (j *journal) undo(t *testing.T, sys undo.System) {
 // devices are all kinds of device and layout, by the name of a subtest.
 func devices() map[string]fakehost.Options {
 	return map[string]fakehost.Options{
-		"bmg":                   device(fakehost.BMG(), func(*fakehost.Options) {}),
-		"ptl":                   device(fakehost.PTL(), func(*fakehost.Options) {}),
-		"bmg flat":              device(fakehost.BMG(), func(o *fakehost.Options) { o.Flat = true }),
-		"ptl flat":              device(fakehost.PTL(), func(o *fakehost.Options) { o.Flat = true }),
-		"one GT":                device(fakehost.PTL(), func(o *fakehost.Options) { o.GTs = 1 }),
-		"one GT flat":           device(fakehost.BMG(), func(o *fakehost.Options) { o.GTs, o.Flat = 1, true }),
-		"hardware":              device(fakehost.BMG(), func(o *fakehost.Options) { o.TotalVFs, o.StandIn, o.Loaded = 24, false, []string{"xe"} }),
+		"bmg":         device(fakehost.BMG(), func(*fakehost.Options) {}),
+		"ptl":         device(fakehost.PTL(), func(*fakehost.Options) {}),
+		"bmg flat":    device(fakehost.BMG(), func(o *fakehost.Options) { o.Flat = true }),
+		"ptl flat":    device(fakehost.PTL(), func(o *fakehost.Options) { o.Flat = true }),
+		"one GT":      device(fakehost.PTL(), func(o *fakehost.Options) { o.GTs = 1 }),
+		"one GT flat": device(fakehost.BMG(), func(o *fakehost.Options) { o.GTs, o.Flat = 1, true }),
+		"hardware": device(fakehost.BMG(), func(o *fakehost.Options) {
+			o.TotalVFs, o.VRAMQuota, o.StandIn, o.Loaded = 24, true, false, []string{"xe"}
+		}),
 		"unsupported":           device(fakehost.PTL(), func(o *fakehost.Options) { o.TotalVFs, o.NoMigration = 1, true }),
 		"hardware, unsupported": hardware(func(o *fakehost.Options) { o.NoMigration = true }),
 	}
@@ -127,7 +129,7 @@ func TestFake(t *testing.T) {
 	})
 	for _, s := range contract.Sections() {
 		for _, r := range s.Rules {
-			if _, ok := checked.Load(r.ID); !ok && r.ID != "admin_vram" { // the fake is a kernel before 7.1
+			if _, ok := checked.Load(r.ID); !ok {
 				t.Errorf("rule %s was checked on no device", r.ID)
 			}
 		}

@@ -233,6 +233,11 @@ func (p *Probe) write(ctx context.Context, file, value string) error {
 		return err
 	}
 	value = p.expand(value)
+	if path.Base(at) == "sriov_numvfs" && value != "0" {
+		if err := p.rememberPF(ctx); err != nil {
+			return err
+		}
+	}
 	record, ok := p.undoOf(at)
 	if !ok {
 		return p.tree.Write(ctx, at, value)
@@ -243,6 +248,35 @@ func (p *Probe) write(ctx context.Context, file, value string) error {
 	}
 	p.recorded[at] = true
 	return p.tree.Log.Do(ctx, record, func() error { return p.tree.Write(ctx, at, value) })
+}
+
+// rememberPF records the time slice and the priority of the PF, which drivers of Linux 7.3 change on enabling and disabling
+// VFs. A rule that has changed them itself has recorded them already.
+func (p *Probe) rememberPF(ctx context.Context) error {
+	for _, name := range []string{"sched_priority", "exec_quantum_ms", "preempt_timeout_us"} {
+		at, err := p.Path("A/pf/profile/" + name)
+		if err != nil || !p.tree.Exists(at) || p.holds(at) {
+			continue
+		}
+		record, ok := p.undoOf(at)
+		if !ok {
+			continue
+		}
+		p.changed = append(p.changed, record)
+		if p.recorded[at] {
+			continue
+		}
+		p.recorded[at] = true
+		if err := p.tree.Log.Do(ctx, record, func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds reports whether the present rule has a record of a file already.
+func (p *Probe) holds(at string) bool {
+	return slices.ContainsFunc(p.changed, func(r undo.Record) bool { w, ok := r.(undo.Write); return ok && w.Path == at })
 }
 
 // undoOf is how to undo a write to a file. It is false for operations on VFs, which end with the VFs, and for what
@@ -286,8 +320,8 @@ func (p *Probe) knownUndo(at string) undo.Record {
 		return undo.Binding{Device: p.PF.Dir(), Driver: "xe", OldDriver: "xe"}
 	case at == wedged:
 		return undo.Write{Path: at, Old: "N"}
-	case strings.HasSuffix(base, "_quota"): // whatever it is while VFs are enabled: at first there are none
-		return undo.Write{Path: at, Old: "0"}
+	case strings.HasSuffix(base, "_quota"), base == "sriov_numvfs", (base == "exec_quantum_ms" || base == "preempt_timeout_us") && ofVF.MatchString(at):
+		return undo.Write{Path: at, Old: "0"} // whatever it is while VFs are enabled: at first there are none
 	case base == "sched_priority" && strings.HasPrefix(at, "/sys/kernel/debug/") && ofVF.MatchString(at):
 		// No VF has a priority of its own. Should a firmware give it one, this takes it back.
 		return undo.Write{Path: ofVF.ReplaceAllString(path.Dir(at), "/pf") + "/sched_if_idle", Blind: true, Restore: "0"}

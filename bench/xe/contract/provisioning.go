@@ -32,12 +32,12 @@ var modeRules = []Rule{
 		},
 	},
 	{
-		ID: "auto_scheduling", Doc: "Scheduling set by sysfs survives automatic provisioning; disabling VFs ends their time slices, and leaves priorities and what the PF has.", Needs: []Need{admin},
-		Steps: []Step{
-			write("A/.bulk_profile/exec_quantum_ms", "20"), write("A/.bulk_profile/preempt_timeout_us", "40000"), write("A/.bulk_profile/sched_priority", "normal"), write(numvfs, "1"),
-			read("20", "A/pf/profile/exec_quantum_ms", vf1Quantum), read("40000", "A/vf1/profile/preempt_timeout_us"), write(numvfs, "0"), read("0", vf1Quantum, "A/vf1/profile/preempt_timeout_us"),
-			read("20", "A/pf/profile/exec_quantum_ms"), read("low [normal]", "A/vf1/profile/sched_priority"), read("1", "G/pf/sched_if_idle"), read("0", "T/vf1/ggtt_quota"),
-		},
+		ID: "auto_scheduling", Needs: []Need{admin}, Check: checkAutoScheduling,
+		Doc: "Scheduling set by sysfs survives automatic provisioning. Disabling VFs ends their time slices and, where the driver gives fair ones, all scheduling of the PF and priorities of VFs; where not, it leaves those.",
+	},
+	{
+		ID: "auto_slices", Needs: []Need{admin}, Check: checkAutoSlices,
+		Doc: "The driver gives the PF and VFs that have no scheduling of their own 16 ms and 16000 us (newer than Linux 7.0), or nothing.",
 	},
 	{
 		ID: "auto_release_enabled_only", Doc: "VFs that were not enabled keep their time slices.", Needs: []Need{admin, vfs(2)},
@@ -110,6 +110,54 @@ func provisioningRules() []Rule {
 		})
 	}
 	return rules
+}
+
+// Fair time slices, XE_FAIR_EXEC_QUANTUM_MS and XE_FAIR_PREEMPT_TIMEOUT_US.
+const fairQuantum, fairTimeout = "16", "16000"
+
+// fairSlices reports whether the driver gives VFs time slices by itself, as far as VF1 shows, which is enabled.
+func (p *Probe) fairSlices() (bool, error) {
+	text, err := p.Read(vf1Quantum)
+	return text != "0\n", err
+}
+
+func checkAutoSlices(ctx context.Context, p *Probe) error {
+	if err := p.all(ctx, write(numvfs, "1")); err != nil {
+		return err
+	}
+	fair, err := p.fairSlices()
+	if err != nil {
+		return err
+	}
+	quantum, timeout := "0", "0"
+	if fair {
+		quantum, timeout = fairQuantum, fairTimeout
+	}
+	return p.all(ctx,
+		read(quantum, vf1Quantum, "A/pf/profile/exec_quantum_ms"), read(timeout, "A/vf1/profile/preempt_timeout_us", "A/pf/profile/preempt_timeout_us"),
+		write(vf1Quantum, "0"), read("0", vf1Quantum), // what is asked for afterwards wins
+		write(numvfs, "0"), read("0", vf1Quantum, "A/pf/profile/exec_quantum_ms"), read("0", "A/pf/profile/preempt_timeout_us"),
+	)
+}
+
+func checkAutoScheduling(ctx context.Context, p *Probe) error {
+	if err := p.all(ctx, write(numvfs, "1")); err != nil {
+		return err
+	}
+	fair, err := p.fairSlices()
+	if err != nil {
+		return err
+	}
+	quantum, priority, ifIdle := "20", "low [normal]", "1"
+	if fair {
+		quantum, priority, ifIdle = "0", "[low] normal", "0"
+	}
+	return p.all(ctx,
+		write(numvfs, "0"),
+		write("A/.bulk_profile/exec_quantum_ms", "20"), write("A/.bulk_profile/preempt_timeout_us", "40000"), write("A/.bulk_profile/sched_priority", "normal"), write(numvfs, "1"),
+		read("20", "A/pf/profile/exec_quantum_ms", vf1Quantum), read("40000", "A/vf1/profile/preempt_timeout_us"), write(numvfs, "0"), read("0", vf1Quantum, "A/vf1/profile/preempt_timeout_us"),
+		read(quantum, "A/pf/profile/exec_quantum_ms"), read(priority, "A/vf1/profile/sched_priority"), read(ifIdle, "G/pf/sched_if_idle"), read("0", "T/vf1/ggtt_quota"),
+	)
 }
 
 // checkFair enables n VFs and looks at what each has.

@@ -135,6 +135,43 @@ func enospc(n uint64) error {
 	return syscall.ENOSPC
 }
 
+// recent reports whether the driver is that of Linux 7.3, not the lab's stand-in or one up to 6.18.
+func (h *Host) recent() bool { return !h.o.Flat && !h.o.StandIn }
+
+// What the driver gives the PF and VFs that have no scheduling of their own (XE_FAIR_EXEC_QUANTUM_MS and so on).
+const fairQuantum, fairTimeout = 16, 16_000
+
+// fairScheduling gives the PF and VF1..n equal time slices on a GT, unless one of them has scheduling of its own there
+// (xe_gt_sriov_pf_config_set_fair_sched).
+func (h *Host) fairScheduling(g, n int) {
+	for fn := 0; fn <= n; fn++ {
+		m := h.s.Functions[fn].GTs[g].Numbers
+		if m["exec_quantum_ms"] != 0 || m["preempt_timeout_us"] != 0 || m["sched_priority"] != 0 {
+			return
+		}
+	}
+	if h.s.GTs[g].Numbers["sched_if_idle"] != 0 {
+		return
+	}
+	for fn := 0; fn <= n; fn++ {
+		m := h.s.Functions[fn].GTs[g].Numbers
+		m["exec_quantum_ms"], m["preempt_timeout_us"] = fairQuantum, fairTimeout
+		if fn == 0 && h.o.AdminOnly {
+			m["sched_priority"] = 2
+		}
+	}
+}
+
+// defaultScheduling is what disabling VFs does to the PF in automatic mode (xe_sriov_pf_reprovision_default).
+func (h *Host) defaultScheduling() {
+	for g := range h.s.GTs {
+		h.setIdle(g, 0)
+		m := h.s.Functions[0].GTs[g].Numbers
+		set(m, "exec_quantum_ms", 0)
+		set(m, "preempt_timeout_us", 0)
+	}
+}
+
 // autoProvision gives VF1..n fair shares on each GT. Since Linux 6.19 they are also capped by a profile (powers of two).
 func (h *Host) autoProvision(n int) error {
 	for g := range h.s.GTs {
@@ -145,10 +182,13 @@ func (h *Host) autoProvision(n int) error {
 				empty = false
 			}
 		}
-		if !empty && !h.o.Flat {
+		if h.recent() {
+			h.fairScheduling(g, n)
+		}
+		if !empty && !h.o.Flat && h.o.StandIn {
 			return syscall.EUCLEAN
 		}
-		if !empty {
+		if !empty && h.o.Flat {
 			continue // up to 6.18 what was set by hand wins
 		}
 		if err := h.fairShares(g, uint64(n)); err != nil {
@@ -175,7 +215,10 @@ func (h *Host) fairShares(g int, n uint64) error {
 	list = append(list,
 		resource{h.cap(freeContexts/n, maxContexts/n), func(fn int, v uint64) error { return h.setContexts(fn, g, v) }},
 		resource{h.cap(freeDoorbells/n, maxDoorbells/(n+1)), func(fn int, v uint64) error { return h.setDoorbells(fn, g, v) }})
-	for _, r := range list {
+	for i, r := range list {
+		if h.recent() && h.holdsAny(i, g, n) {
+			continue // what VFs were given before wins, resource by resource
+		}
 		if r.share == 0 {
 			return syscall.ENOSPC
 		}
@@ -186,6 +229,24 @@ func (h *Host) fairShares(g int, n uint64) error {
 		}
 	}
 	return nil
+}
+
+// holdsAny reports whether one of VF1..n has any of resource i of those that fairShares lists for the GT.
+func (h *Host) holdsAny(i, g int, n uint64) bool {
+	for fn := 1; fn <= int(n); fn++ {
+		f := &h.s.Functions[fn]
+		list := []bool{f.GTs[g].Contexts.Size > 0, f.GTs[g].Doorbells.Size > 0}
+		if g == 0 && h.o.VRAM > 0 {
+			list = append([]bool{f.VRAM > 0}, list...)
+		}
+		if g == 0 {
+			list = append([]bool{f.GGTT.Size > 0}, list...)
+		}
+		if list[i] {
+			return true
+		}
+	}
+	return false
 }
 
 // cap limits an estimate to the largest power of two up to most.

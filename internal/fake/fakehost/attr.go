@@ -167,6 +167,26 @@ func (h *Host) admin(name string, fns ...int) node {
 	return n
 }
 
+// adminVRAM is vram_quota of one VF, or of all; the mode stays as it is.
+func (h *Host) adminVRAM(fns ...int) node {
+	n := node{mode: 0o644, read: decimal(func() uint64 { return h.s.Functions[fns[0]].VRAM }), write: func(text string) error {
+		v, err := parseLine(text, 64)
+		if err != nil {
+			return err
+		}
+		for _, fn := range fns {
+			if err := h.setVRAM(fn, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	if len(fns) > 1 {
+		n.mode, n.read = 0o200, nil
+	}
+	return n
+}
+
 var priorities = []string{"low", "normal", "high"}
 
 // adminPriority is sched_priority of one function.

@@ -33,6 +33,8 @@ type Options struct {
 	StandIn bool
 	// NoMigration is a GPU, or a firmware, that cannot save and restore VFs. The files are there all the same.
 	NoMigration bool
+	VRAMQuota   bool  // sysfs has vram_quota, as since Linux 7.1
+	AdminOnly   bool  // configfs says that the PF is for administration only
 	Power       Power // the zero value is a host that cannot sleep
 }
 

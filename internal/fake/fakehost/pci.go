@@ -72,6 +72,9 @@ func (h *Host) disable() {
 		h.s.Functions[fn].Driver, h.s.Functions[fn].Override = "", ""
 		h.ready(fn)
 	}
+	if !h.s.Custom && h.recent() && h.s.NumVFs > 0 {
+		h.defaultScheduling()
+	}
 	if !h.s.Custom || h.o.Flat {
 		h.release(h.s.NumVFs)
 	}

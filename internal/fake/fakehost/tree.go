@@ -194,6 +194,12 @@ func (h *Host) adminTree(b builder, dir string) {
 		b.add(dir+"/.bulk_profile/"+name, h.whenReady(h.admin(name, all...)))
 	}
 	b.add(dir+"/.bulk_profile/sched_priority", h.whenReady(h.bulkPriority()))
+	if h.o.VRAMQuota && h.o.VRAM > 0 {
+		b.add(dir+"/.bulk_profile/vram_quota", h.whenReady(h.adminVRAM(all[1:]...)))
+		for _, fn := range all[1:] {
+			b.add(dir+"/"+functionName(fn)+"/profile/vram_quota", h.whenReady(h.adminVRAM(fn)))
+		}
+	}
 }
 
 func functionName(fn int) string {

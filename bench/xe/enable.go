@@ -1,0 +1,45 @@
+package xe
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"vmtb/bench"
+)
+
+// notEnabled explains why VFs could not be enabled.
+func (p *PF) notEnabled(err error) error {
+	he, ok := errors.AsType[*bench.HostError](err)
+	if ok && errors.Is(err, syscall.EPERM) {
+		he.Advice = p.locked()
+	}
+	return err
+}
+
+// locked says who keeps VFs from being enabled. The driver answers EPERM to all of them.
+func (p *PF) locked() string {
+	var causes []string
+	if text, err := p.tree.Text(p.Dir() + "/enable_eudebug"); err == nil && text == "1" {
+		causes = append(causes, "the EU debugger is enabled: echo 0 > "+p.Dir()+"/enable_eudebug")
+	}
+	for _, gt := range p.GTs {
+		file := fmt.Sprintf("%s/tile%d/gt%d/ccs_mode", p.Dir(), gt.Tile, gt.ID)
+		if n, err := p.tree.Uint(file); err == nil && n > 1 {
+			causes = append(causes, "the compute mode is not the default one, which keeps VFs off: echo 1 > "+file)
+		}
+	}
+	if len(causes) > 0 {
+		return strings.Join(causes, "; ")
+	}
+	return "only root may; while a process holds lockdown_vfs_enabling in the PF's debugfs open, nobody may"
+}
+
+// missingQuota says why an enabled VF lacks resources.
+func (p *PF) missingQuota(q Resources) string {
+	if q.Contexts > 0 && q.GGTT > 0 && p.tree.Exists(p.bulkFile("vram_quota")) {
+		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
+	}
+	return "the PF is in custom mode with quotas missing: provision it first"
+}
