@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
+	"vmtb/bench/host"
 	"vmtb/bench/klog"
 	"vmtb/bench/xe"
 )
@@ -300,10 +301,8 @@ func checkLeftovers(_ context.Context, p *patient) diagnosis {
 
 func checkKernelLog(ctx context.Context, p *patient) diagnosis {
 	const remedy = "it will not count for flows, but says that this kernel is in trouble: reboot"
-	if taint := p.text("/proc/sys/kernel/tainted"); taint != "" && taint != "0" {
-		if n, _ := strconv.Atoi(taint); n&(1<<7|1<<9) != 0 { // TAINT_DIE, TAINT_WARN: admin-guide/tainted-kernels.rst
-			return warn(remedy, "the kernel has oopsed or warned before (tainted: %s)", taint)
-		}
+	if taint, err := host.TaintOf(ctx, p.host); err == nil && taint&host.Broken != 0 {
+		return warn(remedy, "the kernel has been in trouble before (tainted: %d, %v)", uint64(taint), taint&host.Broken)
 	}
 	rules, err := klog.Builtin()
 	if err != nil {
@@ -316,13 +315,11 @@ func checkKernelLog(ctx context.Context, p *patient) diagnosis {
 		return skip("dmesg does not tell: %v", errors.Join(err, r.Err(bench.Command{Argv: []string{"dmesg"}})))
 	}
 	for line := range strings.Lines(string(r.Stdout)) {
-		m, ok := klog.ParseConsole(strings.TrimSpace(line))
-		if !ok {
-			continue
-		}
-		m.Source = klog.Host
-		if rule, action := rules.Judge(m); action == klog.Fail {
-			return warn(remedy, "%s (rule %s)", strings.TrimSpace(line), rule)
+		for _, m := range klog.ParseConsole(line) {
+			m.Source = klog.Host
+			if rule, action := rules.Judge(m); action == klog.Fail {
+				return warn(remedy, "%s (rule %s)", strings.TrimSpace(line), rule)
+			}
 		}
 	}
 	return fine("nothing bad in it")

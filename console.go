@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"vmtb/bench/klog"
 	"vmtb/flow"
@@ -19,8 +20,8 @@ type console struct {
 	offset        int64
 }
 
-// maxConsole bounds what is read of a console after one phase.
-const maxConsole = 16 << 20
+// maxLine is how much of a line is held at a time: much more than a kernel puts into one.
+const maxLine = 64 << 10
 
 // Follow implements [flow.Watcher]: the console's new lines are in console-MACHINE.txt in the folder of each phase.
 func (w *kernelWatch) Follow(machine, path string) (stop func()) {
@@ -31,36 +32,55 @@ func (w *kernelWatch) Follow(machine, path string) (stop func()) {
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		w.readConsole(c, true)
 		w.guests = slices.DeleteFunc(w.guests, func(o *console) bool { return o == c })
 	}
 }
 
-// readConsole judges the whole lines that are new. w.mu is held.
-func (w *kernelWatch) readConsole(c *console) {
+// readConsole judges the whole lines that are new, all of them: only what it stores has a limit. If the machine has
+// ended, the last line counts as whole. w.mu is held.
+func (w *kernelWatch) readConsole(c *console, ended bool) {
 	f, err := os.Open(c.path)
 	if err != nil {
 		return // not there yet
 	}
 	defer f.Close()
-	if _, err := f.Seek(c.offset, io.SeekStart); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return
 	}
 	out := &logFile{path: filepath.Join(w.dir, fmt.Sprintf("console-%s.txt", c.machine)), left: maxLog}
-	in := bufio.NewReader(io.LimitReader(f, maxConsole))
+	// A guest may write faster than we read: what comes later is for the next phase.
+	in := bufio.NewReaderSize(io.NewSectionReader(f, c.offset, info.Size()-c.offset), maxLine)
 	for {
-		line, err := in.ReadBytes('\n')
-		if err != nil && int64(len(line)) < maxConsole { // the rest of a line comes with the next phase
-			break
+		line, err := in.Peek(maxLine)
+		switch end := bytes.IndexByte(line, '\n'); {
+		case end >= 0:
+			line = line[:end+1]
+		case err != nil: // the rest of a line comes with the next phase
+			if ended {
+				w.consoleLine(c.machine, string(line), out)
+			}
+			if err := out.close(); err != nil {
+				w.find(flow.Finding{Source: c.machine, Rule: ruleLog, Text: err.Error()})
+			}
+			return
+		default:
+			line = line[:klog.CutLine(string(line))]
 		}
-		if c.offset += int64(len(line)); len(bytes.TrimSpace(line)) == 0 {
-			continue
-		}
-		out.write(string(line))
-		if m, ok := klog.ParseConsole(string(line)); ok {
-			w.judge(c.machine, m.Text, m)
-		}
+		w.consoleLine(c.machine, string(line), out)
+		c.offset += int64(len(line))
+		_, _ = in.Discard(len(line)) // it has just been peeked at
 	}
-	if err := out.close(); err != nil {
-		w.find(flow.Finding{Source: c.machine, Rule: ruleLog, Text: err.Error()})
+}
+
+// consoleLine takes a line, or a piece of one that is very long.
+func (w *kernelWatch) consoleLine(machine, line string, out *logFile) {
+	if strings.TrimSpace(line) == "" {
+		return
+	}
+	out.write(line)
+	for _, m := range klog.ParseConsole(line) {
+		w.judge(machine, m.Text, m)
 	}
 }

@@ -123,6 +123,18 @@ func TestDoctor(t *testing.T) {
 			a.programs["dmesg"] = "[    1.000000] hello\n[    2.000000] BUG: unable to handle page fault for address: 0\n"
 			return a
 		}, check: "kernel log", health: ailing, says: "page fault"},
+		{name: "bad kernel log with callers", host: func(*testing.T) answers {
+			a := sound(bmg())
+			a.programs["dmesg"] = "[    1.000000] [      T1] hello\n[    2.000000] [     T12] BUG: unable to handle page fault for address: 0\n"
+			return a
+		}, check: "kernel log", health: ailing, says: "rule oops"},
+		{name: "bad kernel log with dates", host: func(*testing.T) answers {
+			a := sound(bmg())
+			a.programs["dmesg"] = "[Tue Aug 26 16:31:20 2025] BUG kmalloc-512 (Not tainted): Poison overwritten\n"
+			return a
+		}, check: "kernel log", health: ailing, says: "rule oops"},
+		{name: "soft lockup", host: func(*testing.T) answers { a := sound(bmg()); a.files["/proc/sys/kernel/tainted"] = "16384\n"; return a }, check: "kernel log", health: ailing, says: "tainted: 16384"},
+		{name: "bad page", host: func(*testing.T) answers { a := sound(bmg()); a.files["/proc/sys/kernel/tainted"] = "32\n"; return a }, check: "kernel log", health: ailing, says: "bad page"},
 		{name: "tainted", host: func(*testing.T) answers { a := sound(bmg()); a.files["/proc/sys/kernel/tainted"] = "512\n"; return a }, check: "kernel log", health: ailing, says: "tainted: 512"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -72,8 +72,12 @@ func (w *kernelWatch) message(m host.KernelMessage) {
 		w.early.WriteString(line) // little: a run begins at once
 	}
 	w.dmesg.write(line)
-	if m.Facility == 0 { // what programs write into the log is not the kernel's
-		w.judge(flow.SourceHost, m.Text, klog.Message{Source: klog.Host, Level: m.Level, Subsystem: subsystem(m), Text: m.Text})
+	if m.Facility != 0 { // what programs write into the log is not the kernel's
+		return
+	}
+	for line := range strings.Lines(m.Text) { // judged one by one, as on a console
+		line = strings.TrimSuffix(line, "\n")
+		w.judge(flow.SourceHost, line, klog.Message{Source: klog.Host, Level: m.Level, Subsystem: subsystem(m), Text: line})
 	}
 }
 
@@ -89,7 +93,8 @@ func subsystem(m host.KernelMessage) string {
 // ruleLog is the rule of what is wrong with a log itself.
 const ruleLog = "kernel-log"
 
-// maxFindings bounds those of one phase: a kernel in trouble may say the same without end.
+// maxFindings is how many warnings, and how many failures, one phase may have: a kernel in trouble may say the same
+// without end. They are counted apart, so that no number of warnings hides a failure.
 const maxFindings = 50
 
 func (w *kernelWatch) judge(source, text string, m klog.Message) {
@@ -100,7 +105,13 @@ func (w *kernelWatch) judge(source, text string, m klog.Message) {
 }
 
 func (w *kernelWatch) find(f flow.Finding) {
-	if len(w.found) < maxFindings {
+	same := 0
+	for _, o := range w.found {
+		if o.Fail == f.Fail {
+			same++
+		}
+	}
+	if same < maxFindings {
 		w.found = append(w.found, f)
 	}
 }
@@ -131,7 +142,7 @@ func (w *kernelWatch) Leave() []flow.Finding {
 	defer w.mu.Unlock()
 	w.look(context.Background()) // files of the kernel's: nothing to wait for
 	for _, c := range w.guests {
-		w.readConsole(c)
+		w.readConsole(c, false)
 	}
 	if err != nil {
 		w.find(flow.Finding{Source: flow.SourceHost, Rule: ruleLog, Text: err.Error()})

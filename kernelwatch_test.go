@@ -93,6 +93,29 @@ func TestKernelWatchBounds(t *testing.T) {
 	}
 }
 
+// A failure counts, however many warnings came before it.
+func TestKernelWatchFailureAfterWarnings(t *testing.T) {
+	w := newWatch(t, nil)
+	w.Enter(t.TempDir())
+	for range 2 * maxFindings {
+		w.message(host.KernelMessage{Level: 3, Text: "xe 0000:03:00.0: no"})
+	}
+	w.message(host.KernelMessage{Level: 1, Text: "BUG: late"})
+	if fs := w.Leave(); len(fs) != maxFindings+1 || !fs[maxFindings].Fail {
+		t.Errorf("%d findings, the last is %v", len(fs), fs[len(fs)-1])
+	}
+}
+
+// A record of several lines is judged line by line, as a console is.
+func TestKernelWatchLines(t *testing.T) {
+	w := newWatch(t, nil)
+	w.Enter(t.TempDir())
+	w.message(host.KernelMessage{Level: 3, Text: "\nBUG: kernel NULL pointer dereference\n#PF: x\n"})
+	if fs := w.Leave(); found(fs) != "host oops true" || fs[0].Text != "BUG: kernel NULL pointer dereference" {
+		t.Errorf("%v", fs)
+	}
+}
+
 // A log that cannot be written is told once, and ends nothing.
 func TestKernelWatchUnwritable(t *testing.T) {
 	w := newWatch(t, nil)
@@ -135,9 +158,10 @@ func TestConsole(t *testing.T) {
 	if fs := w.Leave(); found(fs) != "vm0 oops true" || fs[0].Text != "BUG: half a line" {
 		t.Errorf("the whole line: %v", fs)
 	}
+	add("root@guest:~# [    4.000000] BUG: behind a prompt\r\n~ # <4>[    4.100000] WARNING: CPU: 0 PID: 1 at x\r\n[    4.200000] BUG: at its end")
 	stop()
-	add("[    4.000000] BUG: nobody listens\r\n")
-	if got := found(w.Leave()); got != "" {
+	add("\r\n[    5.000000] BUG: nobody listens\r\n")
+	if got := found(w.Leave()); got != "vm0 oops true; vm0 warning true; vm0 oops true" {
 		t.Errorf("after its end: %s", got)
 	}
 	if got := read(t, filepath.Join(one, "console-vm0.txt")); got != "boot\r\n[    1.000000] hello\r\n" {
@@ -145,5 +169,32 @@ func TestConsole(t *testing.T) {
 	}
 	if got := read(t, filepath.Join(two, "console-vm0.txt")); !strings.HasPrefix(got, "[    2.000000] BUG: half a line\r\n") || strings.Contains(got, "nobody") {
 		t.Errorf("%q", got)
+	}
+}
+
+// However much a guest writes in one phase, all of it is judged; only what is stored has a limit.
+func TestConsoleFlood(t *testing.T) {
+	const bug = "[    9.000000] BUG: at the end\r\n"
+	for name, flood := range map[string]string{
+		"lines":    strings.Repeat(strings.Repeat("x", 1023)+"\n", 20<<10),
+		"one line": strings.Repeat("#", 20<<20),
+		"stamps":   strings.Repeat("[    1.000000] harmless, and about as long as a line is", 400<<10),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatch(t, nil)
+			dir := t.TempDir()
+			path := filepath.Join(dir, "console.log")
+			if err := os.WriteFile(path, []byte(flood+bug), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.Enter(dir)
+			defer w.Follow("vm0", path)()
+			if fs := w.Leave(); found(fs) != "vm0 oops true" || fs[0].Text != "BUG: at the end" {
+				t.Errorf("%v", found(fs))
+			}
+			if got := len(read(t, filepath.Join(dir, "console-vm0.txt"))); got > maxLog+100 {
+				t.Errorf("%d bytes stored", got)
+			}
+		})
 	}
 }

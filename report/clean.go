@@ -10,19 +10,16 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-)
 
-// ansi are the sequences that a terminal takes for commands (ECMA-48): CSI, OSC up to its end, and those of two bytes.
-var ansi = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[ -Z\\\\-~])")
+	"vmtb/internal/ansi"
+)
 
 var nuls = regexp.MustCompile("\x00{2,}")
 
 // clean is what a machine wrote as text that every format takes: valid UTF-8, lines end with \n, no commands for a
 // terminal, and other characters that do not print are written out ("\x07"). What XML and JSON cannot hold is among these.
 func clean(s string) string {
-	if strings.ContainsRune(s, 0x1b) {
-		s = ansi.ReplaceAllString(s, "")
-	}
+	s = ansi.Strip(s)
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
 	s = nuls.ReplaceAllStringFunc(s, func(run string) string { return fmt.Sprintf("\x00(%d times)", len(run)) })
 	return escape(s)

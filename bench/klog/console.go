@@ -2,26 +2,74 @@ package klog
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
+
+	"vmtb/internal/ansi"
 )
 
-// A kernel's line on a console: "[   12.345678] text", with the printing task or CPU in a second pair of brackets if the
-// kernel is built to say that (CONFIG_PRINTK_CALLER), and the level before it if it is told to (printk's "<4>").
-var consoleLine = regexp.MustCompile(`^(?:<([0-7])>)?\[ *[0-9]+\.[0-9]{6}\](?:\[ *[TC][0-9]+\])? (.*)$`)
+// stamp is the time that a kernel writes before each line: "[   12.345678]" on a console, "[Tue Aug 26 16:31:20 2025]" by
+// "dmesg -T". A kernel with CONFIG_PRINTK_CALLER adds the task or CPU: "[  T12]"; dmesg of util-linux puts a blank before it.
+var stamp = regexp.MustCompile(`\[(?: *[0-9]+\.[0-9]{6}|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4})\]` +
+	`(?: ?\[ *[TC][0-9]+[^]\[]*\])? ?`)
 
-var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`)
+// Priorities, as "<4>" or "<30>": eight times the facility, plus the level (print_syslog in kernel/printk/printk.c).
+var (
+	priorityBefore = regexp.MustCompile(`<([0-9]{1,3})>$`)
+	priorityFirst  = regexp.MustCompile(`^<([0-9]{1,3})>`)
+)
 
-// ParseConsole is the kernel message that a line of a guest's console holds; ok is false for what others write there.
-func ParseConsole(line string) (m Message, ok bool) {
-	line = escapes.ReplaceAllString(strings.TrimRight(line, "\r\n"), "")
-	line = line[strings.LastIndexByte(line, '\r')+1:] // what stood there before was written over
-	parts := consoleLine.FindStringSubmatch(line)
-	if parts == nil {
-		return Message{}, false
+// ParseConsole returns the kernel messages in a line of a guest's console, oldest first; none for what programs write
+// there. A message may begin anywhere in the line: printk writes no line end first, so a prompt, a status line or
+// the half of an escape sequence may stand before it. A message ends where the next one begins.
+//
+// The level is known if the guest's kernel writes it (console_msg_format=syslog). A message that a program has written to
+// /dev/kmsg has a facility other than 0; its level is [UnknownLevel], so that rules judge it by its text only.
+func ParseConsole(line string) []Message {
+	if !strings.ContainsAny(line, "[<") {
+		return nil
 	}
-	m = Message{Source: Guest, Level: UnknownLevel, Text: parts[2]}
-	if parts[1] != "" {
-		m.Level = int(parts[1][0] - '0')
+	var found []Message
+	for part := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		stamps := stamp.FindAllStringIndex(part, -1)
+		if len(stamps) == 0 { // a kernel that writes levels and no times (printk.time=0)
+			if level := priorityFirst.FindStringSubmatch(part); level != nil {
+				found = append(found, message(level[1], part[len(level[0]):]))
+			}
+			continue
+		}
+		for i, at := range stamps {
+			end := len(part)
+			if i+1 < len(stamps) {
+				end = stamps[i+1][0]
+				end -= len(priorityBefore.FindString(part[:end]))
+			}
+			priority := ""
+			if p := priorityBefore.FindStringSubmatch(part[:at[0]]); p != nil {
+				priority = p[1]
+			}
+			found = append(found, message(priority, part[at[1]:end]))
+		}
 	}
-	return m, true
+	return found
+}
+
+func message(priority, text string) Message {
+	m := Message{Source: Guest, Level: UnknownLevel, Text: strings.Trim(ansi.Strip(text), "\x00")}
+	if n, err := strconv.Atoi(priority); err == nil && n < 8 {
+		m.Level = n
+	}
+	return m
+}
+
+// CutLine returns where the beginning of a line that is too long to be kept can be cut off: [ParseConsole] finds in the
+// two pieces what it finds in the whole, as long as no message is longer than a kernel makes them.
+func CutLine(line string) int {
+	const longest = 4 << 10 // PRINTK_MESSAGE_MAX, with room for control sequences
+	near := max(0, len(line)-longest)
+	if stamps := stamp.FindAllStringIndex(line[near:], -1); len(stamps) > 0 {
+		at := near + stamps[len(stamps)-1][0]
+		return at - len(priorityBefore.FindString(line[:at]))
+	}
+	return near
 }

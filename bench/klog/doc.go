@@ -5,5 +5,5 @@
 //	rule, action := rules.Judge(klog.Message{Source: klog.Host, Level: 3, Text: "xe 0000:03:00.0: ..."})
 //
 // The first rule that matches decides; those built in (builtin.json) come after the user's own; what none matches is
-// ignored. [ParseConsole] reads the kernel's lines on a serial console, which is how a guest's log is seen from outside.
+// ignored. [ParseConsole] finds the kernel's messages on a serial console, which is how a guest's log is seen from outside.
 package klog

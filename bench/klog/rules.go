@@ -28,7 +28,7 @@ type Message struct {
 	Text      string
 }
 
-// UnknownLevel is the level of what was read from a console.
+// UnknownLevel is the level of a message from a console that does not show levels.
 const UnknownLevel = -1
 
 // An Action is what a message means.
@@ -125,7 +125,7 @@ func parse(path string, data []byte) (Rules, error) {
 			bad("action is missing")
 		case r.Level != nil && (*r.Level < 0 || *r.Level > 7):
 			bad("level is %d, want 0 (emergency) to 7 (debug)", *r.Level)
-		case r.Match == nil && r.Level == nil && r.Subsystem == "":
+		case (r.Match == nil || r.Match.String() == "") && r.Level == nil && r.Subsystem == "":
 			bad("it matches everything: name match, level or subsystem")
 		}
 	}

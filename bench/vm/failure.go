@@ -60,8 +60,8 @@ func (m *VM) withConsole(err error) error {
 // panicError quotes the panic and what is around it.
 func (m *VM) panicError() error {
 	err, said := ErrPanic, m.tail("console.log", panicLines)
-	if line := panicRE.FindStringSubmatch(said); line != nil {
-		err = fmt.Errorf("%w: %s", err, line[1])
+	if line := findPanic(said); line != "" {
+		err = fmt.Errorf("%w: %s", err, line)
 	}
 	return m.guestError("run", fmt.Errorf("%w\n%s", err, said))
 }
@@ -86,7 +86,7 @@ func (m *VM) endError() error {
 	case reason == "guest-shutdown" && exit == Exit{}:
 		return m.guestError("run", m.withConsole(ErrShutdown))
 	case reason == "guest-reset" && exit == Exit{}:
-		if panicRE.MatchString(m.tail("console.log", panicLines)) {
+		if findPanic(m.tail("console.log", panicLines)) != "" {
 			return m.panicError()
 		}
 		return m.guestError("run", m.withConsole(ErrReset))

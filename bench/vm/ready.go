@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"regexp"
 	"time"
 )
 
@@ -62,33 +59,4 @@ func (m *VM) waitAgent(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// A consoleSearch looks for a panic in a console that grows.
-type consoleSearch struct {
-	offset int64
-	found  bool
-}
-
-var panicRE = regexp.MustCompile(`(?m)^(?:\[[^]]*\] ?)*(Kernel panic - not syncing.*)`)
-
-// panicked reports a panic when the console has one and has stopped growing: the trace follows the line.
-func (s *consoleSearch) panicked(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.NewSectionReader(f, s.offset, 1<<20))
-	if err != nil {
-		return false
-	}
-	end := len(data)
-	for end > 0 && data[end-1] != '\n' { // the last line may be half written
-		end--
-	}
-	s.offset += int64(end)
-	still := s.found && end == 0
-	s.found = s.found || panicRE.Match(data[:end])
-	return still
 }

@@ -18,6 +18,10 @@ echo 'nameserver 10.0.2.3' >"$tree/etc/resolv.conf"
 printf 'LABEL=vmtb-root / ext4 defaults 0 1\n' >"$tree/etc/fstab"
 : >"$tree/etc/machine-id" # each machine makes its own
 passwd -R "$tree" -d root >/dev/null
+# An emulated machine may take longer to find a device or to start a service than systemd waits (90 s), and systemd does not
+# try again: the login on the serial console waits for dev-ttyS0.device.
+mkdir -p "$tree/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultDeviceTimeoutSec=infinity\nDefaultTimeoutStartSec=15min\n' >"$tree/etc/systemd/system.conf.d/slow.conf"
 # Whoever has the serial console is root: it is a socket of the host that only root can open.
 mkdir -p "$tree/etc/systemd/system/serial-getty@ttyS0.service.d"
 printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 %%I vt220\n' \
@@ -46,14 +50,15 @@ kernel="$tree/boot/vmlinuz-$kv"
 [ -e "$kernel" ] || kernel="$tree/usr/lib/modules/$kv/vmlinuz" # where Debian's kernels from 7.3 on have it
 mcopy -i /mnt/tmp/boot.img "$kernel" ::vmlinuz
 mcopy -i /mnt/tmp/boot.img "$tree/boot/initrd.img-$kv" ::initrd
-# Drivers of GPUs are loaded by flows, or by hand, not at boot.
+# Drivers of GPUs are loaded by flows, or by hand, not at boot. What the kernel says is judged by what comes on the console: all
+# of it, with its level.
 cat >/mnt/tmp/syslinux.cfg <<END
 SERIAL 0 115200
 DEFAULT linux
 LABEL linux
   LINUX vmlinuz
   INITRD initrd
-  APPEND root=LABEL=vmtb-root rw console=tty0 console=ttyS0,115200 modprobe.blacklist=xe,i915 quiet
+  APPEND root=LABEL=vmtb-root rw console=tty0 console=ttyS0,115200 modprobe.blacklist=xe,i915 loglevel=7 console_msg_format=syslog
 END
 mcopy -i /mnt/tmp/boot.img /mnt/tmp/syslinux.cfg ::syslinux.cfg
 syslinux --install /mnt/tmp/boot.img

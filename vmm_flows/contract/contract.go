@@ -14,6 +14,14 @@ import (
 	"vmtb/flow"
 )
 
+// refusals are what the driver may log when a rule has it refuse something: lines of its PF part, and requests that the
+// firmware refuses (xe_sriov_printk.h, xe_guc_ct.c, xe_guc.c). A reset or a wedged device is never a refusal.
+var refusals = []string{
+	`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: (\[drm\] )?(\*ERROR\* )?(Tile[0-9]+: )?(GT[0-9]+: )?` +
+		`(PF: |H2G request |GuC mmio request |lab stand-in: )`,
+	`^xe-vfio-pci [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: `,
+}
+
 // Register adds the flow xe_contract.
 func Register(r *flow.Registry) {
 	for _, s := range rules.Sections() {
@@ -25,9 +33,8 @@ func Register(r *flow.Registry) {
 				Reset:    func(ctx context.Context, _ *flow.Env, s *setup) error { return s.probe.Restore(ctx) },
 				TearDown: func(ctx context.Context, _ *flow.Env, s *setup) error { return s.probe.Restore(ctx) },
 			},
-			Timeout: time.Minute,
-			// What a rule has the driver refuse, the driver may tell in the log.
-			AllowLog: []string{`^xe(-vfio-pci)? [0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: `},
+			Timeout:  time.Minute,
+			AllowLog: refusals,
 		}
 		for _, rule := range s.Rules {
 			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, ByName: rule.Crashes != "", Func: check(rule)})

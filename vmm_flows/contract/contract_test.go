@@ -2,6 +2,8 @@ package contract
 
 import (
 	"context"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,5 +107,27 @@ func TestDestructive(t *testing.T) {
 	}
 	if seen < 5 {
 		t.Errorf("only %d destructive rules", seen)
+	}
+}
+
+// What the driver logs when it refuses something is allowed; a device that is wedged or reset is not.
+func TestRefusals(t *testing.T) {
+	for text, want := range map[string]bool{
+		"xe 0000:03:00.0: [drm] GT0: PF: Failed to provision VF1 with 1 (1 B) GGTT (-ENOSPC)":            true,
+		"xe 0000:03:00.0: [drm] *ERROR* Tile0: GT0: PF: VF1 control command PAUSE failed (-EIO)":         true,
+		"xe 0000:03:00.0: [drm] *ERROR* Tile0: GT0: H2G request 0x5503 failed: error 0x4000 hint 0x0":    true,
+		"xe 10000:e1:00.0: [drm] PF: Failed to enable 4 VFs (-ENOMEM)":                                   true,
+		"xe 0000:03:00.0: lab stand-in: VF1: restore failed: incomplete state":                           true,
+		"xe-vfio-pci 0000:03:00.1: Failed to prepare FLR: -114":                                          true,
+		"xe 0000:03:00.0: [drm] *ERROR* CRITICAL: Xe has declared device 0000:03:00.0 as wedged.":        false,
+		"xe 0000:03:00.0: [drm] *ERROR* GT0: reset failed (-ETIMEDOUT)":                                  false,
+		"xe 0000:03:00.0: [drm] GT0: Engine reset: engine_class=rcs, logical_mask: 0x1, guc_id=5":        false,
+		"BUG: kernel NULL pointer dereference, address: 0000000000000008":                                false,
+		"WARNING: drivers/gpu/drm/xe/xe_sriov_packet.c:324 at xe_sriov_packet_write+0x1/0x2 [xe], CPU#0": false,
+	} {
+		got := slices.ContainsFunc(refusals, func(re string) bool { return regexp.MustCompile(re).MatchString(text) })
+		if got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
 	}
 }

@@ -1,0 +1,25 @@
+package ansi
+
+import (
+	"regexp"
+	"strings"
+)
+
+// sequence is a control sequence of ECMA-48, xterm or the Linux console. The alternatives are, in this order: CSI ("ESC [ 31 m",
+// "ESC [ = 3 h"); the palette of the Linux console ("ESC ] P 0ff8800"), which has no end mark; OSC, DCS, SOS, PM and APC
+// up to their end mark, BEL or "ESC \"; character sets and the like ("ESC ( B"); all others of two bytes ("ESC c").
+var sequence = regexp.MustCompile("\x1b(?:" +
+	`\[[0-?]*[ -/]*[@-~]` + "|" +
+	`\](?:P[0-9A-Fa-f]{7}|R)` + "|" +
+	`[\]PX^_][^` + "\x07\x1b\n" + `]*(?:` + "\x07|\x1b" + `\\)` + "|" +
+	`[ -/]+[0-~]` + "|" +
+	`[0-~])`)
+
+// Strip returns s without control sequences. A sequence that is cut off loses its first two bytes only: what follows
+// them may be text of somebody else.
+func Strip(s string) string {
+	if strings.IndexByte(s, 0x1b) < 0 {
+		return s
+	}
+	return sequence.ReplaceAllString(s, "")
+}

@@ -1,0 +1,2 @@
+// Package ansi removes the control sequences of terminals from text.
+package ansi
