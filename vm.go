@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -28,8 +29,8 @@ has started lives on, with a process that keeps it, until the guest shuts down o
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		a.vmStartCommand(), a.vmListCommand(), a.vmKeepCommand(),
-		a.vmExecCommand(), a.vmCopyCommand(), a.vmShellCommand(), a.vmConsoleCommand(),
+		a.vmStartCommand(), a.vmListCommand(), a.vmKeepCommand(), a.vmWaitCommand(), a.vmLogsCommand(), a.vmRemoveCommand(),
+		a.vmExecCommand(), a.vmCopyCommand(), a.vmShellCommand(), a.vmSSHCommand(), a.vmConsoleCommand(),
 		a.vmVNCCommand(), a.vmScreenshotCommand(), a.vmQMPCommand(),
 		a.vmOffCommand(), a.vmKillCommand(),
 		a.vmSaveCommand(), a.vmRestoreCommand(), a.vmSnapshotsCommand(), a.vmMigrateCommand(),
@@ -96,7 +97,7 @@ func (a *app) vmOrderCommand(o keep.Order, short string) *cobra.Command {
 func (a *app) vmOffCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "off machine... | --all", Short: "Shut machines down, and put the host back",
+		Use: "off machine... | --all", Aliases: []string{"stop"}, Short: "Shut machines down, and put the host back",
 		Long: `Shuts machines down: asks the guest's agent, then presses the power button, then has QEMU quit, then kills it, each only if
 the one before did not help. What the machine has changed on the host is put back; its logs stay until a machine of the same
 name is started.`,
@@ -179,7 +180,7 @@ func (a *app) machinesInTheWay() error {
 func (a *app) vmListCommand() *cobra.Command {
 	var all, asJSON bool
 	cmd := &cobra.Command{
-		Use: "list", Short: "List machines: state, VFs, how to get in, logs", Args: cobra.NoArgs,
+		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, how to get in, logs", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
@@ -221,7 +222,7 @@ func (a *app) vmList(ctx context.Context, all, asJSON bool) error {
 
 // describe is what is known of a machine: all if it lives and answers.
 func (a *app) describe(ctx context.Context, r keep.Record, life keep.Life) keep.Info {
-	dead := keep.Info{Record: r, State: keep.State{State: stateDead, Logs: r.Dir}}
+	dead := keep.Info{Record: r, State: keep.State{State: stateDead, Logs: r.LogDir()}}
 	switch life {
 	case keep.Died:
 		return dead
@@ -258,7 +259,8 @@ type machineView struct {
 	Keeper    int       `json:"keeper_pid"`
 	QEMU      int       `json:"qemu_pid,omitempty"`
 	Accel     string    `json:"accel,omitempty"`
-	VNC       string    `json:"vnc,omitempty"` // as a viewer takes it
+	VNC       string    `json:"vnc,omitempty"`         // as a viewer on this host takes it
+	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" is every address of this host
 	Password  string    `json:"vnc_password,omitempty"`
 	SSHPort   int       `json:"ssh_port,omitempty"`
 	Logs      string    `json:"logs"` // folder
@@ -269,7 +271,7 @@ func viewOf(m keep.Info) machineView {
 	return machineView{
 		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: m.Spec.Disks[0].Image,
 		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: addresses(m), Started: m.Started, Ended: m.Ended,
-		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Password: s.Password, SSHPort: s.SSHPort, Logs: s.Logs,
+		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password, SSHPort: s.SSHPort, Logs: s.Logs,
 	}
 }
 
@@ -306,12 +308,20 @@ func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 func access(s keep.State) string {
 	var ways []string
 	if s.VNC != "" {
-		ways = append(ways, "vnc "+s.VNC)
+		ways = append(ways, "vnc "+vncPlace(s))
 	}
 	if s.SSHPort != 0 {
 		ways = append(ways, fmt.Sprintf("ssh port %d", s.SSHPort))
 	}
 	return strings.Join(ways, ", ")
+}
+
+// vncPlace is where a viewer finds a machine's screen, and who else can: "127.0.0.1::5900", "127.0.0.1::5900 (all addresses)".
+func vncPlace(s keep.State) string {
+	if host, _, err := net.SplitHostPort(s.VNCListens); err == nil && !net.ParseIP(host).IsLoopback() {
+		return s.VNC + " (all addresses)"
+	}
+	return s.VNC
 }
 
 // age is how long ago t was, in two units at most.

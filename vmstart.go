@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,12 +24,13 @@ import (
 // vmStartOptions are the flags of "vmtb vm start".
 type vmStartOptions struct {
 	configFlags
-	vfs    []string
-	cpus   int
-	ssh    int
-	direct bool
-	vga    bool
-	noWait bool
+	vfs     []string
+	cpus    int
+	ssh     int
+	sshPort int
+	direct  bool
+	vga     bool
+	noWait  bool
 }
 
 func (a *app) vmStartCommand() *cobra.Command {
@@ -52,8 +54,10 @@ the machine, unless --direct. VFs must be enabled and bound to a VFIO driver: "v
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.vfs, "vf", nil, "VF that the machine gets, by number or PCI address; may be given more than once")
 	flags.IntVar(&o.cpus, "cpus", 0, "CPUs of the guest")
-	flags.IntVar(&o.ssh, "ssh", 0, "port of the host's loopback that leads to the guest's port 22: --ssh alone takes a free one")
+	flags.IntVar(&o.sshPort, "ssh-port", 0, "port of the host's loopback that leads to the guest's port 22; 0 takes a free one")
+	flags.IntVar(&o.ssh, "ssh", 0, "the same; --ssh alone takes a free port, and a port needs the equals sign")
 	flags.Lookup("ssh").NoOptDefVal = "0"
+	flags.Lookup("vnc").Usage = "who may see the machine's screen by VNC: off, local (this host), on (with a password), open (without); default local"
 	flags.BoolVar(&o.direct, "direct", false, "let the guest change the image itself")
 	flags.BoolVar(&o.vga, "vga", false, "give the machine a VGA card, so that it has a screen")
 	flags.BoolVar(&o.noWait, "no-wait", false, "return when QEMU runs; do not wait for the guest's agent")
@@ -70,7 +74,7 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 	}
 	name := strings.Join(args, "") // one at most; without, it gets one
 	if name != "" {
-		if err := keep.CheckName(name); err != nil {
+		if err := errors.Join(keep.CheckName(name), o.checkPort(name)); err != nil {
 			return err
 		}
 	}
@@ -84,6 +88,16 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 	}
 	defer unlock()
 	return a.startKept(ctx, keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}, !o.noWait)
+}
+
+// checkPort refuses "--ssh 2222", which would start a machine called 2222: the flag's value needs the equals sign.
+func (o *vmStartOptions) checkPort(name string) error {
+	if _, err := strconv.ParseUint(name, 10, 16); err != nil || !o.given("ssh") || o.ssh != 0 {
+		return nil
+	}
+	return &bench.UsageError{
+		Err: fmt.Errorf("--ssh %s: that is a machine called %[1]s, and any port", name), Advice: fmt.Sprintf("--ssh-port=%s names the port", name),
+	}
 }
 
 // startKept starts a machine with its keeper, and waits for its guest.
@@ -122,13 +136,13 @@ func (o *vmStartOptions) spec(c *bench.Config) (vm.Spec, error) {
 	shape := c.VM
 	s := vm.Spec{
 		QEMU: shape.QEMU, Machine: shape.Machine, MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
-		Disks: []vm.Disk{{Image: image, Bus: shape.DiskBus}}, VNC: vm.VNC{Mode: vm.VNCMode(shape.VNC)}, Extra: shape.ExtraArgs,
+		Disks: []vm.Disk{{Image: image, Bus: shape.DiskBus}}, VNC: vm.VNC{Mode: vm.VNCMode(shape.Screens(string(vm.VNCLocal)))}, Extra: shape.ExtraArgs,
 	}
 	if o.given("cpus") {
 		s.CPUs = o.cpus
 	}
-	if o.given("ssh") {
-		s.SSH = vm.SSH{Forward: true, Port: o.ssh}
+	if o.given("ssh") || o.given("ssh-port") {
+		s.SSH = vm.SSH{Forward: true, Port: cmp.Or(o.sshPort, o.ssh)}
 	} else if p := shape.SSHPort; p != nil {
 		s.SSH = vm.SSH{Forward: true, Port: *p}
 	}

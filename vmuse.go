@@ -33,11 +33,12 @@ type vmExecOptions struct {
 func (a *app) vmExecCommand() *cobra.Command {
 	var o vmExecOptions
 	cmd := &cobra.Command{
-		Use:   "exec machine [--] command [argument...]",
+		Use:   "exec [flags] machine [--] command [argument...]",
 		Short: "Run a command in a guest",
 		Long: `Runs a command in a guest through its agent, as root and without a shell in between. Its output comes as it writes it,
 whole whatever its size, and its exit code is ours; a command that a signal has ended is 128 + its number. Ctrl-C ends the
-command, and what it has started.`,
+command, and what it has started. A command that is not found is 127, one that cannot be executed 126, and one that --timeout has
+ended 124, as with ssh and timeout(1). While the guest boots it waits for the agent, and says so.`,
 		Example: `  vmtb vm exec vm0 dmesg
   vmtb vm exec vm0 -- sh -c 'cat /sys/kernel/debug/dri/*/gt0/sriov/*'
   tar c tests | vmtb vm exec -i vm0 -- tar x -C /root`,
@@ -54,31 +55,60 @@ command, and what it has started.`,
 }
 
 func (a *app) vmExec(ctx context.Context, c *keep.Client, o vmExecOptions, argv []string) error {
-	if argv[0] == "--" { // after a first argument that is none of the flags', it stays
-		argv = argv[1:]
-	}
-	if len(argv) == 0 {
-		return &bench.UsageError{Err: errors.New("want a command to run")}
+	argv, err := guestCommand("vmtb vm exec", c.Name(), argv)
+	if err != nil {
+		return err
 	}
 	for _, e := range o.env {
 		if !strings.Contains(e, "=") {
 			return &bench.UsageError{Err: fmt.Errorf("--env=%s: want KEY=VALUE", e)}
 		}
 	}
-	if o.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it did not end within %v", o.timeout))
-		defer cancel()
+	if err := a.reachGuest(ctx, c); err != nil {
+		return err
 	}
+	limited, cancel := within(ctx, o.timeout, fmt.Sprintf("%s did not end", bench.Command{Argv: argv}))
+	defer cancel()
 	var in io.Reader
 	if o.stdin {
 		in = os.Stdin
 	}
-	r, err := c.Exec(ctx, bench.Command{Argv: argv, Env: o.env, Dir: o.dir, Stdout: a.out, Stderr: a.err}, in)
+	r, err := c.Exec(limited, bench.Command{Argv: argv, Env: o.env, Dir: o.dir, Stdout: a.out, Stderr: a.err}, in)
 	if err != nil {
-		return err
+		return a.timedOut(limited, c.Name(), a.notStarted(c.Name(), err))
 	}
 	return endedAs(r)
+}
+
+// guestCommand takes the command for a guest out of the arguments behind a machine's name. What begins with a dash there is a flag
+// that came too late, unless it is behind "--".
+func guestCommand(verb, machine string, args []string) (argv []string, err error) {
+	switch {
+	case args[0] == "--": // after a first argument that is none of the flags', it stays
+		argv = args[1:]
+	case strings.HasPrefix(args[0], "-"):
+		rest := bench.Command{Argv: args[1:]}.String()
+		return nil, &bench.UsageError{
+			Err:    fmt.Errorf("%s: behind the machine's name comes the command for the guest, and flags before it", args[0]),
+			Advice: strings.TrimSpace(fmt.Sprintf("%s %s %s %s", verb, args[0], machine, rest)),
+		}
+	default:
+		argv = args
+	}
+	if len(argv) == 0 {
+		return nil, &bench.UsageError{Err: errors.New("want a command to run")}
+	}
+	return argv, nil
+}
+
+// notStarted makes a program that could not be run the exit code that a shell has for it, with a message.
+func (a *app) notStarted(machine string, err error) error {
+	start, ok := errors.AsType[*bench.StartError](err)
+	if !ok {
+		return err
+	}
+	fmt.Fprintf(a.err, "vmtb: %s: %s\n", machine, printable(start.Error()))
+	return exitCode(start.Code)
 }
 
 // endedAs makes the end of a guest's command ours, as a shell does.
@@ -246,9 +276,9 @@ func (a *app) vmVNCCommand() *cobra.Command {
 				return &bench.UsageError{Err: fmt.Errorf("machine %s has no VNC server", info.Name), Advice: "vmtb vm start --vnc=local gives it one"}
 			}
 			if asJSON {
-				return printJSON(a.out, map[string]string{"address": info.State.VNC, "password": info.State.Password})
+				return printJSON(a.out, map[string]string{"address": info.State.VNC, "password": info.State.Password, "listens": info.State.VNCListens})
 			}
-			fmt.Fprintf(a.out, "address   %s\npassword  %s\n", info.State.VNC, orDash(info.State.Password))
+			fmt.Fprintf(a.out, "address   %s\npassword  %s\nlistens   %s\n", info.State.VNC, orDash(info.State.Password), info.State.VNCListens)
 			return nil
 		}),
 	}
@@ -384,7 +414,8 @@ func (a *app) vmMigrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "migrate machine --vf=N", Short: "Move a machine, while it runs, to a QEMU of its own with another VF",
 		Long: `Migrates a running machine on this host: starts a second QEMU with other VFs, moves the machine's state and that of its VFs
-to it, and ends the first one. The machine keeps its name. Without --vf the machine must have no VF.`,
+to it, and ends the first one. The machine keeps its name; its folder of logs and the ports of VNC and SSH are other ones then, and are
+printed. Without --vf the machine must have no VF.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
 			return a.vmMigrate(ctx, c, &config, names)
@@ -413,11 +444,31 @@ func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *configFlags, nam
 		return err
 	}
 	defer unlock()
-	return a.progress(info.Name).Step("migrate", func(log io.Writer) error {
+	err = a.progress(info.Name).Step("migrate", func(log io.Writer) error {
 		done, err := c.Migrate(ctx, vfs, func(s string) { fmt.Fprintln(log, s) })
 		if err == nil {
 			fmt.Fprintf(a.out, "%s moved in %v, stood still for %v: %d MiB of memory, %d bytes of VF state\n", info.Name, done.Total.Round(time.Millisecond), done.Downtime, done.RAM>>20, done.VF)
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return a.tellMoved(ctx, c)
+}
+
+// tellMoved prints what is another one after a migration.
+func (a *app) tellMoved(ctx context.Context, c *keep.Client) error {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "logs      %s\n", info.State.Logs)
+	if info.State.VNC != "" {
+		fmt.Fprintf(a.out, "vnc       %s, with a password of its own: vmtb vm vnc %s\n", vncPlace(info.State), info.Name)
+	}
+	if info.State.SSHPort != 0 {
+		fmt.Fprintf(a.out, "ssh port  %d\n", info.State.SSHPort)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -80,13 +81,16 @@ type VMConfig struct {
 	MemoryMiB int      `json:"memory_mib"` // VFIO pins all of it
 	CPUs      int      `json:"cpus"`
 	DiskBus   string   `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
-	VNC       string   `json:"vnc"`      // who may see the screens: "off", "local", "on", "open"
+	VNC       string   `json:"vnc"`      // who may see the screens: "off", "local", "on", "open"; "" leaves it to the command, see Screens
 	SSHPort   *int     `json:"ssh_port"` // of the host's loopback for the guest's SSH, plus the machine's number; 0 is any; without it there is none
 	ExtraArgs []string `json:"extra_args"`
 }
 
 // VNCModes are the values of [VMConfig.VNC].
 var VNCModes = []string{"off", "local", "on", "open"}
+
+// Screens is VNC, or usual if that is not set.
+func (c VMConfig) Screens(usual string) string { return cmp.Or(c.VNC, usual) }
 
 // NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]: a run of such a flow without
 // the image is refused before it begins.
@@ -112,7 +116,7 @@ func DefaultConfig() *Config {
 		Host:         HostConfig{Driver: "xe", IGT: igt},
 		Guest:        GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
 		Resources:    ResourcesConfig{VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc"},
-		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio", VNC: "on"},
+		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio"},
 		TimeoutScale: 1, WorkloadScale: 1,
 	}
 }
@@ -156,7 +160,7 @@ func (v VMConfig) validate(bad func(format string, args ...any)) {
 	if v.DiskBus != "virtio" && v.DiskBus != "ide" {
 		bad("vm.disk_bus is %q, want virtio or ide", v.DiskBus)
 	}
-	if !slices.Contains(VNCModes, v.VNC) {
+	if v.VNC != "" && !slices.Contains(VNCModes, v.VNC) {
 		bad("vm.vnc is %q, want off, local, on or open", v.VNC)
 	}
 	if p := v.SSHPort; p != nil && (*p < 0 || *p > 65000) {

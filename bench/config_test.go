@@ -101,7 +101,7 @@ func TestSSHPort(t *testing.T) {
 	if err != nil || c.VM.SSHPort == nil || *c.VM.SSHPort != 0 || c.VM.VNC != "local" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if c = DefaultConfig(); c.VM.SSHPort != nil || c.VM.VNC != "on" {
+	if c = DefaultConfig(); c.VM.SSHPort != nil || c.VM.Screens("on") != "on" {
 		t.Errorf("by default: %+v", c.VM)
 	}
 }

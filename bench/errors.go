@@ -64,6 +64,21 @@ type UsageError struct {
 func (e *UsageError) Error() string { return join("", "", e.Err, e.Advice) }
 func (e *UsageError) Unwrap() error { return e.Err }
 
+// A StartError is the error for a command whose program could not be run. It is not for a program that ran and failed.
+type StartError struct {
+	Program string
+	Code    int    // exit code of a shell for it: 127 when there is no such program, 126 when it cannot be executed
+	Reason  string // "not found", ...
+}
+
+func (e *StartError) Error() string { return join(e.Program, "", errors.New(e.Reason), "") }
+
+// Exit codes of a [StartError].
+const (
+	CodeNotExecutable = 126
+	CodeNotFound      = 127
+)
+
 // ErrNotAvailable marks what this kernel, device or program does not have, as opposed to what it has and failed at.
 var ErrNotAvailable = errors.New("not available here")
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
@@ -81,11 +82,15 @@ type State struct {
 	State    vm.State `json:"state"`
 	Agent    bool     `json:"agent"` // the guest's agent has its port open
 	Accel    string   `json:"accel"`
-	QEMU     int      `json:"qemu"` // pid
-	VNC      string   `json:"vnc,omitempty"`
+	QEMU     int      `json:"qemu"`          // pid
+	VNC      string   `json:"vnc,omitempty"` // as a viewer on this host takes it
 	Password string   `json:"vnc_password,omitempty"`
 	SSHPort  int      `json:"ssh_port,omitempty"`
 	Logs     string   `json:"logs"` // folder of the machine's logs; another one after a migration
+
+	VNCListens string        `json:"vnc_listens,omitempty"` // address and port that the VNC server listens on
+	Boot       time.Duration `json:"boot"`                  // how long a wait for the guest lasts at most
+	Sockets    string        `json:"sockets"`               // private directory of QEMU's sockets
 }
 
 // Info asks what the machine is like.
@@ -96,7 +101,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 
 // WaitReady waits until the guest can be used; see [vm.VM.WaitReady].
 func (c *Client) WaitReady(ctx context.Context) error {
-	return c.do(ctx, "ready", nil, nil, Output{}, nil)
+	return c.do(ctx, "ready", time.Duration(0), nil, Output{}, nil)
 }
 
 // An Order is a change of state without arguments.
@@ -128,10 +133,16 @@ func (c *Client) Kill(ctx context.Context) error {
 }
 
 // Exec runs a command in the guest. Output goes to the command's writers, or into the result.
+// A program that cannot be run is an error matching [bench.StartError].
 func (c *Client) Exec(ctx context.Context, cmd bench.Command, in io.Reader) (r bench.Result, err error) {
+	return c.ExecAs(ctx, "", cmd, in)
+}
+
+// ExecAs is Exec for a command that [Client.Signal] finds by id, which nobody else may use meanwhile.
+func (c *Client) ExecAs(ctx context.Context, id string, cmd bench.Command, in io.Reader) (r bench.Result, err error) {
 	o := Output{Stdout: cmd.Stdout, Stderr: cmd.Stderr}
 	cmd.Stdout, cmd.Stderr = nil, nil
-	return r, c.do(ctx, "exec", cmd, in, o, &r)
+	return r, c.do(ctx, "exec", execArgs{id, cmd}, in, o, &r)
 }
 
 // Shell runs a shell in the guest that reads in, line by line, until that ends or the shell does; with a prompt if asked to.

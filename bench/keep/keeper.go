@@ -35,6 +35,8 @@ type keeper struct {
 	mu      sync.Mutex
 	machine *vm.VM // changes with a migration
 
+	commands running
+
 	moving sync.Mutex // held during one
 	moves  int        // migrations begun
 }

@@ -21,7 +21,9 @@ import (
 func (k *keeper) operations() map[string]operation {
 	return map[string]operation{
 		"info":        k.info,
-		"ready":       k.order((*vm.VM).WaitReady),
+		"ready":       with(k.ready),
+		"end":         k.untilEnd,
+		"signal":      with(k.signal),
 		string(Pause): k.order((*vm.VM).Pause), string(Resume): k.order((*vm.VM).Resume),
 		string(Suspend): k.order((*vm.VM).Suspend), string(Wake): k.order((*vm.VM).Wake),
 		string(Reboot): k.order((*vm.VM).Reboot), string(Reset): k.order((*vm.VM).Reset),
@@ -56,9 +58,12 @@ func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 	m, info := k.machine, Info{Record: k.record}
 	k.mu.Unlock()
 	state, err := m.State(ctx)
-	info.State = State{State: state, Agent: m.AgentOpen(), Accel: m.Accel().Name, QEMU: m.PID(), SSHPort: m.SSHPort(), Logs: m.Dir()}
+	info.State = State{
+		State: state, Agent: m.AgentOpen(), Accel: m.Accel().Name, QEMU: m.PID(), SSHPort: m.SSHPort(), Logs: m.Dir(),
+		Boot: m.BootLimit(), Sockets: filepath.Dir(m.Socket(vm.ConsoleSocket)),
+	}
 	if s, on := m.VNC(); on {
-		info.State.VNC, info.State.Password = s.Address(), s.Password
+		info.State.VNC, info.State.Password, info.State.VNCListens = s.Address(), s.Password, s.Listens()
 	}
 	return info, err
 }
@@ -88,7 +93,8 @@ func (k *keeper) ended() {
 // maxInput bounds what is read of a command's input: it goes to the agent in one piece.
 const maxInput = 32 << 20
 
-func (k *keeper) exec(ctx context.Context, c *call, cmd bench.Command) (any, error) {
+func (k *keeper) exec(ctx context.Context, c *call, args execArgs) (any, error) {
+	cmd := args.Command
 	in, err := io.ReadAll(io.LimitReader(c.in, maxInput+1))
 	if err != nil {
 		return nil, err
@@ -97,7 +103,12 @@ func (k *keeper) exec(ctx context.Context, c *call, cmd bench.Command) (any, err
 		return nil, &bench.UsageError{Err: fmt.Errorf("the command's input is longer than %d MiB", maxInput>>20), Advice: "vmtb vm cp brings it as a file"}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, c.stdout(), c.stderr()
-	return k.get().Exec(ctx, cmd)
+	p, err := k.get().Start(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	defer k.note(args.ID, p)()
+	return bench.Finish(ctx, p)
 }
 
 // shell runs a shell in the guest, and gives it what the client writes. A guest's command has its whole input when it
@@ -190,11 +201,7 @@ func (k *keeper) console(ctx context.Context, c *call) (any, error) {
 }
 
 func (k *keeper) readFile(ctx context.Context, c *call, file string) (any, error) {
-	data, err := k.get().ReadFile(ctx, file)
-	if err != nil {
-		return nil, err
-	}
-	return nil, c.give(data)
+	return nil, k.get().ReadFileTo(ctx, file, c.stdout())
 }
 
 // screenshot has QEMU write the picture into the machine's folder, and sends it: where the client wants it is the client's to
@@ -209,32 +216,14 @@ func (k *keeper) screenshot(ctx context.Context, c *call) (any, error) {
 	if err := k.get().Screenshot(ctx, f.Name()); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(f)
-	if err != nil {
+	if _, err := io.Copy(c.stdout(), f); err != nil {
 		return nil, &bench.InfraError{Op: "take a screenshot", Err: err}
 	}
-	return nil, c.give(data)
-}
-
-// give sends a file's content to the client.
-func (c *call) give(data []byte) error {
-	const chunk = 1 << 20 // a line of the answer is bounded
-	for len(data) > 0 {
-		n := min(chunk, len(data))
-		if _, err := c.stdout().Write(data[:n]); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
+	return nil, nil //nolint:nilnil // the picture has been sent
 }
 
 func (k *keeper) writeFile(ctx context.Context, c *call, file string) (any, error) {
-	data, err := io.ReadAll(c.in)
-	if err != nil {
-		return nil, err
-	}
-	return nil, k.get().WriteFile(ctx, file, data)
+	return nil, k.get().WriteFileFrom(ctx, file, c.in)
 }
 
 // qmpArgs are a command of QEMU's monitor, or of the agent.
@@ -290,6 +279,6 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 func (k *keeper) moved(to *vm.VM, vfs []vm.VF) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.machine, k.record.Spec.VFs = to, vfs
+	k.machine, k.record.Spec.VFs, k.record.Logs = to, vfs, to.Dir()
 	return k.record.write()
 }

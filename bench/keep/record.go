@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,13 +43,24 @@ type Record struct {
 	Keeper  int       `json:"keeper"` // pid
 	Ended   time.Time `json:"ended,omitzero"`
 	Reason  string    `json:"reason,omitempty"` // why it has ended
+	Logs    string    `json:"logs,omitempty"`   // folder of the machine's logs after a migration; see LogDir
 
 	// Dir is the machine's folder. It is not in the file: a record is where it is.
 	Dir string `json:"-"`
 }
 
+// LogDir is the folder of the logs of the machine's QEMU: the machine's own, or after a migration one in it.
+func (r Record) LogDir() string { return cmp.Or(r.Logs, r.Dir) }
+
 // A Store is a directory of kept machines, a folder each.
-type Store struct{ Dir string }
+type Store struct {
+	Dir     string
+	Prefix  string // of the names of machines that are given none: "vm" when empty
+	Command string // the commands for these machines, for advice: "vmtb vm" when empty
+}
+
+// verb is the command that does something with these machines.
+func (s Store) verb(v string) string { return cmp.Or(s.Command, "vmtb vm") + " " + v }
 
 var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
 
@@ -100,7 +112,7 @@ func (s Store) Start(ctx context.Context, r Record, argv func(dir string) []stri
 
 func (s Store) freeName() string {
 	for n := 0; ; n++ {
-		if name := fmt.Sprintf("vm%d", n); !alive(filepath.Join(s.Dir, name)) {
+		if name := fmt.Sprintf("%s%d", cmp.Or(s.Prefix, "vm"), n); !alive(filepath.Join(s.Dir, name)) {
 			return name
 		}
 	}
@@ -130,7 +142,7 @@ func (s Store) makeRoom(r Record) error {
 	old.Dir = r.Dir // also of a record that cannot be read
 	switch old.Life() {
 	case Living:
-		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: "vmtb vm list shows it; vmtb vm off ends it"}
+		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: s.verb("list") + " shows it; " + s.verb("off") + " ends it"}
 	case Died:
 		return &bench.UsageError{
 			Err: fmt.Errorf("the keeper of an earlier machine %s died, and may have left something on this host", r.Name), Advice: "vmtb recover puts that back",
@@ -202,7 +214,7 @@ func (s Store) others() string {
 		}
 	}
 	if len(names) == 0 {
-		return "vmtb vm start starts one"
+		return s.verb("start") + " starts one"
 	}
 	return "there are: " + strings.Join(names, ", ")
 }

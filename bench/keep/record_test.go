@@ -46,7 +46,7 @@ func TestNames(t *testing.T) {
 
 // A name is free again once its machine has ended and left nothing.
 func TestCreate(t *testing.T) {
-	s := Store{filepath.Join(t.TempDir(), strings.Repeat("long/", 30))} // longer than a socket's path may be
+	s := Store{Dir: filepath.Join(t.TempDir(), strings.Repeat("long/", 30))} // longer than a socket's path may be
 	r := create(t, s, "vm0")
 	if life := r.Life(); life != Ended {
 		t.Errorf("a machine that was not started: life %v, want %v", life, Ended)
@@ -99,8 +99,8 @@ func TestCreate(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	s := Store{t.TempDir()}
-	if list, err := (Store{filepath.Join(s.Dir, "none")}).List(); err != nil || len(list) != 0 {
+	s := Store{Dir: t.TempDir()}
+	if list, err := (Store{Dir: filepath.Join(s.Dir, "none")}).List(); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
 	create(t, s, "b")

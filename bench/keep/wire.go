@@ -32,12 +32,18 @@ const (
 type Error struct {
 	Fault string `json:"fault"`
 	Text  string `json:"text"`
+
+	// Start is what a [bench.StartError] among them says.
+	Start *bench.StartError `json:"start,omitempty"`
 }
 
 func (e *Error) Error() string { return e.Text }
 
 func (e *Error) Unwrap() error {
-	text := errors.New(e.Text)
+	var text error = errors.New(e.Text)
+	if e.Start != nil {
+		text = e.Start
+	}
 	switch e.Fault {
 	case faultUsage:
 		return &bench.UsageError{Err: text}
@@ -52,7 +58,8 @@ func (e *Error) Unwrap() error {
 
 // wireError is err as it goes over the socket.
 func wireError(err error) *Error {
-	e := &Error{faultInfra, err.Error()}
+	e := &Error{Fault: faultInfra, Text: err.Error()}
+	e.Start, _ = errors.AsType[*bench.StartError](err)
 	if _, ok := errors.AsType[*bench.UsageError](err); ok {
 		e.Fault = faultUsage
 	} else if _, ok := errors.AsType[*bench.GuestError](err); ok {

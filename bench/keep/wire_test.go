@@ -73,6 +73,12 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%v (%v) came as %v (%v)", err, kinds(err), got, kinds(got))
 		}
 	}
+	start := &bench.StartError{Program: "nosuch", Code: bench.CodeNotFound, Reason: "not found"}
+	data, err := json.Marshal(last(nil, &bench.GuestError{Machine: "vm0", Err: start}))
+	got := receive(bytes.NewReader(data), Output{}, nil)
+	if came, ok := errors.AsType[*bench.StartError](got); err != nil || !ok || *came != *start || got.Error() != "vm0: nosuch: not found" {
+		t.Errorf("%v came as %v", start, got)
+	}
 	if got := last(nil, no); got.Error.Fault != faultInfra {
 		t.Errorf("an error of no kind is %+v, want the bench's own", got.Error)
 	}
@@ -105,9 +111,9 @@ func TestClient(t *testing.T) {
 			_, err := io.Copy(c.stdout(), c.in)
 			return bench.Result{ExitCode: 3}, err
 		},
-		"exec": with(func(_ context.Context, c *call, cmd bench.Command) (any, error) {
+		"exec": with(func(_ context.Context, c *call, a execArgs) (any, error) {
 			in, err := io.ReadAll(c.in)
-			fmt.Fprintf(c.stderr(), "%v %s", cmd.Argv, in)
+			fmt.Fprintf(c.stderr(), "%v %s", a.Command.Argv, in)
 			return bench.Result{Signal: 9}, err
 		}),
 		"read": with(func(_ context.Context, _ *call, file string) (any, error) {

@@ -228,3 +228,39 @@ func TestAgentRefusesShutdown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A program that cannot be run is told from one that failed, with the exit code that a shell has for it.
+func TestStartErrors(t *testing.T) {
+	c := startAgent(t).dial(t.Context(), qga.Options{})
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexit 127\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, streamed := range []bool{false, true} {
+		for program, code := range map[string]int{
+			"vmtb-nonesuch": bench.CodeNotFound, filepath.Join(dir, "none"): bench.CodeNotFound,
+			script: bench.CodeNotExecutable, dir: bench.CodeNotExecutable,
+		} {
+			cmd := bench.Command{Argv: []string{program}}
+			if streamed {
+				cmd.Stdout, cmd.Stderr = new(strings.Builder), new(strings.Builder)
+			}
+			_, err := c.Exec(t.Context(), cmd)
+			if start, ok := errors.AsType[*bench.StartError](err); !ok || start.Code != code || start.Program != program {
+				t.Errorf("streamed %t: %v, want a StartError with code %d", streamed, err, code)
+			}
+		}
+	}
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Exec(t.Context(), bench.Command{Argv: []string{script}, Stdout: new(strings.Builder)})
+	if err != nil || r.ExitCode != 127 {
+		t.Errorf("a command whose own exit code is 127: %+v, %v", r, err)
+	}
+	_, err = c.Exec(t.Context(), bench.Command{Argv: []string{"true"}, Dir: filepath.Join(dir, "none")})
+	if err == nil || errors.As(err, new(*bench.StartError)) || !strings.Contains(err.Error(), "cannot enter the directory") {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"vmtb/bench"
@@ -51,7 +52,7 @@ func (c *Client) Start(ctx context.Context, cmd bench.Command) (*Process, error)
 
 func (c *Client) newProcess(cmd bench.Command) *Process {
 	return &Process{
-		client: c, name: cmd.String(), grace: cmp.Or(cmd.Grace, bench.DefaultGrace),
+		client: c, name: cmd.String(), program: cmd.Argv[0], grace: cmp.Or(cmd.Grace, bench.DefaultGrace),
 		done: make(chan struct{}), asking: make(chan struct{}, 1),
 	}
 }
@@ -85,10 +86,24 @@ func (p *Process) start(ctx context.Context, args map[string]any) error {
 	var started struct{ PID int }
 	if err := p.client.await(ctx, call, "guest-exec", &started); err != nil {
 		p.unsure = !call.Answered() && !errors.Is(err, qmp.ErrClosed)
-		return fmt.Errorf("%s: %w", p.name, err)
+		return p.refused(err)
 	}
 	p.pid = started.PID
 	return nil
+}
+
+// refused tells a program that cannot be run from other refusals of guest-exec. The agent's words end with those of strerror,
+// in parentheses: "Failed to execute child process ?nosuch? (No such file or directory)" (GLib's g_spawn).
+func (p *Process) refused(err error) error {
+	if reply, ok := errors.AsType[*qmp.Error](err); ok {
+		switch words := strings.ToLower(reply.Desc); {
+		case strings.Contains(words, strings.ToLower(syscall.ENOENT.Error())):
+			return &bench.StartError{Program: p.program, Code: bench.CodeNotFound, Reason: "not found"}
+		case strings.Contains(words, strings.ToLower(syscall.EACCES.Error())):
+			return &bench.StartError{Program: p.program, Code: bench.CodeNotExecutable, Reason: "not executable"}
+		}
+	}
+	return fmt.Errorf("%s: %w", p.name, err)
 }
 
 // marker is a variable in the environment of every process, by which it and its descendants are found when they must

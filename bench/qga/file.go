@@ -2,7 +2,10 @@ package qga
 
 import (
 	"context"
+	"errors"
 	"io"
+
+	"vmtb/bench"
 )
 
 // chunk is how much of a file goes in one message. Once a file that is read whole has turned out to be longer, it comes in long
@@ -28,6 +31,39 @@ func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err er
 // it.
 func (c *Client) WriteFile(ctx context.Context, path string, data []byte) error {
 	return c.withFile(ctx, path, "w", func(f file) error { return f.writeAll(ctx, data) })
+}
+
+// ReadFileTo writes a whole file of the guest to w, of any size, with no more than two chunks of it in memory. An error of w is
+// a [bench.InfraError].
+func (c *Client) ReadFileTo(ctx context.Context, path string, w io.Writer) error {
+	return c.withFile(ctx, path, "r", func(f file) error {
+		return f.readEach(ctx, func(data []byte) error {
+			if _, err := w.Write(data); err != nil {
+				return &bench.InfraError{Op: "take the content of " + path, Err: err}
+			}
+			return nil
+		})
+	})
+}
+
+// WriteFileFrom makes what r has the whole content of a file of the guest, of any size, with a chunk of it in memory. An error
+// of r is a [bench.InfraError]; the file then has what came before.
+func (c *Client) WriteFileFrom(ctx context.Context, path string, r io.Reader) error {
+	return c.withFile(ctx, path, "w", func(f file) error {
+		buf := make([]byte, chunk)
+		for {
+			n, readErr := fill(r, buf)
+			if err := f.write(ctx, buf[:n]); err != nil {
+				return err
+			}
+			if errors.Is(readErr, io.EOF) {
+				return f.do(ctx, "flush", nil, nil)
+			}
+			if readErr != nil {
+				return &bench.InfraError{Op: "read the content for " + path, Err: readErr}
+			}
+		}
+	})
 }
 
 // A file is one that the agent has open.
@@ -76,7 +112,24 @@ func (f file) seek(ctx context.Context, offset int64) error {
 	return f.do(ctx, "seek", map[string]any{"offset": offset, "whence": "set"}, nil)
 }
 
+// fill reads until buf is full, or with the error that ended it before: io.EOF only at the end of what r has.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
+}
+
 func (f file) writeAll(ctx context.Context, data []byte) error {
+	if err := f.write(ctx, data); err != nil {
+		return err
+	}
+	return f.do(ctx, "flush", nil, nil)
+}
+
+func (f file) write(ctx context.Context, data []byte) error {
 	for len(data) > 0 {
 		part := data[:min(len(data), chunk)]
 		var wrote struct{ Count int }
@@ -88,5 +141,5 @@ func (f file) writeAll(ctx context.Context, data []byte) error {
 		}
 		data = data[wrote.Count:]
 	}
-	return f.do(ctx, "flush", nil, nil)
+	return nil
 }

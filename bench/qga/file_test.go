@@ -10,9 +10,11 @@ import (
 	"io/fs"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
+	"vmtb/bench"
 	"vmtb/bench/qmp"
 	"vmtb/internal/fake/fakeqga"
 	"vmtb/internal/fake/fakeqmp"
@@ -152,3 +154,42 @@ func TestFileClosedInAnyCase(t *testing.T) {
 		}
 	})
 }
+
+// A file is streamed in pieces of bounded size, either way, and an error of the other side is the bench's own.
+func TestStream(t *testing.T) {
+	all := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MiB
+	no := errors.New("no")
+	for _, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, len(all)} {
+		d := &disk{most: 50_000}
+		c := serve(t, d.commands())
+		if err := c.WriteFileFrom(t.Context(), "/f", iotest.HalfReader(bytes.NewReader(all[:n]))); err != nil || !bytes.Equal(d.content, all[:n]) {
+			t.Errorf("%d bytes: wrote %d, %v", n, len(d.content), err)
+		}
+		var got bytes.Buffer
+		if err := c.ReadFileTo(t.Context(), "/f", &got); err != nil || !bytes.Equal(got.Bytes(), all[:n]) {
+			t.Errorf("%d bytes: read %d, %v", n, got.Len(), err)
+		}
+		err := c.WriteFileFrom(t.Context(), "/f", io.MultiReader(bytes.NewReader(all[:n]), iotest.ErrReader(no)))
+		if !errors.Is(err, no) || !errors.As(err, new(*bench.InfraError)) {
+			t.Errorf("%d bytes of a reader that fails: %v", n, err)
+		}
+		d.content, d.closed = all, 0
+		pieces := 0
+		err = c.ReadFileTo(t.Context(), "/f", writerFunc(func(p []byte) (int, error) {
+			if pieces++; pieces == 2 {
+				return 0, no
+			}
+			if len(p) > 1<<20 {
+				t.Errorf("a piece of %d bytes", len(p))
+			}
+			return len(p), nil
+		}))
+		if !errors.Is(err, no) || !errors.As(err, new(*bench.InfraError)) || d.closed != 1 {
+			t.Errorf("a writer that fails: %v, closed %d times", err, d.closed)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

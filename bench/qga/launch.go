@@ -15,10 +15,14 @@ import (
 // stream would have had. So for the agent the command ends when all its output is in the files, and what it gets as output
 // is what the script has to say when it failed.
 const launchScript = `
-{ [ -z "$2" ] || cd -- "$2"; } && case $6 in
-	*/*) [ -x "$6" ] ;;
-	*) command -v -- "$6" >/dev/null ;;
-esac || { echo "$6: cannot be run in ${2:-$PWD} $1" >&2; exit 127; }
+[ -z "$2" ] || cd -- "$2" || { echo "cannot enter the directory $2 $1" >&2; exit 1; }
+case $6 in
+	*/*)
+		[ -e "$6" ] || { echo "not found $1" >&2; exit 127; }
+		[ -f "$6" ] || { echo "no file to execute $1" >&2; exit 126; }
+		[ -x "$6" ] || { echo "not executable (chmod +x) $1" >&2; exit 126; } ;;
+	*) command -v -- "$6" >/dev/null || { echo "not found in its PATH ($PATH) $1" >&2; exit 127; } ;;
+esac
 copy() { ( (unset ` + marker + `; exec /bin/sh -c "$2" sh "$1" <"$1.pipe") & ); }
 case " $4 " in *" out "*)
 	copy "$3/out" "$5" 2>&1

@@ -25,14 +25,15 @@ const (
 
 // A Process was started in the guest. It goes on until it ends or is signalled; nobody needs to wait for it.
 type Process struct {
-	client *Client
-	name   string
-	token  string
-	grace  time.Duration
-	room   *room // nil if it needs none
-	tap    *tap  // empties the room
-	pid    int
-	unsure bool // whether it was started
+	client  *Client
+	name    string
+	program string
+	token   string
+	grace   time.Duration
+	room    *room // nil if it needs none
+	tap     *tap  // empties the room
+	pid     int
+	unsure  bool // whether it was started
 
 	asking chan struct{} // holds a token while somebody asks the agent
 	call   *call         // a question that was given up on, and whose answer may have come; guarded by asking
@@ -209,6 +210,9 @@ func (p *Process) end(r bench.Result, err error) {
 // judge tells a command that failed from one that launchScript could not run, and from one whose output was lost.
 func (p *Process) judge(s execStatus) (bench.Result, error) {
 	if text, ok := bytes.CutSuffix(s.Stderr, []byte(" "+p.token+"\n")); ok && p.token != "" {
+		if s.ExitCode == bench.CodeNotFound || s.ExitCode == bench.CodeNotExecutable {
+			return bench.Result{}, &bench.StartError{Program: p.program, Code: s.ExitCode, Reason: string(text)}
+		}
 		return bench.Result{}, fmt.Errorf("%s: %s", p.name, text)
 	}
 	r := bench.Result{

@@ -18,13 +18,25 @@ func (f file) read(ctx context.Context) ([]byte, error) {
 	return data, pathError("read", f.path, err)
 }
 
-// readAll reads to the end. It decodes a chunk while the agent works at the next one.
+// readAll reads to the end.
 func (f file) readAll(ctx context.Context) ([]byte, error) {
 	var chunks [][]byte
+	err := f.readEach(ctx, func(data []byte) error {
+		chunks = append(chunks, data)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(chunks...), nil
+}
+
+// readEach gives each chunk to take, to the end. It decodes a chunk while the agent works at the next one.
+func (f file) readEach(ctx context.Context, take func([]byte) error) error {
 	for next := f.askAhead(ctx, chunk); next != nil; {
 		a := <-next
 		if a.err != nil {
-			return nil, a.err
+			return a.err
 		}
 		next = nil
 		if !a.eof {
@@ -32,11 +44,16 @@ func (f file) readAll(ctx context.Context) ([]byte, error) {
 		}
 		data, err := decode(a.text)
 		if err != nil {
-			return nil, pathError("read", f.path, err)
+			return pathError("read", f.path, err)
 		}
-		chunks = append(chunks, data)
+		if err := take(data); err != nil {
+			if next != nil {
+				<-next // the agent answers before the file is closed
+			}
+			return err
+		}
 	}
-	return slices.Concat(chunks...), nil
+	return nil
 }
 
 type answer struct {

@@ -114,6 +114,11 @@ func (s VNCServer) Address() string {
 	return fmt.Sprintf("%s::%d", host, s.Port)
 }
 
+// Listens is the address that the server listens on: "127.0.0.1:5901", or "0.0.0.0:5901" for every address of the host.
+func (s VNCServer) Listens() string {
+	return net.JoinHostPort(cmp.Or(s.Host, "0.0.0.0"), strconv.Itoa(s.Port))
+}
+
 // VNC is the machine's VNC server, as it was found when QEMU had started; false if the machine has none.
 func (m *VM) VNC() (VNCServer, bool) { return m.access.vnc, m.spec.VNC.on() }
 
@@ -243,8 +248,7 @@ func (m *VM) accessText() []byte {
 	add("console", "socat -,rawer,escape=0x1d %s   # Ctrl-] leaves; one at a time", socket(ConsoleSocket))
 	add("monitor", "socat - %s   # QMP; one at a time", socket(PeopleSocket))
 	if s, on := m.VNC(); on {
-		listens := net.JoinHostPort(cmp.Or(s.Host, "0.0.0.0"), strconv.Itoa(s.Port))
-		add("vnc", "vncviewer %s   # listens on %s", s.Address(), listens)
+		add("vnc", "vncviewer %s   # listens on %s", s.Address(), s.Listens())
 		if s.Password != "" {
 			add("", "cat %s   # its password", bench.Quote(m.path(vncSecret)))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -78,6 +79,16 @@ func (m *VM) ReadFile(ctx context.Context, name string) (data []byte, err error)
 // WriteFile implements [bench.Machine] through the guest's agent.
 func (m *VM) WriteFile(ctx context.Context, name string, data []byte) error {
 	return m.ask(ctx, func(ctx context.Context) error { return m.qga.WriteFile(ctx, name, data) })
+}
+
+// ReadFileTo writes a whole file of the guest to w, of any size, in constant memory.
+func (m *VM) ReadFileTo(ctx context.Context, name string, w io.Writer) error {
+	return m.ask(ctx, func(ctx context.Context) error { return m.qga.ReadFileTo(ctx, name, w) })
+}
+
+// WriteFileFrom makes what r has the whole content of a file of the guest, of any size, in constant memory.
+func (m *VM) WriteFileFrom(ctx context.Context, name string, r io.Reader) error {
+	return m.ask(ctx, func(ctx context.Context) error { return m.qga.WriteFileFrom(ctx, name, r) })
 }
 
 // ask does something with the guest, no longer than the machine lives.

@@ -10,8 +10,14 @@ import (
 // WaitReady returns when the guest can be used: its agent has opened its port and answered. It ends at once when QEMU
 // ends or the guest panics, and otherwise at the latest after [Options.Boot] (scaled). After a reboot it may be
 // called again.
-func (m *VM) WaitReady(ctx context.Context) error {
-	limit, asked := m.scaled(m.opts.Boot), ctx
+func (m *VM) WaitReady(ctx context.Context) error { return m.WaitReadyWithin(ctx, m.BootLimit()) }
+
+// BootLimit is how long [VM.WaitReady] waits.
+func (m *VM) BootLimit() time.Duration { return m.scaled(m.opts.Boot) }
+
+// WaitReadyWithin is [VM.WaitReady] with another limit, which is not scaled.
+func (m *VM) WaitReadyWithin(ctx context.Context, limit time.Duration) error {
+	asked := ctx
 	ctx, cancel := m.bind(ctx)
 	defer cancel()
 	ctx, stop := context.WithTimeoutCause(ctx, limit, errBoot)

@@ -1,0 +1,74 @@
+package vmtb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/bench/keep"
+)
+
+// vmSSHOptions are the flags of "vmtb vm ssh".
+type vmSSHOptions struct {
+	user    string
+	options []string
+}
+
+func (a *app) vmSSHCommand() *cobra.Command {
+	var o vmSSHOptions
+	cmd := &cobra.Command{
+		Use: "ssh machine [command...]", Short: "Log in to a guest by SSH, or run a command in it",
+		Long: `Runs ssh(1) with the port of this host that leads to the guest's port 22: "vmtb vm start --ssh-port=0" takes a free one. The guest
+must have an SSH server, and let you in. Its host key is not checked, and not kept: machines come and go at the same port. The exit code
+is that of ssh.`,
+		Example: `  vmtb vm ssh vm0
+  vmtb vm ssh --user=me -o IdentityFile=key vm0 uname -a`,
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.completeMachine,
+		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error { return a.vmSSH(ctx, c, o, args) }),
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows is the command's
+	flags.StringVarP(&o.user, "user", "l", "root", "whom to log in as")
+	flags.StringArrayVarP(&o.options, "option", "o", nil, "KEY=VALUE for ssh -o; may be given more than once")
+	return cmd
+}
+
+func (a *app) vmSSH(ctx context.Context, c *keep.Client, o vmSSHOptions, command []string) error {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.State.SSHPort == 0 {
+		return &bench.UsageError{
+			Err:    fmt.Errorf("no port of this host leads to the SSH server of machine %s", info.Name),
+			Advice: "vmtb vm start --ssh-port=0 starts a machine with one; vmtb vm shell needs none",
+		}
+	}
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		return &bench.InfraError{Op: "run ssh", Err: err, Advice: "install openssh-client"}
+	}
+	if err := syscall.Exec(program, o.argv(info.State.SSHPort, command), os.Environ()); err != nil { // ssh gets our terminal and our signals
+		return &bench.InfraError{Op: "run ssh", Err: err}
+	}
+	return errors.New("unreachable: ssh has taken our place")
+}
+
+func (o *vmSSHOptions) argv(port int, command []string) []string {
+	argv := []string{"ssh", "-p", strconv.Itoa(port)}
+	for _, option := range o.options { // of an option that is given twice ssh takes the first
+		argv = append(argv, "-o", option)
+	}
+	argv = append(argv, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-l", o.user, "127.0.0.1")
+	if len(command) > 0 && command[0] == "--" {
+		command = command[1:]
+	}
+	return append(argv, command...)
+}
