@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -92,7 +91,8 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 
 // checkPort refuses "--ssh 2222", which would start a machine called 2222: the flag's value needs the equals sign.
 func (o *vmStartOptions) checkPort(name string) error {
-	if _, err := strconv.ParseUint(name, 10, 16); err != nil || !o.given("ssh") || o.ssh != 0 {
+	digits := strings.Trim(name, "0123456789") == ""
+	if !digits || !o.given("ssh") || o.ssh != 0 {
 		return nil
 	}
 	return &bench.UsageError{

@@ -40,7 +40,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Text }
 
 func (e *Error) Unwrap() error {
-	var text error = errors.New(e.Text)
+	text := errors.New(e.Text)
 	if e.Start != nil {
 		text = e.Start
 	}
