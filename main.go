@@ -14,6 +14,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
+	"vmtb/bench/keep"
 	"vmtb/bench/vm"
 	"vmtb/flow"
 )
@@ -64,6 +65,8 @@ func (a *app) main(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
 	switch blame := flow.BlameOf(err); {
+	case errors.Is(err, keep.ErrNotRestored):
+		return flow.ExitNotRestored
 	case errors.Is(err, context.Canceled):
 		return flow.ExitInterrupted
 	case errors.Is(err, flow.ErrNoMatch):

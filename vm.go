@@ -103,17 +103,24 @@ the one before did not help. What the machine has changed on the host is put bac
 name is started.`,
 		ValidArgsFunction: a.completeMachine,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.endMachines(cmd.Context(), args, all, "shut down", func(ctx context.Context, c *keep.Client) error {
-				how, err := c.PowerOff(ctx)
-				if err == nil && how != vm.StepAgent && how != vm.StepNone {
-					fmt.Fprintf(a.err, "vmtb: the guest did not shut down when its agent was asked: ended by %s\n", how)
-				}
-				return err
-			})
+			return a.endMachines(cmd.Context(), args, all, "shut down", a.vmOff)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all machines")
 	return cmd
+}
+
+func (a *app) vmOff(ctx context.Context, c *keep.Client, progress func(string)) error {
+	off, err := c.PowerOff(ctx, progress)
+	if how := off.How; how == "" || how == vm.StepAgent { // "" is also that of an error
+		return err
+	}
+	why := "the guest did not shut down when its agent was asked"
+	if len(off.LeftOut) > 0 {
+		why = strings.Join(off.LeftOut, "; ")
+	}
+	fmt.Fprintf(a.err, "vmtb: %s: ended by %s: %s\n", c.Name(), off.How, printable(why))
+	return err
 }
 
 func (a *app) vmKillCommand() *cobra.Command {
@@ -121,7 +128,7 @@ func (a *app) vmKillCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "kill machine... | --all", Short: "Kill machines' QEMU, and put the host back", ValidArgsFunction: a.completeMachine,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.endMachines(cmd.Context(), args, all, "kill", func(ctx context.Context, c *keep.Client) error { return c.Kill(ctx) })
+			return a.endMachines(cmd.Context(), args, all, "kill", func(ctx context.Context, c *keep.Client, progress func(string)) error { return c.Kill(ctx, progress) })
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all machines")
@@ -129,7 +136,7 @@ func (a *app) vmKillCommand() *cobra.Command {
 }
 
 // endMachines ends the machines that are named, or all.
-func (a *app) endMachines(ctx context.Context, names []string, all bool, what string, end func(context.Context, *keep.Client) error) error {
+func (a *app) endMachines(ctx context.Context, names []string, all bool, what string, end func(context.Context, *keep.Client, func(string)) error) error {
 	if all == (len(names) > 0) {
 		return &bench.UsageError{Err: errors.New("want the names of machines, or --all"), Advice: "vmtb vm list shows them"}
 	}
@@ -148,7 +155,9 @@ func (a *app) endMachines(ctx context.Context, names []string, all bool, what st
 	for _, name := range names {
 		c, err := a.state.machines.Open(name)
 		if err == nil {
-			err = a.patiently(name, what, func() error { return end(ctx, c) })
+			err = a.progress(name).Step(what, func(log io.Writer) error {
+				return end(ctx, c, func(s string) { fmt.Fprintln(log, s) })
+			})
 		}
 		errs = append(errs, err)
 	}
@@ -225,6 +234,9 @@ func (a *app) describe(ctx context.Context, r keep.Record, life keep.Life) keep.
 	dead := keep.Info{Record: r, State: keep.State{State: stateDead, Logs: r.LogDir()}}
 	switch life {
 	case keep.Died:
+		if !r.Ended.IsZero() {
+			dead.Reason = r.End()
+		}
 		return dead
 	case keep.Ended:
 		dead.State.State, dead.Reason = vm.Off, r.End()
@@ -247,7 +259,7 @@ func (a *app) describe(ctx context.Context, r keep.Record, life keep.Life) keep.
 // A machineView is a machine as programs get it.
 type machineView struct {
 	Name      string    `json:"name"`
-	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": its keeper was killed
+	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": it has left the host changed
 	Reason    string    `json:"reason,omitempty"` // why it has ended
 	Agent     bool      `json:"agent"`            // the guest's agent has its port open
 	Image     string    `json:"image"`

@@ -42,7 +42,7 @@ func endMachines(t *testing.T, dir string) {
 	for _, r := range records {
 		if c, err := s.Open(r.Name); err == nil {
 			t.Errorf("machine %s was left", r.Name)
-			if err := c.Kill(context.Background()); err != nil {
+			if err := c.Kill(context.Background(), nil); err != nil {
 				t.Error(err)
 			}
 		}

@@ -119,7 +119,7 @@ func (a *app) startKept(ctx context.Context, r keep.Record, wait bool) error {
 		fmt.Fprintln(a.out, name)
 		return nil
 	case ctx.Err() != nil: // the user does not want it any more
-		return errors.Join(err, c.Kill(context.WithoutCancel(ctx)))
+		return errors.Join(err, c.Kill(context.WithoutCancel(ctx), nil))
 	}
 	if _, gone := a.state.machines.Open(name); gone == nil {
 		fmt.Fprintf(a.err, "vmtb: %s still runs: \"vmtb vm console %[1]s\" shows what it does, \"vmtb vm off %[1]s\" ends it\n", name)
@@ -247,7 +247,12 @@ func (a *app) endKept(ctx context.Context) error {
 		if openErr != nil {
 			continue // it has just ended by itself
 		}
-		if killErr := c.Kill(ctx); killErr != nil {
+		killErr := c.Kill(ctx, nil)
+		if errors.Is(killErr, keep.ErrNotRestored) { // it has ended; its journal is what recover goes on with
+			fmt.Fprintf(a.err, "vmtb: machine %s has ended: %s\n", r.Name, printable(killErr.Error()))
+			continue
+		}
+		if killErr != nil {
 			err = errors.Join(err, killErr)
 			continue
 		}

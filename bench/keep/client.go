@@ -32,9 +32,11 @@ func (s Store) Open(name string) (*Client, error) {
 // gone is the error for a machine that does not live.
 func (r Record) gone(s Store, life Life) error {
 	if life == Died {
-		return &bench.InfraError{
-			Op: "machine " + r.Name, Err: fmt.Errorf("its keeper (pid %d) died, and QEMU with it", r.Keeper), Advice: "vmtb recover puts the host back; the machine's logs are in " + r.Dir,
+		err := fmt.Errorf("its keeper (pid %d) died, and QEMU with it", r.Keeper)
+		if !r.Ended.IsZero() {
+			err = errors.New("it has ended: " + r.End())
 		}
+		return &bench.InfraError{Op: "machine " + r.Name, Err: err, Advice: "vmtb recover puts the host back; the machine's logs are in " + r.Dir}
 	}
 	return &bench.UsageError{Err: fmt.Errorf("machine %s has ended (%s); its logs are in %s", r.Name, r.End(), r.Dir), Advice: s.others()}
 }
@@ -122,14 +124,22 @@ func (c *Client) Order(ctx context.Context, o Order) error {
 	return c.do(ctx, string(o), nil, nil, Output{}, nil)
 }
 
+// An Off is how a machine was shut down.
+type Off struct {
+	How     vm.Step  `json:"how"`                // what ended it
+	LeftOut []string `json:"left_out,omitempty"` // steps before that could not work, and why
+}
+
 // PowerOff ends the machine as [vm.VM.PowerOff] does, and the keeper. It returns when the host is as it was.
-func (c *Client) PowerOff(ctx context.Context) (how vm.Step, err error) {
-	return how, c.do(ctx, "off", nil, nil, Output{}, &how)
+// The error matches [ErrNotRestored] if the machine has ended and the host is not as it was. progress is told what goes on.
+func (c *Client) PowerOff(ctx context.Context, progress func(string)) (off Off, err error) {
+	return off, c.do(ctx, "off", nil, nil, Output{Progress: progress}, &off)
 }
 
 // Kill ends the machine without asking the guest, and the keeper. It returns when the host is as it was.
-func (c *Client) Kill(ctx context.Context) error {
-	return c.do(ctx, "kill", nil, nil, Output{}, nil)
+// The error matches [ErrNotRestored] if the machine has ended and the host is not as it was. progress is told what goes on.
+func (c *Client) Kill(ctx context.Context, progress func(string)) error {
+	return c.do(ctx, "kill", nil, nil, Output{Progress: progress}, nil)
 }
 
 // Exec runs a command in the guest. Output goes to the command's writers, or into the result.

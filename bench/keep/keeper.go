@@ -28,17 +28,19 @@ type Undo interface {
 type keeper struct {
 	record Record
 	undo   Undo
+	life   context.Context         // ends when the keeper is to end
 	leave  context.CancelCauseFunc // ends the keeper, and why
 	told   atomic.Bool             // to end
-	over   chan struct{}           // closed when the machine has ended and the host is as it was
+	over   chan struct{}           // closed when the machine has ended and the keeper has tried to put the host back
+	result error                   // of putting the host back; valid after over
 
 	mu      sync.Mutex
 	machine *vm.VM // changes with a migration
 
 	commands running
 
-	moving sync.Mutex // held during one
-	moves  int        // migrations begun
+	moving chan struct{} // holds a token while a migration, a shutdown or the keeper's end goes on
+	moves  int           // migrations begun
 }
 
 // errTold is why a keeper ends that was told to.
@@ -67,7 +69,7 @@ func open(dir string, openUndo func(path string) (Undo, error)) (*keeper, error)
 		return nil, err
 	}
 	r.Keeper = os.Getpid()
-	k := &keeper{record: r, over: make(chan struct{})}
+	k := &keeper{record: r, over: make(chan struct{}), moving: make(chan struct{}, 1)}
 	if k.undo, err = openUndo(filepath.Join(dir, UndoFile)); err != nil {
 		return nil, &bench.InfraError{Op: "open the journal of host changes", Err: err}
 	}
@@ -77,7 +79,7 @@ func open(dir string, openUndo func(path string) (Undo, error)) (*keeper, error)
 func (k *keeper) run(ctx context.Context, tell *json.Encoder) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	k.leave = leave
+	k.life, k.leave = ctx, leave
 	l, err := listen(k.record.Dir)
 	if err != nil {
 		return k.end(&bench.InfraError{Op: "make the keeper's socket", Err: err})
@@ -107,6 +109,16 @@ func (k *keeper) start(ctx context.Context) error {
 	return err
 }
 
+// move waits until nothing else moves or ends the machine.
+func (k *keeper) move(ctx context.Context) (release func(), err error) {
+	select {
+	case k.moving <- struct{}{}:
+		return func() { <-k.moving }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // wait returns why the keeper is to end.
 func (k *keeper) wait(ctx context.Context) error {
 	for {
@@ -115,6 +127,12 @@ func (k *keeper) wait(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-m.Done():
+			// A migration, or a shutdown, that goes on knows better what this is.
+			release, err := k.move(ctx)
+			if err != nil {
+				return err
+			}
+			release()
 			if k.get() != m {
 				continue // it has moved
 			}
@@ -143,19 +161,27 @@ func (k *keeper) get() *vm.VM {
 	return k.machine
 }
 
+// endTime is what the keeper gives the host to be put back, scaled: a write to sysfs may never return. It is a variable for tests.
+var endTime = 2 * time.Minute
+
+// ErrNotRestored is matched by the error for a machine that has ended and has left the host changed.
+var ErrNotRestored = errors.New("the host is not as it was")
+
 // end puts the host back, and writes down why the machine has ended. It returns reason, unless that was as told.
 func (k *keeper) end(reason error) error {
-	ctx := context.Background()
-	var err error
+	limit := k.scaled(endTime)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %v", limit))
+	defer cancel()
+	_, err := k.move(ctx) // which ends with k.life
 	if m := k.get(); m != nil {
-		err = m.Close(ctx)
+		err = errors.Join(err, m.Close(ctx))
 	}
 	err = errors.Join(err, k.undo.Undo(ctx), k.undo.Close())
 	if err != nil {
-		return errors.Join(reason, &bench.InfraError{Op: "put the host back", Err: err, Advice: "vmtb recover tries again"})
+		k.result = &bench.InfraError{Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, err), Advice: "vmtb recover tries again"}
 	}
-	if err := k.noteEnd(reason); err != nil {
-		return err
+	if err := errors.Join(k.result, k.noteEnd(reason, err)); err != nil {
+		return errors.Join(reason, err)
 	}
 	if errors.Is(reason, errTold) {
 		return nil
@@ -163,9 +189,17 @@ func (k *keeper) end(reason error) error {
 	return reason
 }
 
-func (k *keeper) noteEnd(reason error) error {
+func (k *keeper) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * max(k.record.Scale, 1))
+}
+
+// noteEnd records why the machine has ended, and why the host was not put back if it was not.
+func (k *keeper) noteEnd(reason, notRestored error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.record.Ended, k.record.Reason = time.Now(), reason.Error()
+	if notRestored != nil {
+		k.record.NotRestored = notRestored.Error()
+	}
 	return k.record.write()
 }

@@ -68,26 +68,41 @@ func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 	return info, err
 }
 
-func (k *keeper) powerOff(ctx context.Context, _ *call) (any, error) {
-	k.told.Store(true)
-	how, err := k.get().PowerOff(ctx)
+func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
+	release, err := k.move(ctx) // a migration must end on one side or the other
 	if err != nil {
 		return nil, err
 	}
-	k.ended()
-	return how, nil
-}
-
-func (k *keeper) kill(context.Context, *call) (any, error) {
 	k.told.Store(true)
-	k.ended()
-	return nil, nil //nolint:nilnil // there is nothing to tell
+	var off Off
+	off.How, err = k.get().PowerOffAndTell(ctx, func(what string, refusal error) {
+		if refusal == nil {
+			c.progress("%s", what)
+			return
+		}
+		off.LeftOut = append(off.LeftOut, fmt.Sprintf("%s: %v", what, refusal))
+	})
+	if err != nil {
+		k.told.Store(false) // what the machine ends of later is another story
+	}
+	release()
+	if err != nil {
+		return nil, err
+	}
+	return off, k.ended(c)
 }
 
-// ended ends the keeper, and returns when the host is as it was.
-func (k *keeper) ended() {
+func (k *keeper) kill(_ context.Context, c *call) (any, error) {
+	k.told.Store(true)
+	return nil, k.ended(c)
+}
+
+// ended ends the keeper, and returns when the host is as it was, or why it is not.
+func (k *keeper) ended(c *call) error {
+	c.progress("putting the host back")
 	k.leave(errTold)
 	<-k.over
+	return k.result
 }
 
 // maxInput bounds what is read of a command's input: it goes to the agent in one piece.
@@ -253,10 +268,17 @@ func (a qmpArgs) execute(ctx context.Context, do func(ctx context.Context, cmd s
 	return reply, err
 }
 
-// migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on.
+// migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on. A migration ends with the
+// keeper.
 func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error) {
-	k.moving.Lock() // a second one would move what has just gone
-	defer k.moving.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(k.life, func() { cancel(context.Cause(k.life)) })()
+	release, err := k.move(ctx) // a second one would move what has just gone
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	from := k.get()
 	k.moves++
 	c.progress("starting QEMU anew")
@@ -269,10 +291,14 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	done, err := from.Migrate(ctx, to, vm.MigrateOptions{Progress: func(m vm.Migration) {
 		c.progress("%s, %d MiB of memory and %d of VF state moved, %d MiB to go", m.Status, m.RAM>>20, m.VF>>20, m.Remaining>>20)
 	}})
-	if err != nil {
+	if !done.Moved {
 		return nil, errors.Join(err, to.Close(ctx))
 	}
-	return done, errors.Join(k.moved(to, vfs), from.Close(ctx))
+	// From here on to is the machine, whatever else fails.
+	if err = errors.Join(err, k.moved(to, vfs), from.Close(ctx)); err != nil {
+		return nil, fmt.Errorf("machine %s has moved and runs in its new QEMU (pid %d), but: %w", k.record.Name, to.PID(), err)
+	}
+	return done, nil
 }
 
 // moved makes to the machine.

@@ -44,6 +44,8 @@ type Record struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Reason  string    `json:"reason,omitempty"` // why it has ended
 	Logs    string    `json:"logs,omitempty"`   // folder of the machine's logs after a migration; see LogDir
+	// NotRestored is why its keeper could not put the host back. "vmtb recover" may have done so since: see [Record.Life].
+	NotRestored string `json:"not_restored,omitempty"`
 
 	// Dir is the machine's folder. It is not in the file: a record is where it is.
 	Dir string `json:"-"`
@@ -144,8 +146,12 @@ func (s Store) makeRoom(r Record) error {
 	case Living:
 		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: s.verb("list") + " shows it; " + s.verb("off") + " ends it"}
 	case Died:
+		how := "of an earlier machine %s died, and may have left something on this host"
+		if !old.Ended.IsZero() {
+			how = "of an earlier machine %s could not put this host back"
+		}
 		return &bench.UsageError{
-			Err: fmt.Errorf("the keeper of an earlier machine %s died, and may have left something on this host", r.Name), Advice: "vmtb recover puts that back",
+			Err: fmt.Errorf("the keeper "+how, r.Name), Advice: "vmtb recover puts that back",
 		}
 	}
 	return s.failed("remove the folder of an earlier machine", os.RemoveAll(r.Dir))
@@ -249,7 +255,7 @@ type Life int
 // The lives.
 const (
 	Living Life = iota // its keeper answers its socket
-	Died               // its keeper was killed, and has left something on the host that is not put back yet
+	Died               // its keeper was killed or could not put the host back, which is not as it was yet
 	Ended              // it is gone, with all that belonged to it but its logs
 )
 
@@ -258,24 +264,20 @@ func (r Record) Life() Life {
 	switch {
 	case alive(r.Dir):
 		return Living
-	case r.Ended.IsZero() && r.leftSomething():
+	case r.leftSomething():
 		return Died
 	}
 	return Ended
 }
 
-// leftSomething reports whether the journal of a keeper that does not live has something to put back.
+// leftSomething reports whether the journal of a keeper that does not live has something to put back. It takes no lock: "vmtb
+// recover" may be about to open the journal.
 func (r Record) leftSomething() bool {
-	path := filepath.Join(r.Dir, UndoFile)
-	if _, err := os.Stat(path); err != nil {
+	pending, err := undo.Peek(filepath.Join(r.Dir, UndoFile))
+	if errors.Is(err, fs.ErrNotExist) {
 		return false // it had not begun
 	}
-	log, err := undo.Open(path)
-	if err != nil {
-		return true // for all that is known
-	}
-	defer log.Close()
-	return len(log.Pending()) > 0
+	return err != nil || len(pending) > 0 // a journal that cannot be read may have something
 }
 
 // End is when and why a machine that does not live has ended, for people.
@@ -283,5 +285,9 @@ func (r Record) End() string {
 	if r.Ended.IsZero() {
 		return fmt.Sprintf("its keeper (pid %d) was killed", r.Keeper)
 	}
-	return r.Ended.Local().Format(time.DateTime) + ": " + strings.ReplaceAll(r.Reason, "\n", "; ")
+	text := r.Ended.Local().Format(time.DateTime) + ": " + r.Reason
+	if r.NotRestored != "" && r.leftSomething() {
+		text += "\nthe host is not as it was: " + r.NotRestored
+	}
+	return strings.ReplaceAll(text, "\n", "; ")
 }

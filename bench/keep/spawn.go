@@ -15,7 +15,10 @@ import (
 const startedFD = 3
 
 // Started is the writer for [Run] in a process that [Store.Start] has started.
-func Started() *os.File { return os.NewFile(startedFD, "started") }
+func Started() *os.File {
+	syscall.CloseOnExec(startedFD) // else QEMU's guard would hold it open
+	return os.NewFile(startedFD, "started")
+}
 
 // spawn starts the keeper of a machine whose folder has been made, and waits until its machine has started.
 func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {

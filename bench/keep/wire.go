@@ -25,6 +25,8 @@ const (
 	faultGuest = "guest"
 	faultHost  = "host"
 	faultInfra = "infra"
+
+	faultNotRestored = "not-restored" // infra, and matches ErrNotRestored
 )
 
 // An Error is a keeper's error as it comes over the socket: the text of all that it wraps, and whose fault it is. It
@@ -51,16 +53,26 @@ func (e *Error) Unwrap() error {
 		return &bench.GuestError{Err: text}
 	case faultHost:
 		return &bench.HostError{Err: text}
+	case faultNotRestored:
+		return &bench.InfraError{Err: notRestored{e.Text}}
 	default:
 		return &bench.InfraError{Err: text}
 	}
 }
 
+// notRestored is an error of another process that matches [ErrNotRestored] there.
+type notRestored struct{ text string }
+
+func (e notRestored) Error() string        { return e.text }
+func (e notRestored) Is(target error) bool { return target == ErrNotRestored }
+
 // wireError is err as it goes over the socket.
 func wireError(err error) *Error {
 	e := &Error{Fault: faultInfra, Text: err.Error()}
 	e.Start, _ = errors.AsType[*bench.StartError](err)
-	if _, ok := errors.AsType[*bench.UsageError](err); ok {
+	if errors.Is(err, ErrNotRestored) {
+		e.Fault = faultNotRestored
+	} else if _, ok := errors.AsType[*bench.UsageError](err); ok {
 		e.Fault = faultUsage
 	} else if _, ok := errors.AsType[*bench.GuestError](err); ok {
 		e.Fault = faultGuest

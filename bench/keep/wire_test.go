@@ -154,7 +154,7 @@ func TestClient(t *testing.T) {
 	if _, ok := errors.AsType[*bench.GuestError](err); !ok || err.Error() != "vm0: read /x: no such file" {
 		t.Errorf("ReadFile: %v", err)
 	}
-	err = c.Kill(ctx)
+	err = c.Kill(ctx, nil)
 	if _, ok := errors.AsType[*bench.UsageError](err); !ok || !strings.Contains(err.Error(), `"kill" is nothing that a keeper does`) {
 		t.Errorf("Kill: %v", err)
 	}

@@ -88,17 +88,43 @@ func Open(path string, kinds ...Kind) (*Log, error) {
 	return l, nil
 }
 
-func (l *Log) load(kinds []Kind) error {
-	if info, err := l.file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(errors.New("not a file"), err)
+// Peek returns what is pending in a journal that another process may have open. It neither locks nor changes it. The error
+// matches [fs.ErrNotExist] if there is no journal.
+func Peek(path string, kinds ...Kind) ([]Entry, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
+	defer f.Close()
+	l := &Log{file: f}
+	var data []byte
+	if l.boot, err = procfs.BootID(); err == nil {
+		if data, err = l.read(); err == nil {
+			err = l.replay(data, kinds)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("undo journal %s: %w", path, err)
+	}
+	return l.pending, nil
+}
+
+// read reads the whole journal.
+func (l *Log) read() ([]byte, error) {
+	if info, err := l.file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(errors.New("not a file"), err)
+	}
+	return io.ReadAll(l.file)
+}
+
+func (l *Log) load(kinds []Kind) error {
 	if err := flock.Exclusive(l.file); err != nil {
 		if errors.Is(err, flock.ErrInUse) {
 			return ErrInUse
 		}
 		return err
 	}
-	data, err := io.ReadAll(l.file)
+	data, err := l.read()
 	if err != nil {
 		return err
 	}

@@ -79,10 +79,15 @@ func (d *ownedDir) take() (path string) {
 }
 
 func (d *ownedDir) remove() error {
-	if path := d.take(); path != "" {
-		return os.RemoveAll(path)
+	path := d.take()
+	if path == "" {
+		return nil
 	}
-	return nil
+	err := os.RemoveAll(path)
+	if err != nil {
+		d.set(path) // to be tried again
+	}
+	return err
 }
 
 // ownOverlays makes the machine the owner of the directory of its overlays.

@@ -36,6 +36,9 @@ func (f *fake) people(r fakeqmp.Request) (any, error) {
 		}
 		return struct{}{}, os.WriteFile(args.Filename, []byte(args.Format), 0o600)
 	case "human-monitor-command":
+		if strings.Contains(string(r.Args), "i /h 0x602") { // PM1_EN, as QEMU 10.0.2 prints it
+			return map[bool]string{true: "portw[0x0602] = 0x0120\r\n", false: "portw[0x0602] = 0x0020\r\n"}[f.does("button")], nil
+		}
 		return f.hmp(args.Line)
 	case "query-dump-guest-memory-capability":
 		return map[string]any{"formats": []string{"elf", "kdump-zlib"}}, nil

@@ -92,6 +92,28 @@ func TestPowerOff(t *testing.T) {
 	}
 }
 
+// A guest whose agent never came up gets the power button only if it listens, and its user hears why it did not.
+func TestPowerOffWithoutAgent(t *testing.T) {
+	for can, want := range map[string]Step{"acpi": StepQuit, "acpi button": StepACPI} {
+		m, err := startFake(t, can)
+		must(t, err)
+		must(t, m.reachNow(t, Running))
+		var refusals []string
+		step, err := m.PowerOffAndTell(t.Context(), func(what string, refusal error) {
+			if refusal != nil {
+				refusals = append(refusals, what+": "+refusal.Error())
+			}
+		})
+		if err != nil || step != want {
+			t.Errorf("%s: %q, %v, want %q", can, step, err, want)
+		}
+		text := strings.Join(refusals, "; ")
+		if !strings.Contains(text, "the agent has not opened its port") || strings.Contains(text, "it has not booted") != (want == StepQuit) {
+			t.Errorf("%s: left out %q", can, text)
+		}
+	}
+}
+
 func TestPowerOffWithoutTime(t *testing.T) {
 	m := bootFake(t, "shutdown acpi")
 	ctx, cancel := context.WithCancel(t.Context())

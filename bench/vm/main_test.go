@@ -3,10 +3,15 @@ package vm
 import (
 	"os"
 	"testing"
+
+	"vmtb/internal/fake/fakeqemu"
 )
 
 func TestMain(m *testing.M) {
 	if code, ran := Guard(os.Args); ran {
+		os.Exit(code)
+	}
+	if code, ran := fakeqemu.Play(os.Args); ran {
 		os.Exit(code)
 	}
 	if code, ran := fakeQEMU(os.Args); ran {

@@ -20,6 +20,8 @@ type Migration struct {
 	RAM       int64         // bytes of memory moved
 	Remaining int64         // bytes of memory still to move
 	VF        int64         // bytes of VF state moved
+	// Moved reports whether the other machine is the machine now: see [VM.Migrate].
+	Moved bool
 }
 
 // MigrateOptions of [VM.Migrate].
@@ -52,8 +54,10 @@ func (m *VM) SaveState(ctx context.Context, path string) (done Migration, err er
 		if err := m.qmp.Execute(ctx, "stop", nil, nil); err != nil {
 			return err
 		}
-		done, err = m.send(ctx, "file:"+path, MigrateOptions{})
-		return errors.Join(err, m.recoverSource(ctx, was, err))
+		if done, err = m.send(ctx, "file:"+path, MigrateOptions{}); err != nil {
+			err = errors.Join(err, m.recoverSource(ctx, was))
+		}
+		return err
 	}, m.proveState(saveFile))
 	return done, err
 }
@@ -75,9 +79,17 @@ func (m *VM) LoadState(ctx context.Context, path string) error {
 }
 
 // Migrate moves the running machine's state to another machine on this host, which was started with [ModeIncoming] from the
-// description of a [VM.Twin]. Then to is what m was, and the disks are its; m is paused and good for nothing but [VM.Close].
-// When it fails, or ctx ends, m is in the state that it was in.
+// description of a [VM.Twin].
+//
+// One step decides which of both is the machine: QEMU of to takes the order to run the guest (if m is paused: it has the whole
+// state). Before, whatever fails or if ctx ends, to is killed, and m goes on in the state that it was in, with its disks. After, to
+// is the machine and owns the disks, whatever else fails; m is good for nothing but [VM.Close]. [Migration.Moved] says which it
+// is, also beside an error: the guest may not answer where it is now.
 func (m *VM) Migrate(ctx context.Context, to *VM, o MigrateOptions) (done Migration, err error) {
+	limit := m.limit(migrate)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError{limit})
+	defer cancel()
+	agent := m.AgentOpen()
 	var was State
 	err = m.transit(ctx, migrate, func(ctx context.Context) error {
 		if err := to.expect(ctx, migrate.Name, Restoring); err != nil {
@@ -89,32 +101,96 @@ func (m *VM) Migrate(ctx context.Context, to *VM, o MigrateOptions) (done Migrat
 		if err := m.canMove(ctx, migrate.Name); err != nil {
 			return err
 		}
-		socket := "unix:" + to.Socket(migrateSocket)
-		if err := to.receive(ctx, socket); err != nil {
-			return err
+		if done, err = m.moveState(ctx, to, o); err == nil {
+			done.Moved, err = m.handOver(ctx, to, was)
 		}
-		done, err = m.send(ctx, socket, o)
-		if err == nil {
-			err = to.arrived(ctx)
+		if !done.Moved {
+			err = errors.Join(err, to.refused(ctx), m.takeBack(ctx, to, was))
 		}
-		if err != nil {
-			return errors.Join(err, to.refused(), m.recoverSource(ctx, was, err))
-		}
-		to.takeDisks(m)
-		return nil
-	}, func(ctx context.Context) error {
-		if _, err := to.reach(ctx, migrate.Name, Paused); err != nil || was != Running { // it was started with -S
-			return err
-		}
-		if err := to.qmp.Execute(ctx, "cont", nil, nil); err != nil {
-			return err
-		}
-		if _, err := to.reach(ctx, migrate.Name, Running); err != nil {
-			return err
-		}
-		return to.restored(ctx)
-	})
+		return err
+	}, func(context.Context) error { return nil }) // what is to be shown is shown of to
+	if err != nil || !done.Moved {
+		return done, err
+	}
+	return done, to.tookOver(ctx, was, agent)
+}
+
+// moveState returns when to has the state, and stands still.
+func (m *VM) moveState(ctx context.Context, to *VM, o MigrateOptions) (Migration, error) {
+	socket := "unix:" + to.Socket(migrateSocket)
+	if err := to.receive(ctx, socket); err != nil {
+		return Migration{}, err
+	}
+	done, err := m.send(ctx, socket, o)
+	if err == nil {
+		err = to.arrived(ctx)
+	}
+	if err == nil {
+		_, err = to.reach(ctx, migrate.Name, Paused) // it was started with -S
+	}
 	return done, err
+}
+
+// handOver is the point of no return of a migration: it makes to the machine, and reports whether it has.
+func (m *VM) handOver(ctx context.Context, to *VM, was State) (moved bool, err error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if was == Running {
+		order, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.scaled(quitTime)) // an answer is needed now
+		defer cancel()
+		err := to.qmp.Execute(order, "cont", nil, nil)
+		if errors.As(err, new(*qmp.Error)) {
+			return false, err // QEMU refuses: the guest does not run there
+		}
+		// Without an answer the guest may run there. It must not run here then: both would write to its disks.
+	}
+	to.takeDisks(m)
+	open, opens := m.guest.agentSeen()
+	to.guest.update(func() { to.guest.agent, to.guest.opens = open, opens }) // no event tells
+	return true, nil
+}
+
+// tookOver is the proof that the machine lives on as m.
+func (m *VM) tookOver(ctx context.Context, was State, agent bool) error {
+	if was != Running {
+		return nil
+	}
+	bound, unbind := m.bind(ctx)
+	defer unbind()
+	_, err := m.reach(bound, migrate.Name, Running)
+	if err == nil && agent { // a guest that had none is not asked
+		err = m.restored(bound)
+	}
+	t := migrate
+	t.To = Running
+	return m.transitError(ctx, t, err)
+}
+
+// takeBack makes m the machine again, whose state to has not taken over.
+func (m *VM) takeBack(ctx context.Context, to *VM, was State) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime+m.scaled(quitTime))
+	defer cancel()
+	err := to.Kill(ctx) // it may hold the locks of the disks
+	if m.life.Err() != nil {
+		return err
+	}
+	return errors.Join(err, m.settle(ctx), m.recoverSource(ctx, was))
+}
+
+// settle ends a migration that may still go on: until then QEMU does not let the guest run.
+func (m *VM) settle(ctx context.Context) error {
+	events := m.qmp.Subscribe(isMigration)
+	defer events.Close()
+	now, err := m.migration(ctx)
+	if err == nil && now.Status != "" && now.Status != "none" && now.Status != "completed" {
+		_ = m.qmp.Execute(ctx, "migrate_cancel", nil, nil) // one that has ended by itself refuses
+		_, err = m.follow(ctx, events, func(Migration) {}) // QEMU may not have been told to send events
+	}
+	if errors.Is(err, ErrCancelled) || errors.As(err, new(*bench.GuestError)) { // it has failed: settled, too
+		return nil
+	}
+	return err
 }
 
 // migrateSocket is the name of the socket of a machine that takes over another's state.
@@ -234,8 +310,8 @@ func (m *VM) cancelMigration(ctx context.Context, events *qmp.Subscription) erro
 }
 
 // recoverSource takes a machine whose state could not be moved back to the state that it was in.
-func (m *VM) recoverSource(ctx context.Context, was State, failure error) error {
-	if failure == nil || was != Running || m.life.Err() != nil {
+func (m *VM) recoverSource(ctx context.Context, was State) error {
+	if was != Running || m.life.Err() != nil {
 		return nil
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.scaled(quitTime))
@@ -248,8 +324,12 @@ func (m *VM) recoverSource(ctx context.Context, was State, failure error) error 
 }
 
 // refused is what a QEMU has to say that ended instead of taking over a state, as it does when it cannot.
-func (m *VM) refused() error {
-	if !m.proc.gone(time.Second) {
+func (m *VM) refused(ctx context.Context) error {
+	patience := time.Second
+	if ctx.Err() != nil { // then it has not been QEMU that gave up
+		patience = 0
+	}
+	if !m.proc.gone(patience) {
 		return nil
 	}
 	return &bench.InfraError{Op: m.String() + ": take over a state", Err: errors.New(m.proc.exit.String()), Evidence: m.tail("stderr.log", tailLines)}

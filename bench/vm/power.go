@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"vmtb/bench/qga"
@@ -35,6 +37,11 @@ const (
 // error is for a machine that is not off, or whose QEMU crashed on the way. A guest that runs and did not heed leaves
 // evidence before it is cut off ([VM.CollectEvidence]).
 func (m *VM) PowerOff(ctx context.Context) (Step, error) {
+	return m.PowerOffAndTell(ctx, func(string, error) {})
+}
+
+// PowerOffAndTell is [VM.PowerOff], and calls tell with what it does, and again with an error if that cannot work.
+func (m *VM) PowerOffAndTell(ctx context.Context, tell func(what string, refusal error)) (Step, error) {
 	if m.proc.gone(0) {
 		return StepNone, nil
 	}
@@ -44,13 +51,15 @@ func (m *VM) PowerOff(ctx context.Context) (Step, error) {
 		asks  bool // needs a guest that runs
 		limit time.Duration
 		do    func(context.Context) error
+		what  string
 	}{
-		{StepAgent, true, m.scaled(m.opts.Shutdown), m.askAgent},
-		{StepACPI, true, m.scaled(m.opts.Shutdown) / 2, m.pressButton},
-		{StepQuit, false, m.scaled(quitTime), func(ctx context.Context) error { return m.qmp.Execute(ctx, "quit", nil, nil) }},
-		{StepKill, false, killTime, func(context.Context) error { m.proc.kill(); return nil }},
+		{StepAgent, true, m.scaled(m.opts.Shutdown), m.askAgent, "asking the guest's agent"},
+		{StepACPI, true, m.scaled(m.opts.Shutdown) / 2, m.pressButton, "pressing the power button"},
+		{StepQuit, false, m.scaled(quitTime), func(ctx context.Context) error { return m.qmp.Execute(ctx, "quit", nil, nil) }, "telling QEMU to quit"},
+		{StepKill, false, killTime, func(context.Context) error { m.proc.kill(); return nil }, "killing QEMU"},
 	}
 	for _, s := range steps {
+		tell(fmt.Sprintf("%s, for up to %v", s.what, s.limit.Round(time.Second)), nil)
 		parent, life := ctx, m.life.Done()
 		if !s.asks {
 			parent, life = context.WithoutCancel(ctx), nil
@@ -58,8 +67,12 @@ func (m *VM) PowerOff(ctx context.Context) (Step, error) {
 		if s.step == StepQuit {
 			m.beforeForce(ctx)
 		}
-		if m.step(parent, s.limit, life, s.do) {
+		ended, refusal := m.step(parent, s.limit, life, s.do)
+		if ended {
 			return s.step, m.endedBy(s.step)
+		}
+		if refusal != nil {
+			tell(s.what, refusal)
 		}
 	}
 	return StepKill, m.proc.stuck(context.DeadlineExceeded)
@@ -89,19 +102,19 @@ func (m *VM) Kill(ctx context.Context) error {
 }
 
 // step takes one step and reports whether QEMU is gone. It waits for that as long as limit and life let it, and not at
-// all when the step was refused.
-func (m *VM) step(ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error) bool {
+// all when the step was refused, and why.
+func (m *VM) step(ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error) (gone bool, refusal error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := do(ctx); err != nil && !errors.Is(err, qmp.ErrClosed) {
-		return m.proc.gone(0)
+		return m.proc.gone(0), err
 	}
 	select {
 	case <-m.proc.done:
 	case <-ctx.Done():
 	case <-life: // it ended, or has panicked
 	}
-	return m.proc.gone(0)
+	return m.proc.gone(0), nil
 }
 
 func (m *VM) askAgent(ctx context.Context) error {
@@ -118,7 +131,26 @@ func (m *VM) pressButton(ctx context.Context) error {
 	if err := m.canReact(ctx); err != nil {
 		return err
 	}
+	if _, opens := m.guest.agentSeen(); opens == 0 && m.deafToButton(ctx) {
+		return errDeaf
+	}
 	return m.qmp.Execute(ctx, "system_powerdown", nil, nil)
+}
+
+var errDeaf = errors.New("no agent has ever answered, and no system in the guest listens to the power button: it has not booted")
+
+// deafToButton reports whether it is certain that pressing the power button does nothing: the guest has not enabled its event in
+// the register PM1_EN (bit 8; ACPI 6.5, 4.8.3.1.2). QEMU looks at the same bit (acpi_pm1_evt_power_down in hw/acpi/core.c).
+func (m *VM) deafToButton(ctx context.Context) bool {
+	// The port is where SeaBIOS and OVMF put it on q35. One that is not there reads as all ones.
+	var reply string
+	read := map[string]string{"command-line": "i /h 0x602"}
+	if err := m.qmp.Execute(ctx, "human-monitor-command", read, &reply); err != nil {
+		return false
+	}
+	_, value, ok := strings.Cut(strings.TrimSpace(reply), "= 0x")
+	enabled, err := strconv.ParseUint(value, 16, 16)
+	return ok && err == nil && enabled&(1<<8) == 0
 }
 
 // canReact is nil if the guest's CPUs run.

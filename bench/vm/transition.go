@@ -95,7 +95,7 @@ var (
 		"Migrate",
 		[]State{Running, Paused},
 		Paused, 3 * time.Minute, true, "QMP migrate over a Unix socket",
-		"query-migrate says completed on both sides; if the machine was running, it runs there, the agent answers and its clock is set",
+		"query-migrate says completed on both sides; if the machine was running, it runs there, and an agent that was up before answers and its clock is set",
 	}
 )
 
@@ -172,7 +172,9 @@ func (m *VM) transitError(ctx context.Context, t Transition, err error) error {
 			if lost != nil {
 				seen = "silent"
 			}
-			err = &StateError{Machine: m.spec.Name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: fmt.Errorf("%w: %w", late, err)}
+			if err = fmt.Errorf("%w: %w", late, err); seen != t.To { // else the state is not what is missing
+				err = &StateError{Machine: m.spec.Name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
+			}
 		}
 		return &bench.GuestError{Machine: m.spec.Name, Op: t.Name, Err: err}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -255,7 +256,7 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 }
 
 // Close ends the machine, by force if it still runs, and removes its sockets and overlays. The logs stay. It may be
-// called again. As a clean-up it has a minute of its own, even when ctx has ended.
+// called again, and tries again what failed. As a clean-up it has a minute of its own, even when ctx has ended.
 func (m *VM) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
@@ -278,15 +279,19 @@ func (r *reverter) add(step func(context.Context) error) {
 	r.steps = append(r.steps, step)
 }
 
-// run takes the steps, last one first, and forgets them.
+// run takes the steps, last one first, and forgets those that succeed: the next run tries the others again.
 func (r *reverter) run(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
-	for i := len(r.steps) - 1; i >= 0; i-- {
-		errs = append(errs, r.steps[i](ctx))
+	var failed []func(context.Context) error
+	for _, step := range slices.Backward(r.steps) {
+		if err := step(ctx); err != nil {
+			errs, failed = append(errs, err), append(failed, step)
+		}
 	}
-	r.steps = nil
+	slices.Reverse(failed)
+	r.steps = failed
 	return errors.Join(errs...)
 }
 

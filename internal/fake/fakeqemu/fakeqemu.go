@@ -1,0 +1,235 @@
+package fakeqemu
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vmtb/internal/fake/fakeqga"
+	"vmtb/internal/fake/fakeqmp"
+)
+
+// Flag is the option of the fake. The argument after it, the last one, are words:
+//
+//	dir=PATH           where the log of commands and the marks of faults go
+//	agent              the guest has an agent
+//	deaf-after-move    which does not answer after a migration
+//	ROLE:FAULT:CMD:N   the Nth CMD that a QEMU gets (from 1) has FAULT; ROLE is "from", or "to" for one that was started to take over
+//	                   a state. FAULT is "refuse", "crash", or "mute": obeyed, but not answered
+const Flag = "-fakeqemu"
+
+// LogFile is the log of all commands in the words' directory: lines of "ROLE CMD".
+const LogFile = "commands"
+
+// faultFile is made in the words' directory when a fault has happened.
+const faultFile = "fault"
+
+// WaitFault returns when a fault has happened, or ctx has ended.
+func WaitFault(ctx context.Context, dir string) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if _, err := os.Stat(filepath.Join(dir, faultFile)); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Play plays QEMU to its end if args are those of a fake.
+func Play(args []string) (code int, ran bool) {
+	if len(args) < 3 || args[len(args)-2] != Flag {
+		return 0, false
+	}
+	q := &qemu{args: strings.Join(args, "\n"), words: strings.Fields(args[len(args)-1]), role: "from", status: "prelaunch", counts: map[string]int{}}
+	if slices.Contains(args, "-incoming") {
+		q.role, q.status = "to", "inmigrate"
+	}
+	monitor, agent := q.listen("qmp"), q.listen("agent")
+	console := q.listen("console")
+	conn, err := monitor.Accept()
+	if err != nil {
+		return 2, true
+	}
+	q.qmp = fakeqmp.New(conn)
+	if err := q.qmp.Negotiate(); err != nil {
+		return 2, true
+	}
+	go q.serveAgent(agent)
+	go func() { _, _ = console.Accept() }()
+	_ = q.qmp.Serve(q.command)
+	select {} // as QEMU does when its client goes away
+}
+
+type qemu struct {
+	args   string
+	words  []string
+	role   string
+	qmp    *fakeqmp.Peer
+	counts map[string]int
+
+	mu        sync.Mutex
+	status    string
+	migration string
+	booted    bool
+}
+
+func (q *qemu) listen(id string) net.Listener {
+	m := regexp.MustCompile(`socket,id=` + id + `,path=([^,\n]*)`).FindStringSubmatch(q.args)
+	l, err := listen(m[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		exit(2)
+	}
+	return l
+}
+
+func listen(path string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(context.Background(), "unix", path)
+}
+
+// exit ends this process, which is QEMU.
+func exit(code int) { os.Exit(code) } //nolint:forbidigo // as QEMU does
+
+func (q *qemu) dir() string {
+	for _, w := range q.words {
+		if dir, ok := strings.CutPrefix(w, "dir="); ok {
+			return dir
+		}
+	}
+	return os.DevNull
+}
+
+// command logs a command, and obeys it unless it has a fault.
+func (q *qemu) command(r fakeqmp.Request) (any, error) {
+	q.counts[r.Cmd]++
+	if log, err := os.OpenFile(filepath.Join(q.dir(), LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+		fmt.Fprintln(log, q.role, r.Cmd)
+		log.Close()
+	}
+	fault := func(kind string) bool {
+		return slices.Contains(q.words, fmt.Sprintf("%s:%s:%s:%d", q.role, kind, r.Cmd, q.counts[r.Cmd]))
+	}
+	mark := func() { _ = os.WriteFile(filepath.Join(q.dir(), faultFile), nil, 0o600) }
+	switch {
+	case fault("refuse"):
+		mark()
+		return nil, fakeqmp.Failure{Class: "GenericError", Desc: "the test says no"}
+	case fault("crash"):
+		mark()
+		exit(3)
+	case fault("mute"):
+		_, _ = q.obey(r)
+		mark()
+		return nil, fakeqmp.ErrSilence
+	}
+	return q.obey(r)
+}
+
+func (q *qemu) obey(r fakeqmp.Request) (any, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch r.Cmd {
+	case "cont":
+		q.status = "running"
+		_ = q.qmp.Event("RESUME", nil)
+		if !q.booted && q.role == "from" && slices.Contains(q.words, "agent") {
+			_ = q.qmp.Event("VSERPORT_CHANGE", map[string]any{"id": "agent-port", "open": true})
+		}
+		q.booted = true
+	case "stop":
+		q.status = "paused"
+		_ = q.qmp.Event("STOP", nil)
+	case "query-status":
+		return map[string]string{"status": q.status}, nil
+	case "query-migrate":
+		return map[string]any{"status": q.migration}, nil
+	case "query-named-block-nodes":
+		return []any{}, nil
+	case "migrate-incoming":
+		return struct{}{}, q.incoming(r.Args)
+	case "migrate":
+		q.status = "finish-migrate"
+		_ = q.qmp.Event("STOP", nil)
+		q.outgoing(r.Args)
+	case "migrate_cancel":
+		if q.migration == "active" {
+			q.ended("cancelled", "running")
+		}
+	case "human-monitor-command":
+		return "portw[0x0602] = 0x0000\r\n", nil
+	case "quit":
+		exit(0)
+	}
+	return struct{}{}, nil
+}
+
+func socketOf(args json.RawMessage) string {
+	var a struct{ URI string }
+	_ = json.Unmarshal(args, &a) // no socket has the name ""
+	return strings.TrimPrefix(a.URI, "unix:")
+}
+
+// incoming takes a state.
+func (q *qemu) incoming(args json.RawMessage) error {
+	l, err := listen(socketOf(args))
+	if err != nil {
+		return fakeqmp.Failure{Class: "GenericError", Desc: err.Error()}
+	}
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		state, _ := io.ReadAll(conn)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if string(state) != "whole" {
+			fmt.Fprintln(os.Stderr, "half a state")
+			exit(1) // as QEMU does
+		}
+		q.ended("completed", "paused") // it was started with -S
+	}()
+	return nil
+}
+
+// outgoing gives the state away. It holds q.mu.
+func (q *qemu) outgoing(args json.RawMessage) {
+	conn, err := new(net.Dialer).DialContext(context.Background(), "unix", socketOf(args))
+	if err == nil {
+		_, err = io.WriteString(conn, "whole")
+		conn.Close()
+	}
+	if err != nil {
+		q.ended("failed", "running")
+		return
+	}
+	q.ended("completed", "postmigrate")
+}
+
+// ended ends a migration. It holds q.mu.
+func (q *qemu) ended(migration, status string) {
+	q.migration, q.status = migration, status
+	_ = q.qmp.Event("MIGRATION", map[string]string{"status": migration})
+}
+
+func (q *qemu) serveAgent(l net.Listener) {
+	conn, err := l.Accept()
+	if err != nil || q.role == "to" && slices.Contains(q.words, "deaf-after-move") {
+		return
+	}
+	none := func(json.RawMessage) (any, error) { return struct{}{}, nil }
+	_ = fakeqga.Serve(conn, fakeqga.Commands{"guest-set-time": none, "guest-ping": none})
+}
