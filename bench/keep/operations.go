@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"vmtb/bench"
 	"vmtb/bench/qmp"
@@ -124,77 +121,6 @@ func (k *keeper) exec(ctx context.Context, c *call, args execArgs) (any, error) 
 	}
 	defer k.note(args.ID, p)()
 	return bench.Finish(ctx, p)
-}
-
-// shell runs a shell in the guest, and gives it what the client writes. A guest's command has its whole input when it
-// starts, so this one reads a fifo, which other commands fill. It holds the fifo open for writing, too: it must not see an
-// end between two of them.
-func (k *keeper) shell(ctx context.Context, c *call, prompt bool) (any, error) {
-	m := k.get()
-	fifo, err := makeFIFO(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	defer removeDir(ctx, m, path.Dir(fifo))
-	line := "exec sh <>" + fifo
-	if prompt {
-		line = "exec sh -i <>" + fifo
-	}
-	cmd := bench.Shell(line)
-	cmd.Env = []string{fmt.Sprintf("PS1=%s# ", m)}
-	cmd.Stdout, cmd.Stderr = c.stdout(), c.stderr()
-	p, err := m.Start(ctx, cmd)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		if err := feed(ctx, m, c.in, fifo); err != nil {
-			cancel(err)
-		}
-	}()
-	return bench.Finish(ctx, p)
-}
-
-func makeFIFO(ctx context.Context, m bench.Machine) (path string, err error) {
-	cmd := bench.Shell(`d=$(mktemp -d) && mkfifo -m 600 "$d/in" && echo "$d/in"`)
-	r, err := m.Exec(ctx, cmd)
-	if err == nil {
-		err = r.Err(cmd)
-	}
-	return strings.TrimSpace(string(r.Stdout)), err
-}
-
-func removeDir(ctx context.Context, m bench.Machine, dir string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	_, _ = m.Exec(ctx, bench.Command{Argv: []string{"rm", "-r", dir}}) // a guest that does not answer keeps it
-}
-
-// feed gives the guest's file what comes from in, and in the end the word that ends a shell.
-func feed(ctx context.Context, m bench.Machine, in io.Reader, file string) error {
-	give := func(data []byte) error {
-		cmd := bench.Shell("cat >" + file)
-		cmd.Stdin = data
-		r, err := m.Exec(ctx, cmd)
-		if err == nil {
-			err = r.Err(cmd)
-		}
-		return err
-	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := in.Read(buf)
-		if n > 0 {
-			if err := give(buf[:n]); err != nil {
-				return err
-			}
-		}
-		if err != nil { // the end, or a client that has gone: the call's context tells
-			return give([]byte("\nexit\n"))
-		}
-	}
 }
 
 func (k *keeper) console(ctx context.Context, c *call) (any, error) {
