@@ -109,6 +109,13 @@ func (k *keeper) start(ctx context.Context) error {
 	return err
 }
 
+// bind makes ctx end when the keeper is to end, too.
+func (k *keeper) bind(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(k.life, func() { cancel(context.Cause(k.life)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 // move waits until nothing else moves or ends the machine.
 func (k *keeper) move(ctx context.Context) (release func(), err error) {
 	select {

@@ -200,6 +200,24 @@ func TestToldIsForgotten(t *testing.T) {
 	}
 }
 
+// Somebody who is tired of a guest that does not shut down kills it, and need not wait.
+func TestKillDuringOff(t *testing.T) {
+	k := keepMachine(t, "agent stubborn", &journal{})
+	off := make(chan error, 1)
+	go func() {
+		_, err := k.client.PowerOff(t.Context(), nil)
+		off <- err
+	}()
+	fakeqemu.WaitFault(t.Context(), k.words)
+	start := time.Now()
+	if err := k.client.Kill(t.Context(), nil); err != nil || time.Since(start) > 4*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	if err := errors.Join(<-off, k.wait(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A machine whose guest never booted is off soon, and its end says why the guest was not asked.
 func TestOffWithoutGuest(t *testing.T) {
 	k := keepMachine(t, "", &journal{})

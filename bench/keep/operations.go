@@ -66,6 +66,8 @@ func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 }
 
 func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
+	ctx, cancel := k.bind(ctx) // "vm kill" cuts the polite steps short
+	defer cancel()
 	release, err := k.move(ctx) // a migration must end on one side or the other
 	if err != nil {
 		return nil, err
@@ -197,9 +199,8 @@ func (a qmpArgs) execute(ctx context.Context, do func(ctx context.Context, cmd s
 // migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on. A migration ends with the
 // keeper.
 func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(k.life, func() { cancel(context.Cause(k.life)) })()
+	ctx, cancel := k.bind(ctx)
+	defer cancel()
 	release, err := k.move(ctx) // a second one would move what has just gone
 	if err != nil {
 		return nil, err

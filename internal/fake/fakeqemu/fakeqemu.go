@@ -22,6 +22,7 @@ import (
 //
 //	dir=PATH           where the log of commands and the marks of faults go
 //	agent              the guest has an agent
+//	stubborn           which takes the order to shut down, a fault, and does nothing
 //	deaf-after-move    which does not answer after a migration
 //	ROLE:FAULT:CMD:N   the Nth CMD that a QEMU gets (from 1) has FAULT; ROLE is "from", or "to" for one that was started to take over
 //	                   a state. FAULT is "refuse", "crash", or "mute": obeyed, but not answered
@@ -231,5 +232,12 @@ func (q *qemu) serveAgent(l net.Listener) {
 		return
 	}
 	none := func(json.RawMessage) (any, error) { return struct{}{}, nil }
-	_ = fakeqga.Serve(conn, fakeqga.Commands{"guest-set-time": none, "guest-ping": none})
+	commands := fakeqga.Commands{"guest-set-time": none, "guest-ping": none}
+	if slices.Contains(q.words, "stubborn") {
+		commands["guest-shutdown"] = func(json.RawMessage) (any, error) {
+			_ = os.WriteFile(filepath.Join(q.dir(), faultFile), nil, 0o600)
+			return nil, fakeqmp.ErrSilence
+		}
+	}
+	_ = fakeqga.Serve(conn, commands)
 }
