@@ -98,7 +98,11 @@ func checkPF(ctx context.Context, p *patient) diagnosis {
 	pf, err := xe.FindPF(p.host.Tree(nil), selector(p.config.Host)) // without a journal: nothing is changed
 	if err == nil {
 		p.pf = pf
-		return fine("%s, driven by %s", describePF(pf), pf.Driver())
+		from := ""
+		if file := p.said(ctx, "modinfo", "-n", driver); strings.Contains(file, "/updates/") || strings.Contains(file, "/extra/") {
+			from = " from outside the kernel (" + file + ")" // as Intel's DKMS package installs it
+		}
+		return fine("%s, driven by %s%s", describePF(pf), pf.Driver(), from)
 	}
 	d := failed(err)
 	if p.host.ModuleLoaded(driver) {
@@ -129,6 +133,9 @@ func checkVFs(_ context.Context, p *patient) diagnosis {
 		return failed(err)
 	}
 	if n == 0 {
+		if p.pf.AdminOnly() {
+			return warn("flows with work on the host are skipped; configfs (sriov/admin_only_pf of the GPU) says so", "%d can be enabled; the PF is for administration only", total)
+		}
 		return fine("%d can be enabled", total)
 	}
 	vfs, _ := p.pf.VFs() // told for their holders only
@@ -188,7 +195,7 @@ func checkVFIO(ctx context.Context, p *patient) diagnosis {
 		case there && name == vendor:
 			return fine("%s", name)
 		case there:
-			return warn(fmt.Sprintf("flows that save or move VFs are skipped: they need %s (Linux 6.19 or newer)", vendor), "vfio-pci, no %s", vendor)
+			return warn(fmt.Sprintf("flows that save or move VFs are skipped: they need %s, of a kernel with CONFIG_XE_VFIO_PCI (Linux 6.19 or newer; Debian's kernels are built without it, up to 7.3 at least) or of Intel's DKMS driver", vendor), "vfio-pci, no %s", vendor)
 		}
 	}
 	return bad("install the kernel's extra modules, or a kernel with CONFIG_VFIO_PCI=m", "this kernel has neither %s nor vfio-pci", vendor)
@@ -277,7 +284,7 @@ func checkImage(ctx context.Context, p *patient) diagnosis {
 
 func checkIGT(_ context.Context, p *patient) diagnosis {
 	igt := p.config.Host.IGT
-	for _, path := range []string{filepath.Join(igt.ToolDir, "igt_runner"), filepath.Join(igt.TestDir, "xe_exec_store")} {
+	for _, path := range []string{filepath.Join(igt.ToolDir, "igt_runner"), filepath.Join(igt.TestDir, p.config.Host.Driver+"_exec_store")} {
 		if _, err := p.host.System.Stat(path); err != nil {
 			return warn("flows that run IGT on the host are skipped: install IGT, or say in the configuration (host.igt) where it is", "%v", err)
 		}

@@ -125,7 +125,7 @@ func runVFList(sys host.System, o vfListOptions, out io.Writer) error {
 
 // selector is the PF that a configuration means.
 func selector(c bench.HostConfig) xe.Selector {
-	return xe.Selector{Card: c.CardIndex, Address: pci.Address(c.PCIAddress)}
+	return xe.Selector{Card: c.CardIndex, Address: pci.Address(c.PCIAddress), Driver: c.Driver}
 }
 
 func (s vfListing) print(out io.Writer) error {

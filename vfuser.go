@@ -85,7 +85,7 @@ func assigns(argv []string, a pci.Address) bool {
 	return false
 }
 
-// machineName is the name in QEMU's arguments: "-name vm0,debug-threads=on" or "-name guest=vm0".
+// machineName is the name in QEMU's arguments: "-name vm0,process=x" or "-name guest=vm0".
 func machineName(argv []string) string {
 	for i, arg := range argv[:max(0, len(argv)-1)] {
 		if arg != "-name" && arg != "--name" {

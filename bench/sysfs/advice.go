@@ -13,10 +13,10 @@ var advices = []struct {
 	advice string
 }{
 	{"sriov_numvfs", syscall.EBUSY, "VFs are enabled already: write 0 first; or the GPU is being reset: try again and see dmesg"},
-	{"sriov_numvfs", syscall.ERANGE, "more VFs than sriov_totalvfs; look at the xe.max_vfs parameter and at SR-IOV in the firmware's set-up"},
+	{"sriov_numvfs", syscall.ERANGE, "more VFs than sriov_totalvfs; look at the xe.max_vfs parameter, at sriov/max_vfs of the GPU in configfs, and at SR-IOV in the firmware's set-up"},
 	{"sriov_numvfs", syscall.ENOENT, "the PF has no driver that can do SR-IOV: load xe"},
 	{"sriov_numvfs", syscall.ENOSPC, "there is not enough for a fair share for every VF: ask for fewer, or free GPU memory used on the host"},
-	{"sriov_numvfs", syscall.EPERM, "enabling VFs is locked: a process holds debugfs lockdown_vfs_enabling open; or you are not root"},
+	{"sriov_numvfs", syscall.EPERM, "enabling VFs is locked: a process holds debugfs lockdown_vfs_enabling open, the EU debugger is enabled, a GT's ccs_mode is not 1; or you are not root"},
 	{"sriov_numvfs", syscall.ENOMEM, "not enough MMIO or bus numbers for the VFs: enable Above 4G Decoding, Resizable BAR and SR-IOV in the firmware, or boot with pci=realloc"},
 	{"sriov_numvfs", syscall.EUCLEAN, "VFs hold resources from an earlier provisioning: reset it to automatic first"},
 	{"sriov_numvfs", syscall.EIO, "the GPU's firmware refused; see dmesg"},

@@ -33,7 +33,7 @@ type Layout struct {
 func (s Spec) Args(l Layout) []string {
 	s = s.withDefaults()
 	a := argv{s.QEMU}
-	a.add("-name", "guest="+s.Name+",debug-threads=on")
+	a.add("-name", "guest="+s.Name)
 	a.add("-nodefaults", "-no-user-config", "-S")
 	a.add("-machine", s.Machine, "-accel", l.Accel, "-cpu", s.cpu(l.Accel))
 	a.add("-smp", strconv.Itoa(s.CPUs), "-m", fmt.Sprintf("%dM", s.MemoryMiB))
@@ -157,7 +157,16 @@ func (a *argv) vf(i int, v VF, pcie bool) {
 	if v.EnableMigration {
 		migration = ",enable-migration=on"
 	}
-	a.add("-device", "vfio-pci,host="+value(v.Host)+",id="+id+bus+migration)
+	a.add("-device", "vfio-pci,"+hostDevice(v.Host)+",id="+id+bus+migration)
+}
+
+// hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up to ffff only; VMD and others
+// have larger ones.
+func hostDevice(address string) string {
+	if domain, _, _ := strings.Cut(address, ":"); len(domain) > 4 {
+		return "sysfsdev=/sys/bus/pci/devices/" + value(address)
+	}
+	return "host=" + value(address)
 }
 
 func (a *argv) rootPort(id string, slot int) {

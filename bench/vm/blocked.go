@@ -34,7 +34,7 @@ func (e *BlockedError) Unwrap() error { return bench.ErrNotAvailable }
 // blockAdvice explains QEMU's reasons (hw/vfio/migration.c). What moves the state of a VF is its driver on the host, so that is what
 // must be there.
 var blockAdvice = []struct{ said, advice string }{
-	{"not supported in kernel", "the VF's driver moves no state: bind the vendor VFIO driver (xe-vfio-pci, Linux 6.19 or newer) instead of vfio-pci"},
+	{"not supported in kernel", "the VF's driver moves no state: bind the vendor VFIO driver (xe-vfio-pci, of Linux 6.19 or newer with CONFIG_XE_VFIO_PCI) instead of vfio-pci"},
 	{"dirty", "the VF's driver does not track written memory: start the machine with EnableMigration"},
 	{"P2P", "several VFs in one machine need a driver that can stop traffic between devices (P2P)"},
 	{"IOMMU", "take the virtual IOMMU out of the machine"},

@@ -109,7 +109,7 @@ var vfioAdvice = []struct{ said, advice string }{
 	{"Cannot allocate memory", "the memory of the guest cannot be pinned: see ulimit -l, and how much is free"},
 }
 
-var vfioRE = regexp.MustCompile(`-device vfio-pci,host=([^,:]*:[^,:]*:[^,:]*)[^:]*: (.*)`)
+var vfioRE = regexp.MustCompile(`-device vfio-pci,(?:host=|sysfsdev=/sys/bus/pci/devices/)([^,:]*:[^,:]*:[^,:]*)[^:]*: (.*)`)
 
 // startFailure says why QEMU ended before it was up, from what it wrote.
 func (m *VM) startFailure() error {

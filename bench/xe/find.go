@@ -17,6 +17,7 @@ import (
 type Selector struct {
 	Card    *int
 	Address pci.Address
+	Driver  string // of the PF; "" is xe
 }
 
 // Card selects the PF that is /dev/dri/card<n>.
@@ -47,11 +48,11 @@ func (g GT) String() string {
 	return fmt.Sprintf("tile%d/gt%d (%s)", g.Tile, g.ID, kind)
 }
 
-const drivers = "/sys/bus/pci/drivers/xe"
-
 // FindPF finds the PF of an xe GPU. Errors name the candidates.
 func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
-	all, err := functions(t)
+	driver := cmp.Or(want.Driver, "xe")
+	want.Driver = ""
+	all, err := functions(t, driver)
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +68,17 @@ func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
 		}
 	}
 	if len(found) != 1 {
-		return nil, notOne(want, found, all)
+		return nil, notOne(want, driver, found, all)
 	}
 	return found[0], found[0].probe()
 }
 
-// functions lists the GPUs that xe has bound and brought up, without VFs that it took on the host.
-func functions(t *sysfs.Tree) ([]*PF, error) {
-	entries, err := t.FS.ReadDir(drivers)
+// functions lists the GPUs that the driver has bound and brought up, without VFs that it took on the host.
+func functions(t *sysfs.Tree, driver string) ([]*PF, error) {
+	dir := "/sys/bus/pci/drivers/" + driver
+	entries, err := t.FS.ReadDir(dir)
 	if err != nil {
-		return nil, &bench.HostError{Op: "find a GPU in", Noun: drivers, Err: err, Advice: "the xe driver is not loaded: modprobe xe"}
+		return nil, &bench.HostError{Op: "find a GPU in", Noun: dir, Err: err, Advice: fmt.Sprintf("the %[1]s driver is not loaded: modprobe %[1]s", driver)}
 	}
 	var list []*PF
 	for _, e := range entries {
@@ -110,30 +112,29 @@ func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
 
 func noSRIOV(pf *PF) error {
 	return &bench.HostError{
-		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("it offers no VFs: %w", bench.ErrNotAvailable),
-		Advice: "SR-IOV must be enabled in the firmware's set-up, and xe.max_vfs must not be 0; not every board has SR-IOV",
+		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("it offers no VFs: %w", bench.ErrNotAvailable), Advice: pf.whyNoVFs(),
 	}
 }
 
-func notOne(want Selector, found, all []*PF) error {
+func notOne(want Selector, driver string, found, all []*PF) error {
 	names := make([]string, len(all))
 	for i, pf := range all {
 		names[i] = pf.name()
 	}
-	there := "GPUs of the xe driver: " + cmp.Or(strings.Join(names, ", "), "none")
+	there := "GPUs of the " + driver + " driver: " + cmp.Or(strings.Join(names, ", "), "none")
 	switch {
 	case want.Card != nil:
-		return &bench.UsageError{Err: fmt.Errorf("card%d is not a GPU of the xe driver", *want.Card), Advice: there}
+		return &bench.UsageError{Err: fmt.Errorf("card%d is not a GPU of the %s driver", *want.Card, driver), Advice: there}
 	case want.Address != "":
-		return &bench.UsageError{Err: fmt.Errorf("%s is not a GPU of the xe driver", want.Address), Advice: there}
+		return &bench.UsageError{Err: fmt.Errorf("%s is not a GPU of the %s driver", want.Address, driver), Advice: there}
 	case len(found) > 1:
 		return &bench.UsageError{Err: errors.New("several GPUs can be the PF: choose one by its card number"), Advice: there}
 	case len(all) > 0:
 		return noSRIOV(all[0])
 	}
 	return &bench.HostError{
-		Op: "find a GPU", Err: errors.New("the xe driver is loaded and has brought up no GPU"),
-		Advice: "see dmesg; xe must support the GPU, and no other driver may have it",
+		Op: "find a GPU", Err: fmt.Errorf("the %s driver is loaded and has brought up no GPU", driver),
+		Advice: "see dmesg; " + driver + " must support the GPU, and no other driver may have it",
 	}
 }
 

@@ -62,9 +62,10 @@ type Thresholds struct {
 }
 
 const (
-	pageSize   = 4 << 10 // GGTT quotas are rounded up to it
-	vramAlign  = 2 << 20 // VRAM quotas are rounded up to it
-	maxGGTT    = 4 << 30 // the GGTT's allocator counts in 32 bits; from here on the kernel misbehaves
+	pageSize   = 4 << 10  // GGTT quotas are rounded up to it
+	largePage  = 64 << 10 // so they are on ATS-M (pf_get_ggtt_alignment)
+	vramAlign  = 2 << 20  // VRAM quotas are rounded up to it
+	maxGGTT    = 4 << 30  // the GGTT's allocator counts in 32 bits; from here on the kernel misbehaves
 	maxQuantum = 100_000
 	maxTimeout = 100_000_000
 )

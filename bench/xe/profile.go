@@ -22,6 +22,41 @@ var models = map[uint16]string{
 	0xb08f: "Ptl", 0xb090: "Ptl", 0xb0a0: "Ptl", 0xb0b0: "Ptl", 0xfd80: "Ptl", 0xfd81: "Ptl",
 }
 
+// families are the SR-IOV GPUs that Linux 7.3 knows and that no profile file describes, with the profile file of the nearest
+// model of the same family; "" is none. Kernel source: include/drm/intel/pciids.h, has_sriov in xe_pci.c.
+var families = []struct {
+	name, nearest string
+	ids           []uint16
+}{
+	{"Battlemage", "Bmg_g21_12", []uint16{0xe202, 0xe209, 0xe20c, 0xe20d, 0xe210, 0xe211, 0xe212, 0xe216, 0xe220, 0xe221, 0xe222, 0xe223}},
+	{"ATS-M75", "Flex170", []uint16{0x56c1}},
+	{"Nova Lake S", "Ptl", []uint16{0xd740, 0xd741, 0xd742, 0xd743, 0xd745, 0xd74a, 0xd74b}},
+	{"Nova Lake P", "Ptl", []uint16{0xd750, 0xd751, 0xd752, 0xd753, 0xd754, 0xd755, 0xd756, 0xd757, 0xd75f}},
+	{"Crescent Island", "", []uint16{0x674c, 0x674d, 0x674e, 0x674f, 0x6750}},
+}
+
+// unknownModel is the error for a GPU without a profile file. It offers the nearest one, which the user must choose: its figures
+// are of another amount of memory.
+func unknownModel(device uint16) error {
+	err := fmt.Errorf("no vGPU profiles are known for PCI device id %04x: %w", device, bench.ErrNotAvailable)
+	give := func(file string) string {
+		return fmt.Sprintf(`"device_models": {"%04x": %q} in the configuration`, device, file)
+	}
+	for _, f := range families {
+		if !slices.Contains(f.ids, device) {
+			continue
+		}
+		err = fmt.Errorf("no vGPU profiles are known for PCI device id %04x (%s): %w", device, f.name, bench.ErrNotAvailable)
+		if f.nearest != "" {
+			return &bench.UsageError{Err: err, Advice: "the nearest is " + f.nearest + ": " + give(f.nearest) + " takes it, if its figures suit the board; or use automatic provisioning"}
+		}
+	}
+	return &bench.UsageError{
+		Err:    err,
+		Advice: "map the id to a profile file of your own, " + give("Mine") + " with Mine.json in resources.vgpu_profiles_path, or use automatic provisioning",
+	}
+}
+
 // A Model is what a vGPU profile file says about a model of GPU.
 type Model struct {
 	Name     string // the file's name without .json
@@ -94,10 +129,7 @@ func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model,
 		}
 	}
 	if name == "" {
-		return nil, &bench.UsageError{
-			Err:    fmt.Errorf("no vGPU profiles are known for PCI device id %04x: %w", device, bench.ErrNotAvailable),
-			Advice: "map the id to a profile file in the configuration, or use automatic provisioning",
-		}
+		return nil, unknownModel(device)
 	}
 	for _, dir := range slices.Backward(dirs) {
 		data, err := fs.ReadFile(dir, name+".json")

@@ -148,7 +148,7 @@ func (p *PF) checkGGTT(plan Plan) error {
 	if err := plan.Quota.check(); err != nil {
 		return err
 	}
-	need := roundUp(plan.Quota.GGTT, pageSize) * uint64(plan.VFs)
+	need := roundUp(plan.Quota.GGTT, p.ggttAlign()) * uint64(plan.VFs)
 	for _, tile := range p.Tiles() {
 		a, err := p.AvailableGGTT(tile)
 		if err != nil {
@@ -268,9 +268,10 @@ type holding struct {
 // holdings are the files of all resources of function fn: GGTT and VRAM once per tile, contexts and doorbells once per GT.
 func (p *PF) holdings(fn int, suffix string) []holding {
 	var list []holding
+	align := p.ggttAlign()
 	for _, gt := range p.GTs {
 		if !gt.Media {
-			list = append(list, holding{p.tileFile(fn, gt, "ggtt"+suffix), func(r *Resources) *uint64 { return &r.GGTT }, pageSize})
+			list = append(list, holding{p.tileFile(fn, gt, "ggtt"+suffix), func(r *Resources) *uint64 { return &r.GGTT }, align})
 		}
 		if !gt.Media && p.VRAM {
 			align := uint64(vramAlign)
@@ -284,6 +285,14 @@ func (p *PF) holdings(fn int, suffix string) []holding {
 			holding{p.gtFile(fn, gt, "doorbells"+suffix), func(r *Resources) *uint64 { return &r.Doorbells }, 1})
 	}
 	return list
+}
+
+// ggttAlign is what the driver rounds GGTT quotas up to, in bytes: the memory of ATS-M has pages of 64 KiB.
+func (p *PF) ggttAlign() uint64 {
+	if ids, err := p.IDs(); err == nil && ids.Device >= 0x56c0 && ids.Device <= 0x56c2 {
+		return largePage
+	}
+	return pageSize
 }
 
 // EnableVFs enables n VFs with the host's drivers kept off them, gives them the time slices of the plan that [PF.Provision]

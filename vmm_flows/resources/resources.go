@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"vmtb/bench"
 )
@@ -19,25 +20,39 @@ func wsim() fs.FS {
 	return dir
 }
 
-// Wsim is the workload descriptor name, "short_preempt", for a model of GPU, "Bmg_g21_12" (the name of its vGPU profile
-// file): model/name.wsim in the directory override if it is there, else our own. What neither has is a
-// [bench.UsageError].
-func Wsim(override, model, name string) ([]byte, error) {
+// upstreamNames are the directories in which the Python tool looks for the descriptors of a model: its GpuModel in lower case.
+var upstreamNames = map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"}
+
+// Wsim returns the workload descriptor name, "short_preempt", for a model of GPU, "Bmg_g21_12" (the name of its vGPU profile
+// file): from <model>/<name>.wsim in the directory override, or from where the Python tool has it ("bmg/short_preempt.wsim"), or
+// else our own. from is the path of the file, or says that it is built in. A descriptor that is nowhere is a [bench.UsageError].
+func Wsim(override, model, name string) (data []byte, from string, err error) {
 	file := path.Join(model, name+".wsim")
-	dirs := []fs.FS{os.DirFS(override), wsim()}
-	if override == "" {
-		dirs = dirs[1:]
+	type place struct {
+		fs   fs.FS
+		file string
+		from string
 	}
-	for _, dir := range dirs {
-		data, err := fs.ReadFile(dir, file)
+	var places []place
+	if override != "" {
+		names := []string{model}
+		if upstream := upstreamNames[model]; upstream != "" {
+			names = append(names, upstream)
+		}
+		for _, dir := range names {
+			places = append(places, place{os.DirFS(override), path.Join(dir, name+".wsim"), filepath.Join(override, dir, name+".wsim")})
+		}
+	}
+	for _, p := range append(places, place{wsim(), file, "vmtb's own " + file}) {
+		data, err := fs.ReadFile(p.fs, p.file)
 		if err == nil {
-			return data, nil
+			return data, p.from, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, &bench.UsageError{Err: fmt.Errorf("workload descriptor: %w", err)}
+			return nil, "", &bench.UsageError{Err: fmt.Errorf("workload descriptor: %w", err)}
 		}
 	}
-	return nil, &bench.UsageError{
+	return nil, "", &bench.UsageError{
 		Err:    fmt.Errorf("workload descriptor %s: %w", file, fs.ErrNotExist),
 		Advice: "resources.wsim_wl_path in the configuration names a directory that may have it",
 	}

@@ -68,7 +68,7 @@ func devices() map[string]fakehost.Options {
 		"one GT":      device(fakehost.PTL(), func(o *fakehost.Options) { o.GTs = 1 }),
 		"one GT flat": device(fakehost.BMG(), func(o *fakehost.Options) { o.GTs, o.Flat = 1, true }),
 		"hardware": device(fakehost.BMG(), func(o *fakehost.Options) {
-			o.TotalVFs, o.VRAMQuota, o.StandIn, o.Loaded = 24, true, false, []string{"xe"}
+			o.TotalVFs, o.VRAMQuota, o.StandIn = 24, true, false
 		}),
 		"unsupported":           device(fakehost.PTL(), func(o *fakehost.Options) { o.TotalVFs, o.NoMigration = 1, true }),
 		"hardware, unsupported": hardware(func(o *fakehost.Options) { o.NoMigration = true }),

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -61,9 +62,33 @@ func total(holes []span) (n uint64) {
 	return n
 }
 
+// ggttShifts are by how much ranges in ggtt_provisioned may be above those in ggtt_available: Linux 7.3 prints the latter as
+// offsets in its allocator, which begins behind the firmware's WOPCM (xe_ggtt_print_holes, xe_ggtt_node_addr).
+var ggttShifts = []uint64{0, 2 << 20, 4 << 20, 8 << 20}
+
+// readsGGTT is nil if ggtt_provisioned is the table that want makes, with one of the shifts.
+func (p *Probe) readsGGTT(want func(shift uint64) (string, error)) error {
+	got, err := p.Read("T/pf/ggtt_provisioned")
+	if err != nil {
+		return err
+	}
+	var first string
+	for _, shift := range ggttShifts {
+		table, err := want(shift)
+		if err != nil || table == got {
+			return err
+		}
+		first = cmp.Or(first, table)
+	}
+	return fmt.Errorf("ggtt_provisioned reads %q, want %q, all ranges higher by 2, 4 or 8 MiB at most", got, first)
+}
+
 // ggttTable is what ggtt_provisioned prints for VFs that get these sizes on the idle PF, VF1 first.
-func (p *Probe) ggttTable(sizes ...uint64) (string, error) {
+func (p *Probe) ggttTable(shift uint64, sizes ...uint64) (string, error) {
 	holes := slices.Clone(p.ggttFree)
+	for i := range holes {
+		holes[i].start += shift
+	}
 	var b strings.Builder
 	for i, size := range sizes {
 		s, ok := takeGGTT(holes, size)

@@ -21,9 +21,10 @@ const (
 )
 
 var (
+	// Of a VF that is not enabled firmware may refuse to tell the size: only ENOPKG says that VFs cannot be saved.
 	canSave = Need{"VFs that can be saved", func(p *Probe) bool {
 		_, err := p.Read(size1)
-		return migration.check(p) && err == nil
+		return migration.check(p) && !errors.Is(err, syscall.ENOPKG)
 	}}
 	cannotSave = Need{"VFs that cannot be saved, on a kernel with the files for it", func(p *Probe) bool {
 		_, err := p.Read(size1)
@@ -96,7 +97,10 @@ func (p *Probe) giveSmall(ctx context.Context, vf int) error {
 	return p.all(ctx, steps...)
 }
 
-func checkMigrationSize(_ context.Context, p *Probe) error {
+func checkMigrationSize(ctx context.Context, p *Probe) error {
+	if err := p.smallVFs(ctx, 1); err != nil {
+		return err
+	}
 	text, err := p.Read(size1)
 	if err != nil {
 		return err

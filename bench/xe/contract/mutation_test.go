@@ -138,7 +138,6 @@ func TestMutations(t *testing.T) {
 		{rule: "self_config", file: "/gt0/vf/self_config", edit: replace("LMEM", "VRAM")},
 		{rule: "self_config", file: "/gt1/vf/self_config", edit: replace("GuC", "GGTT size:\t1\nGuC")},
 		{rule: "self_config_reload", file: "/xe/unbind"},
-		{rule: "self_config_flr", file: "/reset", value: "1"},
 		{rule: "abi_versions", file: "/abi_versions", edit: replace("handshake:\t1.0", "handshake:\t0.0")},
 		{rule: "vf_handshake", file: "/pf/versions", edit: replace("VF1:\t1.0\n", "")},
 		{rule: "vf_empty", file: "/gt0/exec_quantum_ms", value: "0"}, // so the VF gets its fair share

@@ -25,6 +25,14 @@ var (
 	hasVFIO    = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
 	vramQuota  = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
 	noFloor    = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
+	workingPF  = Need{"a PF that is not for administration only", func(p *Probe) bool {
+		text, err := p.Read("/sys/kernel/config/xe/{PF}/sriov/admin_only_pf")
+		return err != nil || text != "yes\n"
+	}}
+	smallPages = Need{"GGTT quotas in steps of 4 KiB (ATS-M has 64 KiB)", func(p *Probe) bool {
+		device, err := p.uint("P/device")
+		return err != nil || device < 0x56c0 || device > 0x56c2
+	}}
 	realDriver = Need{"a driver that is no stand-in", func(p *Probe) bool { return !p.standIn() }}
 	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
 )

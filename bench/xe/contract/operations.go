@@ -28,8 +28,8 @@ var operationRules = []Rule{
 	{
 		ID: "restore_releases", Doc: "Back to automatic mode, all VFs lose what they were given: quotas, time slices and thresholds.", Needs: []Need{tree},
 		Steps: []Step{
-			write("T/vf1/ggtt_quota", "4096"), write("G/vf1/contexts_quota", "7"), write("G/vf{TOTAL}/doorbells_quota", "3"), write("G/vf1/exec_quantum_ms", "5"),
-			write("G/vf1/preempt_timeout_us", "6"), write("G/vf{TOTAL}/threshold_guc_time_us", "8"), write(restoreAuto, "0"), read("4096", "T/vf1/ggtt_quota"),
+			write("T/vf1/ggtt_quota", "65536"), write("G/vf1/contexts_quota", "7"), write("G/vf{TOTAL}/doorbells_quota", "3"), write("G/vf1/exec_quantum_ms", "5"),
+			write("G/vf1/preempt_timeout_us", "6"), write("G/vf{TOTAL}/threshold_guc_time_us", "8"), write(restoreAuto, "0"), read("65536", "T/vf1/ggtt_quota"),
 			write(restoreAuto, "1"), read("0", "T/vf1/ggtt_quota"), read("0", under("G/vf1/", "contexts_quota", "exec_quantum_ms", "preempt_timeout_us")...),
 			read("0", "G/vf{TOTAL}/doorbells_quota", "G/vf{TOTAL}/threshold_guc_time_us"), read("", "T/pf/ggtt_provisioned", "G/pf/contexts_provisioned", "G/pf/doorbells_provisioned"),
 		},

@@ -92,7 +92,7 @@ func provisioningRules() []Rule {
 	rules := slices.Clone(modeRules)
 	for _, f := range fairShares {
 		rules = append(rules, Rule{
-			ID: fmt.Sprintf("fair_%d", f.vfs), Needs: []Need{tree, vfs(f.vfs)},
+			ID: fmt.Sprintf("fair_%d", f.vfs), Needs: []Need{tree, workingPF, vfs(f.vfs)},
 			Doc: fmt.Sprintf("%d VFs on an idle PF: GGTT %d, contexts %d, doorbells %d each, equal VRAM; VF1 has the highest GGTT and contexts and the lowest doorbells.", f.vfs, f.ggtt, f.contexts, f.doorbells),
 			Check: func(ctx context.Context, p *Probe) error {
 				estimate := (largest(p.ggttFree) - p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
@@ -176,11 +176,7 @@ func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells u
 			return err
 		}
 	}
-	table, err := p.ggttTable(sizes...)
-	if err != nil {
-		return err
-	}
-	if err := p.Reads("T/pf/ggtt_provisioned", table); err != nil {
+	if err := p.readsGGTT(func(shift uint64) (string, error) { return p.ggttTable(shift, sizes...) }); err != nil {
 		return err
 	}
 	for _, s := range []Step{read(strings.TrimSuffix(ids.String(), "\n"), "G/pf/contexts_provisioned"), read(strings.TrimSuffix(bells.String(), "\n"), "G/pf/doorbells_provisioned")} {

@@ -19,7 +19,7 @@ const (
 
 var quotaRules = []Rule{
 	{
-		ID: "ggtt_rounding", Doc: "A GGTT quota is rounded up to 4 KiB; 0 releases it.",
+		ID: "ggtt_rounding", Doc: "A GGTT quota is rounded up to 4 KiB; 0 releases it.", Needs: []Need{smallPages},
 		Steps: []Step{become(ggtt, "4096", "1", "4095", "4096"), become(ggtt, "8192", "4097"), become(ggtt, "1073741824", "0x40000000"), become(ggtt, "0", "0"), read("", "T/pf/ggtt_provisioned")},
 	},
 	{
@@ -89,7 +89,7 @@ var quotaRules = []Rule{
 		},
 	},
 	{
-		ID: "ggtt_spare", Doc: "ggtt_spare is 64 MiB or more, rounded up to 4 KiB; 0 is the minimum.", Needs: []Need{noFloor},
+		ID: "ggtt_spare", Doc: "ggtt_spare is 64 MiB or more, rounded up to 4 KiB; 0 is the minimum.", Needs: []Need{noFloor, smallPages},
 		Steps: []Step{
 			become(ggttSpare, "67112960", "67108865"), refuse(syscall.EINVAL, ggttSpare, "1", "4096", "67108863"), read("67112960", ggttSpare),
 			become(ggttSpare, "67108864", "67108864"), become(ggttSpare, "1073741824", "1073741824"), become(ggttSpare, "67108864", "0"),
@@ -114,26 +114,22 @@ var quotaRules = []Rule{
 }
 
 func checkGGTTPlace(ctx context.Context, p *Probe) error {
-	want, err := p.ggttTable(1<<20, 2<<20)
-	if err != nil {
+	if err := p.all(ctx, write("T/vf1/ggtt_quota", "1048576"), write("T/vf2/ggtt_quota", "2097152")); err != nil {
 		return err
 	}
-	for _, s := range []Step{write("T/vf1/ggtt_quota", "1048576"), write("T/vf2/ggtt_quota", "2097152")} {
-		if err := s.run(ctx, p); err != nil {
-			return err
-		}
-	}
-	if err := p.Reads("T/pf/ggtt_provisioned", want); err != nil {
+	if err := p.readsGGTT(func(shift uint64) (string, error) { return p.ggttTable(shift, 1<<20, 2<<20) }); err != nil {
 		return err
 	}
 	// VF1 gives up the top, and what does not fit there goes below VF2.
-	three, err := p.ggttTable(1<<20, 2<<20, 3<<20)
-	if err != nil {
-		return err
-	}
-	lines := splitLines(three)
 	if err := p.Refuses(ctx, 0, "T/vf1/ggtt_quota", "3145728"); err != nil {
 		return err
 	}
-	return p.Reads("T/pf/ggtt_provisioned", "VF1"+lines[2][len("VF3"):]+lines[1])
+	return p.readsGGTT(func(shift uint64) (string, error) {
+		three, err := p.ggttTable(shift, 1<<20, 2<<20, 3<<20)
+		if err != nil {
+			return "", err
+		}
+		lines := splitLines(three)
+		return "VF1" + lines[2][len("VF3"):] + lines[1], nil
+	})
 }

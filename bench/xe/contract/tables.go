@@ -3,6 +3,7 @@ package contract
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +14,9 @@ func splitLines(text string) []string { return slices.Collect(strings.Lines(text
 var tableRules = []Rule{
 	{
 		ID: "tables_empty", Doc: "Tables of what VFs have are empty when they have nothing.",
-		Steps: []Step{read("", "T/pf/ggtt_provisioned"), read("", under("G/pf/", "contexts_provisioned", "doorbells_provisioned", "adverse_events")...)},
+		Steps: []Step{read("", "T/pf/ggtt_provisioned"), read("", under("G/pf/", "contexts_provisioned", "doorbells_provisioned")...)}, Check: checkNoEvents,
 	},
-	{ID: "size_text", Doc: "A size in parentheses has three digits and a binary unit, rounded half up.", Check: checkSizeText},
+	{ID: "size_text", Doc: "A size in parentheses has three digits and a binary unit, rounded half up.", Needs: []Need{smallPages}, Check: checkSizeText},
 	{ID: "ggtt_available", Doc: "ggtt_available lists free ranges, ascending, then their total, the spare and what is left without it.", Check: checkAvailable},
 	{ID: "ggtt_available_less", Doc: "What a VF is given is missing there.", Steps: []Step{write("T/vf1/ggtt_quota", "1073741824")}, Check: checkAvailable},
 	{
@@ -33,6 +34,18 @@ var tableRules = []Rule{
 		},
 	},
 	{ID: "runtime_registers", Doc: "runtime_registers lists the registers that VFs ask the PF for, those of Xe2 and Xe3.", Check: checkRuntimeRegisters},
+}
+
+var someEvents = regexp.MustCompile(`:[1-9]`)
+
+// checkNoEvents: kernels with CONFIG_DRM_XE_DEBUG_SRIOV list VFs without any event, too.
+func checkNoEvents(_ context.Context, p *Probe) error {
+	for _, file := range p.each("G/pf/adverse_events") {
+		if text, err := p.Read(file); err != nil || someEvents.MatchString(text) {
+			return differs(err, "%s reads %q, want no event", file, text)
+		}
+	}
+	return nil
 }
 
 func checkSizeText(ctx context.Context, p *Probe) error {

@@ -27,8 +27,32 @@ func (h *Host) ggttBase() uint64 {
 	return 2 << 20
 }
 
+// ggttPage is 64 KiB on ATS-M.
+func (h *Host) ggttPage() uint64 {
+	if h.recent() && h.o.Device >= 0x56c0 && h.o.Device <= 0x56c2 {
+		return 64 << 10
+	}
+	return pageSize
+}
+
 func (h *Host) ggttHoles(skip int) []span {
 	return holes(h.ggttBase(), ggttTop, h.used(skip, func(f *function) span { return f.GGTT }))
+}
+
+// shownHoles are the holes as Linux 7.3 shows and counts them: as offsets in the allocator, which begins behind the firmware's
+// part, but cut off where that would end (xe_ggtt_print_holes).
+func (h *Host) shownHoles(skip int) []span {
+	list := h.ggttHoles(skip)
+	if !h.recent() {
+		return list
+	}
+	var shown []span
+	for _, s := range list {
+		if start, end := max(s.Start-h.ggttBase(), h.ggttBase()), s.end()-h.ggttBase(); start < end {
+			shown = append(shown, span{start, end - start})
+		}
+	}
+	return shown
 }
 
 func (h *Host) ggttSpare() uint64 { return max(h.s.GGTTSpare, minGGTTSpare) }
@@ -37,7 +61,7 @@ func (h *Host) vramSpare() uint64 { return max(h.s.VRAMSpare, minVRAMSpare) }
 // setGGTT gives fn a range from the top of the highest hole that is large enough. Like all re-provisioning it frees the
 // old range first, and fn has nothing when that fails.
 func (h *Host) setGGTT(fn int, size uint64) error {
-	size = roundUp(size, pageSize)
+	size = roundUp(size, h.ggttPage())
 	f := &h.s.Functions[fn]
 	f.GGTT = span{}
 	if size == 0 {
@@ -263,7 +287,7 @@ func (h *Host) cap(estimate, most uint64) uint64 {
 
 func (h *Host) fairGGTT(n uint64) uint64 {
 	var largest uint64
-	for _, hole := range h.ggttHoles(-1) {
+	for _, hole := range h.shownHoles(-1) {
 		largest = max(largest, hole.Size)
 	}
 	return roundDown((largest-min(largest, h.ggttSpare()))/n, pageSize)

@@ -289,7 +289,7 @@ func size(v uint64) string {
 func (h *Host) ggttAvailable() (string, error) {
 	var b strings.Builder
 	var free uint64
-	for _, s := range h.ggttHoles(-1) {
+	for _, s := range h.shownHoles(-1) {
 		fmt.Fprintf(&b, "range:\t%#x-%#x\t(%s)\n", s.Start, s.end()-1, size(s.Size))
 		free += s.Size
 	}

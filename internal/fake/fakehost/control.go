@@ -129,7 +129,7 @@ func (h *Host) reset(vf int) error {
 	if v := h.opened[vf]; v != nil {
 		v.wasReset()
 	}
-	if f.Driver == "xe" {
+	if f.Driver == "xe" && !h.recent() { // the driver has no handlers of resets
 		_ = h.connect(vf) // a driver without resources can only wait for the next reset
 	}
 	return err

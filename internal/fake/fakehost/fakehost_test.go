@@ -69,8 +69,8 @@ func TestNumVFs(t *testing.T) {
 // TestAutomatic compares with the worked example of the contract: two VFs on an idle BMG.
 func TestAutomatic(t *testing.T) {
 	h := bmg(t)
-	h.reads(t, sriov+"/pf/tile0/ggtt_available", "range:\t0x400000-0xfedfffff\t(3.98 GiB)\n"+
-		"total:\t4271898624\t(3.98 GiB)\nspare:\t67108864\t(64.0 MiB)\navail:\t4204789760\t(3.92 GiB)\n")
+	h.reads(t, sriov+"/pf/tile0/ggtt_available", "range:\t0x400000-0xfe9fffff\t(3.97 GiB)\n"+
+		"total:\t4267704320\t(3.97 GiB)\nspare:\t67108864\t(64.0 MiB)\navail:\t4200595456\t(3.91 GiB)\n")
 	h.steps(t, step{pfDir + "/sriov_numvfs", "2", 0})
 	h.reads(t, sriov+"/pf/tile0/ggtt_provisioned", "VF1:\t0xbee00000-0xfedfffff\t(1.00 GiB)\nVF2:\t0x7ee00000-0xbedfffff\t(1.00 GiB)\n")
 	h.reads(t, sriov+"/pf/tile0/vram_provisioned", "VF1:\t6425673728\t(5.98 GiB)\nVF2:\t6425673728\t(5.98 GiB)\n")

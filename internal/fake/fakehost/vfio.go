@@ -122,8 +122,8 @@ func (v *VFIO) SetRegister(offset int64, value uint32) error {
 	return nil
 }
 
-// SetState goes to a state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A step that fails stops the
-// VF and leads to ERROR.
+// SetState goes to a state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A step that fails
+// leaves the state as it is; that of the lab's stand-in stops the VF and leads to ERROR.
 func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -131,12 +131,18 @@ func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 		return nil, err
 	}
 	if v.state == vfio.Error || to == vfio.Error || to > vfio.RunningP2P {
+		if v.h.recent() {
+			_ = v.h.everyGT(v.vf, stopVF) // xe_sriov_vfio_error; it may be stopped already
+		}
 		return nil, syscall.EINVAL
 	}
 	for v.state != to {
 		next := towards(v.state, to)
 		if err := v.step(next); err != nil {
 			v.drop()
+			if v.h.recent() {
+				return nil, err // the driver knows no state ERROR
+			}
 			_ = v.h.everyGT(v.vf, stopVF) // it may be stopped already
 			v.state = vfio.Error
 			return nil, err

@@ -1,0 +1,24 @@
+package vm
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestHostDevice: QEMU's host= takes no PCI domain above ffff.
+func TestHostDevice(t *testing.T) {
+	for address, want := range map[string]string{
+		"0000:03:00.1":  "vfio-pci,host=0000:03:00.1,id=vf0",
+		"ffff:03:00.1":  "vfio-pci,host=ffff:03:00.1,id=vf0",
+		"10000:e1:00.1": "vfio-pci,sysfsdev=/sys/bus/pci/devices/10000:e1:00.1,id=vf0",
+	} {
+		var a argv
+		a.vf(0, VF{Host: address}, false)
+		if !slices.Contains(a, want) {
+			t.Errorf("%s: %q, want %s", address, a, want)
+		}
+		if m := vfioRE.FindStringSubmatch("qemu: -device " + want + ": no such device"); m == nil || m[1] != address {
+			t.Errorf("%s: QEMU's refusal is not understood: %q", address, m)
+		}
+	}
+}
