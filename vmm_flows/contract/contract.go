@@ -37,7 +37,7 @@ func Register(r *flow.Registry) {
 			AllowLog: refusals,
 		}
 		for _, rule := range s.Rules {
-			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, ByName: rule.Crashes != "", Func: check(rule)})
+			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, AllowLog: rule.Logs, ByName: rule.Crashes != "", Func: check(rule)})
 		}
 		flow.Add(r, "xe_contract", c)
 	}

@@ -47,6 +47,8 @@ type Rule struct {
 	// Crashes says what the rule does to the kernel of released drivers, with the function; "" is nothing. Such a rule is
 	// checked only if it is asked for by its name, and with --destructive.
 	Crashes string
+	// Logs are regular expressions of kernel messages that are right in this rule.
+	Logs []string
 	// Unverified says what of the rule was never seen in the driver's source.
 	Unverified string
 	Steps      []Step

@@ -23,6 +23,9 @@ const (
 	otherCount = "16" // of contexts, which no automatic provisioning gives to one VF
 )
 
+// refusedVF is what the kernel says when the driver of a VF refuses it.
+var refusedVF = []string{`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: probe with driver xe failed with error -[0-9]+`}
+
 var vfRules = []Rule{
 	{
 		ID: "vf_nodes", Doc: "A VF has a card, GTs and debugfs files of its own, and none of a PF's.",
@@ -55,11 +58,11 @@ var vfRules = []Rule{
 	{ID: "abi_versions", Doc: "abi_versions has the versions of the interfaces to GuC and to the PF: the oldest known, the wanted and the agreed one. The PF's is 1.0.", Steps: vf1OnHost, Check: checkABIVersions},
 	{ID: "vf_handshake", Doc: "The PF's versions lists a VF from when its driver is loaded until the VF is reset.", Check: checkHandshake},
 	{
-		ID: "vf_empty", Doc: "A VF without resources is refused by its driver: by bind with an error, by drivers_probe silently.", Needs: []Need{tree},
+		ID: "vf_empty", Logs: refusedVF, Doc: "A VF without resources is refused by its driver: by bind with an error, by drivers_probe silently.", Needs: []Need{tree},
 		Steps: []Step{write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"), write(override, "xe")}, Check: checkRefusesVF,
 	},
 	{
-		ID: "vf_incomplete", Doc: "So is a VF that lacks something; with all that it needs it is taken.",
+		ID: "vf_incomplete", Logs: refusedVF, Doc: "So is a VF that lacks something; with all that it needs it is taken.",
 		Steps: []Step{write("G0/vf1/contexts_quota", otherCount), write(numvfs, "1"), write(override, "xe")},
 		Check: func(ctx context.Context, p *Probe) error {
 			return errors.Join(checkRefusesVF(ctx, p), p.giveSmall(ctx, 1), p.all(ctx, write(bindXe, "{VF1}"), present("V1/driver")), checkSelfConfig(ctx, p))
