@@ -66,7 +66,7 @@ func (f *configFlags) addLab(cmd *cobra.Command) {
 func (f *configFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.given = flags.Changed
-	flags.IntVar(&f.memoryMiB, "vm-memory", 0, "memory of each guest in MiB")
+	flags.Var(newMebibytes(&f.memoryMiB, 0), "vm-memory", "memory of each guest, like 4G; a bare number is MiB")
 	flags.Float64Var(&f.timeoutScale, "timeout-scale", 0, "multiply every deadline")
 	flags.Float64Var(&f.workloadScale, "workload-scale", 0, "multiply the amounts of work that flows give to GPUs, and the waits that belong to it")
 }

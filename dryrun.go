@@ -32,7 +32,7 @@ func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, as
 		}
 		a.printCase(it, config)
 	}
-	fmt.Fprintf(a.out, "\n%d flows with %d fixtures; nothing was run\n", len(items), fixtures)
+	fmt.Fprintf(a.out, "\n%s with %s; nothing was run\n", count(len(items), "flow"), count(fixtures, "fixture"))
 	return nil
 }
 

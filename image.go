@@ -41,7 +41,7 @@ Drivers of GPUs are not loaded at boot: flows do that, or you with modprobe.
 
 In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless you ask for one.`,
 		Example: `  vmtb image build -o guest_os.img
-  vmtb image build --suite=forky --package=openssh-server,strace --size=8192 -o big.img`,
+  vmtb image build --suite=forky --package=openssh-server,strace --size=8G -o big.img`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilInterrupted(cmd.Context())
@@ -53,7 +53,7 @@ In the guest, root has no password, and is logged in on the serial console; no S
 	flags.StringVarP(&g.File, "output", "o", "guest_os.img", "the image, in qcow2 format")
 	flags.StringVar(&g.Suite, "suite", "trixie", "Debian release")
 	flags.StringSliceVar(&g.Packages, "package", nil, "Debian packages to install, beside its own")
-	flags.IntVar(&g.SizeMiB, "size", 4096, "size of the disk in MiB; the file takes what is used")
+	flags.Var(newMebibytes(&g.SizeMiB, 4096), "size", "size of the disk, like 8G; the file takes what is used")
 	flags.BoolVar(&g.Force, "force", false, "replace the file if it is there")
 	return cmd
 }

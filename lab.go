@@ -26,7 +26,7 @@ func (a *app) labCommand() *cobra.Command {
 		Use:   "lab",
 		Short: "The emulated machine under test",
 		Long: `The lab is a QEMU machine that plays the machine under test, with an emulated SR-IOV device, an IOMMU and nested
-virtualization: all of vmtb runs in it for real, without a GPU. docs/lab.md tells more.`,
+virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" tells more.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -144,10 +144,13 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err // before anything is built or booted
 	}
+	if o.collect {
+		return a.list(selection, listOptions{selectionFlags: o.selectionFlags, json: o.json})
+	}
 	if o.dryRun {
 		return a.dryRun(items, notes, config, o.json)
 	}
-	if o.lastFailed != "" { // that run is here, not there
+	if o.failedIn() != "" { // that run is here, not there
 		selection = names(items)
 	}
 	ctx, kill, stop := interrupts(ctx, a.err)
@@ -298,8 +301,9 @@ func (a *app) labLook(o reportFlags) []string {
 			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
 		}
 	}
-	if o.verbose {
-		args = append(args, "--verbose")
+	args = append(args, fmt.Sprintf("--verbose=%d", max(o.verbose, o.pytest.verbose())), fmt.Sprintf("--durations=%d", o.slowest), fmt.Sprintf("--quiet=%v", o.quiet))
+	if o.pytest.logLevel != "" {
+		args = append(args, "--log-cli-level="+o.pytest.logLevel)
 	}
 	if o.json {
 		args = append(args, "--json")
@@ -323,10 +327,13 @@ func (o *runOptions) labFiles(dir string, c *bench.Config) ([]string, error) {
 		return nil, err
 	}
 	args = append(args, o.args(quarantine)...)
+	if o.timeout > 0 {
+		args = append(args, "--timeout", o.timeout.String())
+	}
 	if o.keyword != "" {
 		args = append(args, "--keyword", o.keyword)
 	}
-	if o.shard != "" && o.lastFailed == "" {
+	if o.shard != "" && o.failedIn() == "" {
 		args = append(args, "--shard", o.shard)
 	}
 	rules, err := give(dir, "kernel-log-rules.json", o.rules)

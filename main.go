@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
@@ -85,7 +84,9 @@ func (a *app) command() *cobra.Command {
 		Long: `vmtb tests the virtualization (SR-IOV) of GPUs driven by Linux' xe driver: it enables and provisions Virtual
 Functions, boots QEMU machines with them, runs flows over both, puts the host back and reports.
 
-On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.`,
+On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.
+
+"vmtb help" also lists the topics of the book, "vmtb help getting-started" shows one.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -95,32 +96,16 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
-	})
-	root.AddCommand(a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), a.vmCommand(), a.imageCommand(), a.labCommand(), a.manCommand())
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(
+		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), a.vmCommand(),
+		a.imageCommand(), a.labCommand(), a.versionCommand(), a.manCommand(),
+	)
+	root.SetHelpCommand(a.helpCommand())
 	root.InitDefaultCompletionCmd()
 	markUsage(root)
 	completeFlags(root)
 	return root
-}
-
-// markUsage makes cobra's complaints about arguments and unknown commands our usage errors.
-func markUsage(cmd *cobra.Command) {
-	if !cmd.Runnable() { // cobra's own "completion"
-		cmd.Args, cmd.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	}
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return &bench.UsageError{Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
-			}
-			return nil
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		markUsage(sub)
-	}
 }
 
 // printJSON prints what programs read.

@@ -17,19 +17,25 @@ import (
 type policyFlags struct {
 	flow.Policy
 	quarantine string
+	exitFirst  bool
 }
 
 func (f *policyFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.IntVar(&f.RerunFailed, "rerun-failed", 0, "try a flow that fails so many times more, each with a new fixture; the last result counts")
-	flags.IntVar(&f.Repeat, "repeat", 1, "run each fixture with its flows so many times, until one of them fails")
-	flags.StringSliceVar(&f.AbortOn, "abort-on", nil, "end the run on a result (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) or a new taint or lockdep report (taint, lockdep)")
+	flags.IntVar(&f.RerunFailed, "rerun-failed", 0, "rerun a failed flow up to `N` times, each time with a new fixture; the last result counts")
+	flags.IntVar(&f.Repeat, "repeat", 1, "run each fixture with its flows `N` times, or until one of the flows fails")
+	flags.StringSliceVar(&f.AbortOn, "abort-on", nil, "end the run on a `result` (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) or a new taint or lockdep report (taint, lockdep)")
+	flags.IntVar(&f.MaxFail, "maxfail", 0, "end the run when `N` flows have failed (default: never)")
+	flags.BoolVarP(&f.exitFirst, "exitfirst", "x", false, "end the run when a flow has failed: --maxfail=1")
 	flags.StringVar(&f.quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
 }
 
 // args are the flags again, for a vmtb that is started with them; quarantine is where the file is for that one.
 func (f *policyFlags) args(quarantine string) []string {
 	args := []string{"--rerun-failed", strconv.Itoa(f.RerunFailed), "--repeat", strconv.Itoa(f.Repeat)}
+	if f.MaxFail > 0 {
+		args = append(args, "--maxfail", strconv.Itoa(f.MaxFail))
+	}
 	if len(f.AbortOn) > 0 {
 		args = append(args, "--abort-on", strings.Join(f.AbortOn, ","))
 	}
@@ -41,6 +47,9 @@ func (f *policyFlags) args(quarantine string) []string {
 
 // check refuses what does not make sense, without looking at files.
 func (f *policyFlags) check() error {
+	if f.exitFirst && f.MaxFail == 0 {
+		f.MaxFail = 1
+	}
 	if f.Repeat < 1 {
 		return &bench.UsageError{Err: fmt.Errorf("--repeat %d: want 1 or more", f.Repeat)}
 	}

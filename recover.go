@@ -27,7 +27,7 @@ left word of themselves, and what "vmtb vf" has changed; machines that "vmtb vm 
 machines that are left, gives VFs back, removes them and resets their provisioning. It does so from the journal
 DIR/undo.jsonl, newest change first, and looks at the host before each: what is as it was, has become somebody else's or
 is gone with a reboot is left alone. While a run is alive it refuses. Doing it twice does no harm.
-docs/resume-and-recover.md tells more.`,
+"vmtb help resume-and-recover" tells more.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			ctx, stop := untilInterrupted(cmd.Context())

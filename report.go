@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 type outputFlags struct {
 	reports []string
 	compare string
+	junit   string
 
 	specs   []report.Spec
 	earlier *flow.RunDir
@@ -25,14 +27,22 @@ type outputFlags struct {
 
 func (o *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.reports, "report", nil, "FORMAT or FORMAT:PATH, may be given several times; formats: "+strings.Join(report.FormatNames(), ", ")+" (docs/reports.md)")
+	flags.StringArrayVar(&o.reports, "report", nil, "FORMAT or FORMAT:PATH, may be given several times; formats: "+strings.Join(report.FormatNames(), ", ")+" (see vmtb help reports)")
+	for _, name := range []string{"junitxml", "junit-xml"} { // pytest's
+		flags.StringVar(&o.junit, name, "", "like --report=junit:PATH")
+		flags.Lookup(name).Hidden = true
+	}
 	flags.StringVar(&o.compare, "compare", "", "run directory of an earlier run to compare with")
 }
 
 // check reads what the flags name.
 func (o *outputFlags) check() error {
 	o.specs = nil
-	for _, s := range o.reports {
+	asked := o.reports
+	if o.junit != "" {
+		asked = append(slices.Clone(asked), "junit:"+o.junit)
+	}
+	for _, s := range asked {
 		spec, err := report.ParseSpec(s)
 		if err != nil {
 			return err
@@ -48,6 +58,19 @@ func (o *outputFlags) check() error {
 	}
 	o.earlier = run
 	return nil
+}
+
+// tellReports says where the reports are that the user asked for.
+func (a *app) tellReports(dir string, o reportFlags) {
+	out := a.out
+	if o.stdout() || o.json {
+		out = a.err
+	}
+	for _, s := range o.specs {
+		if s.Path != "-" {
+			fmt.Fprintf(out, "report %s: %s\n", s.Format.Name, printable(s.Place(dir)))
+		}
+	}
 }
 
 // stdout reports whether a report goes to standard output.
@@ -155,5 +178,6 @@ func (a *app) report(_ context.Context, o reportFlags, dir string) error {
 	if o.earlier != nil && len(o.specs) == 0 {
 		fmt.Fprint(a.out, report.Compare(o.earlier, run))
 	}
+	a.tellReports(run.Info.Dir, o)
 	return nil
 }

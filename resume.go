@@ -27,7 +27,7 @@ func (a *app) resumeCommand() *cobra.Command {
 		Long: `Goes on with the run in the run directory DIR, which died, was interrupted, or rebooted the host: puts the host
 back, keeps the results that there are, and runs the rest of the plan, with the options of that run. A flow that was cut
 off is incomplete and does not run again, for it may have been what killed the host; nor do those of a fixture in
-whose set-up, reset or tear-down the host went down. docs/resume-and-recover.md tells more.`,
+whose set-up, reset or tear-down the host went down. "vmtb help resume-and-recover" tells more.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), o, args[0]) },
 	}
@@ -50,7 +50,7 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if len(run.Info.Config) > 0 {
 		err = json.Unmarshal(run.Info.Config, config)
 	}
-	infoFile := filepath.Join(dir, "run.json")
+	infoFile := filepath.Join(run.Info.Dir, "run.json")
 	if err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("%s: config: %w", infoFile, err)}
 	}
@@ -61,7 +61,7 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err := a.checkResumable(run.Info.Dir); err != nil {
 		return err
 	}
-	unlock, err := a.enter(ctx, run.Info.Plan, config, o.recover, run.Info.Dir)
+	unlock, err := a.enter(ctx, "vmtb resume", run.Info.Plan, config, o.recover, run.Info.Dir)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,10 @@ import (
 // reportFlags say what the user sees of a run.
 type reportFlags struct {
 	outputFlags
-	verbose bool
+	verbose int // -v, -vv
+	quiet   bool
+	slowest int
+	pytest  pytestLook
 	json    bool
 	color   string
 	live    int // columns of the terminal that shows our output as it comes, though it goes to a file
@@ -43,11 +47,17 @@ func (o *reportFlags) addShared(cmd *cobra.Command) {
 
 // addLook adds how the report on the terminal looks.
 func (o *reportFlags) addLook(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "a line for each flow, with what its fixture does")
+	cmd.Flags().CountVarP(&o.verbose, "verbose", "v", "tell what fixtures do; -vv: and what flows log")
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "tell only what did not pass, and the totals")
+	cmd.Flags().IntVar(&o.slowest, "durations", -1, "list the `N` cases and phases that took longest; 0 is all")
+	o.pytest.add(cmd)
 	cmd.Flags().StringVar(&o.color, "color", "auto", "colours: auto (on a terminal), always, never")
 }
 
 func (o *reportFlags) check() error {
+	if err := o.pytest.check(); err != nil {
+		return err
+	}
 	switch o.color {
 	case "auto", "always", "never":
 		return o.outputFlags.check()
@@ -63,6 +73,7 @@ type runOptions struct {
 	reportFlags
 	rules   string
 	dir     string
+	timeout time.Duration
 	recover bool
 	dryRun  bool
 }
@@ -73,10 +84,16 @@ func (o *runOptions) addRun(cmd *cobra.Command) {
 	o.policyFlags.add(cmd)
 	cmd.Flags().StringVar(&o.rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the plan: fixtures, what they need, deadlines, flows; nothing is run or changed")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run in order after this `time`, like 90m, which --timeout-scale does not multiply (default: never)")
 	cmd.Flags().StringVar(&o.dir, "run-dir", "", "directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)")
 }
 
-func (o *runOptions) check() error { return errors.Join(o.reportFlags.check(), o.policyFlags.check()) }
+func (o *runOptions) check() error {
+	if o.timeout < 0 {
+		return &bench.UsageError{Err: fmt.Errorf("--timeout=%v: want a time from now on", o.timeout)}
+	}
+	return errors.Join(o.reportFlags.check(), o.policyFlags.check())
+}
 
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
@@ -103,6 +120,9 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if o.collect {
+		return a.list(selection, listOptions{selectionFlags: o.selectionFlags, json: o.json})
+	}
 	items, notes, err := a.choose(selection, o.selectionFlags)
 	if err != nil {
 		return err
@@ -116,14 +136,14 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 		return err
 	}
 	notes = append(notes, more...)
-	if o.dryRun {
-		return a.dryRun(items, notes, config, o.json)
-	}
 	rawRules, rules, err := readRules(o.rules)
 	if err != nil {
 		return err
 	}
-	unlock, err := a.enter(ctx, items, config, o.recover, "")
+	if o.dryRun {
+		return a.dryRun(items, notes, config, o.json)
+	}
+	unlock, err := a.enter(ctx, "vmtb run", items, config, o.recover, "")
 	if err != nil {
 		return err
 	}
@@ -144,6 +164,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	}
 	stopWatch := a.watch(ctx, &options, rules)
 	defer stopWatch()
+	options.Timeout = o.timeout
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
 	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		options.Environment = environment(ctx, host.New(a.system), config)
@@ -159,9 +180,9 @@ func checkEUID(command string, euid int) error {
 	return &bench.UsageError{Err: fmt.Errorf("%s changes PCI devices and loads drivers, which only root may", command), Advice: "run as root"}
 }
 
-// enter takes the host for a run of items, if they can run on it. What runs that died have left, but for the one in
-// resumed, is in the way.
-func (a *app) enter(ctx context.Context, items []flow.Item, config *bench.Config, mayRecover bool, resumed string) (unlock func(), err error) {
+// enter takes the host for a run of items, if they can run on it; command is the one that the user gave. What runs that
+// died have left, but for the one in resumed, is in the way.
+func (a *app) enter(ctx context.Context, command string, items []flow.Item, config *bench.Config, mayRecover bool, resumed string) (unlock func(), err error) {
 	needsImage := func(i flow.Item) bool { return slices.Contains(i.Needs, bench.NeedGuestImage) }
 	if slices.ContainsFunc(items, needsImage) {
 		if err := vm.CheckImage(config.Guest.OSImage); err != nil {
@@ -170,7 +191,7 @@ func (a *app) enter(ctx context.Context, items []flow.Item, config *bench.Config
 	}
 	needsRoot := func(i flow.Item) bool { return !i.Unprivileged }
 	if slices.ContainsFunc(items, needsRoot) {
-		if err := checkEUID("vmtb run", os.Geteuid()); err != nil {
+		if err := checkEUID(command, os.Geteuid()); err != nil {
 			return nil, err
 		}
 	}
@@ -199,7 +220,11 @@ func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, 
 		return err
 	}
 	summary, err := begin(ctx, options)
-	return a.ended(summary, err, endReport())
+	reportErr := endReport()
+	if summary.Total > 0 {
+		a.tellReports(options.Dir, o)
+	}
+	return a.ended(summary, err, reportErr)
 }
 
 // ended turns the end of a run into the end of the program. A run that began and could not be recorded to its end (err)
@@ -260,8 +285,15 @@ func (o *reportFlags) look(f *os.File) report.TerminalOptions {
 	if o.color != "auto" {
 		look.Color = o.color == "always"
 	}
-	if o.verbose {
-		look.Verbose = 1
+	look.Verbose, look.LogFrom = max(o.verbose, o.pytest.verbose()), o.pytest.level()
+	if o.quiet {
+		look.Verbose = -1
+	}
+	switch {
+	case o.slowest == 0:
+		look.Slowest = -1
+	case o.slowest > 0:
+		look.Slowest = o.slowest
 	}
 	return look
 }

@@ -24,6 +24,9 @@ wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it: br
 type selectionFlags struct {
 	keyword    string
 	lastFailed string
+	failed     string // --failed-in
+	lf         bool
+	collect    bool
 	shard      string
 }
 
@@ -33,20 +36,58 @@ const newestRun = "newest"
 func (f *selectionFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`)
-	flags.StringVar(&f.lastFailed, "last-failed", "", "only flows that did not pass in the run in this directory, by default the newest below vmtb-results")
+	flags.Var((*lastFailedValue)(&f.lastFailed), "last-failed", "only flows that did not pass in the newest run below vmtb-results that has ended, or in the one in `[=DIR]`")
 	flags.Lookup("last-failed").NoOptDefVal = newestRun
+	flags.StringVar(&f.failed, "failed-in", "", "only flows that did not pass in the run in the directory `DIR`")
+	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.collect, "collect-only": &f.collect} { // pytest's
+		flags.BoolVar(at, name, false, "")
+		flags.Lookup(name).Hidden = true
+	}
 	flags.StringVar(&f.shard, "shard", "", "only the i-th of n parts of the selection: i/n")
+}
+
+// A lastFailedValue is a string for which pflag prints no default of its own in the help.
+type lastFailedValue string
+
+func (v *lastFailedValue) Set(s string) error { *v = lastFailedValue(s); return nil }
+func (v *lastFailedValue) String() string     { return string(*v) }
+func (v *lastFailedValue) Type() string       { return "bool" }
+
+// failedIn is the directory of the run whose failures are selected, [newestRun], or "" for none.
+func (f *selectionFlags) failedIn() string {
+	switch {
+	case f.failed != "":
+		return f.failed
+	case f.lastFailed == "" && f.lf:
+		return newestRun
+	}
+	return f.lastFailed
+}
+
+// takeRunDir makes the directory of a run that stands behind --last-failed the value of that flag: a flag whose value may be left out gets
+// none from the next word, which would be taken for a selection.
+func (f *selectionFlags) takeRunDir(selection []string) []string {
+	if f.failedIn() != newestRun {
+		return selection
+	}
+	for i, word := range selection {
+		if _, err := flow.OpenRun(runDirIn(word)); err == nil {
+			f.failed = word
+			return slices.Delete(slices.Clone(selection), i, i+1)
+		}
+	}
+	return selection
 }
 
 // choose is the items that the arguments of a command and its flags select, and what is to be said about it.
 func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, notes []string, err error) {
-	items, notes, err = a.registry.Select(selection)
+	items, notes, err = a.registry.Select(f.takeRunDir(selection))
 	if err == nil && f.keyword != "" {
 		items, err = byKeyword(items, f.keyword)
 	}
-	if err == nil && f.lastFailed != "" {
+	if dir := f.failedIn(); err == nil && dir != "" {
 		var note string
-		items, note, err = lastFailed(items, f.lastFailed)
+		items, note, err = lastFailed(items, dir)
 		notes = append(notes, note)
 	}
 	if err != nil || f.shard == "" {
@@ -58,7 +99,7 @@ func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, n
 	}
 	n := len(items)
 	items = s.Take(items)
-	return items, append(notes, fmt.Sprintf("shard %s: %d of %d flows", f.shard, len(items), n)), nil
+	return items, append(notes, fmt.Sprintf("shard %s: %d of %s", f.shard, len(items), count(n, "flow"))), nil
 }
 
 func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
@@ -83,14 +124,18 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 	if err != nil {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
 	}
+	if run.Alive {
+		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: the run in %s has not ended", dir), Advice: "wait for its end"}
+	}
 	failed = run.Failed(items)
 	if len(failed) == 0 {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("%w: all that is selected has passed, or was skipped, in %s, or was not part of it", flow.ErrNoMatch, dir)}
 	}
-	return failed, fmt.Sprintf("did not pass in %s: %d of %d flows", dir, len(failed), len(items)), nil
+	return failed, fmt.Sprintf("did not pass in %s: %d of %s", dir, len(failed), count(len(items), "flow")), nil
 }
 
-// newest is the directory of the run that began last of those below results.
+// newest is the directory of the run that began last of those below results that have ended: one that still goes on, or died,
+// does not tell what failed.
 func newest(results string) (string, error) {
 	entries, err := os.ReadDir(results) // their names begin with the time
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -99,11 +144,11 @@ func newest(results string) (string, error) {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
 	for _, e := range entries {
 		dir := runDirIn(filepath.Join(results, e.Name()))
-		if _, err := flow.OpenRun(dir); err == nil {
+		if run, err := flow.OpenRun(dir); err == nil && run.Ended() {
 			return dir, nil
 		}
 	}
-	return "", &bench.UsageError{Err: fmt.Errorf("--last-failed: there is no run below %s", results), Advice: "--last-failed=DIR names its directory"}
+	return "", &bench.UsageError{Err: fmt.Errorf("--last-failed: there is no run below %s that has ended", results), Advice: "--failed-in=DIR names a run's directory"}
 }
 
 // completeSelection offers ids.

@@ -549,13 +549,13 @@ func TestUserOfOthersProcess(t *testing.T) {
 }
 
 func TestAmount(t *testing.T) {
-	for text, want := range map[string]uint64{"0": 0, "4096": 4096, "8K": 8 << 10, "512M": 512 << 20, "2g": 2 << 30} {
+	for text, want := range map[string]uint64{"0": 0, "4096": 4096, "8K": 8 << 10, "512M": 512 << 20, "2g": 2 << 30, "1T": 1 << 40, "5MiB": 5 << 20} {
 		a := amount{size: true}
 		if err := a.Set(text); err != nil || *a.n != want {
 			t.Errorf("%s: %v, %v", text, a.n, err)
 		}
 	}
-	for _, text := range []string{"", "M", "-1", "1.5G", "1T", "99999999999999999999", "18014398509481985K", "5MB"} {
+	for _, text := range []string{"", "M", "-1", "1.5G", "1E", "99999999999999999999", "18014398509481985K", "5MX"} {
 		if err := (&amount{size: true}).Set(text); err == nil || !strings.Contains(err.Error(), "like 512M") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,26 +18,22 @@ type amount struct {
 	size bool
 }
 
-var sizeUnits = map[string]uint{"K": 10, "M": 20, "G": 30}
-
 // Set implements pflag.Value.
 func (a *amount) Set(text string) error {
-	digits, shift := text, uint(0)
-	if a.size && text != "" {
-		if s, ok := sizeUnits[strings.ToUpper(text[len(text)-1:])]; ok {
-			digits, shift = text[:len(text)-1], s
+	if a.size {
+		n, err := parseSize(text, 0)
+		if err != nil {
+			return errors.New("want a size in bytes, or with K, M or G, like 512M")
 		}
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	switch {
-	case err == nil && n<<shift>>shift == n:
-		n <<= shift
 		a.n = &n
 		return nil
-	case a.size:
-		return errors.New("want a size in bytes, or with K, M or G, like 512M")
 	}
-	return errors.New("want a whole number")
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return errors.New("want a whole number")
+	}
+	a.n = &n
+	return nil
 }
 
 // String implements pflag.Value.

@@ -24,7 +24,7 @@ func (a *app) vmCommand() *cobra.Command {
 		Short: "Virtual machines that outlive the command which starts them",
 		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine that "vmtb vm start"
 has started lives on, with a process that keeps it, until the guest shuts down or "vmtb vm off", "vmtb vm kill" or
-"vmtb recover" ends it. docs/vm.md tells more.`,
+"vmtb recover" ends it. "vmtb help vm" tells more.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -126,7 +126,7 @@ func DefaultConfig() *Config {
 func ParseConfig(path string, data []byte) (*Config, error) {
 	c := DefaultConfig()
 	if err := strictjson.Unmarshal(path, data, c); err != nil {
-		return nil, &UsageError{Err: err, Advice: "docs/configuration.md lists the keys"}
+		return nil, &UsageError{Err: err, Advice: "vmtb help configuration lists the keys"}
 	}
 	dir := filepath.Dir(path)
 	for _, p := range []*string{&c.Resources.VGPUProfilesPath, &c.Resources.WsimPath, &c.Resources.GuCPath} {
@@ -135,7 +135,7 @@ func ParseConfig(path string, data []byte) (*Config, error) {
 		}
 	}
 	if err := c.Validate(); err != nil {
-		return nil, &UsageError{Err: fmt.Errorf("%s: %w", path, err), Advice: "docs/configuration.md lists the keys"}
+		return nil, &UsageError{Err: fmt.Errorf("%s: %w", path, err), Advice: "vmtb help configuration lists the keys"}
 	}
 	return c, nil
 }

@@ -73,7 +73,7 @@ func TestInterrupt(t *testing.T) {
 func TestRunDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{do: do{"one": heeds}}
-		got := s.run(t.Context(), t, Options{Timeout: 10 * time.Second, TimeoutScale: 3}, "", "b")
+		got := s.run(t.Context(), t, Options{Timeout: 30 * time.Second, TimeoutScale: 3}, "", "b")
 		if got.results() != "incomplete notrun notrun notrun" || got.ExitCode() != ExitAborted || got.Duration != 30*time.Second {
 			t.Errorf("results %s, exit code %d after %v", got.results(), got.ExitCode(), got.Duration)
 		}

@@ -28,7 +28,7 @@ func (p pattern) advice(all []Item) string {
 			return "there is " + strings.Join(near, " ")
 		}
 	}
-	for _, s := range nearest(strings.Join(p.parts, "::"), names(all), 3) {
+	for _, s := range Nearest(strings.Join(p.parts, "::"), names(all), 3) {
 		add(s)
 	}
 	if len(near) == 0 {
@@ -57,15 +57,15 @@ func names(all []Item) []string {
 	return out
 }
 
-// nearest is the n names that differ least from s, if they differ by no more than a third of it.
-func nearest(s string, names []string, n int) []string {
+// Nearest returns at most n of names that differ least from s, and by no more than a third of its length or two letters.
+func Nearest(s string, names []string, n int) []string {
 	type candidate struct {
 		name string
 		d    int
 	}
 	var near []candidate
 	for _, name := range names {
-		if d := distance(strings.ToLower(s), strings.ToLower(name)); d <= max(2, len(s)/3) {
+		if d := distance(strings.ToLower(s), strings.ToLower(name)); d <= max(2, len(s)/3) && d < max(2, len(s)) {
 			near = append(near, candidate{name, d})
 		}
 	}

@@ -13,6 +13,7 @@ type Policy struct {
 	RerunFailed int      `json:"rerun_failed,omitempty"` // how often a case that has failed is tried again, on a new fixture
 	Repeat      int      `json:"repeat,omitempty"`       // how often a fixture with its cases is run, until one of them fails
 	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: some of AbortWords
+	MaxFail     int      `json:"max_fail,omitempty"`     // how many cases that failed end the run; 0 is no limit
 }
 
 // The findings of a [Watcher] that may end a run, by their rule.
@@ -31,6 +32,9 @@ func (p Policy) Check() error {
 	bad := func(format string, args ...any) error { return &bench.UsageError{Err: fmt.Errorf(format, args...)} }
 	if p.RerunFailed < 0 {
 		return bad("--rerun-failed %d: want 0 or more", p.RerunFailed)
+	}
+	if p.MaxFail < 0 {
+		return bad("--maxfail %d: want 0, which is no limit, or more", p.MaxFail)
 	}
 	if p.Repeat < 0 {
 		return bad("--repeat %d: want 1 or more", p.Repeat)
@@ -116,7 +120,13 @@ func (r *runner) abortOn(it Item, e Entry, found []Finding) {
 			return
 		}
 	}
-	if wanted(string(e.Result)) && len(r.due([]Item{it})) == 0 {
+	if len(r.due([]Item{it})) > 0 {
+		return // it is tried again
+	}
+	if wanted(string(e.Result)) {
 		r.stop(fmt.Errorf("%s: %s (asked to abort on that)", it.ID, e.Result))
+	}
+	if n := r.summary.failures(); r.Policy.MaxFail > 0 && n >= r.Policy.MaxFail && !e.Result.good() {
+		r.stop(fmt.Errorf("%d failed, and --maxfail=%d ends the run", n, r.Policy.MaxFail))
 	}
 }

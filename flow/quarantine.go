@@ -40,7 +40,7 @@ func (d Date) over(now time.Time) bool {
 // ParseQuarantine reads data, the content of the file at path: {"quarantine": [{"id": ..., "reason": ..., "link": ...,
 // "expires": "2026-12-31"}]}. A mistake is a [bench.UsageError] that says where it is.
 func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
-	const advice = "docs/run-policy.md describes the file"
+	const advice = "vmtb help run-policy describes the file"
 	var file struct {
 		Quarantine []Quarantine `json:"quarantine"`
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	Policy Policy // what to do about results
 
 	TimeoutScale float64       // multiplies every deadline; 0 is 1
-	Timeout      time.Duration // of the whole run, unscaled; 0 is none
+	Timeout      time.Duration // of the whole run, which TimeoutScale does not multiply; 0 is none
 	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
 
 	Resources *Resources      // for the fixtures
@@ -153,7 +153,7 @@ func (o *Options) setDefaults() {
 func (r *runner) create(dir string, items []Item) error {
 	r.info = Info{
 		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond), Argv: r.Argv,
-		TimeoutScale: r.TimeoutScale, Timeout: r.scaled(r.Timeout), Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config,
+		TimeoutScale: r.TimeoutScale, Timeout: r.Timeout, Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config,
 		Notes: r.Notes, Environment: r.Environment, Plan: plan(items), Dir: dir,
 	}
 	if err := r.info.identify(); err != nil {

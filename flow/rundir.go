@@ -38,7 +38,7 @@ type Info struct {
 	PIDStart     uint64          `json:"pid_start"` // clock ticks after boot: field 22 of /proc/PID/stat
 	BootID       string          `json:"boot_id"`
 	TimeoutScale float64         `json:"timeout_scale"`
-	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run, scaled; 0 is none
+	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run; 0 is none
 	Policy       Policy          `json:"policy,omitzero"`
 	Config       json.RawMessage `json:"config,omitempty"`
 	Notes        []string        `json:"notes,omitempty"` // of the selection
@@ -106,6 +106,12 @@ func OpenRun(dir string) (*RunDir, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return r, nil
+}
+
+// Ended reports whether the run came to its end: its journal says so. A run that goes on, or died, did not.
+func (d *RunDir) Ended() bool {
+	n := len(d.Entries)
+	return n > 0 && d.Entries[n-1].Event == End && d.Entries[n-1].Phase == PhaseRun
 }
 
 // makeRunDir creates dir, which must not exist or be empty, and locks it. Closing the file unlocks.

@@ -53,7 +53,7 @@ func TestRunDir(t *testing.T) {
 	want := Info{
 		Format: 1, Version: "1.2", DUT: "lab", Argv: o.Argv, Config: json.RawMessage(`{"a":1}`), Notes: o.Notes,
 		Policy: o.Policy, KernelLogRules: o.KernelLogRules,
-		TimeoutScale: 2, Timeout: 2 * time.Minute, PID: os.Getpid(), Dir: dir, Plan: items,
+		TimeoutScale: 2, Timeout: time.Minute, PID: os.Getpid(), Dir: dir, Plan: items,
 		Start: dead.Info.Start, BootID: dead.Info.BootID, PIDStart: dead.Info.PIDStart,
 	}
 	for i := range want.Plan {

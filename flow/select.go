@@ -197,15 +197,10 @@ func glob(pattern, s string) bool {
 	return strings.Trim(pattern[i:], "*") == ""
 }
 
-// note says what a shorthand took.
+// note says how much a shorthand selects.
 func note(text string, ids []ID) string {
-	const most = 10
-	var names []string
-	for _, id := range ids[:min(len(ids), most)] {
-		names = append(names, id.String())
+	if len(ids) == 1 {
+		return fmt.Sprintf("%s selects 1 flow: %s", text, ids[0])
 	}
-	if n := len(ids) - most; n > 0 {
-		names = append(names, fmt.Sprintf("and %d more", n))
-	}
-	return fmt.Sprintf("%s took %d: %s", text, len(ids), strings.Join(names, ", "))
+	return fmt.Sprintf("%s selects %d flows", text, len(ids))
 }

@@ -115,12 +115,12 @@ func TestSelect(t *testing.T) {
 		{
 			[]string{"test_basic::TestVmSetup::test_vm_boot[1VF]"},
 			1, "test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]",
-			[]string{"test_basic::TestVmSetup::test_vm_boot[1VF] took 1: test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]"},
+			[]string{"test_basic::TestVmSetup::test_vm_boot[1VF] selects 1 flow: test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]"},
 		},
 		{
 			[]string{"TestVmSetup[2VF]"},
 			2, "",
-			[]string{"TestVmSetup[2VF] took 2: test_basic::TestVmSetup::test_vm_boot[2VF-" + d + "], test_basic::TestVmSetup::test_vm_boot[2VF-(P:AUTO S:INFINITE)]"},
+			[]string{"TestVmSetup[2VF] selects 2 flows"},
 		},
 		// An exact parameter does not also take those that go on after it.
 		{[]string{"test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]"}, 2, "test_migration::TestIdleMigration::test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]", nil},
@@ -136,7 +136,7 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%q: notes (-want +got)\n%s", tt.patterns, diff)
 		}
 	}
-	if _, notes, err := r.Select([]string{"[1VF]"}); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "more") {
+	if _, notes, err := r.Select([]string{"[1VF]"}); err != nil || len(notes) != 1 || len(notes[0]) > 40 {
 		t.Errorf("[1VF]: notes %q, error %v", notes, err)
 	}
 }

@@ -94,6 +94,17 @@ func (s *Summary) count(e Entry, n int) {
 	}
 }
 
+// failures counts the cases that have failed in the end, without those in quarantine.
+func (s *Summary) failures() int {
+	n := 0
+	for r, count := range s.Counts {
+		if r.failed() {
+			n += count - s.Quarantined[r]
+		}
+	}
+	return n
+}
+
 // ExitCode is the process's exit code for this run.
 func (s Summary) ExitCode() int {
 	n := func(results ...Result) (n int) {

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +62,10 @@ func (t *Terminal) detail(f failure) {
 		t.line(fmt.Sprintf("  %s  %s", clock(e.Time.Sub(t.info.Start)), logLine(e)))
 	}
 	if f.Dir != "" {
-		t.line("files: " + escape(t.dir(f.Entry)))
+		t.line("files: " + escape(t.dir(f.Dir)))
+	}
+	if f.fixture != "" && f.fixture != f.Dir {
+		t.line("       " + escape(t.dir(f.fixture)) + " (the fixture's: consoles and logs of its machines)")
 	}
 }
 
@@ -126,8 +131,26 @@ func (t *Terminal) totals() {
 	if s.ExitCode() != flow.ExitPass {
 		c = red
 	}
+	t.slowest()
 	t.line("run directory: " + escape(t.info.Dir))
 	t.line(t.paint(c, t.rule("=", strings.Join(parts, ", ")+" in "+total(s.Duration))))
+}
+
+// slowest lists the cases and phases that took longest, as pytest --durations does.
+func (t *Terminal) slowest() {
+	n := t.o.Slowest
+	if n < 0 || n > len(t.timed) {
+		n = len(t.timed)
+	}
+	if n == 0 {
+		return
+	}
+	list := slices.Clone(t.timed)
+	slices.SortStableFunc(list, func(a, b flow.Entry) int { return cmp.Compare(b.Duration, a.Duration) })
+	t.line(t.rule("=", fmt.Sprintf("slowest %d of %d", n, len(list))))
+	for _, e := range list[:n] {
+		t.line(fmt.Sprintf("%9.2fs  %-9s  %s", e.Duration.Seconds(), e.Phase, escape(e.ID.String())))
+	}
 }
 
 func plural(n int, what string) string {

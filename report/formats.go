@@ -69,6 +69,14 @@ func ParseSpec(s string) (Spec, error) {
 	return Spec{f, path}, nil
 }
 
+// Place is the path of the report of the run in dir; "-" is standard output.
+func (s Spec) Place(dir string) string {
+	if s.Path == "" {
+		return filepath.Join(dir, s.Format.Path)
+	}
+	return s.Path
+}
+
 // Default are the reports that every run directory gets.
 func Default() []Spec { return []Spec{{Format: Formats[0]}, {Format: Formats[1]}} }
 
@@ -83,10 +91,7 @@ type Options struct {
 // of hours. What goes into the directory of a run to come, which must be empty, is opened by the report's Start. Files
 // are there, whole, when Close has returned; a log file grows as the run goes on.
 func (s Spec) Open(o Options) (Report, error) {
-	path := s.Path
-	if path == "" {
-		path = filepath.Join(o.Dir, s.Format.Path)
-	}
+	path := s.Place(o.Dir)
 	open := func() (Report, error) {
 		r, err := s.open(path, o)
 		if err != nil {

@@ -41,8 +41,8 @@ func (t *Terminal) doing(n int) string {
 		return ""
 	}
 	tail := ", " + seconds(t.now.Sub(phase.Time))
-	if step.Name != "" {
-		tail = ": " + firstLine(step.Name) + tail
+	if step.Name != "" { // the time beside the step's name is the step's
+		tail = ": " + firstLine(step.Name) + ", " + seconds(t.now.Sub(step.Time))
 	}
 	return cut(cut(activity(phase), max(n/2, n-width(tail)))+tail, n)
 }

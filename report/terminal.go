@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -21,7 +22,9 @@ import (
 
 // TerminalOptions say how a [Terminal] looks.
 type TerminalOptions struct {
-	Verbose int        // 1 also tells what begins, 2 also what flows log
+	Verbose int        // 1 also tells what begins, 2 also what flows log; -1 only what did not pass
+	LogFrom slog.Level // the lowest level of what flows log that is told; 0 is INFO
+	Slowest int        // how many of the phases that took longest are listed at the end; -1 is all
 	Live    bool       // keep a line at the bottom that says what is being done; else tell every Heartbeat of silence
 	Color   bool       // colours by ANSI sequences
 	Width   func() int // columns; nil or 0 is 80
@@ -61,13 +64,25 @@ type Terminal struct {
 	status   string       // what the status line shows now
 	recent   []flow.Entry // log lines of the present case or phase
 	failures []failure
-	noted    []flow.Entry // for the short summary: skipped, or passed with kernel warnings
+	noted    []flow.Entry       // for the short summary: skipped, or passed with kernel warnings
+	timed    []flow.Entry       // ends of cases and phases, for the slowest
+	folders  map[flow.ID]string // of the newest fixture of each group, with its machines' files
 	over     bool
 }
 
 type failure struct {
 	flow.Entry
-	log []flow.Entry
+	log     []flow.Entry
+	fixture string // folder of the fixture that served it, relative to the run directory; "" if there was none
+}
+
+// levelOf is the level of a log line; one with another word is told always.
+func levelOf(e flow.Entry) slog.Level {
+	var level slog.Level
+	if level.UnmarshalText([]byte(e.Level)) != nil {
+		return slog.LevelError
+	}
+	return level
 }
 
 // NewTerminal prints to w.
@@ -105,7 +120,7 @@ func (t *Terminal) Entry(e flow.Entry) {
 		t.end(e)
 	case flow.Log:
 		t.keep(e)
-		if t.o.Verbose > 1 {
+		if t.o.Verbose > 1 && levelOf(e) >= t.o.LogFrom {
 			t.progress("  " + logLine(e))
 		}
 	}
@@ -164,6 +179,12 @@ func (t *Terminal) begin(e flow.Entry) {
 	if e.Phase != flow.PhaseStep {
 		t.recent = nil
 	}
+	if e.Dir != "" && e.ID.Case == "" {
+		if t.folders == nil {
+			t.folders = map[flow.ID]string{}
+		}
+		t.folders[e.ID] = e.Dir
+	}
 	tell := t.o.Verbose > 1 || t.o.Verbose > 0 && !t.o.Live
 	switch {
 	case !tell || e.Phase == flow.PhaseRun:
@@ -176,6 +197,9 @@ func (t *Terminal) begin(e flow.Entry) {
 
 func (t *Terminal) end(e flow.Entry) {
 	t.pop(e)
+	if e.Duration > 0 && e.Phase != flow.PhaseRun && e.Phase != flow.PhaseStep {
+		t.timed = append(t.timed, e)
+	}
 	switch e.Phase {
 	case flow.PhaseRun:
 		t.finish()
@@ -228,6 +252,9 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 		left += " (quarantined)"
 		bare += " (quarantined)"
 	}
+	if t.o.Verbose < 0 && (e.Result == flow.Pass || e.Result == flow.Skip) {
+		return
+	}
 	percent := fmt.Sprintf("[%3d%%]", 100*t.done/max(1, len(t.info.Plan)))
 	pad := max(2, t.width()-width(bare)-len(percent)-1)
 	t.line(left + strings.Repeat(" ", pad) + percent)
@@ -241,7 +268,7 @@ func (t *Terminal) keep(e flow.Entry) {
 }
 
 func (t *Terminal) fail(e flow.Entry) {
-	t.failures = append(t.failures, failure{e, t.recent})
+	t.failures = append(t.failures, failure{e, t.recent, t.folders[e.ID.Fixture()]})
 	t.recent = nil
 }
 
@@ -264,4 +291,4 @@ func (t *Terminal) print(s string) {
 }
 
 // dir is a folder of the run directory, as a user can open it.
-func (t *Terminal) dir(e flow.Entry) string { return filepath.Join(t.info.Dir, e.Dir) }
+func (t *Terminal) dir(folder string) string { return filepath.Join(t.info.Dir, folder) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,6 +178,29 @@ func interrupted() *tape {
 	return t
 }
 
+// The time beside a step is the step's, and a failed case names the folder of its fixture, where its machines' files are.
+func TestStepsAndFolders(t *testing.T) {
+	id := boot("1VF")
+	r := newTape(id)
+	r.entry(flow.Entry{Event: flow.Begin, Phase: flow.PhaseSetUp, ID: id.Fixture(), Dir: "01-x/fixture-1"})
+	r.step("boot 2 VMs", id.Fixture(), 300, flow.Entry{})
+	r.entry(flow.Entry{Event: flow.Begin, Phase: flow.PhaseStep, ID: id.Fixture(), Name: "load xe in guests"})
+	r.ticks(31)
+	r.end(flow.Entry{Phase: flow.PhaseStep, ID: id.Fixture(), Name: "load xe in guests"}, 0)
+	r.end(flow.Entry{Phase: flow.PhaseSetUp, ID: id.Fixture(), Dir: "01-x/fixture-1"}, 0)
+	r.phase(flow.Entry{Phase: flow.PhaseCase, ID: id, Dir: "01-x/test_vm_boot", Result: flow.Fail, Reason: "no"}, time.Second)
+	r.finish(flow.Entry{})
+	got := r.play(TerminalOptions{})
+	for _, want := range []string{
+		"still setting up TestVmSetup[1VF]: boot 2 VMs, 30 s", "boot 2 VMs, 4 min 30 s", "load xe in guests, 30 s",
+		"files: " + r.info.Dir + "/01-x/test_vm_boot\n       " + r.info.Dir + "/01-x/fixture-1 (the fixture's",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in the report:\n%s", want, got)
+		}
+	}
+}
+
 func TestTerminal(t *testing.T) {
 	columns := func(n int) func() int { return func() int { return n } }
 	for _, tt := range []struct {
@@ -190,6 +214,8 @@ func TestTerminal(t *testing.T) {
 		{"pass-live", passes(), TerminalOptions{Verbose: 1, Live: true, Color: true, Width: columns(60)}},
 		{"failures", failures(), TerminalOptions{}},
 		{"failures-color", failures(), TerminalOptions{Color: true}},
+		{"failures-quiet", failures(), TerminalOptions{Verbose: -1, Slowest: 3}},
+		{"pass-warnings", passes(), TerminalOptions{Verbose: 2, LogFrom: slog.LevelWarn, Slowest: -1}},
 		{"killed", killed(), TerminalOptions{}},
 		{"interrupted", interrupted(), TerminalOptions{Verbose: 1}},
 		{"empty", newTape(), TerminalOptions{}},

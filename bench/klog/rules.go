@@ -101,7 +101,7 @@ func Builtin() (Rules, error) { return Parse("builtin.json", builtin) }
 func Parse(path string, data []byte) (Rules, error) {
 	rules, err := parse(path, data)
 	if err != nil {
-		return nil, &bench.UsageError{Err: err, Advice: "docs/kernel-logs.md describes the file"}
+		return nil, &bench.UsageError{Err: err, Advice: "vmtb help kernel-logs describes the file"}
 	}
 	return rules, nil
 }

@@ -1,0 +1,145 @@
+package vmtb
+
+import (
+	"embed"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmtb/bench"
+	"vmtb/internal/booktext"
+)
+
+//go:embed docs/*.md
+var book embed.FS
+
+// A topic is a chapter of the book, for "vmtb help".
+type topic struct {
+	name  string // of its file
+	title string
+	text  string // Markdown
+}
+
+// topics are the chapters in the order in which docs/README.md names them.
+func topics() []topic {
+	contents := chapter("README")
+	var list []topic
+	entries, _ := book.ReadDir("docs") // it is in the program
+	for _, e := range entries {
+		name := strings.TrimSuffix(e.Name(), ".md")
+		if name != "README" {
+			text := chapter(name)
+			list = append(list, topic{name, booktext.Title(text), text})
+		}
+	}
+	place := func(t topic) int { return strings.Index(contents, "("+t.name+".md)") }
+	slices.SortStableFunc(list, func(a, b topic) int { return place(a) - place(b) })
+	return list
+}
+
+func chapter(name string) string {
+	text, _ := book.ReadFile(path.Join("docs", name+".md")) // it is in the program
+	return string(text)
+}
+
+func (a *app) helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command or topic]",
+		Short: "Show the help of a command, or a chapter of the book",
+		Long: `Shows the help of a command, a chapter of the book, or for a name that is both the one and then the other. Without a name it lists
+the commands and the topics.`,
+		Example: `  vmtb help vm start
+  vmtb help troubleshooting | less`,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeHelp,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.help(cmd.Root(), args) },
+	}
+}
+
+func (a *app) help(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		if err := root.Help(); err != nil {
+			return err
+		}
+		a.listTopics()
+		return nil
+	}
+	all := topics()
+	chapterAt := slices.IndexFunc(all, func(t topic) bool {
+		return len(args) == 1 && strings.EqualFold(t.name, strings.TrimSuffix(args[0], ".md"))
+	})
+	cmd, rest, err := root.Find(args)
+	found := err == nil && len(rest) == 0 && cmd != root && cmd.Name() != ""
+	if !found && chapterAt < 0 {
+		return unknownTopic(root, all, strings.Join(args, " "))
+	}
+	if found {
+		cmd.InitDefaultHelpFlag()
+		if err := cmd.Help(); err != nil || chapterAt < 0 {
+			return err
+		}
+		fmt.Fprintf(a.out, "\n%s\n\n", strings.Repeat("_", min(a.columns(), 72)))
+	}
+	_, err = io.WriteString(a.out, booktext.Render(all[chapterAt].text, a.columns()))
+	return err
+}
+
+func (a *app) listTopics() {
+	fmt.Fprint(a.out, "\nTopics, which are the chapters of the book (vmtb help TOPIC):\n")
+	for _, t := range topics() {
+		fmt.Fprintf(a.out, "  %-18s %s\n", t.name, t.title)
+	}
+}
+
+func unknownTopic(root *cobra.Command, all []topic, asked string) error {
+	var names []string
+	for _, t := range all {
+		names = append(names, t.name)
+	}
+	names = append(names, commandNames(root)...)
+	advice := `"vmtb help" lists the commands and the topics`
+	if near := nearestNames(asked, names); len(near) > 0 {
+		advice = "did you mean " + strings.Join(near, " or ") + "? " + advice
+	}
+	return &bench.UsageError{Err: fmt.Errorf("there is no command and no topic %q", asked), Advice: advice}
+}
+
+// columns is the width of the terminal, at most 100, and 80 where the output goes elsewhere.
+func (a *app) columns() int {
+	if f, ok := a.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return min(w, 100)
+		}
+	}
+	return 80
+}
+
+func completeHelp(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	at, rest, err := cmd.Root().Find(args)
+	if err != nil || len(rest) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := commandNames(at)
+	if len(args) == 0 {
+		for _, t := range topics() {
+			names = append(names, t.name+"\t"+t.title)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.out, "vmtb %s\n", version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,2 @@
+// Package booktext renders the book's Markdown as plain text for a terminal.
+package booktext
