@@ -66,7 +66,7 @@ func pytestLevel(s string) string {
 }
 
 // pytestFlags are flags of pytest, and of its plug-ins, that are not here, with what does the same.
-var pytestFlags = map[string]string{
+var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
 	"pdb": "--keep-on-failure", "trace": "--keep-on-failure", "setup-plan": "--dry-run", "setup-only": "--dry-run", "setup-show": "-v",
 	"ff": "--last-failed", "failed-first": "--last-failed", "nf": "--last-failed", "sw": "-x, and then vmtb resume", "stepwise": "-x, and then vmtb resume",
 	"m": "-k, which looks at the words of the ids", "markers": "vmtb list --classes", "fixtures": "vmtb run --dry-run", "deselect": "-k 'not NAME'", "ignore": "-k 'not NAME'",

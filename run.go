@@ -76,6 +76,7 @@ type runOptions struct {
 	timeout time.Duration
 	recover bool
 	dryRun  bool
+	keep    bool
 }
 
 // addRun adds what both a run here and one in the lab offer.
@@ -112,6 +113,7 @@ func (a *app) runCommand() *cobra.Command {
 	o.reportFlags.add(cmd)
 	o.addRun(cmd)
 	cmd.Flags().BoolVar(&o.destructive, "destructive", false, "run what harms a machine in use, and cases known to crash its kernel if they are selected by name")
+	cmd.Flags().BoolVar(&o.keep, "keep-on-failure", false, "end the run when a flow has failed, and keep its machines up for \"vmtb vm\" until \"vmtb vm off --all\"")
 	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
 	return cmd
 }
@@ -143,6 +145,9 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if o.dryRun {
 		return a.dryRun(items, notes, config, o.json)
 	}
+	if o.keep && !isKeptRun() {
+		return a.runKept()
+	}
 	unlock, err := a.enter(ctx, "vmtb run", items, config, o.recover, "")
 	if err != nil {
 		return err
@@ -166,7 +171,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	defer stopWatch()
 	options.Timeout = o.timeout
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
-	return a.perform(ctx, options, o.reportFlags, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+	return a.perform(ctx, options, o.reportFlags, o.keep, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		options.Environment = environment(ctx, host.New(a.system), config)
 		return flow.Run(ctx, items, options)
 	})
@@ -195,6 +200,9 @@ func (a *app) enter(ctx context.Context, command string, items []flow.Item, conf
 			return nil, err
 		}
 	}
+	if err := a.machinesInTheWay(); err != nil {
+		return nil, err // it says more than the lock of a run that keeps them
+	}
 	unlock, err = host.Lock(a.state.lockFile)
 	if err != nil {
 		return nil, err
@@ -211,7 +219,7 @@ func (a *app) enter(ctx context.Context, command string, items []flow.Item, conf
 }
 
 // perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it.
-func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, begin func(context.Context, flow.Options) (flow.Summary, error)) error {
+func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, keepFailed bool, begin func(context.Context, flow.Options) (flow.Summary, error)) error {
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
 	options.Kill = kill
@@ -219,12 +227,25 @@ func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, 
 	if err != nil {
 		return err
 	}
-	summary, err := begin(ctx, options)
-	reportErr := endReport()
-	if summary.Total > 0 {
-		a.tellReports(options.Dir, o)
+	var k *failureKeeper
+	if keepFailed {
+		k, ctx = a.newFailureKeeper(ctx, &options, func() error { return endTold(a, options.Dir, o, endReport) })
 	}
-	return a.ended(summary, err, reportErr)
+	summary, err := begin(ctx, options)
+	if k != nil && k.over.Load() {
+		return a.ended(summary, err, k.done(summary, err, o.specs))
+	}
+	if summary.Total == 0 {
+		return a.ended(summary, err, endReport())
+	}
+	return a.ended(summary, err, endTold(a, options.Dir, o, endReport))
+}
+
+// endTold ends the reports of a run in dir, and says where they are.
+func endTold(a *app, dir string, o reportFlags, endReport func() error) error {
+	err := endReport()
+	a.tellReports(dir, o)
+	return err
 }
 
 // ended turns the end of a run into the end of the program. A run that began and could not be recorded to its end (err)

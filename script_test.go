@@ -23,8 +23,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	testscript.Main(m, map[string]func(){
-		"vmtb": func() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) },
-		"toys": func() { os.Exit(vmtb.Main(context.Background(), os.Args, registerToys)) },
+		"vmtb":     func() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) },
+		"machines": func() { os.Exit(vmtb.Main(context.Background(), os.Args, registerMachines)) },
+		"toys":     func() { os.Exit(vmtb.Main(context.Background(), os.Args, registerToys)) },
 	})
 }
 

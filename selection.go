@@ -124,7 +124,7 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 	if err != nil {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
 	}
-	if run.Alive {
+	if run.Alive && !run.Ended() {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: the run in %s has not ended", dir), Advice: "wait for its end"}
 	}
 	failed = run.Failed(items)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"vmtb/bench/undo"
+	"vmtb/bench/vm"
 	"vmtb/flow"
 )
 
@@ -53,4 +54,39 @@ func play(_ context.Context, t *flow.T, name string) {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// registerMachines adds flows with a machine, whose QEMU is the test binary; see vmtb.PlayQEMU.
+func registerMachines(r *flow.Registry) {
+	flow.Add(r, "test_machine", flow.Class[toy, toy]{
+		Name: "TestMachine", Params: []toy{"a", "b"}, Unprivileged: true,
+		Fixture: flow.Fixture[toy, toy]{SetUp: setUpMachine},
+		Cases: []flow.Case[toy]{
+			{Name: "test_one", Func: func(ctx context.Context, t *flow.T, p toy) { play(ctx, t, "one-"+string(p)) }},
+		},
+	})
+}
+
+func setUpMachine(ctx context.Context, env *flow.Env, p toy) (toy, error) {
+	if _, err := setUpToy(ctx, env, p); err != nil {
+		return p, err
+	}
+	roster, err := flow.Resource[*vm.Roster](env)
+	if err != nil {
+		return p, err
+	}
+	sockets, err := os.MkdirTemp("", "vm") // short
+	if err != nil {
+		return p, err
+	}
+	env.Cleanup(func(context.Context) error { return os.RemoveAll(sockets) })
+	s := vm.Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", MemoryMiB: 64, Kernel: &vm.Kernel{Image: "/dev/null"}, Disks: []vm.Disk{}}
+	m, err := vm.Start(ctx, s, vm.Options{
+		Dir: filepath.Join(env.Dir, "vm0"), SocketDir: sockets, Roster: roster,
+		Journal: func(r undo.Record) error { return env.Do(context.WithoutCancel(ctx), r, func() error { return nil }) },
+	})
+	if err == nil {
+		env.Cleanup(m.Close)
+	}
+	return p, err
 }

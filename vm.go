@@ -179,7 +179,7 @@ func (a *app) machinesInTheWay() error {
 	for _, r := range living {
 		if len(r.Spec.VFs) > 0 {
 			return &bench.UsageError{
-				Err: fmt.Errorf("machine %s, which \"vmtb vm start\" has started, has VF %s", r.Name, r.Spec.VFs[0].Host), Advice: "vmtb vm off " + r.Name + " ends it",
+				Err: fmt.Errorf("machine %s is up and has VF %s", r.Name, r.Spec.VFs[0].Host), Advice: "vmtb vm off " + r.Name + " ends it",
 			}
 		}
 	}
@@ -281,10 +281,18 @@ type machineView struct {
 func viewOf(m keep.Info) machineView {
 	s := m.State
 	return machineView{
-		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: m.Spec.Disks[0].Image,
+		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: imageOf(m.Spec),
 		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: addresses(m), Started: m.Started, Ended: m.Ended,
 		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password, SSHPort: s.SSHPort, Logs: s.Logs,
 	}
+}
+
+// imageOf is the image on a machine's first disk; "" for one that has none, as flows may have.
+func imageOf(s vm.Spec) string {
+	if len(s.Disks) == 0 {
+		return ""
+	}
+	return s.Disks[0].Image
 }
 
 // addresses are those of a machine's VFs.

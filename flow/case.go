@@ -27,21 +27,23 @@ func (r *runner) runRound(ctx context.Context, items []Item) {
 	f := &fixture{runner: r, group: items[0].group, item: items[0], id: items[0].ID.Fixture(), dir: filepath.Dir(items[0].Dir)}
 	for _, it := range items {
 		if v, unmet := r.unmet(it); unmet && stopped(ctx) == nil {
-			r.unrun(it, v)
+			r.unrun(nil, it, v)
 			continue
 		}
 		f.prepare(ctx)
 		switch cause := stopped(ctx); {
 		case cause != nil && r.cases[it.ID].open():
-			r.unrun(it, verdict{result: NotRun, reason: cause.Error()})
+			r.unrun(nil, it, verdict{result: NotRun, reason: cause.Error()})
 		case cause != nil: // it has a result, and another attempt will not be
 		case f.state == failed:
-			r.unrun(it, f.verdict)
+			r.unrun(f, it, f.verdict)
 		default:
 			r.runCase(ctx, f, it)
 		}
 	}
-	f.takeDown(ctx)
+	if r.kept != f {
+		f.takeDown(ctx)
+	}
 }
 
 // unmet says that the case that this one comes after was run and has not passed.
@@ -53,12 +55,12 @@ func (r *runner) unmet(it Item) (verdict, bool) {
 	return verdict{result: Skip, reason: fmt.Sprintf("%s did not pass: %s", it.After, before.last), after: it.After}, true
 }
 
-// unrun gives a result to a case that does not run.
-func (r *runner) unrun(it Item, v verdict) {
+// unrun gives a result to a case that does not run; f is the fixture whose fault that is, or nil.
+func (r *runner) unrun(f *fixture, it Item, v verdict) {
 	e := r.caseEntry(End, it)
 	e.Result, e.Reason, e.Blame, e.After = v.result, v.reason, v.blame, v.after
 	r.journal.append(e)
-	r.abortOn(it, e, nil)
+	r.abortOn(f, it, e, nil)
 }
 
 // caseEntry is an entry about the next attempt of a case.
@@ -76,7 +78,7 @@ func (r *runner) runCase(ctx context.Context, f *fixture, it Item) {
 	begin.Mark = r.cases[it.ID].mark
 	t := &T{id: it.ID, env: f.env, dir: filepath.Join(r.info.Dir, begin.Dir), begin: begin, reboot: r.Reboot}
 	if err := os.MkdirAll(t.dir, 0o755); err != nil {
-		r.unrun(it, verdict{result: Error, reason: err.Error(), blame: BlameInfra})
+		r.unrun(f, it, verdict{result: Error, reason: err.Error(), blame: BlameInfra})
 		return
 	}
 	l := limits{r.scaled(it.Timeout), r.scaled(r.Grace), r.Kill}
@@ -97,6 +99,6 @@ func (r *runner) runCase(ctx context.Context, f *fixture, it Item) {
 	f.found = nil
 	judge(&e, found)
 	r.journal.append(e)
-	r.abortOn(it, e, found)
+	r.abortOn(f, it, e, found)
 	r.evidence(ctx, how, it.ID, t.dir)
 }

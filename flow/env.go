@@ -24,12 +24,18 @@ func Provide[T any](r *Resources, v T) {
 	r.values[resourceKey[T]{}] = v
 }
 
+// Provided returns the resource of type T, and whether there is one. r may be nil.
+func Provided[T any](r *Resources) (v T, ok bool) {
+	if r != nil {
+		v, ok = r.values[resourceKey[T]{}].(T)
+	}
+	return v, ok
+}
+
 // Resource is the resource of type T. That there is none is a mistake in the program: the error begins with "BUG:".
 func Resource[T any](env *Env) (T, error) {
-	if env.resources != nil {
-		if v, ok := env.resources.values[resourceKey[T]{}].(T); ok {
-			return v, nil
-		}
+	if v, ok := Provided[T](env.resources); ok {
+		return v, nil
 	}
 	var zero T
 	return zero, fmt.Errorf("BUG: no resource of type %s", fmt.Sprintf("%T", &zero)[1:])

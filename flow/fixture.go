@@ -61,7 +61,7 @@ func (f *fixture) prepare(ctx context.Context) {
 	if f.state == used && stopped(ctx) == nil {
 		f.reset(ctx)
 	}
-	if f.state == broken {
+	if f.state == broken && f.kept != f {
 		f.takeDown(ctx)
 		f.state = cold
 	}

@@ -109,7 +109,7 @@ func (r *runner) due(items []Item) []Item {
 }
 
 // abortOn ends the run if the policy says so about the end of a case.
-func (r *runner) abortOn(it Item, e Entry, found []Finding) {
+func (r *runner) abortOn(f *fixture, it Item, e Entry, found []Finding) {
 	if it.Quarantine != nil {
 		return
 	}
@@ -123,10 +123,14 @@ func (r *runner) abortOn(it Item, e Entry, found []Finding) {
 	if len(r.due([]Item{it})) > 0 {
 		return // it is tried again
 	}
+	if r.Keep != nil && r.kept == nil && f != nil && f.env != nil && e.Result.failed() {
+		r.kept = f
+		r.stop(&failuresError{fmt.Errorf("%s: %s, and what its fixture has made is kept", it.ID, e.Result)})
+	}
 	if wanted(string(e.Result)) {
 		r.stop(fmt.Errorf("%s: %s (asked to abort on that)", it.ID, e.Result))
 	}
 	if n := r.summary.failures(); r.Policy.MaxFail > 0 && n >= r.Policy.MaxFail && !e.Result.good() {
-		r.stop(fmt.Errorf("%d failed, and --maxfail=%d ends the run", n, r.Policy.MaxFail))
+		r.stop(&failuresError{fmt.Errorf("%d failed, and --maxfail=%d ends the run", n, r.Policy.MaxFail)})
 	}
 }

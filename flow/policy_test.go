@@ -51,9 +51,9 @@ func TestPolicy(t *testing.T) {
 			}
 		}()}, all + "; set-up 2; one; reset 2; two; tear-down 2; undo", "pass pass fail pass", "F.", ExitFail},
 		{"abort on what happens", Policy{AbortOn: []string{"fail"}}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo", "fail notrun", "Fn", ExitAborted},
-		{"on one failure", Policy{MaxFail: 1}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo", "fail notrun", "Fn", ExitAborted},
+		{"on one failure", Policy{MaxFail: 1}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo", "fail notrun", "Fn", ExitFail},
 		{"not on fewer failures", Policy{MaxFail: 2}, do{"one": unstable(1)}, all, "fail pass", "F.", ExitFail},
-		{"on a failed set-up", Policy{MaxFail: 1}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error notrun", "En", ExitAborted},
+		{"on a failed set-up", Policy{MaxFail: 1}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error notrun", "En", ExitError},
 		{"not on one that is tried again", Policy{MaxFail: 1, RerunFailed: 1}, do{"one": unstable(1)}, all + "; set-up 2; one; tear-down 2; undo", "fail pass pass", "..", ExitPass},
 		{"not on what does not", Policy{AbortOn: []string{"timeout", "error"}}, do{"one": unstable(1)}, all, "fail pass", "F.", ExitFail},
 		{"on a set-up", Policy{AbortOn: []string{"error"}}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error notrun", "En", ExitAborted},

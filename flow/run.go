@@ -33,6 +33,11 @@ type Options struct {
 	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
 
 	Resources *Resources      // for the fixtures
+	// Keep, if it is not nil, makes the first case that fails end the run, without tearing its fixture down: when all else of the run
+	// is done and recorded, Keep is called with what the run came to and the fixture's id, for as long as somebody looks at what the
+	// fixture has made. When it returns, the fixture is torn down and the host put back, as another part of the run.
+	Keep func(Summary, ID)
+
 	Kill      <-chan struct{} // closed to end the run without graceful tear-down; nil is never
 
 	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that flows change none.
@@ -107,6 +112,7 @@ type runner struct {
 	boot       string          // id of the host's present boot, when the run is resumed
 	past       []Entry         // of the run that is resumed; nil for a new one
 	stop       context.CancelCauseFunc
+	kept       *fixture // that of the case that failed, for Options.Keep
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -220,6 +226,18 @@ func (r *runner) run(ctx context.Context) {
 		rest = rest[n:]
 	}
 	r.end(ctx, start)
+	if r.kept != nil {
+		r.keep(ctx)
+	}
+}
+
+// keep has Options.Keep look at the fixture of the case that failed, and tears it down.
+func (r *runner) keep(ctx context.Context) {
+	r.Keep(r.summary, r.kept.id)
+	start := time.Now()
+	r.journal.append(Entry{Event: Begin, Phase: PhaseRun, BootID: r.info.BootID})
+	r.kept.takeDown(ctx)
+	r.end(ctx, start)
 }
 
 // end writes the last entry, with the exit code that the summary has with it.
@@ -227,8 +245,11 @@ func (r *runner) end(ctx context.Context, start time.Time) {
 	e := Entry{Event: End, Phase: PhaseRun, Duration: time.Since(start)}
 	if cause := stopped(ctx); cause != nil {
 		e.Result, e.Reason = Error, cause.Error()
-		if errors.Is(cause, errInterrupted) {
+		switch {
+		case errors.Is(cause, errInterrupted):
 			e.Result = Incomplete
+		case errors.As(cause, new(*failuresError)):
+			e.Result = Fail
 		}
 	}
 	s := r.summary
@@ -237,6 +258,9 @@ func (r *runner) end(ctx context.Context, start time.Time) {
 	e.ExitCode = &code
 	r.journal.append(e)
 }
+
+// A failuresError is why a run ends that was to end when flows have failed.
+type failuresError struct{ error }
 
 // stopped is why nothing more may begin, or nil.
 func stopped(ctx context.Context) error {

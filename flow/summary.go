@@ -26,6 +26,7 @@ type Summary struct {
 	Unrestored  string         // why the host is not as it was; "" when it is
 	Stopped     string         // why the run ended early; "" when it did not
 	Interrupt   bool           // it was the user who stopped it
+	Failed      bool           // it was asked to end when flows have failed, and they say how it ended
 	Duration    time.Duration  // of the whole run, without the time between its end and its being resumed
 
 	last map[ID]Entry // the end that counts, of each case
@@ -34,7 +35,7 @@ type Summary struct {
 // Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run returned.
 func (s *Summary) Add(e Entry) {
 	if e.Event == Begin && e.Phase == PhaseRun { // perhaps resumed
-		s.Stopped, s.Interrupt = "", false
+		s.Stopped, s.Interrupt, s.Failed = "", false, false
 	}
 	if e.Event != End {
 		return
@@ -51,7 +52,7 @@ func (s *Summary) Add(e Entry) {
 			s.Unrestored = e.Reason
 		}
 	case PhaseRun:
-		s.Stopped, s.Interrupt = e.Reason, e.Result == Incomplete
+		s.Stopped, s.Interrupt, s.Failed = e.Reason, e.Result == Incomplete, e.Result == Fail
 		s.Duration += e.Duration
 	}
 }
@@ -118,7 +119,7 @@ func (s Summary) ExitCode() int {
 		return ExitNotRestored
 	case s.Interrupt:
 		return ExitInterrupted
-	case s.Stopped != "":
+	case s.Stopped != "" && !s.Failed:
 		return ExitAborted
 	case n(Fail, Timeout, DmesgFail)+s.DmesgFails > 0:
 		return ExitFail

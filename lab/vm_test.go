@@ -24,7 +24,7 @@ func TestVM(t *testing.T) {
 	d.says(t, 2, "is in use by gpu (pid ", append(start, "--vf=1", "other")...)
 	d.says(t, 0, "gpu   running  yes    256 MiB", "vm", "list")
 	d.says(t, 0, "gpu", "vf", "list")
-	d.says(t, 2, `machine gpu, which "vmtb vm start" has started, has VF`, "run", "--vm-image", lab.GuestImage, boot1VF)
+	d.says(t, 2, `machine gpu is up and has VF`, "run", "--vm-image", lab.GuestImage, boot1VF)
 
 	d.says(t, 0, "", "vm", "exec", "gpu", "modprobe", "xe")
 	// What the two VFs have alike, without where in the GGTT it is.

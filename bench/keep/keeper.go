@@ -33,6 +33,8 @@ type keeper struct {
 	told   atomic.Bool             // to end
 	over   chan struct{}           // closed when the machine has ended and the keeper has tried to put the host back
 	result error                   // of putting the host back; valid after over
+	reason error                   // why a shared machine has ended; see [Sharing]
+	once   sync.Once               // of finish
 
 	mu      sync.Mutex
 	machine *vm.VM // changes with a migration
