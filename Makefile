@@ -13,6 +13,7 @@ export GORACE := atexit_sleep_ms=0
 # One static binary: no cgo, no paths of the build machine.
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X vmtb.version=$(VERSION)' -o bin/vmtb ./cmd/vmtb
+	@./dist.sh size bin/vmtb
 
 # For a machine under test: ARCH is amd64 or arm64.
 ARCH ?= $(shell go env GOARCH)
@@ -24,9 +25,9 @@ dist:
 deb:
 	@./dist.sh deb $(ARCH)
 
-# Where IGT's build puts the Python tool.
+# Where IGT's build puts the Python tool, with the command, completions and man pages below PREFIX/bin and PREFIX/share.
 install:
-	./dist.sh tree $(DESTDIR)$(PREFIX)/libexec/igt-gpu-tools/vmtb $(ARCH)
+	./dist.sh install "$(DESTDIR)" "$(PREFIX)" $(ARCH)
 
 setup:
 	@./setup.sh

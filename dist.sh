@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is deployed: dist.sh tree DIR ARCH | tar ARCH | deb ARCH. "make dist", "make deb" and "make install" call it.
+# What is deployed: dist.sh install ROOT PREFIX ARCH | tar ARCH | deb ARCH. "make dist", "make deb" and "make install" call it.
 # The same commit gives the same bytes: times are the commit's, names are sorted, owners are root.
 set -eu
 cd "$(dirname "$0")"
@@ -11,6 +11,7 @@ export SOURCE_DATE_EPOCH
 # build ARCH FILE: the static binary.
 build() {
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 go build -trimpath -ldflags "-s -w -X vmtb.version=$version" -o "$2" ./cmd/vmtb
+	./dist.sh size "$2"
 }
 
 # tree DIR ARCH: all that belongs to vmtb, in a directory from which it runs, wherever that is.
@@ -37,9 +38,33 @@ tree() {
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
+# install_tree ROOT PREFIX ARCH: the tree where IGT's build puts the Python tool, and the command, its completions and its man pages where
+# a shell, and man, find them.
+install_tree() {
+	to=$1$2
+	home=$to/libexec/igt-gpu-tools/vmtb
+	tree "$home" "$3"
+	mkdir -p "$to/bin" "$to/share/man/man1" "$to/share/bash-completion/completions" "$to/share/zsh/site-functions" "$to/share/fish/vendor_completions.d"
+	ln -sfn ../libexec/igt-gpu-tools/vmtb/vmtb "$to/bin/vmtb"
+	cp -p "$home"/man/*.1.gz "$to/share/man/man1/"
+	cp -p "$home/completions/vmtb.bash" "$to/share/bash-completion/completions/vmtb"
+	cp -p "$home/completions/vmtb.zsh" "$to/share/zsh/site-functions/_vmtb"
+	cp -p "$home/completions/vmtb.fish" "$to/share/fish/vendor_completions.d/vmtb.fish"
+}
+
+# The binary is copied to machines under test, some of them behind slow links: it must not grow without anybody seeing it.
+largest=15000000
+
 case $1 in
-tree)
-	tree "$2" "$3"
+size)
+	size=$(wc -c <"$2")
+	[ "$size" -lt $largest ] || {
+		echo "$2 has $size bytes, and must have less than $largest: go tool nm -size -sort size, on a binary that is not stripped, says what weighs" >&2
+		exit 1
+	}
+	;;
+install)
+	install_tree "$2" "$3" "$4"
 	;;
 tar)
 	name=vmtb-$version-$2
@@ -54,16 +79,12 @@ deb)
 	work=$(mktemp -d)
 	trap 'rm -rf "$work"' EXIT
 	chmod 755 "$work"
-	home=$work/usr/libexec/igt-gpu-tools/vmtb
-	tree "$home" "$2"
-	mkdir -p "$work/DEBIAN" "$work/usr/bin" "$work/usr/share/doc/vmtb" "$work/usr/share/bash-completion/completions" "$work/usr/share/zsh/vendor-completions" "$work/usr/share/man"
-	ln -s ../libexec/igt-gpu-tools/vmtb/vmtb "$work/usr/bin/vmtb"
+	install_tree "$work" /usr "$2"
+	mkdir -p "$work/DEBIAN" "$work/usr/share/doc/vmtb" "$work/usr/share/zsh/vendor-completions"
 	mv "$home/docs" "$home/README.md" "$work/usr/share/doc/vmtb/"
-	mv "$home/man" "$work/usr/share/man/man1"
 	mv "$home/LICENSE" "$work/usr/share/doc/vmtb/copyright"
-	mv "$home/completions/vmtb.bash" "$work/usr/share/bash-completion/completions/vmtb"
-	mv "$home/completions/vmtb.zsh" "$work/usr/share/zsh/vendor-completions/_vmtb"
-	rm -r "$home/completions"
+	mv "$work/usr/share/zsh/site-functions/_vmtb" "$work/usr/share/zsh/vendor-completions/_vmtb" # Debian's zsh looks there
+	rm -r "$home/completions" "$home/man" "$work/usr/share/zsh/site-functions"
 	debversion=0.$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d)+git.$(echo "$version" | tr -- - .)
 	cat >"$work/DEBIAN/control" <<EOF
 Package: vmtb
@@ -85,7 +106,7 @@ EOF
 	echo "dist/vmtb_${debversion}_$2.deb"
 	;;
 *)
-	echo "usage: dist.sh tree DIR ARCH | tar ARCH | deb ARCH" >&2
+	echo "usage: dist.sh install ROOT PREFIX ARCH | tar ARCH | deb ARCH | size FILE" >&2
 	exit 2
 	;;
 esac
