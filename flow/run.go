@@ -32,13 +32,13 @@ type Options struct {
 	Timeout      time.Duration // of the whole run, which TimeoutScale does not multiply; 0 is none
 	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
 
-	Resources *Resources      // for the fixtures
+	Resources *Resources // for the fixtures
 	// Keep, if it is not nil, makes the first case that fails end the run, without tearing its fixture down: when all else of the run
 	// is done and recorded, Keep is called with what the run came to and the fixture's id, for as long as somebody looks at what the
 	// fixture has made. When it returns, the fixture is torn down and the host put back, as another part of the run.
 	Keep func(Summary, ID)
 
-	Kill      <-chan struct{} // closed to end the run without graceful tear-down; nil is never
+	Kill <-chan struct{} // closed to end the run without graceful tear-down; nil is never
 
 	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that flows change none.
 	// Run closes it at the end if it is an io.Closer.
