@@ -94,11 +94,11 @@ func (k *keeper) run(ctx context.Context, tell *json.Encoder) error {
 	go server.serve(l)                            // until l is closed
 	_ = tell.Encode(message{Result: emptyObject}) // who started us may have gone
 	err = k.end(k.wait(ctx))
+	l.Close() // before the answer: nobody is to find the machine alive after it
 	close(k.over)
 	// Requests end with the machine; the one that has ended it has an answer to give.
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	l.Close()
 	server.finish(patience)
 	return err
 }

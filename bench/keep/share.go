@@ -87,18 +87,20 @@ func (h *Sharing) Wait(ctx context.Context) {
 			reason := k.wait(ctx)
 			err := k.get().Close(context.WithoutCancel(ctx))
 			leave(nil)
-			h.ended(k, errors.Join(reason, err))
+			h.ended(i, errors.Join(reason, err))
 		})
 	}
 	all.Wait()
 }
 
 // ended ends what the store knows of a machine, unless it is the last one.
-func (h *Sharing) ended(k *keeper, reason error) {
+func (h *Sharing) ended(i int, reason error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	k := h.keepers[i]
 	k.reason = reason
 	if h.left--; h.left > 0 {
+		h.sockets[i].Close() // before the answer: nobody is to find the machine alive after it
 		k.finish()
 	}
 }
@@ -112,8 +114,8 @@ func (h *Sharing) Close(failure error) {
 		if failure != nil {
 			k.result = &bench.InfraError{Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, failure), Advice: "vmtb recover tries again"}
 		}
-		k.finish()
 		h.sockets[i].Close()
+		k.finish()
 		h.servers[i].finish(patience)
 	}
 }
