@@ -178,24 +178,36 @@ var ErrNotRestored = errors.New("the host is not as it was")
 
 // end puts the host back, and writes down why the machine has ended. It returns reason, unless that was as told.
 func (k *keeper) end(reason error) error {
-	limit := k.scaled(endTime)
-	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %v", limit))
-	defer cancel()
-	_, err := k.move(ctx) // which ends with k.life
+	waiting, stop := k.endContext()
+	defer stop()
+	_, err := k.move(waiting) // what goes on ends with k.life
 	if m := k.get(); m != nil {
-		err = errors.Join(err, m.Close(ctx))
+		err = errors.Join(err, m.Close(waiting)) // which has time of its own
 	}
-	err = errors.Join(err, k.undo.Undo(ctx), k.undo.Close())
-	if err != nil {
-		k.result = &bench.InfraError{Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, err), Advice: "vmtb recover tries again"}
+	ctx, cancel := k.endContext()
+	defer cancel()
+	notRestored := errors.Join(k.undo.Undo(ctx), k.undo.Close())
+	switch {
+	case notRestored != nil:
+		notRestored = errors.Join(err, notRestored)
+		k.result = &bench.InfraError{
+			Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, notRestored), Advice: "vmtb recover tries again",
+		}
+	case err != nil:
+		k.result = &bench.InfraError{Op: "end the machine", Err: err}
 	}
-	if err := errors.Join(k.result, k.noteEnd(reason, err)); err != nil {
+	if err := errors.Join(k.result, k.noteEnd(reason, notRestored)); err != nil {
 		return errors.Join(reason, err)
 	}
 	if errors.Is(reason, errTold) {
 		return nil
 	}
 	return reason
+}
+
+func (k *keeper) endContext() (context.Context, context.CancelFunc) {
+	limit := k.scaled(endTime)
+	return context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %v", limit))
 }
 
 func (k *keeper) scaled(d time.Duration) time.Duration {
