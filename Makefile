@@ -1,7 +1,7 @@
 # vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build setup demo test fmt lint unit integration lab-test lab-full fuzz bench dist deb install clean
+.PHONY: build setup demo test fmt lint unit integration lab-test lab-full gpu-test gpu-fuzz fuzz bench dist deb install clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -67,6 +67,28 @@ lab-test: build
 # The same, and what takes too long for every day.
 lab-full: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
+
+# The emulated GPU without a guest. QEMU_SRC is the unpacked source of the QEMU in the lab's root.
+GPU_ROOT = $(firstword $(wildcard $(CACHE)/lab/root-*/tree))
+GPU_SAN = $(shell cc -print-file-name=libasan.so.8) $(shell cc -print-file-name=libubsan.so.1)
+GPU_ENV = VMTB_LAB_ROOT=$(GPU_ROOT) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
+GPU_TEST = go test -count=1 -timeout 10m -tags integration
+
+bin/vmtb-gpu-test.so bin/vmtb-gpu-asan.so: $(wildcard lab/gpu/*.[ch] lab/gpu/config/*.h) lab/gpu/build.sh
+	@test -n "$(QEMU_SRC)" || { echo "set QEMU_SRC to the unpacked source of QEMU 10.0.13" >&2; exit 1; }
+	@mkdir -p bin
+	QTEST=1 CFLAGS_EXTRA="$(if $(findstring asan,$@),-fsanitize=address$(comma)undefined -fno-sanitize=alignment)" \
+		sh lab/gpu/build.sh $(QEMU_SRC) $@
+
+comma := ,
+
+gpu-test: bin/vmtb-gpu-test.so bin/vmtb-gpu-asan.so
+	$(GPU_ENV) VMTB_GPU_OBJECT=$(CURDIR)/bin/vmtb-gpu-test.so $(GPU_TEST) -bench Read ./lab/gpu/qtest
+	$(GPU_ENV) VMTB_GPU_OBJECT="$(GPU_SAN) $(CURDIR)/bin/vmtb-gpu-asan.so" $(GPU_TEST) ./lab/gpu/qtest
+
+gpu-fuzz: bin/vmtb-gpu-asan.so
+	$(GPU_ENV) VMTB_GPU_OBJECT="$(GPU_SAN) $(CURDIR)/bin/vmtb-gpu-asan.so" \
+		$(GPU_TEST) -run '^$$' -fuzz FuzzDevice -fuzztime 60s -parallel 1 ./lab/gpu/qtest
 
 # A minute for each fuzz target.
 fuzz:

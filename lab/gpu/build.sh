@@ -5,6 +5,7 @@
 #
 # QEMU_SRC is the unpacked source of exactly the QEMU that loads the object.
 # Needed: cc, pkg-config, libglib2.0-dev, python3 (QEMU's generator of QAPI headers).
+# With QTEST=1 the object brings QEMU's accelerator "qtest", too, which Debian's QEMU does not have: for tests.
 # CFLAGS_EXTRA is added to the compiler's flags, for example "-fsanitize=address".
 set -eu
 
@@ -31,6 +32,11 @@ trap 'rm -rf "$gen"' EXIT
 mkdir "$gen/qapi"
 python3 "$qemu/scripts/qapi-gen.py" -o "$gen/qapi" -b "$qemu/qapi/qapi-schema.json"
 
+qtest=
+if [ -n "${QTEST:-}" ]; then
+	qtest=$qemu/accel/qtest/qtest.c
+fi
+
 # The warnings are QEMU's own (meson.build) and -Wextra without two that
 # QEMU's headers and designated initialisers cannot satisfy.
 warn="-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
@@ -44,4 +50,4 @@ cc -m64 -mcx16 -std=gnu11 -O2 -g -fPIC -shared -D_GNU_SOURCE -D_FILE_OFFSET_BITS
 	-fno-strict-aliasing -fno-common -fwrapv -DCOMPILING_SYSTEM_VS_USER $warn ${CFLAGS_EXTRA:-} \
 	-I"$here" -isystem "$here/config" -isystem "$gen" -isystem "$gen/qapi" -isystem "$qemu/include" \
 	-isystem "$qemu/linux-headers" -isystem "$qemu/host/include/x86_64" -isystem "$qemu/host/include/generic" \
-	-isystem "$qemu" $(pkg-config --cflags glib-2.0) -o "$out" "$here"/*.c
+	-isystem "$qemu" $(pkg-config --cflags glib-2.0) -o "$out" "$here"/*.c $qtest

@@ -12,7 +12,7 @@ enum {
 
 #define BYTES_PER_NS    16
 /* more than any driver copies with one command; a command with more is a fault */
-#define MAX_BYTES       (256 * MiB)
+#define MAX_BYTES       (64 * MiB)
 
 static void blt_charge(Cs *cs, uint64_t va, uint64_t len)
 {

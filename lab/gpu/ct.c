@@ -45,7 +45,7 @@ static bool g2h_hold(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg
 
 bool g2h_send(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg, uint32_t len)
 {
-    uint32_t dws = fn->g2h.size / 4, head, tail;
+    uint32_t dws = fn->g2h.size / 4, head, tail, hdr;
     uint64_t desc = fn->g2h.desc;
 
     assert(len && len <= CTB_MAX_DWORDS);
@@ -61,7 +61,12 @@ bool g2h_send(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg, uint3
     if ((head + dws - tail - 1) % dws < len + 1) {
         return g2h_hold(s, fn, fence, hxg, len);
     }
-    ggtt_w32(s, fn->idx, fn->g2h.buf + tail * 4ull, ((uint32_t)fence << 16) | len);
+    hdr = ((uint32_t)fence << 16) | len;
+    if (s->fault.ctb_corrupt >> fn->idx & 1) {
+        s->fault.ctb_corrupt &= ~(1u << fn->idx);
+        hdr |= 0xff;
+    }
+    ggtt_w32(s, fn->idx, fn->g2h.buf + tail * 4ull, hdr);
     for (uint32_t i = 0; i < len; i++) {
         tail = (tail + 1) % dws;
         ggtt_w32(s, fn->idx, fn->g2h.buf + tail * 4ull, hxg[i]);
@@ -139,7 +144,7 @@ void h2g_run(GpuState *s, GpuFn *fn)
         uint64_t desc = fn->h2g.desc;
 
         /* a message may have paused or reset the function */
-        if (!fn->ct_on || fn->ct_broken || !dws || !fn_runs(fn)) {
+        if (!fn->ct_on || fn->ct_broken || !dws || !fn_runs(fn) || (s->fault.ct_dead >> fn->idx & 1)) {
             return;
         }
         head = ggtt_r32(s, fn->idx, desc + DESC_HEAD);

@@ -100,6 +100,19 @@ typedef struct GpuEngine {
     int64_t preempt_at;      /* cur must be off by then, or the engine is reset; 0: nobody asked */
 } GpuEngine;
 
+/* Faults, by property (fault.c); masks have a bit for each function. */
+#define GPU_MAX_H2G_FAULTS 8
+typedef enum { H2G_NORMAL, H2G_FAIL, H2G_DROP, H2G_DELAY } GpuH2gMode;
+typedef struct GpuH2gFault {
+    unsigned action, nth, count, arg;
+    GpuH2gMode mode;
+} GpuH2gFault;
+typedef struct GpuFaults {
+    uint32_t restore_lost, kill_work, hang_work, favour, flr_stuck, pause_stuck, ctb_corrupt, ct_dead;
+    uint32_t guc_status, control_delay_ms, migrate_delay_ms;
+    GpuH2gFault h2g[GPU_MAX_H2G_FAULTS];
+} GpuFaults;
+
 /* A message that the GuC sends later. */
 typedef struct GpuLater {
     int64_t when;
@@ -140,6 +153,8 @@ struct GpuState {
     uint8_t *seen;           /* by register: bit 0 read, bit 1 written (trace) */
     int last_cmds;           /* commands of the last cs_run */
     uint64_t unknown_cmds;
+
+    GpuFaults fault;
 
     /* properties */
     uint8_t num_vfs;
@@ -253,6 +268,11 @@ void slpc_reset(GpuState *s);
 void slpc_request(GpuState *s, const uint32_t *d, uint32_t n);
 void activity_update(GpuState *s);
 void activity_tick(GpuState *s);
+
+/* fault.c */
+void fault_init(GpuState *s);
+GpuH2gMode fault_h2g(GpuState *s, uint32_t action, uint32_t *arg);
+uint32_t fault_quantum_factor(GpuState *s, uint32_t fn);
 
 /* sched.c */
 GpuCtx *ctx_get(GpuFn *fn, uint32_t id);

@@ -55,6 +55,10 @@ void guc_reset(GpuState *s)
 
 void guc_load(GpuState *s)
 {
+    if (s->fault.guc_status) {
+        *gpu_reg(s, GUC_STATUS) = s->fault.guc_status;
+        return;
+    }
     *gpu_reg(s, GUC_STATUS) = GUC_STATUS_READY;
     s->guc_up = true;
     gpu_trace(s, TRACE_ODD, "GuC started");
@@ -217,7 +221,15 @@ void guc_mailbox(GpuState *s, GpuFn *fn, uint32_t off, bool media)
     if (!s->guc_up) {
         return;
     }
-    err = HXG_TYPE(m[0]) == HXG_REQUEST ? mailbox_action(s, fn, m, media, out, &data) : GUC_ERR_PROTOCOL;
+    switch (fault_h2g(s, HXG_ACTION(m[0]), &err)) {
+    case H2G_FAIL:
+        break;
+    case H2G_DROP:
+    case H2G_DELAY:          /* the driver polls: an answer that comes late is none */
+        return;
+    default:
+        err = HXG_TYPE(m[0]) == HXG_REQUEST ? mailbox_action(s, fn, m, media, out, &data) : GUC_ERR_PROTOCOL;
+    }
     m[0] = err ? HXG_GUC(HXG_FAILURE, err) : HXG_GUC(HXG_SUCCESS, data);
     m[1] = out[1];
     m[2] = out[2];

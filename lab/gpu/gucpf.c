@@ -195,13 +195,17 @@ uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd)
 /* Tells the PF that the command is done, after it has had the answer to it. */
 void pf_control_done(GpuState *s, uint32_t vfid, uint32_t cmd)
 {
-    switch (cmd) {
-    case VF_PAUSE:
-        pf_notify(s, vfid, VF_STATE_PAUSE_DONE);
-        break;
-    case VF_FLR_START:
-        pf_notify(s, vfid, VF_STATE_FLR_DONE);
-        break;
+    uint32_t event = cmd == VF_PAUSE ? VF_STATE_PAUSE_DONE : VF_STATE_FLR_DONE;
+    uint32_t stuck = cmd == VF_PAUSE ? s->fault.pause_stuck : s->fault.flr_stuck;
+    uint32_t m[3] = { HXG_GUC(HXG_EVENT, G2H_VF_STATE), vfid, event };
+
+    if ((cmd != VF_PAUSE && cmd != VF_FLR_START) || (stuck >> vfid & 1)) {
+        return;
+    }
+    if (s->fault.control_delay_ms) {
+        g2h_later(s, &s->fn[0], gpu_now() + s->fault.control_delay_ms * (int64_t)SCALE_MS, 0, m, 3);
+    } else {
+        pf_notify(s, vfid, event);
     }
 }
 

@@ -274,27 +274,38 @@ static uint32_t dispatch(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len
 
 void h2g_handle(GpuState *s, GpuFn *fn, uint16_t fence, uint32_t *m, uint32_t len)
 {
-    uint32_t type = HXG_TYPE(m[0]), err, answer;
+    uint32_t type = HXG_TYPE(m[0]), err, answer, arg = 0;
+    int64_t delay = 0;
     H2gReply r = { 0 };
 
     gpu_trace(s, TRACE_GUC, "fn%u: action %#x type %u, %u dwords: %#x %#x %#x %#x", fn->idx, HXG_ACTION(m[0]),
               type, len, len > 1 ? m[1] : 0, len > 2 ? m[2] : 0, len > 3 ? m[3] : 0, len > 4 ? m[4] : 0);
     pf_adverse(s, fn, KLV_VF_THRESHOLD_H2G);
-    switch (type) {
-    case HXG_REQUEST:
-    case HXG_FAST_REQUEST:
-    case HXG_EVENT:
-        err = (m[0] & HXG_ORIGIN_GUC) ? GUC_ERR_PROTOCOL : dispatch(s, fn, m, len, &r);
+    switch (fault_h2g(s, HXG_ACTION(m[0]), &arg)) {
+    case H2G_DROP:
+        return;
+    case H2G_FAIL:
+        err = arg;
         break;
+    case H2G_DELAY:
+        delay = arg * (int64_t)SCALE_MS;
+        /* fall through */
     default:
-        err = GUC_ERR_PROTOCOL;
+        err = (m[0] & HXG_ORIGIN_GUC) || type > HXG_FAST_REQUEST ? GUC_ERR_PROTOCOL : dispatch(s, fn, m, len, &r);
+    }
+    if (HXG_ACTION(m[0]) == H2G_SAVE_RESTORE_VF && len > 4 && m[4]) {
+        delay += s->fault.migrate_delay_ms * (int64_t)SCALE_MS;
     }
     if (err) {
         gpu_trace(s, TRACE_ODD, "fn%u: action %#x refused: %#x", fn->idx, HXG_ACTION(m[0]), err);
     }
     answer = err ? HXG_GUC(HXG_FAILURE, err) : HXG_GUC(HXG_SUCCESS, r.data);
     if (type == HXG_REQUEST || (err && type == HXG_FAST_REQUEST)) {
-        g2h_send(s, fn, fence, &answer, 1);
+        if (delay) {
+            g2h_later(s, fn, gpu_now() + delay, fence, &answer, 1);
+        } else {
+            g2h_send(s, fn, fence, &answer, 1);
+        }
     }
     if (r.control && !err) {
         pf_control_done(s, m[1], m[2]);

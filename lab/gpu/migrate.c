@@ -136,7 +136,7 @@ uint32_t vf_restore(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint
     fn->h2g = (GpuCtb) { unrel(fn, h->h2g_desc), unrel(fn, h->h2g_buf), h->h2g_size & ~3u };
     fn->g2h = (GpuCtb) { unrel(fn, h->g2h_desc), unrel(fn, h->g2h_buf), h->g2h_size & ~3u };
     fn->ct_on = h->ct_on;
-    for (uint32_t i = 0; i < h->contexts; i++) {
+    for (uint32_t i = 0; i < h->contexts && !(s->fault.restore_lost >> fn->idx & 1); i++) {
         if (!restore_ctx(s, fn, &m[i])) {
             fn_reset(s, fn);
             fn->paused = true;

@@ -7,6 +7,7 @@
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 #include "hw/pci/msi.h"
+#include "migration/vmstate.h"
 #include "hw/qdev-properties.h"
 
 #define PCIE_CAP        0x70
@@ -154,6 +155,11 @@ static void pf_realize(PCIDevice *d, Error **errp)
     }
 }
 
+static void pf_instance_init(Object *obj)
+{
+    fault_init(VMTB_GPU(obj));
+}
+
 static void pf_exit(PCIDevice *d)
 {
     GpuState *s = VMTB_GPU(d);
@@ -178,6 +184,12 @@ static const Property pf_props[] = {
     DEFINE_PROP_UINT32("trace", GpuState, trace, 0),
 };
 
+/* The state cannot be saved yet: QEMU refuses savevm, which is better than half a device. */
+static const VMStateDescription pf_vmstate = {
+    .name = "vmtb-gpu",
+    .unmigratable = 1,
+};
+
 static void pf_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -191,6 +203,7 @@ static void pf_class_init(ObjectClass *klass, void *data)
     c->revision = 4;
     c->class_id = PCI_CLASS_DISPLAY_VGA;
     rc->phases.hold = pf_reset_hold;
+    dc->vmsd = &pf_vmstate;
     dc->desc = "GPU like Panther Lake, at the level of GuC messages";
     dc->hotpluggable = false;
     device_class_set_props(dc, pf_props);
@@ -202,6 +215,7 @@ static const TypeInfo pf_types[] = {
         .name = TYPE_VMTB_GPU,
         .parent = TYPE_PCI_DEVICE,
         .instance_size = sizeof(GpuState),
+        .instance_init = pf_instance_init,
         .class_init = pf_class_init,
         .interfaces = (InterfaceInfo[]) { { INTERFACE_PCIE_DEVICE }, { } },
     },

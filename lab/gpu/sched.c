@@ -227,7 +227,7 @@ static GpuCtx *best_ctx(GpuState *s, GpuEngine *e, uint32_t fn)
 
 static int64_t fn_quantum(GpuState *s, uint32_t fn)
 {
-    return s->fn[fn].eq_ms * (int64_t)SCALE_MS;
+    return s->fn[fn].eq_ms * (int64_t)SCALE_MS * fault_quantum_factor(s, fn);
 }
 
 /*
@@ -378,8 +378,18 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
     if (want) {
         until = MIN(until, e->preempt_at);
     }
-    r = cs_run(s, e, c, until, want, *budget);
-    *budget -= s->last_cmds;
+    if (s->fault.kill_work >> c->fn & 1) {
+        ctx_reset(s, c, e, false);
+        return;
+    }
+    if (s->fault.hang_work >> c->fn & 1) {
+        /* time passes, nothing else does */
+        e->t = MAX(until, e->t + SCALE_US);
+        r = CS_TIME;
+    } else {
+        r = cs_run(s, e, c, until, want, *budget);
+        *budget -= s->last_cmds;
+    }
     s->fn[c->fn].active_ns[e->idx] += e->t - t0;
     switch (r) {
     case CS_IDLE:

@@ -7,6 +7,7 @@
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 #include "hw/pci/msi.h"
+#include "migration/vmstate.h"
 
 #define PCIE_CAP        0x70
 #define MSI_CAP         0xac
@@ -155,6 +156,12 @@ static void vf_exit(PCIDevice *d)
     pcie_cap_exit(d);
 }
 
+/* The state cannot be saved yet: QEMU refuses savevm, which is better than half a device. */
+static const VMStateDescription vf_vmstate = {
+    .name = "vmtb-gpu-vf",
+    .unmigratable = 1,
+};
+
 static void vf_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -168,6 +175,7 @@ static void vf_class_init(ObjectClass *klass, void *data)
     c->revision = 4;
     c->class_id = PCI_CLASS_DISPLAY_VGA;
     rc->phases.hold = vf_reset_hold;
+    dc->vmsd = &vf_vmstate;
     dc->desc = "virtual function of vmtb-gpu";
     dc->user_creatable = false;
     set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);

@@ -9,5 +9,6 @@
 #define CONFIG_LINUX 1
 #define CONFIG_POSIX 1
 #define CONFIG_IOVEC 1
+#define CONFIG_ATOMIC64 1
 #define CONFIG_INT128 1
 #define CONFIG_INT128_TYPE 1

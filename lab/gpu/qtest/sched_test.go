@@ -1,0 +1,237 @@
+//go:build integration
+
+package qtest
+
+import (
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+// near reports whether got is within percent of want.
+func near(got, want, percent float64) bool {
+	return got >= want*(1-percent/100) && got <= want*(1+percent/100)
+}
+
+// Functions share an engine by their execution quanta.
+func TestSharesFollowQuanta(t *testing.T) {
+	g := ready(t)
+	quanta := []uint32{2, 2, 4, 8}
+	var w []*work
+	for fn, q := range quanta {
+		g.provision(fn, 0x8a01<<16|1, q, 0x8a02<<16|1, 2*q*1000)
+	}
+	for fn := range quanta {
+		w = append(w, g.newWork(fn, 1, render))
+	}
+	for fn := range quanta {
+		w[fn].spin(true)
+	}
+	g.run(320 * ms)
+	sum, all := 0.0, 0.0
+	for fn, q := range quanta {
+		sum += float64(q)
+		all += float64(w[fn].count())
+	}
+	for fn, q := range quanta {
+		if got, want := float64(w[fn].count())/all, float64(q)/sum; !near(got, want, 10) {
+			t.Errorf("fn%d with a quantum of %d ms has a share of %.3f, want %.3f", fn, q, got, want)
+		}
+	}
+}
+
+// A function with normal priority has its slice with nothing to do, too.
+func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
+	count := func(prio uint32) uint32 {
+		g := ready(t)
+		for fn := range 4 {
+			g.provision(fn, 0x8a01<<16|1, 4, 0x8a0c<<16|1, prio)
+		}
+		a, b := g.newWork(1, 1, render), g.newWork(2, 1, render)
+		a.spin(true)
+		b.spin(true)
+		g.run(160 * ms)
+		return a.count() + b.count()
+	}
+	low, normal := count(0), count(1)
+	// PF and VF3 are idle: half of the time
+	if r := float64(normal) / float64(low); !near(r, 0.5, 12) {
+		t.Errorf("with idle slices the engine works %.2f of the time, want 0.5", r)
+	}
+}
+
+// Who does not give way within its timeout is reset: quantum and timeout after it began, at the earliest.
+func TestPreemptionTimeout(t *testing.T) {
+	g := ready(t)
+	for fn := range 3 {
+		g.provision(fn, 0x8a01<<16|1, 5, 0x8a02<<16|1, 10000)
+	}
+	bad, good := g.newWork(1, 1, render), g.newWork(2, 1, render)
+	bad.spin(false)
+	good.spin(true)
+	g.run(12 * ms)
+	if e := g.events(1, 0x1008); len(e) != 0 {
+		t.Fatalf("reset after 12 ms: %v", e)
+	}
+	if good.count() != 0 {
+		t.Error("the other function ran while the first held the engine")
+	}
+	g.run(6 * ms)
+	if e := g.events(1, 0x1008); len(e) != 1 || e[0][0] != 1 {
+		t.Errorf("resets after 18 ms: %v, want one of context 1", e)
+	}
+	n := bad.count()
+	g.run(10 * ms)
+	if bad.count() != n {
+		t.Error("a context that was reset went on")
+	}
+	if good.count() == 0 {
+		t.Error("the other function got nothing")
+	}
+	if e := g.events(2, 0x1008); len(e) != 0 {
+		t.Errorf("the innocent was reset: %v", e)
+	}
+}
+
+// A timeout of 0 is none.
+func TestNoPreemptionTimeout(t *testing.T) {
+	g := ready(t)
+	for fn := range 3 {
+		g.provision(fn, 0x8a01<<16|1, 5, 0x8a02<<16|1, 0)
+	}
+	g.newWork(1, 1, render).spin(false)
+	other := g.newWork(2, 1, render)
+	other.spin(true)
+	g.run(200 * ms)
+	if e := g.events(1, 0x1008); len(e) != 0 || other.count() != 0 {
+		t.Errorf("resets %v, the other function counts %d", e, other.count())
+	}
+}
+
+// Within a function the higher priority (the smaller number) runs, equals take turns.
+func TestContextPriority(t *testing.T) {
+	g := ready(t)
+	low := g.newWork(1, 1, render, policy{0x2003, 3})
+	low.spin(true)
+	g.run(5 * ms)
+	high := g.newWork(1, 2, render, policy{0x2003, 1})
+	n := low.count()
+	high.store(42)
+	g.run(2 * ms)
+	if v := high.count(); v != 42 {
+		t.Errorf("the context of high priority did not run: %d", v)
+	}
+	g.run(5 * ms)
+	if low.count() <= n {
+		t.Error("the preempted context did not go on")
+	}
+	a, b := g.newWork(1, 3, render, policy{0x2003, 2}), g.newWork(1, 4, render, policy{0x2003, 2})
+	a.spin(true)
+	b.spin(true)
+	n = low.count()
+	g.run(40 * ms)
+	if r := float64(a.count()) / float64(b.count()); !near(r, 1, 15) {
+		t.Errorf("two equals have %d and %d", a.count(), b.count())
+	}
+	if d := low.count() - n; d > 64 {
+		t.Errorf("the lower priority ran beside: %d turns", d)
+	}
+}
+
+// Engines are timelines of their own.
+func TestEnginesRunInParallel(t *testing.T) {
+	one := ready(t)
+	w := one.newWork(1, 1, render)
+	w.spin(true)
+	one.run(40 * ms)
+	g := ready(t)
+	var ws []*work
+	for i, c := range []uint32{render, copyCls, compute} {
+		ws = append(ws, g.newWork(1, uint32(i), c))
+	}
+	for _, x := range ws {
+		x.spin(true)
+	}
+	g.run(40 * ms)
+	for i, x := range ws {
+		if r := float64(x.count()) / float64(w.count()); !near(r, 1, 10) {
+			t.Errorf("engine %d has %.2f of the rate of an engine alone", i, r)
+		}
+	}
+}
+
+// A context that is switched off while it runs answers when it is off; if it does not give way, after a reset.
+func TestDisableWhileRunning(t *testing.T) {
+	for _, preempt := range []bool{true, false} {
+		g := ready(t)
+		w := g.newWork(1, 1, render, policy{0x2002, 20000})
+		w.spin(preempt)
+		g.run(5 * ms)
+		g.recv(1)
+		g.send(1, 0x20000000|0x1001, 1, 0)
+		g.run(2 * ms)
+		done := len(g.events(1, 0x1002))
+		if preempt != (done == 1) {
+			t.Errorf("preemptible %v: %d answers after 2 ms", preempt, done)
+		}
+		g.run(25 * ms)
+		done += len(g.events(1, 0x1002))
+		if resets := len(g.events(1, 0x1008)); done != 1 || (resets == 1) == preempt {
+			t.Errorf("preemptible %v: %d answers, %d resets", preempt, done, resets)
+		}
+	}
+}
+
+// A closed semaphore gives the engine away, and is seen to open.
+func TestSemaphoreYields(t *testing.T) {
+	g := ready(t)
+	w, other := g.newWork(1, 1, render), g.newWork(1, 2, render)
+	w.submit(0x1c<<23|1<<22|1<<15|4<<12|2, 7, uint32(w.counterVA), 0, 0x20<<23|1<<22|2, uint32(w.counterVA)+4, 0, 9)
+	g.run(3 * ms)
+	other.store(5)
+	g.run(3 * ms)
+	if v := other.count(); v != 5 {
+		t.Errorf("the other context has %d, want 5", v)
+	}
+	if v := g.R32(w.counter + 4); v != 0 {
+		t.Errorf("the wait was over at once: %d", v)
+	}
+	g.W32(w.counter, 7)
+	g.run(3 * ms)
+	if v := g.R32(w.counter + 4); v != 9 {
+		t.Errorf("behind the semaphore %d, want 9", v)
+	}
+}
+
+// Activity counters say how long a function had an engine, in ticks of 19.2 MHz.
+func TestActivityCounters(t *testing.T) {
+	g := ready(t)
+	meta, metaRAM := g.alloc(0, 1)
+	act, actRAM := g.alloc(0, 16)
+	if ok, v := g.call(0, 0x550d, 3, uint32(meta), 0, uint32(act), 0); !ok {
+		t.Fatalf("refused: %#x", v)
+	}
+	for fn := range 4 {
+		g.provision(fn, 0x8a01<<16|1, 4)
+	}
+	a, b := g.newWork(1, 1, render), g.newWork(2, 1, render)
+	a.spin(true)
+	b.spin(true)
+	g.run(200 * ms)
+	if g.R32(metaRAM+8) == 0 || g.R32(metaRAM) != 19200000 {
+		t.Errorf("meta data: % x", g.Read(metaRAM, 16))
+	}
+	ticks := func(fn uint64) float64 { return float64(g.R32(actRAM + fn*16*32*16 + 8)) }
+	for fn := uint64(1); fn <= 2; fn++ {
+		if got := ticks(fn) / 19200; !near(got, 100, 10) {
+			t.Errorf("fn%d was active for %.1f ms of 200, want 100", fn, got)
+		}
+	}
+	if got := ticks(0); got != 0 {
+		t.Errorf("the idle PF was active for %v ticks", got)
+	}
+	if q := g.R32(actRAM+16*32*16) >> 16; q != 0x8000/4 {
+		t.Errorf("quanta ratio of VF1 %#x, want a quarter of 0x8000", q)
+	}
+}
