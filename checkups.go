@@ -275,11 +275,11 @@ func checkDisk(_ context.Context, p *patient) diagnosis {
 }
 
 func checkImage(ctx context.Context, p *patient) diagnosis {
-	info, err := p.guestImage(ctx)
+	info, err := guestImage(ctx, p.config, p.inspect)
 	if err != nil {
 		return failed(err)
 	}
-	return fine("%s", describeImage(p, info))
+	return fine("%s", describeImage(p.config, info))
 }
 
 func checkIGT(_ context.Context, p *patient) diagnosis {

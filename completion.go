@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
+	"vmtb/bench/vm"
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/report"
@@ -13,6 +14,7 @@ import (
 var flagValues = map[string][]string{
 	"abort-on": flow.AbortWords,
 	"bind":     append([]string{bindVFIO, bindNone}, bindDrivers...),
+	"firmware": {string(vm.BIOS), string(vm.UEFI)},
 	"for":      {waitReady, waitEnd},
 	"priority": {string(xe.Low), string(xe.Normal)},
 	"profile":  {profileAuto, profileFit, profileKeep},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ type configFlags struct {
 	card          string
 	profiles      string
 	vnc           string
+	firmware      string
 	memoryMiB     int
 	timeoutScale  float64
 	workloadScale float64
@@ -38,7 +40,12 @@ func (f *configFlags) add(cmd *cobra.Command) {
 	f.addProfiles(cmd)
 	flags.StringVar(&f.image, "vm-image", "", "guest disk image to boot; it is not changed")
 	flags.StringVar(&f.vnc, "vnc", "", "who may see the machines' screens by VNC: off, local (this host), on (with a password made for the run), open (without); default on")
+	f.addFirmware(cmd)
 	f.addShared(cmd)
+}
+
+func (f *configFlags) addFirmware(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.firmware, "firmware", "", "what guests boot with: bios, uefi (OVMF) or the path of a firmware image; default bios")
 }
 
 // addPF adds what says which PF is meant. That is all that commands need which run nothing.
@@ -83,7 +90,7 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	if f.profiles != "" {
 		c.Resources.VGPUProfilesPath = f.profiles
 	}
-	if err := errors.Join(checkProfiles(c, used), checkWsim(c, used)); err != nil {
+	if err := errors.Join(checkProfiles(c, used), checkWsim(c, used), f.setFirmware(c)); err != nil {
 		return nil, "", err
 	}
 	if f.given("vm-memory") {
@@ -113,6 +120,17 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 		return nil, "", &bench.UsageError{Err: err}
 	}
 	return c, used, nil
+}
+
+func (f *configFlags) setFirmware(c *bench.Config) (err error) {
+	if !f.given("firmware") {
+		return nil
+	}
+	c.VM.Firmware = f.firmware
+	if strings.Contains(f.firmware, "/") { // others are names
+		c.VM.Firmware, err = filepath.Abs(f.firmware)
+	}
+	return err
 }
 
 // checkAddress completes the PCI address of a configuration file.

@@ -11,7 +11,7 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/procfs"},
 	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile"},
 	"report/reporttest":   {},

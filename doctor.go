@@ -43,7 +43,7 @@ type patient struct {
 	deep    bool // boot the guest image, too
 	euid    int
 	accel   func(context.Context) (vm.Accel, error)
-	inspect func(ctx context.Context, image string) (vm.ImageInfo, error)
+	inspect lookAtImage
 	pf      *xe.PF // nil if there is none
 }
 
@@ -51,7 +51,7 @@ func (a *app) newPatient(config *bench.Config, deep bool) *patient {
 	return &patient{
 		app: a, host: host.New(a.system), config: config, deep: deep, euid: os.Geteuid(),
 		accel:   func(ctx context.Context) (vm.Accel, error) { return vm.ProbeAccel(ctx, config.VM.QEMU) },
-		inspect: vm.InspectImage,
+		inspect: vm.LookAtImage,
 	}
 }
 

@@ -113,7 +113,7 @@ func TestDoctor(t *testing.T) {
 		}, check: "kvm", health: ailing, says: "no such device"},
 		{name: "no image", change: func(p *patient) { p.config.Guest.OSImage = "/none" }, check: "image", health: sick, says: "--vm-image"},
 		{name: "no disk image", change: func(p *patient) {
-			p.inspect = func(context.Context, string) (vm.ImageInfo, error) {
+			p.inspect = func(context.Context, string, vm.Firmware) (vm.ImageInfo, error) {
 				return vm.ImageInfo{}, &bench.UsageError{Err: errors.New("not a disk image"), Advice: "is it one?"}
 			}
 		}, check: "image", health: sick, says: "not a disk imageis it one?"},
@@ -177,7 +177,7 @@ func examined(t *testing.T, sys host.System, change func(*patient)) (found []dia
 		},
 		host: host.New(sys), config: config, // as root
 		accel: func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil },
-		inspect: func(context.Context, string) (vm.ImageInfo, error) {
+		inspect: func(context.Context, string, vm.Firmware) (vm.ImageInfo, error) {
 			return vm.ImageInfo{Format: "qcow2", Size: 4 << 30}, nil
 		},
 	}

@@ -2,6 +2,7 @@ package vmtb
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/internal/ansi"
 	"vmtb/lab"
 )
 
@@ -89,6 +91,7 @@ func (a *app) imageCheckCommand() *cobra.Command {
 		},
 	}
 	flags.addFile(cmd)
+	flags.addFirmware(cmd)
 	flags.addShared(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy")
 	return cmd
@@ -96,12 +99,13 @@ func (a *app) imageCheckCommand() *cobra.Command {
 
 // imageCheck looks at the configured image from outside, and if that is well from inside.
 func (p *patient) imageCheck(ctx context.Context, asJSON bool) error {
-	inside := &guestCheck{patient: p}
+	inside := &guestCheck{patient: p, absent: "give the path of an image; vmtb image build makes one"}
 	defer inside.end(context.WithoutCancel(ctx))
 	checks := []checkup{
 		{"image", inside.disk},
 		{"boot", inside.boot},
 		{"agent", inside.agent},
+		{"console", inside.console},
 		{"driver", inside.driver},
 		{"igt", inside.igt},
 		{"sleep", inside.sleep},
@@ -113,40 +117,63 @@ func (p *patient) imageCheck(ctx context.Context, asJSON bool) error {
 // A guestCheck is an image that is booted to be looked into.
 type guestCheck struct {
 	*patient
+	absent string // what to do about an image that is not there, unless "" (the error's own advice)
 	disked bool   // it is a disk that firmware can boot
 	m      *vm.VM // nil when it does not run
 }
 
 const needOfImage = "the image must boot by itself and start qemu-guest-agent"
 
-// guestImage is what the configured image is, from outside.
-func (p *patient) guestImage(ctx context.Context) (vm.ImageInfo, error) {
-	if err := vm.CheckImage(p.config.Guest.OSImage); err != nil {
+// lookAtImage is [vm.LookAtImage], or a test's.
+type lookAtImage func(ctx context.Context, image string, firmware vm.Firmware) (vm.ImageInfo, error)
+
+// guestImage looks at the configured image, from outside, before anything boots it: all commands do it in this way.
+func guestImage(ctx context.Context, config *bench.Config, look lookAtImage) (vm.ImageInfo, error) {
+	image, firmware := config.Guest.OSImage, vm.Firmware(config.VM.Firmware)
+	err := vm.CheckImage(image)
+	if usage, ok := errors.AsType[*bench.UsageError](err); ok && usage.Advice == "" {
+		usage.Advice = "--vm-image, or guest.os_image in the configuration, names the disk image to boot"
+	}
+	if err == nil {
+		err = vm.CheckFirmware(firmware)
+	}
+	if err != nil {
 		return vm.ImageInfo{}, err
 	}
-	return p.inspect(ctx, p.config.Guest.OSImage)
+	return look(ctx, image, firmware)
 }
 
-func describeImage(p *patient, info vm.ImageInfo) string {
-	return fmt.Sprintf("%s, %s, a disk of %d MiB in a file of %d MiB", p.config.Guest.OSImage, info.Format, info.Size>>20, info.Used>>20)
+func describeImage(c *bench.Config, info vm.ImageInfo) string {
+	by := ""
+	if c.VM.Firmware != string(vm.BIOS) {
+		by = ", booted by UEFI"
+	}
+	return fmt.Sprintf("%s, %s, a disk of %s in a file of %s%s", c.Guest.OSImage, info.Format, bytesText(info.Size), bytesText(info.Used), by)
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // disk looks at the image from outside, for all that it takes to boot it.
 func (g *guestCheck) disk(ctx context.Context, p *patient) diagnosis {
-	info, err := p.guestImage(ctx)
+	info, err := guestImage(ctx, p.config, p.inspect)
 	if err != nil {
-		return failed(err)
-	}
-	image := p.config.Guest.OSImage
-	bootable, err := info.BootRecord(ctx, image)
-	if err != nil {
-		return failed(err)
-	}
-	if !bootable {
-		return bad(needOfImage+"; vmtb image build makes one that does", "%s (%s, %d bytes) has no boot record: it is no disk to boot from", image, info.Format, info.Size)
+		d := failed(err)
+		if errors.Is(err, fs.ErrNotExist) {
+			d.Remedy = cmp.Or(g.absent, d.Remedy)
+		}
+		return d
 	}
 	g.disked = true
-	return fine("%s", describeImage(p, info))
+	return fine("%s", describeImage(p.config, info))
 }
 
 // boot starts the image without a VF, and waits for its agent.
@@ -160,13 +187,13 @@ func (g *guestCheck) boot(ctx context.Context, p *patient) diagnosis {
 	}
 	shape, start := p.config.VM, time.Now()
 	m, err := vm.Start(ctx, vm.Spec{
-		Name: "guest", QEMU: shape.QEMU, Machine: shape.Machine, MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
+		Name: "guest", QEMU: shape.QEMU, Machine: shape.Machine, Firmware: vm.Firmware(shape.Firmware), MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
 		Disks: []vm.Disk{{Image: p.config.Guest.OSImage, Bus: shape.DiskBus}}, Extra: shape.ExtraArgs,
 	}, vm.Options{Dir: dir, Scale: p.config.TimeoutScale})
 	if err != nil {
 		return failed(errors.Join(err, os.RemoveAll(dir)))
 	}
-	err = p.patiently("guest", "booting "+p.config.Guest.OSImage, func() error { return m.WaitReady(ctx) })
+	err = p.booting("guest", "booting "+p.config.Guest.OSImage, filepath.Join(dir, "console.log"), m.BootLimit(), func() error { return m.WaitReady(ctx) })
 	if err != nil { // the folder stays: the evidence in it is named
 		d := failed(errors.Join(err, m.Close(context.WithoutCancel(ctx))))
 		d.Remedy = remedyByConsole(dir)
@@ -182,7 +209,7 @@ func remedyByConsole(dir string) string {
 	switch {
 	case bytes.Contains(console, []byte("login:")):
 		return "it boots as far as a login: install and enable qemu-guest-agent in it"
-	case len(bytes.TrimSpace(console)) == 0:
+	case len(bytes.TrimSpace([]byte(ansi.Strip(string(console))))) == 0:
 		return needOfImage + "; that nothing came on the serial console may be for want of console=ttyS0 on its kernel's command line"
 	}
 	return needOfImage + "; if it was still busy with that, --timeout-scale=2 gives it more time"
@@ -217,6 +244,10 @@ func (g *guestCheck) agent(ctx context.Context, _ *patient) diagnosis {
 		}
 		return fine("version %s, all that flows use is allowed", info.Version)
 	})
+}
+
+func (g *guestCheck) console(ctx context.Context, _ *patient) diagnosis {
+	return g.asked(func() diagnosis { return lookAtConsole(ctx, g.m) })
 }
 
 func (g *guestCheck) driver(ctx context.Context, p *patient) diagnosis {

@@ -190,7 +190,7 @@ func checkEUID(command string, euid int) error {
 func (a *app) enter(ctx context.Context, command string, items []flow.Item, config *bench.Config, mayRecover bool, resumed string) (unlock func(), err error) {
 	needsImage := func(i flow.Item) bool { return slices.Contains(i.Needs, bench.NeedGuestImage) }
 	if slices.ContainsFunc(items, needsImage) {
-		if err := vm.CheckImage(config.Guest.OSImage); err != nil {
+		if _, err := guestImage(ctx, config, vm.LookAtImage); err != nil {
 			return nil, err
 		}
 	}

@@ -68,9 +68,6 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 	if err != nil {
 		return err
 	}
-	if err := vm.CheckImage(config.Guest.OSImage); err != nil {
-		return err
-	}
 	name := strings.Join(args, "") // one at most; without, it gets one
 	if name != "" {
 		if err := errors.Join(keep.CheckName(name), o.checkPort(name)); err != nil {
@@ -79,6 +76,14 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 	}
 	spec, err := o.spec(config)
 	if err != nil {
+		return err
+	}
+	named := spec
+	named.Name = cmp.Or(name, "vm0")
+	if err := named.Validate(); err != nil {
+		return err
+	}
+	if _, err := guestImage(ctx, config, vm.LookAtImage); err != nil {
 		return err
 	}
 	unlock, err := a.assign(&spec.VFs, config, o.vfs)
@@ -112,7 +117,7 @@ func (a *app) startKept(ctx context.Context, r keep.Record, wait bool) error {
 	}
 	name := c.Name()
 	if wait {
-		err = a.patiently(name, "booting "+r.Spec.Disks[0].Image, func() error { return c.WaitReady(ctx) })
+		err = a.awaitBoot(ctx, c, "booting "+r.Spec.Disks[0].Image)
 	}
 	switch {
 	case err == nil:
@@ -127,6 +132,18 @@ func (a *app) startKept(ctx context.Context, r keep.Record, wait bool) error {
 	return err
 }
 
+// awaitBoot waits for a machine's guest, and shows how far it has come and how long that may take.
+func (a *app) awaitBoot(ctx context.Context, c *keep.Client, what string) error {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return a.booting(c.Name(), what, consoleOf(info), info.State.Boot, func() error { return c.WaitReady(ctx) })
+}
+
+// consoleOf is the file with the console of a machine.
+func consoleOf(info keep.Info) string { return filepath.Join(info.State.Logs, "console.log") }
+
 // spec is the machine without its name and its VFs.
 func (o *vmStartOptions) spec(c *bench.Config) (vm.Spec, error) {
 	image, err := filepath.Abs(c.Guest.OSImage) // the keeper works elsewhere
@@ -135,7 +152,7 @@ func (o *vmStartOptions) spec(c *bench.Config) (vm.Spec, error) {
 	}
 	shape := c.VM
 	s := vm.Spec{
-		QEMU: shape.QEMU, Machine: shape.Machine, MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
+		QEMU: shape.QEMU, Machine: shape.Machine, Firmware: vm.Firmware(shape.Firmware), MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
 		Disks: []vm.Disk{{Image: image, Bus: shape.DiskBus}}, VNC: vm.VNC{Mode: vm.VNCMode(shape.Screens(string(vm.VNCLocal)))}, Extra: shape.ExtraArgs,
 	}
 	if o.given("cpus") {

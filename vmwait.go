@@ -48,7 +48,7 @@ func (a *app) reachGuest(ctx context.Context, c *keep.Client) error {
 		return err
 	}
 	what := fmt.Sprintf("the guest is booting; waiting up to %v for its agent", info.State.Boot.Round(time.Second))
-	return a.patiently(c.Name(), what, func() error { return c.WaitReady(ctx) })
+	return a.withConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
 }
 
 // What "vmtb vm wait" waits for.
@@ -99,12 +99,12 @@ func (a *app) waitReady(ctx context.Context, name string, timeout time.Duration)
 	}
 	ctx, cancel := within(ctx, timeout, "its guest was not ready")
 	defer cancel()
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
 	limit := 2 * timeout // ours comes first
 	if timeout == 0 {
-		info, err := c.Info(ctx)
-		if err != nil {
-			return err
-		}
 		limit = info.State.Boot
 	}
 	shown := limit
@@ -112,7 +112,7 @@ func (a *app) waitReady(ctx context.Context, name string, timeout time.Duration)
 		shown = timeout
 	}
 	what := fmt.Sprintf("waiting up to %v for its guest", shown.Round(time.Second))
-	err = a.patiently(name, what, func() error { return c.WaitReadyWithin(ctx, limit) })
+	err = a.withConsole(name, what, consoleOf(info), func() error { return c.WaitReadyWithin(ctx, limit) })
 	return a.timedOut(ctx, name, err)
 }
 

@@ -78,6 +78,7 @@ type CIConfig struct {
 type VMConfig struct {
 	QEMU      string   `json:"qemu"`       // program
 	Machine   string   `json:"machine"`    // "q35", or "pc" as the Python tool had it
+	Firmware  string   `json:"firmware"`   // "bios", "uefi", or the absolute path of a firmware image
 	MemoryMiB int      `json:"memory_mib"` // VFIO pins all of it
 	CPUs      int      `json:"cpus"`
 	DiskBus   string   `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
@@ -116,7 +117,7 @@ func DefaultConfig() *Config {
 		Host:         HostConfig{Driver: "xe", IGT: igt},
 		Guest:        GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
 		Resources:    ResourcesConfig{VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc"},
-		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio"},
+		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", Firmware: "bios", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio"},
 		TimeoutScale: 1, WorkloadScale: 1,
 	}
 }
@@ -156,6 +157,9 @@ func (v VMConfig) validate(bad func(format string, args ...any)) {
 	}
 	if v.CPUs < 1 {
 		bad("vm.cpus is %d, want 1 or more", v.CPUs)
+	}
+	if v.Firmware != "bios" && v.Firmware != "uefi" && !filepath.IsAbs(v.Firmware) {
+		bad("vm.firmware is %q, want bios, uefi or the absolute path of a firmware image", v.Firmware)
 	}
 	if v.DiskBus != "virtio" && v.DiskBus != "ide" {
 		bad("vm.disk_bus is %q, want virtio or ide", v.DiskBus)

@@ -58,6 +58,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"vnc", `{"vm": {"vnc": "loud"}}`, `vm.vnc is "loud"`},
 		{"ssh", `{"vm": {"ssh_port": 70000}}`, `vm.ssh_port is 70000`},
 		{"bus", `{"vm": {"disk_bus": "scsi"}}`, `vm.disk_bus is "scsi"`},
+		{"firmware", `{"vm": {"firmware": "ovmf"}}`, `vm.firmware is "ovmf", want bios, uefi or the absolute path`},
 		{"scale", `{"timeout_scale": 0}`, "timeout_scale is 0"},
 		{"no work", `{"workload_scale": 0}`, "workload_scale is 0"},
 		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},

@@ -117,10 +117,10 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 	return err
 }
 
-// run executes a short-lived program of QEMU's and returns its standard output. An error quotes what it said. The
+// qemuImg runs qemu-img and returns its standard output. An error quotes what it said. The
 // thread stays locked while the program runs: its parent-death signal goes by the thread.
-func run(ctx context.Context, program string, args ...string) ([]byte, error) {
-	return runHearing(ctx, func(string) {}, program, args...)
+func qemuImg(ctx context.Context, args ...string) ([]byte, error) {
+	return runHearing(ctx, func(string) {}, "qemu-img", args...)
 }
 
 // words is what a program says on its standard error. heard gets all of it so far, each time that there is more.

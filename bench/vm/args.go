@@ -24,6 +24,7 @@ type Layout struct {
 	Accel    string   // value of -accel
 	Sockets  string   // directory of the sockets, and of the file with the VNC password
 	Console  string   // file, or pipe, for what the guest writes to its first serial port
+	Firmware string   // image to boot with, "" for QEMU's own
 	Overlays []string // for each disk its overlay, "" for a disk used as it is
 	Incoming bool     // wait for another machine's state
 }
@@ -37,6 +38,9 @@ func (s Spec) Args(l Layout) []string {
 	a.add("-nodefaults", "-no-user-config", "-S")
 	a.add("-machine", s.Machine, "-accel", l.Accel, "-cpu", s.cpu(l.Accel))
 	a.add("-smp", strconv.Itoa(s.CPUs), "-m", fmt.Sprintf("%dM", s.MemoryMiB))
+	if l.Firmware != "" {
+		a.add("-bios", l.Firmware) // and no flash: a machine without block devices of its own is moved and saved as any other
+	}
 	a.vnc(s.VNC, l)
 	for _, d := range s.Devices { // first of all devices, as an IOMMU must be
 		a.add("-device", d)

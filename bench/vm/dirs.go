@@ -122,7 +122,7 @@ func (m *VM) overlays(ctx context.Context) (err error) {
 			m.ownOverlays(dir)
 		}
 		files[i] = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i))
-		if _, err := run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", d.Image, "-F", d.Format, files[i]); err != nil {
+		if _, err := qemuImg(ctx, "create", "-q", "-f", "qcow2", "-b", d.Image, "-F", d.Format, files[i]); err != nil {
 			return badImage(d.Image, err)
 		}
 	}

@@ -20,8 +20,9 @@ type Spec struct {
 	CPUs      int    // 1
 	MemoryMiB int    // 4096, as the Python tool. With a VF all of it is pinned on the host
 
-	Disks  []Disk
-	Kernel *Kernel // boot this kernel directly, instead of the first disk
+	Firmware Firmware `json:",omitempty"` // BIOS
+	Disks    []Disk
+	Kernel   *Kernel // boot this kernel directly, instead of the first disk
 
 	VFs         []VF
 	SparePorts  int      // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
@@ -116,6 +117,7 @@ func (s Spec) Validate() error {
 	check(s.MemoryMiB > 0, "%d MiB of memory", s.MemoryMiB)
 	check(len(s.Disks) > 0 || s.Kernel != nil, "nothing to boot: neither a disk nor a kernel")
 	check(s.Kernel == nil || s.Kernel.Image != "", "a kernel without an image")
+	check(s.Firmware.valid(), "firmware %q: want bios, uefi or an absolute path", s.Firmware)
 	check(s.SparePorts == 0 || s.pcie(), "spare root ports need machine q35, not %s", s.Machine)
 	check(s.Serials >= 0 && s.Serials <= 3, "%d further serial ports: a PC has 3", s.Serials)
 	if err := s.VNC.validate(); err != nil {

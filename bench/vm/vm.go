@@ -139,8 +139,12 @@ func (m *VM) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	firmware, err := m.firmware()
+	if err != nil {
+		return err
+	}
 	m.argv = m.spec.Args(Layout{
-		Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming,
+		Firmware: firmware, Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming,
 	})
 	line := bench.Command{Argv: m.argv}.String() + "\n"
 	return infra("write the command line", os.WriteFile(m.path("argv"), []byte(line), 0o644))

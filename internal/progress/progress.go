@@ -10,7 +10,7 @@ import (
 )
 
 // A Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
-// log a line at the start and a line at the end of each step.
+// log a line at the start, each half minute and at the end of each step.
 type Progress struct {
 	out   io.Writer
 	who   string
@@ -42,27 +42,38 @@ func (p *Progress) Step(name string, f func(log io.Writer) error) error {
 }
 
 func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop func()) {
+	every, show, erase := time.Second, p.draw, "\r\033[K"
 	if p.width == nil {
+		every, show, erase = logEvery, p.Printf, ""
 		p.Printf("%s ...", name)
-		return func() {}
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(time.Second)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
-			line := fmt.Sprintf("%s: %s: %.0f s  %s", p.who, name, time.Since(start).Seconds(), last)
-			fmt.Fprintf(p.out, "\r\033[K%.*s", cmp.Or(p.width(), 80)-1, line) // a full row would be followed by another
+			if p.width != nil || time.Since(start) >= every {
+				show("%s: %.0f s  %s", name, time.Since(start).Seconds(), last)
+			}
 			select {
 			case <-tick.C:
 			case <-done:
-				fmt.Fprint(p.out, "\r\033[K")
+				fmt.Fprint(p.out, erase)
 				return
 			}
 		}
 	}()
 	return func() { close(done); <-ended }
+}
+
+// logEvery is how often a step that goes on is told of in a log.
+const logEvery = 30 * time.Second
+
+// draw draws the line of a terminal again.
+func (p *Progress) draw(format string, args ...any) {
+	line := fmt.Sprintf(p.who+": "+format, args...)
+	fmt.Fprintf(p.out, "\r\033[K%.*s", cmp.Or(p.width(), 80)-1, line) // a full row would be followed by another
 }
 
 // lastLine keeps the last whole line written to it, made printable.

@@ -61,3 +61,20 @@ func TestLastLine(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// In a log, a step that takes long says each half minute how far it is.
+func TestProgressLongStepInLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		err := New(&out, "vm0", nil).Step("booting", func(w io.Writer) error {
+			time.Sleep(20 * time.Second)
+			_, err := io.WriteString(w, "[    1.0] first\n\x1b[0m[    2.0] second\n[    3.0] ha")
+			time.Sleep(45 * time.Second)
+			return err
+		})
+		const want = "vm0: booting ...\nvm0: booting: 30 s  [0m[    2.0] second\nvm0: booting: 60 s  [0m[    2.0] second\nvm0: booting: done after 65.0 s\n"
+		if got := out.String(); err != nil || got != want {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package vmtb
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"vmtb/internal/ansi"
+)
+
+// booting waits for a guest, and shows meanwhile the last line of its console and how long the wait may take.
+func (a *app) booting(name, what, console string, limit time.Duration, wait func() error) error {
+	return a.withConsole(name, fmt.Sprintf("%s (%.0f s at most)", what, limit.Seconds()), console, wait)
+}
+
+// withConsole does what takes a guest a while, and shows meanwhile the last line of its console, a file.
+func (a *app) withConsole(name, what, console string, do func() error) error {
+	return a.progress(name).Step(what, func(log io.Writer) error {
+		done, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					fmt.Fprintln(log, lastLine(console))
+				case <-done:
+					return
+				}
+			}
+		}()
+		defer func() { close(done); <-stopped }()
+		return do()
+	})
+}
+
+// lastLine returns the last line of a console that has text in it, "" if there is none.
+func lastLine(console string) string {
+	const most = 4 << 10
+	f, err := os.Open(console)
+	if err != nil {
+		return "" // it comes with the first thing that the guest says
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	data, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-most), most))
+	if err != nil {
+		return ""
+	}
+	lines := strings.FieldsFunc(ansi.Strip(string(data)), func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := len(lines) - 1; i >= 0; i-- {
+		if line := strings.TrimSpace(lines[i]); line != "" {
+			return line
+		}
+	}
+	return ""
+}
