@@ -31,6 +31,8 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringSliceVar(&a.labPackages, "package", nil, "Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
+	cmd.PersistentFlags().StringVar(&a.labGPU, "gpu", string(lab.DefaultGPU), "GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe")
+	cmd.PersistentFlags().BoolVar(&a.labMigration, "migration", false, "with --gpu=ptl: xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
 	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labShellCommand(), a.labCleanCommand())
 	return cmd
 }
@@ -50,7 +52,8 @@ func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
 	if err != nil {
 		return lab.Images{}, err
 	}
-	return lab.Build(ctx, dir, a.progress("lab"), a.labPackages...)
+	o := lab.BuildOptions{GPU: lab.GPU(a.labGPU), Packages: a.labPackages, Migration: a.labMigration}
+	return lab.BuildImages(ctx, dir, o, a.progress("lab"))
 }
 
 func (a *app) labBuildCommand() *cobra.Command {
@@ -122,12 +125,9 @@ on a real one. The run directory, and all that the machine itself left, end up o
 	return cmd
 }
 
-// What a guest of the lab gets. VFIO pins all of its memory, and a machine in an emulated machine takes its time: a
-// guest's boot 10 to 25 s where a real one takes 2.
-const (
-	labGuestMiB     = 256
-	labTimeoutScale = 5.0
-)
+// labTimeoutScale multiplies the deadlines of a run in the lab: a machine in an emulated machine boots in 10 to 25 s where a real one
+// takes 2.
+const labTimeoutScale = 5.0
 
 // labOptions are the flags of "vmtb lab run".
 type labOptions struct {
@@ -137,7 +137,7 @@ type labOptions struct {
 
 func (a *app) labRun(ctx context.Context, o labOptions, selection []string) error {
 	params := strings.Fields(o.xe)
-	if err := errors.Join(o.check(), lab.CheckXeParams(params)); err != nil {
+	if err := errors.Join(o.check(), checkLabGPU(lab.GPU(a.labGPU), params)); err != nil {
 		return err
 	}
 	items, notes, config, err := a.labPlan(o, selection)
@@ -155,6 +155,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	}
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
+	a.labMigration = a.labMigration || slices.ContainsFunc(items, movesVFs)
 	images, err := a.buildLab(ctx)
 	if err != nil {
 		return err
@@ -207,6 +208,23 @@ func (a *app) labEnded(code int, errs ...error) error {
 	return exitCode(code)
 }
 
+// checkLabGPU refuses a GPU that there is not, and parameters for the stand-in for xe that would not be used.
+func checkLabGPU(gpu lab.GPU, params []string) error {
+	if err := errors.Join(gpu.Check(), lab.CheckXeParams(params)); err != nil {
+		return err
+	}
+	if gpu.Real() && len(params) > 0 {
+		err := fmt.Errorf("--xe=%q with --gpu=%s: --xe is for the stand-in for xe, which this GPU does not use", strings.Join(params, " "), gpu)
+		return &bench.UsageError{Err: err, Advice: "leave out --xe, or give --gpu=" + string(lab.StandIn)}
+	}
+	return nil
+}
+
+// movesVFs reports whether a flow saves, restores or migrates VFs: all files of flows that have a class which does count as a whole.
+func movesVFs(item flow.Item) bool {
+	return slices.Contains([]string{"test_migration", "vm_state", "vm_robust"}, item.ID.File)
+}
+
 // labPlan is what is to be run in the lab, and how.
 func (a *app) labPlan(o labOptions, selection []string) (items []flow.Item, notes []string, config *bench.Config, err error) {
 	items, notes, err = a.choose(selection, o.selectionFlags)
@@ -247,7 +265,7 @@ func labReports(dir string, files reports) error {
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
 func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptions, c *bench.Config, selection []string) (code int, err error) {
-	args := append([]string{"run", "--run-dir", filepath.Join(dir, labRunName), "--vm-image", lab.GuestImage}, o.labShape(c)...)
+	args := append([]string{"run", "--run-dir", filepath.Join(dir, labRunName), "--vm-image", lab.GuestImage}, o.labShape(c, lab.GPU(a.labGPU))...)
 	args = append(args, a.labLook(o.reportFlags)...)
 	given, err := o.labFiles(dir, c)
 	if err != nil {
@@ -278,8 +296,8 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 }
 
 // labShape are the flags that suit a run to the lab, unless the user says otherwise.
-func (o *runOptions) labShape(c *bench.Config) []string {
-	memory := labGuestMiB
+func (o *runOptions) labShape(c *bench.Config, gpu lab.GPU) []string {
+	memory := gpu.GuestMiB()
 	if usual := bench.DefaultConfig(); o.given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
 		memory = c.VM.MemoryMiB
 	}

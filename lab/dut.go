@@ -88,8 +88,9 @@ func boot(ctx context.Context, o Options, dir string) (*DUT, error) {
 
 // spec is the DUT's hardware. What is odd about it was found out by crashes: see lab/kmod/README.md and docs/lab.md.
 func (o Options) spec(ctx context.Context) (vm.Spec, error) {
+	devices, extra, cmdline := o.Images.GPU.hardware()
 	s := vm.Spec{
-		Name: "dut", Machine: "q35,kernel-irqchip=split",
+		Name: "dut", QEMU: o.Images.QEMU, Machine: "q35,kernel-irqchip=split",
 		// Nested SVM under emulation corrupts the stack of a kernel with more than one CPU.
 		Accel: "tcg,thread=single", CPU: "EPYC,+svm", CPUs: 1,
 		// All of it below 4 GiB, which on q35 ends at 2816 MiB: otherwise firmware puts the VFs' BARs above it, where QEMU's
@@ -98,15 +99,15 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
 		Kernel: &vm.Kernel{
 			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
-			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check module_blacklist=igb,igbvf cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1" + o.xeCmdline(),
+			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" + cmdline + " cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1" + o.xeCmdline(),
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
 		NoReboot: !o.MayReboot,
-		Devices:  []string{"intel-iommu,intremap=on,caching-mode=on", "pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"},
-		Extra:    []string{"-netdev", "hubport,id=pf-net,hubid=0", "-smbios", "type=1,manufacturer=vmtb,product=" + product},
+		Devices:  append([]string{"intel-iommu,intremap=on,caching-mode=on"}, devices...),
+		Extra:    append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
 	}
-	accel, err := vm.ProbeAccel(ctx, "qemu-system-x86_64")
+	accel, err := vm.ProbeAccel(ctx, cmp.Or(o.Images.QEMU, "qemu-system-x86_64"))
 	if err == nil && accel.Name == "kvm" && nestedKVM() {
 		s.Accel, s.CPU, s.CPUs = "kvm", "host", 2
 	}

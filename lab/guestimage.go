@@ -89,7 +89,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	}
 	defer c.close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	root := b.root(nil) // where the tools are
+	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil) // where the tools are
 	tree := b.debian(g)
 	if b.err != nil {
 		return b.err

@@ -15,7 +15,7 @@ import (
 	"vmtb/internal/progress"
 )
 
-//go:embed image kmod workload/*.go
+//go:embed image kmod workload/*.go gpu/*.c gpu/*.h gpu/build.sh gpu/config
 var sources embed.FS
 
 // Images are the files that the lab boots.
@@ -26,6 +26,16 @@ type Images struct {
 	Guest       string // a bootable disk, raw; the DUT has it as GuestImage
 	GuestKernel string
 	GuestInitrd string
+
+	GPU  GPU    // what the DUT is to have
+	QEMU string // the program that runs the DUT; "" is this machine's QEMU
+}
+
+// BuildOptions say which images [BuildImages] makes.
+type BuildOptions struct {
+	GPU       GPU      // "" is [DefaultGPU]
+	Packages  []string // Debian packages that the DUT has besides its own
+	Migration bool     // the DUT can save and migrate VFs. With the stand-ins it always can
 }
 
 // extraList is a file of the root tree that is there if it has packages that nobody of ours needs: image/dut.sh then
@@ -39,9 +49,15 @@ const GuestImage = "/lab/guest.img"
 // anything that goes into it has changed: the packages' names, our files, the modules' sources, an earlier stage. The DUT has
 // the extra Debian packages, too.
 func Build(ctx context.Context, cacheDir string, p *progress.Progress, extra ...string) (Images, error) {
-	if err := checkPackages(extra); err != nil {
+	return BuildImages(ctx, cacheDir, BuildOptions{Packages: extra}, p)
+}
+
+// BuildImages is [Build] for any GPU of the lab.
+func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progress.Progress) (Images, error) {
+	if err := errors.Join(o.GPU.Check(), checkPackages(o.Packages)); err != nil {
 		return Images{}, err
 	}
+	o.GPU = o.GPU.or()
 	if os.Geteuid() != 0 {
 		return Images{}, &bench.UsageError{Err: errors.New("the lab's images are built in a chroot, which only root may enter"), Advice: "run as root"}
 	}
@@ -51,7 +67,11 @@ func Build(ctx context.Context, cacheDir string, p *progress.Progress, extra ...
 	}
 	defer c.close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	root := b.root(extra)
+	if o.GPU.Real() {
+		images := b.buildReal(o)
+		return images, b.err
+	}
+	root := b.root("root", "packages", "root file system (Debian "+suite+")", o.Packages)
 	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
 	workload := b.stage("workload", root, "workload.sh", "stand-in workloads", nil)
 	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod, workload})
@@ -59,10 +79,18 @@ func Build(ctx context.Context, cacheDir string, p *progress.Progress, extra ...
 	if b.err != nil {
 		return Images{}, b.err
 	}
+	images := imagesIn(dut, guest)
+	images.GPU = o.GPU
+	return images, nil
+}
+
+// imagesIn names the files that the stages for DUT and guest have made.
+func imagesIn(dut, guest string) Images {
+	in := filepath.Join
 	return Images{
-		DUT: filepath.Join(dut, "dut.img"), DUTKernel: filepath.Join(dut, "dut-vmlinuz"), DUTInitrd: filepath.Join(dut, "dut-initrd"),
-		Guest: filepath.Join(guest, "guest.img"), GuestKernel: filepath.Join(guest, "guest-vmlinuz"), GuestInitrd: filepath.Join(guest, "guest-initrd"),
-	}, nil
+		DUT: in(dut, "dut.img"), DUTKernel: in(dut, "dut-vmlinuz"), DUTInitrd: in(dut, "dut-initrd"),
+		Guest: in(guest, "guest.img"), GuestKernel: in(guest, "guest-vmlinuz"), GuestInitrd: in(guest, "guest-initrd"),
+	}
 }
 
 // A builder runs the stages one after the other; after the first error they do nothing.
@@ -73,18 +101,24 @@ type builder struct {
 	err      error
 }
 
-func (b *builder) root(extra []string) string {
-	list, err := sources.ReadFile("image/packages")
+// root is the entry with the tree of the Debian packages in the file list of image/, and extra ones.
+func (b *builder) root(kind, listFile, title string, extra []string) string {
+	list, err := sources.ReadFile("image/" + listFile)
 	if err != nil {
 		b.err = err
 		return ""
 	}
 	packages := slices.Concat(readPackages(string(list)), extra)
+	for i, name := range packages {
+		if base, ok := strings.CutSuffix(name, "/backports"); ok {
+			packages[i] = base + "/" + backports
+		}
+	}
 	parts := []any{suite, igtSuite, strings.Join(packages, " "), "recipe 2"}
 	if len(extra) > 0 {
 		parts = append(parts, extraList)
 	}
-	return b.entry("root", "root file system (Debian "+suite+")", func(tmp string, log io.Writer) error {
+	return b.entry(kind, title, func(tmp string, log io.Writer) error {
 		tree := filepath.Join(tmp, "tree")
 		if err := buildRoot(b.ctx, suite, tree, packages, b.cache.lock, log); err != nil || len(extra) == 0 {
 			return err
@@ -111,7 +145,11 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 		}
 		parts = append(parts, dir, sub)
 	}
-	for _, name := range []string{"lib.sh", script} {
+	scripts := []string{"lib.sh", script}
+	if strings.HasPrefix(script, "xe-") {
+		scripts = append(scripts, "xe-lib.sh")
+	}
+	for _, name := range scripts {
 		text, err := sources.ReadFile("image/" + name)
 		if err != nil {
 			b.err = err
@@ -133,6 +171,9 @@ var inputs = map[string][]string{
 	"workload": {"workload"},
 	"guest":    {"image/guest"},
 	"dut":      {"image/dut", "image/guest"},
+	"xegpu":    {"gpu"},
+	"xeguest":  {"image/guest"},
+	"xedut":    {"image/dut", "image/guest"},
 }
 
 // runStage runs a script in a root tree. What it makes is in the directory work/out of tmp.

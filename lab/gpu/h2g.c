@@ -173,7 +173,11 @@ static uint32_t save_restore(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
         return GUC_ERR_VFID;
     }
     vf = &s->fn[m[1]];
-    if (!vf->paused) {
+    /*
+     * The driver asks for the size (no address, no length) of a running VF, too: debugfs migration_size and
+     * VFIO_DEVICE_FEATURE_MIG_DATA_SIZE can be read in any state.
+     */
+    if (!vf->paused && (HXG_DATA0(m[0]) || m[2] || m[3] || m[4])) {
         return GUC_ERR_STATE;
     }
     switch (HXG_DATA0(m[0])) {
