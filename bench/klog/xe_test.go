@@ -111,6 +111,8 @@ func TestKernelLines(t *testing.T) {
 
 		{info, "systemd[1]: Started a service that has no BUG: in it.", "", Ignore},
 		{info, "[IGT] xe_exec_reset: starting subtest gt-reset", "", Ignore},
+		{0, "reboot: Power down", "power-off", Ignore}, // kernel/reboot.c says it at this level
+		{0, "reboot: Restarting system", "power-off", Ignore},
 		{warning, "Kernel command line: BUG kmalloc", "", Ignore},
 		{info, "debug printing BUG foo bar", "", Ignore},
 		{info, "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on", "", Ignore},
