@@ -99,7 +99,8 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
 		Kernel: &vm.Kernel{
 			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
-			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" + cmdline + " cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1" + o.xeCmdline(),
+			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" + cmdline +
+				" cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 kvm.halt_poll_ns=0" + o.xeCmdline(),
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
