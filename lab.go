@@ -33,7 +33,8 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 	cmd.PersistentFlags().StringSliceVar(&a.labPackages, "package", nil, "Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
 	cmd.PersistentFlags().StringVar(&a.labGPU, "gpu", string(lab.DefaultGPU), "GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe")
 	cmd.PersistentFlags().BoolVar(&a.labMigration, "migration", false, "with --gpu=ptl: xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
-	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labShellCommand(), a.labCleanCommand())
+	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labCleanCommand())
+	a.addKeptLab(cmd)
 	return cmd
 }
 
@@ -124,10 +125,6 @@ on a real one. The run directory, and all that the machine itself left, end up o
 	cmd.Flags().StringVar(&o.xe, "xe", "", "parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md lists them)")
 	return cmd
 }
-
-// labTimeoutScale multiplies the deadlines of a run in the lab: a machine in an emulated machine boots in 10 to 25 s where a real one
-// takes 2.
-const labTimeoutScale = 5.0
 
 // labOptions are the flags of "vmtb lab run".
 type labOptions struct {
@@ -242,7 +239,7 @@ func (a *app) labPlan(o labOptions, selection []string) (items []flow.Item, note
 		return nil, nil, nil, err
 	}
 	if !o.given("timeout-scale") && config.TimeoutScale == 1 {
-		config.TimeoutScale = labTimeoutScale
+		config.TimeoutScale = lab.TimeoutScale
 	}
 	return items, append(notes, more...), config, nil
 }
@@ -393,34 +390,4 @@ func giveDirs(dir, base string, dirs ...string) error {
 		}
 	}
 	return nil
-}
-
-func (a *app) labShellCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "shell",
-		Short: "Boot the lab and get a shell in it",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.labShell(cmd.Context()) },
-	}
-}
-
-func (a *app) labShell(ctx context.Context) error {
-	if !isTerminal(os.Stdin) {
-		return &bench.UsageError{Err: errors.New("vmtb lab shell needs a terminal")}
-	}
-	images, err := a.buildLab(ctx)
-	if err != nil {
-		return err
-	}
-	dir, err := newRunDir("", "-lab")
-	if err != nil {
-		return err
-	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: a.progress("lab")})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.err, "lab: %s is the same directory here and there; Ctrl-] ends the machine\n", dir)
-	err = dut.Shell(ctx, os.Stdin, a.out)
-	return errors.Join(err, dut.Close(context.WithoutCancel(ctx)))
 }

@@ -20,6 +20,7 @@ type state struct {
 	lockFile string        // held by the run that uses the host
 	runs     undo.Registry // those that may have changed the host and not put it back
 	machines keep.Store    // those of "vmtb vm"
+	labs     keep.Store    // DUTs of "vmtb lab start", "exec" and "shell"
 	manual   string        // directory with the journal of what "vmtb vf" has changed, in the registry like a run's
 }
 
@@ -32,5 +33,10 @@ func hostState() state {
 }
 
 func stateIn(lockFile, dir string) state {
-	return state{lockFile, undo.Registry{Dir: filepath.Join(dir, "runs")}, keep.Store{Dir: filepath.Join(dir, "machines")}, filepath.Join(dir, "manual")}
+	return state{
+		lockFile: lockFile, runs: undo.Registry{Dir: filepath.Join(dir, "runs")},
+		machines: keep.Store{Dir: filepath.Join(dir, "machines")},
+		labs:     keep.Store{Dir: filepath.Join(dir, "labs"), Prefix: "lab", Command: "vmtb lab"},
+		manual:   filepath.Join(dir, "manual"),
+	}
 }

@@ -20,7 +20,8 @@ import (
 
 // vmLogFiles are the logs of a machine by the names that "vmtb vm logs" takes.
 var vmLogFiles = map[string]string{
-	"console": "console.log", "qemu": "stderr.log", "qmp": "qmp.jsonl", "agent": "qga.jsonl", "argv": "argv", "keeper": keep.LogFile,
+	"console": "console.log", "qemu": "stderr.log", "keeper": keep.LogFile,
+	"qmp": "qmp.jsonl", "agent": "qga.jsonl", "argv": "argv",
 }
 
 // vmLogNames are the names in the order of the help.
@@ -106,7 +107,8 @@ func (a *app) vmLogs(ctx context.Context, o vmLogsOptions, name, log string) err
 	return err
 }
 
-// terminalText keeps control characters of guests from a terminal. It drops carriage returns, which end lines of a console.
+// terminalText keeps control characters of guests from a terminal. It drops carriage returns, which
+// end lines of a console.
 type terminalText struct{ w io.Writer }
 
 func (t terminalText) Write(p []byte) (int, error) {
@@ -136,7 +138,9 @@ func (l *vmLog) where() string {
 func (l *vmLog) open(lines int) error {
 	f, err := os.Open(l.where())
 	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("machine %s: %w", l.record.Name, err), Advice: "its logs are in " + l.record.LogDir()}
+		return &bench.UsageError{
+			Err: fmt.Errorf("machine %s: %w", l.record.Name, err), Advice: "its logs are in " + l.record.LogDir(),
+		}
 	}
 	l.close()
 	l.file, l.path = f, f.Name()
@@ -161,7 +165,8 @@ func (l *vmLog) copy() error {
 	return err
 }
 
-// Log files are looked at so often while they are followed, and less often whether the machine still lives.
+// Log files are looked at so often while they are followed, and less often whether the machine
+// still lives.
 const (
 	logPoll  = 200 * time.Millisecond
 	lifePoll = 5 // times logPoll

@@ -55,7 +55,8 @@ func (a *app) vmSSH(ctx context.Context, c *keep.Client, o vmSSHOptions, command
 	if err != nil {
 		return &bench.InfraError{Op: "run ssh", Err: err, Advice: "install openssh-client"}
 	}
-	if err := syscall.Exec(program, o.argv(info.State.SSHPort, command), os.Environ()); err != nil { // ssh gets our terminal and our signals
+	// ssh takes our place, and with it our terminal and our signals.
+	if err := syscall.Exec(program, o.argv(info.State.SSHPort, command), os.Environ()); err != nil {
 		return &bench.InfraError{Op: "run ssh", Err: err}
 	}
 	return errors.New("unreachable: ssh has taken our place")
@@ -66,7 +67,8 @@ func (o *vmSSHOptions) argv(port int, command []string) []string {
 	for _, option := range o.options { // of an option that is given twice ssh takes the first
 		argv = append(argv, "-o", option)
 	}
-	argv = append(argv, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-l", o.user, "127.0.0.1")
+	argv = append(argv, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
+	argv = append(argv, "-l", o.user, "127.0.0.1")
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}

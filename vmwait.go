@@ -13,7 +13,8 @@ import (
 	"vmtb/bench/vm"
 )
 
-// exitTimeout is the exit code when the time given with --timeout has passed, as that of timeout(1).
+// exitTimeout is the exit code when the time given with --timeout has passed, as that of
+// timeout(1).
 const exitTimeout = 124
 
 // errWaited is the cause of a context that --timeout ended.
@@ -41,7 +42,8 @@ func (a *app) timedOut(ctx context.Context, name string, err error) error {
 	return err
 }
 
-// reachGuest returns when the guest's agent has its port open. While the guest boots it says so, and how long it waits at most.
+// reachGuest returns when the guest's agent has its port open. While the guest boots it says so,
+// and how long it waits at most.
 func (a *app) reachGuest(ctx context.Context, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil || info.State.Agent || info.State.State != vm.Running {
@@ -130,7 +132,8 @@ func (a *app) waitEnd(ctx context.Context, name string, timeout time.Duration) e
 func (a *app) vmRemoveCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "rm machine... | --all", Aliases: []string{"remove"}, Short: "Remove the records and logs of machines that have ended",
+		Use: "rm machine... | --all", Aliases: []string{"remove"},
+		Short: "Remove the records and logs of machines that have ended",
 		Long: `Removes the folders of machines that have ended, with their logs: "vmtb vm list --all" does not show them any more. A machine
 that has not ended is refused: "vmtb vm off" ends it.`,
 		ValidArgsFunction: a.completeEnded,

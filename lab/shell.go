@@ -10,12 +10,8 @@ import (
 	"vmtb/internal/rawterm"
 )
 
-// Shell connects a terminal to the shell on the DUT's second serial port, until the user types Ctrl-] or the DUT ends.
-func (d *DUT) Shell(ctx context.Context, in *os.File, out io.Writer) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", d.Socket("serial1"))
-	if err != nil {
-		return infra("connect to the DUT's shell", err)
-	}
+// attach connects a terminal to a shell's serial port, until the user types Ctrl-] or the machine ends.
+func attach(ctx context.Context, conn net.Conn, in *os.File, out io.Writer) error {
 	defer conn.Close()
 	restore, err := rawterm.Make(in, out)
 	if err != nil {

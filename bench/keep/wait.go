@@ -61,7 +61,8 @@ func (k *keeper) signal(ctx context.Context, _ *call, a signalArgs) (any, error)
 	return nil, err
 }
 
-// Signal sends a signal to the command that [Client.ExecAs] runs as id, and to nothing that it has started.
+// Signal sends a signal to the command that [Client.ExecAs] runs as id, and to nothing that it has
+// started.
 func (c *Client) Signal(ctx context.Context, id string, signal int) error {
 	return c.do(ctx, "signal", signalArgs{id, signal}, nil, Output{}, nil)
 }
@@ -89,8 +90,8 @@ func (k *keeper) untilEnd(ctx context.Context, _ *call) (any, error) {
 	}
 }
 
-// WaitEnd waits until the machine of a name has ended, however, and returns its record. A machine that ended before is no
-// error; one whose keeper died is.
+// WaitEnd waits until the machine of a name has ended, however, and returns its record. A machine
+// that ended before is no error; one whose keeper died is.
 func (s Store) WaitEnd(ctx context.Context, name string) (Record, error) {
 	r, err := s.Get(name)
 	if err != nil {
@@ -114,8 +115,8 @@ func (s Store) WaitEnd(ctx context.Context, name string) (Record, error) {
 	return again, err
 }
 
-// Remove removes the folder of a machine that has ended, and with it its logs. A machine that lives, and one whose keeper died,
-// are errors.
+// Remove removes the folder of a machine that has ended, and with it its logs. A machine that
+// lives, and one whose keeper died, are errors.
 func (s Store) Remove(ctx context.Context, name string) error {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -128,7 +129,9 @@ func (s Store) Remove(ctx context.Context, name string) error {
 	}
 	switch r.Life() {
 	case Living:
-		return &bench.UsageError{Err: fmt.Errorf("machine %s has not ended", name), Advice: s.verb("off") + " " + name + " ends it"}
+		return &bench.UsageError{
+			Err: fmt.Errorf("machine %s has not ended", name), Advice: s.verb("off") + " " + name + " ends it",
+		}
 	case Died:
 		return r.gone(s, Died)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -233,5 +234,34 @@ func TestBadRequest(t *testing.T) {
 	}
 	if err := c.WaitReady(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A process that counts the signals that it gets.
+type signalled struct {
+	bench.Process
+	got []int
+}
+
+func (p *signalled) Signal(_ context.Context, sig int) error {
+	p.got = append(p.got, sig)
+	return os.ErrProcessDone // it may have ended meanwhile
+}
+
+// A command that has a name gets the signals that are for it, while it runs and not after.
+func TestSignal(t *testing.T) {
+	k := &keeper{}
+	c := serve(t, map[string]operation{"signal": with(k.signal)})
+	p, other := &signalled{}, &signalled{}
+	forget := k.note("one", p)
+	defer k.note("two", other)()
+	k.note("", &signalled{})()
+	if err := c.Signal(t.Context(), "one", 15); err != nil {
+		t.Error(err)
+	}
+	forget()
+	err := c.Signal(t.Context(), "one", 15)
+	if !errors.As(err, new(*bench.UsageError)) || len(p.got) != 1 || p.got[0] != 15 || len(other.got) != 0 {
+		t.Errorf("after its end: %v, got %v, the other %v", err, p.got, other.got)
 	}
 }

@@ -1,0 +1,104 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+)
+
+// This file is for a DUT that outlives the command that starts it: package keep starts it from its
+// [Options.Spec], and [SetUp] makes it fit for people.
+
+// Spec is the DUT's hardware, for whoever starts it otherwise than [Start] does.
+func (o Options) Spec(ctx context.Context) (vm.Spec, error) { return o.spec(ctx) }
+
+// BootLimit is how long such a DUT may take to boot: what [Start] gives one under emulation.
+const BootLimit = 5 * bootDeadline
+
+// Give puts vmtb (this program) into share, where [SetUp] finds it.
+func Give(share string) error {
+	if err := copyProgram(filepath.Join(share, givenProgram), "/proc/self/exe"); err != nil {
+		return infra("give vmtb to the DUT", err)
+	}
+	return nil
+}
+
+const givenProgram = "vmtb"
+
+// SetUp is the command that makes a DUT which has booted one for people: its share has the path that it
+// has here; vmtb is in PATH, with a configuration beside it that suits the lab; the guest image of
+// the docs' commands is in /root; and shells on the second serial port are bash, if the DUT has it,
+// with vmtb's completion. It does that once in a boot.
+func SetUp(s vm.Spec) bench.Command {
+	share := ""
+	if len(s.Shares) > 0 {
+		share = s.Shares[0].Path
+	}
+	return bench.Command{Argv: []string{"/bin/sh", "-ec", setUpScript, "sh", share, GuestImage, config(GPUOf(s)), bashrc}}
+}
+
+// GPUOf returns the GPU of the DUT whose hardware is s.
+func GPUOf(s vm.Spec) GPU {
+	for _, d := range s.Devices {
+		if strings.HasPrefix(d, "vmtb-gpu,") {
+			return PTL
+		}
+	}
+	return StandIn
+}
+
+// config is what differs from vmtb's defaults in the lab.
+func config(gpu GPU) string {
+	const format = `{"guest": {"os_image": %q}, "vm": {"memory_mib": %d}, "timeout_scale": %g}`
+	return fmt.Sprintf(format, GuestImage, gpu.GuestMiB(), TimeoutScale)
+}
+
+// TimeoutScale multiplies the deadlines of a run in the lab: a machine in an emulated machine boots
+// in 10 to 25 s where a real one takes 2.
+const TimeoutScale = 5.0
+
+// setUpScript takes the share $1, the guest image $2, the configuration $3 and the start-up file of
+// shells $4. The shell on the second serial port has begun already: it ends, and init starts the
+// next one.
+const setUpScript = `
+[ ! -e /run/vmtb-lab ] || exit 0
+mkdir -p "$1"
+grep -q " $1 " /proc/mounts || mount --bind /lab/share "$1"
+cp "$1/vmtb" /usr/bin/vmtb.new
+chmod 755 /usr/bin/vmtb.new
+mv /usr/bin/vmtb.new /usr/bin/vmtb
+printf '%s\n' "$3" >/usr/bin/vmtb_config.json
+ln -sf "$2" /root/guest_os.img
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd # bash's completion reads /dev/fd/N
+if [ -x /usr/bin/bash ] && [ ! -e /etc/vmtb.bashrc ]; then
+	printf '%s' "$4" >/etc/vmtb.bashrc
+	vmtb completion bash >>/etc/vmtb.bashrc
+	echo 'case $- in *i*) [ -n "$BASH_VERSION" ] || { cd /root; exec bash --rcfile /etc/vmtb.bashrc; } ;; esac' >>/etc/profile
+	pkill -t ttyS1 || true
+fi
+touch /run/vmtb-lab`
+
+// bashrc comes before vmtb's completion. That asks for two functions of bash-completion, which the
+// DUT does not have: where "=" and ":" do not end words, this is all that they do.
+const bashrc = `PS1='lab# '
+COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
+_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}; }
+__ltrim_colon_completions() { :; }
+`
+
+// Attach connects a terminal to the shell on the second serial port of a DUT whose sockets are in a
+// directory, until the user types Ctrl-] or the DUT ends.
+func Attach(ctx context.Context, sockets string, in *os.File, out io.Writer) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(sockets, "serial1"))
+	if err != nil {
+		return infra("connect to the DUT's shell", err)
+	}
+	return attach(ctx, conn, in, out)
+}

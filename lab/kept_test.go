@@ -1,0 +1,50 @@
+package lab
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vmtb/bench"
+	"vmtb/bench/vm"
+)
+
+// The configuration that a lab gets is one that vmtb reads.
+func TestLabConfig(t *testing.T) {
+	for _, gpu := range []GPU{StandIn, DefaultGPU} {
+		c, err := bench.ParseConfig("vmtb_config.json", []byte(config(gpu)))
+		if err != nil || c.Guest.OSImage != GuestImage || c.VM.MemoryMiB != gpu.GuestMiB() || c.TimeoutScale != TimeoutScale {
+			t.Errorf("%s: %+v, %v", gpu, c, err)
+		}
+	}
+}
+
+// What a lab's hardware is tells its GPU.
+func TestGPUOf(t *testing.T) {
+	for _, gpu := range GPUs {
+		devices, _, _ := gpu.hardware()
+		if got := GPUOf(vm.Spec{Devices: devices}); got != gpu {
+			t.Errorf("GPU %s: got %s", gpu, got)
+		}
+	}
+}
+
+// The start-up file gives a completion the word that is being typed, with ":" and "=" in it.
+func TestLabBashrc(t *testing.T) {
+	rc := filepath.Join(t.TempDir(), "rc")
+	if err := os.WriteFile(rc, []byte(bashrc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const script = `source "$1"
+COMP_WORDS=(vmtb vm cp --x=a:b) COMP_CWORD=3
+_get_comp_words_by_ref -n "=:" cur prev words cword
+__ltrim_colon_completions "$cur"
+echo "$cur|$prev|${#words[@]}|$cword|$COMP_WORDBREAKS"`
+	out, err := exec.Command("bash", "-c", script, "bash", rc).CombinedOutput()
+	got := string(out)
+	if err != nil || !strings.HasPrefix(got, "--x=a:b|cp|4|3|") || strings.ContainsAny(strings.TrimPrefix(got, "--x=a:b"), "=:") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
