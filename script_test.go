@@ -2,11 +2,15 @@ package vmtb_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -39,6 +43,7 @@ func params(dir string) testscript.Params {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("VMTB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector's programs wait for a second when they end
+			env.Defer(func() { endKept(env) })
 			ids, err := filepath.Abs("vmm_flows/testdata/upstream-ids.txt")
 			env.Setenv("UPSTREAM_IDS", ids)
 			return err
@@ -52,6 +57,32 @@ func params(dir string) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 		},
+	}
+}
+
+// endKept ends the machines, and the runs kept for them, that a script leaves alive when it fails midway. Only keepers that
+// answer are killed: the pid of a dead one may be another process's by now.
+func endKept(env *testscript.Env) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "machines", "vm", "list", "--json")
+	cmd.Dir, cmd.Env = env.WorkDir, env.Vars
+	out, err := cmd.Output()
+	if err != nil {
+		env.T().Log("machines that the script left alive: ", err)
+		return
+	}
+	var left []struct {
+		Name, State string
+		Keeper      int `json:"keeper_pid"`
+	}
+	if err := json.Unmarshal(out, &left); err != nil {
+		env.T().Log("machines that the script left alive: ", err)
+	}
+	for _, m := range left {
+		if m.State != "dead" && m.State != "unknown" && m.Keeper > 1 {
+			_ = syscall.Kill(m.Keeper, syscall.SIGKILL) // it may have ended just now
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
 			}
 			return nil
 		}
-		err = w.step(fmt.Sprintf("disable %d VFs of %s that somebody else has enabled", n, pf.Address), func() error { return pf.Reset(ctx) })
+		err = w.step(fmt.Sprintf("disable %s of %s that somebody else has enabled", count(n, "VF"), pf.Address), func() error { return pf.Reset(ctx) })
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type junitCounts struct {
 	took time.Duration
 }
 
+// add counts a test. A suite's time is set by itself: fixtures and attempts before the last take time, too.
 func (c *junitCounts) add(t *junitCase) {
 	c.Tests++
 	switch {
@@ -42,8 +44,34 @@ func (c *junitCounts) add(t *junitCase) {
 	case t.Skipped != nil:
 		c.Skipped++
 	}
-	c.took += t.took
+}
+
+func (c *junitCounts) addSuite(s junitCounts, took time.Duration) {
+	c.Tests += s.Tests
+	c.Failures += s.Failures
+	c.Errors += s.Errors
+	c.Skipped += s.Skipped
+	c.took += took
 	c.Time = junitTime(c.took)
+}
+
+// tookInAll is the time of the phases of groups: fixtures, and all attempts of cases.
+func tookInAll(groups []*group) time.Duration {
+	var sum time.Duration
+	for _, g := range groups {
+		for _, p := range g.phases {
+			sum += max(0, p.Duration)
+		}
+	}
+	return sum
+}
+
+// hostName is the name at the beginning of dut, a line such as "dut-7, Linux 6.19.0, Battlemage". Where no name is there it is
+// "localhost", as Ant's JUnit task writes it.
+func hostName(dut string) string {
+	const letters = "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+	name := dut[:len(dut)-len(strings.TrimLeft(dut, letters))]
+	return cmp.Or(name, "localhost")
 }
 
 func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d).Seconds()) }
@@ -77,8 +105,6 @@ type junitCase struct {
 	Flakes    []junitProblem `xml:"flakyFailure"` // attempts before one that passed
 	Out       *junitText     `xml:"system-out"`
 	Err       *junitText     `xml:"system-err"`
-
-	took time.Duration
 }
 
 type junitProblem struct {
@@ -108,7 +134,7 @@ func writeJUnit(p *printer, h *history) {
 	var suites []junitSuite
 	for _, class := range h.classes() {
 		s := junitSuite{
-			Name: dotted(class[0].id), Timestamp: h.info.Start.UTC().Format("2006-01-02T15:04:05"), Hostname: oneLine(h.info.DUT, 200),
+			Name: dotted(class[0].id), Timestamp: h.info.Start.UTC().Format("2006-01-02T15:04:05"), Hostname: hostName(h.info.DUT),
 			Properties: h.junitProperties(), junitCounts: junitCounts{Time: junitTime(0)},
 		}
 		for _, g := range class {
@@ -119,8 +145,9 @@ func writeJUnit(p *printer, h *history) {
 		}
 		for _, c := range s.Cases {
 			s.add(c)
-			all.add(c)
 		}
+		s.Time = junitTime(tookInAll(class))
+		all.addSuite(s.junitCounts, tookInAll(class))
 		suites = append(suites, s)
 	}
 	p.print(xml.Header)
@@ -148,7 +175,7 @@ func (h *history) junitProperties() []junitProperty {
 
 func (h *history) junitCase(p *printer, c *testCase, limit int) *junitCase {
 	a := c.last()
-	t := &junitCase{Name: oneLine(caseName(c.ID), 1000), Classname: dotted(c.ID), Time: junitTime(a.Duration), took: a.Duration, File: whereFile(a.Where)}
+	t := &junitCase{Name: oneLine(caseName(c.ID), 1000), Classname: dotted(c.ID), Time: junitTime(a.Duration), File: whereFile(a.Where)}
 	t.problem(c, limit)
 	t.Out = newJUnitText(lastBytes(a.transcript(), limit) + h.attachments(p, a))
 	t.Err = newJUnitText(lastBytes(p.dmesg(a, int64(limit)), limit))
@@ -203,7 +230,7 @@ func junitTrouble(g *group, limit int) []*junitCase {
 		problem := junitProblemOf(bad.phase, limit)
 		name := flow.ID{File: bad.name, Param: g.id.Param}.String()
 		out = append(out, &junitCase{
-			Name: oneLine(name, 1000), Classname: dotted(g.id), Time: junitTime(bad.Duration), took: bad.Duration,
+			Name: oneLine(name, 1000), Classname: dotted(g.id), Time: junitTime(bad.Duration),
 			File: whereFile(bad.Where), Error: &problem,
 		})
 	}

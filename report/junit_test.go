@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"vmtb/flow"
 )
@@ -101,6 +102,7 @@ func TestJUnit(t *testing.T) {
 		if s.name != "mixed" {
 			continue
 		}
+		checkJUnitSuites(t, root, s.tape.entries)
 		var got []string
 		for _, suite := range root.all("testsuite") {
 			for _, c := range suite.all("testcase") {
@@ -127,6 +129,42 @@ func TestJUnit(t *testing.T) {
 		out := root.all("testsuite")[2].all("testcase")[0].all("system-out")[0].Text
 		if !strings.Contains(out, "[[ATTACHMENT|/") || !strings.Contains(out, "mixed/06-m/test_save/goroutines.txt]]") {
 			t.Errorf("attachments: %s", out)
+		}
+	}
+}
+
+// checkJUnitSuites checks that suites have the name of a host, and the time of all their phases: fixtures and reruns, too.
+func checkJUnitSuites(t *testing.T, root node, entries []flow.Entry) {
+	t.Helper()
+	took := map[string]time.Duration{}
+	for _, e := range entries {
+		if e.Event == flow.End && e.Phase != flow.PhaseStep && e.Phase != flow.PhaseRun {
+			took[dotted(e.ID)] += e.Duration
+		}
+	}
+	var all time.Duration
+	for _, suite := range root.all("testsuite") {
+		if name := suite.attr("hostname"); name != "dut-7" {
+			t.Errorf("host name %q, want dut-7", name)
+		}
+		name := suite.attr("name")
+		if got, want := suite.attr("time"), junitTime(took[name]); got != want {
+			t.Errorf("%s took %s, want %s", name, got, want)
+		}
+		all += took[name]
+	}
+	if got, want := root.attr("time"), junitTime(all); got != want {
+		t.Errorf("all took %s, want %s", got, want)
+	}
+}
+
+func TestHostName(t *testing.T) {
+	for dut, want := range map[string]string{
+		"vmtb-lab, Linux 6.12.117+deb13-amd64, vmtb lab (emulated)": "vmtb-lab", "dut_7.example.org": "dut_7.example.org",
+		"lab: igb": "lab", "": "localhost", "\x1b[31m": "localhost",
+	} {
+		if got := hostName(dut); got != want {
+			t.Errorf("%q: %q, want %q", dut, got, want)
 		}
 	}
 }

@@ -106,6 +106,10 @@ func Parse(path string, data []byte) (Rules, error) {
 	return rules, nil
 }
 
+// matchesAny reports whether every text matches re, as ".*" and "oops|" do: both the empty text does and a text that no
+// expression is written for.
+func matchesAny(re *regexp.Regexp) bool { return re.MatchString("") && re.MatchString("\x01") }
+
 func parse(path string, data []byte) (Rules, error) {
 	var f struct {
 		Rules []Rule `json:"rules"`
@@ -125,7 +129,9 @@ func parse(path string, data []byte) (Rules, error) {
 			bad("action is missing")
 		case r.Level != nil && (*r.Level < 0 || *r.Level > 7):
 			bad("level is %d, want 0 (emergency) to 7 (debug)", *r.Level)
-		case (r.Match == nil || r.Match.String() == "") && r.Level == nil && r.Subsystem == "":
+		case r.Match != nil && r.Match.String() == "":
+			bad("match is empty, which every text matches: give an expression, or leave match out and name level or subsystem")
+		case (r.Match == nil || matchesAny(r.Match)) && r.Level == nil && r.Subsystem == "":
 			bad("it matches everything: name match, level or subsystem")
 		}
 	}
