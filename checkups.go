@@ -25,6 +25,7 @@ type checkup struct {
 }
 
 var checkups = []checkup{
+	{"gpu", checkGPU},
 	{"root", checkRoot},
 	{"iommu", checkIOMMU},
 	{"pf", checkPF},
@@ -41,6 +42,9 @@ var checkups = []checkup{
 	{"igt", checkIGT},
 	{"leftovers", checkLeftovers},
 	{"kernel log", checkKernelLog},
+	{"vm", checkVM},
+	{"lab", checkLab},
+	{"image build", checkImageBuild},
 }
 
 func fine(format string, args ...any) diagnosis {
@@ -207,6 +211,14 @@ var versionRE = regexp.MustCompile(`version (\d+)\.(\d+)`)
 const leastQEMU = "8.2"
 
 func checkQEMU(ctx context.Context, p *patient) diagnosis {
+	d := lookAtQEMU(ctx, p)
+	if d.Health == sick {
+		p.noQEMU = []diagnosis{d}
+	}
+	return d
+}
+
+func lookAtQEMU(ctx context.Context, p *patient) diagnosis {
 	line := p.said(ctx, p.config.VM.QEMU, "--version")
 	m := versionRE.FindStringSubmatch(line)
 	const install = "install qemu-system-x86 and qemu-utils, version " + leastQEMU + " or newer (Debian 12: from backports)"

@@ -78,6 +78,16 @@ func (f *configFlags) addShared(cmd *cobra.Command) {
 	flags.Float64Var(&f.workloadScale, "workload-scale", 0, "multiply the amounts of work that flows give to GPUs, and the waits that belong to it")
 }
 
+// hideRunFlags leaves flags out of the help of a command that runs no flow and gives out no vGPU profile. They are still
+// taken, so that one set of flags serves all commands.
+func hideRunFlags(cmd *cobra.Command) {
+	for _, name := range []string{"workload-scale", "vgpu-profiles"} {
+		if f := cmd.Flags().Lookup(name); f != nil {
+			f.Hidden = true
+		}
+	}
+}
+
 // load reads the configuration file, if there is one, and applies the flags. used is the file's path or "".
 func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	c, used, err = readConfig(f.file, f.search)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,14 +45,17 @@ type patient struct {
 	euid    int
 	accel   func(context.Context) (vm.Accel, error)
 	inspect lookAtImage
-	pf      *xe.PF // nil if there is none
+	missing func(context.Context) []error // what building images lacks here
+	pf      *xe.PF                        // nil if there is none
+	noGPU   bool                          // of Intel's
+	noQEMU  []diagnosis                   // why QEMU cannot be used; empty if it can
 }
 
 func (a *app) newPatient(config *bench.Config, deep bool) *patient {
 	return &patient{
 		app: a, host: host.New(a.system), config: config, deep: deep, euid: os.Geteuid(),
 		accel:   func(ctx context.Context) (vm.Accel, error) { return vm.ProbeAccel(ctx, config.VM.QEMU) },
-		inspect: vm.LookAtImage,
+		inspect: vm.LookAtImage, missing: missingHere,
 	}
 }
 
@@ -62,8 +66,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what a run needs on this machine, and say what to do about what is missing",
 		Long: `Checks this machine for all that runs need, with the configuration that "vmtb run" would use: rights, IOMMU, the PF's driver
-and its VFs, VFIO, QEMU and KVM, disk, guest image, IGT, leftovers of earlier runs, kernel log. Changes nothing. The exit
-code is 0 unless something is bad; a warning says what will be skipped or slow.`,
+and its VFs, VFIO, QEMU and KVM, disk, guest image, IGT, leftovers of earlier runs, kernel log; and whether "vmtb vm",
+"vmtb lab" and "vmtb image build", which need no GPU, would work here. Changes nothing. The exit code is 0 unless
+something is bad; a warning says what will be skipped or slow, or what would not work.`,
 		Example: `  vmtb doctor --vm-image=guest_os.img
   vmtb doctor --deep --vm-image=guest_os.img   # boots the image, and looks inside`,
 		Args: cobra.NoArgs,
@@ -78,14 +83,33 @@ code is 0 unless something is bad; a warning says what will be skipped or slow.`
 		},
 	}
 	flags.add(cmd)
+	hideRunFlags(cmd)
 	cmd.Flags().BoolVar(&deep, "deep", false, "boot the guest image and look for the agent, the driver and IGT in it")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy; the last counts the others")
 	return cmd
 }
 
 // examine does all checks.
 func (p *patient) examine(ctx context.Context, asJSON bool) error {
-	return p.examineBy(ctx, checkups, asJSON)
+	return p.examineBy(ctx, append(slices.Clone(checkups), checkup{countCheck, nil}), asJSON)
+}
+
+// countCheck is the name of the last line, which counts the others.
+const countCheck = "in all"
+
+// countOf counts what the checks found: "4 bad, 2 warnings".
+func countOf(all []diagnosis) diagnosis {
+	n := map[health]int{}
+	for _, d := range all {
+		n[d.Health]++
+	}
+	d := fine("%d bad, %s", n[sick], count(n[ailing], "warning"))
+	if n[sick] > 0 {
+		d.Health = sick
+	} else if n[ailing] > 0 {
+		d.Health = ailing
+	}
+	return d
 }
 
 // examineBy does checks, and tells of each when it is done.
@@ -93,7 +117,15 @@ func (p *patient) examineBy(ctx context.Context, checks []checkup, asJSON bool) 
 	all := make([]diagnosis, 0, len(checks))
 	worst := 0
 	for _, c := range checks {
-		d := c.look(ctx, p)
+		var d diagnosis
+		switch {
+		case c.name == countCheck:
+			d = countOf(all)
+		case p.noGPU && gpuChecks[c.name]:
+			d = skip("no Intel GPU")
+		default:
+			d = c.look(ctx, p)
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -119,6 +151,10 @@ func (p *patient) examineBy(ctx context.Context, checks []checkup, asJSON bool) 
 
 func (d diagnosis) print(a *app) {
 	const indent = "                      " // below what was found
+	if d.Check == countCheck {
+		fmt.Fprintln(a.out, d.Found)
+		return
+	}
 	fmt.Fprintf(a.out, "%-5s %-15s %s\n", d.Health, d.Check, strings.ReplaceAll(printable(d.Found), "\n", "\n"+indent))
 	if d.Remedy != "" {
 		fmt.Fprintf(a.out, "%s-> %s\n", indent, strings.ReplaceAll(printable(d.Remedy), "\n", "\n"+indent+"   "))

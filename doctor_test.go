@@ -149,6 +149,7 @@ func TestDoctor(t *testing.T) {
 					if d.Health != tt.health || !strings.Contains(d.Found+d.Remedy, tt.says) {
 						t.Errorf("%+v, want %s with %q", d, tt.health, tt.says)
 					}
+				case d.Health == ailing && follows[d.Check] && (tt.check == "root" || tt.check == "qemu"):
 				case d.Health != healthy && d.Health != unasked:
 					t.Errorf("%+v", d)
 				}
@@ -159,6 +160,19 @@ func TestDoctor(t *testing.T) {
 		})
 	}
 }
+
+// The lab's DUT has a network card that stands in for a GPU.
+func TestDoctorStandIn(t *testing.T) {
+	a := sound(fakehost.BMG())
+	a.files["/sys/bus/pci/devices/0000:03:00.0/class"] = "0x020000\n"
+	a.files["/sys/class/dmi/id/product_name"] = "vmtb lab (emulated)\n"
+	if found, code := examined(t, a, nil); code != flow.ExitPass || found[0].Health != healthy {
+		t.Errorf("exit code %d, %+v", code, found[0])
+	}
+}
+
+// follows are the checks that sum up what others found.
+var follows = map[string]bool{"vm": true, "lab": true, "image build": true}
 
 // examined is what the doctor finds on a host, in both forms.
 func examined(t *testing.T, sys host.System, change func(*patient)) (found []diagnosis, code int) {
@@ -176,7 +190,8 @@ func examined(t *testing.T, sys host.System, change func(*patient)) (found []dia
 			state: stateIn(filepath.Join(dir, "vmtb.lock"), dir),
 		},
 		host: host.New(sys), config: config, // as root
-		accel: func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil },
+		accel:   func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil },
+		missing: func(context.Context) []error { return nil },
 		inspect: func(context.Context, string, vm.Firmware) (vm.ImageInfo, error) {
 			return vm.ImageInfo{Format: "qcow2", Size: 4 << 30}, nil
 		},
@@ -195,14 +210,51 @@ func examined(t *testing.T, sys host.System, change func(*patient)) (found []dia
 		return int(code)
 	}
 	code = exit(p.examine(t.Context(), true))
-	if err := json.Unmarshal(out.Bytes(), &found); err != nil || len(found) != len(checkups) {
+	if err := json.Unmarshal(out.Bytes(), &found); err != nil || len(found) != len(checkups)+1 {
 		t.Fatalf("%v in\n%s", err, out.String())
 	}
+	last := found[len(checkups)]
+	found = found[:len(checkups)]
 	out.Reset()
 	if again := exit(p.examine(t.Context(), false)); again != code || strings.Count(out.String(), "\n") < len(checkups) {
 		t.Errorf("exit code %d for people, %d for programs:\n%s", again, code, out.String())
 	}
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); lines[len(lines)-1] != last.Found || last != withName(countOf(found), countCheck) {
+		t.Errorf("%+v, and the last line is %q", last, lines[len(lines)-1])
+	}
 	return found, code
+}
+
+func withName(d diagnosis, name string) diagnosis { d.Check = name; return d }
+
+// On a machine without an Intel GPU that is said first, no advice is about a GPU's needs, and what works all the same is said.
+func TestDoctorWithoutGPU(t *testing.T) {
+	a := sound(fakehost.BMG())
+	a.files["/sys/bus/pci/devices/0000:03:00.0/vendor"] = "0x1002\n"
+	a.missing = "modprobe"
+	found, code := examined(t, a, func(p *patient) {
+		p.missing = func(context.Context) []error {
+			return []error{&bench.InfraError{Op: "find mmdebstrap", Err: exec.ErrNotFound, Advice: "apt install mmdebstrap"}}
+		}
+	})
+	if code != flow.ExitError || found[0].Found != "this machine has no Intel GPU" || !strings.Contains(found[0].Remedy, "vmtb lab run") {
+		t.Errorf("exit code %d, first %+v", code, found[0])
+	}
+	byName := map[string]diagnosis{}
+	for _, d := range found {
+		byName[d.Check] = d
+		if strings.Contains(d.Remedy, "kmod") || gpuChecks[d.Check] && d.Health != unasked {
+			t.Errorf("%+v", d)
+		}
+	}
+	for name, want := range map[string]health{"vm": healthy, "lab": ailing, "image build": ailing} {
+		if d := byName[name]; d.Health != want || want == ailing && d.Remedy != "apt install mmdebstrap" {
+			t.Errorf("%+v, want %s", d, want)
+		}
+	}
+	if got := countOf(found).Found; got != "1 bad, 2 warnings" {
+		t.Errorf("count %q", got)
+	}
 }
 
 // A host that a dead run has left changed is told of.

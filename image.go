@@ -93,6 +93,7 @@ func (a *app) imageCheckCommand() *cobra.Command {
 	flags.addFile(cmd)
 	flags.addFirmware(cmd)
 	flags.addShared(cmd)
+	hideRunFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy")
 	return cmd
 }

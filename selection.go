@@ -37,7 +37,7 @@ func (f *selectionFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`)
 	flags.Var((*lastFailedValue)(&f.lastFailed), "last-failed", "only flows that did not pass in the newest run below vmtb-results that has ended, or in the one in `[=DIR]`")
-	flags.Lookup("last-failed").NoOptDefVal = newestRun
+	flags.Lookup("last-failed").NoOptDefVal = "true" // for another value the help of a "bool" has one more suffix
 	flags.StringVar(&f.failed, "failed-in", "", "only flows that did not pass in the run in the directory `DIR`")
 	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.collect, "collect-only": &f.collect} { // pytest's
 		flags.BoolVar(at, name, false, "")
@@ -49,9 +49,16 @@ func (f *selectionFlags) add(cmd *cobra.Command) {
 // A lastFailedValue is a string for which pflag prints no default of its own in the help.
 type lastFailedValue string
 
-func (v *lastFailedValue) Set(s string) error { *v = lastFailedValue(s); return nil }
-func (v *lastFailedValue) String() string     { return string(*v) }
-func (v *lastFailedValue) Type() string       { return "bool" }
+func (v *lastFailedValue) String() string { return string(*v) }
+func (v *lastFailedValue) Type() string   { return "bool" }
+
+func (v *lastFailedValue) Set(s string) error {
+	if s == "true" {
+		s = newestRun
+	}
+	*v = lastFailedValue(s)
+	return nil
+}
 
 // failedIn is the directory of the run whose failures are selected, [newestRun], or "" for none.
 func (f *selectionFlags) failedIn() string {

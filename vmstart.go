@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,17 +51,36 @@ the machine, unless --direct. VFs must be enabled and bound to a VFIO driver: "v
 		},
 	}
 	o.add(cmd)
+	hideRunFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.vfs, "vf", nil, "VF that the machine gets, by number or PCI address; may be given more than once")
 	flags.IntVar(&o.cpus, "cpus", 0, "CPUs of the guest")
 	flags.IntVar(&o.sshPort, "ssh-port", 0, "port of the host's loopback that leads to the guest's port 22; 0 takes a free one")
-	flags.IntVar(&o.ssh, "ssh", 0, "the same; --ssh alone takes a free port, and a port needs the equals sign")
-	flags.Lookup("ssh").NoOptDefVal = "0"
+	flags.Var((*optionalPort)(&o.ssh), "ssh", "the same: `[=PORT]` with the equals sign; --ssh alone takes a free port")
+	flags.Lookup("ssh").NoOptDefVal = anyPort
 	flags.Lookup("vnc").Usage = "who may see the machine's screen by VNC: off, local (this host), on (with a password), open (without); default local"
 	flags.BoolVar(&o.direct, "direct", false, "let the guest change the image itself")
 	flags.BoolVar(&o.vga, "vga", false, "give the machine a VGA card, so that it has a screen")
 	flags.BoolVar(&o.noWait, "no-wait", false, "return when QEMU runs; do not wait for the guest's agent")
 	return cmd
+}
+
+// anyPort is the value that pflag gives a flag of type "count" without a value; for it alone the help has no "[=+1]".
+const anyPort = "+1"
+
+// An optionalPort is a port; 0, which anyPort stands for, is a free one.
+type optionalPort int
+
+func (p *optionalPort) Type() string   { return "count" }
+func (p *optionalPort) String() string { return strconv.Itoa(int(*p)) }
+
+func (p *optionalPort) Set(s string) error {
+	if s == anyPort {
+		s = "0"
+	}
+	n, err := strconv.Atoi(s)
+	*p = optionalPort(n)
+	return err
 }
 
 func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) error {

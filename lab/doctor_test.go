@@ -40,8 +40,9 @@ func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]
 // The doctor finds nothing wrong with the DUT, and each thing that is broken in turn.
 func (d *dut) testDoctor(t *testing.T) {
 	code, found := d.examine(t, "--deep")
+	noBuild := map[string]bool{"lab": true, "image build": true, "in all": true} // the DUT has no mmdebstrap
 	for _, f := range found {
-		if f.Health != "ok" {
+		if f.Health != "ok" && (f.Health != "warn" || !noBuild[f.Check]) {
 			t.Errorf("sound: %+v", f)
 		}
 	}
