@@ -126,7 +126,7 @@ func (a *app) vmCopyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cp source destination",
 		Short: "Copy a file from or to a guest: one of both is MACHINE:PATH",
-		Long: `Copies a file between this machine and a guest, through the guest's agent. One of source and destination is MACHINE:PATH, the
+		Long: `Copies a file between this machine and a guest, through the guest's agent, and waits for a guest that boots. One of source and destination is MACHINE:PATH, the
 other a path here, or "-" for our input or output. A destination that is a directory gets a file of the source's name.
 For whole trees use tar: vmtb vm exec vm0 tar c /root/results | tar x`,
 		Example: `  vmtb vm cp ./xe.ko vm0:/root/
@@ -151,10 +151,16 @@ func (a *app) vmCopy(ctx context.Context, from, to string) error {
 		if err != nil {
 			return err
 		}
+		if err := a.reachGuest(ctx, c); err != nil {
+			return err
+		}
 		return a.copyOut(ctx, c, fromPath, to)
 	}
 	c, err := a.state.machines.Open(toMachine)
 	if err != nil {
+		return err
+	}
+	if err := a.reachGuest(ctx, c); err != nil {
 		return err
 	}
 	return a.copyIn(ctx, c, from, toPath)
@@ -226,9 +232,12 @@ func (a *app) vmShellCommand() *cobra.Command {
 		Short: "Get a shell in a guest, through its agent",
 		Long: `Runs a shell in a guest as root. It needs neither network nor a login: lines go through the agent. It is no terminal,
 so programs that draw on the whole screen do not work in it; "vmtb vm console", or SSH, is for those. It reads our input
-to its end, which may be a file. Ctrl-C ends it.`,
+to its end, which may be a file. Ctrl-C ends it. While the guest boots it waits for the agent, and says so.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
+			if err := a.reachGuest(ctx, c); err != nil {
+				return err
+			}
 			r, err := c.Shell(ctx, isTerminal(os.Stdin), os.Stdin, a.out, a.err)
 			if err != nil {
 				return err
