@@ -91,7 +91,7 @@ func (k *keeper) run(ctx context.Context, tell *json.Encoder) error {
 		return k.end(err)
 	}
 	server := &server{operations: k.operations()}
-	go server.serve(l)                            // until l is closed
+	server.serve(l)                               // until l is closed
 	_ = tell.Encode(message{Result: emptyObject}) // who started us may have gone
 	err = k.end(k.wait(ctx))
 	l.Close() // before the answer: nobody is to find the machine alive after it

@@ -51,10 +51,12 @@ func (k *keeper) named(do func(*vm.VM, context.Context, string) error) operation
 }
 
 func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
-	k.mu.Lock()
-	m, info := k.machine, Info{Record: k.record}
-	k.mu.Unlock()
+	m, info := k.now()
 	state, err := m.State(ctx)
+	for err != nil && k.get() != m { // it has moved, and its old QEMU has ended
+		m, info = k.now()
+		state, err = m.State(ctx)
+	}
 	info.State = State{
 		State: state, Agent: m.AgentOpen(), Accel: m.Accel().Name, QEMU: m.PID(), SSHPort: m.SSHPort(), Logs: m.Dir(),
 		Boot: m.BootLimit(), Sockets: filepath.Dir(m.Socket(vm.ConsoleSocket)),
@@ -63,6 +65,13 @@ func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 		info.State.VNC, info.State.Password, info.State.VNCListens = s.Address(), s.Password, s.Listens()
 	}
 	return info, err
+}
+
+// now returns the machine and what its record says.
+func (k *keeper) now() (*vm.VM, Info) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.machine, Info{Record: k.record}
 }
 
 func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {

@@ -75,11 +75,15 @@ type server struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	busy  sync.WaitGroup // connections
+	busy  sync.WaitGroup // connections, and the one that accepts them
 }
 
-// serve answers until l is closed.
+// serve starts to answer, until l is closed.
 func (s *server) serve(l net.Listener) {
+	s.busy.Go(func() { s.accept(l) })
+}
+
+func (s *server) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {

@@ -82,7 +82,7 @@ func (h *Sharing) Wait(ctx context.Context) {
 	for i, k := range h.keepers {
 		ctx, leave := context.WithCancelCause(ctx)
 		k.life, k.leave = ctx, leave
-		go h.servers[i].serve(h.sockets[i])
+		h.servers[i].serve(h.sockets[i])
 		all.Go(func() {
 			reason := k.wait(ctx)
 			err := k.get().Close(context.WithoutCancel(ctx))

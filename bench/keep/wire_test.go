@@ -94,7 +94,7 @@ func serve(t *testing.T, operations map[string]operation) *Client {
 		t.Fatal(err)
 	}
 	server := &server{operations: operations}
-	go server.serve(l)
+	server.serve(l)
 	t.Cleanup(func() {
 		l.Close()
 		server.finish(context.Background())
