@@ -50,6 +50,7 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 		}
 	}
 	add("iommu", strings.Join(iommus, ", "))
+	add("driver", driverModule(ctx, h, config.Host.Driver, text))
 	if pf, err := xe.FindPF(h.Tree(nil), selector(config.Host)); err == nil { // without a journal: nothing is changed
 		add("pf", describePF(pf))
 		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
@@ -82,6 +83,26 @@ func describePF(pf *xe.PF) string {
 		s += fmt.Sprintf(", %d VFs", n)
 	}
 	return s
+}
+
+// driverModule names the file of the host's driver, its source's checksum and the taints that it brings: a module that was
+// built out of the kernel's tree, or is not signed by who built the kernel, has one. It is "" if the driver is not loaded.
+func driverModule(ctx context.Context, h *host.Host, name string, text func(path string) string) string {
+	dir := "/sys/module/" + strings.ReplaceAll(name, "-", "_")
+	if _, err := h.System.ReadDir(dir); err != nil {
+		return ""
+	}
+	parts := []string{name}
+	if r, err := h.Exec(ctx, bench.Command{Argv: []string{"modinfo", "-n", name}}); err == nil && r.OK() {
+		parts[0] = strings.TrimSpace(string(r.Stdout))
+	}
+	if version := strings.TrimSpace(text(dir + "/srcversion")); version != "" {
+		parts = append(parts, "srcversion "+version)
+	}
+	if taint := strings.TrimSpace(text(dir + "/taint")); taint != "" {
+		parts = append(parts, "taints the kernel: "+taint)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // firmware is what the driver tells of its firmware file and the version found in it, on one line.

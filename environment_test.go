@@ -15,7 +15,9 @@ func TestEnvironment(t *testing.T) {
 	h := twoVFs(t, fakehost.BMG())
 	h.texts["/proc/cmdline"] = "intel_iommu=on quiet\n"
 	h.texts["/gt0/uc/guc_info"] = "GuC firmware: xe/bmg_guc_70.bin\n\tstatus: RUNNING\n\tfound 70.44.1\n\nsubmission: x\n"
-	config := bench.Config{}
+	h.texts["/sys/module/xe/srcversion"] = "A1B2\n"
+	h.texts["/sys/module/xe/taint"] = "OE\n"
+	config := bench.Config{Host: bench.HostConfig{Driver: "xe"}}
 	facts := environment(t.Context(), host.New(h), &config)
 	value := func(name string) string {
 		i := slices.IndexFunc(facts, func(f flow.Fact) bool { return f.Name == name })
@@ -26,6 +28,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"kernel command line": "intel_iommu=on quiet", "guc": "GuC firmware: xe/bmg_guc_70.bin, found 70.44.1", "guest image": "",
+		"driver": "xe, srcversion A1B2, taints the kernel: OE",
 	} {
 		if got := value(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

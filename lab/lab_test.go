@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,8 @@ type dut struct {
 	dir string
 	out io.Writer // of the test
 	n   int       // runs so far
+
+	memory int // of its guests, in MiB
 }
 
 func start(t *testing.T) *dut {
@@ -68,7 +71,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 		t.Fatal(err)
 	}
 	p := progress.New(t.Output(), "lab", nil)
-	images, err := lab.Build(ctx, cache, p)
+	images, err := lab.BuildImages(ctx, cache, lab.BuildOptions{GPU: o.Images.GPU}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +86,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 			t.Error(err)
 		}
 	})
-	return &dut{DUT: d, dir: dir, out: t.Output()}
+	return &dut{DUT: d, dir: dir, out: t.Output(), memory: images.GPU.GuestMiB()}
 }
 
 // run runs vmtb in the DUT, with a selection and perhaps flags before it, and returns its run directory.
@@ -99,7 +102,7 @@ func (d *dut) nextDir() string {
 }
 
 func (d *dut) runIn(ctx context.Context, dir string, args ...string) (code int, err error) {
-	common := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
+	common := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5"}
 	return d.Vmtb(ctx, append(common, args...), d.out)
 }
 

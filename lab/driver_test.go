@@ -1,0 +1,49 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"strings"
+	"testing"
+
+	"vmtb/bench"
+	"vmtb/flow"
+	"vmtb/lab"
+)
+
+// On the emulated GPU the DUT's and the guest's xe are those of Debian's kernel package. The PF's driver enables a VF, QEMU
+// passes it on by VFIO, the guest's driver probes it, and no kernel complains.
+func TestRealDriver(t *testing.T) {
+	t.Parallel()
+	d := startWith(t, lab.Options{Images: lab.Images{GPU: lab.PTL}})
+	code, dir, err := d.run(t.Context(), boot1VF)
+	if err != nil || code != flow.ExitPass {
+		t.Fatalf("exit code %d, %v: %v", code, err, results(t, dir))
+	}
+	if got := results(t, dir); len(got) != 1 || got[boot1VF] != flow.Pass {
+		t.Errorf("results: %v", got)
+	}
+	run, err := flow.OpenRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := map[string]string{}
+	for _, f := range run.Info.Environment {
+		facts[f.Name] = f.Value
+	}
+	driver := facts["driver"]
+	if !strings.Contains(driver, "/kernel/drivers/gpu/drm/xe/xe.ko") || strings.Contains(driver, "taints") {
+		t.Errorf("the host's driver: %q, want the kernel package's own, which taints nothing", driver)
+	}
+	if !strings.Contains(facts["pf"], "8086:b080") || !strings.Contains(facts["guc"], "70.54.0") {
+		t.Errorf("PF %q, GuC %q", facts["pf"], facts["guc"])
+	}
+	if !strings.Contains(run.Info.DUT, "GPU ptl") {
+		t.Errorf("DUT %q does not say which GPU is emulated", run.Info.DUT)
+	}
+	log, err := d.Exec(t.Context(), bench.Shell("dmesg"))
+	if err != nil || !strings.Contains(string(log.Stdout), "[drm] Running in SR-IOV PF mode") {
+		t.Errorf("the driver did not come up as PF (%v):\n%s", err, log.Stdout)
+	}
+	d.clean(t)
+}
