@@ -188,22 +188,29 @@ func (k *failureKeeper) letGo(err error) {
 	k.tell.Close()
 }
 
-// done ends the sharing when the host has been put back, or why it could not be; the reports get what came after them.
-func (k *failureKeeper) done(summary flow.Summary, err error, specs []report.Spec) error {
+// done writes what came after the reports of the failure, gives the host free, and then answers who ended the last machine:
+// whether the host has been put back.
+func (k *failureKeeper) done(summary flow.Summary, err error, specs []report.Spec, release func()) error {
 	if summary.Unrestored != "" {
 		fmt.Fprintf(k.err, "vmtb: the host was NOT put back as it was: %s\n", printable(summary.Unrestored))
 		err = errors.Join(err, errors.New(summary.Unrestored))
 	}
+	reportErr := k.reportAgain(summary.Dir, specs)
+	release()
 	if k.sharing != nil {
 		k.sharing.Close(err)
 	}
-	run, openErr := flow.OpenRun(summary.Dir)
-	if openErr != nil {
-		return openErr
+	return reportErr
+}
+
+func (k *failureKeeper) reportAgain(dir string, specs []report.Spec) error {
+	run, err := flow.OpenRun(dir)
+	if err != nil {
+		return err
 	}
-	files, openErr := k.openReports(summary.Dir, append(report.Default(), specs...), nil)
-	if openErr != nil {
-		return openErr
+	files, err := k.openReports(dir, append(report.Default(), specs...), nil)
+	if err != nil {
+		return err
 	}
 	return report.Replay(files, run)
 }

@@ -72,7 +72,7 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	}
 	defer a.watch(ctx, &options, rules)()
 	options.RerunIncomplete = o.rerunIncomplete
-	return a.perform(ctx, options, o.reportFlags, false, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+	return a.perform(ctx, options, o.reportFlags, nil, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		started := options.Started
 		options.Started = func(info flow.Info) {
 			started(info)

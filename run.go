@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -152,7 +153,12 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
+	unlock = sync.OnceFunc(unlock)
 	defer unlock()
+	var release func()
+	if o.keep {
+		release = unlock
+	}
 	if configFile != "" {
 		notes = append(notes, "configuration: "+configFile)
 	}
@@ -171,7 +177,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	defer stopWatch()
 	options.Timeout = o.timeout
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
-	return a.perform(ctx, options, o.reportFlags, o.keep, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+	return a.perform(ctx, options, o.reportFlags, release, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		options.Environment = environment(ctx, host.New(a.system), config)
 		return flow.Run(ctx, items, options)
 	})
@@ -218,8 +224,9 @@ func (a *app) enter(ctx context.Context, command string, items []flow.Item, conf
 	return unlock, nil
 }
 
-// perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it.
-func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, keepFailed bool, begin func(context.Context, flow.Options) (flow.Summary, error)) error {
+// perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it. With
+// --keep-on-failure release gives the host free; else it is nil.
+func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, release func(), begin func(context.Context, flow.Options) (flow.Summary, error)) error {
 	ctx, kill, stop := interrupts(ctx, a.err)
 	defer stop()
 	options.Kill = kill
@@ -228,12 +235,12 @@ func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, 
 		return err
 	}
 	var k *failureKeeper
-	if keepFailed {
+	if release != nil {
 		k, ctx = a.newFailureKeeper(ctx, &options, func() error { return endTold(a, options.Dir, o, endReport) })
 	}
 	summary, err := begin(ctx, options)
 	if k != nil && k.over.Load() {
-		return a.ended(summary, err, k.done(summary, err, o.specs))
+		return a.ended(summary, err, k.done(summary, err, o.specs, release))
 	}
 	if summary.Total == 0 {
 		return a.ended(summary, err, endReport())
