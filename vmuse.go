@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
-	"vmtb/internal/atomicfile"
 	"vmtb/internal/rawterm"
 )
 
@@ -120,110 +118,6 @@ func endedAs(r bench.Result) error {
 		return exitCode(r.ExitCode)
 	}
 	return nil
-}
-
-func (a *app) vmCopyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "cp source destination",
-		Short: "Copy a file from or to a guest: one of both is MACHINE:PATH",
-		Long: `Copies a file between this machine and a guest, through the guest's agent, and waits for a guest that boots. One of source and destination is MACHINE:PATH, the
-other a path here, or "-" for our input or output. A destination that is a directory gets a file of the source's name.
-For whole trees use tar: vmtb vm exec vm0 tar c /root/results | tar x`,
-		Example: `  vmtb vm cp ./xe.ko vm0:/root/
-  vmtb vm cp vm0:/var/log/syslog guest.log`,
-		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
-			defer stop()
-			return a.vmCopy(ctx, args[0], args[1])
-		},
-	}
-}
-
-func (a *app) vmCopy(ctx context.Context, from, to string) error {
-	fromMachine, fromPath, fromGuest := splitGuestPath(from)
-	toMachine, toPath, toGuest := splitGuestPath(to)
-	if fromGuest == toGuest {
-		return &bench.UsageError{Err: errors.New("want one path in a guest (vm0:/root/file) and one here"), Advice: "a path here that has a colon may begin with ./"}
-	}
-	if fromGuest {
-		c, err := a.state.machines.Open(fromMachine)
-		if err != nil {
-			return err
-		}
-		if err := a.reachGuest(ctx, c); err != nil {
-			return err
-		}
-		return a.copyOut(ctx, c, fromPath, to)
-	}
-	c, err := a.state.machines.Open(toMachine)
-	if err != nil {
-		return err
-	}
-	if err := a.reachGuest(ctx, c); err != nil {
-		return err
-	}
-	return a.copyIn(ctx, c, from, toPath)
-}
-
-// splitGuestPath splits vm0:/path.
-func splitGuestPath(s string) (machine, file string, ok bool) {
-	machine, file, ok = strings.Cut(s, ":")
-	return machine, file, ok && !strings.Contains(machine, "/")
-}
-
-func (a *app) copyOut(ctx context.Context, c *keep.Client, from, to string) error {
-	if to == "-" {
-		return c.ReadFile(ctx, from, a.out)
-	}
-	if info, err := os.Stat(to); err == nil && info.IsDir() {
-		to = filepath.Join(to, path.Base(from))
-	}
-	return writeWhole(to, func(w io.Writer) error { return c.ReadFile(ctx, from, w) })
-}
-
-// writeWhole makes what write writes the content of a file. After an error the file is as it was.
-func writeWhole(file string, write func(io.Writer) error) error {
-	f, err := atomicfile.Create(file, 0o644)
-	if err != nil {
-		return &bench.UsageError{Err: err}
-	}
-	if err := write(f); err != nil {
-		return errors.Join(err, f.Discard())
-	}
-	if err := f.Commit(); err != nil {
-		return &bench.InfraError{Op: "write " + file, Err: err}
-	}
-	return nil
-}
-
-func (a *app) copyIn(ctx context.Context, c *keep.Client, from, to string) error {
-	in := os.Stdin
-	if from != "-" {
-		f, err := os.Open(from)
-		if err != nil {
-			return &bench.UsageError{Err: err}
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return &bench.UsageError{Err: fmt.Errorf("%s is a directory", from), Advice: "tar c ... | vmtb vm exec -i MACHINE -- tar x takes trees along"}
-		}
-		in = f
-	}
-	dir, err := guestDir(ctx, c, to)
-	if err != nil {
-		return err
-	}
-	if dir {
-		to = path.Join(to, filepath.Base(from))
-	}
-	return c.WriteFile(ctx, to, in)
-}
-
-// guestDir reports whether the guest has a directory of that name.
-func guestDir(ctx context.Context, c *keep.Client, dir string) (bool, error) {
-	r, err := c.Exec(ctx, bench.Command{Argv: []string{"test", "-d", dir}}, nil)
-	return r.OK(), err
 }
 
 func (a *app) vmShellCommand() *cobra.Command {

@@ -24,6 +24,7 @@ type fakeKeeper struct {
 	mu    sync.Mutex
 	ready bool     // the guest's agent has its port open
 	asked []string // operations
+	tar   []byte   // if not nil, the archive that the guest's tar writes
 }
 
 // playKeeper makes a machine of that name in the app's state, and its keeper.
@@ -119,6 +120,10 @@ func (k *fakeKeeper) do(operation string, args json.RawMessage, in io.Reader, ou
 		_, err = io.Copy(f, in)
 		return struct{}{}, err
 	case "exec":
+		if k.tar != nil && bytes.Contains(args, []byte(`["tar"`)) {
+			_, err := sender{out, "stdout"}.Write(k.tar)
+			return struct{}{}, err
+		}
 		return runHere(args, sender{out, "stdout"}, sender{out, "stderr"})
 	}
 	return nil, fmt.Errorf("operation %s is not played", operation)

@@ -1,0 +1,348 @@
+package vmtb
+
+import (
+	"archive/tar"
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/keep"
+)
+
+// copyTree copies a directory. It goes as an archive of tar, of which no more than a piece is in memory. What comes from a guest
+// is checked before anything is done with it: a guest may send any archive.
+func (a *app) copyTree(ctx context.Context, from, to endpoint) error {
+	var t treeCheck
+	err := pipe(func(w io.Writer) error {
+		if from.guest == nil {
+			return packTree(from.path, w, to.kind == kindNone, &t)
+		}
+		return from.sendTree(ctx, w)
+	}, func(archive io.Reader) error {
+		r := bufio.NewReader(archive)
+		if _, err := r.Peek(1); err != nil && !errors.Is(err, io.EOF) {
+			return err // the source cannot be read: nothing is made for it
+		}
+		switch {
+		case to.guest == nil:
+			return unpackTree(r, to, &t)
+		case from.guest == nil:
+			return to.takeTree(ctx, r)
+		default:
+			return pipe(func(w io.Writer) error { return t.relay(r, w, to.kind == kindNone) }, func(r io.Reader) error { return to.takeTree(ctx, r) })
+		}
+	})
+	return errors.Join(err, t.leftOut())
+}
+
+// sendTree writes an archive of a guest's directory.
+func (p endpoint) sendTree(ctx context.Context, w io.Writer) error {
+	err := guestRun(ctx, p.guest, "pack "+p.path, w, "tar", "-C", p.path, "-cf", "-", ".")
+	if errors.As(err, new(*bench.StartError)) {
+		return noTar(p.guest)
+	}
+	return err
+}
+
+func noTar(c *keep.Client) error {
+	return &bench.GuestError{Err: fmt.Errorf("%s: the guest has no tar, which -r needs: install tar or busybox there", c.Name())}
+}
+
+// Command lines of a guest that gets a directory, $1. prepareTree makes it and, in it, a directory for the archive; it prints the
+// name of that. A FIFO would not do: the agent would wait for its reader and do nothing else.
+const (
+	prepareTree = `command -v tar >/dev/null || { echo "no tar"; exit 0; }
+[ -d "$1" ] || mkdir "$1" && mktemp -d "$1/.vmtb-cp.XXXXXX"`
+	unpackLine = `tar -xpf "$2/tree.tar" -C "$1"`
+)
+
+// takeTree unpacks the archive that r has in a guest.
+func (p endpoint) takeTree(ctx context.Context, r io.Reader) error {
+	var said head
+	if err := guestRun(ctx, p.guest, "make "+p.path, &said, "sh", "-c", prepareTree, "sh", p.path); err != nil {
+		return err
+	}
+	dir := strings.TrimSuffix(said.String(), "\n")
+	if dir == "no tar" {
+		return noTar(p.guest)
+	}
+	err := p.guest.WriteFile(ctx, path.Join(dir, "tree.tar"), r)
+	if err == nil {
+		err = guestRun(ctx, p.guest, "unpack into "+p.path, nil, "sh", "-c", unpackLine, "sh", p.path, dir)
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, guestRun(clean, p.guest, "remove "+dir, nil, "rm", "-r", dir))
+}
+
+// A treeCheck refuses what an archive must not have, and collects what is not copied.
+type treeCheck struct {
+	links   map[string]bool // symbolic links that the archive has had
+	special []string        // left out
+}
+
+// leftOut is the error for what was not copied.
+func (t *treeCheck) leftOut() error {
+	if len(t.special) == 0 {
+		return nil
+	}
+	const most = 10
+	names := strings.Join(t.special[:min(most, len(t.special))], ", ")
+	if more := len(t.special) - most; more > 0 {
+		names += fmt.Sprintf(", and %d more", more)
+	}
+	return &bench.UsageError{Err: fmt.Errorf("not copied, for it is a device, a FIFO or a socket: %s", names), Advice: "all else was copied"}
+}
+
+// skip notes what is not copied.
+func (t *treeCheck) skip(name string) { t.special = append(t.special, printable(name)) }
+
+// check makes the names of an entry clean ones below the directory that is copied. It reports whether the entry is to be copied.
+func (t *treeCheck) check(h *tar.Header) (copied bool, err error) {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return false, nil
+	}
+	if h.Name, err = t.local(h.Name); err != nil {
+		return false, err
+	}
+	if t.links[h.Name] {
+		return false, hostile(h.Name, "twice, first as a symbolic link")
+	}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeDir:
+	case tar.TypeSymlink:
+		t.link(h.Name)
+	case tar.TypeLink:
+		if h.Linkname, err = t.local(h.Linkname); err != nil {
+			return false, err
+		}
+		if t.links[h.Linkname] {
+			t.link(h.Name)
+		}
+	default:
+		t.skip(h.Name)
+		return false, nil
+	}
+	return true, nil
+}
+
+func (t *treeCheck) link(name string) {
+	if t.links == nil {
+		t.links = map[string]bool{}
+	}
+	t.links[name] = true
+}
+
+// local is a name of the archive, which must lead to a place in the directory, and not through a link.
+func (t *treeCheck) local(name string) (string, error) {
+	clean := path.Clean(name)
+	if !filepath.IsLocal(clean) {
+		return "", hostile(name, "outside of the directory")
+	}
+	for dir := path.Dir(clean); dir != "."; dir = path.Dir(dir) {
+		if t.links[dir] {
+			return "", hostile(name, "through the symbolic link "+dir)
+		}
+	}
+	return clean, nil
+}
+
+func hostile(name, how string) error {
+	return &bench.GuestError{Err: fmt.Errorf("the guest's archive has a file %s: %s; nothing after it was copied", printable(name), printable(how))}
+}
+
+// each calls do for every entry that is to be copied, and reads r to its end.
+func (t *treeCheck) each(r io.Reader, do func(h *tar.Header, content io.Reader) error) error {
+	in := tar.NewReader(r)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, r) // tar fills its last block
+			return err
+		}
+		if err != nil {
+			return &bench.GuestError{Err: fmt.Errorf("read the guest's archive: %w", err)}
+		}
+		copied, err := t.check(h)
+		if err == nil && copied {
+			err = do(h, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// relay copies an archive, checked; whole reports whether with the mode of the directory itself.
+func (t *treeCheck) relay(r io.Reader, w io.Writer, whole bool) error {
+	out := tar.NewWriter(w)
+	err := t.each(r, func(h *tar.Header, content io.Reader) error {
+		if h.Name == "." && !whole {
+			return nil
+		}
+		if err := out.WriteHeader(header(h.Name, h.Linkname, h.Typeflag, h.FileInfo())); err != nil {
+			return err
+		}
+		_, err := io.Copy(out, content)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// header is an entry of an archive that busybox's tar can read too: it does not know the long names of PAX.
+func header(name, link string, typeflag byte, info fs.FileInfo) *tar.Header {
+	h := &tar.Header{
+		Format: tar.FormatGNU, Name: name, Linkname: link, Typeflag: typeflag,
+		Mode: int64(info.Mode().Perm()), ModTime: info.ModTime().Truncate(time.Second),
+	}
+	switch typeflag {
+	case tar.TypeReg:
+		h.Size = info.Size()
+	case tar.TypeDir:
+		h.Name += "/"
+	}
+	return h
+}
+
+// packTree writes an archive of what is in a directory here; whole reports whether with the mode of the directory itself.
+func packTree(dir string, w io.Writer, whole bool, t *treeCheck) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	defer root.Close()
+	out := tar.NewWriter(w)
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." && !whole {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return packEntry(root, name, info, out, t)
+	})
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil {
+		return &bench.InfraError{Op: "pack " + dir, Err: err}
+	}
+	return nil
+}
+
+func packEntry(root *os.Root, name string, info fs.FileInfo, out *tar.Writer, t *treeCheck) error {
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return out.WriteHeader(header(name, "", tar.TypeDir, info))
+	case mode&fs.ModeSymlink != 0:
+		link, err := root.Readlink(name)
+		if err != nil {
+			return err
+		}
+		return out.WriteHeader(header(name, link, tar.TypeSymlink, info))
+	case !mode.IsRegular():
+		t.skip(name)
+		return nil
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := out.WriteHeader(header(name, "", tar.TypeReg, info)); err != nil {
+		return err
+	}
+	if n, err := io.CopyN(out, f, info.Size()); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%s became shorter while it was read: %d of %d bytes", name, n, info.Size())
+		}
+		return err
+	}
+	return nil
+}
+
+// An unpacker makes what an archive has in a directory here, and nothing outside of it: os.Root sees to that also where
+// the directory had links before.
+type unpacker struct {
+	root *os.Root
+	// modes are those of the directories that were made. They are set last: one may be read-only. The directory itself is "".
+	modes map[string]fs.FileMode
+}
+
+func unpackTree(r io.Reader, to endpoint, t *treeCheck) error {
+	if to.kind == kindNone {
+		if err := os.Mkdir(to.path, 0o755); err != nil {
+			return &bench.UsageError{Err: err}
+		}
+	}
+	root, err := os.OpenRoot(to.path)
+	if err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	defer root.Close()
+	u := unpacker{root, map[string]fs.FileMode{}}
+	err = t.each(r, func(h *tar.Header, content io.Reader) error {
+		if h.Name == "." {
+			if to.kind == kindNone && h.Typeflag == tar.TypeDir {
+				u.modes[""] = h.FileInfo().Mode().Perm()
+			}
+			return nil
+		}
+		return u.entry(h, content)
+	})
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(u.modes))) {
+		err = errors.Join(err, root.Chmod(cmp.Or(name, "."), u.modes[name]))
+	}
+	if err == nil || errors.As(err, new(*bench.GuestError)) {
+		return err
+	}
+	return &bench.InfraError{Op: "copy to " + to.path, Err: err}
+}
+
+func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
+	directory := h.Typeflag == tar.TypeDir
+	switch old, err := u.root.Lstat(h.Name); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case directory && old.IsDir():
+		return nil
+	case directory || !old.Mode().IsRegular() && old.Mode()&fs.ModeSymlink == 0:
+		return fmt.Errorf("%s is there, and the source's cannot replace it", printable(u.root.Name()+"/"+h.Name))
+	default:
+		if err := u.root.Remove(h.Name); err != nil {
+			return err
+		}
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		u.modes[h.Name] = h.FileInfo().Mode().Perm()
+		return u.root.Mkdir(h.Name, 0o700)
+	case tar.TypeSymlink:
+		return u.root.Symlink(h.Linkname, h.Name)
+	case tar.TypeLink:
+		return u.root.Link(h.Linkname, h.Name)
+	}
+	f, err := u.root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	return errors.Join(err, f.Chmod(h.FileInfo().Mode().Perm()), f.Close())
+}
