@@ -34,6 +34,8 @@ type kernelWatch struct {
 	guests  []*console
 	taint   host.Taint
 	lockdep bool // is off
+
+	verdicts map[klog.Message]verdict // of messages that came before
 }
 
 // watchKernels begins to watch, until ctx ends. Where the host's log may not be read, which takes root, it is not
@@ -97,10 +99,27 @@ const ruleLog = "kernel-log"
 // without end. They are counted apart, so that no number of warnings hides a failure.
 const maxFindings = 50
 
+// A verdict is what the rules say of a message.
+type verdict struct {
+	rule   string
+	action klog.Action
+}
+
+// maxVerdicts is how many verdicts are kept: a kernel that floods its log says few things, over and over, and 16 regular
+// expressions for each would not keep up with it.
+const maxVerdicts = 256
+
 func (w *kernelWatch) judge(source, text string, m klog.Message) {
-	rule, action := w.rules.Judge(m)
-	if action != klog.Ignore {
-		w.find(flow.Finding{Source: source, Rule: rule, Fail: action == klog.Fail, Text: text})
+	v, known := w.verdicts[m]
+	if !known {
+		if w.verdicts == nil || len(w.verdicts) >= maxVerdicts {
+			w.verdicts = map[klog.Message]verdict{}
+		}
+		v.rule, v.action = w.rules.Judge(m)
+		w.verdicts[m] = v
+	}
+	if v.action != klog.Ignore {
+		w.find(flow.Finding{Source: source, Rule: v.rule, Fail: v.action == klog.Fail, Text: text})
 	}
 }
 
