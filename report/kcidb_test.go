@@ -187,6 +187,33 @@ func TestKCIDBSchema(t *testing.T) {
 	}
 }
 
+// Parameters of a private flow that differ have paths that differ; a plain one, and upstream's, have no hash.
+func TestPathOfParam(t *testing.T) {
+	of := func(param string) string {
+		return pathName(flow.ID{File: "kdev", Class: "TestK", Case: "test_boot", Param: param})
+	}
+	seen := map[string]string{}
+	for _, param := range []string{
+		"6.18", "6-18", "6 18", "6:18", "t:10", "t_10", "(a)b", "ab", "a(b)", "a.b c", "a b.c", "()", "-", "ü", "_",
+		"1VF-(P:AUTO S:INFINITE)", "1VF-P_AUTO-S_INFINITE", "1VF-P:AUTO-S:INFINITE", "1VF-(P:AUTO-S:INFINITE)", "1VF-(P:AUTO S.INFINITE)",
+		"1VF-(P:AUTO S:X)-WL:A.B", "1VF-(P:AUTO S:X)-WL:A-B", "1VF-(P:AUTO S:X)-WL:A B",
+	} {
+		if path := of(param); seen[path] != "" {
+			t.Errorf("%q and %q are both %s", param, seen[path], path)
+		}
+		seen[of(param)] = param
+	}
+	for param, want := range map[string]string{
+		"6-18": "6-18", "2VF": "2VF", "2VF-(P:AUTO S:INFINITE)": "2VF-P_AUTO-S_INFINITE", "MaxVF-(P:AUTO S:INFINITE)": "MaxVF-P_AUTO-S_INFINITE",
+		"1VF-(P:AUTO S:DEFAULT_PROFILE)-WL:short_preempt-(C:2 R:4)": "1VF-P_AUTO-S_DEFAULT_PROFILE-WL_short_preempt-C_2-R_4",
+		"1VF-(P:AUTO S:INFINITE)-N:10":                              "1VF-P_AUTO-S_INFINITE-N_10",
+	} {
+		if got := of(param); got != "kdev.K.boot."+want {
+			t.Errorf("%q is %s, want %s at its end", param, got, want)
+		}
+	}
+}
+
 func TestPathPart(t *testing.T) {
 	for in, want := range map[string]string{
 		"1VF-(P:AUTO S:DEFAULT_PROFILE)": "1VF-P_AUTO-S_DEFAULT_PROFILE", "MR:MigrationToRestore.FIRST": "MR_MigrationToRestore-FIRST",

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"hash/fnv"
+	"regexp"
 	"strings"
 
 	"vmtb/flow"
@@ -19,16 +20,43 @@ func pathName(id flow.ID) string {
 		parts = append(parts, pathPart(strings.TrimPrefix(id.Case, "test_")))
 	}
 	if id.Param != "" {
-		parts = append(parts, pathPart(id.Param))
+		parts = append(parts, paramPart(id.Param))
 	}
 	return strings.Join(parts, ".")
+}
+
+// Upstream's parameters, and what [pathPart] makes of them. Within these forms no two parameters have the same path.
+var (
+	upstreamParam = regexp.MustCompile(`^[0-9A-Za-z]+VF-\(P:\w+ S:\w+\)` +
+		`(-N:\w+|-WL:\w+\.\w+|-WL:\w+-\(C:[0-9]+ R:[0-9]+\)|-RS:\w+-MR:\w+\.\w+)?$`)
+	upstreamPath = regexp.MustCompile(`^[0-9A-Za-z]+VF-P_`)
+)
+
+// paramPart is a parameter as [pathPart] writes it, with a hash at its end unless it has one of upstream's forms, or is a path
+// part as it is and could not be that of an upstream parameter: "6.18" and "6-18" stay different.
+func paramPart(s string) string {
+	part, odd := mapPart(s)
+	plain := part == s && !upstreamPath.MatchString(s)
+	if odd || !plain && !upstreamParam.MatchString(s) {
+		part += hashEnd(s)
+	}
+	return part
 }
 
 // pathPart is s in letters, digits, "_" and "-". The characters of upstream's parameters have their places; s with any
 // other gets a hash at its end, so that two parts that differ stay different.
 func pathPart(s string) string {
+	part, odd := mapPart(s)
+	if odd {
+		part += hashEnd(s)
+	}
+	return part
+}
+
+// mapPart is s in letters, digits, "_" and "-". It is odd if s has a character that upstream's parameters do not have, or if
+// nothing is left of it.
+func mapPart(s string) (part string, odd bool) {
 	var b strings.Builder
-	odd := s == ""
 	for _, r := range s {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
@@ -43,10 +71,11 @@ func pathPart(s string) string {
 			odd = true
 		}
 	}
-	if odd || b.Len() == 0 {
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(s)) // never fails
-		fmt.Fprintf(&b, "-%08x", h.Sum32())
-	}
-	return b.String()
+	return b.String(), odd || b.Len() == 0
+}
+
+func hashEnd(s string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s)) // never fails
+	return fmt.Sprintf("-%08x", h.Sum32())
 }

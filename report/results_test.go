@@ -74,7 +74,7 @@ func TestResultsKeys(t *testing.T) {
 		id := upstreamID(keys[i])
 		tp.info.Plan = append(tp.info.Plan, flow.Item{ID: id, Name: id.String()})
 		p := pathName(id)
-		if paths[p] != "" || !kcidbPath.MatchString(p) {
+		if paths[p] != "" || !kcidbPath.MatchString(p) || id.Param != "" && !strings.HasSuffix(p, "."+pathPart(id.Param)) {
 			t.Errorf("%s has the path %s of %q", keys[i], p, paths[p])
 		}
 		paths[p] = keys[i]
