@@ -80,6 +80,30 @@ func TestXe(t *testing.T) {
 	}
 }
 
+// A console without levels shows a driver that does not start in its guest: the text alone says so (call_driver_probe in
+// drivers/base/dd.c; before Linux 6.10 with the driver first).
+func TestProbeFailedInGuest(t *testing.T) {
+	rules, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]Action{
+		"xe 0000:00:04.0: probe with driver xe failed with error -71":      Warn,
+		"i915 0000:00:04.0: probe with driver i915 failed with error -5":   Warn,
+		"i915: probe of 0000:00:04.0 failed with error -110":               Warn,
+		"e1000 0000:00:05.0: probe with driver e1000 failed with error -5": Ignore,
+		"xe 0000:00:04.0: probe with driver xe rejects match -19":          Ignore,
+	} {
+		for _, line := range []string{"[    3.123456] " + text, "login: [    3.123456][   T77] " + text} {
+			for _, m := range ParseConsole(line) {
+				if rule, got := rules.Judge(m); got != want {
+					t.Errorf("%q: %s by %q, want %s", line, got, rule, want)
+				}
+			}
+		}
+	}
+}
+
 // Kernel lines that are not those of a driver, with or without their level.
 func TestKernelLines(t *testing.T) {
 	rules, err := Builtin()
