@@ -241,7 +241,8 @@ func (g *guestCheck) agent(ctx context.Context, _ *patient) diagnosis {
 			err = info.Check("guest-exec", "guest-exec-status", "guest-file-open", "guest-file-read", "guest-file-write", "guest-file-flush", "guest-file-close", "guest-shutdown")
 		}
 		if err != nil {
-			return bad("allow it in the guest's qemu-ga.conf, or install a newer agent", "%v", err)
+			return bad("allow it in the guest's /etc/qemu/qemu-ga.conf, or on RHEL and its relatives in /etc/sysconfig/qemu-ga (FILTER_RPC_ARGS, "+
+				"BLOCK_RPCS); or install a newer agent", "%v", err)
 		}
 		return fine("version %s, all that flows use is allowed", info.Version)
 	})

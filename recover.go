@@ -22,11 +22,12 @@ func (a *app) recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover [DIR...]",
 		Short: "Put the host back after a run that died",
-		Long: `Undoes what the runs in the run directories DIR have changed on this host and not put back; without DIR, those that
-left word of themselves, and what "vmtb vf" has changed; machines that "vmtb vm start" has started it ends first. It kills
-machines that are left, gives VFs back, removes them and resets their provisioning. It does so from the journal
-DIR/undo.jsonl, newest change first, and looks at the host before each: what is as it was, has become somebody else's or
-is gone with a reboot is left alone. While a run is alive it refuses. Doing it twice does no harm.
+		Long: `Undoes the changes that the runs in the run directories DIR made on this host and did not undo. Without DIR it does so
+for every such run that is registered on this host, and for the changes made by "vmtb vf"; it first ends the machines
+started by "vmtb vm start". It kills leftover machines, gives VFs back, disables them and resets their provisioning.
+It reads the journal DIR/undo.jsonl, newest change first, and looks at the host before each step: it leaves alone what
+is already undone, what now has another owner, and what a reboot has removed. It refuses while a run is alive. Running
+it twice does no harm.
 "vmtb help resume-and-recover" tells more.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
@@ -35,7 +36,7 @@ is gone with a reboot is left alone. While a run is alive it refuses. Doing it t
 			return a.recover(ctx, dirs, forget)
 		},
 	}
-	cmd.Flags().BoolVar(&forget, "forget", false, "do not keep in mind what cannot be put back: it stays as it is")
+	cmd.Flags().BoolVar(&forget, "forget", false, "forget the changes that cannot be undone: they stay")
 	return cmd
 }
 

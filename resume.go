@@ -26,8 +26,8 @@ func (a *app) resumeCommand() *cobra.Command {
 		Short: "Go on with a run that was cut off",
 		Long: `Goes on with the run in the run directory DIR, which died, was interrupted, or rebooted the host: puts the host
 back, keeps the results that there are, and runs the rest of the plan, with the options of that run. A flow that was cut
-off is incomplete and does not run again, for it may have been what killed the host; nor do those of a fixture in
-whose set-up, reset or tear-down the host went down. "vmtb help resume-and-recover" tells more.`,
+off counts as incomplete and does not run again, because it may have crashed the host. If the host crashed in the
+set-up, reset or tear-down of a fixture, the flows of that fixture do not run again either. "vmtb help resume-and-recover" tells more.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), o, args[0]) },
 	}

@@ -27,6 +27,9 @@ type state struct {
 func hostState() state {
 	lockFile, dir := host.LockFile, stateDir
 	if own := os.Getenv(stateVariable); own != "" {
+		if abs, err := filepath.Abs(own); err == nil { // a keeper has a working directory of its own
+			own = abs
+		}
 		lockFile, dir = filepath.Join(own, "vmtb.lock"), own
 	}
 	return stateIn(lockFile, dir)

@@ -81,6 +81,9 @@ func LookAtImage(ctx context.Context, image string, firmware Firmware) (ImageInf
 	}
 	info, err := InspectImage(ctx, image)
 	if err != nil {
+		if usage, ok := errors.AsType[*bench.UsageError](err); ok {
+			usage.Advice = "it may be damaged, or a copy or a download that was cut off: get or make it anew"
+		}
 		return info, err
 	}
 	if info.Format == "raw" {

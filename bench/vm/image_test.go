@@ -107,6 +107,7 @@ func TestLookAtImage(t *testing.T) {
 	realQEMUImg(t, "create", "-q", "-f", "qcow2", "empty.qcow2", "1M")
 	whole, err := os.ReadFile("disk.qcow2")
 	must(t, err)
+	write("header.qcow2", whole[:50])
 	write("cut.qcow2", whole[:len(whole)/2])
 	realQEMUImg(t, "create", "-q", "-f", "qcow2", "-b", "cut.qcow2", "-F", "qcow2", "oncut.qcow2")
 	realQEMUImg(t, "create", "-q", "-f", "raw", "gone.img", "1M")
@@ -118,7 +119,8 @@ func TestLookAtImage(t *testing.T) {
 		"empty.img":    "empty.img (raw, 0 bytes) has no boot record",
 		"empty.qcow2":  "has no boot record",
 		"guest.raw.gz": "gzip -dk guest.raw.gz",
-		"torn.qcow2":   "torn.qcow2",
+		"torn.qcow2":   "get or make it anew",
+		"header.qcow2": "get or make it anew",
 		"uefi.img":     "boots by UEFI only",
 		"uefi.qcow2":   "--firmware=uefi",
 		"cut.qcow2":    "damaged",

@@ -15,11 +15,25 @@ import (
 // Unmarshal parses data, the content of the file called name, into v. Unknown keys, keys given twice, values of the
 // wrong type (null is of none) and bytes after the end are errors that begin "name:line:column:".
 func Unmarshal(name string, data []byte, v any) error {
+	if encoding := otherEncoding(data); encoding != "" {
+		return Errorf(name, data, 0, "", "the file is %s, want UTF-8 without a byte-order mark: save it again as that", encoding)
+	}
 	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(refuseNull))
 	if err == nil {
 		return nil
 	}
 	return Locate(name, data, err)
+}
+
+// otherEncoding returns how editors call an encoding that JSON does not take, if data begins with its byte-order mark, or "".
+func otherEncoding(data []byte) string {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return "UTF-8 with a byte-order mark"
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return "UTF-16"
+	}
+	return ""
 }
 
 // refuseNull keeps null, which the JSON packages take for the zero value of anything, from wiping a default out.

@@ -33,6 +33,9 @@ func TestUnmarshal(t *testing.T) {
 		{"array for all", `[]`, "f:1:1: cannot take a JSON array here, want object"},
 		{"torn", "{\"host\": {", "f:1:11: "},
 		{"tail", "{}\n{}", "f:2:1: "},
+		{"UTF-8 with a mark", "\xef\xbb\xbf{}", "f:1:1: the file is UTF-8 with a byte-order mark, want"},
+		{"UTF-16, little end first", "\xff\xfe{\x00}\x00", "f:1:1: the file is UTF-16, want"},
+		{"UTF-16, big end first", "\xfe\xff\x00{\x00}", "f:1:1: the file is UTF-16, want"},
 		{"no JSON", "card_index: 1", "f:1:1: "},
 	}
 	for _, tt := range tests {
