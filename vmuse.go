@@ -126,7 +126,8 @@ func (a *app) vmShellCommand() *cobra.Command {
 		Short: "Get a shell in a guest, through its agent",
 		Long: `Runs a shell in a guest as root. It needs neither network nor a login: lines go through the agent. It is no terminal,
 so programs that draw on the whole screen do not work in it; "vmtb vm console", or SSH, is for those. It reads our input
-to its end, which may be a file. Ctrl-C ends it. While the guest boots it waits for the agent, and says so.`,
+to its end, which may be a file. Ctrl-C ends the shell with all that runs in it, not one command: the agent passes no keys on.
+While the guest boots it waits for the agent, and says so.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
 			if err := a.reachGuest(ctx, c); err != nil {

@@ -45,7 +45,7 @@ const makeInputs = `d=$(mktemp -d) && mkfifo -m 600 "$d/in" "$d/end" && echo "$d
 func shellLine(dir string, prompt bool) string {
 	sh := "sh"
 	if prompt {
-		sh = "sh -i"
+		sh = "sh -i +m" // without job control, which needs a terminal: dash and busybox would say so
 	}
 	return fmt.Sprintf("(exec 8<>%[1]s/end 9>%[1]s/in; read -r _ <&8) </dev/null >/dev/null 2>&1 & exec %[2]s <%[1]s/in", dir, sh)
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -60,4 +62,33 @@ func TestShellInput(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A shell with a prompt does not complain that it has no terminal.
+func TestShellPrompt(t *testing.T) {
+	dash, err := exec.LookPath("dash") // as busybox's; a bash always complains
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(dash, filepath.Join(bin, "sh")); err != nil {
+		t.Fatal(err)
+	}
+	dir := run(t, makeInputs, "")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "/bin/sh", "-c", shellLine(dir, true))
+	shell.Env = append(os.Environ(), "PS1=vm0# ", "PATH="+bin+":"+os.Getenv("PATH"))
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as the agent's commands, without a terminal
+	var out bytes.Buffer
+	shell.Stdout, shell.Stderr = &out, &out
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "cat >"+dir+"/in", "echo hi; exit 4\n")
+	_ = shell.Wait() // its exit code is looked at
+	if got := shell.ProcessState.ExitCode(); got != 4 || out.String() != "vm0# hi\n" {
+		t.Errorf("exit code %d, output %q, want 4, %q", got, out.String(), "vm0# hi\n")
+	}
+	run(t, removeLine(dir), "")
 }
