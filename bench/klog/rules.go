@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"vmtb/bench"
 	"vmtb/internal/strictjson"
@@ -106,9 +107,11 @@ func Parse(path string, data []byte) (Rules, error) {
 	return rules, nil
 }
 
-// matchesAny reports whether every text matches re, as ".*" and "oops|" do: both the empty text does and a text that no
-// expression is written for.
-func matchesAny(re *regexp.Regexp) bool { return re.MatchString("") && re.MatchString("\x01") }
+// matchesAny reports whether every message matches re, as ".*", "." and "oops|" do: two texts match that have nothing in common
+// and that no expression is written for.
+func matchesAny(re *regexp.Regexp) bool {
+	return re.MatchString(strings.Repeat("\x01", 64)) && re.MatchString(strings.Repeat("~", 64))
+}
 
 func parse(path string, data []byte) (Rules, error) {
 	var f struct {
