@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"vmtb/internal/ansi"
+	"vmtb/internal/prose"
 )
 
 // booting waits for a guest, and shows meanwhile the last line of its console and how long the wait may take.
 func (a *app) booting(name, what, console string, limit time.Duration, wait func() error) error {
-	return a.withConsole(name, fmt.Sprintf("%s (%.0f s at most)", what, limit.Seconds()), console, wait)
+	return a.withConsole(name, fmt.Sprintf("%s (%s at most)", what, prose.Duration(limit)), console, wait)
 }
 
 // withConsole does what takes a guest a while, and shows meanwhile the last line of its console, a file.

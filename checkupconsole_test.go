@@ -95,7 +95,7 @@ func TestBooting(t *testing.T) {
 			time.Sleep(31 * time.Second)
 			return failure
 		})
-		const want = "vm0: booting x.img (900 s at most) ...\nvm0: booting x.img (900 s at most): 30 s  [    2.000000] init\n"
+		const want = "vm0: booting x.img (15 min at most) ...\nvm0: booting x.img (15 min at most): 30 s  [    2.000000] init\n"
 		if got := said.String(); !errors.Is(err, failure) || !strings.HasPrefix(got, want) {
 			t.Errorf("%q, %v", got, err)
 		}

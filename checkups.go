@@ -16,6 +16,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/klog"
 	"vmtb/bench/xe"
+	"vmtb/internal/prose"
 )
 
 // A checkup looks at one thing that runs need. Later ones may use what earlier ones have found.
@@ -94,7 +95,7 @@ func checkIOMMU(_ context.Context, p *patient) diagnosis {
 		return failed(err)
 	}
 	groups, _ := p.host.System.ReadDir("/sys/kernel/iommu_groups") // it was there a moment ago
-	return fine("%d groups", len(groups))
+	return fine("%s", prose.Count(len(groups), "group"))
 }
 
 func checkPF(ctx context.Context, p *patient) diagnosis {
@@ -145,10 +146,19 @@ func checkVFs(_ context.Context, p *patient) diagnosis {
 	vfs, _ := p.pf.VFs() // told for their holders only
 	for _, vf := range vfs {
 		if holders := vf.Holders(); len(holders) > 0 {
-			return bad("end it first, or choose another PF with --card", "%d VFs are enabled, and %s is used by %v", n, vf.Address, holders[0])
+			return bad("end it first, or choose another PF with --card", "%s, and %s is used by %v", enabledVFs(n), vf.Address, holders[0])
 		}
 	}
-	return bad("vmtb recover, if a run has left them; else: vmtb vf disable", "%d VFs are enabled, by nobody who uses them", n)
+	return bad("vmtb recover, if a run has left them; else: vmtb vf disable", "%s, and no process uses a VF", enabledVFs(n))
+}
+
+// enabledVFs is "1 VF is enabled", "2 VFs are enabled".
+func enabledVFs(n int) string {
+	verb := "are"
+	if n == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("%s %s enabled", prose.Count(n, "VF"), verb)
 }
 
 // The lines of a PF's resource file that are its VFs' BARs (PCI_IOV_RESOURCES in the kernel's include/linux/pci.h).
@@ -313,7 +323,7 @@ func checkLeftovers(_ context.Context, p *patient) diagnosis {
 		return bad("vmtb vf disable", "%s", dead[0].handwork())
 	}
 	if len(dead) > 0 {
-		return bad("vmtb recover", "the run in %s died and has left %d changes on this host", dead[0].dir, dead[0].left)
+		return bad("vmtb recover", "the run in %s died and has left %s on this host", dead[0].dir, prose.Count(dead[0].left, "change"))
 	}
 	return fine("none")
 }

@@ -11,6 +11,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 // A deadRun is one that died, or could not put the host back; or what "vmtb vf" has done to it, if dir is [state.manual].
@@ -21,7 +22,7 @@ type deadRun struct {
 
 // handwork says what was left by hand.
 func (d deadRun) handwork() string {
-	return fmt.Sprintf(`VFs are enabled by "vmtb vf enable", or changed by its like (%d changes in %s)`, d.left, d.dir)
+	return fmt.Sprintf(`VFs are enabled by "vmtb vf enable", or changed by its like (%s in %s)`, prose.Count(d.left, "change"), d.dir)
 }
 
 // byHand tells what is meant from what was left.
@@ -106,7 +107,7 @@ func (a *app) cleanHost(ctx context.Context, mayRecover bool, resumed string) er
 func inTheWay(dead []deadRun, advice string) error {
 	var lines []string
 	for _, d := range dead {
-		lines = append(lines, fmt.Sprintf("%s left %d changes", d.dir, d.left))
+		lines = append(lines, fmt.Sprintf("%s left %s", d.dir, prose.Count(d.left, "change")))
 	}
 	return &bench.InfraError{
 		Op:     "begin on this host",

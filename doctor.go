@@ -15,6 +15,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // A health is what a check comes to.
@@ -103,7 +104,7 @@ func countOf(all []diagnosis) diagnosis {
 	for _, d := range all {
 		n[d.Health]++
 	}
-	d := fine("%d bad, %s", n[sick], count(n[ailing], "warning"))
+	d := fine("%d bad, %s", n[sick], prose.Count(n[ailing], "warning"))
 	if n[sick] > 0 {
 		d.Health = sick
 	} else if n[ailing] > 0 {

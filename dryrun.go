@@ -7,6 +7,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // dryRun shows the plan of a run: what "vmtb list --json" prints, or for people the fixtures with their cases.
@@ -32,12 +33,12 @@ func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, as
 		}
 		a.printCase(it, config)
 	}
-	fmt.Fprintf(a.out, "\n%s with %s; nothing was run\n", count(len(items), "flow"), count(fixtures, "fixture"))
+	fmt.Fprintf(a.out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"))
 	return nil
 }
 
 func (a *app) printCase(it flow.Item, config *bench.Config) {
-	line := fmt.Sprintf("    %s  deadline %v", it.ID.Case, scaledBy(config, it.Timeout))
+	line := fmt.Sprintf("    %s  deadline %s", it.ID.Case, prose.Duration(scaledBy(config, it.Timeout)))
 	if it.After != "" {
 		line += ", after " + it.After
 	}

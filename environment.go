@@ -14,6 +14,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // environmentTimeout bounds what a run asks about its environment.
@@ -80,7 +81,7 @@ func describePF(pf *xe.PF) string {
 		s += " (" + ids.String() + ")"
 	}
 	if n, err := pf.TotalVFs(); err == nil {
-		s += fmt.Sprintf(", %d VFs", n)
+		s += ", " + prose.Count(n, "VF")
 	}
 	return s
 }

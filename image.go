@@ -18,6 +18,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/vm"
 	"vmtb/internal/ansi"
+	"vmtb/internal/prose"
 	"vmtb/lab"
 )
 
@@ -201,7 +202,7 @@ func (g *guestCheck) boot(ctx context.Context, p *patient) diagnosis {
 		return d
 	}
 	g.m = m
-	return fine("its agent answers %.1f s after power on (%s)", time.Since(start).Seconds(), m.Accel().Name)
+	return fine("its agent answers %s after power on (%s)", prose.Duration(time.Since(start)), m.Accel().Name)
 }
 
 // remedyByConsole is what to do about an image whose agent does not come up, by what it has said until then.

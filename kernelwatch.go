@@ -14,6 +14,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/klog"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // dmesgFile is where the messages of the host's kernel are, in the folder of the phase during which they came.
@@ -68,7 +69,7 @@ func (w *kernelWatch) message(m host.KernelMessage) {
 	defer w.mu.Unlock()
 	line := m.String() + "\n"
 	if m.Lost > 0 {
-		line = fmt.Sprintf("[%d messages are lost: they came faster than they were read]\n", m.Lost) + line
+		line = fmt.Sprintf("[%s lost: the kernel wrote faster than vmtb read]\n", prose.Count(m.Lost, "message")) + line
 	}
 	if w.dir == "" {
 		w.early.WriteString(line) // little: a run begins at once

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 func (a *app) listCommand() *cobra.Command {
@@ -81,23 +82,11 @@ func (a *app) listClasses(items []flow.Item) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	for _, c := range list {
 		doc, _, _ := strings.Cut(c.doc, "\n")
-		fmt.Fprintf(w, "%s\t%s\t%s\n", c.name, count(c.flows, "flow"), doc)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", c.name, prose.Count(c.flows, "flow"), doc)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s in %s of %s\n", count(len(items), "flow"), count(len(list), "class"), count(len(files), "file"))
+	fmt.Fprintf(a.out, "%s in %s of %s\n", prose.Count(len(items), "flow"), prose.Count(len(list), "class"), prose.Count(len(files), "file"))
 	return nil
-}
-
-// count is a number of things with its noun: "1 flow", "2 classes".
-func count(n int, noun string) string {
-	switch {
-	case n == 1:
-	case strings.HasSuffix(noun, "s"):
-		noun += "es"
-	default:
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
 }

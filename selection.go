@@ -14,6 +14,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 const selectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or a part of one: the case,
@@ -106,7 +107,7 @@ func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, n
 	}
 	n := len(items)
 	items = s.Take(items)
-	return items, append(notes, fmt.Sprintf("shard %s: %d of %s", f.shard, len(items), count(n, "flow"))), nil
+	return items, append(notes, fmt.Sprintf("shard %s: %d of %s", f.shard, len(items), prose.Count(n, "flow"))), nil
 }
 
 func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
@@ -138,7 +139,7 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 	if len(failed) == 0 {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("%w: all that is selected has passed, or was skipped, in %s, or was not part of it", flow.ErrNoMatch, dir)}
 	}
-	return failed, fmt.Sprintf("did not pass in %s: %d of %s", dir, len(failed), count(len(items), "flow")), nil
+	return failed, fmt.Sprintf("did not pass in %s: %d of %s", dir, len(failed), prose.Count(len(items), "flow")), nil
 }
 
 // newest is the directory of the run that began last of those below results that have ended: one that still goes on, or died,

@@ -427,7 +427,7 @@ func TestEnableRefused(t *testing.T) {
 		"no driver":  {without, 1, nil, "load module xe"},
 		"no IOMMU":   {noIOMMU, 1, nil, "find an IOMMU"},
 		"no profile": {fakehost.BMG(), 1, func(o *vfEnableOptions) { o.profile = "Bmg_99" }, `Bmg_g21_12 has no vGPU profile "Bmg_99" (there are `},
-		"too small":  {fakehost.BMG(), 4, func(o *vfEnableOptions) { o.profile = "Bmg_12" }, "vGPU profile Bmg_12 is made for 1 VFs, not for 4"},
+		"too small":  {fakehost.BMG(), 4, func(o *vfEnableOptions) { o.profile = "Bmg_12" }, "vGPU profile Bmg_12 is made for 1 VF, not for 4"},
 		"other card": {fakehost.BMG(), 1, func(o *vfEnableOptions) { nine := 9; o.config.Host.CardIndex = &nine }, "card9 is not a GPU of the xe driver"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
+	"vmtb/internal/prose"
 )
 
 func (a *app) vfDisableCommand() *cobra.Command {
@@ -59,7 +60,7 @@ func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
 			}
 			return nil
 		}
-		err = w.step(fmt.Sprintf("disable %s of %s that somebody else has enabled", count(n, "VF"), pf.Address), func() error { return pf.Reset(ctx) })
+		err = w.step(fmt.Sprintf("disable %s of %s that somebody else has enabled", prose.Count(n, "VF"), pf.Address), func() error { return pf.Reset(ctx) })
 		if err != nil {
 			return err
 		}

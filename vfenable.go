@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/xe"
+	"vmtb/internal/prose"
 )
 
 // Words of --profile that are not the name of one, and of --bind that are not a driver.
@@ -135,7 +136,7 @@ func (w *handwork) enable(ctx context.Context, o vfEnableOptions) error {
 		return err
 	}
 	var vfs []*pci.Device
-	err = w.step("enable "+count(o.n, "VF"), func() (err error) {
+	err = w.step("enable "+prose.Count(o.n, "VF"), func() (err error) {
 		vfs, err = pf.EnableVFs(ctx, o.n)
 		return err
 	})
@@ -202,7 +203,7 @@ func (w *handwork) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) er
 	if err != nil {
 		return err
 	}
-	return w.step(fmt.Sprintf("provision %s: %s, %s", count(o.n, "VF"), o.profile, plan.Scheduling.VF), func() error { return pf.Provision(ctx, plan) })
+	return w.step(fmt.Sprintf("provision %s: %s, %s", prose.Count(o.n, "VF"), o.profile, plan.Scheduling.VF), func() error { return pf.Provision(ctx, plan) })
 }
 
 // planVFs is what the PF is to be provisioned as.

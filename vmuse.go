@@ -17,6 +17,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/prose"
 	"vmtb/internal/rawterm"
 )
 
@@ -340,7 +341,7 @@ func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *configFlags, nam
 		return err
 	}
 	if len(names) != len(info.Spec.VFs) {
-		return &bench.UsageError{Err: fmt.Errorf("machine %s has %d VFs, and %d are given with --vf", info.Name, len(info.Spec.VFs), len(names)), Advice: "it moves to as many"}
+		return &bench.UsageError{Err: fmt.Errorf("machine %s has %s, and --vf names %d", info.Name, prose.Count(len(info.Spec.VFs), "VF"), len(names)), Advice: "it moves to as many"}
 	}
 	var vfs []vm.VF
 	unlock, err := a.assign(&vfs, config, names)
@@ -351,7 +352,8 @@ func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *configFlags, nam
 	err = a.progress(info.Name).Step("migrate", func(log io.Writer) error {
 		done, err := c.Migrate(ctx, vfs, func(s string) { fmt.Fprintln(log, s) })
 		if err == nil {
-			fmt.Fprintf(a.out, "%s moved in %v, stood still for %v: %d MiB of memory, %d bytes of VF state\n", info.Name, done.Total.Round(time.Millisecond), done.Downtime, done.RAM>>20, done.VF)
+			fmt.Fprintf(a.out, "%s moved in %s, stood still for %s: %d MiB of memory, %s of VF state\n",
+				info.Name, prose.Duration(done.Total), prose.Duration(done.Downtime), done.RAM>>20, prose.Count(done.VF, "byte"))
 		}
 		return err
 	})

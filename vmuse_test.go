@@ -214,7 +214,7 @@ func TestReachesGuest(t *testing.T) {
 			if !strings.HasPrefix(k.said(), "info ready ") {
 				t.Errorf("asked for %q, want info and ready first", k.said())
 			}
-			if want := "the guest is booting; waiting up to 3s for its agent"; !strings.Contains(said.String(), want) {
+			if want := "the guest is booting; waiting up to 3 s for its agent"; !strings.Contains(said.String(), want) {
 				t.Errorf("said %q, want %q", said, want)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/prose"
 )
 
 // exitTimeout is the exit code when the time given with --timeout has passed, as that of
@@ -49,7 +50,7 @@ func (a *app) reachGuest(ctx context.Context, c *keep.Client) error {
 	if err != nil || info.State.Agent || info.State.State != vm.Running {
 		return err
 	}
-	what := fmt.Sprintf("the guest is booting; waiting up to %v for its agent", info.State.Boot.Round(time.Second))
+	what := fmt.Sprintf("the guest is booting; waiting up to %s for its agent", prose.Duration(info.State.Boot))
 	return a.withConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
 }
 
@@ -113,7 +114,7 @@ func (a *app) waitReady(ctx context.Context, name string, timeout time.Duration)
 	if timeout > 0 {
 		shown = timeout
 	}
-	what := fmt.Sprintf("waiting up to %v for its guest", shown.Round(time.Second))
+	what := fmt.Sprintf("waiting up to %s for its guest", prose.Duration(shown))
 	err = a.withConsole(name, what, consoleOf(info), func() error { return c.WaitReadyWithin(ctx, limit) })
 	return a.timedOut(ctx, name, err)
 }

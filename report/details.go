@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // finish prints everything after the results, once.
@@ -118,11 +118,11 @@ func (t *Terminal) totals() {
 	var parts []string
 	for _, r := range results {
 		if n := s.Counts[r]; n > 0 {
-			parts = append(parts, plural(n, counted[r]))
+			parts = append(parts, tally(n, r))
 		}
 	}
 	if s.Errors > 0 {
-		parts = append(parts, plural(s.Errors, "tear-down error"))
+		parts = append(parts, prose.Count(s.Errors, "tear-down error"))
 	}
 	if len(parts) == 0 {
 		parts = []string{"nothing ran"}
@@ -133,7 +133,7 @@ func (t *Terminal) totals() {
 	}
 	t.slowest()
 	t.line("run directory: " + escape(t.info.Dir))
-	t.line(t.paint(c, t.rule("=", strings.Join(parts, ", ")+" in "+total(s.Duration))))
+	t.line(t.paint(c, t.rule("=", strings.Join(parts, ", ")+" in "+prose.Duration(s.Duration))))
 }
 
 // slowest lists the cases and phases that took longest, as pytest --durations does.
@@ -149,24 +149,16 @@ func (t *Terminal) slowest() {
 	slices.SortStableFunc(list, func(a, b flow.Entry) int { return cmp.Compare(b.Duration, a.Duration) })
 	t.line(t.rule("=", fmt.Sprintf("slowest %d of %d", n, len(list))))
 	for _, e := range list[:n] {
-		t.line(fmt.Sprintf("%9.2fs  %-9s  %s", e.Duration.Seconds(), e.Phase, escape(e.ID.String())))
+		t.line(fmt.Sprintf("%12s  %-9s  %s", prose.Duration(e.Duration), e.Phase, escape(e.ID.String())))
 	}
 }
 
-func plural(n int, what string) string {
-	if n != 1 && strings.HasSuffix(what, "error") {
-		what += "s"
+// tally is a number of results of one kind: "3 passed", "1 error", "2 errors".
+func tally(n int, r flow.Result) string {
+	if r == flow.Error {
+		return prose.Count(n, counted[r])
 	}
-	return fmt.Sprintf("%d %s", n, what)
-}
-
-// total is a duration as pytest prints it: "12.34s", "152.31s (0:02:32)".
-func total(d time.Duration) string {
-	s := fmt.Sprintf("%.2fs", d.Seconds())
-	if d >= time.Minute {
-		s += " (" + clock(d) + ")"
-	}
-	return s
+	return fmt.Sprintf("%d %s", n, counted[r])
 }
 
 // cutOff gives the results that are missing to a run whose journal has no end.

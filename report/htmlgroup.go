@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 type groupView struct {
@@ -79,9 +80,9 @@ func newPhaseView(p *phase, name string) phaseView {
 		v.Class = resultClass(p.Result)
 	}
 	if !p.began.IsZero() {
-		v.Took = seconds2(p.Duration)
+		v.Took = prose.Duration(p.Duration)
 	}
-	if text := p.transcript(); text != "" {
+	if text := p.transcript(prose.Duration); text != "" {
 		v.Logs = []logView{{Name: "Steps and log", Text: text, Open: p.Result != "" && kindOf(p.Result) != good}}
 	}
 	return v
@@ -96,8 +97,8 @@ func (s *site) caseView(c *testCase) (caseView, error) {
 	if len(c.attempts) > 1 {
 		v.Logs = nil
 		for i, b := range c.attempts {
-			v.Attempts = append(v.Attempts, attemptView{i + 1, resultClass(b.Result), b.start().UTC().Format("15:04:05"), seconds2(b.Duration), oneLine(b.Reason, 300)})
-			if text := b.transcript(); text != "" {
+			v.Attempts = append(v.Attempts, attemptView{i + 1, resultClass(b.Result), b.start().UTC().Format("15:04:05"), prose.Duration(b.Duration), oneLine(b.Reason, 300)})
+			if text := b.transcript(prose.Duration); text != "" {
 				v.Logs = append(v.Logs, logView{fmt.Sprintf("Steps and log of attempt %d", i+1), text, false})
 			}
 		}

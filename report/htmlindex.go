@@ -11,6 +11,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 type indexView struct {
@@ -89,7 +90,7 @@ func (h *history) title() string {
 }
 
 func (h *history) when(d time.Duration) string {
-	s := "Took " + clock(d)
+	s := "Took " + prose.Duration(d)
 	if h.info.TimeoutScale != 1 && h.info.TimeoutScale != 0 {
 		s += fmt.Sprintf(", timeouts times %g", h.info.TimeoutScale)
 	}
@@ -135,7 +136,7 @@ func (v *indexView) count(s flow.Summary) {
 		}
 		v.Counts = append(v.Counts, countView{n, counted[r], string(r), anchor})
 		share := 100 * float64(n) / float64(total)
-		v.Proportions = append(v.Proportions, bar{x: at, w: share, Class: string(r), Title: plural(n, counted[r])})
+		v.Proportions = append(v.Proportions, bar{x: at, w: share, Class: string(r), Title: tally(n, r)})
 		at += share
 	}
 	if s.Errors > 0 {
@@ -212,7 +213,7 @@ func (s *site) classes() []classView {
 					row.Reason = oneLine(a.Reason, 200)
 				}
 				if !a.began.IsZero() {
-					row.Took = seconds2(a.Duration)
+					row.Took = prose.Duration(a.Duration)
 				}
 				v.Cases = append(v.Cases, row)
 			}

@@ -177,7 +177,7 @@ func (h *history) junitCase(p *printer, c *testCase, limit int) *junitCase {
 	a := c.last()
 	t := &junitCase{Name: oneLine(caseName(c.ID), 1000), Classname: dotted(c.ID), Time: junitTime(a.Duration), File: whereFile(a.Where)}
 	t.problem(c, limit)
-	t.Out = newJUnitText(lastBytes(a.transcript(), limit) + h.attachments(p, a))
+	t.Out = newJUnitText(lastBytes(a.transcript(seconds2), limit) + h.attachments(p, a))
 	t.Err = newJUnitText(lastBytes(p.dmesg(a, int64(limit)), limit))
 	return t
 }

@@ -157,5 +157,5 @@ func writeKCIDB(p *printer, h *history) {
 
 // excerpt is the end of what an attempt said. A byte is never more than a character.
 func excerpt(a *phase) string {
-	return lastBytes(a.transcript()+a.why(), kcidbExcerpt)
+	return lastBytes(a.transcript(seconds2)+a.why(), kcidbExcerpt)
 }

@@ -86,7 +86,7 @@ func ktapCase(c *testCase) *ktapTest {
 	for i, before := range c.attempts[:len(c.attempts)-1] {
 		t.notes += fmt.Sprintf("attempt %d: %s %s\n", i+1, before.Result, oneLine(before.Reason, 500))
 	}
-	t.notes += a.transcript()
+	t.notes += a.transcript(seconds2)
 	if a.Result != flow.Pass && a.Result != flow.Skip && a.Result != flow.NotRun {
 		t.notes += string(a.Result) + "\n" + a.why()
 	}

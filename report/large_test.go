@@ -82,7 +82,7 @@ func TestManyLines(t *testing.T) {
 	}
 	h.finish()
 	p := h.cases[id].last()
-	if len(p.steps) > maxSteps || p.logged > maxLog || !strings.HasSuffix(strings.TrimSpace(p.transcript()), "the last words") {
+	if len(p.steps) > maxSteps || p.logged > maxLog || !strings.HasSuffix(strings.TrimSpace(p.transcript(seconds2)), "the last words") {
 		t.Errorf("%d steps, %d bytes of log", len(p.steps), p.logged)
 	}
 	if p.left != 20001-len(p.log)+20000-maxSteps {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // logConsole is how much of the end of each machine's console goes into a log file.
@@ -121,9 +122,9 @@ func what(e flow.Entry) string {
 	return string(e.Phase)
 }
 
-// ending is how it ended: " after 1.20s: fail\nreason".
+// ending is how it ended: " after 1.2 s: fail\nreason".
 func ending(e flow.Entry) string {
-	s := " after " + seconds2(e.Duration)
+	s := " after " + prose.Duration(e.Duration)
 	if e.Result != "" {
 		s += ": " + string(e.Result)
 	}

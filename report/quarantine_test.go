@@ -18,7 +18,7 @@ func TestQuarantined(t *testing.T) {
 	tape.begin(flow.PhaseCase, id)
 	tape.end(flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: "no VF", Quarantined: true}, time.Second)
 	tape.finish(flow.Entry{})
-	if got := tape.play(TerminalOptions{}); !strings.Contains(got, "FAILED 1.00s (quarantined)") {
+	if got := tape.play(TerminalOptions{}); !strings.Contains(got, "FAILED 1 s (quarantined)") {
 		t.Errorf("terminal:\n%s", got)
 	}
 	run := sample{name: "quarantined", tape: tape}.open(t)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // verbs say what is being done in a phase, to the subject that follows.
@@ -40,9 +41,9 @@ func (t *Terminal) doing(n int) string {
 	if phase.Phase == "" {
 		return ""
 	}
-	tail := ", " + seconds(t.now.Sub(phase.Time))
+	tail := ", " + running(t.now.Sub(phase.Time))
 	if step.Name != "" { // the time beside the step's name is the step's
-		tail = ": " + firstLine(step.Name) + ", " + seconds(t.now.Sub(step.Time))
+		tail = ": " + firstLine(step.Name) + ", " + running(t.now.Sub(step.Time))
 	}
 	return cut(cut(activity(phase), max(n/2, n-width(tail)))+tail, n)
 }
@@ -73,16 +74,11 @@ func (t *Terminal) erase() {
 	}
 }
 
-// seconds is a duration as it runs: "12 s", "2 min 5 s".
-func seconds(d time.Duration) string {
-	s := int(d / time.Second)
-	if s < 60 {
-		return fmt.Sprintf("%d s", s)
-	}
-	return fmt.Sprintf("%d min %d s", s/60, s%60)
-}
+// running is a duration that goes on, in whole seconds: "12 s", "2 min 5 s".
+func running(d time.Duration) string { return prose.Duration(d.Truncate(time.Second)) }
 
-// clock is a duration as a stop-watch shows it: "0:02:05".
+// clock is the time since the run began, at the start of a line: "0:02:05". It is a position in time, in a column, and so
+// not a [prose.Duration].
 func clock(d time.Duration) string {
 	s := int(d / time.Second)
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)

@@ -287,7 +287,7 @@ func TestReplay(t *testing.T) {
 		if diff := cmp.Diff(later.String(), live.String()); diff != "" {
 			t.Errorf("(-later +live)\n%s", diff)
 		}
-		for _, want := range []string{"test_basic::TestX::test_a FAILED", "SKIPPED (no GPU)", "2 failed, 1 skipped, 1 tear-down error in 5.", `on \x1b purpose`} {
+		for _, want := range []string{"test_basic::TestX::test_a FAILED", "SKIPPED (no GPU)", "2 failed, 1 skipped, 1 tear-down error in 5 s", `on \x1b purpose`} {
 			if !strings.Contains(live.String(), want) {
 				t.Errorf("%q is not in\n%s", want, live.String())
 			}

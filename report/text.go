@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // ANSI colours.
@@ -102,7 +103,7 @@ func took(e flow.Entry) string {
 	if e.Duration == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" %.2fs", e.Duration.Seconds())
+	return " " + prose.Duration(e.Duration)
 }
 
 // logLine is an entry of a flow's log, or a step that failed, on one line.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/internal/prose"
 )
 
 // A chart is a timeline: rows of bars over one axis.
@@ -101,21 +102,9 @@ func (s span) ticks() []tick {
 	for i := range int(total / step) { // counted: total may be the longest duration there is
 		at := time.Duration(i+1) * step
 		x := 100 * at.Seconds() / total.Seconds()
-		out = append(out, tick{percent(x), tickText(at), x > 96})
+		out = append(out, tick{percent(x), prose.Duration(at), x > 96})
 	}
 	return out
-}
-
-func tickText(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d:%02d min", int(d.Minutes()), int(d.Seconds())%60)
-	}
-	return fmt.Sprintf("%d:%02d h", int(d.Hours()), int(d.Minutes())%60)
 }
 
 // overview is the whole run: a row for each group, with its phases.
@@ -133,7 +122,7 @@ func (s *site) overview() chart {
 			r.Bars = append(r.Bars, all.bar(p.began, p.Duration, phaseClass(p), barTitle(p)))
 		}
 		if len(r.Bars) > 0 {
-			r.Took = seconds2(took.to.Sub(took.from))
+			r.Took = prose.Duration(took.to.Sub(took.from))
 			c.add(r)
 		}
 	}
@@ -164,7 +153,7 @@ func barTitle(p *phase) string {
 	if p.Phase == flow.PhaseCase {
 		s = p.ID.Case
 	}
-	s += ", " + seconds2(p.Duration)
+	s += ", " + prose.Duration(p.Duration)
 	if p.Result != "" {
 		s += ", " + string(p.Result)
 	}
@@ -187,7 +176,7 @@ func (s *site) waterfall(g *group, lanes []lane) chart {
 		if p.began.IsZero() {
 			continue
 		}
-		r := row{Label: string(p.Phase), Took: seconds2(p.Duration), Bars: []bar{all.bar(p.began, p.Duration, phaseClass(p), barTitle(p))}}
+		r := row{Label: string(p.Phase), Took: prose.Duration(p.Duration), Bars: []bar{all.bar(p.began, p.Duration, phaseClass(p), barTitle(p))}}
 		if p.Phase == flow.PhaseCase {
 			r.Label, r.Href = clean(p.ID.Case), "#"+caseAnchor(p.ID)
 		}
@@ -198,7 +187,7 @@ func (s *site) waterfall(g *group, lanes []lane) chart {
 				class = "bad"
 			}
 			name := oneLine(st.Name, 200)
-			c.add(row{Label: name, Took: seconds2(st.Duration), Minor: true, Bars: []bar{all.bar(st.began, st.Duration, class, name+", "+seconds2(st.Duration))}})
+			c.add(row{Label: name, Took: prose.Duration(st.Duration), Minor: true, Bars: []bar{all.bar(st.began, st.Duration, class, name+", "+prose.Duration(st.Duration))}})
 		}
 	}
 	for _, l := range lanes {
@@ -209,7 +198,7 @@ func (s *site) waterfall(g *group, lanes []lane) chart {
 			r.Bars = append(r.Bars, b)
 		}
 		if n := len(l.segments); n > 0 {
-			r.Took = seconds2(l.to.Sub(l.segments[0].from))
+			r.Took = prose.Duration(l.to.Sub(l.segments[0].from))
 			c.add(r)
 		}
 	}

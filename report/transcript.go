@@ -9,15 +9,16 @@ import (
 	"vmtb/flow"
 )
 
-// transcript is what a phase said, as clean text: its steps and log lines in the order of time, then why it ended as it did.
-func (p *phase) transcript() string {
+// transcript is what a phase said, as clean text: its steps and log lines in the order of time. took writes the time of a
+// step: [prose.Duration] for people, [seconds2] for programs.
+func (p *phase) transcript(took func(time.Duration) string) string {
 	type line struct {
 		at   time.Time
 		text string
 	}
 	var lines []line
 	for _, s := range p.steps {
-		text := "step " + oneLine(s.Name, 200) + ": " + seconds2(s.Duration)
+		text := "step " + oneLine(s.Name, 200) + ": " + took(s.Duration)
 		if s.Result != "" {
 			text += " " + string(s.Result) + " " + oneLine(s.Reason, 500)
 		}
@@ -65,7 +66,8 @@ func blame(b flow.Blame) string {
 	return clean(string(b))
 }
 
-// seconds2 is a duration in seconds with as many digits as it is worth: "0.015s", "13.70s", "312s".
+// seconds2 is a duration in seconds with as many digits as it is worth: "0.015s", "13.70s", "312s". It is for reports that
+// programs read (results.json, JUnit, KTAP, KCIDB), which keep this form; people get [prose.Duration].
 func seconds2(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case d < 0:

@@ -11,6 +11,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/sysfs"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 // A Device is a PCI function in sysfs.
@@ -61,7 +62,7 @@ func (d *Device) IOMMUGroup() (int, error) {
 func (d *Device) Reset(ctx context.Context) error {
 	if n, err := d.NumVFs(); err == nil && n > 0 {
 		return &bench.HostError{
-			Op: "reset", Noun: string(d.Address), Err: fmt.Errorf("%d VFs are enabled: %w", n, syscall.EBUSY),
+			Op: "reset", Noun: string(d.Address), Err: fmt.Errorf("it has %s enabled: %w", prose.Count(n, "VF"), syscall.EBUSY),
 			Advice: "disable them first: they would vanish under whoever uses them",
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/sysfs"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 // TotalVFs is how many VFs the driver allows.
@@ -74,7 +75,7 @@ func (d *Device) awaitVFs(ctx context.Context, n int) error {
 	})
 	if err != nil {
 		return &bench.HostError{
-			Op: fmt.Sprintf("enable %d VFs of", n), Noun: string(d.Address), Err: fmt.Errorf("%d of them came: %w", seen, err),
+			Op: "enable " + prose.Count(n, "VF") + " of", Noun: string(d.Address), Err: fmt.Errorf("%d of them came: %w", seen, err),
 			Advice: "see dmesg",
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vmtb/bench/qmp"
+	"vmtb/internal/prose"
 )
 
 // EvidenceOptions say what evidence is for.
@@ -148,7 +149,7 @@ func (c *collector) note(name string, took time.Duration, err error) {
 	if err != nil {
 		said = err.Error()
 	}
-	fmt.Fprintf(&c.summary, "%-17s %6.1f s  %s\n", name, took.Seconds(), said)
+	fmt.Fprintf(&c.summary, "%-17s %11s  %s\n", name, prose.Duration(took), said)
 }
 
 func (m *VM) saveConsole(_ context.Context, file string) error {

@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
+	"vmtb/internal/prose"
 )
 
 // A Step is a way to end a machine, from the politest on.
@@ -59,7 +60,7 @@ func (m *VM) PowerOffAndTell(ctx context.Context, tell func(what string, refusal
 		{StepKill, false, killTime, func(context.Context) error { m.proc.kill(); return nil }, "killing QEMU"},
 	}
 	for _, s := range steps {
-		tell(fmt.Sprintf("%s, for up to %v", s.what, s.limit.Round(time.Second)), nil)
+		tell(fmt.Sprintf("%s, for up to %s", s.what, prose.Duration(s.limit)), nil)
 		parent, life := ctx, m.life.Done()
 		if !s.asks {
 			parent, life = context.WithoutCancel(ctx), nil

@@ -10,6 +10,7 @@ import (
 	"go.starlark.net/syntax"
 
 	"vmtb/bench"
+	"vmtb/internal/prose"
 )
 
 // A formula is a Python lambda of the number of VFs, from a profile file. Starlark evaluates it: the language is a
@@ -117,7 +118,7 @@ func (f *formula) eval(n int) (uint64, error) {
 	thread.SetMaxExecutionSteps(formulaSteps)
 	v, err := starlark.Call(thread, f.fn, starlark.Tuple{starlark.MakeInt(n)}, nil)
 	if err != nil {
-		return 0, f.errorf("for %d VFs: %w", n, err)
+		return 0, f.errorf("for %s: %w", prose.Count(n, "VF"), err)
 	}
 	whole := math.NaN()
 	switch v := v.(type) {
@@ -127,7 +128,7 @@ func (f *formula) eval(n int) (uint64, error) {
 		whole = math.Floor(float64(v))
 	}
 	if !(whole >= 0 && whole <= formulaMost) {
-		return 0, f.errorf("for %d VFs: %s is not a number from 0 to %d", n, v, uint64(formulaMost))
+		return 0, f.errorf("for %s: %s is not a number from 0 to %d", prose.Count(n, "VF"), v, uint64(formulaMost))
 	}
 	return uint64(whole), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe/profiles"
+	"vmtb/internal/prose"
 )
 
 // models says which profile file describes a GPU, by PCI device id.
@@ -167,14 +168,14 @@ func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err err
 			have = append(have, strconv.Itoa(p.VFs))
 		}
 		return Plan{}, "", &bench.UsageError{
-			Err:    fmt.Errorf("%s has no vGPU profile for %d VFs", m.Name, n),
+			Err:    fmt.Errorf("%s has no vGPU profile for %s", m.Name, prose.Count(n, "VF")),
 			Advice: "there are profiles for " + strings.Join(have, ", ") + "; up to two VFs more than asked for will do",
 		}
 	}
 	plan, err = m.planOf(fit, n, mode)
-	note = fmt.Sprintf("vGPU profile %s: made for %d VFs", fit.Name, n)
+	note = fmt.Sprintf("vGPU profile %s: made for %s", fit.Name, prose.Count(n, "VF"))
 	if fit.VFs != n {
-		note = fmt.Sprintf("vGPU profile %s: made for %d VFs, the nearest for %d, for which none is made", fit.Name, fit.VFs, n)
+		note = fmt.Sprintf("vGPU profile %s: made for %s, the nearest for %d, for which none is made", fit.Name, prose.Count(fit.VFs, "VF"), n)
 	}
 	return plan, note, err
 }
@@ -197,7 +198,7 @@ func (m *Model) PlanNamed(name string, n int, mode SchedulerMode) (Plan, error) 
 	}
 	p := m.Profiles[i]
 	if n > p.VFs {
-		return Plan{}, &bench.UsageError{Err: fmt.Errorf("vGPU profile %s is made for %d VFs, not for %d", name, p.VFs, n)}
+		return Plan{}, &bench.UsageError{Err: fmt.Errorf("vGPU profile %s is made for %s, not for %d", name, prose.Count(p.VFs, "VF"), n)}
 	}
 	return m.planOf(p, n, mode)
 }

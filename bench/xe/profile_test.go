@@ -158,7 +158,7 @@ func TestMalformed(t *testing.T) {
 }`, `"GuCThresholdEngineReset": 0}}}} 1`, "something follows the end"},
 		{"formula", `lambda n: max(32 // n, 1)`, `lambda n: max(32 // n, 1`, "Ptl.json:53:29: vGPUScheduler.Profile.Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.VFAttributes.VFExecutionQuantum: \"lambda n: max(32 // n, 1\": formula:1:25: got end of file, want ')'"},
 		{"no lambda", `lambda n: max(32 // n, 1)`, `32`, "not a lambda of one argument"},
-		{"formula that fails", `lambda n: max(32 // n, 1)`, `lambda n: 1 // (n - 1)`, "for 1 VFs: floored division by zero"},
+		{"formula that fails", `lambda n: max(32 // n, 1)`, `lambda n: 1 // (n - 1)`, "for 1 VF: floored division by zero"},
 		{"negative result", `lambda n: max(32 // n, 1)`, `lambda n: 1 - n`, "for 2 VFs: -1 is not a number from 0 to 4294967295"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

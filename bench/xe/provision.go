@@ -9,6 +9,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 var errUnclean error = syscall.EUCLEAN
@@ -47,7 +48,7 @@ func (p *PF) CheckCount(n int) error {
 func (p *PF) checkCount(n int) (total int, err error) {
 	total, err = p.TotalVFs()
 	if err == nil && (n < 1 || n > total) {
-		err = &bench.UsageError{Err: fmt.Errorf("%d VFs: %s allows 1 to %d", n, p.name(), total)}
+		err = &bench.UsageError{Err: fmt.Errorf("%s: %s allows 1 to %d", prose.Count(n, "VF"), p.name(), total)}
 	}
 	return total, err
 }
@@ -101,7 +102,7 @@ func (p *PF) RememberMode(ctx context.Context) error {
 	}
 	if n > 0 {
 		return &bench.HostError{
-			Op: "provision by hand", Noun: p.name(), Err: fmt.Errorf("somebody else has enabled %d VFs: %w", n, syscall.EBUSY),
+			Op: "provision by hand", Noun: p.name(), Err: fmt.Errorf("somebody else has enabled %s: %w", prose.Count(n, "VF"), syscall.EBUSY),
 			Advice: "what they hold could not be put back: disable them first",
 		}
 	}
@@ -156,8 +157,8 @@ func (p *PF) checkGGTT(plan Plan) error {
 		}
 		if need > a.Avail {
 			return &bench.HostError{
-				Op: "provision", Noun: p.name(), Err: fmt.Errorf("%d VFs need %d bytes of GGTT, and %d can be given away: %w",
-					plan.VFs, need, a.Avail, syscall.ENOSPC),
+				Op: "provision", Noun: p.name(), Err: fmt.Errorf("%s would need %d bytes of GGTT, and %d can be given away: %w",
+					prose.Count(plan.VFs, "VF"), need, a.Avail, syscall.ENOSPC),
 				Advice: "ask for fewer VFs or for a smaller profile",
 			}
 		}

@@ -292,7 +292,7 @@ func TestProvisionRefused(t *testing.T) {
 		{"no VFs", xe.Auto(0), "card1 (0000:03:00.0) allows 1 to 6"},
 		{"too many VFs", xe.Auto(7), "card1 (0000:03:00.0) allows 1 to 6"},
 		{"4 GiB", xe.Plan{VFs: 1, Quota: &xe.Resources{GGTT: 4 << 30}}, "must be less than 4 GiB"},
-		{"PF's GGTT", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 2110 << 20}}, "2 VFs need 4424990720 bytes of GGTT, and 4200595456 can be given away"},
+		{"PF's GGTT", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 2110 << 20}}, "2 VFs would need 4424990720 bytes of GGTT, and 4200595456 can be given away"},
 		{"VRAM", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 1 << 20, VRAM: 7 << 30}}, "vf2/tile0/vram_quota: ENOSPC (no space left on device) (not that much left"},
 		{"contexts", xe.Plan{VFs: 1, Quota: &xe.Resources{Contexts: 65535}}, "contexts_quota: EDQUOT"},
 	} {

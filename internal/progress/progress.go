@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"vmtb/internal/prose"
 )
 
 // A Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
@@ -37,7 +39,7 @@ func (p *Progress) Step(name string, f func(log io.Writer) error) error {
 	if err != nil {
 		end = "FAILED"
 	}
-	p.Printf("%s: %s after %.1f s", name, end, time.Since(start).Seconds())
+	p.Printf("%s: %s after %s", name, end, prose.Duration(time.Since(start)))
 	return err
 }
 
@@ -54,7 +56,7 @@ func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop fun
 		defer tick.Stop()
 		for {
 			if p.width != nil || time.Since(start) >= every {
-				show("%s: %.0f s  %s", name, time.Since(start).Seconds(), last)
+				show("%s: %s  %s", name, prose.Duration(time.Since(start).Truncate(time.Second)), last)
 			}
 			select {
 			case <-tick.C:

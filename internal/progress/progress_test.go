@@ -22,7 +22,7 @@ func testProgress(t *testing.T) {
 		t.Error("the error is lost")
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	want := []string{"lab: one ...", "lab: one: done after 0.0 s", "lab: two ...", "lab: two: FAILED after 0.0 s"}
+	want := []string{"lab: one ...", "lab: one: done after 0 s", "lab: two ...", "lab: two: FAILED after 0 s"}
 	if strings.Join(lines, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q", lines)
 	}
@@ -72,7 +72,7 @@ func TestProgressLongStepInLog(t *testing.T) {
 			time.Sleep(45 * time.Second)
 			return err
 		})
-		const want = "vm0: booting ...\nvm0: booting: 30 s  [0m[    2.0] second\nvm0: booting: 60 s  [0m[    2.0] second\nvm0: booting: done after 65.0 s\n"
+		const want = "vm0: booting ...\nvm0: booting: 30 s  [0m[    2.0] second\nvm0: booting: 1 min  [0m[    2.0] second\nvm0: booting: done after 1 min 5 s\n"
 		if got := out.String(); err != nil || got != want {
 			t.Errorf("got %q, %v", got, err)
 		}

@@ -1,7 +1,7 @@
 package contract
 
 import (
-	"fmt"
+	"vmtb/internal/prose"
 )
 
 // A Need is a property that not every device or kernel has.
@@ -39,7 +39,7 @@ var (
 
 // vfs is the need for n VFs.
 func vfs(n int) Need {
-	return Need{fmt.Sprintf("%d VFs", n), func(p *Probe) bool { return p.Total >= n }}
+	return Need{prose.Count(n, "VF"), func(p *Probe) bool { return p.Total >= n }}
 }
 
 // wedged is the parameter of the lab's stand-in that makes the device wedged.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"vmtb/internal/prose"
 )
 
 // fairShares are what VFs get of an idle PF since 6.19 (estimates that are smaller win).
@@ -93,7 +95,8 @@ func provisioningRules() []Rule {
 	for _, f := range fairShares {
 		rules = append(rules, Rule{
 			ID: fmt.Sprintf("fair_%d", f.vfs), Needs: []Need{tree, workingPF, vfs(f.vfs)},
-			Doc: fmt.Sprintf("%d VFs on an idle PF: GGTT %d, contexts %d, doorbells %d each, equal VRAM; VF1 has the highest GGTT and contexts and the lowest doorbells.", f.vfs, f.ggtt, f.contexts, f.doorbells),
+			Doc: fmt.Sprintf("%s on an idle PF: GGTT %d, contexts %d, doorbells %d each, equal VRAM; "+
+				"VF1 has the highest GGTT and contexts and the lowest doorbells.", prose.Count(f.vfs, "VF"), f.ggtt, f.contexts, f.doorbells),
 			Check: func(ctx context.Context, p *Probe) error {
 				estimate := (largest(p.ggttFree) - p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
 				return checkFair(ctx, p, f.vfs, min(f.ggtt, estimate), f.contexts, f.doorbells)
@@ -102,7 +105,7 @@ func provisioningRules() []Rule {
 	}
 	for _, n := range []int{1, 2, 7} {
 		rules = append(rules, Rule{
-			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)}, Doc: fmt.Sprintf("%d VFs up to 6.18: equal shares of all that is not spare.", n),
+			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)}, Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of all that is not spare.",
 			Check: func(ctx context.Context, p *Probe) error {
 				n := uint64(n)
 				return checkFair(ctx, p, int(n), (largest(p.ggttFree)-p.ggttSpare)/n/pageSize*pageSize, (maxContexts-minContexts)/n, maxDoorbells/n)

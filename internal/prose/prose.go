@@ -1,0 +1,45 @@
+package prose
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Count is a number of things with their noun, which is given in the singular: "1 VF", "2 VFs", "0 classes".
+func Count[N ~int | ~int64 | ~uint64](n N, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "s"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// Duration is d in at most two units, rounded to as much as a reader wants to know: "15 ms", "13.7 s", "6 min 38 s",
+// "1 h 13 min". A part that is zero is left out ("2 min", "5 s"): a caller that counts in whole seconds truncates d. A
+// negative duration, and one that rounds to no time, is "0 s".
+//
+// A position in time is not a duration: the clock at the start of a line ("0:00:42 since the run began") stays a clock.
+func Duration(d time.Duration) string {
+	if ms := max(0, d).Round(time.Millisecond); 0 < ms && ms < time.Second {
+		return fmt.Sprintf("%d ms", ms.Milliseconds())
+	}
+	if tenths := max(0, d).Round(time.Second / 10); tenths < time.Minute {
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", tenths.Seconds()), ".0") + " s"
+	}
+	if s := d.Round(time.Second); s < time.Hour {
+		return units(s, time.Minute, "min", time.Second, "s")
+	}
+	return units(d.Round(time.Minute), time.Hour, "h", time.Minute, "min")
+}
+
+func units(d, large time.Duration, largeName string, small time.Duration, smallName string) string {
+	s := fmt.Sprintf("%d %s", d/large, largeName)
+	if rest := d % large / small; rest > 0 {
+		s += fmt.Sprintf(" %d %s", rest, smallName)
+	}
+	return s
+}

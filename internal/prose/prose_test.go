@@ -1,0 +1,74 @@
+package prose
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestCount(t *testing.T) {
+	for _, c := range []struct {
+		n    int
+		noun string
+		want string
+	}{
+		{0, "VF", "0 VFs"},
+		{1, "VF", "1 VF"},
+		{2, "VF", "2 VFs"},
+		{1, "class", "1 class"},
+		{2, "class", "2 classes"},
+		{-1, "VF", "-1 VFs"},
+		{3, "tear-down error", "3 tear-down errors"},
+	} {
+		if got := Count(c.n, c.noun); got != c.want {
+			t.Errorf("%d, %q: %q, want %q", c.n, c.noun, got, c.want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	const ms, s, minute, h = time.Millisecond, time.Second, time.Minute, time.Hour
+	for _, c := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0 s"},
+		{-h, "0 s"},
+		{math.MinInt64, "0 s"},
+		{400 * time.Microsecond, "0 s"},
+		{600 * time.Microsecond, "1 ms"},
+		{15*ms + 40*time.Microsecond, "15 ms"},
+		{999 * ms, "999 ms"},
+		{999*ms + 600*time.Microsecond, "1 s"}, // it rounds into the next unit
+		{s, "1 s"},
+		{1040 * ms, "1 s"},
+		{1050 * ms, "1.1 s"},
+		{13*s + 700*ms, "13.7 s"},
+		{59*s + 949*ms, "59.9 s"},
+		{59*s + 950*ms, "1 min"},
+		{minute, "1 min"},
+		{125 * s, "2 min 5 s"},
+		{6*minute + 37*s + 500*ms, "6 min 38 s"},
+		{h - s, "59 min 59 s"},
+		{h - 500*ms, "1 h"},
+		{h + 13*minute, "1 h 13 min"},
+		{h + 12*minute + 30*s, "1 h 13 min"},
+		{2*h - 30*s, "2 h"},
+		{30*h + 5*minute, "30 h 5 min"},
+		{math.MaxInt64, "2562047 h 47 min"},
+	} {
+		if got := Duration(c.d); got != c.want {
+			t.Errorf("%v: %q, want %q", c.d, got, c.want)
+		}
+	}
+}
+
+// Every duration below ten minutes has at most two units and is never shown as 60 of something.
+func TestDurationNeverSixty(t *testing.T) {
+	for d := time.Duration(0); d < 10*time.Minute; d += 7 * time.Millisecond {
+		switch got := Duration(d); got {
+		case "60 s", "1000 ms", "60.0 s":
+			t.Fatalf("%v: %q", d, got)
+		}
+	}
+}
