@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,13 @@ import (
 
 	"vmtb/bench"
 )
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	must(t, err)
+	return string(data)
+}
 
 // What a guest that hangs leaves: its agent is stopped, so is its CPU, and last QEMU itself.
 func TestIntegrationEvidence(t *testing.T) {
@@ -27,13 +36,17 @@ func TestIntegrationEvidence(t *testing.T) {
 	must(t, err)
 	content(t, dir, map[string]string{
 		"summary.txt":   `(?s)its CPU is stopped.*threads.txt .*taken.*console.txt .*taken.*state.json .*taken.*screen.png .*taken.*registers.txt .*taken.*memory.dump .*taken\n$`,
-		"threads.txt":   `(?s)State:.*thread \d+ "qemu-system-x86": [A-Z] \(.*\nwchan: .*CPU 0/TCG`,
+		"threads.txt":   `(?s)State:.*thread \d+ "qemu-system-x86": [A-Z] \(.*\nwchan: `,
 		"console.txt":   `vmtb lab guest: up after`,
 		"state.json":    `(?s)"query-status": \{\s*.*"status": "paused".*`,
 		"screen.png":    `PNG\r\n`,
 		"registers.txt": `(?s)CPU#0.*RIP=[0-9a-f]{16}`,
 		"memory.dump":   `^(makedumpfile|KDUMP)`,
 	})
+	cpu := regexp.MustCompile(`"thread-id": (\d+)`).FindStringSubmatch(read(t, dir, "state.json"))
+	if cpu == nil || !strings.Contains(read(t, dir, "threads.txt"), "\nthread "+cpu[1]+" ") {
+		t.Errorf("the thread of CPU 0, %q in state.json, is not in threads.txt", cpu)
+	}
 	if state, err := m.State(t.Context()); state != Paused || err != nil {
 		t.Errorf("after the dump: %s, %v, want it paused as before", state, err)
 	}
