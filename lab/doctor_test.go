@@ -25,9 +25,9 @@ func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := out.String()
+	text := "\n" + out.String() // progress, with what the guest's console has, comes before the list
 	var list []diagnosis
-	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "[")):]), &list); err != nil {
+	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "\n[\n")):]), &list); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	found = map[string]diagnosis{}
