@@ -76,7 +76,7 @@ func (k *fakeKeeper) answer(conn net.Conn) {
 	k.mu.Lock()
 	k.asked = append(k.asked, q.Operation)
 	k.mu.Unlock()
-	out := json.NewEncoder(conn)
+	out := &messages{to: json.NewEncoder(conn)}
 	result, err := k.do(q.Operation, q.Args, &pieces{from: r}, out)
 	if err != nil {
 		_ = out.Encode(map[string]any{"error": keep.Error{Fault: "guest", Text: err.Error()}})
@@ -85,7 +85,7 @@ func (k *fakeKeeper) answer(conn net.Conn) {
 	_ = out.Encode(map[string]any{"result": result})
 }
 
-func (k *fakeKeeper) do(operation string, args json.RawMessage, in io.Reader, out *json.Encoder) (any, error) {
+func (k *fakeKeeper) do(operation string, args json.RawMessage, in io.Reader, out *messages) (any, error) {
 	switch operation {
 	case "info":
 		k.mu.Lock()
@@ -143,9 +143,21 @@ func runHere(args json.RawMessage, stdout, stderr io.Writer) (any, error) {
 	return map[string]any{"ExitCode": cmd.ProcessState.ExitCode()}, err
 }
 
+// messages go to one client; a command's two outputs send at once.
+type messages struct {
+	mu sync.Mutex
+	to *json.Encoder
+}
+
+func (m *messages) Encode(message any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.to.Encode(message)
+}
+
 // A sender sends what is written as messages.
 type sender struct {
-	to    *json.Encoder
+	to    *messages
 	field string
 }
 
