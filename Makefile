@@ -35,7 +35,7 @@ setup:
 demo: setup build
 	bin/vmtb lab run -v test_basic::TestVmSetup
 
-test: setup fmt lint unit integration lab-test
+test: setup fmt lint unit integration gpu-test lab-test
 
 fmt: $(LINT)
 	@test -z "$$($(LINT) fmt --diff | tee /dev/stderr)" || { echo "run '$(LINT) fmt'" >&2; exit 1; }
@@ -68,27 +68,22 @@ lab-test: build
 lab-full: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
 
-# The emulated GPU without a guest. QEMU_SRC is the unpacked source of the QEMU in the lab's root.
-GPU_ROOT = $(firstword $(wildcard $(CACHE)/lab/root-*/tree))
-GPU_SAN = $(shell cc -print-file-name=libasan.so.8) $(shell cc -print-file-name=libubsan.so.1)
-GPU_ENV = VMTB_LAB_ROOT=$(GPU_ROOT) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
+# The emulated GPU without a guest, plain and with sanitizers, and some seconds of its fuzzer. The lab's cached stages have QEMU
+# and what is compiled of the device.
+GPU_ENV = env $$(bin/vmtb lab build --gpu-test) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
 GPU_TEST = go test -count=1 -timeout 10m -tags integration
+GPU_FUZZ = $(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec \
+	$(GPU_TEST) -run "^$$" -fuzz FuzzDevice -parallel 1 -fuzztime "$$0" ./lab/gpu/qtest'
 
-bin/vmtb-gpu-test.so bin/vmtb-gpu-asan.so: $(wildcard lab/gpu/*.[ch] lab/gpu/config/*.h) lab/gpu/build.sh
-	@test -n "$(QEMU_SRC)" || { echo "set QEMU_SRC to the unpacked source of QEMU 10.0.13" >&2; exit 1; }
-	@mkdir -p bin
-	QTEST=1 CFLAGS_EXTRA="$(if $(findstring asan,$@),-fsanitize=address$(comma)undefined -fno-sanitize=alignment)" \
-		sh lab/gpu/build.sh $(QEMU_SRC) $@
+gpu-test: build
+	$(GPU_ENV) $(GPU_TEST) -bench Read ./lab/gpu/qtest
+	$(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec $(GPU_TEST) ./lab/gpu/qtest'
+	$(GPU_FUZZ) 5s
 
-comma := ,
+FUZZTIME ?= 60s
 
-gpu-test: bin/vmtb-gpu-test.so bin/vmtb-gpu-asan.so
-	$(GPU_ENV) VMTB_GPU_OBJECT=$(CURDIR)/bin/vmtb-gpu-test.so $(GPU_TEST) -bench Read ./lab/gpu/qtest
-	$(GPU_ENV) VMTB_GPU_OBJECT="$(GPU_SAN) $(CURDIR)/bin/vmtb-gpu-asan.so" $(GPU_TEST) ./lab/gpu/qtest
-
-gpu-fuzz: bin/vmtb-gpu-asan.so
-	$(GPU_ENV) VMTB_GPU_OBJECT="$(GPU_SAN) $(CURDIR)/bin/vmtb-gpu-asan.so" \
-		$(GPU_TEST) -run '^$$' -fuzz FuzzDevice -fuzztime 60s -parallel 1 ./lab/gpu/qtest
+gpu-fuzz: build
+	$(GPU_FUZZ) $(FUZZTIME)
 
 # A minute for each fuzz target.
 fuzz:

@@ -58,7 +58,7 @@ func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
 }
 
 func (a *app) labBuildCommand() *cobra.Command {
-	var env, asJSON bool
+	var env, gpuTest, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build the lab's images, or what has changed of them",
@@ -66,6 +66,9 @@ func (a *app) labBuildCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()
+			if gpuTest {
+				return a.buildGPUTest(ctx)
+			}
 			images, err := a.buildLab(ctx)
 			if err != nil {
 				return err
@@ -82,8 +85,23 @@ func (a *app) labBuildCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&env, "env", false, "print the guest's files as variables for the integration tests")
+	cmd.Flags().BoolVar(&gpuTest, "gpu-test", false, "build no images but the emulated GPU for its own tests, and print its files as variables for them")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print where the images are as JSON")
+	cmd.MarkFlagsMutuallyExclusive("env", "gpu-test", "json")
 	return cmd
+}
+
+// buildGPUTest builds what the tests in lab/gpu/qtest need and prints it for their environment.
+func (a *app) buildGPUTest(ctx context.Context) error {
+	dir, err := lab.CacheDir()
+	if err != nil {
+		return err
+	}
+	t, err := lab.BuildGPUTest(ctx, dir, a.progress("lab"))
+	if err == nil {
+		fmt.Fprintf(a.out, "VMTB_LAB_ROOT=%s\nVMTB_GPU_OBJECT=%s\nVMTB_GPU_SANITIZED=%s\n", t.Root, t.Plain, t.Sanitized)
+	}
+	return err
 }
 
 func (a *app) labCleanCommand() *cobra.Command {

@@ -58,8 +58,8 @@ func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progre
 		return Images{}, err
 	}
 	o.GPU = o.GPU.or()
-	if os.Geteuid() != 0 {
-		return Images{}, &bench.UsageError{Err: errors.New("the lab's images are built in a chroot, which only root may enter"), Advice: "run as root"}
+	if err := mustBeRoot(); err != nil {
+		return Images{}, err
 	}
 	c, err := openCache(ctx, cacheDir, p)
 	if err != nil {
@@ -82,6 +82,13 @@ func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progre
 	images := imagesIn(dut, guest)
 	images.GPU = o.GPU
 	return images, nil
+}
+
+func mustBeRoot() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return &bench.UsageError{Err: errors.New("the lab's images are built in a chroot, which only root may enter"), Advice: "run as root"}
 }
 
 // imagesIn names the files that the stages for DUT and guest have made.
@@ -167,13 +174,14 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 
 // inputs are the directories of the sources that a stage is made from, beside its script.
 var inputs = map[string][]string{
-	"kmod":     {"kmod"},
-	"workload": {"workload"},
-	"guest":    {"image/guest"},
-	"dut":      {"image/dut", "image/guest"},
-	"xegpu":    {"gpu"},
-	"xeguest":  {"image/guest"},
-	"xedut":    {"image/dut", "image/guest"},
+	"kmod":      {"kmod"},
+	"workload":  {"workload"},
+	"guest":     {"image/guest"},
+	"dut":       {"image/dut", "image/guest"},
+	"xegpu":     {"gpu"},
+	"xegputest": {"gpu"},
+	"xeguest":   {"image/guest"},
+	"xedut":     {"image/dut", "image/guest"},
 }
 
 // runStage runs a script in a root tree. What it makes is in the directory work/out of tmp.

@@ -11,12 +11,13 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/internal/progress"
 )
 
 // buildReal makes the images with the real xe driver and the emulated GPU. With o.Migration the DUT has xe and xe-vfio-pci
 // built from Debian's source of its kernel instead of Debian's own xe.
 func (b *builder) buildReal(o BuildOptions) Images {
-	root := b.root("xeroot", "xe-packages", "root file system (Debian "+suite+", kernel of "+backports+")", o.Packages)
+	root := b.realRoot(o.Packages)
 	gpu := b.gpu(root)
 	firmware := b.firmware()
 	guest := b.stage("xeguest", root, "xe-guest.sh", "guest image (real xe)", nil)
@@ -31,6 +32,11 @@ func (b *builder) buildReal(o BuildOptions) Images {
 	images := imagesIn(dut, guest)
 	images.GPU, images.QEMU = o.GPU, filepath.Join(gpu, "qemu")
 	return images
+}
+
+// realRoot is the entry with the root tree of the lab with the real driver.
+func (b *builder) realRoot(packages []string) string {
+	return b.root("xeroot", "xe-packages", "root file system (Debian "+suite+", kernel of "+backports+")", packages)
 }
 
 // backports is where the kernel with a real xe that has SR-IOV comes from.
@@ -53,23 +59,58 @@ func (b *builder) gpu(root string) string {
 	if b.err != nil {
 		return ""
 	}
-	version, err := packageVersion(b.ctx, root, "qemu-system-x86")
-	if err != nil {
-		b.err = err
-		return ""
-	}
-	source := b.entry("qemusource", "source of QEMU "+version, func(tmp string, log io.Writer) error {
-		return b.fetch(tmp, []string{suite}, log, "source", "--download-only", "--only-source", "qemu="+version)
-	}, version)
+	source, version := b.qemuSource(root)
 	dir := b.stage("xegpu", root, "xe-gpu.sh", "emulated GPU for QEMU "+version, []string{source})
 	if b.err != nil {
 		return ""
 	}
-	err = writeLauncher(filepath.Join(dir, "qemu"), filepath.Join(root, "tree"), filepath.Join(dir, "vmtb-gpu.so"))
+	err := writeLauncher(filepath.Join(dir, "qemu"), filepath.Join(root, "tree"), filepath.Join(dir, "vmtb-gpu.so"))
 	if err != nil {
 		b.err = &bench.InfraError{Op: "write the program that starts QEMU", Err: err}
 	}
 	return dir
+}
+
+// qemuSource is the entry with the source of the root tree's QEMU, as Debian publishes it.
+func (b *builder) qemuSource(root string) (dir, version string) {
+	if b.err != nil {
+		return "", ""
+	}
+	version, b.err = packageVersion(b.ctx, root, "qemu-system-x86")
+	return b.entry("qemusource", "source of QEMU "+version, func(tmp string, log io.Writer) error {
+		return b.fetch(tmp, []string{suite}, log, "source", "--download-only", "--only-source", "qemu="+version)
+	}, version), version
+}
+
+// A GPUTest is what the tests of the emulated GPU (lab/gpu/qtest) run on.
+type GPUTest struct {
+	Root      string // root tree with the QEMU that loads the device
+	Plain     string // the device, a shared object, with QEMU's accelerator qtest in it
+	Sanitized string // the same with sanitizers: shared objects to preload, separated by colons
+}
+
+// BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and caches the result by its inputs.
+func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (GPUTest, error) {
+	if err := mustBeRoot(); err != nil {
+		return GPUTest{}, err
+	}
+	c, err := openCache(ctx, cacheDir, p)
+	if err != nil {
+		return GPUTest{}, err
+	}
+	defer c.close()
+	b := builder{ctx: ctx, cache: c, progress: p}
+	root := b.realRoot(nil)
+	source, version := b.qemuSource(root)
+	dir := b.stage("xegputest", root, "xe-gputest.sh", "emulated GPU for its tests on QEMU "+version, []string{source})
+	tree := filepath.Join(root, "tree")
+	lib := filepath.Join(tree, "usr/lib/x86_64-linux-gnu")
+	return GPUTest{
+		Root: tree, Plain: filepath.Join(dir, "test.so"),
+		Sanitized: strings.Join([]string{
+			filepath.Join(lib, "libasan.so.8"), filepath.Join(lib, "libubsan.so.1"), filepath.Join(dir, "sanitized.so"),
+		}, ":"),
+	}, b.err
 }
 
 // writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries, so that it does not matter

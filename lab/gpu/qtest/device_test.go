@@ -59,7 +59,7 @@ func TestActionRefusals(t *testing.T) {
 		{"control of a VF that is not there", 0, []uint32{0x5506, 9, 1}, 0x0c},
 		{"configuration of a VF that is not there", 0, []uint32{0x5503, 9, 0, 0, 0}, 0x0c},
 		{"unknown control", 0, []uint32{0x5506, 1, 9}, 0x60},
-		{"save of a VF that runs", 0, []uint32{0x550b, 1, 0, 0, 0}, 0x0a},
+		{"save of a VF that runs", 0, []uint32{0x550b, 1, 1 << 20, 0, 64}, 0x0a},
 		{"KLVs at an address without an entry", 0, []uint32{0x5503, 1, 0xff000000, 0, 3}, 0x80},
 		{"more KLVs than there can be", 0, []uint32{0x5503, 1, 1 << 20, 0, 0xffffffff}, 0x102},
 		{"unknown context", 1, []uint32{0x1000, 5}, 0x100},
@@ -70,6 +70,9 @@ func TestActionRefusals(t *testing.T) {
 		if ok, v := g.call(c.fn, c.msg...); ok || v != c.err {
 			t.Errorf("%s: ok %v, %#x; want error %#x", c.name, ok, v, c.err)
 		}
+	}
+	if ok, size := g.call(0, 0x550b, 1, 0, 0, 0); !ok || size == 0 {
+		t.Errorf("size of the state of a VF that runs: ok %v, %#x", ok, size)
 	}
 	va, pa := g.alloc(0, 1)
 	g.Write(pa, le(0x8a01<<16|9, 1))
