@@ -72,12 +72,17 @@ typedef struct QEMU_PACKED ActivityMeta {
 #define ACTIVITY_INSTANCES      32
 #define ACTIVITY_WHOLE          0x8000  /* quanta ratio of a function that has all */
 
+/*
+ * The share of an engine's time that a function gets.  The functions that
+ * share it are those that the driver counts for: the PF and the enabled VFs.
+ * VFs that are provisioned but not enabled have no part in it.
+ */
 static uint32_t quanta_ratio(GpuState *s, uint32_t fn)
 {
     uint64_t sum = 0;
 
-    for (int i = 0; i <= GPU_MAX_VFS; i++) {
-        sum += s->fn[i].ctxs && s->fn[i].pdev ? s->fn[i].eq_ms : 0;
+    for (uint32_t i = 0; i < s->fn_activity_count; i++) {
+        sum += s->fn[i].eq_ms;
     }
     return sum ? s->fn[fn].eq_ms * (uint64_t)ACTIVITY_WHOLE / sum : fn ? 0 : ACTIVITY_WHOLE;
 }
