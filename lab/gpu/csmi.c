@@ -246,10 +246,10 @@ static void cond_batch_end(Cs *cs)
     /* with bit 21 the batch ends if the comparison fails, else if the value is not greater */
     bool go_on = h & (1u << 21) ? compare(h >> 12, v, cs->d[1]) : v > cs->d[1];
 
-    if (!cs->fault && !go_on) {
+    if (!cs->fault && !go_on && cs->c->level) {
         /* bit 18: only the present level ends */
-        cs->c->level = h & (1u << 18) ? cs->c->level - (cs->c->level > 0) : 0;
-        cs->jumped = cs->c->level || cs->pp;
+        cs->c->level = h & (1u << 18) ? cs->c->level - 1 : 0;
+        cs->jumped = true;
     }
 }
 

@@ -13,6 +13,7 @@
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "hw/pci/pci_device.h"
+#include "migration/vmstate.h"
 #include "qom/object.h"
 #include "regs.h"
 #include "guc.h"
@@ -26,6 +27,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
 #define GPU_MAX_VFS      15
 #define GPU_MAX_CTX_ID   65535
 #define GPU_TS_HZ        19200000ull
+#define GPU_MAX_EQ_MS    100000u
+#define GPU_MAX_PT_US    100000000u
 
 /* classes of engines as the GuC numbers them */
 enum { CLASS_RENDER, CLASS_VIDEO, CLASS_VIDEO_ENHANCE, CLASS_COPY, CLASS_COMPUTE, CLASSES };
@@ -42,6 +45,7 @@ typedef struct GpuCtx {
     uint32_t prio, eq_us, pt_us;
     bool enabled;            /* scheduling is on */
     bool queued;             /* on an engine's list: there is, or may be, work */
+    bool running;            /* in a stream only: on the engine */
     bool hung;               /* reset: runs no more */
     bool disabling;          /* MODE_DONE is owed to the driver */
     int64_t polled;          /* engine time at which it last waited; -1: does not wait */
@@ -122,22 +126,17 @@ typedef struct GpuLater {
     QTAILQ_ENTRY(GpuLater) next;
 } GpuLater;
 
-struct GpuState {
-    PCIDevice parent_obj;
-    MemoryRegion bar0, mmio, gsm, bar2;
-    uint32_t *regs;
-    uint64_t *ggtt;
-    GpuFn fn[GPU_MAX_VFS + 1];
-    GpuEngine engine[ENGINES];
-
-    /* interrupts of the PF */
+/* Interrupts of the PF. */
+typedef struct GpuIrq {
     uint32_t intr_dw[2];
     uint16_t vec[64];
     uint32_t ident[2];
     bool mstr;
+} GpuIrq;
 
-    /* GuC */
-    bool guc_up;
+/* The GuC, beside what it knows of each function. */
+typedef struct GpuGuc {
+    bool up;
     uint64_t slpc;           /* GGTT address of the SLPC shared data */
     uint32_t slpc_min, slpc_max;
     uint32_t sample_ms;
@@ -146,6 +145,20 @@ struct GpuState {
     uint32_t fn_activity_count;
     uint32_t activity_change;
     int64_t activity_at;     /* when the counters were written last */
+} GpuGuc;
+
+typedef struct GpuSaved GpuSaved;
+
+struct GpuState {
+    PCIDevice parent_obj;
+    MemoryRegion bar0, mmio, gsm, bar2;
+    uint32_t *regs;
+    uint64_t *ggtt;
+    GpuFn fn[GPU_MAX_VFS + 1];
+    GpuEngine engine[ENGINES];
+
+    GpuIrq irq;
+    GpuGuc guc;
     QTAILQ_HEAD(, GpuLater) later;
 
     QEMUBH *bh;
@@ -155,6 +168,8 @@ struct GpuState {
     uint64_t unknown_cmds;
 
     GpuFaults fault;
+    VMChangeStateEntry *vm_change;
+    GpuSaved *saved;         /* what goes into, or came out of, a migration stream */
 
     /* properties */
     uint8_t num_vfs;
@@ -228,6 +243,9 @@ void irq_reset(GpuState *s);
 bool irq_read(GpuState *s, uint32_t off, uint32_t *v);
 bool irq_write(GpuState *s, uint32_t off, uint32_t v);
 
+/* pf.c */
+void gpu_reset(GpuState *s);
+
 /* mmio.c */
 extern const MemoryRegionOps gpu_mmio_ops;
 void mmio_reset(GpuState *s);
@@ -262,6 +280,10 @@ uint32_t vf_query_klv(GpuState *s, GpuFn *fn, uint32_t key, uint32_t *value);
 /* migrate.c */
 uint32_t vf_save(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_t *used);
 uint32_t vf_restore(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_t *used);
+
+/* vmstate.c */
+extern const VMStateDescription gpu_vmstate, gpu_vf_vmstate;
+void vmstate_forget(GpuState *s);
 
 /* slpc.c */
 void slpc_reset(GpuState *s);

@@ -45,11 +45,8 @@ void guc_reset(GpuState *s)
     }
     g2h_drop_later(s, -1);
     sched_reset(s);
+    s->guc = (GpuGuc) { 0 };
     slpc_reset(s);
-    s->guc_up = false;
-    s->sample_ms = 0;
-    s->dev_meta = s->dev_activity = s->fn_meta = s->fn_activity = 0;
-    s->fn_activity_count = 0;
     *gpu_reg(s, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
 }
 
@@ -60,7 +57,7 @@ void guc_load(GpuState *s)
         return;
     }
     *gpu_reg(s, GUC_STATUS) = GUC_STATUS_READY;
-    s->guc_up = true;
+    s->guc.up = true;
     gpu_trace(s, TRACE_ODD, "GuC started");
 }
 
@@ -218,7 +215,7 @@ void guc_mailbox(GpuState *s, GpuFn *fn, uint32_t off, bool media)
         return;
     }
     gpu_trace(s, TRACE_GUC, "fn%u: mailbox %08x %08x %08x %08x", fn->idx, m[0], m[1], m[2], m[3]);
-    if (!s->guc_up) {
+    if (!s->guc.up) {
         return;
     }
     switch (fault_h2g(s, HXG_ACTION(m[0]), &err)) {

@@ -7,8 +7,6 @@
 #include "gpu.h"
 
 #define MAX_KLV_DWORDS  16384
-#define MAX_EQ_MS       100000u
-#define MAX_PT_US       100000000u
 
 typedef uint32_t KlvSetter(GpuState *s, void *opaque, uint32_t key, uint32_t len, const uint32_t *v);
 
@@ -78,11 +76,11 @@ static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, co
         break;
     case KLV_VF_EXEC_QUANTUM:
     case KLV_VF_GROUP_EXEC_QUANTUM:
-        vf->eq_ms = MIN(v[0], MAX_EQ_MS);
+        vf->eq_ms = MIN(v[0], GPU_MAX_EQ_MS);
         break;
     case KLV_VF_PREEMPT_TIMEOUT:
     case KLV_VF_GROUP_PREEMPT:
-        vf->pt_us = MIN(v[0], MAX_PT_US);
+        vf->pt_us = MIN(v[0], GPU_MAX_PT_US);
         break;
     case KLV_VF_BEGIN_DOORBELL:
         vf->begin_db = v[0];
@@ -140,7 +138,7 @@ static uint32_t set_policy(GpuState *s, void *opaque, uint32_t key, uint32_t len
         if (len != 1) {
             return GUC_ERR_MALFORMED_KLV;
         }
-        s->sample_ms = v[0];
+        s->guc.sample_ms = v[0];
         break;
     }
     return GUC_OK;
@@ -215,15 +213,15 @@ void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key)
     uint32_t i = key - KLV_VF_THRESHOLD_FIRST, d[2] = { fn->idx, key };
     int64_t now;
 
-    if (!fn->idx || !s->sample_ms || !fn->threshold[i]) {
+    if (!fn->idx || !s->guc.sample_ms || !fn->threshold[i]) {
         return;
     }
     now = gpu_now();
-    if (now >= s->sample_end) {
+    if (now >= s->guc.sample_end) {
         for (int f = 0; f <= GPU_MAX_VFS; f++) {
             memset(s->fn[f].counter, 0, sizeof(s->fn[f].counter));
         }
-        s->sample_end = now + s->sample_ms * SCALE_MS;
+        s->guc.sample_end = now + s->guc.sample_ms * SCALE_MS;
     }
     if (++fn->counter[i] == fn->threshold[i]) {
         g2h_event(s, &s->fn[0], G2H_ADVERSE_EVENT, d, 2);

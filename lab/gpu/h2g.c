@@ -131,8 +131,8 @@ static uint32_t do_slpc(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len,
 
 static uint32_t device_activity(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    s->dev_meta = u64_of(m[1], m[2]);
-    s->dev_activity = u64_of(m[3], m[4]);
+    s->guc.dev_meta = u64_of(m[1], m[2]);
+    s->guc.dev_activity = u64_of(m[3], m[4]);
     activity_update(s);
     return GUC_OK;
 }
@@ -142,9 +142,9 @@ static uint32_t function_activity(GpuState *s, GpuFn *fn, const uint32_t *m, uin
     if (m[1] > s->num_vfs + 1u) {
         return GUC_ERR_PARAMS;
     }
-    s->fn_activity_count = m[1];
-    s->fn_meta = u64_of(m[2], m[3]);
-    s->fn_activity = u64_of(m[4], m[5]);
+    s->guc.fn_activity_count = m[1];
+    s->guc.fn_meta = u64_of(m[2], m[3]);
+    s->guc.fn_activity = u64_of(m[4], m[5]);
     activity_update(s);
     return GUC_OK;
 }

@@ -10,17 +10,17 @@
 
 static void kick(GpuState *s)
 {
-    if (s->mstr && (s->intr_dw[0] | s->intr_dw[1])) {
+    if (s->irq.mstr && (s->irq.intr_dw[0] | s->irq.intr_dw[1])) {
         /* one message; the next when the driver has switched the master on again */
-        s->mstr = false;
+        s->irq.mstr = false;
         msi_notify(PCI_DEVICE(s), 0);
     }
 }
 
 static void raise_pf(GpuState *s, uint32_t bit, uint16_t vec)
 {
-    s->vec[bit] |= vec;
-    s->intr_dw[bit / 32] |= 1u << (bit % 32);
+    s->irq.vec[bit] |= vec;
+    s->irq.intr_dw[bit / 32] |= 1u << (bit % 32);
     kick(s);
 }
 
@@ -93,28 +93,25 @@ static uint32_t identity(GpuState *s, uint32_t bit)
 
 void irq_reset(GpuState *s)
 {
-    memset(s->intr_dw, 0, sizeof(s->intr_dw));
-    memset(s->vec, 0, sizeof(s->vec));
-    memset(s->ident, 0, sizeof(s->ident));
-    s->mstr = false;
+    s->irq = (GpuIrq) { 0 };
 }
 
 bool irq_read(GpuState *s, uint32_t off, uint32_t *v)
 {
     switch (off) {
     case FN_MSTR_TILE_INTR:
-        *v = (s->intr_dw[0] | s->intr_dw[1] ? 1 : 0) | (s->mstr ? 1u << 31 : 0);
+        *v = (s->irq.intr_dw[0] | s->irq.intr_dw[1] ? 1 : 0) | (s->irq.mstr ? 1u << 31 : 0);
         return true;
     case FN_GFX_MSTR_INTR:
-        *v = (s->intr_dw[0] ? 1 : 0) | (s->intr_dw[1] ? 2 : 0);
+        *v = (s->irq.intr_dw[0] ? 1 : 0) | (s->irq.intr_dw[1] ? 2 : 0);
         return true;
     case FN_GT_INTR_DW0:
     case FN_GT_INTR_DW1:
-        *v = s->intr_dw[(off - FN_GT_INTR_DW0) / 4];
+        *v = s->irq.intr_dw[(off - FN_GT_INTR_DW0) / 4];
         return true;
     case FN_INTR_IDENTITY0:
     case FN_INTR_IDENTITY1:
-        *v = s->ident[(off - FN_INTR_IDENTITY0) / 4];
+        *v = s->irq.ident[(off - FN_INTR_IDENTITY0) / 4];
         return true;
     default:
         return false;
@@ -127,7 +124,7 @@ bool irq_write(GpuState *s, uint32_t off, uint32_t v)
 
     switch (off) {
     case FN_MSTR_TILE_INTR:
-        s->mstr = v >> 31;
+        s->irq.mstr = v >> 31;
         kick(s);
         return true;
     case FN_GFX_MSTR_INTR:
@@ -137,14 +134,14 @@ bool irq_write(GpuState *s, uint32_t off, uint32_t v)
         bank = (off - FN_GT_INTR_DW0) / 4;
         for (int b = 0; b < 32; b++) {
             /* an interrupt that came after its identity was read stays */
-            if ((v >> b & 1) && !s->vec[bank * 32 + b]) {
-                s->intr_dw[bank] &= ~(1u << b);
+            if ((v >> b & 1) && !s->irq.vec[bank * 32 + b]) {
+                s->irq.intr_dw[bank] &= ~(1u << b);
             }
         }
         return true;
     case FN_INTR_IDENTITY0:
     case FN_INTR_IDENTITY1:
-        s->ident[(off - FN_INTR_IDENTITY0) / 4] = 0;
+        s->irq.ident[(off - FN_INTR_IDENTITY0) / 4] = 0;
         return true;
     case FN_IIR_SELECTOR0:
     case FN_IIR_SELECTOR1:
@@ -153,8 +150,8 @@ bool irq_write(GpuState *s, uint32_t off, uint32_t v)
 
             bank = (off - FN_IIR_SELECTOR0) / 4;
             bit = bank * 32 + ctz32(v);
-            s->ident[bank] = identity(s, bit) | s->vec[bit];
-            s->vec[bit] = 0;
+            s->irq.ident[bank] = identity(s, bit) | s->irq.vec[bit];
+            s->irq.vec[bit] = 0;
         }
         return true;
     default:

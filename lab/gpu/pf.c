@@ -7,7 +7,7 @@
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 #include "hw/pci/msi.h"
-#include "migration/vmstate.h"
+#include "system/runstate.h"
 #include "hw/qdev-properties.h"
 
 #define PCIE_CAP        0x70
@@ -30,9 +30,22 @@ void gpu_log(const char *fmt, ...)
     va_end(ap);
 }
 
+/*
+ * The GPU rests while the machine is stopped: its memory may just be saved.
+ * What it left undone then is done when the machine runs again.
+ */
 static void pf_bh(void *opaque)
 {
-    sched_run(opaque);
+    if (runstate_is_running()) {
+        sched_run(opaque);
+    }
+}
+
+static void pf_vm_change(void *opaque, bool running, RunState state)
+{
+    if (running) {
+        sched_kick(opaque);
+    }
 }
 
 static void pf_config_write(PCIDevice *d, uint32_t addr, uint32_t val, int len)
@@ -42,10 +55,9 @@ static void pf_config_write(PCIDevice *d, uint32_t addr, uint32_t val, int len)
     pcie_cap_flr_write_config(d, addr, val, len);
 }
 
-static void pf_reset_hold(Object *obj, ResetType type)
+/* All of the device but its PCI configuration. */
+void gpu_reset(GpuState *s)
 {
-    GpuState *s = VMTB_GPU(obj);
-
     guc_reset(s);
     mmio_reset(s);
     irq_reset(s);
@@ -53,7 +65,13 @@ static void pf_reset_hold(Object *obj, ResetType type)
         memset(s->fn[i].regs, 0, sizeof(s->fn[i].regs));
     }
     memset(s->ggtt, 0, GSM_SIZE);
-    pcie_sriov_pf_reset(PCI_DEVICE(s));
+    memory_region_set_dirty(&s->gsm, 0, GSM_SIZE);
+}
+
+static void pf_reset_hold(Object *obj, ResetType type)
+{
+    gpu_reset(VMTB_GPU(obj));
+    pcie_sriov_pf_reset(PCI_DEVICE(obj));
 }
 
 static uint64_t zero_read(void *opaque, hwaddr addr, unsigned size)
@@ -145,6 +163,7 @@ static void pf_realize(PCIDevice *d, Error **errp)
     s->fn[0].pdev = d;
     s->bh = qemu_bh_new_guarded(pf_bh, s, &DEVICE(d)->mem_reentrancy_guard);
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, pf_bh, s);
+    s->vm_change = qdev_add_vm_change_state_handler(DEVICE(d), pf_vm_change, s);
     sched_init(s);
     slpc_reset(s);
     mmio_reset(s);
@@ -168,6 +187,8 @@ static void pf_exit(PCIDevice *d)
         pcie_sriov_pf_exit(d);
     }
     guc_reset(s);
+    vmstate_forget(s);
+    qemu_del_vm_change_state_handler(s->vm_change);
     msi_uninit(d);
     pcie_cap_exit(d);
     qemu_bh_delete(s->bh);
@@ -184,12 +205,6 @@ static const Property pf_props[] = {
     DEFINE_PROP_UINT32("trace", GpuState, trace, 0),
 };
 
-/* The state cannot be saved yet: QEMU refuses savevm, which is better than half a device. */
-static const VMStateDescription pf_vmstate = {
-    .name = "vmtb-gpu",
-    .unmigratable = 1,
-};
-
 static void pf_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -203,7 +218,7 @@ static void pf_class_init(ObjectClass *klass, void *data)
     c->revision = 4;
     c->class_id = PCI_CLASS_DISPLAY_VGA;
     rc->phases.hold = pf_reset_hold;
-    dc->vmsd = &pf_vmstate;
+    dc->vmsd = &gpu_vmstate;
     dc->desc = "GPU like Panther Lake, at the level of GuC messages";
     dc->hotpluggable = false;
     device_class_set_props(dc, pf_props);

@@ -475,7 +475,7 @@ void sched_run(GpuState *s)
     for (int i = 0; i < ENGINES; i++) {
         engine_run(s, &s->engine[i], now);
     }
-    if (s->dev_meta || s->fn_activity_count) {
+    if (s->guc.dev_meta || s->guc.fn_activity_count) {
         activity_tick(s);
     }
     next = sched_next(s);

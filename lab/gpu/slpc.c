@@ -17,9 +17,9 @@ enum { SLPC_MIN_FREQ = 6, SLPC_MAX_FREQ = 7 };
 
 void slpc_reset(GpuState *s)
 {
-    s->slpc = 0;
-    s->slpc_min = 400;
-    s->slpc_max = 2400;
+    s->guc.slpc = 0;
+    s->guc.slpc_min = 400;
+    s->guc.slpc_max = 2400;
 }
 
 /* MHz in units of 16.67 */
@@ -33,26 +33,26 @@ void slpc_request(GpuState *s, const uint32_t *d, uint32_t n)
     switch ((d[0] >> 8) & 0xff) {
     case SLPC_RESET:
         if (n >= 2) {
-            s->slpc = d[1];
-            ggtt_w32(s, 0, s->slpc + SLPC_STATE, SLPC_STATE_RUNNING);
+            s->guc.slpc = d[1];
+            ggtt_w32(s, 0, s->guc.slpc + SLPC_STATE, SLPC_STATE_RUNNING);
         }
         break;
     case SLPC_SHUTDOWN:
-        if (s->slpc) {
-            ggtt_w32(s, 0, s->slpc + SLPC_STATE, 0);
+        if (s->guc.slpc) {
+            ggtt_w32(s, 0, s->guc.slpc + SLPC_STATE, 0);
         }
         break;
     case SLPC_QUERY:
         if (n >= 2) {
             ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_STATE, 1);
-            ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_FREQ, ratio(s->slpc_max) | ratio(s->slpc_min) << 8);
+            ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_FREQ, ratio(s->guc.slpc_max) | ratio(s->guc.slpc_min) << 8);
         }
         break;
     case SLPC_SET:
         if (n >= 3 && d[1] == SLPC_MIN_FREQ) {
-            s->slpc_min = d[2];
+            s->guc.slpc_min = d[2];
         } else if (n >= 3 && d[1] == SLPC_MAX_FREQ) {
-            s->slpc_max = d[2];
+            s->guc.slpc_max = d[2];
         }
         break;
     }
@@ -81,7 +81,7 @@ static uint32_t quanta_ratio(GpuState *s, uint32_t fn)
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < s->fn_activity_count; i++) {
+    for (uint32_t i = 0; i < s->guc.fn_activity_count; i++) {
         sum += s->fn[i].eq_ms;
     }
     return sum ? s->fn[fn].eq_ms * (uint64_t)ACTIVITY_WHOLE / sum : fn ? 0 : ACTIVITY_WHOLE;
@@ -89,7 +89,7 @@ static uint32_t quanta_ratio(GpuState *s, uint32_t fn)
 
 static void activity_write(GpuState *s, uint64_t meta, uint64_t base, int fn, uint32_t quanta)
 {
-    ActivityMeta m = { cpu_to_le32(GPU_TS_HZ), cpu_to_le32(1000), cpu_to_le32(s->activity_change), 0 };
+    ActivityMeta m = { cpu_to_le32(GPU_TS_HZ), cpu_to_le32(1000), cpu_to_le32(s->guc.activity_change), 0 };
 
     for (int i = 0; i < ENGINES; i++) {
         GpuEngine *e = &s->engine[i];
@@ -100,7 +100,7 @@ static void activity_write(GpuState *s, uint64_t meta, uint64_t base, int fn, ui
             ns += fn < 0 || f == fn ? s->fn[f].active_ns[i] : 0;
         }
         a = (ActivityEngine) {
-            .change = cpu_to_le16(s->activity_change & 0xffff ?: 1),
+            .change = cpu_to_le16(s->guc.activity_change & 0xffff ?: 1),
             .quanta_ratio = cpu_to_le16(quanta),
             .active_ticks = cpu_to_le64(ns_to_ts(ns)),
         };
@@ -112,15 +112,15 @@ static void activity_write(GpuState *s, uint64_t meta, uint64_t base, int fn, ui
 /* Writes the counters into the driver's buffers. */
 void activity_update(GpuState *s)
 {
-    if (++s->activity_change == 0) {
-        s->activity_change = 1;
+    if (++s->guc.activity_change == 0) {
+        s->guc.activity_change = 1;
     }
-    if (s->dev_meta) {
-        activity_write(s, s->dev_meta, s->dev_activity, -1, ACTIVITY_WHOLE);
+    if (s->guc.dev_meta) {
+        activity_write(s, s->guc.dev_meta, s->guc.dev_activity, -1, ACTIVITY_WHOLE);
     }
-    for (uint32_t i = 0; i < s->fn_activity_count; i++) {
-        activity_write(s, s->fn_meta + i * sizeof(ActivityMeta),
-                       s->fn_activity + i * sizeof(ActivityEngine) * ACTIVITY_CLASSES * ACTIVITY_INSTANCES,
+    for (uint32_t i = 0; i < s->guc.fn_activity_count; i++) {
+        activity_write(s, s->guc.fn_meta + i * sizeof(ActivityMeta),
+                       s->guc.fn_activity + i * sizeof(ActivityEngine) * ACTIVITY_CLASSES * ACTIVITY_INSTANCES,
                        i, quanta_ratio(s, i));
     }
 }
@@ -130,8 +130,8 @@ void activity_tick(GpuState *s)
 {
     int64_t now = gpu_now();
 
-    if (now - s->activity_at >= 4 * SCALE_MS || sched_next(s) == INT64_MAX) {
-        s->activity_at = now;
+    if (now - s->guc.activity_at >= 4 * SCALE_MS || sched_next(s) == INT64_MAX) {
+        s->guc.activity_at = now;
         activity_update(s);
     }
 }

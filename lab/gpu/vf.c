@@ -7,7 +7,6 @@
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 #include "hw/pci/msi.h"
-#include "migration/vmstate.h"
 
 #define PCIE_CAP        0x70
 #define MSI_CAP         0xac
@@ -95,7 +94,7 @@ static void vf_reset_hold(Object *obj, ResetType type)
     }
     fn_reset(s, &s->fn[v->n]);
     memset(s->fn[v->n].regs, 0, sizeof(s->fn[v->n].regs));
-    if (v->in_flr && s->guc_up && s->fn[0].ct_on) {
+    if (v->in_flr && s->guc.up && s->fn[0].ct_on) {
         pf_notify(s, v->n, VF_STATE_FLR);
     }
 }
@@ -156,12 +155,6 @@ static void vf_exit(PCIDevice *d)
     pcie_cap_exit(d);
 }
 
-/* The state cannot be saved yet: QEMU refuses savevm, which is better than half a device. */
-static const VMStateDescription vf_vmstate = {
-    .name = "vmtb-gpu-vf",
-    .unmigratable = 1,
-};
-
 static void vf_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -175,7 +168,7 @@ static void vf_class_init(ObjectClass *klass, void *data)
     c->revision = 4;
     c->class_id = PCI_CLASS_DISPLAY_VGA;
     rc->phases.hold = vf_reset_hold;
-    dc->vmsd = &vf_vmstate;
+    dc->vmsd = &gpu_vf_vmstate;
     dc->desc = "virtual function of vmtb-gpu";
     dc->user_creatable = false;
     set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);

@@ -48,6 +48,16 @@ func need(t testing.TB, name, what string) string {
 
 func newGPU(t testing.TB) *gpu {
 	t.Helper()
+	g := &gpu{Machine: start(t), t: t, ram: ramBase, ggtt: 1 << 20, pte: map[uint64]uint64{}}
+	g.Outl(0xcf8, 0x80000060) // where the extended configuration space is
+	g.Outl(0xcfc, ecam|1)
+	g.plug()
+	return g
+}
+
+// start starts a machine with the device, which ends with the test.
+func start(t testing.TB, args ...string) *Machine {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	t.Cleanup(cancel)
 	dir, err := os.MkdirTemp("", "gpu")
@@ -60,21 +70,18 @@ func newGPU(t testing.TB) *gpu {
 		Object: need(t, "VMTB_GPU_OBJECT", "the device, compiled by lab/gpu/build.sh"),
 		Dir:    filepath.Clean(dir),
 		Device: "vmtb-gpu,id=gpu,addr=2,vfs=3",
+		Args:   args,
 		Stderr: os.Stderr,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gpu{Machine: m, t: t, ram: ramBase, ggtt: 1 << 20, pte: map[uint64]uint64{}}
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	g.Outl(0xcf8, 0x80000060) // where the extended configuration space is
-	g.Outl(0xcfc, ecam|1)
-	g.plug()
-	return g
+	return m
 }
 
 func (g *gpu) cfg(fn int, off uint64) uint64 { return ecam + uint64(devfn+fn)<<12 + off }

@@ -185,7 +185,10 @@ func (m *Machine) Write(addr uint64, b []byte) {
 func (m *Machine) Step(d time.Duration) { m.do("clock_step %d", d.Nanoseconds()) }
 
 // QMP runs a command of the monitor and returns its error, which is no error of the Machine.
-func (m *Machine) QMP(command string, args map[string]any) error {
+func (m *Machine) QMP(command string, args map[string]any) error { return m.Query(command, args, nil) }
+
+// Query is [Machine.QMP] that decodes what the command returned into out, unless out is nil.
+func (m *Machine) Query(command string, args map[string]any, out any) error {
 	if m.err != nil {
 		return m.err
 	}
@@ -216,8 +219,39 @@ func (m *Machine) QMP(command string, args map[string]any) error {
 		switch {
 		case a.Error != nil:
 			return fmt.Errorf("QMP %s: %s", command, a.Error.Desc)
+		case a.Return != nil && out != nil:
+			return json.Unmarshal(a.Return, out)
 		case a.Return != nil:
 			return nil
+		}
+	}
+}
+
+// Migrate runs "migrate" or "migrate-incoming" from or to a file until it ends, and reports whether it succeeded.
+func (m *Machine) Migrate(ctx context.Context, command, file string) (bool, error) {
+	args := map[string]any{"uri": "file:" + file}
+	if command == "migrate-incoming" {
+		args["exit-on-error"] = false
+	}
+	if err := m.QMP(command, args); err != nil {
+		return false, err
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var info struct {
+			Status string `json:"status"`
+		}
+		if err := m.Query("query-migrate", nil, &info); err != nil {
+			return false, err
+		}
+		if info.Status == "completed" || info.Status == "failed" {
+			return info.Status == "completed", nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("QMP %s: in state %q: %w", command, info.Status, ctx.Err())
+		case <-tick.C:
 		}
 	}
 }
