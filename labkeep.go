@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -100,6 +101,7 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 	if err != nil {
 		return nil, err
 	}
+	defer runtime.KeepAlive(images) // until QEMU has its files open
 	if err := lab.Give(share); err != nil {
 		return nil, err
 	}

@@ -10,30 +10,26 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
 	"vmtb/internal/flock"
 	"vmtb/internal/progress"
 )
 
-// A build removes entries that have lain unused for long, and all but a few of each kind: the DUT's alone takes half a
-// gigabyte.
-const (
-	unusedFor   = 14 * 24 * time.Hour
-	keepEntries = 4
-)
-
-// A cache holds what is expensive to make, in directories called after their kind and the hash of their inputs.
-// An entry is complete when it has its name: it is built beside it and renamed.
+// A cache holds results that are expensive to make. Each is an entry: a directory named after its kind and the hash of its
+// inputs. Any number of processes use one cache at a time. The locks are on the directories themselves:
+//
+//   - An entry is built in the directory "building-" + its name, which its builder has locked exclusively, and renamed when it
+//     is complete. A second builder of the same entry waits for that lock; builders of other entries do not notice.
+//   - Users of an entry have it locked shared, and clean-up removes only a directory that it can lock exclusively.
+//   - A directory may be renamed or removed while somebody waits for its lock: whoever gets one looks whether the name still
+//     belongs to the locked directory, and begins again if not.
 type cache struct {
-	dir  string
-	lock *os.File
+	dir      string
+	progress *progress.Progress
+	uses     []*os.File // the locks on the entries that are used
 }
 
 // CacheDir is where the lab keeps its images: $XDG_CACHE_HOME/vmtb/lab or ~/.cache/vmtb/lab.
@@ -45,97 +41,126 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "vmtb", "lab"), nil
 }
 
-// openCache locks the cache; a second process waits, and says so.
-func openCache(ctx context.Context, dir string, p *progress.Progress) (*cache, error) {
+// openCache opens the cache and removes old entries from it.
+func openCache(dir string, p *progress.Progress) (*cache, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "make the cache", Err: err}
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, &bench.InfraError{Op: "lock the cache", Err: err}
-	}
-	c := &cache{dir: dir, lock: f}
-	err = flock.Exclusive(f)
-	if errors.Is(err, flock.ErrInUse) {
-		err = p.Step("waiting for another vmtb that builds the lab", func(io.Writer) error { return flock.Wait(ctx, f) })
-	}
-	if err != nil {
-		err = &bench.InfraError{Op: "lock the cache", Err: err}
-	} else {
-		err = c.sweep()
-	}
-	if err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
+	c := &cache{dir: dir, progress: p}
+	return c, c.sweep()
 }
 
-func (c *cache) close() { _ = c.lock.Close() }
+// close ends the use of all entries.
+func (c *cache) close() {
+	for _, f := range c.uses {
+		_ = f.Close()
+	}
+	c.uses = nil
+}
 
-// entry returns the directory for what kind and key name, building it first if it is not there. While it builds,
-// nothing has the entry's name.
-func (c *cache) entry(kind, key string, build func(tmp string) error) (string, error) {
-	dir := filepath.Join(c.dir, kind+"-"+key)
-	if _, err := os.Stat(dir); err == nil {
+// building is the kind of the directories in which entries are built.
+const building = "building"
+
+// entry returns the directory for what kind and key name, building it first if it is not there. The entry is in use until
+// the cache is closed. build gets the open directory in which it leaves the entry's files; a program that it starts inherits
+// it, so that the lock outlives a vmtb that is killed.
+func (c *cache) entry(ctx context.Context, kind, key, title string, build func(dir *os.File) error) (string, error) {
+	name := kind + "-" + key
+	dir := filepath.Join(c.dir, name)
+	for {
+		used, err := c.use(ctx, dir)
+		if err != nil || used {
+			return dir, err
+		}
+		if err := c.build(ctx, name, title, build); err != nil {
+			return "", err
+		}
+	}
+}
+
+// use locks an entry against clean-up and reports whether it is there.
+func (c *cache) use(ctx context.Context, dir string) (bool, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = flock.WaitShared(ctx, f)
+	if err == nil && hasName(f) {
 		now := time.Now()
-		return dir, os.Chtimes(dir, now, now)
+		c.uses = append(c.uses, f)
+		return true, os.Chtimes(dir, now, now)
 	}
-	tmp, err := os.MkdirTemp(c.dir, "tmp-"+kind+"-")
-	if err != nil {
-		return "", err
-	}
-	if err := build(tmp); err != nil {
-		return "", errors.Join(err, removeTree(tmp))
-	}
-	return dir, os.Rename(tmp, dir)
+	return false, errors.Join(err, f.Close())
 }
 
-// sweep removes what a killed build left, and the entries that have not been used for the longest time. The lock makes
-// it safe; a DUT that runs from an entry has its files open.
-func (c *cache) sweep() error {
-	entries, err := os.ReadDir(c.dir)
-	if err != nil {
-		return &bench.InfraError{Op: "read the cache", Err: err}
+// build builds an entry, or waits until another process has done so or has failed. Whether the entry is there then is for
+// the caller to find out.
+func (c *cache) build(ctx context.Context, name, title string, build func(dir *os.File) error) error {
+	tmp, dir := filepath.Join(c.dir, building+"-"+name), filepath.Join(c.dir, name)
+	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	var infos []fs.FileInfo
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && e.IsDir() {
-			infos = append(infos, info)
-		}
+	f, err := os.Open(tmp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its builder has just ended
 	}
-	slices.SortFunc(infos, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
-	seen := map[string]int{}
-	for _, info := range infos {
-		kind, _, _ := strings.Cut(info.Name(), "-")
-		seen[kind]++
-		if kind != "tmp" && seen[kind] <= keepEntries && time.Since(info.ModTime()) < unusedFor {
-			continue
-		}
-		if err := removeTree(filepath.Join(c.dir, info.Name())); err != nil {
-			return &bench.InfraError{Op: "remove an old build", Err: err}
-		}
-	}
-	return nil
-}
-
-// removeTree removes a directory. A build has its mounts in a namespace of its own; should any be here all the same,
-// they go first: what is mounted is not ours to remove.
-func removeTree(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(string(mounts), "\n")
-	slices.Reverse(lines) // the newest first: mounts nest
-	for _, line := range lines {
-		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
-			if err := unix.Unmount(f[1], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
-				return fmt.Errorf("unmount %s: %w", f[1], err)
+	defer f.Close()
+	err = flock.Exclusive(f)
+	if errors.Is(err, flock.ErrInUse) {
+		waiting := fmt.Sprintf("waiting for another vmtb that builds %s (%s/build.log)", title, tmp)
+		// Shared: the entry is still locked when it is finished, by its builder who now uses it.
+		return c.progress.Step(waiting, func(io.Writer) error { return flock.WaitShared(ctx, f) })
+	}
+	if err != nil || !hasName(f) {
+		return err
+	}
+	if _, err := os.Stat(dir); err == nil { // it was finished after the caller had looked
+		return removeTree(tmp)
+	}
+	if err := emptyTree(tmp); err != nil { // what a killed build left
+		return err
+	}
+	if err := build(f); err != nil {
+		return errors.Join(err, removeTree(tmp))
+	}
+	return os.Rename(tmp, dir)
+}
+
+// scratch makes a directory for files that become no entry. It is locked against clean-up; close removes it.
+func (c *cache) scratch(kind string) (dir *os.File, remove func(), err error) {
+	for {
+		name, err := os.MkdirTemp(c.dir, building+"-"+kind+"-")
+		if err != nil {
+			return nil, nil, err
+		}
+		f, err := os.Open(name)
+		if err == nil {
+			if err = flock.Exclusive(f); err == nil && hasName(f) {
+				return f, func() { _ = errors.Join(removeTree(name), f.Close()) }, nil // clean-up removes what is left
 			}
+			_ = f.Close()
+		}
+		// A clean-up may have come before the lock.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, flock.ErrInUse) {
+			return nil, nil, err
 		}
 	}
-	return os.RemoveAll(dir)
+}
+
+// hasName reports whether the directory that f has open still has the name by which it was opened.
+func hasName(f *os.File) bool {
+	named, err := os.Stat(f.Name())
+	if err != nil {
+		return false
+	}
+	open, err := f.Stat()
+	return err == nil && os.SameFile(named, open)
 }
 
 // hash is the key of parts, each of which is a string or an [fs.FS] whose files' names and bytes all count, but for Go's
@@ -163,39 +188,4 @@ func hash(parts ...any) (string, error) {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
-}
-
-// Clean removes all that the lab has cached and returns how many bytes that freed.
-func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
-	c, err := openCache(ctx, dir, p)
-	if err != nil {
-		return 0, err
-	}
-	defer c.close()
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			freed += st.Blocks * 512
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, &bench.InfraError{Op: "measure the cache", Err: err}
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, &bench.InfraError{Op: "read the cache", Err: err}
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			err = errors.Join(err, removeTree(filepath.Join(dir, e.Name())))
-		}
-	}
-	return freed, err
 }

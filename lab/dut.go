@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ const bootDeadline = 30 * time.Second
 // Start boots a DUT. One that does not come up is started once more, and said so: nothing of a flow has run by then. A
 // second failure is a [bench.InfraError] with the end of the console.
 func Start(ctx context.Context, o Options) (*DUT, error) {
+	defer runtime.KeepAlive(o.Images.inUse) // until QEMU has its files open
 	dir := o.Dir
 	for attempt := 1; ; attempt++ {
 		var d *DUT

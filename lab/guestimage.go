@@ -83,7 +83,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	if os.Geteuid() != 0 {
 		return &bench.UsageError{Err: errors.New("images are built in a chroot, which only root may enter"), Advice: "run as root"}
 	}
-	c, err := openCache(ctx, cacheDir, p)
+	c, err := openCache(cacheDir, p)
 	if err != nil {
 		return err
 	}
@@ -105,8 +105,8 @@ func (b *builder) debian(g NewGuest) string {
 		return ""
 	}
 	packages := g.packages(string(list))
-	return b.entry("debian", "packages of Debian "+g.Suite, func(tmp string, log io.Writer) error {
-		return buildRoot(b.ctx, g.Suite, filepath.Join(tmp, "tree.tar"), packages, b.cache.lock, log)
+	return b.entry("debian", "packages of Debian "+g.Suite, func(dir *os.File, log io.Writer) error {
+		return buildRoot(b.ctx, g.Suite, filepath.Join(dir.Name(), "tree.tar"), packages, dir, log)
 	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 2")
 }
 
@@ -128,12 +128,12 @@ func (g NewGuest) packages(list string) []string {
 
 // guestDisk makes the disk, and puts it where it belongs when it is whole.
 func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error {
-	tmp, err := os.MkdirTemp(b.cache.dir, "tmp-disk-")
+	tmp, remove, err := b.cache.scratch("disk")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = removeTree(tmp) }() // the next build removes what is left
-	about := filepath.Join(tmp, "about")
+	defer remove()
+	about := filepath.Join(tmp.Name(), "about")
 	if err := os.Mkdir(about, 0o755); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error 
 	if err := b.runStage(tmp, root, "debian.sh", []string{tree, about}, log); err != nil {
 		return err
 	}
-	return moveTo(b.ctx, filepath.Join(tmp, "work", "out", "guest.qcow2"), g.File)
+	return moveTo(b.ctx, filepath.Join(tmp.Name(), "work", "out", "guest.qcow2"), g.File)
 }
 
 // moveTo gives a file another name, in another file system perhaps. That name is the whole file's or nobody's, and nobody's

@@ -29,6 +29,8 @@ type Images struct {
 
 	GPU  GPU    // what the DUT is to have
 	QEMU string // the program that runs the DUT; "" is this machine's QEMU
+
+	inUse []*os.File // keep clean-up from removing the files for as long as these Images are referred to
 }
 
 // BuildOptions say which images [BuildImages] makes.
@@ -61,27 +63,31 @@ func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progre
 	if err := mustBeRoot(); err != nil {
 		return Images{}, err
 	}
-	c, err := openCache(ctx, cacheDir, p)
+	c, err := openCache(cacheDir, p)
 	if err != nil {
 		return Images{}, err
 	}
-	defer c.close()
 	b := builder{ctx: ctx, cache: c, progress: p}
+	images := b.build(o)
+	if b.err != nil {
+		c.close()
+		return Images{}, b.err
+	}
+	images.GPU, images.inUse = o.GPU, c.uses
+	return images, nil
+}
+
+// build makes the images for o.GPU.
+func (b *builder) build(o BuildOptions) Images {
 	if o.GPU.Real() {
-		images := b.buildReal(o)
-		return images, b.err
+		return b.buildReal(o)
 	}
 	root := b.root("root", "packages", "root file system (Debian "+suite+")", o.Packages)
 	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
 	workload := b.stage("workload", root, "workload.sh", "stand-in workloads", nil)
 	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod, workload})
 	dut := b.stage("dut", root, "dut.sh", "image of the emulated DUT", []string{kmod, guest, workload})
-	if b.err != nil {
-		return Images{}, b.err
-	}
-	images := imagesIn(dut, guest)
-	images.GPU = o.GPU
-	return images, nil
+	return imagesIn(dut, guest)
 }
 
 func mustBeRoot() error {
@@ -125,9 +131,9 @@ func (b *builder) root(kind, listFile, title string, extra []string) string {
 	if len(extra) > 0 {
 		parts = append(parts, extraList)
 	}
-	return b.entry(kind, title, func(tmp string, log io.Writer) error {
-		tree := filepath.Join(tmp, "tree")
-		if err := buildRoot(b.ctx, suite, tree, packages, b.cache.lock, log); err != nil || len(extra) == 0 {
+	return b.entry(kind, title, func(dir *os.File, log io.Writer) error {
+		tree := filepath.Join(dir.Name(), "tree")
+		if err := buildRoot(b.ctx, suite, tree, packages, dir, log); err != nil || len(extra) == 0 {
 			return err
 		}
 		return os.WriteFile(filepath.Join(tree, extraList), []byte(strings.Join(extra, "\n")+"\n"), 0o644)
@@ -164,11 +170,11 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 		}
 		parts = append(parts, string(text))
 	}
-	return b.entry(kind, title, func(tmp string, log io.Writer) error {
-		if err := b.runStage(tmp, root, script, from, log); err != nil {
+	return b.entry(kind, title, func(dir *os.File, log io.Writer) error {
+		if err := b.runStage(dir, root, script, from, log); err != nil {
 			return err
 		}
-		return b.keep(tmp)
+		return b.keep(dir.Name())
 	}, parts...)
 }
 
@@ -185,8 +191,8 @@ var inputs = map[string][]string{
 }
 
 // runStage runs a script in a root tree. What it makes is in the directory work/out of tmp.
-func (b *builder) runStage(tmp, root, script string, from []string, log io.Writer) error {
-	work := filepath.Join(tmp, "work")
+func (b *builder) runStage(tmp *os.File, root, script string, from []string, log io.Writer) error {
+	work := filepath.Join(tmp.Name(), "work")
 	for _, dir := range []string{"in", "out", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
 			return err
@@ -200,7 +206,7 @@ func (b *builder) runStage(tmp, root, script string, from []string, log io.Write
 			return err
 		}
 	}
-	return inRoot(b.ctx, filepath.Join(root, "tree"), work, script, b.cache.lock, log)
+	return inRoot(b.ctx, filepath.Join(root, "tree"), work, script, tmp, log)
 }
 
 // keep keeps what a stage has made, and nothing else.
@@ -212,7 +218,7 @@ func (b *builder) keep(tmp string) error {
 	return os.RemoveAll(work)
 }
 
-func (b *builder) entry(kind, title string, build func(tmp string, log io.Writer) error, parts ...any) string {
+func (b *builder) entry(kind, title string, build func(dir *os.File, log io.Writer) error, parts ...any) string {
 	if b.err != nil {
 		return ""
 	}
@@ -221,9 +227,9 @@ func (b *builder) entry(kind, title string, build func(tmp string, log io.Writer
 		b.err = err
 		return ""
 	}
-	dir, err := b.cache.entry(kind, key, func(tmp string) error {
+	dir, err := b.cache.entry(b.ctx, kind, key, title, func(tmp *os.File) error {
 		return b.progress.Step(title, func(show io.Writer) error {
-			logFile, err := os.Create(filepath.Join(tmp, "build.log"))
+			logFile, err := os.Create(filepath.Join(tmp.Name(), "build.log"))
 			if err != nil {
 				return err
 			}

@@ -26,11 +26,8 @@ func (b *builder) buildReal(o BuildOptions) Images {
 		from = append(from, b.modules(root))
 	}
 	dut := b.stage("xedut", root, "xe-dut.sh", "image of the emulated DUT (real xe)", from)
-	if b.err != nil {
-		return Images{}
-	}
 	images := imagesIn(dut, guest)
-	images.GPU, images.QEMU = o.GPU, filepath.Join(gpu, "qemu")
+	images.QEMU = filepath.Join(gpu, "qemu")
 	return images
 }
 
@@ -51,7 +48,7 @@ func (b *builder) firmware() string {
 	for _, f := range firmwares {
 		parts = append(parts, f.file, string(f.bytes()))
 	}
-	return b.entry("firmware", "firmware files", func(tmp string, _ io.Writer) error { return writeFirmware(tmp) }, parts...)
+	return b.entry("firmware", "firmware files", func(dir *os.File, _ io.Writer) error { return writeFirmware(dir.Name()) }, parts...)
 }
 
 // gpu is the entry with the emulated GPU, and with a program "qemu" that is the root tree's QEMU with that GPU.
@@ -77,8 +74,8 @@ func (b *builder) qemuSource(root string) (dir, version string) {
 		return "", ""
 	}
 	version, b.err = packageVersion(b.ctx, root, "qemu-system-x86")
-	return b.entry("qemusource", "source of QEMU "+version, func(tmp string, log io.Writer) error {
-		return b.fetch(tmp, []string{suite}, log, "source", "--download-only", "--only-source", "qemu="+version)
+	return b.entry("qemusource", "source of QEMU "+version, func(dir *os.File, log io.Writer) error {
+		return b.fetch(dir, []string{suite}, log, "source", "--download-only", "--only-source", "qemu="+version)
 	}, version), version
 }
 
@@ -87,6 +84,8 @@ type GPUTest struct {
 	Root      string // root tree with the QEMU that loads the device
 	Plain     string // the device, a shared object, with QEMU's accelerator qtest in it
 	Sanitized string // the same with sanitizers: shared objects to preload, separated by colons
+
+	inUse []*os.File // keep clean-up from removing the files for as long as this GPUTest is referred to
 }
 
 // BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and caches the result by its inputs.
@@ -94,15 +93,18 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 	if err := mustBeRoot(); err != nil {
 		return GPUTest{}, err
 	}
-	c, err := openCache(ctx, cacheDir, p)
+	c, err := openCache(cacheDir, p)
 	if err != nil {
 		return GPUTest{}, err
 	}
-	defer c.close()
 	b := builder{ctx: ctx, cache: c, progress: p}
 	root := b.realRoot(nil)
 	source, version := b.qemuSource(root)
 	dir := b.stage("xegputest", root, "xe-gputest.sh", "emulated GPU for its tests on QEMU "+version, []string{source})
+	if b.err != nil {
+		c.close()
+		return GPUTest{}, b.err
+	}
 	tree := filepath.Join(root, "tree")
 	lib := filepath.Join(tree, "usr/lib/x86_64-linux-gnu")
 	return GPUTest{
@@ -110,7 +112,8 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 		Sanitized: strings.Join([]string{
 			filepath.Join(lib, "libasan.so.8"), filepath.Join(lib, "libubsan.so.1"), filepath.Join(dir, "sanitized.so"),
 		}, ":"),
-	}, b.err
+		inUse: c.uses,
+	}, nil
 }
 
 // writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries, so that it does not matter
@@ -151,8 +154,8 @@ func (b *builder) modules(root string) string {
 	}
 	major, rest, _ := strings.Cut(version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
-	source := b.entry("linuxsource", "source of Linux "+version, func(tmp string, log io.Writer) error {
-		return b.fetch(tmp, []string{suite, backports}, log, "download", "linux-source-"+major+"."+minor+"="+version)
+	source := b.entry("linuxsource", "source of Linux "+version, func(dir *os.File, log io.Writer) error {
+		return b.fetch(dir, []string{suite, backports}, log, "download", "linux-source-"+major+"."+minor+"="+version)
 	}, version)
 	const title = "xe and xe-vfio-pci from Debian's source (about 10 minutes)"
 	return b.stage("xemodules", root, "xe-modules.sh", title, []string{source})
@@ -173,13 +176,14 @@ func packageVersion(ctx context.Context, root, name string) (string, error) {
 	return string(out), nil
 }
 
-// fetch runs a command of apt-get that downloads files into dir, from the releases of this machine's mirror. apt keeps its
-// state in dir meanwhile, so that the machine's own package lists stay as they are.
-func (b *builder) fetch(dir string, releases []string, log io.Writer, command ...string) error {
+// fetch runs a command of apt-get that downloads files into a directory, from the releases of this machine's mirror. apt keeps its
+// state there meanwhile, so that the machine's own package lists stay as they are.
+func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command ...string) error {
 	mirror, err := debianMirror(b.ctx)
 	if err != nil {
 		return err
 	}
+	dir := into.Name()
 	state := filepath.Join(dir, "apt")
 	for _, sub := range []string{"lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(state, sub), 0o755); err != nil {
@@ -207,7 +211,7 @@ func (b *builder) fetch(dir string, releases []string, log io.Writer, command ..
 	for _, args := range [][]string{{"update"}, command} {
 		// apt-get puts files into its working directory.
 		argv := append([]string{"/bin/sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", dir}, append(apt, args...)...)
-		if err := run(b.ctx, b.cache.lock, log, argv...); err != nil {
+		if err := run(b.ctx, into, log, argv...); err != nil {
 			return err
 		}
 	}

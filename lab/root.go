@@ -112,8 +112,8 @@ func inRoot(ctx context.Context, root, work, script string, lock *os.File, log i
 }
 
 // run runs a build program. Its output goes to log and, when it fails, the end of it into the error. When ctx ends it
-// gets time to unmount and remove what it made. It inherits the cache's lock: should vmtb be killed, the next build waits
-// until it is gone.
+// gets time to unmount and remove what it made. It inherits the lock of what it builds: should vmtb be killed, the next build
+// of the same waits until it is gone.
 func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) error {
 	var tail bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)

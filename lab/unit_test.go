@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,10 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"vmtb/bench"
-	"vmtb/internal/progress"
 )
 
 func TestPickMirror(t *testing.T) {
@@ -155,98 +152,6 @@ func keyOf(t *testing.T, part any) string {
 		t.Fatal(err)
 	}
 	return key
-}
-
-func TestCache(t *testing.T) {
-	dir := t.TempDir()
-	p := progress.New(io.Discard, "lab", nil)
-	c, err := openCache(t.Context(), dir, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	builds := 0
-	build := func(tmp string) error {
-		builds++
-		return os.WriteFile(filepath.Join(tmp, "f"), []byte("x"), 0o644)
-	}
-	first, err := c.entry("kind", "key", build)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if second, err := c.entry("kind", "key", build); err != nil || second != first || builds != 1 {
-		t.Errorf("second time: %q, %v, %d builds", second, err, builds)
-	}
-	if _, err := c.entry("kind", "bad", func(string) error { return errors.New("no") }); err == nil {
-		t.Error("a failed build is an entry")
-	}
-	c.close()
-
-	// What a killed build leaves, and what was long unused, goes when the cache is opened next.
-	old := filepath.Join(dir, "kind-old")
-	for _, d := range []string{old, filepath.Join(dir, "tmp-kind-1")} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	long := time.Now().Add(-2 * unusedFor)
-	if err := os.Chtimes(old, long, long); err != nil {
-		t.Fatal(err)
-	}
-	c, err = openCache(t.Context(), dir, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.close()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if got := strings.Join(names, " "); got != "kind-key lock" {
-		t.Errorf("the cache holds %s", got)
-	}
-	sweepKeepsAFew(t, c)
-}
-
-func sweepKeepsAFew(t *testing.T, c *cache) {
-	t.Helper()
-	for i := range 2 * keepEntries {
-		dir := filepath.Join(c.dir, "kind-"+string(rune('a'+i)))
-		used := time.Now().Add(time.Duration(i-100) * time.Minute)
-		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chtimes(dir, used, used)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := c.sweep(); err != nil {
-		t.Fatal(err)
-	}
-	left, err := filepath.Glob(filepath.Join(c.dir, "kind-*"))
-	if err != nil || len(left) != keepEntries || !strings.HasSuffix(left[keepEntries-1], "kind-key") {
-		t.Errorf("the cache holds %v, %v", left, err)
-	}
-}
-
-// A second build waits for the first, says so, and can be interrupted.
-func TestCacheLock(t *testing.T) {
-	dir := t.TempDir()
-	c, err := openCache(t.Context(), dir, progress.New(io.Discard, "lab", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.close()
-	ctx, cancel := context.WithCancel(t.Context())
-	said := writerFunc(func(b []byte) (int, error) {
-		if strings.Contains(string(b), "waiting for another vmtb") {
-			cancel()
-		}
-		return len(b), nil
-	})
-	if _, err := openCache(ctx, dir, progress.New(said, "lab", nil)); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
 }
 
 type writerFunc func([]byte) (int, error)

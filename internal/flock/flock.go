@@ -25,8 +25,13 @@ func Shared(f *os.File) error { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
 const pollEvery = 20 * time.Millisecond
 
 // Wait locks f for this process alone as soon as nobody else has it locked, or returns the cause of ctx's end.
-func Wait(ctx context.Context, f *os.File) error {
-	err := Exclusive(f)
+func Wait(ctx context.Context, f *os.File) error { return wait(ctx, f, Exclusive) }
+
+// WaitShared locks f as [Shared] does as soon as nobody has it locked with [Exclusive], or returns the cause of ctx's end.
+func WaitShared(ctx context.Context, f *os.File) error { return wait(ctx, f, Shared) }
+
+func wait(ctx context.Context, f *os.File, try func(*os.File) error) error {
+	err := try(f)
 	if !errors.Is(err, ErrInUse) {
 		return err
 	}
@@ -37,7 +42,7 @@ func Wait(ctx context.Context, f *os.File) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			err = Exclusive(f)
+			err = try(f)
 		}
 	}
 	return err
