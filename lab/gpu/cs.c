@@ -11,12 +11,12 @@
 
 uint32_t ctx_image_r(GpuState *s, GpuCtx *c, uint32_t dw)
 {
-    return ggtt_r32(s, c->fn, c->lrca + IMAGE_OFFSET + dw * 4);
+    return ggtt_r32(s, s->fn[c->fn].idx, c->lrca + IMAGE_OFFSET + dw * 4);
 }
 
 void ctx_image_w(GpuState *s, GpuCtx *c, uint32_t dw, uint32_t v)
 {
-    ggtt_w32(s, c->fn, c->lrca + IMAGE_OFFSET + dw * 4, v);
+    ggtt_w32(s, s->fn[c->fn].idx, c->lrca + IMAGE_OFFSET + dw * 4, v);
 }
 
 bool cs_rw(Cs *cs, bool ppgtt, uint64_t va, void *p, uint32_t len, bool write)

@@ -33,7 +33,7 @@ static bool g2h_hold(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg
     int held = 0;
 
     QTAILQ_FOREACH(l, &s->later, next) {
-        held += l->fn == fn->idx;
+        held += l->fn == fn->at;
     }
     if (held >= G2H_MAX_HELD) {
         ct_break(s, fn, &fn->g2h, STATUS_OVERFLOW);
@@ -95,7 +95,7 @@ void g2h_later(GpuState *s, GpuFn *fn, int64_t when, uint16_t fence, const uint3
 
     assert(len && len <= ARRAY_SIZE(l->hxg));
     l->when = when;
-    l->fn = fn->idx;
+    l->fn = fn->at;
     l->fence = fence;
     l->len = len;
     memcpy(l->hxg, hxg, len * 4);
@@ -121,13 +121,13 @@ void g2h_run_later(GpuState *s)
     }
 }
 
-/* Drops what is to be sent to a function later; fn -1: to all. */
-void g2h_drop_later(GpuState *s, int fn)
+/* Drops what is to be sent to a function later. */
+void g2h_drop_later(GpuState *s, const GpuFn *fn)
 {
     GpuLater *l, *nx;
 
     QTAILQ_FOREACH_SAFE(l, &s->later, next, nx) {
-        if (fn < 0 || l->fn == fn) {
+        if (l->fn == fn->at) {
             QTAILQ_REMOVE(&s->later, l, next);
             g_free(l);
         }

@@ -122,9 +122,9 @@ GpuH2gMode fault_h2g(GpuState *s, uint32_t action, uint32_t *arg)
     return H2G_NORMAL;
 }
 
-uint32_t fault_quantum_factor(GpuState *s, uint32_t fn)
+uint32_t fault_quantum_factor(GpuState *s, const GpuFn *fn)
 {
-    return s->fault.favour >> fn & 1 ? FAVOUR_FACTOR : 1;
+    return s->fault.favour >> fn->idx & 1 ? FAVOUR_FACTOR : 1;
 }
 
 void fault_init(GpuState *s)

@@ -25,6 +25,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
 
 #define GPU_DEVICE_ID    0xb080
 #define GPU_MAX_VFS      15
+#define GPU_FNS          (GPU_MAX_VFS + 1)
+#define GPU_MAX_GTS      2
 #define GPU_MAX_CTX_ID   65535
 #define GPU_TS_HZ        19200000ull
 #define GPU_MAX_EQ_MS    100000u
@@ -32,14 +34,14 @@ OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
 
 /* classes of engines as the GuC numbers them */
 enum { CLASS_RENDER, CLASS_VIDEO, CLASS_VIDEO_ENHANCE, CLASS_COPY, CLASS_COMPUTE, CLASSES };
-enum { ENGINES = 4, INSTANCES = 32 };
+enum { ENGINES = 6, INSTANCES = 32 };
 
 /* priorities of functions (KLV_VF_SCHED_PRIORITY) */
 enum { FN_PRIO_LOW, FN_PRIO_NORMAL, FN_PRIO_HIGH };
 
 /* A GuC context: one logical ring context and the state of its command parser. */
 typedef struct GpuCtx {
-    uint32_t fn;             /* function that registered it */
+    uint32_t fn;             /* function that registered it: GpuFn.at */
     uint32_t id, gclass, mask;
     uint64_t lrca;           /* GGTT address of the context image */
     uint32_t prio, eq_us, pt_us;
@@ -69,11 +71,12 @@ typedef struct GpuCtb {
     uint32_t size;           /* bytes */
 } GpuCtb;
 
-/* A PCI function as GuC and scheduler see it. */
+/* A PCI function as GuC and scheduler of one GT see it. */
 typedef struct GpuFn {
     uint32_t idx;            /* 0 is the PF */
+    uint32_t gt;
+    uint32_t at;             /* index in GpuState.fn */
     PCIDevice *pdev;         /* NULL: not there */
-    uint32_t regs[FN_STRIDE / 4];
     uint64_t memirq_status, memirq_source;
     GpuCtb h2g, g2h;
     bool ct_on;
@@ -94,7 +97,7 @@ typedef struct GpuFn {
 
 typedef struct GpuEngine {
     const char *name;
-    uint32_t idx, gclass, instance, base, irq_bit;
+    uint32_t idx, gt, gclass, instance, base, irq_bit;
     QTAILQ_HEAD(, GpuCtx) list;
     GpuCtx *cur;             /* loaded context */
     int64_t t;               /* engine time, ns of QEMU_CLOCK_VIRTUAL; may lag or lead a little */
@@ -134,7 +137,7 @@ typedef struct GpuIrq {
     bool mstr;
 } GpuIrq;
 
-/* The GuC, beside what it knows of each function. */
+/* The GuC of a GT, beside what it knows of each function. */
 typedef struct GpuGuc {
     bool up;
     uint64_t slpc;           /* GGTT address of the SLPC shared data */
@@ -153,12 +156,13 @@ struct GpuState {
     PCIDevice parent_obj;
     MemoryRegion bar0, mmio, gsm, bar2;
     uint32_t *regs;
+    uint32_t fn_regs[GPU_FNS][FN_STRIDE / 4];
     uint64_t *ggtt;
-    GpuFn fn[GPU_MAX_VFS + 1];
+    GpuFn fn[GPU_MAX_GTS * GPU_FNS];     /* those of GT0, then those of GT1 */
     GpuEngine engine[ENGINES];
 
     GpuIrq irq;
-    GpuGuc guc;
+    GpuGuc guc[GPU_MAX_GTS];
     QTAILQ_HEAD(, GpuLater) later;
 
     QEMUBH *bh;
@@ -173,6 +177,7 @@ struct GpuState {
 
     /* properties */
     uint8_t num_vfs;
+    uint8_t gts;             /* 1, or 2 with a media GT */
     uint32_t trace;
 };
 
@@ -203,6 +208,18 @@ static inline uint32_t *gpu_reg(GpuState *s, uint32_t off)
 {
     assert(off < REGS_SIZE);
     return &s->regs[off / 4];
+}
+
+/* A register of a GT: those of the media GT lie higher. */
+static inline uint32_t *gt_reg(GpuState *s, uint32_t gt, uint32_t off)
+{
+    return gpu_reg(s, off + gt * MEDIA_OFFSET);
+}
+
+static inline GpuFn *gt_fn(GpuState *s, uint32_t gt, uint32_t idx)
+{
+    assert(gt < GPU_MAX_GTS && idx < GPU_FNS);
+    return &s->fn[gt * GPU_FNS + idx];
 }
 
 static inline bool fn_present(const GpuFn *fn)
@@ -252,9 +269,9 @@ void mmio_reset(GpuState *s);
 void fn_mmio_write(GpuState *s, uint32_t n, uint32_t off, uint32_t v);
 
 /* guc.c */
-void guc_reset(GpuState *s);
-void guc_load(GpuState *s);
-void guc_mailbox(GpuState *s, GpuFn *fn, uint32_t off, bool media);
+void guc_reset(GpuState *s, uint32_t gt);
+void guc_load(GpuState *s, uint32_t gt);
+void guc_mailbox(GpuState *s, GpuFn *fn, bool media);
 void fn_reset(GpuState *s, GpuFn *fn);
 
 /* ct.c */
@@ -262,18 +279,18 @@ bool g2h_send(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg, uint3
 void g2h_event(GpuState *s, GpuFn *fn, uint32_t action, const uint32_t *data, uint32_t len);
 void g2h_later(GpuState *s, GpuFn *fn, int64_t when, uint16_t fence, const uint32_t *hxg, uint32_t len);
 void g2h_run_later(GpuState *s);
-void g2h_drop_later(GpuState *s, int fn);
+void g2h_drop_later(GpuState *s, const GpuFn *fn);
 void h2g_run(GpuState *s, GpuFn *fn);
 
 /* h2g.c: one message out of the CTB */
 void h2g_handle(GpuState *s, GpuFn *fn, uint16_t fence, uint32_t *hxg, uint32_t len);
 
 /* gucpf.c */
-uint32_t pf_update_cfg(GpuState *s, uint32_t vfid, uint64_t addr, uint32_t dwords, uint32_t *count);
-uint32_t pf_update_policy(GpuState *s, uint64_t addr, uint32_t dwords, uint32_t *count);
-uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd);
-void pf_control_done(GpuState *s, uint32_t vfid, uint32_t cmd);
-void pf_notify(GpuState *s, uint32_t vfid, uint32_t event);
+uint32_t pf_update_cfg(GpuState *s, GpuFn *vf, uint64_t addr, uint32_t dwords, uint32_t *count);
+uint32_t pf_update_policy(GpuState *s, uint32_t gt, uint64_t addr, uint32_t dwords, uint32_t *count);
+uint32_t pf_control(GpuState *s, GpuFn *vf, uint32_t cmd);
+void pf_control_done(GpuState *s, GpuFn *vf, uint32_t cmd);
+void pf_notify(GpuState *s, GpuFn *vf, uint32_t event);
 void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key);
 uint32_t vf_query_klv(GpuState *s, GpuFn *fn, uint32_t key, uint32_t *value);
 
@@ -286,15 +303,15 @@ extern const VMStateDescription gpu_vmstate, gpu_vf_vmstate;
 void vmstate_forget(GpuState *s);
 
 /* slpc.c */
-void slpc_reset(GpuState *s);
-void slpc_request(GpuState *s, const uint32_t *d, uint32_t n);
-void activity_update(GpuState *s);
+void slpc_reset(GpuGuc *g);
+void slpc_request(GpuState *s, GpuGuc *g, const uint32_t *d, uint32_t n);
+void activity_update(GpuState *s, uint32_t gt);
 void activity_tick(GpuState *s);
 
 /* fault.c */
 void fault_init(GpuState *s);
 GpuH2gMode fault_h2g(GpuState *s, uint32_t action, uint32_t *arg);
-uint32_t fault_quantum_factor(GpuState *s, uint32_t fn);
+uint32_t fault_quantum_factor(GpuState *s, const GpuFn *fn);
 
 /* sched.c */
 GpuCtx *ctx_get(GpuFn *fn, uint32_t id);
@@ -307,7 +324,7 @@ void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error);
 void fn_resume_work(GpuState *s, GpuFn *fn);
 GpuEngine *ctx_engine(GpuState *s, GpuCtx *c);
 void sched_init(GpuState *s);
-void sched_reset(GpuState *s);
+void sched_reset(GpuState *s, uint32_t gt);
 void sched_run(GpuState *s);
 void sched_kick(GpuState *s);
 int64_t sched_next(GpuState *s);

@@ -18,7 +18,7 @@ static const uint32_t hwconfig[] = {
 void fn_reset(GpuState *s, GpuFn *fn)
 {
     ctx_remove_all(s, fn);
-    g2h_drop_later(s, fn->idx);
+    g2h_drop_later(s, fn);
     fn->ct_on = fn->ct_broken = false;
     fn->h2g = fn->g2h = (GpuCtb) { 0 };
     fn->memirq_source = fn->memirq_status = 0;
@@ -34,31 +34,33 @@ static void fn_unprovision(GpuFn *fn)
     memset(fn->threshold, 0, sizeof(fn->threshold));
 }
 
-void guc_reset(GpuState *s)
+void guc_reset(GpuState *s, uint32_t gt)
 {
-    for (int i = 0; i <= GPU_MAX_VFS; i++) {
-        if (s->fn[i].ctxs) {
-            fn_reset(s, &s->fn[i]);
-            fn_unprovision(&s->fn[i]);
-            memset(s->fn[i].active_ns, 0, sizeof(s->fn[i].active_ns));
+    for (int i = 0; i < GPU_FNS; i++) {
+        GpuFn *fn = gt_fn(s, gt, i);
+
+        if (fn->ctxs) {
+            fn_reset(s, fn);
+            fn_unprovision(fn);
+            memset(fn->active_ns, 0, sizeof(fn->active_ns));
         }
     }
-    g2h_drop_later(s, -1);
-    sched_reset(s);
-    s->guc = (GpuGuc) { 0 };
-    slpc_reset(s);
-    *gpu_reg(s, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
+    sched_reset(s, gt);
+    s->guc[gt] = (GpuGuc) { 0 };
+    slpc_reset(&s->guc[gt]);
+    *gt_reg(s, gt, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
+    *gt_reg(s, gt, HUC_KERNEL_LOAD_INFO) = 0;
 }
 
-void guc_load(GpuState *s)
+void guc_load(GpuState *s, uint32_t gt)
 {
     if (s->fault.guc_status) {
-        *gpu_reg(s, GUC_STATUS) = s->fault.guc_status;
+        *gt_reg(s, gt, GUC_STATUS) = s->fault.guc_status;
         return;
     }
-    *gpu_reg(s, GUC_STATUS) = GUC_STATUS_READY;
-    s->guc.up = true;
-    gpu_trace(s, TRACE_ODD, "GuC started");
+    *gt_reg(s, gt, GUC_STATUS) = GUC_STATUS_READY;
+    s->guc[gt].up = true;
+    gpu_trace(s, TRACE_ODD, "GuC of GT%u started", gt);
 }
 
 static uint32_t self_cfg(GpuFn *fn, uint32_t key, uint32_t len, uint64_t v, uint32_t *done)
@@ -146,17 +148,18 @@ static uint32_t resfix_done(GpuState *s, GpuFn *fn)
     if (fn->migrated) {
         fn->migrated = false;
         fn_resume_work(s, fn);
-        pf_notify(s, fn->idx, VF_STATE_FIXUP_DONE);
+        pf_notify(s, fn, VF_STATE_FIXUP_DONE);
     }
     return GUC_OK;
 }
 
-static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool media, uint32_t *out,
+/* absent: the message is for the GuC of a media GT that is not there; VF drivers ask it all the same. */
+static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool absent, uint32_t *out,
                                uint32_t *data)
 {
     uint32_t action = HXG_ACTION(m[0]), err;
 
-    if (fn->idx && !media && !fn->ggtt_size) {
+    if (fn->idx && !absent && !fn->ggtt_size) {
         switch (action) {
         case H2G_SELF_CFG:
         case H2G_CONTROL_CTB:
@@ -176,7 +179,7 @@ static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool m
     case H2G_GET_HWCONFIG:
         return get_hwconfig(s, fn, m, data);
     case H2G_VF_RESET:       /* the PF's has another name: client soft reset */
-        if (!media) {
+        if (!absent) {
             fn_reset(s, fn);
         }
         return GUC_OK;
@@ -188,8 +191,8 @@ static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool m
         }
         err = vf_query_klv(s, fn, m[1] & 0xffff, out);
         *data = out[0];
-        if (media) {
-            out[1] = 0;      /* there is no media GT: its GMD_ID is 0 */
+        if (absent) {
+            out[1] = 0;      /* its GMD_ID */
         }
         return err;
     case H2G_RESFIX_START:
@@ -203,19 +206,20 @@ static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool m
 }
 
 /* The bell of a function rang: there is a message in its mailbox, or in its CTB. */
-void guc_mailbox(GpuState *s, GpuFn *fn, uint32_t off, bool media)
+void guc_mailbox(GpuState *s, GpuFn *fn, bool media)
 {
-    uint32_t *m = &fn->regs[off / 4];
+    uint32_t *m = &s->fn_regs[fn->idx][(media ? FN_MED_VF_SW_FLAG : FN_VF_SW_FLAG) / 4];
+    bool absent = media && s->gts < 2;
     uint32_t out[4] = { 0 }, data = 0, err;
 
     if (!m[0] || (m[0] & HXG_ORIGIN_GUC)) {
-        if (!media) {
+        if (!absent) {
             sched_kick(s);
         }
         return;
     }
     gpu_trace(s, TRACE_GUC, "fn%u: mailbox %08x %08x %08x %08x", fn->idx, m[0], m[1], m[2], m[3]);
-    if (!s->guc.up) {
+    if (!s->guc[fn->gt].up) {
         return;
     }
     switch (fault_h2g(s, HXG_ACTION(m[0]), &err)) {
@@ -225,7 +229,7 @@ void guc_mailbox(GpuState *s, GpuFn *fn, uint32_t off, bool media)
     case H2G_DELAY:          /* the driver polls: an answer that comes late is none */
         return;
     default:
-        err = HXG_TYPE(m[0]) == HXG_REQUEST ? mailbox_action(s, fn, m, media, out, &data) : GUC_ERR_PROTOCOL;
+        err = HXG_TYPE(m[0]) == HXG_REQUEST ? mailbox_action(s, fn, m, absent, out, &data) : GUC_ERR_PROTOCOL;
     }
     m[0] = err ? HXG_GUC(HXG_FAILURE, err) : HXG_GUC(HXG_SUCCESS, data);
     m[1] = out[1];

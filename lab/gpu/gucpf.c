@@ -105,14 +105,8 @@ static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, co
     return GUC_OK;
 }
 
-uint32_t pf_update_cfg(GpuState *s, uint32_t vfid, uint64_t addr, uint32_t dwords, uint32_t *count)
+uint32_t pf_update_cfg(GpuState *s, GpuFn *vf, uint64_t addr, uint32_t dwords, uint32_t *count)
 {
-    GpuFn *vf;
-
-    if (vfid > s->num_vfs) {
-        return GUC_ERR_VFID;
-    }
-    vf = &s->fn[vfid];
     if (!addr && !dwords) {  /* takes all away */
         vf->ggtt_start = vf->ggtt_size = vf->lmem = 0;
         vf->num_ctxs = vf->begin_ctx = vf->num_dbs = vf->begin_db = vf->tile_mask = 0;
@@ -125,45 +119,41 @@ uint32_t pf_update_cfg(GpuState *s, uint32_t vfid, uint64_t addr, uint32_t dword
 
 static uint32_t set_policy(GpuState *s, void *opaque, uint32_t key, uint32_t len, const uint32_t *v)
 {
+    uint32_t gt = *(uint32_t *)opaque;
+
     switch (key) {
     case KLV_POLICY_SCHED_IF_IDLE:
         if (len != 1 || v[0] > 1) {
             return GUC_ERR_KLV_DATA;
         }
         for (int i = 0; i <= GPU_MAX_VFS; i++) {
-            s->fn[i].prio = v[0] ? FN_PRIO_NORMAL : FN_PRIO_LOW;
+            gt_fn(s, gt, i)->prio = v[0] ? FN_PRIO_NORMAL : FN_PRIO_LOW;
         }
         break;
     case KLV_POLICY_SAMPLE_PERIOD:
         if (len != 1) {
             return GUC_ERR_MALFORMED_KLV;
         }
-        s->guc.sample_ms = v[0];
+        s->guc[gt].sample_ms = v[0];
         break;
     }
     return GUC_OK;
 }
 
-uint32_t pf_update_policy(GpuState *s, uint64_t addr, uint32_t dwords, uint32_t *count)
+uint32_t pf_update_policy(GpuState *s, uint32_t gt, uint64_t addr, uint32_t dwords, uint32_t *count)
 {
-    return for_klvs(s, addr, dwords, set_policy, NULL, count);
+    return for_klvs(s, addr, dwords, set_policy, &gt, count);
 }
 
-void pf_notify(GpuState *s, uint32_t vfid, uint32_t event)
+void pf_notify(GpuState *s, GpuFn *vf, uint32_t event)
 {
-    uint32_t d[2] = { vfid, event };
+    uint32_t d[2] = { vf->idx, event };
 
-    g2h_event(s, &s->fn[0], G2H_VF_STATE, d, 2);
+    g2h_event(s, gt_fn(s, vf->gt, 0), G2H_VF_STATE, d, 2);
 }
 
-uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd)
+uint32_t pf_control(GpuState *s, GpuFn *vf, uint32_t cmd)
 {
-    GpuFn *vf;
-
-    if (!vfid || vfid > GPU_MAX_VFS || !fn_present(&s->fn[vfid])) {
-        return GUC_ERR_VFID;
-    }
-    vf = &s->fn[vfid];
     switch (cmd) {
     case VF_PAUSE:
         vf->paused = true;
@@ -180,7 +170,7 @@ uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd)
         break;
     case VF_FLR_START:
         fn_reset(s, vf);
-        memset(vf->regs, 0, sizeof(vf->regs));
+        memset(s->fn_regs[vf->idx], 0, sizeof(s->fn_regs[vf->idx]));
         break;
     case VF_FLR_FINISH:
         break;
@@ -191,19 +181,19 @@ uint32_t pf_control(GpuState *s, uint32_t vfid, uint32_t cmd)
 }
 
 /* Tells the PF that the command is done, after it has had the answer to it. */
-void pf_control_done(GpuState *s, uint32_t vfid, uint32_t cmd)
+void pf_control_done(GpuState *s, GpuFn *vf, uint32_t cmd)
 {
     uint32_t event = cmd == VF_PAUSE ? VF_STATE_PAUSE_DONE : VF_STATE_FLR_DONE;
     uint32_t stuck = cmd == VF_PAUSE ? s->fault.pause_stuck : s->fault.flr_stuck;
-    uint32_t m[3] = { HXG_GUC(HXG_EVENT, G2H_VF_STATE), vfid, event };
+    uint32_t m[3] = { HXG_GUC(HXG_EVENT, G2H_VF_STATE), vf->idx, event };
 
-    if ((cmd != VF_PAUSE && cmd != VF_FLR_START) || (stuck >> vfid & 1)) {
+    if ((cmd != VF_PAUSE && cmd != VF_FLR_START) || (stuck >> vf->idx & 1)) {
         return;
     }
     if (s->fault.control_delay_ms) {
-        g2h_later(s, &s->fn[0], gpu_now() + s->fault.control_delay_ms * (int64_t)SCALE_MS, 0, m, 3);
+        g2h_later(s, gt_fn(s, vf->gt, 0), gpu_now() + s->fault.control_delay_ms * (int64_t)SCALE_MS, 0, m, 3);
     } else {
-        pf_notify(s, vfid, event);
+        pf_notify(s, vf, event);
     }
 }
 
@@ -211,20 +201,21 @@ void pf_control_done(GpuState *s, uint32_t vfid, uint32_t cmd)
 void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key)
 {
     uint32_t i = key - KLV_VF_THRESHOLD_FIRST, d[2] = { fn->idx, key };
+    GpuGuc *g = &s->guc[fn->gt];
     int64_t now;
 
-    if (!fn->idx || !s->guc.sample_ms || !fn->threshold[i]) {
+    if (!fn->idx || !g->sample_ms || !fn->threshold[i]) {
         return;
     }
     now = gpu_now();
-    if (now >= s->guc.sample_end) {
+    if (now >= g->sample_end) {
         for (int f = 0; f <= GPU_MAX_VFS; f++) {
-            memset(s->fn[f].counter, 0, sizeof(s->fn[f].counter));
+            memset(gt_fn(s, fn->gt, f)->counter, 0, sizeof(fn->counter));
         }
-        s->guc.sample_end = now + s->guc.sample_ms * SCALE_MS;
+        g->sample_end = now + g->sample_ms * SCALE_MS;
     }
     if (++fn->counter[i] == fn->threshold[i]) {
-        g2h_event(s, &s->fn[0], G2H_ADVERSE_EVENT, d, 2);
+        g2h_event(s, gt_fn(s, fn->gt, 0), G2H_ADVERSE_EVENT, d, 2);
     }
 }
 
@@ -236,7 +227,7 @@ uint32_t vf_query_klv(GpuState *s, GpuFn *fn, uint32_t key, uint32_t *value)
     value[0] = 1;
     switch (key) {
     case KLV_GLOBAL_GMD_ID:
-        v = *gpu_reg(s, GMD_ID);
+        v = *gt_reg(s, fn->gt, GMD_ID);
         break;
     case KLV_GLOBAL_GROUP_SCHED:
     case KLV_GLOBAL_PAGING_ENGINES:

@@ -8,7 +8,7 @@
 /* What a handler may ask for beside its error code. */
 typedef struct H2gReply {
     uint32_t data;           /* DATA0 of the answer */
-    bool control;            /* VF control: tell what happened after the answer */
+    GpuFn *control;          /* VF control: tell what happened to this VF after the answer */
 } H2gReply;
 
 typedef uint32_t H2gHandler(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r);
@@ -123,56 +123,67 @@ static uint32_t tlb_inval(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t le
     return GUC_OK;
 }
 
+static GpuFn *vf_of(GpuState *s, const GpuFn *pf, uint32_t vfid)
+{
+    GpuFn *vf = vfid && vfid <= GPU_MAX_VFS ? gt_fn(s, pf->gt, vfid) : NULL;
+
+    return vf && fn_present(vf) ? vf : NULL;
+}
+
 static uint32_t do_slpc(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    slpc_request(s, m + 1, len - 1);
+    slpc_request(s, &s->guc[fn->gt], m + 1, len - 1);
     return GUC_OK;
 }
 
 static uint32_t device_activity(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    s->guc.dev_meta = u64_of(m[1], m[2]);
-    s->guc.dev_activity = u64_of(m[3], m[4]);
-    activity_update(s);
+    s->guc[fn->gt].dev_meta = u64_of(m[1], m[2]);
+    s->guc[fn->gt].dev_activity = u64_of(m[3], m[4]);
+    activity_update(s, fn->gt);
     return GUC_OK;
 }
 
 static uint32_t function_activity(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
+    GpuGuc *g = &s->guc[fn->gt];
+
     if (m[1] > s->num_vfs + 1u) {
         return GUC_ERR_PARAMS;
     }
-    s->guc.fn_activity_count = m[1];
-    s->guc.fn_meta = u64_of(m[2], m[3]);
-    s->guc.fn_activity = u64_of(m[4], m[5]);
-    activity_update(s);
+    g->fn_activity_count = m[1];
+    g->fn_meta = u64_of(m[2], m[3]);
+    g->fn_activity = u64_of(m[4], m[5]);
+    activity_update(s, fn->gt);
     return GUC_OK;
 }
 
 static uint32_t vgt_policy(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    return pf_update_policy(s, u64_of(m[1], m[2]), m[3], &r->data);
+    return pf_update_policy(s, fn->gt, u64_of(m[1], m[2]), m[3], &r->data);
 }
 
 static uint32_t vf_cfg(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    return pf_update_cfg(s, m[1], u64_of(m[2], m[3]), m[4], &r->data);
+    if (m[1] > s->num_vfs) {
+        return GUC_ERR_VFID;
+    }
+    return pf_update_cfg(s, gt_fn(s, fn->gt, m[1]), u64_of(m[2], m[3]), m[4], &r->data);
 }
 
 static uint32_t vf_control(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    r->control = true;
-    return pf_control(s, m[1], m[2]);
+    r->control = vf_of(s, fn, m[1]);
+    return r->control ? pf_control(s, r->control, m[2]) : GUC_ERR_VFID;
 }
 
 static uint32_t save_restore(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    GpuFn *vf;
+    GpuFn *vf = vf_of(s, fn, m[1]);
 
-    if (!m[1] || m[1] > GPU_MAX_VFS || !fn_present(&s->fn[m[1]])) {
+    if (!vf) {
         return GUC_ERR_VFID;
     }
-    vf = &s->fn[m[1]];
     /*
      * The driver asks for the size (no address, no length) of a running VF, too: debugfs migration_size and
      * VFIO_DEVICE_FEATURE_MIG_DATA_SIZE can be read in any state.
@@ -193,10 +204,12 @@ static uint32_t save_restore(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
 /* Relay: the GuC carries messages between the drivers of PF and VF and does not look into them. */
 static uint32_t relay_to_vf(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    if (!m[1] || m[1] > GPU_MAX_VFS || !fn_present(&s->fn[m[1]])) {
+    GpuFn *vf = vf_of(s, fn, m[1]);
+
+    if (!vf) {
         return GUC_ERR_VFID;
     }
-    g2h_event(s, &s->fn[m[1]], G2H_RELAY_FROM_PF, m + 2, len - 2);
+    g2h_event(s, vf, G2H_RELAY_FROM_PF, m + 2, len - 2);
     return GUC_OK;
 }
 
@@ -208,12 +221,19 @@ static uint32_t relay_to_pf(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t 
         return GUC_ERR_PARAMS;
     }
     memcpy(e + 1, m + 1, (len - 1) * 4);
-    g2h_event(s, &s->fn[0], G2H_RELAY_FROM_VF, e, len);
+    g2h_event(s, gt_fn(s, fn->gt, 0), G2H_RELAY_FROM_VF, e, len);
     return GUC_OK;
 }
 
 static uint32_t acknowledge(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
+    return GUC_OK;
+}
+
+/* The HuC is there as soon as it is asked for; no firmware runs. */
+static uint32_t auth_huc(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
+{
+    *gt_reg(s, fn->gt, HUC_KERNEL_LOAD_INFO) |= HUC_LOADED;
     return GUC_OK;
 }
 
@@ -236,7 +256,7 @@ static const struct {
     { H2G_UPDATE_CONTEXT_POLICIES, 2, CTB_MAX_DWORDS, ALL, ctx_policies },
     { H2G_SLPC_REQUEST, 2, 16, PF_ONLY, do_slpc },
     { H2G_SETUP_GUCRC, 2, 16, PF_ONLY, acknowledge },
-    { H2G_AUTHENTICATE_HUC, 1, 16, PF_ONLY, acknowledge },
+    { H2G_AUTHENTICATE_HUC, 1, 16, PF_ONLY, auth_huc },
     { H2G_REGISTER_CONTEXT, 12, 12, ALL, register_ctx },
     { H2G_DEREGISTER_CONTEXT, 2, 2, ALL, deregister_ctx },
     { H2G_REGISTER_MULTI_LRC, 13, CTB_MAX_DWORDS, ALL, register_ctx },
@@ -312,6 +332,6 @@ void h2g_handle(GpuState *s, GpuFn *fn, uint16_t fence, uint32_t *m, uint32_t le
         }
     }
     if (r.control && !err) {
-        pf_control_done(s, m[1], m[2]);
+        pf_control_done(s, r.control, m[2]);
     }
 }

@@ -6,7 +6,7 @@
 #include "gpu.h"
 #include "hw/pci/msi.h"
 
-#define GUC_IRQ_BIT 25
+static const uint8_t guc_irq_bit[GPU_MAX_GTS] = { 25, 24 };
 
 static void kick(GpuState *s)
 {
@@ -34,7 +34,7 @@ static bool raise_byte(GpuState *s, GpuFn *fn, uint64_t addr)
 void irq_guc(GpuState *s, GpuFn *fn, int bit)
 {
     if (fn->idx == 0) {
-        raise_pf(s, GUC_IRQ_BIT, 1u << bit);
+        raise_pf(s, guc_irq_bit[fn->gt], 1u << bit);
     } else if (fn->pdev && fn->memirq_source && fn->memirq_status &&
                raise_byte(s, fn, fn->memirq_status + bit) &&
                raise_byte(s, fn, fn->memirq_source)) {
@@ -47,7 +47,7 @@ void irq_engine(GpuState *s, GpuCtx *c, GpuEngine *e)
     GpuFn *fn = &s->fn[c->fn];
     uint32_t status, source;
 
-    if (c->fn == 0) {
+    if (fn->idx == 0) {
         raise_pf(s, e->irq_bit, 1);
         return;
     }
@@ -67,7 +67,7 @@ void irq_engine(GpuState *s, GpuCtx *c, GpuEngine *e)
 static uint32_t identity(GpuState *s, uint32_t bit)
 {
     /* class and instance as in GEN11_INTR_ENGINE_CLASS and _INSTANCE */
-    uint32_t class = 4, instance = 0;
+    uint32_t class = 4, instance = bit == guc_irq_bit[1] ? 16 : 0;
 
     for (int i = 0; i < ENGINES; i++) {
         const GpuEngine *e = &s->engine[i];
@@ -75,7 +75,9 @@ static uint32_t identity(GpuState *s, uint32_t bit)
         if (e->irq_bit == bit) {
             switch (e->gclass) {
             case CLASS_RENDER:
-                class = 0;
+            case CLASS_VIDEO:
+            case CLASS_VIDEO_ENHANCE:
+                class = e->gclass;
                 break;
             case CLASS_COPY:
                 class = 3;

@@ -7,11 +7,21 @@
 
 #define GMD_ID_PTL      ((30u << 22) | (0u << 14) | 4)
 
+static void gt_reset(GpuState *s, uint32_t gt)
+{
+    *gt_reg(s, gt, GMD_ID) = GMD_ID_PTL;
+    *gt_reg(s, gt, RPM_CONFIG0) = (1u << 3) | (3u << 1);     /* 19.2 MHz, no shift */
+    *gt_reg(s, gt, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
+}
+
 void mmio_reset(GpuState *s)
 {
     memset(s->regs, 0, REGS_SIZE);
-    *gpu_reg(s, GMD_ID) = GMD_ID_PTL;
-    *gpu_reg(s, RPM_CONFIG0) = (1u << 3) | (3u << 1);        /* 19.2 MHz, no shift */
+    gt_reset(s, 0);
+    if (s->gts > 1) {
+        gt_reset(s, 1);
+        *gt_reg(s, 1, GT_VEBOX_VDBOX) = (1u << 16) | 1;      /* one engine of each class */
+    }
     *gpu_reg(s, XEHP_FUSE4) = 1u << 16;                      /* one compute engine */
     *gpu_reg(s, MIRROR_FUSE3) = 1;
     *gpu_reg(s, FUSE_PRODUCTION) = 1u << 2;
@@ -19,12 +29,14 @@ void mmio_reset(GpuState *s)
     *gpu_reg(s, XELP_EU_ENABLE) = 0xff;
     *gpu_reg(s, XELP_GT_GEOMETRY_DSS) = 0xf;
     *gpu_reg(s, XEHP_GT_COMPUTE_DSS) = 0xf;
-    *gpu_reg(s, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
     *gpu_reg(s, DRIVER_FLR) = 1u << 31;                      /* there is no driver FLR */
     *gpu_reg(s, GGC) = (3u << 6) | (0x80u << 8);             /* GGTT of 8 MiB, no stolen memory */
     *gpu_reg(s, RP_STATE_CAP) = 144 | (24u << 16);           /* 2400 and 400 MHz in units of 16.67 */
     *gpu_reg(s, RP_STATE_RPE) = 60;
     *gpu_reg(s, RP_STATE_RPA) = 48;
+    *gpu_reg(s, MEDIA_STATE_CAP) = 72 | (24u << 16);         /* 1200 and 400 MHz */
+    *gpu_reg(s, MEDIA_STATE_RPE) = 30;
+    *gpu_reg(s, MEDIA_STATE_RPA) = 24;
     for (int i = 0; i < ENGINES; i++) {
         *gpu_reg(s, s->engine[i].base + RING_IDLEDLY_MAXCNT) = 0x40;
     }
@@ -44,41 +56,48 @@ static uint32_t masked(uint32_t old, uint32_t v)
  */
 void fn_mmio_write(GpuState *s, uint32_t n, uint32_t off, uint32_t v)
 {
-    GpuFn *fn = &s->fn[n];
-
-    if (!fn->ctxs) {
+    if (!s->fn[n].ctxs) {
         return;
     }
-    fn->regs[off / 4] = v;
+    s->fn_regs[n][off / 4] = v;
     switch (off) {
     case FN_GUC_HOST_INTERRUPT:
-        pf_adverse(s, fn, KLV_VF_THRESHOLD_H2G);
-        guc_mailbox(s, fn, FN_VF_SW_FLAG, false);
+        pf_adverse(s, &s->fn[n], KLV_VF_THRESHOLD_H2G);
+        guc_mailbox(s, &s->fn[n], false);
         break;
     case FN_MED_HOST_INTERRUPT:
-        guc_mailbox(s, fn, FN_MED_VF_SW_FLAG, true);
+        guc_mailbox(s, gt_fn(s, s->gts - 1, n), true);
         break;
     }
 }
 
-static bool engine_read(GpuState *s, uint32_t off, uint32_t *v)
+static void engine_read(GpuState *s, uint32_t off, uint32_t *v)
 {
     for (int i = 0; i < ENGINES; i++) {
         switch (off - s->engine[i].base) {
         case RING_TIMESTAMP:
             *v = ns_to_ts(gpu_now());
-            return true;
+            break;
         case RING_TIMESTAMP_UDW:
             *v = ns_to_ts(gpu_now()) >> 32;
-            return true;
+            break;
         }
     }
-    return false;
+}
+
+/* Which GT a register belongs to; *off becomes its offset there. */
+static uint32_t gt_of(const GpuState *s, uint32_t *off)
+{
+    if (s->gts > 1 && *off >= MEDIA_OFFSET && *off < MEDIA_OFFSET + GT_REGS_SIZE) {
+        *off -= MEDIA_OFFSET;
+        return 1;
+    }
+    return 0;
 }
 
 static uint32_t reg_read(GpuState *s, uint32_t off)
 {
-    uint32_t v;
+    uint32_t v = *gpu_reg(s, off), gt = gt_of(s, &off);
 
     switch (off) {
     case MTL_STEER_SEMAPHORE:
@@ -93,39 +112,43 @@ static uint32_t reg_read(GpuState *s, uint32_t off)
     case PCU_IIR:
         return 0;
     }
-    if ((off & 0xff8) == RING_TIMESTAMP && engine_read(s, off, &v)) {
-        return v;
+    if (gt == 0 && (off & 0xff8) == RING_TIMESTAMP) {
+        engine_read(s, off, &v);
     }
-    return *gpu_reg(s, off);
+    return v;
 }
 
 static void reg_write(GpuState *s, uint32_t off, uint32_t v)
 {
-    uint32_t *r = gpu_reg(s, off);
+    uint32_t *r = gpu_reg(s, off), gt = gt_of(s, &off), *ack;
 
     switch (off) {
     case FORCEWAKE_GT:
-        *gpu_reg(s, FORCEWAKE_ACK_GT) = masked(*gpu_reg(s, FORCEWAKE_ACK_GT), v);
+        ack = gt_reg(s, gt, FORCEWAKE_ACK_GT);
+        *ack = masked(*ack, v);
         return;
     case FORCEWAKE_RENDER:
-        *gpu_reg(s, FORCEWAKE_ACK_RENDER) = masked(*gpu_reg(s, FORCEWAKE_ACK_RENDER), v);
+        ack = gt_reg(s, gt, FORCEWAKE_ACK_RENDER);
+        *ack = masked(*ack, v);
         return;
     case FORCEWAKE_MEDIA_VDBOX ... FORCEWAKE_MEDIA_VDBOX + 0x1c:
-        *gpu_reg(s, FORCEWAKE_ACK_MEDIA_VDBOX + off - FORCEWAKE_MEDIA_VDBOX) = v & (v >> 16);
+        ack = gt_reg(s, gt, FORCEWAKE_ACK_MEDIA_VDBOX + off - FORCEWAKE_MEDIA_VDBOX);
+        *ack = masked(*ack, v);
         return;
     case FORCEWAKE_MEDIA_VEBOX ... FORCEWAKE_MEDIA_VEBOX + 0xc:
-        *gpu_reg(s, FORCEWAKE_ACK_MEDIA_VEBOX + off - FORCEWAKE_MEDIA_VEBOX) = v & (v >> 16);
+        ack = gt_reg(s, gt, FORCEWAKE_ACK_MEDIA_VEBOX + off - FORCEWAKE_MEDIA_VEBOX);
+        *ack = masked(*ack, v);
         return;
     case GDRST:
         if (v & (GDRST_FULL | GDRST_GUC)) {
-            guc_reset(s);
+            guc_reset(s, gt);
         }
         *r = 0;
         return;
     case DMA_CTRL:
         /* the upper half says which bits are meant */
         if ((v & v >> 16 & DMA_START) == DMA_START) {
-            guc_load(s);
+            guc_load(s, gt);
         }
         *r = 0;
         return;
@@ -189,7 +212,7 @@ static uint64_t mmio_read(void *opaque, hwaddr addr, unsigned size)
         uint32_t n = (off - FN_BASE) / FN_STRIDE, o = (off - FN_BASE) % FN_STRIDE;
 
         if (n || !irq_read(s, o, &v)) {
-            v = s->fn[n].regs[o / 4];
+            v = s->fn_regs[n][o / 4];
         }
     } else {
         v = reg_read(s, off);

@@ -58,12 +58,12 @@ static void pf_config_write(PCIDevice *d, uint32_t addr, uint32_t val, int len)
 /* All of the device but its PCI configuration. */
 void gpu_reset(GpuState *s)
 {
-    guc_reset(s);
+    for (int i = 0; i < s->gts; i++) {
+        guc_reset(s, i);
+    }
     mmio_reset(s);
     irq_reset(s);
-    for (int i = 0; i <= GPU_MAX_VFS; i++) {
-        memset(s->fn[i].regs, 0, sizeof(s->fn[i].regs));
-    }
+    memset(s->fn_regs, 0, sizeof(s->fn_regs));
     memset(s->ggtt, 0, GSM_SIZE);
     memory_region_set_dirty(&s->gsm, 0, GSM_SIZE);
 }
@@ -151,21 +151,28 @@ static void pf_realize(PCIDevice *d, Error **errp)
         error_setg(errp, "vmtb-gpu: vfs=%u: at most %d", s->num_vfs, GPU_MAX_VFS);
         return;
     }
+    if (s->gts < 1 || s->gts > GPU_MAX_GTS) {
+        error_setg(errp, "vmtb-gpu: gts=%u: 1, or 2 with a media GT", s->gts);
+        return;
+    }
     s->regs = g_malloc0(REGS_SIZE);
     s->seen = g_malloc0(REGS_SIZE / 4);
     QTAILQ_INIT(&s->later);
-    for (uint32_t i = 0; i <= GPU_MAX_VFS; i++) {
-        s->fn[i].idx = i;
-        if (i <= s->num_vfs) {
-            s->fn[i].ctxs = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    for (uint32_t i = 0; i < ARRAY_SIZE(s->fn); i++) {
+        GpuFn *fn = &s->fn[i];
+
+        fn->at = i;
+        fn->gt = i / GPU_FNS;
+        fn->idx = i % GPU_FNS;
+        fn->pdev = fn->idx ? NULL : d;
+        if (fn->gt < s->gts && fn->idx <= s->num_vfs) {
+            fn->ctxs = g_hash_table_new_full(NULL, NULL, NULL, g_free);
         }
     }
-    s->fn[0].pdev = d;
     s->bh = qemu_bh_new_guarded(pf_bh, s, &DEVICE(d)->mem_reentrancy_guard);
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, pf_bh, s);
     s->vm_change = qdev_add_vm_change_state_handler(DEVICE(d), pf_vm_change, s);
     sched_init(s);
-    slpc_reset(s);
     mmio_reset(s);
     d->config_write = pf_config_write;
     d->config[PCI_INTERRUPT_PIN] = 1;
@@ -186,14 +193,16 @@ static void pf_exit(PCIDevice *d)
     if (s->num_vfs) {
         pcie_sriov_pf_exit(d);
     }
-    guc_reset(s);
+    for (int i = 0; i < s->gts; i++) {
+        guc_reset(s, i);
+    }
     vmstate_forget(s);
     qemu_del_vm_change_state_handler(s->vm_change);
     msi_uninit(d);
     pcie_cap_exit(d);
     qemu_bh_delete(s->bh);
     timer_free(s->timer);
-    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+    for (int i = 0; i < ARRAY_SIZE(s->fn); i++) {
         g_clear_pointer(&s->fn[i].ctxs, g_hash_table_destroy);
     }
     g_free(s->regs);
@@ -202,6 +211,7 @@ static void pf_exit(PCIDevice *d)
 
 static const Property pf_props[] = {
     DEFINE_PROP_UINT8("vfs", GpuState, num_vfs, 7),
+    DEFINE_PROP_UINT8("gts", GpuState, gts, 1),
     DEFINE_PROP_UINT32("trace", GpuState, trace, 0),
 };
 

@@ -30,6 +30,10 @@
 #define FN_MED_HOST_INTERRUPT   0x304
 #define FN_MED_VF_SW_FLAG       0x310
 
+/* registers of a GT, below GT_REGS_SIZE; those of the media GT lie MEDIA_OFFSET higher */
+#define GT_REGS_SIZE            0x040000u
+#define MEDIA_OFFSET            0x380000u
+
 #define GMD_ID                  0x000d8c
 #define RPM_CONFIG0             0x000d00
 #define MISC_STATUS_0           0x00a500
@@ -48,6 +52,7 @@
 #define XELP_EU_ENABLE          0x009134
 #define XELP_GT_GEOMETRY_DSS    0x00913c
 #define XEHP_GT_COMPUTE_DSS     0x009144
+#define GT_VEBOX_VDBOX          0x009140
 #define FUSE_PRODUCTION         0x009120
 #define GDRST                   0x00941c
 #define GDRST_FULL              (1u << 0)
@@ -59,6 +64,8 @@
 #define GUC_STATUS_MIA_IN_RESET (1u << 0)
 #define GUC_STATUS_READY        ((2u << 30) | (0xf0u << 8) | (0x76u << 1))
 #define GUC_WOPCM_SIZE          0x00c050
+#define HUC_KERNEL_LOAD_INFO    0x00c1dc
+#define HUC_LOADED              (1u << 0)
 #define DMA_CTRL                0x00c314
 #define DMA_START               ((1u << 4) | (1u << 0))
 #define DMA_GUC_WOPCM_OFFSET    0x00c340
@@ -81,6 +88,9 @@
 #define RP_STATE_CAP            0x138000
 #define RP_STATE_RPE            0x138008
 #define RP_STATE_RPA            0x13800c
+#define MEDIA_STATE_CAP         0x138020
+#define MEDIA_STATE_RPA         0x138028
+#define MEDIA_STATE_RPE         0x13802c
 
 /* engine registers, relative to the engine's base */
 #define RING_IDLEDLY_MAXCNT     0x054

@@ -23,6 +23,8 @@ static const GpuEngine templates[ENGINES] = {
     { .name = "bcs0", .gclass = CLASS_COPY, .instance = 0, .base = 0x022000, .irq_bit = 15 },
     { .name = "bcs8", .gclass = CLASS_COPY, .instance = 1, .base = 0x3ee000, .irq_bit = 23 },
     { .name = "ccs0", .gclass = CLASS_COMPUTE, .instance = 0, .base = 0x01a000, .irq_bit = 4 },
+    { .name = "vcs0", .gt = 1, .gclass = CLASS_VIDEO, .instance = 0, .base = 0x1c0000, .irq_bit = 32 },
+    { .name = "vecs0", .gt = 1, .gclass = CLASS_VIDEO_ENHANCE, .instance = 0, .base = 0x1c8000, .irq_bit = 63 },
 };
 
 void sched_init(GpuState *s)
@@ -35,17 +37,20 @@ void sched_init(GpuState *s)
     }
 }
 
-void sched_reset(GpuState *s)
+void sched_reset(GpuState *s, uint32_t gt)
 {
     for (int i = 0; i < ENGINES; i++) {
         GpuEngine *e = &s->engine[i];
 
+        if (e->gt != gt) {
+            continue;
+        }
         assert(QTAILQ_EMPTY(&e->list) && !e->cur);
         e->t = 0;
         e->slice_fn = -1;
         e->slice_end = e->ctx_end = e->preempt_at = 0;
     }
-    timer_del(s->timer);
+    sched_kick(s);           /* it stops the timer if there is nothing to do */
 }
 
 void sched_kick(GpuState *s)
@@ -63,7 +68,7 @@ GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id)
     GpuCtx *c = g_new0(GpuCtx, 1);
 
     assert(!ctx_get(fn, id));
-    c->fn = fn->idx;
+    c->fn = fn->at;
     c->id = id;
     c->polled = -1;
     c->head = UINT32_MAX;    /* not read yet */
@@ -77,7 +82,7 @@ GpuEngine *ctx_engine(GpuState *s, GpuCtx *c)
     for (int i = 0; i < ENGINES; i++) {
         GpuEngine *e = &s->engine[i];
 
-        if (e->gclass == c->gclass && (c->mask >> e->instance & 1)) {
+        if (e->gt == s->fn[c->fn].gt && e->gclass == c->gclass && (c->mask >> e->instance & 1)) {
             return e;
         }
     }
@@ -227,7 +232,13 @@ static GpuCtx *best_ctx(GpuState *s, GpuEngine *e, uint32_t fn)
 
 static int64_t fn_quantum(GpuState *s, uint32_t fn)
 {
-    return s->fn[fn].eq_ms * (int64_t)SCALE_MS * fault_quantum_factor(s, fn);
+    return s->fn[fn].eq_ms * (int64_t)SCALE_MS * fault_quantum_factor(s, &s->fn[fn]);
+}
+
+/* The i-th function of an engine's GT after one of them. */
+static int fn_after(const GpuEngine *e, int from, int i)
+{
+    return e->gt * GPU_FNS + (from + i) % GPU_FNS;
 }
 
 /*
@@ -239,8 +250,8 @@ static int next_fn(GpuState *s, GpuEngine *e)
     int from = e->slice_fn < 0 ? 0 : e->slice_fn;
     bool work = false;
 
-    for (int i = 1; i <= GPU_MAX_VFS + 1; i++) {
-        int f = (from + i) % (GPU_MAX_VFS + 1);
+    for (int i = 1; i <= GPU_FNS; i++) {
+        int f = fn_after(e, from, i);
 
         if (best_ctx(s, e, f)) {
             work = true;
@@ -249,8 +260,8 @@ static int next_fn(GpuState *s, GpuEngine *e)
             }
         }
     }
-    for (int i = 1; work && i <= GPU_MAX_VFS + 1; i++) {
-        int f = (from + i) % (GPU_MAX_VFS + 1);
+    for (int i = 1; work && i <= GPU_FNS; i++) {
+        int f = fn_after(e, from, i);
 
         if (best_ctx(s, e, f) ||
             (s->fn[f].prio == FN_PRIO_NORMAL && fn_quantum(s, f) && fn_runs(&s->fn[f]) && s->fn[f].ct_on)) {
@@ -378,11 +389,11 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
     if (want) {
         until = MIN(until, e->preempt_at);
     }
-    if (s->fault.kill_work >> c->fn & 1) {
+    if (s->fault.kill_work >> s->fn[c->fn].idx & 1) {
         ctx_reset(s, c, e, false);
         return;
     }
-    if (s->fault.hang_work >> c->fn & 1) {
+    if (s->fault.hang_work >> s->fn[c->fn].idx & 1) {
         /* time passes, nothing else does */
         e->t = MAX(until, e->t + SCALE_US);
         r = CS_TIME;
@@ -467,7 +478,7 @@ void sched_run(GpuState *s)
     int64_t now = gpu_now(), next;
 
     g2h_run_later(s);
-    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+    for (int i = 0; i < ARRAY_SIZE(s->fn); i++) {
         if (s->fn[i].ctxs) {
             h2g_run(s, &s->fn[i]);
         }
@@ -475,9 +486,7 @@ void sched_run(GpuState *s)
     for (int i = 0; i < ENGINES; i++) {
         engine_run(s, &s->engine[i], now);
     }
-    if (s->guc.dev_meta || s->guc.fn_activity_count) {
-        activity_tick(s);
-    }
+    activity_tick(s);
     next = sched_next(s);
     if (next == NEVER) {
         timer_del(s->timer);

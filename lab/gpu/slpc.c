@@ -15,11 +15,11 @@ enum { SLPC_MIN_FREQ = 6, SLPC_MAX_FREQ = 7 };
 #define SLPC_TASK_STATE         128
 #define SLPC_TASK_FREQ          132
 
-void slpc_reset(GpuState *s)
+void slpc_reset(GpuGuc *g)
 {
-    s->guc.slpc = 0;
-    s->guc.slpc_min = 400;
-    s->guc.slpc_max = 2400;
+    g->slpc = 0;
+    g->slpc_min = 400;
+    g->slpc_max = 2400;
 }
 
 /* MHz in units of 16.67 */
@@ -28,31 +28,31 @@ static uint32_t ratio(uint32_t mhz)
     return MIN(mhz, 10000) * 3 / 50;
 }
 
-void slpc_request(GpuState *s, const uint32_t *d, uint32_t n)
+void slpc_request(GpuState *s, GpuGuc *g, const uint32_t *d, uint32_t n)
 {
     switch ((d[0] >> 8) & 0xff) {
     case SLPC_RESET:
         if (n >= 2) {
-            s->guc.slpc = d[1];
-            ggtt_w32(s, 0, s->guc.slpc + SLPC_STATE, SLPC_STATE_RUNNING);
+            g->slpc = d[1];
+            ggtt_w32(s, 0, g->slpc + SLPC_STATE, SLPC_STATE_RUNNING);
         }
         break;
     case SLPC_SHUTDOWN:
-        if (s->guc.slpc) {
-            ggtt_w32(s, 0, s->guc.slpc + SLPC_STATE, 0);
+        if (g->slpc) {
+            ggtt_w32(s, 0, g->slpc + SLPC_STATE, 0);
         }
         break;
     case SLPC_QUERY:
         if (n >= 2) {
             ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_STATE, 1);
-            ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_FREQ, ratio(s->guc.slpc_max) | ratio(s->guc.slpc_min) << 8);
+            ggtt_w32(s, 0, (uint64_t)d[1] + SLPC_TASK_FREQ, ratio(g->slpc_max) | ratio(g->slpc_min) << 8);
         }
         break;
     case SLPC_SET:
         if (n >= 3 && d[1] == SLPC_MIN_FREQ) {
-            s->guc.slpc_min = d[2];
+            g->slpc_min = d[2];
         } else if (n >= 3 && d[1] == SLPC_MAX_FREQ) {
-            s->guc.slpc_max = d[2];
+            g->slpc_max = d[2];
         }
         break;
     }
@@ -77,30 +77,35 @@ typedef struct QEMU_PACKED ActivityMeta {
  * share it are those that the driver counts for: the PF and the enabled VFs.
  * VFs that are provisioned but not enabled have no part in it.
  */
-static uint32_t quanta_ratio(GpuState *s, uint32_t fn)
+static uint32_t quanta_ratio(GpuState *s, const GpuFn *fn)
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < s->guc.fn_activity_count; i++) {
-        sum += s->fn[i].eq_ms;
+    for (uint32_t i = 0; i < s->guc[fn->gt].fn_activity_count; i++) {
+        sum += gt_fn(s, fn->gt, i)->eq_ms;
     }
-    return sum ? s->fn[fn].eq_ms * (uint64_t)ACTIVITY_WHOLE / sum : fn ? 0 : ACTIVITY_WHOLE;
+    return sum ? fn->eq_ms * (uint64_t)ACTIVITY_WHOLE / sum : fn->idx ? 0 : ACTIVITY_WHOLE;
 }
 
-static void activity_write(GpuState *s, uint64_t meta, uint64_t base, int fn, uint32_t quanta)
+/* fn -1: of all functions together */
+static void activity_write(GpuState *s, uint32_t gt, uint64_t meta, uint64_t base, int fn, uint32_t quanta)
 {
-    ActivityMeta m = { cpu_to_le32(GPU_TS_HZ), cpu_to_le32(1000), cpu_to_le32(s->guc.activity_change), 0 };
+    uint32_t change = s->guc[gt].activity_change;
+    ActivityMeta m = { cpu_to_le32(GPU_TS_HZ), cpu_to_le32(1000), cpu_to_le32(change), 0 };
 
     for (int i = 0; i < ENGINES; i++) {
         GpuEngine *e = &s->engine[i];
         uint64_t ns = 0;
         ActivityEngine a;
 
+        if (e->gt != gt) {
+            continue;
+        }
         for (int f = 0; f <= GPU_MAX_VFS; f++) {
-            ns += fn < 0 || f == fn ? s->fn[f].active_ns[i] : 0;
+            ns += fn < 0 || f == fn ? gt_fn(s, gt, f)->active_ns[i] : 0;
         }
         a = (ActivityEngine) {
-            .change = cpu_to_le16(s->guc.activity_change & 0xffff ?: 1),
+            .change = cpu_to_le16(change & 0xffff ?: 1),
             .quanta_ratio = cpu_to_le16(quanta),
             .active_ticks = cpu_to_le64(ns_to_ts(ns)),
         };
@@ -110,18 +115,20 @@ static void activity_write(GpuState *s, uint64_t meta, uint64_t base, int fn, ui
 }
 
 /* Writes the counters into the driver's buffers. */
-void activity_update(GpuState *s)
+void activity_update(GpuState *s, uint32_t gt)
 {
-    if (++s->guc.activity_change == 0) {
-        s->guc.activity_change = 1;
+    GpuGuc *g = &s->guc[gt];
+
+    if (++g->activity_change == 0) {
+        g->activity_change = 1;
     }
-    if (s->guc.dev_meta) {
-        activity_write(s, s->guc.dev_meta, s->guc.dev_activity, -1, ACTIVITY_WHOLE);
+    if (g->dev_meta) {
+        activity_write(s, gt, g->dev_meta, g->dev_activity, -1, ACTIVITY_WHOLE);
     }
-    for (uint32_t i = 0; i < s->guc.fn_activity_count; i++) {
-        activity_write(s, s->guc.fn_meta + i * sizeof(ActivityMeta),
-                       s->guc.fn_activity + i * sizeof(ActivityEngine) * ACTIVITY_CLASSES * ACTIVITY_INSTANCES,
-                       i, quanta_ratio(s, i));
+    for (uint32_t i = 0; i < g->fn_activity_count; i++) {
+        activity_write(s, gt, g->fn_meta + i * sizeof(ActivityMeta),
+                       g->fn_activity + i * sizeof(ActivityEngine) * ACTIVITY_CLASSES * ACTIVITY_INSTANCES,
+                       i, quanta_ratio(s, gt_fn(s, gt, i)));
     }
 }
 
@@ -130,8 +137,13 @@ void activity_tick(GpuState *s)
 {
     int64_t now = gpu_now();
 
-    if (now - s->guc.activity_at >= 4 * SCALE_MS || sched_next(s) == INT64_MAX) {
-        s->guc.activity_at = now;
-        activity_update(s);
+    for (int i = 0; i < s->gts; i++) {
+        GpuGuc *g = &s->guc[i];
+
+        if ((g->dev_meta || g->fn_activity_count) &&
+            (now - g->activity_at >= 4 * SCALE_MS || sched_next(s) == INT64_MAX)) {
+            g->activity_at = now;
+            activity_update(s, i);
+        }
     }
 }

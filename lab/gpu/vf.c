@@ -24,7 +24,7 @@ static uint64_t vf_read(void *opaque, hwaddr addr, unsigned size)
         gpu_trace(v->pf, TRACE_ODD, "VF%u: R %06x", v->n, off);
         return 0;
     }
-    return o == FN_VF_CAP ? 1 : v->pf->fn[v->n].regs[o / 4];
+    return o == FN_VF_CAP ? 1 : v->pf->fn_regs[v->n][o / 4];
 }
 
 static void vf_write(void *opaque, hwaddr addr, uint64_t val, unsigned size)
@@ -92,10 +92,12 @@ static void vf_reset_hold(Object *obj, ResetType type)
     if (!s || !s->fn[v->n].ctxs) {
         return;
     }
-    fn_reset(s, &s->fn[v->n]);
-    memset(s->fn[v->n].regs, 0, sizeof(s->fn[v->n].regs));
-    if (v->in_flr && s->guc.up && s->fn[0].ct_on) {
-        pf_notify(s, v->n, VF_STATE_FLR);
+    memset(s->fn_regs[v->n], 0, sizeof(s->fn_regs[v->n]));
+    for (int i = 0; i < s->gts; i++) {
+        fn_reset(s, gt_fn(s, i, v->n));
+        if (v->in_flr && s->guc[i].up && gt_fn(s, i, 0)->ct_on) {
+            pf_notify(s, gt_fn(s, i, v->n), VF_STATE_FLR);
+        }
     }
 }
 
@@ -140,17 +142,23 @@ static void vf_realize(PCIDevice *d, Error **errp)
      */
     pci_set_word(d->config + PCI_COMMAND, PCI_COMMAND_MEMORY);
     pci_word_test_and_clear_mask(d->wmask + PCI_COMMAND, PCI_COMMAND_MEMORY);
-    v->pf->fn[v->n].pdev = d;
+    for (int i = 0; i < GPU_MAX_GTS; i++) {
+        gt_fn(v->pf, i, v->n)->pdev = d;
+    }
 }
 
 static void vf_exit(PCIDevice *d)
 {
     GpuVf *v = VMTB_GPU_VF(d);
 
-    if (v->pf->fn[v->n].ctxs) {
-        fn_reset(v->pf, &v->pf->fn[v->n]);
+    for (int i = 0; i < GPU_MAX_GTS; i++) {
+        GpuFn *fn = gt_fn(v->pf, i, v->n);
+
+        if (fn->ctxs) {
+            fn_reset(v->pf, fn);
+        }
+        fn->pdev = NULL;
     }
-    v->pf->fn[v->n].pdev = NULL;
     msi_uninit(d);
     pcie_cap_exit(d);
 }

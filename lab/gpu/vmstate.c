@@ -14,7 +14,7 @@
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 
-#define MAX_SAVED_CTXS  ((GPU_MAX_VFS + 1) * GPU_MAX_CTX_ID)
+#define MAX_SAVED_CTXS  (GPU_MAX_GTS * GPU_FNS * GPU_MAX_CTX_ID)
 #define MAX_SAVED_LATER 65536
 #define TIME_PAST       (3600 * (int64_t)NANOSECONDS_PER_SECOND)
 #define TIME_FUTURE     (60 * 86400 * (int64_t)NANOSECONDS_PER_SECOND)
@@ -26,8 +26,9 @@ typedef struct SavedReg {
 
 struct GpuSaved {
     GpuIrq irq;
-    GpuGuc guc;
-    GpuFn fn[GPU_MAX_VFS + 1];
+    GpuGuc guc[GPU_MAX_GTS];
+    GpuFn fn[GPU_MAX_GTS * GPU_FNS];
+    uint32_t fn_regs[GPU_FNS * FN_STRIDE / 4];
     GpuEngine engine[ENGINES];
     uint64_t unknown_cmds;
     int32_t n_regs, n_ctxs, n_later;
@@ -112,7 +113,6 @@ static const VMStateDescription vmstate_ctb = GPU_VMSTATE("ctb",
     VMSTATE_UINT32(size, GpuCtb));
 
 static const VMStateDescription vmstate_fn = GPU_VMSTATE("function",
-    VMSTATE_UINT32_ARRAY(regs, GpuFn, FN_STRIDE / 4),
     VMSTATE_UINT64(memirq_status, GpuFn),
     VMSTATE_UINT64(memirq_source, GpuFn),
     VMSTATE_STRUCT(h2g, GpuFn, 1, vmstate_ctb, GpuCtb),
@@ -190,8 +190,9 @@ static const VMStateDescription vmstate_saved = GPU_VMSTATE("state",
     VMSTATE_INT32(n_later, GpuSaved),
     VMSTATE_VALIDATE("counts are in range", counts_valid),
     VMSTATE_STRUCT(irq, GpuSaved, 1, vmstate_irq, GpuIrq),
-    VMSTATE_STRUCT(guc, GpuSaved, 1, vmstate_guc, GpuGuc),
-    VMSTATE_STRUCT_ARRAY(fn, GpuSaved, GPU_MAX_VFS + 1, 1, vmstate_fn, GpuFn),
+    VMSTATE_STRUCT_ARRAY(guc, GpuSaved, GPU_MAX_GTS, 1, vmstate_guc, GpuGuc),
+    VMSTATE_UINT32_ARRAY(fn_regs, GpuSaved, GPU_FNS * FN_STRIDE / 4),
+    VMSTATE_STRUCT_ARRAY(fn, GpuSaved, GPU_MAX_GTS * GPU_FNS, 1, vmstate_fn, GpuFn),
     VMSTATE_STRUCT_ARRAY(engine, GpuSaved, ENGINES, 1, vmstate_engine, GpuEngine),
     VMSTATE_UINT64(unknown_cmds, GpuSaved),
     VMSTATE_STRUCT_VARRAY_ALLOC(regs, GpuSaved, n_regs, 1, vmstate_reg, SavedReg),
@@ -274,7 +275,8 @@ static int pf_pre_save(void *opaque)
     pf_pre_load(s);
     v = s->saved;
     v->irq = s->irq;
-    v->guc = s->guc;
+    memcpy(v->guc, s->guc, sizeof(v->guc));
+    memcpy(v->fn_regs, s->fn_regs, sizeof(v->fn_regs));
     v->unknown_cmds = s->unknown_cmds;
     memcpy(v->fn, s->fn, sizeof(v->fn));
     memcpy(v->engine, s->engine, sizeof(v->engine));
@@ -290,10 +292,13 @@ static int pf_pre_save(void *opaque)
             save_ctx(ctxs, s, c);
         }
     }
-    for (int i = 0; i <= s->num_vfs; i++) {
+    for (int i = 0; i < ARRAY_SIZE(s->fn); i++) {
         GHashTableIter it;
         gpointer p;
 
+        if (!s->fn[i].ctxs) {
+            continue;
+        }
         g_hash_table_iter_init(&it, s->fn[i].ctxs);
         while (g_hash_table_iter_next(&it, NULL, &p)) {
             if (!((GpuCtx *)p)->queued) {
@@ -325,6 +330,8 @@ static bool load_fn(GpuFn *fn, const GpuFn *v)
     GpuFn n = *v;
 
     n.idx = fn->idx;
+    n.gt = fn->gt;
+    n.at = fn->at;
     n.pdev = fn->pdev;
     n.ctxs = fn->ctxs;
     *fn = n;
@@ -340,7 +347,13 @@ static bool load_engine(GpuEngine *e, const GpuEngine *v)
     e->slice_end = v->slice_end;
     e->ctx_end = v->ctx_end;
     e->preempt_at = v->preempt_at;
-    return v->t >= 0 && v->t <= gpu_now() + MAX_ENGINE_LEAD && v->slice_fn >= -1 && v->slice_fn <= GPU_MAX_VFS;
+    return v->t >= 0 && v->t <= gpu_now() + MAX_ENGINE_LEAD && v->slice_fn >= -1 &&
+           (v->slice_fn < 0 || v->slice_fn / GPU_FNS == e->gt);
+}
+
+static bool fn_valid(const GpuState *s, uint32_t at)
+{
+    return at < ARRAY_SIZE(s->fn) && s->fn[at].ctxs;
 }
 
 static bool load_ctx(GpuState *s, const GpuCtx *v)
@@ -348,7 +361,7 @@ static bool load_ctx(GpuState *s, const GpuCtx *v)
     GpuEngine *e;
     GpuCtx *c;
 
-    if (v->fn > s->num_vfs || v->id >= GPU_MAX_CTX_ID || v->gclass >= CLASSES || v->level < 0 || v->level > 2 ||
+    if (!fn_valid(s, v->fn) || v->id >= GPU_MAX_CTX_ID || v->gclass >= CLASSES || v->level < 0 || v->level > 2 ||
         (v->lrca & ~0xfffff000ull) || ctx_get(&s->fn[v->fn], v->id) || (v->running && !v->queued) ||
         (v->queued && (v->hung || !(v->enabled || (v->running && v->disabling))))) {
         return false;
@@ -370,10 +383,11 @@ static bool load_ctx(GpuState *s, const GpuCtx *v)
 
 static bool load_all(GpuState *s, const GpuSaved *v)
 {
-    bool ok = v->guc.fn_activity_count <= s->num_vfs + 1u;
+    bool ok = true;
 
     s->irq = v->irq;
-    s->guc = v->guc;
+    memcpy(s->guc, v->guc, sizeof(s->guc));
+    memcpy(s->fn_regs, v->fn_regs, sizeof(s->fn_regs));
     s->unknown_cmds = v->unknown_cmds;
     memset(s->regs, 0, REGS_SIZE);
     for (int i = 0; i < v->n_regs; i++) {
@@ -382,7 +396,10 @@ static bool load_all(GpuState *s, const GpuSaved *v)
         }
         *gpu_reg(s, v->regs[i].off) = v->regs[i].value;
     }
-    for (int i = 0; i <= GPU_MAX_VFS; i++) {
+    for (int i = 0; i < GPU_MAX_GTS; i++) {
+        ok &= v->guc[i].fn_activity_count <= s->num_vfs + 1u;
+    }
+    for (int i = 0; i < ARRAY_SIZE(s->fn); i++) {
         ok &= load_fn(&s->fn[i], &v->fn[i]);
     }
     for (int i = 0; i < ENGINES; i++) {
@@ -394,7 +411,7 @@ static bool load_all(GpuState *s, const GpuSaved *v)
     for (int i = 0; ok && i < v->n_later; i++) {
         const GpuLater *l = &v->later[i];
 
-        ok = l->fn <= s->num_vfs && l->len && l->len <= CTB_MAX_DWORDS && l->when > 0 && l->when != INT64_MAX;
+        ok = fn_valid(s, l->fn) && l->len && l->len <= CTB_MAX_DWORDS && l->when > 0 && l->when != INT64_MAX;
         if (ok) {
             g2h_later(s, &s->fn[l->fn], l->when, l->fence, l->hxg, l->len);
         }
@@ -407,7 +424,9 @@ static int pf_post_load(void *opaque, int version_id)
     GpuState *s = opaque;
     bool ok;
 
-    guc_reset(s);
+    for (int i = 0; i < s->gts; i++) {
+        guc_reset(s, i);
+    }
     ok = load_all(s, s->saved);
     vmstate_forget(s);
     if (!ok) {
@@ -434,6 +453,7 @@ const VMStateDescription gpu_vmstate = {
     .post_save = pf_post_save,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT8_EQUAL(num_vfs, GpuState, "vfs: the stream comes from a device with another number of VFs"),
+        VMSTATE_UINT8_EQUAL(gts, GpuState, "gts: the stream comes from a device with another number of GTs"),
         VMSTATE_SINGLE(parent_obj, GpuState, 1, info_pci, PCIDevice),
         VMSTATE_STRUCT_POINTER(saved, GpuState, vmstate_saved, GpuSaved),
         VMSTATE_END_OF_LIST(),

@@ -160,7 +160,7 @@ func TestResetGivesFreshDevice(t *testing.T) {
 		}
 	}
 	g.loadGuC()
-	g.ct = [vfs + 1]ctb{}
+	g.ct = ctbs{}
 	g.openCT(0)
 	if ok, v := g.call(0, 0x5506, 1, 2); !ok {
 		t.Errorf("after the reset the GuC refuses: %#x", v)

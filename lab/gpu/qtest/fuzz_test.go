@@ -110,7 +110,7 @@ func FuzzDevice(f *testing.F) {
 		}
 		g.t = t
 		g.W16(g.cfg(0, 0x78), 1<<15) // FLR
-		g.ram, g.ggtt, g.ct = ramBase, 1<<20, [vfs + 1]ctb{}
+		g.ram, g.ggtt, g.ct = ramBase, 1<<20, ctbs{}
 		g.plug()
 		g.loadGuC()
 		g.openCT(0)

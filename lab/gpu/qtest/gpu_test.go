@@ -24,7 +24,14 @@ const (
 	sriov   = 0x320
 	ramBase = 16 << 20
 	vfs     = 3
+
+	// media + n is function n where it talks to the GuC of the media GT.
+	media   = 16
+	mediaGT = 0x380000 // registers of the media GT
 )
+
+// ctbs are the CTBs of each function, on either GT.
+type ctbs [media + vfs + 1]ctb
 
 // gpu is a machine with the device, its BARs mapped, and a simple allocator of memory.
 type gpu struct {
@@ -33,7 +40,7 @@ type gpu struct {
 	ram  uint64 // next free page of RAM
 	ggtt uint64 // next free page of the GGTT
 	pte  map[uint64]uint64
-	ct   [vfs + 1]ctb
+	ct   ctbs
 }
 
 // need returns the value of an environment variable that the tests cannot do without.
@@ -46,9 +53,12 @@ func need(t testing.TB, name, what string) string {
 	return v
 }
 
-func newGPU(t testing.TB) *gpu {
+func newGPU(t testing.TB) *gpu { return newGPUWith(t, "") }
+
+// newGPUWith is newGPU with further properties of the device.
+func newGPUWith(t testing.TB, props string) *gpu {
 	t.Helper()
-	g := &gpu{Machine: start(t), t: t, ram: ramBase, ggtt: 1 << 20, pte: map[uint64]uint64{}}
+	g := &gpu{Machine: start(t, props), t: t, ram: ramBase, ggtt: 1 << 20, pte: map[uint64]uint64{}}
 	g.Outl(0xcf8, 0x80000060) // where the extended configuration space is
 	g.Outl(0xcfc, ecam|1)
 	g.plug()
@@ -56,7 +66,7 @@ func newGPU(t testing.TB) *gpu {
 }
 
 // start starts a machine with the device, which ends with the test.
-func start(t testing.TB, args ...string) *Machine {
+func start(t testing.TB, props string, args ...string) *Machine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	t.Cleanup(cancel)
@@ -69,7 +79,7 @@ func start(t testing.TB, args ...string) *Machine {
 		Root:   need(t, "VMTB_LAB_ROOT", "root directory of the lab, with QEMU in it"),
 		Object: need(t, "VMTB_GPU_OBJECT", "the device, compiled by lab/gpu/build.sh"),
 		Dir:    filepath.Clean(dir),
-		Device: "vmtb-gpu,id=gpu,addr=2,vfs=3",
+		Device: "vmtb-gpu,id=gpu,addr=2,vfs=3" + props,
 		Args:   args,
 		Stderr: os.Stderr,
 	})
@@ -110,6 +120,7 @@ func (g *gpu) ok() {
 
 // reg is the address of a register in the BAR of a function.
 func reg(fn int, off uint64) uint64 {
+	fn %= media
 	if fn == 0 {
 		return bar0 + off
 	}
@@ -121,7 +132,7 @@ func (g *gpu) alloc(fn, n int) (ggtt, ram uint64) {
 	ggtt, ram = g.ggtt, g.ram
 	for i := range uint64(n) {
 		va, pa := ggtt+i<<12, ram+i<<12
-		g.W64(bar0+gsm+va>>12*8, pa|uint64(fn)<<2|1)
+		g.W64(bar0+gsm+va>>12*8, pa|uint64(fn%media)<<2|1)
 		g.pte[va] = pa
 	}
 	g.Write(ram, make([]byte, n<<12))
@@ -131,25 +142,37 @@ func (g *gpu) alloc(fn, n int) (ggtt, ram uint64) {
 }
 
 // loadGuC does what a driver does to start the firmware.
-func (g *gpu) loadGuC() {
-	g.W32(reg(0, 0x941c), 1<<3)
-	g.W32(reg(0, 0xc314), 0x00110011)
+func (g *gpu) loadGuC() { g.loadGuCOf(0) }
+
+// loadGuCOf is loadGuC for the GT whose registers begin at base.
+func (g *gpu) loadGuCOf(base uint64) {
+	g.W32(reg(0, base+0x941c), 1<<3)
+	g.W32(reg(0, base+0xc314), 0x00110011)
+}
+
+// mailbox returns the offsets of a function's scratch registers and of its bell.
+func mailbox(fn int) (scratch, bell uint64) {
+	if fn >= media {
+		return fnBase + 0x310, fnBase + 0x304
+	}
+	return fnBase + 0x240, fnBase + 0x1f0
 }
 
 // mbox sends a message through the mailbox of a function and returns the answer.
 func (g *gpu) mbox(fn int, msg ...uint32) [4]uint32 {
 	g.t.Helper()
+	scratch, bell := mailbox(fn)
 	for i := range 4 {
 		var v uint32
 		if i < len(msg) {
 			v = msg[i]
 		}
-		g.W32(reg(fn, fnBase+0x240+uint64(i)*4), v)
+		g.W32(reg(fn, scratch+uint64(i)*4), v)
 	}
-	g.W32(reg(fn, fnBase+0x1f0), 1)
+	g.W32(reg(fn, bell), 1)
 	var a [4]uint32
 	for i := range a {
-		a[i] = g.R32(reg(fn, fnBase+0x240+uint64(i)*4))
+		a[i] = g.R32(reg(fn, scratch+uint64(i)*4))
 	}
 	g.ok()
 	return a
@@ -220,8 +243,9 @@ func (g *gpu) send(fn int, hxg ...uint32) (fence uint16) {
 
 // bell rings, and lets the main loop of QEMU run what that starts.
 func (g *gpu) bell(fn int) {
-	g.W32(reg(fn, fnBase+0x240), 0)
-	g.W32(reg(fn, fnBase+0x1f0), 1)
+	scratch, bell := mailbox(fn)
+	g.W32(reg(fn, scratch), 0)
+	g.W32(reg(fn, bell), 1)
 	g.Step(time.Microsecond)
 }
 
@@ -289,11 +313,11 @@ func (g *gpu) provision(vf int, kv ...uint32) {
 	k := append([]uint32{
 		0x0001<<16 | 2, 1 << 20, 0, 0x0002<<16 | 2, 64 << 20, 0, 0x0004<<16 | 1, 256, 0x0006<<16 | 1, 16,
 	}, kv...)
-	if vf == 0 {
+	if vf%media == 0 {
 		k = kv
 	}
 	g.Write(pa, le(k...))
-	if ok, v := g.call(0, 0x5503, uint32(vf), uint32(va), 0, uint32(len(k))); !ok {
+	if ok, v := g.call(vf/media*media, 0x5503, uint32(vf%media), uint32(va), 0, uint32(len(k))); !ok {
 		g.t.Fatalf("provisioning of VF%d: error %#x", vf, v)
 	}
 }

@@ -25,9 +25,9 @@ func (g *gpu) save(dir string) string {
 }
 
 // load starts another machine with the state in a file, and reports whether it took it.
-func load(ctx context.Context, t testing.TB, file string) (*Machine, bool) {
+func load(ctx context.Context, t testing.TB, props, file string) (*Machine, bool) {
 	t.Helper()
-	m := start(t, "-incoming", "defer")
+	m := start(t, props, "-incoming", "defer")
 	ok, err := m.Migrate(ctx, "migrate-incoming", file)
 	if err != nil {
 		t.Fatal(err)
@@ -35,10 +35,10 @@ func load(ctx context.Context, t testing.TB, file string) (*Machine, bool) {
 	return m, ok
 }
 
-// move continues g in another QEMU, whose clock begins at 0.
-func (g *gpu) move() {
+// move continues g in another QEMU, whose clock begins at 0. The device there has further properties.
+func (g *gpu) move(props string) {
 	g.t.Helper()
-	m, ok := load(g.t.Context(), g.t, g.save(g.t.TempDir()))
+	m, ok := load(g.t.Context(), g.t, props, g.save(g.t.TempDir()))
 	if !ok {
 		g.t.Fatal("the state could not be loaded")
 	}
@@ -96,7 +96,7 @@ func TestMoveWithWork(t *testing.T) {
 	for _, r := range regs {
 		want = append(want, g.R32(reg(0, r)))
 	}
-	g.move()
+	g.move("")
 	for i, r := range regs {
 		if v := g.R32(reg(0, r)); v != want[i] {
 			t.Errorf("register %#x: %#x, before %#x", r, v, want[i])
@@ -202,7 +202,7 @@ func try(ctx context.Context, t testing.TB, state []byte) bool {
 	if err := os.WriteFile(file, state, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, ok := load(ctx, t, file)
+	m, ok := load(ctx, t, "", file)
 	_ = m.QMP("cont", nil) // a machine with half of its state may refuse
 	for range 5 {
 		m.Step(time.Millisecond)
@@ -220,7 +220,7 @@ func TestBadStreams(t *testing.T) {
 	if !try(t.Context(), t, state) {
 		t.Fatal("the stream is refused as it is")
 	}
-	const config = 1 + 4 + 4096 + 16 // number of VFs, then version, configuration space, interrupt lines
+	const config = 1 + 1 + 4 + 4096 + 16 // numbers of VFs and GTs, then version, configuration space, interrupt lines
 	for _, c := range []struct {
 		name string
 		off  int
@@ -228,7 +228,8 @@ func TestBadStreams(t *testing.T) {
 	}{
 		{"version of the section", -4, "\x00\x00\x00\x09"},
 		{"number of VFs", 0, "\x07"},
-		{"more enabled VFs than there are", 1 + 4 + sriov + 0x10, "\xff\x00"},
+		{"number of GTs", 1, "\x02"},
+		{"more enabled VFs than there are", 1 + 1 + 4 + sriov + 0x10, "\xff\x00"},
 		{"number of registers", config, "\x7f\xff\xff\xff"},
 		{"number of contexts", config + 4, "\x80\x00\x00\x00"},
 		{"number of later messages", config + 8, "\x7f\xff\xff\xff"},
