@@ -28,6 +28,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
 #define GPU_FNS          (GPU_MAX_VFS + 1)
 #define GPU_MAX_GTS      2
 #define GPU_MAX_CTX_ID   65535
+#define GPU_MAX_RINGS    8
+#define GPU_MAX_WQ       (64 * KiB)
 #define GPU_TS_HZ        19200000ull
 #define GPU_MAX_EQ_MS    100000u
 #define GPU_MAX_PT_US    100000000u
@@ -39,10 +41,13 @@ enum { ENGINES = 6, INSTANCES = 32 };
 /* priorities of functions (KLV_VF_SCHED_PRIORITY) */
 enum { FN_PRIO_LOW, FN_PRIO_NORMAL, FN_PRIO_HIGH };
 
-/* A GuC context: one logical ring context and the state of its command parser. */
+/* A ring of a GuC context: one logical ring context and the state of its command parser. */
 typedef struct GpuCtx {
     uint32_t fn;             /* function that registered it: GpuFn.at */
     uint32_t id, gclass, mask;
+    uint32_t ring, rings;    /* which of how many */
+    uint64_t wq_desc, wq_base;           /* ring 0 of several: GGTT addresses of the work queue */
+    uint32_t wq_size;
     uint64_t lrca;           /* GGTT address of the context image */
     uint32_t prio, eq_us, pt_us;
     bool enabled;            /* scheduling is on */
@@ -313,9 +318,15 @@ void fault_init(GpuState *s);
 GpuH2gMode fault_h2g(GpuState *s, uint32_t action, uint32_t *arg);
 uint32_t fault_quantum_factor(GpuState *s, const GpuFn *fn);
 
-/* sched.c */
+/* ctx.c */
 GpuCtx *ctx_get(GpuFn *fn, uint32_t id);
-GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id);
+GpuCtx *ctx_ring(GpuState *s, const GpuCtx *c, uint32_t ring);
+GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id, uint32_t ring);
+bool fn_ctxs_whole(GpuState *s, GpuFn *fn);
+void ctx_engine_off(GpuEngine *e);
+void ctx_unqueue(GpuState *s, GpuCtx *c);
+void ctx_mode_done(GpuState *s, GpuCtx *c, uint32_t on);
+void ctx_policy(GpuState *s, GpuCtx *c, uint32_t which, uint32_t value);
 void ctx_remove(GpuState *s, GpuCtx *c);
 void ctx_remove_all(GpuState *s, GpuFn *fn);
 void ctx_submit(GpuState *s, GpuCtx *c);
@@ -323,6 +334,8 @@ void ctx_enable(GpuState *s, GpuCtx *c, bool on);
 void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error);
 void fn_resume_work(GpuState *s, GpuFn *fn);
 GpuEngine *ctx_engine(GpuState *s, GpuCtx *c);
+
+/* sched.c */
 void sched_init(GpuState *s);
 void sched_reset(GpuState *s, uint32_t gt);
 void sched_run(GpuState *s);

@@ -16,8 +16,8 @@ typedef uint32_t H2gHandler(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t 
 static uint32_t register_ctx(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
     bool multi = HXG_ACTION(m[0]) == H2G_REGISTER_MULTI_LRC;
-    uint32_t id = m[2], gclass = m[3], mask = m[4];
-    uint64_t lrca = multi ? u64_of(m[11], m[12]) : u64_of(m[10], m[11]);
+    uint32_t id = m[2], gclass = m[3], mask = m[4], rings = multi ? m[10] : 1;
+    const uint32_t *lrca = multi ? &m[11] : &m[10];
     GpuCtx *c;
 
     if (id >= GPU_MAX_CTX_ID || (fn->idx && id >= fn->num_ctxs)) {
@@ -26,22 +26,34 @@ static uint32_t register_ctx(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
     if (gclass >= CLASSES || !mask) {
         return GUC_ERR_ENGINE;
     }
+    if (!rings || rings > GPU_MAX_RINGS || (multi && (len < 11 + 2 * rings || m[9] % 4 || !m[9] || m[9] > GPU_MAX_WQ))) {
+        return GUC_ERR_PARAMS;
+    }
     c = ctx_get(fn, id);
     if (c) {
         /* a VF driver that recovers from a migration registers again what it does not know to be registered */
         gpu_trace(s, TRACE_ODD, "fn%u: context %u is registered twice", fn->idx, id);
         ctx_remove(s, c);
     }
-    c = ctx_new(s, fn, id);
-    c->gclass = gclass;
-    c->mask = mask;
-    c->lrca = lrca & 0xfffff000u;
+    for (uint32_t i = 0; i < rings; i++) {
+        c = ctx_new(s, fn, id, i);
+        c->rings = rings;
+        c->gclass = gclass;
+        c->mask = mask << i;             /* the engines of the rings follow each other */
+        c->lrca = lrca[i * 2] & 0xfffff000u;
+        if (!ctx_engine(s, c)) {
+            ctx_remove(s, c);
+            return GUC_ERR_ENGINE;
+        }
+    }
+    if (rings > 1) {
+        c = ctx_get(fn, id);
+        c->wq_desc = u64_of(m[5], m[6]);
+        c->wq_base = u64_of(m[7], m[8]);
+        c->wq_size = m[9];
+    }
     if (multi) {
         pf_adverse(s, fn, KLV_VF_THRESHOLD_MULTI_LRC);
-    }
-    if (!ctx_engine(s, c)) {
-        ctx_remove(s, c);
-        return GUC_ERR_ENGINE;
     }
     return GUC_OK;
 }
@@ -98,17 +110,7 @@ static uint32_t ctx_policies(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
         if (n != 1 || i + 1 >= len) {
             return GUC_ERR_MALFORMED_KLV;
         }
-        switch (key) {
-        case KLV_CTX_EXEC_QUANTUM:
-            c->eq_us = m[i + 1];
-            break;
-        case KLV_CTX_PREEMPT_TIMEOUT:
-            c->pt_us = m[i + 1];
-            break;
-        case KLV_CTX_PRIORITY:
-            c->prio = m[i + 1];
-            break;
-        }
+        ctx_policy(s, c, key, m[i + 1]);
         i += 2;
     }
     return GUC_OK;

@@ -8,13 +8,13 @@
  */
 #include "gpu.h"
 
-#define MAGIC           0x32554d58
+#define MAGIC           0x33554d58
 #define MAX_BLOB        (16 * MiB)
 #define NO_ADDR         UINT64_MAX
 
 typedef struct SavedCtx {
-    uint32_t id, gclass, mask, flags, level, pp, head, prio, eq_us, pt_us, pad[2];
-    uint64_t lrca, ip[3], gpr[16];
+    uint32_t id, gclass, mask, flags, level, pp, head, prio, eq_us, pt_us, ring, rings, wq_size, pad;
+    uint64_t wq_desc, wq_base, lrca, ip[3], gpr[16];
 } SavedCtx;
 enum { SAVED_ENABLED = 1, SAVED_HUNG = 2, SAVED_WATCHDOG = 4, SAVED_NOARB = 8 };
 
@@ -39,6 +39,8 @@ static void save_ctx(const GpuFn *fn, const GpuCtx *c, SavedCtx *o)
     *o = (SavedCtx) {
         .id = c->id, .gclass = c->gclass, .mask = c->mask, .level = c->level, .head = c->head, .prio = c->prio,
         .eq_us = c->eq_us, .pt_us = c->pt_us, .pp = c->pp[1] << 1 | c->pp[2] << 2, .lrca = rel(fn, c->lrca),
+        .ring = c->ring, .rings = c->rings, .wq_size = c->wq_size, .wq_desc = rel(fn, c->wq_desc),
+        .wq_base = rel(fn, c->wq_base),
         .flags = (c->enabled ? SAVED_ENABLED : 0) | (c->hung ? SAVED_HUNG : 0) |
                  (c->watchdog ? SAVED_WATCHDOG : 0) | (c->noarb ? SAVED_NOARB : 0),
     };
@@ -86,12 +88,20 @@ uint32_t vf_save(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_
 
 static bool restore_ctx(GpuState *s, GpuFn *fn, const SavedCtx *o)
 {
-    GpuCtx *c;
+    GpuCtx probe = { .fn = fn->at, .id = o->id }, *c;
 
-    if (o->id >= GPU_MAX_CTX_ID || o->gclass >= CLASSES || o->level > 2 || ctx_get(fn, o->id)) {
+    if (o->id >= GPU_MAX_CTX_ID || o->gclass >= CLASSES || o->level > 2 ||
+        o->ring >= GPU_MAX_RINGS || o->wq_size > GPU_MAX_WQ || o->wq_size % 4) {
         return false;
     }
-    c = ctx_new(s, fn, o->id);
+    if (ctx_ring(s, &probe, o->ring) || (o->rings > 1 && !o->ring && !o->wq_size)) {
+        return false;
+    }
+    c = ctx_new(s, fn, o->id, o->ring);
+    c->rings = o->rings;
+    c->wq_size = o->wq_size;
+    c->wq_desc = unrel(fn, o->wq_desc);
+    c->wq_base = unrel(fn, o->wq_base);
     c->gclass = o->gclass;
     c->mask = o->mask;
     c->level = o->level;
@@ -108,7 +118,7 @@ static bool restore_ctx(GpuState *s, GpuFn *fn, const SavedCtx *o)
     c->noarb = o->flags & SAVED_NOARB;
     memcpy(c->ip, o->ip, sizeof(c->ip));
     memcpy(c->gpr, o->gpr, sizeof(c->gpr));
-    return ctx_engine(s, c) != NULL;
+    return true;
 }
 
 uint32_t vf_restore(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_t *used)
@@ -116,6 +126,7 @@ uint32_t vf_restore(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint
     g_autofree uint8_t *b = NULL;
     const SavedVf *h;
     const SavedCtx *m;
+    bool ok = true;
 
     if (dwords > MAX_BLOB / 4 || dwords * 4 < sizeof(*h)) {
         return GUC_ERR_SIZE;
@@ -136,12 +147,13 @@ uint32_t vf_restore(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint
     fn->h2g = (GpuCtb) { unrel(fn, h->h2g_desc), unrel(fn, h->h2g_buf), h->h2g_size & ~3u };
     fn->g2h = (GpuCtb) { unrel(fn, h->g2h_desc), unrel(fn, h->g2h_buf), h->g2h_size & ~3u };
     fn->ct_on = h->ct_on;
-    for (uint32_t i = 0; i < h->contexts && !(s->fault.restore_lost >> fn->idx & 1); i++) {
-        if (!restore_ctx(s, fn, &m[i])) {
-            fn_reset(s, fn);
-            fn->paused = true;
-            return GUC_ERR_PARAMS;
-        }
+    for (uint32_t i = 0; ok && i < h->contexts && !(s->fault.restore_lost >> fn->idx & 1); i++) {
+        ok = restore_ctx(s, fn, &m[i]);
+    }
+    if (!ok || !fn_ctxs_whole(s, fn)) {
+        fn_reset(s, fn);
+        fn->paused = true;
+        return GUC_ERR_PARAMS;
     }
     fn->migrated = true;
     *used = dwords;

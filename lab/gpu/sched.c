@@ -15,7 +15,6 @@
 #define LEAD            (500 * SCALE_US)
 #define CMD_BUDGET      20000           /* commands of one engine in one pass */
 #define CTX_QUANTUM     SCALE_MS        /* when the driver has set none */
-#define RESET_COST      (100 * SCALE_US)
 #define NEVER           INT64_MAX
 
 static const GpuEngine templates[ENGINES] = {
@@ -56,156 +55,6 @@ void sched_reset(GpuState *s, uint32_t gt)
 void sched_kick(GpuState *s)
 {
     qemu_bh_schedule(s->bh);
-}
-
-GpuCtx *ctx_get(GpuFn *fn, uint32_t id)
-{
-    return g_hash_table_lookup(fn->ctxs, GUINT_TO_POINTER(id + 1));
-}
-
-GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id)
-{
-    GpuCtx *c = g_new0(GpuCtx, 1);
-
-    assert(!ctx_get(fn, id));
-    c->fn = fn->at;
-    c->id = id;
-    c->polled = -1;
-    c->head = UINT32_MAX;    /* not read yet */
-    g_hash_table_insert(fn->ctxs, GUINT_TO_POINTER(id + 1), c);
-    return c;
-}
-
-/* The engine of a context: the first that its mask allows. */
-GpuEngine *ctx_engine(GpuState *s, GpuCtx *c)
-{
-    for (int i = 0; i < ENGINES; i++) {
-        GpuEngine *e = &s->engine[i];
-
-        if (e->gt == s->fn[c->fn].gt && e->gclass == c->gclass && (c->mask >> e->instance & 1)) {
-            return e;
-        }
-    }
-    return NULL;
-}
-
-static void engine_off(GpuEngine *e)
-{
-    e->cur = NULL;           /* cs_run has written its state to the image */
-    e->preempt_at = 0;
-}
-
-static void unqueue(GpuState *s, GpuCtx *c)
-{
-    GpuEngine *e = ctx_engine(s, c);
-
-    if (c->queued) {
-        if (e->cur == c) {
-            engine_off(e);
-        }
-        QTAILQ_REMOVE(&e->list, c, next);
-        c->queued = false;
-    }
-}
-
-void ctx_remove(GpuState *s, GpuCtx *c)
-{
-    unqueue(s, c);
-    g_hash_table_remove(s->fn[c->fn].ctxs, GUINT_TO_POINTER(c->id + 1));
-}
-
-void ctx_remove_all(GpuState *s, GpuFn *fn)
-{
-    GHashTableIter it;
-    gpointer v;
-
-    g_hash_table_iter_init(&it, fn->ctxs);
-    while (g_hash_table_iter_next(&it, NULL, &v)) {
-        GpuCtx *c = v;
-        GpuEngine *e = ctx_engine(s, c);
-
-        if (c->queued) {
-            if (e->cur == c) {       /* its memory may be gone: nothing is written back */
-                e->cur = NULL;
-                e->preempt_at = 0;
-            }
-            QTAILQ_REMOVE(&e->list, c, next);
-            c->queued = false;
-        }
-    }
-    g_hash_table_remove_all(fn->ctxs);
-}
-
-void ctx_submit(GpuState *s, GpuCtx *c)
-{
-    if (!c->queued && c->enabled && !c->hung) {
-        QTAILQ_INSERT_TAIL(&ctx_engine(s, c)->list, c, next);
-        c->queued = true;
-    }
-    c->polled = -1;
-    sched_kick(s);
-}
-
-static void mode_done(GpuState *s, GpuCtx *c, uint32_t on)
-{
-    uint32_t d[2] = { c->id, on };
-
-    c->disabling = false;
-    g2h_event(s, &s->fn[c->fn], G2H_SCHED_CONTEXT_MODE_DONE, d, 2);
-}
-
-void ctx_enable(GpuState *s, GpuCtx *c, bool on)
-{
-    GpuEngine *e = ctx_engine(s, c);
-
-    if (c->disabling) {      /* the driver changed its mind: it gets the answer it waits for first */
-        mode_done(s, c, 0);
-    }
-    c->enabled = on;
-    if (on) {
-        ctx_submit(s, c);
-        mode_done(s, c, 1);
-    } else if (e->cur == c) {
-        c->disabling = true;
-        sched_kick(s);
-    } else {
-        unqueue(s, c);
-        mode_done(s, c, 0);
-    }
-}
-
-/* Queues what was enabled when a function was paused, restored or fixed up. */
-void fn_resume_work(GpuState *s, GpuFn *fn)
-{
-    GHashTableIter it;
-    gpointer v;
-
-    g_hash_table_iter_init(&it, fn->ctxs);
-    while (g_hash_table_iter_next(&it, NULL, &v)) {
-        ctx_submit(s, v);
-    }
-    sched_kick(s);
-}
-
-/* Resets the engine under a context, which runs no more, and tells its driver. */
-void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error)
-{
-    GpuFn *fn = &s->fn[c->fn];
-    uint32_t d[2] = { c->id, 0 };
-    bool disabling = c->disabling;
-
-    c->hung = true;
-    unqueue(s, c);
-    e->t += RESET_COST;
-    if (cat_error) {
-        g2h_event(s, fn, G2H_MEMORY_CAT_ERROR, d, 2);
-        pf_adverse(s, fn, KLV_VF_THRESHOLD_CAT_ERR);
-    }
-    g2h_event(s, fn, G2H_CONTEXT_RESET, d, 1);
-    pf_adverse(s, fn, KLV_VF_THRESHOLD_RESET);
-    if (disabling) {
-        mode_done(s, c, 0);
-    }
 }
 
 /* A context that found its semaphore closed is tried again when time has passed. */
@@ -360,11 +209,11 @@ static void preempt(GpuState *s, GpuEngine *e)
 {
     GpuCtx *c = e->cur;
 
-    engine_off(e);
+    ctx_engine_off(e);
     to_tail(e, c);
     if (c->disabling) {
-        unqueue(s, c);
-        mode_done(s, c, 0);
+        ctx_unqueue(s, c);
+        ctx_mode_done(s, c, 0);
     }
 }
 
@@ -404,9 +253,9 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
     s->fn[c->fn].active_ns[e->idx] += e->t - t0;
     switch (r) {
     case CS_IDLE:
-        unqueue(s, c);
+        ctx_unqueue(s, c);
         if (c->disabling) {
-            mode_done(s, c, 0);
+            ctx_mode_done(s, c, 0);
         }
         break;
     case CS_WAIT:

@@ -14,7 +14,7 @@
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 
-#define MAX_SAVED_CTXS  (GPU_MAX_GTS * GPU_FNS * GPU_MAX_CTX_ID)
+#define MAX_SAVED_CTXS  (GPU_MAX_GTS * GPU_FNS * GPU_MAX_CTX_ID * GPU_MAX_RINGS)
 #define MAX_SAVED_LATER 65536
 #define TIME_PAST       (3600 * (int64_t)NANOSECONDS_PER_SECOND)
 #define TIME_FUTURE     (60 * 86400 * (int64_t)NANOSECONDS_PER_SECOND)
@@ -149,6 +149,11 @@ static const VMStateDescription vmstate_ctx = GPU_VMSTATE("context",
     VMSTATE_UINT32(id, GpuCtx),
     VMSTATE_UINT32(gclass, GpuCtx),
     VMSTATE_UINT32(mask, GpuCtx),
+    VMSTATE_UINT32(ring, GpuCtx),
+    VMSTATE_UINT32(rings, GpuCtx),
+    VMSTATE_UINT64(wq_desc, GpuCtx),
+    VMSTATE_UINT64(wq_base, GpuCtx),
+    VMSTATE_UINT32(wq_size, GpuCtx),
     VMSTATE_UINT64(lrca, GpuCtx),
     VMSTATE_UINT32(prio, GpuCtx),
     VMSTATE_UINT32(eq_us, GpuCtx),
@@ -362,11 +367,12 @@ static bool load_ctx(GpuState *s, const GpuCtx *v)
     GpuCtx *c;
 
     if (!fn_valid(s, v->fn) || v->id >= GPU_MAX_CTX_ID || v->gclass >= CLASSES || v->level < 0 || v->level > 2 ||
-        (v->lrca & ~0xfffff000ull) || ctx_get(&s->fn[v->fn], v->id) || (v->running && !v->queued) ||
+        v->ring >= GPU_MAX_RINGS || ctx_ring(s, v, v->ring) || (v->lrca & ~0xfffff000ull) ||
+        (v->rings > 1 && !v->ring && !v->wq_size) || v->wq_size > GPU_MAX_WQ || v->wq_size % 4 || (v->running && !v->queued) ||
         (v->queued && (v->hung || !(v->enabled || (v->running && v->disabling))))) {
         return false;
     }
-    c = ctx_new(s, &s->fn[v->fn], v->id);
+    c = ctx_new(s, &s->fn[v->fn], v->id, v->ring);
     *c = *v;
     c->queued = c->running = false;
     e = ctx_engine(s, c);
@@ -407,6 +413,9 @@ static bool load_all(GpuState *s, const GpuSaved *v)
     }
     for (int i = 0; ok && i < v->n_ctxs; i++) {
         ok = load_ctx(s, &v->ctxs[i]);
+    }
+    for (int i = 0; ok && i < ARRAY_SIZE(s->fn); i++) {
+        ok = !s->fn[i].ctxs || fn_ctxs_whole(s, &s->fn[i]);
     }
     for (int i = 0; ok && i < v->n_later; i++) {
         const GpuLater *l = &v->later[i];

@@ -16,6 +16,7 @@ type work struct {
 	g                *gpu
 	fn               int
 	id               uint32
+	lrca             uint64 // GGTT address of the context image
 	image, ring, bat uint64 // RAM
 	ringVA, batchVA  uint64
 	counter          uint64 // RAM of a dword that the batch may count in
@@ -29,16 +30,8 @@ type policy struct{ key, value uint32 }
 // newWork registers a context of a function.
 func (g *gpu) newWork(fn int, id, class uint32, pol ...policy) *work {
 	g.t.Helper()
-	w := &work{g: g, fn: fn, id: id}
-	lrca, ram := g.alloc(fn, 2)
-	w.image = ram + 4096
-	w.ringVA, w.ring = g.alloc(fn, 4)
-	w.batchVA, w.bat = g.alloc(fn, 1)
-	w.counterVA, w.counter = g.alloc(fn, 1)
-	for dw, v := range map[uint64]uint32{0x05: 0, 0x07: 0, 0x09: uint32(w.ringVA), 0x0b: 0x3000 | 1} {
-		g.W32(w.image+dw*4, v)
-	}
-	g.send(fn, 0x20000000|0x4502, 0, id, class, 1, 0, 0, 0, 0, 0, uint32(lrca), 0)
+	w := g.newRing(fn, id)
+	g.send(fn, 0x20000000|0x4502, 0, id, class, 1, 0, 0, 0, 0, 0, uint32(w.lrca), 0)
 	for _, p := range pol {
 		g.send(fn, 0x20000000|0x100b, id, p.key<<16|1, p.value)
 	}
@@ -46,13 +39,32 @@ func (g *gpu) newWork(fn int, id, class uint32, pol ...policy) *work {
 	return w
 }
 
-// submit appends commands to the ring and tells the GuC.
-func (w *work) submit(cmd ...uint32) {
+// newRing makes the memory of a context.
+func (g *gpu) newRing(fn int, id uint32) *work {
+	w := &work{g: g, fn: fn, id: id}
+	lrca, ram := g.alloc(fn, 2)
+	w.lrca, w.image = lrca, ram+4096
+	w.ringVA, w.ring = g.alloc(fn, 4)
+	w.batchVA, w.bat = g.alloc(fn, 1)
+	w.counterVA, w.counter = g.alloc(fn, 1)
+	for dw, v := range map[uint64]uint32{0x05: 0, 0x07: 0, 0x09: uint32(w.ringVA), 0x0b: 0x3000 | 1} {
+		g.W32(w.image+dw*4, v)
+	}
+	return w
+}
+
+// put appends commands to the ring.
+func (w *work) put(cmd ...uint32) {
 	for len(cmd)%2 != 0 {
 		cmd = append(cmd, 0)
 	}
 	w.g.Write(w.ring+uint64(w.tail), le(cmd...))
 	w.tail += uint32(len(cmd)) * 4
+}
+
+// submit appends commands to the ring and tells the GuC.
+func (w *work) submit(cmd ...uint32) {
+	w.put(cmd...)
 	w.g.W32(w.image+0x07*4, w.tail)
 	w.g.send(w.fn, 0x20000000|0x1000, w.id)
 }
