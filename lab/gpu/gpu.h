@@ -161,6 +161,7 @@ struct GpuState {
     PCIDevice parent_obj;
     MemoryRegion bar0, mmio, gsm, bar2;
     uint32_t *regs;
+    GHashTable *steered;     /* instances of registers that differ from regs (mcr.c) */
     uint32_t fn_regs[GPU_FNS][FN_STRIDE / 4];
     uint64_t *ggtt;
     GpuFn fn[GPU_MAX_GTS * GPU_FNS];     /* those of GT0, then those of GT1 */
@@ -272,6 +273,13 @@ void gpu_reset(GpuState *s);
 extern const MemoryRegionOps gpu_mmio_ops;
 void mmio_reset(GpuState *s);
 void fn_mmio_write(GpuState *s, uint32_t n, uint32_t off, uint32_t v);
+
+/* mcr.c */
+uint32_t reg_masked(uint32_t old, uint32_t v);
+uint32_t mcr_read(GpuState *s, uint32_t gt, uint32_t off);
+void mcr_write(GpuState *s, uint32_t gt, uint32_t off, uint32_t v);
+bool mcr_set(GpuState *s, uint32_t key, uint32_t v);
+bool mcr_key_valid(const GpuState *s, uint32_t key);
 
 /* guc.c */
 void guc_reset(GpuState *s, uint32_t gt);

@@ -12,11 +12,13 @@ static void gt_reset(GpuState *s, uint32_t gt)
     *gt_reg(s, gt, GMD_ID) = GMD_ID_PTL;
     *gt_reg(s, gt, RPM_CONFIG0) = (1u << 3) | (3u << 1);     /* 19.2 MHz, no shift */
     *gt_reg(s, gt, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
+    *gt_reg(s, gt, MCR_SELECTOR) = MCR_MULTICAST;
 }
 
 void mmio_reset(GpuState *s)
 {
     memset(s->regs, 0, REGS_SIZE);
+    g_hash_table_remove_all(s->steered);
     gt_reset(s, 0);
     if (s->gts > 1) {
         gt_reset(s, 1);
@@ -40,14 +42,6 @@ void mmio_reset(GpuState *s)
     for (int i = 0; i < ENGINES; i++) {
         *gpu_reg(s, s->engine[i].base + RING_IDLEDLY_MAXCNT) = 0x40;
     }
-}
-
-/* A register whose upper half says which bits of the lower half are written. */
-static uint32_t masked(uint32_t old, uint32_t v)
-{
-    uint32_t mask = v >> 16;
-
-    return (old & ~mask) | (v & mask);
 }
 
 /*
@@ -97,7 +91,7 @@ static uint32_t gt_of(const GpuState *s, uint32_t *off)
 
 static uint32_t reg_read(GpuState *s, uint32_t off)
 {
-    uint32_t v = *gpu_reg(s, off), gt = gt_of(s, &off);
+    uint32_t gt = gt_of(s, &off), v;
 
     switch (off) {
     case MTL_STEER_SEMAPHORE:
@@ -112,6 +106,7 @@ static uint32_t reg_read(GpuState *s, uint32_t off)
     case PCU_IIR:
         return 0;
     }
+    v = mcr_read(s, gt, off);
     if (gt == 0 && (off & 0xff8) == RING_TIMESTAMP) {
         engine_read(s, off, &v);
     }
@@ -125,19 +120,19 @@ static void reg_write(GpuState *s, uint32_t off, uint32_t v)
     switch (off) {
     case FORCEWAKE_GT:
         ack = gt_reg(s, gt, FORCEWAKE_ACK_GT);
-        *ack = masked(*ack, v);
+        *ack = reg_masked(*ack, v);
         return;
     case FORCEWAKE_RENDER:
         ack = gt_reg(s, gt, FORCEWAKE_ACK_RENDER);
-        *ack = masked(*ack, v);
+        *ack = reg_masked(*ack, v);
         return;
     case FORCEWAKE_MEDIA_VDBOX ... FORCEWAKE_MEDIA_VDBOX + 0x1c:
         ack = gt_reg(s, gt, FORCEWAKE_ACK_MEDIA_VDBOX + off - FORCEWAKE_MEDIA_VDBOX);
-        *ack = masked(*ack, v);
+        *ack = reg_masked(*ack, v);
         return;
     case FORCEWAKE_MEDIA_VEBOX ... FORCEWAKE_MEDIA_VEBOX + 0xc:
         ack = gt_reg(s, gt, FORCEWAKE_ACK_MEDIA_VEBOX + off - FORCEWAKE_MEDIA_VEBOX);
-        *ack = masked(*ack, v);
+        *ack = reg_masked(*ack, v);
         return;
     case GDRST:
         if (v & (GDRST_FULL | GDRST_GUC)) {
@@ -190,7 +185,7 @@ static void reg_write(GpuState *s, uint32_t off, uint32_t v)
         sched_kick(s);
         return;
     }
-    *r = v;
+    mcr_write(s, gt, off, v);
 }
 
 static void trace_reg(GpuState *s, uint32_t off, uint32_t v, int bit)

@@ -157,6 +157,7 @@ static void pf_realize(PCIDevice *d, Error **errp)
     }
     s->regs = g_malloc0(REGS_SIZE);
     s->seen = g_malloc0(REGS_SIZE / 4);
+    s->steered = g_hash_table_new(NULL, NULL);
     QTAILQ_INIT(&s->later);
     for (uint32_t i = 0; i < ARRAY_SIZE(s->fn); i++) {
         GpuFn *fn = &s->fn[i];
@@ -207,6 +208,7 @@ static void pf_exit(PCIDevice *d)
     }
     g_free(s->regs);
     g_free(s->seen);
+    g_hash_table_destroy(s->steered);
 }
 
 static const Property pf_props[] = {

@@ -42,6 +42,8 @@
 #define FORCEWAKE_ACK_MEDIA_VDBOX 0x000d50
 #define FORCEWAKE_ACK_MEDIA_VEBOX 0x000d70
 #define MTL_STEER_SEMAPHORE     0x000fd0
+#define MCR_SELECTOR            0x000fd4
+#define MCR_MULTICAST           (1u << 31)
 #define FORCEWAKE_GT            0x00a188
 #define FORCEWAKE_RENDER        0x00a278
 #define FORCEWAKE_MEDIA_VDBOX   0x00a540

@@ -31,8 +31,9 @@ struct GpuSaved {
     uint32_t fn_regs[GPU_FNS * FN_STRIDE / 4];
     GpuEngine engine[ENGINES];
     uint64_t unknown_cmds;
-    int32_t n_regs, n_ctxs, n_later;
+    int32_t n_regs, n_steered, n_ctxs, n_later;
     SavedReg *regs;          /* those that are not 0 */
+    SavedReg *steered;       /* keys of mcr.c */
     GpuCtx *ctxs;            /* queued ones in the order of their queue */
     GpuLater *later;
 };
@@ -185,12 +186,14 @@ static bool counts_valid(void *opaque, int version_id)
 {
     const GpuSaved *v = opaque;
 
-    return v->n_regs >= 0 && v->n_regs <= REGS_SIZE / 4 && v->n_ctxs >= 0 && v->n_ctxs <= MAX_SAVED_CTXS &&
+    return v->n_regs >= 0 && v->n_regs <= REGS_SIZE / 4 && v->n_steered >= 0 && v->n_steered <= REGS_SIZE / 4 &&
+           v->n_ctxs >= 0 && v->n_ctxs <= MAX_SAVED_CTXS &&
            v->n_later >= 0 && v->n_later <= MAX_SAVED_LATER;
 }
 
 static const VMStateDescription vmstate_saved = GPU_VMSTATE("state",
     VMSTATE_INT32(n_regs, GpuSaved),
+    VMSTATE_INT32(n_steered, GpuSaved),
     VMSTATE_INT32(n_ctxs, GpuSaved),
     VMSTATE_INT32(n_later, GpuSaved),
     VMSTATE_VALIDATE("counts are in range", counts_valid),
@@ -201,6 +204,7 @@ static const VMStateDescription vmstate_saved = GPU_VMSTATE("state",
     VMSTATE_STRUCT_ARRAY(engine, GpuSaved, ENGINES, 1, vmstate_engine, GpuEngine),
     VMSTATE_UINT64(unknown_cmds, GpuSaved),
     VMSTATE_STRUCT_VARRAY_ALLOC(regs, GpuSaved, n_regs, 1, vmstate_reg, SavedReg),
+    VMSTATE_STRUCT_VARRAY_ALLOC(steered, GpuSaved, n_steered, 1, vmstate_reg, SavedReg),
     VMSTATE_STRUCT_VARRAY_ALLOC(ctxs, GpuSaved, n_ctxs, 1, vmstate_ctx, GpuCtx),
     VMSTATE_STRUCT_VARRAY_ALLOC(later, GpuSaved, n_later, 1, vmstate_later, GpuLater));
 
@@ -242,6 +246,7 @@ void vmstate_forget(GpuState *s)
 {
     if (s->saved) {
         g_free(s->saved->regs);
+        g_free(s->saved->steered);
         g_free(s->saved->ctxs);
         g_free(s->saved->later);
         g_clear_pointer(&s->saved, g_free);
@@ -271,8 +276,11 @@ static int pf_pre_save(void *opaque)
 {
     GpuState *s = opaque;
     GArray *regs = g_array_new(false, false, sizeof(SavedReg));
+    GArray *steered = g_array_new(false, false, sizeof(SavedReg));
     GArray *ctxs = g_array_new(false, false, sizeof(GpuCtx));
     GArray *later = g_array_new(false, false, sizeof(GpuLater));
+    GHashTableIter it;
+    gpointer k, p;
     GpuSaved *v;
     GpuLater *l;
     GpuCtx *c;
@@ -292,15 +300,18 @@ static int pf_pre_save(void *opaque)
             g_array_append_val(regs, r);
         }
     }
+    g_hash_table_iter_init(&it, s->steered);
+    while (g_hash_table_iter_next(&it, &k, &p)) {
+        SavedReg r = { GPOINTER_TO_UINT(k), GPOINTER_TO_UINT(p) };
+
+        g_array_append_val(steered, r);
+    }
     for (int i = 0; i < ENGINES; i++) {
         QTAILQ_FOREACH(c, &s->engine[i].list, next) {
             save_ctx(ctxs, s, c);
         }
     }
     for (int i = 0; i < ARRAY_SIZE(s->fn); i++) {
-        GHashTableIter it;
-        gpointer p;
-
         if (!s->fn[i].ctxs) {
             continue;
         }
@@ -315,9 +326,11 @@ static int pf_pre_save(void *opaque)
         g_array_append_val(later, *l);
     }
     v->n_regs = regs->len;
+    v->n_steered = steered->len;
     v->n_ctxs = ctxs->len;
     v->n_later = later->len;
     v->regs = (SavedReg *)g_array_free(regs, false);
+    v->steered = (SavedReg *)g_array_free(steered, false);
     v->ctxs = (GpuCtx *)g_array_free(ctxs, false);
     v->later = (GpuLater *)g_array_free(later, false);
     return 0;
@@ -401,6 +414,12 @@ static bool load_all(GpuState *s, const GpuSaved *v)
             return false;
         }
         *gpu_reg(s, v->regs[i].off) = v->regs[i].value;
+    }
+    g_hash_table_remove_all(s->steered);
+    for (int i = 0; i < v->n_steered; i++) {
+        if (!mcr_key_valid(s, v->steered[i].off) || !mcr_set(s, v->steered[i].off, v->steered[i].value)) {
+            return false;
+        }
     }
     for (int i = 0; i < GPU_MAX_GTS; i++) {
         ok &= v->guc[i].fn_activity_count <= s->num_vfs + 1u;

@@ -184,6 +184,12 @@ func (m *Machine) Write(addr uint64, b []byte) {
 // Step lets d pass on the virtual clock.
 func (m *Machine) Step(d time.Duration) { m.do("clock_step %d", d.Nanoseconds()) }
 
+// StepToTimer lets time pass on the virtual clock until the first of QEMU's timers is due, and returns how much that was.
+func (m *Machine) StepToTimer() time.Duration {
+	before := m.number(m.do("clock_step 1"))
+	return time.Duration(m.number(m.do("clock_step")) - before)
+}
+
 // QMP runs a command of the monitor and returns its error, which is no error of the Machine.
 func (m *Machine) QMP(command string, args map[string]any) error { return m.Query(command, args, nil) }
 

@@ -41,6 +41,51 @@ func TestSharesFollowQuanta(t *testing.T) {
 	}
 }
 
+// A device without work sets no timer, so that it costs the host nothing.
+func TestIdleSetsNoTimer(t *testing.T) {
+	g := ready(t)
+	for fn := range 4 {
+		g.provision(fn, 0x8a01<<16|1, 2)
+	}
+	meta, _ := g.alloc(0, 1)
+	act, _ := g.alloc(0, 16)
+	g.call(0, 0x550d, 3, uint32(meta), 0, uint32(act), 0)
+	w := g.newWork(1, 1, render)
+	timers := func() (n int) { // those of the machine in 100 ms; the timer of the PC has some, too
+		for d := time.Duration(0); d < 100*ms; n++ {
+			d += g.StepToTimer()
+		}
+		g.ok()
+		return n
+	}
+	idle := func(when string) {
+		t.Helper()
+		g.run(20 * ms)
+		if n := timers(); n > 20 {
+			t.Errorf("%s: %d timers in 100 ms", when, n)
+		}
+	}
+	idle("nothing was submitted")
+	w.spin(true)
+	if n := timers(); n < 80 {
+		t.Errorf("a context runs: %d timers in 100 ms, so the test does not see those of the device", n)
+	}
+	g.call(0, 0x5506, 1, 1)
+	idle("the only function with work is paused")
+	g.call(0, 0x5506, 1, 2)
+	g.run(2 * ms)
+	g.call(0, 0x5506, 1, 4)
+	idle("the function with work was reset")
+	g.openCT(1)
+	w = g.newWork(1, 1, render)
+	w.loop(50)
+	g.run(20 * ms)
+	if w.count() != 50 {
+		t.Fatalf("the work is not done: %d", w.count())
+	}
+	idle("the work is done")
+}
+
 // A function with normal priority has its slice with nothing to do, too.
 func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
 	count := func(prio uint32) uint32 {

@@ -231,8 +231,9 @@ func TestBadStreams(t *testing.T) {
 		{"number of GTs", 1, "\x02"},
 		{"more enabled VFs than there are", 1 + 1 + 4 + sriov + 0x10, "\xff\x00"},
 		{"number of registers", config, "\x7f\xff\xff\xff"},
-		{"number of contexts", config + 4, "\x80\x00\x00\x00"},
-		{"number of later messages", config + 8, "\x7f\xff\xff\xff"},
+		{"number of contexts", config + 8, "\x80\x00\x00\x00"},
+		{"number of steered registers", config + 4, "\x7f\xff\xff\xff"},
+		{"number of later messages", config + 12, "\x7f\xff\xff\xff"},
 	} {
 		bad := bytes.Clone(state)
 		copy(bad[at+c.off:], c.with)
