@@ -106,6 +106,7 @@ typedef struct GpuEngine {
     QTAILQ_HEAD(, GpuCtx) list;
     GpuCtx *cur;             /* loaded context */
     int64_t t;               /* engine time, ns of QEMU_CLOCK_VIRTUAL; may lag or lead a little */
+    bool rests;              /* nothing could run when it looked last: the time since then is not to be made up for */
     int32_t slice_fn;        /* function whose slice it is; -1: none */
     int64_t slice_end;       /* INT64_MAX: no end */
     int64_t ctx_end;         /* end of the slice of cur */

@@ -32,6 +32,7 @@ void sched_init(GpuState *s)
         s->engine[i] = templates[i];
         s->engine[i].idx = i;
         s->engine[i].slice_fn = -1;
+        s->engine[i].rests = true;
         QTAILQ_INIT(&s->engine[i].list);
     }
 }
@@ -46,6 +47,7 @@ void sched_reset(GpuState *s, uint32_t gt)
         }
         assert(QTAILQ_EMPTY(&e->list) && !e->cur);
         e->t = 0;
+        e->rests = true;
         e->slice_fn = -1;
         e->slice_end = e->ctx_end = e->preempt_at = 0;
     }
@@ -277,22 +279,6 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
     }
 }
 
-static void engine_run(GpuState *s, GpuEngine *e, int64_t now)
-{
-    int budget = CMD_BUDGET;
-
-    if (e->t < now && !e->cur && QTAILQ_EMPTY(&e->list)) {
-        e->t = now;
-    }
-    while (budget > 0 && e->t < now + LEAD) {
-        if (!e->cur && !pick(s, e, now + LEAD)) {
-            e->t = MAX(e->t, now);   /* nothing can run now */
-            break;
-        }
-        engine_step(s, e, now + LEAD, &budget);
-    }
-}
-
 static bool engine_busy(GpuState *s, GpuEngine *e)
 {
     GpuCtx *c;
@@ -303,6 +289,23 @@ static bool engine_busy(GpuState *s, GpuEngine *e)
         }
     }
     return false;
+}
+
+static void engine_run(GpuState *s, GpuEngine *e, int64_t now)
+{
+    int budget = CMD_BUDGET;
+
+    if (e->t < now && e->rests) {
+        e->t = now;
+    }
+    while (budget > 0 && e->t < now + LEAD) {
+        if (!e->cur && !pick(s, e, now + LEAD)) {
+            e->t = MAX(e->t, now);   /* nothing can run now */
+            break;
+        }
+        engine_step(s, e, now + LEAD, &budget);
+    }
+    e->rests = !engine_busy(s, e);
 }
 
 /* When the scheduler has to look again; NEVER if only a driver can bring work. */

@@ -140,6 +140,7 @@ static const VMStateDescription vmstate_fn = GPU_VMSTATE("function",
 
 static const VMStateDescription vmstate_engine = GPU_VMSTATE("engine",
     VMSTATE_TIME(t, GpuEngine),
+    VMSTATE_BOOL(rests, GpuEngine),
     VMSTATE_INT32(slice_fn, GpuEngine),
     VMSTATE_TIME(slice_end, GpuEngine),
     VMSTATE_TIME(ctx_end, GpuEngine),
@@ -361,6 +362,7 @@ static bool load_fn(GpuFn *fn, const GpuFn *v)
 static bool load_engine(GpuEngine *e, const GpuEngine *v)
 {
     e->t = v->t;
+    e->rests = v->rests;
     e->slice_fn = v->slice_fn;
     e->slice_end = v->slice_end;
     e->ctx_end = v->ctx_end;

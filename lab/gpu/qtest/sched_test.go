@@ -41,6 +41,26 @@ func TestSharesFollowQuanta(t *testing.T) {
 	}
 }
 
+// The time for which an engine had nothing that could run is not made up for.
+func TestPauseIsNoDebt(t *testing.T) {
+	g := ready(t)
+	w := g.newWork(1, 1, render)
+	w.spin(true)
+	g.run(10 * ms)
+	n := w.count()
+	g.run(10 * ms)
+	usual := w.count() - n
+	g.call(0, 0x5506, 1, 1)
+	n = w.count()
+	g.Step(5 * time.Second)
+	g.run(2 * ms)
+	g.call(0, 0x5506, 1, 2)
+	g.run(10 * ms)
+	if got := w.count() - n; !near(float64(got), float64(usual), 20) {
+		t.Errorf("%d turns in the 10 ms after a pause, %d in those before", got, usual)
+	}
+}
+
 // A device without work sets no timer, so that it costs the host nothing.
 func TestIdleSetsNoTimer(t *testing.T) {
 	g := ready(t)
