@@ -89,7 +89,8 @@ static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, co
         vf->begin_ctx = v[0];
         break;
     case KLV_VF_SCHED_PRIORITY:
-        if (v[0] > FN_PRIO_HIGH) {
+        /* Only the PF's can be changed alone (sched_priority_change_allowed() of xe): those of VFs go by the policy. */
+        if (vf->idx || v[0] > FN_PRIO_HIGH) {
             return GUC_ERR_KLV_DATA;
         }
         vf->prio = v[0];

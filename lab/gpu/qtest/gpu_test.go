@@ -322,6 +322,16 @@ func (g *gpu) provision(vf int, kv ...uint32) {
 	}
 }
 
+// policy sets a policy for all functions.
+func (g *gpu) policy(key, value uint32) {
+	g.t.Helper()
+	va, pa := g.alloc(0, 1)
+	g.Write(pa, le(key<<16|1, value))
+	if ok, v := g.call(0, 0x5502, uint32(va), 0, 2); !ok || v != 1 {
+		g.t.Fatalf("policy %#x: %t, %#x", key, ok, v)
+	}
+}
+
 func le(v ...uint32) []byte {
 	var b []byte
 	for _, x := range v {

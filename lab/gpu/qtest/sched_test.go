@@ -111,8 +111,9 @@ func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
 	count := func(prio uint32) uint32 {
 		g := ready(t)
 		for fn := range 4 {
-			g.provision(fn, 0x8a01<<16|1, 4, 0x8a0c<<16|1, prio)
+			g.provision(fn, 0x8a01<<16|1, 4)
 		}
+		g.policy(0x8001, prio) // SCHED_IF_IDLE
 		a, b := g.newWork(1, 1, render), g.newWork(2, 1, render)
 		a.spin(true)
 		b.spin(true)
@@ -123,6 +124,18 @@ func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
 	// PF and VF3 are idle: half of the time
 	if r := float64(normal) / float64(low); !near(r, 0.5, 12) {
 		t.Errorf("with idle slices the engine works %.2f of the time, want 0.5", r)
+	}
+}
+
+// Only the PF has a priority of its own.
+func TestPriorityOfOneVF(t *testing.T) {
+	g := ready(t)
+	va, pa := g.alloc(0, 1)
+	g.Write(pa, le(0x8a0c<<16|1, 1))
+	for fn, want := range []bool{true, false} {
+		if ok, v := g.call(0, 0x5503, uint32(fn), uint32(va), 0, 2); ok != want {
+			t.Errorf("normal priority for function %d: %t (%#x), want %t", fn, ok, v, want)
+		}
 	}
 }
 
