@@ -2,6 +2,7 @@ package contract
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -61,14 +62,7 @@ var modeRules = []Rule{
 		Steps: []Step{write(numvfs, "1"), read("128", "G/vf1/doorbells_quota"), write("G0/vf1/threshold_guc_time_us", "1"), write(numvfs, "0"), read("128", "G/vf1/doorbells_quota")},
 	},
 	{
-		ID: "fair_spares", Doc: "Shares leave the PF its spares.", Needs: []Need{tree, noFloor},
-		Steps: []Step{
-			write("G/pf/contexts_spare", "60000"), write("G/pf/doorbells_spare", "200"), write("T/pf/ggtt_spare", "3221225472"), write(restoreAuto, "1"), write(numvfs, "1"),
-			read("5535", "G/vf1/contexts_quota"), read("56", "G/vf1/doorbells_quota"),
-		},
-		Check: func(_ context.Context, p *Probe) error {
-			return p.Reads("T/vf1/ggtt_quota", fmt.Sprintln((largest(p.ggttFree)-3221225472)/pageSize*pageSize))
-		},
+		ID: "fair_spares", Doc: "Shares leave the PF its spares, besides the contexts that it uses.", Needs: []Need{tree, noFloor}, Check: checkFairSpares,
 	},
 	{
 		ID: "fair_nothing", Doc: "If nothing is left for a share, enabling VFs is ENOSPC, and the VFs have nothing.", Needs: []Need{tree, noFloor},
@@ -86,7 +80,14 @@ var modeRules = []Rule{
 	},
 	{
 		ID: "flat_by_hand", Doc: "Without modes, a GT on which a VF has anything is left as it is, and others get fair shares.", Needs: []Need{flat, twoGTs},
-		Steps: []Step{write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"), read("0", "T/vf1/ggtt_quota", "G0/vf1/doorbells_quota"), read("65279", "G1/vf1/contexts_quota"), read("256", "G1/vf1/doorbells_quota")},
+		Steps: []Step{write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"), read("0", "T/vf1/ggtt_quota", "G0/vf1/doorbells_quota"), read("256", "G1/vf1/doorbells_quota")},
+		Check: func(_ context.Context, p *Probe) error {
+			n, err := p.uint("G1/vf1/contexts_quota")
+			if most := uint64(maxContexts - minContexts); err != nil || n > most || n < most-mostOwnContexts {
+				return differs(err, "G1/vf1/contexts_quota reads %d, want %d, or at most %d less", n, most, mostOwnContexts)
+			}
+			return nil
+		},
 	},
 }
 
@@ -108,11 +109,39 @@ func provisioningRules() []Rule {
 			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)}, Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of all that is not spare.",
 			Check: func(ctx context.Context, p *Probe) error {
 				n := uint64(n)
-				return checkFair(ctx, p, int(n), (largest(p.ggttFree)-p.ggttSpare)/n/pageSize*pageSize, (maxContexts-minContexts)/n, maxDoorbells/n)
+				own, err := p.ownContexts(ctx, "G0/")
+				if err == nil {
+					err = p.all(ctx, write("G0/vf1/contexts_quota", "0"))
+				}
+				if err != nil {
+					return err
+				}
+				return checkFair(ctx, p, int(n), (largest(p.ggttFree)-p.ggttSpare)/n/pageSize*pageSize, (maxContexts-minContexts-own)/n, maxDoorbells/n)
 			},
 		})
 	}
 	return rules
+}
+
+func checkFairSpares(ctx context.Context, p *Probe) error {
+	own := map[string]uint64{}
+	for _, gt := range p.each("G/") {
+		n, err := p.ownContexts(ctx, gt)
+		if err != nil {
+			return err
+		}
+		own[gt] = n
+	}
+	const contextsSpare, ggttSpare = 60000, 3221225472
+	err := p.all(ctx,
+		write("G/vf1/contexts_quota", "0"), write("G/pf/contexts_spare", strconv.Itoa(contextsSpare)), write("G/pf/doorbells_spare", "200"),
+		write("T/pf/ggtt_spare", strconv.Itoa(ggttSpare)), write(restoreAuto, "1"), write(numvfs, "1"),
+		read("56", "G/vf1/doorbells_quota"), read(strconv.FormatUint((largest(p.ggttFree)-ggttSpare)/pageSize*pageSize, 10), "T/vf1/ggtt_quota"),
+	)
+	for gt, n := range own {
+		err = errors.Join(err, p.all(ctx, read(strconv.FormatUint(maxContexts-contextsSpare-n, 10), gt+"vf1/contexts_quota")))
+	}
+	return err
 }
 
 // Fair time slices, XE_FAIR_EXEC_QUANTUM_MS and XE_FAIR_PREEMPT_TIMEOUT_US.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,7 +43,8 @@ func (m *move) restore(ctx context.Context) error {
 	} else if other.start > before.start {
 		first, second = 1, 2
 	}
-	err = p.all(ctx, write("T/vf1/ggtt_quota", "0"), write("T/vf2/ggtt_quota", "0"), write(ggttQuota(first), smallGGTT), write(ggttQuota(second), smallGGTT))
+	size := strconv.FormatUint(p.smallGGTT(), 10)
+	err = p.all(ctx, write("T/vf1/ggtt_quota", "0"), write("T/vf2/ggtt_quota", "0"), write(ggttQuota(first), size), write(ggttQuota(second), size))
 	if err != nil {
 		return err
 	}

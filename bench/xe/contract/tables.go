@@ -126,7 +126,7 @@ func checkRuntimeRegisters(_ context.Context, p *Probe) error {
 		var addresses []uint64
 		for l := range strings.Lines(text) {
 			var address, value uint64
-			if n, _ := fmt.Sscanf(l, "reg[%v] = %v\n", &address, &value); n != 2 || l != fmt.Sprintf("reg[%s] = %s\n", hex(address), hex(value)) {
+			if n, _ := fmt.Sscanf(l, "reg[%v] = %v\n", &address, &value); n != 2 || l != fmt.Sprintf("reg[%#x] = %#x\n", address, value) {
 				return fmt.Errorf("%s: %q is not of the form reg[%%#x] = %%#x", file, l)
 			}
 			addresses = append(addresses, address)
@@ -136,12 +136,4 @@ func checkRuntimeRegisters(_ context.Context, p *Probe) error {
 		}
 	}
 	return nil
-}
-
-// hex is the kernel's %#x, which writes 0 without a prefix.
-func hex(n uint64) string {
-	if n == 0 {
-		return "0"
-	}
-	return fmt.Sprintf("%#x", n)
 }

@@ -325,7 +325,7 @@ func checkVFIOQuotasDiffer(ctx context.Context, p *Probe, vfs []VFIODevice) erro
 	if err != nil {
 		return err
 	}
-	others := []Step{write("T/vf2/ggtt_quota", "33554432"), write("G/vf2/contexts_quota", "65"), write("G/vf2/doorbells_quota", "5")}
+	others := []Step{write("T/vf2/ggtt_quota", strconv.FormatUint(p.otherGGTT(), 10)), write("G/vf2/contexts_quota", "65"), write("G/vf2/doorbells_quota", "5")}
 	if p.vram {
 		others = append(others, write("T/vf2/vram_quota", "67108864"))
 	}

@@ -24,7 +24,10 @@ const (
 )
 
 // refusedVF is what the kernel says when the driver of a VF refuses it.
-var refusedVF = []string{`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: probe with driver xe failed with error -[0-9]+`}
+var refusedVF = []string{
+	`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: (probe with driver xe failed with error -[0-9]+|` +
+		`\[drm\] \*ERROR\* (Tile[0-9]+: )?GT[0-9]+: (GuC init failed with|Failed to early initialize uC) )`,
+}
 
 var vfRules = []Rule{
 	{

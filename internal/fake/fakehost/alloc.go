@@ -14,6 +14,7 @@ const (
 	maxContexts  = 65535
 	maxDoorbells = 256
 	minContexts  = 256 // smallest spare
+	ownContexts  = 1   // that the PF's driver uses itself: of its migrate queue (xe_migrate.c)
 )
 
 func roundUp(n, to uint64) uint64   { return (n + to - 1) / to * to }
@@ -111,6 +112,16 @@ func (h *Host) contextsSpare(g int) uint64 {
 	return max(h.s.GTs[g].Numbers["contexts_spare"], minContexts)
 }
 
+// usedContexts are the ids that are taken on a GT but for those of function skip. The PF's driver has the lowest; the stand-in
+// has none.
+func (h *Host) usedContexts(skip, g int) []span {
+	used := h.used(skip, contexts(g))
+	if !h.o.StandIn {
+		used = append(used, span{0, ownContexts})
+	}
+	return used
+}
+
 // setContexts gives fn the highest free ids of a GT.
 func (h *Host) setContexts(fn, g int, n uint64) error {
 	own := &h.s.Functions[fn].GTs[g].Contexts
@@ -118,7 +129,7 @@ func (h *Host) setContexts(fn, g int, n uint64) error {
 		return syscall.EINVAL
 	}
 	*own = span{}
-	used := h.used(fn, contexts(g))
+	used := h.usedContexts(fn, g)
 	if n > 0 && total(used)+n+h.contextsSpare(g) > maxContexts {
 		return syscall.EDQUOT
 	}
@@ -234,7 +245,7 @@ func (h *Host) fairShares(g int, n uint64) error {
 	if g == 0 && h.o.VRAM > 0 {
 		list = append(list, resource{h.fairVRAM(n), h.setVRAM})
 	}
-	freeContexts := maxContexts - total(h.used(-1, contexts(g))) - h.contextsSpare(g)
+	freeContexts := maxContexts - total(h.usedContexts(-1, g)) - h.contextsSpare(g)
 	freeDoorbells := maxDoorbells - total(h.used(-1, doorbells(g))) - h.s.GTs[g].Numbers["doorbells_spare"]
 	list = append(list,
 		resource{h.cap(freeContexts/n, maxContexts/n), func(fn int, v uint64) error { return h.setContexts(fn, g, v) }},

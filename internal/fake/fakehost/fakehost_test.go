@@ -185,7 +185,7 @@ func TestFlat(t *testing.T) {
 	quota := "/sys/kernel/debug/dri/1/gt1/vf1/contexts_quota"
 	h.steps(t, step{quota, "100", 0}, step{pfDir + "/sriov_numvfs", "1", 0})
 	h.reads(t, quota, "100\n") // what was set by hand wins, on this GT
-	h.reads(t, "/sys/kernel/debug/dri/0000:03:00.0/gt0/vf1/contexts_quota", "65279\n")
+	h.reads(t, "/sys/kernel/debug/dri/0000:03:00.0/gt0/vf1/contexts_quota", "65278\n")
 	h.steps(t, step{pfDir + "/sriov_numvfs", "0", 0})
 	h.reads(t, quota, "0\n")
 }

@@ -77,7 +77,7 @@ func (h *Host) runtimeRegisters(g int) node {
 	}
 	var text strings.Builder
 	for i, register := range list {
-		fmt.Fprintf(&text, "reg[%#x] = %#x\n", register+uint32(g)*0x380000, i+1)
+		fmt.Fprintf(&text, "reg[%#x] = %#x\n", register+uint32(g)*0x380000, i)
 	}
 	return node{mode: 0o444, read: func() (string, error) { return text.String(), nil }}
 }
