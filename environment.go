@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -86,25 +87,37 @@ func describePF(pf *xe.PF) string {
 	return s
 }
 
-// driverModule names the file of the host's driver, its source's checksum and the taints that it brings: a module that was
-// built out of the kernel's tree, or is not signed by who built the kernel, has one. It is "" if the driver is not loaded.
+// driverModule says what the host's driver is: the kernel that it is a part of, its file, its source's checksum and the taints
+// that it brings. A module that was built out of the kernel's tree, or is not signed by who built the kernel, has a taint, and is
+// of no kernel's version. The result is "" if the driver is not loaded.
 func driverModule(ctx context.Context, h *host.Host, name string, text func(path string) string) string {
 	dir := "/sys/module/" + strings.ReplaceAll(name, "-", "_")
 	if _, err := h.System.ReadDir(dir); err != nil {
 		return ""
 	}
-	parts := []string{name}
+	kernel := "Linux " + strings.TrimSpace(text("/proc/sys/kernel/osrelease"))
+	if build := distributionBuild.FindString(text("/proc/sys/kernel/version")); build != "" {
+		kernel += " (" + build + ")"
+	}
+	taint := strings.TrimSpace(text(dir + "/taint"))
+	parts := []string{name + " of " + kernel}
+	if taint != "" {
+		parts[0] = name + ", not that of the kernel package, on " + kernel
+	}
 	if r, err := h.Exec(ctx, bench.Command{Argv: []string{"modinfo", "-n", name}}); err == nil && r.OK() {
-		parts[0] = strings.TrimSpace(string(r.Stdout))
+		parts = append(parts, strings.TrimSpace(string(r.Stdout)))
 	}
 	if version := strings.TrimSpace(text(dir + "/srcversion")); version != "" {
 		parts = append(parts, "srcversion "+version)
 	}
-	if taint := strings.TrimSpace(text(dir + "/taint")); taint != "" {
+	if taint != "" {
 		parts = append(parts, "taints the kernel: "+taint)
 	}
 	return strings.Join(parts, ", ")
 }
+
+// distributionBuild finds the version of a distribution's package in the version of its kernel, which Debian puts there.
+var distributionBuild = regexp.MustCompile(`Debian [0-9]\S+`)
 
 // firmware is what the driver tells of its firmware file and the version found in it, on one line.
 func firmware(info string) string {

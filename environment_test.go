@@ -17,6 +17,8 @@ func TestEnvironment(t *testing.T) {
 	h.texts["/gt0/uc/guc_info"] = "GuC firmware: xe/bmg_guc_70.bin\n\tstatus: RUNNING\n\tfound 70.44.1\n\nsubmission: x\n"
 	h.texts["/sys/module/xe/srcversion"] = "A1B2\n"
 	h.texts["/sys/module/xe/taint"] = "OE\n"
+	h.texts["/proc/sys/kernel/osrelease"] = "7.3.4+deb13-amd64\n"
+	h.texts["/proc/sys/kernel/version"] = "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)\n"
 	config := bench.Config{Host: bench.HostConfig{Driver: "xe"}}
 	facts := environment(t.Context(), host.New(h), &config)
 	value := func(name string) string {
@@ -28,11 +30,16 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"kernel command line": "intel_iommu=on quiet", "guc": "GuC firmware: xe/bmg_guc_70.bin, found 70.44.1", "guest image": "",
-		"driver": "xe, srcversion A1B2, taints the kernel: OE",
+		"driver": "xe, not that of the kernel package, on Linux 7.3.4+deb13-amd64 (Debian 7.3.4-1~bpo13+1), srcversion A1B2, taints the kernel: OE",
 	} {
 		if got := value(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+	h.texts["/sys/module/xe/taint"] = "\n"
+	const want = "xe of Linux 7.3.4+deb13-amd64 (Debian 7.3.4-1~bpo13+1), srcversion A1B2"
+	if facts := environment(t.Context(), host.New(h), &config); !slices.Contains(facts, flow.Fact{Name: "driver", Value: want}) {
+		t.Errorf("%v: want the driver %q", facts, want)
 	}
 	if !strings.HasPrefix(value("uname"), "Linux ") || !strings.Contains(value("pf"), " 0000:03:00.0 (8086:") || !strings.HasSuffix(value("pf"), " VFs") {
 		t.Errorf("%v", facts)

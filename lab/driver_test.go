@@ -32,6 +32,9 @@ func TestRealDriver(t *testing.T) {
 		facts[f.Name] = f.Value
 	}
 	driver := facts["driver"]
+	if !strings.HasPrefix(driver, "xe of Linux 7.3.") || !strings.Contains(driver, "(Debian 7.3.") {
+		t.Errorf("the host's driver: %q, want xe of Linux 7.3 and the version of Debian's package", driver)
+	}
 	if !strings.Contains(driver, "/kernel/drivers/gpu/drm/xe/xe.ko") || strings.Contains(driver, "taints") {
 		t.Errorf("the host's driver: %q, want the kernel package's own, which taints nothing", driver)
 	}

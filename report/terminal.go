@@ -97,6 +97,11 @@ func (t *Terminal) Start(info flow.Info) {
 	if info.DUT != "" {
 		t.line("DUT: " + escape(info.DUT))
 	}
+	for _, f := range info.Environment {
+		if f.Name == "driver" {
+			t.line("driver: " + escape(f.Value))
+		}
+	}
 	t.line("run directory: " + escape(info.Dir))
 	if info.TimeoutScale != 1 {
 		t.line(fmt.Sprintf("timeouts: x %g", info.TimeoutScale))
