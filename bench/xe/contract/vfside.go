@@ -19,7 +19,6 @@ func onHost(steps ...Step) []Step { return append(slices.Clone(vf1OnHost), steps
 const (
 	stoppers1  = "D1/gt*/vf/resfix_stoppers"
 	resetVF1   = "V1/reset"
-	movable    = "that a paused VF can be given another GGTT range"
 	otherCount = "16" // of contexts, which no automatic provisioning gives to one VF
 )
 
@@ -84,7 +83,7 @@ var vfRules = []Rule{
 		},
 	},
 	{
-		ID: "recovery", Doc: "After a restore the VF's driver moves to the VF's new GGTT range when the VF is resumed.", Needs: []Need{canSave, vfs(2)}, Unverified: movable,
+		ID: "recovery", Doc: "After a restore the VF's driver moves to the VF's new GGTT range when the VF is resumed.", Needs: []Need{canSave, vfs(2)},
 		Check: func(ctx context.Context, p *Probe) error {
 			m, err := p.newMove(ctx)
 			if err != nil {
@@ -95,7 +94,7 @@ var vfRules = []Rule{
 	},
 	{
 		ID: "recovery_stages", Doc: "resfix_stoppers holds the recovery, on any GT: 0x1 before it starts, 0x2 before the fixups, 0x4 before jobs go on, 0x8 before its end. The driver clears no bit.",
-		Needs: []Need{canSave, vfs(2)}, Unverified: movable, Check: checkRecoveryStages,
+		Needs: []Need{canSave, vfs(2)}, Check: checkRecoveryStages,
 	},
 }
 
