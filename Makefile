@@ -73,17 +73,18 @@ lab-full: build
 GPU_ENV = env $$(bin/vmtb lab build --gpu-test) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
 GPU_TEST = go test -count=1 -timeout 10m -tags integration
 GPU_FUZZ = $(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec \
-	$(GPU_TEST) -run "^$$" -fuzz FuzzDevice -parallel 1 -fuzztime "$$0" ./lab/gpu/qtest'
+	$(GPU_TEST) -run "^$$" -fuzz "$$0" -parallel 1 -fuzztime "$$1" ./lab/gpu/qtest'
 
 gpu-test: build
 	$(GPU_ENV) $(GPU_TEST) -bench Read ./lab/gpu/qtest
 	$(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec $(GPU_TEST) ./lab/gpu/qtest'
-	$(GPU_FUZZ) 5s
+	$(GPU_FUZZ) FuzzDevice 5s
 
 FUZZTIME ?= 60s
 
 gpu-fuzz: build
-	$(GPU_FUZZ) $(FUZZTIME)
+	$(GPU_FUZZ) FuzzDevice $(FUZZTIME)
+	$(GPU_FUZZ) FuzzStream $(FUZZTIME)
 
 # A minute for each fuzz target.
 fuzz:

@@ -26,7 +26,8 @@ static uint32_t register_ctx(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
     if (gclass >= CLASSES || !mask) {
         return GUC_ERR_ENGINE;
     }
-    if (!rings || rings > GPU_MAX_RINGS || (multi && (len < 11 + 2 * rings || m[9] % 4 || !m[9] || m[9] > GPU_MAX_WQ))) {
+    if (!rings || rings > GPU_MAX_RINGS ||
+        (multi && (len < 11 + 2 * rings || m[9] % 4 || !m[9] || m[9] > GPU_MAX_WQ))) {
         return GUC_ERR_PARAMS;
     }
     c = ctx_get(fn, id);

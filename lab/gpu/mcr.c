@@ -134,7 +134,8 @@ void mcr_write(GpuState *s, uint32_t gt, uint32_t off, uint32_t v)
 bool mcr_set(GpuState *s, uint32_t k, uint32_t v)
 {
     if (g_hash_table_size(s->steered) >= MAX_STEERED && !g_hash_table_contains(s->steered, GUINT_TO_POINTER(k))) {
-        gpu_trace(s, TRACE_ODD, "more than %d steered registers differ: write to %06x is lost", MAX_STEERED, k >> KEY_BITS);
+        gpu_trace(s, TRACE_ODD, "more than %d steered registers differ: a write to %06x is lost", MAX_STEERED,
+                  k >> KEY_BITS);
         return false;
     }
     g_hash_table_insert(s->steered, GUINT_TO_POINTER(k), GUINT_TO_POINTER(v));

@@ -68,7 +68,7 @@ func newGPUWith(t testing.TB, props string) *gpu {
 // start starts a machine with the device, which ends with the test.
 func start(t testing.TB, props string, args ...string) *Machine {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour) // a fuzzer may run for long
 	t.Cleanup(cancel)
 	dir, err := os.MkdirTemp("", "gpu")
 	if err != nil {

@@ -87,7 +87,8 @@ func TestGTsAreApart(t *testing.T) {
 	m, s := main.count(), side.count()
 	g.run(3 * ms)
 	if main.count() <= m || side.count() != s {
-		t.Errorf("VF1 is paused on the media GT: there %d then %d, on the primary %d then %d", s, side.count(), m, main.count())
+		t.Errorf("VF1 is paused on the media GT: there %d then %d, on the primary %d then %d",
+			s, side.count(), m, main.count())
 	}
 	g.move(",gts=2")
 	g.call(media, 0x5506, 1, 2)
