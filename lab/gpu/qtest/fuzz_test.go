@@ -59,13 +59,15 @@ var fuzzCommands = []uint32{
 var fuzzRegs = []uint64{
 	0x941c, 0xc314, 0xc000, 0xa188, 0x138124, 0x101010, 0xcf80, fnBase + 0x08, fnBase + 0x18, fnBase + 0x70,
 	fnBase + 0x1f0, fnBase + 0x240, fnBase + 0x304, fnBase + 0x640, fnBase + 0x5f0, fnBase + 0x3ffc,
+	mediaGT + 0x941c, mediaGT + 0xc314, mediaGT + 0xa540, mediaGT + selector, selector, 0xe4f4, 0xb158, fnBase + 0x74,
 }
 
 // step does one thing that a bad guest might do.
-func (d *dice) step(g *gpu, w []*work) {
-	fn := int(d.byte()) % (vfs + 1)
+func (d *dice) step(g *gpu, w []*work, p *parallel) {
+	fn := int(d.byte())
+	fn = fn%(vfs+1) + fn>>7*media
 	x := w[int(d.byte())%len(w)]
-	switch d.byte() % 12 {
+	switch d.byte() % 13 {
 	case 0:
 		g.W32(reg(fn, fuzzRegs[int(d.byte())%len(fuzzRegs)]), d.word(g))
 	case 1:
@@ -93,6 +95,10 @@ func (d *dice) step(g *gpu, w []*work) {
 		g.bell(fn)
 	case 10:
 		g.W64(reg(fn, gsm+uint64(d.word(g))%(8<<20)&^7), uint64(d.word(g))<<12|uint64(d.byte()))
+	case 12:
+		g.W32(p.desc+uint64(d.byte()%4)*4, d.word(g))
+		g.W32(p.desc+1024+uint64(d.byte())*4, d.word(g))
+		g.send(p.rings[0].fn, 0x1000, p.id)
 	case 11:
 		g.Step(time.Microsecond + time.Duration(d.byte())*100*time.Microsecond)
 	}
@@ -100,10 +106,10 @@ func (d *dice) step(g *gpu, w []*work) {
 
 // FuzzDevice plays guests that write anything anywhere. QEMU must stay alive; a sanitizer's finding ends it.
 func FuzzDevice(f *testing.F) {
-	for i := range byte(12) {
+	for i := range byte(13) {
 		f.Add([]byte{i, i, i, i, i, i, i, i, 1, 0, 11, 50, 2, 1, i, 7, 7, 7, 7, 7, 7, 7, 7, 7})
 	}
-	g := newGPU(f)
+	g := newGPUWith(f, ",gts=2")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 2048 {
 			t.Skip("longer than it need be")
@@ -112,18 +118,23 @@ func FuzzDevice(f *testing.F) {
 		g.W16(g.cfg(0, 0x78), 1<<15) // FLR
 		g.ram, g.ggtt, g.ct = ramBase, 1<<20, ctbs{}
 		g.plug()
-		g.loadGuC()
-		g.openCT(0)
 		var w []*work
-		for fn := range vfs + 1 {
-			g.provision(fn, 0x8a01<<16|1, 2, 0x8a02<<16|1, 4000)
-			if fn > 0 {
-				g.openCT(fn)
+		for gt, base := range []uint64{0, mediaGT} {
+			g.loadGuCOf(base)
+			g.openCT(gt * media)
+			for n := range vfs + 1 {
+				fn := gt*media + n
+				g.provision(fn, 0x8a01<<16|1, 2, 0x8a02<<16|1, 4000)
+				if n > 0 {
+					g.openCT(fn)
+				}
+				classes := [2][2]uint32{{render, copyCls}, {video, enhance}}[gt]
+				w = append(w, g.newWork(fn, 1, classes[0]), g.newWork(fn, 2, classes[1]))
 			}
-			w = append(w, g.newWork(fn, 1, render), g.newWork(fn, 2, copyCls))
 		}
+		p := g.newParallel(1, 3)
 		for d := (&dice{b}); len(d.b) > 0; {
-			d.step(g, w)
+			d.step(g, w, p)
 		}
 		g.run(5 * time.Millisecond)
 		g.R32(reg(0, 0xc000))
