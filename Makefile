@@ -68,8 +68,8 @@ lab-test: build
 lab-full: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
 
-# The emulated GPU without a guest, plain and with sanitizers, and some seconds of its fuzzer. The lab's cached stages have QEMU
-# and what is compiled of the device.
+# The emulated GPU without a guest, plain and with sanitizers; both run the seeds of the fuzzers. The lab's cached stages have
+# QEMU and what is compiled of the device.
 GPU_ENV = env $$(bin/vmtb lab build --gpu-test) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
 GPU_TEST = go test -count=1 -timeout 10m -tags integration
 GPU_FUZZ = $(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec \
@@ -78,7 +78,6 @@ GPU_FUZZ = $(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec \
 gpu-test: build
 	$(GPU_ENV) $(GPU_TEST) -bench Read ./lab/gpu/qtest
 	$(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec $(GPU_TEST) ./lab/gpu/qtest'
-	$(GPU_FUZZ) FuzzDevice 5s
 
 FUZZTIME ?= 60s
 

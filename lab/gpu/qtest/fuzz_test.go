@@ -4,6 +4,7 @@ package qtest
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -104,16 +105,25 @@ func (d *dice) step(g *gpu, w []*work, p *parallel) {
 	}
 }
 
+// fuzzBytes is as long as an input may be: the fuzzer gives up an input that takes 10 s, with sanitizers on a busy machine.
+const fuzzBytes = 256
+
 // FuzzDevice plays guests that write anything anywhere. QEMU must stay alive; a sanitizer's finding ends it.
 func FuzzDevice(f *testing.F) {
+	rnd := rand.New(rand.NewPCG(16, 10013))
+	for range 40 {
+		b := make([]byte, fuzzBytes)
+		for i := range b {
+			b[i] = byte(rnd.Uint32())
+		}
+		f.Add(b)
+	}
 	for i := range byte(13) {
 		f.Add([]byte{i, i, i, i, i, i, i, i, 1, 0, 11, 50, 2, 1, i, 7, 7, 7, 7, 7, 7, 7, 7, 7})
 	}
 	g := newGPUWith(f, ",gts=2")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 2048 {
-			t.Skip("longer than it need be")
-		}
+		b = b[:min(len(b), fuzzBytes)]
 		g.t = t
 		g.W16(g.cfg(0, 0x78), 1<<15) // FLR
 		g.ram, g.ggtt, g.ct = ramBase, 1<<20, ctbs{}

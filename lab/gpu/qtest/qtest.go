@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -63,6 +64,8 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(o.Root, "lib64/ld-linux-x86-64.so.2"), append(args, o.Args...)...)
 	cmd.Env = append(append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(lib, "qemu")), o.Env...)
 	cmd.Stderr = o.Stderr
+	// A fuzzer's worker may end without its clean-up, and the fuzzer then waits for all that hold the worker's output.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
