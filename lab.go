@@ -162,6 +162,9 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if o.collect {
 		return a.list(selection, listOptions{selectionFlags: o.selectionFlags, json: o.json})
 	}
+	if err := o.checkPlaces(labRunName); err != nil {
+		return err
+	}
 	if o.dryRun {
 		return a.dryRun(items, notes, config, o.json)
 	}

@@ -60,6 +60,17 @@ func (o *outputFlags) check() error {
 	return nil
 }
 
+// checkTargets finds out whether the reports of a run in dir, which may be "" for not known yet, can be written, and leaves
+// nothing behind.
+func (o *outputFlags) checkTargets(dir string) error {
+	for _, s := range o.specs {
+		if err := s.Check(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tellReports says where the reports are that the user asked for.
 func (a *app) tellReports(dir string, o reportFlags) {
 	out := a.out

@@ -69,11 +69,11 @@ func TestRunReports(t *testing.T) {
 	if code != flow.ExitFail || !errors.Is(err, exitCode(flow.ExitFail)) {
 		t.Errorf("code %d, error %v", code, err)
 	}
-	if !strings.Contains(out, "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=toy.Toy.b RESULT=fail") || !strings.Contains(out, "1 failed, 2 passed") {
+	if !strings.Contains(out, "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=test_toy.Toy.b RESULT=fail") || !strings.Contains(out, "1 failed, 2 passed") {
 		t.Errorf("output:\n%s", out)
 	}
 	live := map[string]string{}
-	for _, name := range []string{"results.json", "logfile.log", "ktap.txt", "html/index.html", "html/001-toy.Toy.html"} {
+	for _, name := range []string{"results.json", "logfile.log", "ktap.txt", "html/index.html", "html/001-test_toy.Toy.html"} {
 		live[name] = read(t, filepath.Join(dir, name))
 	}
 	live[elsewhere] = read(t, elsewhere)

@@ -143,6 +143,9 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkPlaces(""); err != nil {
+		return err
+	}
 	if o.dryRun {
 		return a.dryRun(items, notes, config, o.json)
 	}
@@ -181,6 +184,18 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 		options.Environment = environment(ctx, host.New(a.system), config)
 		return flow.Run(ctx, items, options)
 	})
+}
+
+// checkPlaces finds out whether the run directory can be made, and whether the reports of the run in sub of it can be written. It
+// leaves nothing behind.
+func (o *runOptions) checkPlaces(sub string) error {
+	if o.dir == "" {
+		return o.checkTargets("")
+	}
+	if err := checkRunDir(o.dir); err != nil {
+		return err
+	}
+	return o.checkTargets(filepath.Join(o.dir, sub))
 }
 
 // checkEUID refuses a command that only root may give.

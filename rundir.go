@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/atomicfile"
 )
 
 // resultsDir is where runs are that were not given a directory.
@@ -22,10 +23,32 @@ func newRunDir(asked, suffix string) (string, error) {
 	if err == nil {
 		dir, err = filepath.Abs(dir)
 	}
-	if err != nil {
-		return "", &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
+	return dir, runDirError(err)
+}
+
+// runDirError is err of the run directory, for the user.
+func runDirError(err error) error {
+	if err == nil {
+		return nil
 	}
-	return dir, nil
+	return &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
+}
+
+// checkRunDir finds out whether dir can be a run directory: it is empty, or can be made. It leaves nothing behind.
+func checkRunDir(dir string) error {
+	err := checkEmpty(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = atomicfile.Check(filepath.Clean(dir)) // a file of that name takes the same permission
+	}
+	return runDirError(err)
+}
+
+func checkEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("%s is not empty", dir)
+	}
+	return err
 }
 
 func makeRunDir(asked, suffix string) (string, error) {
@@ -33,10 +56,7 @@ func makeRunDir(asked, suffix string) (string, error) {
 		if err := os.MkdirAll(asked, 0o755); err != nil {
 			return "", err
 		}
-		if entries, err := os.ReadDir(asked); err != nil || len(entries) > 0 {
-			return "", errors.Join(fmt.Errorf("%s is not empty", asked), err)
-		}
-		return asked, nil
+		return asked, checkEmpty(asked)
 	}
 	if err := os.MkdirAll(resultsDir, 0o755); err != nil {
 		return "", err

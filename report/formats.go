@@ -87,6 +87,27 @@ type Options struct {
 	Earlier *flow.RunDir // to compare with; may be nil
 }
 
+// Check finds out whether the report of a run in dir can be written where it should be, and leaves nothing behind. A report
+// in dir itself is not looked at, nor a FIFO's reader. dir may be empty: not known yet.
+func (s Spec) Check(dir string) error {
+	path := s.Path
+	if path == "" || path == "-" || dir != "" && within(dir, path) {
+		return nil
+	}
+	if s.Format.file == nil {
+		path = filepath.Join(path, indexPage)
+	}
+	return s.targetError(atomicfile.Check(path))
+}
+
+// targetError says of which report err is.
+func (s Spec) targetError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &bench.UsageError{Err: fmt.Errorf("report %s: %w", s.Format.Name, err)}
+}
+
 // Open makes a report. It checks at once that the report can be written where it should be: that is known before a run
 // of hours. What goes into the directory of a run to come, which must be empty, is opened by the report's Start. Files
 // are there, whole, when Close has returned; a log file grows as the run goes on.
@@ -95,7 +116,7 @@ func (s Spec) Open(o Options) (Report, error) {
 	open := func() (Report, error) {
 		r, err := s.open(path, o)
 		if err != nil {
-			return nil, &bench.UsageError{Err: fmt.Errorf("report %s: %w", s.Format.Name, err)}
+			return nil, s.targetError(err)
 		}
 		return r, nil
 	}

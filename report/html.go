@@ -21,6 +21,9 @@ var htmlFiles embed.FS
 
 var pages = template.Must(template.ParseFS(htmlFiles, "html/*.tmpl"))
 
+// indexPage is the file of the page that all others are reached from.
+const indexPage = "index.html"
+
 // HTMLOptions say what an HTML report is made from.
 type HTMLOptions struct {
 	Run     fs.FS        // the run directory
@@ -36,7 +39,7 @@ func NewHTML(path string, o HTMLOptions) (Report, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, err
 	}
-	probe, err := atomicfile.Create(filepath.Join(path, "index.html"), 0o644)
+	probe, err := atomicfile.Create(filepath.Join(path, indexPage), 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func (s *site) write() error {
 	if err := s.page("matrix.html", "matrix", s.matrix()); err != nil {
 		return err
 	}
-	return s.page("index.html", "index", s.index())
+	return s.page(indexPage, "index", s.index())
 }
 
 func (s *site) page(name, tmpl string, view any) error {

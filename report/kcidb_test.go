@@ -223,7 +223,34 @@ func TestPathPart(t *testing.T) {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
-	if pathPart("a=b") == pathPart("a/b") || pathName(flow.ID{File: "test_x", Case: "test_y"}) != "x.y" {
+	if pathPart("a=b") == pathPart("a/b") {
 		t.Error("two parts are the same")
+	}
+}
+
+// Names that differ in a prefix have paths that differ, and so has what went wrong after a case: a phase "restore" and the case
+// test_restore. Built-in names, and private ones of the usual form, have no hash.
+func TestPathOfNames(t *testing.T) {
+	seen := map[string]flow.ID{}
+	for _, file := range []string{"test_basic", "basic", "test_acme", "acme", "vm_state", "test_vm_state", "test_", "test", "test_test_basic"} {
+		for _, class := range []string{"", "TestK", "K", "Test", "TestTestK"} {
+			for _, name := range []string{"test_restore", "restore", "restore 2", "test_reset", "reset", "tear-down", "tear-down 2", "test_", "test", "test_test_reset"} {
+				id := flow.ID{File: file, Class: class, Case: name, Param: "1VF"}
+				path := pathName(id)
+				if other, ok := seen[path]; ok || !kcidbPath.MatchString(path) {
+					t.Errorf("%s has the path %q of %s", id, path, other)
+				}
+				seen[path] = id
+			}
+		}
+	}
+	for _, c := range []struct{ file, class, name, want string }{
+		{"test_basic", "TestVmSetup", "test_vm_boot", "basic.VmSetup.vm_boot"}, {"vm_state", "TestStates", "test_pause", "vm_state.States.pause"},
+		{"acme", "TestClock", "test_clock", "acme.Clock.clock"}, {"test_acme", "TestClock", "test_clock", "test_acme.Clock.clock"},
+		{"test_basic", "TestVmSetup", "tear-down", "basic.VmSetup.tear-down"},
+	} {
+		if got := pathName(flow.ID{File: c.file, Class: c.class, Case: c.name}); got != c.want {
+			t.Errorf("%s::%s::%s is %s, want %s", c.file, c.class, c.name, got, c.want)
+		}
 	}
 }

@@ -4,25 +4,53 @@ import (
 	"fmt"
 	"hash/fnv"
 	"regexp"
+	"slices"
 	"strings"
 
 	"vmtb/flow"
 )
 
 // pathName is an id where blanks, brackets and colons are not allowed, in KCIDB and LAVA: "basic.VmSetup.vm_boot.2VF-P_AUTO-S_INFINITE".
-// The prefixes that every name has are left out: "test_" of file and case, "Test" of the class.
+// Prefixes that nearly every name has are left out: "Test" of a class, "test_" of a case, and "test_" of upstream's files.
+// The few names that would then be those of others end in a hash.
 func pathName(id flow.ID) string {
-	parts := []string{pathPart(strings.TrimPrefix(id.File, "test_"))}
+	parts := []string{filePart(id.File)}
 	if id.Class != "" {
-		parts = append(parts, pathPart(strings.TrimPrefix(id.Class, "Test")))
+		parts = append(parts, namePart(id.Class, "Test"))
 	}
 	if id.Case != "" {
-		parts = append(parts, pathPart(strings.TrimPrefix(id.Case, "test_")))
+		parts = append(parts, namePart(id.Case, "test_"))
 	}
 	if id.Param != "" {
 		parts = append(parts, paramPart(id.Param))
 	}
 	return strings.Join(parts, ".")
+}
+
+// upstreamFiles are the files whose prefix is left out, without it. Other files have it or not as they like: vm_state, test_acme.
+var upstreamFiles = []string{"basic", "migration"}
+
+func filePart(s string) string {
+	name, cut := strings.CutPrefix(s, "test_")
+	if cut && slices.Contains(upstreamFiles, name) {
+		return name
+	}
+	part := pathPart(s)
+	if slices.Contains(upstreamFiles, part) {
+		part += hashEnd(s)
+	}
+	return part
+}
+
+// namePart leaves out the prefix of s. A name that does not have it gets a hash: it may be another's rest. That is for names,
+// which have no "-"; "tear-down" is nobody's rest.
+func namePart(s, prefix string) string {
+	name, cut := strings.CutPrefix(s, prefix)
+	part := pathPart(name)
+	if !cut && !strings.Contains(s, "-") {
+		part += hashEnd(s)
+	}
+	return part
 }
 
 // Upstream's parameters, and what [pathPart] makes of them. Within these forms no two parameters have the same path.

@@ -330,3 +330,36 @@ func TestCreateChecks(t *testing.T) {
 		}
 	}
 }
+
+// Check says what Create would, leaves nothing behind, and opens no FIFO.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), []byte("old"), 0o644))
+	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
+	must(t, os.Symlink("new", filepath.Join(dir, "dangling")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+	opened := make(chan struct{})
+	go func() {
+		data, err := os.ReadFile(filepath.Join(dir, "fifo")) // returns when a writer has come and gone
+		if err != nil || string(data) != "data" {
+			t.Errorf("the FIFO's reader got %q, %v", data, err)
+		}
+		close(opened)
+	}()
+	for name, want := range map[string]error{
+		"file": nil, "new": nil, "no/such/dir": nil, "dangling": nil, "fifo": nil,
+		"": unix.EISDIR, "loop": unix.ELOOP, "loop/x": unix.ELOOP, "file/x": unix.ENOTDIR, "file/x/y": unix.ENOTDIR, "dangling/x": fs.ErrNotExist,
+		strings.Repeat("x", 256): unix.ENAMETOOLONG,
+	} {
+		path := dir + "/" + name
+		if err := Check(path); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+	only(t, dir, "dangling", "fifo", "file", "loop")
+	if got := read(t, filepath.Join(dir, "file")); got != "old" {
+		t.Errorf("%q", got)
+	}
+	must(t, WriteFile(filepath.Join(dir, "fifo"), []byte("data"), 0o600))
+	<-opened
+}

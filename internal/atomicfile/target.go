@@ -176,6 +176,38 @@ func duplicate(path string, fd int) (*os.File, error) {
 	return os.NewFile(uintptr(n), path), nil
 }
 
+// Check finds out whether [Create] and [Stream] could write the file at path, and leaves nothing behind. It does not open a
+// FIFO or a device, because that ends the FIFO's reader, or starts a watchdog: for those it looks at permissions only. Links
+// and descriptors are treated as by Create. The directories of path that do not exist yet count as made.
+func Check(path string) error {
+	for {
+		dir := filepath.Dir(path)
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || dir == path {
+			break
+		}
+		path = dir // it will be a directory, which takes the same permission as a file of that name
+	}
+	t, err := find(path)
+	if err != nil {
+		return err
+	}
+	if t.fd >= 0 {
+		f, err := duplicate(t.path, t.fd)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+	if t.through {
+		if err := unix.Access(t.path, unix.W_OK); err != nil {
+			return &fs.PathError{Op: "write", Path: path, Err: err}
+		}
+		return nil
+	}
+	f := &File{path: t.path, perm: 0o600}
+	return errors.Join(f.check(t.exists), f.Discard())
+}
+
 // Stream opens a file that grows while it is read, such as a log: a regular one is emptied and written in place. Links,
 // devices, FIFOs and descriptors are treated as by [Create].
 func Stream(path string, perm fs.FileMode) (*os.File, error) {

@@ -17,7 +17,7 @@ lava-test-set stop migration.IdleMigration
 lava-test-set start migration.Checkpoint
 lava-test-case migration.Checkpoint.save.1VF-P_AUTO-S_DEFAULT_PROFILE --result unknown --measurement 2.250 --units seconds
 lava-test-case migration.Checkpoint.load.1VF-P_AUTO-S_DEFAULT_PROFILE --result skip --measurement 0.000 --units seconds
-lava-test-case migration.Checkpoint.restore.1VF-P_AUTO-S_DEFAULT_PROFILE --result unknown --measurement 1.000 --units seconds
+lava-test-case migration.Checkpoint.restore-dcd3a7d1.1VF-P_AUTO-S_DEFAULT_PROFILE --result unknown --measurement 1.000 --units seconds
 lava-test-set stop migration.Checkpoint
 lava-test-set start migration
 lava-test-case migration.2vm_pause_resume --result skip --measurement 0.000 --units seconds
