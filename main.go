@@ -55,7 +55,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	err := a.registry.Err()
 	if err == nil {
 		cmd := a.command()
-		cmd.SetArgs(args)
+		cmd.SetArgs(commandFirst(cmd, args))
 		err = cmd.ExecuteContext(ctx)
 	}
 	if err == nil {
@@ -104,6 +104,8 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 		a.imageCommand(), a.labCommand(), a.versionCommand(), a.manCommand(),
 	)
 	root.SetHelpCommand(a.helpCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultVersionFlag() // its -v takes no value
 	root.InitDefaultCompletionCmd()
 	markUsage(root)
 	completeFlags(root)

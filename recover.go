@@ -162,7 +162,7 @@ func (a *app) takeBack(ctx context.Context, log *undo.Log, m undo.Mark) {
 	_ = log.UndoAndTell(ctx, a.system, m, func(e undo.Entry, err error) { // its error joins what is told here
 		switch {
 		case err == nil:
-			fmt.Fprintf(a.out, "put back: %s\n", printable(e.Record.String()))
+			fmt.Fprintf(a.out, "put back: %s\n", printable(e.Record.Undone()))
 		case errors.Is(err, undo.ErrNotOurs), errors.Is(err, undo.ErrPast):
 			fmt.Fprintf(a.out, "left alone: %s: %s\n", printable(e.Record.String()), printable(err.Error()))
 		default:

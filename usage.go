@@ -32,6 +32,37 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
+// commandFirst moves flags that stand before the command behind it: "vmtb -v run --help". The command line's parser takes the
+// word behind a flag that it does not know for the flag's value, and would not see the command.
+func commandFirst(root *cobra.Command, args []string) []string {
+	if len(args) > 1 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // the last word is being typed
+		last := len(args) - 1
+		return slices.Concat(args[:1], commandFirst(root, args[1:last]), args[last:])
+	}
+	at := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") || arg == "--" })
+	cmd, end := root, at
+	for end >= 0 && end < len(args) {
+		sub := subCommand(cmd, args[end])
+		if sub == nil {
+			break
+		}
+		cmd, end = sub, end+1
+	}
+	if at <= 0 {
+		return args
+	}
+	return slices.Concat(args[at:end], args[:at], args[end:])
+}
+
+func subCommand(cmd *cobra.Command, name string) *cobra.Command {
+	for _, sub := range cmd.Commands() {
+		if sub.Name() == name || sub.HasAlias(name) {
+			return sub
+		}
+	}
+	return nil
+}
+
 // argumentError says what a command wants instead of args.
 func argumentError(cmd *cobra.Command, args []string) error {
 	advice := fmt.Sprintf("see %s --help", cmd.CommandPath())

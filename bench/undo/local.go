@@ -22,6 +22,9 @@ func (Process) Kind() string { return "process" }
 
 func (p Process) String() string { return fmt.Sprintf("process %d (%s) started", p.PID, p.Comm) }
 
+// Undone implements [Record].
+func (p Process) Undone() string { return fmt.Sprintf("process %d (%s) ended", p.PID, p.Comm) }
+
 // Volatile is true: no process outlives the kernel.
 func (Process) Volatile() bool { return true }
 
@@ -38,6 +41,9 @@ type Path struct {
 func (Path) Kind() string { return "path" }
 
 func (p Path) String() string { return p.Path + " created" }
+
+// Undone implements [Record].
+func (p Path) Undone() string { return p.Path + " removed" }
 
 // Undo implements [Record]. A directory where a file was to be, or a file instead of a directory, is not ours.
 func (p Path) Undo(_ context.Context, sys System) error {

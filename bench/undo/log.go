@@ -200,6 +200,7 @@ type unreadable struct {
 
 func (u unreadable) Kind() string                       { return u.line.Kind }
 func (u unreadable) String() string                     { return fmt.Sprintf("%s %s", u.line.Kind, u.line.Record) }
+func (u unreadable) Undone() string                     { return u.String() + " undone" }
 func (u unreadable) Undo(context.Context, System) error { return u.err }
 
 // Do writes r to the journal, syncs it, and then makes the change. If the journal cannot be written, the change is not

@@ -13,8 +13,9 @@ import (
 // A Record is a change of the host, as data: it survives a round trip through JSON. Undo takes the change back, as the
 // package comment describes; it may be called any number of times, and is given a context with time of its own.
 type Record interface {
-	fmt.Stringer  // the change, for people: `/sys/…/sriov_numvfs changed from "0" to "2"`
-	Kind() string // names the type in the journal, so it never changes
+	fmt.Stringer    // the change, for people: `/sys/…/sriov_numvfs changed from "0" to "2"`
+	Undone() string // the same when it is undone: `/sys/…/sriov_numvfs changed back to "0"`
+	Kind() string   // names the type in the journal, so it never changes
 	Undo(ctx context.Context, sys System) error
 }
 
@@ -47,6 +48,14 @@ func (w Write) String() string {
 	default:
 		return fmt.Sprintf("%s changed from %q to %q", w.Path, w.Old, w.New)
 	}
+}
+
+// Undone implements [Record].
+func (w Write) Undone() string {
+	if w.Blind {
+		return fmt.Sprintf("%s given %q", w.Path, w.Restore)
+	}
+	return fmt.Sprintf("%s changed back to %q", w.Path, w.Old)
 }
 
 // Volatile reports that the file is the kernel's, not one on a disk.
@@ -89,6 +98,11 @@ func (Binding) Kind() string { return "binding" }
 
 func (b Binding) String() string {
 	return fmt.Sprintf("driver of %s changed from %s to %s", path.Base(b.Device), cmp.Or(b.OldDriver, "none"), cmp.Or(b.Driver, "none"))
+}
+
+// Undone implements [Record].
+func (b Binding) Undone() string {
+	return fmt.Sprintf("driver of %s changed back to %s", path.Base(b.Device), cmp.Or(b.OldDriver, "none"))
 }
 
 // Volatile is true: a reboot gives devices to the drivers that the host is set up with.
@@ -142,6 +156,9 @@ type Module struct {
 func (Module) Kind() string { return "module" }
 
 func (m Module) String() string { return "module " + m.Name + " loaded" }
+
+// Undone implements [Record].
+func (m Module) Undone() string { return "module " + m.Name + " unloaded, unless it is in use" }
 
 // Volatile is true: a module that is loaded after a reboot was loaded by the host itself.
 func (Module) Volatile() bool { return true }

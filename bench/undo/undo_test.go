@@ -210,6 +210,7 @@ type own struct{ Text string }
 
 func (own) Kind() string                            { return "own" }
 func (o own) String() string                        { return o.Text }
+func (o own) Undone() string                        { return o.Text }
 func (own) Undo(context.Context, undo.System) error { return nil }
 
 func TestKinds(t *testing.T) {
@@ -396,20 +397,29 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// What people read of a change says where it went, not where its undoing goes.
+// What people read of a change says where it went, not where its undoing goes; what they read of its undoing says that.
 func TestRecordString(t *testing.T) {
 	for _, c := range []struct {
-		record undo.Record
-		want   string
+		record      undo.Record
+		want, after string
 	}{
-		{undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"}, `/sys/numvfs changed from "0" to "2"`},
-		{undo.Write{Path: "/sys/quantum", Old: "0"}, `/sys/quantum changed from "0"`},
-		{undo.Write{Path: "/sys/restore", Restore: "1", Blind: true}, `/sys/restore, which "1" undoes`},
-		{undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", Driver: "vfio-pci"}, "driver of 0000:01:10.0 changed from none to vfio-pci"},
-		{undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", OldDriver: "xe"}, "driver of 0000:01:10.0 changed from xe to none"},
+		{undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"}, `/sys/numvfs changed from "0" to "2"`, `/sys/numvfs changed back to "0"`},
+		{undo.Write{Path: "/sys/quantum", Old: "0"}, `/sys/quantum changed from "0"`, `/sys/quantum changed back to "0"`},
+		{undo.Write{Path: "/sys/restore", Restore: "1", Blind: true}, `/sys/restore, which "1" undoes`, `/sys/restore given "1"`},
+		{
+			undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", Driver: "vfio-pci"},
+			"driver of 0000:01:10.0 changed from none to vfio-pci", "driver of 0000:01:10.0 changed back to none",
+		},
+		{
+			undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", OldDriver: "xe"},
+			"driver of 0000:01:10.0 changed from xe to none", "driver of 0000:01:10.0 changed back to xe",
+		},
+		{undo.Module{Name: "xe"}, "module xe loaded", "module xe unloaded, unless it is in use"},
+		{undo.Process{PID: 7, Comm: "qemu"}, "process 7 (qemu) started", "process 7 (qemu) ended"},
+		{undo.Path{Path: "/run/x"}, "/run/x created", "/run/x removed"},
 	} {
-		if got := c.record.String(); got != c.want {
-			t.Errorf("%+v: %q, want %q", c.record, got, c.want)
+		if got, after := c.record.String(), c.record.Undone(); got != c.want || after != c.after {
+			t.Errorf("%+v: %q and %q, want %q and %q", c.record, got, after, c.want, c.after)
 		}
 	}
 }

@@ -77,7 +77,10 @@ var _ undo.Record = Leftover{}
 // Kind implements [undo.Record].
 func (Leftover) Kind() string { return "workload" }
 
-func (l Leftover) String() string { return "workload in " + l.Dir }
+func (l Leftover) String() string { return "workload started in " + l.Dir }
+
+// Undone implements [undo.Record].
+func (l Leftover) Undone() string { return "workload in " + l.Dir + " ended and removed" }
 
 // Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any time later.
 func (l Leftover) Undo(ctx context.Context, sys undo.System) error {
