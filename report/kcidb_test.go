@@ -245,8 +245,10 @@ func TestPathOfNames(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ file, class, name, want string }{
-		{"test_basic", "TestVmSetup", "test_vm_boot", "basic.VmSetup.vm_boot"}, {"vm_state", "TestStates", "test_pause", "vm_state.States.pause"},
-		{"acme", "TestClock", "test_clock", "acme.Clock.clock"}, {"test_acme", "TestClock", "test_clock", "test_acme.Clock.clock"},
+		{"test_basic", "TestVmSetup", "test_vm_boot", "basic.VmSetup.vm_boot"},
+		{"vm_state", "TestStates", "test_pause", "vm_state.States.pause"},
+		{"acme", "TestClock", "test_clock", "acme.Clock.clock"},
+		{"test_acme", "TestClock", "test_clock", "test_acme.Clock.clock"},
 		{"test_basic", "TestVmSetup", "tear-down", "basic.VmSetup.tear-down"},
 	} {
 		if got := pathName(flow.ID{File: c.file, Class: c.class, Case: c.name}); got != c.want {

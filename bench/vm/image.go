@@ -173,9 +173,12 @@ func checkChain(ctx context.Context, image string, info ImageInfo) error {
 		chain = append(chain, link{backing, info.Format})
 	}
 	for i, l := range slices.Backward(chain) {
-		what := "it"
+		name, what := image, "it"
 		if i > 0 {
-			what = "its backing file " + l.file
+			name, what = l.file, "its backing file "+l.file
+		}
+		if err := checkUnlocked(name, l.file); err != nil {
+			return err
 		}
 		if err := checkFormat(ctx, image, what, l.file, l.format); err != nil {
 			return err
@@ -211,7 +214,7 @@ func checkFormat(ctx context.Context, image, what, file, format string) error {
 	case exit.ExitCode() == checkLeaks, exit.ExitCode() == checkUnsupported:
 		return nil
 	case strings.Contains(err.Error(), "another process using the image"):
-		return refuseImage("end the program that writes to it", "%s is in use by another program, which writes to it", image)
+		return inUse(image, "which writes to it") // since [checkUnlocked]
 	}
 	return refuseImage("get or make it anew: it may be a copy or a download that was cut off",
 		"%s: %s is damaged as a %s file: qemu-img check: %s", image, what, format, lastWords(err))
