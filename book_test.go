@@ -3,6 +3,7 @@ package vmtb
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -106,6 +107,50 @@ func TestBookLinks(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
 				t.Errorf("%s: %v", file, err)
 			}
+		}
+	}
+}
+
+// TestBookModule does what the book says about a module of one's own, beside this one, and finds each of its Go examples in
+// the code that it has built.
+func TestBookModule(t *testing.T) {
+	text, err := os.ReadFile("docs/writing-a-flow.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(source, filepath.Join(dir, "vmtb")); err != nil {
+		t.Fatal(err)
+	}
+	var script, examples []string
+	for block := range strings.SplitSeq(string(text), "\n```\n") {
+		if _, sh, ok := strings.Cut(block, "```sh\n"); ok && strings.Contains(sh, "go mod init") {
+			script = append(script, sh)
+		} else if _, code, ok := strings.Cut(block, "```go\n"); ok {
+			examples = append(examples, code)
+		}
+	}
+	if len(script) != 1 || len(examples) < 2 {
+		t.Fatalf("%d scripts, %d examples", len(script), len(examples))
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", script[0]+"\n./acme-vmtb version; ./acme-vmtb list acme")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-trimpath") // else nothing that was built before is of use
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(out), "unknown") || !strings.Contains(string(out), "\nacme::TestWork::test_work[") {
+		t.Errorf("%v: %s", err, out)
+	}
+	code, err := os.ReadFile(filepath.Join(dir, "acme/flows.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unindented := strings.ReplaceAll(string(code), "\n\t", "\n")
+	for _, example := range examples {
+		if example += "\n"; !strings.Contains(string(code), example) && !strings.Contains(unindented, example) {
+			t.Errorf("not in the code that was built: %s", example)
 		}
 	}
 }

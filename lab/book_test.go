@@ -21,12 +21,13 @@ import (
 
 // notInTheDUT are the beginnings of those commands of the book that TestBook does not run in the DUT.
 var notInTheDUT = []string{
-	"make ",                 // set-up, demo and test are what CI and people begin with; TestIntegrationInstall and TestDeployed run the others' dist.sh
-	"scp ",                  // needs a machine called dut
-	"go build -o acme-vmtb", // TestDeployed does it,
-	"./acme-vmtb ",          // lists its flows, and runs them in the DUT
-	"vmtb image build ",     // testdata/integration/image.txtar
-	"vmtb lab ",             // TestBookLab
+	"make ",             // set-up, demo and test are what CI and people begin with; TestIntegrationInstall and TestDeployed run the others' dist.sh
+	"scp ",              // needs a machine called dut
+	"go mod ",           // TestBookModule does it,
+	"go build ",         // and builds; TestDeployed does so, too,
+	"./acme-vmtb ",      // lists its flows, and runs them in the DUT
+	"vmtb image build ", // testdata/integration/image.txtar
+	"vmtb lab ",         // TestBookLab
 }
 
 // bookStdin is what is typed into commands that read it: Ctrl-] leaves a console and the lab.

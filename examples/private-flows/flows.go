@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"vmtb/bench/work"
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
@@ -22,6 +23,14 @@ func Register(r *flow.Registry) {
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_clock", Doc: "It is off the host's by a few seconds at most, also after a pause.", Func: testClock},
 		},
+	})
+	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
+		Name: "TestWork", Doc: "A machine gives work to its VF.", Own: true,
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Fixture: fixture.Machines,
+		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
+		Timeout: 5 * time.Minute,
+		Cases:   []flow.Case[*fixture.Setup]{{Name: "test_work", Doc: "IGT's exec_store and gem_wsim pass.", Func: testWork}},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestHostReboot", Doc: "VFs do not outlive the host. \"vmtb resume\" goes on when it is back.", Own: true,
@@ -50,6 +59,23 @@ func testClock(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	if off := time.Since(now).Abs(); off > mostOff {
 		t.Errorf("%v: its clock is off by %v, more than %v", m, off, mostOff)
+	}
+}
+
+func testWork(ctx context.Context, t *flow.T, s *fixture.Setup) {
+	m := s.VMs[0]
+	store, err := s.IGT(ctx, m, work.ExecStore)        // igt_runner with one test
+	fixture.Require(t, err)                            // skips the case if the guest lacks the programs
+	wsim, err := s.Wsim(ctx, m, work.Preemptible, 100) // gem_wsim: 100 times 10 ms of work
+	fixture.Require(t, err)
+	for _, w := range []work.Workload{store, wsim} {
+		results, err := s.Do(ctx, t.Env(), fixture.Job{Machine: m, Workload: w})
+		if err != nil {
+			t.Fatal(err) // the bench's trouble, or the guest's: the error's kind says whose
+		}
+		if err := results[0].Err(); err != nil {
+			t.Errorf("%v: %v: %v", m, w, err) // what the flow has found: a failure
+		}
 	}
 }
 
