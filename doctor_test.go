@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,7 +98,7 @@ func TestDoctor(t *testing.T) {
 			a.files[pf+"/resource"] = strings.Repeat("0x0000000000000000 0x0000000000000000 0x0000000000000000\n", 13)
 			return a
 		}, check: "mmio", health: sick, says: "4G decoding"},
-		{name: "generic VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci")) }, check: "vfio", health: ailing, says: "6.19"},
+		{name: "generic VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci")) }, check: "vfio", health: ailing, says: "of a kernel with CONFIG_XE_VFIO_PCI (Linux 6.19 or newer; Debian's kernels are built without it"},
 		{name: "no VFIO", host: func(*testing.T) answers { return sound(without("xe_vfio_pci", "vfio_pci")) }, check: "vfio", health: sick, says: "CONFIG_VFIO_PCI"},
 		{name: "no modprobe", host: func(*testing.T) answers { a := sound(bmg()); a.missing = "modprobe"; return a }, check: "vfio", health: sick, says: "install kmod"},
 		{name: "no QEMU", host: func(*testing.T) answers { a := sound(bmg()); delete(a.programs, "qemu-system-x86_64"); return a }, check: "qemu", health: sick, says: "does not run"},
@@ -158,6 +159,23 @@ func TestDoctor(t *testing.T) {
 				t.Errorf("exit code %d, want %d", code, want)
 			}
 		})
+	}
+}
+
+// A driver from outside the kernel is named with its file: what it can do does not follow from the kernel's version.
+func TestDoctorDKMS(t *testing.T) {
+	for file, want := range map[string]string{
+		"/lib/modules/6.12.0/updates/dkms/xe.ko.zst": "driven by xe from outside the kernel (/lib/modules/6.12.0/updates/dkms/xe.ko.zst)",
+		"/lib/modules/6.12.0/extra/xe.ko":            "driven by xe from outside the kernel (/lib/modules/6.12.0/extra/xe.ko)",
+		"/lib/modules/7.3.4/kernel/drivers/xe.ko":    "driven by xe",
+	} {
+		a := sound(fakehost.BMG())
+		a.programs["modinfo"] = file + "\n"
+		found, _ := examined(t, a, nil)
+		i := slices.IndexFunc(found, func(d diagnosis) bool { return d.Check == "pf" })
+		if i < 0 || found[i].Health != healthy || !strings.HasSuffix(found[i].Found, want) {
+			t.Errorf("%s: %+v", file, found)
+		}
 	}
 }
 

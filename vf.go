@@ -134,6 +134,9 @@ func (s vfListing) print(out io.Writer) error {
 		fmt.Fprintf(out, "; the hardware has %d", s.Limits.Total)
 	}
 	fmt.Fprintln(out)
+	if s.AdminOnly {
+		fmt.Fprintf(out, "for administration only: the PF takes no work on this host (configfs: xe/%s/sriov/admin_only_pf)\n", s.Address)
+	}
 	for tile, a := range s.GGTT {
 		fmt.Fprintf(out, "tile%d: %s of GGTT left for VFs", tile, mib(a.Avail))
 		if n := len(a.Holes); n > 1 {

@@ -97,6 +97,9 @@ func TestVFList(t *testing.T) {
 	show("BMG", func() error { return runVFList(bmg, vfListOptions{host: bench.HostConfig{CardIndex: &one}}, &out) })
 	show("without debugfs", func() error { return runVFList(withoutDebugfs{bmg}, vfListOptions{}, &out) })
 	show("GTs disagree", func() error { return runVFList(disagree, vfListOptions{}, &out) })
+	adminOnly := twoVFs(t, fakehost.BMG())
+	adminOnly.texts["/sriov/admin_only_pf"] = "yes\n"
+	show("admin only", func() error { return runVFList(adminOnly, vfListOptions{}, &out) })
 	show("json", func() error { return runVFList(bmg, vfListOptions{asJSON: true}, &out) })
 	const file = "testdata/vf-list.golden"
 	if *updateVF {

@@ -11,8 +11,9 @@ import (
 type Summary struct {
 	Address   pci.Address `json:"address"`
 	Card      int         `json:"card"`
-	IDs       string      `json:"ids"`       // "8086:e20b"
-	TotalVFs  int         `json:"total_vfs"` // as sysfs allows
+	IDs       string      `json:"ids"`        // "8086:e20b"
+	TotalVFs  int         `json:"total_vfs"`  // as sysfs allows
+	AdminOnly bool        `json:"admin_only"` // see [PF.AdminOnly]
 	GTs       []GTSummary `json:"gts"`
 	Mode      *Mode       `json:"mode"`
 	Limits    *Limits     `json:"limits"`
@@ -53,7 +54,7 @@ func (p *PF) Summary() (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Summary{Address: p.Address, Card: p.Card, IDs: ids.String()}
+	s := &Summary{Address: p.Address, Card: p.Card, IDs: ids.String(), AdminOnly: p.AdminOnly()}
 	if s.TotalVFs, err = p.TotalVFs(); err != nil {
 		return nil, err
 	}
