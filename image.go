@@ -150,18 +150,7 @@ func describeImage(c *bench.Config, info vm.ImageInfo) string {
 	if c.VM.Firmware != string(vm.BIOS) {
 		by = ", booted by UEFI"
 	}
-	return fmt.Sprintf("%s, %s, a disk of %s in a file of %s%s", c.Guest.OSImage, info.Format, bytesText(info.Size), bytesText(info.Used), by)
-}
-
-// bytesText is a size for people.
-func bytesText(n int64) string {
-	switch {
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 10<<10:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d bytes", n)
+	return fmt.Sprintf("%s, %s, a disk of %s in a file of %s%s", c.Guest.OSImage, info.Format, prose.Bytes(info.Size), prose.Bytes(info.Used), by)
 }
 
 // disk looks at the image from outside, for all that it takes to boot it.

@@ -162,9 +162,6 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if o.collect {
 		return a.list(selection, listOptions{selectionFlags: o.selectionFlags, json: o.json})
 	}
-	if err := o.checkPlaces(labRunName); err != nil {
-		return err
-	}
 	if o.dryRun {
 		return a.dryRun(items, notes, config, o.json)
 	}
@@ -336,6 +333,9 @@ func (a *app) labLook(o reportFlags) []string {
 		if look.Live {
 			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
 		}
+	}
+	if argv, err := json.Marshal(os.Args); err == nil { // strings have a JSON form
+		args = append(args, "--called-as="+string(argv))
 	}
 	args = append(args, fmt.Sprintf("--verbose=%d", max(o.verbose, o.pytest.verbose())), fmt.Sprintf("--durations=%d", o.slowest), fmt.Sprintf("--quiet=%v", o.quiet))
 	if o.pytest.logLevel != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,5 +59,18 @@ func TestLabEnded(t *testing.T) {
 		if got != tt.want || tt.said != "" && !strings.Contains(said.String(), tt.said) {
 			t.Errorf("code %d with %v: exit code %d, said %q, want %d, %q", tt.code, tt.errs, got, said.String(), tt.want, tt.said)
 		}
+	}
+}
+
+// The run in the lab records the command line that the user typed here.
+func TestLabArgv(t *testing.T) {
+	var asked runOptions
+	for _, arg := range (&app{}).labLook(asked.reportFlags) {
+		if value, ok := strings.CutPrefix(arg, "--called-as="); ok {
+			asked.calledAs = value
+		}
+	}
+	if err := asked.readArgv(); err != nil || asked.calledAs == "" || !slices.Equal(asked.argv, os.Args) {
+		t.Errorf("%q, %v, want %q", asked.argv, err, os.Args)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,12 +31,32 @@ type reportFlags struct {
 	json    bool
 	color   string
 	live    int // columns of the terminal that shows our output as it comes, though it goes to a file
+
+	// calledAs is the command line, as a JSON array, of the "vmtb lab run" of which this run is the part in the lab.
+	calledAs string
+	argv     []string // the command line that the user typed, after check
 }
 
 func (o *reportFlags) add(cmd *cobra.Command) {
 	o.addShared(cmd)
 	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal of so many columns")
-	cmd.Flags().Lookup("live").Hidden = true
+	cmd.Flags().StringVar(&o.calledAs, "called-as", "", "command line of the command that runs this one, a JSON array")
+	for _, name := range []string{"live", "called-as"} {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
+}
+
+// readArgv finds out what the user typed.
+func (o *reportFlags) readArgv() error {
+	if o.calledAs == "" {
+		o.argv = os.Args
+		return nil
+	}
+	o.argv = nil // not the array of os.Args
+	if err := json.Unmarshal([]byte(o.calledAs), &o.argv); err != nil {
+		return &bench.UsageError{Err: fmt.Errorf("--called-as: %w", err)}
+	}
+	return nil
 }
 
 // addShared adds what makes sense for the lab, too.
@@ -56,7 +77,7 @@ func (o *reportFlags) addLook(cmd *cobra.Command) {
 }
 
 func (o *reportFlags) check() error {
-	if err := o.pytest.check(); err != nil {
+	if err := errors.Join(o.pytest.check(), o.readArgv()); err != nil {
 		return err
 	}
 	switch o.color {
@@ -94,7 +115,10 @@ func (o *runOptions) check() error {
 	if o.timeout < 0 {
 		return &bench.UsageError{Err: fmt.Errorf("--timeout=%v: want a time from now on", o.timeout)}
 	}
-	return errors.Join(o.reportFlags.check(), o.policyFlags.check())
+	if err := errors.Join(o.reportFlags.check(), o.policyFlags.check()); err != nil {
+		return err
+	}
+	return o.checkPlaces()
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -143,9 +167,6 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.checkPlaces(""); err != nil {
-		return err
-	}
 	if o.dryRun {
 		return a.dryRun(items, notes, config, o.json)
 	}
@@ -178,7 +199,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	}
 	stopWatch := a.watch(ctx, &options, rules)
 	defer stopWatch()
-	options.Timeout = o.timeout
+	options.Timeout, options.Argv = o.timeout, o.argv
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
 	return a.perform(ctx, options, o.reportFlags, release, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		options.Environment = environment(ctx, host.New(a.system), config)
@@ -186,16 +207,14 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	})
 }
 
-// checkPlaces finds out whether the run directory can be made, and whether the reports of the run in sub of it can be written. It
-// leaves nothing behind.
-func (o *runOptions) checkPlaces(sub string) error {
-	if o.dir == "" {
-		return o.checkTargets("")
+// checkPlaces finds out whether the run directory can be made, and whether the reports can be written. It leaves nothing behind.
+func (o *runOptions) checkPlaces() error {
+	if o.dir != "" {
+		if err := checkRunDir(o.dir); err != nil {
+			return err
+		}
 	}
-	if err := checkRunDir(o.dir); err != nil {
-		return err
-	}
-	return o.checkTargets(filepath.Join(o.dir, sub))
+	return o.checkTargets(o.dir)
 }
 
 // checkEUID refuses a command that only root may give.
@@ -242,7 +261,11 @@ func (a *app) enter(ctx context.Context, command string, items []flow.Item, conf
 // perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it. With
 // --keep-on-failure release gives the host free; else it is nil.
 func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, release func(), begin func(context.Context, flow.Options) (flow.Summary, error)) error {
-	ctx, kill, stop := interrupts(ctx, a.err)
+	notices := a.err
+	if o.calledAs != "" { // the command that the user interrupted has said it
+		notices = io.Discard
+	}
+	ctx, kill, stop := interrupts(ctx, notices)
 	defer stop()
 	options.Kill = kill
 	endReport, err := a.addReport(&options, o)

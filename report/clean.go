@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"vmtb/internal/ansi"
+	"vmtb/internal/prose"
 )
 
 var nuls = regexp.MustCompile("\x00{2,}")
@@ -99,17 +100,7 @@ func (t tail) String() string {
 	if t.Left == 0 {
 		return t.Text
 	}
-	return fmt.Sprintf("[%s before this are left out: %s]\n%s", bytesText(t.Left), t.Path, t.Text)
-}
-
-func bytesText(n int64) string {
-	switch {
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 10<<10:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d bytes", n)
+	return fmt.Sprintf("[%s before this are left out: %s]\n%s", prose.Bytes(t.Left), t.Path, t.Text)
 }
 
 // machines are the folders of the machines in a fixture's folder: "vm0", "vm1". A folder with a command line is one.

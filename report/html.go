@@ -14,6 +14,7 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/atomicfile"
+	"vmtb/internal/prose"
 )
 
 //go:embed html
@@ -185,9 +186,9 @@ func (s *site) tail(name, title string, open bool) (tailView, error) {
 	if err != nil || t.Size == 0 {
 		return tailView{}, err
 	}
-	v := tailView{Name: title, Href: s.href(name), Bytes: bytesText(t.Size), Size: t.Size, Open: open}
+	v := tailView{Name: title, Href: s.href(name), Bytes: prose.Bytes(t.Size), Size: t.Size, Open: open}
 	if t.Left > 0 {
-		v.Left = bytesText(t.Left)
+		v.Left = prose.Bytes(t.Left)
 	}
 	for line := range strings.Lines(strings.Trim(t.Text, "\n")) {
 		v.Lines = append(v.Lines, tailLine{severity(line), strings.TrimRight(line, "\n")})

@@ -18,6 +18,17 @@ func Count[N ~int | ~int64 | ~uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
+// Bytes is a size for people: "512 bytes", "20 KiB", "4096 MiB".
+func Bytes(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return Count(n, "byte")
+}
+
 // Duration is d in at most two units, rounded to as much as a reader wants to know: "15 ms", "13.7 s", "6 min 38 s",
 // "1 h 13 min". A part that is zero is left out ("2 min", "5 s"): a caller that counts in whole seconds truncates d. A
 // negative duration, and one that rounds to no time, is "0 s".
