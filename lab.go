@@ -33,7 +33,7 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 	cmd.PersistentFlags().StringSliceVar(&a.labPackages, "package", nil, "Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
 	cmd.PersistentFlags().StringVar(&a.labGPU, "gpu", string(lab.DefaultGPU), "GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe")
 	cmd.PersistentFlags().BoolVar(&a.labMigration, "migration", false, "with --gpu=ptl: xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
-	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labCleanCommand())
+	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labSpeedCommand(), a.labCleanCommand())
 	a.addKeptLab(cmd)
 	return cmd
 }
@@ -257,7 +257,11 @@ func (a *app) labPlan(o labOptions, selection []string) (items []flow.Item, note
 		return nil, nil, nil, err
 	}
 	if !o.given("timeout-scale") && config.TimeoutScale == 1 {
-		config.TimeoutScale = lab.TimeoutScale
+		speed, err := lab.MeasuredSpeed()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		config.TimeoutScale = speed.TimeoutScale()
 	}
 	return items, append(notes, more...), config, nil
 }

@@ -153,7 +153,11 @@ func sharedDir(asked string) (string, error) {
 // setUpLab is done after each boot of a lab: one that has rebooted has forgotten what it had
 // mounted.
 func setUpLab(ctx context.Context, c *keep.Client, spec vm.Spec) error {
-	set := lab.SetUp(spec)
+	speed, err := lab.MeasuredSpeed()
+	if err != nil {
+		return err
+	}
+	set := lab.SetUp(spec, speed.TimeoutScale())
 	r, err := c.Exec(ctx, set, nil)
 	if err == nil && !r.OK() {
 		err = &bench.InfraError{Op: "lab: set up " + c.Name(), Err: errors.New(bench.Tail(r.Stderr, 3))}

@@ -40,6 +40,7 @@ type Options struct {
 type DUT struct {
 	*vm.VM
 	share, program string
+	gpu            GPU
 }
 
 // bootDeadline is unscaled; under emulation bench/vm multiplies it by 5. Measured: 8 s.
@@ -81,7 +82,7 @@ func boot(ctx context.Context, o Options, dir string) (*DUT, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
+	d := &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe"), gpu: o.Images.GPU}
 	if err := errors.Join(m.WaitReady(ctx), d.mount(ctx)); err != nil {
 		return nil, errors.Join(err, d.Close(context.WithoutCancel(ctx)))
 	}
@@ -139,10 +140,15 @@ func nestedKVM() bool {
 
 // mount gives the share the path that it has here.
 func (d *DUT) mount(ctx context.Context) error {
-	c := bench.Command{Argv: []string{"/bin/sh", "-ec", `mkdir -p "$1" && mount --bind /lab/share "$1"`, "sh", d.share}}
+	return d.run(ctx, `mkdir -p "$1" && mount --bind /lab/share "$1"`, d.share)
+}
+
+// run runs a shell script in the DUT, which must end well.
+func (d *DUT) run(ctx context.Context, script string, args ...string) error {
+	c := bench.Command{Argv: append([]string{"/bin/sh", "-ec", script, "sh"}, args...)}
 	r, err := d.Exec(ctx, c)
-	if err == nil {
-		err = r.Err(c)
+	if err == nil && !r.OK() {
+		err = errors.New(bench.Tail(r.Stderr, 3)) // not the script: who reads the error has not written it
 	}
 	return err
 }

@@ -35,13 +35,13 @@ const givenProgram = "vmtb"
 // SetUp is the command that makes a DUT which has booted one for people: its share has the path that it
 // has here; vmtb is in PATH, with a configuration beside it that suits the lab; the guest image of
 // the docs' commands is in /root; and shells on the second serial port are bash, if the DUT has it,
-// with vmtb's completion. It does that once in a boot.
-func SetUp(s vm.Spec) bench.Command {
+// with vmtb's completion. It does that once in a boot. Deadlines in it are multiplied by scale.
+func SetUp(s vm.Spec, scale float64) bench.Command {
 	share := ""
 	if len(s.Shares) > 0 {
 		share = s.Shares[0].Path
 	}
-	return bench.Command{Argv: []string{"/bin/sh", "-ec", setUpScript, "sh", share, GuestImage, config(GPUOf(s)), bashrc}}
+	return bench.Command{Argv: []string{"/bin/sh", "-ec", setUpScript, "sh", share, GuestImage, config(GPUOf(s), scale), bashrc}}
 }
 
 // GPUOf returns the GPU of the DUT whose hardware is s.
@@ -55,14 +55,10 @@ func GPUOf(s vm.Spec) GPU {
 }
 
 // config is what differs from vmtb's defaults in the lab.
-func config(gpu GPU) string {
+func config(gpu GPU, scale float64) string {
 	const format = `{"guest": {"os_image": %q}, "vm": {"memory_mib": %d}, "timeout_scale": %g}`
-	return fmt.Sprintf(format, GuestImage, gpu.GuestMiB(), TimeoutScale)
+	return fmt.Sprintf(format, GuestImage, gpu.GuestMiB(), scale)
 }
-
-// TimeoutScale multiplies the deadlines of a run in the lab: a machine in an emulated machine boots
-// in 10 to 25 s where a real one takes 2.
-const TimeoutScale = 5.0
 
 // setUpScript takes the share $1, the guest image $2, the configuration $3 and the start-up file of
 // shells $4. The shell on the second serial port has begun already: it ends, and init starts the

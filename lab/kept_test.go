@@ -14,8 +14,8 @@ import (
 // The configuration that a lab gets is one that vmtb reads.
 func TestLabConfig(t *testing.T) {
 	for _, gpu := range []GPU{StandIn, DefaultGPU} {
-		c, err := bench.ParseConfig("vmtb_config.json", []byte(config(gpu)))
-		if err != nil || c.Guest.OSImage != GuestImage || c.VM.MemoryMiB != gpu.GuestMiB() || c.TimeoutScale != TimeoutScale {
+		c, err := bench.ParseConfig("vmtb_config.json", []byte(config(gpu, 7.5)))
+		if err != nil || c.Guest.OSImage != GuestImage || c.VM.MemoryMiB != gpu.GuestMiB() || c.TimeoutScale != 7.5 {
 			t.Errorf("%s: %+v, %v", gpu, c, err)
 		}
 	}

@@ -120,7 +120,6 @@ func TestEvidenceInErrors(t *testing.T) {
 
 // Only a guest that should have shut down and did not leaves evidence before it is cut off.
 func TestEvidenceBeforeForce(t *testing.T) {
-	short := func(_ *Spec, o *Options) { o.Shutdown = 100 * time.Millisecond }
 	for _, c := range []struct {
 		can  string
 		do   func(*VM) context.Context // before
@@ -141,7 +140,11 @@ func TestEvidenceBeforeForce(t *testing.T) {
 			return ctx
 		}, false},
 	} {
-		m, err := startFake(t, c.can, short)
+		m, err := startFake(t, c.can, func(_ *Spec, o *Options) {
+			if c.want { // the deadline is to pass
+				o.Shutdown = 100 * time.Millisecond
+			}
+		})
 		must(t, err)
 		must(t, m.WaitReady(t.Context()))
 		if _, err := m.PowerOff(c.do(m)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // BootIDFile holds a UUID that the kernel makes at each boot. It is the same file in a guest.
@@ -27,8 +28,12 @@ type Stat struct {
 	PID       int
 	Comm      string // the command's name, at most 15 bytes, which may hold blanks and parentheses
 	State     byte   // 'R', 'S', 'D', 'Z', ...
+	CPUTicks  uint64 // what its threads used in user and in kernel mode: fields 14 and 15
 	StartTime uint64 // clock ticks after boot: field 22
 }
+
+// CPU returns the CPU time that the process has used.
+func (s Stat) CPU() time.Duration { return time.Duration(s.CPUTicks) * clockTick }
 
 // Dead reports whether only the process's exit status is left of it.
 func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
@@ -51,7 +56,14 @@ func Read(pid int) (Stat, error) {
 	return ParseStat(string(text))
 }
 
-const startTimeField = 22
+// Fields of the file, which counts from 1.
+const (
+	userTimeField, systemTimeField = 14, 15
+	startTimeField                 = 22
+)
+
+// clockTick is what the kernel counts time in towards programs: USER_HZ, which is 100 on all architectures that have KVM.
+const clockTick = 10 * time.Millisecond
 
 // ParseStat parses "PID (COMM) STATE PPID ...".
 func ParseStat(text string) (Stat, error) {
@@ -67,12 +79,17 @@ func ParseStat(text string) (Stat, error) {
 	if err == nil && pid <= 0 {
 		err = fmt.Errorf("pid %d", pid)
 	}
-	start, err2 := strconv.ParseUint(fields[startTimeField-3], 10, 64)
-	if len(fields[0]) != 1 {
-		err2 = errors.Join(err2, fmt.Errorf("state %q: want a letter", fields[0]))
+	number := func(field int) (n uint64) {
+		n, err2 := strconv.ParseUint(fields[field-3], 10, 64)
+		err = errors.Join(err, err2)
+		return n
 	}
-	if err = errors.Join(err, err2); err != nil {
+	cpu, start := number(userTimeField)+number(systemTimeField), number(startTimeField)
+	if len(fields[0]) != 1 {
+		err = errors.Join(err, fmt.Errorf("state %q: want a letter", fields[0]))
+	}
+	if err != nil {
 		return Stat{}, fmt.Errorf("process stat %q: %w", text, err)
 	}
-	return Stat{pid, text[open+1 : end], fields[0][0], start}, nil
+	return Stat{pid, text[open+1 : end], fields[0][0], cpu, start}, nil
 }

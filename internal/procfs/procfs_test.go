@@ -7,18 +7,19 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
-const tail = " S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0"
+const tail = " S 1 12 12 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 777 0 0"
 
 func TestParseStat(t *testing.T) {
 	for comm, state := range map[string]string{"sh": "S", "a) b (c": "S", "": "Z", "(((": "D", ")))": "x"} {
 		got, err := ParseStat("12 (" + comm + ")" + strings.Replace(tail, "S", state, 1))
-		if want := (Stat{12, comm, state[0], 777}); err != nil || got != want {
+		if want := (Stat{12, comm, state[0], 42, 777}); err != nil || got != want {
 			t.Errorf("comm %q: %+v, %v, want %+v", comm, got, err, want)
 		}
-		if dead := state == "Z" || state == "x"; got.Dead() != dead {
-			t.Errorf("state %s: dead %v", state, got.Dead())
+		if dead := state == "Z" || state == "x"; got.Dead() != dead || got.CPU() != 420*time.Millisecond {
+			t.Errorf("state %s: dead %v, %v of CPU", state, got.Dead(), got.CPU())
 		}
 	}
 	for _, bad := range []string{
@@ -40,7 +41,7 @@ func FuzzParseStat(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseStat(fmt.Sprintf("%d (%s) %c 1 12 12 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0", s.PID, s.Comm, s.State, s.StartTime))
+		again, err := ParseStat(fmt.Sprintf("%d (%s) %c 1 12 12 0 -1 0 0 0 0 0 %d 0 0 0 20 0 1 0 %d 0", s.PID, s.Comm, s.State, s.CPUTicks, s.StartTime))
 		if err != nil || again != s {
 			t.Errorf("%q is %+v, written again it is %+v, %v", text, s, again, err)
 		}

@@ -1,0 +1,138 @@
+package vmtb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/internal/progress"
+	"vmtb/internal/prose"
+	"vmtb/lab"
+)
+
+type labSpeedOptions struct {
+	guests []int
+	rounds int
+	json   bool
+}
+
+func (o labSpeedOptions) check() error {
+	switch {
+	case o.rounds < 1:
+		return &bench.UsageError{Err: fmt.Errorf("--rounds=%d: want 1 or more", o.rounds)}
+	case !slices.Contains(o.guests, 1):
+		return &bench.UsageError{Err: fmt.Errorf("--guests=%v: one guest is what deadlines are measured by", o.guests), Advice: "give 1 among them: --guests=1,2"}
+	}
+	for _, n := range o.guests {
+		if n < 1 || n > maxSpeedGuests {
+			return &bench.UsageError{Err: fmt.Errorf("--guests: %d: want 1 to %d", n, maxSpeedGuests)}
+		}
+	}
+	return nil
+}
+
+// maxSpeedGuests is what the DUT's memory has room for.
+const maxSpeedGuests = 4
+
+func (a *app) labSpeedCommand() *cobra.Command {
+	o := labSpeedOptions{guests: []int{1}, rounds: 1}
+	cmd := &cobra.Command{
+		Use:   "speed",
+		Short: "Measure how fast guests boot in the lab here",
+		Long: `Boots the emulated machine under test, and in it guests without VFs, until their agents answer. What it finds is kept
+beside the lab's images: the deadlines of later runs in the lab are multiplied by a third of the seconds that one guest took.
+Unless it was measured they are multiplied by 5.`,
+		Example: `  vmtb lab speed
+  vmtb lab speed --guests=1,2,4 --rounds=5`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			ctx, stop := untilInterrupted(cmd.Context())
+			defer stop()
+			return a.labSpeed(ctx, o)
+		},
+	}
+	cmd.Flags().IntSliceVar(&o.guests, "guests", o.guests, "how many guests to boot at once, in turn")
+	cmd.Flags().IntVar(&o.rounds, "rounds", o.rounds, "how often to do so; the median counts")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print what was measured as JSON")
+	return cmd
+}
+
+func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
+	images, err := a.buildLab(ctx)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "vmtb-speed-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // only the DUT's evidence, of which an error quotes the end
+	speed := lab.Speed{Measured: time.Now()}
+	p := a.progress("lab")
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p})
+	if err != nil {
+		return err
+	}
+	speed.DUT = time.Since(speed.Measured).Seconds()
+	err = measureBoots(ctx, dut, o, p, &speed)
+	if err := errors.Join(err, dut.Close(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	if err := speed.Save(); err != nil {
+		return err
+	}
+	if o.json {
+		return json.NewEncoder(a.out).Encode(speed)
+	}
+	return printSpeed(a.out, speed, o.guests)
+}
+
+// measureBoots takes the numbers of guests in turn, and that several times, so that what else the machine does
+// disturbs all alike.
+func measureBoots(ctx context.Context, dut *lab.DUT, o labSpeedOptions, p *progress.Progress, speed *lab.Speed) error {
+	for round := range o.rounds {
+		for _, n := range o.guests {
+			err := p.Step(fmt.Sprintf("booting %s in it, round %d of %d", prose.Count(n, "guest"), round+1, o.rounds), func(io.Writer) error {
+				boot, err := dut.TimeBoot(ctx, n)
+				speed.Boots = append(speed.Boots, boot)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// printSpeed prints a line for each number of guests.
+func printSpeed(w io.Writer, speed lab.Speed, guests []int) error {
+	one := speed.Guest()
+	for _, n := range guests {
+		var seconds, cpu []float64
+		for _, b := range speed.Boots {
+			if b.Guests == n {
+				seconds, cpu = append(seconds, b.Seconds), append(cpu, b.CPU)
+			}
+		}
+		fmt.Fprintf(w, "%-8s %6.1f s (%.1f to %.1f), CPU of the DUT's QEMU %6.1f s", prose.Count(n, "guest"), lab.Median(seconds), slices.Min(seconds), slices.Max(seconds), lab.Median(cpu))
+		if n > 1 {
+			fmt.Fprintf(w, ", %.1f times one", lab.Median(seconds)/one)
+		}
+		fmt.Fprintln(w)
+	}
+	_, err := fmt.Fprintf(w, "the DUT booted in %.1f s; deadlines in the lab are multiplied by %g\n", speed.DUT, speed.TimeoutScale())
+	return err
+}
