@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"vmtb/bench"
@@ -45,7 +46,7 @@ done`
 		return Boot{}, infra("read the CPU time of the DUT's QEMU", err)
 	}
 	start := time.Now()
-	err = d.run(ctx, line, bin, fmt.Sprint(guests), fmt.Sprint(d.gpu.GuestMiB()), GuestImage, fmt.Sprint(greatestScale))
+	err = d.run(ctx, line, bin, strconv.Itoa(guests), strconv.Itoa(d.gpu.GuestMiB()), GuestImage, fmt.Sprint(greatestScale))
 	took := time.Since(start)
 	after, err2 := procfs.Read(d.PID())
 	if err := errors.Join(err, err2, d.run(context.WithoutCancel(ctx), end, bin)); err != nil {
