@@ -16,7 +16,7 @@ var arrows = map[string][]string{
 	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
 	"report/reporttest":   {},
 	"flow":                {"bench", "bench/undo", "internal/strictjson", "internal/atomicfile", "internal/flock", "internal/procfs"},
-	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/flock"},
+	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/flock", "internal/procfs"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
 	"bench/undo":          {"bench", "internal/atomicfile", "internal/flock", "internal/procfs"},
