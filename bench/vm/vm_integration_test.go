@@ -200,7 +200,7 @@ break' && echo x >-n && echo x >.hidden && ln -s nowhere link && mkfifo pipe && 
 		t.Errorf("state when off = %v, %v", s, err)
 	}
 	for name, want := range map[string]string{
-		"argv": "qemu-system-x86_64 -name guest=vm0,", "console.log": "Linux version", "qmp.jsonl": "qmp_capabilities", "qga.jsonl": "guest-sync", "stderr.log": "",
+		"argv": "qemu-system-x86_64 -name guest=vm0 ", "console.log": "Linux version", "qmp.jsonl": "qmp_capabilities", "qga.jsonl": "guest-sync", "stderr.log": "",
 	} {
 		data, err := os.ReadFile(filepath.Join(p.Dir, name))
 		if err != nil || !strings.Contains(string(data), want) {
