@@ -63,8 +63,8 @@ unit:
 
 # Against the real QEMU and the real qemu-ga, with the lab's guest.
 integration: build
-	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 1 -timeout 20m -tags integration ./bench/...
-	env $$(bin/vmtb lab build --env) go test -count=1 -timeout 10m -tags integration -run TestIntegration .
+	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 1 -timeout 40m -tags integration ./bench/...
+	env $$(bin/vmtb lab build --env) go test -count=1 -timeout 20m -tags integration -run TestIntegration .
 
 # In the emulated DUT.
 lab-test: build
