@@ -45,9 +45,19 @@ warn="-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing
 	-Wold-style-definition -Wredundant-decls -Wshadow=local -Wstrict-prototypes -Wtype-limits -Wundef -Wvla
 	-Wwrite-strings -Wno-psabi -Wno-shift-negative-value"
 
-# shellcheck disable=SC2046,SC2086 # lists of flags
-cc -m64 -mcx16 -std=gnu11 -O2 -g -fPIC -shared -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
-	-fno-strict-aliasing -fno-common -fwrapv -DCOMPILING_SYSTEM_VS_USER $warn ${CFLAGS_EXTRA:-} \
-	-I"$here" -isystem "$here/config" -isystem "$gen" -isystem "$gen/qapi" -isystem "$qemu/include" \
-	-isystem "$qemu/linux-headers" -isystem "$qemu/host/include/x86_64" -isystem "$qemu/host/include/generic" \
-	-isystem "$qemu" $(pkg-config --cflags glib-2.0) -o "$out" "$here"/*.c $qtest
+flags="-m64 -mcx16 -std=gnu11 -O2 -g -fPIC -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+	-fno-strict-aliasing -fno-common -fwrapv -DCOMPILING_SYSTEM_VS_USER $warn ${CFLAGS_EXTRA:-}
+	-I$here -isystem $here/config -isystem $gen -isystem $gen/qapi -isystem $qemu/include
+	-isystem $qemu/linux-headers -isystem $qemu/host/include/x86_64 -isystem $qemu/host/include/generic
+	-isystem $qemu $(pkg-config --cflags glib-2.0)"
+
+others=
+for file in "$here"/*.c; do
+	[ "$file" = "$here/nested.c" ] || others="$others $file"
+done
+
+# nested.c looks into the CPU, whose layout depends on the target.
+# shellcheck disable=SC2086 # lists
+cc $flags -DCOMPILING_PER_TARGET -DCONFIG_TARGET='"x86_64-target.h"' -isystem "$qemu/target/i386" -c -o "$gen/nested.o" "$here/nested.c"
+# shellcheck disable=SC2086 # lists
+cc $flags -shared -o "$out" $others "$gen/nested.o" $qtest

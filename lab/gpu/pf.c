@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "gpu.h"
+#include "nested.h"
 #include "hw/pci/pcie.h"
 #include "hw/pci/pcie_sriov.h"
 #include "hw/pci/msi.h"
@@ -153,6 +154,9 @@ static void pf_realize(PCIDevice *d, Error **errp)
     }
     if (s->gts < 1 || s->gts > GPU_MAX_GTS) {
         error_setg(errp, "vmtb-gpu: gts=%u: 1, or 2 with a media GT", s->gts);
+        return;
+    }
+    if (!nested_mend(errp)) {
         return;
     }
     s->regs = g_malloc0(REGS_SIZE);

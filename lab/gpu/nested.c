@@ -1,0 +1,72 @@
+/*
+ * A mend of QEMU 10.0's emulation of nested virtualization (SVM) under TCG.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * helper_vmrun() delivers an external interrupt that a hypervisor injects at
+ * once, and leaves its vector in exception_index.  Should the CPU thread be
+ * asked to leave its loop before anything else sets exception_index,
+ * cpu_handle_interrupt() takes the vector for a pending exception, and the
+ * guest gets its interrupt a second time: in the handler of the first,
+ * whatever its IF says.  Under -icount, where the thread leaves its loop each
+ * time its budget is used up, a guest of a guest dies of it in a second.
+ *
+ * Such a vector is told from a real exception by what helper_vmrun() sets for
+ * an injected interrupt: no software interrupt, and no next instruction.
+ *
+ * This file is compiled for the target, unlike the others: see build.sh.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qom/object.h"
+#include "hw/core/cpu.h"
+#include "accel/tcg/cpu-ops.h"
+#include "cpu.h"
+#include "tcg/helper-tcg.h"
+#include "nested.h"
+
+#define FIRST_IRQ 0x20  /* in protected mode; below are exceptions */
+#define FIRST_BIOS_IRQ 8 /* in real mode, as the BIOS sets up the PIC */
+
+static TCGCPUOps mended;
+
+static bool left_by_vmrun(int vector, const CPUX86State *env)
+{
+    int first = env->cr[0] & CR0_PE_MASK ? FIRST_IRQ : FIRST_BIOS_IRQ;
+
+    return (env->hflags & HF_GUEST_MASK) && vector >= first && vector <= 0xff &&
+           !env->exception_is_int && env->exception_next_eip == (target_ulong)-1;
+}
+
+static void do_interrupt(CPUState *cs)
+{
+    if (left_by_vmrun(cs->exception_index, cpu_env(cs))) {
+        cs->exception_index = -1;
+        cpu_exit(cs); /* what was asked for is still to be done */
+        return;
+    }
+    x86_cpu_do_interrupt(cs);
+}
+
+bool nested_mend(Error **errp)
+{
+    CPUState *cs = qemu_get_cpu(0);
+    X86CPU *cpu = (X86CPU *)object_dynamic_cast(OBJECT(cs), TYPE_X86_CPU);
+
+    if (!cpu || !cs->cc->tcg_ops || cs->cc->tcg_ops == &mended) {
+        return true; /* not under TCG, or mended already */
+    }
+    /* fields of both structures behind those that are used here: the layouts are QEMU's */
+    if (cs->cc->tcg_ops->do_interrupt != x86_cpu_do_interrupt ||
+        object_property_get_uint(OBJECT(cs), "phys-bits", NULL) != cpu->phys_bits) {
+        error_setg(errp, "vmtb-gpu: compiled for another QEMU: X86CPU has another layout there: "
+                   "compile lab/gpu against the source of this QEMU");
+        return false;
+    }
+    mended = *cs->cc->tcg_ops;
+    mended.do_interrupt = do_interrupt;
+    for (int i = 0; (cs = qemu_get_cpu(i)); i++) {
+        cs->cc->tcg_ops = &mended;
+    }
+    return true;
+}

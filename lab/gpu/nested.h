@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VMTB_NESTED_H
+#define VMTB_NESTED_H
+
+/* Mends nested virtualization in this QEMU, if it runs under TCG; false with an error if its layout is not known. */
+bool nested_mend(Error **errp);
+
+#endif
