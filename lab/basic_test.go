@@ -41,17 +41,17 @@ func (d *dut) testStore(t *testing.T) {
 	d.clean(t)
 }
 
-// testBasic: every flow of test_basic passes, but for the one that compares machines where there is one only; those with four
-// machines show nothing that those with two do not, cost most of the time, and are in [TestUpstream]. What compares
+// testBasic: the flows of test_basic with work pass, but for the one that compares machines where there is one only. Those with
+// four machines show nothing that those with two do not, and TestVmSetup is in TestRealDriver: TestUpstream has all. What compares
 // rates is tried again, for the DUT is emulated on a machine that may have other things to do; unequal shares stay unequal.
 func (d *dut) testBasic(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2", "-k", "not 4VF", "test_basic")
+	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2", "-k", "not 4VF and not TestVmSetup", "test_basic")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	got := results(t, dir)
-	if len(got) != 9 {
-		t.Errorf("%d results, want 9", len(got))
+	if len(got) != 6 {
+		t.Errorf("%d results, want 6", len(got))
 	}
 	for id, result := range got {
 		want := flow.Pass
