@@ -38,7 +38,7 @@ demo: setup build
 test: setup speed fmt lint unit integration gpu-test lab-test
 
 # How fast guests boot here: it decides how long the tests take, and the deadlines in the lab follow it. Where a guest boots in
-# 24 s, what boots nothing takes 6 minutes, integration tests 17, the lab's about 40.
+# 24 s, what boots nothing takes 6 minutes and the integration tests 17; the lab's 40 are an estimate from a loaded machine.
 speed: build
 	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | \
 		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1/' | \

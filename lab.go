@@ -85,7 +85,8 @@ func (a *app) labBuildCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&env, "env", false, "print the guest's files as variables for the integration tests")
-	cmd.Flags().BoolVar(&gpuTest, "gpu-test", false, "build no images but the emulated GPU for its own tests, and print its files as variables for them")
+	cmd.Flags().BoolVar(&gpuTest, "gpu-test", false,
+		"build no images but the emulated GPU for its own tests, and print its files as variables for them")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print where the images are as JSON")
 	cmd.MarkFlagsMutuallyExclusive("env", "gpu-test", "json")
 	return cmd

@@ -30,7 +30,8 @@ func (o labSpeedOptions) check() error {
 	case o.rounds < 1:
 		return &bench.UsageError{Err: fmt.Errorf("--rounds=%d: want 1 or more", o.rounds)}
 	case !slices.Contains(o.guests, 1):
-		return &bench.UsageError{Err: fmt.Errorf("--guests=%v: one guest is what deadlines are measured by", o.guests), Advice: "give 1 among them: --guests=1,2"}
+		err := errors.New("--guests has no 1: deadlines follow what one guest takes")
+		return &bench.UsageError{Err: err, Advice: "give 1, too: --guests=1,2"}
 	}
 	for _, n := range o.guests {
 		if n < 1 || n > maxSpeedGuests {
@@ -48,9 +49,9 @@ func (a *app) labSpeedCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "speed",
 		Short: "Measure how fast guests boot in the lab here",
-		Long: `Boots the emulated machine under test, and in it guests without VFs, until their agents answer. What it finds is kept
-beside the lab's images: the deadlines of later runs in the lab are multiplied by a third of the seconds that one guest took.
-Unless it was measured they are multiplied by 5.`,
+		Long: `Boots the emulated machine under test, and in it guests without VFs, until their agents answer. The result is kept
+beside the lab's images: deadlines of later runs in the lab are multiplied by a third of the seconds that one
+guest took. Without a result they are multiplied by 5.`,
 		Example: `  vmtb lab speed
   vmtb lab speed --guests=1,2,4 --rounds=5`,
 		Args: cobra.NoArgs,
@@ -99,12 +100,12 @@ func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
 	return printSpeed(a.out, speed, o.guests)
 }
 
-// measureBoots takes the numbers of guests in turn, and that several times, so that what else the machine does
-// disturbs all alike.
+// measureBoots boots each number of guests once in a round, so that what else the machine does disturbs all alike.
 func measureBoots(ctx context.Context, dut *lab.DUT, o labSpeedOptions, p *progress.Progress, speed *lab.Speed) error {
 	for round := range o.rounds {
 		for _, n := range o.guests {
-			err := p.Step(fmt.Sprintf("booting %s in it, round %d of %d", prose.Count(n, "guest"), round+1, o.rounds), func(io.Writer) error {
+			name := fmt.Sprintf("booting %s in the DUT, round %d of %d", prose.Count(n, "guest"), round+1, o.rounds)
+			err := p.Step(name, func(io.Writer) error {
 				boot, err := dut.TimeBoot(ctx, n)
 				speed.Boots = append(speed.Boots, boot)
 				return err
@@ -119,20 +120,16 @@ func measureBoots(ctx context.Context, dut *lab.DUT, o labSpeedOptions, p *progr
 
 // printSpeed prints a line for each number of guests.
 func printSpeed(w io.Writer, speed lab.Speed, guests []int) error {
-	one := speed.Guest()
 	for _, n := range guests {
-		var seconds, cpu []float64
-		for _, b := range speed.Boots {
-			if b.Guests == n {
-				seconds, cpu = append(seconds, b.Seconds), append(cpu, b.CPU)
-			}
-		}
-		fmt.Fprintf(w, "%-8s %6.1f s (%.1f to %.1f), CPU of the DUT's QEMU %6.1f s", prose.Count(n, "guest"), lab.Median(seconds), slices.Min(seconds), slices.Max(seconds), lab.Median(cpu))
+		seconds, cpu := speed.Of(n)
+		fmt.Fprintf(w, "%-8s %6.1f s (%.1f to %.1f), CPU of the DUT's QEMU %6.1f s", prose.Count(n, "guest"),
+			lab.Median(seconds), slices.Min(seconds), slices.Max(seconds), lab.Median(cpu))
 		if n > 1 {
-			fmt.Fprintf(w, ", %.1f times one", lab.Median(seconds)/one)
+			fmt.Fprintf(w, ", %.1f times one", lab.Median(seconds)/speed.Guest())
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "the DUT booted in %.1f s; deadlines in the lab are multiplied by %g\n", speed.DUT, speed.TimeoutScale())
+	_, err := fmt.Fprintf(w, "the DUT booted in %.1f s; deadlines in the lab are multiplied by %g\n",
+		speed.DUT, speed.TimeoutScale())
 	return err
 }

@@ -175,6 +175,9 @@ var wantedValues = map[string]string{
 	"duration": "want a duration, like 90s, 5m or 1h30m",
 	"float64":  "want a number, like 2 or 0.5",
 	"int":      "want a whole number",
+	"intSlice": "want whole numbers, separated by commas",
+
+	"stringSlice": "want words, separated by commas; a word with a quotation mark in it stands in quotation marks",
 }
 
 func nearFlags(cmd *cobra.Command, name string) []string {

@@ -25,14 +25,14 @@ func (a *app) vmCopyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cp [-r] source destination",
 		Short: "Copy files from, to or between guests: a path in a guest is MACHINE:PATH",
-		Long: `Copies a file, or with -r a directory, between this machine and a guest or between two guests, through the guests' agents. A path
-in a guest is MACHINE:PATH; a file here may be "-" for our input or output. A destination that is a directory gets the source
-under its own name. While a guest boots cp waits for its agent, and says so.
+		Long: `Copies a file, or with -r a directory, between this machine and a guest or between two guests, through the guests'
+agents. A path in a guest is MACHINE:PATH; a file here may be "-" for our input or output. A destination that is a
+directory gets the source under its own name. While a guest boots cp waits for its agent, and says so.
 
-An executable file stays executable. With -r permission bits are kept (not set-user-ID, set-group-ID, sticky), symbolic links are
-copied as links, and devices, FIFOs and sockets are left out: cp names them at the end, with exit code 2. The files belong to
-root in a guest, and here to the user who runs cp. -r needs sh and tar in the guest (busybox has them), and in a guest that
-gets a directory mktemp and free space for it twice.`,
+An executable file stays executable. With -r permission bits are kept (not set-user-ID, set-group-ID, sticky), symbolic
+links are copied as links, and devices, FIFOs and sockets are left out: cp names them at the end, with exit code 2. The
+files belong to root in a guest, and here to the user who runs cp. -r needs sh and tar in the guest (busybox has them),
+and in a guest that gets a directory mktemp and free space for it twice.`,
 		Example: `  vmtb vm cp ./xe.ko vm0:/root/
   vmtb vm cp vm0:/var/log/syslog guest.log
   vmtb vm cp -r ./tests vm0:/root
@@ -182,13 +182,15 @@ func (p endpoint) checkCopy(to endpoint, recursive bool) error {
 	case p.kind == kindDirectory && !recursive:
 		return &bench.UsageError{Err: fmt.Errorf("%s is a directory", p), Advice: "vmtb vm cp -r copies it"}
 	case p.kind == kindDirectory && to.stdio():
-		return &bench.UsageError{Err: fmt.Errorf("%s is a directory, which - cannot take", p), Advice: "vmtb vm exec MACHINE tar c DIRECTORY writes an archive"}
+		const advice = "vmtb vm exec MACHINE tar c DIRECTORY writes an archive"
+		return &bench.UsageError{Err: fmt.Errorf("%s is a directory, which - cannot take", p), Advice: advice}
 	case p.kind == kindDirectory && to.kind != kindDirectory && to.kind != kindNone:
 		return &bench.UsageError{Err: fmt.Errorf("%s is a directory, and %s is not", p, to)}
 	case p.stdio() && to.kind == kindDirectory:
 		return &bench.UsageError{Err: fmt.Errorf("%s is a directory: our input needs the name of a file", to)}
 	case p.kind == kindSpecial && p.guest != nil:
-		return &bench.UsageError{Err: fmt.Errorf("%s is a device, a FIFO or a socket: the guest's agent would wait for its end and do nothing else", p)}
+		const format = "%s is a device, a FIFO or a socket: the guest's agent would wait for its end and do nothing else"
+		return &bench.UsageError{Err: fmt.Errorf(format, p)}
 	}
 	return p.checkApart(to)
 }

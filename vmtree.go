@@ -41,7 +41,8 @@ func (a *app) copyTree(ctx context.Context, from, to endpoint) error {
 		case from.guest == nil:
 			return to.takeTree(ctx, r)
 		default:
-			return pipe(func(w io.Writer) error { return t.relay(r, w, to.kind == kindNone) }, func(r io.Reader) error { return to.takeTree(ctx, r) })
+			give := func(w io.Writer) error { return t.relay(r, w, to.kind == kindNone) }
+			return pipe(give, func(r io.Reader) error { return to.takeTree(ctx, r) })
 		}
 	})
 	return errors.Join(err, t.leftOut())
@@ -57,7 +58,8 @@ func (p endpoint) sendTree(ctx context.Context, w io.Writer) error {
 }
 
 func noTar(c *keep.Client) error {
-	return &bench.GuestError{Err: fmt.Errorf("%s: the guest has no tar, which -r needs: install tar or busybox there", c.Name())}
+	const format = "%s: the guest has no tar, which -r needs: install tar or busybox there"
+	return &bench.GuestError{Err: fmt.Errorf(format, c.Name())}
 }
 
 // Command lines of a guest that gets a directory, $1. prepareTree makes it and, in it, a directory for the archive; it prints the
@@ -103,7 +105,8 @@ func (t *treeCheck) leftOut() error {
 	if more := len(t.special) - most; more > 0 {
 		names += fmt.Sprintf(", and %d more", more)
 	}
-	return &bench.UsageError{Err: fmt.Errorf("not copied, for it is a device, a FIFO or a socket: %s", names), Advice: "all else was copied"}
+	err := fmt.Errorf("not copied, for it is a device, a FIFO or a socket: %s", names)
+	return &bench.UsageError{Err: err, Advice: "all else was copied"}
 }
 
 // skip notes what is not copied.
@@ -160,7 +163,8 @@ func (t *treeCheck) local(name string) (string, error) {
 }
 
 func hostile(name, how string) error {
-	return &bench.GuestError{Err: fmt.Errorf("the guest's archive has a file %s: %s; nothing after it was copied", printable(name), printable(how))}
+	const format = "the guest's archive has a file %s: %s; nothing after it was copied"
+	return &bench.GuestError{Err: fmt.Errorf(format, printable(name), printable(how))}
 }
 
 // each calls do for every entry that is to be copied, and reads r to its end.

@@ -45,7 +45,8 @@ func (d *dut) testStore(t *testing.T) {
 // four machines show nothing that those with two do not, and TestVmSetup is in TestRealDriver: TestUpstream has all. What compares
 // rates is tried again, for the DUT is emulated on a machine that may have other things to do; unequal shares stay unequal.
 func (d *dut) testBasic(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2", "-k", "not 4VF and not TestVmSetup", "test_basic")
+	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2",
+		"-k", "not 4VF and not TestVmSetup", "test_basic")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}

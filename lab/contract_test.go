@@ -14,13 +14,14 @@ import (
 	"vmtb/flow"
 )
 
-// TestContract: the stand-ins keep the contract of xe on both devices and in both layouts. With VMTB_LAB_FULL set (make
-// lab-full) that is every shape that they have, and between them every rule has been checked.
+// TestContract: the stand-ins keep the contract of xe in both layouts, as a BMG; TestRealContract has PTL, with the real driver.
+// With VMTB_LAB_FULL set (make lab-full) they keep it in every shape that they have, and between them every rule has been checked.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	shapes := []string{"device=bmg", "device=bmg layout=legacy"} // TestRealContract has PTL, with the real driver
+	shapes := []string{"device=bmg", "device=bmg layout=legacy"}
 	if full() {
-		shapes = append(shapes, "device=ptl", "device=ptl layout=legacy", "device=bmg gts=1 vram_quota=1", "device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy")
+		shapes = append(shapes, "device=ptl", "device=ptl layout=legacy", "device=bmg gts=1 vram_quota=1",
+			"device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy")
 	}
 	passed := map[string]bool{}
 	for _, params := range shapes {

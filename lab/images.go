@@ -94,7 +94,8 @@ func mustBeRoot() error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	return &bench.UsageError{Err: errors.New("the lab's images are built in a chroot, which only root may enter"), Advice: "run as root"}
+	err := errors.New("the lab's images are built in a chroot, which only root may enter")
+	return &bench.UsageError{Err: err, Advice: "run as root"}
 }
 
 // imagesIn names the files that the stages for DUT and guest have made.

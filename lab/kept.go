@@ -41,7 +41,8 @@ func SetUp(s vm.Spec, scale float64) bench.Command {
 	if len(s.Shares) > 0 {
 		share = s.Shares[0].Path
 	}
-	return bench.Command{Argv: []string{"/bin/sh", "-ec", setUpScript, "sh", share, GuestImage, config(GPUOf(s), scale), bashrc}}
+	args := []string{share, GuestImage, config(GPUOf(s), scale), bashrc}
+	return bench.Command{Argv: append([]string{"/bin/sh", "-ec", setUpScript, "sh"}, args...)}
 }
 
 // GPUOf returns the GPU of the DUT whose hardware is s.

@@ -15,9 +15,11 @@ import (
 // profile, too.
 func TestProvisioning(t *testing.T) {
 	t.Parallel()
-	selection, least := []string{"-k", "not 4VF", "xe_provisioning::TestSchedulingOnly", "xe_provisioning::TestSelfConfig[*P:AUTO*]"}, 7
+	least, selection := 7, []string{
+		"-k", "not 4VF", "xe_provisioning::TestSchedulingOnly", "xe_provisioning::TestSelfConfig[*P:AUTO*]",
+	}
 	if full() {
-		selection, least = []string{"xe_provisioning"}, 15
+		least, selection = 15, []string{"xe_provisioning"}
 	}
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append([]string{"lab", "run", "-v", "--run-dir", dir}, selection...)...)

@@ -48,7 +48,8 @@ func (b *builder) firmware() string {
 	for _, f := range firmwares {
 		parts = append(parts, f.file, string(f.bytes()))
 	}
-	return b.entry("firmware", "firmware files", func(dir *os.File, _ io.Writer) error { return writeFirmware(dir.Name()) }, parts...)
+	write := func(dir *os.File, _ io.Writer) error { return writeFirmware(dir.Name()) }
+	return b.entry("firmware", "firmware files", write, parts...)
 }
 
 // gpu is the entry with the emulated GPU, and with a program "qemu" that is the root tree's QEMU with that GPU.
@@ -157,7 +158,7 @@ func (b *builder) modules(root string) string {
 	source := b.entry("linuxsource", "source of Linux "+version, func(dir *os.File, log io.Writer) error {
 		return b.fetch(dir, []string{suite, backports}, log, "download", "linux-source-"+major+"."+minor+"="+version)
 	}, version)
-	const title = "xe and xe-vfio-pci from Debian's source (about 10 minutes)"
+	const title = "xe and xe-vfio-pci from Debian's source (10 minutes or more)"
 	return b.stage("xemodules", root, "xe-modules.sh", title, []string{source})
 }
 

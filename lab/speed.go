@@ -22,7 +22,7 @@ import (
 type Boot struct {
 	Guests  int     `json:"guests"`
 	Seconds float64 `json:"seconds"`     // by this machine's clock
-	CPU     float64 `json:"cpu_seconds"` // of the DUT's QEMU; what else the machine does counts for less in it
+	CPU     float64 `json:"cpu_seconds"` // of the DUT's QEMU: other programs on this machine change it less
 }
 
 // TimeBoot boots guests without VFs in the DUT, all at once, and ends them again.
@@ -30,7 +30,8 @@ func (d *DUT) TimeBoot(ctx context.Context, guests int) (Boot, error) {
 	const line = `bin=$1 n=$2 mib=$3 img=$4 scale=$5 jobs=
 export VMTB_STATE_DIR=/run/vmtb-speed
 for i in $(seq "$n"); do
-	"$bin" vm start --vm-image="$img" --vm-memory="$mib" --timeout-scale="$scale" "speed$i" >/dev/null 2>"/run/speed$i.log" &
+	"$bin" vm start --vm-image="$img" --vm-memory="$mib" --timeout-scale="$scale" "speed$i" \
+		>/dev/null 2>"/run/speed$i.log" &
 	jobs="$jobs $!"
 done
 for j in $jobs; do
@@ -46,11 +47,12 @@ done`
 		return Boot{}, infra("read the CPU time of the DUT's QEMU", err)
 	}
 	start := time.Now()
-	err = d.run(ctx, line, bin, strconv.Itoa(guests), strconv.Itoa(d.gpu.GuestMiB()), GuestImage, fmt.Sprint(greatestScale))
+	err = d.run(ctx, line, bin, strconv.Itoa(guests), strconv.Itoa(d.gpu.GuestMiB()), GuestImage,
+		fmt.Sprint(greatestScale))
 	took := time.Since(start)
 	after, err2 := procfs.Read(d.PID())
 	if err := errors.Join(err, err2, d.run(context.WithoutCancel(ctx), end, bin)); err != nil {
-		return Boot{}, infra(fmt.Sprintf("boot %d guests in the DUT", guests), err)
+		return Boot{}, infra(fmt.Sprintf("boot guests in the DUT, %d at once", guests), err)
 	}
 	return Boot{Guests: guests, Seconds: took.Seconds(), CPU: (after.CPU() - before.CPU()).Seconds()}, nil
 }
@@ -103,14 +105,19 @@ func MeasuredSpeed() (s Speed, err error) {
 	return s, nil
 }
 
-// Guest returns how many seconds one guest took to boot, the median of what was measured; 0 if nothing was.
-func (s Speed) Guest() float64 {
-	var seconds []float64
+// Of returns the seconds, and the CPU seconds, of each boot of so many guests.
+func (s Speed) Of(guests int) (seconds, cpu []float64) {
 	for _, b := range s.Boots {
-		if b.Guests == 1 {
-			seconds = append(seconds, b.Seconds)
+		if b.Guests == guests {
+			seconds, cpu = append(seconds, b.Seconds), append(cpu, b.CPU)
 		}
 	}
+	return seconds, cpu
+}
+
+// Guest returns how many seconds one guest took to boot, the median of what was measured; 0 if nothing was.
+func (s Speed) Guest() float64 {
+	seconds, _ := s.Of(1)
 	return Median(seconds)
 }
 
@@ -123,8 +130,8 @@ func Median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// Deadlines of flows are made for guests that boot in a few seconds. How they are multiplied where guests take longer: by
-// [usualScale] if nobody has measured it, else by a third of the seconds that a guest took, within limits.
+// Deadlines of flows are made for guests that boot in a few seconds. In the lab they are multiplied by usualScale if nobody
+// has measured a boot, else by the seconds of a boot divided by secondsEach, within limits.
 const (
 	usualScale    = 5.0
 	leastScale    = 2.0

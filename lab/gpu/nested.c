@@ -56,7 +56,7 @@ bool nested_mend(Error **errp)
     if (!cpu || !cs->cc->tcg_ops || cs->cc->tcg_ops == &mended) {
         return true; /* not under TCG, or mended already */
     }
-    /* fields of both structures behind those that are used here: the layouts are QEMU's */
+    /* the last fields that are used here lie before phys_bits: were a layout not QEMU's, one of these would differ */
     if (cs->cc->tcg_ops->do_interrupt != x86_cpu_do_interrupt ||
         object_property_get_uint(OBJECT(cs), "phys-bits", NULL) != cpu->phys_bits) {
         error_setg(errp, "vmtb-gpu: compiled for another QEMU: X86CPU has another layout there: "

@@ -62,7 +62,8 @@ var modeRules = []Rule{
 		Steps: []Step{write(numvfs, "1"), read("128", "G/vf1/doorbells_quota"), write("G0/vf1/threshold_guc_time_us", "1"), write(numvfs, "0"), read("128", "G/vf1/doorbells_quota")},
 	},
 	{
-		ID: "fair_spares", Doc: "Shares leave the PF its spares, besides the contexts that it uses.", Needs: []Need{tree, noFloor}, Check: checkFairSpares,
+		ID: "fair_spares", Doc: "Shares leave the PF its spares, besides the contexts that it uses.",
+		Needs: []Need{tree, noFloor}, Check: checkFairSpares,
 	},
 	{
 		ID: "fair_nothing", Doc: "If nothing is left for a share, enabling VFs is ENOSPC, and the VFs have nothing.", Needs: []Need{tree, noFloor},
@@ -80,7 +81,10 @@ var modeRules = []Rule{
 	},
 	{
 		ID: "flat_by_hand", Doc: "Without modes, a GT on which a VF has anything is left as it is, and others get fair shares.", Needs: []Need{flat, twoGTs},
-		Steps: []Step{write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"), read("0", "T/vf1/ggtt_quota", "G0/vf1/doorbells_quota"), read("256", "G1/vf1/doorbells_quota")},
+		Steps: []Step{
+			write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"),
+			read("0", "T/vf1/ggtt_quota", "G0/vf1/doorbells_quota"), read("256", "G1/vf1/doorbells_quota"),
+		},
 		Check: func(_ context.Context, p *Probe) error {
 			n, err := p.uint("G1/vf1/contexts_quota")
 			if most := uint64(maxContexts - minContexts); err != nil || n > most || n < most-mostOwnContexts {
@@ -106,7 +110,8 @@ func provisioningRules() []Rule {
 	}
 	for _, n := range []int{1, 2, 7} {
 		rules = append(rules, Rule{
-			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)}, Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of all that is not spare.",
+			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)},
+			Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of all that is not spare.",
 			Check: func(ctx context.Context, p *Probe) error {
 				n := uint64(n)
 				own, err := p.ownContexts(ctx, "G0/")
@@ -116,7 +121,8 @@ func provisioningRules() []Rule {
 				if err != nil {
 					return err
 				}
-				return checkFair(ctx, p, int(n), (largest(p.ggttFree)-p.ggttSpare)/n/pageSize*pageSize, (maxContexts-minContexts-own)/n, maxDoorbells/n)
+				ggtt := (largest(p.ggttFree) - p.ggttSpare) / n / pageSize * pageSize
+				return checkFair(ctx, p, int(n), ggtt, (maxContexts-minContexts-own)/n, maxDoorbells/n)
 			},
 		})
 	}
