@@ -13,7 +13,7 @@ import (
 
 // booting waits for a guest, and shows meanwhile the last line of its console and how long the wait may take.
 func (a *app) booting(name, what, console string, limit time.Duration, wait func() error) error {
-	return a.withConsole(name, fmt.Sprintf("%s (%s at most)", what, prose.Duration(limit)), console, wait)
+	return a.withConsole(name, fmt.Sprintf("%s (%s at most)", what, prose.Exact(limit)), console, wait)
 }
 
 // withConsole does what takes a guest a while, and shows meanwhile the last line of its console, a file.

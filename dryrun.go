@@ -29,7 +29,8 @@ func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, as
 			if len(it.Needs) > 0 {
 				fmt.Fprintf(a.out, "  needs: %s\n", strings.Join(it.Needs, ", "))
 			}
-			fmt.Fprintf(a.out, "  deadlines: set-up %v, tear-down %v\n", scaledBy(config, it.SetUpTimeout), scaledBy(config, it.TearDownTimeout))
+			fmt.Fprintf(a.out, "  deadlines: set-up %s, tear-down %s\n",
+				prose.Exact(scaledBy(config, it.SetUpTimeout)), prose.Exact(scaledBy(config, it.TearDownTimeout)))
 		}
 		a.printCase(it, config)
 	}
@@ -38,7 +39,7 @@ func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, as
 }
 
 func (a *app) printCase(it flow.Item, config *bench.Config) {
-	line := fmt.Sprintf("    %s  deadline %s", it.ID.Case, prose.Duration(scaledBy(config, it.Timeout)))
+	line := fmt.Sprintf("    %s  deadline %s", it.ID.Case, prose.Exact(scaledBy(config, it.Timeout)))
 	if it.After != "" {
 		line += ", after " + it.After
 	}

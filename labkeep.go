@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 	"vmtb/lab"
 )
 
@@ -216,7 +217,7 @@ func (a *app) readyLab(ctx context.Context, c *keep.Client) error {
 		return err
 	}
 	if !info.State.Agent && info.State.State == vm.Running {
-		what := fmt.Sprintf("%s is booting; waiting up to %v for it", c.Name(), lab.BootLimit)
+		what := fmt.Sprintf("%s is booting; waiting up to %s for it", c.Name(), prose.Exact(lab.BootLimit))
 		err = a.patiently("lab", what, func() error { return c.WaitReadyWithin(ctx, lab.BootLimit) })
 	}
 	if gpu := lab.GPU(a.labGPU); gpu != lab.DefaultGPU && gpu != lab.GPUOf(info.Spec) {

@@ -16,6 +16,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/prose"
 )
 
 func (a *app) vmCommand() *cobra.Command {
@@ -347,11 +348,8 @@ func vncPlace(s keep.State) string {
 // age is how long ago t was, in two units at most.
 func age(t, now time.Time) string {
 	d := now.Sub(t).Round(time.Second)
-	switch {
-	case d >= 24*time.Hour:
-		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	if days := d / (24 * time.Hour); days > 0 {
+		return fmt.Sprintf("%d d %d h", days, d%(24*time.Hour)/time.Hour)
 	}
-	return d.String()
+	return prose.Duration(d)
 }

@@ -15,9 +15,39 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"vmtb/bench/keep"
 )
+
+func TestAge(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for d, want := range map[time.Duration]string{
+		400 * time.Millisecond:          "0 s",
+		125 * time.Second:               "2 min 5 s",
+		time.Hour + 13*time.Minute:      "1 h 13 min",
+		24*time.Hour - time.Millisecond: "1 d 0 h",
+		51 * time.Hour:                  "2 d 3 h",
+	} {
+		if got := age(now.Add(-d), now); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+// A limit that a user gave is in the message as it was given.
+func TestWaitedMessage(t *testing.T) {
+	for limit, want := range map[time.Duration]string{
+		200 * time.Millisecond:          "it had not ended within 200 ms",
+		2500 * time.Millisecond:         "it had not ended within 2.5 s",
+		90 * time.Second:                "it had not ended within 1 min 30 s",
+		61*time.Minute + 30*time.Second: "it had not ended within 1 h 1 min 30 s",
+	} {
+		if got := (errWaited{"it had not ended", limit}).Error(); got != want {
+			t.Errorf("%v: %q, want %q", limit, got, want)
+		}
+	}
+}
 
 // A fakeKeeper plays the keeper of a machine whose guest is this host: its commands and its files.
 type fakeKeeper struct {

@@ -24,7 +24,7 @@ type errWaited struct {
 	limit time.Duration
 }
 
-func (e errWaited) Error() string { return fmt.Sprintf("%s within %v", e.what, e.limit) }
+func (e errWaited) Error() string { return fmt.Sprintf("%s within %s", e.what, prose.Exact(e.limit)) }
 
 // within ends ctx after limit, unless that is 0. what is what did not happen then, for the message.
 func within(ctx context.Context, limit time.Duration, what string) (context.Context, context.CancelFunc) {
@@ -50,7 +50,7 @@ func (a *app) reachGuest(ctx context.Context, c *keep.Client) error {
 	if err != nil || info.State.Agent || info.State.State != vm.Running {
 		return err
 	}
-	what := fmt.Sprintf("the guest is booting; waiting up to %s for its agent", prose.Duration(info.State.Boot))
+	what := fmt.Sprintf("the guest is booting; waiting up to %s for its agent", prose.Exact(info.State.Boot))
 	return a.withConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
 }
 
@@ -114,7 +114,7 @@ func (a *app) waitReady(ctx context.Context, name string, timeout time.Duration)
 	if timeout > 0 {
 		shown = timeout
 	}
-	what := fmt.Sprintf("waiting up to %s for its guest", prose.Duration(shown))
+	what := fmt.Sprintf("waiting up to %s for its guest", prose.Exact(shown))
 	err = a.withConsole(name, what, consoleOf(info), func() error { return c.WaitReadyWithin(ctx, limit) })
 	return a.timedOut(ctx, name, err)
 }

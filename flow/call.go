@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"vmtb/internal/prose"
 )
 
 // A token is in the context of everything that flow code does in one phase or case, also in contexts derived with
@@ -99,7 +101,7 @@ func (e ending) cutOff() string {
 	var s string
 	switch {
 	case e.expired:
-		s = fmt.Sprintf("missed its deadline of %v", e.timeout)
+		s = "missed its deadline of " + prose.Exact(e.timeout)
 	case e.interrupted:
 		s = e.cause.Error()
 	default:

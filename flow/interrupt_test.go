@@ -24,7 +24,7 @@ func TestInterrupt(t *testing.T) {
 		{"one", true, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted\ncontext canceled", "one"},
 		{"one", false, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted and did not come back; abandoned", "one"},
 		{"reset 1", true, false, "set-up 1; one; reset 1; tear-down 1; undo", "pass notrun", "interrupted: context canceled", "reset"},
-		{"tear-down 1", false, false, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass", "missed its deadline of 1m0s and did not come back; abandoned", "tear-down"},
+		{"tear-down 1", false, false, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass", "missed its deadline of 1 min and did not come back; abandoned", "tear-down"},
 		{"set-up 1", false, true, "set-up 1; undo", "notrun notrun", "interrupted and did not come back; abandoned", "set-up"},
 		{"one", true, true, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted\ncontext canceled", "one"},
 		{"one", false, true, "set-up 1; one; undo", "incomplete notrun", "interrupted and did not come back; abandoned", "one"},
@@ -77,7 +77,7 @@ func TestRunDeadline(t *testing.T) {
 		if got.results() != "incomplete notrun notrun notrun" || got.ExitCode() != ExitAborted || got.Duration != 30*time.Second {
 			t.Errorf("results %s, exit code %d after %v", got.results(), got.ExitCode(), got.Duration)
 		}
-		if want := "the run missed its deadline of 30s"; got.Stopped != want {
+		if want := "the run missed its deadline of 30 s"; got.Stopped != want {
 			t.Errorf("stopped: %q, want %q", got.Stopped, want)
 		}
 	})

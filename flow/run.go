@@ -13,6 +13,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/internal/atomicfile"
+	"vmtb/internal/prose"
 )
 
 // Options of a run. Only Dir must be given.
@@ -205,7 +206,8 @@ func (r *runner) run(ctx context.Context) {
 	start := time.Now()
 	if r.info.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.info.Timeout, fmt.Errorf("the run missed its deadline of %v", r.info.Timeout))
+		late := fmt.Errorf("the run missed its deadline of %s", prose.Exact(r.info.Timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, r.info.Timeout, late)
 		defer cancel()
 	}
 	r.summary.Dir, r.summary.Total = r.info.Dir, len(r.info.Plan)

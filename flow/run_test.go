@@ -322,7 +322,7 @@ func checkDeadline(t *testing.T, s *script, got outcome, trace, results, entry s
 	if !heed {
 		want += 2 * defaultGrace
 	}
-	if e.Duration != want || e.Abandoned == heed || !strings.HasPrefix(e.Reason, "missed its deadline of 2m0s") {
+	if e.Duration != want || e.Abandoned == heed || !strings.HasPrefix(e.Reason, "missed its deadline of 2 min") {
 		t.Errorf("%s took %v, abandoned %v, reason %q; want %v", entry, e.Duration, e.Abandoned, e.Reason, want)
 	}
 	_, err := os.Stat(filepath.Join(got.dir, e.Dir, "goroutines.txt"))

@@ -179,7 +179,7 @@ func mixedRun() sample {
 	run(5, flow.Entry{Result: flow.DmesgFail, Reason: "host: WARNING: CPU: 3 PID: 9 at drivers/gpu/drm/xe"}, 8*time.Second)
 	down(4, flow.Entry{})
 	setUp(6, flow.Entry{}, 10*time.Second)
-	run(6, flow.Entry{Result: flow.Timeout, Reason: "missed its deadline of 1m0s and did not come back; abandoned", Abandoned: true}, 61*time.Second)
+	run(6, flow.Entry{Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned", Abandoned: true}, 61*time.Second)
 	run(7, flow.Entry{Result: flow.Pass}, 7*time.Second)
 	down(6, flow.Entry{})
 	setUp(8, flow.Entry{}, 9*time.Second)

@@ -151,7 +151,7 @@ func failures() *tape {
 	t.phase(flow.Entry{Phase: flow.PhaseSetUp, ID: ids[2].Fixture(), Result: flow.Error, Reason: "start QEMU: not found (install it)"}, time.Second)
 	c(2, setUp, 0)
 	c(3, flow.Entry{Result: flow.Skip, Reason: "need SR-IOV: the PF has no VFs\nat all"}, 0)
-	c(4, flow.Entry{Result: flow.Timeout, Reason: "missed its deadline of 1m0s and did not come back; abandoned", Abandoned: true}, 61*time.Second)
+	c(4, flow.Entry{Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned", Abandoned: true}, 61*time.Second)
 	c(5, flow.Entry{Result: flow.Fail, Reason: "panic: index out of range", Stack: "goroutine 1 [running]:\nmain.x()\n\t/a/b.go:12 +0x1\n", Where: "basic/setup.go:50"}, time.Second)
 	t.phase(flow.Entry{Phase: flow.PhaseTearDown, ID: ids[5].Fixture(), Dir: "06-x/fixture-1", Result: flow.Error, Reason: "vm0: power off: no answer"}, 4*time.Second)
 	t.phase(flow.Entry{Phase: flow.PhaseRestore, ID: ids[5].Fixture(), Result: flow.Error, Reason: "undo sriov_numvfs: EBUSY"}, 0)

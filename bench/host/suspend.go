@@ -15,6 +15,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 // A SleepMode is a way for the host to sleep, by the name that rtcwake(8) gives it.
@@ -69,7 +70,7 @@ const (
 func (h *Host) Suspend(ctx context.Context, log undo.Journal, s Suspend) (Slept, error) {
 	s.For = cmp.Or(s.For, defaultSleep).Round(time.Second)
 	if s.For < time.Second {
-		return Slept{}, &bench.UsageError{Err: fmt.Errorf("suspend for %v: want a second or more", s.For)}
+		return Slept{}, &bench.UsageError{Err: fmt.Errorf("suspend for %s: want a second or more", prose.Exact(s.For))}
 	}
 	if err := h.CheckSuspend(ctx, s.Mode); err != nil {
 		return Slept{}, err
@@ -120,7 +121,8 @@ func (h *Host) sleep(ctx context.Context, s Suspend) (slept Slept, err error) {
 // rtcwake runs the program of that name. It is bounded also when the program hangs in the kernel, where no signal ends it.
 func (h *Host) rtcwake(ctx context.Context, s Suspend) error {
 	limit := s.For + cmp.Or(s.Timeout, defaultSuspend)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not back within %v: %w", limit, context.DeadlineExceeded))
+	late := fmt.Errorf("not back within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	seconds := strconv.Itoa(int(s.For / time.Second))
 	c := bench.Command{Argv: []string{"rtcwake", "-d", rtcName, "-m", string(s.Mode), "-s", seconds}, Grace: time.Second}

@@ -114,7 +114,8 @@ func TestSuspendFails(t *testing.T) {
 		}
 	}
 	h, _, log := sleeper(t, nil)
-	if _, err := h.Suspend(t.Context(), log, host.Suspend{Mode: host.SleepMem, For: time.Millisecond}); !errors.As(err, new(*bench.UsageError)) {
+	_, err := h.Suspend(t.Context(), log, host.Suspend{Mode: host.SleepMem, For: time.Millisecond})
+	if !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), "suspend for 0 s: want a second or more") {
 		t.Errorf("too short: %v", err)
 	}
 	lost := errors.New("vm0 is gone")
@@ -133,6 +134,10 @@ func TestSuspendHangs(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { cancel(cause) })
 	if _, err := h.Suspend(ctx, log, host.Suspend{Mode: host.SleepFreeze}); !errors.Is(err, cause) {
 		t.Errorf("%v, want %v", err, cause)
+	}
+	limited := host.Suspend{Mode: host.SleepFreeze, For: time.Second, Timeout: 50 * time.Millisecond}
+	if _, err := h.Suspend(t.Context(), log, limited); err == nil || !strings.Contains(err.Error(), "not back within 1.05 s") {
+		t.Errorf("at its deadline: %v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/undo"
 	"vmtb/bench/vm"
+	"vmtb/internal/prose"
 )
 
 // An Undo is the journal of what a keeper changes on the host.
@@ -207,7 +208,7 @@ func (k *keeper) end(reason error) error {
 
 func (k *keeper) endContext() (context.Context, context.CancelFunc) {
 	limit := k.scaled(endTime)
-	return context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %v", limit))
+	return context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %s", prose.Exact(limit)))
 }
 
 func (k *keeper) scaled(d time.Duration) time.Duration {

@@ -171,8 +171,8 @@ func TestUndoHangs(t *testing.T) {
 	if !errors.Is(err, ErrNotRestored) || strings.Join(said, ";") != "putting the host back" {
 		t.Errorf("%v, progress %q", err, said)
 	}
-	wantError(t, err, "not within 200ms")
-	wantError(t, k.wait(t), "not within 200ms")
+	wantError(t, err, "not within 200 ms")
+	wantError(t, k.wait(t), "not within 200 ms")
 }
 
 // An order to shut down that failed is no reason for an end that comes later.

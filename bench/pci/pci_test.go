@@ -183,7 +183,7 @@ func TestBindFails(t *testing.T) {
 		says         string
 	}{
 		{"not loaded", "vfio-pci", func(o *fakehost.Options) { o.Loaded = []string{"xe"} }, false, "the driver is not loaded"},
-		{"probe fails", "xe-vfio-pci", nil, true, "bound driver: still not so after 10s (see dmesg"},
+		{"probe fails", "xe-vfio-pci", nil, true, "bound driver: still not so after 10 s (see dmesg"},
 		{"no IOMMU", "xe-vfio-pci", func(o *fakehost.Options) { o.NoIOMMU = true }, false, "intel_iommu=on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestSlowVFs(t *testing.T) {
 	pf := pci.At(&sysfs.Tree{FS: late, Log: s.log}, "0000:03:00.0")
 	synctest.Test(t, func(t *testing.T) {
 		err := pf.EnableVFs(t.Context(), 2)
-		if err == nil || !strings.Contains(err.Error(), "enable 2 VFs of 0000:03:00.0: 1 of them came: all VFs in sysfs: still not so after 12s") {
+		if err == nil || !strings.Contains(err.Error(), "enable 2 VFs of 0000:03:00.0: 1 of them came: all VFs in sysfs: still not so after 12 s") {
 			t.Errorf("EnableVFs: %v", err)
 		}
 	})

@@ -249,6 +249,19 @@ func TestDeadlinesByClass(t *testing.T) {
 	})
 }
 
+func TestTimeoutError(t *testing.T) {
+	for waited, want := range map[time.Duration]string{
+		1500*time.Millisecond + 123456: "cont: no answer in 1.5 s",
+		10 * time.Second:               "cont: no answer in 10 s",
+		6 * time.Minute:                "cont: no answer in 6 min",
+		3 * time.Hour:                  "cont: no answer in 3 h",
+	} {
+		if got := (&qmp.TimeoutError{Cmd: "cont", Waited: waited}).Error(); got != want {
+			t.Errorf("%v: %q, want %q", waited, got, want)
+		}
+	}
+}
+
 func TestProtocolFailures(t *testing.T) {
 	t.Parallel()
 	for name, line := range map[string]string{

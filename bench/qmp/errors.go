@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"vmtb/internal/prose"
 )
 
 // ErrClosed is matched by the errors of everything that needs a connection which has ended; they wrap the cause too
@@ -28,7 +30,7 @@ type TimeoutError struct {
 }
 
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("%s: no answer in %v", e.Cmd, e.Waited.Round(time.Millisecond))
+	return fmt.Sprintf("%s: no answer in %s", e.Cmd, prose.Duration(e.Waited))
 }
 
 // Is makes a TimeoutError match [context.DeadlineExceeded].

@@ -14,6 +14,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 // FS is the host's file system. [undo.OS] is the real one. Errors match [syscall.Errno] values and [fs.ErrNotExist].
@@ -115,7 +116,7 @@ func (e named) Unwrap() error { return e.errno }
 // Poll asks cond every few milliseconds until it is true, fails, or ctx or the time limit ends. what names the
 // awaited condition.
 func Poll(ctx context.Context, limit time.Duration, what string, cond func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s: still not so after %s", what, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s: still not so after %s", what, prose.Exact(limit)))
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

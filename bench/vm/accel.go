@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/prose"
 )
 
 // Accel is how guests run here: "kvm", or "tcg" (emulation) and the reason why not KVM.
@@ -95,7 +96,8 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 	if err := os.WriteFile(rom, probeROM(), 0o600); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("the probe guest did not end within %v", probeTime))
+	late := fmt.Errorf("the probe guest did not end within %s", prose.Exact(probeTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, late)
 	defer cancel()
 	ctx, broken := context.WithCancelCause(ctx)
 	defer broken(nil)

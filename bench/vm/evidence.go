@@ -120,7 +120,8 @@ func (c *collector) take(ctx context.Context, name string, limit time.Duration, 
 // try has save write a file, for a limited time: one that hangs, say in the kernel, is left behind.
 func (c *collector) try(ctx context.Context, name string, limit time.Duration, save saver) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not there within %v: %w", limit, context.DeadlineExceeded))
+	late := fmt.Errorf("not there within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- save(ctx, filepath.Join(c.dir, name)) }()

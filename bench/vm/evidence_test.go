@@ -79,7 +79,7 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt":      `(?s)registers.txt .*not there within 2s.*\nmemory.dump .*left out: QEMU's monitor has stopped answering\nthreads-mute.txt .*taken\n$`,
+		"summary.txt":      `(?s)registers.txt .*not there within 2 s.*\nmemory.dump .*left out: QEMU's monitor has stopped answering\nthreads-mute.txt .*taken\n$`,
 		"threads-mute.txt": "thread",
 		"registers.txt":    "",
 		"memory.dump":      "",
@@ -101,7 +101,7 @@ func TestEvidenceInErrors(t *testing.T) {
 	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "(evidence: "+m.path("evidence-1")+")") {
 		t.Errorf("boot: %T %v", err, err)
 	}
-	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100ms, 0 resets seen: the agent did not come up"})
+	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100 ms, 0 resets seen: the agent did not come up"})
 
 	m, err = startFakeScaled(t, "agent", 0.02)
 	must(t, err)

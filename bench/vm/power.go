@@ -60,7 +60,7 @@ func (m *VM) PowerOffAndTell(ctx context.Context, tell func(what string, refusal
 		{StepKill, false, killTime, func(context.Context) error { m.proc.kill(); return nil }, "killing QEMU"},
 	}
 	for _, s := range steps {
-		tell(fmt.Sprintf("%s, for up to %s", s.what, prose.Duration(s.limit)), nil)
+		tell(fmt.Sprintf("%s, for up to %s", s.what, prose.Exact(s.limit)), nil)
 		parent, life := ctx, m.life.Done()
 		if !s.asks {
 			parent, life = context.WithoutCancel(ctx), nil

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"vmtb/internal/prose"
 )
 
 // WaitReady returns when the guest can be used: its agent has opened its port and answered. It ends at once when QEMU
@@ -38,7 +40,7 @@ func (m *VM) WaitReadyWithin(ctx context.Context, limit time.Duration) error {
 	m.guest.mu.Lock()
 	resets := m.guest.resets
 	m.guest.mu.Unlock()
-	err = fmt.Errorf("not ready within %v, %d resets seen: %w", limit, resets, err)
+	err = fmt.Errorf("not ready within %s, %s seen: %w", prose.Exact(limit), prose.Count(resets, "reset"), err)
 	return m.guestError("boot", m.withConsole(m.withEvidence(asked, err)))
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmtb/internal/procfs"
+	"vmtb/internal/prose"
 )
 
 // Reboot has the guest's agent reboot it. When it returns, the agent answers from the new boot.
@@ -119,7 +120,7 @@ func (m *VM) restored(ctx context.Context) error {
 		return fmt.Errorf("set the guest's clock: %w", errors.Join(err, asked))
 	}
 	if off := time.Since(now).Abs(); off > clockSlack {
-		return fmt.Errorf("set the guest's clock: it is off by %v: %w", off.Round(time.Second), err)
+		return fmt.Errorf("set the guest's clock: it is off by %s: %w", prose.Duration(off), err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/prose"
 )
 
 // A Transition is a way of a machine from one state to another. docs/machine-states.md is made from these.
@@ -155,7 +156,7 @@ func (m *VM) transit(ctx context.Context, t Transition, do, prove func(context.C
 // lateError is the cause of a context whose transition has missed its deadline.
 type lateError struct{ limit time.Duration }
 
-func (e lateError) Error() string        { return fmt.Sprintf("not within %v", e.limit) }
+func (e lateError) Error() string        { return "not within " + prose.Exact(e.limit) }
 func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // transitError says what err means that came of t. What ends at our deadline says what was seen instead, and is the guest's fault

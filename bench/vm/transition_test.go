@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vmtb/bench"
+	"vmtb/internal/prose"
 )
 
 // The document has every transition, with its deadline and its proof.
@@ -44,7 +45,7 @@ func transitionTable() string {
 		for i, s := range t.From {
 			from[i] = string(s)
 		}
-		to, limit := string(t.To), t.Limit.String()
+		to, limit := string(t.To), prose.Exact(t.Limit)
 		if slices.Contains(t.From, t.To) && t.To == Running {
 			to = "running, another boot"
 		}
@@ -89,7 +90,8 @@ func TestTransitionLate(t *testing.T) {
 	m.scale = 0.01
 	err := m.Pause(t.Context())
 	at := new(StateError)
-	if !errors.As(err, &at) || at.Seen != Running || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*bench.GuestError)) {
+	if !errors.As(err, &at) || at.Seen != Running || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*bench.GuestError)) ||
+		!strings.Contains(err.Error(), "not within 300 ms") {
 		t.Errorf("%T %v, want a GuestError at the deadline with the state seen", err, err)
 	}
 	why := errors.New("enough")

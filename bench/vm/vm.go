@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
 	"vmtb/bench/undo"
+	"vmtb/internal/prose"
 )
 
 // A VM is one run of a machine: from [Start] until its QEMU has ended. It is a [bench.Machine], usable as one once
@@ -214,7 +215,8 @@ func (m *VM) connectQMP(ctx context.Context, path string) error {
 		patience += time.Duration(m.spec.MemoryMiB) * 20 * time.Second / 1024
 	}
 	patience = m.scaled(patience)
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no greeting from QEMU within %v", patience))
+	late := fmt.Errorf("no greeting from QEMU within %s", prose.Exact(patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, late)
 	defer cancel()
 	go func() {
 		select {

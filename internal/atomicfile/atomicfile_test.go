@@ -202,7 +202,7 @@ func TestFIFO(t *testing.T) {
 	}
 	defer func(d time.Duration) { fifoTime = d }(fifoTime)
 	fifoTime = 30 * time.Millisecond
-	if _, err := Create(path, 0o644); err == nil || !strings.Contains(err.Error(), "start its reader first") {
+	if _, err := Create(path, 0o644); err == nil || !strings.Contains(err.Error(), "for reading within 30 ms: start its reader first") {
 		t.Errorf("without a reader: %v", err)
 	}
 }

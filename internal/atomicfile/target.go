@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vmtb/internal/prose"
 )
 
 // A target is what a path leads to.
@@ -153,7 +155,7 @@ func (t target) open() (*os.File, error) {
 		case errors.Is(err, unix.EINTR), t.fifo && errors.Is(err, unix.ENXIO) && time.Now().Before(late): // open(2): no reader yet
 			continue
 		case t.fifo && errors.Is(err, unix.ENXIO):
-			err = fmt.Errorf("nothing has opened this FIFO for reading within %v: start its reader first", fifoTime)
+			err = fmt.Errorf("nothing has opened this FIFO for reading within %s: start its reader first", prose.Exact(fifoTime))
 		}
 		return nil, &fs.PathError{Op: "open", Path: t.path, Err: err}
 	}

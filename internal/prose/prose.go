@@ -2,6 +2,7 @@ package prose
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -33,6 +34,8 @@ func Bytes(n int64) string {
 // "1 h 13 min". A part that is zero is left out ("2 min", "5 s"): a caller that counts in whole seconds truncates d. A
 // negative duration, and one that rounds to no time, is "0 s".
 //
+// A time limit, and a value that is compared with another, is written by [Exact] instead.
+//
 // A position in time is not a duration: the clock at the start of a line ("0:00:42 since the run began") stays a clock.
 func Duration(d time.Duration) string {
 	if ms := max(0, d).Round(time.Millisecond); 0 < ms && ms < time.Second {
@@ -45,6 +48,37 @@ func Duration(d time.Duration) string {
 		return units(s, time.Minute, "min", time.Second, "s")
 	}
 	return units(d.Round(time.Minute), time.Hour, "h", time.Minute, "min")
+}
+
+// Exact is d to the millisecond, in as many units as that takes: "250 ms", "2.5 s", "3 min", "1 h 1 min 30 s". It is for
+// limits and for values that are compared, where [Duration] would round away what the reader looks for. Below a
+// millisecond it is in µs or ns.
+func Exact(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + Exact(-max(d, -math.MaxInt64))
+	case d == 0:
+		return "0 s"
+	case d < time.Microsecond:
+		return fmt.Sprintf("%d ns", d)
+	case d.Round(time.Microsecond) < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Round(time.Microsecond).Microseconds())
+	}
+	d = d.Round(time.Millisecond)
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	var parts []string
+	if h := d / time.Hour; h > 0 {
+		parts = append(parts, fmt.Sprintf("%d h", h))
+	}
+	if m := d % time.Hour / time.Minute; m > 0 {
+		parts = append(parts, fmt.Sprintf("%d min", m))
+	}
+	if ms := (d % time.Minute).Milliseconds(); ms > 0 {
+		parts = append(parts, strings.TrimRight(strings.TrimRight(fmt.Sprintf("%d.%03d", ms/1000, ms%1000), "0"), ".")+" s")
+	}
+	return strings.Join(parts, " ")
 }
 
 func units(d, large time.Duration, largeName string, small time.Duration, smallName string) string {

@@ -63,6 +63,47 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+// A limit is read as it was set: 2.5 s is neither 2 s nor 3 s, and 61 min 30 s is not 1 h 2 min.
+func TestExact(t *testing.T) {
+	const ms, s, minute, h = time.Millisecond, time.Second, time.Minute, time.Hour
+	for _, c := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0 s"},
+		{1, "1 ns"},
+		{999, "999 ns"},
+		{1500, "2 µs"},
+		{250 * time.Microsecond, "250 µs"},
+		{ms - 1, "1 ms"},
+		{200 * ms, "200 ms"},
+		{999*ms + 600*time.Microsecond, "1 s"},
+		{s, "1 s"},
+		{1050 * ms, "1.05 s"},
+		{2500 * ms, "2.5 s"},
+		{19449 * ms, "19.449 s"},
+		{60 * s, "1 min"},
+		{60*s - 1, "1 min"}, // a limit times a factor that has no exact binary form
+		{90 * s, "1 min 30 s"},
+		{90*s + 250*ms, "1 min 30.25 s"},
+		{3 * minute, "3 min"},
+		{10*minute + 10*s, "10 min 10 s"},
+		{h, "1 h"},
+		{h + 30*s, "1 h 30 s"},
+		{61*minute + 30*s, "1 h 1 min 30 s"},
+		{2*h + 10*ms, "2 h 0.01 s"},
+		{30 * h, "30 h"},
+		{-h, "-1 h"},
+		{-2500 * ms, "-2.5 s"},
+		{math.MaxInt64, "2562047 h 47 min 16.854 s"},
+		{math.MinInt64, "-2562047 h 47 min 16.854 s"},
+	} {
+		if got := Exact(c.d); got != c.want {
+			t.Errorf("%v: %q, want %q", c.d, got, c.want)
+		}
+	}
+}
+
 // Every duration below ten minutes has at most two units and is never shown as 60 of something.
 func TestDurationNeverSixty(t *testing.T) {
 	for d := time.Duration(0); d < 10*time.Minute; d += 7 * time.Millisecond {

@@ -10,6 +10,7 @@ import (
 	"vmtb/bench/work"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -105,5 +106,5 @@ func undisturbed(ctx context.Context, t *flow.T, s *fixture.Setup, r *work.Run) 
 	if err != nil {
 		t.Fatalf("%v: %v", r, err)
 	}
-	t.Logf("%v: %v, %.3f workloads/s", r, results[0].Wsim.Elapsed, results[0].Wsim.Rate)
+	t.Logf("%v: %s, %.3f workloads/s", r, prose.Exact(results[0].Wsim.Elapsed), results[0].Wsim.Rate)
 }

@@ -7,6 +7,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/work"
+	"vmtb/internal/prose"
 )
 
 // cycle is what a repetition of [work.Preemptible] takes on an idle GPU.
@@ -27,14 +28,15 @@ func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 	first := results[0]
 	alone := time.Duration(repeats) * cycle
 	if least := scale(alone, (1-shareTolerance)*float64(n)); first.Elapsed <= least {
-		bad("vm0 took %v, less than %v: %d machines do not share the GPU", first.Elapsed, least, n)
+		bad("vm0 took %s, less than %s: %d machines do not share the GPU", prose.Exact(first.Elapsed), prose.Exact(least), n)
 	}
 	if least := (1 - shareTolerance) / cycle.Seconds() / float64(n); first.Rate <= least {
 		bad("vm0 did %.3f workloads/s, less than %.3f: it had less than its share of the GPU", first.Rate, least)
 	}
 	for i, r := range results[1:] {
 		if d := differ(r.Elapsed.Seconds(), first.Elapsed.Seconds()); d > shareTolerance {
-			bad("vm%d took %v and vm0 %v: they differ by %.0f %%, more than %.0f %%", i+1, r.Elapsed, first.Elapsed, d*100, shareTolerance*100)
+			bad("vm%d took %s and vm0 %s: they differ by %.0f %%, more than %.0f %%",
+				i+1, prose.Exact(r.Elapsed), prose.Exact(first.Elapsed), d*100, shareTolerance*100)
 		}
 		if d := differ(r.Rate, first.Rate); d > shareTolerance {
 			bad("vm%d did %.3f workloads/s and vm0 %.3f: they differ by %.0f %%, more than %.0f %%", i+1, r.Rate, first.Rate, d*100, shareTolerance*100)
@@ -52,7 +54,7 @@ func startedApart(apart time.Duration, results []work.WsimResult, repeats int) e
 	}
 	return &bench.InfraError{
 		Op:     "start gem_wsim in all machines at once",
-		Err:    fmt.Errorf("they may have started up to %v apart, for work of %v", apart.Round(time.Millisecond), together),
+		Err:    fmt.Errorf("they may have started up to %s apart, for work of %s", prose.Exact(apart), prose.Exact(together)),
 		Advice: "a calmer host, or more work (--workload-scale), helps",
 	}
 }
@@ -62,7 +64,8 @@ func startedApart(apart time.Duration, results []work.WsimResult, repeats int) e
 func disturbed(r work.WsimResult, repeats int) string {
 	alone := time.Duration(repeats) * cycle
 	if d := differ(r.Elapsed.Seconds(), alone.Seconds()); d > soloTolerance {
-		return fmt.Sprintf("it took %v, which differs from the %v on an idle GPU by %.0f %%, more than %.0f %%", r.Elapsed, alone, d*100, soloTolerance*100)
+		return fmt.Sprintf("it took %s, which differs from the %s on an idle GPU by %.0f %%, more than %.0f %%",
+			prose.Exact(r.Elapsed), prose.Exact(alone), d*100, soloTolerance*100)
 	}
 	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"vmtb/bench/work"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -113,7 +114,7 @@ func wsimAtOnce(ctx context.Context, t *flow.T, s *fixture.Setup) (shares []work
 		if err := r.Err(); err != nil {
 			t.Fatalf("%v: %v: %v", j.Machine, j.Workload, err)
 		}
-		t.Logf("%v: %v, %.3f workloads/s", j.Machine, r.Wsim.Elapsed, r.Wsim.Rate)
+		t.Logf("%v: %s, %.3f workloads/s", j.Machine, prose.Exact(r.Wsim.Elapsed), r.Wsim.Rate)
 		shares = append(shares, *r.Wsim)
 	}
 	return shares, apart

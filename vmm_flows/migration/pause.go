@@ -8,6 +8,7 @@ import (
 	"vmtb/bench/work"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -64,9 +65,10 @@ func (b *bed) inTime(ctx context.Context, t *flow.T, run *work.Run) error {
 	}
 	alone := time.Duration(b.Repeats(pausedRepeats)) * pausedCycle
 	took := results[0].Wsim.Elapsed
-	t.Logf("%v took %v, %v alone on an idle GPU", run, took, alone)
+	t.Logf("%v took %s, %s alone on an idle GPU", run, prose.Exact(took), prose.Exact(alone))
 	if r := took.Seconds() / alone.Seconds(); r < leastTime || r > mostTime {
-		return fmt.Errorf("%v took %v, which is %.2f of its time on an idle GPU: want %v to %v", run, took, r, leastTime, mostTime)
+		return fmt.Errorf("%v took %s, which is %.2f of its time on an idle GPU: want %v to %v",
+			run, prose.Exact(took), r, leastTime, mostTime)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/work"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -54,7 +55,8 @@ func move(ctx context.Context, t *flow.T, s *fixture.Setup) error {
 	if err != nil {
 		return err
 	}
-	t.Logf("moved in %v, %v of it standing still: %d KiB of memory, %d KiB of VF state", moved.Total, moved.Downtime, moved.RAM>>10, moved.VF>>10)
+	t.Logf("moved in %s, %s of it standing still: %d KiB of memory, %d KiB of VF state",
+		prose.Duration(moved.Total), prose.Duration(moved.Downtime), moved.RAM>>10, moved.VF>>10)
 	s.VMs[0] = to
 	return m.Close(ctx)
 }

@@ -9,6 +9,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/pci"
 	"vmtb/flow"
+	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -58,10 +59,10 @@ func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	fixture.Require(t, s.Host.CheckSuspend(ctx, host.SleepMem))
 	fixture.Steps{
 		{fmt.Sprintf("pause %v", m), m.Pause},
-		{fmt.Sprintf("put the host to sleep for %v", hostSleep), func(ctx context.Context) error {
+		{"put the host to sleep for " + prose.Exact(hostSleep), func(ctx context.Context) error {
 			slept, err := s.Host.Suspend(ctx, t.Env(), host.Suspend{Mode: host.SleepMem, For: hostSleep, PFs: []*pci.Device{s.PF.Device}})
 			if err == nil {
-				t.Logf("slept %v", slept.Clock)
+				t.Logf("slept %s", prose.Duration(slept.Clock))
 			}
 			return err
 		}},

@@ -13,6 +13,7 @@ import (
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/internal/procfs"
+	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -197,7 +198,8 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, t.Step(ctx, "migrate to VF2", func(ctx context.Context) error {
 		moved, err := m.Migrate(ctx, to, vm.MigrateOptions{})
 		if err == nil {
-			t.Logf("moved in %v, %v of it standing still: %d KiB of memory, %d KiB of VF state", moved.Total, moved.Downtime, moved.RAM>>10, moved.VF>>10)
+			t.Logf("moved in %s, %s of it standing still: %d KiB of memory, %d KiB of VF state",
+				prose.Duration(moved.Total), prose.Duration(moved.Downtime), moved.RAM>>10, moved.VF>>10)
 			s.VMs = append(s.VMs[:0], to)
 		}
 		if err == nil && moved.VF == 0 {
