@@ -1,6 +1,11 @@
 package vmtb
 
 import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
@@ -14,7 +19,6 @@ import (
 var flagValues = map[string][]string{
 	"abort-on": flow.AbortWords,
 	"bind":     append([]string{bindVFIO, bindNone}, bindDrivers...),
-	"firmware": {string(vm.BIOS), string(vm.UEFI)},
 	"for":      {waitReady, waitEnd},
 	"priority": {string(xe.Low), string(xe.Normal)},
 	"profile":  {profileAuto, profileFit, profileKeep},
@@ -23,6 +27,24 @@ var flagValues = map[string][]string{
 	"vnc":      bench.VNCModes,
 }
 
+// imageExts and configExts are how the names of guest images and of files with settings end.
+var (
+	imageExts  = []string{"img", "qcow2"}
+	configExts = []string{"json"}
+)
+
+// flagFiles are flags that take a file, with how its name ends.
+var flagFiles = map[string][]string{
+	"config":           configExts,
+	"kernel-log-rules": configExts,
+	"quarantine":       configExts,
+	"output":           imageExts,
+	"vm-image":         imageExts,
+}
+
+// flagDirs are flags that take a directory.
+var flagDirs = []string{"failed-in", "last-failed", "run-dir", "vgpu-profiles"}
+
 // completeFlags has the shell complete the values of the flags of cmd and of all below it.
 func completeFlags(cmd *cobra.Command) {
 	for name, values := range flagValues {
@@ -30,7 +52,89 @@ func completeFlags(cmd *cobra.Command) {
 			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for no flag, or twice
 		}
 	}
+	if cmd.Flags().Lookup("firmware") != nil { // it also takes a file
+		words := []string{string(vm.BIOS), string(vm.UEFI)}
+		_ = cmd.RegisterFlagCompletionFunc("firmware", cobra.FixedCompletions(words, cobra.ShellCompDirectiveDefault))
+	}
+	for name, exts := range flagFiles {
+		_ = cmd.MarkFlagFilename(name, exts...) // fails for no flag
+	}
+	for _, name := range flagDirs {
+		_ = cmd.MarkFlagDirname(name) // fails for no flag
+	}
 	for _, sub := range cmd.Commands() {
 		completeFlags(sub)
+	}
+}
+
+// completeDirs offers directories for every argument.
+func completeDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// completeDir offers directories for the first argument, and nothing for more.
+func completeDir(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// completeImage offers guest images for the first argument, and nothing for more.
+func completeImage(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return imageExts, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// bashQuotes has the functions that bashScript adds to cobra's.
+//
+//go:embed completion.bash
+var bashQuotes string
+
+// bashHooks are the places in cobra's script at which the functions in bashQuotes are called.
+var bashHooks = []struct{ old, new string }{
+	{"    local out directive\n    __vmtb_get", "    local out directive flag=''\n    __vmtb_begin\n    __vmtb_get"},
+	{"    __vmtb_process_completion_results\n}", "    __vmtb_process_completion_results\n    __vmtb_end\n}"},
+	{
+		"        __vmtb_handle_completion_types\n    fi",
+		"        __vmtb_handle_quoted || { __vmtb_handle_completion_types; __vmtb_escape_common; }\n    fi",
+	},
+}
+
+// bashScript is cobra's completion for bash, which here also completes words with an open quote.
+func bashScript(root *cobra.Command, descriptions bool) (string, error) {
+	var b bytes.Buffer
+	if err := root.GenBashCompletionV2(&b, descriptions); err != nil {
+		return "", err
+	}
+	script := b.String()
+	for _, h := range bashHooks {
+		if strings.Count(script, h.old) != 1 {
+			return "", fmt.Errorf("cobra's completion for bash is not as bashHooks has it: %q", h.old)
+		}
+		script = strings.Replace(script, h.old, h.new, 1)
+	}
+	return bashQuotes + "\n" + script, nil
+}
+
+// completeQuotes has "completion bash" print bashScript.
+func completeQuotes(root *cobra.Command) {
+	cmd, _, err := root.Find([]string{"completion", "bash"})
+	if err != nil {
+		return // there is no such command
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		plain, err := cmd.Flags().GetBool("no-descriptions")
+		if err != nil {
+			return err
+		}
+		script, err := bashScript(cmd.Root(), !plain)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(cmd.OutOrStdout(), script)
+		return err
 	}
 }

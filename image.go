@@ -79,7 +79,7 @@ func (a *app) imageCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check image",
 		Short: "Boot an image, without a VF, and look for what flows need in it",
-		Args:  cobra.ExactArgs(1),
+		Args:  cobra.ExactArgs(1), ValidArgsFunction: completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.image = args[0]
 			config, _, err := flags.load()

@@ -109,6 +109,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.InitDefaultCompletionCmd()
 	markUsage(root)
 	completeFlags(root)
+	completeQuotes(root)
 	return root
 }
 

@@ -29,7 +29,7 @@ It reads the journal DIR/undo.jsonl, newest change first, and looks at the host 
 is already undone, what now has another owner, and what a reboot has removed. It refuses while a run is alive. Running
 it twice does no harm.
 "vmtb help resume-and-recover" tells more.`,
-		Args: cobra.ArbitraryArgs,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: completeDirs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			ctx, stop := untilInterrupted(cmd.Context())
 			defer stop()

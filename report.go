@@ -143,7 +143,7 @@ and the path - is standard output.
 		Example: `  vmtb report --report=html --report=junit:junit.xml vmtb-results/20261123-120000
   vmtb report --report=html --compare=vmtb-results/20261122-120000 vmtb-results/20261123-120000
   vmtb report --report=ktap:- vmtb-results/20261123-120000`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeDir,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.report(cmd.Context(), o, args[0]) },
 	}
 	o.outputFlags.add(cmd)

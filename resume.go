@@ -28,7 +28,7 @@ func (a *app) resumeCommand() *cobra.Command {
 back, keeps the results that there are, and runs the rest of the plan, with the options of that run. A flow that was cut
 off counts as incomplete and does not run again, because it may have crashed the host. If the host crashed in the
 set-up, reset or tear-down of a fixture, the flows of that fixture do not run again either. "vmtb help resume-and-recover" tells more.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeDir,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), o, args[0]) },
 	}
 	o.add(cmd)

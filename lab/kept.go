@@ -82,12 +82,18 @@ if [ -x /usr/bin/bash ] && [ ! -e /etc/vmtb.bashrc ]; then
 fi
 touch /run/vmtb-lab`
 
-// bashrc comes before vmtb's completion. That asks for two functions of bash-completion, which the
-// DUT does not have: where "=" and ":" do not end words, this is all that they do.
+// bashrc comes before vmtb's completion. That asks for three functions of bash-completion, which the
+// DUT does not have: where "=" and ":" do not end words, this is all that they do. _filedir offers
+// files with any ending.
 const bashrc = `PS1='lab# '
 COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
 _get_comp_words_by_ref() { words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}; }
 __ltrim_colon_completions() { :; }
+_filedir() {
+	compopt -o filenames
+	[[ $1 == -d ]] && set -- -d || set -- -f
+	mapfile -t COMPREPLY < <(compgen "$1" -- "${cur#[\'\"]}")
+}
 `
 
 // Attach connects a terminal to the shell on the second serial port of a DUT whose sockets are in a
