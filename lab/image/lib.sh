@@ -16,7 +16,7 @@ install_modules() {
 		mkdir -p "$tree/usr/$(dirname "${file#/}")"
 		cp "$file" "$tree/usr/${file#/}"
 	done
-	find "$moddir" -name '*.ko.xz' -exec xz -d {} +
+	find "$moddir" -name '*.ko.xz' -exec xz -df {} +
 	cp /lib/modules/"$kv"/modules.builtin /lib/modules/"$kv"/modules.builtin.modinfo /lib/modules/"$kv"/modules.order "$moddir/"
 }
 
@@ -74,4 +74,52 @@ install_workloads() {
 	} >"$tests/test-list.txt"
 	ln -s /usr/libexec/igt-gpu-tools "$1/usr/local/libexec/igt-gpu-tools"
 	ln -s /usr/bin/igt_runner "$1/usr/local/bin/igt_runner"
+}
+
+# guest_skeleton TREE: what every guest of the lab is made of but for its drivers and workloads.
+guest_skeleton() {
+	skeleton "$1"
+	install_program "$1" /usr/bin/kmod /usr/sbin/qemu-ga /usr/bin/pgrep
+	for name in modprobe rmmod insmod lsmod depmod modinfo; do
+		ln -sf ../bin/kmod "$1/usr/sbin/$name"
+		rm -f "$1/usr/bin/$name"
+	done
+	cp -r /mnt/in/image/guest/etc/. "$1/etc/"
+	chmod 755 "$1/etc/rc"
+	install -m 755 /mnt/in/image/guest/shutdown "$1/usr/sbin/shutdown"
+	mkdir -p "$1/etc/qemu"
+	ln -s sbin/init "$1/init"
+	ln -sf ../bin/busybox "$1/usr/sbin/init"
+}
+
+# guest_disk TREE: makes guest.img, a disk that boots by itself, as a user's image would: FAT with the boot loader, the kernel and an
+# initramfs that finds TREE, which is on ext4. A guest reads from it what it needs; a whole initramfs it would have to unpack at each
+# boot. There is no journal: each machine has an overlay of its own, which is thrown away.
+guest_disk() {
+	initramfs=/mnt/tmp/guest-initramfs
+	skeleton "$initramfs"
+	install_modules "$initramfs" virtio_blk ext4 ahci ata_piix sd_mod
+	depmod -b "$initramfs" "$kv"
+	install -m 755 /mnt/in/image/guest/initramfs-init "$initramfs/init"
+	pack "$initramfs" /mnt/tmp/boot-initrd
+
+	first=2048 # sectors of 512 bytes; FAT's own idea of where it begins is what the boot loader goes by
+	boot_mib=$(($(du -cm /mnt/out/guest-vmlinuz /mnt/tmp/boot-initrd | tail -1 | cut -f1) + 8))
+	root_mib=$(($(du -sm "$1" | cut -f1) * 5 / 4 + 64))
+	truncate -s "${boot_mib}M" /mnt/tmp/boot.img
+	mkfs.vfat -h $first -n VMTBGUEST /mnt/tmp/boot.img >/dev/null
+	export MTOOLS_SKIP_CHECK=1
+	mcopy -i /mnt/tmp/boot.img /mnt/out/guest-vmlinuz ::vmlinuz
+	mcopy -i /mnt/tmp/boot.img /mnt/tmp/boot-initrd ::initrd
+	mcopy -i /mnt/tmp/boot.img /mnt/in/image/guest/syslinux.cfg ::syslinux.cfg
+	syslinux --install /mnt/tmp/boot.img
+	truncate -s "${root_mib}M" /mnt/tmp/root.img
+	mke2fs -q -t ext4 -O ^has_journal -m 0 -L vmtb-root -E root_owner=0:0,nodiscard -d "$1" /mnt/tmp/root.img
+
+	disk=/mnt/out/guest.img
+	truncate -s "$((first / 2048 + boot_mib + root_mib))M" "$disk"
+	printf 'start=%d, size=%d, type=c, bootable\nstart=%d, type=83\n' $first $((boot_mib * 2048)) $((first + boot_mib * 2048)) | sfdisk -q "$disk"
+	dd if=/usr/lib/syslinux/mbr/mbr.bin of="$disk" bs=440 count=1 conv=notrunc status=none
+	dd if=/mnt/tmp/boot.img of="$disk" bs=1M seek=$((first / 2048)) conv=notrunc,sparse status=none
+	dd if=/mnt/tmp/root.img of="$disk" bs=1M seek=$((first / 2048 + boot_mib)) conv=notrunc,sparse status=none
 }
