@@ -16,7 +16,7 @@ static const struct {
     { "fault-restore-lost", "mask of VFs whose restored state has no contexts", offsetof(GpuFaults, restore_lost) },
     { "fault-kill-work", "mask of functions whose contexts are reset when they start", offsetof(GpuFaults, kill_work) },
     { "fault-hang-work", "mask of functions whose contexts make no progress", offsetof(GpuFaults, hang_work) },
-    { "fault-favour", "mask of functions with 8 times their quantum", offsetof(GpuFaults, favour) },
+    { "fault-favour", "mask of functions with 8 times their quantum, used or not", offsetof(GpuFaults, favour) },
     { "fault-flr-stuck", "mask of VFs whose FLR never ends", offsetof(GpuFaults, flr_stuck) },
     { "fault-pause-stuck", "mask of VFs whose pause never ends", offsetof(GpuFaults, pause_stuck) },
     { "fault-ctb-corrupt", "mask of functions whose next G2H message has a wrong length; clears itself",

@@ -348,6 +348,7 @@ GpuEngine *ctx_engine(GpuState *s, GpuCtx *c);
 void sched_init(GpuState *s);
 void sched_reset(GpuState *s, uint32_t gt);
 void sched_run(GpuState *s);
+void sched_drain(GpuState *s, GpuFn *fn);
 void sched_kick(GpuState *s);
 int64_t sched_next(GpuState *s);
 

@@ -157,6 +157,7 @@ uint32_t pf_control(GpuState *s, GpuFn *vf, uint32_t cmd)
 {
     switch (cmd) {
     case VF_PAUSE:
+        sched_drain(s, vf);
         vf->paused = true;
         break;
     case VF_RESUME:

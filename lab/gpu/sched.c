@@ -13,6 +13,8 @@
 
 #define TICK            SCALE_MS
 #define LEAD            (500 * SCALE_US)
+#define MAX_DRAIN       (500 * SCALE_MS)
+#define DRAIN_BUDGET    1000000         /* commands of a context that has to make room */
 #define CMD_BUDGET      20000           /* commands of one engine in one pass */
 #define CTX_QUANTUM     SCALE_MS        /* when the driver has set none */
 #define NEVER           INT64_MAX
@@ -86,6 +88,12 @@ static int64_t fn_quantum(GpuState *s, uint32_t fn)
     return s->fn[fn].eq_ms * (int64_t)SCALE_MS * fault_quantum_factor(s, &s->fn[fn]);
 }
 
+/* Whether a function has its slice to the end, with work or without. */
+static bool keeps_slice(GpuState *s, uint32_t fn)
+{
+    return s->fn[fn].prio == FN_PRIO_NORMAL || fault_quantum_factor(s, &s->fn[fn]) > 1;
+}
+
 /* The i-th function of an engine's GT after one of them. */
 static int fn_after(const GpuEngine *e, int from, int i)
 {
@@ -115,7 +123,7 @@ static int next_fn(GpuState *s, GpuEngine *e)
         int f = fn_after(e, from, i);
 
         if (best_ctx(s, e, f) ||
-            (s->fn[f].prio == FN_PRIO_NORMAL && fn_quantum(s, f) && fn_runs(&s->fn[f]) && s->fn[f].ct_on)) {
+            (keeps_slice(s, f) && fn_quantum(s, f) && fn_runs(&s->fn[f]) && s->fn[f].ct_on)) {
             return f;
         }
     }
@@ -156,7 +164,7 @@ static bool pick(GpuState *s, GpuEngine *e, int64_t limit)
                 return true;
             }
             /* an idle slice lasts to its end for normal priority while others wait */
-            if (s->fn[e->slice_fn].prio == FN_PRIO_NORMAL && e->slice_end != NEVER &&
+            if (keeps_slice(s, e->slice_fn) && e->slice_end != NEVER &&
                 others_wait(s, e, e->slice_fn)) {
                 e->t = MIN(e->slice_end, limit);
                 if (e->t < e->slice_end) {
@@ -219,6 +227,60 @@ static void preempt(GpuState *s, GpuEngine *e)
     }
 }
 
+/* What a run of cur has come to; late: it should have made room by now. */
+static void engine_ran(GpuState *s, GpuEngine *e, CsResult r, bool late)
+{
+    GpuCtx *c = e->cur;
+
+    switch (r) {
+    case CS_IDLE:
+        ctx_unqueue(s, c);
+        if (c->disabling) {
+            ctx_mode_done(s, c, 0);
+        }
+        break;
+    case CS_WAIT:
+        c->polled = e->t;
+        preempt(s, e);
+        break;
+    case CS_PREEMPTED:
+        preempt(s, e);
+        break;
+    case CS_FAULT:
+        ctx_reset(s, c, e, true);
+        break;
+    case CS_TIME:
+        if (late) {
+            gpu_trace(s, TRACE_ODD, "%s: context %u of function %u did not make room", e->name, c->id, c->fn);
+            ctx_reset(s, c, e, false);
+        }
+        break;
+    }
+}
+
+/*
+ * Takes a function that is about to be paused off the engines.  What does not
+ * make room within its preemption timeout is reset; without a timeout, or with
+ * one longer than MAX_DRAIN, it stops where it is.
+ */
+void sched_drain(GpuState *s, GpuFn *fn)
+{
+    for (int i = 0; i < ENGINES; i++) {
+        GpuEngine *e = &s->engine[i];
+        int64_t end = e->t + fn->pt_us * (int64_t)SCALE_US;
+        CsResult r;
+
+        if (!e->cur || &s->fn[e->cur->fn] != fn || !fn->pt_us || fn->pt_us * (int64_t)SCALE_US > MAX_DRAIN) {
+            continue;
+        }
+        r = s->fault.hang_work >> fn->idx & 1 ? CS_TIME : cs_run(s, e, e->cur, end, true, DRAIN_BUDGET);
+        if (r == CS_TIME && e->t < end) {
+            e->t = end;                  /* it would have gone on so */
+        }
+        engine_ran(s, e, r, true);
+    }
+}
+
 static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
 {
     GpuCtx *c = e->cur;
@@ -253,30 +315,7 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
         *budget -= s->last_cmds;
     }
     s->fn[c->fn].active_ns[e->idx] += e->t - t0;
-    switch (r) {
-    case CS_IDLE:
-        ctx_unqueue(s, c);
-        if (c->disabling) {
-            ctx_mode_done(s, c, 0);
-        }
-        break;
-    case CS_WAIT:
-        c->polled = e->t;
-        preempt(s, e);
-        break;
-    case CS_PREEMPTED:
-        preempt(s, e);
-        break;
-    case CS_FAULT:
-        ctx_reset(s, c, e, true);
-        break;
-    case CS_TIME:
-        if (want && e->t >= e->preempt_at) {
-            gpu_trace(s, TRACE_ODD, "%s: context %u of function %u did not make room", e->name, c->id, c->fn);
-            ctx_reset(s, c, e, false);
-        }
-        break;
-    }
+    engine_ran(s, e, r, want && e->t >= e->preempt_at);
 }
 
 static bool engine_busy(GpuState *s, GpuEngine *e)

@@ -187,6 +187,42 @@ func TestNoPreemptionTimeout(t *testing.T) {
 	}
 }
 
+// A VF that is paused loses the work that does not make room within its preemption timeout, and no other.
+func TestPauseResetsWhatMakesNoRoom(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		preempt bool
+		timeout uint32 // us
+		resets  int
+	}{
+		{"makes room", true, 16000, 0},
+		{"makes no room", false, 16000, 1},
+		{"without a timeout", false, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := ready(t)
+			g.provision(1, 0x8a01<<16|1, 16, 0x8a02<<16|1, c.timeout)
+			w := g.newWork(1, 1, render)
+			w.spin(c.preempt)
+			g.run(20 * ms)
+			g.call(0, 0x5506, 1, 1)
+			n := w.count()
+			g.run(50 * ms)
+			if w.count() != n {
+				t.Errorf("a paused VF counts on")
+			}
+			g.call(0, 0x5506, 1, 2)
+			g.run(50 * ms)
+			if e := g.events(1, 0x1008); len(e) != c.resets {
+				t.Errorf("resets %v, want %d", e, c.resets)
+			}
+			if goesOn := w.count() > n; goesOn != (c.resets == 0) {
+				t.Errorf("goes on after the pause: %v", goesOn)
+			}
+		})
+	}
+}
+
 // Within a function the higher priority (the smaller number) runs, equals take turns.
 func TestContextPriority(t *testing.T) {
 	g := ready(t)
