@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -119,10 +120,24 @@ func (r Result) Err(c Command) error {
 	if len(text) == 0 {
 		text = r.Stdout
 	}
-	if said := Tail(text, 5); said != "" {
+	if said := Gist(text, 5); said != "" {
 		return fmt.Errorf("%s: %s: %s", c, how, said)
 	}
 	return fmt.Errorf("%s: %s", c, how)
+}
+
+// igtCritical is in each line of an IGT program that says why it fails. A backtrace of any length follows.
+const igtCritical = "-CRITICAL: "
+
+// Gist returns the lines of a program's output that say why it failed, n at most: those that IGT calls critical, else the last.
+func Gist(text []byte, n int) string {
+	var critical []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, igtCritical) && len(critical) < n {
+			critical = append(critical, strings.TrimSpace(line))
+		}
+	}
+	return cmp.Or(strings.Join(critical, "\n"), Tail(text, n))
 }
 
 // Tail is the last n lines of text, without the white space around them.

@@ -39,3 +39,22 @@ func TestResultErr(t *testing.T) {
 		}
 	}
 }
+
+func TestGist(t *testing.T) {
+	const failed = `IGT-Version: 2.5
+(gem_wsim:161) [thread:164] xe/xe_ioctl-CRITICAL: Failed assertion: __xe_exec(fd, exec) == 0
+(gem_wsim:161) [thread:164] xe/xe_ioctl-CRITICAL: error: -125 != 0
+(gem_wsim:161) igt_core-INFO: Stack trace:
+(gem_wsim:161) igt_core-INFO:   #0 [__igt_fail_assert+0x101]
+`
+	for text, want := range map[string]string{
+		"":                        "",
+		"one\ntwo\nthree\nfour\n": "three\nfour",
+		failed: "(gem_wsim:161) [thread:164] xe/xe_ioctl-CRITICAL: Failed assertion: __xe_exec(fd, exec) == 0\n" +
+			"(gem_wsim:161) [thread:164] xe/xe_ioctl-CRITICAL: error: -125 != 0",
+	} {
+		if got := Gist([]byte(text), 2); got != want {
+			t.Errorf("of %q: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
 )
 
 // Describe is a line that names the host for a report: name, kernel, product. Nobody may take the lab for hardware:
@@ -19,10 +21,29 @@ func (h *Host) Describe() string {
 	if unix.Uname(&u) == nil {
 		parts = append(parts, "Linux "+unix.ByteSliceToString(u.Release[:]))
 	}
-	if product, err := h.System.ReadFile("/sys/class/dmi/id/product_name"); err == nil {
-		if p := strings.TrimSpace(string(product)); p != "" {
-			parts = append(parts, p)
-		}
+	if p := h.product(); p != "" {
+		parts = append(parts, p)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// product is what the firmware calls the machine; "" if it has no DMI.
+func (h *Host) product() string {
+	text, err := h.System.ReadFile("/sys/class/dmi/id/product_name")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// InLab reports whether the host is the emulated machine under test of "vmtb lab".
+func (h *Host) InLab() bool { return strings.HasPrefix(h.product(), bench.LabProduct) }
+
+// EmulatedGPU returns the name of the lab's emulated GPU, "" anywhere else.
+func (h *Host) EmulatedGPU() string {
+	gpu, ok := strings.CutPrefix(h.product(), bench.LabProduct+bench.LabGPU)
+	if !ok {
+		return ""
+	}
+	return gpu
 }

@@ -26,28 +26,32 @@ func run(t *testing.T, line, input string) string {
 
 // The end of the input is one for the shell, and for what runs in it (vm shell, cat, Ctrl-D). Between two pieces there is none.
 func TestShellInput(t *testing.T) {
+	const reads = "a command that reads"
 	for name, c := range map[string]struct {
 		pieces []string
 		want   string
 		code   int
 	}{
-		"a command that reads": {[]string{"echo begin; cat\n", "one\n", "two\n"}, "begin\none\ntwo\n", 0},
-		"commands":             {[]string{"x=1\n", "echo $x\n", "(exit 7)\n"}, "1\n", 7},
-		"an exit":              {[]string{"echo a\n", "exit 5\n"}, "a\n", 5},
-		"nothing":              {nil, "", 0},
+		reads:      {[]string{"echo begin; cat\n", "one\n", "two\n"}, "begin\none\ntwo\n", 0},
+		"commands": {[]string{"x=1\n", "echo $x\n", "(exit 7)\n"}, "1\n", 7},
+		"an exit":  {[]string{"echo a\n", "exit 5\n"}, "a\n", 5},
+		"nothing":  {nil, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := run(t, makeInputs, "")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			shell := exec.CommandContext(ctx, "/bin/sh", "-c", shellLine(dir, false))
-			var out bytes.Buffer
+			out := lookout{word: "begin", seen: make(chan struct{})}
 			shell.Stdout, shell.Stderr = &out, &out
 			if err := shell.Start(); err != nil {
 				t.Fatal(err)
 			}
-			for _, p := range c.pieces {
+			for i, p := range c.pieces {
 				run(t, "cat >"+dir+"/in", p)
+				if name == reads && i == 0 {
+					<-out.seen // what is there before, the shell may take for a command
+				}
 			}
 			if name != "an exit" {
 				run(t, endLine(dir), "")
@@ -62,6 +66,25 @@ func TestShellInput(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A lookout keeps what is written, by one writer, and closes seen when word has come.
+type lookout struct {
+	said bytes.Buffer // not embedded: its ReadFrom would take the place of Write
+	word string
+	seen chan struct{}
+	did  bool
+}
+
+func (l *lookout) String() string { return l.said.String() }
+
+func (l *lookout) Write(p []byte) (int, error) {
+	n, err := l.said.Write(p)
+	if !l.did && strings.Contains(l.String(), l.word) {
+		l.did = true
+		close(l.seen)
+	}
+	return n, err
 }
 
 // A shell with a prompt does not complain that it has no terminal.

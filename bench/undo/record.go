@@ -55,7 +55,7 @@ func (w Write) Undone() string {
 	if w.Blind {
 		return fmt.Sprintf("%s given %q", w.Path, w.Restore)
 	}
-	return fmt.Sprintf("%s changed back to %q", w.Path, w.Old)
+	return fmt.Sprintf("%s changed back to %q", w.Path, cmp.Or(w.Restore, w.Old))
 }
 
 // Volatile reports that the file is the kernel's, not one on a disk.

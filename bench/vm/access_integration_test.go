@@ -84,6 +84,7 @@ func (c rfb) authenticate(t *testing.T, password string) bool {
 
 // The port that was asked for is taken, so it is another one; only the password opens it.
 func TestIntegrationVNC(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0") // and likely nobody has the ports after it
 	must(t, err)
 	defer taken.Close()
@@ -121,6 +122,7 @@ func TestIntegrationVNC(t *testing.T) {
 }
 
 func TestIntegrationVNCWithoutPassword(t *testing.T) {
+	t.Parallel()
 	s := bare(t)
 	s.VNC.Mode = VNCOpen
 	m := newPlace(t).run(t, s)
@@ -131,6 +133,7 @@ func TestIntegrationVNCWithoutPassword(t *testing.T) {
 }
 
 func TestIntegrationSSHForward(t *testing.T) {
+	t.Parallel()
 	s := bare(t)
 	s.SSH.Forward = true
 	m := newPlace(t).run(t, s)
@@ -159,6 +162,7 @@ func TestIntegrationSSHForward(t *testing.T) {
 
 // What is said to the forwarded port arrives at the guest's port 22.
 func TestIntegrationSSHReachesGuest(t *testing.T) {
+	t.Parallel()
 	s := guestSpec(t)
 	s.SSH.Forward = true
 	m := newPlace(t).boot(t, s)
@@ -184,6 +188,7 @@ func TestIntegrationSSHReachesGuest(t *testing.T) {
 }
 
 func TestIntegrationScreenshot(t *testing.T) {
+	t.Parallel()
 	s := bare(t)
 	m := newPlace(t).run(t, s)
 	if err := m.Screenshot(t.Context(), "a.png"); !errors.Is(err, ErrNoDisplay) {
@@ -216,6 +221,7 @@ func waitFor(t *testing.T, conn net.Conn, text string) {
 
 // People attach, detach and attach again; the guest never waits for them, and console.log has everything.
 func TestIntegrationConsole(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t)) // it boots with nobody attached
 	enter := func(conn net.Conn, line string) {
 		t.Helper()

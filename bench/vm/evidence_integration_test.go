@@ -26,6 +26,7 @@ func read(t *testing.T, dir, name string) string {
 
 // What a guest that hangs leaves: its agent is stopped, so is its CPU, and last QEMU itself.
 func TestIntegrationEvidence(t *testing.T) {
+	t.Parallel()
 	s := guestSpec(t)
 	s.Devices = []string{"VGA"}
 	m := newPlace(t).boot(t, s)
@@ -73,6 +74,7 @@ func TestIntegrationEvidence(t *testing.T) {
 
 // A guest that does not come up, and one whose agent falls silent: the errors say where the evidence is.
 func TestIntegrationEvidenceInErrors(t *testing.T) {
+	t.Parallel()
 	s, p := guestSpec(t), newPlace(t)
 	s.Kernel.Cmdline += " rdinit=/bin/sleep -- 1000"
 	p.Boot = 5 * time.Second // 25 under emulation

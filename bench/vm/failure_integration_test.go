@@ -33,6 +33,7 @@ func within(t *testing.T, limit time.Duration) func() {
 }
 
 func TestIntegrationProbe(t *testing.T) {
+	t.Parallel()
 	if err := probe(t.Context(), "qemu-system-x86_64", "tcg", "max"); err != nil {
 		t.Errorf("the probe guest does not run under emulation: %v", err)
 	}
@@ -44,6 +45,7 @@ func TestIntegrationProbe(t *testing.T) {
 }
 
 func TestIntegrationStartFails(t *testing.T) {
+	t.Parallel()
 	bad := filepath.Join(t.TempDir(), "bad.qcow2")
 	must(t, os.WriteFile(bad, []byte("QFI\xfb\x00\x00\x00\x09"), 0o600))
 	host, usage := func(err error) bool { return errors.As(err, new(*bench.HostError)) }, func(err error) bool { return errors.As(err, new(*bench.UsageError)) }
@@ -80,6 +82,7 @@ func TestIntegrationStartFails(t *testing.T) {
 }
 
 func TestIntegrationPowerOff(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		guest string // run in the guest before
 		vm    func(*VM)
@@ -121,6 +124,7 @@ const powerButton = `modprobe -a evdev button && for e in /dev/input/event*; do
 done`
 
 func TestIntegrationPowerOffInAHurry(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -138,6 +142,7 @@ func wantPanic(t *testing.T, err error) {
 }
 
 func TestIntegrationPanic(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))
 	sh(t, m, "modprobe pvpanic-pci")
 	done := within(t, 20*time.Second)
@@ -155,6 +160,7 @@ func TestIntegrationPanic(t *testing.T) {
 
 // A panic before the driver for the pvpanic device is there.
 func TestIntegrationEarlyPanic(t *testing.T) {
+	t.Parallel()
 	for name, noReboot := range map[string]bool{"stays": false, "ends QEMU": true} {
 		t.Run(name, func(t *testing.T) {
 			s := guestSpec(t)
@@ -170,6 +176,7 @@ func TestIntegrationEarlyPanic(t *testing.T) {
 }
 
 func TestIntegrationNotReady(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	p.Boot = 100 * time.Millisecond
 	err := p.run(t, guestSpec(t)).WaitReady(t.Context())
@@ -186,6 +193,7 @@ func TestIntegrationNotReady(t *testing.T) {
 
 // An agent that stops answering does not hold up whoever asks it for long, nor the machine's end.
 func TestIntegrationAgentHangs(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	p.Scale = 0.2
 	m := p.boot(t, guestSpec(t))
@@ -199,6 +207,7 @@ func TestIntegrationAgentHangs(t *testing.T) {
 }
 
 func TestIntegrationShutdownByItself(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))
 	defer within(t, 20*time.Second)()
 	_, err := m.Exec(t.Context(), bench.Shell("poweroff -f; sleep 300"))
@@ -208,6 +217,7 @@ func TestIntegrationShutdownByItself(t *testing.T) {
 }
 
 func TestIntegrationReset(t *testing.T) {
+	t.Parallel()
 	s := guestSpec(t)
 	s.NoReboot = true
 	m := newPlace(t).boot(t, s)
@@ -220,6 +230,7 @@ func TestIntegrationReset(t *testing.T) {
 
 // QEMU or its guard is killed in the middle of a wait.
 func TestIntegrationKilled(t *testing.T) {
+	t.Parallel()
 	kill := map[string]func(*VM) int{
 		"QEMU":  func(m *VM) int { return m.PID() },
 		"guard": func(m *VM) int { return parentOf(t, m.PID()) },
@@ -245,6 +256,7 @@ func TestIntegrationKilled(t *testing.T) {
 
 // QEMU is killed in each state that a machine can be in for long: what is asked of it next says so, and Close leaves nothing.
 func TestIntegrationKilledInEachState(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		state State
 		mode  Mode
@@ -303,6 +315,7 @@ func wantKilled(t *testing.T, err error) {
 
 // A vmtb that boots a machine is killed: nothing is left of it.
 func TestIntegrationKilledVmtb(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	spec, err := json.Marshal(guestSpec(t))
 	must(t, err)

@@ -53,6 +53,7 @@ func wantStateError(t *testing.T, err error, seen State) {
 }
 
 func TestIntegrationStates(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))
 	ctx := t.Context()
 	first := bootID(t, m)
@@ -109,6 +110,7 @@ func TestIntegrationStates(t *testing.T) {
 
 // What cannot be is said before it is tried, with the reason.
 func TestIntegrationCannotSleep(t *testing.T) {
+	t.Parallel()
 	s := guestSpec(t)
 	s.Extra = []string{"-global", "ICH9-LPC.disable_s3=1"}
 	m := newPlace(t).boot(t, s)
@@ -128,6 +130,7 @@ func TestIntegrationCannotSleep(t *testing.T) {
 }
 
 func TestIntegrationSnapshot(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, diskSpec(t))
 	ctx := t.Context()
 	p, err := m.Agent().Start(ctx, bench.Shell("while [ ! -e /tmp/stop ]; do sleep 0.1; done; cat /tmp/word; exit 7"))
@@ -187,6 +190,7 @@ func TestIntegrationSnapshot(t *testing.T) {
 }
 
 func TestIntegrationStateFile(t *testing.T) {
+	t.Parallel()
 	m := newPlace(t).boot(t, diskSpec(t))
 	ctx := t.Context()
 	before := bootID(t, m)
@@ -211,6 +215,7 @@ func TestIntegrationStateFile(t *testing.T) {
 }
 
 func TestIntegrationMigrate(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	m := p.boot(t, diskSpec(t))
 	ctx := t.Context()
@@ -271,6 +276,7 @@ func TestIntegrationMigrate(t *testing.T) {
 
 // A guest that hibernates goes on where it was when its machine is started again.
 func TestIntegrationHibernate(t *testing.T) {
+	t.Parallel()
 	s := diskSpec(t)
 	must(t, os.Truncate(s.Disks[0].Image, 512<<20))
 	m := newPlace(t).boot(t, s)
@@ -293,6 +299,7 @@ func TestIntegrationHibernate(t *testing.T) {
 
 // A disk that is full says so before anything is done, or ends the save without harm.
 func TestIntegrationFullDisk(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	must(t, unix.Mount("vmtb-test", p.WorkDir, "tmpfs", 0, "size=20m")) // as root, as make test runs
 	t.Cleanup(func() { must(t, unix.Unmount(p.WorkDir, 0)) })

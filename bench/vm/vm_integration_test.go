@@ -105,6 +105,7 @@ func sh(t *testing.T, m *VM, line string) {
 }
 
 func TestIntegrationMachine(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	m := p.boot(t, guestSpec(t))
 	ctx := t.Context()
@@ -212,6 +213,7 @@ break' && echo x >-n && echo x >.hidden && ln -s nowhere link && mkfifo pipe && 
 func second[T any](_ T, err error) error { return err }
 
 func TestIntegrationDisk(t *testing.T) {
+	t.Parallel()
 	image := testFile(t, "VMTB_TEST_IMAGE")
 	before, err := os.Stat(image)
 	must(t, err)
@@ -223,7 +225,7 @@ func TestIntegrationDisk(t *testing.T) {
 			p := newPlace(t)
 			m := p.boot(t, s)
 			if s.Disks[0].Bus == "" { // write to the disk, which goes to the overlay
-				sh(t, m, "for i in $(seq 64); do cat /bin/busybox; done | head -c 8388608 >/dev/vda && sync")
+				sh(t, m, "for i in $(seq 64); do cat /bin/busybox; done | head -c 8388608 >/root/fill && sync")
 			}
 			if len(names(t, p.WorkDir)) != 1 {
 				t.Errorf("in the work directory: %q, want the overlay's", names(t, p.WorkDir))
@@ -241,6 +243,7 @@ func TestIntegrationDisk(t *testing.T) {
 }
 
 func TestIntegrationSeveralAtOnce(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	var wg sync.WaitGroup
 	for i := range 3 {
@@ -266,6 +269,7 @@ func TestIntegrationSeveralAtOnce(t *testing.T) {
 
 // Every kind of argument is one that QEMU takes; the guest need not boot for that.
 func TestIntegrationEveryArgument(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	image := filepath.Join(t.TempDir(), "a,b.img")
 	must(t, os.WriteFile(image, make([]byte, 1<<20), 0o600))

@@ -120,7 +120,7 @@ func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) 
 func (g IGT) said(r *Result) string {
 	err := r.Exit.Err(bench.Command{Argv: []string{path.Join(g.Config.ToolDir, "igt_runner")}})
 	if err == nil {
-		return cmp.Or(bench.Tail(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "it said nothing")
+		return cmp.Or(bench.Gist(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "it said nothing")
 	}
 	return err.Error()
 }
@@ -130,7 +130,7 @@ func (g IGT) verdict(r *Result) {
 	for _, t := range r.IGT.Tests {
 		switch {
 		case t.Status.Bad():
-			r.fail("%s: %s%s", t.Name, t.Status, colon(bench.Tail([]byte(cmp.Or(t.Err, t.Out)), 3)))
+			r.fail("%s: %s%s", t.Name, t.Status, colon(bench.Gist([]byte(cmp.Or(t.Err, t.Out)), 3)))
 		case t.missing():
 			r.fail("%s: %s", t.Name, strings.TrimSpace(t.Err))
 		case t.Status == StatusSkip:

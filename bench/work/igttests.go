@@ -43,6 +43,17 @@ const (
 	ComputePreemptMany     TestType = "COMPUTE_PREEMPT_MANY"
 )
 
+// NeedsOfGPU is what of a GPU the test needs that an emulated one does not have; "" is nothing.
+func (t TestType) NeedsOfGPU() string {
+	switch t {
+	case CCSBlockCopyCompressed:
+		return "compression"
+	case ComputePreemptMany:
+		return "shaders"
+	}
+	return ""
+}
+
 // String is the type as it stands in the ids of flows.
 func (t TestType) String() string { return "IgtType." + string(t) }
 

@@ -3,7 +3,6 @@ package contract
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"vmtb/bench"
@@ -71,8 +70,7 @@ func setUp(ctx context.Context, env *flow.Env, _ flow.NoParam) (*setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	lab := strings.Contains(h.Describe(), "vmtb lab (emulated)")
-	return &setup{probe: probe, harmful: lab || config.AllowDestructive, crash: config.Destructive}, probe.Settle(ctx)
+	return &setup{probe: probe, harmful: h.InLab() || config.AllowDestructive, crash: config.Destructive}, probe.Settle(ctx)
 }
 
 func check(r rules.Rule) func(context.Context, *flow.T, *setup) {

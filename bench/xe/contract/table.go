@@ -37,7 +37,7 @@ What vmtb relies on of the Linux xe driver's SR-IOV interface, and what the lab'
 made from package bench/xe/contract by ` + "`go test ./bench/xe/contract -update`" + `. The same table is checked against the fake
 host of the unit tests, and against a running kernel by the flow ` + "`xe_contract`" + `, which is vmtb's own and not the Python tool's:
 
-    vmtb lab run --gpu=ptl xe_contract               # the real driver on the lab's emulated GPU
+    vmtb lab run --migration xe_contract # the real driver on the lab's emulated GPU
     vmtb lab run --gpu=stand-in xe_contract          # the lab's stand-in for the driver
     vmtb run xe_contract                             # this machine; what harms a machine in use is skipped (see allow_destructive)
 
