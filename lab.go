@@ -1,6 +1,7 @@
 package vmtb
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,8 +32,11 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringSliceVar(&a.labPackages, "package", nil, "Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
-	cmd.PersistentFlags().StringVar(&a.labGPU, "gpu", string(lab.DefaultGPU), "GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe")
-	cmd.PersistentFlags().BoolVar(&a.labMigration, "migration", false, "with --gpu=ptl: xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
+	cmd.PersistentFlags().StringVar(&a.labGPU, "gpu", "",
+		"GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe (default ptl)")
+	cmd.PersistentFlags().StringArrayVar(&a.labProperties, "gpu-property", nil,
+		"NAME=VALUE of the emulated GPU, such as a fault (lab/gpu/README.md lists them); may be given more than once")
+	cmd.PersistentFlags().BoolVar(&a.labMigration, "migration", false, "xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
 	cmd.AddCommand(a.labBuildCommand(), a.labRunCommand(), a.labSpeedCommand(), a.labCleanCommand())
 	a.addKeptLab(cmd)
 	return cmd
@@ -153,7 +157,7 @@ type labOptions struct {
 
 func (a *app) labRun(ctx context.Context, o labOptions, selection []string) error {
 	params := strings.Fields(o.xe)
-	if err := errors.Join(o.check(), checkLabGPU(lab.GPU(a.labGPU), params)); err != nil {
+	if err := errors.Join(o.check(), a.checkLabGPU(params)); err != nil {
 		return err
 	}
 	items, notes, config, err := a.labPlan(o, selection)
@@ -185,7 +189,10 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err
 	}
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, XeParams: params, Progress: a.progress("lab")})
+	dut, err := lab.Start(ctx, lab.Options{
+		Images: images, Dir: filepath.Join(dir, "dut"), Share: dir,
+		XeParams: params, GPUProperties: a.labProperties, Progress: a.progress("lab"),
+	})
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
@@ -225,8 +232,9 @@ func (a *app) labEnded(code int, errs ...error) error {
 }
 
 // checkLabGPU refuses a GPU that there is not, and parameters for the stand-in for xe that would not be used.
-func checkLabGPU(gpu lab.GPU, params []string) error {
-	if err := errors.Join(gpu.Check(), lab.CheckXeParams(params)); err != nil {
+func (a *app) checkLabGPU(params []string) error {
+	gpu := cmp.Or(lab.GPU(a.labGPU), lab.DefaultGPU)
+	if err := errors.Join(gpu.Check(), gpu.CheckProperties(a.labProperties), lab.CheckXeParams(params)); err != nil {
 		return err
 	}
 	if gpu.Real() && len(params) > 0 {
@@ -285,7 +293,7 @@ func labReports(dir string, files reports) error {
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
 func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptions, c *bench.Config, selection []string) (code int, err error) {
-	args := append([]string{"run", "--run-dir", filepath.Join(dir, labRunName), "--vm-image", lab.GuestImage}, o.labShape(c, lab.GPU(a.labGPU))...)
+	args := append([]string{"run", "--run-dir", filepath.Join(dir, labRunName), "--vm-image", lab.GuestImage}, o.labShape(c)...)
 	args = append(args, a.labLook(o.reportFlags)...)
 	given, err := o.labFiles(dir, c)
 	if err != nil {
@@ -316,8 +324,8 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 }
 
 // labShape are the flags that suit a run to the lab, unless the user says otherwise.
-func (o *runOptions) labShape(c *bench.Config, gpu lab.GPU) []string {
-	memory := gpu.GuestMiB()
+func (o *runOptions) labShape(c *bench.Config) []string {
+	memory := lab.GuestMiB
 	if usual := bench.DefaultConfig(); o.given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
 		memory = c.VM.MemoryMiB
 	}

@@ -91,7 +91,7 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 	if o.name != "" {
 		err = keep.CheckName(o.name)
 	}
-	if err := errors.Join(err, checkLabGPU(lab.GPU(a.labGPU), params)); err != nil {
+	if err := errors.Join(err, a.checkLabGPU(params)); err != nil {
 		return nil, err
 	}
 	share, err := sharedDir(o.share)
@@ -103,10 +103,14 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 		return nil, err
 	}
 	defer runtime.KeepAlive(images) // until QEMU has its files open
+	speed, err := lab.MeasuredSpeed()
+	if err != nil {
+		return nil, err
+	}
 	if err := lab.Give(share); err != nil {
 		return nil, err
 	}
-	spec, err := lab.Options{Images: images, Share: share, XeParams: params, MayReboot: true}.Spec(ctx)
+	spec, err := lab.Options{Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true}.Spec(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +121,7 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 		if err != nil {
 			return err
 		}
-		if err := c.WaitReadyWithin(ctx, lab.BootLimit); err != nil {
+		if err := c.WaitReadyWithin(ctx, speed.BootLimit()); err != nil {
 			return err
 		}
 		return setUpLab(ctx, c, spec)
@@ -202,9 +206,9 @@ func (a *app) enterLab(
 		}
 		return c, true, func() error { return c.Kill(context.WithoutCancel(ctx), nil) }, nil
 	}
-	if o.xe != "" || o.share != "" {
+	if o.xe != "" || o.share != "" || len(a.labProperties) > 0 {
 		return nil, false, nil, &bench.UsageError{
-			Err: fmt.Errorf("--xe and --share are for a lab that is booted; %s is up", c.Name()), Advice: "vmtb lab stop ends it",
+			Err: fmt.Errorf("--xe, --gpu-property and --share are for a lab that is booted; %s is up", c.Name()), Advice: "vmtb lab stop ends it",
 		}
 	}
 	return c, false, func() error { return nil }, a.readyLab(ctx, c)
@@ -217,10 +221,14 @@ func (a *app) readyLab(ctx context.Context, c *keep.Client) error {
 		return err
 	}
 	if !info.State.Agent && info.State.State == vm.Running {
-		what := fmt.Sprintf("%s is booting; waiting up to %s for it", c.Name(), prose.Exact(lab.BootLimit))
-		err = a.patiently("lab", what, func() error { return c.WaitReadyWithin(ctx, lab.BootLimit) })
+		speed, err := lab.MeasuredSpeed()
+		if err != nil {
+			return err
+		}
+		what := fmt.Sprintf("%s is booting; waiting up to %s for it", c.Name(), prose.Exact(speed.BootLimit()))
+		err = a.patiently("lab", what, func() error { return c.WaitReadyWithin(ctx, speed.BootLimit()) })
 	}
-	if gpu := lab.GPU(a.labGPU); gpu != lab.DefaultGPU && gpu != lab.GPUOf(info.Spec) {
+	if gpu := lab.GPU(a.labGPU); gpu != "" && gpu != lab.GPUOf(info.Spec) {
 		return &bench.UsageError{
 			Err:    fmt.Errorf("--gpu=%s: lab %s, which is up, has --gpu=%s", gpu, c.Name(), lab.GPUOf(info.Spec)),
 			Advice: "vmtb lab stop ends it",

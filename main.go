@@ -41,9 +41,10 @@ type app struct {
 	system   host.System // this machine
 	state    state
 
-	labPackages  []string // for the lab's DUT, beside its own
-	labGPU       string   // of the lab's DUT: a [lab.GPU]
-	labMigration bool     // the lab's DUT can save and migrate VFs
+	labPackages   []string // for the lab's DUT, beside its own
+	labGPU        string   // of the lab's DUT: a [lab.GPU]
+	labProperties []string // of that GPU
+	labMigration  bool     // the lab's DUT can save and migrate VFs
 }
 
 // An exitCode ends the program with a code and without a message: all has been said.

@@ -22,8 +22,10 @@ const (
 	wsim2VF  = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 )
 
-// TestRates: what measures how fast work goes has the machine for itself.
+// TestRates: work goes as fast as the shares of the GPU allow. The clock of the DUT follows what its CPU does, so other tests beside it do
+// not matter.
 func TestRates(t *testing.T) {
+	t.Parallel()
 	d := start(t)
 	t.Run("test_basic", d.testBasic)
 	t.Run("unequal shares", d.testUnequalShares)
@@ -90,12 +92,12 @@ func onlyRatesAgain(t *testing.T, run *flow.RunDir) {
 	}
 }
 
-// testUnequalShares: a driver that gives one VF more of the GPU than the other is caught.
+// testUnequalShares: a GPU that gives one VF more time than the other is caught.
 func (d *dut) testUnequalShares(t *testing.T) {
-	const fault = "/sys/module/xe/parameters/favour_vf"
-	d.must(t.Context(), t, "echo 1 >"+fault)
+	const fault = "fault-favour"
+	d.fault(t, fault, 1<<1) // VF1
 	code, dir, err := d.run(t.Context(), wsim2VF)
-	d.must(t.Context(), t, "echo 0 >"+fault)
+	d.fault(t, fault, 0)
 	if err != nil || code != flow.ExitFail {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitFail)
 	}

@@ -14,21 +14,19 @@ import (
 	"vmtb/flow"
 )
 
-// TestContract: the stand-ins keep the contract of xe in both layouts, as a BMG; TestRealContract has PTL, with the real driver.
-// With VMTB_LAB_FULL set (make lab-full) they keep it in every shape that they have, and between them every rule has been checked.
+// The stand-ins keep the contract of xe in every shape that they have, and between them every rule is checked.
 func TestContract(t *testing.T) {
+	if !full() {
+		t.Skip("make lab-full: TestRealContract has the real driver")
+	}
 	t.Parallel()
-	shapes := []string{"device=bmg", "device=bmg layout=legacy"}
-	if full() {
-		shapes = append(shapes, "device=ptl", "device=ptl layout=legacy", "device=bmg gts=1 vram_quota=1",
-			"device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy")
+	shapes := []string{
+		"device=bmg", "device=bmg layout=legacy", "device=ptl", "device=ptl layout=legacy", "device=bmg gts=1 vram_quota=1",
+		"device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy",
 	}
 	passed := map[string]bool{}
 	for _, params := range shapes {
 		t.Run(params, func(t *testing.T) { keepsContract(t, params, passed) })
-	}
-	if !full() {
-		return
 	}
 	for _, s := range contract.Sections() {
 		for _, r := range s.Rules {
@@ -54,16 +52,12 @@ func labRun(t *testing.T, args ...string) {
 	}
 }
 
-// The real driver keeps the contract on the emulated GPU, and what of it was seen to hold before still does. Make lab-full has
-// xe-vfio-pci, too, which Debian does not build: with it rules about VFIO can be checked.
+// The real driver keeps the contract on the emulated GPU, and what of it was seen to hold before still does. Rules about VFIO need
+// xe-vfio-pci, which Debian does not build.
 func TestRealContract(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	args := []string{"--gpu=ptl", "--run-dir", dir, "xe_contract"}
-	if full() {
-		args = append(args, "--migration")
-	}
-	labRun(t, args...)
+	labRun(t, "--migration", "--run-dir", dir, "xe_contract")
 	got := results(t, filepath.Join(dir, "run"))
 	sightings, err := contract.Sightings()
 	i := slices.IndexFunc(sightings, func(s contract.Sighting) bool { return s.Driver == "7.3.4 emulated ptl" })
@@ -76,7 +70,7 @@ func TestRealContract(t *testing.T) {
 		switch {
 		case result == flow.Pass && !seen:
 			t.Errorf("%s passes: list it in bench/xe/contract/seen", name)
-		case result == flow.Skip && seen && (full() || !strings.HasPrefix(name, "vfio_")):
+		case result == flow.Skip && seen:
 			t.Errorf("%s is skipped, and was seen to hold on this driver before", name)
 		case result != flow.Pass && result != flow.Skip:
 			t.Errorf("%s: %s", name, result)

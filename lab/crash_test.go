@@ -22,7 +22,7 @@ const provisioning = "xe_provisioning::TestSchedulingOnly"
 // and resets the DUT, too.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	d := startWith(t, lab.Options{MayReboot: true})
+	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{MayReboot: true})
 	if !full() {
 		d.crashes(t, 3, 1, provisioning)
 		return

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestDeployed(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), program, "list", "acme").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "acme::TestClock") {
 		t.Errorf("it lists %q, %v", out, err)
 	}
-	d := startWith(t, lab.Options{MayReboot: true, Program: program})
+	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{MayReboot: true, Program: program})
 	t.Run("over the shared set-up", func(t *testing.T) {
 		code, dir, err := d.run(t.Context(), "acme::TestClock")
 		if err != nil || code != flow.ExitPass {
@@ -72,7 +73,7 @@ func (d *dut) testDist(t *testing.T) {
 	}
 	home, dir := filepath.Join(d.dir, strings.TrimSuffix(filepath.Base(name), ".tar.gz")), d.nextDir()
 	c := bench.Command{Dir: "/tmp", Argv: []string{
-		filepath.Join(home, "vmtb"), "run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5", boot1VF,
+		filepath.Join(home, "vmtb"), "run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5", boot1VF,
 	}}
 	r, err := d.Exec(ctx, c)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ type diagnosis struct{ Check, Health, Found, Remedy string }
 func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]diagnosis) {
 	t.Helper()
 	var out bytes.Buffer
-	args = append([]string{"doctor", "--json", "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}, args...)
+	args = append([]string{"doctor", "--json", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5"}, args...)
 	code, err := d.Vmtb(t.Context(), args, &out)
 	if err != nil {
 		t.Fatal(err)

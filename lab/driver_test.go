@@ -15,7 +15,7 @@ import (
 // passes it on by VFIO, the guest's driver probes it, and no kernel complains.
 func TestRealDriver(t *testing.T) {
 	t.Parallel()
-	d := startWith(t, lab.Options{Images: lab.Images{GPU: lab.PTL}})
+	d := startWith(t, lab.BuildOptions{}, lab.Options{})
 	code, dir, err := d.run(t.Context(), boot1VF)
 	if err != nil || code != flow.ExitPass {
 		t.Fatalf("exit code %d, %v: %v", code, err, results(t, dir))

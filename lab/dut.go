@@ -21,17 +21,15 @@ import (
 // path in a report is right on both machines.
 const ShareTag = "vmtb"
 
-// product is what the DUT's firmware tables call the machine, and so every report made in it.
-const product = "vmtb lab (emulated)"
-
 // Options say how a DUT is started.
 type Options struct {
-	Images   Images
-	Dir      string   // folder for the DUT's own evidence: console, transcripts, command line
-	Share    string   // directory of this machine that the DUT may write to
-	XeParams []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
-	Program  string   // the vmtb that [DUT.Vmtb] runs; "" is this program
-	Progress *progress.Progress
+	Images        Images
+	Dir           string   // folder for the DUT's own evidence: console, transcripts, command line
+	Share         string   // directory of this machine that the DUT may write to
+	XeParams      []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
+	GPUProperties []string // NAME=VALUE, of the emulated GPU: lab/gpu/README.md lists them
+	Program       string   // the vmtb that [DUT.Vmtb] runs; "" is this program
+	Progress      *progress.Progress
 
 	MayReboot bool // it can be reset, and boots again; else a DUT whose kernel dies ends
 }
@@ -40,11 +38,7 @@ type Options struct {
 type DUT struct {
 	*vm.VM
 	share, program string
-	gpu            GPU
 }
-
-// bootDeadline is unscaled; under emulation bench/vm multiplies it by 5. Measured: 8 s.
-const bootDeadline = 30 * time.Second
 
 // Start boots a DUT. One that does not come up is started once more, and said so: nothing of a flow has run by then. A
 // second failure is a [bench.InfraError] with the end of the console.
@@ -78,12 +72,16 @@ func boot(ctx context.Context, o Options, dir string) (*DUT, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := vm.Start(ctx, spec, vm.Options{Dir: dir, Boot: bootDeadline})
+	speed, err := MeasuredSpeed()
 	if err != nil {
 		return nil, err
 	}
-	d := &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe"), gpu: o.Images.GPU}
-	if err := errors.Join(m.WaitReady(ctx), d.mount(ctx)); err != nil {
+	m, err := vm.Start(ctx, spec, vm.Options{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	d := &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
+	if err := errors.Join(m.WaitReadyWithin(ctx, speed.BootLimit()), d.mount(ctx)); err != nil {
 		return nil, errors.Join(err, d.Close(context.WithoutCancel(ctx)))
 	}
 	return d, nil
@@ -91,7 +89,7 @@ func boot(ctx context.Context, o Options, dir string) (*DUT, error) {
 
 // spec is the DUT's hardware. What is odd about it was found out by crashes: see lab/kmod/README.md and docs/lab.md.
 func (o Options) spec(ctx context.Context) (vm.Spec, error) {
-	devices, extra, cmdline := o.Images.GPU.hardware()
+	devices, extra, cmdline := o.Images.GPU.hardware(o.GPUProperties)
 	s := vm.Spec{
 		Name: "dut", QEMU: o.Images.QEMU, Machine: "q35,kernel-irqchip=split",
 		// Nested SVM under emulation corrupts the stack of a kernel with more than one CPU.
@@ -120,10 +118,10 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 	return s, err
 }
 
-// virtualTime ties the DUT's clock to what its CPU has done: 2^1 ns for an instruction, and real time while it idles. By this
+// virtualTime ties the DUT's clock to what its CPU has done: 2^0 ns for an instruction, and real time while it idles. By this
 // machine's clock the timers of the DUT and of its guests would come however little each has got done in between: where this
 // machine is loaded, they end up doing nothing else. Only a QEMU that lab/gpu has mended runs guests so (nested.c).
-const virtualTime = "shift=1,sleep=on"
+const virtualTime = "shift=0,sleep=on"
 
 // xeCmdline is the part of the kernel command line that modprobe gives to xe.
 func (o Options) xeCmdline() string {

@@ -19,9 +19,6 @@ import (
 // Spec is the DUT's hardware, for whoever starts it otherwise than [Start] does.
 func (o Options) Spec(ctx context.Context) (vm.Spec, error) { return o.spec(ctx) }
 
-// BootLimit is how long such a DUT may take to boot: what [Start] gives one under emulation.
-const BootLimit = 5 * bootDeadline
-
 // Give puts vmtb (this program) into share, where [SetUp] finds it.
 func Give(share string) error {
 	if err := copyProgram(filepath.Join(share, givenProgram), "/proc/self/exe"); err != nil {
@@ -41,7 +38,7 @@ func SetUp(s vm.Spec, scale float64) bench.Command {
 	if len(s.Shares) > 0 {
 		share = s.Shares[0].Path
 	}
-	args := []string{share, GuestImage, config(GPUOf(s), scale), bashrc}
+	args := []string{share, GuestImage, config(scale), bashrc}
 	return bench.Command{Argv: append([]string{"/bin/sh", "-ec", setUpScript, "sh"}, args...)}
 }
 
@@ -56,9 +53,9 @@ func GPUOf(s vm.Spec) GPU {
 }
 
 // config is what differs from vmtb's defaults in the lab.
-func config(gpu GPU, scale float64) string {
+func config(scale float64) string {
 	const format = `{"guest": {"os_image": %q}, "vm": {"memory_mib": %d}, "timeout_scale": %g}`
-	return fmt.Sprintf(format, GuestImage, gpu.GuestMiB(), scale)
+	return fmt.Sprintf(format, GuestImage, GuestMiB, scale)
 }
 
 // setUpScript takes the share $1, the guest image $2, the configuration $3 and the start-up file of

@@ -53,13 +53,20 @@ type dut struct {
 	memory int // of its guests, in MiB
 }
 
+// start starts a DUT with the emulated GPU, the real driver, and what saves and migrates VFs.
 func start(t *testing.T) *dut {
 	t.Helper()
-	return startWith(t, lab.Options{})
+	return startWith(t, lab.BuildOptions{Migration: true}, lab.Options{})
 }
 
-// startWith starts a DUT with some options of its own.
-func startWith(t *testing.T, o lab.Options) *dut {
+// startStandIn starts a DUT with the stand-ins.
+func startStandIn(t *testing.T) *dut {
+	t.Helper()
+	return startWith(t, lab.BuildOptions{GPU: lab.StandIn}, lab.Options{})
+}
+
+// startWith starts a DUT with images and options of its own.
+func startWith(t *testing.T, build lab.BuildOptions, o lab.Options) *dut {
 	t.Helper()
 	program := cmp.Or(o.Program, os.Getenv("VMTB"))
 	if program == "" {
@@ -71,7 +78,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 		t.Fatal(err)
 	}
 	p := progress.New(t.Output(), "lab", nil)
-	images, err := lab.BuildImages(ctx, cache, lab.BuildOptions{GPU: o.Images.GPU}, p)
+	images, err := lab.BuildImages(ctx, cache, build, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +93,7 @@ func startWith(t *testing.T, o lab.Options) *dut {
 			t.Error(err)
 		}
 	})
-	return &dut{DUT: d, dir: dir, out: t.Output(), memory: images.GPU.GuestMiB()}
+	return &dut{DUT: d, dir: dir, out: t.Output(), memory: lab.GuestMiB}
 }
 
 // run runs vmtb in the DUT, with a selection and perhaps flags before it, and returns its run directory.
@@ -122,6 +129,15 @@ func results(t *testing.T, dir string) map[string]flow.Result {
 	return got
 }
 
+// fault sets a property of the emulated GPU: lab/gpu/README.md lists them.
+func (d *dut) fault(t *testing.T, property string, value any) {
+	t.Helper()
+	args := map[string]any{"path": "/machine/peripheral/" + lab.GPUDevice, "property": property, "value": value}
+	if err := d.QMP().Execute(context.WithoutCancel(t.Context()), "qom-set", args, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (d *dut) clean(t *testing.T) {
 	t.Helper()
 	left, err := d.Leftovers(t.Context())
@@ -142,7 +158,6 @@ func TestLab(t *testing.T) {
 	t.Run("kill -9", d.testKilled)
 	t.Run("after a dead run", d.testAfterDeadRun)
 	t.Run("interrupt", d.testInterrupt)
-	t.Run("modules", d.testModules)
 	t.Run("full disk", d.testFullDisk)
 	t.Run("doctor", d.testDoctor)
 	t.Run("panic of the kernel", d.testKernelPanic)
@@ -288,7 +303,12 @@ func (d *dut) testInterrupt(t *testing.T) {
 }
 
 // The stand-ins load, unload and take their parameters: lab/kmod/test/exercise.sh, which leaves xe unloaded.
-func (d *dut) testModules(t *testing.T) {
+func TestModules(t *testing.T) {
+	if !full() {
+		t.Skip("make lab-full")
+	}
+	t.Parallel()
+	d := startStandIn(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	dir := filepath.Join(d.dir, "kmod-test")
@@ -313,7 +333,7 @@ func (d *dut) testFullDisk(t *testing.T) {
 	d.must(t.Context(), t, "mkdir -p "+small+" && mount -t tmpfs -o size=48k tmpfs "+small)
 	defer d.must(t.Context(), t, "umount "+small)
 	var out bytes.Buffer
-	args := []string{"run", "--run-dir", small + "/run", "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5", boot1VF}
+	args := []string{"run", "--run-dir", small + "/run", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5", boot1VF}
 	code, err := d.Vmtb(t.Context(), args, io.MultiWriter(&out, d.out))
 	if err != nil || code != flow.ExitAborted {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitAborted)

@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,31 +20,20 @@ const (
 	PTL GPU = "ptl"
 
 	// DefaultGPU is the GPU of a DUT whose [GPU] is "".
-	DefaultGPU = StandIn
+	DefaultGPU = PTL
 )
 
 // GPUs are the GPUs that the lab has.
 var GPUs = []GPU{StandIn, PTL}
 
 // or returns g, or the default if g is "".
-func (g GPU) or() GPU {
-	if g == "" {
-		return DefaultGPU
-	}
-	return g
-}
+func (g GPU) or() GPU { return cmp.Or(g, DefaultGPU) }
 
 // Real reports whether the real xe driver drives g.
 func (g GPU) Real() bool { return g.or() != StandIn }
 
-// GuestMiB returns the memory in MiB that a run in the lab gives a guest unless the user says otherwise. VFIO pins all of it.
-// Linux 7.3 with the real xe and IGT's own programs takes more than the stand-ins.
-func (g GPU) GuestMiB() int {
-	if g.Real() {
-		return 512
-	}
-	return 256
-}
+// GuestMiB is the memory in MiB that a run in the lab gives a guest unless the user says otherwise. VFIO pins all of it.
+const GuestMiB = 256
 
 // Check refuses a GPU that the lab does not have, with a [bench.UsageError].
 func (g GPU) Check() error {
@@ -56,13 +47,20 @@ func (g GPU) Check() error {
 	return &bench.UsageError{Err: fmt.Errorf("--gpu=%s: the lab has no such GPU", g), Advice: "there are " + strings.Join(names, ", ")}
 }
 
+// GPUDevice is how QEMU calls the emulated GPU: its properties are those of /machine/peripheral/GPUDevice.
+const GPUDevice = "gpu0"
+
 // pfAddress is the slot of the emulated GPU on the root complex, where integrated GPUs are.
 const pfAddress = "2"
 
-// hardware returns what depends on the GPU: QEMU's arguments and the kernel's.
-func (g GPU) hardware() (devices, extra []string, cmdline string) {
+// hardware returns what depends on the GPU, which has the properties: QEMU's arguments and the kernel's.
+func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
 	if g.Real() {
-		return []string{"vmtb-gpu,id=gpu0,vfs=7,addr=" + pfAddress}, nil, ""
+		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress}
+		for _, p := range properties {
+			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
+		}
+		return []string{strings.Join(gpu, ",")}, nil, ""
 	}
 	devices = []string{"pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"}
 	return devices, []string{"-netdev", "hubport,id=pf-net,hubid=0"}, " module_blacklist=igb,igbvf"
@@ -71,7 +69,28 @@ func (g GPU) hardware() (devices, extra []string, cmdline string) {
 // product returns how the DUT's firmware tables call the machine, and so every report made in it.
 func (g GPU) product() string {
 	if g.Real() {
-		return product + ", GPU " + string(g.or())
+		return bench.LabProduct + bench.LabGPU + string(g.or())
 	}
-	return product
+	return bench.LabProduct
+}
+
+// gpuProperty matches NAME=VALUE. A comma would begin another argument of QEMU's, so it is doubled.
+var gpuProperty = regexp.MustCompile(`^[a-z0-9-]+=.+$`)
+
+// CheckProperties refuses what cannot be properties of g, with a [bench.UsageError]. Names and values are for QEMU to judge.
+func (g GPU) CheckProperties(properties []string) error {
+	for _, p := range properties {
+		switch {
+		case !g.Real():
+			return &bench.UsageError{
+				Err:    fmt.Errorf("--gpu-property=%s: only an emulated GPU has properties, and --gpu=%s is none", p, g),
+				Advice: "leave out --gpu=" + string(g) + "; the stand-in for xe takes --xe",
+			}
+		case !gpuProperty.MatchString(p):
+			return &bench.UsageError{
+				Err: fmt.Errorf("--gpu-property=%s: want NAME=VALUE", p), Advice: "lab/gpu/README.md lists them",
+			}
+		}
+	}
+	return nil
 }

@@ -5,12 +5,10 @@ package lab_test
 import (
 	"context"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"vmtb/bench/work"
-	"vmtb/lab"
 )
 
 // realSRIOV are IGT's tests of SR-IOV. A name without a subtest stands for all subtests of a
@@ -21,6 +19,7 @@ var realSRIOV = []string{
 	"igt@xe_sriov_auto_provisioning",
 	"igt@xe_sriov_flr",
 	"igt@xe_sriov_scheduling",
+	"igt@xe_sriov_vfio",
 }
 
 // realExec are subtests that execute batches and that no flow runs. What is not in the list needs
@@ -51,17 +50,6 @@ var realTimed = []string{
 	"igt@xe_exec_threads@threads-many-queues",
 }
 
-// realShaders are programs whose subtests need shaders or compression, which the emulated GPU does
-// not have.
-var realShaders = []string{"igt@xe_ccs@", "igt@xe_compute_preempt@"}
-
-// realSkips are the subtests that are skipped, with the reason that IGT prints. All of them are
-// skipped on a real GPU, too.
-var realSkips = map[string]string{
-	// Debian's kernel has no xe-vfio-pci.
-	"igt@xe_sriov_flr@flr-basic": "xe_vfio_pci is not loaded",
-}
-
 // flowTests are the tests that flows run as workloads, as far as the emulated GPU can run them,
 // without those in [realTimed].
 func flowTests(t *testing.T) []string {
@@ -72,8 +60,7 @@ func flowTests(t *testing.T) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shaders := slices.ContainsFunc(realShaders, func(program string) bool { return strings.HasPrefix(name, program) })
-		if !shaders && !slices.Contains(realTimed, name) {
+		if typ.NeedsOfGPU() == "" && !slices.Contains(realTimed, name) {
 			tests = append(tests, name)
 		}
 	}
@@ -84,7 +71,7 @@ func flowTests(t *testing.T) []string {
 // execute batches and that flows run, and some more of these.
 func TestRealIGT(t *testing.T) {
 	t.Parallel()
-	d := startWith(t, lab.Options{Images: lab.Images{GPU: lab.PTL}})
+	d := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
 	defer cancel()
 	tests := slices.Concat(realSRIOV, flowTests(t), realExec)
@@ -92,6 +79,6 @@ func TestRealIGT(t *testing.T) {
 		tests = append(tests, realTimed...)
 	}
 	got := d.runIGT(ctx, t, "igt", 10*time.Minute, tests)
-	checkIGT(t, got, tests, realSkips)
+	checkIGT(t, got, tests)
 	d.clean(t)
 }

@@ -158,7 +158,7 @@ func (b *builder) modules(root string) string {
 	source := b.entry("linuxsource", "source of Linux "+version, func(dir *os.File, log io.Writer) error {
 		return b.fetch(dir, []string{suite, backports}, log, "download", "linux-source-"+major+"."+minor+"="+version)
 	}, version)
-	const title = "xe and xe-vfio-pci from Debian's source (10 minutes or more)"
+	const title = "xe and xe-vfio-pci from Debian's source (some minutes)"
 	return b.stage("xemodules", root, "xe-modules.sh", title, []string{source})
 }
 

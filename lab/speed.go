@@ -47,7 +47,7 @@ done`
 		return Boot{}, infra("read the CPU time of the DUT's QEMU", err)
 	}
 	start := time.Now()
-	err = d.run(ctx, line, bin, strconv.Itoa(guests), strconv.Itoa(d.gpu.GuestMiB()), GuestImage,
+	err = d.run(ctx, line, bin, strconv.Itoa(guests), strconv.Itoa(GuestMiB), GuestImage,
 		fmt.Sprint(greatestScale))
 	took := time.Since(start)
 	after, err2 := procfs.Read(d.PID())
@@ -120,6 +120,15 @@ func (s Speed) Guest() float64 {
 	seconds, _ := s.Of(1)
 	return Median(seconds)
 }
+
+// BootLimit returns how long a DUT may take to boot: eight times what it took when it was measured, but not less than what a machine
+// has on which nothing was measured.
+func (s Speed) BootLimit() time.Duration {
+	return max(usualBootLimit, time.Duration(8*s.DUT)*time.Second)
+}
+
+// usualBootLimit is seven times what a DUT takes on the machine that vmtb is developed on.
+const usualBootLimit = 150 * time.Second
 
 // Median returns the middle of values, the upper one of two; 0 if there are none.
 func Median(values []float64) float64 {

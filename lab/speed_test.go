@@ -20,6 +20,14 @@ func TestTimeoutScale(t *testing.T) {
 	}
 }
 
+func TestBootLimit(t *testing.T) {
+	for dut, want := range map[float64]time.Duration{0: 150 * time.Second, 15.9: 150 * time.Second, 60: 8 * time.Minute} {
+		if got := (Speed{DUT: dut}).BootLimit(); got != want {
+			t.Errorf("a DUT in %g s: %v, want %v", dut, got, want)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	values := []float64{9, 1, 5}
 	if got := Median(values); got != 5 || values[0] != 9 {

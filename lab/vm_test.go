@@ -5,6 +5,7 @@ package lab_test
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 func TestVM(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	start := []string{"vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", "256", "--timeout-scale", "5"}
+	start := []string{"vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5"}
 
 	d.says(t, 2, "there is no such VF, 0 are enabled", append(start, "--vf=1")...)
 	d.says(t, 0, "", "vf", "enable", "2")
