@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"vmtb/bench/qmp"
 )
@@ -123,6 +124,9 @@ func (m *VM) expect(ctx context.Context, op string, want ...State) error {
 	return &StateError{Machine: m.spec.Name, Op: op, Seen: s, Want: want, Err: context.Cause(m.life)}
 }
 
+// unheardEvery is how often QEMU is asked for a change that it tells by no event.
+const unheardEvery = 10 * time.Millisecond
+
 // reach waits for one of the states want, by QEMU's events, and returns it.
 func (m *VM) reach(ctx context.Context, op string, want ...State) (State, error) {
 	for {
@@ -131,8 +135,13 @@ func (m *VM) reach(ctx context.Context, op string, want ...State) (State, error)
 		if err != nil || slices.Contains(want, s) {
 			return s, err
 		}
+		var unheard <-chan time.Time
+		if s == Saving { // QEMU says that a migration has completed before it ends this state, and then no more
+			unheard = time.After(unheardEvery)
+		}
 		select {
 		case <-changed:
+		case <-unheard:
 		case <-m.proc.done:
 			return s, context.Cause(m.life)
 		case <-ctx.Done():
