@@ -38,11 +38,11 @@ demo: setup build
 test: setup speed fmt lint unit integration gpu-test lab-test
 
 # How fast guests boot here: it decides how long the tests take, and the deadlines in the lab follow it. Where a guest boots in
-# 24 s, what boots nothing takes 6 minutes and the integration tests 17; the lab's 40 are an estimate from a loaded machine.
+# 17 s, what boots nothing takes 6 minutes, the integration tests 13 and the lab's 40.
 speed: build
 	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | \
 		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1/' | \
-		awk '{printf "a guest boots in %.0f s in the lab here: make test will take about %.0f minutes\n", $$1, 6 + 57 * $$1 / 24}'
+		awk '{printf "a guest boots in %.0f s in the lab here: make test will take about %.0f minutes\n", $$1, 6 + 53 * $$1 / 17}'
 
 fmt: $(LINT)
 	@test -z "$$($(LINT) fmt --diff | tee /dev/stderr)" || { echo "run '$(LINT) fmt'" >&2; exit 1; }
