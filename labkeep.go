@@ -110,7 +110,8 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 	if err := lab.Give(share); err != nil {
 		return nil, err
 	}
-	spec, err := lab.Options{Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true}.Spec(ctx)
+	options := lab.Options{Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true}
+	spec, err := options.Spec(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,8 @@ func (a *app) enterLab(
 	}
 	if o.xe != "" || o.share != "" || len(a.labProperties) > 0 {
 		return nil, false, nil, &bench.UsageError{
-			Err: fmt.Errorf("--xe, --gpu-property and --share are for a lab that is booted; %s is up", c.Name()), Advice: "vmtb lab stop ends it",
+			Err:    fmt.Errorf("--xe, --gpu-property and --share are for a lab that is booted; %s is up", c.Name()),
+			Advice: "vmtb lab stop ends it",
 		}
 	}
 	return c, false, func() error { return nil }, a.readyLab(ctx, c)

@@ -61,7 +61,9 @@ func TestFaults(t *testing.T) {
 			d.fault(t, c.property, c.value)
 			dir := d.nextDir()
 			var out bytes.Buffer
-			args := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--timeout-scale", "5", c.selection}
+			args := []string{
+				"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--timeout-scale", "5", c.selection,
+			}
 			code, err := d.Vmtb(t.Context(), args, io.MultiWriter(&out, d.out))
 			if err != nil || code != c.code {
 				t.Errorf("exit code %d, %v, want %d", code, err, c.code)
@@ -70,6 +72,9 @@ func TestFaults(t *testing.T) {
 				if !strings.Contains(out.String(), text) {
 					t.Errorf("the output does not say %q", text)
 				}
+			}
+			if got := results(t, dir); len(got) != 1 {
+				t.Errorf("results %v, want one", got)
 			}
 			none := any(0)
 			if _, text := c.value.(string); text {
