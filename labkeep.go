@@ -223,9 +223,9 @@ func (a *app) readyLab(ctx context.Context, c *keep.Client) error {
 		return err
 	}
 	if !info.State.Agent && info.State.State == vm.Running {
-		speed, err := lab.MeasuredSpeed()
-		if err != nil {
-			return err
+		speed, speedErr := lab.MeasuredSpeed()
+		if speedErr != nil {
+			return speedErr
 		}
 		what := fmt.Sprintf("%s is booting; waiting up to %s for it", c.Name(), prose.Exact(speed.BootLimit()))
 		err = a.patiently("lab", what, func() error { return c.WaitReadyWithin(ctx, speed.BootLimit()) })
