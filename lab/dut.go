@@ -118,10 +118,10 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 	return s, err
 }
 
-// virtualTime ties the DUT's clock to what its CPU has done: 2^1 ns for an instruction, and real time while it idles. By this
+// virtualTime ties the DUT's clock to what its CPU has done: 2^0 ns for an instruction, and real time while it idles. By this
 // machine's clock the timers of the DUT and of its guests would come however little each has got done in between: where this
 // machine is loaded, they end up doing nothing else. Only a QEMU that lab/gpu has mended runs guests so (nested.c).
-const virtualTime = "shift=1,sleep=on"
+const virtualTime = "shift=0,sleep=on"
 
 // xeCmdline is the part of the kernel command line that modprobe gives to xe.
 func (o Options) xeCmdline() string {

@@ -1,9 +1,9 @@
 /*
- * A mend of QEMU 10.0's emulation of nested virtualization (SVM) under TCG.
+ * Two mends of QEMU 10.0's emulation of nested virtualization (SVM) under TCG.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * helper_vmrun() delivers an external interrupt that a hypervisor injects at
+ * 1. An interrupt must not come twice.  helper_vmrun() delivers an external interrupt that a hypervisor injects at
  * once, and leaves its vector in exception_index.  Should the CPU thread be
  * asked to leave its loop before anything else sets exception_index,
  * cpu_handle_interrupt() takes the vector for a pending exception, and the
@@ -14,6 +14,15 @@
  * Such a vector is told from a real exception by what helper_vmrun() sets for
  * an injected interrupt: no software interrupt, and no next instruction.
  *
+ * 2. An exit must not tell of an exception that was delivered long before.
+ * handle_even_inj() notes each exception of a guest in the VMCB's event_inj,
+ * do_interrupt_all() takes only the bit VALID away once it is delivered, and
+ * do_vmexit() copies the rest to exit_int_info.  KVM looks at the type there
+ * (svm_check_emulate_instruction(), Linux 6.14 and later) and takes the exit
+ * for one in the middle of a delivery: if it must emulate an access to a
+ * device then, it gives the guest up as broken (KVM_INTERNAL_ERROR_DELIVERY_EV).
+ * On hardware the field is zero if nothing was being delivered.
+ *
  * This file is compiled for the target, unlike the others: see build.sh.
  */
 #include "qemu/osdep.h"
@@ -22,6 +31,7 @@
 #include "hw/core/cpu.h"
 #include "accel/tcg/cpu-ops.h"
 #include "cpu.h"
+#include "svm.h"
 #include "tcg/helper-tcg.h"
 #include "nested.h"
 
@@ -38,9 +48,20 @@ static bool left_by_vmrun(int vector, const CPUX86State *env)
            !env->exception_is_int && env->exception_next_eip == (target_ulong)-1;
 }
 
+static void forget_delivered(CPUState *cs, CPUX86State *env)
+{
+    hwaddr event_inj = env->vm_vmcb + offsetof(struct vmcb, control.event_inj);
+
+    if (!(x86_ldl_phys(cs, event_inj) & SVM_EVTINJ_VALID)) {
+        x86_stl_phys(cs, event_inj, 0);
+    }
+}
+
 static void do_interrupt(CPUState *cs)
 {
-    if (left_by_vmrun(cs->exception_index, cpu_env(cs))) {
+    if (cs->exception_index == EXCP_VMEXIT) {
+        forget_delivered(cs, cpu_env(cs));
+    } else if (left_by_vmrun(cs->exception_index, cpu_env(cs))) {
         cs->exception_index = -1;
         cpu_exit(cs); /* what was asked for is still to be done */
         return;

@@ -16,14 +16,13 @@ const cycle = 10 * time.Millisecond
 // Tolerances of the Python tool.
 const (
 	shareTolerance = 0.1 // how much machines that work at once may differ
-	lagTolerance   = 0.2 // how much less than its share the first may do where the CPU is emulated: its jobs begin late
 	soloTolerance  = 0.2 // how much longer or shorter work may take whose neighbours do nothing
 )
 
 // unequal says what is wrong with the results of machines that each ran repeats of [work.Preemptible] at the same time. The
 // first must not be faster than an equal share allows (then it was not alone at work), nor slower, and the others must
-// be like it. Where the CPU is emulated, it takes a part of the time between two jobs.
-func unequal(results []work.WsimResult, repeats int, emulated bool) (complaints []string) {
+// be like it.
+func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 	bad := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	n := len(results)
 	first := results[0]
@@ -31,11 +30,7 @@ func unequal(results []work.WsimResult, repeats int, emulated bool) (complaints 
 	if least := scale(alone, (1-shareTolerance)*float64(n)); first.Elapsed <= least {
 		bad("vm0 took %s, less than %s: %d machines do not share the GPU", prose.Exact(first.Elapsed), prose.Exact(least), n)
 	}
-	lag := shareTolerance
-	if emulated {
-		lag = lagTolerance
-	}
-	if least := (1 - lag) / cycle.Seconds() / float64(n); first.Rate <= least {
+	if least := (1 - shareTolerance) / cycle.Seconds() / float64(n); first.Rate <= least {
 		bad("vm0 did %.3f workloads/s, less than %.3f: it had less than its share of the GPU", first.Rate, least)
 	}
 	for i, r := range results[1:] {

@@ -27,7 +27,7 @@ func TestUnequal(t *testing.T) {
 		{"third starved", []work.WsimResult{r(30, 33.3), r(30, 33.3), r(40, 25)}, []string{"vm2 took 40 s", "vm2 did 25.000"}},
 		{"no rate", []work.WsimResult{r(20, 0), r(20, 50)}, []string{"vm0 did 0.000", "vm1 did 50.000"}},
 	} {
-		got := unequal(tt.results, 1000, false)
+		got := unequal(tt.results, 1000)
 		ok := len(got) == len(tt.want)
 		for i := range min(len(got), len(tt.want)) {
 			ok = ok && strings.Contains(got[i], tt.want[i])

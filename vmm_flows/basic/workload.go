@@ -68,7 +68,7 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	for attempt := 1; ; attempt++ {
 		shares, apart := wsimAtOnce(ctx, t, s)
-		complaints := unequal(shares, s.Repeats(wsimRepeats), s.Host.EmulatedGPU() != "")
+		complaints := unequal(shares, s.Repeats(wsimRepeats))
 		if len(complaints) == 0 {
 			return
 		}
