@@ -19,6 +19,7 @@ type firmware struct {
 // there is no media GT (xe_gsc.c).
 var firmwares = []firmware{
 	{file: "ptl_guc_70.bin", version: [3]uint32{70, 54, 0}, submissionVersion: [3]uint32{1, 27, 0}},
+	{file: "ptl_huc.bin", version: [3]uint32{1, 0, 0}}, // for the media GT
 }
 
 // Sizes in dwords of 4 bytes, and in bytes.

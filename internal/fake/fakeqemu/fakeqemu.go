@@ -24,6 +24,7 @@ import (
 //	agent              the guest has an agent
 //	stubborn           which takes the order to shut down, a fault, and does nothing
 //	deaf-after-move    which does not answer after a migration
+//	lagging            a migration has completed when the state still is finish-migrate: it ends when QEMU has been asked for it a few times
 //	ROLE:FAULT:CMD:N   the Nth CMD that a QEMU gets (from 1) has FAULT; ROLE is "from", or "to" for one that was started to take over
 //	                   a state. FAULT is "refuse", "crash", or "mute": obeyed, but not answered
 const Flag = "-fakeqemu"
@@ -85,6 +86,7 @@ type qemu struct {
 	status    string
 	migration string
 	booted    bool
+	lags      int // so many times who asks for the status hears the old one
 }
 
 func (q *qemu) listen(id string) net.Listener {
@@ -154,7 +156,13 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 		q.status = "paused"
 		_ = q.qmp.Event("STOP", nil)
 	case "query-status":
-		return map[string]string{"status": q.status}, nil
+		status := q.status
+		if q.lags > 0 {
+			if q.lags--; q.lags == 0 {
+				q.status = "postmigrate"
+			}
+		}
+		return map[string]string{"status": status}, nil
 	case "query-migrate":
 		return map[string]any{"status": q.migration}, nil
 	case "query-named-block-nodes":
@@ -177,11 +185,13 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-func socketOf(args json.RawMessage) string {
+func uriOf(args json.RawMessage) string {
 	var a struct{ URI string }
-	_ = json.Unmarshal(args, &a) // no socket has the name ""
-	return strings.TrimPrefix(a.URI, "unix:")
+	_ = json.Unmarshal(args, &a) // no file or socket has the name ""
+	return a.URI
 }
+
+func socketOf(args json.RawMessage) string { return strings.TrimPrefix(uriOf(args), "unix:") }
 
 // incoming takes a state.
 func (q *qemu) incoming(args json.RawMessage) error {
@@ -208,16 +218,29 @@ func (q *qemu) incoming(args json.RawMessage) error {
 
 // outgoing gives the state away. It holds q.mu.
 func (q *qemu) outgoing(args json.RawMessage) {
-	conn, err := new(net.Dialer).DialContext(context.Background(), "unix", socketOf(args))
-	if err == nil {
-		_, err = io.WriteString(conn, "whole")
-		conn.Close()
-	}
-	if err != nil {
+	if err := giveAway("whole", args); err != nil {
 		q.ended("failed", "running")
 		return
 	}
+	if slices.Contains(q.words, "lagging") {
+		q.lags = 5
+		q.ended("completed", "finish-migrate")
+		return
+	}
 	q.ended("completed", "postmigrate")
+}
+
+func giveAway(state string, args json.RawMessage) error {
+	if file, ok := strings.CutPrefix(uriOf(args), "file:"); ok {
+		return os.WriteFile(file, []byte(state), 0o600)
+	}
+	conn, err := new(net.Dialer).DialContext(context.Background(), "unix", socketOf(args))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, state)
+	return err
 }
 
 // ended ends a migration. It holds q.mu.
