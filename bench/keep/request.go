@@ -110,7 +110,8 @@ func readInput(r io.Reader, w *io.PipeWriter) {
 	_, _ = io.Copy(io.Discard, r) // nothing more comes; its end is that of the connection
 }
 
-// converse asks for an operation on a connection, and reads the answer. It ends the connection.
+// converse asks for an operation on a connection, and reads the answer. It ends the connection. If in fails it returns that error, and
+// not before the keeper has ended the operation: what that has left may be removed then.
 func converse(ctx context.Context, conn net.Conn, r request, in io.Reader, o Output, result any) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -119,12 +120,12 @@ func converse(ctx context.Context, conn net.Conn, r request, in io.Reader, o Out
 		err := sendRequest(conn, r, in)
 		sent <- err
 		if errors.As(err, new(*inputError)) {
-			conn.Close() // the keeper sees that the input was cut off
+			_ = conn.(*net.UnixConn).CloseWrite() // the keeper sees that the input was cut off
 		}
 	}()
 	err := receive(conn, o, result)
-	if err == nil || errors.As(err, new(*Error)) {
-		return err // the operation may not have wanted all of the input
+	if err == nil {
+		return nil // the operation may not have wanted all of the input
 	}
 	select {
 	case sendErr := <-sent:
