@@ -103,21 +103,39 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 		return nil, err
 	}
 	defer runtime.KeepAlive(images) // until QEMU has its files open
+	if err := lab.Give(share); err != nil {
+		return nil, err
+	}
+	options := lab.Options{
+		Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true, Progress: a.progress("lab"),
+	}
+	c, err = a.startDUT(ctx, o.name, options)
+	if err != nil && ctx.Err() == nil {
+		if _, bad := errors.AsType[*bench.UsageError](err); !bad {
+			options.Progress.Printf("the DUT did not come up, booting it once more: %v", err)
+			options.Boot = true
+			c, err = a.startDUT(ctx, o.name, options)
+		}
+	}
+	if err == nil {
+		options.Progress.Printf("%s is up; %s is the same directory here and there", c.Name(), share)
+	}
+	return c, err
+}
+
+// startDUT starts a lab's machine. When that fails nothing is left.
+func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep.Client, err error) {
+	spec, release, err := o.Spec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	speed, err := lab.MeasuredSpeed()
 	if err != nil {
 		return nil, err
 	}
-	if err := lab.Give(share); err != nil {
-		return nil, err
-	}
-	options := lab.Options{Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true}
-	spec, err := options.Spec(ctx)
-	if err != nil {
-		return nil, err
-	}
-	progress := a.progress("lab")
-	err = progress.Step("booting the DUT", func(io.Writer) error {
-		r := keep.Record{Name: o.name, Spec: spec, Started: time.Now()}
+	err = o.Progress.Step(lab.Starting(spec), func(io.Writer) error {
+		r := keep.Record{Name: name, Spec: spec, Started: time.Now()}
 		c, err = a.state.labs.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
 		if err != nil {
 			return err
@@ -128,13 +146,13 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 		return setUpLab(ctx, c, spec)
 	})
 	if err == nil {
-		progress.Printf("%s is up; %s is the same directory here and there", c.Name(), share)
 		return c, nil
 	}
-	if c != nil {
-		err = errors.Join(err, c.Kill(context.WithoutCancel(ctx), nil))
+	lab.Forget(ctx, spec)
+	if c == nil {
+		return nil, err
 	}
-	return nil, err
+	return nil, errors.Join(err, c.Kill(context.WithoutCancel(ctx), nil))
 }
 
 // sharedDir is the directory that a lab shares with this machine: the one asked for, or a new one.

@@ -82,7 +82,7 @@ func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
 	defer func() { _ = os.RemoveAll(dir) }() // only the DUT's evidence, of which an error quotes the end
 	speed := lab.Speed{Measured: time.Now()}
 	p := a.progress("lab")
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p})
+	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p, Boot: true})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type Options struct {
 	Progress      *progress.Progress
 
 	MayReboot bool // it can be reset, and boots again; else a DUT whose kernel dies ends
+	Boot      bool // it boots, also if it could go on from the state of one that has booted
 }
 
 // A DUT is a running emulated machine under test.
@@ -40,25 +41,21 @@ type DUT struct {
 	share, program string
 }
 
-// Start boots a DUT. One that does not come up is started once more, and said so: nothing of a flow has run by then. A
+// Start starts a DUT. One that does not come up is booted once more, and said so: nothing of a flow has run by then. A
 // second failure is a [bench.InfraError] with the end of the console.
 func Start(ctx context.Context, o Options) (*DUT, error) {
 	defer runtime.KeepAlive(o.Images.inUse) // until QEMU has its files open
 	dir := o.Dir
 	for attempt := 1; ; attempt++ {
-		var d *DUT
-		err := o.Progress.Step("booting the DUT", func(io.Writer) (err error) {
-			d, err = boot(ctx, o, dir)
-			return err
-		})
+		d, err := start(ctx, o, dir)
 		if err == nil || ctx.Err() != nil {
 			return d, err
 		}
 		if _, bad := errors.AsType[*bench.UsageError](err); bad || attempt == 2 {
 			return nil, infra("boot the DUT", err)
 		}
-		o.Progress.Printf("the DUT did not come up, trying once more: %v", err)
-		dir = o.Dir + "-2"
+		o.Progress.Printf("the DUT did not come up, booting it once more: %v", err)
+		dir, o.Boot = o.Dir+"-2", true
 	}
 }
 
@@ -67,28 +64,45 @@ func infra(op string, err error) error {
 	return &bench.InfraError{Op: "lab: " + op, Err: err, Advice: "that says nothing about the driver under test"}
 }
 
-func boot(ctx context.Context, o Options, dir string) (*DUT, error) {
-	spec, err := o.spec(ctx)
+func start(ctx context.Context, o Options, dir string) (d *DUT, err error) {
+	spec, release, err := o.Spec(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
+	err = o.Progress.Step(Starting(spec), func(io.Writer) error {
+		m, err := boot(ctx, spec, dir)
+		if err != nil {
+			Forget(ctx, spec)
+			return err
+		}
+		d = &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
+		if err := d.wake(ctx); err != nil {
+			return errors.Join(err, d.Close(context.WithoutCancel(ctx)))
+		}
+		return nil
+	})
+	return d, err
+}
+
+// boot starts a machine, and waits until its agent answers.
+func boot(ctx context.Context, s vm.Spec, dir string) (*vm.VM, error) {
 	speed, err := MeasuredSpeed()
 	if err != nil {
 		return nil, err
 	}
-	m, err := vm.Start(ctx, spec, vm.Options{Dir: dir})
+	m, err := vm.Start(ctx, s, vm.Options{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
-	d := &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
-	if err := errors.Join(m.WaitReadyWithin(ctx, speed.BootLimit()), d.mount(ctx)); err != nil {
-		return nil, errors.Join(err, d.Close(context.WithoutCancel(ctx)))
+	if err := m.WaitReadyWithin(ctx, speed.BootLimit()); err != nil {
+		return nil, errors.Join(err, m.Close(context.WithoutCancel(ctx)))
 	}
-	return d, nil
+	return m, nil
 }
 
-// spec is the DUT's hardware. What is odd about it was found out by crashes: see lab/kmod/README.md and docs/lab.md.
-func (o Options) spec(ctx context.Context) (vm.Spec, error) {
+// hardware is the DUT's. What is odd about it was found out by crashes: see lab/kmod/README.md and docs/lab.md.
+func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 	devices, extra, cmdline := o.Images.GPU.hardware(o.GPUProperties)
 	s := vm.Spec{
 		Name: "dut", QEMU: o.Images.QEMU, Machine: "q35,kernel-irqchip=split",
@@ -106,8 +120,9 @@ func (o Options) spec(ctx context.Context) (vm.Spec, error) {
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
 		NoReboot: !o.MayReboot,
-		Devices:  append([]string{"intel-iommu,intremap=on,caching-mode=on"}, devices...),
-		Extra:    append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
+		// vmgenid has Linux make new random numbers when it goes on from a state.
+		Devices: append([]string{"intel-iommu,intremap=on,caching-mode=on", "vmgenid,guid=auto"}, devices...),
+		Extra:   append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
 	}
 	accel, err := vm.ProbeAccel(ctx, cmp.Or(o.Images.QEMU, "qemu-system-x86_64"))
 	if err == nil && accel.Name == "kvm" && nestedKVM() {
@@ -143,10 +158,18 @@ func nestedKVM() bool {
 	return false
 }
 
-// mount gives the share the path that it has here.
-func (d *DUT) mount(ctx context.Context) error {
-	return d.run(ctx, `mkdir -p "$1" && mount --bind /lab/share "$1"`, d.share)
-}
+func (d *DUT) wake(ctx context.Context) error { return d.run(ctx, wakeScript, d.share) }
+
+// wakeScript is what is to be done in a DUT after its start and after each boot, before anything else: it mounts the share $1 at the
+// path that it has here. Each of the DUTs that go on from one state is a boot of its own.
+const wakeScript = `
+if [ ! -e /run/boot-id ]; then
+	cat /proc/sys/kernel/random/uuid >/run/boot-id
+	mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
+fi
+mkdir -p "$1"
+grep -q " $1 9p " /proc/mounts || mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none ` + ShareTag + ` "$1"
+`
 
 // run runs a shell script in the DUT, which must end well.
 func (d *DUT) run(ctx context.Context, script string, args ...string) error {
@@ -162,7 +185,7 @@ func (d *DUT) run(ctx context.Context, script string, args ...string) error {
 // ends it gets a SIGTERM, and stopDeadline to put the DUT back.
 func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int, err error) {
 	bin, output := filepath.Join(d.share, "vmtb"), filepath.Join(d.share, "output.log")
-	if err := copyProgram(bin, d.program); err != nil {
+	if err := copyFile(bin, d.program, 0o755); err != nil {
 		return 0, infra("give vmtb to the DUT", err)
 	}
 	defer os.Remove(bin)
@@ -194,18 +217,18 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 
 const stopDeadline = 5 * time.Minute
 
-func copyProgram(to, from string) error {
-	program, err := os.Open(from)
+func copyFile(to, from string, mode os.FileMode) error {
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	defer program.Close()
-	f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, program)
-	return errors.Join(err, f.Close())
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // Leftovers is what runs have left on the DUT: a line for each thing that is not as it was after boot.

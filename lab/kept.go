@@ -16,12 +16,9 @@ import (
 // This file is for a DUT that outlives the command that starts it: package keep starts it from its
 // [Options.Spec], and [SetUp] makes it fit for people.
 
-// Spec is the DUT's hardware, for whoever starts it otherwise than [Start] does.
-func (o Options) Spec(ctx context.Context) (vm.Spec, error) { return o.spec(ctx) }
-
 // Give puts vmtb (this program) into share, where [SetUp] finds it.
 func Give(share string) error {
-	if err := copyProgram(filepath.Join(share, givenProgram), "/proc/self/exe"); err != nil {
+	if err := copyFile(filepath.Join(share, givenProgram), "/proc/self/exe", 0o755); err != nil {
 		return infra("give vmtb to the DUT", err)
 	}
 	return nil
@@ -61,10 +58,8 @@ func config(scale float64) string {
 // setUpScript takes the share $1, the guest image $2, the configuration $3 and the start-up file of
 // shells $4. The shell on the second serial port has begun already: it ends, and init starts the
 // next one.
-const setUpScript = `
+const setUpScript = wakeScript + `
 [ ! -e /run/vmtb-lab ] || exit 0
-mkdir -p "$1"
-grep -q " $1 " /proc/mounts || mount --bind /lab/share "$1"
 cp "$1/vmtb" /usr/bin/vmtb.new
 chmod 755 /usr/bin/vmtb.new
 mv /usr/bin/vmtb.new /usr/bin/vmtb

@@ -8,7 +8,7 @@ func (d *DUT) Reset(ctx context.Context) error {
 	if err := d.VM.Reset(ctx); err != nil {
 		return infra("reset the DUT", err)
 	}
-	return d.mount(ctx)
+	return d.wake(ctx)
 }
 
 // Rebooted returns when a DUT that rebooted by itself, as what was asked of it has told by its error, is there again. It needs
@@ -17,5 +17,5 @@ func (d *DUT) Rebooted(ctx context.Context) error {
 	if err := d.WaitReady(ctx); err != nil {
 		return infra("wait for the DUT after its reboot", err)
 	}
-	return d.mount(ctx)
+	return d.wake(ctx)
 }

@@ -23,6 +23,9 @@ type Spec struct {
 	Firmware Firmware `json:",omitempty"` // BIOS
 	Disks    []Disk
 	Kernel   *Kernel // boot this kernel directly, instead of the first disk
+	// State is a file that [VM.SaveState] has written: the machine goes on from it instead of booting, and boots at its next start. It
+	// is to be the machine of then, with disks that hold what they held then.
+	State string `json:",omitempty"`
 
 	VFs         []VF
 	SparePorts  int      // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
@@ -155,6 +158,9 @@ func (s Spec) checkFiles() error {
 	}
 	for _, sh := range s.Shares {
 		paths = append(paths, sh.Path)
+	}
+	if s.State != "" {
+		paths = append(paths, s.State)
 	}
 	var errs []error
 	for _, p := range paths {

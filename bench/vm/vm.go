@@ -93,6 +93,13 @@ func (m *VM) start(ctx context.Context) error {
 	if err := m.findAccess(ctx); err != nil {
 		return err
 	}
+	if state := m.spec.State; state != "" {
+		m.spec.State = "" // what its disks hold from here on does not belong to it
+		if err := m.LoadState(ctx, state); err != nil || m.opts.Mode != ModeRun {
+			return err
+		}
+		return m.Resume(ctx)
+	}
 	if m.opts.Mode != ModeRun {
 		return nil
 	}
@@ -145,7 +152,7 @@ func (m *VM) prepare(ctx context.Context) error {
 		return err
 	}
 	m.argv = m.spec.Args(Layout{
-		Firmware: firmware, Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming,
+		Firmware: firmware, Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming || m.spec.State != "",
 	})
 	line := bench.Command{Argv: m.argv}.String() + "\n"
 	return infra("write the command line", os.WriteFile(m.path("argv"), []byte(line), 0o644))

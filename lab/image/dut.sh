@@ -17,7 +17,7 @@ tar -C / --one-file-system -cf - "$@" \
 	--exclude=./usr/lib/modules/*/kernel/drivers/media --exclude=./usr/lib/modules/*/kernel/sound \
 	--exclude=./usr/lib/modules/*/kernel/drivers/net --exclude=./usr/lib/modules/*/kernel/drivers/infiniband \
 	--exclude=./proc/* --exclude=./sys/* --exclude=./dev/* . | tar -C "$root" -xf -
-mkdir -p "$root/mnt" "$root/boot" "$root/lab/share" "$root/usr/lib/modules/$kv/updates" "$root/var/cache" "$root/var/lib/apt"
+mkdir -p "$root/mnt" "$root/boot" "$root/lab" "$root/usr/lib/modules/$kv/updates" "$root/var/cache" "$root/var/lib/apt"
 cp /mnt/in/xe.ko /mnt/in/xe-vfio-pci.ko "$root/usr/lib/modules/$kv/updates/"
 depmod -b "$root" "$kv"
 install_workloads "$root"

@@ -20,7 +20,7 @@ tar -C / --one-file-system -cf - "$@" \
 	--exclude="$modules/drivers/gpu/drm/amd" --exclude="$modules/drivers/gpu/drm/nouveau" --exclude="$modules/drivers/gpu/drm/radeon" \
 	--exclude=./usr/lib/modules/*/vmlinuz \
 	--exclude=./proc/* --exclude=./sys/* --exclude=./dev/* . | tar -C "$root" -xf -
-mkdir -p "$root/mnt" "$root/boot" "$root/lab/share" "$root/var/cache" "$root/var/lib/apt" "$root/usr/lib/modules/$kv/updates"
+mkdir -p "$root/mnt" "$root/boot" "$root/lab" "$root/var/cache" "$root/var/lib/apt" "$root/usr/lib/modules/$kv/updates"
 # xe and xe-vfio-pci built from Debian's source, where they are wanted.
 for module in xe.ko xe-vfio-pci.ko; do
 	[ ! -e "/mnt/in/$module" ] || cp "/mnt/in/$module" "$root/usr/lib/modules/$kv/updates/"

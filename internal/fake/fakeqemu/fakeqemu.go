@@ -191,29 +191,38 @@ func uriOf(args json.RawMessage) string {
 	return a.URI
 }
 
-func socketOf(args json.RawMessage) string { return strings.TrimPrefix(uriOf(args), "unix:") }
-
 // incoming takes a state.
 func (q *qemu) incoming(args json.RawMessage) error {
-	l, err := listen(socketOf(args))
+	take, err := source(uriOf(args))
 	if err != nil {
 		return fakeqmp.Failure{Class: "GenericError", Desc: err.Error()}
 	}
 	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		state, _ := io.ReadAll(conn)
+		state, err := take()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if string(state) != "whole" {
+		if err != nil || string(state) != "whole" {
 			fmt.Fprintln(os.Stderr, "half a state")
 			exit(1) // as QEMU does
 		}
 		q.ended("completed", "paused") // it was started with -S
 	}()
 	return nil
+}
+
+// source is where a state comes from.
+func source(uri string) (take func() ([]byte, error), err error) {
+	if file, ok := strings.CutPrefix(uri, "file:"); ok {
+		return func() ([]byte, error) { return os.ReadFile(file) }, nil
+	}
+	l, err := listen(strings.TrimPrefix(uri, "unix:"))
+	return func() ([]byte, error) {
+		conn, err := l.Accept()
+		if err != nil {
+			return nil, err
+		}
+		return io.ReadAll(conn)
+	}, err
 }
 
 // outgoing gives the state away. It holds q.mu.
@@ -234,7 +243,7 @@ func giveAway(state string, args json.RawMessage) error {
 	if file, ok := strings.CutPrefix(uriOf(args), "file:"); ok {
 		return os.WriteFile(file, []byte(state), 0o600)
 	}
-	conn, err := new(net.Dialer).DialContext(context.Background(), "unix", socketOf(args))
+	conn, err := new(net.Dialer).DialContext(context.Background(), "unix", strings.TrimPrefix(uriOf(args), "unix:"))
 	if err != nil {
 		return err
 	}
