@@ -138,10 +138,30 @@ func (f *fake) end(reason string) {
 	os.Exit(0)
 }
 
+// unheard is the connection to an agent that hears nothing of it once the guest has slept.
+type unheard struct {
+	net.Conn
+	f *fake
+}
+
+func (u unheard) Read(b []byte) (int, error) {
+	for {
+		if n, err := u.Conn.Read(b); err != nil || u.f.status == "running" && !u.f.woken {
+			return n, err
+		}
+	}
+}
+
 func (f *fake) serveAgent(l net.Listener) {
 	conn, err := l.Accept()
 	if err != nil || f.does("deaf") {
 		return
+	}
+	if f.does("unheard") {
+		go fakeqga.Serve(unheard{conn, f}, f.sleeper())
+		if conn, err = l.Accept(); err != nil {
+			return
+		}
 	}
 	if f.does("sleeper") {
 		fakeqga.Serve(conn, f.sleeper())

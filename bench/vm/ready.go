@@ -27,7 +27,7 @@ func (m *VM) WaitReadyWithin(ctx context.Context, limit time.Duration) error {
 
 	err := m.waitAgent(ctx)
 	if err == nil {
-		if err = m.qga.Sync(ctx); err != nil {
+		if err = m.sync(ctx); err != nil {
 			err = fmt.Errorf("the agent has its port open and does not answer: %w", err)
 		}
 	}

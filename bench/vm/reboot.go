@@ -91,7 +91,7 @@ func (m *VM) answer(ctx context.Context) (b boot, err error) {
 			cancel(errNoAgent)
 		}
 	}()
-	if err = m.qga.Sync(asking); err == nil {
+	if err = m.sync(asking); err == nil {
 		b, err = m.boot(asking)
 	}
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(asking), errNoAgent) {
@@ -106,7 +106,7 @@ const clockSlack = 10 * time.Second
 // restored makes a guest usable that runs with a state from elsewhere or from before: its agent may be in the middle of an answer,
 // and its clock stands where it was.
 func (m *VM) restored(ctx context.Context) error {
-	if err := m.qga.Sync(ctx); err != nil {
+	if err := m.sync(ctx); err != nil {
 		return fmt.Errorf("the agent does not answer after the restore: %w", err)
 	}
 	m.guest.update(func() { m.guest.agent = true }) // it was before, and no event tells

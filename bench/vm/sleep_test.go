@@ -123,6 +123,19 @@ func TestWakePortLate(t *testing.T) {
 	}
 }
 
+// A guest that was not told after its sleep that the host has the agent's port open is told so by opening it anew.
+func TestWakeUnheard(t *testing.T) {
+	m := bootFake(t, "sleeper unheard /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
+	for range 2 {
+		must(t, m.sync(t.Context()))
+	}
+	must(t, m.Suspend(t.Context()))
+	must(t, m.Wake(t.Context()))
+	if _, err := m.Agent().Info(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // An order is out before anything is taken for a sign that it is obeyed.
 func TestOrderUntil(t *testing.T) {
 	m := bootFake(t, "agent")

@@ -39,6 +39,8 @@ type VM struct {
 	qmp     *qmp.Client
 	qga     *qga.Client
 
+	agentLine *agentLine // what qga talks over
+
 	overlayFiles []string // for each disk its overlay, "" for one used as it is
 	overlayDir   ownedDir // where they are
 
@@ -201,10 +203,10 @@ func (m *VM) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.qga, err = qga.Dial(ctx, m.Socket(agentSocket), qga.Options{Transcript: transcript, Scale: m.scale})
-	if err != nil {
+	if m.agentLine, err = dialAgent(ctx, m.Socket(agentSocket)); err != nil {
 		return m.because("connect to the agent's port", err)
 	}
+	m.qga = qga.New(m.agentLine, qga.Options{Transcript: transcript, Scale: m.scale})
 	m.undo.add(func(context.Context) error { return m.qga.Close() })
 	context.AfterFunc(m.life, func() { m.qga.Close() }) // nobody answers any more: let calls end at once
 	return nil

@@ -39,15 +39,18 @@ const faultFile = "fault"
 func WaitFault(ctx context.Context, dir string) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		if _, err := os.Stat(filepath.Join(dir, faultFile)); err == nil {
-			return
-		}
+	for ctx.Err() == nil && !Faulted(dir) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// Faulted reports whether a fault has happened: how often a command is given may depend on who is faster.
+func Faulted(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, faultFile))
+	return err == nil
 }
 
 // Play plays QEMU to its end if args are those of a fake.
