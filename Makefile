@@ -62,11 +62,9 @@ unit:
 	go test -race ./...
 	cd examples/private-flows && go vet ./... && go test ./...
 
-# Against the real QEMU and the real qemu-ga, with the guest of the lab's stand-ins: with the other's Linux 7.3 no agent answers after
-# a sleep.
+# Against the real QEMU and the real qemu-ga.
 integration: build
-	env $$(bin/vmtb lab build --gpu=stand-in --env) go test -race -count=1 -p 1 -timeout 40m -tags integration ./bench/...
-	env $$(bin/vmtb lab build --gpu=stand-in --env) go test -count=1 -timeout 20m -tags integration -run TestIntegration .
+	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 2 -timeout 40m -tags integration -run TestIntegration ./bench/... .
 
 # In the emulated DUT.
 lab-test: build

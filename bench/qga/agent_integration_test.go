@@ -85,7 +85,7 @@ func agentClient(t testing.TB, args ...string) (context.Context, *qga.Client) {
 	return ctx, startAgent(t, args...).dial(ctx, qga.Options{})
 }
 
-func TestAgentExec(t *testing.T) {
+func TestIntegrationAgentExec(t *testing.T) {
 	ctx, c := agentClient(t)
 	for name, test := range map[string]struct {
 		cmd  bench.Command
@@ -127,7 +127,7 @@ func TestAgentExec(t *testing.T) {
 	}
 }
 
-func TestAgentBigOutput(t *testing.T) {
+func TestIntegrationAgentBigOutput(t *testing.T) {
 	ctx, c := agentClient(t)
 	const most = 16 << 20
 	r, err := c.Exec(ctx, bench.Shell("head -c 20000000 /dev/zero; head -c 1000000 /dev/urandom >&2"))
@@ -146,7 +146,7 @@ func TestAgentBigOutput(t *testing.T) {
 }
 
 // When ctx ends, so does the command with all that it started, whoever holds the output, and however it left.
-func TestAgentExecKills(t *testing.T) {
+func TestIntegrationAgentExecKills(t *testing.T) {
 	ctx, c := agentClient(t)
 	for name, line := range map[string]string{
 		"child":      "sleep 1000; true",
@@ -172,7 +172,7 @@ func TestAgentExecKills(t *testing.T) {
 	}
 }
 
-func TestAgentSignal(t *testing.T) {
+func TestIntegrationAgentSignal(t *testing.T) {
 	ctx, c := agentClient(t)
 	p, err := c.Start(ctx, bench.Shell("trap 'echo usr; exit 5' USR1; echo ready; while :; do sleep 0.01; done"))
 	if err != nil {
@@ -206,7 +206,7 @@ func waitForTrap(ctx context.Context, t *testing.T, c *qga.Client, pid int) {
 	}
 }
 
-func TestAgentDisabled(t *testing.T) {
+func TestIntegrationAgentDisabled(t *testing.T) {
 	ctx, c := agentClient(t, "--block-rpcs=guest-exec,guest-file-open")
 	info, err := c.Info(ctx)
 	if err != nil || info.Version == "" || info.Check("guest-ping", "guest-shutdown") != nil || info.Check("guest-exec") == nil {
@@ -222,7 +222,7 @@ func TestAgentDisabled(t *testing.T) {
 	}
 }
 
-func TestAgentRefusesShutdown(t *testing.T) {
+func TestIntegrationAgentRefusesShutdown(t *testing.T) {
 	ctx, c := agentClient(t)
 	if err := c.Shutdown(ctx, "sideways"); !errors.As(err, new(*qmp.Error)) {
 		t.Error(err)
@@ -230,7 +230,7 @@ func TestAgentRefusesShutdown(t *testing.T) {
 }
 
 // A program that cannot be run is told from one that failed, with the exit code that a shell has for it.
-func TestStartErrors(t *testing.T) {
+func TestIntegrationStartErrors(t *testing.T) {
 	c := startAgent(t).dial(t.Context(), qga.Options{})
 	dir := t.TempDir()
 	script := filepath.Join(dir, "script")

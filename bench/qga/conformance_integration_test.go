@@ -35,7 +35,7 @@ func (m machine) WriteFile(ctx context.Context, path string, data []byte) error 
 }
 
 // Through an agent without a virtual machine the rules are the same as on the host and in a guest.
-func TestAgentConformance(t *testing.T) {
+func TestIntegrationAgentConformance(t *testing.T) {
 	c := startAgent(t).dial(t.Context(), qga.Options{})
 	benchtest.Machine(t, machine{c, host.New(host.OS{})})
 }

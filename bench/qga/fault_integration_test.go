@@ -21,7 +21,7 @@ import (
 )
 
 // An agent that stops answering for a while: the command times out, then everything is as before.
-func TestAgentStopsForAWhile(t *testing.T) {
+func TestIntegrationAgentStopsForAWhile(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
 	c := a.dial(ctx, qga.Options{Scale: 0.1})
@@ -57,7 +57,7 @@ func TestAgentStopsForAWhile(t *testing.T) {
 }
 
 // A line that a former client left unfinished is forgotten.
-func TestAgentAfterCrash(t *testing.T) {
+func TestIntegrationAgentAfterCrash(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
 	_ = a.dial(ctx, qga.Options{}).Close() // it is up
@@ -74,7 +74,7 @@ func TestAgentAfterCrash(t *testing.T) {
 }
 
 // A restarted agent does not know the processes of the old one. The relay plays QEMU: it stays connected to the client.
-func TestAgentRestarts(t *testing.T) {
+func TestIntegrationAgentRestarts(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
 	_ = a.dial(ctx, qga.Options{}).Close()
@@ -127,7 +127,7 @@ func TestAgentRestarts(t *testing.T) {
 	}
 }
 
-func TestAgentEnds(t *testing.T) {
+func TestIntegrationAgentEnds(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
 	c := a.dial(ctx, qga.Options{})
@@ -142,7 +142,7 @@ func TestAgentEnds(t *testing.T) {
 	}
 }
 
-func TestAgentLoad(t *testing.T) {
+func TestIntegrationAgentLoad(t *testing.T) {
 	const workers, turns = 64, 10
 	ctx, c := agentClient(t)
 	dir := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func TestAgentFiles(t *testing.T) {
+func TestIntegrationAgentFiles(t *testing.T) {
 	ctx, c := agentClient(t)
 	path := filepath.Join(t.TempDir(), "file")
 	all := make([]byte, 3<<20+17)

@@ -11,7 +11,7 @@ import (
 )
 
 // The limit itself, which takes the race detector seconds.
-func TestLongestMessages(t *testing.T) {
+func TestIntegrationLongestMessages(t *testing.T) {
 	if got, err := longReply(t, qmp.MaxLine); err != nil || got != "last" {
 		t.Errorf("the longest line: got %q, %v", got, err)
 	}

@@ -80,7 +80,7 @@ func status(t testing.TB, c *qmp.Client) string {
 	return s.Status
 }
 
-func TestQEMU(t *testing.T) {
+func TestIntegrationQEMU(t *testing.T) {
 	var log bytes.Buffer
 	path := startQEMU(t, "-machine", "q35")
 	c := dialQEMU(t, path, qmp.Options{Transcript: &log})
@@ -146,7 +146,7 @@ func TestQEMU(t *testing.T) {
 }
 
 // QEMU serves one client after another, each with a greeting.
-func TestQEMUReconnect(t *testing.T) {
+func TestIntegrationQEMUReconnect(t *testing.T) {
 	path := startQEMU(t, "-machine", "none")
 	first := dialQEMU(t, path, qmp.Options{})
 	_, err := qmp.Dial(t.Context(), path, qmp.Options{GreetingTimeout: 200 * time.Millisecond})
@@ -162,7 +162,7 @@ func TestQEMUReconnect(t *testing.T) {
 }
 
 // What QEMU cannot read it answers without an id: that ends the connection, and nobody waits for the reply.
-func TestQEMUParseError(t *testing.T) {
+func TestIntegrationQEMUParseError(t *testing.T) {
 	path := startQEMU(t, "-machine", "none")
 	c := dialQEMU(t, path, qmp.Options{})
 	tooDeep := json.RawMessage(strings.Repeat("[", 2000) + strings.Repeat("]", 2000))
@@ -172,7 +172,7 @@ func TestQEMUParseError(t *testing.T) {
 	}
 }
 
-func TestQEMULoad(t *testing.T) {
+func TestIntegrationQEMULoad(t *testing.T) {
 	const workers, queries, turns = 64, 100, 50
 	c := dialQEMU(t, startQEMU(t, "-machine", "q35"), qmp.Options{Transcript: io.Discard})
 	undrained := c.Subscribe(nil)
@@ -230,7 +230,7 @@ func TestQEMULoad(t *testing.T) {
 	}
 }
 
-func TestQEMUJobs(t *testing.T) {
+func TestIntegrationQEMUJobs(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk.qcow2")
 	if out, err := exec.Command("qemu-img", "create", "-f", "qcow2", disk, "64M").CombinedOutput(); err != nil {
 		t.Fatalf("this test needs qemu-img (Debian: qemu-utils): %v: %s", err, out)

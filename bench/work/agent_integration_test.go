@@ -65,7 +65,7 @@ func startAgent(t *testing.T, dir string) (m bench.Machine, stop func()) {
 }
 
 // A workload goes on when the agent is killed, and ends under the next one.
-func TestAgentRestart(t *testing.T) {
+func TestIntegrationAgentRestart(t *testing.T) {
 	dir := t.TempDir()
 	m, stop := startAgent(t, dir)
 	go1 := filepath.Join(dir, "go")
@@ -93,7 +93,7 @@ func TestAgentRestart(t *testing.T) {
 	}
 }
 
-func TestAgent(t *testing.T) {
+func TestIntegrationAgent(t *testing.T) {
 	m, _ := startAgent(t, t.TempDir())
 	h := start(t, m, work.Shell{Line: "true"}).Handle()
 	if h.Session != h.PID {
