@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,13 +53,18 @@ func labRun(t *testing.T, args ...string) {
 	}
 }
 
+// oneGTRule is the rule about a GPU with one GT; all others are tried with two.
+const oneGTRule = "xe_contract::TestControl::test_fold_one_gt"
+
 // The real driver keeps the contract on the emulated GPU, and what of it was seen to hold before still does. Rules about VFIO need
 // xe-vfio-pci, which Debian does not build.
 func TestRealContract(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, one := t.TempDir(), t.TempDir()
 	labRun(t, "--migration", "--run-dir", dir, "xe_contract")
+	labRun(t, "--gpu-property=gts=1", "--run-dir", one, oneGTRule)
 	got := results(t, filepath.Join(dir, "run"))
+	maps.Copy(got, results(t, filepath.Join(one, "run")))
 	sightings, err := contract.Sightings()
 	i := slices.IndexFunc(sightings, func(s contract.Sighting) bool { return s.Driver == "7.3.4 emulated ptl" })
 	if err != nil || i < 0 {

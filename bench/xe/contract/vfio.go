@@ -351,8 +351,7 @@ func checkVFIOReset(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 			return err
 		}
 		err := withData(d, vfio.StopCopy, func(data io.ReadWriter) error {
-			// The save is to have ended: xe loses a reset that meets GuC's part of it. GuC refuses to save a VF in reset, and
-			// pf_enter_vf_save_failed() ends all work in progress, the reset's too, so that the VF stays paused (7.3.4).
+			// The save is to have ended, or the reset may be lost: see resetAndPaused.
 			if _, err := io.Copy(io.Discard, data); err != nil {
 				return err
 			}
