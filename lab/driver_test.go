@@ -12,7 +12,7 @@ import (
 )
 
 // On the emulated GPU the DUT's and the guest's xe are those of Debian's kernel package. The PF's driver enables a VF, QEMU
-// passes it on by VFIO, the guest's driver probes it, and no kernel complains.
+// passes it on by VFIO, the guest's driver probes it, also after a sleep, and no kernel complains.
 func TestRealDriver(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{}, lab.Options{})
@@ -47,6 +47,10 @@ func TestRealDriver(t *testing.T) {
 	log, err := d.Exec(t.Context(), bench.Shell("dmesg"))
 	if err != nil || !strings.Contains(string(log.Stdout), "[drm] Running in SR-IOV PF mode") {
 		t.Errorf("the driver did not come up as PF (%v):\n%s", err, log.Stdout)
+	}
+	const sleep = "vm_robust::TestSleep::test_guest_s3[1VF-(P:AUTO S:INFINITE)]"
+	if code, dir, err := d.run(t.Context(), sleep); err != nil || code != flow.ExitPass || results(t, dir)[sleep] != flow.Pass {
+		t.Errorf("%s: exit code %d, %v: %v", sleep, code, err, results(t, dir))
 	}
 	d.clean(t)
 }
