@@ -43,8 +43,8 @@ test: setup speed fmt lint unit integration gpu-test lab-test
 speed: build
 	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | \
 		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1/' | \
-		awk -v most="$(MINUTES)" '{ need = 8 + 26 * $$1 / 17 \
-			printf "a guest boots in %.0f s in the lab here: make test will take about %.0f minutes\n", $$1, need \
+		awk -v most="$(MINUTES)" '{ need = 8 + 26 * $$1 / 17; \
+			printf "a guest boots in %.0f s in the lab here: make test will take about %.0f minutes\n", $$1, need; \
 			if (most && need > most) { printf "make test: it has %d minutes: this machine is too slow, or has too much else to do\n", most; exit 1 } }'
 
 fmt: $(LINT)

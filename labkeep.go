@@ -109,14 +109,10 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 	options := lab.Options{
 		Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true, Progress: a.progress("lab"),
 	}
-	c, err = a.startDUT(ctx, o.name, options)
-	if err != nil && ctx.Err() == nil {
-		if _, bad := errors.AsType[*bench.UsageError](err); !bad {
-			options.Progress.Printf("the DUT did not come up, booting it once more: %v", err)
-			options.Boot = true
-			c, err = a.startDUT(ctx, o.name, options)
-		}
-	}
+	err = options.Twice(ctx, func(options lab.Options) (err error) {
+		c, err = a.startDUT(ctx, o.name, options)
+		return err
+	})
 	if err == nil {
 		options.Progress.Printf("%s is up; %s is the same directory here and there", c.Name(), share)
 	}
@@ -148,7 +144,7 @@ func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep
 	if err == nil {
 		return c, nil
 	}
-	lab.Forget(ctx, spec)
+	lab.Forget(ctx, spec, err)
 	if c == nil {
 		return nil, err
 	}

@@ -41,22 +41,35 @@ type DUT struct {
 	share, program string
 }
 
-// Start starts a DUT. One that does not come up is booted once more, and said so: nothing of a flow has run by then. A
-// second failure is a [bench.InfraError] with the end of the console.
-func Start(ctx context.Context, o Options) (*DUT, error) {
+// Start starts a DUT, twice if need be. A second failure is a [bench.InfraError] with the end of the console.
+func Start(ctx context.Context, o Options) (d *DUT, err error) {
 	defer runtime.KeepAlive(o.Images.inUse) // until QEMU has its files open
 	dir := o.Dir
-	for attempt := 1; ; attempt++ {
-		d, err := start(ctx, o, dir)
-		if err == nil || ctx.Err() != nil {
-			return d, err
-		}
-		if _, bad := errors.AsType[*bench.UsageError](err); bad || attempt == 2 {
-			return nil, infra("boot the DUT", err)
-		}
-		o.Progress.Printf("the DUT did not come up, booting it once more: %v", err)
-		dir, o.Boot = o.Dir+"-2", true
+	err = o.Twice(ctx, func(o Options) (err error) {
+		d, err = start(ctx, o, dir)
+		dir = o.Dir + "-2"
+		return err
+	})
+	if err != nil && ctx.Err() == nil && !isUsage(err) {
+		err = infra("boot the DUT", err)
 	}
+	return d, err
+}
+
+// Twice starts a DUT with these options. One that does not come up is booted once more, and said so: nothing of a flow has run by then.
+func (o Options) Twice(ctx context.Context, start func(Options) error) error {
+	err := start(o)
+	if err == nil || ctx.Err() != nil || isUsage(err) {
+		return err
+	}
+	o.Progress.Printf("the DUT did not come up, booting it once more: %v", err)
+	o.Boot = true
+	return start(o)
+}
+
+func isUsage(err error) bool {
+	_, is := errors.AsType[*bench.UsageError](err)
+	return is
 }
 
 // infra makes any error of the DUT the lab's fault: no flow is to blame for it.
@@ -73,7 +86,7 @@ func start(ctx context.Context, o Options, dir string) (d *DUT, err error) {
 	err = o.Progress.Step(Starting(spec), func(io.Writer) error {
 		m, err := boot(ctx, spec, dir)
 		if err != nil {
-			Forget(ctx, spec)
+			Forget(ctx, spec, err)
 			return err
 		}
 		d = &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}

@@ -76,9 +76,9 @@ func keepState(ctx context.Context, s vm.Spec, dir, logs string) (err error) {
 	return copyFile(filepath.Join(dir, overlayFile), m.Twin(s.Name).Disks[0].Image, 0o600)
 }
 
-// Forget removes the state from which a DUT did not go on, unless that is because ctx has ended.
-func Forget(ctx context.Context, s vm.Spec) {
-	if s.State != "" && ctx.Err() == nil {
+// Forget removes the state from which a DUT did not go on, unless err is for another reason: the end of ctx, or misuse.
+func Forget(ctx context.Context, s vm.Spec, err error) {
+	if s.State != "" && ctx.Err() == nil && !isUsage(err) {
 		_ = os.RemoveAll(filepath.Dir(s.State)) // what is left of it fails again, and is said again
 	}
 }
