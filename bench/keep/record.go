@@ -61,8 +61,13 @@ type Store struct {
 	Command string // the commands for these machines, for advice: "vmtb vm" when empty
 }
 
-// verb is the command that does something with these machines.
-func (s Store) verb(v string) string { return cmp.Or(s.Command, "vmtb vm") + " " + v }
+// verb is the command that does something with these machines: those of "vmtb vm" are switched off, others are stopped.
+func (s Store) verb(v string) string {
+	if v == "off" && s.Command != "" {
+		v = "stop"
+	}
+	return cmp.Or(s.Command, "vmtb vm") + " " + v
+}
 
 var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
 

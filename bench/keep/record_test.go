@@ -122,3 +122,13 @@ func TestList(t *testing.T) {
 	_, err = s.create(bad)
 	wantError(t, err, "-1 CPUs")
 }
+
+// What messages advise is a command that there is.
+func TestAdvice(t *testing.T) {
+	if got := (Store{}).verb("off"); got != "vmtb vm off" {
+		t.Errorf("machines: %q", got)
+	}
+	if got := (Store{Command: "vmtb lab"}).verb("off"); got != "vmtb lab stop" {
+		t.Errorf("labs: %q", got)
+	}
+}
