@@ -159,13 +159,7 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 		q.status = "paused"
 		_ = q.qmp.Event("STOP", nil)
 	case "query-status":
-		status := q.status
-		if q.lags > 0 {
-			if q.lags--; q.lags == 0 {
-				q.status = "postmigrate"
-			}
-		}
-		return map[string]string{"status": status}, nil
+		return map[string]string{"status": q.told()}, nil
 	case "query-migrate":
 		return map[string]any{"status": q.migration}, nil
 	case "query-named-block-nodes":
@@ -186,6 +180,17 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 		exit(0)
 	}
 	return struct{}{}, nil
+}
+
+// told is the status, which may be an old one. It holds q.mu.
+func (q *qemu) told() string {
+	status := q.status
+	if q.lags > 0 {
+		if q.lags--; q.lags == 0 {
+			q.status = "postmigrate"
+		}
+	}
+	return status
 }
 
 func uriOf(args json.RawMessage) string {
