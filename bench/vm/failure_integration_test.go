@@ -97,8 +97,9 @@ func TestIntegrationPowerOff(t *testing.T) {
 		"QEMU stopped":  {"true", func(m *VM) { must(t, unix.Kill(m.PID(), unix.SIGSTOP)) }, StepKill},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t)
-			p.Shutdown = 4 * time.Second
+			p.Shutdown = 6 * time.Second
 			m := p.boot(t, guestSpec(t))
 			m.scale = 1
 			sh(t, m, c.guest)
@@ -121,7 +122,8 @@ func waitASecond(*VM) { time.Sleep(2 * time.Second) }
 // powerButton makes the guest power off when its power button is pressed.
 const powerButton = `modprobe -a evdev button && for e in /dev/input/event*; do
 	setsid sh -c "head -c 1 $e && poweroff -f" </dev/null >/dev/null 2>&1 &
-done`
+done
+until [ "$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '> /dev/input/event')" -ge "$(ls /dev/input/event* | wc -l)" ]; do :; done`
 
 func TestIntegrationPowerOffInAHurry(t *testing.T) {
 	t.Parallel()
