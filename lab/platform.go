@@ -56,7 +56,7 @@ const pfAddress = "2"
 // hardware returns what depends on the GPU, which has the properties: QEMU's arguments and the kernel's.
 func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
 	if g.Real() {
-		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "gts=2", "addr=" + pfAddress} // the last of a name counts
+		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress}
 		for _, p := range properties {
 			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
 		}
