@@ -121,11 +121,11 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 
 // startDUT starts a lab's machine. When that fails nothing is left.
 func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep.Client, err error) {
-	spec, release, err := o.Spec(ctx)
+	spec, started, err := o.Spec(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer func() { started(err) }()
 	speed, err := lab.MeasuredSpeed()
 	if err != nil {
 		return nil, err
@@ -144,7 +144,6 @@ func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep
 	if err == nil {
 		return c, nil
 	}
-	lab.Forget(ctx, spec, err)
 	if c == nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func stateIn(lockFile, dir string) state {
 	return state{
 		lockFile: lockFile, runs: undo.Registry{Dir: filepath.Join(dir, "runs")},
 		machines: keep.Store{Dir: filepath.Join(dir, "machines")},
-		labs:     keep.Store{Dir: filepath.Join(dir, "labs"), Prefix: "lab", Command: "vmtb lab"},
+		labs:     keep.Store{Dir: filepath.Join(dir, "labs"), Prefix: "lab", Command: "vmtb lab", End: "stop"},
 		manual:   filepath.Join(dir, "manual"),
 	}
 }

@@ -56,7 +56,8 @@ func Start(ctx context.Context, o Options) (d *DUT, err error) {
 	return d, err
 }
 
-// Twice starts a DUT with these options. One that does not come up is booted once more, and said so: nothing of a flow has run by then.
+// Twice starts a DUT with these options. One that does not come up is booted once more, and said so: nothing of a flow
+// has run by then.
 func (o Options) Twice(ctx context.Context, start func(Options) error) error {
 	err := start(o)
 	if err == nil || ctx.Err() != nil || isUsage(err) {
@@ -78,15 +79,14 @@ func infra(op string, err error) error {
 }
 
 func start(ctx context.Context, o Options, dir string) (d *DUT, err error) {
-	spec, release, err := o.Spec(ctx)
+	spec, started, err := o.Spec(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer func() { started(err) }()
 	err = o.Progress.Step(Starting(spec), func(io.Writer) error {
 		m, err := boot(ctx, spec, dir)
 		if err != nil {
-			Forget(ctx, spec, err)
 			return err
 		}
 		d = &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
@@ -173,15 +173,16 @@ func nestedKVM() bool {
 
 func (d *DUT) wake(ctx context.Context) error { return d.run(ctx, wakeScript, d.share) }
 
-// wakeScript is what is to be done in a DUT after its start and after each boot, before anything else: it mounts the share $1 at the
-// path that it has here. Each of the DUTs that go on from one state is a boot of its own.
+// wakeScript is what is to be done in a DUT after its start and after each boot, before anything else: it mounts the share
+// $1 at the path that it has here. Each of the DUTs that go on from one state is a boot of its own.
 const wakeScript = `
 if [ ! -e /run/boot-id ]; then
 	cat /proc/sys/kernel/random/uuid >/run/boot-id
 	mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
 fi
 mkdir -p "$1"
-grep -q " $1 9p " /proc/mounts || mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none ` + ShareTag + ` "$1"
+grep -q " $1 9p " /proc/mounts ||
+	mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none ` + ShareTag + ` "$1"
 `
 
 // run runs a shell script in the DUT, which must end well.

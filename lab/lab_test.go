@@ -236,7 +236,8 @@ func (d *dut) wait(ctx context.Context, t *testing.T, what, condition string) {
 	}
 }
 
-func (d *dut) must(ctx context.Context, t *testing.T, line string) {
+// must runs a shell line in the DUT, which must end well, and returns what it prints.
+func (d *dut) must(ctx context.Context, t *testing.T, line string) string {
 	t.Helper()
 	c := bench.Shell(line)
 	r, err := d.Exec(ctx, c)
@@ -246,6 +247,7 @@ func (d *dut) must(ctx context.Context, t *testing.T, line string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(r.Stdout)
 }
 
 // A vmtb that is killed takes its QEMUs with it, and "vmtb recover" puts back what it had changed.

@@ -59,15 +59,14 @@ type Store struct {
 	Dir     string
 	Prefix  string // of the names of machines that are given none: "vm" when empty
 	Command string // the commands for these machines, for advice: "vmtb vm" when empty
+	End     string // the one of them that ends a machine: "off" when empty
 }
 
-// verb is the command that does something with these machines: those of "vmtb vm" are switched off, others are stopped.
-func (s Store) verb(v string) string {
-	if v == "off" && s.Command != "" {
-		v = "stop"
-	}
-	return cmp.Or(s.Command, "vmtb vm") + " " + v
-}
+// verb is the command that does something with these machines.
+func (s Store) verb(v string) string { return cmp.Or(s.Command, "vmtb vm") + " " + v }
+
+// ending is the command that ends one of them.
+func (s Store) ending() string { return s.verb(cmp.Or(s.End, "off")) }
 
 var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
 
@@ -149,7 +148,7 @@ func (s Store) makeRoom(r Record) error {
 	old.Dir = r.Dir // also of a record that cannot be read
 	switch old.Life() {
 	case Living:
-		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: s.verb("list") + " shows it; " + s.verb("off") + " ends it"}
+		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: s.verb("list") + " shows it; " + s.ending() + " ends it"}
 	case Died:
 		how := "of an earlier machine %s died, and may have left something on this host"
 		if !old.Ended.IsZero() {

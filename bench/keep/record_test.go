@@ -125,10 +125,10 @@ func TestList(t *testing.T) {
 
 // What messages advise is a command that there is.
 func TestAdvice(t *testing.T) {
-	if got := (Store{}).verb("off"); got != "vmtb vm off" {
+	if got := (Store{}).ending(); got != "vmtb vm off" {
 		t.Errorf("machines: %q", got)
 	}
-	if got := (Store{Command: "vmtb lab"}).verb("off"); got != "vmtb lab stop" {
+	if got := (Store{Command: "vmtb lab", End: "stop"}).ending(); got != "vmtb lab stop" {
 		t.Errorf("labs: %q", got)
 	}
 }

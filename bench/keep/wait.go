@@ -130,7 +130,7 @@ func (s Store) Remove(ctx context.Context, name string) error {
 	switch r.Life() {
 	case Living:
 		return &bench.UsageError{
-			Err: fmt.Errorf("machine %s has not ended", name), Advice: s.verb("off") + " " + name + " ends it",
+			Err: fmt.Errorf("machine %s has not ended", name), Advice: s.ending() + " " + name + " ends it",
 		}
 	case Died:
 		return r.gone(s, Died)

@@ -7,16 +7,15 @@ import (
 
 	"vmtb/bench/host"
 	"vmtb/bench/pci"
-	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
-var sleepy = fixture.Config{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite, Sleep: true}
-
 func addSleep(r *flow.Registry) {
-	class := class("TestSleep", "A guest, or the host, sleeps and wakes.", []fixture.Config{sleepy},
+	one := auto(1)
+	one.Sleep = true
+	class := class("TestSleep", "A guest, or the host, sleeps and wakes.", []fixture.Config{one},
 		flow.Case[*fixture.Setup]{Name: "test_guest_s3", Doc: "A guest sleeps (S3) and wakes, and its VF works.", Func: testGuestSleep},
 		flow.Case[*fixture.Setup]{Name: "test_host_s3", Doc: "The host sleeps (S3) with VFs enabled and a machine paused; both are there afterwards, and work.", Func: testHostSleep},
 	)

@@ -267,12 +267,18 @@ func (p *Probe) saved(ctx context.Context) ([]byte, error) {
 
 // anew resets VF1 and pauses it. The save in between drops the part of a packet that the driver may hold of a restore.
 func (p *Probe) anew(ctx context.Context) error {
-	return errors.Join(p.resetAndPaused(ctx), p.all(ctx, write(save1, "1")), p.resetAndPaused(ctx))
+	if err := p.resetAndPaused(ctx); err != nil {
+		return err
+	}
+	if err := p.all(ctx, write(save1, "1")); err != nil {
+		return err
+	}
+	return p.resetAndPaused(ctx)
 }
 
-// resetAndPaused resets VF1, twice if the first reset is lost, and pauses it. xe loses a reset that meets GuC's part of a save or a restore: GuC
-// refuses that for a VF in reset, and pf_enter_vf_save_failed() and its like end all work in progress, the reset's too, so that the
-// VF stays paused (7.3.4).
+// resetAndPaused resets VF1, twice if the first reset is lost, and pauses it. xe loses a reset that meets GuC's part of a
+// save or a restore: GuC refuses that for a VF in reset, and pf_enter_vf_save_failed() and its like end all work in
+// progress, the reset's too, so that the VF stays paused (7.3.4).
 func (p *Probe) resetAndPaused(ctx context.Context) error {
 	steps := []Step{write("D/sriov/vf1/reset", "1"), write(pauseVF1, "1")}
 	if p.all(ctx, steps...) == nil {
