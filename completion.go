@@ -12,6 +12,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/labels"
 	"vmtb/report"
 )
 
@@ -19,6 +20,7 @@ import (
 var flagValues = map[string][]string{
 	"abort-on": flow.AbortWords,
 	"bind":     append([]string{bindVFIO, bindNone}, bindDrivers...),
+	"format":   labels.Formats,
 	"for":      {waitReady, waitEnd},
 	"priority": {string(xe.Low), string(xe.Normal)},
 	"profile":  {profileAuto, profileFit, profileKeep},
@@ -43,7 +45,7 @@ var flagFiles = map[string][]string{
 }
 
 // flagDirs are flags that take a directory.
-var flagDirs = []string{"failed-in", "last-failed", "run-dir", "vgpu-profiles"}
+var flagDirs = []string{"durations", "extra", "failed-in", "last-failed", "run-dir", "vgpu-profiles"}
 
 // completeFlags has the shell complete the values of the flags of cmd and of all below it.
 func completeFlags(cmd *cobra.Command) {

@@ -15,7 +15,7 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/ansi", "internal/booktext", "internal/labels", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/procfs", "internal/prose"},
 	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
 	"report/reporttest":   {},
@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"bench/keep":          {"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm", "internal/atomicfile", "internal/flock", "internal/prose"},
 	"internal/ansi":       {},
 	"internal/prose":      {},
+	"internal/labels":     {},
 	"internal/progress":   {"internal/prose"},
 	"internal/rawterm":    {},
 	"internal/booktest":   {},

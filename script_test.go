@@ -16,6 +16,7 @@ import (
 
 	"vmtb"
 	"vmtb/bench/vm"
+	"vmtb/internal/procfs"
 	"vmtb/vmm_flows"
 )
 
@@ -49,10 +50,13 @@ func params(dir string) testscript.Params {
 			return err
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond != "root" {
-				return false, fmt.Errorf("no condition %q", cond)
+			switch cond {
+			case "root":
+				return os.Geteuid() == 0, nil
+			case "machineid":
+				return procfs.MachineID() != "", nil
 			}
-			return os.Geteuid() == 0, nil
+			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,

@@ -29,6 +29,7 @@ type selectionFlags struct {
 	lf         bool
 	collect    bool
 	shard      string
+	durations  []string // run directories, for shard
 }
 
 // newestRun is the value of --last-failed without one.
@@ -45,6 +46,7 @@ func (f *selectionFlags) add(cmd *cobra.Command) {
 		flags.Lookup(name).Hidden = true
 	}
 	flags.StringVar(&f.shard, "shard", "", "only the i-th of n parts of the selection: i/n")
+	addDurations(cmd, &f.durations)
 }
 
 // A lastFailedValue is a string for which pflag prints no default of its own in the help.
@@ -98,15 +100,13 @@ func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, n
 		items, note, err = lastFailed(items, dir)
 		notes = append(notes, note)
 	}
-	if err != nil || f.shard == "" {
-		return items, notes, err
-	}
-	s, err := flow.ParseShard(f.shard)
 	if err != nil {
-		return nil, nil, err
+		return nil, notes, err
 	}
 	n := len(items)
-	items = s.Take(items)
+	if items, err = f.takeShard(items); err != nil || f.shard == "" {
+		return items, notes, err
+	}
 	return items, append(notes, fmt.Sprintf("shard %s: %d of %s", f.shard, len(items), prose.Count(n, "flow"))), nil
 }
 

@@ -65,6 +65,7 @@ type Entry struct {
 	Name  string    `json:"name,omitempty"` // of a step
 	Dir   string    `json:"dir,omitempty"`  // the phase's folder, relative to the run directory
 
+	DUT     string `json:"dut,omitempty"`     // in a merged run of several DUTs: which one
 	Attempt int    `json:"attempt,omitempty"` // of a case, from the second on
 	Mark    string `json:"mark,omitempty"`    // on mark, and on begin of a case that is entered again there
 	BootID  string `json:"boot_id,omitempty"` // on begin of the run, and when it is resumed

@@ -76,6 +76,12 @@ func (r *runner) load(dir string, items []Item) error {
 	if err != nil {
 		return &bench.UsageError{Err: err}
 	}
+	if run.Info.Merged() {
+		return &bench.UsageError{
+			Err:    fmt.Errorf("%s was merged from other runs, and cannot be resumed", dir),
+			Advice: "vmtb run --failed-in=" + dir + " runs what did not pass",
+		}
+	}
 	if r.boot, err = procfs.BootID(); err != nil {
 		return &bench.InfraError{Op: "resume the run", Err: err}
 	}

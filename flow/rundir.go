@@ -37,6 +37,7 @@ type Info struct {
 	PID          int             `json:"pid"`
 	PIDStart     uint64          `json:"pid_start"` // clock ticks after boot: field 22 of /proc/PID/stat
 	BootID       string          `json:"boot_id"`
+	MachineID    string          `json:"machine_id,omitempty"` // procfs.MachineID; "" is not known
 	TimeoutScale float64         `json:"timeout_scale"`
 	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run; 0 is none
 	Policy       Policy          `json:"policy,omitzero"`
@@ -46,6 +47,7 @@ type Info struct {
 	// KernelLogRules are the user's rules of what kernels may log, as their file has them.
 	KernelLogRules json.RawMessage `json:"kernel_log_rules,omitempty"`
 	Plan           []Item          `json:"plan"`
+	DUTs           []DUT           `json:"duts,omitempty"` // of a run made by Merge
 
 	Dir string `json:"-"` // the run directory itself, absolute
 }
@@ -171,7 +173,7 @@ func (info *Info) identify() error {
 		return err
 	}
 	me, err := procfs.Self()
-	info.BootID, info.PID, info.PIDStart = boot, os.Getpid(), me.StartTime
+	info.BootID, info.PID, info.PIDStart, info.MachineID = boot, os.Getpid(), me.StartTime, procfs.MachineID()
 	return err
 }
 

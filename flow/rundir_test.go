@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"vmtb/bench"
+	"vmtb/internal/procfs"
 )
 
 // run.json is on disk, whole, before anything runs; the run is seen alive, then dead.
@@ -55,6 +56,7 @@ func TestRunDir(t *testing.T) {
 		Policy: o.Policy, KernelLogRules: o.KernelLogRules,
 		TimeoutScale: 2, Timeout: time.Minute, PID: os.Getpid(), Dir: dir, Plan: items,
 		Start: dead.Info.Start, BootID: dead.Info.BootID, PIDStart: dead.Info.PIDStart,
+		MachineID: procfs.MachineID(),
 	}
 	for i := range want.Plan {
 		want.Plan[i].Dir = "01-file-Class-a/" + want.Plan[i].ID.Case

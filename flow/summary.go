@@ -1,6 +1,11 @@
 package flow
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Exit codes of a run. When several apply the first of 6, 130, 5, 1, 3 counts: a host that is not as it was matters
 // most, and a failure that was seen matters more than a case of which nothing is known.
@@ -29,7 +34,8 @@ type Summary struct {
 	Failed      bool           // it was asked to end when flows have failed, and they say how it ended
 	Duration    time.Duration  // of the whole run, without the time between its end and its being resumed
 
-	last map[ID]Entry // the end that counts, of each case
+	last       map[ID]Entry      // the end that counts, of each case
+	unrestored map[string]string // why a DUT is not as it was, by its name in a merged run
 }
 
 // Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run returned.
@@ -47,14 +53,32 @@ func (s *Summary) Add(e Entry) {
 		s.addTearDown(e)
 	case PhaseRestore:
 		s.addTearDown(e)
-		s.Unrestored = "" // all that was pending has been put back, of earlier times as well
-		if e.Result == Error {
-			s.Unrestored = e.Reason
-		}
+		s.addRestore(e)
 	case PhaseRun:
 		s.Stopped, s.Interrupt, s.Failed = e.Reason, e.Result == Incomplete, e.Result == Fail
 		s.Duration += e.Duration
 	}
+}
+
+// addRestore sees the host put back, or not. A restore that went well has put back all that was pending, of earlier times as
+// well, but not on another DUT.
+func (s *Summary) addRestore(e Entry) {
+	if s.unrestored == nil {
+		s.unrestored = map[string]string{}
+	}
+	delete(s.unrestored, e.DUT)
+	if e.Result == Error {
+		s.unrestored[e.DUT] = e.Reason
+	}
+	var reasons []string
+	for _, dut := range slices.Sorted(maps.Keys(s.unrestored)) {
+		reason := s.unrestored[dut]
+		if dut != "" {
+			reason = dut + ": " + reason
+		}
+		reasons = append(reasons, reason)
+	}
+	s.Unrestored = strings.Join(reasons, "; ")
 }
 
 func (s *Summary) addTearDown(e Entry) {

@@ -72,6 +72,9 @@ func (s *site) index() indexView {
 	} else if sum.Stopped != "" {
 		v.Alerts = append(v.Alerts, alert{"The run did not come to its end", clean(sum.Stopped)})
 	}
+	if s := h.info.Participants(); strings.Contains(s, "missing") {
+		v.Alerts = append(v.Alerts, alert{"DUTs are missing", clean(s)})
+	}
 	v.count(sum)
 	v.Problems = s.problems()
 	if n := len(v.Problems) - maxProblems; n > 0 {
@@ -177,6 +180,9 @@ func problemText(p *phase) string {
 // facts is what is known of a result beside its reason, on a line.
 func facts(p *phase) string {
 	var parts []string
+	if p.DUT != "" {
+		parts = append(parts, strings.TrimSpace(on(p.Entry)))
+	}
 	if p.Blame != "" {
 		parts = append(parts, "fault of "+blame(p.Blame))
 	}
@@ -190,6 +196,10 @@ func facts(p *phase) string {
 }
 
 func caseNote(c *testCase) string {
+	return strings.TrimSpace(attemptNote(c) + on(c.last().Entry))
+}
+
+func attemptNote(c *testCase) string {
 	switch {
 	case c.excused():
 		return c.excuse()
@@ -237,6 +247,7 @@ func (h *history) facts() []flow.Fact {
 	for _, f := range h.info.Environment {
 		out = append(out, flow.Fact{Name: clean(f.Name), Value: clean(f.Value)})
 	}
+	out = append(out, h.dutFacts()...)
 	return append(out,
 		flow.Fact{Name: "run directory", Value: clean(path.Clean(filepath.ToSlash(h.info.Dir)))},
 		flow.Fact{Name: "boot id", Value: clean(h.info.BootID)},

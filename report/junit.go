@@ -55,12 +55,14 @@ func (c *junitCounts) addSuite(s junitCounts, took time.Duration) {
 	c.Time = junitTime(c.took)
 }
 
-// tookInAll is the time of the phases of groups: fixtures, and all attempts of cases.
-func tookInAll(groups []*group) time.Duration {
+// tookInAll is the time of a DUT's phases of groups: fixtures, and all attempts of cases.
+func tookInAll(groups []*group, dut string) time.Duration {
 	var sum time.Duration
 	for _, g := range groups {
 		for _, p := range g.phases {
-			sum += max(0, p.Duration)
+			if p.DUT == dut {
+				sum += max(0, p.Duration)
+			}
 		}
 	}
 	return sum
@@ -133,22 +135,11 @@ func writeJUnit(p *printer, h *history) {
 	}
 	var suites []junitSuite
 	for _, class := range h.classes() {
-		s := junitSuite{
-			Name: dotted(class[0].id), Timestamp: h.info.Start.UTC().Format("2006-01-02T15:04:05"), Hostname: hostName(h.info.DUT),
-			Properties: h.junitProperties(), junitCounts: junitCounts{Time: junitTime(0)},
+		for _, dut := range dutsOf(class) {
+			s := h.junitSuite(p, class, dut, limit)
+			all.addSuite(s.junitCounts, tookInAll(class, dut))
+			suites = append(suites, s)
 		}
-		for _, g := range class {
-			for _, c := range g.cases {
-				s.Cases = append(s.Cases, h.junitCase(p, c, limit))
-			}
-			s.Cases = append(s.Cases, junitTrouble(g, limit)...)
-		}
-		for _, c := range s.Cases {
-			s.add(c)
-		}
-		s.Time = junitTime(tookInAll(class))
-		all.addSuite(s.junitCounts, tookInAll(class))
-		suites = append(suites, s)
 	}
 	p.print(xml.Header)
 	enc := xml.NewEncoder(p)
@@ -162,12 +153,37 @@ func writeJUnit(p *printer, h *history) {
 	p.print("\n")
 }
 
+// junitSuite is a class, or what of it a DUT of a merged run has done.
+func (h *history) junitSuite(p *printer, class []*group, dut string, limit int) junitSuite {
+	s := junitSuite{
+		Name: dotted(class[0].id), Timestamp: h.info.Start.UTC().Format("2006-01-02T15:04:05"), Hostname: h.hostOf(dut),
+		Properties: h.junitProperties(dut), junitCounts: junitCounts{Time: junitTime(0)},
+	}
+	for _, g := range class {
+		for _, c := range g.cases {
+			if c.last().DUT == dut {
+				s.Cases = append(s.Cases, h.junitCase(p, c, limit))
+			}
+		}
+		s.Cases = append(s.Cases, junitTrouble(g, dut, limit)...)
+	}
+	for _, c := range s.Cases {
+		s.add(c)
+	}
+	s.Time = junitTime(tookInAll(class, dut))
+	return s
+}
+
 // dotted is the class as JUnit names one: "test_basic.TestVmSetup".
 func dotted(id flow.ID) string { return strings.ReplaceAll(className(id), "::", ".") }
 
-func (h *history) junitProperties() []junitProperty {
-	props := []junitProperty{{"vmtb", clean(h.info.Version)}, {"dut", oneLine(h.info.DUT, 500)}, {"run directory", oneLine(h.info.Dir, 500)}}
-	for _, f := range h.info.Environment {
+func (h *history) junitProperties(dut string) []junitProperty {
+	line, environment := h.describe(dut)
+	props := []junitProperty{{"vmtb", clean(h.info.Version)}, {"dut", oneLine(line, 500)}, {"run directory", oneLine(h.info.Dir, 500)}}
+	if s := h.info.Participants(); s != "" {
+		props = append(props, junitProperty{"participants", oneLine(s, 2000)})
+	}
+	for _, f := range environment {
 		props = append(props, junitProperty{oneLine(f.Name, 100), oneLine(f.Value, 1000)})
 	}
 	return props
@@ -224,9 +240,12 @@ func junitProblemOf(a *phase, limit int) junitProblem {
 }
 
 // junitTrouble is an erroneous test for each phase of the fixture that went wrong without being the result of a case.
-func junitTrouble(g *group, limit int) []*junitCase {
+func junitTrouble(g *group, dut string, limit int) []*junitCase {
 	var out []*junitCase
 	for _, bad := range g.trouble() {
+		if bad.DUT != dut {
+			continue
+		}
 		problem := junitProblemOf(bad.phase, limit)
 		name := flow.ID{File: bad.name, Param: g.id.Param}.String()
 		out = append(out, &junitCase{

@@ -124,14 +124,10 @@ func writeKCIDB(p *printer, h *history) {
 	r := kcidbReport{Tests: []kcidbTest{}}
 	r.Version.Major, r.Version.Minor = 5, 3
 	origin, build := r.kcidbWho(h)
-	environment := kcidbEnvironment{Comment: clean(h.info.DUT), Misc: map[string]string{}}
-	for _, f := range h.info.Environment {
-		environment.Misc[clean(f.Name)] = clean(f.Value)
-	}
 	run := fmt.Sprintf("%s %d %d %s ", h.info.BootID, h.info.PID, h.info.PIDStart, h.info.Start.UTC().Format(time.RFC3339Nano))
 	add := func(id flow.ID, a *phase, attempts []*phase) {
 		t := kcidbTest{
-			ID: origin + ":" + hash(run+id.String()), BuildID: build, Origin: origin, Environment: environment,
+			ID: origin + ":" + hash(run+id.String()), BuildID: build, Origin: origin, Environment: h.kcidbEnvironment(a.DUT),
 			Path: "vmtb." + pathName(id), Comment: clean(id.String()), LogExcerpt: excerpt(a), Status: kcidbStatus(a),
 			StartTime: a.start().UTC().Format(time.RFC3339Nano), Duration: decimal(max(0, a.Duration).Seconds()),
 			Misc: kcidbMisc{Vmtb: clean(h.info.Version), Result: clean(string(a.Result)), Reason: clean(a.Reason), Blame: clean(string(a.Blame))},
@@ -153,6 +149,16 @@ func writeKCIDB(p *printer, h *history) {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	p.fail(enc.Encode(r))
+}
+
+// kcidbEnvironment is that of the DUT of that name.
+func (h *history) kcidbEnvironment(dut string) kcidbEnvironment {
+	line, facts := h.describe(dut)
+	e := kcidbEnvironment{Comment: clean(line), Misc: map[string]string{}}
+	for _, f := range facts {
+		e.Misc[clean(f.Name)] = clean(f.Value)
+	}
+	return e
 }
 
 // excerpt is the end of what an attempt said. A byte is never more than a character.

@@ -22,6 +22,9 @@ func NewKTAP(w io.Writer, fsys fs.FS) Report {
 			tests = append(tests, ktapClass(class))
 		}
 		p.print(fmt.Sprintf("KTAP version 1\n1..%d\n", len(tests)))
+		if s := h.info.Participants(); s != "" {
+			p.print("# " + oneLine(s, 2000) + "\n")
+		}
 		for i, t := range tests {
 			t.write(p, "", i+1)
 		}
@@ -89,6 +92,9 @@ func ktapCase(c *testCase) *ktapTest {
 	t.notes += a.transcript(seconds2)
 	if a.Result != flow.Pass && a.Result != flow.Skip && a.Result != flow.NotRun {
 		t.notes += string(a.Result) + "\n" + a.why()
+	}
+	if a.DUT != "" {
+		t.notes += "ran" + on(a.Entry) + "\n"
 	}
 	if a.Duration > 0 {
 		t.notes += "took " + seconds2(a.Duration) + "\n"

@@ -30,6 +30,9 @@ func NewLogfile(w io.Writer, fsys fs.FS) Report {
 func (l *logfile) Start(info flow.Info) {
 	l.line(info.Start, "INFO", "vmtb", fmt.Sprintf("vmtb %s on %s", info.Version, info.DUT))
 	l.line(info.Start, "INFO", "vmtb", "command line: "+strings.Join(info.Argv, " "))
+	if s := info.Participants(); s != "" {
+		l.line(info.Start, "INFO", "vmtb", s)
+	}
 	for _, n := range info.Notes {
 		l.line(info.Start, "INFO", "vmtb", n)
 	}
@@ -117,9 +120,9 @@ const stampFormat = "2006-01-02 15:04:05,000"
 // what an entry is about: "step boot 1 VM".
 func what(e flow.Entry) string {
 	if e.Name != "" {
-		return string(e.Phase) + " " + e.Name
+		return string(e.Phase) + " " + e.Name + on(e)
 	}
-	return string(e.Phase)
+	return string(e.Phase) + on(e)
 }
 
 // ending is how it ended: " after 1.2 s: fail\nreason".

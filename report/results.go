@@ -129,7 +129,7 @@ func writeResults(p *printer, h *history) {
 func (h *history) igtTest(p *printer, g *group, c *testCase) igtTest {
 	a := c.last()
 	t := igtTest{
-		Out: lastBytes(c.Name+"\n"+a.transcript(seconds2)+"result: "+string(a.Result)+"\n", resultsOut), Err: a.why(),
+		Out: lastBytes(c.Name+on(a.Entry)+"\n"+a.transcript(seconds2)+"result: "+string(a.Result)+"\n", resultsOut), Err: a.why(),
 		Dmesg: p.dmesg(a, resultsDmesg), Result: igtResult(a.Result), Version: h.version(),
 		Time: timeAttribute(0, a.Duration.Seconds()),
 	}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,6 +98,9 @@ func (t *Terminal) Start(info flow.Info) {
 	if info.DUT != "" {
 		t.line("DUT: " + escape(info.DUT))
 	}
+	if s := info.Participants(); s != "" {
+		t.line(escape(s))
+	}
 	for _, f := range info.Environment {
 		if f.Name == "driver" {
 			t.line("driver: " + escape(f.Value))
@@ -182,7 +186,7 @@ func (t *Terminal) see(now time.Time) {
 func (t *Terminal) begin(e flow.Entry) {
 	t.active = append(t.active, e)
 	if e.Phase != flow.PhaseStep {
-		t.recent = nil
+		t.recent = slices.DeleteFunc(t.recent, sameFixture(e))
 	}
 	if e.Dir != "" && e.ID.Case == "" {
 		if t.folders == nil {
@@ -217,7 +221,7 @@ func (t *Terminal) end(e flow.Entry) {
 	case flow.PhaseReset, flow.PhaseTearDown, flow.PhaseRestore:
 		if e.Result != "" {
 			t.fail(e)
-			t.line(fmt.Sprintf("%s %s %s%s", escape(e.ID.String()), e.Phase, t.word(e.Result), took(e)))
+			t.line(fmt.Sprintf("%s %s %s%s", escape(e.ID.String()), e.Phase, t.word(e.Result), took(e)+on(e)))
 		}
 	}
 }
@@ -238,8 +242,8 @@ func (t *Terminal) pop(e flow.Entry) {
 
 func (t *Terminal) caseEnd(e flow.Entry) {
 	t.done++
-	left := escape(e.ID.String()) + " " + t.word(e.Result) + took(e)
-	bare := escape(e.ID.String()) + " " + words[e.Result] + took(e)
+	left := escape(e.ID.String()) + " " + t.word(e.Result) + took(e) + on(e)
+	bare := escape(e.ID.String()) + " " + words[e.Result] + took(e) + on(e)
 	switch e.Result {
 	case flow.NotRun:
 		return // counted in the summary; there may be hundreds
@@ -273,8 +277,14 @@ func (t *Terminal) keep(e flow.Entry) {
 }
 
 func (t *Terminal) fail(e flow.Entry) {
-	t.failures = append(t.failures, failure{e, t.recent, t.folders[e.ID.Fixture()]})
-	t.recent = nil
+	same, other := sameFixture(e), func(o flow.Entry) bool { return !sameFixture(e)(o) }
+	t.failures = append(t.failures, failure{e, slices.DeleteFunc(slices.Clone(t.recent), other), t.folders[e.ID.Fixture()]})
+	t.recent = slices.DeleteFunc(t.recent, same)
+}
+
+// sameFixture reports of an entry whether it is about the same fixture as e: in a merged run several are at work at once.
+func sameFixture(e flow.Entry) func(flow.Entry) bool {
+	return func(o flow.Entry) bool { return o.ID.Fixture() == e.ID.Fixture() }
 }
 
 // line prints a line above the status line.

@@ -1,0 +1,430 @@
+package flow
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/prose"
+)
+
+// A Part is a run directory to merge.
+type Part struct {
+	Dir string
+	DUT string // name of its DUT in reports; "" is the host name in its run.json
+	// Extra marks an attempt that does not count: what it did is kept, and comes before the
+	// attempts that count.
+	Extra bool
+}
+
+// MergeOptions say what to merge. Parts and Out must be given.
+type MergeOptions struct {
+	Parts    []Part
+	Out      string   // the run directory to make: new or empty
+	Order    []ID     // of the plan, such as the registry's; cases that are not in it come after it
+	Expected []string // names of DUTs that are missing if no part is theirs
+	// Copying is called before the files of each part are copied; may be nil.
+	Copying func(n, of int, dir string)
+}
+
+// Merge makes one run directory out of many: shards, attempts, runs of several DUTs. The result has
+// the same format, so that every report works on it, and does not depend on the order of the parts.
+// Entries of one part keep their order; those of different parts are woven by time, but what
+// concerns one fixture is never interleaved. Attempts of one case are numbered in the order in
+// which they come, and the last one counts. A part without an end gets ends for what was in flight.
+//
+// A part that is no run directory, or whose run is alive, is a [bench.UsageError], and nothing is
+// made.
+func Merge(ctx context.Context, o MergeOptions) (*RunDir, error) {
+	m := &merger{MergeOptions: o}
+	if err := m.open(); err != nil {
+		return nil, err
+	}
+	m.order()
+	m.nameDUTs()
+	m.plan()
+	m.weave()
+	m.describe()
+	m.end()
+	return m.write(ctx)
+}
+
+// A merger is one merge in progress.
+type merger struct {
+	MergeOptions
+	parts   []*part
+	info    Info
+	entries []Entry
+	summary Summary
+	notes   []string
+	skipped int // files that are neither regular files nor directories
+}
+
+// A part is a Part, read.
+type part struct {
+	Part
+	run     *RunDir
+	name    string            // of its DUT
+	folder  string            // of its own files, in the merged directory
+	steps   []Entry           // its entries, without those of the run, with the ends that are missing
+	open    []Entry           // what was in flight where its journal ends, outermost first
+	renamed map[string]string // folders in the run directory
+	key     string            // for the order of parts
+}
+
+// open reads all parts. It reports every one that cannot be merged.
+func (m *merger) open() error {
+	var errs []error
+	if len(m.Parts) == 0 {
+		errs = append(errs, errors.New("no run directory to merge"))
+	}
+	for _, p := range m.Parts {
+		run, err := OpenRun(p.Dir)
+		if err == nil && run.Alive {
+			err = fmt.Errorf("%s: that run is alive: wait for its end, or interrupt it", p.Dir)
+		}
+		if err == nil {
+			err = m.outside(run.Info.Dir)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		m.parts = append(m.parts, &part{Part: p, run: run, renamed: map[string]string{}})
+	}
+	if len(errs) > 0 {
+		return &bench.UsageError{Err: errors.Join(errs...), Advice: "nothing was merged"}
+	}
+	return nil
+}
+
+// outside refuses an output in the middle of an input.
+func (m *merger) outside(dir string) error {
+	out, err := filepath.Abs(m.Out)
+	if err != nil {
+		return err
+	}
+	if rel, err := filepath.Rel(dir, out); err == nil && filepath.IsLocal(rel) {
+		return fmt.Errorf("%s lies in %s, which is to be merged", m.Out, dir)
+	}
+	return nil
+}
+
+// order sorts the parts by what is in them, and drops those that are an older copy of another.
+func (m *merger) order() {
+	for _, p := range m.parts {
+		info, _ := json.Marshal(p.run.Info) // it was read from JSON
+		p.key = fmt.Sprintf("%s %d", info, len(p.run.Entries))
+	}
+	slices.SortStableFunc(m.parts, func(a, b *part) int {
+		return cmp.Or(a.run.Info.Start.Compare(b.run.Info.Start), cmp.Compare(a.key, b.key), cmp.Compare(a.DUT, b.DUT))
+	})
+	var kept []*part
+	for _, p := range m.parts {
+		i := slices.IndexFunc(kept, func(k *part) bool { return k.sameRun(p) })
+		if i < 0 {
+			kept = append(kept, p)
+			continue
+		}
+		if len(p.run.Entries) > len(kept[i].run.Entries) {
+			kept[i], p = p, kept[i]
+		}
+		kept[i].Extra = kept[i].Extra && p.Extra
+		m.notes = append(m.notes, fmt.Sprintf("the run of %s that began at %s was given more than once, and is taken once",
+			hostOf(p.run.Info.DUT), p.run.Info.Start.UTC().Format("15:04:05")))
+	}
+	m.parts = kept
+}
+
+// sameRun reports whether one of p and q is the other at an earlier time.
+func (p *part) sameRun(q *part) bool {
+	a, b := p.run.Info, q.run.Info
+	if a.BootID == "" || a.BootID != b.BootID || a.PID != b.PID || a.PIDStart != b.PIDStart || !a.Start.Equal(b.Start) {
+		return false
+	}
+	if !slices.EqualFunc(a.Plan, b.Plan, func(x, y Item) bool { return x.ID == y.ID }) {
+		return false
+	}
+	n := min(len(p.run.Entries), len(q.run.Entries))
+	return n == 0 || reflect.DeepEqual(p.run.Entries[:n], q.run.Entries[:n])
+}
+
+// nameDUTs gives each part the name of its DUT. Two machines of one name are told apart by a
+// number.
+func (m *merger) nameDUTs() {
+	machines := map[string][]string{}
+	for i, p := range m.parts {
+		p.name = cmp.Or(p.DUT, hostOf(p.run.Info.DUT))
+		if id := p.run.Info.MachineID; id != "" && p.DUT == "" {
+			known := machines[p.name]
+			at := slices.Index(known, id)
+			if at < 0 {
+				at = len(known)
+				machines[p.name] = append(known, id)
+			}
+			if at > 0 {
+				p.name = fmt.Sprintf("%s (%d)", p.name, at+1)
+			}
+		}
+		p.folder = fmt.Sprintf("%s/%02d-%s", mergedRuns, i+1, cmp.Or(slug(p.name), "unnamed"))
+	}
+}
+
+// mergedRuns is the folder in a merged run directory with what belongs to each of its runs as a
+// whole.
+const mergedRuns = "runs"
+
+// describe writes run.json's fields, but for the plan.
+func (m *merger) describe() {
+	plan := m.info.Plan
+	m.info = m.parts[0].run.Info
+	m.info.Plan, m.info.Dir = plan, ""
+	m.info.DUTs = m.duts()
+	all := func(field func(Info) any) bool {
+		return !slices.ContainsFunc(m.parts, func(p *part) bool {
+			return !reflect.DeepEqual(field(p.run.Info), field(m.info))
+		})
+	}
+	if !all(func(i Info) any { return i.Argv }) {
+		m.info.Argv = nil
+	}
+	if !all(func(i Info) any { return i.Policy }) {
+		m.info.Policy = Policy{}
+	}
+	if !all(func(i Info) any { return string(i.Config) }) {
+		m.info.Config = nil
+	}
+	if !all(func(i Info) any { return string(i.KernelLogRules) }) {
+		m.info.KernelLogRules = nil
+	}
+	if !all(func(i Info) any { return i.Timeout }) {
+		m.info.Timeout = 0
+	}
+	if !all(func(i Info) any { return i.MachineID }) {
+		m.info.MachineID = ""
+	}
+	m.info.Version = m.versions()
+	if len(m.info.DUTs) > 1 {
+		var names []string
+		for _, d := range m.info.DUTs {
+			names = append(names, d.Name)
+		}
+		m.info.DUT = prose.Count(len(names), "DUT") + ": " + strings.Join(names, ", ")
+	}
+	m.info.Environment = m.environment()
+	m.info.Notes = m.allNotes()
+}
+
+// versions are those of all parts.
+func (m *merger) versions() string {
+	var all []string
+	for _, p := range m.parts {
+		if v := p.run.Info.Version; v != "" && !slices.Contains(all, v) {
+			all = append(all, v)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// environment is what is true of all parts. What is not stays with the DUT.
+func (m *merger) environment() []Fact {
+	return slices.DeleteFunc(slices.Clone(m.parts[0].run.Info.Environment), func(f Fact) bool {
+		return slices.ContainsFunc(m.parts, func(p *part) bool { return !slices.Contains(p.run.Info.Environment, f) })
+	})
+}
+
+// allNotes are the notes of all parts, each once. One that not all of them have says whose it is.
+func (m *merger) allNotes() []string {
+	var notes []string
+	for _, p := range m.parts {
+		for _, n := range p.run.Info.Notes {
+			everywhere := !slices.ContainsFunc(m.parts, func(q *part) bool { return !slices.Contains(q.run.Info.Notes, n) })
+			if !everywhere {
+				n = p.name + ": " + n
+			}
+			if !slices.Contains(notes, n) {
+				notes = append(notes, n)
+			}
+		}
+	}
+	if n := m.severalDUTs(); n > 0 {
+		notes = append(notes, prose.Count(n, "flow")+" ran on more than one DUT: the last attempt counts")
+	}
+	return append(notes, m.notes...)
+}
+
+// severalDUTs counts the cases that began on more than one DUT.
+func (m *merger) severalDUTs() int {
+	on, several := map[ID]string{}, map[ID]bool{}
+	for _, e := range m.entries {
+		if e.Phase != PhaseCase || e.Event != Begin {
+			continue
+		}
+		if before, ok := on[e.ID]; ok && before != e.DUT {
+			several[e.ID] = true
+		}
+		on[e.ID] = e.DUT
+	}
+	return len(several)
+}
+
+// duts are the machines under test of all parts by name, and those that are missing.
+func (m *merger) duts() []DUT {
+	byName := map[string]*DUT{}
+	at := func(name string) *DUT {
+		if byName[name] == nil {
+			byName[name] = &DUT{Name: name}
+		}
+		return byName[name]
+	}
+	for _, p := range m.parts { // by start: what is known of the newest run counts
+		for _, inner := range p.run.Info.DUTs { // the part is a merged run itself
+			d := at(inner.Name)
+			d.Description, d.Environment, d.Missing = inner.Description, inner.Environment, inner.Missing
+			for _, r := range inner.Runs {
+				r.Dir, r.Extra = p.folder+"/"+r.Dir, r.Extra || p.Extra
+				d.Runs = append(d.Runs, r)
+			}
+		}
+		if p.run.Info.Merged() {
+			continue
+		}
+		d := at(p.name)
+		d.Description, d.Environment, d.Missing = p.run.Info.DUT, p.run.Info.Environment, p.missing()
+		d.Runs = append(d.Runs, p.asRun())
+	}
+	for _, name := range m.Expected {
+		if d := at(name); d.Runs == nil && d.Missing == "" {
+			d.Missing = "no run directory"
+		}
+	}
+	var all []DUT
+	for _, d := range byName {
+		all = append(all, *d)
+	}
+	slices.SortFunc(all, func(a, b DUT) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (p *part) asRun() DUTRun {
+	r := DUTRun{
+		Dir: p.folder, Start: p.run.Info.Start, BootID: p.run.Info.BootID, Planned: len(p.run.Info.Plan), Extra: p.Extra,
+	}
+	var s Summary
+	for _, e := range p.run.Entries {
+		s.Add(e)
+	}
+	for result, n := range s.Counts {
+		if result != NotRun && result != Incomplete {
+			r.Done += n
+		}
+	}
+	if p.run.Ended() {
+		r.ExitCode = p.run.Entries[len(p.run.Entries)-1].ExitCode
+	}
+	return r
+}
+
+// missing says why the run has no end; "" if it has one.
+func (p *part) missing() string {
+	if p.run.Ended() {
+		return ""
+	}
+	if len(p.open) == 0 {
+		return "its journal has no end"
+	}
+	last := p.open[len(p.open)-1]
+	if last.Phase == PhaseCase {
+		return "its journal ends in " + last.ID.String()
+	}
+	return fmt.Sprintf("its journal ends in the %s of %s", last.Phase, last.ID)
+}
+
+// write makes the run directory, whole or not at all.
+func (m *merger) write(ctx context.Context) (*RunDir, error) {
+	out, err := filepath.Abs(m.Out)
+	if err != nil {
+		return nil, err
+	}
+	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
+		return nil, &bench.UsageError{Err: fmt.Errorf("%s is not empty", m.Out), Advice: "-o names a new directory"}
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return nil, &bench.UsageError{Err: err, Advice: "-o names another directory"}
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(out), ".vmtb-merge-*")
+	if err != nil {
+		return nil, &bench.UsageError{Err: err, Advice: "-o names another directory"}
+	}
+	defer os.RemoveAll(temp) // it is gone if all was well
+	if err := m.fill(ctx, temp); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(temp, out); err != nil { // over an empty directory, or nothing
+		return nil, &bench.InfraError{Op: "put the merged run directory in its place", Err: err}
+	}
+	if err := atomicfile.SyncDir(filepath.Dir(out)); err != nil {
+		return nil, &bench.InfraError{Op: "write the merged run directory", Err: err}
+	}
+	return OpenRun(out)
+}
+
+// fill writes all that is in the run directory.
+func (m *merger) fill(ctx context.Context, dir string) error {
+	err := os.Chmod(dir, 0o755) // results are for everybody to read
+	for i, p := range m.parts {
+		if err != nil {
+			break
+		}
+		if m.Copying != nil {
+			m.Copying(i+1, len(m.parts), p.Dir)
+		}
+		err = m.copyPart(ctx, p, dir)
+	}
+	if err == nil && m.skipped > 0 {
+		m.info.Notes = append(m.info.Notes, "left out: "+prose.Count(m.skipped, "file")+" that are no regular files")
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, lockFile), nil, 0o644)
+	}
+	if err == nil {
+		err = m.writeJournal(filepath.Join(dir, journalFile))
+	}
+	if err == nil {
+		m.info.Dir = dir
+		err = writeInfo(m.info)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		const advice = "is the disk full? nothing was merged"
+		return &bench.InfraError{Op: "write the merged run directory", Err: err, Advice: advice}
+	}
+	return nil
+}
+
+func (m *merger) writeJournal(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(f)
+	for i, e := range m.entries {
+		e.Seq = i + 1
+		if err := enc.Encode(e); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

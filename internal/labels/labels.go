@@ -1,0 +1,107 @@
+package labels
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A Set is labels by name. A name has small letters, digits, "_" and "-"; a value is printable, has
+// no blanks, and is not "".
+type Set map[string]string
+
+// Formats are the forms that [Set.Write] knows.
+var Formats = []string{"text", "json", "lava", "slurm", "gitlab"}
+
+var (
+	nameForm  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
+	valueForm = regexp.MustCompile(`^[!-~]{1,200}$`)
+)
+
+// Put adds a label. A value that cannot be one is written with "-" in the place of blanks and what
+// does not print; "" adds nothing.
+func (s Set) Put(name, value string) {
+	value = strings.Join(strings.FieldsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }), "-")
+	if value != "" {
+		s[name] = value[:min(len(value), 200)]
+	}
+}
+
+// Parse reads an operator's labels: NAME=VALUE, one a line; empty lines and what begins with "#" do
+// not count. Errors name the file and each line that is wrong.
+func Parse(file string, data []byte) (Set, error) {
+	s := Set{}
+	var wrong []string
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		switch {
+		case !ok || !nameForm.MatchString(name) || !valueForm.MatchString(value):
+			const want = "want NAME=VALUE, like rack=b7: a name of small letters, a value without blanks"
+			wrong = append(wrong, fmt.Sprintf("%s:%d: %q: %s", file, n, line, want))
+		case s[name] != "":
+			wrong = append(wrong, fmt.Sprintf("%s:%d: %s was given before", file, n, name))
+		default:
+			s[name] = value
+		}
+	}
+	if wrong != nil {
+		return nil, fmt.Errorf("%s", strings.Join(wrong, "\n"))
+	}
+	return s, nil
+}
+
+// Names are the names, sorted.
+func (s Set) Names() []string { return slices.Sorted(maps.Keys(s)) }
+
+// Write writes the labels in one of [Formats].
+func (s Set) Write(w io.Writer, format string) error {
+	var lines []string
+	switch format {
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	case "text":
+		for _, name := range s.Names() {
+			lines = append(lines, name+"="+s[name])
+		}
+	case "lava": // a tag has a name only
+		lines = s.words("-", `[^A-Za-z0-9_.-]+`)
+	case "gitlab": // the value of --tag-list, and of tags in config.toml when it is split; tags with colons are usual
+		lines = []string{strings.Join(s.words(":", `[,\s]+`), ",")}
+	case "slurm": // for the node's line in slurm.conf; operators of --constraint cannot be part of a feature
+		line := "Features=" + strings.Join(s.words("-", `[^A-Za-z0-9_.-]+`), ",")
+		if vfs := s["vfs"]; vfs != "" {
+			line += " Gres=vf:" + vfs
+		}
+		lines = []string{line}
+	default:
+		return fmt.Errorf("--format=%s: want one of %s", format, strings.Join(Formats, ", "))
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// words are the labels as single words, with what the pattern matches written as "-".
+func (s Set) words(between, barred string) (words []string) {
+	re := regexp.MustCompile(barred)
+	for _, name := range s.Names() {
+		words = append(words, name+between+strings.Trim(re.ReplaceAllString(s[name], "-"), "-"))
+	}
+	return words
+}
