@@ -94,6 +94,11 @@ func (o *outputFlags) stdout() bool {
 	return false
 }
 
+// toLAVA reports whether standard output, often the same terminal as standard error, is LAVA's.
+func (o *outputFlags) toLAVA() bool {
+	return slices.ContainsFunc(o.specs, func(s report.Spec) bool { return s.Path == "-" && s.Format.Name == "lava" })
+}
+
 // open opens specs for the run in dir.
 func (a *app) openReports(dir string, specs []report.Spec, earlier *flow.RunDir) (reports, error) {
 	var out reports

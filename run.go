@@ -348,6 +348,9 @@ func (o *reportFlags) look(f *os.File) report.TerminalOptions {
 	if o.live > 0 {
 		look.Live, look.Width = true, func() int { return o.live }
 	}
+	if o.toLAVA() { // LAVA's log shows each drawing of a live line, and a signal must not begin behind one
+		look.Live, look.Color = false, false
+	}
 	if o.color != "auto" {
 		look.Color = o.color == "always"
 	}

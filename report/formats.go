@@ -32,7 +32,7 @@ var Formats = []Format{
 	{Name: "html", Path: "html", Doc: "pages for people; a directory"},
 	{Name: "junit", Path: "junit.xml", Doc: "JUnit XML for Jenkins and GitLab", file: NewJUnit},
 	{Name: "ktap", Path: "ktap.txt", Doc: "the kernel's Test Anything Protocol", file: NewKTAP},
-	{Name: "lava", Path: "lava.txt", Doc: "LAVA's signals", file: NewLAVA},
+	{Name: "lava", Path: "lava.txt", Doc: "LAVA's signals, as flows end", file: NewLAVA, stream: true},
 	{Name: "lava-sh", Path: "lava.sh", Doc: "a script of lava-test-case calls", file: NewLAVAScript},
 	{Name: "kcidb", Path: "kcidb.json", Doc: "KCIDB's schema 5.3", file: NewKCIDB},
 }

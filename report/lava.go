@@ -10,10 +10,10 @@ import (
 	"vmtb/flow"
 )
 
-// NewLAVA writes LAVA's signals to w, one a line and each in one write, so that what else writes to the same console
+// NewLAVA writes LAVA's signals to w as cases end, one a line and each in one write, so that what else writes to the same console
 // cannot get into the middle of one. There are no STARTRUN and ENDRUN: lava-test-shell, in which vmtb runs, has its own.
 func NewLAVA(w io.Writer, fsys fs.FS) Report {
-	return newLAVA(w, fsys, "", lavaWords{
+	return newLAVALive(w, fsys, lavaWords{
 		set: func(verb, name string) string {
 			return fmt.Sprintf("<LAVA_SIGNAL_TESTSET %s>", map[string]string{"start": "START " + name, "stop": "STOP"}[verb])
 		},

@@ -130,6 +130,7 @@ func mixedRun() sample {
 		mig("TestCheckpoint", "test_save", auto), mig("TestCheckpoint", "test_load", auto), mig("", "test_2vm_pause_resume", ""),
 	}
 	t := newTape(ids...)
+	t.info.Policy.RerunFailed = 1
 	t.info.Dir, t.info.DUT = "", "dut-7, Linux 6.19.0-xe, Battlemage "+odd
 	t.info.Argv = []string{"vmtb", "run", "--rerun-failed", "1", odd}
 	t.info.BootID, t.info.PID, t.info.PIDStart = "fdb4f485-5793-447b-bcc2-6065de9d7b24", 174, 600
