@@ -1,7 +1,7 @@
 # vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build setup demo test speed fmt lint unit integration lab-test lab-full gpu-test gpu-fuzz fuzz bench dist deb install clean
+.PHONY: build fleet fleet-test fleet-chaos setup demo test speed fmt lint unit integration lab-test lab-full gpu-test gpu-fuzz fuzz bench dist deb install clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -14,6 +14,20 @@ export GORACE := atexit_sleep_ms=0
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X vmtb.version=$(VERSION)' -o bin/vmtb ./cmd/vmtb
 	@./dist.sh size bin/vmtb
+
+# vmtb-fleet, a module of its own: vmtb and its go.mod know nothing of NATS.
+FLEET_LARGEST := 19000000
+
+fleet:
+	cd fleet && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/vmtb-fleet .
+	@test $$(wc -c <bin/vmtb-fleet) -lt $(FLEET_LARGEST) || { wc -c bin/vmtb-fleet; echo "it must have less than $(FLEET_LARGEST) bytes" >&2; exit 1; }
+
+fleet-test: fleet
+	cd fleet && go vet ./... && go test -count=1 -timeout 3m ./...
+
+# Twenty seeds of random kills; fleet-test has three.
+fleet-chaos:
+	cd fleet && FLEET_CHAOS=20 go test -count=1 -timeout 30m -v -run TestChaos .
 
 # For a machine under test: ARCH is amd64 or arm64.
 ARCH ?= $(shell go env GOARCH)
@@ -35,7 +49,7 @@ setup:
 demo: setup build
 	bin/vmtb lab run -v test_basic::TestVmSetup
 
-test: setup speed fmt lint unit integration gpu-test lab-test
+test: setup speed fmt lint unit fleet-test integration gpu-test lab-test
 
 # How fast guests boot here: it decides how long the tests take, and the deadlines in the lab follow it. Where a guest boots in
 # 17 s, what boots nothing takes 6 minutes, the integration tests 6 and the lab's 27. With MINUTES, tests that would take longer
@@ -53,6 +67,7 @@ fmt: $(LINT)
 lint: $(LINT)
 	go vet -tags 'integration lab' ./...
 	$(LINT) run --build-tags 'integration,lab' ./...
+	cd fleet && $(LINT) run ./...
 
 # golangci-lint has no Debian package; it is built once, from the Go module proxy, outside of our go.mod.
 $(LINT):

@@ -101,7 +101,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.mergeCommand(), a.labelsCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), a.vmCommand(),
+		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.mergeCommand(), a.labelsCommand(), a.fleetCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), a.vmCommand(),
 		a.imageCommand(), a.labCommand(), a.versionCommand(), a.manCommand(),
 	)
 	root.SetHelpCommand(a.helpCommand())

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestBook runs the six commands of the book with which a newcomer comes from nothing to two agents and an HTML report, as they stand
+// there but for the place of the state (check 22). Every other command line of the chapter is one that this program takes.
+func TestBook(t *testing.T) {
+	text, err := os.ReadFile("../docs/fleet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, first, _ := strings.Cut(string(text), "## Six commands\n")
+	first, _, _ = strings.Cut(first, "\n## ")
+	lines := commandLines(first)
+	if len(lines) != 6 {
+		t.Fatalf("%d commands: %q", len(lines), lines)
+	}
+	l := newLab(t, long)
+	l.kill("server") // the book's own comes up
+	if err := os.RemoveAll(filepath.Join(l.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	port := l.address()
+	fleet := "#!/bin/sh\ncase $1 in\n" +
+		"serve) shift; exec " + l.self + " as-fleet serve --dir=" + dir + "/state --listen=" + port + " --url=tls://" + port + " \"$@\" ;;\n" +
+		"agent) name=${2#--key=}; name=${name%.key}; mkdir -p $name; echo '{\"gpu\":\"bmg\",\"vfs\":\"24\"}' >$name/labels.json\n" +
+		"  export TOY_DIR=$PWD/$name VMTB_STATE_DIR=$PWD/$name/state; exec " + l.self + " as-fleet \"$@\" --spool=$name/spool --vmtb='" + l.vmtb() + "' ;;\n" +
+		"fetch) exec " + l.self + " as-fleet \"$@\" --vmtb='" + l.vmtb() + "' ;;\n" +
+		"submit) cmd=$1; shift; exec " + l.self + " as-fleet $cmd --vmtb='" + l.vmtb() + "' test_toy::TestWeak ;;\n" +
+		"esac\nexec " + l.self + " as-fleet \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "vmtb-fleet"), []byte(fleet), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "VMTB_FLEET_KEY="+dir+"/state/admin.key")
+	var script bytes.Buffer
+	for i, line := range lines {
+		if i == 0 {
+			line += "\nfor i in $(seq 300); do [ -s state/admin.key ] && vmtb-fleet duts >/dev/null 2>&1 && break; sleep 0.1; done"
+		}
+		script.WriteString(line + "\n")
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, "sh", "-ec", script.String())
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, log, log // a file: what runs in the background keeps it open
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Run()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	out, _ := os.ReadFile(log.Name())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"6 passed", "first start: the key of the administrator"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is not said:\n%s", want, out)
+		}
+	}
+	if pages, _ := filepath.Glob(filepath.Join(dir, "*/html/index.html")); len(pages) != 1 {
+		t.Errorf("pages: %v\n%s", pages, out)
+	}
+	for _, line := range commandLines(string(text)) {
+		for part := range strings.SplitSeq(line, "; ") {
+			checkCommand(t, strings.TrimSuffix(strings.TrimSpace(part), " &"))
+		}
+	}
+}
+
+// commandLines are the lines of a chapter's blocks that run vmtb-fleet, without comments.
+func commandLines(text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		line, indented := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
+		line, _, _ = strings.Cut(line, "  #")
+		if indented && strings.Contains(line, "vmtb-fleet ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+func checkCommand(t *testing.T, line string) {
+	t.Helper()
+	_, line, ok := strings.Cut(line, "vmtb-fleet ")
+	if !ok {
+		return
+	}
+	words := strings.Fields(strings.ReplaceAll(strings.TrimSuffix(line, ")"), "'", ""))
+	for _, c := range commands {
+		if c.name != words[0] {
+			continue
+		}
+		var out bytes.Buffer
+		if err := c.run(t.Context(), append(words[1:], "--help"), &out, &out); err == nil || !strings.Contains(err.Error(), "help requested") {
+			t.Errorf("vmtb-fleet %s: %v", line, err)
+		}
+		return
+	}
+	t.Errorf("vmtb-fleet %s: no such command", line)
+}
