@@ -29,8 +29,8 @@ type agentOptions struct {
 	check  time.Duration // between two health checks of a bad DUT
 }
 
-// defaultLost is after how long a DUT that is silent has lost its unit: a boot of a large server, with time to spare. What the
-// consumers of the engine have counts.
+// defaultLost is after how long a DUT that is silent has lost its unit: a boot of a large server,
+// with time to spare. What the consumers of the engine have counts.
 const defaultLost = 15 * time.Minute
 
 // leaseBeats is how many signs of life there are in that time.
@@ -182,7 +182,8 @@ func (a *agent) round(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// meets are the pools whose requirement labels meet. Those that ask for most come first: others may be left to other DUTs.
+// meets are the pools whose requirement labels meet. Those that ask for most come first: others may
+// be left to other DUTs.
 func meets(pools, labels map[string]string) (met []string) {
 	for pool, need := range pools {
 		if len(lacks(need, labels)) == 0 {
@@ -198,7 +199,8 @@ func meets(pools, labels map[string]string) (met []string) {
 	return met
 }
 
-// fetch takes one message of a pool, nil if there is none now. Never more: what waits here would lapse.
+// fetch takes one message of a pool, nil if there is none now. Never more: what waits here would
+// lapse.
 func (a *agent) fetch(ctx context.Context, pool string) (jetstream.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -336,8 +338,8 @@ func (a *agent) serverAge(e jetstream.KeyValueEntry) time.Duration {
 	return a.now().Sub(e.Created())
 }
 
-// steady reports whether the connection has stood long enough for others to have shown that they live: after the engine was away, their
-// claims look old.
+// steady reports whether the connection has stood long enough for others to have shown that they
+// live: after the engine was away, their claims look old.
 func (a *agent) steady() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

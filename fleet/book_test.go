@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// TestBook runs the six commands of the book with which a newcomer comes from nothing to two agents and an HTML report, as they stand
-// there but for the place of the state (check 22). Every other command line of the chapter is one that this program takes.
+// TestBook runs the six commands of the book with which a newcomer comes from nothing to two agents
+// and an HTML report, as they stand there but for the place of the state (check 22). Every other
+// command line of the chapter is one that this program takes.
 func TestBook(t *testing.T) {
 	text, err := os.ReadFile("../docs/fleet.md")
 	if err != nil {

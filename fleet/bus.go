@@ -40,7 +40,8 @@ type bus struct {
 	objects                                       jetstream.ObjectStore
 }
 
-// connect connects with a key. An agent waits for an engine that is not there (patient); for others that is an error.
+// connect connects with a key. An agent waits for an engine that is not there (patient); for others
+// that is an error.
 func connect(ctx context.Context, k key, patient bool, more ...nats.Option) (*bus, error) {
 	conf, err := k.tls()
 	if err != nil {
@@ -113,7 +114,8 @@ func (b *bus) buckets() map[string]*jetstream.KeyValue {
 
 const month = 30 * 24 * time.Hour
 
-// create makes streams and buckets that are not there. Those that are there stay as somebody has set them.
+// create makes streams and buckets that are not there. Those that are there stay as somebody has
+// set them.
 func (b *bus) create(ctx context.Context) error {
 	for _, c := range []jetstream.StreamConfig{
 		{Name: unitStream, Subjects: []string{"unit.>"}, Retention: jetstream.WorkQueuePolicy, Duplicates: 24 * time.Hour, Discard: jetstream.DiscardNew},

@@ -26,8 +26,9 @@ import (
 // interruptTime is what vmtb is given to put the host back after SIGINT.
 const interruptTime = 10 * time.Minute
 
-// vmtbRun runs vmtb. Each line that it prints goes to line, if that is not nil. When ctx ends with a cause of ours, vmtb is interrupted and
-// ends in order; when the agent itself ends, vmtb is left alone. The error says what vmtb said if its exit code is not 0.
+// vmtbRun runs vmtb. Each line that it prints goes to line, if that is not nil. When ctx ends with
+// a cause of ours, vmtb is interrupted and ends in order; when the agent itself ends, vmtb is left
+// alone. The error says what vmtb said if its exit code is not 0.
 func (a *agent) vmtbRun(ctx context.Context, line func([]byte), args ...string) (code int, err error) {
 	argv := append(slices.Clone(a.vmtb), args...)
 	cmd := exec.Command(argv[0], argv[1:]...)          //nolint:noctx // it outlives the agent
@@ -89,7 +90,8 @@ func (t *tail) String() string {
 	return strings.TrimSpace(strings.ToValidUTF8(string(t.text), "\uFFFD"))
 }
 
-// publish sends a line of the journal, or run.json as one line, to who watches. One that is lost comes with the run directory.
+// publish sends a line of the journal, or run.json as one line, to who watches. One that is lost
+// comes with the run directory.
 func (a *agent) publish(s *spooledUnit, line []byte) {
 	var head struct {
 		Seq int `json:"seq"`
@@ -134,8 +136,8 @@ func locked(path string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// waitLock waits until nobody has the file locked. flock(2) cannot be interrupted in Go, so another process waits in it: that one can be
-// ended with ctx.
+// waitLock waits until nobody has the file locked. flock(2) cannot be interrupted in Go, so another
+// process waits in it: that one can be ended with ctx.
 func waitLock(ctx context.Context, path string) error {
 	if !locked(path) {
 		return nil

@@ -8,7 +8,8 @@ import (
 	"vmtb/flow"
 )
 
-// What no DUT can do is told at once, and when labels change the next fetch obeys (check 8). A run ends at its deadline.
+// What no DUT can do is told at once, and when labels change the next fetch obeys (check 8). A run
+// ends at its deadline.
 func TestRequirements(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
@@ -32,7 +33,8 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// With --each-gpu each flow runs once on each kind of GPU, and each kind has a report of its own (check 9).
+// With --each-gpu each flow runs once on each kind of GPU, and each kind has a report of its own
+// (check 9).
 func TestEachGPU(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("b1", large)
@@ -62,8 +64,8 @@ func TestEachGPU(t *testing.T) {
 	}
 }
 
-// A submit that was cut off between two units is repeated, and no unit is there twice; a queue that was lost is made again from what has
-// no result (check 2).
+// A submit that was cut off between two units is repeated, and no unit is there twice; a queue that
+// was lost is made again from what has no result (check 2).
 func TestSubmitAgain(t *testing.T) {
 	l := newLab(t, long)
 	b := l.admin()

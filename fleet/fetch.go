@@ -18,8 +18,8 @@ import (
 	"vmtb/flow"
 )
 
-// fetch brings all attempts of a run, merged into the run directory dir, and has vmtb make the reports. A run with kinds has a directory
-// in dir for each.
+// fetch brings all attempts of a run, merged into the run directory dir, and has vmtb make the
+// reports. A run with kinds has a directory in dir for each.
 func fetch(ctx context.Context, b *bus, id, dir, vmtb string, reports []string, out io.Writer) error {
 	if _, _, err := b.run(ctx, id); err != nil {
 		return err
@@ -53,7 +53,7 @@ func fetch(ctx context.Context, b *bus, id, dir, vmtb string, reports []string, 
 			fmt.Fprintf(out, "vmtb-fleet: nothing has been run yet of %s %s\n", id, kind)
 			continue
 		}
-		o := flow.MergeOptions{Parts: parts, Out: filepath.Join(dir, kind), Order: sub.Order}
+		o := flow.MergeOptions{Parts: parts, Out: filepath.Join(dir, kind), Order: sub.Order, Planned: sub.Order}
 		if kind == "" {
 			o.Expected = expected
 		}
@@ -73,7 +73,8 @@ func fetch(ctx context.Context, b *bus, id, dir, vmtb string, reports []string, 
 	return nil
 }
 
-// makeReports has vmtb make reports of a run directory: without any, those that every run directory has.
+// makeReports has vmtb make reports of a run directory: without any, those that every run directory
+// has.
 func makeReports(ctx context.Context, vmtb, dir string, reports []string, out io.Writer) error {
 	argv := append(strings.Fields(vmtb), "report")
 	for _, r := range reports {
@@ -87,7 +88,8 @@ func makeReports(ctx context.Context, vmtb, dir string, reports []string, out io
 	return nil
 }
 
-// parts are the run directories of all attempts of a run, below dir, by unit. What a DUT logged that never came back is one, too.
+// parts are the run directories of all attempts of a run, below dir, by unit. What a DUT logged
+// that never came back is one, too.
 func (b *bus) parts(ctx context.Context, id, dir string) (map[string][]flow.Part, error) {
 	results, err := all[result](ctx, b.results, id+".*")
 	if err != nil {
@@ -173,7 +175,8 @@ func (b *bus) logged(ctx context.Context, id string) (map[string]journal, error)
 	return logs, nil
 }
 
-// write makes a run directory of what was logged up to the first line that is missing. ok is false if run.json is.
+// write makes a run directory of what was logged up to the first line that is missing. ok is false
+// if run.json is.
 func (j journal) write(dir string) (ok bool, err error) {
 	info, ok := j[0]
 	if !ok {

@@ -18,7 +18,8 @@ var (
 	large = map[string]string{"gpu": "bmg", "vfs": "24", "kernel": "7.1"}
 )
 
-// Submit, run on two DUTs, fetch: every flow has one result, and each DUT ran only what it can (checks 2 and 8).
+// Submit, run on two DUTs, fetch: every flow has one result, and each DUT ran only what it can
+// (checks 2 and 8).
 func TestRun(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("small", small)

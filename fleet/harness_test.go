@@ -274,7 +274,11 @@ func (l *lab) must(args ...string) string {
 	l.wait(args[0], func() bool { // the server may have just been started
 		var code int
 		out, code = l.run(args...)
-		return code == 0 || !strings.Contains(out, "does not answer")
+		starting := strings.Contains(out, "does not answer") || strings.Contains(out, "runs there")
+		if code != 0 && !starting {
+			l.t.Fatalf("%v: %d %s", args, code, out)
+		}
+		return code == 0
 	})
 	return out
 }
@@ -321,7 +325,8 @@ func (l *lab) children(dut string) (pids []int) {
 	return pids
 }
 
-// kill kills a process with SIGKILL, with all that runs below it: as a machine that loses its power.
+// kill kills a process with SIGKILL, with all that runs below it: as a machine that loses its
+// power.
 func (l *lab) kill(name string) {
 	l.killAgent(name)
 	for _, pid := range l.children(name) {

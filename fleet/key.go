@@ -26,10 +26,12 @@ const (
 	roleDUT    = "dut"
 )
 
-// serverName is the name in the engine's certificate: clients check it wherever they find the engine.
+// serverName is the name in the engine's certificate: clients check it wherever they find the
+// engine.
 const serverName = "vmtb-fleet"
 
-// A key is all that a client needs: where the engine is, by what it is known, and the client's own secret. It is a file of its own.
+// A key is all that a client needs: where the engine is, by what it is known, and the client's own
+// secret. It is a file of its own.
 type key struct {
 	URL  string `json:"url"`
 	Name string `json:"name"`

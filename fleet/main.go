@@ -18,17 +18,24 @@ import (
 	"vmtb/flow"
 )
 
-// A command of the program. Its flags are added by flags, and run gets what is left of the command line.
+// An action is what a command does with its arguments; a busAction needs the engine for it.
+type (
+	action    func(ctx context.Context, args []string, out, log io.Writer) error
+	busAction func(ctx context.Context, b *bus, args []string, out, log io.Writer) error
+)
+
+// A command of the program. Its flags are added by flags, and run gets what is left of the command
+// line.
 type command struct {
 	name, args, short string
 	most              int // arguments; -1 is any number
 	least             int
-	prepare           func(f *pflag.FlagSet) (run func(ctx context.Context, args []string, out, log io.Writer) error)
+	prepare           func(f *pflag.FlagSet) action
 }
 
 // onBus is a command that needs the engine: it gets the flag --key, and a connection.
-func onBus(prepare func(f *pflag.FlagSet) func(ctx context.Context, b *bus, args []string, out, log io.Writer) error) func(*pflag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
-	return func(f *pflag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+func onBus(prepare func(f *pflag.FlagSet) busAction) func(*pflag.FlagSet) action {
+	return func(f *pflag.FlagSet) action {
 		file := keyFlag(f)
 		run := prepare(f)
 		return func(ctx context.Context, args []string, out, log io.Writer) error {
@@ -68,7 +75,7 @@ func (o *submitOptions) add(f *pflag.FlagSet) {
 }
 
 var commands = []command{
-	{name: "serve", short: "run the engine", prepare: func(f *pflag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+	{name: "serve", short: "run the engine", prepare: func(f *pflag.FlagSet) action {
 		var o serveOptions
 		f.StringVar(&o.dir, "dir", serverDir, "state: keys, queue, results, run directories")
 		f.StringVar(&o.listen, "listen", "0.0.0.0:4222", "HOST:PORT to listen on, with TLS")
@@ -85,25 +92,28 @@ var commands = []command{
 			return serve(ctx, o, out)
 		}
 	}},
-	{name: "enroll", args: "NAME", least: 1, most: 1, short: "make a key for a DUT, or for who submits", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		role := f.String("role", roleDUT, "dut, submit or admin")
-		file := f.StringP("output", "o", "", "the key file to write (default: NAME.key)")
-		return func(_ context.Context, b *bus, args []string, out, _ io.Writer) error {
-			if *file == "" {
-				*file = args[0] + ".key"
+	{
+		name: "enroll", args: "NAME", least: 1, most: 1, short: "make a key for a DUT, or for who submits",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			role := f.String("role", roleDUT, "dut, submit or admin")
+			file := f.StringP("output", "o", "", "the key file to write (default: NAME.key)")
+			return func(_ context.Context, b *bus, args []string, out, _ io.Writer) error {
+				if *file == "" {
+					*file = args[0] + ".key"
+				}
+				if err := enroll(b, args[0], *role, *file); err != nil {
+					return err
+				}
+				next := "VMTB_FLEET_KEY=" + *file + " vmtb-fleet submit ..."
+				if *role == roleDUT {
+					next = "copy it there, then: vmtb-fleet agent --key=" + *file
+				}
+				fmt.Fprintf(out, "%s is the key of %s: %s\n", *file, args[0], next)
+				return nil
 			}
-			if err := enroll(b, args[0], *role, *file); err != nil {
-				return err
-			}
-			next := "VMTB_FLEET_KEY=" + *file + " vmtb-fleet submit ..."
-			if *role == roleDUT {
-				next = "copy it there, then: vmtb-fleet agent --key=" + *file
-			}
-			fmt.Fprintf(out, "%s is the key of %s: %s\n", *file, args[0], next)
-			return nil
-		}
-	})},
-	{name: "agent", short: "run units on this machine", prepare: func(f *pflag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) error {
+		}),
+	},
+	{name: "agent", short: "run units on this machine", prepare: func(f *pflag.FlagSet) action {
 		file := keyFlag(f)
 		var o agentOptions
 		vmtb := f.String("vmtb", "vmtb", "the vmtb to run, with arguments that come before its command")
@@ -119,79 +129,106 @@ var commands = []command{
 			return runAgent(ctx, k, o, slog.New(slog.NewTextHandler(log, nil)))
 		}
 	}},
-	{name: "submit", args: "[SELECTION...]", most: -1, short: "queue flows, and print the run's id", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		var o submitOptions
-		o.add(f)
-		return func(ctx context.Context, b *bus, args []string, out, log io.Writer) error {
-			id, err := submit(ctx, b, o, args, log)
-			if id != "" {
-				fmt.Fprintln(out, id)
-			}
-			return err
-		}
-	})},
-	{name: "watch", args: "RUN", least: 1, most: 1, short: "show a run as it goes on; ends with its exit code", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		asJSON := f.Bool("json", false, "print the journals' entries, an object a line")
-		return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
-			code, err := watch(ctx, b, args[0], out, *asJSON)
-			if err == nil && code != 0 {
-				err = exitCode(code)
-			}
-			return err
-		}
-	})},
-	{name: "fetch", args: "RUN -o DIR", least: 1, most: 1, short: "bring all attempts of a run, merged into one run directory", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		dir := f.StringP("output", "o", "", "the run directory to make")
-		reports := f.StringArray("report", nil, "FORMAT or FORMAT:PATH, as for vmtb report")
-		vmtb := f.String("vmtb", "vmtb", "the vmtb that makes the reports")
-		return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
-			if *dir == "" {
-				return usagef("vmtb-fleet fetch needs -o DIR")
-			}
-			return fetch(ctx, b, args[0], *dir, *vmtb, *reports, out)
-		}
-	})},
-	{name: "duts", short: "list the DUTs: labels, what they do, and why they do not", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		asJSON := f.Bool("json", false, "print an array of objects")
-		return func(ctx context.Context, b *bus, _ []string, out, _ io.Writer) error {
-			return listDUTs(ctx, b, out, *asJSON)
-		}
-	})},
-	{name: "reserve", args: "DUT", least: 1, most: 1, short: "keep a DUT for a person, or end that", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		length := f.Duration("for", time.Hour, "how long; 0 ends the reservation")
-		return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error {
-			return b.setStanding(ctx, args[0], func(s *standing) { s.Who, s.Until = who(), time.Now().Add(*length) })
-		}
-	})},
-	{name: "drain", args: "DUT", least: 1, most: 1, short: "have a DUT finish what it has, and take nothing new", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		end := f.Bool("end", false, "have it take units again")
-		return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error {
-			return b.setStanding(ctx, args[0], func(s *standing) { s.Who, s.Drain = who(), !*end })
-		}
-	})},
-	{name: "cancel", args: "RUN", least: 1, most: 1, short: "end a run in order", prepare: onBus(func(*pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error { return b.cancel(ctx, args[0]) }
-	})},
-	{name: "repair", args: "RUN|DUT", least: 1, most: 1, short: "queue again what has no result; call a broken DUT good again", prepare: onBus(func(f *pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		lost := f.Duration("lost-after", defaultLost, "as for submit")
-		return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
-			if _, _, ok, err := get[dutInfo](ctx, b.duts, args[0]); err == nil && ok {
-				return b.setStanding(ctx, args[0], func(s *standing) { s.Clear++ })
-			}
-			if _, _, err := b.run(ctx, args[0]); err != nil {
+	{
+		name: "submit", args: "[SELECTION...]", most: -1, short: "queue flows, and print the run's id",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			var o submitOptions
+			o.add(f)
+			return func(ctx context.Context, b *bus, args []string, out, log io.Writer) error {
+				id, err := submit(ctx, b, o, args, log)
+				if id != "" {
+					fmt.Fprintln(out, id)
+				}
 				return err
 			}
-			n, err := b.repair(ctx, args[0], *lost)
-			fmt.Fprintf(out, "units queued again: %d\n", n)
-			return err
-		}
-	})},
-	{name: "revoke", args: "NAME", least: 1, most: 1, short: "take a key's rights away, at once", prepare: onBus(func(*pflag.FlagSet) func(context.Context, *bus, []string, io.Writer, io.Writer) error {
-		return func(_ context.Context, b *bus, args []string, _, _ io.Writer) error {
-			_, err := b.request(adminRequest{Revoke: args[0]})
-			return err
-		}
-	})},
+		}),
+	},
+	{
+		name: "watch", args: "RUN", least: 1, most: 1, short: "show a run as it goes on; ends with its exit code",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			asJSON := f.Bool("json", false, "print the journals' entries, an object a line")
+			return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
+				code, err := watch(ctx, b, args[0], out, *asJSON)
+				if err == nil && code != 0 {
+					err = exitCode(code)
+				}
+				return err
+			}
+		}),
+	},
+	{
+		name: "fetch", args: "RUN -o DIR", least: 1, most: 1, short: "bring all attempts of a run, merged into one run directory",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			dir := f.StringP("output", "o", "", "the run directory to make")
+			reports := f.StringArray("report", nil, "FORMAT or FORMAT:PATH, as for vmtb report")
+			vmtb := f.String("vmtb", "vmtb", "the vmtb that makes the reports")
+			return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
+				if *dir == "" {
+					return usagef("vmtb-fleet fetch needs -o DIR")
+				}
+				return fetch(ctx, b, args[0], *dir, *vmtb, *reports, out)
+			}
+		}),
+	},
+	{
+		name: "duts", short: "list the DUTs: labels, what they do, and why they do not",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			asJSON := f.Bool("json", false, "print an array of objects")
+			return func(ctx context.Context, b *bus, _ []string, out, _ io.Writer) error {
+				return listDUTs(ctx, b, out, *asJSON)
+			}
+		}),
+	},
+	{
+		name: "reserve", args: "DUT", least: 1, most: 1, short: "keep a DUT for a person, or end that",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			length := f.Duration("for", time.Hour, "how long; 0 ends the reservation")
+			return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error {
+				return b.setStanding(ctx, args[0], func(s *standing) { s.Who, s.Until = who(), time.Now().Add(*length) })
+			}
+		}),
+	},
+	{
+		name: "drain", args: "DUT", least: 1, most: 1, short: "have a DUT finish what it has, and take nothing new",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			end := f.Bool("end", false, "have it take units again")
+			return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error {
+				return b.setStanding(ctx, args[0], func(s *standing) { s.Who, s.Drain = who(), !*end })
+			}
+		}),
+	},
+	{
+		name: "cancel", args: "RUN", least: 1, most: 1, short: "end a run in order",
+		prepare: onBus(func(*pflag.FlagSet) busAction {
+			return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error { return b.cancel(ctx, args[0]) }
+		}),
+	},
+	{
+		name: "repair", args: "RUN|DUT", least: 1, most: 1, short: "queue again what has no result; call a broken DUT good again",
+		prepare: onBus(func(f *pflag.FlagSet) busAction {
+			lost := f.Duration("lost-after", defaultLost, "as for submit")
+			return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
+				if _, _, ok, err := get[dutInfo](ctx, b.duts, args[0]); err == nil && ok {
+					return b.setStanding(ctx, args[0], func(s *standing) { s.Clear++ })
+				}
+				if _, _, err := b.run(ctx, args[0]); err != nil {
+					return err
+				}
+				n, err := b.repair(ctx, args[0], *lost)
+				fmt.Fprintf(out, "units queued again: %d\n", n)
+				return err
+			}
+		}),
+	},
+	{
+		name: "revoke", args: "NAME", least: 1, most: 1, short: "take a key's rights away, at once",
+		prepare: onBus(func(*pflag.FlagSet) busAction {
+			return func(_ context.Context, b *bus, args []string, _, _ io.Writer) error {
+				_, err := b.request(adminRequest{Revoke: args[0]})
+				return err
+			}
+		}),
+	},
 }
 
 func main() {

@@ -26,7 +26,8 @@ func parseNeed(s string) ([]term, error) {
 	return terms, nil
 }
 
-// canonical is a requirement with its terms in order, each once, so that the same one makes the same pool.
+// canonical is a requirement with its terms in order, each once, so that the same one makes the
+// same pool.
 func canonical(needs ...string) string {
 	words := strings.Fields(strings.Join(needs, " "))
 	slices.Sort(words)
@@ -55,8 +56,8 @@ func (t term) met(labels map[string]string) bool {
 	return order < 0
 }
 
-// lacks are the terms of a requirement that labels do not meet, with what there is instead. A requirement that does not read is met by
-// nothing.
+// lacks are the terms of a requirement that labels do not meet, with what there is instead. A
+// requirement that does not read is met by nothing.
 func lacks(need string, labels map[string]string) (missing []string) {
 	terms, err := parseNeed(need)
 	if err != nil {
@@ -82,8 +83,8 @@ var (
 
 func numeric(s string) bool { return versionForm.FindString(s) == s || sizeForm.MatchString(s) }
 
-// compareValues compares numbers, sizes (16G) and versions as such: 6.9 < 6.19, 7.0-rc3 < 7.0, 7.0.1+deb13 = 7.0.1. Other values are compared
-// as text.
+// compareValues compares numbers, sizes (16G) and versions as such: 6.9 < 6.19, 7.0-rc3 < 7.0,
+// 7.0.1+deb13 = 7.0.1. Other values are compared as text.
 func compareValues(a, b string) int {
 	if x, y := sizeForm.FindStringSubmatch(a), sizeForm.FindStringSubmatch(b); x != nil && y != nil {
 		return cmp.Compare(bytesOf(x), bytesOf(y))
@@ -114,7 +115,8 @@ func part(parts []string, i int) float64 {
 	return n
 }
 
-// candidate is the place of a release candidate among those of its version: the release itself comes last.
+// candidate is the place of a release candidate among those of its version: the release itself
+// comes last.
 func candidate(rest string) int {
 	m := rcForm.FindStringSubmatch(rest)
 	if m == nil {

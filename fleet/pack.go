@@ -49,7 +49,8 @@ const (
 	maxFiles    = 100_000
 )
 
-// unpack makes dir from a tar of a machine that nobody trusts: only regular files below dir, and no more than most bytes.
+// unpack makes dir from a tar of a machine that nobody trusts: only regular files below dir, and no
+// more than most bytes.
 func unpack(r io.Reader, dir string, most int64) error {
 	gz, err := gzip.NewReader(r)
 	if err != nil {

@@ -155,7 +155,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// An agent runs ids that its vmtb lists, with options from the list, and nothing else, whatever is in the queue.
+// An agent runs ids that its vmtb lists, with options from the list, and nothing else, whatever is
+// in the queue.
 func TestUnitsAreChecked(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)

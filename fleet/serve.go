@@ -118,7 +118,8 @@ func (e *engine) options() (*server.Options, error) {
 	return o, nil
 }
 
-// permissions are the subjects that a key may use; nil is all. A DUT may write only what is its own, or what compare-and-set guards.
+// permissions are the subjects that a key may use; nil is all. A DUT may write only what is its
+// own, or what compare-and-set guards.
 func permissions(u enrolled) *server.Permissions {
 	inbox := "_INBOX_" + u.Name + ".>"
 	switch u.Role {
@@ -251,7 +252,8 @@ func (b *bus) request(r adminRequest) (reply adminReply, err error) {
 	return reply, err
 }
 
-// enroll makes a key for a DUT or a submitter, and writes it to a file. The secret does not leave this machine but in that file.
+// enroll makes a key for a DUT or a submitter, and writes it to a file. The secret does not leave
+// this machine but in that file.
 func enroll(b *bus, name, role, file string) error {
 	if err := checkName("name", name); err != nil {
 		return err

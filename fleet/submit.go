@@ -32,7 +32,8 @@ type submitOptions struct {
 	lost      time.Duration
 }
 
-// A submission is all units of a run, in the order in which they were queued. It is an object beside the run directories.
+// A submission is all units of a run, in the order in which they were queued. It is an object
+// beside the run directories.
 type submission struct {
 	Units []unit    `json:"units"`
 	Order []flow.ID `json:"order"` // of all flows, as vmtb lists them
@@ -46,7 +47,8 @@ func newRunID(now time.Time) string {
 	return now.Format("20060102-150405-") + random[:4]
 }
 
-// submit queues what a selection takes. It may be repeated with the same id: what is queued stays as it is.
+// submit queues what a selection takes. It may be repeated with the same id: what is queued stays
+// as it is.
 func submit(ctx context.Context, b *bus, o submitOptions, words []string, log io.Writer) (id string, err error) {
 	if o.id == "" {
 		o.id = newRunID(time.Now())
@@ -175,7 +177,8 @@ func listed(ctx context.Context, vmtb string, words []string) (items []flow.Item
 
 var vfsForm = regexp.MustCompile(`^([0-9]+)VF\b`)
 
-// ownNeeds are what the flows of a unit need, as far as it shows in a label. A wrong guess costs a skip with a reason: the DUT checks.
+// ownNeeds are what the flows of a unit need, as far as it shows in a label. A wrong guess costs a
+// skip with a reason: the DUT checks.
 func ownNeeds(u flow.Unit) (needs []string) {
 	if m := vfsForm.FindStringSubmatch(u.ID.Param); m != nil {
 		needs = append(needs, "vfs>="+m[1])
@@ -198,7 +201,8 @@ func (b *bus) kinds(ctx context.Context, label string) (kinds []string, err erro
 	return kinds, err
 }
 
-// queue publishes units. The engine drops those that it has seen under the same name; again makes others of them.
+// queue publishes units. The engine drops those that it has seen under the same name; again makes
+// others of them.
 func (b *bus) queue(ctx context.Context, units []unit, lost time.Duration, again string) error {
 	pools := map[string]string{}
 	for _, u := range units {
@@ -283,7 +287,8 @@ func unmet(need string, duts map[string]dutInfo) string {
 	return best
 }
 
-// cancel ends a run: units that run are interrupted by their agents, and those that wait have not run.
+// cancel ends a run: units that run are interrupted by their agents, and those that wait have not
+// run.
 func (b *bus) cancel(ctx context.Context, id string) error {
 	r, entry, err := b.run(ctx, id)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A unit is what one DUT runs in one go. It is data only: ids and options that agents check, never a command line.
+// A unit is what one DUT runs in one go. It is data only: ids and options that agents check, never
+// a command line.
 type unit struct {
 	Run      string            `json:"run"`
 	Name     string            `json:"name"` // hash of Fixture and Kind: a word for subjects

@@ -26,7 +26,8 @@ var (
 	errDeadline  = errors.New("the run missed its deadline")
 )
 
-// toStop reports whether the work of ctx is to stop in order. When the agent itself ends, vmtb is left alone.
+// toStop reports whether the work of ctx is to stop in order. When the agent itself ends, vmtb is
+// left alone.
 func toStop(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, errFenced) || errors.Is(cause, errCancelled) || errors.Is(cause, errDeadline)
@@ -111,7 +112,8 @@ func (a *agent) save(s *spooledUnit) error {
 	return err
 }
 
-// spooled goes on with a unit that was in flight when the agent, or its DUT, went down. done says that there was one.
+// spooled goes on with a unit that was in flight when the agent, or its DUT, went down. done says
+// that there was one.
 func (a *agent) spooled(ctx context.Context) (done bool, err error) {
 	names, err := filepath.Glob(filepath.Join(a.spool, "units", "*"))
 	if err != nil || len(names) == 0 {
@@ -137,7 +139,8 @@ func (a *agent) spooled(ctx context.Context) (done bool, err error) {
 	return true, a.perform(ctx, s)
 }
 
-// tooLate puts the host back after an attempt that lost its lease, and keeps what there is of it. It runs nothing.
+// tooLate puts the host back after an attempt that lost its lease, and keeps what there is of it.
+// It runs nothing.
 func (a *agent) tooLate(ctx context.Context, s *spooledUnit) error {
 	a.log.Warn("another DUT has the unit now: this one puts itself back", "unit", s.Unit.title())
 	dir := a.runDir(s)
@@ -198,7 +201,8 @@ func (a *agent) perform(ctx context.Context, s *spooledUnit) error {
 	}
 }
 
-// heart extends the claim and the delivery until ctx ends, and stops the work when it must not go on.
+// heart extends the claim and the delivery until ctx ends, and stops the work when it must not go
+// on.
 func (a *agent) heart(ctx context.Context, s *spooledUnit, every time.Duration, stop context.CancelCauseFunc) {
 	for {
 		if err := a.pulse(ctx, s); err != nil {
@@ -213,7 +217,8 @@ func (a *agent) heart(ctx context.Context, s *spooledUnit, every time.Duration, 
 	}
 }
 
-// pulse is one sign of life. Its error says why the work is to stop; an engine that is away is no reason.
+// pulse is one sign of life. Its error says why the work is to stop; an engine that is away is no
+// reason.
 func (a *agent) pulse(ctx context.Context, s *spooledUnit) error {
 	tctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -246,58 +251,89 @@ func (a *agent) pulse(ctx context.Context, s *spooledUnit) error {
 	return nil
 }
 
-// drive runs vmtb until the run in the spool has come to its end. The result is vmtb's exit code, and why it is no proper one.
+// drive runs vmtb until the run in the spool has come to its end. The result is vmtb's exit code,
+// and why it is no proper one.
 func (a *agent) drive(ctx context.Context, s *spooledUnit) (code int, why string, err error) {
-	if code, why := a.refuse(ctx, s); why != "" {
-		return code, why, nil
+	if code, why, err := a.refuse(ctx, s); why != "" || err != nil {
+		return code, why, err
 	}
 	dir := a.runDir(s)
 	const tries = 5
 	for try := 0; try < tries; try++ {
+		code, why, done, err := a.settle(ctx, s, dir)
+		if done || err != nil {
+			return code, why, err
+		}
+		line := func(text []byte) { a.publish(s, text) }
+		code, err = a.vmtbRun(ctx, line, a.argv(s, flow.IsRunDir(dir))...)
+		if code < 0 || flow.IsRunDir(dir) { // it was killed, or has begun: look what there is
+			continue
+		}
+		if code != flow.ExitError {
+			return code, fmt.Sprintf("vmtb did not begin: %v", err), nil
+		}
+		if err := a.waitHost(ctx, err); err != nil && !over(ctx) {
+			return 0, "", err
+		}
+		try--
+	}
+	return flow.ExitError, fmt.Sprintf("vmtb died %d times", tries), nil
+}
+
+// settle waits for a run in dir that is not this process's child. It is done if the run has ended,
+// or is not to go on.
+func (a *agent) settle(ctx context.Context, s *spooledUnit, dir string) (code int, why string, done bool, err error) {
+	for {
 		run, openErr := flow.OpenRun(dir)
 		began := openErr == nil
 		switch {
 		case began && run.Alive: // only the agent had died: the run goes on without it
 			if err := a.follow(ctx, run, dir); err != nil {
-				return 0, "", err
+				return 0, "", false, err
 			}
-			try--
 			continue
 		case began && run.Ended():
 			a.catchUp(s, run)
-			return exitOf(run), "", nil
-		case over(ctx):
-			return flow.ExitInterrupted, context.Cause(ctx).Error(), nil
+			return exitOf(run), "", true, nil
+		case over(ctx): // if the agent itself ends, its caller knows
+			return flow.ExitInterrupted, context.Cause(ctx).Error(), true, nil
+		case !began:
+			return 0, "", false, emptied(ctx, dir)
 		}
-		code, runErr := a.vmtbRun(ctx, func(line []byte) { a.publish(s, line) }, a.argv(s, began)...)
-		if ctx.Err() != nil && !toStop(ctx) {
-			return 0, "", context.Cause(ctx) // the agent ends, and leaves the run alone
-		}
-		if !flow.IsRunDir(dir) { // it has not begun
-			if code != flow.ExitError {
-				return code, fmt.Sprintf("vmtb did not begin: %v", runErr), nil
-			}
-			if err := a.waitHost(ctx, runErr); err != nil && ctx.Err() == nil {
-				return 0, "", err
-			}
-			try--
-		}
+		return 0, "", false, nil
 	}
-	return flow.ExitError, fmt.Sprintf("vmtb died %d times", tries), nil
 }
 
-// refuse says why a unit is not to be run at all; why is "" if it is.
-func (a *agent) refuse(ctx context.Context, s *spooledUnit) (code int, why string) {
+// emptied removes what a vmtb has left in dir that was killed before its run began. One that is
+// about to begin is waited for.
+func emptied(ctx context.Context, dir string) error {
+	if err := waitLock(ctx, filepath.Join(dir, "lock")); err != nil || flow.IsRunDir(dir) {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// refuse says why a unit is not to be run at all; why is "" if it is. The error says that this is
+// not known yet.
+func (a *agent) refuse(ctx context.Context, s *spooledUnit) (code int, why string, err error) {
 	if len(s.Claim.Lost) >= mostLost {
-		return flow.ExitError, "took down " + strings.Join(s.Claim.Lost, ", ")
+		return flow.ExitError, "took down " + strings.Join(s.Claim.Lost, ", "), nil
 	}
 	if d := s.Unit.Deadline; !d.IsZero() && a.now().After(d) {
-		return flow.ExitError, errDeadline.Error()
+		return flow.ExitError, errDeadline.Error(), nil
 	}
-	if err := a.checkUnit(ctx, s.Unit); err != nil && ctx.Err() == nil {
-		return flow.ExitUsage, "refused by " + a.dut + ": " + err.Error()
+	out, err := a.ask(ctx, "list", "--json")
+	var known []flow.Item
+	if err == nil {
+		err = json.Unmarshal(out, &known)
 	}
-	return 0, ""
+	if err != nil {
+		return 0, "", err // vmtb was killed, perhaps
+	}
+	if why := wrong(s.Unit, known); why != "" {
+		return flow.ExitUsage, "refused by " + a.dut + ": " + why, nil
+	}
+	return 0, "", nil
 }
 
 // exitOf is the exit code of a run that has ended.
@@ -320,7 +356,8 @@ func (a *agent) argv(s *spooledUnit, resume bool) []string {
 	return append(append(argv, "--"), s.Unit.IDs...)
 }
 
-// follow waits for the end of a run that is not this process's child, and stops it when ctx says so.
+// follow waits for the end of a run that is not this process's child, and stops it when ctx says
+// so.
 func (a *agent) follow(ctx context.Context, run *flow.RunDir, dir string) error {
 	err := waitLock(ctx, filepath.Join(dir, "lock"))
 	if err == nil || !toStop(ctx) {
@@ -330,7 +367,8 @@ func (a *agent) follow(ctx context.Context, run *flow.RunDir, dir string) error 
 	return waitLock(context.WithoutCancel(ctx), filepath.Join(dir, "lock"))
 }
 
-// waitHost waits until the vmtb that somebody runs by hand has ended. If none runs, the DUT itself is the reason, and broken.
+// waitHost waits until the vmtb that somebody runs by hand has ended. If none runs, the DUT itself
+// is the reason, and broken.
 func (a *agent) waitHost(ctx context.Context, reason error) error {
 	lock := filepath.Join(os.Getenv("VMTB_STATE_DIR"), "vmtb.lock")
 	if os.Getenv("VMTB_STATE_DIR") == "" {
@@ -349,30 +387,23 @@ var options = []string{"timeout-scale", "workload-scale", "rerun-failed", "repea
 
 var optionForm = regexp.MustCompile(`^[a-z0-9,.-]{1,100}$`)
 
-// checkUnit refuses all but ids that this DUT's vmtb lists, and options from the list: who submits names flows, and nothing else.
-func (a *agent) checkUnit(ctx context.Context, u unit) error {
+// wrong says what is wrong with a unit; "" if nothing is. It may have ids that this DUT's vmtb knows,
+// and options from the list: who submits names flows, and nothing else.
+func wrong(u unit, known []flow.Item) string {
 	for name, value := range u.Options {
 		if !slices.Contains(options, name) || !optionForm.MatchString(value) {
-			return fmt.Errorf("the option --%s=%s is not one that a unit may have", name, value)
+			return fmt.Sprintf("the option --%s=%s is not one that a unit may have", name, value)
 		}
-	}
-	out, err := a.ask(ctx, "list", "--json")
-	var known []flow.Item
-	if err == nil {
-		err = json.Unmarshal(out, &known)
-	}
-	if err != nil {
-		return err
 	}
 	for _, id := range u.IDs {
 		if !slices.ContainsFunc(known, func(it flow.Item) bool { return it.Name == id }) {
-			return fmt.Errorf("its vmtb has no flow %q", id)
+			return fmt.Sprintf("its vmtb has no flow %q", id)
 		}
 	}
 	if len(u.IDs) == 0 {
-		return errors.New("the unit has no flows")
+		return "the unit has no flows"
 	}
-	return nil
+	return ""
 }
 
 // judge takes the DUT out if what it did shows that it is broken.
@@ -405,7 +436,8 @@ func (a *agent) result(s *spooledUnit, code int, why string) result {
 	return result{Unit: s.Unit.Name, DUT: a.dut, Attempt: s.Claim.Attempt, Exit: code, Why: why, At: a.now()}
 }
 
-// finish brings the run directory home, says so, and acknowledges the message. It may be done again.
+// finish brings the run directory home, says so, and acknowledges the message. It may be done
+// again.
 func (a *agent) finish(ctx context.Context, s *spooledUnit, code int, why string) error {
 	r := a.result(s, code, why)
 	if err := a.upload(ctx, s, &r); err != nil {
@@ -423,7 +455,8 @@ func (a *agent) finish(ctx context.Context, s *spooledUnit, code int, why string
 	if err != nil {
 		return err
 	}
-	// A server that was restarted may not know the delivery any more: whoever gets the message next finds the result.
+	// A server that was restarted may not know the delivery any more: whoever gets the message next
+	// finds the result.
 	if _, err := a.nc.RequestWithContext(tctx, s.Reply, []byte("+ACK")); err != nil && !a.nc.IsConnected() {
 		return err
 	}

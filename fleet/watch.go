@@ -68,7 +68,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// watch shows a run until all of its units have a result, or its deadline has passed, and returns its exit code.
+// watch shows a run until all of its units have a result, or its deadline has passed, and returns
+// its exit code.
 func watch(ctx context.Context, b *bus, id string, out io.Writer, asJSON bool) (code int, err error) {
 	run, _, err := b.run(ctx, id)
 	if err != nil {
@@ -160,7 +161,8 @@ func (b *bus) lines(ctx context.Context, subjects string) (lines chan jetstream.
 	return lines, func() { cancel(); stream.Stop() }, nil
 }
 
-// lastLogged is the sequence number of the newest line of the log under subjects, 0 if there is none.
+// lastLogged is the sequence number of the newest line of the log under subjects, 0 if there is
+// none.
 func (b *bus) lastLogged(ctx context.Context, subjects string) (uint64, error) {
 	s, err := b.js.Stream(ctx, logStream)
 	if err != nil {

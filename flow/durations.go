@@ -1,9 +1,9 @@
 package flow
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 
 	"vmtb/bench"
@@ -101,7 +101,7 @@ func known(took map[ID]time.Duration, id ID) time.Duration {
 // LongestFirst sorts units: those that take longest come first, those that take as long stay in
 // their order.
 func LongestFirst(units []Unit) {
-	slices.SortStableFunc(units, func(a, b Unit) int { return cmp.Compare(b.Took, a.Took) })
+	sort.SliceStable(units, func(i, j int) bool { return units[i].Took > units[j].Took })
 }
 
 // TakeBy is the items of this shard when units are dealt out by what they took: longest first, each

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"sort"
 	"strings"
 
 	"vmtb/bench"
@@ -31,6 +32,7 @@ type MergeOptions struct {
 	Parts    []Part
 	Out      string   // the run directory to make: new or empty
 	Order    []ID     // of the plan, such as the registry's; cases that are not in it come after it
+	Planned  []ID     // cases that belong to the run even if no part has them; they have not run then
 	Expected []string // names of DUTs that are missing if no part is theirs
 	// Copying is called before the files of each part are copied; may be nil.
 	Copying func(n, of int, dir string)
@@ -125,8 +127,10 @@ func (m *merger) order() {
 		info, _ := json.Marshal(p.run.Info) // it was read from JSON
 		p.key = fmt.Sprintf("%s %d", info, len(p.run.Entries))
 	}
-	slices.SortStableFunc(m.parts, func(a, b *part) int {
-		return cmp.Or(a.run.Info.Start.Compare(b.run.Info.Start), cmp.Compare(a.key, b.key), cmp.Compare(a.DUT, b.DUT))
+	sort.SliceStable(m.parts, func(i, j int) bool {
+		a, b := m.parts[i], m.parts[j]
+		order := cmp.Or(a.run.Info.Start.Compare(b.run.Info.Start), cmp.Compare(a.key, b.key), cmp.Compare(a.DUT, b.DUT))
+		return order < 0
 	})
 	var kept []*part
 	for _, p := range m.parts {
@@ -312,7 +316,7 @@ func (m *merger) duts() []DUT {
 	for _, d := range byName {
 		all = append(all, *d)
 	}
-	slices.SortFunc(all, func(a, b DUT) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
 }
 

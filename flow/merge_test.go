@@ -196,6 +196,17 @@ end case b.one notrun
 	}
 }
 
+// What was planned and no part has belongs to the run all the same.
+func TestMergePlanned(t *testing.T) {
+	run := mergeTapes(t, MergeOptions{Planned: []ID{tapeID("a.one"), tapeID("z.one")}}, lostDUT)
+	if last := run.Info.Plan[len(run.Info.Plan)-1].ID; len(run.Info.Plan) != 4 || last != tapeID("z.one") {
+		t.Errorf("%v", run.Info.Plan)
+	}
+	if n := summaryOf(run).Counts[NotRun]; n != 2 {
+		t.Errorf("%d have not run", n)
+	}
+}
+
 // An extra attempt does not count, though its clock says that it came last.
 func TestMergeExtra(t *testing.T) {
 	late := tape{"old", "a.one", "90 begin run\n91 begin case a.one\n92 end case a.one fail\n93 end run"}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -20,26 +21,20 @@ func (m *merger) plan() {
 	}
 	items := map[ID]Item{}
 	var ids []ID
-	byExtra := slices.Clone(m.parts) // those that count come last, and their items count
-	slices.SortStableFunc(byExtra, func(a, b *part) int {
-		switch {
-		case a.Extra == b.Extra:
-			return 0
-		case a.Extra:
-			return -1
-		}
-		return 1
-	})
-	owner := map[ID]*part{}
-	for _, p := range byExtra {
-		for _, it := range p.run.Info.Plan {
-			items[it.ID], owner[it.ID] = it, p
-		}
-	}
+	owner := map[ID]*part{} // the last part that counts, else the last one
 	for _, p := range m.parts {
 		for _, it := range p.run.Info.Plan {
 			ids = append(ids, it.ID)
+			if of := owner[it.ID]; of == nil || of.Extra || !p.Extra {
+				items[it.ID], owner[it.ID] = it, p
+			}
 		}
+	}
+	for _, id := range m.Planned {
+		if _, ok := items[id]; !ok {
+			items[id] = Item{ID: id, Name: id.String()}
+		}
+		ids = append(ids, id)
 	}
 	n := 0
 	for _, id := range planOrder(m.Order, ids) {
@@ -49,7 +44,9 @@ func (m *merger) plan() {
 			}
 		}
 		it := items[id]
-		it.Dir = owner[id].place(it.Dir)
+		if p := owner[id]; p != nil {
+			it.Dir = p.place(it.Dir)
+		}
 		m.info.Plan = append(m.info.Plan, it)
 	}
 	for _, p := range m.parts { // a journal may speak of what no plan has
@@ -90,11 +87,12 @@ func planOrder(order, ids []ID) []ID {
 			out = append(out, id)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b ID) int {
+	sort.SliceStable(out, func(i, j int) bool { // not slices.SortStableFunc: its instance for each type is large
+		a, b := out[i], out[j]
 		return cmp.Or(
-			cmp.Compare(first[ID{File: a.File}], first[ID{File: b.File}]), cmp.Compare(first[class(a)], first[class(b)]),
-			cmp.Compare(first[a.Fixture()], first[b.Fixture()]), cmp.Compare(rank[a], rank[b]),
-		)
+			first[ID{File: a.File}]-first[ID{File: b.File}], first[class(a)]-first[class(b)],
+			first[a.Fixture()]-first[b.Fixture()], rank[a]-rank[b],
+		) < 0
 	})
 	return out
 }
