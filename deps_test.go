@@ -15,8 +15,8 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
-	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/procfs", "internal/prose"},
+	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
+	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
 	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
 	"report/reporttest":   {},
 	"flow":                {"bench", "bench/undo", "internal/strictjson", "internal/atomicfile", "internal/flock", "internal/procfs", "internal/prose"},
@@ -30,7 +30,8 @@ var arrows = map[string][]string{
 	"bench/pci":           {"bench", "bench/sysfs", "bench/undo", "internal/prose"},
 	"bench/klog":          {"bench", "internal/ansi", "internal/strictjson"},
 	"bench/host":          {"bench", "bench/sysfs", "bench/undo", "bench/pci", "internal/flock", "internal/prose"},
-	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "internal/strictjson", "internal/prose"},
+	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "bench/xe/vgpu", "internal/prose"},
+	"bench/xe/vgpu":       {"bench", "internal/strictjson", "internal/prose"},
 	"bench/vfio":          {},
 	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "internal/ansi", "internal/procfs", "internal/prose"},
 	"bench/work":          {"bench", "bench/undo", "internal/procfs"},

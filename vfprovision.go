@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 )
 
 // An amount is the value of a flag that may be left out: a number, or a size such as 512M.
@@ -69,7 +70,7 @@ func (f *sliceFlags) add(cmd *cobra.Command) {
 
 func (f *sliceFlags) given() bool { return f.quantum.n != nil || f.timeout.n != nil }
 
-func (f *sliceFlags) change(t *xe.TimeSlice) {
+func (f *sliceFlags) change(t *vgpu.TimeSlice) {
 	f.quantum.into(&t.Quantum)
 	f.timeout.into(&t.Timeout)
 }

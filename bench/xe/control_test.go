@@ -15,6 +15,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -23,7 +24,7 @@ func enabled(t *testing.T, o fakehost.Options) (setup, *xe.PF) {
 	t.Helper()
 	s := newSetup(t, o)
 	pf := s.find(t)
-	if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+	if err := pf.Provision(t.Context(), vgpu.Auto(2)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pf.EnableVFs(t.Context(), 2); err != nil {

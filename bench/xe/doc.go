@@ -1,8 +1,9 @@
 // Package xe provisions and controls the VFs of a GPU that the Linux xe driver runs, and looks at them in guests.
 //
-// [FindPF] finds the Physical Function. A [Plan] says what its VFs are to be: [Auto], or a vGPU profile from a [Model].
-// [PF.Provision] brings the PF there from whatever an earlier run left, [PF.EnableVFs] makes the VFs appear. The
-// package's example goes all the way, from loading the driver to a VF that is ready for QEMU, and back.
+// [FindPF] finds the Physical Function. A [vgpu.Plan] says how its VFs divide the GPU. [PF.Provision]
+// brings the PF to the plan from whatever state an earlier run left, [PF.EnableVFs] enables the VFs.
+// The package's example shows all steps, from loading the driver to a VF that is ready for QEMU, and
+// back.
 //
 // What the driver tells of the PF is read piece by piece ([PF.Quota], [PF.AvailableGGTT], [PF.AdverseEvents], ...) or all at
 // once ([PF.Summary]). VFs are paused, resumed, stopped and reset by [PF.PauseVF] and its like; [PF.SaveVF] and

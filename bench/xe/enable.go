@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"vmtb/bench"
+	"vmtb/bench/xe/vgpu"
 )
 
 // notEnabled explains why VFs could not be enabled.
@@ -37,7 +38,7 @@ func (p *PF) locked() string {
 }
 
 // missingQuota says why an enabled VF lacks resources.
-func (p *PF) missingQuota(q Resources) string {
+func (p *PF) missingQuota(q vgpu.Resources) string {
 	if q.Contexts > 0 && q.GGTT > 0 && p.tree.Exists(p.bulkFile("vram_quota")) {
 		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
 	}

@@ -10,7 +10,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -34,9 +34,9 @@ func Example() {
 
 	ids, err := pf.IDs()
 	check(err)
-	model, err := xe.LoadModel(ids.Device, nil, profiles.Files())
+	model, err := vgpu.LoadModel(ids.Device, nil, vgpu.Files())
 	check(err)
-	plan, note, err := model.Plan(2, xe.DefaultProfile) // or plan := xe.Auto(2)
+	plan, note, err := model.Plan(2, vgpu.DefaultProfile) // or plan := vgpu.Auto(2)
 	check(err)
 	fmt.Println(note)
 

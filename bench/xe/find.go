@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/sysfs"
+	"vmtb/bench/xe/vgpu"
 )
 
 // A Selector says which PF is meant: by DRM card number, by address, or (the zero value) the only one there is.
@@ -31,7 +34,7 @@ type PF struct {
 	VRAM bool // the GPU has memory of its own (the kernel's "lmem"), and VFs need a share of it
 	tree *sysfs.Tree
 	debugfs
-	scheduling *Scheduling // of the last plan; nil before one was provisioned
+	scheduling *vgpu.Scheduling // of the last plan; nil before one was provisioned
 }
 
 // A GT is a graphics unit of a tile. Contexts and doorbells are counted per GT, GGTT and VRAM per tile.
@@ -162,6 +165,20 @@ func (p *PF) probe() error {
 	p.debugfs = probeDebugfs(p.tree, p.Address)
 	p.VRAM = p.tree.Exists(p.tileFile(0, p.GTs[0], "vram_spare")) || p.tree.Exists(p.adminFile(1, "vram_quota"))
 	return nil
+}
+
+// Model reads the vGPU profile file of the PF's GPU: the one in the directory own, if own exists and
+// has it, else the one that is built into vmtb. mapping is as in [vgpu.LoadModel].
+func (p *PF) Model(mapping map[string]string, own string) (*vgpu.Model, error) {
+	ids, err := p.IDs()
+	if err != nil {
+		return nil, err
+	}
+	dirs := []fs.FS{vgpu.Files()}
+	if _, err := os.Stat(own); own != "" && err == nil {
+		dirs = append(dirs, os.DirFS(own))
+	}
+	return vgpu.LoadModel(ids.Device, mapping, dirs...)
 }
 
 // numbered lists the numbers n of the entries <prefix><n> of a directory, in order.

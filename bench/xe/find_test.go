@@ -11,6 +11,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -120,11 +121,11 @@ func TestWithoutDebugfs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quota := xe.Plan{VFs: 1, Quota: &xe.Resources{GGTT: 1 << 20, Contexts: 1}}
+	quota := vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{GGTT: 1 << 20, Contexts: 1}}
 	if err := pf.Provision(t.Context(), quota); !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "debugfs is not mounted") {
 		t.Errorf("Provision with quotas: %v", err)
 	}
-	if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+	if err := pf.Provision(t.Context(), vgpu.Auto(2)); err != nil {
 		t.Errorf("Provision automatically: %v", err)
 	}
 	if vfs, err := pf.EnableVFs(t.Context(), 2); err != nil || len(vfs) != 2 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/bench/xe/vgpu"
 )
 
 // What the PF's driver tells. What a kernel does not tell is [bench.ErrNotAvailable] everywhere here.
@@ -111,30 +112,30 @@ func (p *PF) Policies(gt GT) (Policies, error) {
 }
 
 // Thresholds reads those of function fn (0 is the PF) on a GT. What the kernel does not have yet is 0.
-func (p *PF) Thresholds(fn int, gt GT) (Thresholds, error) {
-	var t Thresholds
+func (p *PF) Thresholds(fn int, gt GT) (vgpu.Thresholds, error) {
+	var t vgpu.Thresholds
 	missing := 0
-	for _, f := range t.files() {
-		n, err := p.read(p.gtFile(fn, gt, f.file()))
+	for _, c := range t.Counters() {
+		n, err := p.read(p.gtFile(fn, gt, thresholdFile(c)))
 		if errors.Is(err, bench.ErrNotAvailable) {
 			missing++
-			if missing < len(t.files()) {
+			if missing < len(t.Counters()) {
 				continue
 			}
 		}
 		if err != nil {
 			return t, err
 		}
-		*f.value = n
+		*c.Value = n
 	}
 	return t, nil
 }
 
 // TimeSlice reads that of function fn (0 is the PF). GTs that differ are an error matching EUCLEAN: there is no one
 // answer.
-func (p *PF) TimeSlice(fn int) (TimeSlice, error) {
-	var t TimeSlice
-	for i, s := range p.timeSlice(fn, TimeSlice{}) {
+func (p *PF) TimeSlice(fn int) (vgpu.TimeSlice, error) {
+	var t vgpu.TimeSlice
+	for i, s := range p.timeSlice(fn, vgpu.TimeSlice{}) {
 		n, err := p.read(s.file)
 		if err != nil {
 			return t, err

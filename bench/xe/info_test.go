@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -134,10 +135,10 @@ func TestPolicies(t *testing.T) {
 			s := newSetup(t, o)
 			first := s.Snapshot()
 			pf := s.find(t)
-			want := xe.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
-			slice := xe.TimeSlice{Quantum: 10, Timeout: 20000}
-			q := xe.Resources{GGTT: 1 << 20, VRAM: 2 << 20, Contexts: 10, Doorbells: 1}
-			plan := xe.Plan{VFs: 1, Quota: &q, Scheduling: xe.Scheduling{VF: slice, ScheduleIfIdle: true}, Security: xe.Security{ResetAfterSwitch: true, SamplePeriod: 9}}
+			want := vgpu.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+			slice := vgpu.TimeSlice{Quantum: 10, Timeout: 20000}
+			q := vgpu.Resources{GGTT: 1 << 20, VRAM: 2 << 20, Contexts: 10, Doorbells: 1}
+			plan := vgpu.Plan{VFs: 1, Quota: &q, Scheduling: vgpu.Scheduling{VF: slice, ScheduleIfIdle: true}, Security: vgpu.Security{ResetAfterSwitch: true, SamplePeriod: 9}}
 			if err := pf.Provision(ctx, plan); err != nil {
 				t.Fatal(err)
 			}
@@ -153,15 +154,15 @@ func TestPolicies(t *testing.T) {
 				for fn := range 3 {
 					got, err := pf.Thresholds(fn, gt)
 					if fn == 2 {
-						want = xe.Thresholds{}
+						want = vgpu.Thresholds{}
 					}
 					if got != want || err != nil {
 						t.Errorf("Thresholds of %d: %+v, %v", fn, got, err)
 					}
 				}
-				want = xe.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+				want = vgpu.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
 			}
-			for fn, wantSlice := range []xe.TimeSlice{{}, slice, {}} {
+			for fn, wantSlice := range []vgpu.TimeSlice{{}, slice, {}} {
 				if got, err := pf.TimeSlice(fn); err != nil || got != wantSlice {
 					t.Errorf("TimeSlice of %d: %s, %v", fn, got, err)
 				}
@@ -199,13 +200,13 @@ func TestGTsDisagree(t *testing.T) {
 					t.Errorf("Priority: %s, %v", got, err)
 				}
 			}
-			if err := pf.Provision(t.Context(), xe.Auto(1)); err != nil {
+			if err := pf.Provision(t.Context(), vgpu.Auto(1)); err != nil {
 				t.Fatal(err)
 			}
 			for fn := range 2 {
 				got, err := pf.Priority(fn)
 				slice, err2 := pf.TimeSlice(fn)
-				if errors.Join(err, err2) != nil || got != xe.Low || slice != (xe.TimeSlice{}) {
+				if errors.Join(err, err2) != nil || got != xe.Low || slice != (vgpu.TimeSlice{}) {
 					t.Errorf("after Provision: %s, %s, %v, %v", got, slice, err, err2)
 				}
 			}
@@ -223,7 +224,7 @@ func TestPriorityNotTaken(t *testing.T) {
 		}
 		return nil
 	}
-	plan := xe.Auto(1)
+	plan := vgpu.Auto(1)
 	plan.Scheduling.ScheduleIfIdle = true
 	err := pf.Provision(t.Context(), plan)
 	if err == nil || !strings.Contains(err.Error(), "write normal to "+pfDir+"/sriov_admin/.bulk_profile/sched_priority: "+pfDir+"/sriov_admin/pf/profile/sched_priority reads high afterwards") {
@@ -270,14 +271,14 @@ func TestSetQuotaRefused(t *testing.T) {
 	pf := s.find(t)
 	for _, c := range []struct {
 		vf   int
-		r    xe.Resources
+		r    vgpu.Resources
 		says string
 	}{
-		{0, xe.Resources{GGTT: 4096}, "VF 0: card1 (0000:03:00.0) has VFs 1 to 6"},
-		{7, xe.Resources{GGTT: 4096}, "VF 7"},
-		{1, xe.Resources{GGTT: 4 << 30}, "must be less than 4 GiB"},
-		{1, xe.Resources{GGTT: 4<<30 - 1}, "must be less than 4 GiB"},
-		{1, xe.Resources{GGTT: 1<<64 - 1}, "must be less than 4 GiB"},
+		{0, vgpu.Resources{GGTT: 4096}, "VF 0: card1 (0000:03:00.0) has VFs 1 to 6"},
+		{7, vgpu.Resources{GGTT: 4096}, "VF 7"},
+		{1, vgpu.Resources{GGTT: 4 << 30}, "must be less than 4 GiB"},
+		{1, vgpu.Resources{GGTT: 4<<30 - 1}, "must be less than 4 GiB"},
+		{1, vgpu.Resources{GGTT: 1<<64 - 1}, "must be less than 4 GiB"},
 	} {
 		if err := pf.SetQuota(t.Context(), c.vf, c.r); !isUsage(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("SetQuota(%d, %+v): %v", c.vf, c.r, err)
@@ -301,13 +302,13 @@ func TestNothingToTell(t *testing.T) {
 		"AdverseEvents": func() (any, error) { return pf.AdverseEvents(gt) }, "Policies": func() (any, error) { return pf.Policies(gt) },
 		"Thresholds": func() (any, error) { return pf.Thresholds(1, gt) }, "Quota": func() (any, error) { return pf.Quota(1) },
 		"Spare":         func() (any, error) { return pf.Spare() },
-		"SetThresholds": func() (any, error) { return nil, pf.SetThresholds(t.Context(), 1, xe.Thresholds{CATError: 1}) },
+		"SetThresholds": func() (any, error) { return nil, pf.SetThresholds(t.Context(), 1, vgpu.Thresholds{CATError: 1}) },
 	} {
 		if v, err := ask(); !errors.Is(err, bench.ErrNotAvailable) {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
 	}
-	if slice, err := pf.TimeSlice(1); err != nil || slice != (xe.TimeSlice{}) {
+	if slice, err := pf.TimeSlice(1); err != nil || slice != (vgpu.TimeSlice{}) {
 		t.Errorf("TimeSlice, which sysfs has: %s, %v", slice, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"vmtb/bench/xe/vgpu"
 )
 
 // The kernel's texts. Each parser takes the format of the driver's printf and nothing else, save for what is known to
@@ -70,10 +72,10 @@ type Mode struct {
 }
 
 // Events are the adverse events that the firmware has counted for a VF since its last reset, or since it was last asked
-// (sample_period_ms), in the units of [Thresholds].
+// (sample_period_ms), in the units of [vgpu.Thresholds].
 type Events struct {
 	VF int
-	Thresholds
+	vgpu.Thresholds
 }
 
 // pairs splits lines of the form "key: value".
@@ -249,8 +251,8 @@ func parseEvents(text string) ([]Events, error) {
 	return perVF(text, func(vf int, value string) (Events, error) {
 		e := Events{VF: vf}
 		known := map[string]*uint64{}
-		for _, f := range e.files() {
-			known[f.name] = f.value
+		for _, c := range e.Counters() {
+			known[c.Name] = c.Value
 		}
 		found := 0
 		for _, word := range strings.Fields(value) {

@@ -1,6 +1,7 @@
 package xe
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // a text of the kernel, the parser for it, and what is wrong with it, if anything.
 type sample struct {

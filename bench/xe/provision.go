@@ -9,10 +9,22 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/undo"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/prose"
 )
 
 var errUnclean error = syscall.EUCLEAN
+
+// What the driver rounds and clamps to. Kernel source: xe_gt_sriov_pf_config.c.
+const (
+	pageSize   = 4 << 10     // bytes; GGTT quotas are rounded up to it
+	largePage  = 64 << 10    // bytes; the same on ATS-M (pf_get_ggtt_alignment)
+	vramAlign  = 2 << 20     // bytes; VRAM quotas are rounded up to it
+	maxQuantum = 100_000     // ms; longer execution quanta are cut to it
+	maxTimeout = 100_000_000 // us; longer preemption timeouts are cut to it
+)
+
+func roundUp(n, to uint64) uint64 { return (n + to - 1) / to * to }
 
 // Provision brings the PF from whatever state it is in to the plan, short of enabling the VFs. Leftovers of an earlier
 // run (VFs, quotas, scheduling) are removed first. Every value is read back. Undoing it ends in automatic mode with the
@@ -20,7 +32,7 @@ var errUnclean error = syscall.EUCLEAN
 //
 // The order is the one that works from every starting point: no VFs, automatic mode, spares, quotas, scheduling. A mode
 // change with VFs is refused by the kernel, and a VF's quota cannot grow while another VF still holds an old one.
-func (p *PF) Provision(ctx context.Context, plan Plan) error {
+func (p *PF) Provision(ctx context.Context, plan vgpu.Plan) error {
 	total, err := p.checkCount(plan.VFs)
 	if err != nil {
 		return err
@@ -122,14 +134,14 @@ func (p *PF) clearQuotas(ctx context.Context) error {
 		return err
 	}
 	for vf := 1; vf <= total; vf++ {
-		if err := p.SetQuota(ctx, vf, Resources{}); err != nil {
+		if err := p.SetQuota(ctx, vf, vgpu.Resources{}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *PF) provisionQuotas(ctx context.Context, plan Plan) error {
+func (p *PF) provisionQuotas(ctx context.Context, plan vgpu.Plan) error {
 	if err := p.checkGGTT(plan); err != nil {
 		return err
 	}
@@ -145,8 +157,8 @@ func (p *PF) provisionQuotas(ctx context.Context, plan Plan) error {
 }
 
 // checkGGTT refuses a plan that leaves the PF less GGTT than the kernel's minimum: the kernel itself would not.
-func (p *PF) checkGGTT(plan Plan) error {
-	if err := plan.Quota.check(); err != nil {
+func (p *PF) checkGGTT(plan vgpu.Plan) error {
+	if err := plan.Quota.Check(); err != nil {
 		return err
 	}
 	need := roundUp(plan.Quota.GGTT, p.ggttAlign()) * uint64(plan.VFs)
@@ -169,14 +181,14 @@ func (p *PF) checkGGTT(plan Plan) error {
 // SetQuota changes what one VF holds, on all tiles and GTs. The quotas of VFs are wiped whenever the PF returns to
 // automatic mode, so where the kernel has modes a change is not recorded for itself ([PF.RememberMode]). Nor is it of enabled VFs
 // where it has none: those lose all on being disabled.
-func (p *PF) SetQuota(ctx context.Context, vf int, r Resources) error {
+func (p *PF) SetQuota(ctx context.Context, vf int, r vgpu.Resources) error {
 	if err := p.CheckVF(vf); err != nil {
 		return err
 	}
-	if err := r.check(); err != nil {
+	if err := r.Check(); err != nil {
 		return err
 	}
-	record := r != Resources{} && p.keeps()
+	record := r != vgpu.Resources{} && p.keeps()
 	for _, h := range p.holdings(vf, "_quota") {
 		n := *h.field(&r)
 		if err := p.apply(ctx, setting{h.file, n, roundUp(n, h.align)}, record); err != nil {
@@ -214,16 +226,8 @@ func (p *PF) SetVRAM(ctx context.Context, vf int, n uint64) error {
 	return nil
 }
 
-// check refuses what the driver would take, and then tell the firmware something else than it allocates.
-func (r Resources) check() error {
-	if roundUp(r.GGTT, pageSize) >= maxGGTT || r.GGTT >= maxGGTT {
-		return &bench.UsageError{Err: fmt.Errorf("GGTT quota of %d bytes: must be less than 4 GiB", r.GGTT)}
-	}
-	return nil
-}
-
 // setSpare changes what is kept for the PF. What is 0 stays as it is: the kernel has minima of its own.
-func (p *PF) setSpare(ctx context.Context, r Resources) error {
+func (p *PF) setSpare(ctx context.Context, r vgpu.Resources) error {
 	for _, h := range p.holdings(0, "_spare") {
 		n := *h.field(&r)
 		if n == 0 {
@@ -237,13 +241,13 @@ func (p *PF) setSpare(ctx context.Context, r Resources) error {
 }
 
 // Quota is what a VF holds. Tiles or GTs that differ are an error: there is no one answer then.
-func (p *PF) Quota(vf int) (Resources, error) { return p.resources(vf, "_quota") }
+func (p *PF) Quota(vf int) (vgpu.Resources, error) { return p.resources(vf, "_quota") }
 
 // Spare is what the kernel keeps for the PF.
-func (p *PF) Spare() (Resources, error) { return p.resources(0, "_spare") }
+func (p *PF) Spare() (vgpu.Resources, error) { return p.resources(0, "_spare") }
 
-func (p *PF) resources(fn int, suffix string) (Resources, error) {
-	var r Resources
+func (p *PF) resources(fn int, suffix string) (vgpu.Resources, error) {
+	var r vgpu.Resources
 	seen := map[*uint64]string{}
 	for _, h := range p.holdings(fn, suffix) {
 		n, err := p.read(h.file)
@@ -262,7 +266,7 @@ func (p *PF) resources(fn int, suffix string) (Resources, error) {
 // A holding is the file of one resource of one function.
 type holding struct {
 	file  string
-	field func(*Resources) *uint64
+	field func(*vgpu.Resources) *uint64
 	align uint64 // the kernel rounds up to it
 }
 
@@ -272,18 +276,18 @@ func (p *PF) holdings(fn int, suffix string) []holding {
 	align := p.ggttAlign()
 	for _, gt := range p.GTs {
 		if !gt.Media {
-			list = append(list, holding{p.tileFile(fn, gt, "ggtt"+suffix), func(r *Resources) *uint64 { return &r.GGTT }, align})
+			list = append(list, holding{p.tileFile(fn, gt, "ggtt"+suffix), func(r *vgpu.Resources) *uint64 { return &r.GGTT }, align})
 		}
 		if !gt.Media && p.VRAM {
 			align := uint64(vramAlign)
 			if fn == 0 {
 				align = 1 // a spare is not rounded
 			}
-			list = append(list, holding{p.tileFile(fn, gt, "vram"+suffix), func(r *Resources) *uint64 { return &r.VRAM }, align})
+			list = append(list, holding{p.tileFile(fn, gt, "vram"+suffix), func(r *vgpu.Resources) *uint64 { return &r.VRAM }, align})
 		}
 		list = append(list,
-			holding{p.gtFile(fn, gt, "contexts"+suffix), func(r *Resources) *uint64 { return &r.Contexts }, 1},
-			holding{p.gtFile(fn, gt, "doorbells"+suffix), func(r *Resources) *uint64 { return &r.Doorbells }, 1})
+			holding{p.gtFile(fn, gt, "contexts"+suffix), func(r *vgpu.Resources) *uint64 { return &r.Contexts }, 1},
+			holding{p.gtFile(fn, gt, "doorbells"+suffix), func(r *vgpu.Resources) *uint64 { return &r.Doorbells }, 1})
 	}
 	return list
 }

@@ -11,11 +11,12 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/undo"
+	"vmtb/bench/xe/vgpu"
 )
 
 // schedule makes the scheduling of the PF and all VFs what s says; VFs from n+1 on get the default. Where sysfs has
 // sriov_admin only that is used, so that automatic provisioning stays automatic.
-func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
+func (p *PF) schedule(ctx context.Context, s vgpu.Scheduling, n, total int) error {
 	if err := p.setSlices(ctx, s, n, total, true); err != nil {
 		return err
 	}
@@ -24,9 +25,9 @@ func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
 
 // setSlices makes the time slices of the PF and VF1..total what s says, VFs from n+1 on getting the default, and reads them
 // back. recorded says whether the journal needs to know the values that were there.
-func (p *PF) setSlices(ctx context.Context, s Scheduling, n, total int, recorded bool) error {
+func (p *PF) setSlices(ctx context.Context, s vgpu.Scheduling, n, total int, recorded bool) error {
 	for fn := 0; fn <= total; fn++ {
-		slice := TimeSlice{}
+		slice := vgpu.TimeSlice{}
 		switch {
 		case fn == 0:
 			slice = s.PF
@@ -70,7 +71,7 @@ func (p *PF) rememberTimeSlices(ctx context.Context) error {
 		return err
 	}
 	for vf := 1; vf <= total; vf++ {
-		for _, s := range p.timeSlice(vf, TimeSlice{}) {
+		for _, s := range p.timeSlice(vf, vgpu.TimeSlice{}) {
 			now, err := p.read(s.file)
 			if err != nil || now == 0 {
 				continue // unreadable where GTs differ: there is no one value to go back to
@@ -90,7 +91,7 @@ func (p *PF) rememberPF(ctx context.Context) error {
 	if !p.hasAdmin() {
 		return nil // up to Linux 6.18
 	}
-	for _, s := range p.timeSlice(0, TimeSlice{}) {
+	for _, s := range p.timeSlice(0, vgpu.TimeSlice{}) {
 		now, err := p.read(s.file)
 		if err != nil {
 			continue // unreadable where GTs differ: there is no one value to go back to
@@ -123,7 +124,7 @@ func (p *PF) recordPriorities(ctx context.Context, now []Priority) error {
 }
 
 // SetTimeSlice changes the execution quantum and preemption timeout of the PF (fn 0) or VF fn, on all GTs.
-func (p *PF) SetTimeSlice(ctx context.Context, fn int, t TimeSlice) error {
+func (p *PF) SetTimeSlice(ctx context.Context, fn int, t vgpu.TimeSlice) error {
 	for _, s := range p.timeSlice(fn, t) {
 		if err := p.apply(ctx, s, true); err != nil {
 			return err
@@ -138,7 +139,7 @@ func (p *PF) record(ctx context.Context, w undo.Write) error {
 }
 
 // timeSlice are the settings that give fn the time slice t: in sysfs for all GTs at once, in debugfs on each GT.
-func (p *PF) timeSlice(fn int, t TimeSlice) []setting {
+func (p *PF) timeSlice(fn int, t vgpu.TimeSlice) []setting {
 	quantum, timeout := min(t.Quantum, maxQuantum), min(t.Timeout, maxTimeout)
 	if p.hasAdmin() {
 		return []setting{
@@ -234,7 +235,7 @@ func onOff(file string, on bool) setting {
 }
 
 // secure sets the firmware's policies on the PF and the thresholds of VFs 1 to n.
-func (p *PF) secure(ctx context.Context, s Security, n int) error {
+func (p *PF) secure(ctx context.Context, s vgpu.Security, n int) error {
 	var list []setting
 	for _, gt := range p.GTs {
 		list = append(list,
@@ -255,10 +256,10 @@ func (p *PF) secure(ctx context.Context, s Security, n int) error {
 }
 
 // SetThresholds changes the thresholds of function fn (0 is the PF), on all GTs.
-func (p *PF) SetThresholds(ctx context.Context, fn int, t Thresholds) error {
+func (p *PF) SetThresholds(ctx context.Context, fn int, t vgpu.Thresholds) error {
 	for _, gt := range p.GTs {
-		for _, f := range t.files() {
-			if err := p.apply(ctx, setting{p.gtFile(fn, gt, f.file()), *f.value, *f.value}, true); err != nil {
+		for _, c := range t.Counters() {
+			if err := p.apply(ctx, setting{p.gtFile(fn, gt, thresholdFile(c)), *c.Value, *c.Value}, true); err != nil {
 				return err
 			}
 		}
@@ -266,22 +267,4 @@ func (p *PF) SetThresholds(ctx context.Context, fn int, t Thresholds) error {
 	return nil
 }
 
-// A counter is a kind of adverse event.
-type counter struct {
-	name  string // in adverse_events
-	value *uint64
-}
-
-func (c counter) file() string { return "threshold_" + c.name }
-
-func (t *Thresholds) files() []counter {
-	return []counter{
-		{"cat_error_count", &t.CATError},
-		{"engine_reset_count", &t.EngineReset},
-		{"page_fault_count", &t.PageFault},
-		{"guc_time_us", &t.GuCTime},
-		{"irq_time_us", &t.IRQTime},
-		{"doorbell_time_us", &t.DoorbellTime},
-		{"multi_lrc_count", &t.MultiLRC},
-	}
-}
+func thresholdFile(c vgpu.Counter) string { return "threshold_" + c.Name }

@@ -5,22 +5,23 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/bench/xe/vgpu"
 )
 
 // A Summary is what can be told about a PF and its VFs at a moment. What this kernel does not tell is nil.
 type Summary struct {
-	Address   pci.Address `json:"address"`
-	Card      int         `json:"card"`
-	IDs       string      `json:"ids"`        // "8086:e20b"
-	TotalVFs  int         `json:"total_vfs"`  // as sysfs allows
-	AdminOnly bool        `json:"admin_only"` // see [PF.AdminOnly]
-	GTs       []GTSummary `json:"gts"`
-	Mode      *Mode       `json:"mode"`
-	Limits    *Limits     `json:"limits"`
-	GGTT      []Available `json:"ggtt"` // by tile
-	Spare     *Resources  `json:"spare"`
-	Functions []Function  `json:"functions"` // the PF, then the enabled VFs
-	Problems  []string    `json:"problems"`  // of what could not be read, or has no one answer
+	Address   pci.Address     `json:"address"`
+	Card      int             `json:"card"`
+	IDs       string          `json:"ids"`        // "8086:e20b"
+	TotalVFs  int             `json:"total_vfs"`  // as sysfs allows
+	AdminOnly bool            `json:"admin_only"` // see [PF.AdminOnly]
+	GTs       []GTSummary     `json:"gts"`
+	Mode      *Mode           `json:"mode"`
+	Limits    *Limits         `json:"limits"`
+	GGTT      []Available     `json:"ggtt"` // by tile
+	Spare     *vgpu.Resources `json:"spare"`
+	Functions []Function      `json:"functions"` // the PF, then the enabled VFs
+	Problems  []string        `json:"problems"`  // of what could not be read, or has no one answer
 }
 
 // A GTSummary is what can be told about a GT.
@@ -33,15 +34,15 @@ type GTSummary struct {
 
 // A Function is what can be told about the PF or a VF.
 type Function struct {
-	VF         int         `json:"vf"` // 0 is the PF
-	Address    pci.Address `json:"address"`
-	Driver     string      `json:"driver"`      // on this host; "" is none
-	IOMMUGroup *int        `json:"iommu_group"` // nil without an IOMMU
-	Quota      *Resources  `json:"quota"`       // of a VF
-	TimeSlice  *TimeSlice  `json:"time_slice"`
-	Priority   *Priority   `json:"priority"`
-	Version    *Version    `json:"version"` // that the driver of the VF has agreed on; nil if none has
-	Events     *Thresholds `json:"events"`  // adverse events, of all GTs together; nil if there were none
+	VF         int              `json:"vf"` // 0 is the PF
+	Address    pci.Address      `json:"address"`
+	Driver     string           `json:"driver"`      // on this host; "" is none
+	IOMMUGroup *int             `json:"iommu_group"` // nil without an IOMMU
+	Quota      *vgpu.Resources  `json:"quota"`       // of a VF
+	TimeSlice  *vgpu.TimeSlice  `json:"time_slice"`
+	Priority   *Priority        `json:"priority"`
+	Version    *Version         `json:"version"` // that the driver of the VF has agreed on; nil if none has
+	Events     *vgpu.Thresholds `json:"events"`  // adverse events, of all GTs together; nil if there were none
 }
 
 // Summary reads what can be told. The error is that there is nothing at all.
@@ -93,10 +94,10 @@ func ask[T any](s *Summary, question func() (T, error)) *T {
 func (p *PF) function(s *Summary, fn int, d *pci.Device) Function {
 	f := Function{VF: fn, Address: d.Address, Driver: d.Driver()}
 	f.IOMMUGroup = ask(s, d.IOMMUGroup)
-	f.TimeSlice = ask(s, func() (TimeSlice, error) { return p.TimeSlice(fn) })
+	f.TimeSlice = ask(s, func() (vgpu.TimeSlice, error) { return p.TimeSlice(fn) })
 	f.Priority = ask(s, func() (Priority, error) { return p.Priority(fn) })
 	if fn > 0 {
-		f.Quota = ask(s, func() (Resources, error) { return p.Quota(fn) })
+		f.Quota = ask(s, func() (vgpu.Resources, error) { return p.Quota(fn) })
 	}
 	return f
 }
@@ -125,27 +126,9 @@ func (p *PF) addEvents(s *Summary) {
 			}
 			f := &s.Functions[e.VF]
 			if f.Events == nil {
-				f.Events = &Thresholds{}
+				f.Events = &vgpu.Thresholds{}
 			}
-			f.Events.add(e.Thresholds)
+			f.Events.Add(e.Thresholds)
 		}
 	}
-}
-
-func (t *Thresholds) add(o Thresholds) {
-	others := o.files()
-	for i, f := range t.files() {
-		*f.value += *others[i].value
-	}
-}
-
-// Named are the counters that are not 0, by the driver's names.
-func (t *Thresholds) Named() map[string]uint64 {
-	m := map[string]uint64{}
-	for _, f := range t.files() {
-		if *f.value > 0 {
-			m[f.name] = *f.value
-		}
-	}
-	return m
 }

@@ -11,6 +11,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/bench/xe/vgpu"
 )
 
 // A VF is a Virtual Function as the machine sees it whose xe driver has it: a guest, or the host. Errors are
@@ -108,7 +109,7 @@ func (v *VF) Mode(ctx context.Context) (Mode, error) {
 // A SelfConfig is what a GT's firmware told the VF's driver that it has. A media GT has contexts and doorbells only, save
 // that it repeats the GGTT up to Linux 6.18.
 type SelfConfig struct {
-	Resources
+	vgpu.Resources
 	GGTTRange Range // zero where there is none
 	Shift     int64 // bytes by which the GGTT moved when the VF was last restored; up to Linux 6.18
 }
@@ -120,8 +121,8 @@ func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
 }
 
 // Resources are what the VF has, to be compared with [PF.Quota]. GTs that differ are an error: there is no one answer.
-func (v *VF) Resources(ctx context.Context) (Resources, error) {
-	var all Resources
+func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
+	var all vgpu.Resources
 	for i, gt := range v.GTs {
 		c, err := v.SelfConfig(ctx, gt)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/work"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
@@ -19,8 +20,8 @@ func addDriverLoadRemove(r *flow.Registry) {
 		Name: "TestVfDriverLoadRemove",
 		Doc:  "A machine's driver comes and goes while its neighbour works.",
 		Params: []fixture.Config{
-			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile, ManualDriver: true},
-			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile, ManualDriver: true},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},

@@ -7,6 +7,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -16,9 +17,9 @@ func addVMSetup(r *flow.Registry) {
 		Name: "TestVmSetup",
 		Doc:  "Enable and provision VFs, boot a machine with each, load the driver in them, and put the host back.",
 		Params: []fixture.Config{
-			{VFs: 1, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
+			{VFs: 1, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -129,7 +129,7 @@ func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
 		if err != nil || slice.Timeout > 0 && slice.Timeout <= limit {
 			return err
 		}
-		slice = xe.TimeSlice{Quantum: slice.Quantum, Timeout: limit}
+		slice = vgpu.TimeSlice{Quantum: slice.Quantum, Timeout: limit}
 		t.Logf("VF1: %v from now on, since a job takes %d us", slice, doomedJob)
 		return b.PF.SetTimeSlice(ctx, 1, slice)
 	}}}.Run(ctx, t)

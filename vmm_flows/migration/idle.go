@@ -7,7 +7,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -21,7 +21,7 @@ func addIdle(r *flow.Registry) {
 }
 
 func addNoDriver(r *flow.Registry) {
-	c := fixture.Config{VFs: 1, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite, ManualDriver: true}
+	c := fixture.Config{VFs: 1, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite, ManualDriver: true}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_1vm_save_restore_no_driver",
 		Doc:  "A machine without a driver on its VF is saved and restored; the driver then loads, and the VF works.",

@@ -6,14 +6,14 @@ import (
 	"time"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
 func addPauseResume(r *flow.Registry) {
-	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite}
+	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_2vm_pause_resume",
 		Doc:  "A machine that works is paused, its neighbour works meanwhile, and it goes on and takes no longer than it should.",
@@ -22,7 +22,7 @@ func addPauseResume(r *flow.Registry) {
 }
 
 // pausedSlice makes sure that the first VF is taken from the GPU soon.
-var pausedSlice = xe.TimeSlice{Quantum: 1, Timeout: 100}
+var pausedSlice = vgpu.TimeSlice{Quantum: 1, Timeout: 100}
 
 const (
 	pausedCycle   = 10 * time.Millisecond // of work.Preemptible

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/vmm_flows/fixture"
 )
 
@@ -43,7 +44,7 @@ func (s scenario) String() string {
 func (s scenario) two() bool { return s.VFs > 1 }
 
 func one(p fixture.Provisioning, n int) fixture.Config {
-	return fixture.Config{VFs: n, MaxVMs: 1, Provisioning: p, Scheduling: xe.DefaultProfile}
+	return fixture.Config{VFs: n, MaxVMs: 1, Provisioning: p, Scheduling: vgpu.DefaultProfile}
 }
 
 func small(n int) fixture.Config {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"vmtb/bench/vm"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -19,12 +19,12 @@ func Register(r *flow.Registry) {
 		Own:  true,
 		Doc:  "What a guest's driver is told that its VF holds is what the host gave it.",
 		Params: []fixture.Config{
-			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
-			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
-			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
-			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
+			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
@@ -39,9 +39,9 @@ func Register(r *flow.Registry) {
 		Own:  true,
 		Doc:  "Scheduling set on top of automatic resources leaves them automatic.",
 		Params: []fixture.Config{
-			{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Fixed30FPS},
+			{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Fixed30FPS},
 		},
 		Fixture: fixture.VFs,
 		Needs:   []flow.Need[fixture.Config]{fixture.EnoughVFs},
@@ -75,10 +75,10 @@ func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 }
 
 // resources are what the guest's driver was told.
-func resources(ctx context.Context, m *vm.VM, driver string) (xe.Resources, error) {
+func resources(ctx context.Context, m *vm.VM, driver string) (vgpu.Resources, error) {
 	vf, err := fixture.GuestVF(ctx, m, driver)
 	if err != nil {
-		return xe.Resources{}, err
+		return vgpu.Resources{}, err
 	}
 	return vf.Resources(ctx)
 }
@@ -94,7 +94,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	half := xe.Resources{
+	half := vgpu.Resources{
 		GGTT: before.GGTT / 2 / ggttStep * ggttStep, VRAM: before.VRAM / 2 / vramStep * vramStep,
 		Contexts: before.Contexts / 2, Doorbells: before.Doorbells / 2,
 	}
@@ -137,7 +137,7 @@ func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		t.Fatal(err)
 	}
 	for vf := 1; vf <= s.Config.VFs; vf++ {
-		if left, err := s.PF.Quota(vf); err != nil || left != (xe.Resources{}) {
+		if left, err := s.PF.Quota(vf); err != nil || left != (vgpu.Resources{}) {
 			t.Errorf("VF%d still holds %+v after it was disabled (%v): the PF has left automatic mode", vf, left, err)
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"testing"
 
 	"vmtb/bench"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 )
 
 // Every model that has vGPU profiles has every descriptor that upstream's flows name.
 func TestWsim(t *testing.T) {
-	files, err := fs.Glob(profiles.Files(), "*.json")
+	files, err := fs.Glob(vgpu.Files(), "*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -20,7 +20,7 @@ func addScheduling(r *flow.Registry) {
 const changeRepeats = 3000
 
 // The slices that VFs are given at work. The second one is to get three times as much.
-var slices = []xe.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
+var slices = []vgpu.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
 
 func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	runs := make([]*work.Run, len(slices))

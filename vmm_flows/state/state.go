@@ -10,7 +10,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/vm"
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/procfs"
 	"vmtb/internal/prose"
@@ -26,7 +26,7 @@ func Register(r *flow.Registry) {
 		Name:    "TestSaveRestore",
 		Own:     true,
 		Doc:     "The state of a machine with a VF is saved and restored, into a snapshot and into a file.",
-		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
@@ -40,7 +40,7 @@ func Register(r *flow.Registry) {
 		Name:    "TestLiveMigration",
 		Own:     true,
 		Doc:     "A running machine moves from one VF to another, live.",
-		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
@@ -54,7 +54,7 @@ func Register(r *flow.Registry) {
 type witness struct {
 	run    *work.Run
 	boot   string
-	config xe.Resources
+	config vgpu.Resources
 }
 
 const stopFile = "/tmp/vmtb-stop"
@@ -112,7 +112,7 @@ func bootID(ctx context.Context, t *flow.T, m bench.Machine) string {
 }
 
 // selfConfig is what the guest's driver says that its VF holds.
-func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) xe.Resources {
+func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) vgpu.Resources {
 	vf, err := fixture.GuestVF(ctx, m, s.GuestDriver)
 	must(t, err)
 	held, err := vf.Resources(ctx)

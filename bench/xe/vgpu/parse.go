@@ -1,4 +1,4 @@
-package xe
+package vgpu
 
 import (
 	"strings"
@@ -6,8 +6,9 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// ParseModel reads a vGPU profile file, in the format of the Python tool. It is strict: what it does not know, and what
-// is missing, is an error with file, line, column and key. Formulas are tried for every number of VFs that a profile serves.
+// ParseModel reads a vGPU profile file, in the format of the Python tool. file is its name, for errors and the model's
+// name. It is strict: an unknown key and a missing one are errors, with file, line, column and key. It tries formulas
+// for every number of VFs that a profile serves. Errors are [bench.UsageError].
 func ParseModel(file string, data []byte) (*Model, error) {
 	p := &parser{file: file, data: data}
 	m := &Model{Name: strings.TrimSuffix(file, ".json"), ECC: true}
@@ -29,7 +30,7 @@ func ParseModel(file string, data []byte) (*Model, error) {
 	return m, nil
 }
 
-// section reads {"Default": name or null, "Profile": {name: ...}}.
+// section reads {"Default": name or null, "Profile": {name: ...}}. byDefault is "" for null.
 func (p *parser) section(n node) (byDefault string, profiles []member) {
 	parts := p.keys(n, "Default", "Profile")
 	profiles = p.all(parts[1])
@@ -46,7 +47,7 @@ func (p *parser) section(n node) (byDefault string, profiles []member) {
 	return byDefault, profiles
 }
 
-// Limits of the hardware; see the table of numeric attributes in the kernel's xe_gt_sriov_pf_config.c.
+// Limits of the hardware. Kernel source: the table of numeric attributes in xe_gt_sriov_pf_config.c.
 const (
 	maxVFs       = 1 << 16
 	maxVRAM      = 1 << 50
@@ -114,7 +115,7 @@ func (p *parser) formula(n node) *formula {
 	return f
 }
 
-// tryFormulas computes each formula for the numbers of VFs that people will ask for.
+// tryFormulas evaluates each formula for the numbers of VFs of the profiles, so that a bad one is found when it is read.
 func (p *parser) tryFormulas(m *Model) {
 	for _, profile := range m.Profiles {
 		for _, s := range m.schedulers {

@@ -1,4 +1,4 @@
-package xe
+package vgpu
 
 import (
 	"errors"
@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vmtb/bench"
-	"vmtb/bench/xe/profiles"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -23,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestGolden pins what every model gives for every number of VFs and every scheduler.
 func TestGolden(t *testing.T) {
 	for _, id := range []uint16{0xe20b, 0xb080, 0x56c0} {
-		m, err := LoadModel(id, nil, profiles.Files())
+		m, err := LoadModel(id, nil, Files())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +76,7 @@ func describe(t *testing.T, m *Model) string {
 }
 
 func TestBurstableRoundsDown(t *testing.T) {
-	m, err := LoadModel(0xe20b, nil, profiles.Files())
+	m, err := LoadModel(0xe20b, nil, Files())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +94,7 @@ func TestBurstableRoundsDown(t *testing.T) {
 
 func builtIn(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := fs.ReadFile(profiles.Files(), name)
+	b, err := fs.ReadFile(Files(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +114,7 @@ func TestLoadModel(t *testing.T) {
 		{"mapped with 0x", 0xe20c, map[string]string{"0xe20c": "Flex170"}, "Flex170 1.1"},
 		{"the user's file counts", 0xfd81, nil, "Ptl mine"},
 	} {
-		m, err := LoadModel(c.device, c.mapping, profiles.Files(), mine)
+		m, err := LoadModel(c.device, c.mapping, Files(), mine)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		} else if got := m.Name + " " + m.Version; got != c.want {
@@ -128,6 +127,34 @@ func TestLoadModel(t *testing.T) {
 	}
 	if _, err := LoadModel(0xe20b, nil, mine); !errors.As(err, &ue) || !strings.Contains(err.Error(), "Bmg_g21_12.json") {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+// TestNearestModel: a GPU that no profile file describes is offered the nearest one of its family, by name.
+func TestNearestModel(t *testing.T) {
+	for device, says := range map[uint16]string{
+		0xe211: `e211 (Battlemage): not available here (the nearest is Bmg_g21_12: ` +
+			`"device_models": {"e211": "Bmg_g21_12"} in the configuration takes it`,
+		0xe212: `{"e212": "Bmg_g21_12"}`,
+		0xe223: `{"e223": "Bmg_g21_12"}`,
+		0x56c1: `the nearest is Flex170`,
+		0xd740: `(Nova Lake S)`,
+		0xd75f: `the nearest is Ptl`,
+		0x6750: `(Crescent Island): not available here (map the id to a profile file of your own, ` +
+			`"device_models": {"6750": "Mine"}`,
+		0x1234: `map the id to a profile file of your own`,
+	} {
+		_, err := LoadModel(device, nil, Files())
+		if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%04x: %v, want %s", device, err, says)
+		}
+		if _, name, found := strings.Cut(says, `": "`); found && !strings.HasPrefix(name, "Mine") {
+			file, _, _ := strings.Cut(name, `"`)
+			offered := map[string]string{"e211": "Bmg_g21_12", "e212": "Bmg_g21_12", "e223": "Bmg_g21_12"}
+			if m, err := LoadModel(device, offered, Files()); err != nil || m.Name != file {
+				t.Errorf("%04x as offered: %v", device, err)
+			}
+		}
 	}
 }
 

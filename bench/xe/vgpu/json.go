@@ -1,4 +1,4 @@
-package xe
+package vgpu
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A node is a JSON value that knows where it stands. Package strictjson's decoding into a type would lose the order of
-// profiles, and which keys are missing.
+// A node is a JSON value with its place in the file. Decoding into a type, as package strictjson does, would lose the
+// order of profiles, and which keys are missing.
 type node struct {
 	offset  int
 	key     string        // "vGPUResources.Profile.Bmg_6.VFCount"
@@ -29,7 +29,7 @@ type member struct {
 	node
 }
 
-// A parser reads a profile file strictly. It keeps the first error, with file, line, column and key.
+// A parser reads a profile file. It keeps the first error, with file, line, column and key.
 type parser struct {
 	file string
 	data []byte
@@ -62,7 +62,7 @@ func (p *parser) document() node {
 
 func (p *parser) here(key string) node { return node{offset: int(p.dec.InputOffset()), key: key} }
 
-// token reads one; the error is kept.
+// token reads the next token, and keeps its error in p.err.
 func (p *parser) token() jsontext.Token {
 	t, err := p.dec.ReadToken()
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *parser) object(key string, depth int) (list []member) {
 
 func below(key, name string) string { return strings.TrimPrefix(key+"."+name, ".") }
 
-// keys returns the values of an object that must have exactly the given keys, in their order.
+// keys returns the values of the keys, in their order. An object with other keys, or without one of these, is an error.
 func (p *parser) keys(n node, keys ...string) []node {
 	list := make([]node, len(keys))
 	for i, k := range keys {
@@ -125,7 +125,7 @@ func (p *parser) keys(n node, keys ...string) []node {
 	return list
 }
 
-// all returns the members of an object with any keys.
+// all returns the members of an object, whatever their keys.
 func (p *parser) all(n node) []member {
 	if n.kind != '{' {
 		p.fail(n, "must be an object, not %s", n)
@@ -158,7 +158,7 @@ func (p *parser) string(n node) string {
 	return n.text
 }
 
-// String is a node's value as it would stand in the file.
+// String returns the value as the file would have it.
 func (n node) String() string {
 	switch n.kind {
 	case '{':

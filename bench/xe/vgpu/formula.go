@@ -1,4 +1,4 @@
-package xe
+package vgpu
 
 import (
 	"errors"
@@ -13,9 +13,8 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A formula is a Python lambda of the number of VFs, from a profile file. Starlark evaluates it: the language is a
-// Python without loops, files or clocks, and of it only arithmetic on one number is let in, so that a formula
-// cannot hang, take memory or do anything at all.
+// A formula is a Python lambda of the number of VFs, from a profile file. Starlark evaluates it: a Python without
+// files or clocks. Only arithmetic on one number is allowed, so that a formula can neither hang nor take memory.
 type formula struct {
 	where string // "Ptl.json:42: vGPUScheduler.….VFExecutionQuantum"
 	text  string
@@ -25,7 +24,7 @@ type formula struct {
 const (
 	formulaLength = 1000 // bytes
 	formulaSteps  = 10_000
-	formulaMost   = math.MaxUint32 // what the kernel's files take
+	formulaMost   = math.MaxUint32 // the most that the kernel's files accept
 )
 
 func newFormula(where, text string) (*formula, error) {
@@ -55,7 +54,7 @@ func newFormula(where, text string) (*formula, error) {
 	return f, nil
 }
 
-// check lets arithmetic, comparison, if-else and min, max, abs, int of numbers through.
+// check returns an error unless e is arithmetic, comparison, if-else, or min, max, abs, int of numbers.
 func (f *formula) check(e syntax.Expr, param string) error {
 	switch e := e.(type) {
 	case *syntax.ParenExpr:
@@ -94,7 +93,8 @@ func (f *formula) checkAll(list []syntax.Expr, param string) error {
 	return nil
 }
 
-// arguments are those of a call, where min((a, b)) is min(a, b). Tuples are allowed nowhere else: they can be multiplied.
+// arguments returns the arguments of a call. It treats min((a, b)) as min(a, b). Tuples are allowed nowhere else: they
+// can be multiplied.
 func arguments(call *syntax.CallExpr) []syntax.Expr {
 	if len(call.Args) != 1 {
 		return call.Args
@@ -112,7 +112,7 @@ func arguments(call *syntax.CallExpr) []syntax.Expr {
 	}
 }
 
-// eval computes the formula for n VFs. Fractions are rounded down.
+// eval evaluates the formula for n VFs, and rounds fractions down.
 func (f *formula) eval(n int) (uint64, error) {
 	thread := &starlark.Thread{Name: f.where}
 	thread.SetMaxExecutionSteps(formulaSteps)
@@ -123,7 +123,7 @@ func (f *formula) eval(n int) (uint64, error) {
 	whole := math.NaN()
 	switch v := v.(type) {
 	case starlark.Int:
-		whole = float64(v.Float()) // exact below 2^53, and far above that it is refused anyway
+		whole = float64(v.Float()) // exact below 2^53; larger numbers are refused below
 	case starlark.Float:
 		whole = math.Floor(float64(v))
 	}

@@ -1,21 +1,19 @@
-package xe
+package vgpu
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"vmtb/bench"
-	"vmtb/bench/xe/profiles"
 	"vmtb/internal/prose"
 )
 
-// models says which profile file describes a GPU, by PCI device id.
+// models maps PCI device ids to profile files, without ".json".
 var models = map[uint16]string{
 	0xe20b: "Bmg_g21_12",
 	0x56c0: "Flex170", 0x56c2: "Flex170",
@@ -23,21 +21,23 @@ var models = map[uint16]string{
 	0xb08f: "Ptl", 0xb090: "Ptl", 0xb0a0: "Ptl", 0xb0b0: "Ptl", 0xfd80: "Ptl", 0xfd81: "Ptl",
 }
 
-// families are the SR-IOV GPUs that Linux 7.3 knows and that no profile file describes, with the profile file of the nearest
-// model of the same family; "" is none. Kernel source: include/drm/intel/pciids.h, has_sriov in xe_pci.c.
+// families are the SR-IOV GPUs that Linux 7.3 knows and no profile file describes. nearest is the profile file of the
+// nearest model of the same family, "" if there is none. Kernel source: include/drm/intel/pciids.h, has_sriov in xe_pci.c.
 var families = []struct {
 	name, nearest string
 	ids           []uint16
 }{
-	{"Battlemage", "Bmg_g21_12", []uint16{0xe202, 0xe209, 0xe20c, 0xe20d, 0xe210, 0xe211, 0xe212, 0xe216, 0xe220, 0xe221, 0xe222, 0xe223}},
+	{"Battlemage", "Bmg_g21_12", []uint16{
+		0xe202, 0xe209, 0xe20c, 0xe20d, 0xe210, 0xe211, 0xe212, 0xe216, 0xe220, 0xe221, 0xe222, 0xe223,
+	}},
 	{"ATS-M75", "Flex170", []uint16{0x56c1}},
 	{"Nova Lake S", "Ptl", []uint16{0xd740, 0xd741, 0xd742, 0xd743, 0xd745, 0xd74a, 0xd74b}},
 	{"Nova Lake P", "Ptl", []uint16{0xd750, 0xd751, 0xd752, 0xd753, 0xd754, 0xd755, 0xd756, 0xd757, 0xd75f}},
 	{"Crescent Island", "", []uint16{0x674c, 0x674d, 0x674e, 0x674f, 0x6750}},
 }
 
-// unknownModel is the error for a GPU without a profile file. It offers the nearest one, which the user must choose: its figures
-// are of another amount of memory.
+// unknownModel returns the error for a GPU without a profile file. The error offers the nearest one. The user must
+// choose it: its figures are for another amount of memory.
 func unknownModel(device uint16) error {
 	err := fmt.Errorf("no vGPU profiles are known for PCI device id %04x: %w", device, bench.ErrNotAvailable)
 	give := func(file string) string {
@@ -47,23 +47,27 @@ func unknownModel(device uint16) error {
 		if !slices.Contains(f.ids, device) {
 			continue
 		}
-		err = fmt.Errorf("no vGPU profiles are known for PCI device id %04x (%s): %w", device, f.name, bench.ErrNotAvailable)
+		err = fmt.Errorf("no vGPU profiles are known for PCI device id %04x (%s): %w",
+			device, f.name, bench.ErrNotAvailable)
 		if f.nearest != "" {
-			return &bench.UsageError{Err: err, Advice: "the nearest is " + f.nearest + ": " + give(f.nearest) + " takes it, if its figures suit the board; or use automatic provisioning"}
+			return &bench.UsageError{Err: err, Advice: "the nearest is " + f.nearest + ": " + give(f.nearest) +
+				" takes it, if its figures suit the board; or use automatic provisioning"}
 		}
 	}
 	return &bench.UsageError{
-		Err:    err,
-		Advice: "map the id to a profile file of your own, " + give("Mine") + " with Mine.json in resources.vgpu_profiles_path, or use automatic provisioning",
+		Err: err,
+		Advice: "map the id to a profile file of your own, " + give("Mine") +
+			" with Mine.json in resources.vgpu_profiles_path, or use automatic provisioning",
 	}
 }
 
-// A Model is what a vGPU profile file says about a model of GPU.
+// A Model is the content of a vGPU profile file: the ways to divide one model of GPU.
 type Model struct {
 	Name     string // the file's name without .json
 	Version  string
 	Profiles []Profile // in the file's order
-	ECC      bool      // use the figures for VRAM with error correction: true at first, as in the Python tool; set it to false for those without
+	// ECC selects the VRAM figures with error correction. It is true at first, as in the Python tool.
+	ECC bool
 
 	spare            memory
 	schedulers       []scheduler
@@ -78,7 +82,7 @@ type Profile struct {
 	quota memory
 }
 
-// memory are resources with VRAM figures for both kinds of memory.
+// memory is resources with two VRAM figures: without and with error correction.
 type memory struct {
 	Resources     // without VRAM
 	eccOff, eccOn uint64
@@ -93,7 +97,7 @@ func (m memory) resources(ecc bool) Resources {
 	return r
 }
 
-// scheduler is a scheduler profile: the VF's figures depend on how many VFs there are.
+// scheduler is a scheduler profile. The formulas take the number of VFs.
 type scheduler struct {
 	name             string
 	pf               TimeSlice
@@ -107,7 +111,7 @@ type SchedulerMode string
 // The scheduler modes. All but INFINITE come from the model's profile file.
 const (
 	Infinite             SchedulerMode = "INFINITE"        // no time slices; the kernel's default up to Linux 7.0
-	DefaultProfile       SchedulerMode = "DEFAULT_PROFILE" // whichever the file says
+	DefaultProfile       SchedulerMode = "DEFAULT_PROFILE" // the default of the file
 	Flexible30FPS        SchedulerMode = "FLEXIBLE_30FPS"
 	Fixed30FPS           SchedulerMode = "FIXED_30FPS"
 	FlexibleBurstableQoS SchedulerMode = "FLEXIBLE_BURSTABLE_QOS"
@@ -119,13 +123,14 @@ var schedulerNames = map[SchedulerMode]string{
 	FlexibleBurstableQoS: "Flexible_BurstableQoS_GPUTimeSlicing",
 }
 
-// LoadModel reads the profile file for a GPU with the given PCI device id. The last of dirs that has the file counts, so
-// a user's directory comes after the built-in one. mapping adds device ids, in hexadecimal, to those that are known:
-// {"e20c": "Bmg_g21_12"}.
+// LoadModel reads the profile file for the GPU with a PCI device id. The last of dirs that has the file counts, so a
+// user's directory comes after [Files]. mapping adds device ids, in hexadecimal, to those that vmtb knows:
+// {"e20c": "Bmg_g21_12"}. Errors are [bench.UsageError]; a device that is unknown matches [bench.ErrNotAvailable].
 func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model, error) {
 	name := models[device]
 	for id, model := range mapping {
-		if n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(id), "0x"), 16, 16); err == nil && n == uint64(device) {
+		id = strings.TrimPrefix(strings.ToLower(id), "0x")
+		if n, err := strconv.ParseUint(id, 16, 16); err == nil && n == uint64(device) {
 			name = strings.TrimSuffix(model, ".json")
 		}
 	}
@@ -144,22 +149,8 @@ func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model,
 	return nil, &bench.UsageError{Err: fmt.Errorf("vGPU profile file %s.json: %w", name, fs.ErrNotExist)}
 }
 
-// Model is the PF's vGPU profile file: the one in the directory own, if that is there and has it, or the one built in. mapping is
-// as in [LoadModel].
-func (p *PF) Model(mapping map[string]string, own string) (*Model, error) {
-	ids, err := p.IDs()
-	if err != nil {
-		return nil, err
-	}
-	dirs := []fs.FS{profiles.Files()}
-	if _, err := os.Stat(own); own != "" && err == nil {
-		dirs = append(dirs, os.DirFS(own))
-	}
-	return LoadModel(ids.Device, mapping, dirs...)
-}
-
-// Plan chooses the profile for n VFs: the one for exactly n, else the nearest for up to two more. note says which and
-// why. Scheduling is computed for the n that was asked for.
+// Plan chooses the profile for n VFs: the one for exactly n, else the nearest for up to two more. note says which
+// profile, and why. Formulas of the scheduling get n, not the profile's number of VFs.
 func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err error) {
 	fit, ok := m.fit(n)
 	if !ok {
@@ -175,7 +166,8 @@ func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err err
 	plan, err = m.planOf(fit, n, mode)
 	note = fmt.Sprintf("vGPU profile %s: made for %s", fit.Name, prose.Count(n, "VF"))
 	if fit.VFs != n {
-		note = fmt.Sprintf("vGPU profile %s: made for %s, the nearest for %d, for which none is made", fit.Name, prose.Count(fit.VFs, "VF"), n)
+		note = fmt.Sprintf("vGPU profile %s: made for %s, the nearest for %d, for which none is made",
+			fit.Name, prose.Count(fit.VFs, "VF"), n)
 	}
 	return plan, note, err
 }
@@ -183,10 +175,13 @@ func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err err
 func (m *Model) planOf(p Profile, n int, mode SchedulerMode) (Plan, error) {
 	quota := p.quota.resources(m.ECC)
 	scheduling, err := m.Scheduling(n, mode)
-	return Plan{VFs: n, Quota: &quota, Spare: m.spare.resources(m.ECC), Scheduling: scheduling, Security: m.security}, err
+	plan := Plan{
+		VFs: n, Quota: &quota, Spare: m.spare.resources(m.ECC), Scheduling: scheduling, Security: m.security,
+	}
+	return plan, err
 }
 
-// PlanNamed is the plan for n VFs with the profile of that name, which must be made for as many at least.
+// PlanNamed returns the plan for n VFs with the named profile, which must be made for at least n.
 func (m *Model) PlanNamed(name string, n int, mode SchedulerMode) (Plan, error) {
 	i := slices.IndexFunc(m.Profiles, func(p Profile) bool { return p.Name == name })
 	if i < 0 {
@@ -194,11 +189,16 @@ func (m *Model) PlanNamed(name string, n int, mode SchedulerMode) (Plan, error) 
 		for _, p := range m.Profiles {
 			have = append(have, p.Name)
 		}
-		return Plan{}, &bench.UsageError{Err: fmt.Errorf("%s has no vGPU profile %q", m.Name, name), Advice: "there are " + strings.Join(have, ", ")}
+		return Plan{}, &bench.UsageError{
+			Err:    fmt.Errorf("%s has no vGPU profile %q", m.Name, name),
+			Advice: "there are " + strings.Join(have, ", "),
+		}
 	}
 	p := m.Profiles[i]
 	if n > p.VFs {
-		return Plan{}, &bench.UsageError{Err: fmt.Errorf("vGPU profile %s is made for %s, not for %d", name, prose.Count(p.VFs, "VF"), n)}
+		return Plan{}, &bench.UsageError{
+			Err: fmt.Errorf("vGPU profile %s is made for %s, not for %d", name, prose.Count(p.VFs, "VF"), n),
+		}
 	}
 	return m.planOf(p, n, mode)
 }
@@ -212,7 +212,7 @@ func (m *Model) fit(n int) (best Profile, ok bool) {
 	return best, ok
 }
 
-// Scheduling is how n VFs share GPU time in a mode; for automatic provisioning too.
+// Scheduling returns how n VFs share GPU time in a mode. It also serves automatic provisioning.
 func (m *Model) Scheduling(n int, mode SchedulerMode) (Scheduling, error) {
 	if mode == Infinite {
 		return Scheduling{}, nil
@@ -223,7 +223,9 @@ func (m *Model) Scheduling(n int, mode SchedulerMode) (Scheduling, error) {
 	}
 	i := slices.IndexFunc(m.schedulers, func(s scheduler) bool { return s.name == name })
 	if i < 0 {
-		return Scheduling{}, &bench.UsageError{Err: fmt.Errorf("%s has no scheduler profile %q (%s)", m.Name, cmp.Or(name, "?"), mode)}
+		return Scheduling{}, &bench.UsageError{
+			Err: fmt.Errorf("%s has no scheduler profile %q (%s)", m.Name, cmp.Or(name, "?"), mode),
+		}
 	}
 	p := m.schedulers[i]
 	quantum, err := p.quantum.eval(n)
