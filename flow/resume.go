@@ -138,8 +138,8 @@ func (r *runner) resume(ctx context.Context) {
 		h.add(e)
 	}
 	r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout, BootID: r.boot})
-	for _, e := range slices.Backward(h.open) {
-		r.journal.append(h.cutOff(e, r.info.Plan))
+	for _, o := range slices.Backward(h.open.All()) {
+		r.journal.append(h.cutOff(o.Begin, r.info.Plan))
 	}
 	for _, it := range r.info.Plan {
 		s := r.cases[it.ID]
@@ -159,12 +159,12 @@ func (r *runner) resume(ctx context.Context) {
 	f.restore(ctx)
 }
 
-// A history is a journal gone through.
+// A history is the state of a run, as its journal has it.
 type history struct {
 	now  string // id of the present boot of the host
-	boot string // of the entry that was added last
-	open []Entry
-	// cases is what became of each, marks is where those that wanted a reboot, and got it, are to go on.
+	boot string // id of the boot in which the last entry was written
+	open OpenPhases[struct{}]
+	// cases is how each case stands. marks is where the cases go on that asked for a reboot, and got it.
 	cases map[ID]standing
 	marks map[ID]string
 }
@@ -172,9 +172,10 @@ type history struct {
 func (h *history) add(e Entry) {
 	switch {
 	case e.Event == Begin && e.Phase == PhaseRun:
-		h.boot, h.open = cmp.Or(e.BootID, h.boot), nil
+		h.boot = cmp.Or(e.BootID, h.boot)
+		h.open.Clear()
 	case e.Event == Begin:
-		h.open = append(h.open, e)
+		h.open.Begin(e, struct{}{})
 		if e.Phase == PhaseCase {
 			delete(h.marks, e.ID)
 		}
@@ -186,13 +187,7 @@ func (h *history) add(e Entry) {
 }
 
 func (h *history) end(e Entry) {
-	same := func(o Entry) bool { return o.Phase == e.Phase && o.ID == e.ID && o.Name == e.Name }
-	for i := len(h.open) - 1; i >= 0; i-- {
-		if same(h.open[i]) {
-			h.open = slices.Delete(h.open, i, i+1)
-			break
-		}
-	}
+	h.open.End(e)
 	if e.Phase == PhaseCase {
 		s := h.cases[e.ID]
 		s.ended(e)
@@ -203,7 +198,7 @@ func (h *history) end(e Entry) {
 	}
 }
 
-// cutOff is the end of a phase that has none, because vmtb or the host died in it.
+// cutOff returns an end for a phase that has none, because vmtb or the host died in it.
 func (h *history) cutOff(begin Entry, plan []Item) Entry {
 	e := begin
 	e.Event, e.Timeout, e.Mark, e.Result = End, 0, "", Incomplete
@@ -221,16 +216,16 @@ func (h *history) cutOff(begin Entry, plan []Item) Entry {
 	return e
 }
 
-// killedFixture reports that the host went down in a phase of the fixture that serves id, and that no case had asked for
-// it.
+// killedFixture reports whether the host went down in a phase of the fixture that serves id, without a
+// case that had asked for it.
 func (h *history) killedFixture(id ID) bool {
 	for marked := range h.marks {
 		if marked.Fixture() == id.Fixture() {
 			return false
 		}
 	}
-	return h.boot != h.now && slices.ContainsFunc(h.open, func(e Entry) bool {
-		return e.Phase != PhaseCase && e.Phase != PhaseStep && e.ID == id.Fixture()
+	return h.boot != h.now && slices.ContainsFunc(h.open.All(), func(o OpenPhase[struct{}]) bool {
+		return o.Begin.Phase != PhaseCase && o.Begin.Phase != PhaseStep && o.Begin.ID == id.Fixture()
 	})
 }
 
