@@ -15,10 +15,13 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
+	".":                   {"flow", "report", "report/terminal", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
-	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
-	"report/reporttest":   {},
+	"report":              {"flow", "bench", "report/run", "report/html", "internal/atomicfile", "internal/prose"},
+	"report/run":          {"flow", "internal/ansi", "internal/prose"},
+	"report/html":         {"flow", "bench", "report/run", "internal/atomicfile", "internal/prose"},
+	"report/terminal":     {"flow", "report/run", "internal/prose"},
+	"report/reporttest":   {"flow"},
 	"flow":                {"bench", "bench/undo", "internal/strictjson", "internal/atomicfile", "internal/flock", "internal/procfs", "internal/prose"},
 	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/flock", "internal/procfs"},
 	"bench":               {"internal/strictjson"},

@@ -20,6 +20,7 @@ import (
 	"vmtb/internal/progress"
 	"vmtb/lab"
 	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 func (a *app) labCommand() *cobra.Command {
@@ -44,7 +45,7 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 
 func (a *app) progress(who string) *progress.Progress {
 	if f, ok := a.err.(*os.File); ok {
-		if look := (report.TerminalOptions{}).For(f); look.Live {
+		if look := (terminal.Options{}).For(f); look.Live {
 			return progress.New(a.err, who, look.Width)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/atomicfile"
+	"vmtb/report/html"
 )
 
 // A Format is a kind of report that goes into a file, or into a directory of its own.
@@ -21,14 +22,17 @@ type Format struct {
 	Path string // where in the run directory it goes if nobody says
 	Doc  string
 
-	file   func(w io.Writer, run fs.FS) Report
+	file   func(w io.Writer, dir fs.FS) Report
 	stream bool // it is written as the run goes on
 }
 
 // Formats is every format, in the order of the documentation.
 var Formats = []Format{
 	{Name: "results", Path: "results.json", Doc: "IGT's results.json, version 10", file: NewResults},
-	{Name: "logfile", Path: "logfile.log", Doc: "everything in the order of time, with the machines' consoles", file: NewLogfile, stream: true},
+	{
+		Name: "logfile", Path: "logfile.log", Doc: "everything in the order of time, with the machines' consoles",
+		file: NewLogfile, stream: true,
+	},
 	{Name: "html", Path: "html", Doc: "pages for people; a directory"},
 	{Name: "junit", Path: "junit.xml", Doc: "JUnit XML for Jenkins and GitLab", file: NewJUnit},
 	{Name: "ktap", Path: "ktap.txt", Doc: "the kernel's Test Anything Protocol", file: NewKTAP},
@@ -57,7 +61,10 @@ func ParseSpec(s string) (Spec, error) {
 	name, path, given := strings.Cut(s, ":")
 	i := slices.IndexFunc(Formats, func(f Format) bool { return f.Name == name })
 	if i < 0 {
-		return Spec{}, &bench.UsageError{Err: fmt.Errorf("--report=%s: there is no format %q", s, name), Advice: "there are " + strings.Join(FormatNames(), ", ")}
+		return Spec{}, &bench.UsageError{
+			Err:    fmt.Errorf("--report=%s: there is no format %q", s, name),
+			Advice: "there are " + strings.Join(FormatNames(), ", "),
+		}
 	}
 	f := Formats[i]
 	switch {
@@ -87,15 +94,16 @@ type Options struct {
 	Earlier *flow.RunDir // to compare with; may be nil
 }
 
-// Check finds out whether the report of a run in dir can be written where it should be, and leaves nothing behind. A report
-// in dir itself is not looked at, nor a FIFO's reader. dir may be empty: not known yet.
+// Check finds out whether the report of a run in dir can be written where it should be, and leaves
+// nothing behind. A report in dir itself is not looked at, nor a FIFO's reader. dir may be empty:
+// not known yet.
 func (s Spec) Check(dir string) error {
 	path := s.Path
 	if path == "" || path == "-" || dir != "" && within(dir, path) {
 		return nil
 	}
 	if s.Format.file == nil {
-		path = filepath.Join(path, indexPage)
+		path = filepath.Join(path, html.IndexPage)
 	}
 	return s.targetError(atomicfile.Check(path))
 }
@@ -108,9 +116,10 @@ func (s Spec) targetError(err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("report %s: %w", s.Format.Name, err)}
 }
 
-// Open makes a report. It checks at once that the report can be written where it should be: that is known before a run
-// of hours. What goes into the directory of a run to come, which must be empty, is opened by the report's Start. Files
-// are there, whole, when Close has returned; a log file grows as the run goes on.
+// Open makes a report. It checks at once that the report can be written where it should be: that is
+// known before a run of hours. What goes into the directory of a run to come, which must be empty,
+// is opened by the report's Start. Files are there, whole, when Close has returned; a log file
+// grows as the run goes on.
 func (s Spec) Open(o Options) (Report, error) {
 	path := s.Place(o.Dir)
 	open := func() (Report, error) {
@@ -160,12 +169,12 @@ func (l *late) Close() error {
 }
 
 func (s Spec) open(path string, o Options) (Report, error) {
-	run := os.DirFS(o.Dir)
+	files := os.DirFS(o.Dir)
 	if path == "-" {
-		return s.Format.file(o.Stdout, run), nil
+		return s.Format.file(o.Stdout, files), nil
 	}
 	if s.Format.file == nil {
-		return NewHTML(path, HTMLOptions{Run: run, Dir: o.Dir, Earlier: o.Earlier})
+		return html.New(path, html.Options{Run: files, Dir: o.Dir, Earlier: o.Earlier})
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -175,14 +184,14 @@ func (s Spec) open(path string, o Options) (Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &streamed{s.Format.file(f, run), f}, nil
+		return &streamed{s.Format.file(f, files), f}, nil
 	}
 	f, err := atomicfile.Create(path, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	out := &output{File: f}
-	return &replacing{s.Format.file(out, run), out}, nil
+	return &replacing{s.Format.file(out, files), out}, nil
 }
 
 // streamed is a report in a file that grows.

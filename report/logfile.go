@@ -10,13 +10,15 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
 // logConsole is how much of the end of each machine's console goes into a log file.
 const logConsole = 256 << 10
 
-// A logfile is what upstream's tool calls logfile.log: a line for everything, "time level logger: message", with the
-// consoles of a fixture's machines, which hold their dmesg, when the fixture is gone. It is written as the run goes on.
+// A logfile is what upstream's tool calls logfile.log: a line for everything, "time level logger:
+// message", with the consoles of a fixture's machines, which hold their dmesg, when the fixture is
+// gone. It is written as the run goes on.
 type logfile struct {
 	p     printer
 	began map[string]time.Time // folders of fixtures whose consoles are still to come
@@ -45,8 +47,11 @@ func (l *logfile) Entry(e flow.Entry) {
 		level, message = "DEBUG", "begin "+what(e)
 	case flow.End:
 		message = "end " + what(e) + ending(e)
-		if e.Result != "" && kindOf(e.Result) != good {
-			level = map[bool]string{true: "ERROR", false: "WARNING"}[failed(e.Result)]
+		if e.Result != "" && run.KindOf(e.Result) != run.Good {
+			level = "WARNING"
+			if run.Failed(e.Result) {
+				level = "ERROR"
+			}
 		}
 	default:
 		level, message = map[string]string{"WARN": "WARNING", "": "INFO"}[e.Level], e.Message
@@ -86,7 +91,7 @@ func (l *logfile) console(dir string, at time.Time) {
 		return
 	}
 	delete(l.began, dir)
-	for _, m := range machines(l.p.fsys, dir) {
+	for _, m := range run.Machines(l.p.fsys, dir) {
 		t := l.p.tail(path.Join(m, "console.log"), logConsole)
 		if t.Size > 0 {
 			l.line(at, "DEBUG", path.Base(m), "console, "+m+":\n"+t.String())
@@ -100,14 +105,19 @@ func (l *logfile) Close() error {
 	return l.p.err
 }
 
-// line writes a message; each of its lines gets the same beginning, so that grep finds what is whose.
+// line writes a message; each of its lines gets the same beginning, so that grep finds what is
+// whose.
 func (l *logfile) line(at time.Time, level, logger, message string) {
 	stamp := strings.Repeat(" ", len(stampFormat))
 	if !at.IsZero() {
 		stamp = at.UTC().Format(stampFormat)
 	}
-	for line := range strings.Lines(strings.TrimRight(clean(message), "\n") + "\n") {
-		l.p.print(fmt.Sprintf("%s %-7s %s: %s\n", stamp, oneLine(level, 20), oneLine(logger, 300), strings.TrimRight(line, "\n")))
+	for line := range strings.Lines(strings.TrimRight(run.Clean(message), "\n") + "\n") {
+		l.p.print(
+			fmt.Sprintf(
+				"%s %-7s %s: %s\n", stamp, run.OneLine(level, 20), run.OneLine(logger, 300), strings.TrimRight(line, "\n"),
+			),
+		)
 	}
 }
 
@@ -128,7 +138,7 @@ func ending(e flow.Entry) string {
 	if e.Result != "" {
 		s += ": " + string(e.Result)
 	}
-	if why := (&phase{Entry: e}).why(); why != "" {
+	if why := run.Why(e); why != "" {
 		s += "\n" + why
 	}
 	return s

@@ -1,4 +1,4 @@
-package report
+package terminal
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
 // verbs say what is being done in a phase, to the subject that follows.
@@ -23,15 +24,15 @@ var verbs = map[flow.Phase]string{
 func activity(e flow.Entry) string {
 	id := e.ID
 	id.File = ""
-	return verbs[e.Phase] + " " + escape(strings.TrimPrefix(id.String(), "::"))
+	return verbs[e.Phase] + " " + run.Escape(strings.TrimPrefix(id.String(), "::"))
 }
 
-// doing is what the run is doing, in which step and for how long, in at most n columns; "" when it is between two phases.
+// doing is what the run is doing, in which step and for how long, in at most n columns; "" when it
+// is between two phases.
 func (t *Terminal) doing(n int) string {
 	var phase, step flow.Entry
-	for _, e := range t.active {
-		switch e.Phase {
-		case flow.PhaseRun:
+	for _, o := range t.open.All() {
+		switch e := o.Begin; e.Phase {
 		case flow.PhaseStep:
 			step = e
 		default:
@@ -45,7 +46,7 @@ func (t *Terminal) doing(n int) string {
 	if step.Name != "" { // the time beside the step's name is the step's
 		tail = ": " + firstLine(step.Name) + ", " + running(t.now.Sub(step.Time))
 	}
-	return cut(cut(activity(phase), max(n/2, n-width(tail)))+tail, n)
+	return run.Cut(run.Cut(activity(phase), max(n/2, n-run.Width(tail)))+tail, n)
 }
 
 // draw brings the status line up to date.
@@ -54,7 +55,7 @@ func (t *Terminal) draw() {
 		return
 	}
 	count := fmt.Sprintf("[%d/%d] ", min(t.done+1, len(t.info.Plan)), len(t.info.Plan))
-	s := t.doing(t.width() - 1 - width(count))
+	s := t.doing(t.width() - 1 - run.Width(count))
 	if s != "" {
 		s = count + s
 	}
@@ -77,8 +78,8 @@ func (t *Terminal) erase() {
 // running is a duration that goes on, in whole seconds: "12 s", "2 min 5 s".
 func running(d time.Duration) string { return prose.Duration(d.Truncate(time.Second)) }
 
-// clock is the time since the run began, at the start of a line: "0:02:05". It is a position in time, in a column, and so
-// not a [prose.Duration].
+// clock is the time since the run began, at the start of a line: "0:02:05". It is a position in
+// time, in a column, and so not a [prose.Duration].
 func clock(d time.Duration) string {
 	s := int(d / time.Second)
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)

@@ -1,4 +1,4 @@
-package report
+package html
 
 import (
 	"bufio"
@@ -28,10 +28,12 @@ type segment struct {
 // maxTranscript is how much of a transcript is read for a drawing.
 const maxTranscript = 8 << 20
 
-// qmpEvents say what a machine does after an event of QMP: runs, is paused, or ("") goes on as it did.
+// qmpEvents say what a machine does after an event of QMP: runs, is paused, or ("") goes on as it
+// did.
 var qmpEvents = map[string]string{
-	"RESUME": "running", "STOP": "paused", "SHUTDOWN": "", "RESET": "", "GUEST_PANICKED": "", "WATCHDOG": "", "SUSPEND": "paused",
-	"WAKEUP": "running", "MIGRATION": "",
+	"RESUME": "running", "STOP": "paused", "SHUTDOWN": "", "RESET": "", "GUEST_PANICKED": "", "WATCHDOG": "",
+	"SUSPEND": "paused",
+	"WAKEUP":  "running", "MIGRATION": "",
 }
 
 // readLane reads a machine's folder. A machine without a transcript has an empty lane.
@@ -48,7 +50,8 @@ func readLane(fsys fs.FS, dir string) (lane, error) {
 	return l, l.read(io.LimitReader(f, maxTranscript))
 }
 
-// read reads a transcript. Lines that it cannot make sense of are let through: a transcript may be torn.
+// read reads a transcript. Lines that it cannot make sense of are let through: a transcript may be
+// torn.
 func (l *lane) read(r io.Reader) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	state, title, since := "paused", "not started", time.Time{}

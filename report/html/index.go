@@ -1,4 +1,4 @@
-package report
+package html
 
 import (
 	"bytes"
@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
 type indexView struct {
@@ -54,23 +56,27 @@ const maxProblems = 60
 
 func (s *site) index() indexView {
 	h := s.h
-	sum := h.summary()
+	sum := h.Summary()
 	v := indexView{
-		frame: s.frame("vmtb: "+h.title(), "index"), Heading: h.title(), DUT: clean(h.info.DUT), When: h.when(sum.Duration),
-		Chart: s.overview(), Classes: s.classes(), Facts: h.facts(), Command: clean(bench.Command{Argv: h.info.Argv}.String()),
+		frame: s.frame(
+			"vmtb: "+title(h.Info), "index",
+		), Heading: title(h.Info), DUT: run.Clean(h.Info.DUT), When: when(h.Info, sum.Duration),
+		Chart: s.overview(), Classes: s.classes(), Facts: environment(h.Info), Command: run.Clean(
+			bench.Command{Argv: h.Info.Argv}.String(),
+		),
 	}
 	v.Verdict, v.VerdictClass = verdict(sum)
-	for _, n := range h.info.Notes {
-		v.Notes = append(v.Notes, clean(n))
+	for _, n := range h.Info.Notes {
+		v.Notes = append(v.Notes, run.Clean(n))
 	}
 	var config bytes.Buffer
-	if json.Indent(&config, h.info.Config, "", "  ") == nil {
-		v.Config = clean(config.String())
+	if json.Indent(&config, h.Info.Config, "", "  ") == nil {
+		v.Config = run.Clean(config.String())
 	}
 	if sum.Unrestored != "" {
-		v.Alerts = append(v.Alerts, alert{"The host was not put back as it was", clean(sum.Unrestored)})
+		v.Alerts = append(v.Alerts, alert{"The host was not put back as it was", run.Clean(sum.Unrestored)})
 	} else if sum.Stopped != "" {
-		v.Alerts = append(v.Alerts, alert{"The run did not come to its end", clean(sum.Stopped)})
+		v.Alerts = append(v.Alerts, alert{"The run did not come to its end", run.Clean(sum.Stopped)})
 	}
 	v.count(sum)
 	v.Problems = s.problems()
@@ -84,15 +90,15 @@ func (s *site) index() indexView {
 	return v
 }
 
-// title is what a run is called: after the time of its beginning.
-func (h *history) title() string {
-	return "Run of " + h.info.Start.UTC().Format("2 January 2006, 15:04")
+// title names a run by the time of its beginning.
+func title(info flow.Info) string {
+	return "Run of " + info.Start.UTC().Format("2 January 2006, 15:04")
 }
 
-func (h *history) when(d time.Duration) string {
+func when(info flow.Info, d time.Duration) string {
 	s := "Took " + prose.Duration(d)
-	if h.info.TimeoutScale != 1 && h.info.TimeoutScale != 0 {
-		s += fmt.Sprintf(", timeouts times %g", h.info.TimeoutScale)
+	if info.TimeoutScale != 1 && info.TimeoutScale != 0 {
+		s += fmt.Sprintf(", timeouts times %g", info.TimeoutScale)
 	}
 	return s
 }
@@ -125,18 +131,18 @@ func (v *indexView) count(s flow.Summary) {
 		total += n
 	}
 	at := 0.0
-	for _, r := range results {
+	for _, r := range run.Results {
 		n := s.Counts[r]
 		if n == 0 {
 			continue
 		}
 		anchor := "all"
-		if failed(r) {
+		if run.Failed(r) {
 			anchor = "problems"
 		}
-		v.Counts = append(v.Counts, countView{n, counted[r], string(r), anchor})
+		v.Counts = append(v.Counts, countView{n, run.Counted(r), string(r), anchor})
 		share := 100 * float64(n) / float64(total)
-		v.Proportions = append(v.Proportions, bar{x: at, w: share, Class: string(r), Title: tally(n, r)})
+		v.Proportions = append(v.Proportions, bar{x: at, w: share, Class: string(r), Title: run.Tally(n, r)})
 		at += share
 	}
 	if s.Errors > 0 {
@@ -147,24 +153,27 @@ func (v *indexView) count(s flow.Summary) {
 // problems is everything that somebody has to look at, in the order of the plan.
 func (s *site) problems() []problemView {
 	var out []problemView
-	for _, g := range s.h.groups {
-		for _, c := range g.cases {
-			if a := c.last(); failed(a.Result) {
-				p := problemView{clean(c.Name), s.caseHref(c.ID), resultClass(a.Result), caseNote(c), problemText(a), facts(a)}
+	for _, g := range s.h.Groups {
+		for _, c := range g.Cases {
+			if a := c.Last(); run.Failed(a.Result) {
+				p := problemView{run.Clean(c.Name), s.caseHref(c.ID), resultClass(a.Result), caseNote(c), problemText(a), facts(a)}
 				out = append(out, p)
 			}
 		}
-		for _, bad := range g.trouble() {
-			out = append(out, problemView{clean(g.id.String()) + " " + bad.name, s.groupPage(g) + "#fixture", resultClass(bad.Result), "", problemText(bad.phase), facts(bad.phase)})
+		for _, bad := range g.Trouble() {
+			out = append(out, problemView{
+				run.Clean(g.ID.String()) + " " + bad.Name, s.groupPage(g) + "#fixture", resultClass(bad.Result), "",
+				problemText(bad.Phase), facts(bad.Phase),
+			})
 		}
 	}
 	return out
 }
 
 // problemText is a reason in full, if it is not too long for a list.
-func problemText(p *phase) string {
+func problemText(p *run.Phase) string {
 	const most = 2000
-	text := clean(strings.TrimSpace(p.Reason))
+	text := run.Clean(strings.TrimSpace(p.Reason))
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "\n[...]"
 	}
@@ -175,13 +184,13 @@ func problemText(p *phase) string {
 }
 
 // facts is what is known of a result beside its reason, on a line.
-func facts(p *phase) string {
+func facts(p *run.Phase) string {
 	var parts []string
 	if p.Blame != "" {
-		parts = append(parts, "fault of "+blame(p.Blame))
+		parts = append(parts, "fault of "+run.Blamed(p.Blame))
 	}
 	if p.Where != "" {
-		parts = append(parts, "at "+clean(p.Where))
+		parts = append(parts, "at "+run.Clean(p.Where))
 	}
 	if p.Abandoned {
 		parts = append(parts, "its code did not come back and was abandoned")
@@ -189,30 +198,35 @@ func facts(p *phase) string {
 	return strings.Join(parts, " · ")
 }
 
-func caseNote(c *testCase) string {
+func caseNote(c *run.Case) string {
 	switch {
-	case c.excused():
-		return c.excuse()
-	case c.flaky():
-		return fmt.Sprintf("flaky: attempt %d passed", len(c.attempts))
-	case len(c.attempts) > 1:
-		return fmt.Sprintf("%d attempts", len(c.attempts))
+	case c.Excused():
+		return c.Excuse()
+	case c.Flaky():
+		return fmt.Sprintf("flaky: attempt %d passed", len(c.Attempts))
+	case len(c.Attempts) > 1:
+		return fmt.Sprintf("%d attempts", len(c.Attempts))
 	}
 	return ""
 }
 
 func (s *site) classes() []classView {
 	var out []classView
-	for _, class := range s.h.classes() {
-		v := classView{Name: clean(className(class[0].id)), Anchor: classAnchor(class[0].id), Doc: clean(class[0].doc)}
+	for _, class := range s.h.Classes() {
+		v := classView{
+			Name: run.Clean(run.ClassName(class[0].ID)), Anchor: classAnchor(class[0].ID), Doc: run.Clean(class[0].Doc),
+		}
 		for _, g := range class {
-			for _, c := range g.cases {
-				a := c.last()
-				row := caseRow{Case: clean(c.ID.Case), Param: clean(c.ID.Param), Href: s.caseHref(c.ID), Class: resultClass(a.Result), Note: caseNote(c)}
-				if a.Result != flow.Pass {
-					row.Reason = oneLine(a.Reason, 200)
+			for _, c := range g.Cases {
+				a := c.Last()
+				row := caseRow{
+					Case: run.Clean(c.ID.Case), Param: run.Clean(c.ID.Param), Href: s.caseHref(c.ID), Class: resultClass(a.Result),
+					Note: caseNote(c),
 				}
-				if !a.began.IsZero() {
+				if a.Result != flow.Pass {
+					row.Reason = run.OneLine(a.Reason, 200)
+				}
+				if !a.Began.IsZero() {
 					row.Took = prose.Duration(a.Duration)
 				}
 				v.Cases = append(v.Cases, row)
@@ -225,21 +239,23 @@ func (s *site) classes() []classView {
 
 // resultClass is a result as a class of the style sheet.
 func resultClass(r flow.Result) string {
-	if _, ok := igtResults[r]; ok {
+	if slices.Contains(run.Results, r) {
 		return string(r)
 	}
 	return "incomplete"
 }
 
-// facts are the environment of the run.
-func (h *history) facts() []flow.Fact {
-	out := []flow.Fact{{Name: "machine under test", Value: clean(h.info.DUT)}, {Name: "vmtb", Value: clean(h.info.Version)}}
-	for _, f := range h.info.Environment {
-		out = append(out, flow.Fact{Name: clean(f.Name), Value: clean(f.Value)})
+// environment returns what is known of the machine under test and the run.
+func environment(info flow.Info) []flow.Fact {
+	out := []flow.Fact{
+		{Name: "machine under test", Value: run.Clean(info.DUT)}, {Name: "vmtb", Value: run.Clean(info.Version)},
+	}
+	for _, f := range info.Environment {
+		out = append(out, flow.Fact{Name: run.Clean(f.Name), Value: run.Clean(f.Value)})
 	}
 	return append(out,
-		flow.Fact{Name: "run directory", Value: clean(path.Clean(filepath.ToSlash(h.info.Dir)))},
-		flow.Fact{Name: "boot id", Value: clean(h.info.BootID)},
-		flow.Fact{Name: "began", Value: h.info.Start.UTC().Format("2006-01-02 15:04:05 MST")},
+		flow.Fact{Name: "run directory", Value: run.Clean(path.Clean(filepath.ToSlash(info.Dir)))},
+		flow.Fact{Name: "boot id", Value: run.Clean(info.BootID)},
+		flow.Fact{Name: "began", Value: info.Start.UTC().Format("2006-01-02 15:04:05 MST")},
 	)
 }

@@ -1,4 +1,4 @@
-package report
+package html
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
 // A chart is a timeline: rows of bars over one axis.
@@ -26,7 +27,8 @@ type row struct {
 	Bars              []bar
 }
 
-// A bar lies at x and is w wide, in percent: so a drawing takes any width without a script, and its texts keep their size.
+// A bar lies at x and is w wide, in percent: so a drawing takes any width without a script, and its
+// texts keep their size.
 type bar struct {
 	x, w         float64
 	Class, Title string
@@ -81,7 +83,8 @@ func (s span) bar(from time.Time, d time.Duration, class, title string) bar {
 
 // tickSteps are the distances between ticks that people read easily.
 var tickSteps = []time.Duration{
-	time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second,
+	time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
+	5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second,
 	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 30 * time.Minute,
 	time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 24 * time.Hour,
 }
@@ -109,17 +112,17 @@ func (s span) ticks() []tick {
 
 // overview is the whole run: a row for each group, with its phases.
 func (s *site) overview() chart {
-	all := span{s.h.info.Start, s.h.now}
+	all := span{s.h.Info.Start, s.h.Until}
 	c := chart{Ticks: all.ticks()}
-	for _, g := range s.h.groups {
+	for _, g := range s.h.Groups {
 		var took span
-		r := row{Label: clean(groupName(g.id)), Href: s.groupPage(g)}
-		for _, p := range g.phases {
-			if p.began.IsZero() {
+		r := row{Label: run.Clean(groupName(g.ID)), Href: s.groupPage(g)}
+		for _, p := range g.Phases {
+			if p.Began.IsZero() {
 				continue
 			}
-			took.cover(p.began, p.began.Add(p.Duration))
-			r.Bars = append(r.Bars, all.bar(p.began, p.Duration, phaseClass(p), barTitle(p)))
+			took.cover(p.Began, p.Began.Add(p.Duration))
+			r.Bars = append(r.Bars, all.bar(p.Began, p.Duration, phaseClass(p), barTitle(p)))
 		}
 		if len(r.Bars) > 0 {
 			r.Took = prose.Duration(took.to.Sub(took.from))
@@ -138,17 +141,17 @@ func groupName(id flow.ID) string {
 }
 
 // phaseClass is the class of a phase's bar.
-func phaseClass(p *phase) string {
+func phaseClass(p *run.Phase) string {
 	switch {
 	case p.Phase == flow.PhaseCase:
 		return resultClass(p.Result)
-	case p.Result != "" && failed(p.Result):
+	case p.Result != "" && run.Failed(p.Result):
 		return "bad"
 	}
 	return string(p.Phase)
 }
 
-func barTitle(p *phase) string {
+func barTitle(p *run.Phase) string {
 	s := string(p.Phase)
 	if p.Phase == flow.PhaseCase {
 		s = p.ID.Case
@@ -157,43 +160,49 @@ func barTitle(p *phase) string {
 	if p.Result != "" {
 		s += ", " + string(p.Result)
 	}
-	return clean(s)
+	return run.Clean(s)
 }
 
 // waterfall is one group: a row for each phase and each of its steps, then one for each machine.
-func (s *site) waterfall(g *group, lanes []lane) chart {
+func (s *site) waterfall(g *run.Group, lanes []lane) chart {
 	var all span
-	for _, p := range g.phases {
-		if !p.began.IsZero() {
-			all.cover(p.began, p.began.Add(p.Duration))
+	for _, p := range g.Phases {
+		if !p.Began.IsZero() {
+			all.cover(p.Began, p.Began.Add(p.Duration))
 		}
 	}
 	if all.from.IsZero() {
 		return chart{}
 	}
 	c := chart{Ticks: all.ticks()}
-	for _, p := range g.phases {
-		if p.began.IsZero() {
+	for _, p := range g.Phases {
+		if p.Began.IsZero() {
 			continue
 		}
-		r := row{Label: string(p.Phase), Took: prose.Duration(p.Duration), Bars: []bar{all.bar(p.began, p.Duration, phaseClass(p), barTitle(p))}}
+		r := row{
+			Label: string(p.Phase), Took: prose.Duration(p.Duration),
+			Bars: []bar{all.bar(p.Began, p.Duration, phaseClass(p), barTitle(p))},
+		}
 		if p.Phase == flow.PhaseCase {
-			r.Label, r.Href = clean(p.ID.Case), "#"+caseAnchor(p.ID)
+			r.Label, r.Href = run.Clean(p.ID.Case), "#"+caseAnchor(p.ID)
 		}
 		c.add(r)
-		for _, st := range p.steps {
+		for _, st := range p.Steps {
 			class := "step"
 			if st.Result != "" {
 				class = "bad"
 			}
-			name := oneLine(st.Name, 200)
-			c.add(row{Label: name, Took: prose.Duration(st.Duration), Minor: true, Bars: []bar{all.bar(st.began, st.Duration, class, name+", "+prose.Duration(st.Duration))}})
+			name := run.OneLine(st.Name, 200)
+			c.add(row{
+				Label: name, Took: prose.Duration(st.Duration), Minor: true,
+				Bars: []bar{all.bar(st.Began, st.Duration, class, name+", "+prose.Duration(st.Duration))},
+			})
 		}
 	}
 	for _, l := range lanes {
-		r := row{Label: clean(l.name)}
+		r := row{Label: run.Clean(l.name)}
 		for _, seg := range l.segments {
-			b := all.bar(seg.from, seg.to.Sub(seg.from), seg.state, clean(l.name)+" "+seg.title)
+			b := all.bar(seg.from, seg.to.Sub(seg.from), seg.state, run.Clean(l.name)+" "+seg.title)
 			b.mark = seg.from.Equal(seg.to)
 			r.Bars = append(r.Bars, b)
 		}

@@ -1,4 +1,4 @@
-package report
+package html
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
 type matrixView struct {
@@ -27,14 +28,14 @@ type matrixRow struct {
 
 type matrixCell struct{ Class, Href, Title string }
 
-// matrix is a table for each file: a row for each case and what its parameter has beyond the configuration, a column for
-// each configuration.
+// matrix is a table for each file: a row for each case and what its parameter has beyond the
+// configuration, a column for each configuration.
 func (s *site) matrix() matrixView {
 	v := matrixView{frame: s.frame("vmtb: matrix", "matrix")}
 	var files []string
-	for _, g := range s.h.groups {
-		if !slices.Contains(files, g.id.File) {
-			files = append(files, g.id.File)
+	for _, g := range s.h.Groups {
+		if !slices.Contains(files, g.ID.File) {
+			files = append(files, g.ID.File)
 		}
 	}
 	for _, file := range files {
@@ -44,10 +45,10 @@ func (s *site) matrix() matrixView {
 }
 
 func (s *site) matrixTable(file string) matrixTable {
-	t := matrixTable{File: clean(file)}
+	t := matrixTable{File: run.Clean(file)}
 	var columns []string
-	for _, g := range s.h.groups {
-		if column, _ := splitParam(g.id.Param); g.id.File == file && !slices.Contains(columns, column) {
+	for _, g := range s.h.Groups {
+		if column, _ := splitParam(g.ID.Param); g.ID.File == file && !slices.Contains(columns, column) {
 			columns = append(columns, column)
 			t.Columns = append(t.Columns, columnLines(column))
 		}
@@ -55,23 +56,27 @@ func (s *site) matrixTable(file string) matrixTable {
 	type key struct{ class, name, rest string }
 	rows := map[key]int{}
 	class := "\x00" // none
-	for _, g := range s.h.groups {
-		if g.id.File != file {
+	for _, g := range s.h.Groups {
+		if g.ID.File != file {
 			continue
 		}
-		column, rest := splitParam(g.id.Param)
-		for _, c := range g.cases {
-			k := key{g.id.Class, c.ID.Case, rest}
+		column, rest := splitParam(g.ID.Param)
+		for _, c := range g.Cases {
+			k := key{g.ID.Class, c.ID.Case, rest}
 			i, ok := rows[k]
 			if !ok {
 				i = len(t.Rows)
 				rows[k] = i
-				t.Rows = append(t.Rows, matrixRow{Name: clean(c.ID.Case), Rest: clean(rest), Span: len(columns) + 1, Cells: make([]matrixCell, len(columns))})
-				if g.id.Class != class {
-					class, t.Rows[i].Head = g.id.Class, cmp.Or(clean(g.id.Class), "without a class")
+				t.Rows = append(t.Rows, matrixRow{
+					Name: run.Clean(c.ID.Case), Rest: run.Clean(rest), Span: len(columns) + 1, Cells: make([]matrixCell, len(columns)),
+				})
+				if g.ID.Class != class {
+					class, t.Rows[i].Head = g.ID.Class, cmp.Or(run.Clean(g.ID.Class), "without a class")
 				}
 			}
-			t.Rows[i].Cells[slices.Index(columns, column)] = matrixCell{resultClass(c.last().Result), s.caseHref(c.ID), clean(c.Name)}
+			t.Rows[i].Cells[slices.Index(columns, column)] = matrixCell{
+				resultClass(c.Last().Result), s.caseHref(c.ID), run.Clean(c.Name),
+			}
 		}
 	}
 	return t
@@ -88,7 +93,7 @@ func splitParam(param string) (config, rest string) {
 
 // columnLines is a configuration in lines: "1VF", "P:AUTO", "S:INFINITE".
 func columnLines(config string) []string {
-	name, inside, ok := strings.Cut(clean(config), "-(")
+	name, inside, ok := strings.Cut(run.Clean(config), "-(")
 	if !ok {
 		if name == "" {
 			name = "no parameter"
@@ -101,7 +106,7 @@ func columnLines(config string) []string {
 type comparisonView struct {
 	frame
 	Earlier, EarlierWhen string
-	New, Fixed, Still    []change
+	New, Fixed, Still    []run.Change
 	Lists                []changeList
 }
 
@@ -115,25 +120,30 @@ type changeView struct{ Was, Class, Name, Href, Reason string }
 func (s *site) compareView() comparisonView {
 	c := s.comparison
 	v := comparisonView{
-		frame: s.frame("vmtb: comparison", "compare"), Earlier: clean(c.earlier.info.Dir),
-		EarlierWhen: c.earlier.info.Start.UTC().Format("2 January 2006, 15:04"), New: c.New, Fixed: c.Fixed, Still: c.Still,
+		frame: s.frame("vmtb: comparison", "compare"), Earlier: run.Clean(c.Earlier.Info.Dir),
+		EarlierWhen: c.Earlier.Info.Start.UTC().Format("2 January 2006, 15:04"), New: c.New, Fixed: c.Fixed, Still: c.Still,
 	}
 	for _, l := range []struct {
 		changeList
-		changes []change
+		changes []run.Change
 	}{
 		{changeList{Name: "New", Anchor: "new", Doc: "They fail now, and did not before."}, c.New},
 		{changeList{Name: "Fixed", Anchor: "fixed", Doc: "They failed before, and pass now."}, c.Fixed},
 		{changeList{Name: "Still failing", Anchor: "still", Doc: "They failed before, too."}, c.Still},
-		{changeList{Name: "Not tried", Anchor: "untold", Doc: "They failed before, and were skipped or not run now."}, c.Untold},
+		{
+			changeList{Name: "Not tried", Anchor: "untold", Doc: "They failed before, and were skipped or not run now."},
+			c.NotTried,
+		},
 	} {
 		for _, ch := range l.changes {
-			cv := changeView{Was: "notrun", Class: resultClass(ch.now.last().Result), Name: clean(ch.now.Name), Href: s.caseHref(ch.now.ID)}
-			if ch.before != nil {
-				cv.Was = resultClass(ch.before.last().Result)
+			cv := changeView{
+				Was: "notrun", Class: resultClass(ch.Now.Last().Result), Name: run.Clean(ch.Now.Name), Href: s.caseHref(ch.Now.ID),
 			}
-			if ch.now.last().Result != flow.Pass {
-				cv.Reason = oneLine(ch.now.last().Reason, 300)
+			if ch.Before != nil {
+				cv.Was = resultClass(ch.Before.Last().Result)
+			}
+			if ch.Now.Last().Result != flow.Pass {
+				cv.Reason = run.OneLine(ch.Now.Last().Reason, 300)
 			}
 			l.Changes = append(l.Changes, cv)
 		}

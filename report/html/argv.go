@@ -1,4 +1,4 @@
-package report
+package html
 
 import (
 	"encoding/json"
@@ -8,9 +8,12 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// optionLines splits a shell command line before each option, so that it can be read; joined by blanks it is the same again.
+// optionLines splits a shell command line before each option, so that it can be read; joined by
+// blanks it is the same again.
 func optionLines(line string) []string {
 	var out []string
 	quoted, from := false, 0
@@ -33,8 +36,8 @@ var (
 	argvOverlay = regexp.MustCompile(`(?:file\.filename|file)=(/[^, ']+\.qcow2)`)
 )
 
-// prepare are the commands that make what a machine's command line needs and the run has removed: the directories of its
-// sockets and console, and its overlays over image.
+// prepare are the commands that make what a machine's command line needs and the run has removed:
+// the directories of its sockets and console, and its overlays over image.
 func prepare(argv, image string) string {
 	var dirs, lines []string
 	overlays := argvOverlay.FindAllStringSubmatch(argv, -1)
@@ -55,17 +58,17 @@ func prepare(argv, image string) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	return clean(strings.Join(lines, "\n")) + "\n"
+	return run.Clean(strings.Join(lines, "\n")) + "\n"
 }
 
-// image is the guest image that the run's configuration names.
-func (h *history) image() string {
+// image returns the guest image that the run's configuration names, "" if it names none.
+func image(info flow.Info) string {
 	var c struct {
 		Guest struct {
 			OSImage string `json:"os_image"`
 		} `json:"guest"`
 	}
-	if json.Unmarshal(h.info.Config, &c) != nil {
+	if json.Unmarshal(info.Config, &c) != nil {
 		return ""
 	}
 	return c.Guest.OSImage

@@ -1,4 +1,4 @@
-package report
+package run
 
 import (
 	"fmt"
@@ -10,10 +10,11 @@ import (
 	"vmtb/flow"
 )
 
-// pathName is an id where blanks, brackets and colons are not allowed, in KCIDB and LAVA: "basic.VmSetup.vm_boot.2VF-P_AUTO-S_INFINITE".
-// Prefixes that nearly every name has are left out: "Test" of a class, "test_" of a case, and "test_" of upstream's files.
-// The few names that would then be those of others end in a hash.
-func pathName(id flow.ID) string {
+// PathName returns an id for where blanks, brackets and colons are not allowed, in KCIDB and LAVA:
+// "basic.VmSetup.vm_boot.2VF-P_AUTO-S_INFINITE". It leaves out prefixes that nearly every name has:
+// "Test" of a class, "test_" of a case, and "test_" of upstream's files. The few names that would
+// then be equal to others end in a hash.
+func PathName(id flow.ID) string {
 	parts := []string{filePart(id.File)}
 	if id.Class != "" {
 		parts = append(parts, namePart(id.Class, "Test"))
@@ -27,7 +28,8 @@ func pathName(id flow.ID) string {
 	return strings.Join(parts, ".")
 }
 
-// upstreamFiles are the files whose prefix is left out, without it. Other files have it or not as they like: vm_state, test_acme.
+// upstreamFiles are the files whose prefix is left out, without it. Other files keep their names:
+// vm_state, test_acme.
 var upstreamFiles = []string{"basic", "migration"}
 
 func filePart(s string) string {
@@ -35,33 +37,35 @@ func filePart(s string) string {
 	if cut && slices.Contains(upstreamFiles, name) {
 		return name
 	}
-	part := pathPart(s)
+	part := PathPart(s)
 	if slices.Contains(upstreamFiles, part) {
 		part += hashEnd(s)
 	}
 	return part
 }
 
-// namePart leaves out the prefix of s. A name that does not have it gets a hash: it may be another's rest. That is for names,
-// which have no "-"; "tear-down" is nobody's rest.
+// namePart leaves out the prefix of s. A name without the prefix gets a hash, because it may be
+// equal to the rest of a name with it. Names have no "-": "tear-down" needs no hash.
 func namePart(s, prefix string) string {
 	name, cut := strings.CutPrefix(s, prefix)
-	part := pathPart(name)
+	part := PathPart(name)
 	if !cut && !strings.Contains(s, "-") {
 		part += hashEnd(s)
 	}
 	return part
 }
 
-// Upstream's parameters, and what [pathPart] makes of them. Within these forms no two parameters have the same path.
+// Upstream's parameters, and what [PathPart] returns for them. No two parameters of these forms
+// have the same path.
 var (
 	upstreamParam = regexp.MustCompile(`^[0-9A-Za-z]+VF-\(P:\w+ S:\w+\)` +
 		`(-N:\w+|-WL:\w+\.\w+|-WL:\w+-\(C:[0-9]+ R:[0-9]+\)|-RS:\w+-MR:\w+\.\w+)?$`)
 	upstreamPath = regexp.MustCompile(`^[0-9A-Za-z]+VF-P_`)
 )
 
-// paramPart is a parameter as [pathPart] writes it, with a hash at its end unless it has one of upstream's forms, or is a path
-// part as it is and could not be that of an upstream parameter: "6.18" and "6-18" stay different.
+// paramPart returns a parameter as [PathPart] writes it. It ends in a hash unless it has one of
+// upstream's forms, or needs no change and cannot be the path of an upstream parameter: "6.18" and
+// "6-18" stay different.
 func paramPart(s string) string {
 	part, odd := mapPart(s)
 	plain := part == s && !upstreamPath.MatchString(s)
@@ -71,9 +75,9 @@ func paramPart(s string) string {
 	return part
 }
 
-// pathPart is s in letters, digits, "_" and "-". The characters of upstream's parameters have their places; s with any
-// other gets a hash at its end, so that two parts that differ stay different.
-func pathPart(s string) string {
+// PathPart returns s in letters, digits, "_" and "-". s with a character that upstream's parameters
+// do not have gets a hash at its end, so that different parts stay different.
+func PathPart(s string) string {
 	part, odd := mapPart(s)
 	if odd {
 		part += hashEnd(s)
@@ -81,8 +85,8 @@ func pathPart(s string) string {
 	return part
 }
 
-// mapPart is s in letters, digits, "_" and "-". It is odd if s has a character that upstream's parameters do not have, or if
-// nothing is left of it.
+// mapPart returns s in letters, digits, "_" and "-". odd reports whether s has a character that
+// upstream's parameters do not have, or nothing is left of it.
 func mapPart(s string) (part string, odd bool) {
 	var b strings.Builder
 	for _, r := range s {

@@ -1,4 +1,4 @@
-package report
+package terminal
 
 import (
 	"cmp"
@@ -8,9 +8,10 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
-// finish prints everything after the results, once.
+// finish prints all that follows the results, once.
 func (t *Terminal) finish() {
 	if t.over {
 		return
@@ -22,8 +23,8 @@ func (t *Terminal) finish() {
 	t.totals()
 }
 
-// details of every failure; cases that failed for the same reason as an earlier one of their fixture are left to the
-// short summary.
+// details prints the details of every failure. Cases that failed for the same reason as an earlier
+// one of their fixture are only in the short summary.
 func (t *Terminal) details() {
 	type cause struct {
 		fixture flow.ID
@@ -47,10 +48,10 @@ func (t *Terminal) details() {
 func (t *Terminal) detail(f failure) {
 	t.line(indent(f.Reason))
 	if f.Where != "" {
-		t.line("at:    " + escape(f.Where))
+		t.line("at:    " + run.Escape(f.Where))
 	}
 	if f.Blame != "" {
-		t.line("blame: " + blames[f.Blame])
+		t.line("blame: " + run.Blamed(f.Blame))
 	}
 	if f.Stack != "" {
 		t.line("stack:\n" + indent(f.Stack))
@@ -62,19 +63,11 @@ func (t *Terminal) detail(f failure) {
 		t.line(fmt.Sprintf("  %s  %s", clock(e.Time.Sub(t.info.Start)), logLine(e)))
 	}
 	if f.Dir != "" {
-		t.line("files: " + escape(t.dir(f.Dir)))
+		t.line("files: " + run.Escape(t.dir(f.Dir)))
 	}
 	if f.fixture != "" && f.fixture != f.Dir {
-		t.line("       " + escape(t.dir(f.fixture)) + " (the fixture's: consoles and logs of its machines)")
+		t.line("       " + run.Escape(t.dir(f.fixture)) + " (the fixture's: consoles and logs of its machines)")
 	}
-}
-
-// blames say whose fault an error is.
-var blames = map[flow.Blame]string{
-	flow.BlameGuest: "the guest",
-	flow.BlameHost:  "the host",
-	flow.BlameInfra: "the test bench, not what it tests",
-	flow.BlameUsage: "the command line or the configuration",
 }
 
 func (f failure) title() string {
@@ -84,7 +77,7 @@ func (f failure) title() string {
 	return fmt.Sprintf("%s %s", f.ID, f.Phase)
 }
 
-// short is one line for everything that did not simply pass.
+// short prints one line for every case and phase that did not simply pass.
 func (t *Terminal) short() {
 	if len(t.failures)+len(t.noted) == 0 {
 		t.line("")
@@ -92,33 +85,26 @@ func (t *Terminal) short() {
 	}
 	t.line("\n" + t.rule("=", "short summary"))
 	for _, f := range t.failures {
-		t.line(fmt.Sprintf("%s %s - %s", t.word(f.Result), escape(f.title()), firstLine(f.Reason)))
+		t.line(fmt.Sprintf("%s %s - %s", t.word(f.Result), run.Escape(f.title()), firstLine(f.Reason)))
 	}
 	for _, e := range t.noted {
-		t.line(fmt.Sprintf("%s %s - %s", t.word(e.Result), escape(e.ID.String()), firstLine(e.Reason)))
+		t.line(fmt.Sprintf("%s %s - %s", t.word(e.Result), run.Escape(e.ID.String()), firstLine(e.Reason)))
 	}
 }
 
-// counted are the results as the last line counts them.
-var counted = map[flow.Result]string{
-	flow.Pass: "passed", flow.Fail: "failed", flow.Skip: "skipped", flow.Error: "error",
-	flow.Timeout: "timed out", flow.Incomplete: "incomplete", flow.NotRun: "not run",
-	flow.DmesgWarn: "passed with kernel warnings", flow.DmesgFail: "failed by kernel messages", aborted: "aborted",
-}
-
-// totals is the last line, and before it what concerns the run as a whole.
+// totals prints the last line, and before it what concerns the run as a whole.
 func (t *Terminal) totals() {
 	s := t.summary
 	if s.Unrestored != "" {
 		t.line(t.paint(red, "the host was NOT put back as it was:\n") + indent(s.Unrestored))
 	}
 	if s.Stopped != "" && s.Unrestored == "" {
-		t.line(t.paint(yellow, "stopped: "+escape(s.Stopped)))
+		t.line(t.paint(yellow, "stopped: "+run.Escape(s.Stopped)))
 	}
 	var parts []string
-	for _, r := range results {
+	for _, r := range run.Results {
 		if n := s.Counts[r]; n > 0 {
-			parts = append(parts, tally(n, r))
+			parts = append(parts, run.Tally(n, r))
 		}
 	}
 	if s.Errors > 0 {
@@ -132,7 +118,7 @@ func (t *Terminal) totals() {
 		c = red
 	}
 	t.slowest()
-	t.line("run directory: " + escape(t.info.Dir))
+	t.line("run directory: " + run.Escape(t.info.Dir))
 	t.line(t.paint(c, t.rule("=", strings.Join(parts, ", ")+" in "+prose.Duration(s.Duration))))
 }
 
@@ -149,24 +135,16 @@ func (t *Terminal) slowest() {
 	slices.SortStableFunc(list, func(a, b flow.Entry) int { return cmp.Compare(b.Duration, a.Duration) })
 	t.line(t.rule("=", fmt.Sprintf("slowest %d of %d", n, len(list))))
 	for _, e := range list[:n] {
-		t.line(fmt.Sprintf("%12s  %-9s  %s", prose.Duration(e.Duration), e.Phase, escape(e.ID.String())))
+		t.line(fmt.Sprintf("%12s  %-9s  %s", prose.Duration(e.Duration), e.Phase, run.Escape(e.ID.String())))
 	}
-}
-
-// tally is a number of results of one kind: "3 passed", "1 error", "2 errors".
-func tally(n int, r flow.Result) string {
-	if r == flow.Error {
-		return prose.Count(n, counted[r])
-	}
-	return fmt.Sprintf("%d %s", n, counted[r])
 }
 
 // cutOff gives the results that are missing to a run whose journal has no end.
 func (t *Terminal) cutOff() {
 	missing := len(t.info.Plan) - t.done
-	for _, e := range t.active {
-		if e.Phase == flow.PhaseCase {
-			e.Event, e.Duration, e.Result, e.Reason = flow.End, t.now.Sub(e.Time), flow.Incomplete, "it was running where the journal ends"
+	for _, o := range t.open.All() {
+		if o.Begin.Phase == flow.PhaseCase {
+			e := run.CutOff(o.Begin, t.now)
 			t.caseEnd(e)
 			t.summary.Add(e)
 			missing--
@@ -175,8 +153,5 @@ func (t *Terminal) cutOff() {
 	for range missing {
 		t.summary.Add(flow.Entry{Event: flow.End, Phase: flow.PhaseCase, Result: flow.NotRun})
 	}
-	t.summary.Add(flow.Entry{
-		Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: t.now.Sub(t.info.Start),
-		Reason: "the journal has no end: vmtb was killed, or still runs",
-	})
+	t.summary.Add(run.RunCutOff(t.info.Start, t.now))
 }

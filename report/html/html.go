@@ -1,4 +1,4 @@
-package report
+package html
 
 import (
 	"bytes"
@@ -15,32 +15,32 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/atomicfile"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
-//go:embed html
-var htmlFiles embed.FS
+//go:embed *.tmpl report.css
+var files embed.FS
 
-var pages = template.Must(template.ParseFS(htmlFiles, "html/*.tmpl"))
+var pages = template.Must(template.ParseFS(files, "*.tmpl"))
 
-// indexPage is the file of the page that all others are reached from.
-const indexPage = "index.html"
+// IndexPage is the file of the page from which all others are reached.
+const IndexPage = "index.html"
 
-// HTMLOptions say what an HTML report is made from.
-type HTMLOptions struct {
+// Options say what a report is made from.
+type Options struct {
 	Run     fs.FS        // the run directory
 	Dir     string       // the same as a path, to which links lead
 	Earlier *flow.RunDir // a run to compare with; may be nil
 }
 
-// NewHTML writes pages into the directory at path: index.html, matrix.html, compare.html if there is an earlier run, a
-// page for each class and parameter, report.css. They need neither scripts nor anything from elsewhere, have no inline
-// styles, and all links are relative: they work under the content security policy with which Jenkins serves artifacts.
-// Logs are shown by their ends, and linked: archive the run directory together with the pages.
-func NewHTML(path string, o HTMLOptions) (Report, error) {
+// New returns a report that writes pages into the directory at path: index.html, matrix.html,
+// compare.html if there is an earlier run, a page for each class and parameter, report.css. It
+// creates the directory, and returns an error if no file can be created there.
+func New(path string, o Options) (*run.Collector, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, err
 	}
-	probe, err := atomicfile.Create(filepath.Join(path, indexPage), 0o644)
+	probe, err := atomicfile.Create(filepath.Join(path, IndexPage), 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -51,29 +51,29 @@ func NewHTML(path string, o HTMLOptions) (Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := filepath.Abs(o.Dir)
+	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	rel, err := filepath.Rel(out, run)
+	rel, err := filepath.Rel(out, dir)
 	if err != nil {
 		return nil, err
 	}
-	return &whole{write: func(h *history) error {
+	return &run.Collector{Write: func(h *run.History) error {
 		s := &site{out: out, rel: filepath.ToSlash(rel), run: o.Run, h: h}
 		if o.Earlier != nil {
-			s.comparison = compare(past(o.Earlier), h)
+			s.comparison = run.Compare(run.Read(o.Earlier), h)
 		}
 		return s.write()
 	}}, nil
 }
 
-// A site is the set of pages in the making.
+// A site is the set of pages while it is written.
 type site struct {
 	out, rel   string // the directory of the pages, and the way from there to the run directory
 	run        fs.FS
-	h          *history
-	comparison *comparison
+	h          *run.History
+	comparison *run.Comparison
 }
 
 // A frame is what every page has.
@@ -87,14 +87,14 @@ type frame struct {
 type link struct{ Href, Name string }
 
 func (s *site) write() error {
-	css, err := htmlFiles.ReadFile("html/report.css")
+	css, err := files.ReadFile("report.css")
 	if err != nil {
 		return err
 	}
 	if err := atomicfile.WriteFile(filepath.Join(s.out, "report.css"), css, 0o644); err != nil {
 		return err
 	}
-	for _, g := range s.h.groups {
+	for _, g := range s.h.Groups {
 		v, err := s.group(g)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (s *site) write() error {
 	if err := s.page("matrix.html", "matrix", s.matrix()); err != nil {
 		return err
 	}
-	return s.page(indexPage, "index", s.index())
+	return s.page(IndexPage, "index", s.index())
 }
 
 func (s *site) page(name, tmpl string, view any) error {
@@ -123,7 +123,10 @@ func (s *site) page(name, tmpl string, view any) error {
 }
 
 func (s *site) frame(title, tab string) frame {
-	f := frame{Title: title, Tab: tab, Version: clean(s.h.info.Version), Dir: clean(path.Base(filepath.ToSlash(s.h.info.Dir))), Compared: s.comparison != nil}
+	f := frame{
+		Title: title, Tab: tab, Version: run.Clean(s.h.Info.Version),
+		Dir: run.Clean(path.Base(filepath.ToSlash(s.h.Info.Dir))), Compared: s.comparison != nil,
+	}
 	for _, name := range []string{"logfile.log", "results.json", "journal.jsonl", "run.json"} {
 		if s.exists(name) {
 			f.Links = append(f.Links, link{s.href(name), name})
@@ -150,22 +153,22 @@ func (s *site) href(name string) string {
 }
 
 // groupPage is the file name of a group's page.
-func (s *site) groupPage(g *group) string {
-	for i, other := range s.h.groups {
+func (s *site) groupPage(g *run.Group) string {
+	for i, other := range s.h.Groups {
 		if other == g {
-			return fmt.Sprintf("%03d-%s.html", i+1, pathName(g.id))
+			return fmt.Sprintf("%03d-%s.html", i+1, run.PathName(g.ID))
 		}
 	}
 	return ""
 }
 
 func (s *site) caseHref(id flow.ID) string {
-	return s.groupPage(s.h.fixtures[id.Fixture()]) + "#" + caseAnchor(id)
+	return s.groupPage(s.h.Group(id)) + "#" + caseAnchor(id)
 }
 
-func caseAnchor(id flow.ID) string { return "case-" + pathPart(id.Case) }
+func caseAnchor(id flow.ID) string { return "case-" + run.PathPart(id.Case) }
 
-func classAnchor(id flow.ID) string { return "class-" + pathPart(className(id)) }
+func classAnchor(id flow.ID) string { return "class-" + run.PathPart(run.ClassName(id)) }
 
 // A tailView is the end of a file on a page.
 type tailView struct {
@@ -182,7 +185,7 @@ const shown = 24 << 10
 
 // tail reads the end of a file and marks what the kernel called an error ("<3>[...") or a warning.
 func (s *site) tail(name, title string, open bool) (tailView, error) {
-	t, err := readTail(s.run, name, shown)
+	t, err := run.ReadTail(s.run, name, shown)
 	if err != nil || t.Size == 0 {
 		return tailView{}, err
 	}

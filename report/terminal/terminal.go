@@ -1,4 +1,4 @@
-package report
+package terminal
 
 import (
 	"cmp"
@@ -18,21 +18,22 @@ import (
 	"golang.org/x/term"
 
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// TerminalOptions say how a [Terminal] looks.
-type TerminalOptions struct {
-	Verbose int        // 1 also tells what begins, 2 also what flows log; -1 only what did not pass
-	LogFrom slog.Level // the lowest level of what flows log that is told; 0 is INFO
+// Options say how a [Terminal] looks.
+type Options struct {
+	Verbose int        // 1 also prints what begins, 2 also what flows log; -1 prints only what did not pass
+	LogFrom slog.Level // the lowest level of what flows log that is printed; 0 is INFO
 	Slowest int        // how many of the phases that took longest are listed at the end; -1 is all
-	Live    bool       // keep a line at the bottom that says what is being done; else tell every Heartbeat of silence
+	Live    bool       // show what runs in a line at the bottom; else print it after each Heartbeat of silence
 	Color   bool       // colours by ANSI sequences
 	Width   func() int // columns; nil or 0 is 80
 }
 
-// For is how a Terminal looks on f: live and in colours if f is a terminal that can do it and the user does not mind
-// (the NO_COLOR variable, https://no-color.org).
-func (o TerminalOptions) For(f *os.File) TerminalOptions {
+// For returns how a Terminal looks on f: live and in colours if f is a terminal that can do it,
+// without colours if the user does not want them (the NO_COLOR variable, https://no-color.org).
+func (o Options) For(f *os.File) Options {
 	o.Live = term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 	o.Color = o.Live && os.Getenv("NO_COLOR") == ""
 	o.Width = func() int {
@@ -45,20 +46,21 @@ func (o TerminalOptions) For(f *os.File) TerminalOptions {
 	return o
 }
 
-// Heartbeat is the longest silence of a Terminal that is not live, while something is being done.
+// Heartbeat is the longest silence of a Terminal that is not live, while a phase runs.
 const Heartbeat = 30 * time.Second
 
-// A Terminal prints a run in the manner of pytest -v. Its methods may be called from several goroutines at once.
+// A Terminal prints a run in the manner of pytest -v. Its methods may be called from several
+// goroutines at once.
 type Terminal struct {
-	o TerminalOptions
+	o Options
 
 	mu       sync.Mutex
 	w        io.Writer
 	err      error // of w, the first one
 	info     flow.Info
 	summary  flow.Summary
-	done     int          // cases that have their result
-	active   []flow.Entry // phases that have begun and not ended, outermost first
+	done     int // cases that have their result
+	open     flow.OpenPhases[struct{}]
 	now      time.Time    // the newest of all times seen
 	told     time.Time    // when something was last printed
 	status   string       // what the status line shows now
@@ -76,7 +78,8 @@ type failure struct {
 	fixture string // folder of the fixture that served it, relative to the run directory; "" if there was none
 }
 
-// levelOf is the level of a log line; one with another word is told always.
+// levelOf returns the level of a log line. A line with a word that slog does not know is always
+// printed.
 func levelOf(e flow.Entry) slog.Level {
 	var level slog.Level
 	if level.UnmarshalText([]byte(e.Level)) != nil {
@@ -85,8 +88,8 @@ func levelOf(e flow.Entry) slog.Level {
 	return level
 }
 
-// NewTerminal prints to w.
-func NewTerminal(w io.Writer, o TerminalOptions) *Terminal { return &Terminal{w: w, o: o} }
+// New returns a Terminal that prints to w.
+func New(w io.Writer, o Options) *Terminal { return &Terminal{w: w, o: o} }
 
 // Start prints the header.
 func (t *Terminal) Start(info flow.Info) {
@@ -95,24 +98,24 @@ func (t *Terminal) Start(info flow.Info) {
 	t.info, t.now, t.told = info, info.Start, info.Start
 	t.line(t.rule("=", "vmtb "+cmp.Or(info.Version, "(unknown version)")))
 	if info.DUT != "" {
-		t.line("DUT: " + escape(info.DUT))
+		t.line("DUT: " + run.Escape(info.DUT))
 	}
 	for _, f := range info.Environment {
 		if f.Name == "driver" {
-			t.line("driver: " + escape(f.Value))
+			t.line("driver: " + run.Escape(f.Value))
 		}
 	}
-	t.line("run directory: " + escape(info.Dir))
+	t.line("run directory: " + run.Escape(info.Dir))
 	if info.TimeoutScale != 1 {
 		t.line(fmt.Sprintf("timeouts: x %g", info.TimeoutScale))
 	}
 	for _, n := range info.Notes {
-		t.line("note: " + escape(n))
+		t.line("note: " + run.Escape(n))
 	}
 	t.line(fmt.Sprintf("selected: %d\n", len(info.Plan)))
 }
 
-// Entry prints what is to be told about e.
+// Entry takes the next entry, and prints what the options ask for.
 func (t *Terminal) Entry(e flow.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -132,7 +135,7 @@ func (t *Terminal) Entry(e flow.Entry) {
 	t.draw()
 }
 
-// Tick tells the time while nothing happens.
+// Tick takes the time while nothing happens.
 func (t *Terminal) Tick(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,7 +162,7 @@ func (t *Terminal) Follow(ctx context.Context) {
 	}
 }
 
-// Close prints the end of the report, also for a run that did not come to its own.
+// Close prints the end of the report, also of a run whose journal has no end.
 func (t *Terminal) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,7 +183,7 @@ func (t *Terminal) see(now time.Time) {
 }
 
 func (t *Terminal) begin(e flow.Entry) {
-	t.active = append(t.active, e)
+	t.open.Begin(e, struct{}{})
 	if e.Phase != flow.PhaseStep {
 		t.recent = nil
 	}
@@ -194,14 +197,14 @@ func (t *Terminal) begin(e flow.Entry) {
 	switch {
 	case !tell || e.Phase == flow.PhaseRun:
 	case e.Phase == flow.PhaseStep:
-		t.progress("  " + escape(e.Name))
+		t.progress("  " + run.Escape(e.Name))
 	default:
 		t.progress(activity(e))
 	}
 }
 
 func (t *Terminal) end(e flow.Entry) {
-	t.pop(e)
+	t.open.End(e)
 	if e.Duration > 0 && e.Phase != flow.PhaseRun && e.Phase != flow.PhaseStep {
 		t.timed = append(t.timed, e)
 	}
@@ -217,29 +220,15 @@ func (t *Terminal) end(e flow.Entry) {
 	case flow.PhaseReset, flow.PhaseTearDown, flow.PhaseRestore:
 		if e.Result != "" {
 			t.fail(e)
-			t.line(fmt.Sprintf("%s %s %s%s", escape(e.ID.String()), e.Phase, t.word(e.Result), took(e)))
-		}
-	}
-}
-
-// pop takes the phase that e ends off the active ones, with all steps in it that had no end: code that was abandoned.
-func (t *Terminal) pop(e flow.Entry) {
-	for i := len(t.active) - 1; i >= 0; i-- {
-		if a := t.active[i]; a.Phase == e.Phase && a.ID == e.ID && a.Name == e.Name {
-			rest := t.active[i+1:]
-			if e.Phase != flow.PhaseStep {
-				rest = nil
-			}
-			t.active = append(t.active[:i:i], rest...)
-			return
+			t.line(fmt.Sprintf("%s %s %s%s", run.Escape(e.ID.String()), e.Phase, t.word(e.Result), took(e)))
 		}
 	}
 }
 
 func (t *Terminal) caseEnd(e flow.Entry) {
 	t.done++
-	left := escape(e.ID.String()) + " " + t.word(e.Result) + took(e)
-	bare := escape(e.ID.String()) + " " + words[e.Result] + took(e)
+	left := run.Escape(e.ID.String()) + " " + t.word(e.Result) + took(e)
+	bare := run.Escape(e.ID.String()) + " " + words[e.Result] + took(e)
 	switch e.Result {
 	case flow.NotRun:
 		return // counted in the summary; there may be hundreds
@@ -261,7 +250,7 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 		return
 	}
 	percent := fmt.Sprintf("[%3d%%]", 100*t.done/max(1, len(t.info.Plan)))
-	pad := max(2, t.width()-width(bare)-len(percent)-1)
+	pad := max(2, t.width()-run.Width(bare)-len(percent)-1)
 	t.line(left + strings.Repeat(" ", pad) + percent)
 }
 
