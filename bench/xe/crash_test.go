@@ -84,8 +84,9 @@ func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*
 	})
 }
 
-// TestKilledAnywhere kills the program before, during and after each record and change of a whole flow, replays the
-// journal, and on a small host also kills that replay everywhere. The host must always be as it was.
+// TestKilledAnywhere kills the program before, during and after each record and change of a whole
+// flow, replays the journal, and on a small host also kills that replay everywhere. The host must
+// always be as it was.
 func TestKilledAnywhere(t *testing.T) {
 	profile := func(pf *xe.PF) vgpu.Plan {
 		ids, err := pf.IDs()
@@ -109,7 +110,9 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 	auto := func(*xe.PF) vgpu.Plan {
 		p := vgpu.Auto(2)
-		p.Scheduling = vgpu.Scheduling{PF: vgpu.TimeSlice{Quantum: 20, Timeout: 20000}, VF: vgpu.TimeSlice{Quantum: 10}, ScheduleIfIdle: true}
+		p.Scheduling = vgpu.Scheduling{
+			PF: vgpu.TimeSlice{Quantum: 20, Timeout: 20000}, VF: vgpu.TimeSlice{Quantum: 10}, ScheduleIfIdle: true,
+		}
 		return p
 	}
 	small := func(o fakehost.Options) fakehost.Options {
@@ -207,7 +210,8 @@ func memory(t *testing.T) string {
 	return dir
 }
 
-// replay puts the host back from a moment, and compares. If nested, it does so from every moment of that as well.
+// replay puts the host back from a moment, and compares. If nested, it does so from every moment of
+// that as well.
 func replay(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, nested bool) int {
 	t.Helper()
 	host := h.FromSnapshot(m.host)

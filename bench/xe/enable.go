@@ -40,7 +40,8 @@ func (p *PF) locked() string {
 // missingQuota says why an enabled VF lacks resources.
 func (p *PF) missingQuota(q vgpu.Resources) string {
 	if q.Contexts > 0 && q.GGTT > 0 && p.tree.Exists(p.bulkFile("vram_quota")) {
-		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
+		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: " +
+			"echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
 	}
 	return "the PF is in custom mode with quotas missing: provision it first"
 }

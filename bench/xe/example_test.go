@@ -14,7 +14,8 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// From a host without drivers to two VFs that QEMU can take, and back. On a real host, use host.OS{} for the fake.
+// From a host without drivers to two VFs that QEMU can take, and back. On a real host, use
+// host.OS{} for the fake.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "vmtb")
@@ -45,7 +46,7 @@ func Example() {
 	check(err)
 	for i, vf := range vfs {
 		check(vf.Bind(ctx, vfio))
-		quota, err := pf.Quota(i + 1)
+		quota, err := pf.Quotas.Of(i + 1)
 		check(err)
 		fmt.Println(vf.Address, vf.Driver(), quota.Doorbells, "doorbells", plan.Scheduling.VF)
 	}

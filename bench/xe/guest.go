@@ -10,8 +10,8 @@ import (
 	"vmtb/bench/pci"
 )
 
-// DriverBound returns the PCI devices that a driver has bound on a machine, host or guest. It is empty when the driver is
-// not loaded or has bound nothing.
+// DriverBound returns the PCI devices that a driver has bound on a machine, host or guest. It is
+// empty when the driver is not loaded or has bound nothing.
 func DriverBound(ctx context.Context, m bench.Machine, driver string) ([]pci.Address, error) {
 	module := strings.ReplaceAll(driver, "-", "_")
 	entries, err := m.ReadDir(ctx, "/sys/module/"+module+"/drivers/pci:"+driver)

@@ -6,9 +6,10 @@ import (
 	"fmt"
 )
 
-// packets follows the stream of a VF's state and knows at its end whether it was whole. The stream is packets of a header
-// of 24 bytes (version, type, tile, GT, 32 bits of flags, 64 of offset, 64 of size; little-endian) and a payload: a
-// descriptor of the GPU first, a trailer last. A version that is not known is let pass unseen.
+// packets follows the stream of a VF's state and knows at its end whether it was whole. The stream
+// is packets of a header of 24 bytes (version, type, tile, GT, 32 bits of flags, 64 of offset, 64
+// of size; little-endian) and a payload: a descriptor of the GPU first, a trailer last. A version
+// that is not known is let pass unseen.
 //
 // Kernel source: drivers/gpu/drm/xe/xe_sriov_packet.c.
 type packets struct {

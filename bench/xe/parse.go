@@ -11,10 +11,12 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// The kernel's texts. Each parser takes the format of the driver's printf and nothing else, save for what is known to
-// differ from version to version: a key that an older driver does not print, or one that a newer one adds.
+// The kernel's texts. Each parser takes the format of the driver's printf and nothing else, save
+// for what is known to differ from version to version: a key that an older driver does not print,
+// or one that a newer one adds.
 
-// A Range is a contiguous range of GGTT addresses, context ids or doorbells, as the kernel prints it: with its last.
+// A Range is a contiguous range of GGTT addresses, context ids or doorbells, as the kernel prints
+// it: with its last.
 type Range struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
@@ -58,7 +60,8 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 // MarshalText writes "1.0".
 func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// Versions are what the PF's driver speaks, and what it has agreed on with each VF's driver since the VF's last reset.
+// Versions are what the PF's driver speaks, and what it has agreed on with each VF's driver since
+// the VF's last reset.
 type Versions struct {
 	Base, Latest Version
 	VFs          map[int]Version
@@ -71,8 +74,8 @@ type Mode struct {
 	Mode      string `json:"mode"` // "none", "SR-IOV PF" or "SR-IOV VF"
 }
 
-// Events are the adverse events that the firmware has counted for a VF since its last reset, or since it was last asked
-// (sample_period_ms), in the units of [vgpu.Thresholds].
+// Events are the adverse events that the firmware has counted for a VF since its last reset, or
+// since it was last asked (sample_period_ms), in the units of [vgpu.Thresholds].
 type Events struct {
 	VF int
 	vgpu.Thresholds
@@ -90,7 +93,8 @@ func pairs(text string) iter.Seq2[string, string] {
 	}
 }
 
-// fields reads the values of known keys, each of which must be there once unless it is optional, and passes over others.
+// fields reads the values of known keys, each of which must be there once unless it is optional,
+// and passes over others.
 func fields(text string, into map[string]func(value string) error, optional ...string) error {
 	seen := map[string]bool{}
 	for key, value := range pairs(text) {
@@ -177,7 +181,8 @@ func toText(to *string) func(string) error {
 	}
 }
 
-// parseRange reads "0xbee00000-0xfedfffff" or "49151-65534", with or without a rounded size in parentheses.
+// parseRange reads "0xbee00000-0xfedfffff" or "49151-65534", with or without a rounded size in
+// parentheses.
 func parseRange(value string) (Range, error) {
 	span, rest, more := cutSpace(value)
 	first, last, _ := strings.Cut(span, "-")
@@ -246,7 +251,8 @@ func parseBytes(text string) ([]VFBytes, error) {
 	})
 }
 
-// parseEvents reads adverse_events: a line "VF1:\tcat_error_count:1 engine_reset_count:0 ... " for each VF that has any.
+// parseEvents reads adverse_events: a line "VF1:\tcat_error_count:1 engine_reset_count:0 ... " for
+// each VF that has any.
 func parseEvents(text string) ([]Events, error) {
 	return perVF(text, func(vf int, value string) (Events, error) {
 		e := Events{VF: vf}
@@ -273,7 +279,8 @@ func parseEvents(text string) ([]Events, error) {
 	})
 }
 
-// parseAvailable reads ggtt_available: lines "range:" for each hole, then "total:", "spare:", "avail:".
+// parseAvailable reads ggtt_available: lines "range:" for each hole, then "total:", "spare:",
+// "avail:".
 func parseAvailable(text string) (Available, error) {
 	var a Available
 	for key, value := range pairs(text) {
@@ -286,13 +293,20 @@ func parseAvailable(text string) (Available, error) {
 		}
 		a.Holes = append(a.Holes, r)
 	}
-	err := fields(text, map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)})
+	err := fields(
+		text, map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)},
+	)
 	return a, err
 }
 
 // parseLimits reads the file vfs.
 func parseLimits(text string) (l Limits, err error) {
-	err = fields(text, map[string]func(string) error{"total": toInt(&l.Total), "supported": toInt(&l.Supported), "enabled": toInt(&l.Enabled)})
+	err = fields(
+		text,
+		map[string]func(string) error{
+			"total": toInt(&l.Total), "supported": toInt(&l.Supported), "enabled": toInt(&l.Enabled),
+		},
+	)
 	return l, err
 }
 

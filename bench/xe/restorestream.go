@@ -10,10 +10,11 @@ import (
 	"vmtb/bench"
 )
 
-// A restoreStream reads a saved state and passes on only headers that it has checked, each before the driver sees any of it.
-// The driver trusts headers: up to Linux 7.3 at least, one of another version makes the kernel oops
-// (xe_sriov_packet_write_single goes on with the packet that xe_sriov_packet_init_from_hdr refused), one of a GT that does
-// not exist or of a huge size leaves a packet without memory behind, for which every later write fails with EFAULT.
+// A restoreStream reads a saved state and passes on only headers that it has checked, each before
+// the driver sees any of it. The driver trusts headers: up to Linux 7.3 at least, one of another
+// version makes the kernel oops (xe_sriov_packet_write_single goes on with the packet that
+// xe_sriov_packet_init_from_hdr refused), one of a GT that does not exist or of a huge size leaves
+// a packet without memory behind, for which every later write fails with EFAULT.
 type restoreStream struct {
 	r       io.Reader
 	gts     []GT
@@ -23,7 +24,8 @@ type restoreStream struct {
 	ended   bool // by a trailer
 }
 
-// Payloads that the driver writes are no larger (VF_VRAM_STATE_CHUNK_MAX_SIZE; a GGTT of 4 GiB has 8 MiB of entries).
+// Payloads that the driver writes are no larger (VF_VRAM_STATE_CHUNK_MAX_SIZE; a GGTT of 4 GiB has
+// 8 MiB of entries).
 const (
 	mostVRAM  = 512 << 20
 	mostOther = 64 << 20
@@ -95,7 +97,10 @@ func (s *restoreStream) check(header []byte) error {
 	case s.ended:
 		return damaged("something follows its trailer")
 	case version != streamVersion:
-		return damaged("packet %d is of version %d of the format, not %d: the kernel may crash on it (xe_sriov_packet_write_single)", s.packets, version, streamVersion)
+		return damaged(
+			"packet %d is of version %d of the format, not %d: the kernel may crash on it (xe_sriov_packet_write_single)",
+			s.packets, version, streamVersion,
+		)
 	case kind == 0:
 		return damaged("packet %d has no type", s.packets)
 	case (kind == typeDescriptor) != (s.packets == 1):

@@ -8,7 +8,8 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// A Summary is what can be told about a PF and its VFs at a moment. What this kernel does not tell is nil.
+// A Summary is what can be told about a PF and its VFs at a moment. What this kernel does not tell
+// is nil.
 type Summary struct {
 	Address   pci.Address     `json:"address"`
 	Card      int             `json:"card"`
@@ -61,7 +62,7 @@ func (p *PF) Summary() (*Summary, error) {
 	}
 	s.Mode = ask(s, p.Mode)
 	s.Limits = ask(s, p.Limits)
-	s.Spare = ask(s, p.Spare)
+	s.Spare = ask(s, p.Quotas.Spare)
 	for _, tile := range p.Tiles() {
 		if a := ask(s, func() (Available, error) { return p.AvailableGGTT(tile) }); a != nil {
 			s.GGTT = append(s.GGTT, *a)
@@ -94,10 +95,10 @@ func ask[T any](s *Summary, question func() (T, error)) *T {
 func (p *PF) function(s *Summary, fn int, d *pci.Device) Function {
 	f := Function{VF: fn, Address: d.Address, Driver: d.Driver()}
 	f.IOMMUGroup = ask(s, d.IOMMUGroup)
-	f.TimeSlice = ask(s, func() (vgpu.TimeSlice, error) { return p.TimeSlice(fn) })
-	f.Priority = ask(s, func() (Priority, error) { return p.Priority(fn) })
+	f.TimeSlice = ask(s, func() (vgpu.TimeSlice, error) { return p.Scheduler.TimeSlice(fn) })
+	f.Priority = ask(s, func() (Priority, error) { return p.Scheduler.Priority(fn) })
 	if fn > 0 {
-		f.Quota = ask(s, func() (vgpu.Resources, error) { return p.Quota(fn) })
+		f.Quota = ask(s, func() (vgpu.Resources, error) { return p.Quotas.Of(fn) })
 	}
 	return f
 }

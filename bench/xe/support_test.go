@@ -24,9 +24,22 @@ func TestWhyNoVFs(t *testing.T) {
 		says  string
 	}{
 		{"configfs", map[string]string{configfs: "0\n"}, configfs + " is 0: unbind the driver"},
-		{"Linux 6.12", map[string]string{info: "supported: no\nenabled: no\nmode: none\n", "/proc/sys/kernel/osrelease": "6.12.117-amd64\n"}, "the xe driver of this kernel (6.12.117-amd64) has no SR-IOV for this GPU: Linux 6.17"},
-		{"parameter", map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", "/sys/module/xe/parameters/max_vfs": "0\n"}, "the parameter xe.max_vfs is 0"},
-		{"firmware", map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", configfs: "unlimited\n"}, "must be enabled in the firmware's set-up"},
+		{
+			"Linux 6.12",
+			map[string]string{
+				info: "supported: no\nenabled: no\nmode: none\n", "/proc/sys/kernel/osrelease": "6.12.117-amd64\n",
+			},
+			"the xe driver of this kernel (6.12.117-amd64) has no SR-IOV for this GPU: Linux 6.17",
+		},
+		{
+			"parameter",
+			map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", "/sys/module/xe/parameters/max_vfs": "0\n"},
+			"the parameter xe.max_vfs is 0",
+		},
+		{
+			"firmware", map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", configfs: "unlimited\n"},
+			"must be enabled in the firmware's set-up",
+		},
 	} {
 		o := fakehost.BMG()
 		o.TotalVFs = 0
@@ -53,7 +66,8 @@ func TestAdminOnly(t *testing.T) {
 	}
 }
 
-// TestDriverOfSelector: host.driver of the configuration names the driver whose GPUs are looked for.
+// TestDriverOfSelector: host.driver of the configuration names the driver whose GPUs are looked
+// for.
 func TestDriverOfSelector(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	tree := host.New(s.Host).Tree(s.log)
@@ -61,7 +75,8 @@ func TestDriverOfSelector(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := xe.FindPF(tree, xe.Selector{Driver: "i915"})
-	if err == nil || !strings.Contains(err.Error(), "/sys/bus/pci/drivers/i915") || !strings.Contains(err.Error(), "modprobe i915") {
+	if err == nil || !strings.Contains(err.Error(), "/sys/bus/pci/drivers/i915") ||
+		!strings.Contains(err.Error(), "modprobe i915") {
 		t.Errorf("another driver: %v", err)
 	}
 }
@@ -72,10 +87,12 @@ func TestLargePages(t *testing.T) {
 	o.Device = 0x56c0
 	s := newSetup(t, o)
 	pf := s.find(t)
-	if err := pf.SetQuota(t.Context(), 1, vgpu.Resources{GGTT: 1<<20 + 1, VRAM: 1 << 21, Contexts: 1, Doorbells: 1}); err != nil {
+	if err := pf.Quotas.Set(t.Context(), 1, vgpu.Resources{
+		GGTT: 1<<20 + 1, VRAM: 1 << 21, Contexts: 1, Doorbells: 1,
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := pf.Quota(1); err != nil || q.GGTT != 1<<20+64<<10 {
+	if q, err := pf.Quotas.Of(1); err != nil || q.GGTT != 1<<20+64<<10 {
 		t.Errorf("%+v, %v", q, err)
 	}
 }

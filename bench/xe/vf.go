@@ -14,8 +14,9 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// A VF is a Virtual Function as the machine sees it whose xe driver has it: a guest, or the host. Errors are
-// [bench.GuestError]; what the driver there does not offer matches [bench.ErrNotAvailable].
+// A VF is a Virtual Function as the machine sees it whose xe driver has it: a guest, or the host.
+// Errors are [bench.GuestError]; what the driver there does not offer matches
+// [bench.ErrNotAvailable].
 type VF struct {
 	Address pci.Address // on that machine
 	GTs     []GT
@@ -74,10 +75,13 @@ func numbersOf(names []string, prefix string) []int {
 	return list
 }
 
-// files are where the driver may have a file of the VF on a GT: in the tile's directory since Linux 6.18.
+// files are where the driver may have a file of the VF on a GT: in the tile's directory since Linux
+// 6.18.
 func (v *VF) files(gt GT, name string) []string {
 	root := "/sys/kernel/debug/dri/" + string(v.Address)
-	return []string{fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name), fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name)}
+	return []string{
+		fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name), fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name),
+	}
 }
 
 // told reads the first of files that is there, and says which it was.
@@ -97,7 +101,10 @@ func told[T any](ctx context.Context, v *VF, parse func(string) (T, error), file
 		return value, file, err
 	}
 	var none T
-	return none, "", v.failed("read "+files[len(files)-1], fmt.Errorf("%w (its kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable))
+	return none, "", v.failed(
+		"read "+files[len(files)-1],
+		fmt.Errorf("%w (its kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable),
+	)
 }
 
 // Mode says how the driver runs the device.
@@ -106,8 +113,8 @@ func (v *VF) Mode(ctx context.Context) (Mode, error) {
 	return m, err
 }
 
-// A SelfConfig is what a GT's firmware told the VF's driver that it has. A media GT has contexts and doorbells only, save
-// that it repeats the GGTT up to Linux 6.18.
+// A SelfConfig is what a GT's firmware told the VF's driver that it has. A media GT has contexts
+// and doorbells only, save that it repeats the GGTT up to Linux 6.18.
 type SelfConfig struct {
 	vgpu.Resources
 	GGTTRange Range // zero where there is none
@@ -120,7 +127,8 @@ func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
 	return c, err
 }
 
-// Resources are what the VF has, to be compared with [PF.Quota]. GTs that differ are an error: there is no one answer.
+// Resources are what the VF has, to be compared with [Quotas.Of]. GTs that differ are an error:
+// there is no one answer.
 func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
 	var all vgpu.Resources
 	for i, gt := range v.GTs {
@@ -133,7 +141,10 @@ func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
 			continue
 		}
 		if c.Contexts != all.Contexts || c.Doorbells != all.Doorbells || !gt.Media && c.Resources != all {
-			return all, v.failed("compare what the GTs of "+string(v.Address)+" have", fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources))
+			return all, v.failed(
+				"compare what the GTs of "+string(v.Address)+" have",
+				fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources),
+			)
 		}
 	}
 	return all, nil
@@ -153,7 +164,9 @@ func parseSelfConfig(text string) (c SelfConfig, err error) {
 		"GuC doorbells": toUint(&c.Doorbells),
 	}, "GGTT range", "GGTT size", "GGTT shift on last restore", "LMEM size")
 	if err == nil && c.GGTTRange != (Range{}) && c.GGTTRange.Size() != c.GGTT {
-		err = fmt.Errorf("the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(), c.GGTT)
+		err = fmt.Errorf(
+			"the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(), c.GGTT,
+		)
 	}
 	return c, err
 }
@@ -201,11 +214,16 @@ func parseOneABI(text string, a *ABI) error {
 			return nil
 		}
 	}
-	return fields(text, map[string]func(string) error{"base": dotted(&a.Base), "wanted": dotted(&a.Wanted), "handshake": dotted(&a.Handshake)})
+	return fields(
+		text,
+		map[string]func(string) error{
+			"base": dotted(&a.Base), "wanted": dotted(&a.Wanted), "handshake": dotted(&a.Handshake),
+		},
+	)
 }
 
-// Stoppers halt, each at its stage, the recovery that a VF's driver does on a GT after the VF was restored. The driver
-// looks once a second whether its stopper is still set, and never clears one.
+// Stoppers halt, each at its stage, the recovery that a VF's driver does on a GT after the VF was
+// restored. The driver looks once a second whether its stopper is still set, and never clears one.
 type Stoppers uint8
 
 // The stages of recovery. Kernel source: drivers/gpu/drm/xe/xe_gt_sriov_vf.c.

@@ -141,7 +141,8 @@ func (s *span) check(t testing.TB, where string) float64 {
 	}
 	start, err1 := s.Start.Float64()
 	end, err2 := s.End.Float64()
-	if err1 != nil || err2 != nil || end < start || !strings.Contains(string(s.Start), ".") || !strings.Contains(string(s.End), ".") {
+	if err1 != nil || err2 != nil || end < start || !strings.Contains(string(s.Start), ".") ||
+		!strings.Contains(string(s.End), ".") {
 		t.Errorf("%s: time %+v", where, s)
 	}
 	return end

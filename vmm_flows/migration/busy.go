@@ -124,14 +124,14 @@ const doomedJob = 100_000 // us
 // when the machine is paused.
 func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
 	fixture.Steps{{"see to a preemption timeout shorter than a job", func(ctx context.Context) error {
-		slice, err := b.PF.TimeSlice(1)
+		slice, err := b.PF.Scheduler.TimeSlice(1)
 		const limit = doomedJob / 20
 		if err != nil || slice.Timeout > 0 && slice.Timeout <= limit {
 			return err
 		}
 		slice = vgpu.TimeSlice{Quantum: slice.Quantum, Timeout: limit}
 		t.Logf("VF1: %v from now on, since a job takes %d us", slice, doomedJob)
-		return b.PF.SetTimeSlice(ctx, 1, slice)
+		return b.PF.Scheduler.SetTimeSlice(ctx, 1, slice)
 	}}}.Run(ctx, t)
 }
 

@@ -38,9 +38,9 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 	fixture.Require(t, err)
 	spin, err := b.IGT(ctx, neighbour, work.SpinBatch)
 	fixture.Require(t, err)
-	before, err := b.PF.TimeSlice(1)
+	before, err := b.PF.Scheduler.TimeSlice(1)
 	fixture.Require(t, err)
-	fixture.Steps{{"set VF1 to " + pausedSlice.String(), func(ctx context.Context) error { return b.PF.SetTimeSlice(ctx, 1, pausedSlice) }}}.Run(ctx, t)
+	fixture.Steps{{"set VF1 to " + pausedSlice.String(), func(ctx context.Context) error { return b.PF.Scheduler.SetTimeSlice(ctx, 1, pausedSlice) }}}.Run(ctx, t)
 	run := b.BeginOn(ctx, t, b.vm(), w)
 	fixture.Steps{
 		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
@@ -49,7 +49,7 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 			return b.PassesAll(ctx, t.Env(), fixture.Job{Machine: neighbour, Workload: spin})
 		}},
 		{"resume it", first.Resume},
-		{"set VF1 back to " + before.String(), func(ctx context.Context) error { return b.PF.SetTimeSlice(ctx, 1, before) }},
+		{"set VF1 back to " + before.String(), func(ctx context.Context) error { return b.PF.Scheduler.SetTimeSlice(ctx, 1, before) }},
 		{"wait for the end of its work", func(ctx context.Context) error { return b.inTime(ctx, t, run) }},
 	}.Run(ctx, t)
 }

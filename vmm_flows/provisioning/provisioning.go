@@ -60,7 +60,7 @@ func testSelfConfig(ctx context.Context, t *flow.T, s *fixture.Setup) {
 
 // agree compares what the host gave to VF i+1 with what machine i sees.
 func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
-	given, err := s.PF.Quota(i + 1)
+	given, err := s.PF.Quotas.Of(i + 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ const (
 )
 
 func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
-	before, err := s.PF.Quota(1)
+	before, err := s.PF.Quotas.Of(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		do   func(context.Context) error
 	}{
 		{"unload the guest's driver", func(ctx context.Context) error { return fixture.Unload(ctx, m, s.GuestDriver) }},
-		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.SetQuota(ctx, 1, half) }},
+		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.Quotas.Set(ctx, 1, half) }},
 		{"reset the VF", vf.Reset},
 		{"load the guest's driver", func(ctx context.Context) error { return fixture.Load(ctx, m, s.GuestDriver) }},
 	}
@@ -118,7 +118,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		}
 	}
 	agree(ctx, t, s, 0)
-	if after, err := s.PF.Quota(1); err != nil || after != half {
+	if after, err := s.PF.Quotas.Of(1); err != nil || after != half {
 		t.Errorf("VF1 holds %+v after it was given %+v: %v", after, half, err)
 	}
 }
@@ -129,7 +129,7 @@ func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		if fn == 0 {
 			want = s.Plan.Scheduling.PF
 		}
-		if got, err := s.PF.TimeSlice(fn); err != nil || got != want {
+		if got, err := s.PF.Scheduler.TimeSlice(fn); err != nil || got != want {
 			t.Errorf("function %d has the time slice %v, %v; planned was %v", fn, got, err, want)
 		}
 	}
@@ -137,7 +137,7 @@ func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		t.Fatal(err)
 	}
 	for vf := 1; vf <= s.Config.VFs; vf++ {
-		if left, err := s.PF.Quota(vf); err != nil || left != (vgpu.Resources{}) {
+		if left, err := s.PF.Quotas.Of(vf); err != nil || left != (vgpu.Resources{}) {
 			t.Errorf("VF%d still holds %+v after it was disabled (%v): the PF has left automatic mode", vf, left, err)
 		}
 	}

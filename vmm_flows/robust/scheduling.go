@@ -31,9 +31,9 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	for i, slice := range slices {
 		fixture.Steps{
-			{fmt.Sprintf("set VF%d to %v", i+1, slice), func(ctx context.Context) error { return s.PF.SetTimeSlice(ctx, i+1, slice) }},
+			{fmt.Sprintf("set VF%d to %v", i+1, slice), func(ctx context.Context) error { return s.PF.Scheduler.SetTimeSlice(ctx, i+1, slice) }},
 			{"see that it says so", func(ctx context.Context) error {
-				got, err := s.PF.TimeSlice(i + 1)
+				got, err := s.PF.Scheduler.TimeSlice(i + 1)
 				if err == nil && got != slice {
 					err = fmt.Errorf("VF%d has %v, want %v", i+1, got, slice)
 				}

@@ -13,8 +13,9 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A formula is a Python lambda of the number of VFs, from a profile file. Starlark evaluates it: a Python without
-// files or clocks. Only arithmetic on one number is allowed, so that a formula can neither hang nor take memory.
+// A formula is a Python lambda of the number of VFs, from a profile file. Starlark evaluates it: a
+// Python without files or clocks. Only arithmetic on one number is allowed, so that a formula can
+// neither hang nor take memory.
 type formula struct {
 	where string // "Ptl.json:42: vGPUScheduler.….VFExecutionQuantum"
 	text  string
@@ -54,7 +55,8 @@ func newFormula(where, text string) (*formula, error) {
 	return f, nil
 }
 
-// check returns an error unless e is arithmetic, comparison, if-else, or min, max, abs, int of numbers.
+// check returns an error unless e is arithmetic, comparison, if-else, or min, max, abs, int of
+// numbers.
 func (f *formula) check(e syntax.Expr, param string) error {
 	switch e := e.(type) {
 	case *syntax.ParenExpr:
@@ -93,8 +95,8 @@ func (f *formula) checkAll(list []syntax.Expr, param string) error {
 	return nil
 }
 
-// arguments returns the arguments of a call. It treats min((a, b)) as min(a, b). Tuples are allowed nowhere else: they
-// can be multiplied.
+// arguments returns the arguments of a call. It treats min((a, b)) as min(a, b). Tuples are allowed
+// nowhere else: they can be multiplied.
 func arguments(call *syntax.CallExpr) []syntax.Expr {
 	if len(call.Args) != 1 {
 		return call.Args

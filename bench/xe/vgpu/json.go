@@ -14,8 +14,8 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A node is a JSON value with its place in the file. Decoding into a type, as package strictjson does, would lose the
-// order of profiles, and which keys are missing.
+// A node is a JSON value with its place in the file. Decoding into a type, as package strictjson
+// does, would lose the order of profiles, and which keys are missing.
 type node struct {
 	offset  int
 	key     string        // "vGPUResources.Profile.Bmg_6.VFCount"
@@ -105,7 +105,8 @@ func (p *parser) object(key string, depth int) (list []member) {
 
 func below(key, name string) string { return strings.TrimPrefix(key+"."+name, ".") }
 
-// keys returns the values of the keys, in their order. An object with other keys, or without one of these, is an error.
+// keys returns the values of the keys, in their order. An object with other keys, or without one of
+// these, is an error.
 func (p *parser) keys(n node, keys ...string) []node {
 	list := make([]node, len(keys))
 	for i, k := range keys {

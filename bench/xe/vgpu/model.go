@@ -21,8 +21,9 @@ var models = map[uint16]string{
 	0xb08f: "Ptl", 0xb090: "Ptl", 0xb0a0: "Ptl", 0xb0b0: "Ptl", 0xfd80: "Ptl", 0xfd81: "Ptl",
 }
 
-// families are the SR-IOV GPUs that Linux 7.3 knows and no profile file describes. nearest is the profile file of the
-// nearest model of the same family, "" if there is none. Kernel source: include/drm/intel/pciids.h, has_sriov in xe_pci.c.
+// families are the SR-IOV GPUs that Linux 7.3 knows and no profile file describes. nearest is the
+// profile file of the nearest model of the same family, "" if there is none. Kernel source:
+// include/drm/intel/pciids.h, has_sriov in xe_pci.c.
 var families = []struct {
 	name, nearest string
 	ids           []uint16
@@ -36,8 +37,8 @@ var families = []struct {
 	{"Crescent Island", "", []uint16{0x674c, 0x674d, 0x674e, 0x674f, 0x6750}},
 }
 
-// unknownModel returns the error for a GPU without a profile file. The error offers the nearest one. The user must
-// choose it: its figures are for another amount of memory.
+// unknownModel returns the error for a GPU without a profile file. The error offers the nearest
+// one. The user must choose it: its figures are for another amount of memory.
 func unknownModel(device uint16) error {
 	err := fmt.Errorf("no vGPU profiles are known for PCI device id %04x: %w", device, bench.ErrNotAvailable)
 	give := func(file string) string {
@@ -66,7 +67,8 @@ type Model struct {
 	Name     string // the file's name without .json
 	Version  string
 	Profiles []Profile // in the file's order
-	// ECC selects the VRAM figures with error correction. It is true at first, as in the Python tool.
+	// ECC selects the VRAM figures with error correction. It is true at first, as in the Python
+	// tool.
 	ECC bool
 
 	spare            memory
@@ -123,9 +125,10 @@ var schedulerNames = map[SchedulerMode]string{
 	FlexibleBurstableQoS: "Flexible_BurstableQoS_GPUTimeSlicing",
 }
 
-// LoadModel reads the profile file for the GPU with a PCI device id. The last of dirs that has the file counts, so a
-// user's directory comes after [Files]. mapping adds device ids, in hexadecimal, to those that vmtb knows:
-// {"e20c": "Bmg_g21_12"}. Errors are [bench.UsageError]; a device that is unknown matches [bench.ErrNotAvailable].
+// LoadModel reads the profile file for the GPU with a PCI device id. The last of dirs that has the
+// file counts, so a user's directory comes after [Files]. mapping adds device ids, in hexadecimal,
+// to those that vmtb knows: {"e20c": "Bmg_g21_12"}. Errors are [bench.UsageError]; a device that is
+// unknown matches [bench.ErrNotAvailable].
 func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model, error) {
 	name := models[device]
 	for id, model := range mapping {
@@ -149,8 +152,9 @@ func LoadModel(device uint16, mapping map[string]string, dirs ...fs.FS) (*Model,
 	return nil, &bench.UsageError{Err: fmt.Errorf("vGPU profile file %s.json: %w", name, fs.ErrNotExist)}
 }
 
-// Plan chooses the profile for n VFs: the one for exactly n, else the nearest for up to two more. note says which
-// profile, and why. Formulas of the scheduling get n, not the profile's number of VFs.
+// Plan chooses the profile for n VFs: the one for exactly n, else the nearest for up to two more.
+// note says which profile, and why. Formulas of the scheduling get n, not the profile's number of
+// VFs.
 func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err error) {
 	fit, ok := m.fit(n)
 	if !ok {

@@ -122,7 +122,8 @@ func TestLoadModel(t *testing.T) {
 		}
 	}
 	var ue *bench.UsageError
-	if _, err := LoadModel(0x1234, nil, mine); !errors.As(err, &ue) || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "1234") {
+	if _, err := LoadModel(0x1234, nil, mine); !errors.As(err, &ue) || !errors.Is(err, bench.ErrNotAvailable) ||
+		!strings.Contains(err.Error(), "1234") {
 		t.Errorf("unknown device: %v", err)
 	}
 	if _, err := LoadModel(0xe20b, nil, mine); !errors.As(err, &ue) || !strings.Contains(err.Error(), "Bmg_g21_12.json") {
@@ -130,7 +131,8 @@ func TestLoadModel(t *testing.T) {
 	}
 }
 
-// TestNearestModel: a GPU that no profile file describes is offered the nearest one of its family, by name.
+// TestNearestModel: a GPU that no profile file describes is offered the nearest one of its family,
+// by name.
 func TestNearestModel(t *testing.T) {
 	for device, says := range map[uint16]string{
 		0xe211: `e211 (Battlemage): not available here (the nearest is Bmg_g21_12: ` +
@@ -164,29 +166,56 @@ func TestMalformed(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{
 			"unknown key", `"VFCount": 1,`, `"VFCount": 1, "Vfcount": 1,`,
-			"Ptl.json:19:30: vGPUResources.Profile.Ptl_1.Vfcount: unknown key; known here: VFCount, LocalMemoryEccOff, LocalMemoryEccOn, Contexts, Doorbells, GGTTSize",
+			"Ptl.json:19:30: vGPUResources.Profile.Ptl_1.Vfcount: unknown key; known here: VFCount, LocalMemoryEccOff, " +
+				"LocalMemoryEccOn, Contexts, Doorbells, GGTTSize",
 		},
 		{"missing key", `"version": "0.1",`, ``, "Ptl.json:1:1: version: is missing"},
-		{"twice", `"VFCount": 1,`, `"VFCount": 1, "VFCount": 2,`, "Ptl.json:19:19: vGPUResources.Profile.Ptl_1.VFCount: duplicate object member name"},
-		{"text for a number", `"VFCount": 1,`, `"VFCount": "1",`, `Ptl.json:19:16: vGPUResources.Profile.Ptl_1.VFCount: must be a whole number from 0 to 65536, not "1"`},
-		{"fraction", `"VFCount": 1,`, `"VFCount": 1.5,`, `Ptl.json:19:16: vGPUResources.Profile.Ptl_1.VFCount: must be a whole number from 0 to 65536, not 1.5`},
-		{"negative", `"Doorbells": 16,`, `"Doorbells": -1,`, `Ptl.json:10:18: PFResources.Profile.MinimumPFResources.Doorbells: must be a whole number from 0 to 256, not -1`},
+		{
+			"twice", `"VFCount": 1,`, `"VFCount": 1, "VFCount": 2,`,
+			"Ptl.json:19:19: vGPUResources.Profile.Ptl_1.VFCount: duplicate object member name",
+		},
+		{
+			"text for a number", `"VFCount": 1,`, `"VFCount": "1",`,
+			`Ptl.json:19:16: vGPUResources.Profile.Ptl_1.VFCount: must be a whole number from 0 to 65536, not "1"`,
+		},
+		{
+			"fraction", `"VFCount": 1,`, `"VFCount": 1.5,`,
+			`Ptl.json:19:16: vGPUResources.Profile.Ptl_1.VFCount: must be a whole number from 0 to 65536, not 1.5`,
+		},
+		{
+			"negative", `"Doorbells": 16,`, `"Doorbells": -1,`,
+			`Ptl.json:10:18: PFResources.Profile.MinimumPFResources.Doorbells: must be a whole number from 0 to 256, not -1`,
+		},
 		{"no VFs", `"VFCount": 2,`, `"VFCount": 0,`, `Ptl.json:27:16: vGPUResources.Profile.Ptl_2.VFCount: must not be 0`},
-		{"number for a truth", `"ScheduleIfIdle": false`, `"ScheduleIfIdle": 0`, `Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.ScheduleIfIdle: must be true or false, not 0`},
-		{"list", `"Default": null`, `"Default": []`, "Ptl.json:16:14: vGPUResources.Default: a list is not expected anywhere in this file"},
+		{
+			"number for a truth", `"ScheduleIfIdle": false`, `"ScheduleIfIdle": 0`,
+			`Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.ScheduleIfIdle: must be true or false, not 0`,
+		},
+		{
+			"list", `"Default": null`, `"Default": []`,
+			"Ptl.json:16:14: vGPUResources.Default: a list is not expected anywhere in this file",
+		},
 		{"object for text", `"version": "0.1"`, `"version": {}`, "Ptl.json:2:13: version: must be a string, not an object"},
 		{"no such default", `"Default": "Disabled"`, `"Default": "On"`, `vGPUSecurity.Default: there is no profile "On"`},
-		{"syntax", `"VFCount": 1,`, `"VFCount": 1`, `Ptl.json:20:5: vGPUResources.Profile.Ptl_1: invalid character '"' after object value`},
+		{
+			"syntax", `"VFCount": 1,`, `"VFCount": 1`,
+			`Ptl.json:20:5: vGPUResources.Profile.Ptl_1: invalid character '"' after object value`,
+		},
 		{"cut off", good[len(good)/2:], ``, "Ptl.json:"},
 		{"something after the end", `"GuCThresholdEngineReset": 0
 			}
 		}
 	}
 }`, `"GuCThresholdEngineReset": 0}}}} 1`, "something follows the end"},
-		{"formula", `lambda n: max(32 // n, 1)`, `lambda n: max(32 // n, 1`, "Ptl.json:53:29: vGPUScheduler.Profile.Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.VFAttributes.VFExecutionQuantum: \"lambda n: max(32 // n, 1\": formula:1:25: got end of file, want ')'"},
+		{"formula", `lambda n: max(32 // n, 1)`, `lambda n: max(32 // n, 1`, "Ptl.json:53:29: " +
+			"vGPUScheduler.Profile.Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.VFAttributes.VFExecutionQuantum: \"lambda n: " +
+			"max(32 // n, 1\": formula:1:25: got end of file, want ')'"},
 		{"no lambda", `lambda n: max(32 // n, 1)`, `32`, "not a lambda of one argument"},
 		{"formula that fails", `lambda n: max(32 // n, 1)`, `lambda n: 1 // (n - 1)`, "for 1 VF: floored division by zero"},
-		{"negative result", `lambda n: max(32 // n, 1)`, `lambda n: 1 - n`, "for 2 VFs: -1 is not a number from 0 to 4294967295"},
+		{
+			"negative result", `lambda n: max(32 // n, 1)`, `lambda n: 1 - n`,
+			"for 2 VFs: -1 is not a number from 0 to 4294967295",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(good, c.old) {
@@ -208,13 +237,20 @@ func TestFormulas(t *testing.T) {
 		"lambda VFCount : 128000 if (VFCount == 1) else max( 64000 // VFCount, 16000)":               "21333",
 		"lambda VFCount : min((2000 // max(VFCount-1,1)*0.5, 50))":                                   "50",
 		"lambda VFCount : (2000 // max(VFCount-1,1) - min((2000 // max(VFCount-1,1))*0.5, 50))*1000": "950000",
-		"lambda n: True": "column 11 is something else", "lambda n: print(n)": "something else", "lambda n: 'x' * 1000000000": "something else",
-		"lambda n: (n,) * 1000000000": "something else", "lambda n: [n]": "something else", "lambda n: [x for x in range(n)]": "something else",
-		"lambda n: (lambda m: m)(n)": "something else", "lambda n: max": "something else", "lambda n: n.real": "something else",
-		"lambda n: min(*n)": "must be iterable", "lambda n: max(n, key=abs)": "something else", "lambda n: m": "something else", "lambda: 1": "of one argument",
-		"lambda *n: 1": "plain argument", "lambda n, m: 1": "of one argument", "lambda n=1: 1": "plain argument", "def f(n): return 1": "",
-		"lambda n: 1e400": "", "lambda n: 1e308 * 10": "is not a number", "lambda n: 1e9999 - 1e9999": "", "lambda n: 1 << 10000000": "",
-		"lambda n: " + strings.Repeat("(", 2000) + "n": "longer than", "lambda n: " + strings.Repeat("-", 900) + "n": "3", "": "",
+		"lambda n: True": "column 11 is something else", "lambda n: print(n)": "something else",
+		"lambda n: 'x' * 1000000000":  "something else",
+		"lambda n: (n,) * 1000000000": "something else", "lambda n: [n]": "something else",
+		"lambda n: [x for x in range(n)]": "something else",
+		"lambda n: (lambda m: m)(n)":      "something else", "lambda n: max": "something else",
+		"lambda n: n.real":  "something else",
+		"lambda n: min(*n)": "must be iterable", "lambda n: max(n, key=abs)": "something else",
+		"lambda n: m": "something else", "lambda: 1": "of one argument",
+		"lambda *n: 1": "plain argument", "lambda n, m: 1": "of one argument", "lambda n=1: 1": "plain argument",
+		"def f(n): return 1": "",
+		"lambda n: 1e400":    "", "lambda n: 1e308 * 10": "is not a number", "lambda n: 1e9999 - 1e9999": "",
+		"lambda n: 1 << 10000000":                      "",
+		"lambda n: " + strings.Repeat("(", 2000) + "n": "longer than", "lambda n: " + strings.Repeat("-", 900) + "n": "3",
+		"":                                     "",
 		"lambda n: 99999999999999999999999999": "is not a number", "lambda n: n > 2": "not a number",
 	} {
 		start := time.Now()

@@ -6,9 +6,10 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// ParseModel reads a vGPU profile file, in the format of the Python tool. file is its name, for errors and the model's
-// name. It is strict: an unknown key and a missing one are errors, with file, line, column and key. It tries formulas
-// for every number of VFs that a profile serves. Errors are [bench.UsageError].
+// ParseModel reads a vGPU profile file, in the format of the Python tool. file is its name, for
+// errors and the model's name. It is strict: an unknown key and a missing one are errors, with
+// file, line, column and key. It tries formulas for every number of VFs that a profile serves.
+// Errors are [bench.UsageError].
 func ParseModel(file string, data []byte) (*Model, error) {
 	p := &parser{file: file, data: data}
 	m := &Model{Name: strings.TrimSuffix(file, ".json"), ECC: true}
@@ -47,7 +48,8 @@ func (p *parser) section(n node) (byDefault string, profiles []member) {
 	return byDefault, profiles
 }
 
-// Limits of the hardware. Kernel source: the table of numeric attributes in xe_gt_sriov_pf_config.c.
+// Limits of the hardware. Kernel source: the table of numeric attributes in
+// xe_gt_sriov_pf_config.c.
 const (
 	maxVFs       = 1 << 16
 	maxVRAM      = 1 << 50
@@ -115,7 +117,8 @@ func (p *parser) formula(n node) *formula {
 	return f
 }
 
-// tryFormulas evaluates each formula for the numbers of VFs of the profiles, so that a bad one is found when it is read.
+// tryFormulas evaluates each formula for the numbers of VFs of the profiles, so that a bad one is
+// found when it is read.
 func (p *parser) tryFormulas(m *Model) {
 	for _, profile := range m.Profiles {
 		for _, s := range m.schedulers {

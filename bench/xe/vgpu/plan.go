@@ -10,13 +10,14 @@ import (
 type Plan struct {
 	VFs int // how many VFs will be enabled
 
-	// Quota is the share of every VF. nil is automatic provisioning: the kernel gives fair shares on enabling.
+	// Quota is the share of every VF. nil is automatic provisioning: the kernel gives fair shares
+	// on enabling.
 	Quota *Resources
 	Spare Resources // what is kept for the PF; only with a Quota
 
-	// Scheduling is written before VFs are enabled. Its time slices are written once more after that: in automatic mode,
-	// drivers of Linux 7.3 give the PF and all VFs 16 ms and 16000 us if nothing else was set. The zero value is infinite
-	// time slices and low priority.
+	// Scheduling is written before VFs are enabled. Its time slices are written once more after
+	// that: in automatic mode, drivers of Linux 7.3 give the PF and all VFs 16 ms and 16000 us if
+	// nothing else was set. The zero value is infinite time slices and low priority.
 	Scheduling Scheduling
 	Security   Security // only with a Quota; the zero value is off
 }
@@ -37,8 +38,8 @@ const (
 	ggttPage = 4 << 10 // bytes; the driver rounds GGTT quotas up to it at least
 )
 
-// Check returns an error if a VF cannot have these quotas. The driver would accept them, and then tell the firmware
-// something else than it allocates.
+// Check returns an error if a VF cannot have these quotas. The driver would accept them, and then
+// tell the firmware something else than it allocates.
 func (r Resources) Check() error {
 	if r.GGTT > maxGGTT-ggttPage {
 		return &bench.UsageError{Err: fmt.Errorf("GGTT quota of %d bytes: must be less than 4 GiB", r.GGTT)}
@@ -67,8 +68,9 @@ type Security struct {
 	Thresholds       Thresholds
 }
 
-// Thresholds of adverse events in one period; 0 is off. They are numbers of events, or microseconds where the driver's
-// file threshold_* ends in _us. Kernel source: xe_guc_klv_thresholds_set_types.h.
+// Thresholds of adverse events in one period; 0 is off. They are numbers of events, or microseconds
+// where the driver's file threshold_* ends in _us. Kernel source:
+// xe_guc_klv_thresholds_set_types.h.
 type Thresholds struct {
 	CATError     uint64 `json:"cat_error_count"`
 	EngineReset  uint64 `json:"engine_reset_count"`
