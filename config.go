@@ -30,6 +30,7 @@ type configFlags struct {
 	timeoutScale  float64
 	workloadScale float64
 	destructive   bool
+	warm          bool
 	given         func(flag string) bool // on the command line
 	search        bool                   // look for a file when none is named
 }
@@ -78,6 +79,11 @@ func (f *configFlags) addShared(cmd *cobra.Command) {
 	flags.Float64Var(&f.workloadScale, "workload-scale", 0, "multiply the amounts of work that flows give to GPUs, and the waits that belong to it")
 }
 
+// addWarm adds what is for commands that start machines.
+func (f *configFlags) addWarm(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.warm, "warm", false, "machines go on from the state of one like them that has booted, instead of booting, where a flow allows it")
+}
+
 // hideRunFlags leaves flags out of the help of a command that runs no flow and gives out no vGPU profile. They are still
 // taken, so that one set of flags serves all commands.
 func hideRunFlags(cmd *cobra.Command) {
@@ -108,6 +114,9 @@ func (f *configFlags) load() (c *bench.Config, used string, err error) {
 	}
 	if f.given("vnc") {
 		c.VM.VNC = f.vnc
+	}
+	if f.given("warm") {
+		c.VM.Warm = f.warm
 	}
 	if f.given("timeout-scale") {
 		c.TimeoutScale = f.timeoutScale

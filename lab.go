@@ -332,6 +332,9 @@ func (o *runOptions) labShape(c *bench.Config) []string {
 	}
 	decimal := func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 	args := []string{"--vm-memory", strconv.Itoa(memory), "--timeout-scale", decimal(c.TimeoutScale)}
+	if c.VM.Warm {
+		args = append(args, "--warm")
+	}
 	if o.workloadScale != 0 {
 		args = append(args, "--workload-scale", decimal(o.workloadScale))
 	}

@@ -106,6 +106,7 @@ type runOptions struct {
 func (o *runOptions) addRun(cmd *cobra.Command) {
 	o.selectionFlags.add(cmd)
 	o.policyFlags.add(cmd)
+	o.addWarm(cmd)
 	cmd.Flags().StringVar(&o.rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show the plan: fixtures, what they need, deadlines, flows; nothing is run or changed")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run in order after this `time`, like 90m, which --timeout-scale does not multiply (default: never)")
@@ -333,6 +334,7 @@ func (a *app) flowOptions(dir string, config *bench.Config) (flow.Options, error
 	flow.Provide(resources, roster)
 	flow.Provide(resources, config)
 	flow.Provide(resources, h)
+	flow.Provide(resources, a.state.states)
 	return flow.Options{
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),

@@ -7,6 +7,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/keep"
 	"vmtb/bench/undo"
+	"vmtb/bench/vm/warm"
 )
 
 // stateVariable names a directory that takes the place of those below, for tests and for those who may not write there.
@@ -21,6 +22,7 @@ type state struct {
 	runs     undo.Registry // those that may have changed the host and not put it back
 	machines keep.Store    // those of "vmtb vm"
 	labs     keep.Store    // DUTs of "vmtb lab start", "exec" and "shell"
+	states   warm.Store    // of machines that have booted, for others to go on from
 	manual   string        // directory with the journal of what "vmtb vf" has changed, in the registry like a run's
 }
 
@@ -40,6 +42,7 @@ func stateIn(lockFile, dir string) state {
 		lockFile: lockFile, runs: undo.Registry{Dir: filepath.Join(dir, "runs")},
 		machines: keep.Store{Dir: filepath.Join(dir, "machines")},
 		labs:     keep.Store{Dir: filepath.Join(dir, "labs"), Prefix: "lab", Command: "vmtb lab", End: "stop"},
+		states:   warm.Store{Dir: filepath.Join(dir, "warm")},
 		manual:   filepath.Join(dir, "manual"),
 	}
 }

@@ -30,7 +30,7 @@ has started lives on, with a process that keeps it, until the guest shuts down o
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		a.vmStartCommand(), a.vmListCommand(), a.vmKeepCommand(), a.vmWaitCommand(), a.vmLogsCommand(), a.vmRemoveCommand(),
+		a.vmStartCommand(), a.vmWarmCommand(), a.vmListCommand(), a.vmKeepCommand(), a.vmWaitCommand(), a.vmLogsCommand(), a.vmRemoveCommand(),
 		a.vmExecCommand(), a.vmCopyCommand(), a.vmShellCommand(), a.vmSSHCommand(), a.vmConsoleCommand(),
 		a.vmVNCCommand(), a.vmScreenshotCommand(), a.vmQMPCommand(),
 		a.vmOffCommand(), a.vmKillCommand(),

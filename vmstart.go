@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/keep"
 	"vmtb/bench/pci"
 	"vmtb/bench/vm"
+	"vmtb/bench/vm/warm"
 	"vmtb/bench/xe"
 )
 
@@ -51,6 +52,7 @@ the machine, unless --direct. VFs must be enabled and bound to a VFIO driver: "v
 		},
 	}
 	o.add(cmd)
+	o.addWarm(cmd)
 	hideRunFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.vfs, "vf", nil, "VF that the machine gets, by number or PCI address; may be given more than once")
@@ -111,7 +113,21 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 		return err
 	}
 	defer unlock()
-	return a.startKept(ctx, keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}, !o.noWait)
+	start := func(spec vm.Spec) error {
+		return a.startKept(ctx, keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}, !o.noWait)
+	}
+	if !config.VM.Warm {
+		return start(spec)
+	}
+	if why := warm.Unfit(spec); why != "" {
+		return &bench.UsageError{Err: fmt.Errorf("--warm: %s", why), Advice: "leave out --warm: the machine boots"}
+	}
+	spec, started, err := a.state.states.Prepare(ctx, spec, a.warmOptions(config))
+	if err == nil {
+		err = start(spec)
+	}
+	started(err)
+	return err
 }
 
 // checkPort refuses "--ssh 2222", which would start a machine called 2222: the flag's value needs the equals sign.
@@ -246,7 +262,11 @@ func (a *app) assignOne(pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
 	}
 	mib, err := pf.Control(n).MigrationMiB()
-	return vm.VF{Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: mib}, err
+	if err != nil {
+		return vm.VF{}, err
+	}
+	window, err := pf.VFWindow()
+	return vm.VF{Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: mib, WindowMiB: window}, err
 }
 
 func (a *app) vmKeepCommand() *cobra.Command {
