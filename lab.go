@@ -17,6 +17,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/imagebuild"
 	"vmtb/internal/progress"
 	"vmtb/lab"
 	"vmtb/report"
@@ -54,7 +55,7 @@ func (a *app) progress(who string) *progress.Progress {
 
 // buildLab makes the lab's images if they are not there yet.
 func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return lab.Images{}, err
 	}
@@ -99,7 +100,7 @@ func (a *app) labBuildCommand() *cobra.Command {
 
 // buildGPUTest builds what the tests in lab/gpu/qtest need and prints it for their environment.
 func (a *app) buildGPUTest(ctx context.Context) error {
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return err
 	}
@@ -116,11 +117,11 @@ func (a *app) labCleanCommand() *cobra.Command {
 		Short: "Remove the lab's images, so that they are built from new packages",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := lab.CacheDir()
+			dir, err := imagebuild.CacheDir()
 			if err != nil {
 				return err
 			}
-			freed, err := lab.Clean(cmd.Context(), dir, a.progress("lab"))
+			freed, err := imagebuild.Clean(cmd.Context(), dir, a.progress("lab"))
 			if err != nil {
 				return err
 			}

@@ -46,7 +46,8 @@ func TestFindNone(t *testing.T) {
 		says    string
 	}{
 		{
-			"driver not loaded", func(o *fakehost.Options) { o.Loaded = []string{"vfio_pci"} }, xe.Selector{},
+			"driver not loaded", func(o *fakehost.Options) { o.Loaded = []string{"vfio_pci"} },
+			xe.Selector{},
 			"the xe driver is not loaded: modprobe xe",
 		},
 		{"no SR-IOV", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Selector{}, "it offers no VFs"},

@@ -309,11 +309,13 @@ func TestProvisionRefused(t *testing.T) {
 		{"too many VFs", vgpu.Auto(7), "card1 (0000:03:00.0) allows 1 to 6"},
 		{"4 GiB", vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{GGTT: 4 << 30}}, "must be less than 4 GiB"},
 		{
-			"PF's GGTT", vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 2110 << 20}},
+			"PF's GGTT",
+			vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 2110 << 20}},
 			"2 VFs would need 4424990720 bytes of GGTT, and 4200595456 can be given away",
 		},
 		{
-			"VRAM", vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 20, VRAM: 7 << 30}},
+			"VRAM",
+			vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 20, VRAM: 7 << 30}},
 			"vf2/tile0/vram_quota: ENOSPC (no space left on device) (not that much left",
 		},
 		{"contexts", vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{Contexts: 65535}}, "contexts_quota: EDQUOT"},

@@ -37,7 +37,8 @@ func TestWhyNoVFs(t *testing.T) {
 			"the parameter xe.max_vfs is 0",
 		},
 		{
-			"firmware", map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", configfs: "unlimited\n"},
+			"firmware",
+			map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", configfs: "unlimited\n"},
 			"must be enabled in the firmware's set-up",
 		},
 	} {

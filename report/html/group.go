@@ -183,7 +183,9 @@ func (s *site) machine(dir string) (machineView, error) {
 	m.Argv = strings.Join(optionLines(strings.TrimSpace(argv.Text)), " \\\n    ")
 	m.Prepare = prepare(argv.Text, image(s.h.Info))
 	for _, f := range []struct{ name, title string }{
-		{"console.log", "Console"}, {"stderr.log", "QEMU's messages"}, {"qmp.jsonl", "QMP transcript"},
+		{"console.log", "Console"},
+		{"stderr.log", "QEMU's messages"},
+		{"qmp.jsonl", "QMP transcript"},
 		{"qga.jsonl", "Guest agent transcript"},
 	} {
 		t, err := s.tail(path.Join(dir, f.name), f.title, false)

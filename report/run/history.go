@@ -252,8 +252,8 @@ func CutOff(begin flow.Entry, at time.Time) flow.Entry {
 	return e
 }
 
-// RunCutOff returns an end for a run that began and has none in the journal.
-func RunCutOff(began, at time.Time) flow.Entry {
+// CutOffRun returns an end for a run that began and has none in the journal.
+func CutOffRun(began, at time.Time) flow.Entry {
 	return flow.Entry{
 		Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: at.Sub(began), Reason: noEnd,
 	}

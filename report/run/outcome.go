@@ -165,7 +165,7 @@ func (h *History) Summary() flow.Summary {
 		if n := len(h.runs); n > 0 {
 			began = h.runs[n-1].Time
 		}
-		s.Add(RunCutOff(began, h.Until))
+		s.Add(CutOffRun(began, h.Until))
 	}
 	return s
 }

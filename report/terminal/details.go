@@ -153,5 +153,5 @@ func (t *Terminal) cutOff() {
 	for range missing {
 		t.summary.Add(flow.Entry{Event: flow.End, Phase: flow.PhaseCase, Result: flow.NotRun})
 	}
-	t.summary.Add(run.RunCutOff(t.info.Start, t.now))
+	t.summary.Add(run.CutOffRun(t.info.Start, t.now))
 }

@@ -1,4 +1,4 @@
-package lab
+package imagebuild
 
 import (
 	"context"
@@ -67,7 +67,7 @@ func (g NewGuest) check() error {
 	if len(errs) > 0 {
 		return &bench.UsageError{Err: errors.Join(errs...)}
 	}
-	return checkPackages(g.Packages)
+	return CheckPackages(g.Packages)
 }
 
 func isDir(path string) bool {
@@ -75,14 +75,16 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// BuildGuest makes a guest image. The packages are in the cache, so that the second time is quick; the file is there
-// when it is whole.
+// BuildGuest makes a guest image. The packages are in the cache, so that the second time is quick;
+// the file is there when it is whole.
 func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Progress) error {
 	if err := g.check(); err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return &bench.UsageError{Err: errors.New("images are built in a chroot, which only root may enter"), Advice: "run as root"}
+		return &bench.UsageError{
+			Err: errors.New("images are built in a chroot, which only root may enter"), Advice: "run as root",
+		}
 	}
 	c, err := cache.Open(cacheDir, p)
 	if err != nil {
@@ -100,7 +102,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 
 // debian is the entry with the tree of a guest image, tree.tar.
 func (b *builder) debian(g NewGuest) string {
-	list, err := sources.ReadFile("image/debian-packages")
+	list, err := scripts.ReadFile("image/debian-packages")
 	if err != nil {
 		b.err = errors.Join(b.err, err)
 		return ""
@@ -111,8 +113,8 @@ func (b *builder) debian(g NewGuest) string {
 	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 2")
 }
 
-// packages returns those of the list and the image's own. In a release that has IGT's tests itself none is from another
-// release. "/backports" becomes the name of the release's backports.
+// packages returns those of the list and the image's own. In a release that has IGT's tests itself
+// none is from another release. "/backports" becomes the name of the release's backports.
 func (g NewGuest) packages(list string) []string {
 	names := slices.Concat(readPackages(list), g.Packages)
 	for i, name := range names {
@@ -138,7 +140,10 @@ func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error 
 	if err := os.Mkdir(about, 0o755); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("suite=%s\npackages='%s'\nsize_mib=%d\ndate=%s\nvmtb=%s\n", g.Suite, strings.Join(g.Packages, " "), g.SizeMiB, time.Now().UTC().Format(time.DateOnly), g.Version)
+	text := fmt.Sprintf(
+		"suite=%s\npackages='%s'\nsize_mib=%d\ndate=%s\nvmtb=%s\n", g.Suite, strings.Join(g.Packages, " "), g.SizeMiB,
+		time.Now().UTC().Format(time.DateOnly), g.Version,
+	)
 	if err := os.WriteFile(filepath.Join(about, "vmtb-image"), []byte(text), 0o644); err != nil {
 		return err
 	}
@@ -148,8 +153,8 @@ func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error 
 	return moveTo(b.ctx, filepath.Join(tmp.Name(), "work", "out", "guest.qcow2"), g.File)
 }
 
-// moveTo gives a file another name, in another file system perhaps. That name is the whole file's or nobody's, and nobody's
-// when ctx has ended.
+// moveTo gives a file another name, in another file system perhaps. That name is the whole file's
+// or nobody's, and nobody's when ctx has ended.
 func moveTo(ctx context.Context, from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

@@ -1,10 +1,11 @@
-package lab
+package imagebuild
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,9 +16,9 @@ import (
 	"vmtb/internal/progress"
 )
 
-// buildReal makes the images with the real xe driver and the emulated GPU. With o.Migration the DUT has xe and xe-vfio-pci
-// built from Debian's source of its kernel instead of Debian's own xe.
-func (b *builder) buildReal(o BuildOptions) Images {
+// buildReal makes the images with the real xe driver and the emulated GPU. With o.Migration the DUT
+// has xe and xe-vfio-pci built from Debian's source of its kernel instead of Debian's own xe.
+func (b *builder) buildReal(o LabOptions) LabImages {
 	root := b.realRoot(o.Packages)
 	gpu := b.gpu(root)
 	firmware := b.firmware()
@@ -53,7 +54,8 @@ func (b *builder) firmware() string {
 	return b.entry("firmware", "firmware files", write, parts...)
 }
 
-// gpu is the entry with the emulated GPU, and with a program "qemu" that is the root tree's QEMU with that GPU.
+// gpu is the entry with the emulated GPU, and with a program "qemu" that is the root tree's QEMU
+// with that GPU.
 func (b *builder) gpu(root string) string {
 	if b.err != nil {
 		return ""
@@ -90,8 +92,9 @@ type GPUTest struct {
 	inUse *cache.Cache // keep clean-up from removing the files for as long as this GPUTest is referred to
 }
 
-// BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and caches the result by its inputs.
-func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (GPUTest, error) {
+// BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and
+// caches the result by its inputs. sources are the lab's own, as in [LabOptions].
+func BuildGPUTest(ctx context.Context, cacheDir string, sources fs.FS, p *progress.Progress) (GPUTest, error) {
 	if err := mustBeRoot(); err != nil {
 		return GPUTest{}, err
 	}
@@ -99,7 +102,7 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 	if err != nil {
 		return GPUTest{}, err
 	}
-	b := builder{ctx: ctx, cache: c, progress: p}
+	b := builder{ctx: ctx, cache: c, progress: p, sources: sources}
 	root := b.realRoot(nil)
 	source, version := b.qemuSource(root)
 	dir := b.stage("xegputest", root, "xe-gputest.sh", "emulated GPU for its tests on QEMU "+version, []string{source})
@@ -118,8 +121,9 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 	}, nil
 }
 
-// writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries, so that it does not matter
-// which QEMU this machine has. The GPU is loaded into QEMU only: a shell cannot resolve its symbols.
+// writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries,
+// so that it does not matter which QEMU this machine has. The GPU is loaded into QEMU only: a shell
+// cannot resolve its symbols.
 func writeLauncher(file, tree, gpu string) error {
 	lib := tree + "/usr/lib/x86_64-linux-gnu"
 	text := fmt.Sprintf(`#!/bin/sh
@@ -136,7 +140,8 @@ QEMU_MODULE_DIR='%[1]s/qemu' exec '%[2]s/lib64/ld-linux-x86-64.so.2' --library-p
 	return os.Rename(file+".new", file)
 }
 
-// modules is the entry with xe and xe-vfio-pci built from Debian's source of the root tree's kernel.
+// modules is the entry with xe and xe-vfio-pci built from Debian's source of the root tree's
+// kernel.
 func (b *builder) modules(root string) string {
 	if b.err != nil {
 		return ""
@@ -178,8 +183,9 @@ func packageVersion(ctx context.Context, root, name string) (string, error) {
 	return string(out), nil
 }
 
-// fetch runs a command of apt-get that downloads files into a directory, from the releases of this machine's mirror. apt keeps its
-// state there meanwhile, so that the machine's own package lists stay as they are.
+// fetch runs a command of apt-get that downloads files into a directory, from the releases of this
+// machine's mirror. apt keeps its state there meanwhile, so that the machine's own package lists
+// stay as they are.
 func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command ...string) error {
 	mirror, err := debianMirror(b.ctx)
 	if err != nil {

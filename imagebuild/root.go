@@ -1,4 +1,4 @@
-package lab
+package imagebuild
 
 import (
 	"bytes"
@@ -20,9 +20,11 @@ import (
 )
 
 const (
-	// suite is the Debian release of the DUT and its guests: kernel 6.12 with igb, VFIO and nested SVM, QEMU 10.0.
+	// suite is the Debian release of the DUT and its guests: kernel 6.12 with igb, VFIO and nested
+	// SVM, QEMU 10.0.
 	suite = "trixie"
-	// igtSuite is the release from which packages marked with it come: older ones have neither IGT's tests nor its runner.
+	// igtSuite is the release from which packages marked with it come: older ones have neither
+	// IGT's tests nor its runner.
 	igtSuite = "forky"
 	keyring  = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -30,7 +32,8 @@ const (
 	mirrorVariable = "VMTB_DEBIAN_MIRROR"
 )
 
-// buildRoot makes a root tree of a Debian release from packages, in the directory or the tar file that target names.
+// buildRoot makes a root tree of a Debian release from packages, in the directory or the tar file
+// that target names.
 func buildRoot(ctx context.Context, release, target string, packages []string, lock *os.File, log io.Writer) error {
 	mirror, err := debianMirror(ctx)
 	if err != nil {
@@ -46,13 +49,15 @@ func buildRoot(ctx context.Context, release, target string, packages []string, l
 	return run(ctx, lock, log, append(argv, packageSources(mirror, release, packages)...)...)
 }
 
-// packageSources returns the lines of apt's sources for a release, for IGT if the release has none of its own, and for the
-// release's backports if one of packages comes from there.
+// packageSources returns the lines of apt's sources for a release, for IGT if the release has none
+// of its own, and for the release's backports if one of packages comes from there.
 func packageSources(mirror, release string, packages []string) []string {
 	if hasIGT(release) {
 		return []string{inTheMaking(mirror, release)}
 	}
-	lines := []string{fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, release), inTheMaking(mirror, igtSuite)}
+	lines := []string{
+		fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, mirror, release), inTheMaking(mirror, igtSuite),
+	}
 	backports := release + "-backports"
 	if slices.ContainsFunc(packages, func(name string) bool { return strings.HasSuffix(name, "/"+backports) }) {
 		lines = append(lines, inTheMaking(mirror, backports))
@@ -60,8 +65,8 @@ func packageSources(mirror, release string, packages []string) []string {
 	return lines
 }
 
-// inTheMaking is the source of a release that still changes. A mirror's copy of it may be older than a week; signatures are
-// checked all the same.
+// inTheMaking is the source of a release that still changes. A mirror's copy of it may be older
+// than a week; signatures are checked all the same.
 func inTheMaking(mirror, release string) string {
 	return fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, release)
 }
@@ -74,14 +79,19 @@ func debianMirror(ctx context.Context) (string, error) {
 	if m := os.Getenv(mirrorVariable); m != "" {
 		return m, nil
 	}
-	cmd := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages")
+	cmd := exec.CommandContext(
+		ctx, "apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages",
+	)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is ours
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
 	if err != nil {
-		return "", &bench.InfraError{Op: "list the package sources with apt-get indextargets", Err: err, Advice: "set " + mirrorVariable + " to the address of a Debian mirror"}
+		return "", &bench.InfraError{
+			Op: "list the package sources with apt-get indextargets", Err: err,
+			Advice: "set " + mirrorVariable + " to the address of a Debian mirror",
+		}
 	}
 	if m := pickMirror(string(out)); m != "" {
 		return m, nil
@@ -92,8 +102,8 @@ func debianMirror(ctx context.Context) (string, error) {
 	}
 }
 
-// pickMirror finds the address of Debian's main archive in lines of "origin codename address": the one whose release
-// is a bare code name, as opposed to bookworm-security, which lives elsewhere.
+// pickMirror finds the address of Debian's main archive in lines of "origin codename address": the
+// one whose release is a bare code name, as opposed to bookworm-security, which lives elsewhere.
 func pickMirror(targets string) string {
 	for line := range strings.Lines(targets) {
 		f := strings.Fields(line)
@@ -104,26 +114,31 @@ func pickMirror(targets string) string {
 	return ""
 }
 
-// inRoot runs one of our build scripts inside root, with work on /mnt and in a mount namespace of its own, so that
-// nothing stays mounted whatever becomes of it.
+// inRoot runs one of our build scripts inside root, with work on /mnt and in a mount namespace of
+// its own, so that nothing stays mounted whatever becomes of it.
 func inRoot(ctx context.Context, root, work, script string, lock *os.File, log io.Writer) error {
-	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && unset TMPDIR && exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
-	return run(ctx, lock, log, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "sh", work, root, script)
+	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && unset TMPDIR && ` +
+		`exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
+	return run(
+		ctx, lock, log, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "sh", work, root, script,
+	)
 }
 
-// run runs a build program. Its output goes to log and, when it fails, the end of it into the error. When ctx ends it
-// gets time to unmount and remove what it made. It inherits the lock of what it builds: should vmtb be killed, the next build
-// of the same waits until it is gone.
+// run runs a build program. Its output goes to log and, when it fails, the end of it into the
+// error. When ctx ends it gets time to unmount and remove what it made. It inherits the lock of
+// what it builds: should vmtb be killed, the next build of the same waits until it is gone.
 func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) error {
 	var tail bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive",
+	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LC_ALL=C", "DEBIAN_FRONTEND=noninteractive",
 		"INITRD=No") // Debian's kernel package: make no initramfs, the lab has its own
 	cmd.Stdout = io.MultiWriter(log, &tail)
 	cmd.Stderr = cmd.Stdout
 	cmd.ExtraFiles = []*os.File{lock}
-	// A Ctrl-C at the terminal reaches it through ctx only, and it does not outlive a vmtb that is killed. The parent-death
-	// signal goes by the thread that forked, which is this goroutine's until the program has ended.
+	// A Ctrl-C at the terminal reaches it through ctx only, and it does not outlive a vmtb that is
+	// killed. The parent-death signal goes by the thread that forked, which is this goroutine's
+	// until the program has ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -141,11 +156,14 @@ func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) erro
 
 var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(/` + igtSuite + `|/backports)?$`)
 
-// checkPackages is a [bench.UsageError] for what cannot be the name of a Debian package.
-func checkPackages(names []string) error {
+// CheckPackages returns a [bench.UsageError] for a name that cannot be that of a Debian package.
+func CheckPackages(names []string) error {
 	for _, name := range names {
 		if !packageName.MatchString(name) {
-			return &bench.UsageError{Err: fmt.Errorf("%q is no name of a Debian package", name), Advice: "names are as apt-get install takes them, without version: python3-pytest"}
+			return &bench.UsageError{
+				Err:    fmt.Errorf("%q is no name of a Debian package", name),
+				Advice: "names are as apt-get install takes them, without version: python3-pytest",
+			}
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package lab
+package imagebuild
 
 import (
 	"context"
@@ -16,71 +16,59 @@ import (
 	"vmtb/internal/progress"
 )
 
-//go:embed image kmod workload/*.go gpu/*.c gpu/*.h gpu/build.sh gpu/config
-var sources embed.FS
+//go:embed image
+var scripts embed.FS
 
-// Images are the files that the lab boots.
-type Images struct {
+// LabImages are the files that the lab boots.
+type LabImages struct {
 	DUT         string // the DUT's disk, raw
 	DUTKernel   string
 	DUTInitrd   string
-	Guest       string // a bootable disk, raw; the DUT has it as GuestImage
+	Guest       string // a bootable disk, raw, which the DUT has, too
 	GuestKernel string
 	GuestInitrd string
 
-	GPU  GPU    // what the DUT is to have
 	QEMU string // the program that runs the DUT; "" is this machine's QEMU
 
-	inUse *cache.Cache // keep clean-up from removing the files for as long as these Images are referred to
+	inUse *cache.Cache // keep clean-up from removing the files for as long as these images are referred to
 }
 
-// BuildOptions say which images [BuildImages] makes.
-type BuildOptions struct {
-	GPU       GPU      // "" is [DefaultGPU]
+// LabOptions say which images [BuildLab] makes.
+type LabOptions struct {
+	Sources   fs.FS    // the lab's own: kmod, workload and gpu
+	Real      bool     // with the real xe driver and the emulated GPU; else with the stand-ins
 	Packages  []string // Debian packages that the DUT has besides its own
 	Migration bool     // the DUT can save and migrate VFs. With the stand-ins it always can
 }
 
-// extraList is a file of the root tree that is there if it has packages that nobody of ours needs: image/dut.sh then
-// leaves out no interpreter.
+// extraList is a marker file in the root tree: the tree contains extra packages, so image/dut.sh
+// must keep all interpreters.
 const extraList = "etc/vmtb-lab-packages"
 
-// GuestImage is where the DUT finds the disk of its guests.
-const GuestImage = "/lab/guest.img"
-
-// Build makes the images that are not in the cache yet and returns where they all are. Each stage is made anew when
-// anything that goes into it has changed: the packages' names, our files, the modules' sources, an earlier stage. The DUT has
-// the extra Debian packages, too.
-func Build(ctx context.Context, cacheDir string, p *progress.Progress, extra ...string) (Images, error) {
-	return BuildImages(ctx, cacheDir, BuildOptions{Packages: extra}, p)
-}
-
-// BuildImages is [Build] for any GPU of the lab.
-func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progress.Progress) (Images, error) {
-	if err := errors.Join(o.GPU.Check(), checkPackages(o.Packages)); err != nil {
-		return Images{}, err
-	}
-	o.GPU = o.GPU.or()
+// BuildLab makes the lab's images that are not in the cache yet, and returns where they all are. It
+// makes a stage anew when anything that goes into it has changed: the packages' names, vmtb's
+// files, the modules' sources, an earlier stage. It returns an error unless it runs as root; names
+// of packages must have been checked ([CheckPackages]).
+func BuildLab(ctx context.Context, cacheDir string, o LabOptions, p *progress.Progress) (LabImages, error) {
 	if err := mustBeRoot(); err != nil {
-		return Images{}, err
+		return LabImages{}, err
 	}
 	c, err := cache.Open(cacheDir, p)
 	if err != nil {
-		return Images{}, err
+		return LabImages{}, err
 	}
-	b := builder{ctx: ctx, cache: c, progress: p}
+	b := builder{ctx: ctx, cache: c, progress: p, sources: o.Sources}
 	images := b.build(o)
 	if b.err != nil {
 		c.Close()
-		return Images{}, b.err
+		return LabImages{}, b.err
 	}
-	images.GPU, images.inUse = o.GPU, c
+	images.inUse = c
 	return images, nil
 }
 
-// build makes the images for o.GPU.
-func (b *builder) build(o BuildOptions) Images {
-	if o.GPU.Real() {
+func (b *builder) build(o LabOptions) LabImages {
+	if o.Real {
 		return b.buildReal(o)
 	}
 	root := b.root("root", "packages", "root file system (Debian "+suite+")", o.Packages)
@@ -100,9 +88,9 @@ func mustBeRoot() error {
 }
 
 // imagesIn names the files that the stages for DUT and guest have made.
-func imagesIn(dut, guest string) Images {
+func imagesIn(dut, guest string) LabImages {
 	in := filepath.Join
-	return Images{
+	return LabImages{
 		DUT: in(dut, "dut.img"), DUTKernel: in(dut, "dut-vmlinuz"), DUTInitrd: in(dut, "dut-initrd"),
 		Guest: in(guest, "guest.img"), GuestKernel: in(guest, "guest-vmlinuz"), GuestInitrd: in(guest, "guest-initrd"),
 	}
@@ -113,12 +101,22 @@ type builder struct {
 	ctx      context.Context
 	cache    *cache.Cache
 	progress *progress.Progress
+	sources  fs.FS // the lab's, nil where no stage needs them
 	err      error
 }
 
-// root is the entry with the tree of the Debian packages in the file list of image/, and extra ones.
+// dir returns a directory that a stage is made from: below image/, or of the lab's sources.
+func (b *builder) dir(name string) (fs.FS, error) {
+	if strings.HasPrefix(name, "image/") {
+		return fs.Sub(scripts, name)
+	}
+	return fs.Sub(b.sources, name)
+}
+
+// root is the entry with the tree of the Debian packages in the file list of image/, and extra
+// ones.
 func (b *builder) root(kind, listFile, title string, extra []string) string {
-	list, err := sources.ReadFile("image/" + listFile)
+	list, err := scripts.ReadFile("image/" + listFile)
 	if err != nil {
 		b.err = err
 		return ""
@@ -142,8 +140,9 @@ func (b *builder) root(kind, listFile, title string, extra []string) string {
 	}, parts...)
 }
 
-// stage runs an image script in the root tree. It sees the files of image/ and of kmod/, and those that the earlier
-// stages in from have made; what it leaves in out/ is the entry.
+// stage runs an image script in the root tree. The script sees the files of image/, the lab's
+// sources, and the files that the earlier stages in from have made. What it leaves in out/ is the
+// entry.
 func (b *builder) stage(kind, root, script, title string, from []string) string {
 	if b.err != nil {
 		return ""
@@ -153,19 +152,19 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 		parts = append(parts, dir)
 	}
 	for _, dir := range inputs[kind] {
-		sub, err := fs.Sub(sources, dir)
+		sub, err := b.dir(dir)
 		if err != nil {
 			b.err = err
 			return ""
 		}
 		parts = append(parts, dir, sub)
 	}
-	scripts := []string{"lib.sh", script}
+	names := []string{"lib.sh", script}
 	if strings.HasPrefix(script, "xe-") {
-		scripts = append(scripts, "xe-lib.sh")
+		names = append(names, "xe-lib.sh")
 	}
-	for _, name := range scripts {
-		text, err := sources.ReadFile("image/" + name)
+	for _, name := range names {
+		text, err := scripts.ReadFile("image/" + name)
 		if err != nil {
 			b.err = err
 			return ""
@@ -180,7 +179,7 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 	}, parts...)
 }
 
-// inputs are the directories of the sources that a stage is made from, beside its script.
+// inputs are the directories that a stage is made from, beside its script.
 var inputs = map[string][]string{
 	"kmod":      {"kmod"},
 	"workload":  {"workload"},
@@ -200,8 +199,13 @@ func (b *builder) runStage(tmp *os.File, root, script string, from []string, log
 			return err
 		}
 	}
-	if err := os.CopyFS(filepath.Join(work, "in"), sources); err != nil {
+	if err := os.CopyFS(filepath.Join(work, "in"), scripts); err != nil {
 		return err
+	}
+	if b.sources != nil {
+		if err := os.CopyFS(filepath.Join(work, "in"), b.sources); err != nil {
+			return err
+		}
 	}
 	for _, dir := range from {
 		if err := linkFiles(dir, filepath.Join(work, "in")); err != nil {

@@ -1,4 +1,4 @@
-package lab
+package imagebuild
 
 import (
 	"context"
@@ -20,8 +20,8 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "vmtb", "lab"), nil
 }
 
-// Clean removes all that the lab has cached and returns how many bytes that freed. What is in use stays, with an error that
-// names the user.
+// Clean removes all that the lab has cached and returns how many bytes that freed. What is in use
+// stays, with an error that names the user.
 func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
 	freed, err = cache.Clean(ctx, dir, p)
 	if errors.Is(err, cache.ErrInUse) {

@@ -1,4 +1,4 @@
-package lab
+package imagebuild
 
 import (
 	"encoding/binary"
@@ -6,17 +6,17 @@ import (
 	"path/filepath"
 )
 
-// A firmware describes a firmware file of our own for the emulated GPU: a header that xe accepts, and zeros. The header is
-// uc_css_header of drivers/gpu/drm/xe/xe_uc_fw_abi.h, checked by xe_uc_fw.c. The driver does not look into the rest, and the
-// emulated GPU does not execute it.
+// A firmware describes a firmware file of our own for the emulated GPU: a header that xe accepts,
+// and zeros. The header is uc_css_header of drivers/gpu/drm/xe/xe_uc_fw_abi.h, checked by
+// xe_uc_fw.c. The driver does not look into the rest, and the emulated GPU does not execute it.
 type firmware struct {
 	file              string // below /lib/firmware/xe
 	version           [3]uint32
 	submissionVersion [3]uint32 // of the interface to VFs; zeros for other than GuC
 }
 
-// firmwares are the files that the lab's images have. There is no file for GSC: xe refuses to load if it finds one and
-// there is no media GT (xe_gsc.c).
+// firmwares are the files that the lab's images have. There is no file for GSC: xe refuses to load
+// if it finds one and there is no media GT (xe_gsc.c).
 var firmwares = []firmware{
 	{file: "ptl_guc_70.bin", version: [3]uint32{70, 54, 0}, submissionVersion: [3]uint32{1, 27, 0}},
 	{file: "ptl_huc.bin", version: [3]uint32{1, 0, 0}}, // for the media GT

@@ -1,4 +1,4 @@
-package lab
+package imagebuild
 
 import (
 	"context"
@@ -14,20 +14,28 @@ import (
 	"vmtb/bench"
 )
 
-// roomToBuild is the free space, in bytes, that building the lab's images and a guest image takes in the cache.
+// roomToBuild is the free space, in bytes, that building the lab's images and a guest image takes
+// in the cache.
 const roomToBuild = 6 << 30
 
-// Missing returns what this machine lacks to build images with a cache in cacheDir: programs, the archive's keys, a Debian
-// mirror, disk space. Each error has advice. Root is not asked for. An image that is in the cache needs none of this.
+// Missing returns what this machine lacks to build images with a cache in cacheDir: programs, the
+// archive's keys, a Debian mirror, disk space. Each error has advice. Root is not asked for. An
+// image that is in the cache needs none of this.
 func Missing(ctx context.Context, cacheDir string) []error {
 	var missing []error
 	for _, tool := range []struct{ program, of string }{{"mmdebstrap", "mmdebstrap"}, {"unshare", "util-linux"}} {
 		if _, err := exec.LookPath(tool.program); err != nil {
-			missing = append(missing, &bench.InfraError{Op: "find the program " + tool.program, Err: exec.ErrNotFound, Advice: "apt install " + tool.of})
+			missing = append(
+				missing,
+				&bench.InfraError{Op: "find the program " + tool.program, Err: exec.ErrNotFound, Advice: "apt install " + tool.of},
+			)
 		}
 	}
 	if _, err := os.Stat(keyring); err != nil {
-		missing = append(missing, &bench.InfraError{Op: "find the keys of Debian's archive", Err: err, Advice: "apt install debian-archive-keyring"})
+		missing = append(
+			missing,
+			&bench.InfraError{Op: "find the keys of Debian's archive", Err: err, Advice: "apt install debian-archive-keyring"},
+		)
 	}
 	if _, err := debianMirror(ctx); err != nil {
 		missing = append(missing, err)
@@ -48,7 +56,9 @@ func checkRoom(dir string, need uint64) error {
 	}
 	const op = "find room for images"
 	if err != nil {
-		return &bench.InfraError{Op: op, Err: fmt.Errorf("%s: %w", dir, err), Advice: "set XDG_CACHE_HOME to a directory with room"}
+		return &bench.InfraError{
+			Op: op, Err: fmt.Errorf("%s: %w", dir, err), Advice: "set XDG_CACHE_HOME to a directory with room",
+		}
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < need {
 		return &bench.InfraError{
