@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// maxMethods is how many methods a type may have. A reader cannot keep more apart, and methods of
-// one type can all touch all of its state. A group of methods with state of its own belongs to a
-// type with a name.
+// maxMethods is how many methods a type may have. More are too many to keep in mind, and each of
+// them can touch all state of the type. A group of methods with state of its own belongs in a type
+// with a name.
 const maxMethods = 60
 
 // largeReceivers are the types that are over the limit and must become smaller. Nothing may be

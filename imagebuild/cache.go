@@ -11,7 +11,8 @@ import (
 	"vmtb/internal/progress"
 )
 
-// CacheDir is where the lab keeps its images: $XDG_CACHE_HOME/vmtb/lab or ~/.cache/vmtb/lab.
+// CacheDir returns the directory where images are kept: $XDG_CACHE_HOME/vmtb/lab or
+// ~/.cache/vmtb/lab.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -20,8 +21,8 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "vmtb", "lab"), nil
 }
 
-// Clean removes all that the lab has cached and returns how many bytes that freed. What is in use
-// stays, with an error that names the user.
+// Clean removes all images of the cache in dir, and returns how many bytes that freed. Images in
+// use stay, with an error that names the user.
 func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
 	freed, err = cache.Clean(ctx, dir, p)
 	if errors.Is(err, cache.ErrInUse) {

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 )
 
-// A firmware describes a firmware file of our own for the emulated GPU: a header that xe accepts,
-// and zeros. The header is uc_css_header of drivers/gpu/drm/xe/xe_uc_fw_abi.h, checked by
-// xe_uc_fw.c. The driver does not look into the rest, and the emulated GPU does not execute it.
+// A firmware is a firmware file of our own for the emulated GPU: a header that xe accepts, and
+// zeros. The header is uc_css_header of drivers/gpu/drm/xe/xe_uc_fw_abi.h; xe_uc_fw.c checks it.
+// The driver does not read the rest, and the emulated GPU does not execute it.
 type firmware struct {
 	file              string // below /lib/firmware/xe
 	version           [3]uint32
@@ -31,7 +31,7 @@ const (
 	ucodeBytes     = 0x10000
 )
 
-// bytes returns the file.
+// bytes returns the content of the file.
 func (f firmware) bytes() []byte {
 	var header [cssDwords]uint32
 	header[0] = 6 // module type

@@ -22,7 +22,7 @@ import (
 
 // A NewGuest is a disk for guests on real hardware: Debian with systemd, the guest agent and IGT.
 type NewGuest struct {
-	File     string   // where it goes, qcow2
+	File     string   // path of the disk, qcow2
 	Suite    string   // Debian release, "trixie"
 	Packages []string // Debian packages beside its own
 	SizeMiB  int      // of the disk
@@ -30,10 +30,10 @@ type NewGuest struct {
 	Force    bool     // replace File if it is there
 }
 
-// smallestGuest is a disk in MiB that what is always installed fits on.
+// smallestGuest is the size in MiB of the smallest disk that holds what is always installed.
 const smallestGuest = 3072
 
-// tooOld are the releases before those that can be in an image.
+// tooOld are the releases that cannot be in an image, because they have no igt_runner.
 var tooOld = []string{"buster", "bullseye", "bookworm", "oldstable", "oldoldstable"}
 
 var suiteName = regexp.MustCompile(`^[a-z]{3,20}$`)
@@ -75,8 +75,8 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// BuildGuest makes a guest image. The packages are in the cache, so that the second time is quick;
-// the file is there when it is whole.
+// BuildGuest makes a guest image. It keeps the packages in the cache, so that the next image takes
+// less time. The file exists only when it is whole.
 func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Progress) error {
 	if err := g.check(); err != nil {
 		return err
@@ -92,7 +92,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	}
 	defer c.Close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil) // where the tools are
+	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil) // it has the tools
 	tree := b.debian(g)
 	if b.err != nil {
 		return b.err
@@ -100,7 +100,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	return p.Step("disk", func(log io.Writer) error { return b.guestDisk(g, root, tree, log) })
 }
 
-// debian is the entry with the tree of a guest image, tree.tar.
+// debian returns the entry with the tree of a guest image, tree.tar.
 func (b *builder) debian(g NewGuest) string {
 	list, err := scripts.ReadFile("image/debian-packages")
 	if err != nil {
@@ -113,8 +113,9 @@ func (b *builder) debian(g NewGuest) string {
 	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 2")
 }
 
-// packages returns those of the list and the image's own. In a release that has IGT's tests itself
-// none is from another release. "/backports" becomes the name of the release's backports.
+// packages returns the packages of the list and the image's own. In a release that has IGT's tests
+// itself, no package is from another release. "/backports" becomes the name of the release's
+// backports.
 func (g NewGuest) packages(list string) []string {
 	names := slices.Concat(readPackages(list), g.Packages)
 	for i, name := range names {
@@ -129,7 +130,7 @@ func (g NewGuest) packages(list string) []string {
 	return names
 }
 
-// guestDisk makes the disk, and puts it where it belongs when it is whole.
+// guestDisk makes the disk, and moves it to its place when it is whole.
 func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error {
 	tmp, remove, err := b.cache.Scratch("disk")
 	if err != nil {
@@ -153,8 +154,8 @@ func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error 
 	return moveTo(b.ctx, filepath.Join(tmp.Name(), "work", "out", "guest.qcow2"), g.File)
 }
 
-// moveTo gives a file another name, in another file system perhaps. That name is the whole file's
-// or nobody's, and nobody's when ctx has ended.
+// moveTo moves a file, perhaps to another file system. The new name exists only for the whole file,
+// and not if ctx has ended.
 func moveTo(ctx context.Context, from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

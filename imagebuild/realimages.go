@@ -33,15 +33,15 @@ func (b *builder) buildReal(o LabOptions) LabImages {
 	return images
 }
 
-// realRoot is the entry with the root tree of the lab with the real driver.
+// realRoot returns the entry with the root tree of the lab with the real driver.
 func (b *builder) realRoot(packages []string) string {
 	return b.root("xeroot", "xe-packages", "root file system (Debian "+suite+", kernel of "+backports+")", packages)
 }
 
-// backports is where the kernel with a real xe that has SR-IOV comes from.
+// backports is the release that has a kernel whose xe supports SR-IOV.
 const backports = suite + "-backports"
 
-// firmware is the entry with the firmware files.
+// firmware returns the entry with the firmware files.
 func (b *builder) firmware() string {
 	if b.err != nil {
 		return ""
@@ -54,8 +54,8 @@ func (b *builder) firmware() string {
 	return b.entry("firmware", "firmware files", write, parts...)
 }
 
-// gpu is the entry with the emulated GPU, and with a program "qemu" that is the root tree's QEMU
-// with that GPU.
+// gpu returns the entry with the emulated GPU, and with a program "qemu" that runs the root tree's
+// QEMU with that GPU.
 func (b *builder) gpu(root string) string {
 	if b.err != nil {
 		return ""
@@ -72,7 +72,7 @@ func (b *builder) gpu(root string) string {
 	return dir
 }
 
-// qemuSource is the entry with the source of the root tree's QEMU, as Debian publishes it.
+// qemuSource returns the entry with the source of the root tree's QEMU, as Debian publishes it.
 func (b *builder) qemuSource(root string) (dir, version string) {
 	if b.err != nil {
 		return "", ""
@@ -83,13 +83,13 @@ func (b *builder) qemuSource(root string) (dir, version string) {
 	}, version), version
 }
 
-// A GPUTest is what the tests of the emulated GPU (lab/gpu/qtest) run on.
+// A GPUTest is the files that the tests of the emulated GPU (lab/gpu/qtest) need.
 type GPUTest struct {
 	Root      string // root tree with the QEMU that loads the device
 	Plain     string // the device, a shared object, with QEMU's accelerator qtest in it
 	Sanitized string // the same with sanitizers: shared objects to preload, separated by colons
 
-	inUse *cache.Cache // keep clean-up from removing the files for as long as this GPUTest is referred to
+	inUse *cache.Cache // keeps clean-up from removing the files while this GPUTest is referred to
 }
 
 // BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and
@@ -121,9 +121,9 @@ func BuildGPUTest(ctx context.Context, cacheDir string, sources fs.FS, p *progre
 	}, nil
 }
 
-// writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries,
-// so that it does not matter which QEMU this machine has. The GPU is loaded into QEMU only: a shell
-// cannot resolve its symbols.
+// writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries:
+// it does not matter which QEMU this machine has. It loads the GPU into QEMU only: a shell cannot
+// resolve its symbols.
 func writeLauncher(file, tree, gpu string) error {
 	lib := tree + "/usr/lib/x86_64-linux-gnu"
 	text := fmt.Sprintf(`#!/bin/sh
@@ -140,7 +140,7 @@ QEMU_MODULE_DIR='%[1]s/qemu' exec '%[2]s/lib64/ld-linux-x86-64.so.2' --library-p
 	return os.Rename(file+".new", file)
 }
 
-// modules is the entry with xe and xe-vfio-pci built from Debian's source of the root tree's
+// modules returns the entry with xe and xe-vfio-pci, built from Debian's source of the root tree's
 // kernel.
 func (b *builder) modules(root string) string {
 	if b.err != nil {
@@ -168,7 +168,7 @@ func (b *builder) modules(root string) string {
 	return b.stage("xemodules", root, "xe-modules.sh", title, []string{source})
 }
 
-// packageVersion asks the package database of a root tree.
+// packageVersion returns the version of a package in a root tree.
 func packageVersion(ctx context.Context, root, name string) (string, error) {
 	database := filepath.Join(root, "tree/var/lib/dpkg")
 	out, err := exec.CommandContext(ctx, "dpkg-query", "--admindir="+database, "-W", "-f", "${Version}", name).Output()
@@ -184,7 +184,7 @@ func packageVersion(ctx context.Context, root, name string) (string, error) {
 }
 
 // fetch runs a command of apt-get that downloads files into a directory, from the releases of this
-// machine's mirror. apt keeps its state there meanwhile, so that the machine's own package lists
+// machine's mirror. apt keeps its state in that directory, so that the machine's own package lists
 // stay as they are.
 func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command ...string) error {
 	mirror, err := debianMirror(b.ctx)
@@ -217,7 +217,7 @@ func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command
 		"-o", "APT::Architecture=amd64",
 	}
 	for _, args := range [][]string{{"update"}, command} {
-		// apt-get puts files into its working directory.
+		// apt-get downloads into its working directory.
 		argv := append([]string{"/bin/sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", dir}, append(apt, args...)...)
 		if err := run(b.ctx, into, log, argv...); err != nil {
 			return err

@@ -23,7 +23,7 @@ const (
 	// suite is the Debian release of the DUT and its guests: kernel 6.12 with igb, VFIO and nested
 	// SVM, QEMU 10.0.
 	suite = "trixie"
-	// igtSuite is the release from which packages marked with it come: older ones have neither
+	// igtSuite is the release of packages that are marked with it. Older releases have neither
 	// IGT's tests nor its runner.
 	igtSuite = "forky"
 	keyring  = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -32,8 +32,8 @@ const (
 	mirrorVariable = "VMTB_DEBIAN_MIRROR"
 )
 
-// buildRoot makes a root tree of a Debian release from packages, in the directory or the tar file
-// that target names.
+// buildRoot makes a root tree of a Debian release from packages. target is a directory or a tar
+// file.
 func buildRoot(ctx context.Context, release, target string, packages []string, lock *os.File, log io.Writer) error {
 	mirror, err := debianMirror(ctx)
 	if err != nil {
@@ -65,8 +65,8 @@ func packageSources(mirror, release string, packages []string) []string {
 	return lines
 }
 
-// inTheMaking is the source of a release that still changes. A mirror's copy of it may be older
-// than a week; signatures are checked all the same.
+// inTheMaking returns the source of a release that still changes. A mirror's copy of it may be
+// older than a week; apt checks signatures all the same.
 func inTheMaking(mirror, release string) string {
 	return fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, release)
 }
@@ -74,7 +74,7 @@ func inTheMaking(mirror, release string) string {
 // hasIGT reports whether IGT's runner and tests are all in that release itself.
 func hasIGT(release string) bool { return release == igtSuite || release == "sid" }
 
-// debianMirror takes the mirror from the machine's own package sources.
+// debianMirror returns the mirror of the machine's own package sources.
 func debianMirror(ctx context.Context) (string, error) {
 	if m := os.Getenv(mirrorVariable); m != "" {
 		return m, nil
@@ -102,8 +102,8 @@ func debianMirror(ctx context.Context) (string, error) {
 	}
 }
 
-// pickMirror finds the address of Debian's main archive in lines of "origin codename address": the
-// one whose release is a bare code name, as opposed to bookworm-security, which lives elsewhere.
+// pickMirror returns the address of Debian's main archive in lines of "origin codename address".
+// Its release is a bare code name; bookworm-security is in another archive.
 func pickMirror(targets string) string {
 	for line := range strings.Lines(targets) {
 		f := strings.Fields(line)
@@ -114,8 +114,8 @@ func pickMirror(targets string) string {
 	return ""
 }
 
-// inRoot runs one of our build scripts inside root, with work on /mnt and in a mount namespace of
-// its own, so that nothing stays mounted whatever becomes of it.
+// inRoot runs a script of image/ inside root, with work on /mnt and in a mount namespace of its
+// own, so that nothing stays mounted, even after a crash.
 func inRoot(ctx context.Context, root, work, script string, lock *os.File, log io.Writer) error {
 	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && unset TMPDIR && ` +
 		`exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
@@ -124,9 +124,9 @@ func inRoot(ctx context.Context, root, work, script string, lock *os.File, log i
 	)
 }
 
-// run runs a build program. Its output goes to log and, when it fails, the end of it into the
-// error. When ctx ends it gets time to unmount and remove what it made. It inherits the lock of
-// what it builds: should vmtb be killed, the next build of the same waits until it is gone.
+// run runs a build program. Its output goes to log, and the end of it into the error. When ctx
+// ends, the program gets time to unmount and remove what it made. It inherits the lock of the entry
+// that it builds: if vmtb is killed, the next build of the entry waits until the program has ended.
 func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) error {
 	var tail bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -136,9 +136,9 @@ func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) erro
 	cmd.Stdout = io.MultiWriter(log, &tail)
 	cmd.Stderr = cmd.Stdout
 	cmd.ExtraFiles = []*os.File{lock}
-	// A Ctrl-C at the terminal reaches it through ctx only, and it does not outlive a vmtb that is
-	// killed. The parent-death signal goes by the thread that forked, which is this goroutine's
-	// until the program has ended.
+	// A Ctrl-C at the terminal reaches the program only through ctx, and the program does not
+	// outlive a vmtb that is killed. The parent-death signal belongs to the thread that forked:
+	// this goroutine keeps the thread until the program has ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -169,7 +169,7 @@ func CheckPackages(names []string) error {
 	return nil
 }
 
-// readPackages reads the list in image/packages.
+// readPackages returns the packages of a list in image/.
 func readPackages(list string) []string {
 	var names []string
 	for line := range strings.Lines(list) {

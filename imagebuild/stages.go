@@ -30,7 +30,7 @@ type LabImages struct {
 
 	QEMU string // the program that runs the DUT; "" is this machine's QEMU
 
-	inUse *cache.Cache // keep clean-up from removing the files for as long as these images are referred to
+	inUse *cache.Cache // keeps clean-up from removing the files while these images are referred to
 }
 
 // LabOptions say which images [BuildLab] makes.
@@ -113,7 +113,7 @@ func (b *builder) dir(name string) (fs.FS, error) {
 	return fs.Sub(b.sources, name)
 }
 
-// root is the entry with the tree of the Debian packages in the file list of image/, and extra
+// root returns the entry with the tree of the Debian packages in the file list of image/, and extra
 // ones.
 func (b *builder) root(kind, listFile, title string, extra []string) string {
 	list, err := scripts.ReadFile("image/" + listFile)
@@ -191,7 +191,8 @@ var inputs = map[string][]string{
 	"xedut":     {"image/dut", "image/guest"},
 }
 
-// runStage runs a script in a root tree. What it makes is in the directory work/out of tmp.
+// runStage runs a script in a root tree. The script's output files are in the directory work/out of
+// tmp.
 func (b *builder) runStage(tmp *os.File, root, script string, from []string, log io.Writer) error {
 	work := filepath.Join(tmp.Name(), "work")
 	for _, dir := range []string{"in", "out", "tmp"} {
@@ -215,7 +216,7 @@ func (b *builder) runStage(tmp *os.File, root, script string, from []string, log
 	return inRoot(b.ctx, filepath.Join(root, "tree"), work, script, tmp, log)
 }
 
-// keep keeps what a stage has made, and nothing else.
+// keep keeps the output of a stage, and removes the rest.
 func (b *builder) keep(tmp string) error {
 	work := filepath.Join(tmp, "work")
 	if err := linkFiles(filepath.Join(work, "out"), tmp); err != nil {
@@ -252,7 +253,7 @@ func (b *builder) entry(kind, title string, build func(dir *os.File, log io.Writ
 	return dir
 }
 
-// linkFiles gives each regular file of from a second name in to.
+// linkFiles links each regular file of from into to.
 func linkFiles(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {

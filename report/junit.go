@@ -15,13 +15,14 @@ import (
 	"vmtb/report/run"
 )
 
-// How much of what a test said goes into JUnit XML: GitLab takes files of less than 30 MB.
+// How much output of a test goes into JUnit XML. GitLab accepts files of less than 30 MB.
 const (
 	junitFile = 20 << 20
 	junitOut  = 16 << 10 // each of a test's outputs, if there are not too many tests
 )
 
-// NewJUnit writes JUnit XML to w, as Jenkins and GitLab read it; fsys is the run directory.
+// NewJUnit returns a report that writes JUnit XML to w, for Jenkins and GitLab. fsys is the run
+// directory.
 func NewJUnit(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeJUnit) }
 
 type junitCounts struct {
@@ -34,8 +35,8 @@ type junitCounts struct {
 	took time.Duration
 }
 
-// add counts a test. A suite's time is set by itself: fixtures and attempts before the last take
-// time, too.
+// add counts a test. It does not add the time: fixtures and attempts before the last take time,
+// too.
 func (c *junitCounts) add(t *junitCase) {
 	c.Tests++
 	switch {
@@ -57,7 +58,7 @@ func (c *junitCounts) addSuite(s junitCounts, took time.Duration) {
 	c.Time = junitTime(c.took)
 }
 
-// tookInAll is the time of the phases of groups: fixtures, and all attempts of cases.
+// tookInAll returns the time of all phases of groups: fixtures, and all attempts of cases.
 func tookInAll(groups []*run.Group) time.Duration {
 	var sum time.Duration
 	for _, g := range groups {
@@ -68,8 +69,8 @@ func tookInAll(groups []*run.Group) time.Duration {
 	return sum
 }
 
-// hostName is the name at the beginning of dut, a line such as "dut-7, Linux 6.19.0, Battlemage".
-// Where no name is there it is "localhost", as Ant's JUnit task writes it.
+// hostName returns the name at the beginning of dut, a line such as "dut-7, Linux 6.19.0,
+// Battlemage". Without a name it is "localhost", as Ant's JUnit task writes it.
 func hostName(dut string) string {
 	const letters = "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 	name := dut[:len(dut)-len(strings.TrimLeft(dut, letters))]
@@ -93,8 +94,7 @@ type junitProperty struct {
 	Value string `xml:"value,attr"`
 }
 
-// A junitCase has its children in the order of the schema; only the suite's consumers differ in
-// what they read.
+// A junitCase has its children in the order of the schema.
 type junitCase struct {
 	XMLName   xml.Name       `xml:"testcase"`
 	Name      string         `xml:"name,attr"`
@@ -166,7 +166,7 @@ func writeJUnit(p *printer, h *run.History) {
 	p.print("\n")
 }
 
-// dotted is the class as JUnit names one: "test_basic.TestVmSetup".
+// dotted returns the class as JUnit names it: "test_basic.TestVmSetup".
 func dotted(id flow.ID) string { return strings.ReplaceAll(run.ClassName(id), "::", ".") }
 
 func junitProperties(info flow.Info) []junitProperty {
@@ -191,8 +191,8 @@ func junitCaseOf(p *printer, h *run.History, c *run.Case, limit int) *junitCase 
 	return t
 }
 
-// problem says why the case did not pass. The first attempt is the failure, what follows are reruns
-// of it.
+// problem adds why the case did not pass. The first attempt is the failure, later ones are its
+// reruns.
 func (t *junitCase) problem(c *run.Case, limit int) {
 	if run.KindOf(c.Last().Result) == run.Good {
 		for _, a := range c.Attempts[:len(c.Attempts)-1] {
@@ -233,8 +233,8 @@ func junitProblemOf(a *run.Phase, limit int) junitProblem {
 	return junitProblem{Message: message, Type: run.OneLine(string(a.Result), 50), Text: run.LastBytes(a.Why(), limit)}
 }
 
-// junitTrouble is an erroneous test for each phase of the fixture that went wrong without being the
-// result of a case.
+// junitTrouble returns a test with an error for each failure of the group's fixtures that is the
+// result of no case.
 func junitTrouble(g *run.Group, limit int) []*junitCase {
 	var out []*junitCase
 	for _, bad := range g.Trouble() {
@@ -248,14 +248,14 @@ func junitTrouble(g *run.Group, limit int) []*junitCase {
 	return out
 }
 
-// whereFile is the file of "basic/basic.go:41".
+// whereFile returns the file of "basic/basic.go:41".
 func whereFile(where string) string {
 	file, _, _ := strings.Cut(where, ":")
 	return run.OneLine(file, 200)
 }
 
-// attachments are lines that Jenkins (with its attachments plug-in) and GitLab turn into links: the
-// files that the case left.
+// attachments returns a line for each file of the case's folder, which Jenkins (with its
+// attachments plug-in) and GitLab turn into links.
 func attachments(p *printer, dir string, a *run.Phase) string {
 	if a.Dir == "" || !fs.ValidPath(a.Dir) {
 		return ""

@@ -13,11 +13,11 @@ import (
 	"vmtb/report/run"
 )
 
-// kcidbExcerpt is the most characters that the schema allows a log_excerpt.
+// kcidbExcerpt is how many characters the schema allows in a log_excerpt.
 const kcidbExcerpt = 16384
 
-// NewKCIDB writes a report in KCIDB's schema 5.3 to w; fsys is the run directory. Sending it is the
-// lab's business.
+// NewKCIDB returns a report that writes KCIDB's schema 5.3 to w. fsys is the run directory. vmtb
+// does not send it.
 func NewKCIDB(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeKCIDB) }
 
 type kcidbReport struct {
@@ -70,8 +70,8 @@ type kcidbMisc struct {
 	Blame    string   `json:"blame,omitempty"`
 }
 
-// kcidbStatus follows the schema: ERROR is a test that did not complete, MISS one that the harness
-// did not let run.
+// kcidbStatus returns a status of the schema: ERROR is a test that did not complete, MISS a test
+// that the harness did not let run.
 func kcidbStatus(p *run.Phase) string {
 	switch p.Result {
 	case flow.Pass, flow.DmesgWarn:
@@ -90,7 +90,7 @@ func kcidbStatus(p *run.Phase) string {
 	return "ERROR"
 }
 
-// kcidbConfig is what the configuration says of who reports, and of which build is tested.
+// kcidbConfig is the part of the configuration that says who reports, and which build is tested.
 type kcidbConfig struct {
 	CI struct {
 		Origin  string `json:"kcidb_origin"`
@@ -103,8 +103,8 @@ var (
 	kcidbID     = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]*$`)
 )
 
-// kcidbWho are origin and build of all tests. Without a build of somebody else's the report has one
-// of its own, that stands for the kernel of the host.
+// kcidbWho returns origin and build of all tests. Without a build in the configuration it adds one
+// to the report, for the kernel of the host.
 func (r *kcidbReport) kcidbWho(h *run.History) (origin, build string) {
 	var c kcidbConfig
 	if json.Unmarshal(h.Info.Config, &c) != nil || !kcidbOrigin.MatchString(c.CI.Origin) {
@@ -162,7 +162,7 @@ func writeKCIDB(p *printer, h *run.History) {
 	p.fail(enc.Encode(r))
 }
 
-// excerpt is the end of what an attempt said. A byte is never more than a character.
+// excerpt returns the end of an attempt's transcript and reason. A character takes at least a byte.
 func excerpt(a *run.Phase) string {
 	return run.LastBytes(a.Transcript(seconds2)+a.Why(), kcidbExcerpt)
 }

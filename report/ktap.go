@@ -11,12 +11,12 @@ import (
 	"vmtb/report/run"
 )
 
-// ktapLines bounds the diagnostic lines of a test.
+// ktapLines is how many diagnostic lines a test has at most.
 const ktapLines = 200
 
-// NewKTAP writes the kernel's Test Anything Protocol, version 1 (Documentation/dev-tools/ktap.rst),
-// to w: a test for each class, in it one for each parameter, in it one for each case. fsys is the
-// run directory.
+// NewKTAP returns a report that writes the kernel's Test Anything Protocol, version 1
+// (Documentation/dev-tools/ktap.rst), to w: a test for each class, in it one for each parameter, in
+// it one for each case. fsys is the run directory.
 func NewKTAP(w io.Writer, fsys fs.FS) Report {
 	return newWhole(w, fsys, func(p *printer, h *run.History) {
 		var tests []*ktapTest
@@ -44,7 +44,7 @@ func ktapClass(class []*run.Group) *ktapTest {
 	for _, g := range class {
 		sub := ktapGroup(g)
 		if g.ID.Param == "" && len(class) == 1 {
-			t.tests = sub.tests // a level of which there is one only tells nothing
+			t.tests = sub.tests // a level with one entry adds nothing
 			break
 		}
 		t.tests = append(t.tests, sub)
@@ -100,7 +100,7 @@ func ktapCase(c *run.Case) *ktapTest {
 	return t
 }
 
-// sum is the result of a test from those of its subtests.
+// sum sets the result of a test from the results of its subtests.
 func (t *ktapTest) sum() {
 	t.ok, t.directive = true, "SKIP none of these ran"
 	for _, sub := range t.tests {
@@ -140,7 +140,7 @@ func (t *ktapTest) write(p *printer, indent string, n int) {
 	p.print(fmt.Sprintf("%s%s %d %s%s\n", indent, status, n, ktapName(t.name), directive))
 }
 
-// ktapName is a name without what begins a directive.
+// ktapName returns a name without the character that begins a directive.
 func ktapName(s string) string {
 	return cmp.Or(strings.ReplaceAll(run.OneLine(s, 1000), "#", "_"), "unnamed")
 }

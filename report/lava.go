@@ -11,9 +11,9 @@ import (
 	"vmtb/report/run"
 )
 
-// NewLAVA writes LAVA's signals to w, one a line and each in one write, so that what else writes to
-// the same console cannot get into the middle of one. There are no STARTRUN and ENDRUN:
-// lava-test-shell, in which vmtb runs, has its own.
+// NewLAVA returns a report that writes LAVA's signals to w. Each signal is a line and one write, so
+// that other output on the same console cannot get into its middle. There are no STARTRUN and
+// ENDRUN: vmtb runs in lava-test-shell, which has its own.
 func NewLAVA(w io.Writer, fsys fs.FS) Report {
 	return newLAVA(w, fsys, "", lavaWords{
 		set: func(verb, name string) string {
@@ -29,7 +29,8 @@ func NewLAVA(w io.Writer, fsys fs.FS) Report {
 	})
 }
 
-// NewLAVAScript writes a shell script that calls LAVA's lava-test-case and lava-test-set instead.
+// NewLAVAScript returns a report that writes a shell script which calls LAVA's lava-test-case and
+// lava-test-set instead.
 func NewLAVAScript(w io.Writer, fsys fs.FS) Report {
 	return newLAVA(w, fsys, "#!/bin/sh\n", lavaWords{
 		set: func(verb, name string) string {

@@ -14,17 +14,17 @@ import (
 	"vmtb/report/run"
 )
 
-// How much of what a test said goes into results.json.
+// How many bytes of a test's output go into results.json.
 const (
 	resultsOut   = 64 << 10
 	resultsDmesg = 256 << 10 // of each machine
 )
 
-// NewResults writes results.json of version 10 to w, as igt_runner does (runner/resultgen.c of IGT)
-// and with upstream's keys; fsys is the run directory.
+// NewResults returns a report that writes results.json of version 10 to w, as igt_runner does
+// (runner/resultgen.c of IGT), with upstream's keys. fsys is the run directory.
 func NewResults(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeResults) }
 
-// igtResults are the results in igt_runner's words; upstream calls an error crash.
+// igtResults are the results in igt_runner's words. Upstream calls an error crash.
 var igtResults = map[flow.Result]string{
 	flow.Pass: "pass", flow.Fail: "fail", flow.Skip: "skip", flow.Error: "crash", flow.Timeout: "timeout",
 	flow.Incomplete: "incomplete", flow.NotRun: "notrun", flow.DmesgWarn: "dmesg-warn", flow.DmesgFail: "dmesg-fail",
@@ -35,7 +35,7 @@ func igtResult(r flow.Result) string {
 	if s, ok := igtResults[r]; ok {
 		return s
 	}
-	return "incomplete" // what igt_runner makes of what it does not know
+	return "incomplete" // igt_runner does the same with a result that it does not know
 }
 
 // igtCounters are the counters of each object in totals.
@@ -61,8 +61,8 @@ func (c *igtCounters) add(result string) {
 	*counter[result]++
 }
 
-// A decimal is a number that is written with a point, as igt_runner's library does: its readers
-// tell reals from integers.
+// A decimal is a number that is written with a point, as igt_runner's library does. Its readers
+// tell reals from integers by the point.
 type decimal float64
 
 func (d decimal) MarshalJSON() ([]byte, error) {
@@ -93,7 +93,7 @@ type igtTest struct {
 	Time          igtTime `json:"time"`
 }
 
-// writeResults writes the file piece by piece: no more than one test is in memory.
+// writeResults writes the file piece by piece: it has only one test in memory at a time.
 func writeResults(p *printer, h *run.History) {
 	o := &object{p: p, sep: "{\n  "}
 	s := h.Summary()
@@ -145,7 +145,7 @@ func igtTestOf(p *printer, h *run.History, g *run.Group, c *run.Case) igtTest {
 	for i, before := range c.Attempts[:len(c.Attempts)-1] {
 		t.Err += "attempt " + strconv.Itoa(i+1) + ": " + string(before.Result) + " " + run.OneLine(before.Reason, 1000) + "\n"
 	}
-	if c == g.Cases[len(g.Cases)-1] { // what is the result of no case is told with the last one
+	if c == g.Cases[len(g.Cases)-1] { // failures of the fixture go with its last case
 		for _, bad := range g.Trouble() {
 			t.Err += bad.Title() + ": " + bad.Why()
 		}
@@ -158,7 +158,7 @@ func version(info flow.Info) string { return "vmtb " + run.Clean(info.Version) }
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// binary is the part of a key that names the program, "vmtb@test_basic.py".
+// binary returns the part of a key that names the program, "vmtb@test_basic.py".
 func binary(key string) string {
 	first, rest, _ := strings.Cut(key, "@")
 	rest, _, _ = strings.Cut(rest, "::")
@@ -195,7 +195,7 @@ func (t *igtTotals) write(o *object) {
 	o.end()
 }
 
-// An object is a JSON object that is written member by member, in the order of a person's choice.
+// An object is a JSON object that is written member by member, in the order of the calls.
 type object struct {
 	p      *printer
 	indent string
@@ -212,7 +212,7 @@ func (o *object) name(name string) {
 	o.sep = ",\n  " + o.indent
 }
 
-// object begins a member that is an object; its end must be called.
+// object begins a member that is an object. The caller must call its end.
 func (o *object) object(name string) *object {
 	o.name(name)
 	return &object{p: o.p, indent: o.indent + "  ", sep: "{\n    " + o.indent}

@@ -12,7 +12,7 @@ import (
 	"vmtb/bench/pci"
 )
 
-// A VFState is the state of a VF, as far as an operation that failed tells it.
+// A VFState is the state of a VF after an operation that failed, as far as the error tells it.
 //
 //	ready ──pause──▶ paused ──save──▶ saving ──all read──▶ paused
 //	  ▲              │  ▲ └──restore──▶ restoring ──all written──▶ paused
@@ -38,7 +38,7 @@ const (
 type ControlError struct {
 	Op    string // "pause", "resume", "stop", "reset", "save" or "restore"
 	VF    int
-	State VFState // of the VF now; "" where the error says nothing about it
+	State VFState // of the VF now; "" if the error tells nothing about it
 	Err   error   // a [bench.HostError] with the file, the errno and what it means
 }
 

@@ -15,15 +15,15 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// A Selector says which PF is meant: by DRM card number, by address, or (the zero value) the only
-// one there is.
+// A Selector says which PF is meant: by DRM card number or by address. The zero value means the
+// only PF that the machine has.
 type Selector struct {
 	Card    *int
 	Address pci.Address
 	Driver  string // of the PF; "" is xe
 }
 
-// Card selects the PF that is /dev/dri/card<n>.
+// Card returns the selector of the PF that is /dev/dri/card<n>.
 func Card(n int) Selector { return Selector{Card: &n} }
 
 // A PF is the Physical Function of a GPU that the xe driver runs.
@@ -54,7 +54,7 @@ func (g GT) String() string {
 	return fmt.Sprintf("tile%d/gt%d (%s)", g.Tile, g.ID, kind)
 }
 
-// FindPF finds the PF of an xe GPU. Errors name the candidates.
+// FindPF returns the PF of an xe GPU that want selects. Errors name the candidates.
 func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
 	driver := cmp.Or(want.Driver, "xe")
 	want.Driver = ""
@@ -79,7 +79,7 @@ func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
 	return found[0], found[0].probe()
 }
 
-// functions lists the GPUs that the driver has bound and brought up, without VFs that it took on
+// functions returns the GPUs that the driver has bound and brought up, without VFs that it bound on
 // the host.
 func functions(t *sysfs.Tree, driver string) ([]*PF, error) {
 	dir := "/sys/bus/pci/drivers/" + driver
@@ -104,8 +104,8 @@ func functions(t *sysfs.Tree, driver string) ([]*PF, error) {
 	return list, nil
 }
 
-// cardOf is the number of the device's DRM card. A GPU that failed to come up has a driver and no
-// card.
+// cardOf returns the number of the device's DRM card. A GPU that failed to come up has a driver and
+// no card.
 func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
 	entries, err := t.FS.ReadDir(d.Dir() + "/drm")
 	if err != nil {
@@ -192,7 +192,7 @@ func (p *PF) Model(mapping map[string]string, own string) (*vgpu.Model, error) {
 	return vgpu.LoadModel(ids.Device, mapping, dirs...)
 }
 
-// numbered lists the numbers n of the entries <prefix><n> of a directory, in order.
+// numbered returns the numbers n of the entries <prefix><n> of a directory, in order.
 func numbered(t *sysfs.Tree, dir, prefix string) ([]int, error) {
 	entries, err := t.FS.ReadDir(dir)
 	if err != nil {

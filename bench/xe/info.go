@@ -53,8 +53,8 @@ func (p *PF) ProvisionedGGTT(tile int) ([]VFRange, error) {
 	return parsed(p.files, parseRanges, p.ofTile(tile, "ggtt_provisioned"))
 }
 
-// ProvisionedVRAM returns the local memory of the VFs that have some. Integrated GPUs have none:
-// [bench.ErrNotAvailable].
+// ProvisionedVRAM returns the local memory of the VFs that have some. For an integrated GPU the
+// error matches [bench.ErrNotAvailable].
 func (p *PF) ProvisionedVRAM(tile int) ([]VFBytes, error) {
 	return parsed(p.files, parseBytes, p.ofTile(tile, "vram_provisioned"))
 }
@@ -78,7 +78,7 @@ func (p *PF) AdverseEvents(gt GT) ([]Events, error) {
 type Policies struct {
 	ResetEngine  bool   `json:"reset_engine"`     // engines are reset on each switch of VFs
 	SchedIfIdle  bool   `json:"sched_if_idle"`    // idle VFs keep their time slice
-	SamplePeriod uint64 `json:"sample_period_ms"` // ms between two looks at the counters of adverse events; 0 is never
+	SamplePeriod uint64 `json:"sample_period_ms"` // ms after which the firmware checks the counters of adverse events; 0 is never
 }
 
 // Policies reads the policies of a GT.

@@ -11,27 +11,27 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// The kernel's texts. Each parser takes the format of the driver's printf and nothing else, save
-// for what is known to differ from version to version: a key that an older driver does not print,
-// or one that a newer one adds.
+// The kernel's texts. Each parser accepts the format of the driver's printf and nothing else, but
+// for known differences between versions: a key that an older driver does not print, or one that a
+// newer driver adds.
 
-// A Range is a contiguous range of GGTT addresses, context ids or doorbells, as the kernel prints
-// it: with its last.
+// A Range is a contiguous range of GGTT addresses, context ids or doorbells. As in the kernel's
+// output, Last is part of it.
 type Range struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 }
 
-// Size is how many there are.
+// Size returns how many addresses or ids the range has.
 func (r Range) Size() uint64 { return r.Last - r.First + 1 }
 
-// A VFRange is what a VF has been given of a resource that is handed out in ranges.
+// A VFRange is the range of a resource that a VF has been given.
 type VFRange struct {
 	VF int
 	Range
 }
 
-// A VFBytes is what a VF has been given of local memory.
+// A VFBytes is the local memory that a VF has been given, in bytes.
 type VFBytes struct {
 	VF    int
 	Bytes uint64
@@ -40,19 +40,19 @@ type VFBytes struct {
 // Available is what is left of the GGTT of a tile, in bytes.
 type Available struct {
 	Holes []Range `json:"holes"` // free ranges, ascending
-	Total uint64  `json:"total"` // of all holes
-	Spare uint64  `json:"spare"` // of it kept for the PF
-	Avail uint64  `json:"avail"` // for VFs: Total without Spare
+	Total uint64  `json:"total"` // bytes of all holes
+	Spare uint64  `json:"spare"` // bytes of Total that are kept for the PF
+	Avail uint64  `json:"avail"` // bytes for VFs: Total without Spare
 }
 
-// Limits are how many VFs there can be, and are.
+// Limits are the numbers of VFs that are possible, and of those that are enabled.
 type Limits struct {
 	Total     int `json:"total"`     // by the hardware
 	Supported int `json:"supported"` // by the driver
 	Enabled   int `json:"enabled"`
 }
 
-// A Version is of the interface between VF and PF.
+// A Version is the version of the interface between VF and PF.
 type Version struct{ Major, Minor uint64 }
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
@@ -60,8 +60,8 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 // MarshalText writes "1.0".
 func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// Versions are what the PF's driver speaks, and what it has agreed on with each VF's driver since
-// the VF's last reset.
+// Versions are the versions that the PF's driver supports, and the versions that it has agreed on
+// with each VF's driver since the VF's last reset.
 type Versions struct {
 	Base, Latest Version
 	VFs          map[int]Version
@@ -74,8 +74,8 @@ type Mode struct {
 	Mode      string `json:"mode"` // "none", "SR-IOV PF" or "SR-IOV VF"
 }
 
-// Events are the adverse events that the firmware has counted for a VF since its last reset, or
-// since it was last asked (sample_period_ms), in the units of [vgpu.Thresholds].
+// Events are the adverse events of a VF that the firmware has counted since the VF's last reset, or
+// in the last period (sample_period_ms), in the units of [vgpu.Thresholds].
 type Events struct {
 	VF int
 	vgpu.Thresholds
@@ -93,8 +93,8 @@ func pairs(text string) iter.Seq2[string, string] {
 	}
 }
 
-// fields reads the values of known keys, each of which must be there once unless it is optional,
-// and passes over others.
+// fields reads the values of known keys, and ignores other keys. Each known key must be there once,
+// unless it is optional.
 func fields(text string, into map[string]func(value string) error, optional ...string) error {
 	seen := map[string]bool{}
 	for key, value := range pairs(text) {

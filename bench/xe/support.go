@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// whyNoVFs says why a GPU offers no VFs, by what is there.
+// whyNoVFs returns the reason why a GPU offers no VFs, judged by the files that exist.
 func (p *PF) whyNoVFs() string {
 	const board = "SR-IOV must be enabled in the firmware's set-up, and not every board has it"
 	text := func(file string) string {
@@ -33,8 +33,8 @@ func (p *PF) whyNoVFs() string {
 	return board + "; xe.max_vfs and " + p.configfs("max_vfs") + " must not be 0"
 }
 
-// configfs is the path of a setting of the GPU's SR-IOV in configfs, which is there since Linux
-// 6.19 if somebody has made its directory before the driver was bound.
+// configfs returns the path of an SR-IOV setting of the GPU in configfs. It exists since Linux
+// 6.19, if somebody made its directory before the driver was bound.
 func (p *PF) configfs(name string) string {
 	return "/sys/kernel/config/xe/" + string(p.Address) + "/sriov/" + name
 }

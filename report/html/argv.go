@@ -12,8 +12,8 @@ import (
 	"vmtb/report/run"
 )
 
-// optionLines splits a shell command line before each option, so that it can be read; joined by
-// blanks it is the same again.
+// optionLines splits a shell command line before each option, so that people can read it. Joined by
+// blanks, the lines are the same command again.
 func optionLines(line string) []string {
 	var out []string
 	quoted, from := false, 0
@@ -22,7 +22,7 @@ func optionLines(line string) []string {
 		case line[i] == '\'':
 			quoted = !quoted
 		case line[i] == '\\' && !quoted:
-			i++ // bench.Quote writes a quote so
+			i++ // bench.Quote writes a quote as \'
 		case line[i] == ' ' && !quoted && i > from && i+2 < len(line) && line[i+1] == '-' && line[i+2] != ' ':
 			out = append(out, line[from:i])
 			from = i + 1
@@ -36,8 +36,8 @@ var (
 	argvOverlay = regexp.MustCompile(`(?:file\.filename|file)=(/[^, ']+\.qcow2)`)
 )
 
-// prepare are the commands that make what a machine's command line needs and the run has removed:
-// the directories of its sockets and console, and its overlays over image.
+// prepare returns the commands that recreate what a machine's command line needs and the run has
+// removed: the directories of its sockets and console, and its overlays over image.
 func prepare(argv, image string) string {
 	var dirs, lines []string
 	overlays := argvOverlay.FindAllStringSubmatch(argv, -1)

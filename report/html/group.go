@@ -20,7 +20,7 @@ type groupView struct {
 	Machines                    []machineView
 }
 
-// A phaseView is a phase of the fixture, or what a case shares with one.
+// A phaseView is a phase of the fixture, or the part of a case that is the same.
 type phaseView struct {
 	Name, Class, Took, Reason, Facts, Stack string
 	Logs                                    []logView
@@ -50,7 +50,7 @@ type machineView struct {
 	Files                      []link
 }
 
-// maxFiles bounds the list of a folder.
+// maxFiles is how many files of a folder are listed.
 const maxFiles = 100
 
 func (s *site) group(g *run.Group) (groupView, error) {
@@ -133,11 +133,11 @@ func (s *site) caseView(c *run.Case) (caseView, error) {
 	return v, nil
 }
 
-// files are links to the files in a folder.
+// files returns links to the files in a folder.
 func (s *site) files(dir string) []link {
 	entries, err := fs.ReadDir(s.run, dir)
 	if err != nil {
-		return nil // what did not run has no folder
+		return nil // a case that did not run has no folder
 	}
 	var out []link
 	for _, e := range entries {
@@ -148,7 +148,7 @@ func (s *site) files(dir string) []link {
 	return out
 }
 
-// machines fills in the machines of all builds of the fixture, and returns them as lanes of the
+// machines adds the machines of all builds of the fixture to v, and returns them as lanes of the
 // timeline.
 func (s *site) machines(g *run.Group, v *groupView) (lanes []lane, err error) {
 	builds, err := fs.Glob(s.run, path.Join(g.Dir, "fixture-*"))

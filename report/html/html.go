@@ -76,7 +76,7 @@ type site struct {
 	comparison *run.Comparison
 }
 
-// A frame is what every page has.
+// A frame is the part that every page has.
 type frame struct {
 	Title, Tab   string
 	Version, Dir string
@@ -140,7 +140,7 @@ func (s *site) exists(name string) bool {
 	return err == nil
 }
 
-// href is a link to a file of the run directory.
+// href returns a link to a file of the run directory.
 func (s *site) href(name string) string {
 	parts := strings.Split(path.Join(s.rel, name), "/")
 	for i, p := range parts {
@@ -152,7 +152,7 @@ func (s *site) href(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// groupPage is the file name of a group's page.
+// groupPage returns the file name of a group's page.
 func (s *site) groupPage(g *run.Group) string {
 	for i, other := range s.h.Groups {
 		if other == g {
@@ -180,10 +180,11 @@ type tailView struct {
 
 type tailLine struct{ Class, Text string }
 
-// shown is how much of each file a page shows.
+// shown is how many bytes of the end of each file a page shows.
 const shown = 24 << 10
 
-// tail reads the end of a file and marks what the kernel called an error ("<3>[...") or a warning.
+// tail reads the end of a file, and marks lines that the kernel logged as errors ("<3>[...") or
+// warnings.
 func (s *site) tail(name, title string, open bool) (tailView, error) {
 	t, err := run.ReadTail(s.run, name, shown)
 	if err != nil || t.Size == 0 {
@@ -199,7 +200,7 @@ func (s *site) tail(name, title string, open bool) (tailView, error) {
 	return v, nil
 }
 
-// severity is the class of a line of a kernel's log, "" for most.
+// severity returns the class of a line of a kernel's log, "" for most.
 func severity(line string) string {
 	if len(line) > 3 && line[0] == '<' && line[2] == '>' {
 		switch {

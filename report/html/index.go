@@ -51,7 +51,7 @@ type classView struct {
 
 type caseRow struct{ Case, Param, Href, Class, Reason, Took, Note string }
 
-// maxProblems bounds the problems that are told at length on the first page.
+// maxProblems is how many problems the first page shows at length.
 const maxProblems = 60
 
 func (s *site) index() indexView {
@@ -150,7 +150,7 @@ func (v *indexView) count(s flow.Summary) {
 	}
 }
 
-// problems is everything that somebody has to look at, in the order of the plan.
+// problems returns all that somebody has to look at, in the order of the plan.
 func (s *site) problems() []problemView {
 	var out []problemView
 	for _, g := range s.h.Groups {
@@ -170,7 +170,7 @@ func (s *site) problems() []problemView {
 	return out
 }
 
-// problemText is a reason in full, if it is not too long for a list.
+// problemText returns a reason in full, if it is not too long for a list.
 func problemText(p *run.Phase) string {
 	const most = 2000
 	text := run.Clean(strings.TrimSpace(p.Reason))
@@ -183,7 +183,7 @@ func problemText(p *run.Phase) string {
 	return text
 }
 
-// facts is what is known of a result beside its reason, on a line.
+// facts returns what is known of a result besides its reason, on one line.
 func facts(p *run.Phase) string {
 	var parts []string
 	if p.Blame != "" {
@@ -237,7 +237,7 @@ func (s *site) classes() []classView {
 	return out
 }
 
-// resultClass is a result as a class of the style sheet.
+// resultClass returns a result as a class of the style sheet.
 func resultClass(r flow.Result) string {
 	if slices.Contains(run.Results, r) {
 		return string(r)

@@ -19,17 +19,17 @@ type lane struct {
 	to       time.Time // the last line of the transcript
 }
 
-// A segment is a time in which a machine was running or paused, or a moment of note.
+// A segment is a time in which a machine was running or paused, or a moment to mark.
 type segment struct {
 	from, to     time.Time
 	state, title string
 }
 
-// maxTranscript is how much of a transcript is read for a drawing.
+// maxTranscript is how many bytes of a transcript are read.
 const maxTranscript = 8 << 20
 
-// qmpEvents say what a machine does after an event of QMP: runs, is paused, or ("") goes on as it
-// did.
+// qmpEvents are the states of a machine after an event of QMP: running, paused, or "" if it stays
+// the same.
 var qmpEvents = map[string]string{
 	"RESUME": "running", "STOP": "paused", "SHUTDOWN": "", "RESET": "", "GUEST_PANICKED": "", "WATCHDOG": "",
 	"SUSPEND": "paused",
@@ -50,15 +50,14 @@ func readLane(fsys fs.FS, dir string) (lane, error) {
 	return l, l.read(io.LimitReader(f, maxTranscript))
 }
 
-// read reads a transcript. Lines that it cannot make sense of are let through: a transcript may be
-// torn.
+// read reads a transcript. It skips lines that it cannot parse: a transcript may be torn.
 func (l *lane) read(r io.Reader) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	state, title, since := "paused", "not started", time.Time{}
 	for {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			continue // the rest of a long line is no line; events are short
+			continue // events are short: a long line has none
 		}
 		if at, event, ok := parseQMP(line); ok {
 			if since.IsZero() {
@@ -87,7 +86,7 @@ func (l *lane) read(r io.Reader) error {
 	return nil
 }
 
-// parseQMP is the time of a line and the event in it, if there is one.
+// parseQMP returns the time of a line, and the event in it, "" if there is none.
 func parseQMP(line []byte) (at time.Time, event string, ok bool) {
 	var head struct {
 		T    time.Time       `json:"t"`

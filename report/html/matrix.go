@@ -28,8 +28,8 @@ type matrixRow struct {
 
 type matrixCell struct{ Class, Href, Title string }
 
-// matrix is a table for each file: a row for each case and what its parameter has beyond the
-// configuration, a column for each configuration.
+// matrix returns a table for each file. A row is a case with the part of its parameter behind the
+// configuration, a column is a configuration.
 func (s *site) matrix() matrixView {
 	v := matrixView{frame: s.frame("vmtb: matrix", "matrix")}
 	var files []string
@@ -55,7 +55,7 @@ func (s *site) matrixTable(file string) matrixTable {
 	}
 	type key struct{ class, name, rest string }
 	rows := map[key]int{}
-	class := "\x00" // none
+	class := "\x00" // no class has this name
 	for _, g := range s.h.Groups {
 		if g.ID.File != file {
 			continue
@@ -91,7 +91,7 @@ func splitParam(param string) (config, rest string) {
 	return param[:i+1], strings.TrimPrefix(param[i+1:], "-")
 }
 
-// columnLines is a configuration in lines: "1VF", "P:AUTO", "S:INFINITE".
+// columnLines returns a configuration in lines: "1VF", "P:AUTO", "S:INFINITE".
 func columnLines(config string) []string {
 	name, inside, ok := strings.Cut(run.Clean(config), "-(")
 	if !ok {

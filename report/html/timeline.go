@@ -27,8 +27,8 @@ type row struct {
 	Bars              []bar
 }
 
-// A bar lies at x and is w wide, in percent: so a drawing takes any width without a script, and its
-// texts keep their size.
+// A bar is at x and is w wide, in percent: a drawing fits any width without a script, and its texts
+// keep their size.
 type bar struct {
 	x, w         float64
 	Class, Title string
@@ -51,7 +51,7 @@ func (b bar) H() int { return 14 - 2*b.Y() }
 
 func percent(x float64) string { return fmt.Sprintf("%.2f%%", x) }
 
-// maxRows bounds a chart.
+// maxRows is how many rows a chart has at most.
 const maxRows = 400
 
 func (c *chart) add(r row) {
@@ -81,7 +81,7 @@ func (s span) bar(from time.Time, d time.Duration, class, title string) bar {
 	return bar{x: x, w: min(share(d), 100-x), Class: class, Title: title}
 }
 
-// tickSteps are the distances between ticks that people read easily.
+// tickSteps are the distances between ticks that are easy to read.
 var tickSteps = []time.Duration{
 	time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
 	5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second,
@@ -102,7 +102,7 @@ func (s span) ticks() []tick {
 		step *= 2
 	}
 	var out []tick
-	for i := range int(total / step) { // counted: total may be the longest duration there is
+	for i := range int(total / step) { // an integer range: total may be the longest duration there is
 		at := time.Duration(i+1) * step
 		x := 100 * at.Seconds() / total.Seconds()
 		out = append(out, tick{percent(x), prose.Duration(at), x > 96})
@@ -110,7 +110,7 @@ func (s span) ticks() []tick {
 	return out
 }
 
-// overview is the whole run: a row for each group, with its phases.
+// overview returns the chart of the whole run: a row for each group, with its phases.
 func (s *site) overview() chart {
 	all := span{s.h.Info.Start, s.h.Until}
 	c := chart{Ticks: all.ticks()}
@@ -132,7 +132,7 @@ func (s *site) overview() chart {
 	return c
 }
 
-// groupName is "TestVmSetup[2VF-...]".
+// groupName returns "TestVmSetup[2VF-...]".
 func groupName(id flow.ID) string {
 	if id.Class == "" {
 		return id.String()
@@ -140,7 +140,7 @@ func groupName(id flow.ID) string {
 	return flow.ID{File: id.Class, Param: id.Param}.String()
 }
 
-// phaseClass is the class of a phase's bar.
+// phaseClass returns the class of a phase's bar.
 func phaseClass(p *run.Phase) string {
 	switch {
 	case p.Phase == flow.PhaseCase:
@@ -163,7 +163,8 @@ func barTitle(p *run.Phase) string {
 	return run.Clean(s)
 }
 
-// waterfall is one group: a row for each phase and each of its steps, then one for each machine.
+// waterfall returns the chart of one group: a row for each phase and each of its steps, then a row
+// for each machine.
 func (s *site) waterfall(g *run.Group, lanes []lane) chart {
 	var all span
 	for _, p := range g.Phases {

@@ -13,7 +13,7 @@ import (
 	"vmtb/flow"
 )
 
-// A Sample is a run directory that tests make.
+// A Sample is the content of a run directory.
 type Sample struct {
 	Name  string
 	Tape  *Tape
@@ -21,7 +21,7 @@ type Sample struct {
 	Torn  string            // a last line of the journal that a crash cut off
 }
 
-// Open writes the run directory, and reads it as a report's caller does.
+// Open writes the run directory, and reads it as the caller of a report does.
 func (s Sample) Open(t testing.TB) *flow.RunDir {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), s.Name)

@@ -89,7 +89,7 @@ func (h *History) plan(it flow.Item) *Case {
 	c := &Case{Item: it}
 	g := h.groups[it.ID.Fixture()]
 	if g == nil {
-		g = &Group{ID: it.ID.Fixture(), Doc: it.ClassDoc, Dir: groupDir(it.Dir)}
+		g = &Group{ID: it.ID.Fixture(), Doc: it.ClassDoc, Dir: fixtureDir(it.Dir)}
 		h.Groups = append(h.Groups, g)
 		h.groups[g.ID] = g
 	}

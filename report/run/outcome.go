@@ -200,7 +200,8 @@ func ClassName(id flow.ID) string { return flow.ID{File: id.File, Class: id.Clas
 // CaseName returns "test_vm_boot[1VF-...]".
 func CaseName(id flow.ID) string { return flow.ID{File: id.Case, Param: id.Param}.String() }
 
-func groupDir(caseDir string) string {
+// fixtureDir returns the folder of a fixture: the one above the folder of a case.
+func fixtureDir(caseDir string) string {
 	if caseDir == "" {
 		return ""
 	}

@@ -10,7 +10,7 @@ import (
 	"vmtb/report/run"
 )
 
-// verbs say what is being done in a phase, to the subject that follows.
+// verbs begin the sentence that says which phase runs. The subject follows.
 var verbs = map[flow.Phase]string{
 	flow.PhaseNeeds:    "checking what is needed for",
 	flow.PhaseSetUp:    "setting up",
@@ -20,15 +20,15 @@ var verbs = map[flow.Phase]string{
 	flow.PhaseRestore:  "putting the host back after",
 }
 
-// activity is a phase as a sentence: "setting up TestVmSetup[2VF-(P:AUTO S:INFINITE)]".
+// activity returns a phase as a sentence: "setting up TestVmSetup[2VF-(P:AUTO S:INFINITE)]".
 func activity(e flow.Entry) string {
 	id := e.ID
 	id.File = ""
 	return verbs[e.Phase] + " " + run.Escape(strings.TrimPrefix(id.String(), "::"))
 }
 
-// doing is what the run is doing, in which step and for how long, in at most n columns; "" when it
-// is between two phases.
+// doing returns which phase and step run, and for how long, in at most n columns. It is "" between
+// two phases.
 func (t *Terminal) doing(n int) string {
 	var phase, step flow.Entry
 	for _, o := range t.open.All() {
@@ -49,7 +49,7 @@ func (t *Terminal) doing(n int) string {
 	return run.Cut(run.Cut(activity(phase), max(n/2, n-run.Width(tail)))+tail, n)
 }
 
-// draw brings the status line up to date.
+// draw updates the status line.
 func (t *Terminal) draw() {
 	if !t.o.Live || t.over {
 		return
@@ -67,7 +67,7 @@ func (t *Terminal) draw() {
 	t.status = s
 }
 
-// erase takes the status line away.
+// erase removes the status line.
 func (t *Terminal) erase() {
 	if t.status != "" {
 		t.print("\r\x1b[K")
@@ -75,11 +75,11 @@ func (t *Terminal) erase() {
 	}
 }
 
-// running is a duration that goes on, in whole seconds: "12 s", "2 min 5 s".
+// running formats a duration that goes on, in whole seconds: "12 s", "2 min 5 s".
 func running(d time.Duration) string { return prose.Duration(d.Truncate(time.Second)) }
 
-// clock is the time since the run began, at the start of a line: "0:02:05". It is a position in
-// time, in a column, and so not a [prose.Duration].
+// clock formats the time since the run began, for the start of a line: "0:02:05". It is a position
+// in time, in a column, and so not a [prose.Duration].
 func clock(d time.Duration) string {
 	s := int(d / time.Second)
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)

@@ -56,13 +56,13 @@ type Terminal struct {
 
 	mu       sync.Mutex
 	w        io.Writer
-	err      error // of w, the first one
+	err      error // the first error of w
 	info     flow.Info
 	summary  flow.Summary
 	done     int // cases that have their result
 	open     flow.OpenPhases[struct{}]
 	now      time.Time    // the newest of all times seen
-	told     time.Time    // when something was last printed
+	printed  time.Time    // when something was last printed
 	status   string       // what the status line shows now
 	recent   []flow.Entry // log lines of the present case or phase
 	failures []failure
@@ -95,7 +95,7 @@ func New(w io.Writer, o Options) *Terminal { return &Terminal{w: w, o: o} }
 func (t *Terminal) Start(info flow.Info) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.info, t.now, t.told = info, info.Start, info.Start
+	t.info, t.now, t.printed = info, info.Start, info.Start
 	t.line(t.rule("=", "vmtb "+cmp.Or(info.Version, "(unknown version)")))
 	if info.DUT != "" {
 		t.line("DUT: " + run.Escape(info.DUT))
@@ -140,7 +140,7 @@ func (t *Terminal) Tick(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.see(now)
-	if !t.o.Live && t.now.Sub(t.told) >= Heartbeat {
+	if !t.o.Live && t.now.Sub(t.printed) >= Heartbeat {
 		if doing := t.doing(math.MaxInt / 2); doing != "" {
 			t.progress("still " + doing)
 		}
@@ -170,7 +170,7 @@ func (t *Terminal) Close() error {
 		t.cutOff()
 		t.finish()
 	}
-	if errors.Is(t.err, syscall.EPIPE) { // whoever reads has seen enough: vmtb run | head
+	if errors.Is(t.err, syscall.EPIPE) { //  head|the reader has gone: vmtb run \| head| head
 		return nil
 	}
 	return t.err
@@ -254,7 +254,7 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 	t.line(left + strings.Repeat(" ", pad) + percent)
 }
 
-// keep holds a log line back for the details of a failure.
+// keep keeps a log line for the details of a failure.
 func (t *Terminal) keep(e flow.Entry) {
 	const most = 20
 	t.recent = append(t.recent, e)
@@ -270,7 +270,7 @@ func (t *Terminal) fail(e flow.Entry) {
 func (t *Terminal) line(s string) {
 	t.erase()
 	t.print(s + "\n")
-	t.told = t.now
+	t.printed = t.now
 }
 
 // progress prints a line that is not part of the results, with the time since the run began.
@@ -284,5 +284,5 @@ func (t *Terminal) print(s string) {
 	}
 }
 
-// dir is a folder of the run directory, as a user can open it.
+// dir returns a folder of the run directory as a user can open it.
 func (t *Terminal) dir(folder string) string { return filepath.Join(t.info.Dir, folder) }
