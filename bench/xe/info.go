@@ -78,7 +78,7 @@ func (p *PF) AdverseEvents(gt GT) ([]Events, error) {
 type Policies struct {
 	ResetEngine  bool   `json:"reset_engine"`     // engines are reset on each switch of VFs
 	SchedIfIdle  bool   `json:"sched_if_idle"`    // idle VFs keep their time slice
-	SamplePeriod uint64 `json:"sample_period_ms"` // ms after which the firmware checks the counters of adverse events; 0 is never
+	SamplePeriod uint64 `json:"sample_period_ms"` // ms between checks of the counters of adverse events; 0 is never
 }
 
 // Policies reads the policies of a GT.

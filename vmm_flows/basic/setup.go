@@ -37,7 +37,10 @@ func testVMBoot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		case err != nil:
 			t.Errorf("%v: %v", m, err)
 		case len(bound) == 0:
-			t.Errorf("%v: the driver %s has bound no device; the guest's kernel said:\n%s", m, s.GuestDriver, kernelLog(ctx, m, s.GuestDriver))
+			t.Errorf(
+				"%v: the driver %s has bound no device; the guest's kernel said:\n%s", m, s.GuestDriver,
+				kernelLog(ctx, m, s.GuestDriver),
+			)
 		default:
 			t.Logf("%v: %s has bound %v", m, s.GuestDriver, bound)
 		}

@@ -87,7 +87,8 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart they may have started.
+// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart
+// they may have started.
 func wsimAtOnce(ctx context.Context, t *flow.T, s *fixture.Setup) (shares []work.WsimResult, apart time.Duration) {
 	jobs := make([]fixture.Job, len(s.VMs))
 	for i, m := range s.VMs {

@@ -13,10 +13,14 @@ import (
 )
 
 func addIdle(r *flow.Registry) {
-	add(r, "TestIdleMigration", "A machine whose VF is idle is saved, with a program that runs, and goes on where it was restored.",
+	add(r, "TestIdleMigration", "A machine whose VF is idle is saved, with a program that runs, and goes on where it "+
+		"was restored.",
 		each(basic, scenario{}),
 		flow.Case[*bed]{Name: "test_save", Doc: "It is saved, paused, after its VF has worked.", Func: testIdleSave},
-		flow.Case[*bed]{Name: "test_restore", Doc: "Restored, the program still runs, and the VF works.", After: "test_save", Func: testIdleRestore},
+		flow.Case[*bed]{
+			Name: "test_restore", Doc: "Restored, the program still runs, and the VF works.", After: "test_save",
+			Func: testIdleRestore,
+		},
 	)
 }
 
@@ -84,13 +88,15 @@ func (b *bed) edit(ctx context.Context, t *flow.T) *work.Run {
 		err = fmt.Errorf("%v has no vim: %w", b.vm(), bench.ErrNotAvailable)
 	}
 	fixture.Require(t, err)
-	run := b.BeginOn(ctx, t, b.vm(), work.Shell{Line: "tail -f /dev/null | " + editor, Dir: "/tmp", Env: []string{"TERM=dumb"}})
+	run := b.BeginOn(
+		ctx, t, b.vm(), work.Shell{Line: "tail -f /dev/null | " + editor, Dir: "/tmp", Env: []string{"TERM=dumb"}},
+	)
 	fixture.Steps{{"see that it runs", func(ctx context.Context) error { return b.editing(ctx, run) }}}.Run(ctx, t)
 	return run
 }
 
-// editing is an error unless the editor runs: the workload that was begun, and in it the editor itself, not just the shell
-// that has started it, whose command line has the same words.
+// editing is an error unless the editor runs: the workload that was begun, and in it the editor
+// itself, not just the shell that has started it, whose command line has the same words.
 func (b *bed) editing(ctx context.Context, run *work.Run) error {
 	if err := fixture.AtWork(ctx, run); err != nil {
 		return err

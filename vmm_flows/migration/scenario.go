@@ -8,8 +8,9 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// A scenario is the parameter of a flow. Where there is one VF, a machine is saved and goes back to what it was; where there are
-// two, the first machine is saved and another one, on the second VF, goes on as it.
+// A scenario is the parameter of a flow. Where there is one VF, a machine is saved and goes back to
+// what it was; where there are two, the first machine is saved and another one, on the second VF,
+// goes on as it.
 type scenario struct {
 	fixture.Config
 	load    load        // what the machine does meanwhile; nil is nothing that the id tells of

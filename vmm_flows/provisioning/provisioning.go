@@ -31,7 +31,10 @@ func Register(r *flow.Registry) {
 		Timeout: 2 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_self_config", Doc: "Quotas and self_config agree for every VF.", Func: testSelfConfig},
-			{Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.", Func: testChange},
+			{
+				Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.",
+				Func: testChange,
+			},
 		},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
@@ -47,7 +50,10 @@ func Register(r *flow.Registry) {
 		Needs:   []flow.Need[fixture.Config]{fixture.EnoughVFs},
 		Timeout: time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_release", Doc: "The time slices are as planned, and disabling the VFs frees what they held.", Func: testRelease},
+			{
+				Name: "test_release", Doc: "The time slices are as planned, and disabling the VFs frees what they held.",
+				Func: testRelease,
+			},
 		},
 	})
 }

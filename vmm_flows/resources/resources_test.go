@@ -30,13 +30,18 @@ func TestWsim(t *testing.T) {
 
 func TestWsimOverride(t *testing.T) {
 	dir := t.TempDir()
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, "Ptl"), 0o755), os.WriteFile(filepath.Join(dir, "Ptl/long_preempt.wsim"), []byte("mine"), 0o644)); err != nil {
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, "Ptl"), 0o755),
+		os.WriteFile(filepath.Join(dir, "Ptl/long_preempt.wsim"), []byte("mine"), 0o644),
+	); err != nil {
 		t.Fatal(err)
 	}
-	if data, from, err := Wsim(dir, "Ptl", "long_preempt"); err != nil || string(data) != "mine" || from != filepath.Join(dir, "Ptl/long_preempt.wsim") {
+	if data, from, err := Wsim(dir, "Ptl", "long_preempt"); err != nil || string(data) != "mine" ||
+		from != filepath.Join(dir, "Ptl/long_preempt.wsim") {
 		t.Errorf("the user's: %q, %v", data, err)
 	}
-	if data, from, err := Wsim(dir, "Ptl", "short_preempt"); err != nil || string(data) == "mine" || from != "vmtb's own Ptl/short_preempt.wsim" {
+	if data, from, err := Wsim(dir, "Ptl", "short_preempt"); err != nil || string(data) == "mine" ||
+		from != "vmtb's own Ptl/short_preempt.wsim" {
 		t.Errorf("what the user has not: %q, %v", data, err)
 	}
 	// Where the Python tool's users have them.

@@ -27,7 +27,9 @@ func auto(n int) fixture.Config {
 }
 
 // class is what the classes have in common.
-func class(name, doc string, params []fixture.Config, cases ...flow.Case[*fixture.Setup]) flow.Class[fixture.Config, *fixture.Setup] {
+func class(
+	name, doc string, params []fixture.Config, cases ...flow.Case[*fixture.Setup],
+) flow.Class[fixture.Config, *fixture.Setup] {
 	return flow.Class[fixture.Config, *fixture.Setup]{
 		Name: name, Doc: doc, Own: true,
 		Params:  params,

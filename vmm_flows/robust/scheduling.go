@@ -11,8 +11,13 @@ import (
 )
 
 func addScheduling(r *flow.Registry) {
-	flow.Add(r, file, class("TestScheduling", "The scheduling of VFs is changed while they work.", []fixture.Config{auto(2)},
-		flow.Case[*fixture.Setup]{Name: "test_change", Doc: "Of two machines that do the same work, the one that is given more of the GPU is done first.", Func: testChange},
+	const doc = "The scheduling of VFs is changed while they work."
+	flow.Add(r, file, class("TestScheduling", doc, []fixture.Config{auto(2)},
+		flow.Case[*fixture.Setup]{
+			Name: "test_change",
+			Doc:  "Of two machines that do the same work, the one that is given more of the GPU is done first.",
+			Func: testChange,
+		},
 	))
 }
 
@@ -31,7 +36,10 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	for i, slice := range slices {
 		fixture.Steps{
-			{fmt.Sprintf("set VF%d to %v", i+1, slice), func(ctx context.Context) error { return s.PF.Scheduler.SetTimeSlice(ctx, i+1, slice) }},
+			{
+				fmt.Sprintf("set VF%d to %v", i+1, slice),
+				func(ctx context.Context) error { return s.PF.Scheduler.SetTimeSlice(ctx, i+1, slice) },
+			},
 			{"see that it says so", func(ctx context.Context) error {
 				got, err := s.PF.Scheduler.TimeSlice(i + 1)
 				if err == nil && got != slice {

@@ -50,7 +50,8 @@ func Register(r *flow.Registry) {
 	})
 }
 
-// A witness is what a guest must still have after it was restored: a workload that goes on, its boot, its driver with its VF.
+// A witness is what a guest must still have after it was restored: a workload that goes on, its
+// boot, its driver with its VF.
 type witness struct {
 	run    *work.Run
 	boot   string
@@ -63,7 +64,9 @@ const stopFile = "/tmp/vmtb-stop"
 func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witness) {
 	var err error
 	must(t, remove(ctx, m, stopFile))
-	w.run, err = work.Start(ctx, m, work.Shell{Line: "until [ -e " + stopFile + " ]; do sleep 0.2; done; echo went on"}, work.Options{})
+	w.run, err = work.Start(
+		ctx, m, work.Shell{Line: "until [ -e " + stopFile + " ]; do sleep 0.2; done; echo went on"}, work.Options{},
+	)
 	must(t, err)
 	w.boot, w.config = bootID(ctx, t, m), selfConfig(ctx, t, s, m)
 	return w
