@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"vmtb/lab"
+	"vmtb/imagebuild"
 )
 
 // gpuChecks are the checks that make sense only where a GPU is.
@@ -77,9 +77,9 @@ func (p *patient) noImages(ctx context.Context) []diagnosis {
 func missingHere(ctx context.Context) []error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTime)
 	defer cancel()
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return []error{err}
 	}
-	return lab.Missing(ctx, dir)
+	return imagebuild.Missing(ctx, dir)
 }

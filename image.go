@@ -17,9 +17,9 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/imagebuild"
 	"vmtb/internal/ansi"
 	"vmtb/internal/prose"
-	"vmtb/lab"
 )
 
 func (a *app) imageCommand() *cobra.Command {
@@ -34,7 +34,7 @@ func (a *app) imageCommand() *cobra.Command {
 }
 
 func (a *app) imageBuildCommand() *cobra.Command {
-	g := lab.NewGuest{Version: version}
+	g := imagebuild.NewGuest{Version: version}
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
@@ -61,12 +61,12 @@ In the guest, root has no password, and is logged in on the serial console; no S
 	return cmd
 }
 
-func (a *app) imageBuild(ctx context.Context, g lab.NewGuest) error {
-	dir, err := lab.CacheDir()
+func (a *app) imageBuild(ctx context.Context, g imagebuild.NewGuest) error {
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return err
 	}
-	if err := lab.BuildGuest(ctx, dir, g, a.progress("image")); err != nil {
+	if err := imagebuild.BuildGuest(ctx, dir, g, a.progress("image")); err != nil {
 		return err
 	}
 	fmt.Fprintln(a.out, g.File)

@@ -17,9 +17,11 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/imagebuild"
 	"vmtb/internal/progress"
 	"vmtb/lab"
 	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 func (a *app) labCommand() *cobra.Command {
@@ -44,7 +46,7 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 
 func (a *app) progress(who string) *progress.Progress {
 	if f, ok := a.err.(*os.File); ok {
-		if look := (report.TerminalOptions{}).For(f); look.Live {
+		if look := (terminal.Options{}).For(f); look.Live {
 			return progress.New(a.err, who, look.Width)
 		}
 	}
@@ -53,7 +55,7 @@ func (a *app) progress(who string) *progress.Progress {
 
 // buildLab makes the lab's images if they are not there yet.
 func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return lab.Images{}, err
 	}
@@ -98,7 +100,7 @@ func (a *app) labBuildCommand() *cobra.Command {
 
 // buildGPUTest builds what the tests in lab/gpu/qtest need and prints it for their environment.
 func (a *app) buildGPUTest(ctx context.Context) error {
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return err
 	}
@@ -115,11 +117,11 @@ func (a *app) labCleanCommand() *cobra.Command {
 		Short: "Remove the lab's images, so that they are built from new packages",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := lab.CacheDir()
+			dir, err := imagebuild.CacheDir()
 			if err != nil {
 				return err
 			}
-			freed, err := lab.Clean(cmd.Context(), dir, a.progress("lab"))
+			freed, err := imagebuild.Clean(cmd.Context(), dir, a.progress("lab"))
 			if err != nil {
 				return err
 			}

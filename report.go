@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // outputFlags choose the reports that are written beside those that every run directory gets.
@@ -174,7 +175,7 @@ func (a *app) report(_ context.Context, o reportFlags, dir string) error {
 		f, _ := a.out.(*os.File)
 		look := o.look(f)
 		look.Live = false
-		all = append(all, report.NewTerminal(a.out, look))
+		all = append(all, terminal.New(a.out, look))
 		if !run.Alive {
 			specs = report.Default()
 		}

@@ -19,6 +19,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/flow"
 	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // reportFlags say what the user sees of a run.
@@ -342,8 +343,8 @@ func (a *app) flowOptions(dir string, config *bench.Config) (flow.Options, error
 }
 
 // look is how the terminal report looks on f, which may be nil.
-func (o *reportFlags) look(f *os.File) report.TerminalOptions {
-	var look report.TerminalOptions
+func (o *reportFlags) look(f *os.File) terminal.Options {
+	var look terminal.Options
 	if f != nil {
 		look = look.For(f)
 	}
@@ -384,7 +385,7 @@ func (a *app) addReport(options *flow.Options, o reportFlags) (end func() error,
 			out = a.err
 		}
 		f, _ := out.(*os.File)
-		t := report.NewTerminal(out, o.look(f))
+		t := terminal.New(out, o.look(f))
 		var follow context.Context
 		follow, stop = context.WithCancel(context.Background())
 		go t.Follow(follow)

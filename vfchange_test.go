@@ -17,6 +17,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/fake/fakehost"
 )
@@ -46,7 +47,7 @@ func byHandOn(t *testing.T, dir string, h *fakehost.Host) *byHandTest {
 func sized(n uint64) amount { return amount{n: &n} }
 
 func (b *byHandTest) enable(n int, change ...func(*vfEnableOptions)) func(context.Context) error {
-	o := vfEnableOptions{config: b.config, n: n, profile: profileAuto, mode: xe.Infinite, bind: bindVFIO}
+	o := vfEnableOptions{config: b.config, n: n, profile: profileAuto, mode: vgpu.Infinite, bind: bindVFIO}
 	for _, c := range change {
 		c(&o)
 	}
@@ -114,10 +115,10 @@ func (b *byHandTest) listing(t *testing.T) vfListing {
 
 // Everything that can be done by hand, in a row, is put back by disable, and by recover.
 func TestByHand(t *testing.T) {
-	fit := func(o *vfEnableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
-	named := func(o *vfEnableOptions) { o.profile, o.mode = "Bmg_4", xe.Infinite; o.slice.quantum = sized(7) }
+	fit := func(o *vfEnableOptions) { o.profile, o.mode = profileFit, vgpu.DefaultProfile }
+	named := func(o *vfEnableOptions) { o.profile, o.mode = "Bmg_4", vgpu.Infinite; o.slice.quantum = sized(7) }
 	keep := func(o *vfEnableOptions) { o.profile, o.bind = profileKeep, bindNone; o.slice.timeout = sized(9000) }
-	scheduled := func(o *vfEnableOptions) { o.mode, o.bind = xe.Flexible30FPS, "vfio-pci" }
+	scheduled := func(o *vfEnableOptions) { o.mode, o.bind = vgpu.Flexible30FPS, "vfio-pci" }
 	quotas := func(o *vfProvisionOptions) {
 		o.ggtt, o.vram, o.contexts, o.doorbells = sized(64<<20), sized(512<<20), sized(1024), sized(8)
 	}
@@ -179,7 +180,7 @@ func TestByHand(t *testing.T) {
 		if q := l.Functions[2].Quota; len(l.Functions) != 3 || q.GGTT != 64<<20 || q.VRAM != 512<<20 || q.Contexts != 1024 || q.Doorbells != 8 {
 			t.Errorf("quotas are not those that were set: %+v", q)
 		}
-		if s := *l.Functions[2].TimeSlice; s != (xe.TimeSlice{Quantum: 12, Timeout: 9000}) || l.Functions[2].Driver != "" {
+		if s := *l.Functions[2].TimeSlice; s != (vgpu.TimeSlice{Quantum: 12, Timeout: 9000}) || l.Functions[2].Driver != "" {
 			t.Errorf("time slice %v, driver %q", s, l.Functions[2].Driver)
 		}
 		must(t, "disable", b.disable)
@@ -216,7 +217,7 @@ func journalFiles(t *testing.T, dir string) map[string][]byte {
 // Whichever write fails, a command leaves the host as it found it; and whenever it is killed, disable puts the host back.
 func TestByHandFails(t *testing.T) {
 	dir := shm(t)
-	fit := func(o *vfEnableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
+	fit := func(o *vfEnableOptions) { o.profile, o.mode = profileFit, vgpu.DefaultProfile }
 	for n := 1; ; n++ {
 		b := byHandOn(t, filepath.Join(dir, "a"), fakehost.New(fakehost.BMG()))
 		var killed fakehost.Snapshot

@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/prose"
 )
 
@@ -30,7 +31,7 @@ type vfEnableOptions struct {
 	config  *bench.Config
 	n       int
 	profile string // a word above, or a name
-	mode    xe.SchedulerMode
+	mode    vgpu.SchedulerMode
 	slice   sliceFlags
 	bind    string
 	asJSON  bool
@@ -84,7 +85,7 @@ recover"), which puts the host back; or until a reboot. Provisioning is automati
 	return cmd
 }
 
-var modes = []xe.SchedulerMode{xe.Infinite, xe.DefaultProfile, xe.Flexible30FPS, xe.Fixed30FPS, xe.FlexibleBurstableQoS}
+var modes = []vgpu.SchedulerMode{vgpu.Infinite, vgpu.DefaultProfile, vgpu.Flexible30FPS, vgpu.Fixed30FPS, vgpu.FlexibleBurstableQoS}
 
 func modeNames() []string {
 	names := make([]string, len(modes))
@@ -95,13 +96,13 @@ func modeNames() []string {
 }
 
 // parseMode reads --sched. Without it a profile of quotas goes with the default one of time slices.
-func parseMode(text, profile string) (xe.SchedulerMode, error) {
-	mode := xe.SchedulerMode(strings.ToUpper(text))
+func parseMode(text, profile string) (vgpu.SchedulerMode, error) {
+	mode := vgpu.SchedulerMode(strings.ToUpper(text))
 	switch {
 	case text == "" && (profile == profileAuto || profile == profileKeep):
-		return xe.Infinite, nil
+		return vgpu.Infinite, nil
 	case text == "", mode == "DEFAULT":
-		mode = xe.DefaultProfile
+		mode = vgpu.DefaultProfile
 	}
 	if profile == profileKeep && text != "" {
 		return "", &bench.UsageError{Err: fmt.Errorf("--sched=%s with --profile=none, which changes no provisioning", text), Advice: `"vmtb vf provision" sets time slices`}
@@ -207,10 +208,10 @@ func (w *handwork) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) er
 }
 
 // planVFs is what the PF is to be provisioned as.
-func planVFs(pf *xe.PF, o vfEnableOptions) (plan xe.Plan, err error) {
-	plan = xe.Auto(o.n)
-	if o.profile != profileAuto || o.mode != xe.Infinite {
-		var model *xe.Model
+func planVFs(pf *xe.PF, o vfEnableOptions) (plan vgpu.Plan, err error) {
+	plan = vgpu.Auto(o.n)
+	if o.profile != profileAuto || o.mode != vgpu.Infinite {
+		var model *vgpu.Model
 		if model, err = pf.Model(o.config.DeviceModels, o.config.Resources.VGPUProfilesPath); err != nil {
 			return plan, err
 		}

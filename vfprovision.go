@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 )
 
 // An amount is the value of a flag that may be left out: a number, or a size such as 512M.
@@ -69,7 +70,7 @@ func (f *sliceFlags) add(cmd *cobra.Command) {
 
 func (f *sliceFlags) given() bool { return f.quantum.n != nil || f.timeout.n != nil }
 
-func (f *sliceFlags) change(t *xe.TimeSlice) {
+func (f *sliceFlags) change(t *vgpu.TimeSlice) {
 	f.quantum.into(&t.Quantum)
 	f.timeout.into(&t.Timeout)
 }
@@ -158,7 +159,7 @@ func (a *app) runVFProvision(ctx context.Context, o vfProvisionOptions) error {
 		if err := w.setSlices(ctx, pf, o.slice, vfs); err != nil || o.priority == "" {
 			return err
 		}
-		return w.step("priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) })
+		return w.step("priority of all: "+o.priority, func() error { return pf.Scheduler.SetPriority(ctx, xe.Priority(o.priority)) })
 	})
 }
 
@@ -186,21 +187,21 @@ func (w *handwork) setQuotas(ctx context.Context, pf *xe.PF, o vfProvisionOption
 
 func setQuota(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vf int) error {
 	if o.ggtt.n != nil || o.contexts.n != nil || o.doorbells.n != nil {
-		q, err := pf.Quota(vf)
+		q, err := pf.Quotas.Of(vf)
 		if err != nil {
 			return err
 		}
 		o.ggtt.into(&q.GGTT)
 		o.contexts.into(&q.Contexts)
 		o.doorbells.into(&q.Doorbells)
-		if err := pf.SetQuota(ctx, vf, q); err != nil {
+		if err := pf.Quotas.Set(ctx, vf, q); err != nil {
 			return err
 		}
 	}
 	if o.vram.n == nil {
 		return nil
 	}
-	return pf.SetVRAM(ctx, vf, *o.vram.n)
+	return pf.Quotas.SetVRAM(ctx, vf, *o.vram.n)
 }
 
 // setSlices changes the time slices of VFs.
@@ -209,12 +210,12 @@ func (w *handwork) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs [
 		return nil
 	}
 	for _, vf := range vfs {
-		slice, err := pf.TimeSlice(vf)
+		slice, err := pf.Scheduler.TimeSlice(vf)
 		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) { // GTs that differ have none to begin with
 			return err
 		}
 		f.change(&slice)
-		err = w.step(fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) })
+		err = w.step(fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.Scheduler.SetTimeSlice(ctx, vf, slice) })
 		if err != nil {
 			return err
 		}

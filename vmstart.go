@@ -261,7 +261,7 @@ func (a *app) assignOne(pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 	if u := userOf(a.system, d); u != nil {
 		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
 	}
-	mib, err := pf.MigrationMiB(n)
+	mib, err := pf.Control(n).MigrationMiB()
 	if err != nil {
 		return vm.VF{}, err
 	}
