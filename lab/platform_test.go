@@ -25,9 +25,16 @@ func TestGPU(t *testing.T) {
 
 // Properties are QEMU's, whatever is in them, and only an emulated GPU has some.
 func TestProperties(t *testing.T) {
-	devices, _, _ := PTL.hardware([]string{"fault-h2g=1:1:fail,2:1:drop", "gts=2"})
-	if want := "vmtb-gpu,id=gpu0,vfs=7,addr=2,fault-h2g=1:1:fail,,2:1:drop,gts=2"; len(devices) != 1 || devices[0] != want {
-		t.Errorf("devices %q, want %q", devices, want)
+	for _, c := range []struct {
+		properties []string
+		want       string
+	}{
+		{nil, "vmtb-gpu,id=gpu0,vfs=7,addr=2,gts=2"},
+		{[]string{"fault-h2g=1:1:fail,2:1:drop", "gts=1"}, "vmtb-gpu,id=gpu0,vfs=7,addr=2,fault-h2g=1:1:fail,,2:1:drop,gts=1"},
+	} {
+		if devices, _, _ := PTL.hardware(c.properties); len(devices) != 1 || devices[0] != c.want {
+			t.Errorf("devices %q, want %q", devices, c.want)
+		}
 	}
 	if err := PTL.CheckProperties([]string{"fault-kill-work=2", "x=a=b"}); err != nil {
 		t.Error(err)
