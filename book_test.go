@@ -11,6 +11,7 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/booktest"
+	"vmtb/internal/cli/env"
 )
 
 // TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes, flags and all. The lab's TestBook
@@ -36,7 +37,7 @@ func TestBookCommands(t *testing.T) {
 
 func checkCommandLine(t *testing.T, at, line string) {
 	t.Helper()
-	a := &app{out: t.Output(), err: t.Output(), registry: flow.NewRegistry()}
+	a := &app{Env: &env.Env{Out: t.Output(), Err: t.Output(), Registry: flow.NewRegistry()}}
 	cmd, rest, err := a.command().Find(shellWords(line))
 	if err == nil && cmd.HasSubCommands() {
 		t.Errorf("%s: vmtb %s: no such command", at, line)

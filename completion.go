@@ -12,6 +12,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 	"vmtb/report"
 )
 
@@ -27,19 +28,13 @@ var flagValues = map[string][]string{
 	"vnc":      bench.VNCModes,
 }
 
-// imageExts and configExts are how the names of guest images and of files with settings end.
-var (
-	imageExts  = []string{"img", "qcow2"}
-	configExts = []string{"json"}
-)
-
 // flagFiles are flags that take a file, with how its name ends.
 var flagFiles = map[string][]string{
-	"config":           configExts,
-	"kernel-log-rules": configExts,
-	"quarantine":       configExts,
-	"output":           imageExts,
-	"vm-image":         imageExts,
+	"config":           env.ConfigExts,
+	"kernel-log-rules": env.ConfigExts,
+	"quarantine":       env.ConfigExts,
+	"output":           env.ImageExts,
+	"vm-image":         env.ImageExts,
 }
 
 // flagDirs are flags that take a directory.
@@ -67,25 +62,12 @@ func completeFlags(cmd *cobra.Command) {
 	}
 }
 
-// completeDirs offers directories for every argument.
-func completeDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveFilterDirs
-}
-
-// completeDir offers directories for the first argument, and nothing for more.
-func completeDir(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return nil, cobra.ShellCompDirectiveFilterDirs
-}
-
 // completeImage offers guest images for the first argument, and nothing for more.
 func completeImage(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return imageExts, cobra.ShellCompDirectiveFilterFileExt
+	return env.ImageExts, cobra.ShellCompDirectiveFilterFileExt
 }
 
 // bashQuotes has the functions that bashScript adds to cobra's.

@@ -18,7 +18,9 @@ import (
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/fake/fakehost"
+	"vmtb/internal/hoststate"
 )
 
 // How these tests crash: a run is recorded once, and at each of its moments what a crash would leave is kept (the host,
@@ -101,15 +103,15 @@ func tearDownCrasher(ctx context.Context, env *flow.Env, qemu undo.Process) erro
 
 func crasher(dir string, h *fakehost.Host) *app {
 	var out bytes.Buffer
-	a := &app{
-		out: &out, err: &out, registry: flow.NewRegistry(), system: h,
-		state: stateIn(filepath.Join(dir, "vmtb.lock"), dir),
-	}
-	registerCrashers(a.registry)
+	a := &app{Env: &env.Env{
+		Out: &out, Err: &out, Registry: flow.NewRegistry(), System: h,
+		State: hoststate.In(filepath.Join(dir, "vmtb.lock"), dir),
+	}}
+	registerCrashers(a.Registry)
 	return a
 }
 
-func (a *app) printed() string { return a.out.(*bytes.Buffer).String() }
+func (a *app) printed() string { return a.Out.(*bytes.Buffer).String() }
 
 // shm is a directory where syncing costs nothing, if there is one.
 func shm(t *testing.T) string {
@@ -164,7 +166,7 @@ func record(t *testing.T, h *fakehost.Host) []moment {
 		return nil
 	}
 	options.Observer = func(e flow.Entry) { take(fmt.Sprintf("%s %s %s", e.Event, e.Phase, e.ID)) }
-	sum, err := flow.Run(t.Context(), a.registry.Items(), options)
+	sum, err := flow.Run(t.Context(), a.Registry.Items(), options)
 	if err != nil || sum.ExitCode() != flow.ExitPass {
 		t.Fatalf("exit code %d, %v", sum.ExitCode(), err)
 	}
@@ -222,7 +224,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 	if reboot {
 		left.Reboot()
 	}
-	if err := a.state.runs.Enter(filepath.Join(dir, flow.UndoFile)); err != nil {
+	if err := a.State.Runs.Enter(filepath.Join(dir, flow.UndoFile)); err != nil {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("%s, reboot %v, resume %v", m.when, reboot, resume)
@@ -234,7 +236,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 	if left.Snapshot() != first {
 		t.Fatalf("%s: not as before (-want +got):\n%s\n%s", name, cmp.Diff(h.FromSnapshot(first).Dump(), left.Dump()), a.printed())
 	}
-	if notes, err := a.state.runs.Notes(); err != nil || len(notes) != 0 {
+	if notes, err := a.State.Runs.Notes(); err != nil || len(notes) != 0 {
 		t.Fatalf("%s: still in mind: %v, %v", name, notes, err)
 	}
 	if err := a.recover(t.Context(), []string{dir}, false); err != nil || !strings.Contains(a.printed(), "Nothing to put back.") {
@@ -266,7 +268,7 @@ func place(t *testing.T, dir string, files map[string][]byte, reboot bool) {
 func resumed(t *testing.T, a *app, dir, name string) {
 	t.Helper()
 	err := a.resume(t.Context(), resumeOptions{reportFlags: reportFlags{color: "never"}}, dir)
-	if code, ok := err.(exitCode); err != nil && (!ok || code != flow.ExitError) { //nolint:errorlint // it is never wrapped
+	if code, ok := err.(env.ExitCode); err != nil && (!ok || code != flow.ExitError) { //nolint:errorlint // it is never wrapped
 		t.Fatalf("%s: %v\n%s", name, err, a.printed())
 	}
 	run, err := flow.OpenRun(dir)

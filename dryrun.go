@@ -7,34 +7,35 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/prose"
 )
 
 // dryRun shows the plan of a run: what "vmtb list --json" prints, or for people the fixtures with their cases.
 func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
 	if asJSON {
-		return printJSON(a.out, items)
+		return env.PrintJSON(a.Out, items)
 	}
 	for _, note := range notes {
-		fmt.Fprintf(a.out, "note: %s\n", note)
+		fmt.Fprintf(a.Out, "note: %s\n", note)
 	}
 	fixtures := 0
 	for i, it := range items {
 		if id := it.ID.Fixture(); i == 0 || items[i-1].ID.Fixture() != id {
 			fixtures++
-			fmt.Fprintf(a.out, "\n%s\n", id)
+			fmt.Fprintf(a.Out, "\n%s\n", id)
 			if it.ClassDoc != "" {
-				fmt.Fprintf(a.out, "  %s\n", it.ClassDoc)
+				fmt.Fprintf(a.Out, "  %s\n", it.ClassDoc)
 			}
 			if len(it.Needs) > 0 {
-				fmt.Fprintf(a.out, "  needs: %s\n", strings.Join(it.Needs, ", "))
+				fmt.Fprintf(a.Out, "  needs: %s\n", strings.Join(it.Needs, ", "))
 			}
-			fmt.Fprintf(a.out, "  deadlines: set-up %s, tear-down %s\n",
+			fmt.Fprintf(a.Out, "  deadlines: set-up %s, tear-down %s\n",
 				prose.Exact(scaledBy(config, it.SetUpTimeout)), prose.Exact(scaledBy(config, it.TearDownTimeout)))
 		}
 		a.printCase(it, config)
 	}
-	fmt.Fprintf(a.out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"))
+	fmt.Fprintf(a.Out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"))
 	return nil
 }
 
@@ -46,7 +47,7 @@ func (a *app) printCase(it flow.Item, config *bench.Config) {
 	if it.Quarantine != nil {
 		line += ", in quarantine"
 	}
-	fmt.Fprintln(a.out, line)
+	fmt.Fprintln(a.Out, line)
 }
 
 func scaledBy(config *bench.Config, d time.Duration) time.Duration {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
 	"vmtb/flow"
-	"vmtb/internal/prose"
+	"vmtb/internal/pick"
 )
 
 // environmentTimeout bounds what a run asks about its environment.
@@ -53,8 +52,8 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 	}
 	add("iommu", strings.Join(iommus, ", "))
 	add("driver", driverModule(ctx, h, config.Host.Driver, text))
-	if pf, err := xe.FindPF(h.Tree(nil), selector(config.Host)); err == nil { // without a journal: nothing is changed
-		add("pf", describePF(pf))
+	if pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)); err == nil { // without a journal: nothing is changed
+		add("pf", pick.DescribePF(pf))
 		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
 	}
 	if info, err := os.Stat(config.Guest.OSImage); err == nil {
@@ -73,18 +72,6 @@ func uname() string {
 		parts = append(parts, unix.ByteSliceToString(field))
 	}
 	return strings.Join(parts, " ")
-}
-
-// describePF is "card0 0000:03:00.0 (8086:e20b), 24 VFs".
-func describePF(pf *xe.PF) string {
-	s := "card" + strconv.Itoa(pf.Card) + " " + string(pf.Address)
-	if ids, err := pf.IDs(); err == nil {
-		s += " (" + ids.String() + ")"
-	}
-	if n, err := pf.TotalVFs(); err == nil {
-		s += ", " + prose.Count(n, "VF")
-	}
-	return s
 }
 
 // driverModule says what the host's driver is: the kernel that it is a part of, its file, its source's checksum and the taints

@@ -8,17 +8,18 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/flow"
+	"vmtb/internal/fake/fakefiles"
 	"vmtb/internal/fake/fakehost"
 )
 
 func TestEnvironment(t *testing.T) {
-	h := twoVFs(t, fakehost.BMG())
-	h.texts["/proc/cmdline"] = "intel_iommu=on quiet\n"
-	h.texts["/gt0/uc/guc_info"] = "GuC firmware: xe/bmg_guc_70.bin\n\tstatus: RUNNING\n\tfound 70.44.1\n\nsubmission: x\n"
-	h.texts["/sys/module/xe/srcversion"] = "A1B2\n"
-	h.texts["/sys/module/xe/taint"] = "OE\n"
-	h.texts["/proc/sys/kernel/osrelease"] = "7.3.4+deb13-amd64\n"
-	h.texts["/proc/sys/kernel/version"] = "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)\n"
+	h := fakefiles.TwoVFs(t, fakehost.BMG())
+	h.Texts["/proc/cmdline"] = "intel_iommu=on quiet\n"
+	h.Texts["/gt0/uc/guc_info"] = "GuC firmware: xe/bmg_guc_70.bin\n\tstatus: RUNNING\n\tfound 70.44.1\n\nsubmission: x\n"
+	h.Texts["/sys/module/xe/srcversion"] = "A1B2\n"
+	h.Texts["/sys/module/xe/taint"] = "OE\n"
+	h.Texts["/proc/sys/kernel/osrelease"] = "7.3.4+deb13-amd64\n"
+	h.Texts["/proc/sys/kernel/version"] = "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)\n"
 	config := bench.Config{Host: bench.HostConfig{Driver: "xe"}}
 	facts := environment(t.Context(), host.New(h), &config)
 	value := func(name string) string {
@@ -36,7 +37,7 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	h.texts["/sys/module/xe/taint"] = "\n"
+	h.Texts["/sys/module/xe/taint"] = "\n"
 	const want = "xe of Linux 7.3.4+deb13-amd64 (Debian 7.3.4-1~bpo13+1), srcversion A1B2"
 	if facts := environment(t.Context(), host.New(h), &config); !slices.Contains(facts, flow.Fact{Name: "driver", Value: want}) {
 		t.Errorf("%v: want the driver %q", facts, want)

@@ -84,16 +84,16 @@ func (a *app) help(root *cobra.Command, args []string) error {
 		if err := cmd.Help(); err != nil || chapterAt < 0 {
 			return err
 		}
-		fmt.Fprintf(a.out, "\n%s\n\n", strings.Repeat("_", min(a.columns(), 72)))
+		fmt.Fprintf(a.Out, "\n%s\n\n", strings.Repeat("_", min(a.columns(), 72)))
 	}
-	_, err = io.WriteString(a.out, booktext.Render(all[chapterAt].text, a.columns()))
+	_, err = io.WriteString(a.Out, booktext.Render(all[chapterAt].text, a.columns()))
 	return err
 }
 
 func (a *app) listTopics() {
-	fmt.Fprint(a.out, "\nTopics, which are the chapters of the book (vmtb help TOPIC):\n")
+	fmt.Fprint(a.Out, "\nTopics, which are the chapters of the book (vmtb help TOPIC):\n")
 	for _, t := range topics() {
-		fmt.Fprintf(a.out, "  %-18s %s\n", t.name, t.title)
+		fmt.Fprintf(a.Out, "  %-18s %s\n", t.name, t.title)
 	}
 }
 
@@ -112,7 +112,7 @@ func unknownTopic(root *cobra.Command, all []topic, asked string) error {
 
 // columns is the width of the terminal, at most 100, and 80 where the output goes elsewhere.
 func (a *app) columns() int {
-	if f, ok := a.out.(*os.File); ok {
+	if f, ok := a.Out.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 			return min(w, 100)
 		}
@@ -138,7 +138,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.out, "vmtb %s\n", version)
+			_, err := fmt.Fprintf(a.Out, "vmtb %s\n", version)
 			return err
 		},
 	}

@@ -19,6 +19,8 @@ import (
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
 	"vmtb/report"
 )
 
@@ -55,7 +57,7 @@ func (a *app) runKept() error {
 	}
 	defer hold.Close()
 	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, endings()...)
+	signal.Notify(signals, env.EndSignals()...)
 	defer signal.Stop(signals)
 	// A session of its own: what is typed on our terminal is for us alone, and handed on.
 	cmd := &exec.Cmd{
@@ -86,7 +88,7 @@ func (a *app) runKept() error {
 			if n == flow.ExitPass {
 				return nil
 			}
-			return exitCode(n)
+			return env.ExitCode(n)
 		}
 	}
 }
@@ -150,18 +152,18 @@ func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
 	k.over.Store(true)
 	machines := k.roster.Alive()
 	if len(machines) == 0 {
-		fmt.Fprintf(k.err, "vmtb: no machine of %s is alive: there is nothing to keep\n", id)
+		fmt.Fprintf(k.Err, "vmtb: no machine of %s is alive: there is nothing to keep\n", id)
 		return
 	}
-	sharing, shareErr := k.state.machines.Share(k.ctx, machines, k.scale)
+	sharing, shareErr := k.State.Machines.Share(k.ctx, machines, k.scale)
 	if shareErr != nil {
-		fmt.Fprintf(k.err, "vmtb: machines are not kept: %s\n", printable(shareErr.Error()))
+		fmt.Fprintf(k.Err, "vmtb: machines are not kept: %s\n", ansi.Printable(shareErr.Error()))
 		return
 	}
 	k.sharing = sharing
 	k.holding.Store(true)
 	names := sharing.Names()
-	fmt.Fprintf(k.err, `vmtb: kept for you: %s, of %s
+	fmt.Fprintf(k.Err, `vmtb: kept for you: %s, of %s
   vmtb vm shell %s    a shell in the guest; also vm exec, cp, console
   vmtb vm off --all    ends the machines, and puts the host back
 `, strings.Join(names, ", "), id, names[0])
@@ -175,7 +177,7 @@ func (k *failureKeeper) letGo(err error) {
 	if err != nil {
 		code = flow.ExitError
 	}
-	if c, ok := errors.AsType[exitCode](err); ok {
+	if c, ok := errors.AsType[env.ExitCode](err); ok {
 		code = int(c)
 	}
 	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
@@ -192,7 +194,7 @@ func (k *failureKeeper) letGo(err error) {
 // whether the host has been put back.
 func (k *failureKeeper) done(summary flow.Summary, err error, specs []report.Spec, release func()) error {
 	if summary.Unrestored != "" {
-		fmt.Fprintf(k.err, "vmtb: the host was NOT put back as it was: %s\n", printable(summary.Unrestored))
+		fmt.Fprintf(k.Err, "vmtb: the host was NOT put back as it was: %s\n", ansi.Printable(summary.Unrestored))
 		err = errors.Join(err, errors.New(summary.Unrestored))
 	}
 	reportErr := k.reportAgain(summary.Dir, specs)

@@ -17,7 +17,9 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
-	"vmtb/internal/progress"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/kernelwatch"
 	"vmtb/lab"
 	"vmtb/report"
 )
@@ -42,15 +44,6 @@ virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" 
 	return cmd
 }
 
-func (a *app) progress(who string) *progress.Progress {
-	if f, ok := a.err.(*os.File); ok {
-		if look := (report.TerminalOptions{}).For(f); look.Live {
-			return progress.New(a.err, who, look.Width)
-		}
-	}
-	return progress.New(a.err, who, nil)
-}
-
 // buildLab makes the lab's images if they are not there yet.
 func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
 	dir, err := lab.CacheDir()
@@ -58,17 +51,17 @@ func (a *app) buildLab(ctx context.Context) (lab.Images, error) {
 		return lab.Images{}, err
 	}
 	o := lab.BuildOptions{GPU: lab.GPU(a.labGPU), Packages: a.labPackages, Migration: a.labMigration}
-	return lab.BuildImages(ctx, dir, o, a.progress("lab"))
+	return lab.BuildImages(ctx, dir, o, a.Progress("lab"))
 }
 
 func (a *app) labBuildCommand() *cobra.Command {
-	var env, gpuTest, asJSON bool
+	var asEnv, gpuTest, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build the lab's images, or what has changed of them",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			if gpuTest {
 				return a.buildGPUTest(ctx)
@@ -79,16 +72,16 @@ func (a *app) labBuildCommand() *cobra.Command {
 			}
 			switch {
 			case asJSON:
-				return json.NewEncoder(a.out).Encode(images)
-			case env:
-				fmt.Fprintf(a.out, "VMTB_TEST_KERNEL=%s\nVMTB_TEST_INITRD=%s\nVMTB_TEST_IMAGE=%s\n", images.GuestKernel, images.GuestInitrd, images.Guest)
+				return json.NewEncoder(a.Out).Encode(images)
+			case asEnv:
+				fmt.Fprintf(a.Out, "VMTB_TEST_KERNEL=%s\nVMTB_TEST_INITRD=%s\nVMTB_TEST_IMAGE=%s\n", images.GuestKernel, images.GuestInitrd, images.Guest)
 			default:
-				fmt.Fprintf(a.out, "DUT:   %s\nguest: %s\n", images.DUT, images.Guest)
+				fmt.Fprintf(a.Out, "DUT:   %s\nguest: %s\n", images.DUT, images.Guest)
 			}
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&env, "env", false, "print the guest's files as variables for the integration tests")
+	cmd.Flags().BoolVar(&asEnv, "env", false, "print the guest's files as variables for the integration tests")
 	cmd.Flags().BoolVar(&gpuTest, "gpu-test", false,
 		"build no images but the emulated GPU for its own tests, and print its files as variables for them")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print where the images are as JSON")
@@ -102,9 +95,9 @@ func (a *app) buildGPUTest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t, err := lab.BuildGPUTest(ctx, dir, a.progress("lab"))
+	t, err := lab.BuildGPUTest(ctx, dir, a.Progress("lab"))
 	if err == nil {
-		fmt.Fprintf(a.out, "VMTB_LAB_ROOT=%s\nVMTB_GPU_OBJECT=%s\nVMTB_GPU_SANITIZED=%s\n", t.Root, t.Plain, t.Sanitized)
+		fmt.Fprintf(a.Out, "VMTB_LAB_ROOT=%s\nVMTB_GPU_OBJECT=%s\nVMTB_GPU_SANITIZED=%s\n", t.Root, t.Plain, t.Sanitized)
 	}
 	return err
 }
@@ -119,11 +112,11 @@ func (a *app) labCleanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			freed, err := lab.Clean(cmd.Context(), dir, a.progress("lab"))
+			freed, err := lab.Clean(cmd.Context(), dir, a.Progress("lab"))
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: %d MiB freed\n", dir, freed>>20)
+			fmt.Fprintf(a.Out, "%s: %d MiB freed\n", dir, freed>>20)
 			return nil
 		},
 	}
@@ -142,7 +135,7 @@ on a real one. The run directory, and all that the machine itself left, end up o
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: a.completeSelection,
 		RunE: func(cmd *cobra.Command, selection []string) error { return a.labRun(cmd.Context(), o, selection) },
 	}
-	o.addLab(cmd)
+	o.AddLab(cmd)
 	o.reportFlags.addShared(cmd)
 	o.addRun(cmd)
 	cmd.Flags().StringVar(&o.xe, "xe", "", "parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md lists them)")
@@ -173,7 +166,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if o.failedIn() != "" { // that run is here, not there
 		selection = names(items)
 	}
-	ctx, kill, stop := interrupts(ctx, a.err)
+	ctx, kill, stop := env.EndInOrder(ctx, a.Err)
 	defer stop()
 	a.labMigration = a.labMigration || slices.ContainsFunc(items, movesVFs)
 	images, err := a.buildLab(ctx)
@@ -191,7 +184,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	}
 	dut, err := lab.Start(ctx, lab.Options{
 		Images: images, Dir: filepath.Join(dir, "dut"), Share: dir,
-		XeParams: params, GPUProperties: a.labProperties, Progress: a.progress("lab"),
+		XeParams: params, GPUProperties: a.labProperties, Progress: a.Progress("lab"),
 	})
 	if err != nil {
 		return errors.Join(err, files.Close())
@@ -211,7 +204,7 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	}
 	closeErr := dut.Close(context.WithoutCancel(ctx))
 	reportErr := labReports(runDir, files)
-	fmt.Fprintf(a.err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", runDir, filepath.Join(dir, "dut"))
+	fmt.Fprintf(a.Err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", runDir, filepath.Join(dir, "dut"))
 	if err != nil { // the run's exit code is not known
 		return errors.Join(err, closeErr, reportErr)
 	}
@@ -226,9 +219,9 @@ func (a *app) labEnded(code int, errs ...error) error {
 		return err
 	}
 	if err != nil {
-		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+		fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(err.Error()))
 	}
-	return exitCode(code)
+	return env.ExitCode(code)
 }
 
 // checkLabGPU refuses a GPU that there is not, and parameters for the stand-in for xe that would not be used.
@@ -257,15 +250,15 @@ func (a *app) labPlan(o labOptions, selection []string) (items []flow.Item, note
 	}
 	more, err := a.plan(items, o.policyFlags)
 	if err == nil {
-		_, _, err = readRules(o.rules)
+		_, _, err = kernelwatch.ReadRules(o.rules)
 	}
 	if err == nil {
-		config, _, err = o.load()
+		config, _, err = o.Load()
 	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if !o.given("timeout-scale") && config.TimeoutScale == 1 {
+	if !o.Given("timeout-scale") && config.TimeoutScale == 1 {
 		speed, err := lab.MeasuredSpeed()
 		if err != nil {
 			return nil, nil, nil, err
@@ -304,9 +297,9 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 	if err != nil {
 		return 0, err
 	}
-	shown := a.out
+	shown := a.Out
 	if o.stdout() {
-		shown = a.err // a report goes there, later
+		shown = a.Err // a report goes there, later
 	}
 	code, err = dut.Vmtb(ctx, args, shown)
 	if err != nil {
@@ -317,7 +310,7 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 		if slices.Contains(before, line) {
 			continue // a DUT that came up so: an injected fault
 		}
-		fmt.Fprintf(a.err, "lab: left over in the DUT: %s\n", printable(line))
+		fmt.Fprintf(a.Err, "lab: left over in the DUT: %s\n", ansi.Printable(line))
 		code = flow.ExitNotRestored
 	}
 	return code, err
@@ -326,13 +319,13 @@ func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptio
 // labShape are the flags that suit a run to the lab, unless the user says otherwise.
 func (o *runOptions) labShape(c *bench.Config) []string {
 	memory := lab.GuestMiB
-	if usual := bench.DefaultConfig(); o.given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
+	if usual := bench.DefaultConfig(); o.Given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
 		memory = c.VM.MemoryMiB
 	}
 	decimal := func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 	args := []string{"--vm-memory", strconv.Itoa(memory), "--timeout-scale", decimal(c.TimeoutScale)}
-	if o.workloadScale != 0 {
-		args = append(args, "--workload-scale", decimal(o.workloadScale))
+	if o.WorkloadScale != 0 {
+		args = append(args, "--workload-scale", decimal(o.WorkloadScale))
 	}
 	return args
 }
@@ -340,7 +333,7 @@ func (o *runOptions) labShape(c *bench.Config) []string {
 // labLook are the flags by which the report in the DUT, which goes to a file, looks as it would here.
 func (a *app) labLook(o reportFlags) []string {
 	var args []string
-	if f, ok := a.out.(*os.File); ok { // what reads along may be a terminal
+	if f, ok := a.Out.(*os.File); ok { // what reads along may be a terminal
 		look := o.look(f)
 		args = append(args, "--color="+map[bool]string{true: "always", false: "never"}[look.Color])
 		if look.Live {
@@ -363,10 +356,10 @@ func (a *app) labLook(o reportFlags) []string {
 // labFiles gives the DUT the files that flags name, and are the flags that name them there.
 func (o *runOptions) labFiles(dir string, c *bench.Config) ([]string, error) {
 	var args []string
-	config, err := give(dir, configName, o.file)
+	config, err := give(dir, env.ConfigName, o.File)
 	if err == nil && config != "" {
 		args = append(args, "--config", config)
-		err = giveDirs(dir, filepath.Dir(o.file), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
+		err = giveDirs(dir, filepath.Dir(o.File), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
 	}
 	if err != nil {
 		return nil, err

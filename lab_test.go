@@ -11,6 +11,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 )
 
 // What a configuration names goes into the lab with it, if it lies below it.
@@ -50,8 +51,8 @@ func TestLabEnded(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var said bytes.Buffer
-		got, err := flow.ExitPass, (&app{err: &said}).labEnded(tt.code, tt.errs...)
-		if code, ok := errors.AsType[exitCode](err); ok {
+		got, err := flow.ExitPass, (&app{Env: &env.Env{Err: &said}}).labEnded(tt.code, tt.errs...)
+		if code, ok := errors.AsType[env.ExitCode](err); ok {
 			got = int(code)
 		} else if err != nil {
 			got = flow.ExitError
@@ -65,7 +66,7 @@ func TestLabEnded(t *testing.T) {
 // The run in the lab records the command line that the user typed here.
 func TestLabArgv(t *testing.T) {
 	var asked runOptions
-	for _, arg := range (&app{}).labLook(asked.reportFlags) {
+	for _, arg := range (&app{Env: &env.Env{}}).labLook(asked.reportFlags) {
 		if value, ok := strings.CutPrefix(arg, "--called-as="); ok {
 			asked.calledAs = value
 		}

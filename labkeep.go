@@ -18,6 +18,9 @@ import (
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
 	"vmtb/internal/prose"
 	"vmtb/lab"
 )
@@ -32,8 +35,9 @@ func (a *app) addKeptLab(cmd *cobra.Command) {
 
 // forLabs is a with labs in the place of machines, for the commands that are the same for both.
 func (a *app) forLabs() *app {
-	of := *a
-	of.state.machines = a.state.labs
+	of, e := *a, *a.Env
+	e.State.Machines = a.State.Labs
+	of.Env = &e
 	return &of
 }
 
@@ -71,12 +75,12 @@ vmtb is in it, with a configuration for the lab, and so is a guest image: /root/
   vmtb lab stop`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			o.name = strings.Join(args, "")
 			c, err := a.startLab(ctx, o)
 			if err == nil {
-				fmt.Fprintln(a.out, c.Name())
+				fmt.Fprintln(a.Out, c.Name())
 			}
 			return err
 		},
@@ -107,7 +111,7 @@ func (a *app) startLab(ctx context.Context, o keptLabOptions) (c *keep.Client, e
 		return nil, err
 	}
 	options := lab.Options{
-		Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true, Progress: a.progress("lab"),
+		Images: images, Share: share, XeParams: params, GPUProperties: a.labProperties, MayReboot: true, Progress: a.Progress("lab"),
 	}
 	err = options.Twice(ctx, func(options lab.Options) (err error) {
 		c, err = a.startDUT(ctx, o.name, options)
@@ -132,7 +136,7 @@ func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep
 	}
 	err = o.Progress.Step(lab.Starting(spec), func(io.Writer) error {
 		r := keep.Record{Name: name, Spec: spec, Started: time.Now()}
-		c, err = a.state.labs.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
+		c, err = a.State.Labs.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
 		if err != nil {
 			return err
 		}
@@ -187,9 +191,9 @@ func setUpLab(ctx context.Context, c *keep.Client, spec vm.Spec) error {
 // runningLab is the lab that is named, or the one that is up; nil if there is none.
 func (a *app) runningLab(name string) (*keep.Client, error) {
 	if name != "" {
-		return a.state.labs.Open(name)
+		return a.State.Labs.Open(name)
 	}
-	living, err := a.forLabs().livingMachines()
+	living, err := hoststate.Living(a.State.Labs)
 	if err != nil || len(living) == 0 {
 		return nil, err
 	}
@@ -202,7 +206,7 @@ func (a *app) runningLab(name string) (*keep.Client, error) {
 			Err: fmt.Errorf("%d labs are up: %s", len(names), strings.Join(names, ", ")), Advice: "--lab=NAME says which",
 		}
 	}
-	return a.state.labs.Open(living[0].Name)
+	return a.State.Labs.Open(living[0].Name)
 }
 
 // enterLab is a lab to work in: the one that is up, or a new one that leave ends.
@@ -241,7 +245,7 @@ func (a *app) readyLab(ctx context.Context, c *keep.Client) error {
 			return speedErr
 		}
 		what := fmt.Sprintf("%s is booting; waiting up to %s for it", c.Name(), prose.Exact(speed.BootLimit()))
-		err = a.patiently("lab", what, func() error { return c.WaitReadyWithin(ctx, speed.BootLimit()) })
+		err = a.Step("lab", what, func() error { return c.WaitReadyWithin(ctx, speed.BootLimit()) })
 	}
 	if gpu := lab.GPU(a.labGPU); gpu != "" && gpu != lab.GPUOf(info.Spec) {
 		return &bench.UsageError{
@@ -293,14 +297,14 @@ func (a *app) labExec(ctx context.Context, o labExecOptions, argv []string) erro
 			return &bench.UsageError{Err: fmt.Errorf("--env=%s: want KEY=VALUE", e)}
 		}
 	}
-	ctx, kill, stop := interrupts(ctx, a.err)
+	ctx, kill, stop := env.EndInOrder(ctx, a.Err)
 	defer stop()
 	c, _, leave, err := a.enterLab(ctx, o.keptLabOptions)
 	if err != nil {
 		return err
 	}
 	cmd := bench.Command{
-		Argv: argv, Env: append([]string{"HOME=/root"}, o.env...), Dir: o.workDir(), Stdout: a.out, Stderr: a.err,
+		Argv: argv, Env: append([]string{"HOME=/root"}, o.env...), Dir: o.workDir(), Stdout: a.Out, Stderr: a.Err,
 	}
 	var in io.Reader
 	if o.stdin {
@@ -313,7 +317,7 @@ func (a *app) labExec(ctx context.Context, o labExecOptions, argv []string) erro
 		err = endedAs(r)
 	}
 	if ctx.Err() != nil && (r.Signal != 0 || errors.Is(err, context.Canceled)) {
-		err = exitCode(flow.ExitInterrupted)
+		err = env.ExitCode(flow.ExitInterrupted)
 	}
 	return a.after(err, leave())
 }
@@ -324,7 +328,7 @@ func (a *app) after(err, left error) error {
 	if left == nil || err == nil {
 		return errors.Join(err, left)
 	}
-	fmt.Fprintf(a.err, "vmtb: %s\n", printable(left.Error()))
+	fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(left.Error()))
 	return err
 }
 
@@ -377,7 +381,7 @@ and ended after it. vmtb is in it, with its completion and a configuration for t
 leaves the shell.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.labShell(ctx, o)
 		},
@@ -388,7 +392,7 @@ leaves the shell.`,
 }
 
 func (a *app) labShell(ctx context.Context, o keptLabOptions) error {
-	if !isTerminal(os.Stdin) {
+	if !env.IsTerminal(os.Stdin) {
 		return &bench.UsageError{
 			Err: errors.New("vmtb lab shell needs a terminal"), Advice: "vmtb lab exec -- COMMAND runs a command without one",
 		}
@@ -403,8 +407,8 @@ func (a *app) labShell(ctx context.Context, o keptLabOptions) error {
 	}
 	info, err := c.Info(ctx)
 	if err == nil {
-		fmt.Fprintf(a.err, "lab: %s\n", end)
-		err = lab.Attach(ctx, info.State.Sockets, os.Stdin, a.out)
+		fmt.Fprintf(a.Err, "lab: %s\n", end)
+		err = lab.Attach(ctx, info.State.Sockets, os.Stdin, a.Out)
 	}
 	return a.after(err, leave())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/progress"
 	"vmtb/internal/prose"
 	"vmtb/lab"
@@ -59,7 +60,7 @@ guest took. Without a result they are multiplied by 5.`,
 			if err := o.check(); err != nil {
 				return err
 			}
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.labSpeed(ctx, o)
 		},
@@ -81,7 +82,7 @@ func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // only the DUT's evidence, of which an error quotes the end
 	speed := lab.Speed{Measured: time.Now()}
-	p := a.progress("lab")
+	p := a.Progress("lab")
 	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p, Boot: true})
 	if err != nil {
 		return err
@@ -95,9 +96,9 @@ func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(a.out).Encode(speed)
+		return json.NewEncoder(a.Out).Encode(speed)
 	}
-	return printSpeed(a.out, speed, o.guests)
+	return printSpeed(a.Out, speed, o.guests)
 }
 
 // measureBoots boots each number of guests once in a round, so that what else the machine does disturbs all alike.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/prose"
 )
 
@@ -45,16 +46,16 @@ func (a *app) list(selection []string, o listOptions) error {
 		items = slices.DeleteFunc(items, func(it flow.Item) bool { return it.Own })
 	}
 	if o.json {
-		return printJSON(a.out, items)
+		return env.PrintJSON(a.Out, items)
 	}
 	for _, note := range notes {
-		fmt.Fprintf(a.err, "vmtb: %s\n", note)
+		fmt.Fprintf(a.Err, "vmtb: %s\n", note)
 	}
 	if o.classes {
 		return a.listClasses(items)
 	}
 	for _, item := range items {
-		fmt.Fprintln(a.out, item.Name+map[bool]string{true: "  # own"}[item.Own])
+		fmt.Fprintln(a.Out, item.Name+map[bool]string{true: "  # own"}[item.Own])
 	}
 	return nil
 }
@@ -79,7 +80,7 @@ func (a *app) listClasses(items []flow.Item) error {
 		}
 		c.flows++
 	}
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	for _, c := range list {
 		doc, _, _ := strings.Cut(c.doc, "\n")
 		fmt.Fprintf(w, "%s\t%s\t%s\n", c.name, prose.Count(c.flows, "flow"), doc)
@@ -87,6 +88,6 @@ func (a *app) listClasses(items []flow.Item) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s in %s of %s\n", prose.Count(len(items), "flow"), prose.Count(len(list), "class"), prose.Count(len(files), "file"))
+	fmt.Fprintf(a.Out, "%s in %s of %s\n", prose.Count(len(items), "flow"), prose.Count(len(list), "class"), prose.Count(len(files), "file"))
 	return nil
 }

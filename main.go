@@ -2,20 +2,19 @@ package vmtb
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"vmtb/bench/host"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
 )
 
 // version is set by the linker (see the Makefile).
@@ -27,19 +26,19 @@ func Main(ctx context.Context, args []string, registrars ...func(*flow.Registry)
 	if code, ran := vm.Guard(args); ran {
 		return code
 	}
-	a := &app{out: os.Stdout, err: os.Stderr, registry: flow.NewRegistry(), system: host.OS{}, state: hostState()}
+	a := &app{Env: &env.Env{
+		Out: os.Stdout, Err: os.Stderr, Registry: flow.NewRegistry(), System: host.OS{},
+		State: hoststate.FromEnvironment(), Version: version,
+	}}
 	for _, register := range registrars {
-		register(a.registry)
+		register(a.Registry)
 	}
 	return a.main(ctx, args[1:])
 }
 
 // An app is one invocation.
 type app struct {
-	out, err io.Writer
-	registry *flow.Registry
-	system   host.System // this machine
-	state    state
+	*env.Env
 
 	labPackages   []string // for the lab's DUT, beside its own
 	labGPU        string   // of the lab's DUT: a [lab.GPU]
@@ -47,13 +46,8 @@ type app struct {
 	labMigration  bool     // the lab's DUT can save and migrate VFs
 }
 
-// An exitCode ends the program with a code and without a message: all has been said.
-type exitCode int
-
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
-
 func (a *app) main(ctx context.Context, args []string) int {
-	err := a.registry.Err()
+	err := a.Registry.Err()
 	if err == nil {
 		cmd := a.command()
 		cmd.SetArgs(commandFirst(cmd, args))
@@ -62,10 +56,10 @@ func (a *app) main(ctx context.Context, args []string) int {
 	if err == nil {
 		return flow.ExitPass
 	}
-	if code, ok := errors.AsType[exitCode](err); ok {
+	if code, ok := errors.AsType[env.ExitCode](err); ok {
 		return int(code)
 	}
-	fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+	fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(err.Error()))
 	switch blame := flow.BlameOf(err); {
 	case errors.Is(err, keep.ErrNotRestored):
 		return flow.ExitNotRestored
@@ -96,8 +90,8 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetOut(a.out)
-	root.SetErr(a.err)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
@@ -112,28 +106,4 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	completeFlags(root)
 	completeQuotes(root)
 	return root
-}
-
-// printJSON prints what programs read.
-func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// printable keeps control characters, which file names and guests' output may hold, from the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -15,6 +15,8 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
 )
 
 // manCommand writes the man pages, for those who make packages.
@@ -160,9 +162,9 @@ var environmentVariables = []named{
 }
 
 var files = []named{
-	{configName, "The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its keys."},
+	{env.ConfigName, "The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its keys."},
 	{resultsDir + "/", "Run directories, each called after the time. \"vmtb help run-directory\" describes them."},
-	{stateDir + "/", "What outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\"."},
+	{hoststate.Dir + "/", "What outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\"."},
 	{host.LockFile, "Held by the run that uses the host."},
 	{"~/.cache/vmtb/lab/", "The lab's images."},
 }

@@ -5,131 +5,103 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"vmtb/bench"
 	"vmtb/bench/host"
-	"vmtb/bench/pci"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
+	"vmtb/internal/pick"
 )
 
-// A handwork is a command that changes the host for longer than it runs. All of them write one journal, which is put back as a
-// whole: what one of them has changed may be what a later one stands on, the driver of all GPUs for instance.
-type handwork struct {
-	*app
+// A vfSession is a "vmtb vf" command that changes the host for longer than it runs. All these commands share one journal, which is
+// undone as a whole: a later one may depend on what an earlier one has changed, for instance on the driver of all GPUs.
+type vfSession struct {
+	*env.Env
 	host *host.Host
-	log  *runUndo
+	log  *hoststate.Journal
 }
 
-// manually does something to this host that stays. The host is this process's meanwhile. If do fails, what it has changed is
-// undone.
-func (a *app) manually(ctx context.Context, do func(context.Context, *handwork) error) error {
-	unlock, err := host.Lock(a.state.lockFile)
+// inSession calls do while it holds the lock of this host, and keeps what do has changed. If do fails, its changes are undone.
+func (a *app) inSession(ctx context.Context, do func(context.Context, *vfSession) error) error {
+	unlock, err := host.Lock(a.State.LockFile)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.onlyHandwork(); err != nil {
+	if err := a.checkNoDeadRuns(); err != nil {
 		return err
 	}
-	w, err := a.openHandwork()
+	s, err := a.openSession()
 	if err != nil {
 		return &bench.InfraError{Op: "open the journal", Err: err}
 	}
-	mark := w.log.Mark()
-	if err = do(ctx, w); err != nil {
-		err = w.takeBackSince(ctx, mark, err)
+	mark := s.log.Mark()
+	if err = do(ctx, s); err != nil {
+		err = s.undoSince(ctx, mark, err)
 	}
-	if closeErr := w.log.Close(); closeErr != nil {
+	if closeErr := s.log.Close(); closeErr != nil {
 		err = errors.Join(err, &bench.InfraError{Op: "close the journal", Err: closeErr})
 	}
 	return err
 }
 
-// onlyHandwork refuses to change a host on which a dead run has left something.
-func (a *app) onlyHandwork() error {
-	dead, err := a.deadRuns()
-	dead = slices.DeleteFunc(dead, a.byHand)
+// checkNoDeadRuns returns an error if a dead run has left this host changed. What "vmtb vf" has changed is no obstacle.
+func (a *app) checkNoDeadRuns() error {
+	dead, err := a.State.DeadRuns(a.Err)
+	dead = slices.DeleteFunc(dead, a.State.HasVFChanges)
 	if err != nil || len(dead) == 0 {
 		return err
 	}
-	return inTheWay(dead, `"vmtb recover" puts it back`)
+	return hoststate.Obstacle(dead, `"vmtb recover" puts it back`)
 }
 
-func (a *app) openHandwork() (*handwork, error) {
-	if err := os.MkdirAll(a.state.manual, 0o755); err != nil {
+func (a *app) openSession() (*vfSession, error) {
+	if err := os.MkdirAll(a.State.VFChanges, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := a.openUndo(filepath.Join(a.state.manual, flow.UndoFile))
-	return &handwork{a, host.New(a.system), log}, err
+	log, err := a.State.OpenJournal(a.System, filepath.Join(a.State.VFChanges, flow.UndoFile))
+	return &vfSession{a.Env, host.New(a.System), log}, err
 }
 
-// undoTime bounds the undoing of a command that has failed or was interrupted.
+// undoTime limits how long a command that has failed or was interrupted undoes its changes.
 const undoTime = 2 * time.Minute
 
-// takeBackSince undoes what a command that failed with err has changed, and is what to say then.
-func (w *handwork) takeBackSince(ctx context.Context, m undo.Mark, err error) error {
-	if w.log.Mark() == m {
+// undoSince undoes what a command that failed with err has changed, and returns the error of the command.
+func (s *vfSession) undoSince(ctx context.Context, m undo.Mark, err error) error {
+	if s.log.Mark() == m {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	told := *w.app
-	told.out = w.err
-	told.takeBack(ctx, w.log.Log, m)
-	left := slices.ContainsFunc(w.log.Pending(), func(e undo.Entry) bool { return e.ID > int(m) })
+	s.UndoSince(ctx, s.log.Log, m, s.Err)
+	left := slices.ContainsFunc(s.log.Pending(), func(e undo.Entry) bool { return e.ID > int(m) })
 	if !left {
 		return err
 	}
-	fmt.Fprintf(w.err, "vmtb: %s\nvmtb: the host is not as it was before (\"vmtb vf disable\" tries again)\n", printable(err.Error()))
-	return exitCode(flow.ExitNotRestored)
+	const format = "vmtb: %s\nvmtb: the host is not as it was before (\"vmtb vf disable\" tries again)\n"
+	fmt.Fprintf(s.Err, format, ansi.Printable(err.Error()))
+	return env.ExitCode(flow.ExitNotRestored)
 }
 
-// step does what may take a while, and shows that.
-func (w *handwork) step(name string, do func() error) error { return w.patiently("vf", name, do) }
+// step calls do, which may take a while, and shows that.
+func (s *vfSession) step(name string, do func() error) error { return s.Step("vf", name, do) }
 
-// findPF finds the PF that is configured.
-func (w *handwork) findPF(c bench.HostConfig) (*xe.PF, error) {
-	return xe.FindPF(w.host.Tree(w.log), selector(c))
+// findPF finds the configured PF.
+func (s *vfSession) findPF(c bench.HostConfig) (*xe.PF, error) {
+	return xe.FindPF(s.host.Tree(s.log), pick.GPU(c))
 }
 
-// enabled reports whether a PF's VFs were enabled by a command whose journal is this one, in this boot.
-func (w *handwork) enabled(pf *xe.PF) bool {
-	return slices.ContainsFunc(w.log.Pending(), func(e undo.Entry) bool {
-		of, ok := enables(e)
+// hasEnabled reports whether an earlier command of the session's journal has enabled the VFs of a PF, in this boot.
+func (s *vfSession) hasEnabled(pf *xe.PF) bool {
+	return slices.ContainsFunc(s.log.Pending(), func(e undo.Entry) bool {
+		of, ok := hoststate.EnabledVFsOf(e)
 		return ok && of == pf.Address
 	})
-}
-
-// enables is the PF whose VFs a change has enabled, if that is what it is.
-func enables(e undo.Entry) (pci.Address, bool) {
-	write, ok := e.Record.(undo.Write)
-	if !ok || e.Gone() || path.Base(write.Path) != "sriov_numvfs" {
-		return "", false
-	}
-	return pci.Address(path.Base(path.Dir(write.Path))), true
-}
-
-// checkUnused refuses to undo what somebody uses: the kernel would not return before it is let go.
-func (a *app) checkUnused(log *undo.Log) error {
-	tree := host.New(a.system).Tree(log)
-	for _, e := range log.Pending() {
-		if pf, ok := enables(e); ok {
-			vfs, _ := pci.At(tree, pf).VFs() // gone with their PF: nobody has them
-			if err := notUsed(a.system, vfs...); err != nil {
-				return err
-			}
-		}
-		if b, ok := e.Record.(undo.Binding); ok && !e.Gone() {
-			if err := notUsed(a.system, pci.At(tree, pci.Address(path.Base(b.Device)))); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

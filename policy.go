@@ -69,5 +69,5 @@ func (a *app) plan(items []flow.Item, f policyFlags) (notes []string, err error)
 	if err != nil {
 		return nil, err
 	}
-	return a.registry.Quarantine(items, list, time.Now())
+	return a.Registry.Quarantine(items, list, time.Now())
 }

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
-	"vmtb/flow"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
 )
 
 func (a *app) recoverCommand() *cobra.Command {
@@ -29,9 +29,9 @@ It reads the journal DIR/undo.jsonl, newest change first, and looks at the host 
 is already undone, what now has another owner, and what a reboot has removed. It refuses while a run is alive. Running
 it twice does no harm.
 "vmtb help resume-and-recover" tells more.`,
-		Args: cobra.ArbitraryArgs, ValidArgsFunction: completeDirs,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: env.CompleteDirs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.recover(ctx, dirs, forget)
 		},
@@ -45,22 +45,22 @@ func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
 		if err := a.endKept(ctx); err != nil {
 			return err
 		}
-		dead, err := a.deadRuns()
+		dead, err := a.State.DeadRuns(a.Err)
 		if err != nil {
 			return err
 		}
 		for _, d := range dead {
-			dirs = append(dirs, d.dir)
+			dirs = append(dirs, d.Dir)
 		}
 		if len(dirs) == 0 {
-			fmt.Fprintln(a.out, "Nothing to put back.")
+			fmt.Fprintln(a.Out, "Nothing to put back.")
 			return nil
 		}
 	}
 	var worst error
 	for _, dir := range dirs {
 		err := a.recoverRun(ctx, runDirIn(dir), forget)
-		if _, bad := errors.AsType[exitCode](err); err != nil && !bad {
+		if _, bad := errors.AsType[env.ExitCode](err); err != nil && !bad {
 			return err
 		}
 		worst = errors.Join(worst, err)
@@ -70,26 +70,26 @@ func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
 
 // recoverRun puts back what one dead run has left.
 func (a *app) recoverRun(ctx context.Context, dir string, forget bool) error {
-	path, err := journalOf(dir)
+	path, err := hoststate.JournalIn(dir)
 	if err != nil {
 		return err
 	}
-	log, err := openDead(dir, path)
+	log, err := hoststate.OpenDead(dir, path)
 	if errors.Is(err, fs.ErrNotExist) && forget {
-		return a.forget(path)
+		return a.State.Forget(path)
 	}
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	if len(log.Pending()) == 0 {
-		fmt.Fprintln(a.out, "Nothing to put back.")
-		return a.forget(path)
+		fmt.Fprintln(a.Out, "Nothing to put back.")
+		return a.State.Forget(path)
 	}
-	if err := a.checkOurs(dir, path); err != nil {
+	if err := a.State.CheckThisHost(dir, path); err != nil {
 		return err
 	}
-	unlock, err := host.Lock(a.state.lockFile) // the living run may use what the dead one has left
+	unlock, err := host.Lock(a.State.LockFile) // the living run may use what the dead one has left
 	if err != nil {
 		return err
 	}
@@ -99,82 +99,22 @@ func (a *app) recoverRun(ctx context.Context, dir string, forget bool) error {
 
 // putBackOrForget puts back what a journal has, and keeps in mind what it could not put back unless that is to be forgotten.
 func (a *app) putBackOrForget(ctx context.Context, log *undo.Log, path string, forget bool) error {
-	manual := filepath.Dir(path) == a.state.manual
+	manual := filepath.Dir(path) == a.State.VFChanges
 	if manual {
-		if err := a.checkUnused(log); err != nil {
+		if err := hoststate.CheckUnused(a.System, log); err != nil {
 			return err
 		}
 	}
-	if err := a.putBack(ctx, log); err != nil {
+	if err := a.Restore(ctx, log, a.Out); err != nil {
 		if !forget {
 			return err
 		}
-		fmt.Fprintln(a.out, "What was not put back is forgotten.")
+		fmt.Fprintln(a.Out, "What was not put back is forgotten.")
 		if manual { // the next command by hand begins anew
 			if err := os.Remove(path); err != nil {
 				return &bench.InfraError{Op: "forget what was done by hand", Err: err}
 			}
 		}
 	}
-	return a.forget(path)
-}
-
-// journalOf is the absolute path of the journal of host changes in a run directory.
-func journalOf(dir string) (string, error) {
-	path, err := filepath.Abs(filepath.Join(dir, flow.UndoFile))
-	if err != nil {
-		return "", &bench.InfraError{Op: "open the journal", Err: err}
-	}
-	return path, nil
-}
-
-// openDead opens the journal of a run that is not alive. One that is not there matches [fs.ErrNotExist].
-func openDead(dir, path string) (*undo.Log, error) {
-	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-			return nil, &bench.UsageError{Err: fmt.Errorf("%s: no run directory with a journal of host changes: %w", dir, err)}
-		}
-		return nil, &bench.InfraError{Op: "open the journal", Err: err}
-	}
-	log, err := openLog(path)
-	if errors.Is(err, undo.ErrInUse) {
-		return nil, &bench.UsageError{Err: fmt.Errorf("%s: that run is alive: %w", dir, err), Advice: "interrupt it instead"}
-	}
-	if err != nil {
-		return nil, &bench.InfraError{Op: "open the journal", Err: err}
-	}
-	return log, nil
-}
-
-// putBack undoes what is pending and says what came of it. The error is an [exitCode] when the host is not as it was.
-func (a *app) putBack(ctx context.Context, log *undo.Log) error {
-	a.takeBack(ctx, log, 0)
-	if n := len(log.Pending()); n > 0 {
-		fmt.Fprintf(a.err, "vmtb: the host is not as it was: %d of its changes are not put back\n", n)
-		return exitCode(flow.ExitNotRestored)
-	}
-	fmt.Fprintln(a.out, "The host is as it was.")
-	return nil
-}
-
-// takeBack undoes what is newer than a mark, and says what came of each change.
-func (a *app) takeBack(ctx context.Context, log *undo.Log, m undo.Mark) {
-	_ = log.UndoAndTell(ctx, a.system, m, func(e undo.Entry, err error) { // its error joins what is told here
-		switch {
-		case err == nil:
-			fmt.Fprintf(a.out, "put back: %s\n", printable(e.Record.Undone()))
-		case errors.Is(err, undo.ErrNotOurs), errors.Is(err, undo.ErrPast):
-			fmt.Fprintf(a.out, "left alone: %s: %s\n", printable(e.Record.String()), printable(err.Error()))
-		default:
-			fmt.Fprintf(a.err, "vmtb: NOT put back: %s: %s\n", printable(e.Record.String()), printable(err.Error()))
-		}
-	})
-}
-
-// forget takes away the note of a run that has left nothing to put back.
-func (a *app) forget(journal string) error {
-	if err := a.state.runs.Leave(journal); err != nil {
-		return &bench.InfraError{Op: "forget a run", Err: err}
-	}
-	return nil
+	return a.State.Forget(path)
 }

@@ -12,6 +12,8 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
 	"vmtb/report"
 )
 
@@ -73,13 +75,13 @@ func (o *outputFlags) checkTargets(dir string) error {
 
 // tellReports says where the reports are that the user asked for.
 func (a *app) tellReports(dir string, o reportFlags) {
-	out := a.out
+	out := a.Out
 	if o.stdout() || o.json {
-		out = a.err
+		out = a.Err
 	}
 	for _, s := range o.specs {
 		if s.Path != "-" {
-			fmt.Fprintf(out, "report %s: %s\n", s.Format.Name, printable(s.Place(dir)))
+			fmt.Fprintf(out, "report %s: %s\n", s.Format.Name, ansi.Printable(s.Place(dir)))
 		}
 	}
 }
@@ -98,7 +100,7 @@ func (o *outputFlags) stdout() bool {
 func (a *app) openReports(dir string, specs []report.Spec, earlier *flow.RunDir) (reports, error) {
 	var out reports
 	for _, s := range specs {
-		r, err := s.Open(report.Options{Dir: dir, Stdout: a.out, Earlier: earlier})
+		r, err := s.Open(report.Options{Dir: dir, Stdout: a.Out, Earlier: earlier})
 		if err != nil {
 			return nil, errors.Join(err, out.Close())
 		}
@@ -143,7 +145,7 @@ and the path - is standard output.
 		Example: `  vmtb report --report=html --report=junit:junit.xml vmtb-results/20261123-120000
   vmtb report --report=html --compare=vmtb-results/20261122-120000 vmtb-results/20261123-120000
   vmtb report --report=ktap:- vmtb-results/20261123-120000`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: completeDir,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: env.CompleteDir,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.report(cmd.Context(), o, args[0]) },
 	}
 	o.outputFlags.add(cmd)
@@ -171,10 +173,10 @@ func (a *app) report(_ context.Context, o reportFlags, dir string) error {
 	specs := o.specs
 	var all reports
 	if len(specs) == 0 {
-		f, _ := a.out.(*os.File)
+		f, _ := a.Out.(*os.File)
 		look := o.look(f)
 		look.Live = false
-		all = append(all, report.NewTerminal(a.out, look))
+		all = append(all, report.NewTerminal(a.Out, look))
 		if !run.Alive {
 			specs = report.Default()
 		}
@@ -187,7 +189,7 @@ func (a *app) report(_ context.Context, o reportFlags, dir string) error {
 		return &bench.InfraError{Op: "write the reports", Err: err}
 	}
 	if o.earlier != nil && len(o.specs) == 0 {
-		fmt.Fprint(a.out, report.Compare(o.earlier, run))
+		fmt.Fprint(a.Out, report.Compare(o.earlier, run))
 	}
 	a.tellReports(run.Info.Dir, o)
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 	"vmtb/report"
 )
 
@@ -37,7 +38,7 @@ func toyRun(t *testing.T, o reportFlags, during func(ctx context.Context, stop f
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	a := &app{out: &stdout, err: &stderr, registry: r}
+	a := &app{Env: &env.Env{Out: &stdout, Err: &stderr, Registry: r}}
 	dir, err = newRunDir(filepath.Join(t.TempDir(), "run"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,7 @@ func TestRunReports(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "a", "junit.xml")
 	o := reportFlags{color: "never", outputFlags: outputFlags{reports: []string{"junit:" + elsewhere, "html", "ktap", "lava:-"}}}
 	dir, out, code, err := toyRun(t, o, func(context.Context, func(), string) {})
-	if code != flow.ExitFail || !errors.Is(err, exitCode(flow.ExitFail)) {
+	if code != flow.ExitFail || !errors.Is(err, env.ExitCode(flow.ExitFail)) {
 		t.Errorf("code %d, error %v", code, err)
 	}
 	if !strings.Contains(out, "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=test_toy.Toy.b RESULT=fail") || !strings.Contains(out, "1 failed, 2 passed") {
@@ -80,7 +81,7 @@ func TestRunReports(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
-	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	a := &app{Env: &env.Env{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}}
 	if err := errors.Join(a.report(t.Context(), reportFlags{color: "never"}, dir), a.report(t.Context(), o, dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestReportsAfterInterrupt(t *testing.T) {
 	}
 }
 
-// A report that cannot be written is told, and hides no failure of a flow.
+// A report that cannot be written is fakefiles.Host, and hides no failure of a flow.
 func TestReportFails(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
 	o := reportFlags{color: "auto", outputFlags: outputFlags{reports: []string{"junit:" + gone + "/junit.xml"}}}
@@ -118,10 +119,10 @@ func TestReportFails(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if !errors.Is(err, exitCode(flow.ExitFail)) || !strings.Contains(out, "vmtb: write the reports: ") || !strings.Contains(out, "vmtb report writes them again") {
+	if !errors.Is(err, env.ExitCode(flow.ExitFail)) || !strings.Contains(out, "vmtb: write the reports: ") || !strings.Contains(out, "vmtb report writes them again") {
 		t.Errorf("%v, output\n%s", err, out)
 	}
-	a := &app{err: &bytes.Buffer{}}
+	a := &app{Env: &env.Env{Err: &bytes.Buffer{}}}
 	var infra *bench.InfraError
 	if err := a.ended(flow.Summary{}, nil, errors.New("full")); !errors.As(err, &infra) {
 		t.Errorf("%v", err)
@@ -135,7 +136,7 @@ func TestReportFails(t *testing.T) {
 func TestReportOfLiveRun(t *testing.T) {
 	_, _, _, _ = toyRun(t, reportFlags{color: "auto"}, func(ctx context.Context, _ func(), dir string) {
 		var out bytes.Buffer
-		a := &app{out: &out, err: &bytes.Buffer{}}
+		a := &app{Env: &env.Env{Out: &out, Err: &bytes.Buffer{}}}
 		if err := a.report(ctx, reportFlags{color: "never"}, dir); err != nil {
 			t.Error(err)
 		}
@@ -164,7 +165,7 @@ func TestLabReports(t *testing.T) {
 	if err := o.check(); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	a := &app{Env: &env.Env{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}}
 	for _, run := range []string{filepath.Join(dir, "none"), dir} {
 		files, err := a.openReports(run, append(report.Default(), o.specs...), nil)
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/kernelwatch"
 )
 
 // resumeOptions are the flags of "vmtb resume".
@@ -28,7 +30,7 @@ func (a *app) resumeCommand() *cobra.Command {
 back, keeps the results that there are, and runs the rest of the plan, with the options of that run. A flow that was cut
 off counts as incomplete and does not run again, because it may have crashed the host. If the host crashed in the
 set-up, reset or tear-down of a fixture, the flows of that fixture do not run again either. "vmtb help resume-and-recover" tells more.`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: completeDir,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: env.CompleteDir,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), o, args[0]) },
 	}
 	o.add(cmd)
@@ -54,11 +56,11 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("%s: config: %w", infoFile, err)}
 	}
-	rules, err := parseRules("", run.Info.KernelLogRules)
+	rules, err := kernelwatch.ParseRules("", run.Info.KernelLogRules)
 	if err != nil {
 		return fmt.Errorf("%s: kernel_log_rules: %w", infoFile, err)
 	}
-	if err := a.checkResumable(run.Info.Dir); err != nil {
+	if err := a.State.CheckResumable(run.Info.Dir); err != nil {
 		return err
 	}
 	unlock, err := a.enter(ctx, "vmtb resume", run.Info.Plan, config, o.recover, run.Info.Dir)
@@ -70,7 +72,8 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer a.watch(ctx, &options, rules)()
+	stopWatch := a.watchKernels(ctx, &options, rules)
+	defer stopWatch()
 	options.RerunIncomplete = o.rerunIncomplete
 	return a.perform(ctx, options, o.reportFlags, nil, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		started := options.Started
@@ -80,6 +83,6 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 				options.Observer(e)
 			}
 		}
-		return flow.Resume(ctx, a.registry.Items(), options)
+		return flow.Resume(ctx, a.Registry.Items(), options)
 	})
 }

@@ -16,8 +16,13 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
+	"vmtb/bench/klog"
 	"vmtb/bench/vm"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/kernelwatch"
+	"vmtb/internal/pick"
 	"vmtb/report"
 )
 
@@ -89,7 +94,7 @@ func (o *reportFlags) check() error {
 
 // runOptions are the flags of "vmtb run".
 type runOptions struct {
-	configFlags
+	env.ConfigFlags
 	selectionFlags
 	policyFlags
 	reportFlags
@@ -134,10 +139,10 @@ func (a *app) runCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeSelection,
 		RunE: func(cmd *cobra.Command, selection []string) error { return a.run(cmd.Context(), o, selection) },
 	}
-	o.configFlags.add(cmd)
+	o.ConfigFlags.Add(cmd)
 	o.reportFlags.add(cmd)
 	o.addRun(cmd)
-	cmd.Flags().BoolVar(&o.destructive, "destructive", false, "run what harms a machine in use, and cases known to crash its kernel if they are selected by name")
+	cmd.Flags().BoolVar(&o.Destructive, "destructive", false, "run what harms a machine in use, and cases known to crash its kernel if they are selected by name")
 	cmd.Flags().BoolVar(&o.keep, "keep-on-failure", false, "end the run when a flow has failed, and keep its machines up for \"vmtb vm\" until \"vmtb vm off --all\"")
 	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
 	return cmd
@@ -154,7 +159,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	config, configFile, err := o.load()
+	config, configFile, err := o.Load()
 	if err != nil {
 		return err
 	}
@@ -163,7 +168,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 		return err
 	}
 	notes = append(notes, more...)
-	rawRules, rules, err := readRules(o.rules)
+	rawRules, rules, err := kernelwatch.ReadRules(o.rules)
 	if err != nil {
 		return err
 	}
@@ -197,12 +202,12 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if err != nil {
 		return err
 	}
-	stopWatch := a.watch(ctx, &options, rules)
+	stopWatch := a.watchKernels(ctx, &options, rules)
 	defer stopWatch()
 	options.Timeout, options.Argv = o.timeout, o.argv
 	options.Notes, options.Policy, options.KernelLogRules = append(notes, options.Notes...), o.Policy, rawRules
 	return a.perform(ctx, options, o.reportFlags, release, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
-		options.Environment = environment(ctx, host.New(a.system), config)
+		options.Environment = environment(ctx, host.New(a.System), config)
 		return flow.Run(ctx, items, options)
 	})
 }
@@ -217,39 +222,31 @@ func (o *runOptions) checkPlaces() error {
 	return o.checkTargets(o.dir)
 }
 
-// checkEUID refuses a command that only root may give.
-func checkEUID(command string, euid int) error {
-	if euid == 0 {
-		return nil
-	}
-	return &bench.UsageError{Err: fmt.Errorf("%s changes PCI devices and loads drivers, which only root may", command), Advice: "run as root"}
-}
-
 // enter takes the host for a run of items, if they can run on it; command is the one that the user gave. What runs that
 // died have left, but for the one in resumed, is in the way.
 func (a *app) enter(ctx context.Context, command string, items []flow.Item, config *bench.Config, mayRecover bool, resumed string) (unlock func(), err error) {
 	needsImage := func(i flow.Item) bool { return slices.Contains(i.Needs, bench.NeedGuestImage) }
 	if slices.ContainsFunc(items, needsImage) {
-		if _, err := guestImage(ctx, config, vm.LookAtImage); err != nil {
+		if _, err := pick.GuestImage(ctx, config, vm.LookAtImage); err != nil {
 			return nil, err
 		}
 	}
 	needsRoot := func(i flow.Item) bool { return !i.Unprivileged }
 	if slices.ContainsFunc(items, needsRoot) {
-		if err := checkEUID(command, os.Geteuid()); err != nil {
+		if err := env.CheckRoot(command, os.Geteuid()); err != nil {
 			return nil, err
 		}
 	}
-	if err := a.machinesInTheWay(); err != nil {
+	if err := a.State.CheckNoVFsInMachines(); err != nil {
 		return nil, err // it says more than the lock of a run that keeps them
 	}
-	unlock, err = host.Lock(a.state.lockFile)
+	unlock, err = host.Lock(a.State.LockFile)
 	if err != nil {
 		return nil, err
 	}
-	err = a.machinesInTheWay()
+	err = a.State.CheckNoVFsInMachines()
 	if err == nil {
-		err = a.cleanHost(ctx, mayRecover, resumed)
+		err = a.CleanHost(ctx, mayRecover, resumed)
 	}
 	if err != nil {
 		unlock()
@@ -258,14 +255,30 @@ func (a *app) enter(ctx context.Context, command string, items []flow.Item, conf
 	return unlock, nil
 }
 
+// watchKernels has the kernels watched during a run, until stop.
+func (a *app) watchKernels(ctx context.Context, options *flow.Options, rules klog.Rules) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while an interrupted run tears down
+	w, note := kernelwatch.Start(ctx, host.New(a.System), rules)
+	if note != "" {
+		options.Notes = append(options.Notes, note)
+	}
+	options.Watch = w
+	return func() {
+		cancel()
+		if err := w.Close(); err != nil {
+			fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(err.Error()))
+		}
+	}
+}
+
 // perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it. With
 // --keep-on-failure release gives the host free; else it is nil.
 func (a *app) perform(ctx context.Context, options flow.Options, o reportFlags, release func(), begin func(context.Context, flow.Options) (flow.Summary, error)) error {
-	notices := a.err
+	notices := a.Err
 	if o.calledAs != "" { // the command that the user interrupted has said it
 		notices = io.Discard
 	}
-	ctx, kill, stop := interrupts(ctx, notices)
+	ctx, kill, stop := env.EndInOrder(ctx, notices)
 	defer stop()
 	options.Kill = kill
 	endReport, err := a.addReport(&options, o)
@@ -304,7 +317,7 @@ func (a *app) ended(summary flow.Summary, err, reportErr error) error {
 		return errors.Join(err, reportErr)
 	}
 	if err != nil {
-		fmt.Fprintf(a.err, "vmtb: %s\n", printable(err.Error()))
+		fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(err.Error()))
 		summary.Stopped = err.Error()
 	}
 	code := summary.ExitCode()
@@ -312,9 +325,9 @@ func (a *app) ended(summary flow.Summary, err, reportErr error) error {
 		return reportErr
 	}
 	if reportErr != nil {
-		fmt.Fprintf(a.err, "vmtb: %s\n", printable(reportErr.Error()))
+		fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(reportErr.Error()))
 	}
-	return exitCode(code)
+	return env.ExitCode(code)
 }
 
 // flowOptions are what every run in dir needs.
@@ -327,7 +340,7 @@ func (a *app) flowOptions(dir string, config *bench.Config) (flow.Options, error
 	if err := errors.Join(err, err2); err != nil {
 		return flow.Options{}, err
 	}
-	h := host.New(a.system)
+	h := host.New(a.System)
 	resources, roster := &flow.Resources{}, &vm.Roster{}
 	flow.Provide(resources, roster)
 	flow.Provide(resources, config)
@@ -335,7 +348,7 @@ func (a *app) flowOptions(dir string, config *bench.Config) (flow.Options, error
 	return flow.Options{
 		Dir: dir, Version: version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),
-		OpenUndo: a.openFlowUndo, Reboot: h.Reboot,
+		OpenUndo: a.OpenUndo, Reboot: h.Reboot,
 	}, nil
 }
 
@@ -373,13 +386,13 @@ func (a *app) addReport(options *flow.Options, o reportFlags) (end func() error,
 	var shown report.Report
 	stop := func() {}
 	if o.json {
-		enc := json.NewEncoder(a.out)
+		enc := json.NewEncoder(a.Out)
 		enc.SetEscapeHTML(false)
 		shown = lines{enc}
 	} else {
-		out := a.out
+		out := a.Out
 		if o.stdout() {
-			out = a.err
+			out = a.Err
 		}
 		f, _ := out.(*os.File)
 		t := report.NewTerminal(out, o.look(f))

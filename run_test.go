@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 )
 
 func TestEnded(t *testing.T) {
@@ -17,15 +18,15 @@ func TestEnded(t *testing.T) {
 		want    error
 	}{
 		"passed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Pass: 1}}, nil, nil},
-		"failed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Fail: 1}}, nil, exitCode(flow.ExitFail)},
+		"failed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Fail: 1}}, nil, env.ExitCode(flow.ExitFail)},
 		"no room to begin":        {flow.Summary{}, full, full},
-		"no room to go on":        {flow.Summary{Total: 2, Counts: map[flow.Result]int{flow.Fail: 1}}, full, exitCode(flow.ExitAborted)},
-		"nor was it put back":     {flow.Summary{Total: 2, Unrestored: "EBUSY"}, full, exitCode(flow.ExitNotRestored)},
-		"and the user had enough": {flow.Summary{Total: 2, Interrupt: true}, full, exitCode(flow.ExitInterrupted)},
+		"no room to go on":        {flow.Summary{Total: 2, Counts: map[flow.Result]int{flow.Fail: 1}}, full, env.ExitCode(flow.ExitAborted)},
+		"nor was it put back":     {flow.Summary{Total: 2, Unrestored: "EBUSY"}, full, env.ExitCode(flow.ExitNotRestored)},
+		"and the user had enough": {flow.Summary{Total: 2, Interrupt: true}, full, env.ExitCode(flow.ExitInterrupted)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			a := &app{err: &out}
+			a := &app{Env: &env.Env{Err: &out}}
 			if got := a.ended(c.summary, c.err, nil); !errors.Is(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}

@@ -89,7 +89,7 @@ func (f *selectionFlags) takeRunDir(selection []string) []string {
 
 // choose is the items that the arguments of a command and its flags select, and what is to be said about it.
 func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, notes []string, err error) {
-	items, notes, err = a.registry.Select(f.takeRunDir(selection))
+	items, notes, err = a.Registry.Select(f.takeRunDir(selection))
 	if err == nil && f.keyword != "" {
 		items, err = byKeyword(items, f.keyword)
 	}
@@ -162,7 +162,7 @@ func newest(results string) (string, error) {
 // completeSelection offers ids.
 func (a *app) completeSelection(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	var ids []string
-	for _, it := range a.registry.Items() {
+	for _, it := range a.Registry.Items() {
 		if strings.HasPrefix(it.Name, begun) {
 			ids = append(ids, it.Name)
 		}

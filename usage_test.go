@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"vmtb/internal/cli/env"
 )
 
 // No flag of any command answers with the words of the flag parser or of strconv.
@@ -30,5 +32,5 @@ func TestFlagErrors(t *testing.T) {
 			look(sub)
 		}
 	}
-	look((&app{}).command())
+	look((&app{Env: &env.Env{}}).command())
 }

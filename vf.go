@@ -17,6 +17,9 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/pci"
 	"vmtb/bench/xe"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/pick"
 )
 
 func (a *app) vfCommand() *cobra.Command {
@@ -35,19 +38,19 @@ What these commands change stays until "vmtb vf disable", which puts the host ba
 }
 
 // changeVFs is what a command does that changes VFs: parse its arguments, and run, which only root may, and an interrupt undoes.
-func changeVFs(flags *configFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error) func(*cobra.Command, []string) error {
+func changeVFs(flags *env.ConfigFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		config, _, err := flags.load()
+		config, _, err := flags.Load()
 		if err != nil {
 			return err
 		}
 		if err := parse(config, args); err != nil {
 			return err
 		}
-		if err := checkEUID(cmd.CommandPath(), os.Geteuid()); err != nil {
+		if err := env.CheckRoot(cmd.CommandPath(), os.Geteuid()); err != nil {
 			return err
 		}
-		ctx, stop := untilInterrupted(cmd.Context())
+		ctx, stop := env.CancelOnInterrupt(cmd.Context())
 		defer stop()
 		return run(ctx)
 	}
@@ -59,7 +62,7 @@ type vfListOptions struct {
 }
 
 func (a *app) vfListCommand() *cobra.Command {
-	var flags configFlags
+	var flags env.ConfigFlags
 	var o vfListOptions
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -71,15 +74,15 @@ driver has agreed on with the PF's, adverse events, and the virtual machine that
 does not tell. Quotas need debugfs, and root.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			config, _, err := flags.load()
+			config, _, err := flags.Load()
 			if err != nil {
 				return err
 			}
 			o.host = config.Host
-			return runVFList(a.system, o, a.out)
+			return runVFList(a.System, o, a.Out)
 		},
 	}
-	flags.addPF(cmd)
+	flags.AddPF(cmd)
 	addListJSON(cmd, &o.asJSON)
 	return cmd
 }
@@ -96,12 +99,12 @@ type vfListing struct {
 
 type listedFunction struct {
 	xe.Function
-	UsedBy *vfUser `json:"used_by"`
+	UsedBy *pick.VFUser `json:"used_by"`
 }
 
 func runVFList(sys host.System, o vfListOptions, out io.Writer) error {
 	tree := host.New(sys).Tree(nil) // without a journal: nothing is changed
-	pf, err := xe.FindPF(tree, selector(o.host))
+	pf, err := xe.FindPF(tree, pick.GPU(o.host))
 	if err != nil {
 		return err
 	}
@@ -113,19 +116,14 @@ func runVFList(sys host.System, o vfListOptions, out io.Writer) error {
 	for _, f := range summary.Functions {
 		listed := listedFunction{Function: f}
 		if f.VF > 0 {
-			listed.UsedBy = userOf(sys, pci.At(tree, f.Address))
+			listed.UsedBy = pick.UserOf(sys, pci.At(tree, f.Address))
 		}
 		list.Functions = append(list.Functions, listed)
 	}
 	if o.asJSON {
-		return printJSON(out, list)
+		return env.PrintJSON(out, list)
 	}
 	return list.print(out)
-}
-
-// selector is the PF that a configuration means.
-func selector(c bench.HostConfig) xe.Selector {
-	return xe.Selector{Card: c.CardIndex, Address: pci.Address(c.PCIAddress), Driver: c.Driver}
 }
 
 func (s vfListing) print(out io.Writer) error {
@@ -138,7 +136,7 @@ func (s vfListing) print(out io.Writer) error {
 		fmt.Fprintf(out, "for administration only: the PF takes no work on this host (configfs: xe/%s/sriov/admin_only_pf)\n", s.Address)
 	}
 	for tile, a := range s.GGTT {
-		fmt.Fprintf(out, "tile%d: %s of GGTT left for VFs", tile, mib(a.Avail))
+		fmt.Fprintf(out, "tile%d: %s of GGTT left for VFs", tile, env.MiB(a.Avail))
 		if n := len(a.Holes); n > 1 {
 			fmt.Fprintf(out, ", in %d pieces", n)
 		}
@@ -154,7 +152,7 @@ func (s vfListing) print(out io.Writer) error {
 		return err
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(out, "\nnot known: %s\n", printable(p))
+		fmt.Fprintf(out, "\nnot known: %s\n", ansi.Printable(p))
 	}
 	return nil
 }
@@ -164,12 +162,12 @@ func row(f listedFunction) []string {
 	if f.VF > 0 {
 		name = fmt.Sprintf("VF%d", f.VF)
 	}
-	r := []string{name, string(f.Address), orDash(f.Driver), "-", "-", "-", "-", "-", "-", "-", "-", "-", printable(f.UsedBy.String()), "-"}
+	r := []string{name, string(f.Address), env.OrDash(f.Driver), "-", "-", "-", "-", "-", "-", "-", "-", "-", ansi.Printable(f.UsedBy.String()), "-"}
 	if f.IOMMUGroup != nil {
 		r[3] = strconv.Itoa(*f.IOMMUGroup)
 	}
 	if q := f.Quota; q != nil {
-		r[4], r[5], r[6], r[7] = mib(q.GGTT), mib(q.VRAM), decimal(q.Contexts), decimal(q.Doorbells)
+		r[4], r[5], r[6], r[7] = env.MiB(q.GGTT), env.MiB(q.VRAM), decimal(q.Contexts), decimal(q.Doorbells)
 	}
 	if t := f.TimeSlice; t != nil {
 		r[8], r[9] = decimal(t.Quantum), decimal(t.Timeout)
@@ -192,18 +190,3 @@ func row(f listedFunction) []string {
 }
 
 func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// mib is a number of bytes in MiB, with what is left over.
-func mib(n uint64) string {
-	if n%(1<<20) == 0 {
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-}

@@ -10,12 +10,12 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/pick"
 )
 
 // bindDrivers can have a VF on the host.
 var bindDrivers = []string{"xe-vfio-pci", "vfio-pci", "xe"}
-
-func isVFIO(driver string) bool { return strings.HasSuffix(driver, "vfio-pci") }
 
 // checkBind refuses what --bind does not know.
 func checkBind(driver string) error {
@@ -42,12 +42,12 @@ func completeDriver(_ *cobra.Command, args []string, _ string) ([]string, cobra.
 
 type vfBindOptions struct {
 	config *bench.Config
-	vf     vfName
+	vf     pick.VFName
 	driver string
 }
 
 func (a *app) vfBindCommand() *cobra.Command {
-	var flags configFlags
+	var flags env.ConfigFlags
 	var o vfBindOptions
 	cmd := &cobra.Command{
 		Use:   "bind VF DRIVER",
@@ -64,26 +64,26 @@ while somebody uses the VF.
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
 		o.config, o.driver = c, args[1]
-		if o.vf, err = parseOneVF(args[0]); err == nil {
+		if o.vf, err = pick.ParseOneVF(args[0]); err == nil {
 			err = checkDriver(o.driver)
 		}
 		return err
 	}, func(ctx context.Context) error { return a.runVFBind(ctx, o) })
-	flags.addPF(cmd)
+	flags.AddPF(cmd)
 	return cmd
 }
 
 func (a *app) runVFBind(ctx context.Context, o vfBindOptions) error {
-	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
-		vf, err := w.unusedVF(o.config.Host, o.vf)
+	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+		vf, err := s.unusedVF(o.config.Host, o.vf)
 		if err != nil {
 			return err
 		}
 		if o.driver == bindNone {
-			return w.step(fmt.Sprintf("take %s from its driver", vf.Address), func() error { return vf.Unbind(ctx) })
+			return s.step(fmt.Sprintf("take %s from its driver", vf.Address), func() error { return vf.Unbind(ctx) })
 		}
-		return w.step(fmt.Sprintf("bind %s to %s", vf.Address, o.driver), func() error {
-			if err := w.host.LoadModule(ctx, w.log, o.driver); err != nil {
+		return s.step(fmt.Sprintf("bind %s to %s", vf.Address, o.driver), func() error {
+			if err := s.host.LoadModule(ctx, s.log, o.driver); err != nil {
 				return err
 			}
 			return vf.Bind(ctx, o.driver)
@@ -92,25 +92,25 @@ func (a *app) runVFBind(ctx context.Context, o vfBindOptions) error {
 }
 
 // unusedVF is the VF that is meant, if nobody uses it.
-func (w *handwork) unusedVF(c bench.HostConfig, name vfName) (*pci.Device, error) {
-	pf, err := w.findPF(c)
+func (s *vfSession) unusedVF(c bench.HostConfig, name pick.VFName) (*pci.Device, error) {
+	pf, err := s.findPF(c)
 	if err != nil {
 		return nil, err
 	}
-	_, vf, err := name.enabled(pf)
+	_, vf, err := name.Enabled(pf)
 	if err != nil {
 		return nil, err
 	}
-	return vf, notUsed(w.system, vf)
+	return vf, pick.CheckUnused(s.System, vf)
 }
 
 type vfResetOptions struct {
 	config *bench.Config
-	vf     vfName
+	vf     pick.VFName
 }
 
 func (a *app) vfResetCommand() *cobra.Command {
-	var flags configFlags
+	var flags env.ConfigFlags
 	var o vfResetOptions
 	cmd := &cobra.Command{
 		Use:   "reset VF",
@@ -122,19 +122,19 @@ left to be put back.`,
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
 		o.config = c
-		o.vf, err = parseOneVF(args[0])
+		o.vf, err = pick.ParseOneVF(args[0])
 		return err
 	}, func(ctx context.Context) error { return a.runVFReset(ctx, o) })
-	flags.addPF(cmd)
+	flags.AddPF(cmd)
 	return cmd
 }
 
 func (a *app) runVFReset(ctx context.Context, o vfResetOptions) error {
-	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
-		vf, err := w.unusedVF(o.config.Host, o.vf)
+	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+		vf, err := s.unusedVF(o.config.Host, o.vf)
 		if err != nil {
 			return err
 		}
-		return w.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
+		return s.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
 	})
 }

@@ -18,7 +18,11 @@ import (
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/fake/fakefiles"
 	"vmtb/internal/fake/fakehost"
+	"vmtb/internal/hoststate"
+	"vmtb/internal/pick"
 )
 
 // A byHandTest is a vmtb on a fake host, and what the host was at first.
@@ -38,7 +42,7 @@ func newByHand(t *testing.T, o fakehost.Options) *byHandTest {
 func byHandOn(t *testing.T, dir string, h *fakehost.Host) *byHandTest {
 	t.Helper()
 	out, said := &bytes.Buffer{}, &bytes.Buffer{}
-	a := &app{out: out, err: said, registry: flow.NewRegistry(), system: h, state: stateIn(filepath.Join(dir, "vmtb.lock"), dir)}
+	a := &app{Env: &env.Env{Out: out, Err: said, Registry: flow.NewRegistry(), System: h, State: hoststate.In(filepath.Join(dir, "vmtb.lock"), dir)}}
 	return &byHandTest{a, h, bench.DefaultConfig(), h.Snapshot(), out, said}
 }
 
@@ -54,21 +58,21 @@ func (b *byHandTest) enable(n int, change ...func(*vfEnableOptions)) func(contex
 }
 
 func (b *byHandTest) provision(vf string, change func(*vfProvisionOptions)) func(context.Context) error {
-	name, err := parseVF(vf)
+	name, err := pick.ParseVF(vf)
 	o := vfProvisionOptions{config: b.config, vf: name}
 	change(&o)
 	return func(ctx context.Context) error { return errors.Join(err, b.runVFProvision(ctx, o)) }
 }
 
 func (b *byHandTest) bind(vf, driver string) func(context.Context) error {
-	name, err := parseOneVF(vf)
+	name, err := pick.ParseOneVF(vf)
 	return func(ctx context.Context) error {
 		return errors.Join(err, b.runVFBind(ctx, vfBindOptions{b.config, name, driver}))
 	}
 }
 
 func (b *byHandTest) reset(vf string) func(context.Context) error {
-	name, err := parseOneVF(vf)
+	name, err := pick.ParseOneVF(vf)
 	return func(ctx context.Context) error {
 		return errors.Join(err, b.runVFReset(ctx, vfResetOptions{b.config, name}))
 	}
@@ -93,7 +97,7 @@ func (b *byHandTest) asFirst(t *testing.T, what string) {
 	if now := b.Snapshot(); now != b.first {
 		t.Errorf("%s: the host is not as it was: %s", what, cmp.Diff(b.FromSnapshot(b.first).Dump(), b.Dump()))
 	}
-	if dead, err := b.deadRuns(); err != nil || len(dead) > 0 {
+	if dead, err := b.State.DeadRuns(b.Err); err != nil || len(dead) > 0 {
 		t.Errorf("%s: left %v, %v", what, dead, err)
 	}
 }
@@ -102,7 +106,7 @@ func (b *byHandTest) asFirst(t *testing.T, what string) {
 func (b *byHandTest) listing(t *testing.T) vfListing {
 	t.Helper()
 	var out bytes.Buffer
-	if err := runVFList(b.system, vfListOptions{b.config.Host, true}, &out); err != nil {
+	if err := runVFList(b.System, vfListOptions{b.config.Host, true}, &out); err != nil {
 		t.Fatal(err)
 	}
 	l := vfListing{Summary: &xe.Summary{}}
@@ -274,7 +278,7 @@ func TestByHandStuck(t *testing.T) {
 		}
 		return nil
 	}
-	if err := b.enable(1)(t.Context()); !errors.Is(err, exitCode(flow.ExitNotRestored)) {
+	if err := b.enable(1)(t.Context()); !errors.Is(err, env.ExitCode(flow.ExitNotRestored)) {
 		t.Errorf("enable: %v", err)
 	}
 	for _, want := range []string{"write xe-vfio-pci to", "NOT put back: /sys/bus/pci/devices/0000:03:00.0/sriov_numvfs", "\"vmtb vf disable\" tries again"} {
@@ -301,7 +305,7 @@ func TestByHandForget(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Hook = nil
-	if dead, err := b.deadRuns(); err != nil || len(dead) > 0 {
+	if dead, err := b.State.DeadRuns(b.Err); err != nil || len(dead) > 0 {
 		t.Errorf("left %v, %v", dead, err)
 	}
 	b.first = b.Snapshot() // with what was not put back
@@ -329,7 +333,7 @@ func TestByHandInterrupted(t *testing.T) {
 func TestByHandInUse(t *testing.T) {
 	b := newByHand(t, fakehost.BMG())
 	must(t, "enable", b.enable(2))
-	qemu := startQEMU(t, b.Host, "/dev/vfio/12", "-name", "vm7", "-device", "vfio-pci,host=0000:03:00.2")
+	qemu := fakefiles.StartQEMU(t, b.Host, "/dev/vfio/12", "-name", "vm7", "-device", "vfio-pci,host=0000:03:00.2")
 	quota := func(o *vfProvisionOptions) { o.doorbells = sized(4) }
 	before := b.Snapshot()
 	for name, do := range map[string]func(context.Context) error{
@@ -344,7 +348,7 @@ func TestByHandInUse(t *testing.T) {
 		t.Error("a refused command has changed something")
 	}
 	l := b.listing(t)
-	if u := l.Functions[2].UsedBy; u == nil || *u != (vfUser{"vm7", "qemu-system-x86", 4711}) || l.Functions[1].UsedBy != nil {
+	if u := l.Functions[2].UsedBy; u == nil || *u != (pick.VFUser{VM: "vm7", Program: "qemu-system-x86", PID: 4711}) || l.Functions[1].UsedBy != nil {
 		t.Errorf("used by %v", u)
 	}
 	must(t, "the other one", b.reset("1"), b.provision("1", quota), b.bind("1", "vfio-pci"))
@@ -450,21 +454,21 @@ func TestByHandAndRuns(t *testing.T) {
 	b := newByHand(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	for _, mayRecover := range []bool{false, true} {
-		err := b.cleanHost(t.Context(), mayRecover, "")
+		err := b.CleanHost(t.Context(), mayRecover, "")
 		if err == nil || !strings.Contains(err.Error(), `VFs are enabled by "vmtb vf enable"`) || !strings.Contains(err.Error(), `("vmtb vf disable" puts the host back)`) || strings.Contains(err.Error(), "died") {
 			t.Errorf("a run begins: %v", err)
 		}
 	}
-	otherBoot(t, filepath.Join(b.state.manual, flow.UndoFile))
-	if err := b.cleanHost(t.Context(), false, ""); err != nil {
+	otherBoot(t, filepath.Join(b.State.VFChanges, flow.UndoFile))
+	if err := b.CleanHost(t.Context(), false, ""); err != nil {
 		t.Errorf("a run after a reboot: %v", err)
 	}
-	rebooted := byHandOn(t, filepath.Dir(b.state.manual), fakehost.New(fakehost.BMG()))
+	rebooted := byHandOn(t, filepath.Dir(b.State.VFChanges), fakehost.New(fakehost.BMG()))
 	must(t, "after a reboot", rebooted.enable(2), rebooted.disable)
 	rebooted.asFirst(t, "after a reboot")
 
 	dead := filepath.Join(t.TempDir(), flow.UndoFile)
-	log, err := rebooted.openUndo(dead)
+	log, err := rebooted.State.OpenJournal(b.System, dead)
 	if err == nil {
 		err = errors.Join(log.Do(t.Context(), undo.Path{Path: "/tmp/left"}, func() error { return nil }), log.Close())
 	}
@@ -475,7 +479,7 @@ func TestByHandAndRuns(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `a run that died: `) || !strings.Contains(err.Error(), `("vmtb recover" puts it back)`) {
 		t.Errorf("enable after a dead run: %v", err)
 	}
-	unlock, err := host.Lock(rebooted.state.lockFile)
+	unlock, err := host.Lock(rebooted.State.LockFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -490,7 +494,7 @@ func TestByHandLast(t *testing.T) {
 	b := newByHand(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	for range 8 { // notes are in the order of their hashes
-		log, err := b.openUndo(filepath.Join(t.TempDir(), flow.UndoFile))
+		log, err := b.State.OpenJournal(b.System, filepath.Join(t.TempDir(), flow.UndoFile))
 		if err == nil {
 			err = errors.Join(log.Add(undo.Path{Path: "/tmp/left"}), log.Close())
 		}
@@ -498,8 +502,8 @@ func TestByHandLast(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dead, err := b.deadRuns()
-	if err != nil || len(dead) != 9 || !b.byHand(dead[8]) {
+	dead, err := b.State.DeadRuns(b.Err)
+	if err != nil || len(dead) != 9 || !b.State.HasVFChanges(dead[8]) {
 		t.Errorf("%v, %v: want what was done by hand last", dead, err)
 	}
 	must(t, "recover", b.recoverAll)
@@ -522,17 +526,6 @@ func otherBoot(t *testing.T, path string) {
 	}
 }
 
-func TestMachineName(t *testing.T) {
-	for args, want := range map[string]string{
-		"-name vm0": "vm0", "-name guest=vm1,debug-threads=on": "vm1", "-name debug-threads=on,guest=vm2": "vm2", "--name vm3,process=x": "vm3",
-		"-name process=x": "", "-name": "", "": "", "-m 1 -names x": "",
-	} {
-		if got := machineName(append([]string{"qemu"}, strings.Fields(args)...)); got != want {
-			t.Errorf("%q: %q, want %q", args, got, want)
-		}
-	}
-}
-
 // Who may not see what files QEMU has open sees by its arguments what it was given.
 func TestUserOfOthersProcess(t *testing.T) {
 	b := newByHand(t, fakehost.BMG())
@@ -543,7 +536,7 @@ func TestUserOfOthersProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := b.listing(t)
-	if u := l.Functions[1].UsedBy; u == nil || *u != (vfUser{"vm3", "qemu-system-x86_64", 98}) || l.Functions[2].UsedBy != nil {
+	if u := l.Functions[1].UsedBy; u == nil || *u != (pick.VFUser{VM: "vm3", Program: "qemu-system-x86_64", PID: 98}) || l.Functions[2].UsedBy != nil {
 		t.Errorf("used by %v and %v", u, l.Functions[2].UsedBy)
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
 	"vmtb/internal/prose"
 )
 
 func (a *app) vfDisableCommand() *cobra.Command {
-	var flags configFlags
+	var flags env.ConfigFlags
 	var config *bench.Config
 	cmd := &cobra.Command{
 		Use:   "disable",
@@ -28,22 +30,22 @@ be undone. Refused while somebody uses one of the VFs.`,
 		config = c
 		return nil
 	}, func(ctx context.Context) error { return a.runVFDisable(ctx, config.Host) })
-	flags.addPF(cmd)
+	flags.AddPF(cmd)
 	return cmd
 }
 
 func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
-	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
-		ours := len(w.log.Pending()) > 0
+	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+		ours := len(s.log.Pending()) > 0
 		if ours {
-			if err := a.checkUnused(w.log.Log); err != nil {
+			if err := hoststate.CheckUnused(s.System, s.log.Log); err != nil {
 				return err
 			}
-			if err := w.putBack(ctx, w.log.Log); err != nil {
+			if err := s.Restore(ctx, s.log.Log, s.Out); err != nil {
 				return err
 			}
 		}
-		pf, err := w.findPF(c)
+		pf, err := s.findPF(c)
 		if err != nil && ours {
 			return nil // gone with the driver that we had loaded
 		}
@@ -56,14 +58,14 @@ func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
 		}
 		if n == 0 {
 			if !ours {
-				fmt.Fprintln(w.out, "No VFs are enabled.")
+				fmt.Fprintln(s.Out, "No VFs are enabled.")
 			}
 			return nil
 		}
-		err = w.step(fmt.Sprintf("disable %s of %s that somebody else has enabled", prose.Count(n, "VF"), pf.Address), func() error { return pf.Reset(ctx) })
+		err = s.step(fmt.Sprintf("disable %s of %s that somebody else has enabled", prose.Count(n, "VF"), pf.Address), func() error { return pf.Reset(ctx) })
 		if err != nil {
 			return err
 		}
-		return w.log.Undo(ctx) // forgets what was recorded in case we had died in between
+		return s.log.Undo(ctx) // forgets what was recorded in case we had died in between
 	})
 }

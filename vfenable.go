@@ -13,6 +13,8 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/xe"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/pick"
 	"vmtb/internal/prose"
 )
 
@@ -37,7 +39,7 @@ type vfEnableOptions struct {
 }
 
 func (a *app) vfEnableCommand() *cobra.Command {
-	var flags configFlags
+	var flags env.ConfigFlags
 	var o vfEnableOptions
 	var mode string
 	cmd := &cobra.Command{
@@ -74,8 +76,8 @@ recover"), which puts the host back; or until a reboot. Provisioning is automati
 		}
 		return err
 	}, func(ctx context.Context) error { return a.runVFEnable(ctx, o) })
-	flags.addPF(cmd)
-	flags.addProfiles(cmd)
+	flags.AddPF(cmd)
+	flags.AddProfiles(cmd)
 	cmd.Flags().StringVar(&o.profile, "profile", profileAuto, "what each VF gets: auto, fit, none or the NAME of a vGPU profile")
 	cmd.Flags().StringVar(&mode, "sched", "", "how GPU time is shared: "+strings.Join(modeNames(), ", "))
 	o.slice.add(cmd)
@@ -113,37 +115,37 @@ func parseMode(text, profile string) (xe.SchedulerMode, error) {
 }
 
 func (a *app) runVFEnable(ctx context.Context, o vfEnableOptions) error {
-	err := a.manually(ctx, func(ctx context.Context, w *handwork) error { return w.enable(ctx, o) })
+	err := a.inSession(ctx, func(ctx context.Context, s *vfSession) error { return s.enable(ctx, o) })
 	if err != nil {
 		return err
 	}
-	return runVFList(a.system, vfListOptions{o.config.Host, o.asJSON}, a.out)
+	return runVFList(a.System, vfListOptions{o.config.Host, o.asJSON}, a.Out)
 }
 
-func (w *handwork) enable(ctx context.Context, o vfEnableOptions) error {
-	driver, err := w.loadDrivers(ctx, o)
+func (s *vfSession) enable(ctx context.Context, o vfEnableOptions) error {
+	driver, err := s.loadDrivers(ctx, o)
 	if err != nil {
 		return err
 	}
-	pf, err := w.findPF(o.config.Host)
+	pf, err := s.findPF(o.config.Host)
 	if err != nil {
 		return err
 	}
 	if err := checkNone(pf); err != nil {
 		return err
 	}
-	if err := w.prepare(ctx, pf, o); err != nil {
+	if err := s.prepare(ctx, pf, o); err != nil {
 		return err
 	}
 	var vfs []*pci.Device
-	err = w.step("enable "+prose.Count(o.n, "VF"), func() (err error) {
+	err = s.step("enable "+prose.Count(o.n, "VF"), func() (err error) {
 		vfs, err = pf.EnableVFs(ctx, o.n)
 		return err
 	})
 	if err != nil || driver == "" {
 		return err
 	}
-	return w.step("bind them to "+driver, func() error {
+	return s.step("bind them to "+driver, func() error {
 		for _, vf := range vfs {
 			if err := vf.Bind(ctx, driver); err != nil {
 				return err
@@ -154,24 +156,24 @@ func (w *handwork) enable(ctx context.Context, o vfEnableOptions) error {
 }
 
 // loadDrivers loads the PF's driver and the one that VFs are to have, which it returns: "" is none.
-func (w *handwork) loadDrivers(ctx context.Context, o vfEnableOptions) (vfs string, err error) {
-	err = w.step("load drivers", func() (err error) {
+func (s *vfSession) loadDrivers(ctx context.Context, o vfEnableOptions) (vfs string, err error) {
+	err = s.step("load drivers", func() (err error) {
 		driver := o.config.Host.Driver
 		switch o.bind {
 		case bindVFIO:
-			vfs, err = w.host.LoadDrivers(ctx, w.log, driver)
+			vfs, err = s.host.LoadDrivers(ctx, s.log, driver)
 		case bindNone:
-			err = w.host.LoadModule(ctx, w.log, driver)
+			err = s.host.LoadModule(ctx, s.log, driver)
 		default:
 			vfs = o.bind
-			if err = w.host.LoadModule(ctx, w.log, driver); err == nil {
-				err = w.host.LoadModule(ctx, w.log, vfs)
+			if err = s.host.LoadModule(ctx, s.log, driver); err == nil {
+				err = s.host.LoadModule(ctx, s.log, vfs)
 			}
 		}
 		return err
 	})
-	if err == nil && isVFIO(vfs) {
-		err = w.host.CheckIOMMU()
+	if err == nil && pick.IsVFIO(vfs) {
+		err = s.host.CheckIOMMU()
 	}
 	return vfs, err
 }
@@ -189,7 +191,7 @@ func checkNone(pf *xe.PF) error {
 }
 
 // prepare provisions the PF.
-func (w *handwork) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) error {
+func (s *vfSession) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) error {
 	if err := pf.CheckCount(o.n); err != nil {
 		return err
 	}
@@ -197,13 +199,13 @@ func (w *handwork) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) er
 		if err := pf.RememberMode(ctx); err != nil {
 			return err
 		}
-		return w.setSlices(ctx, pf, o.slice, numbers(o.n))
+		return s.setSlices(ctx, pf, o.slice, pick.FirstVFs(o.n))
 	}
 	plan, err := planVFs(pf, o)
 	if err != nil {
 		return err
 	}
-	return w.step(fmt.Sprintf("provision %s: %s, %s", prose.Count(o.n, "VF"), o.profile, plan.Scheduling.VF), func() error { return pf.Provision(ctx, plan) })
+	return s.step(fmt.Sprintf("provision %s: %s, %s", prose.Count(o.n, "VF"), o.profile, plan.Scheduling.VF), func() error { return pf.Provision(ctx, plan) })
 }
 
 // planVFs is what the PF is to be provisioned as.
@@ -225,13 +227,4 @@ func planVFs(pf *xe.PF, o vfEnableOptions) (plan xe.Plan, err error) {
 	}
 	o.slice.change(&plan.Scheduling.VF)
 	return plan, err
-}
-
-// numbers are 1 to n.
-func numbers(n int) []int {
-	list := make([]int, n)
-	for i := range list {
-		list[i] = i + 1
-	}
-	return list
 }

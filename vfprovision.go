@@ -10,6 +10,8 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/pick"
 )
 
 // An amount is the value of a flag that may be left out: a number, or a size such as 512M.
@@ -21,7 +23,7 @@ type amount struct {
 // Set implements pflag.Value.
 func (a *amount) Set(text string) error {
 	if a.size {
-		n, err := parseSize(text, 0)
+		n, err := env.ParseSize(text, 0)
 		if err != nil {
 			return errors.New("want a size in bytes, or with K, M or G, like 512M")
 		}
@@ -76,7 +78,7 @@ func (f *sliceFlags) change(t *xe.TimeSlice) {
 
 type vfProvisionOptions struct {
 	config                          *bench.Config
-	vf                              vfName
+	vf                              pick.VFName
 	ggtt, vram, contexts, doorbells amount
 	slice                           sliceFlags
 	priority                        string
@@ -87,7 +89,7 @@ func (o *vfProvisionOptions) quotas() bool {
 }
 
 func (a *app) vfProvisionCommand() *cobra.Command {
-	var flags configFlags
+	var flags env.ConfigFlags
 	o := vfProvisionOptions{ggtt: amount{size: true}, vram: amount{size: true}}
 	cmd := &cobra.Command{
 		Use:   "provision VF",
@@ -110,12 +112,12 @@ automatic provisioning; so does a reboot.`,
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
 		o.config = c
-		if o.vf, err = parseVF(args[0]); err == nil {
+		if o.vf, err = pick.ParseVF(args[0]); err == nil {
 			err = o.check()
 		}
 		return err
 	}, func(ctx context.Context) error { return a.runVFProvision(ctx, o) })
-	flags.addPF(cmd)
+	flags.AddPF(cmd)
 	cmd.Flags().Var(&o.ggtt, "ggtt", "address space, like 64M")
 	cmd.Flags().Var(&o.vram, "vram", "local memory on all tiles together, like 512M")
 	cmd.Flags().Var(&o.contexts, "contexts", "GuC context ids on each GT")
@@ -131,7 +133,7 @@ func (o *vfProvisionOptions) check() error {
 	default:
 		return &bench.UsageError{Err: fmt.Errorf("--priority=%s: want low or normal", o.priority)}
 	}
-	if o.priority != "" && !o.vf.all {
+	if o.priority != "" && !o.vf.All() {
 		return &bench.UsageError{Err: errors.New("--priority is of the PF and all VFs: the kernel cannot change one of them"), Advice: `give it with "all" instead of a VF`}
 	}
 	if !o.quotas() && !o.slice.given() && o.priority == "" {
@@ -141,42 +143,42 @@ func (o *vfProvisionOptions) check() error {
 }
 
 func (a *app) runVFProvision(ctx context.Context, o vfProvisionOptions) error {
-	return a.manually(ctx, func(ctx context.Context, w *handwork) error {
-		pf, err := w.findPF(o.config.Host)
+	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+		pf, err := s.findPF(o.config.Host)
 		if err != nil {
 			return err
 		}
-		vfs, err := o.vf.numbers(pf)
+		vfs, err := o.vf.Numbers(pf)
 		if err != nil {
 			return err
 		}
 		if o.quotas() {
-			if err := w.setQuotas(ctx, pf, o, vfs); err != nil {
+			if err := s.setQuotas(ctx, pf, o, vfs); err != nil {
 				return err
 			}
 		}
-		if err := w.setSlices(ctx, pf, o.slice, vfs); err != nil || o.priority == "" {
+		if err := s.setSlices(ctx, pf, o.slice, vfs); err != nil || o.priority == "" {
 			return err
 		}
-		return w.step("priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) })
+		return s.step("priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) })
 	})
 }
 
 // setQuotas changes the quotas of VFs. Those that we have enabled are taken back with the journal as it is: the record of
 // the return to automatic mode is older than that of their coming. One that were newer would be undone while they are there.
-func (w *handwork) setQuotas(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vfs []int) error {
-	if !w.enabled(pf) {
+func (s *vfSession) setQuotas(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vfs []int) error {
+	if !s.hasEnabled(pf) {
 		if err := pf.RememberMode(ctx); err != nil {
 			return err
 		}
 	}
 	for _, vf := range vfs {
 		if d, err := pf.VF(vf); err == nil { // else it is not enabled, and nobody's
-			if err := notUsed(w.system, d); err != nil {
+			if err := pick.CheckUnused(s.System, d); err != nil {
 				return err
 			}
 		}
-		err := w.step(fmt.Sprintf("provision VF%d", vf), func() error { return setQuota(ctx, pf, o, vf) })
+		err := s.step(fmt.Sprintf("provision VF%d", vf), func() error { return setQuota(ctx, pf, o, vf) })
 		if err != nil {
 			return err
 		}
@@ -204,7 +206,7 @@ func setQuota(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vf int) erro
 }
 
 // setSlices changes the time slices of VFs.
-func (w *handwork) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []int) error {
+func (s *vfSession) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []int) error {
 	if !f.given() {
 		return nil
 	}
@@ -214,7 +216,7 @@ func (w *handwork) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs [
 			return err
 		}
 		f.change(&slice)
-		err = w.step(fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) })
+		err = s.step(fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) })
 		if err != nil {
 			return err
 		}

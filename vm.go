@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,6 +15,9 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
 	"vmtb/internal/prose"
 )
 
@@ -55,11 +57,11 @@ has started lives on, with a process that keeps it, until the guest shuts down o
 // onMachine is the body of a command whose first argument names a machine: do gets its client, and the other arguments.
 func (a *app) onMachine(do func(ctx context.Context, c *keep.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, err := a.state.machines.Open(args[0])
+		c, err := a.State.Machines.Open(args[0])
 		if err != nil {
 			return err
 		}
-		ctx, stop := untilInterrupted(cmd.Context())
+		ctx, stop := env.CancelOnInterrupt(cmd.Context())
 		defer stop()
 		return do(ctx, c, args[1:])
 	}
@@ -70,7 +72,7 @@ func (a *app) completeMachine(_ *cobra.Command, args []string, _ string) ([]stri
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	living, err := a.livingMachines()
+	living, err := hoststate.Living(a.State.Machines)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -81,16 +83,11 @@ func (a *app) completeMachine(_ *cobra.Command, args []string, _ string) ([]stri
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// patiently does what may take a while, and shows that.
-func (a *app) patiently(name, what string, do func() error) error {
-	return a.progress(name).Step(what, func(io.Writer) error { return do() })
-}
-
 func (a *app) vmOrderCommand(o keep.Order, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: string(o) + " machine", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, _ []string) error {
-			return a.patiently(c.Name(), string(o), func() error { return c.Order(ctx, o) })
+			return a.Step(c.Name(), string(o), func() error { return c.Order(ctx, o) })
 		}),
 	}
 }
@@ -120,7 +117,7 @@ func (a *app) vmOff(ctx context.Context, c *keep.Client, progress func(string)) 
 	if len(off.LeftOut) > 0 {
 		why = strings.Join(off.LeftOut, "; ")
 	}
-	fmt.Fprintf(a.err, "vmtb: %s: ended by %s: %s\n", c.Name(), off.How, printable(why))
+	fmt.Fprintf(a.Err, "vmtb: %s: ended by %s: %s\n", c.Name(), off.How, ansi.Printable(why))
 	return err
 }
 
@@ -142,7 +139,7 @@ func (a *app) endMachines(ctx context.Context, names []string, all bool, what st
 		return &bench.UsageError{Err: errors.New("want the names of machines, or --all"), Advice: "vmtb vm list shows them"}
 	}
 	if all {
-		living, err := a.livingMachines()
+		living, err := hoststate.Living(a.State.Machines)
 		if err != nil {
 			return err
 		}
@@ -150,13 +147,13 @@ func (a *app) endMachines(ctx context.Context, names []string, all bool, what st
 			names = append(names, r.Name)
 		}
 	}
-	ctx, stop := untilInterrupted(ctx)
+	ctx, stop := env.CancelOnInterrupt(ctx)
 	defer stop()
 	var errs []error
 	for _, name := range names {
-		c, err := a.state.machines.Open(name)
+		c, err := a.State.Machines.Open(name)
 		if err == nil {
-			err = a.progress(name).Step(what, func(log io.Writer) error {
+			err = a.Progress(name).Step(what, func(log io.Writer) error {
 				return end(ctx, c, func(s string) { fmt.Fprintln(log, s) })
 			})
 		}
@@ -165,34 +162,12 @@ func (a *app) endMachines(ctx context.Context, names []string, all bool, what st
 	return errors.Join(errs...)
 }
 
-// livingMachines are the machines that a keeper keeps.
-func (a *app) livingMachines() ([]keep.Record, error) {
-	records, err := a.state.machines.List()
-	return slices.DeleteFunc(records, func(r keep.Record) bool { return r.Life() != keep.Living }), err
-}
-
-// machinesInTheWay is an error if a machine has VFs: a run provisions and enables its own.
-func (a *app) machinesInTheWay() error {
-	living, err := a.livingMachines()
-	if err != nil {
-		return err
-	}
-	for _, r := range living {
-		if len(r.Spec.VFs) > 0 {
-			return &bench.UsageError{
-				Err: fmt.Errorf("machine %s is up and has VF %s", r.Name, r.Spec.VFs[0].Host), Advice: "vmtb vm off " + r.Name + " ends it",
-			}
-		}
-	}
-	return nil
-}
-
 func (a *app) vmListCommand() *cobra.Command {
 	var all, asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, how to get in, logs", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmList(ctx, all, asJSON)
 		},
@@ -206,7 +181,7 @@ func (a *app) vmListCommand() *cobra.Command {
 const stateDead = "dead"
 
 func (a *app) vmList(ctx context.Context, all, asJSON bool) error {
-	records, err := a.state.machines.List()
+	records, err := a.State.Machines.List()
 	if err != nil {
 		return err
 	}
@@ -221,13 +196,13 @@ func (a *app) vmList(ctx context.Context, all, asJSON bool) error {
 		for _, m := range list {
 			views = append(views, viewOf(m))
 		}
-		return printJSON(a.out, views)
+		return env.PrintJSON(a.Out, views)
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(a.out, "No machines.")
+		fmt.Fprintln(a.Out, "No machines.")
 		return nil
 	}
-	return printMachines(a.out, list, time.Now())
+	return printMachines(a.Out, list, time.Now())
 }
 
 // describe is what is known of a machine: all if it lives and answers.
@@ -245,7 +220,7 @@ func (a *app) describe(ctx context.Context, r keep.Record, life keep.Life) keep.
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := a.state.machines.Open(r.Name)
+	c, err := a.State.Machines.Open(r.Name)
 	if err != nil {
 		return dead
 	}
@@ -319,8 +294,8 @@ func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d MiB\t%s\t%s\t%s\t%s\n", m.Name, printable(state), agent, m.Spec.MemoryMiB, orDash(strings.Join(addresses(m), ",")),
-			age(m.Started, now), orDash(access(m.State)), m.State.Logs)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d MiB\t%s\t%s\t%s\t%s\n", m.Name, ansi.Printable(state), agent, m.Spec.MemoryMiB, env.OrDash(strings.Join(addresses(m), ",")),
+			age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs)
 	}
 	return w.Flush()
 }

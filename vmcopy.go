@@ -17,7 +17,9 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/keep"
+	"vmtb/internal/ansi"
 	"vmtb/internal/atomicfile"
+	"vmtb/internal/cli/env"
 )
 
 func (a *app) vmCopyCommand() *cobra.Command {
@@ -39,7 +41,7 @@ and in a guest that gets a directory mktemp and free space for it twice.`,
   vmtb vm cp -r vm0:/root/results vm1:/root`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmCopy(ctx, args[0], args[1], recursive)
 		},
@@ -125,7 +127,7 @@ func (a *app) vmCopy(ctx context.Context, source, destination string, recursive 
 	}
 	return pipe(
 		func(w io.Writer) error { return from.read(ctx, w) },
-		func(r io.Reader) error { return to.write(ctx, a.out, r, from.kind == kindExecutable) },
+		func(r io.Reader) error { return to.write(ctx, a.Out, r, from.kind == kindExecutable) },
 	)
 }
 
@@ -135,7 +137,7 @@ func (a *app) endpoint(s string) (endpoint, error) {
 	if !ok || strings.Contains(machine, "/") {
 		return endpoint{path: s}, nil
 	}
-	c, err := a.state.machines.Open(machine)
+	c, err := a.State.Machines.Open(machine)
 	return endpoint{guest: c, path: file}, err
 }
 
@@ -306,7 +308,7 @@ func guestRun(ctx context.Context, c *keep.Client, what string, stdout io.Writer
 	if why == "" {
 		why = fmt.Sprintf("%s ended with exit code %d", argv[0], r.ExitCode)
 	}
-	return &bench.GuestError{Err: fmt.Errorf("%s: %s: %s", c.Name(), printable(what), printable(why))}
+	return &bench.GuestError{Err: fmt.Errorf("%s: %s: %s", c.Name(), ansi.Printable(what), ansi.Printable(why))}
 }
 
 // A head keeps the beginning of what is written: a guest may write without an end.

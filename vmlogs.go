@@ -16,6 +16,8 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
 )
 
 // vmLogFiles are the logs of a machine by the names that "vmtb vm logs" takes.
@@ -51,7 +53,7 @@ before are in the machine's folder.`,
   vmtb vm logs vm0 qemu`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeLogs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmLogs(ctx, o, args[0], append(args, vmLogNames[0])[1])
 		},
@@ -66,7 +68,7 @@ func (a *app) completeLogs(_ *cobra.Command, args []string, _ string) ([]string,
 	if len(args) == 1 {
 		return vmLogNames, cobra.ShellCompDirectiveNoFileComp
 	}
-	records, err := a.state.machines.List()
+	records, err := a.State.Machines.List()
 	if err != nil || len(args) > 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -82,13 +84,13 @@ func (a *app) vmLogs(ctx context.Context, o vmLogsOptions, name, log string) err
 	if !ok {
 		return &bench.UsageError{Err: fmt.Errorf("there is no log %q", log), Advice: fmt.Sprintf("there are: %v", vmLogNames)}
 	}
-	r, err := a.state.machines.Get(name)
+	r, err := a.State.Machines.Get(name)
 	if err != nil {
 		return err
 	}
-	l := vmLog{store: a.state.machines, record: r, name: file, out: a.out}
-	if isTerminal(a.out) {
-		l.out = terminalText{a.out}
+	l := vmLog{store: a.State.Machines, record: r, name: file, out: a.Out}
+	if env.IsTerminal(a.Out) {
+		l.out = terminalText{a.Out}
 	}
 	defer l.close()
 	if err := l.open(o.lines); err != nil {
@@ -102,7 +104,7 @@ func (a *app) vmLogs(ctx context.Context, o vmLogsOptions, name, log string) err
 	case errors.Is(err, unix.EPIPE): // the reader has seen enough
 		return nil
 	case errors.Is(err, context.Canceled):
-		return exitCode(flow.ExitInterrupted)
+		return env.ExitCode(flow.ExitInterrupted)
 	}
 	return err
 }
@@ -112,7 +114,7 @@ func (a *app) vmLogs(ctx context.Context, o vmLogsOptions, name, log string) err
 type terminalText struct{ w io.Writer }
 
 func (t terminalText) Write(p []byte) (int, error) {
-	_, err := io.WriteString(t.w, printable(string(bytes.ReplaceAll(p, []byte("\r"), nil))))
+	_, err := io.WriteString(t.w, ansi.Printable(string(bytes.ReplaceAll(p, []byte("\r"), nil))))
 	return len(p), err
 }
 

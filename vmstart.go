@@ -19,11 +19,15 @@ import (
 	"vmtb/bench/pci"
 	"vmtb/bench/vm"
 	"vmtb/bench/xe"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/hoststate"
+	"vmtb/internal/pick"
 )
 
 // vmStartOptions are the flags of "vmtb vm start".
 type vmStartOptions struct {
-	configFlags
+	env.ConfigFlags
 	vfs     []string
 	cpus    int
 	ssh     int
@@ -45,13 +49,13 @@ the machine, unless --direct. VFs must be enabled and bound to a VFIO driver: "v
   vmtb vf enable 2 && vmtb vm start --vm-image=guest_os.img --vf=1 gpu`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmStart(ctx, o, args)
 		},
 	}
-	o.add(cmd)
-	hideRunFlags(cmd)
+	o.Add(cmd)
+	env.HideRunFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.vfs, "vf", nil, "VF that the machine gets, by number or PCI address; may be given more than once")
 	flags.IntVar(&o.cpus, "cpus", 0, "CPUs of the guest")
@@ -84,7 +88,7 @@ func (p *optionalPort) Set(s string) error {
 }
 
 func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) error {
-	config, _, err := o.load()
+	config, _, err := o.Load()
 	if err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 	if err := named.Validate(); err != nil {
 		return err
 	}
-	if _, err := guestImage(ctx, config, vm.LookAtImage); err != nil {
+	if _, err := pick.GuestImage(ctx, config, vm.LookAtImage); err != nil {
 		return err
 	}
 	unlock, err := a.assign(&spec.VFs, config, o.vfs)
@@ -117,7 +121,7 @@ func (a *app) vmStart(ctx context.Context, o vmStartOptions, args []string) erro
 // checkPort refuses "--ssh 2222", which would start a machine called 2222: the flag's value needs the equals sign.
 func (o *vmStartOptions) checkPort(name string) error {
 	digits := strings.Trim(name, "0123456789") == ""
-	if !digits || !o.given("ssh") || o.ssh != 0 {
+	if !digits || !o.Given("ssh") || o.ssh != 0 {
 		return nil
 	}
 	return &bench.UsageError{
@@ -128,8 +132,8 @@ func (o *vmStartOptions) checkPort(name string) error {
 // startKept starts a machine with its keeper, and waits for its guest.
 func (a *app) startKept(ctx context.Context, r keep.Record, wait bool) error {
 	var c *keep.Client
-	err := a.patiently(cmp.Or(r.Name, "vm"), "starting QEMU", func() (err error) {
-		c, err = a.state.machines.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
+	err := a.Step(cmp.Or(r.Name, "vm"), "starting QEMU", func() (err error) {
+		c, err = a.State.Machines.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
 		return err
 	})
 	if err != nil {
@@ -141,13 +145,13 @@ func (a *app) startKept(ctx context.Context, r keep.Record, wait bool) error {
 	}
 	switch {
 	case err == nil:
-		fmt.Fprintln(a.out, name)
+		fmt.Fprintln(a.Out, name)
 		return nil
 	case ctx.Err() != nil: // the user does not want it any more
 		return errors.Join(err, c.Kill(context.WithoutCancel(ctx), nil))
 	}
-	if _, gone := a.state.machines.Open(name); gone == nil {
-		fmt.Fprintf(a.err, "vmtb: %s still runs: \"vmtb vm console %[1]s\" shows what it does, \"vmtb vm off %[1]s\" ends it\n", name)
+	if _, gone := a.State.Machines.Open(name); gone == nil {
+		fmt.Fprintf(a.Err, "vmtb: %s still runs: \"vmtb vm console %[1]s\" shows what it does, \"vmtb vm off %[1]s\" ends it\n", name)
 	}
 	return err
 }
@@ -158,7 +162,7 @@ func (a *app) awaitBoot(ctx context.Context, c *keep.Client, what string) error 
 	if err != nil {
 		return err
 	}
-	return a.booting(c.Name(), what, consoleOf(info), info.State.Boot, func() error { return c.WaitReady(ctx) })
+	return a.Booting(c.Name(), what, consoleOf(info), info.State.Boot, func() error { return c.WaitReady(ctx) })
 }
 
 // consoleOf is the file with the console of a machine.
@@ -170,17 +174,14 @@ func (o *vmStartOptions) spec(c *bench.Config) (vm.Spec, error) {
 	if err != nil {
 		return vm.Spec{}, err
 	}
-	shape := c.VM
-	s := vm.Spec{
-		QEMU: shape.QEMU, Machine: shape.Machine, Firmware: vm.Firmware(shape.Firmware), MemoryMiB: shape.MemoryMiB, CPUs: shape.CPUs,
-		Disks: []vm.Disk{{Image: image, Bus: shape.DiskBus}}, VNC: vm.VNC{Mode: vm.VNCMode(shape.Screens(string(vm.VNCLocal)))}, Extra: shape.ExtraArgs,
-	}
-	if o.given("cpus") {
+	s := pick.SpecFor(c.VM, image)
+	s.VNC.Mode = vm.VNCMode(c.VM.Screens(string(vm.VNCLocal)))
+	if o.Given("cpus") {
 		s.CPUs = o.cpus
 	}
-	if o.given("ssh") || o.given("ssh-port") {
+	if o.Given("ssh") || o.Given("ssh-port") {
 		s.SSH = vm.SSH{Forward: true, Port: cmp.Or(o.sshPort, o.ssh)}
-	} else if p := shape.SSHPort; p != nil {
+	} else if p := c.VM.SSHPort; p != nil {
 		s.SSH = vm.SSH{Forward: true, Port: *p}
 	}
 	if o.direct {
@@ -198,7 +199,7 @@ func (a *app) assign(to *[]vm.VF, config *bench.Config, names []string) (unlock 
 	if *to = nil; len(names) == 0 {
 		return func() {}, nil
 	}
-	unlock, err = host.Lock(a.state.lockFile)
+	unlock, err = host.Lock(a.State.LockFile)
 	if err != nil {
 		return nil, err
 	}
@@ -210,21 +211,21 @@ func (a *app) assign(to *[]vm.VF, config *bench.Config, names []string) (unlock 
 }
 
 func (a *app) assignable(config *bench.Config, names []string) ([]vm.VF, error) {
-	h := host.New(a.system)
+	h := host.New(a.System)
 	if err := h.CheckIOMMU(); err != nil {
 		return nil, err
 	}
-	pf, err := xe.FindPF(h.Tree(nil), selector(config.Host)) // without a journal: nothing is changed
+	pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)) // without a journal: nothing is changed
 	if err != nil {
 		return nil, err
 	}
 	vfs := make([]vm.VF, len(names))
 	for i, text := range names {
-		name, err := parseOneVF(text)
+		name, err := pick.ParseOneVF(text)
 		if err != nil {
 			return nil, err
 		}
-		n, device, err := name.enabled(pf)
+		n, device, err := name.Enabled(pf)
 		if err != nil {
 			return nil, err
 		}
@@ -237,23 +238,23 @@ func (a *app) assignable(config *bench.Config, names []string) ([]vm.VF, error) 
 
 func (a *app) assignOne(pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 	driver := d.Driver()
-	if !isVFIO(driver) {
+	if !pick.IsVFIO(driver) {
 		return vm.VF{}, &bench.UsageError{
-			Err: fmt.Errorf("VF%d (%s) has driver %s: a machine gets it through a VFIO driver only", n, d.Address, orDash(driver)), Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or its vendor's variant", n),
+			Err: fmt.Errorf("VF%d (%s) has driver %s: a machine gets it through a VFIO driver only", n, d.Address, env.OrDash(driver)), Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or its vendor's variant", n),
 		}
 	}
-	if u := userOf(a.system, d); u != nil {
+	if u := pick.UserOf(a.System, d); u != nil {
 		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
 	}
-	mib, err := pf.MigrationMiB(n)
-	return vm.VF{Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: mib}, err
+	stateMiB, err := pf.MigrationMiB(n)
+	return vm.VF{Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: stateMiB}, err
 }
 
 func (a *app) vmKeepCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "keep directory", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmKeep(ctx, args[0])
 		},
@@ -268,7 +269,7 @@ func (a *app) vmKeep(ctx context.Context, dir string) error {
 	}
 	defer started.Close()
 	return keep.Run(ctx, dir, func(path string) (keep.Undo, error) {
-		u, err := a.openUndo(path)
+		u, err := a.State.OpenJournal(a.System, path)
 		if err != nil {
 			return nil, err // and not an interface that holds nil
 		}
@@ -278,22 +279,22 @@ func (a *app) vmKeep(ctx context.Context, dir string) error {
 
 // endKept ends the machines that are kept, for "vmtb recover", and says so.
 func (a *app) endKept(ctx context.Context) error {
-	living, err := a.livingMachines()
+	living, err := hoststate.Living(a.State.Machines)
 	for _, r := range living {
-		c, openErr := a.state.machines.Open(r.Name)
+		c, openErr := a.State.Machines.Open(r.Name)
 		if openErr != nil {
 			continue // it has just ended by itself
 		}
 		killErr := c.Kill(ctx, nil)
 		if errors.Is(killErr, keep.ErrNotRestored) { // it has ended; its journal is what recover goes on with
-			fmt.Fprintf(a.err, "vmtb: machine %s has ended: %s\n", r.Name, printable(killErr.Error()))
+			fmt.Fprintf(a.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
 			continue
 		}
 		if killErr != nil {
 			err = errors.Join(err, killErr)
 			continue
 		}
-		fmt.Fprintf(a.out, "ended: machine %s, which \"vmtb vm start\" had started\n", r.Name)
+		fmt.Fprintf(a.Out, "ended: machine %s, which \"vmtb vm start\" had started\n", r.Name)
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/keep"
+	"vmtb/internal/ansi"
 )
 
 // copyTree copies a directory. It goes as an archive of tar, of which no more than a piece is in memory. What comes from a guest
@@ -110,7 +111,7 @@ func (t *treeCheck) leftOut() error {
 }
 
 // skip notes what is not copied.
-func (t *treeCheck) skip(name string) { t.special = append(t.special, printable(name)) }
+func (t *treeCheck) skip(name string) { t.special = append(t.special, ansi.Printable(name)) }
 
 // check makes the names of an entry clean ones below the directory that is copied. It reports whether the entry is to be copied.
 func (t *treeCheck) check(h *tar.Header) (copied bool, err error) {
@@ -164,7 +165,7 @@ func (t *treeCheck) local(name string) (string, error) {
 
 func hostile(name, how string) error {
 	const format = "the guest's archive has a file %s: %s; nothing after it was copied"
-	return &bench.GuestError{Err: fmt.Errorf(format, printable(name), printable(how))}
+	return &bench.GuestError{Err: fmt.Errorf(format, ansi.Printable(name), ansi.Printable(how))}
 }
 
 // each calls do for every entry that is to be copied, and reads r to its end.
@@ -328,7 +329,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	case directory && old.IsDir():
 		return nil
 	case directory || !old.Mode().IsRegular() && old.Mode()&fs.ModeSymlink == 0:
-		return fmt.Errorf("%s is there, and the source's cannot replace it", printable(u.root.Name()+"/"+h.Name))
+		return fmt.Errorf("%s is there, and the source's cannot replace it", ansi.Printable(u.root.Name()+"/"+h.Name))
 	default:
 		if err := u.root.Remove(h.Name); err != nil {
 			return err

@@ -17,6 +17,8 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/prose"
 	"vmtb/internal/rawterm"
 )
@@ -72,7 +74,7 @@ func (a *app) vmExec(ctx context.Context, c *keep.Client, o vmExecOptions, argv 
 	if o.stdin {
 		in = os.Stdin
 	}
-	r, err := c.Exec(limited, bench.Command{Argv: argv, Env: o.env, Dir: o.dir, Stdout: a.out, Stderr: a.err}, in)
+	r, err := c.Exec(limited, bench.Command{Argv: argv, Env: o.env, Dir: o.dir, Stdout: a.Out, Stderr: a.Err}, in)
 	if err != nil {
 		return a.timedOut(limited, c.Name(), a.notStarted(c.Name(), err))
 	}
@@ -106,17 +108,17 @@ func (a *app) notStarted(machine string, err error) error {
 	if !ok {
 		return err
 	}
-	fmt.Fprintf(a.err, "vmtb: %s: %s\n", machine, printable(start.Error()))
-	return exitCode(start.Code)
+	fmt.Fprintf(a.Err, "vmtb: %s: %s\n", machine, ansi.Printable(start.Error()))
+	return env.ExitCode(start.Code)
 }
 
 // endedAs makes the end of a guest's command ours, as a shell does.
 func endedAs(r bench.Result) error {
 	switch {
 	case r.Signal != 0:
-		return exitCode(128 + r.Signal)
+		return env.ExitCode(128 + r.Signal)
 	case r.ExitCode != 0:
-		return exitCode(r.ExitCode)
+		return env.ExitCode(r.ExitCode)
 	}
 	return nil
 }
@@ -134,7 +136,7 @@ While the guest boots it waits for the agent, and says so.`,
 			if err := a.reachGuest(ctx, c); err != nil {
 				return err
 			}
-			r, err := c.Shell(ctx, isTerminal(os.Stdin), os.Stdin, a.out, a.err)
+			r, err := c.Shell(ctx, env.IsTerminal(os.Stdin), os.Stdin, a.Out, a.Err)
 			if err != nil {
 				return err
 			}
@@ -155,16 +157,16 @@ func (a *app) vmConsoleCommand() *cobra.Command {
 func (a *app) vmConsole(ctx context.Context, c *keep.Client) error {
 	attached := func() {}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		restore, err := rawterm.Make(os.Stdin, a.err)
+		restore, err := rawterm.Make(os.Stdin, a.Err)
 		if err != nil {
 			return &bench.InfraError{Op: "set up the terminal", Err: err}
 		}
 		defer restore()
-		attached = func() { fmt.Fprint(a.err, "vmtb: attached; Ctrl-] detaches\r\n") }
+		attached = func() { fmt.Fprint(a.Err, "vmtb: attached; Ctrl-] detaches\r\n") }
 	}
 	in, detach := io.Pipe()
 	go func() { detach.CloseWithError(rawterm.CopyUntilEscape(detach, os.Stdin)) }()
-	return c.Console(ctx, in, a.out, attached)
+	return c.Console(ctx, in, a.Out, attached)
 }
 
 func (a *app) vmVNCCommand() *cobra.Command {
@@ -181,9 +183,9 @@ func (a *app) vmVNCCommand() *cobra.Command {
 				return &bench.UsageError{Err: fmt.Errorf("machine %s has no VNC server", info.Name), Advice: "vmtb vm start --vnc=local gives it one"}
 			}
 			if asJSON {
-				return printJSON(a.out, map[string]string{"address": info.State.VNC, "password": info.State.Password, "listens": info.State.VNCListens})
+				return env.PrintJSON(a.Out, map[string]string{"address": info.State.VNC, "password": info.State.Password, "listens": info.State.VNCListens})
 			}
-			fmt.Fprintf(a.out, "address   %s\npassword  %s\nlistens   %s\n", info.State.VNC, orDash(info.State.Password), info.State.VNCListens)
+			fmt.Fprintf(a.Out, "address   %s\npassword  %s\nlistens   %s\n", info.State.VNC, env.OrDash(info.State.Password), info.State.VNCListens)
 			return nil
 		}),
 	}
@@ -198,7 +200,7 @@ func (a *app) vmScreenshotCommand() *cobra.Command {
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
 			file := append(args, c.Name()+".png")[0]
 			if file == "-" {
-				return c.Screenshot(ctx, a.out)
+				return c.Screenshot(ctx, a.Out)
 			}
 			path, err := filepath.Abs(file)
 			if err != nil {
@@ -207,7 +209,7 @@ func (a *app) vmScreenshotCommand() *cobra.Command {
 			if err := writeWhole(file, func(w io.Writer) error { return c.Screenshot(ctx, w) }); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, path)
+			fmt.Fprintln(a.Out, path)
 			return nil
 		}),
 	}
@@ -244,7 +246,7 @@ func (a *app) vmQMP(ctx context.Context, c *keep.Client, agent bool, args []stri
 	if err != nil {
 		return err
 	}
-	return printJSON(a.out, reply)
+	return env.PrintJSON(a.Out, reply)
 }
 
 func (a *app) vmSaveCommand() *cobra.Command {
@@ -252,7 +254,7 @@ func (a *app) vmSaveCommand() *cobra.Command {
 		Use: "save machine tag", Short: "Save a machine's state, that of its VFs too, as a snapshot in its disk",
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
-			return a.patiently(c.Name(), "save "+args[0], func() error { return c.SaveSnapshot(ctx, args[0]) })
+			return a.Step(c.Name(), "save "+args[0], func() error { return c.SaveSnapshot(ctx, args[0]) })
 		}),
 	}
 }
@@ -262,7 +264,7 @@ func (a *app) vmRestoreCommand() *cobra.Command {
 		Use: "restore machine tag", Short: "Take a machine back to a snapshot",
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeMachine,
 		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error {
-			return a.patiently(c.Name(), "restore "+args[0], func() error { return c.LoadSnapshot(ctx, args[0]) })
+			return a.Step(c.Name(), "restore "+args[0], func() error { return c.LoadSnapshot(ctx, args[0]) })
 		}),
 	}
 }
@@ -295,13 +297,13 @@ func (a *app) vmSnapshots(ctx context.Context, c *keep.Client, asJSON bool) erro
 		for _, s := range list {
 			view = append(view, snapshotView(s))
 		}
-		return printJSON(a.out, view)
+		return env.PrintJSON(a.Out, view)
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(a.out, "No snapshots.")
+		fmt.Fprintln(a.Out, "No snapshots.")
 	}
 	for _, s := range list {
-		fmt.Fprintf(a.out, "%-20s %s  %s\n", printable(s.Tag), s.Time.Format(time.DateTime), mib(uint64(s.Size)))
+		fmt.Fprintf(a.Out, "%-20s %s  %s\n", ansi.Printable(s.Tag), s.Time.Format(time.DateTime), env.MiB(uint64(s.Size)))
 	}
 	return nil
 }
@@ -314,7 +316,7 @@ type snapshotView struct {
 }
 
 func (a *app) vmMigrateCommand() *cobra.Command {
-	var config configFlags
+	var config env.ConfigFlags
 	var names []string
 	cmd := &cobra.Command{
 		Use: "migrate machine --vf=N", Short: "Move a machine, while it runs, to a QEMU of its own with another VF",
@@ -326,13 +328,13 @@ printed. Without --vf the machine must have no VF.`,
 			return a.vmMigrate(ctx, c, &config, names)
 		}),
 	}
-	config.addPF(cmd)
+	config.AddPF(cmd)
 	cmd.Flags().StringSliceVar(&names, "vf", nil, "VF to move to, by number or PCI address; as many as the machine has")
 	return cmd
 }
 
-func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *configFlags, names []string) error {
-	config, _, err := o.load()
+func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *env.ConfigFlags, names []string) error {
+	config, _, err := o.Load()
 	if err != nil {
 		return err
 	}
@@ -349,10 +351,10 @@ func (a *app) vmMigrate(ctx context.Context, c *keep.Client, o *configFlags, nam
 		return err
 	}
 	defer unlock()
-	err = a.progress(info.Name).Step("migrate", func(log io.Writer) error {
+	err = a.Progress(info.Name).Step("migrate", func(log io.Writer) error {
 		done, err := c.Migrate(ctx, vfs, func(s string) { fmt.Fprintln(log, s) })
 		if err == nil {
-			fmt.Fprintf(a.out, "%s moved in %s, stood still for %s: %d MiB of memory, %s of VF state\n",
+			fmt.Fprintf(a.Out, "%s moved in %s, stood still for %s: %d MiB of memory, %s of VF state\n",
 				info.Name, prose.Duration(done.Total), prose.Duration(done.Downtime), done.RAM>>20, prose.Count(done.VF, "byte"))
 		}
 		return err
@@ -369,12 +371,12 @@ func (a *app) tellMoved(ctx context.Context, c *keep.Client) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "logs      %s\n", info.State.Logs)
+	fmt.Fprintf(a.Out, "logs      %s\n", info.State.Logs)
 	if info.State.VNC != "" {
-		fmt.Fprintf(a.out, "vnc       %s, with a password of its own: vmtb vm vnc %s\n", vncPlace(info.State), info.Name)
+		fmt.Fprintf(a.Out, "vnc       %s, with a password of its own: vmtb vm vnc %s\n", vncPlace(info.State), info.Name)
 	}
 	if info.State.SSHPort != 0 {
-		fmt.Fprintf(a.out, "ssh port  %d\n", info.State.SSHPort)
+		fmt.Fprintf(a.Out, "ssh port  %d\n", info.State.SSHPort)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"vmtb/bench/keep"
+	"vmtb/internal/cli/env"
 )
 
 func TestAge(t *testing.T) {
@@ -60,7 +61,7 @@ type fakeKeeper struct {
 // playKeeper makes a machine of that name in the app's state, and its keeper.
 func playKeeper(t *testing.T, a *app, name string, ready bool) *fakeKeeper {
 	t.Helper()
-	dir := filepath.Join(a.state.machines.Dir, name)
+	dir := filepath.Join(a.State.Machines.Dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -228,8 +229,8 @@ func keptApp(t *testing.T) (a *app, said *bytes.Buffer) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	said = &bytes.Buffer{}
-	a = &app{out: said, err: said}
-	a.state.machines.Dir = dir
+	a = &app{Env: &env.Env{Out: said, Err: said}}
+	a.State.Machines.Dir = dir
 	return a, said
 }
 

@@ -11,6 +11,8 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/prose"
 )
 
@@ -37,8 +39,8 @@ func within(ctx context.Context, limit time.Duration, what string) (context.Cont
 // timedOut turns err into exit code 124, with a message, if --timeout ended what ctx is for.
 func (a *app) timedOut(ctx context.Context, name string, err error) error {
 	if w, ok := errors.AsType[errWaited](context.Cause(ctx)); ok && err != nil {
-		fmt.Fprintf(a.err, "vmtb: %s: %v\n", name, w)
-		return exitCode(exitTimeout)
+		fmt.Fprintf(a.Err, "vmtb: %s: %v\n", name, w)
+		return env.ExitCode(exitTimeout)
 	}
 	return err
 }
@@ -51,7 +53,7 @@ func (a *app) reachGuest(ctx context.Context, c *keep.Client) error {
 		return err
 	}
 	what := fmt.Sprintf("the guest is booting; waiting up to %s for its agent", prose.Exact(info.State.Boot))
-	return a.withConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
+	return a.WithConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
 }
 
 // What "vmtb vm wait" waits for.
@@ -72,7 +74,7 @@ for a guest ends by itself when the time for a boot has passed (3 minutes, 15 un
   vmtb vm wait --for=end --timeout=10m vm0`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeMachine,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmWait(ctx, args[0], what, timeout)
 		},
@@ -96,7 +98,7 @@ func (a *app) vmWait(ctx context.Context, name, what string, timeout time.Durati
 }
 
 func (a *app) waitReady(ctx context.Context, name string, timeout time.Duration) error {
-	c, err := a.state.machines.Open(name)
+	c, err := a.State.Machines.Open(name)
 	if err != nil {
 		return err
 	}
@@ -115,18 +117,18 @@ func (a *app) waitReady(ctx context.Context, name string, timeout time.Duration)
 		shown = timeout
 	}
 	what := fmt.Sprintf("waiting up to %s for its guest", prose.Exact(shown))
-	err = a.withConsole(name, what, consoleOf(info), func() error { return c.WaitReadyWithin(ctx, limit) })
+	err = a.WithConsole(name, what, consoleOf(info), func() error { return c.WaitReadyWithin(ctx, limit) })
 	return a.timedOut(ctx, name, err)
 }
 
 func (a *app) waitEnd(ctx context.Context, name string, timeout time.Duration) error {
 	ctx, cancel := within(ctx, timeout, "it had not ended")
 	defer cancel()
-	r, err := a.state.machines.WaitEnd(ctx, name)
+	r, err := a.State.Machines.WaitEnd(ctx, name)
 	if err != nil {
 		return a.timedOut(ctx, name, err)
 	}
-	fmt.Fprintf(a.err, "vmtb: %s: ended %s\n", name, printable(r.End()))
+	fmt.Fprintf(a.Err, "vmtb: %s: ended %s\n", name, ansi.Printable(r.End()))
 	return nil
 }
 
@@ -139,7 +141,7 @@ func (a *app) vmRemoveCommand() *cobra.Command {
 that has not ended is refused: "vmtb vm off" ends it.`,
 		ValidArgsFunction: a.completeEnded,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := untilInterrupted(cmd.Context())
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
 			return a.vmRemove(ctx, args, all)
 		},
@@ -160,9 +162,9 @@ func (a *app) vmRemove(ctx context.Context, names []string, all bool) error {
 	}
 	var errs []error
 	for _, name := range names {
-		err := a.state.machines.Remove(ctx, name)
+		err := a.State.Machines.Remove(ctx, name)
 		if err == nil {
-			fmt.Fprintln(a.out, name)
+			fmt.Fprintln(a.Out, name)
 		}
 		errs = append(errs, err)
 	}
@@ -171,7 +173,7 @@ func (a *app) vmRemove(ctx context.Context, names []string, all bool) error {
 
 // endedMachines are the names of the machines that have ended.
 func (a *app) endedMachines() ([]string, error) {
-	records, err := a.state.machines.List()
+	records, err := a.State.Machines.List()
 	var names []string
 	for _, r := range records {
 		if r.Life() == keep.Ended {
