@@ -20,6 +20,7 @@ import (
 	"vmtb/internal/prose"
 )
 
+// hostChecks are the checks of the machine, in the order in which they are run and shown.
 var hostChecks = []check{
 	{"gpu", checkGPU},
 	{"root", checkRoot},
@@ -59,7 +60,7 @@ func skip(format string, args ...any) Result {
 	return Result{Status: Skipped, Found: fmt.Sprintf(format, args...)}
 }
 
-// fromError is an error as a finding: its advice is the remedy.
+// fromError returns an error as a result. The advice of the error is the remedy.
 func fromError(err error) Result {
 	advice := adviceOf(err)
 	return bad(advice, "%s", strings.Replace(err.Error(), " ("+advice+")", "", 1))
@@ -99,7 +100,9 @@ func checkPF(ctx context.Context, t *Target) Result {
 	if err == nil {
 		t.pf = pf
 		from := ""
-		if file := t.firstLine(ctx, "modinfo", "-n", driver); strings.Contains(file, "/updates/") || strings.Contains(file, "/extra/") {
+		if file := t.firstLine(
+			ctx, "modinfo", "-n", driver,
+		); strings.Contains(file, "/updates/") || strings.Contains(file, "/extra/") {
 			from = " from outside the kernel (" + file + ")" // as Intel's DKMS package installs it
 		}
 		return good("%s, driven by %s%s", pick.DescribePF(pf), pf.Driver(), from)
@@ -134,20 +137,28 @@ func checkVFs(_ context.Context, t *Target) Result {
 	}
 	if n == 0 {
 		if t.pf.AdminOnly() {
-			return warn("flows with work on the host are skipped; configfs (sriov/admin_only_pf of the GPU) says so", "%d can be enabled; the PF is for administration only", total)
+			return warn(
+				"flows with work on the host are skipped; configfs (sriov/admin_only_pf of the GPU) says so",
+				"%d can be enabled; the PF is for administration only", total,
+			)
 		}
 		return good("%d can be enabled", total)
 	}
-	vfs, _ := t.pf.VFs() // told for their holders only
+	vfs, _ := t.pf.VFs() // they are listed only to name a process that uses one
 	for _, vf := range vfs {
 		if holders := vf.Holders(); len(holders) > 0 {
-			return bad("end it first, or choose another PF with --card", "%s, and %s is used by %v", enabledVFs(n), vf.Address, holders[0])
+			return bad(
+				"end it first, or choose another PF with --card", "%s, and %s is used by %v", enabledVFs(n), vf.Address,
+				holders[0],
+			)
 		}
 	}
-	return bad("vmtb recover, if a run has left them; else: vmtb vf disable", "%s, and no process uses a VF", enabledVFs(n))
+	return bad(
+		"vmtb recover, if a run has left them; else: vmtb vf disable", "%s, and no process uses a VF", enabledVFs(n),
+	)
 }
 
-// enabledVFs is "1 VF is enabled", "2 VFs are enabled".
+// enabledVFs returns "1 VF is enabled", "2 VFs are enabled".
 func enabledVFs(n int) string {
 	verb := "are"
 	if n == 1 {
@@ -156,7 +167,8 @@ func enabledVFs(n int) string {
 	return fmt.Sprintf("%s %s enabled", prose.Count(n, "VF"), verb)
 }
 
-// The lines of a PF's resource file that are its VFs' BARs (PCI_IOV_RESOURCES in the kernel's include/linux/pci.h).
+// The lines of a PF's resource file with its VFs' BARs (PCI_IOV_RESOURCES in the kernel's
+// include/linux/pci.h).
 const firstIOVBar, lastIOVBar = 7, 12
 
 func checkMMIO(_ context.Context, t *Target) Result {
@@ -175,7 +187,10 @@ func checkMMIO(_ context.Context, t *Target) Result {
 		}
 	}
 	if room == 0 {
-		return bad("enable above 4G decoding (and resizable BARs) in the firmware's set-up, or boot with pci=realloc", "there is no address space for the VFs' BARs")
+		return bad(
+			"enable above 4G decoding (and resizable BARs) in the firmware's set-up, or boot with pci=realloc",
+			"there is no address space for the VFs' BARs",
+		)
 	}
 	if room < 1<<20 {
 		return good("%d KiB for the VFs' BARs", room>>10)
@@ -189,7 +204,10 @@ func checkDebugfs(_ context.Context, t *Target) Result {
 	}
 	const dir = "/sys/kernel/debug/dri/"
 	if _, err := t.host.System.ReadDir(dir + string(t.pf.Address)); err != nil {
-		return bad("mount -t debugfs debugfs /sys/kernel/debug, as root, on a kernel with CONFIG_DEBUG_FS", "quotas are set through %s%s: %v", dir, t.pf.Address, err)
+		return bad(
+			"mount -t debugfs debugfs /sys/kernel/debug, as root, on a kernel with CONFIG_DEBUG_FS",
+			"quotas are set through %s%s: %v", dir, t.pf.Address, err,
+		)
 	}
 	return good("%s%s", dir, t.pf.Address)
 }
@@ -204,15 +222,27 @@ func checkVFIO(ctx context.Context, t *Target) Result {
 		case there && name == vendor:
 			return good("%s", name)
 		case there:
-			return warn(fmt.Sprintf("flows that save or move VFs are skipped: they need %s, of a kernel with CONFIG_XE_VFIO_PCI (Linux 6.19 or newer; Debian's kernels are built without it, up to 7.3 at least) or of Intel's DKMS driver", vendor), "vfio-pci, no %s", vendor)
+			return warn(
+				fmt.Sprintf(
+					"flows that save or move VFs are skipped: they need %s, of a kernel with CONFIG_XE_VFIO_PCI "+
+						"(Linux 6.19 or newer; Debian's kernels are built without it, up to 7.3 at least) or of Intel's "+
+						"DKMS driver",
+					vendor,
+				),
+				"vfio-pci, no %s", vendor,
+			)
 		}
 	}
-	return bad("install the kernel's extra modules, or a kernel with CONFIG_VFIO_PCI=m", "this kernel has neither %s nor vfio-pci", vendor)
+	return bad(
+		"install the kernel's extra modules, or a kernel with CONFIG_VFIO_PCI=m",
+		"this kernel has neither %s nor vfio-pci", vendor,
+	)
 }
 
 var versionRE = regexp.MustCompile(`version (\d+)\.(\d+)`)
 
-// leastQEMU is the oldest QEMU that can do what vmtb asks of it: VFIO migration that works, snapshots as jobs.
+// leastQEMU is the oldest version of QEMU with what vmtb uses: VFIO migration that works, snapshots
+// as jobs.
 const leastQEMU = "8.2"
 
 func checkQEMU(ctx context.Context, t *Target) Result {
@@ -249,7 +279,8 @@ func checkKVM(ctx context.Context, t *Target) Result {
 	case accel.Name == "kvm":
 		return good("a guest runs with it")
 	}
-	return warn("guests run emulated, many times slower: enable virtualization in the firmware's set-up, or nested virtualization on the host of this machine; modprobe kvm_intel or kvm_amd",
+	return warn("guests run emulated, many times slower: enable virtualization in the firmware's set-up, or nested "+
+		"virtualization on the host of this machine; modprobe kvm_intel or kvm_amd",
 		"no guest runs with it: %s", cmp.Or(accel.Reason, "not known why"))
 }
 
@@ -263,12 +294,16 @@ func checkMemlock(_ context.Context, t *Target) Result {
 	}
 	need := uint64(t.Config.VM.MemoryMiB) << 20
 	if limit.Cur < need && !mayLock(t.text("/proc/self/status")) {
-		return bad("ulimit -l unlimited, or give this container CAP_IPC_LOCK", "VFIO pins all of a guest's memory (%d MiB), and the limit is %d MiB", need>>20, limit.Cur>>20)
+		return bad(
+			"ulimit -l unlimited, or give this container CAP_IPC_LOCK",
+			"VFIO pins all of a guest's memory (%d MiB), and the limit is %d MiB", need>>20, limit.Cur>>20,
+		)
 	}
 	return good("VFIO may pin a guest's memory")
 }
 
-// mayLock reports whether the effective capabilities in a status file include CAP_IPC_LOCK, to which no limit applies.
+// mayLock reports whether the effective capabilities in a status file include CAP_IPC_LOCK, to
+// which no limit applies.
 func mayLock(status string) bool {
 	_, rest, _ := strings.Cut(status, "CapEff:")
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
@@ -285,7 +320,10 @@ func checkDisk(_ context.Context, t *Target) Result {
 		}
 		if free := fs.Bavail * uint64(fs.Bsize); free < need {
 			path, _ := filepath.Abs(dir)
-			return bad("free some space, or start vmtb elsewhere", "%s has %d MiB free; machines with their saved states want %d MiB", path, free>>20, need>>20)
+			return bad(
+				"free some space, or start vmtb elsewhere",
+				"%s has %d MiB free; machines with their saved states want %d MiB", path, free>>20, need>>20,
+			)
 		}
 	}
 	return good("more than %d MiB free in /var/tmp and here", need>>20)

@@ -22,7 +22,8 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// answers is a fake host on which programs say what they are told to, by their name, and files hold it.
+// answers is a fake host on which programs say what they are told to, by their name, and files hold
+// it.
 type answers struct {
 	*fakehost.Host
 	programs, files map[string]string
@@ -53,12 +54,16 @@ func (a answers) Stat(p string) (fs.FileInfo, error) {
 	return a.Host.Stat(p)
 }
 
-// sound is a machine that nothing is wrong with.
+// sound is a machine on which all checks are good.
 func sound(o fakehost.Options) answers {
 	o.Loaded = []string{"xe"}
 	return answers{Host: fakehost.New(o), programs: map[string]string{
-		"qemu-system-x86_64": "QEMU emulator version 10.0.2\n", "qemu-img": "qemu-img version 10.0.2\n", "dmesg": "[    1.0] hello\n",
-	}, files: map[string]string{"/usr/local/bin/igt_runner": "", "/usr/local/libexec/igt-gpu-tools/xe_exec_store": "", "/proc/self/status": "CapEff:\t000001ffffffffff\n"}}
+		"qemu-system-x86_64": "QEMU emulator version 10.0.2\n", "qemu-img": "qemu-img version 10.0.2\n",
+		"dmesg": "[    1.0] hello\n",
+	}, files: map[string]string{
+		"/usr/local/bin/igt_runner": "", "/usr/local/libexec/igt-gpu-tools/xe_exec_store": "",
+		"/proc/self/status": "CapEff:\t000001ffffffffff\n",
+	}}
 }
 
 // Whatever is missing shows in its line, with what to do about it, and in no other but those that
@@ -234,12 +239,15 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// A driver from outside the kernel is named with its file: what it can do does not follow from the kernel's version.
+// A driver from outside the kernel is named with its file: what it can do does not follow from the
+// kernel's version.
 func TestDoctorDKMS(t *testing.T) {
 	for file, want := range map[string]string{
-		"/lib/modules/6.12.0/updates/dkms/xe.ko.zst": "driven by xe from outside the kernel (/lib/modules/6.12.0/updates/dkms/xe.ko.zst)",
-		"/lib/modules/6.12.0/extra/xe.ko":            "driven by xe from outside the kernel (/lib/modules/6.12.0/extra/xe.ko)",
-		"/lib/modules/7.3.4/kernel/drivers/xe.ko":    "driven by xe",
+		"/lib/modules/6.12.0/updates/dkms/xe.ko.zst": "driven by xe from outside the kernel " +
+			"(/lib/modules/6.12.0/updates/dkms/xe.ko.zst)",
+		"/lib/modules/6.12.0/extra/xe.ko": "driven by xe from outside the kernel " +
+			"(/lib/modules/6.12.0/extra/xe.ko)",
+		"/lib/modules/7.3.4/kernel/drivers/xe.ko": "driven by xe",
 	} {
 		a := sound(fakehost.BMG())
 		a.programs["modinfo"] = file + "\n"

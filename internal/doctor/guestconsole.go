@@ -8,7 +8,7 @@ import (
 	"vmtb/bench"
 )
 
-// The remedies for a console on which flows do not see what a guest's kernel says.
+// The remedies for a console on which flows do not see what a guest's kernel logs.
 const (
 	remedySerial = "boot its kernel with console=ttyS0"
 	remedyLevel  = "boot its kernel with loglevel=7 and without quiet, and let no sysctl lower kernel.printk"
@@ -50,7 +50,7 @@ func checkGuestConsole(ctx context.Context, m bench.Machine) Result {
 	return good("its kernel writes to it, with levels")
 }
 
-// unseen is what is missing on a console that gets messages below a level only.
+// unseen returns what is missing on a console that gets only messages below a level.
 func unseen(level int) string {
 	switch {
 	case level <= 3:

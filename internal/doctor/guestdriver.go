@@ -12,9 +12,11 @@ import (
 	"vmtb/internal/pick"
 )
 
-const needVFKernel = "install a kernel of Linux 6.17 or newer in the image (Debian 13 has one in its backports), or make one with vmtb image build"
+const needVFKernel = "install a kernel of Linux 6.17 or newer in the image (Debian 13 has one in its backports), or " +
+	"make one with vmtb image build"
 
-// checkGuestDriver says which kernel a guest has, and whether its driver drives VFs of this machine's GPU.
+// checkGuestDriver checks which kernel a guest has, and whether its driver drives VFs of this
+// machine's GPU.
 func checkGuestDriver(ctx context.Context, t *Target, m bench.Machine) Result {
 	driver := t.Config.Guest.Driver
 	kernel := firstLine(ctx, m, "uname", "-r")
@@ -42,7 +44,9 @@ func checkGuestDriver(ctx context.Context, t *Target, m bench.Machine) Result {
 	case !ok:
 		return good("%s, and its xe drives VFs", kernel)
 	case !info.knows(ids):
-		return bad("install a newer kernel in the image", "%s: its xe does not know this machine's GPU, %s", kernel, ids)
+		return bad(
+			"install a newer kernel in the image", "%s: its xe does not know this machine's GPU, %s", kernel, ids,
+		)
 	}
 	return good("%s, and its xe drives VFs of this machine's GPU, %s", kernel, ids)
 }
@@ -75,7 +79,7 @@ func (t *Target) gpuIDs() (ids pci.IDs, ok bool) {
 	return ids, err == nil
 }
 
-// modinfo is what modinfo prints of a module, as far as we ask.
+// modinfo is the part of modinfo's output about a module that we use.
 type modinfo struct {
 	aliases []string // "pci:v00008086d0000E20Bsv*sd*bc03sc*i*"
 	maxVFs  string   // description of the parameter max_vfs, "" without one
@@ -97,16 +101,18 @@ func parseModinfo(text string) (m modinfo) {
 	return m
 }
 
-// drivesVFs reports whether the module can drive VFs. Up to Linux 6.16 no platform of xe has SR-IOV, so that it takes a VF
-// for a whole GPU; those versions say that the default of max_vfs is 0, later ones that it is unlimited (xe_module.c). Intel's
-// and distributions' backports say so too, whatever version the kernel has. A module without the parameter is given the
-// benefit of the doubt.
+// drivesVFs reports whether the module can drive VFs. Up to Linux 6.16 no platform of xe has
+// SR-IOV, and xe takes a VF for a whole GPU. In those versions the description of max_vfs says that
+// its default is 0, in later ones that it is unlimited (xe_module.c); this holds for the backports
+// of Intel and of distributions, too. A module without the parameter may be able to.
 func (m modinfo) drivesVFs() bool {
 	return m.maxVFs == "" || strings.Contains(m.maxVFs, "unlimited")
 }
 
-// knows reports whether the module is for the device. A VF has the device ID of its PF.
+// knows reports whether the module supports the device. A VF has the device ID of its PF.
 func (m modinfo) knows(ids pci.IDs) bool {
 	prefix := fmt.Sprintf("pci:v%08Xd%08Xsv", ids.Vendor, ids.Device)
-	return len(m.aliases) == 0 || slices.ContainsFunc(m.aliases, func(alias string) bool { return strings.HasPrefix(alias, prefix) })
+	return len(m.aliases) == 0 || slices.ContainsFunc(
+		m.aliases, func(alias string) bool { return strings.HasPrefix(alias, prefix) },
+	)
 }

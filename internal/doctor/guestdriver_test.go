@@ -10,7 +10,8 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// A saying is a machine on which programs print what their command line maps to; other programs fail.
+// A saying is a machine on which programs print what their command line maps to; other programs
+// fail.
 type saying struct {
 	bench.Machine
 	programs map[string]string
@@ -26,8 +27,10 @@ func (s saying) Exec(_ context.Context, c bench.Command) (bench.Result, error) {
 
 // As modinfo prints them of Debian's kernels, cut to what counts.
 const (
-	oldXe = "alias:          pci:v00008086d0000E20Bsv*sd*bc03sc*i*\nparm:           max_vfs:Limit number of Virtual Functions (VFs) that could be managed. (0 = no VFs [default]; N = allow up to N VFs) (uint)\n"
-	newXe = "alias:          pci:v00008086d0000E20Bsv*sd*bc03sc*i*\nparm:           max_vfs:Limit number of Virtual Functions (VFs) that could be managed. (0=no VFs; N=allow up to N VFs [default=unlimited]) (uint)\n"
+	oldXe = "alias:          pci:v00008086d0000E20Bsv*sd*bc03sc*i*\nparm:           max_vfs:Limit number of Virtual " +
+		"Functions (VFs) that could be managed. (0 = no VFs [default]; N = allow up to N VFs) (uint)\n"
+	newXe = "alias:          pci:v00008086d0000E20Bsv*sd*bc03sc*i*\nparm:           max_vfs:Limit number of Virtual " +
+		"Functions (VFs) that could be managed. (0=no VFs; N=allow up to N VFs [default=unlimited]) (uint)\n"
 )
 
 // TestLookForDriver: an image whose kernel has xe is no image whose xe drives VFs of this GPU.

@@ -7,20 +7,22 @@ import (
 	"vmtb/lab"
 )
 
-// gpuChecks are the checks that make sense only where a GPU is.
+// gpuChecks are the checks that make sense only on a machine with a GPU.
 var gpuChecks = map[string]bool{
 	"iommu": true, "pf": true, "vfs": true, "mmio": true, "debugfs": true, "vfio": true, "memlock": true, "igt": true,
 }
 
-// checkGPU looks for a display controller of Intel's among the PCI functions, with whatever driver. In the lab a network
-// card may stand in for a GPU: the emulated machine's DMI product says where it is.
+// checkGPU looks for an Intel display controller among the PCI functions, whatever its driver. In
+// the lab a network card may stand in for a GPU: the DMI product of the emulated machine tells that
+// it is the lab.
 func checkGPU(_ context.Context, t *Target) Result {
 	const devices = "/sys/bus/pci/devices"
 	entries, _ := t.host.System.ReadDir(devices) // a machine without PCI has no such directory, and no GPU
 	var found []string
 	for _, e := range entries {
 		dir := devices + "/" + e.Name()
-		if t.text(dir+"/vendor") == "0x8086" && strings.HasPrefix(t.text(dir+"/class"), "0x03") { // PCI_BASE_CLASS_DISPLAY
+		// PCI_BASE_CLASS_DISPLAY
+		if t.text(dir+"/vendor") == "0x8086" && strings.HasPrefix(t.text(dir+"/class"), "0x03") {
 			found = append(found, e.Name())
 		}
 	}
@@ -29,27 +31,31 @@ func checkGPU(_ context.Context, t *Target) Result {
 	}
 	t.noGPU = len(found) == 0
 	if t.noGPU {
-		return bad(`"vmtb lab run" runs flows in an emulated machine and needs no GPU; "vmtb run" needs one`, "this machine has no Intel GPU")
+		return bad(
+			`"vmtb lab run" runs flows in an emulated machine and needs no GPU; "vmtb run" needs one`,
+			"this machine has no Intel GPU",
+		)
 	}
 	return good("%s", strings.Join(found, ", "))
 }
 
-// checkVM says whether "vmtb vm" works here.
+// checkVM checks whether "vmtb vm" would work here.
 func checkVM(_ context.Context, t *Target) Result {
 	return t.wouldWork(t.noQEMU)
 }
 
-// checkLab says whether "vmtb lab" works here.
+// checkLab checks whether "vmtb lab" would work here.
 func checkLab(ctx context.Context, t *Target) Result {
 	return t.wouldWork(append(t.noQEMU, t.noImages(ctx)...))
 }
 
-// checkImageBuild says whether "vmtb image build" works here.
+// checkImageBuild checks whether "vmtb image build" would work here.
 func checkImageBuild(ctx context.Context, t *Target) Result {
 	return t.wouldWork(t.noImages(ctx))
 }
 
-// wouldWork is a warning with all of obstacles and their remedies. Root is asked for first.
+// wouldWork returns a warning with all obstacles and their remedies, root first, or that there are
+// none.
 func (t *Target) wouldWork(obstacles []Result) Result {
 	if t.euid != 0 {
 		obstacles = append([]Result{bad("run as root", "only root may do this")}, obstacles...)
@@ -64,7 +70,7 @@ func (t *Target) wouldWork(obstacles []Result) Result {
 	return warn(strings.Join(remedies, "\n"), "would not work here: %s", strings.Join(found, "\n"))
 }
 
-// noImages are the reasons why images cannot be built here.
+// noImages returns the reasons why images cannot be built here.
 func (t *Target) noImages(ctx context.Context) []Result {
 	var list []Result
 	for _, err := range t.missing(ctx) {
@@ -73,7 +79,7 @@ func (t *Target) noImages(ctx context.Context) []Result {
 	return list
 }
 
-// missingForImages is what building images lacks on this machine.
+// missingForImages returns an error for each thing that this machine lacks for building images.
 func missingForImages(ctx context.Context) []error {
 	ctx, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()

@@ -14,15 +14,18 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A DeadRun is one that died, or could not put the host back; or what "vmtb vf" has done to it, if dir is [state.manual].
+// A DeadRun is a run directory whose undo journal still has entries: its run crashed or could not
+// restore the host. If Dir is [State.VFChanges], the entries are changes made by "vmtb vf".
 type DeadRun struct {
-	Dir  string // run directory
-	Left int    // changes that are not put back
+	Dir  string
+	Left int // changes that are not undone
 }
 
-// VFChangesText says what was left by hand.
+// VFChangesText says that "vmtb vf" has changed the host.
 func (d DeadRun) VFChangesText() string {
-	return fmt.Sprintf(`VFs are enabled by "vmtb vf enable", or changed by its like (%s in %s)`, prose.Count(d.Left, "change"), d.Dir)
+	return fmt.Sprintf(
+		`VFs are enabled by "vmtb vf enable", or changed by its like (%s in %s)`, prose.Count(d.Left, "change"), d.Dir,
+	)
 }
 
 // HasVFChanges reports whether d holds deliberate changes made by "vmtb vf", not leftovers of a
@@ -81,6 +84,7 @@ func (s State) left(dir string, log *undo.Log) int {
 	return len(pending)
 }
 
+// Obstacle returns the error for a command that cannot begin because of dead runs.
 func Obstacle(dead []DeadRun, advice string) error {
 	var lines []string
 	for _, d := range dead {

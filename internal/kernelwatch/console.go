@@ -14,16 +14,17 @@ import (
 	"vmtb/flow"
 )
 
-// A console is the log of a machine's console, read as it grows.
+// A console is the console log of a machine, which is read as it grows.
 type console struct {
 	machine, path string
 	offset        int64
 }
 
-// maxLine is how much of a line is held at a time: much more than a kernel puts into one.
+// maxLine limits how much of a line is in memory. It is much more than a kernel puts into one.
 const maxLine = 64 << 10
 
-// Follow implements [flow.Watcher]: the console's new lines are in console-MACHINE.txt in the folder of each phase.
+// Follow implements [flow.Watcher]: the console's new lines are in console-MACHINE.txt in the
+// folder of each phase.
 func (w *Watch) Follow(machine, path string) (stop func()) {
 	c := &console{machine: machine, path: path}
 	w.mu.Lock()
@@ -37,8 +38,8 @@ func (w *Watch) Follow(machine, path string) (stop func()) {
 	}
 }
 
-// readConsole judges the whole lines that are new, all of them: only what it stores has a limit. If the machine has
-// ended, the last line counts as whole. w.mu is held.
+// readConsole judges all new whole lines. Only what it stores has a limit. If the machine has
+// ended, the last line counts as whole. The caller holds w.mu.
 func (w *Watch) readConsole(c *console, ended bool) {
 	f, err := os.Open(c.path)
 	if err != nil {
@@ -50,7 +51,7 @@ func (w *Watch) readConsole(c *console, ended bool) {
 		return
 	}
 	out := &logFile{path: filepath.Join(w.dir, fmt.Sprintf("console-%s.txt", c.machine)), left: maxLog}
-	// A guest may write faster than we read: what comes later is for the next phase.
+	// A guest may write faster than we read: what is written from now on belongs to the next phase.
 	in := bufio.NewReaderSize(io.NewSectionReader(f, c.offset, info.Size()-c.offset), maxLine)
 	for {
 		line, err := in.Peek(maxLine)
@@ -74,7 +75,7 @@ func (w *Watch) readConsole(c *console, ended bool) {
 	}
 }
 
-// consoleLine takes a line, or a piece of one that is very long.
+// consoleLine handles a line, or a piece of a very long one.
 func (w *Watch) consoleLine(machine, line string, out *logFile) {
 	if strings.TrimSpace(line) == "" {
 		return

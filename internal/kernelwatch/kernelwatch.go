@@ -14,11 +14,11 @@ import (
 	"vmtb/internal/prose"
 )
 
-// dmesgFile is where the messages of the host's kernel are, in the folder of the phase during which they came.
+// dmesgFile is the file with the messages of the host's kernel in the folder of a phase.
 const dmesgFile = "dmesg.txt"
 
-// A Watch gives what kernels log to the phase during which they did, and judges it. Taint and lockdep of the host
-// are looked at after each phase.
+// A Watch assigns what kernels log to the phase during which they logged it, and judges it. After
+// each phase it also checks the taint and the lockdep of the host. It implements [flow.Watcher].
 type Watch struct {
 	host  *host.Host
 	rules klog.Rules
@@ -36,11 +36,11 @@ type Watch struct {
 	verdicts map[klog.Message]verdict // of messages that came before
 }
 
-// Start begins to watch, until ctx ends. Where the host's log may not be read, which takes root, it is not
-// watched, and why is the note.
+// Start watches until ctx ends. Reading the host's log takes root: if it cannot be read, the note
+// says so, and the rest is watched.
 func Start(ctx context.Context, h *host.Host, rules klog.Rules) (w *Watch, note string) {
 	w = &Watch{host: h, rules: rules, dmesg: &logFile{}}
-	w.checkHost(ctx) // what was so before is not our doing
+	w.checkHost(ctx) // the run has not caused what is so already
 	w.found = nil
 	var err error
 	if w.log, err = h.FollowKernelLog(ctx, w.message); err != nil {
@@ -49,7 +49,8 @@ func Start(ctx context.Context, h *host.Host, rules klog.Rules) (w *Watch, note 
 	return w, ""
 }
 
-// Close waits until the log has been read, and closes the last file.
+// Close waits until the log has been read, and closes the last file. The context of [Start] must
+// have ended.
 func (w *Watch) Close() error {
 	var err error
 	if w.log != nil {
@@ -60,7 +61,7 @@ func (w *Watch) Close() error {
 	return errors.Join(err, w.dmesg.close())
 }
 
-// message takes a message of the host's kernel.
+// message handles a message of the host's kernel.
 func (w *Watch) message(m host.KernelMessage) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -69,15 +70,17 @@ func (w *Watch) message(m host.KernelMessage) {
 		line = fmt.Sprintf("[%s lost: the kernel wrote faster than vmtb read]\n", prose.Count(m.Lost, "message")) + line
 	}
 	if w.dir == "" {
-		w.early.WriteString(line) // little: a run begins at once
+		w.early.WriteString(line) // this is little: the first phase begins soon
 	}
 	w.dmesg.write(line)
-	if m.Facility != 0 { // what programs write into the log is not the kernel's
+	if m.Facility != 0 { // a program has written it, not the kernel
 		return
 	}
 	for line := range strings.Lines(m.Text) { // judged one by one, as on a console
 		line = strings.TrimSuffix(line, "\n")
-		w.judge(flow.SourceHost, line, klog.Message{Source: klog.Host, Level: m.Level, Subsystem: subsystem(m), Text: line})
+		w.judge(
+			flow.SourceHost, line, klog.Message{Source: klog.Host, Level: m.Level, Subsystem: subsystem(m), Text: line},
+		)
 	}
 }
 
@@ -90,21 +93,21 @@ func subsystem(m host.KernelMessage) string {
 	return ""
 }
 
-// ruleLog is the rule of what is wrong with a log itself.
+// ruleLog is the name of the rule for trouble with a log itself.
 const ruleLog = "kernel-log"
 
-// maxFindings is how many warnings, and how many failures, one phase may have: a kernel in trouble may say the same
-// without end. They are counted apart, so that no number of warnings hides a failure.
+// maxFindings limits the warnings of a phase, and its failures: a kernel in trouble may repeat a
+// message without end. The two are counted apart, so that no number of warnings hides a failure.
 const maxFindings = 50
 
-// A verdict is what the rules say of a message.
+// A verdict is what the rules say about a message.
 type verdict struct {
 	rule   string
 	action klog.Action
 }
 
-// maxVerdicts is how many verdicts are kept: a kernel that floods its log says few things, over and over, and 16 regular
-// expressions for each would not keep up with it.
+// maxVerdicts limits the cache of verdicts. A kernel that floods its log repeats few messages, and
+// matching 16 regular expressions for each of them would be too slow.
 const maxVerdicts = 256
 
 func (w *Watch) judge(source, text string, m klog.Message) {
@@ -169,17 +172,27 @@ func (w *Watch) Leave() []flow.Finding {
 	return found
 }
 
-// look compares taint and lockdep of the host with what they were.
+// checkHost compares taint and lockdep of the host with what they were.
 func (w *Watch) checkHost(ctx context.Context) {
 	if taint, err := host.TaintOf(ctx, w.host); err == nil {
 		if fresh := taint &^ w.taint & host.Broken; fresh != 0 {
-			w.find(flow.Finding{Source: flow.SourceHost, Rule: flow.RuleTaint, Fail: true, Text: "the kernel has become tainted " + fresh.String()})
+			w.find(
+				flow.Finding{
+					Source: flow.SourceHost, Rule: flow.RuleTaint, Fail: true,
+					Text: "the kernel has become tainted " + fresh.String(),
+				},
+			)
 		}
 		w.taint = taint
 	}
 	if off, err := host.LockdepOff(ctx, w.host); err == nil {
 		if off && !w.lockdep {
-			w.find(flow.Finding{Source: flow.SourceHost, Rule: flow.RuleLockdep, Fail: true, Text: "lockdep has found something and switched itself off"})
+			w.find(
+				flow.Finding{
+					Source: flow.SourceHost, Rule: flow.RuleLockdep, Fail: true,
+					Text: "lockdep has found something and switched itself off",
+				},
+			)
 		}
 		w.lockdep = off
 	}

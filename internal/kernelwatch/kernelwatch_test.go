@@ -147,7 +147,8 @@ func TestKernelWatchUnwritable(t *testing.T) {
 	}
 }
 
-// Of a guest's console each line belongs to the phase in which it ended, and the kernel's are judged.
+// Of a guest's console each line belongs to the phase in which it ended, and the kernel's are
+// judged.
 func TestConsole(t *testing.T) {
 	w := newWatch(t, nil)
 	path := filepath.Join(t.TempDir(), "console.log")
@@ -177,7 +178,10 @@ func TestConsole(t *testing.T) {
 	if fs := w.Leave(); found(fs) != "vm0 oops true" || fs[0].Text != "BUG: half a line" {
 		t.Errorf("the whole line: %v", fs)
 	}
-	add("root@guest:~# [    4.000000] BUG: behind a prompt\r\n~ # <4>[    4.100000] WARNING: CPU: 0 PID: 1 at x\r\n[    4.200000] BUG: at its end")
+	add(
+		"root@guest:~# [    4.000000] BUG: behind a prompt\r\n~ # <4>[    4.100000] WARNING: CPU: 0 PID: 1 at x\r\n[ " +
+			"   4.200000] BUG: at its end",
+	)
 	stop()
 	add("\r\n[    5.000000] BUG: nobody listens\r\n")
 	if got := found(w.Leave()); got != "vm0 oops true; vm0 warning true; vm0 oops true" {
@@ -186,7 +190,9 @@ func TestConsole(t *testing.T) {
 	if got := read(t, filepath.Join(one, "console-vm0.txt")); got != "boot\r\n[    1.000000] hello\r\n" {
 		t.Errorf("%q", got)
 	}
-	if got := read(t, filepath.Join(two, "console-vm0.txt")); !strings.HasPrefix(got, "[    2.000000] BUG: half a line\r\n") || strings.Contains(got, "nobody") {
+	if got := read(
+		t, filepath.Join(two, "console-vm0.txt"),
+	); !strings.HasPrefix(got, "[    2.000000] BUG: half a line\r\n") || strings.Contains(got, "nobody") {
 		t.Errorf("%q", got)
 	}
 }

@@ -5,11 +5,12 @@ import (
 	"os"
 )
 
-// maxLog bounds each log file that vmtb writes; a last line says so.
+// maxLog limits the size of a log file. The last line of a file that has reached it says so.
 const maxLog = 16 << 20
 
-// A logFile is a file of text that is made when there is something to write, and bounded. A run does not end because one
-// cannot be written (the journal does that when the disk is full): the error is told in the end.
+// A logFile is a text file of limited size, which is created by the first write. A run does not end
+// because a log file cannot be written (when the disk is full, the journal ends it): close returns
+// the error.
 type logFile struct {
 	path string
 	f    *os.File
@@ -17,7 +18,8 @@ type logFile struct {
 	err  error
 }
 
-// open directs what follows to another file, to which it is added. The error is that of the file before.
+// open closes the file and appends what follows to another one. The error is that of the file
+// before.
 func (l *logFile) open(path string) error {
 	err := l.close()
 	l.path, l.left = path, maxLog

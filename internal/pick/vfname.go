@@ -10,13 +10,14 @@ import (
 	"vmtb/bench/xe"
 )
 
-// A VFName is how a user names VFs of a PF: by number, by address, or all that are enabled.
+// A VFName is how a user names VFs of a PF: by number, by address, or all enabled ones.
 type VFName struct {
 	n       int
 	address pci.Address
 	all     bool
 }
 
+// ParseVF reads a number ("1", "VF1"), a PCI address, or "all".
 func ParseVF(text string) (VFName, error) {
 	lower := strings.ToLower(text)
 	if lower == "all" {
@@ -28,10 +29,12 @@ func ParseVF(text string) (VFName, error) {
 	if address, err := pci.Parse(text); err == nil {
 		return VFName{address: address}, nil
 	}
-	return VFName{}, &bench.UsageError{Err: fmt.Errorf("%q names no VF", text), Advice: "like 1, VF1 or 0000:03:00.1; vmtb vf list shows them"}
+	return VFName{}, &bench.UsageError{
+		Err: fmt.Errorf("%q names no VF", text), Advice: "like 1, VF1 or 0000:03:00.1; vmtb vf list shows them",
+	}
 }
 
-// ParseOneVF is [parseVF] for what is done to one VF at a time.
+// ParseOneVF is [ParseVF] without "all".
 func ParseOneVF(text string) (VFName, error) {
 	name, err := ParseVF(text)
 	if err == nil && name.all {
@@ -43,7 +46,7 @@ func ParseOneVF(text string) (VFName, error) {
 // All reports whether the name is "all".
 func (v VFName) All() bool { return v.all }
 
-// Numbers are the VFs that are meant. A VF that is named by its number need not be enabled.
+// Numbers returns the numbers of the VFs. A VF that is named by its number need not be enabled.
 func (v VFName) Numbers(pf *xe.PF) ([]int, error) {
 	if !v.all && v.n > 0 {
 		return []int{v.n}, pf.CheckVF(v.n)
@@ -61,12 +64,15 @@ func (v VFName) Numbers(pf *xe.PF) ([]int, error) {
 		}
 	}
 	if v.all {
-		return nil, &bench.UsageError{Err: fmt.Errorf("no VFs of %s are enabled", pf.Address), Advice: "vmtb vf enable does that; or name a VF by its number"}
+		return nil, &bench.UsageError{
+			Err:    fmt.Errorf("no VFs of %s are enabled", pf.Address),
+			Advice: "vmtb vf enable does that; or name a VF by its number",
+		}
 	}
 	return nil, notEnabled(pf, string(v.address))
 }
 
-// FirstVFs are 1 to n.
+// FirstVFs returns the numbers 1 to n.
 func FirstVFs(n int) []int {
 	list := make([]int, n)
 	for i := range list {
@@ -75,7 +81,7 @@ func FirstVFs(n int) []int {
 	return list
 }
 
-// Enabled is the one VF that is meant, which must be enabled.
+// Enabled returns the number and the device of the one VF that is named. The VF must be enabled.
 func (v VFName) Enabled(pf *xe.PF) (n int, d *pci.Device, err error) {
 	list, err := v.Numbers(pf)
 	if err != nil {
@@ -92,7 +98,11 @@ func notEnabled(pf *xe.PF, what string) error {
 	if err != nil {
 		return err
 	}
-	return &bench.UsageError{Err: fmt.Errorf("%s: there is no such VF, %d are enabled", what, n), Advice: "vmtb vf list shows them, vmtb vf enable enables some"}
+	return &bench.UsageError{
+		Err:    fmt.Errorf("%s: there is no such VF, %d are enabled", what, n),
+		Advice: "vmtb vf list shows them, vmtb vf enable enables some",
+	}
 }
 
+// IsVFIO reports whether a driver gives VFs to user space, and so to QEMU.
 func IsVFIO(driver string) bool { return strings.HasSuffix(driver, "vfio-pci") }

@@ -13,13 +13,14 @@ import (
 	"vmtb/bench/pci"
 )
 
-// A VFUser is the process that has a VF.
+// A VFUser is the process that uses a VF.
 type VFUser struct {
-	VM      string `json:"vm"` // QEMU's -name; "" if it has none, or is no QEMU
+	VM      string `json:"vm"` // QEMU's -name; "" without one, and for other programs
 	Program string `json:"program"`
 	PID     int    `json:"pid"`
 }
 
+// String returns the name of the machine, or of the program, with its pid; "-" for nil.
 func (u *VFUser) String() string {
 	if u == nil {
 		return "-"
@@ -27,8 +28,8 @@ func (u *VFUser) String() string {
 	return fmt.Sprintf("%s (pid %d)", cmp.Or(u.VM, u.Program), u.PID)
 }
 
-// UserOf is the process that has a VF open; for those who may not see which files a process has open (only root may), the
-// one that was started with it. nil if there is none.
+// UserOf returns the process that has a VF open, or nil. Only root may see which files a process
+// has open: for other users it returns the process whose command line has the VF.
 func UserOf(sys host.System, vf *pci.Device) *VFUser {
 	if h := vf.Holders(); len(h) > 0 {
 		return &VFUser{VM: machineName(argvOf(sys, h[0].PID)), Program: h[0].Comm, PID: h[0].PID}
@@ -36,14 +37,14 @@ func UserOf(sys host.System, vf *pci.Device) *VFUser {
 	if !strings.Contains(vf.Driver(), "vfio") {
 		return nil
 	}
-	procs, _ := sys.ReadDir("/proc") // none are seen, then
+	procs, _ := sys.ReadDir("/proc") // an error means that no process is seen
 	for _, p := range procs {
 		pid, err := strconv.Atoi(p.Name())
 		if err != nil {
 			continue
 		}
 		if _, err := sys.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
-			continue // it was seen that this one has it not
+			continue // we could read its fd table, and it does not have the VF open
 		}
 		if argv := argvOf(sys, pid); assigns(argv, vf.Address) {
 			return &VFUser{VM: machineName(argv), Program: filepath.Base(argv[0]), PID: pid}
@@ -52,7 +53,7 @@ func UserOf(sys host.System, vf *pci.Device) *VFUser {
 	return nil
 }
 
-// CheckUnused refuses to change VFs that somebody uses.
+// CheckUnused returns an error if a process uses one of the VFs.
 func CheckUnused(sys host.System, vfs ...*pci.Device) error {
 	for _, vf := range vfs {
 		if u := UserOf(sys, vf); u != nil {
@@ -65,7 +66,7 @@ func CheckUnused(sys host.System, vfs ...*pci.Device) error {
 	return nil
 }
 
-// argvOf is how a process was started; nothing if it has ended.
+// argvOf returns the command line of a process, nothing if the process has ended.
 func argvOf(sys host.System, pid int) []string {
 	data, _ := sys.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	var argv []string
@@ -75,7 +76,8 @@ func argvOf(sys host.System, pid int) []string {
 	return argv
 }
 
-// assigns reports whether QEMU's arguments give it a device: "-device vfio-pci,host=ADDRESS", or the same as JSON.
+// assigns reports whether QEMU's arguments have a device: "-device vfio-pci,host=ADDRESS", or the
+// same as JSON.
 func assigns(argv []string, a pci.Address) bool {
 	for _, arg := range argv {
 		if strings.Contains(arg, "vfio-pci") && strings.Contains(arg, string(a)) {
@@ -85,7 +87,7 @@ func assigns(argv []string, a pci.Address) bool {
 	return false
 }
 
-// machineName is the name in QEMU's arguments: "-name vm0,process=x" or "-name guest=vm0".
+// machineName returns the name in QEMU's arguments: "-name vm0,process=x" or "-name guest=vm0".
 func machineName(argv []string) string {
 	for i, arg := range argv[:max(0, len(argv)-1)] {
 		if arg != "-name" && arg != "--name" {

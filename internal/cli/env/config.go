@@ -16,70 +16,91 @@ import (
 	"vmtb/bench/xe"
 )
 
+// ConfigName is the name of the configuration file in the working directory, or beside vmtb.
 const ConfigName = "vmtb_config.json"
 
-// ConfigFlags are the flags that override the configuration file. They are the same for a run here and in the lab.
+// ConfigFlags are the flags that choose and override the configuration file. A field is the value
+// of its flag.
 type ConfigFlags struct {
-	File          string
-	Image         string
+	File          string // --config
+	Image         string // --vm-image
 	Card          string
-	Profiles      string
+	Profiles      string // --vgpu-profiles
 	VNC           string
 	Firmware      string
-	MemoryMiB     int
+	MemoryMiB     int // --vm-memory
 	TimeoutScale  float64
 	WorkloadScale float64
 	Destructive   bool
-	Given         func(flag string) bool // on the command line
-	search        bool                   // look for a file when none is named
+
+	Given  func(flag string) bool // reports whether a flag is on the command line
+	search bool                   // look for a file when none is named
 }
 
+// Add adds all of them.
 func (f *ConfigFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.AddPF(cmd)
 	f.AddProfiles(cmd)
 	flags.StringVar(&f.Image, "vm-image", "", "guest disk image to boot; it is not changed")
-	flags.StringVar(&f.VNC, "vnc", "", "who may see the machines' screens by VNC: off, local (this host), on (with a password made for the run), open (without); default on")
+	flags.StringVar(
+		&f.VNC, "vnc", "",
+		"who may see the machines' screens by VNC: off, local (this host), on (with a password made for the run), "+
+			"open (without); default on",
+	)
 	f.AddFirmware(cmd)
 	f.AddShared(cmd)
 }
 
+// AddFirmware adds --firmware.
 func (f *ConfigFlags) AddFirmware(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Firmware, "firmware", "", "what guests boot with: bios, uefi (OVMF) or the path of a firmware image; default bios")
+	cmd.Flags().StringVar(
+		&f.Firmware, "firmware", "",
+		"what guests boot with: bios, uefi (OVMF) or the path of a firmware image; default bios",
+	)
 }
 
-// AddPF adds what says which PF is meant. That is all that commands need which run nothing.
+// AddPF adds the flags that choose the PF. Commands that run nothing need only those.
 func (f *ConfigFlags) AddPF(cmd *cobra.Command) {
 	f.AddFile(cmd)
 	cmd.Flags().StringVar(&f.Card, "card", "", "the PF: DRM card number or PCI address (default: the only one)")
 }
 
-// AddFile adds the configuration file of this machine.
+// AddFile adds --config for this machine.
 func (f *ConfigFlags) AddFile(cmd *cobra.Command) {
 	f.search, f.Given = true, cmd.Flags().Changed
-	cmd.Flags().StringVar(&f.File, "config", "", "configuration file (default: "+ConfigName+" here or beside vmtb, if there is one)")
+	cmd.Flags().StringVar(
+		&f.File, "config", "", "configuration file (default: "+ConfigName+" here or beside vmtb, if there is one)",
+	)
 }
 
+// AddProfiles adds --vgpu-profiles.
 func (f *ConfigFlags) AddProfiles(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Profiles, "vgpu-profiles", "", "directory of vGPU profile files, which win over those built in")
+	cmd.Flags().StringVar(
+		&f.Profiles, "vgpu-profiles", "", "directory of vGPU profile files, which win over those built in",
+	)
 }
 
-// AddLab adds what makes sense in the lab.
+// AddLab adds the flags that make sense for a run in the lab.
 func (f *ConfigFlags) AddLab(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.File, "config", "", "configuration file for the emulated machine under test")
 	f.AddShared(cmd)
 }
 
+// AddShared adds the flags that make sense for a run here and in the lab.
 func (f *ConfigFlags) AddShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.Given = flags.Changed
 	flags.Var(NewMebibytes(&f.MemoryMiB, 0), "vm-memory", "memory of each guest, like 4G; a bare number is MiB")
 	flags.Float64Var(&f.TimeoutScale, "timeout-scale", 0, "multiply every deadline")
-	flags.Float64Var(&f.WorkloadScale, "workload-scale", 0, "multiply the amounts of work that flows give to GPUs, and the waits that belong to it")
+	flags.Float64Var(
+		&f.WorkloadScale, "workload-scale", 0,
+		"multiply the amounts of work that flows give to GPUs, and the waits that belong to it",
+	)
 }
 
-// HideRunFlags leaves flags out of the help of a command that runs no flow and gives out no vGPU profile. They are still
-// taken, so that one set of flags serves all commands.
+// HideRunFlags hides flags from the help of a command that runs no flow and uses no vGPU profile.
+// The command still accepts them, so that one set of flags serves all commands.
 func HideRunFlags(cmd *cobra.Command) {
 	for _, name := range []string{"workload-scale", "vgpu-profiles"} {
 		if f := cmd.Flags().Lookup(name); f != nil {
@@ -88,7 +109,8 @@ func HideRunFlags(cmd *cobra.Command) {
 	}
 }
 
-// load reads the configuration file, if there is one, and applies the flags. used is the file's path or "".
+// Load reads the configuration file, if there is one, and applies the flags. used is the path of
+// the file, or "".
 func (f *ConfigFlags) Load() (c *bench.Config, used string, err error) {
 	c, used, err = readConfig(f.File, f.search)
 	if err != nil {
@@ -137,7 +159,7 @@ func (f *ConfigFlags) setFirmware(c *bench.Config) (err error) {
 		return nil
 	}
 	c.VM.Firmware = f.Firmware
-	if strings.Contains(f.Firmware, "/") { // others are names
+	if strings.Contains(f.Firmware, "/") { // without a slash it is a name
 		c.VM.Firmware, err = filepath.Abs(f.Firmware)
 	}
 	return err
@@ -164,7 +186,10 @@ func setCard(h *bench.HostConfig, card string) error {
 	}
 	address, err := pci.Parse(card)
 	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("--card %q is neither a card number nor a PCI address", card), Advice: "like 0 or 0000:03:00.0"}
+		return &bench.UsageError{
+			Err:    fmt.Errorf("--card %q is neither a card number nor a PCI address", card),
+			Advice: "like 0 or 0000:03:00.0",
+		}
 	}
 	h.PCIAddress = string(address)
 	return nil
@@ -195,8 +220,9 @@ func readConfig(path string, search bool) (c *bench.Config, used string, err err
 	return bench.DefaultConfig(), "", nil
 }
 
-// checkProfiles refuses a directory of vGPU profiles that is not there, and files in it that are broken, unless it is the one that the Python tool's
-// configuration names: for that one the files built in serve.
+// checkProfiles returns an error if the directory of vGPU profiles is missing or has a broken file.
+// The directory that the Python tool's configuration names may be missing: the built-in files are
+// used instead.
 func checkProfiles(c *bench.Config, configFile string) error {
 	dir := c.Resources.VGPUProfilesPath
 	if dir == filepath.Join(filepath.Dir(configFile), bench.DefaultVGPUProfilesPath) {
@@ -204,7 +230,10 @@ func checkProfiles(c *bench.Config, configFile string) error {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err), Advice: "--vgpu-profiles, or resources.vgpu_profiles_path in the configuration, names a directory"}
+		return &bench.UsageError{
+			Err:    fmt.Errorf("vGPU profiles: %w", err),
+			Advice: "--vgpu-profiles, or resources.vgpu_profiles_path in the configuration, names a directory",
+		}
 	}
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != ".json" {
@@ -222,14 +251,18 @@ func checkProfiles(c *bench.Config, configFile string) error {
 	return nil
 }
 
-// checkWsim refuses a directory of workload descriptors that is not there, with the same exception.
+// checkWsim returns an error if the directory of workload descriptors is missing, with the same
+// exception.
 func checkWsim(c *bench.Config, configFile string) error {
 	dir := c.Resources.WsimPath
 	if dir == filepath.Join(filepath.Dir(configFile), bench.DefaultWsimPath) {
 		return nil
 	}
 	if _, err := os.ReadDir(dir); err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("workload descriptors: %w", err), Advice: "resources.wsim_wl_path in the configuration names a directory"}
+		return &bench.UsageError{
+			Err:    fmt.Errorf("workload descriptors: %w", err),
+			Advice: "resources.wsim_wl_path in the configuration names a directory",
+		}
 	}
 	return nil
 }

@@ -41,10 +41,20 @@ func TestRequests(t *testing.T) {
 		want bool
 	}
 	for name, signals := range map[string][]signalAt{
-		"timeout(1), to us and to our group":      {{unix.SIGTERM, 0, true}, {unix.SIGTERM, 5 * time.Millisecond, false}},
-		"a person":                                {{unix.SIGINT, 0, true}, {unix.SIGINT, 400 * time.Millisecond, true}, {unix.SIGINT, time.Second, true}},
-		"a key held down, or somebody in a hurry": {{unix.SIGINT, 0, true}, {unix.SIGINT, 130 * time.Millisecond, false}, {unix.SIGINT, 260 * time.Millisecond, true}},
-		"Ctrl-C, and then somebody's kill":        {{unix.SIGINT, 0, true}, {unix.SIGTERM, 5 * time.Millisecond, true}, {unix.SIGINT, 9 * time.Millisecond, false}},
+		"timeout(1), to us and to our group": {
+			{unix.SIGTERM, 0, true}, {unix.SIGTERM, 5 * time.Millisecond, false},
+		},
+		"a person": {
+			{unix.SIGINT, 0, true}, {unix.SIGINT, 400 * time.Millisecond, true}, {unix.SIGINT, time.Second, true},
+		},
+		"a key held down, or somebody in a hurry": {
+			{unix.SIGINT, 0, true}, {unix.SIGINT, 130 * time.Millisecond, false},
+			{unix.SIGINT, 260 * time.Millisecond, true},
+		},
+		"Ctrl-C, and then somebody's kill": {
+			{unix.SIGINT, 0, true}, {unix.SIGTERM, 5 * time.Millisecond, true},
+			{unix.SIGINT, 9 * time.Millisecond, false},
+		},
 	} {
 		r := requests{}
 		start := time.Now()

@@ -13,6 +13,7 @@ import (
 	"vmtb/report"
 )
 
+// Progress shows what the command does in the name of who: a machine, or a family of commands.
 func (e *Env) Progress(who string) *progress.Progress {
 	if f, ok := e.Err.(*os.File); ok {
 		if look := (report.TerminalOptions{}).For(f); look.Live {
@@ -22,17 +23,18 @@ func (e *Env) Progress(who string) *progress.Progress {
 	return progress.New(e.Err, who, nil)
 }
 
-// Step does what may take a while, and shows that.
+// Step calls do, which may take a while, and shows that.
 func (e *Env) Step(who, what string, do func() error) error {
 	return e.Progress(who).Step(what, func(io.Writer) error { return do() })
 }
 
-// Booting waits for a guest, and shows meanwhile the last line of its console and how long the wait may take.
+// Booting calls wait, which returns when a guest has booted. Meanwhile it shows the last line of
+// the guest's console, a file, and how long the wait may take.
 func (e *Env) Booting(who, what, console string, limit time.Duration, wait func() error) error {
 	return e.WithConsole(who, fmt.Sprintf("%s (%s at most)", what, prose.Exact(limit)), console, wait)
 }
 
-// WithConsole does what takes a guest a while, and shows meanwhile the last line of its console, a file.
+// WithConsole calls do, and shows meanwhile the last line of a guest's console, a file.
 func (e *Env) WithConsole(who, what, console string, do func() error) error {
 	return e.Progress(who).Step(what, func(log io.Writer) error {
 		done, stopped := make(chan struct{}), make(chan struct{})
@@ -54,12 +56,12 @@ func (e *Env) WithConsole(who, what, console string, do func() error) error {
 	})
 }
 
-// lastLine returns the last line of a console that has text in it, "" if there is none.
+// lastLine returns the last line of a console that is not blank, "" without one.
 func lastLine(console string) string {
 	const most = 4 << 10
 	f, err := os.Open(console)
 	if err != nil {
-		return "" // it comes with the first thing that the guest says
+		return "" // QEMU creates it with the guest's first output
 	}
 	defer f.Close()
 	info, err := f.Stat()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The last line of a console is the last one with text in it.
+// The last line of a console is the last one that is not blank.
 func TestLastLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "console.log")
 	if got := lastLine(path); got != "" {
@@ -34,10 +34,12 @@ func TestLastLine(t *testing.T) {
 	}
 }
 
-// A wait for a guest says how long it may take, and shows what the console says meanwhile.
+// A wait for a guest says how long it may take, and shows the console meanwhile.
 func TestBooting(t *testing.T) {
 	console := filepath.Join(t.TempDir(), "console.log")
-	if err := os.WriteFile(console, []byte("[    1.000000] Linux\r\n\x1b[0m[    2.000000] init\r\n"), 0o600); err != nil {
+	if err := os.WriteFile(
+		console, []byte("[    1.000000] Linux\r\n\x1b[0m[    2.000000] init\r\n"), 0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -47,7 +49,8 @@ func TestBooting(t *testing.T) {
 			time.Sleep(31 * time.Second)
 			return failure
 		})
-		const want = "vm0: booting x.img (15 min at most) ...\nvm0: booting x.img (15 min at most): 30 s  [    2.000000] init\n"
+		const want = "vm0: booting x.img (15 min at most) ...\nvm0: booting x.img (15 min at most): 30 s  [    " +
+			"2.000000] init\n"
 		if got := said.String(); !errors.Is(err, failure) || !strings.HasPrefix(got, want) {
 			t.Errorf("%q, %v", got, err)
 		}

@@ -7,14 +7,16 @@ import (
 	"strings"
 )
 
-// sizeUnits are the units of sizes, all of them powers of 1024, as QEMU has them.
+// sizeUnits maps the units of sizes to powers of two. All are powers of 1024, as in QEMU.
 var sizeUnits = map[string]uint{
-	"B": 0, "K": 10, "KB": 10, "KIB": 10, "M": 20, "MB": 20, "MIB": 20, "G": 30, "GB": 30, "GIB": 30, "T": 40, "TB": 40, "TIB": 40,
+	"B": 0, "K": 10, "KB": 10, "KIB": 10, "M": 20, "MB": 20, "MIB": 20, "G": 30, "GB": 30, "GIB": 30, "T": 40, "TB": 40,
+	"TIB": 40,
 }
 
 var errSize = errors.New("want a size, like 512M or 4G")
 
-// ParseSize reads a size: a whole number with a unit, or one of 1<<bare bytes without.
+// ParseSize reads a size: a whole number with a unit. Without a unit the number counts 1<<bare
+// bytes.
 func ParseSize(text string, bare uint) (bytes uint64, err error) {
 	text = strings.TrimSpace(text)
 	digits := strings.TrimRight(text, "BKMGTibkmgt ")
@@ -37,7 +39,7 @@ func ParseSize(text string, bare uint) (bytes uint64, err error) {
 // pflag.Value.
 type Mebibytes int
 
-// NewMebibytes is at as the value of a flag, with its default.
+// NewMebibytes sets *at to the default and returns at as the value of a flag.
 func NewMebibytes(at *int, normal int) *Mebibytes {
 	*at = normal
 	return (*Mebibytes)(at)
