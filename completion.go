@@ -20,7 +20,6 @@ import (
 var flagValues = map[string][]string{
 	"abort-on": flow.AbortWords,
 	"bind":     append([]string{bindVFIO, bindNone}, bindDrivers...),
-	"for":      {waitReady, waitEnd},
 	"priority": {string(xe.Low), string(xe.Normal)},
 	"profile":  {profileAuto, profileFit, profileKeep},
 	"report":   report.FormatNames(),

@@ -20,6 +20,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/machines"
 	"vmtb/internal/hoststate"
 	"vmtb/internal/prose"
 	"vmtb/lab"
@@ -31,14 +32,6 @@ func (a *app) addKeptLab(cmd *cobra.Command) {
 		a.labStartCommand(), a.labExecCommand(), a.labShellCommand(),
 		a.labListCommand(), a.labStopCommand(), a.labLogsCommand(),
 	)
-}
-
-// forLabs is a with labs in the place of machines, for the commands that are the same for both.
-func (a *app) forLabs() *app {
-	of, e := *a, *a.Env
-	e.State.Machines = a.State.Labs
-	of.Env = &e
-	return &of
 }
 
 // keptLabOptions are the flags by which a lab is chosen, or started.
@@ -60,7 +53,7 @@ func (o *keptLabOptions) addStart(cmd *cobra.Command) {
 
 func (o *keptLabOptions) addName(cmd *cobra.Command, a *app) {
 	cmd.Flags().StringVar(&o.name, "lab", "", "the lab of that name (default: the one that is up)")
-	_ = cmd.RegisterFlagCompletionFunc("lab", a.forLabs().completeMachine) // fails for no flag, or twice
+	_ = cmd.RegisterFlagCompletionFunc("lab", machines.Complete(a.State.Labs)) // fails for no flag, or twice
 }
 
 func (a *app) labStartCommand() *cobra.Command {
@@ -136,7 +129,7 @@ func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep
 	}
 	err = o.Progress.Step(lab.Starting(spec), func(io.Writer) error {
 		r := keep.Record{Name: name, Spec: spec, Started: time.Now()}
-		c, err = a.State.Labs.Start(ctx, r, func(dir string) []string { return []string{"vmtb", "vm", "keep", dir} })
+		c, err = a.State.Labs.Start(ctx, r, machines.KeepCommand)
 		if err != nil {
 			return err
 		}
@@ -312,9 +305,9 @@ func (a *app) labExec(ctx context.Context, o labExecOptions, argv []string) erro
 	}
 	r, err := runInLab(ctx, kill, c, cmd, in)
 	if err != nil {
-		err = a.notStarted(c.Name(), err)
+		err = machines.NotStarted(a.Env, c.Name(), err)
 	} else {
-		err = endedAs(r)
+		err = machines.EndedAs(r)
 	}
 	if ctx.Err() != nil && (r.Signal != 0 || errors.Is(err, context.Canceled)) {
 		err = env.ExitCode(flow.ExitInterrupted)
@@ -414,21 +407,23 @@ func (a *app) labShell(ctx context.Context, o keptLabOptions) error {
 }
 
 func (a *app) labListCommand() *cobra.Command {
-	cmd := a.forLabs().vmListCommand()
+	cmd := machines.ListCommand(a.Env, a.State.Labs)
 	cmd.Short = "List the labs that are up: state, logs"
 	return cmd
 }
 
 func (a *app) labStopCommand() *cobra.Command {
-	var all bool
-	of := a.forLabs()
+	o := machines.EndOptions{
+		Store: a.State.Labs, What: "stop",
+		End: func(ctx context.Context, c *keep.Client, progress func(string)) error { return c.Kill(ctx, progress) },
+	}
 	cmd := &cobra.Command{
 		Use: "stop [lab...]", Aliases: []string{"off"}, Short: "End labs that are up",
 		Long: `Ends the lab that is up, or the labs that are named. What they have on their disks goes with them; the directory that they
 share with this machine stays.`,
-		ValidArgsFunction: of.completeMachine,
+		ValidArgsFunction: machines.Complete(a.State.Labs),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if len(names) == 0 && !all {
+			if len(names) == 0 && !o.All {
 				c, err := a.runningLab("")
 				if err != nil {
 					return err
@@ -438,16 +433,15 @@ share with this machine stays.`,
 				}
 				names = []string{c.Name()}
 			}
-			kill := func(ctx context.Context, c *keep.Client, progress func(string)) error { return c.Kill(ctx, progress) }
-			return of.endMachines(cmd.Context(), names, all, "stop", kill)
+			return o.Run(cmd.Context(), a.Env, names)
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "all labs")
+	cmd.Flags().BoolVar(&o.All, "all", false, "all labs")
 	return cmd
 }
 
 func (a *app) labLogsCommand() *cobra.Command {
-	cmd := a.forLabs().vmLogsCommand()
+	cmd := machines.LogsCommand(a.Env, a.State.Labs)
 	cmd.Use, cmd.Short = "logs lab [log]", "Print a lab's logs: its console, or what QEMU said; -f follows"
 	cmd.Example = "  vmtb lab logs -f lab0"
 	return cmd

@@ -12,7 +12,9 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
+	"vmtb/bench/keep"
 	"vmtb/bench/undo"
+	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/hoststate"
 )
@@ -117,4 +119,26 @@ func (a *app) putBackOrForget(ctx context.Context, log *undo.Log, path string, f
 		}
 	}
 	return a.State.Forget(path)
+}
+
+// endKept ends the machines that are kept, for "vmtb recover", and says so.
+func (a *app) endKept(ctx context.Context) error {
+	living, err := hoststate.Living(a.State.Machines)
+	for _, r := range living {
+		c, openErr := a.State.Machines.Open(r.Name)
+		if openErr != nil {
+			continue // it has just ended by itself
+		}
+		killErr := c.Kill(ctx, nil)
+		if errors.Is(killErr, keep.ErrNotRestored) { // it has ended; its journal is what recover goes on with
+			fmt.Fprintf(a.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
+			continue
+		}
+		if killErr != nil {
+			err = errors.Join(err, killErr)
+			continue
+		}
+		fmt.Fprintf(a.Out, "ended: machine %s, which \"vmtb vm start\" had started\n", r.Name)
+	}
+	return err
 }

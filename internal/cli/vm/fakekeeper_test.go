@@ -1,4 +1,4 @@
-package vmtb
+package vm
 
 import (
 	"bufio"
@@ -15,40 +15,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"vmtb/bench/keep"
 	"vmtb/internal/cli/env"
 )
-
-func TestAge(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	for d, want := range map[time.Duration]string{
-		400 * time.Millisecond:          "0 s",
-		125 * time.Second:               "2 min 5 s",
-		time.Hour + 13*time.Minute:      "1 h 13 min",
-		24*time.Hour - time.Millisecond: "1 d 0 h",
-		51 * time.Hour:                  "2 d 3 h",
-	} {
-		if got := age(now.Add(-d), now); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
-}
-
-// A limit that a user gave is in the message as it was given.
-func TestWaitedMessage(t *testing.T) {
-	for limit, want := range map[time.Duration]string{
-		200 * time.Millisecond:          "it had not ended within 200 ms",
-		2500 * time.Millisecond:         "it had not ended within 2.5 s",
-		90 * time.Second:                "it had not ended within 1 min 30 s",
-		61*time.Minute + 30*time.Second: "it had not ended within 1 h 1 min 30 s",
-	} {
-		if got := (errWaited{"it had not ended", limit}).Error(); got != want {
-			t.Errorf("%v: %q, want %q", limit, got, want)
-		}
-	}
-}
 
 // A fakeKeeper plays the keeper of a machine whose guest is this host: its commands and its files.
 type fakeKeeper struct {
@@ -59,9 +29,9 @@ type fakeKeeper struct {
 }
 
 // playKeeper makes a machine of that name in the app's state, and its keeper.
-func playKeeper(t *testing.T, a *app, name string, ready bool) *fakeKeeper {
+func playKeeper(t *testing.T, e *env.Env, name string, ready bool) *fakeKeeper {
 	t.Helper()
-	dir := filepath.Join(a.State.Machines.Dir, name)
+	dir := filepath.Join(e.State.Machines.Dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -220,8 +190,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// keptApp is an app whose machines are the fakes of a test.
-func keptApp(t *testing.T) (a *app, said *bytes.Buffer) {
+// newEnv is what a command gets whose machines are the fakes of a test.
+func newEnv(t *testing.T) (e *env.Env, said *bytes.Buffer) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vm") // short: a unix socket's path is
 	if err != nil {
@@ -229,37 +199,7 @@ func keptApp(t *testing.T) (a *app, said *bytes.Buffer) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	said = &bytes.Buffer{}
-	a = &app{Env: &env.Env{Out: said, Err: said}}
-	a.State.Machines.Dir = dir
-	return a, said
-}
-
-// Whatever uses a guest's agent waits for a guest that boots, and says so.
-func TestReachesGuest(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, args := range map[string][]string{
-		"exec":  {"exec", "vm0", "true"},
-		"shell": {"shell", "vm0"},
-		"in":    {"cp", file, "vm0:" + file + ".in"},
-		"out":   {"cp", "vm0:" + file, file + ".out"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a, said := keptApp(t)
-			k := playKeeper(t, a, "vm0", false)
-			cmd := a.vmCommand()
-			cmd.SetArgs(args)
-			if err := cmd.ExecuteContext(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !strings.HasPrefix(k.said(), "info ready ") {
-				t.Errorf("asked for %q, want info and ready first", k.said())
-			}
-			if want := "the guest is booting; waiting up to 3 s for its agent"; !strings.Contains(said.String(), want) {
-				t.Errorf("said %q, want %q", said, want)
-			}
-		})
-	}
+	e = &env.Env{Out: said, Err: said}
+	e.State.Machines.Dir = dir
+	return e, said
 }

@@ -1,4 +1,4 @@
-package vmtb
+package vm
 
 import (
 	"context"
@@ -13,16 +13,18 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/keep"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/machines"
 )
 
-// vmSSHOptions are the flags of "vmtb vm ssh".
-type vmSSHOptions struct {
+// sshOptions are the flags of "vmtb vm ssh".
+type sshOptions struct {
 	user    string
 	options []string
 }
 
-func (a *app) vmSSHCommand() *cobra.Command {
-	var o vmSSHOptions
+func sshCommand(e *env.Env) *cobra.Command {
+	var o sshOptions
 	cmd := &cobra.Command{
 		Use: "ssh machine [command...]", Short: "Log in to a guest by SSH, or run a command in it",
 		Long: `Runs ssh(1) with the port of this host that leads to the guest's port 22: "vmtb vm start --ssh-port=0" takes a free one. The guest
@@ -30,8 +32,8 @@ must have an SSH server, and let you in. Its host key is not checked, and not ke
 is that of ssh.`,
 		Example: `  vmtb vm ssh vm0
   vmtb vm ssh --user=me -o IdentityFile=key vm0 uname -a`,
-		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.completeMachine,
-		RunE: a.onMachine(func(ctx context.Context, c *keep.Client, args []string) error { return a.vmSSH(ctx, c, o, args) }),
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
+		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, c, args) }),
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows is the command's
@@ -40,7 +42,7 @@ is that of ssh.`,
 	return cmd
 }
 
-func (a *app) vmSSH(ctx context.Context, c *keep.Client, o vmSSHOptions, command []string) error {
+func (o *sshOptions) run(ctx context.Context, c *keep.Client, command []string) error {
 	info, err := c.Info(ctx)
 	if err != nil {
 		return err
@@ -62,7 +64,7 @@ func (a *app) vmSSH(ctx context.Context, c *keep.Client, o vmSSHOptions, command
 	return errors.New("unreachable: ssh has taken our place")
 }
 
-func (o *vmSSHOptions) argv(port int, command []string) []string {
+func (o *sshOptions) argv(port int, command []string) []string {
 	argv := []string{"ssh", "-p", strconv.Itoa(port)}
 	for _, option := range o.options { // of an option that is given twice ssh takes the first
 		argv = append(argv, "-o", option)

@@ -1,4 +1,4 @@
-package vmtb
+package vm
 
 import (
 	"archive/tar"
@@ -11,12 +11,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"vmtb/internal/cli/env"
 )
 
 // runCopy runs "vm cp".
-func runCopy(t *testing.T, a *app, args ...string) error {
+func runCopy(t *testing.T, e *env.Env, args ...string) error {
 	t.Helper()
-	cmd := a.vmCommand()
+	cmd := Command(e)
 	cmd.SetArgs(append([]string{"cp"}, args...))
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	return cmd.ExecuteContext(t.Context())
@@ -88,9 +90,9 @@ func listTree(t *testing.T, dir string) string {
 func TestCopyTree(t *testing.T) {
 	for name, prefix := range map[string][2]string{"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"}, "within": {"vm0:", "vm0:"}} {
 		t.Run(name, func(t *testing.T) {
-			a, _ := keptApp(t)
-			playKeeper(t, a, "vm0", true)
-			playKeeper(t, a, "vm1", true)
+			e, _ := newEnv(t)
+			playKeeper(t, e, "vm0", true)
+			playKeeper(t, e, "vm1", true)
 			tree, to := makeTree(t), t.TempDir()
 			for destination, at := range map[string]string{"new": "new", "": "tree"} {
 				for range 2 {
@@ -99,7 +101,7 @@ func TestCopyTree(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if err := runCopy(t, a, "-r", prefix[0]+tree, prefix[1]+filepath.Join(to, destination)); err != nil {
+					if err := runCopy(t, e, "-r", prefix[0]+tree, prefix[1]+filepath.Join(to, destination)); err != nil {
 						t.Fatal(err)
 					}
 					if got, want := listTree(t, filepath.Join(to, at)), listTree(t, tree); got != want {
@@ -115,15 +117,15 @@ func TestCopyTree(t *testing.T) {
 func TestCopyTreeSpecial(t *testing.T) {
 	for name, prefix := range map[string][2]string{"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"}} {
 		t.Run(name, func(t *testing.T) {
-			a, _ := keptApp(t)
-			playKeeper(t, a, "vm0", true)
-			playKeeper(t, a, "vm1", true)
+			e, _ := newEnv(t)
+			playKeeper(t, e, "vm0", true)
+			playKeeper(t, e, "vm1", true)
 			tree, to := makeTree(t), filepath.Join(t.TempDir(), "to")
 			want := listTree(t, tree)
 			if err := unix.Mkfifo(filepath.Join(tree, "fifo"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			err := runCopy(t, a, "-r", prefix[0]+tree, prefix[1]+to)
+			err := runCopy(t, e, "-r", prefix[0]+tree, prefix[1]+to)
 			if err == nil || !strings.Contains(err.Error(), "a FIFO or a socket: fifo") {
 				t.Errorf("%v, want the FIFO named", err)
 			}
@@ -169,11 +171,11 @@ func TestCopyTreeHostile(t *testing.T) {
 				if err := w.Close(); err != nil {
 					t.Fatal(err)
 				}
-				a, _ := keptApp(t)
-				playKeeper(t, a, "vm0", true).tar = archive.Bytes()
-				playKeeper(t, a, "vm1", true)
+				e, _ := newEnv(t)
+				playKeeper(t, e, "vm0", true).tar = archive.Bytes()
+				playKeeper(t, e, "vm1", true)
 				around := t.TempDir()
-				err := runCopy(t, a, "-r", "vm0:"+t.TempDir(), prefix+filepath.Join(around, "to"))
+				err := runCopy(t, e, "-r", "vm0:"+t.TempDir(), prefix+filepath.Join(around, "to"))
 				if err == nil || !strings.Contains(err.Error(), "the guest's archive has a file") {
 					t.Errorf("%v, want a refusal", err)
 				}
@@ -192,8 +194,8 @@ func TestCopyTreeHostile(t *testing.T) {
 
 // Links that the destination had before lead nowhere else.
 func TestCopyTreeOldLinks(t *testing.T) {
-	a, _ := keptApp(t)
-	playKeeper(t, a, "vm0", true)
+	e, _ := newEnv(t)
+	playKeeper(t, e, "vm0", true)
 	tree, to, outside := makeTree(t), t.TempDir(), t.TempDir()
 	before := listTree(t, outside)
 	if err := os.Mkdir(filepath.Join(to, "tree"), 0o755); err != nil {
@@ -202,7 +204,7 @@ func TestCopyTreeOldLinks(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(to, "tree", "private")); err != nil {
 		t.Fatal(err)
 	}
-	err := runCopy(t, a, "-r", "vm0:"+tree, to)
+	err := runCopy(t, e, "-r", "vm0:"+tree, to)
 	if err == nil || !strings.Contains(err.Error(), "the source's cannot replace it") {
 		t.Errorf("%v, want a refusal", err)
 	}
@@ -213,14 +215,14 @@ func TestCopyTreeOldLinks(t *testing.T) {
 
 // A file that can be executed still can, wherever it goes; one that cannot, cannot.
 func TestCopyMode(t *testing.T) {
-	a, _ := keptApp(t)
-	playKeeper(t, a, "vm0", true)
-	playKeeper(t, a, "vm1", true)
+	e, _ := newEnv(t)
+	playKeeper(t, e, "vm0", true)
+	playKeeper(t, e, "vm1", true)
 	tree := makeTree(t)
 	for _, prefix := range [][2]string{{"", "vm0:"}, {"vm0:", ""}, {"vm0:", "vm1:"}} {
 		for file, executable := range map[string]bool{"run": true, "plain": false} {
 			to := filepath.Join(t.TempDir(), "to")
-			if err := runCopy(t, a, prefix[0]+filepath.Join(tree, file), prefix[1]+to); err != nil {
+			if err := runCopy(t, e, prefix[0]+filepath.Join(tree, file), prefix[1]+to); err != nil {
 				t.Fatal(err)
 			}
 			info, err := os.Stat(to)
@@ -236,9 +238,9 @@ func TestCopyMode(t *testing.T) {
 
 // What cannot be copied is refused with the reason, and what is at the destination stays as it was.
 func TestCopyRefused(t *testing.T) {
-	a, _ := keptApp(t)
-	playKeeper(t, a, "vm0", true)
-	playKeeper(t, a, "vm1", true)
+	e, _ := newEnv(t)
+	playKeeper(t, e, "vm0", true)
+	playKeeper(t, e, "vm1", true)
 	tree := makeTree(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -262,7 +264,7 @@ func TestCopyRefused(t *testing.T) {
 		{[]string{"vm0:" + tree + "/nonesuch", "vm1:" + plain}, "no such file"},
 		{[]string{"vm0:" + tree + "/nonesuch", plain}, "no such file"},
 	} {
-		if err := runCopy(t, a, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := runCopy(t, e, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %q", c.args, err, c.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package vmtb
+package machines
 
 import (
 	"bytes"
@@ -20,23 +20,24 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// vmLogFiles are the logs of a machine by the names that "vmtb vm logs" takes.
-var vmLogFiles = map[string]string{
+// logFiles are the logs of a machine by the names that "vmtb vm logs" takes.
+var logFiles = map[string]string{
 	"console": "console.log", "qemu": "stderr.log", "keeper": keep.LogFile,
 	"qmp": "qmp.jsonl", "agent": "qga.jsonl", "argv": "argv",
 }
 
-// vmLogNames are the names in the order of the help.
-var vmLogNames = []string{"console", "qemu", "keeper", "qmp", "agent", "argv"}
+// logNames are the names in the order of the help.
+var logNames = []string{"console", "qemu", "keeper", "qmp", "agent", "argv"}
 
-// vmLogsOptions are the flags of "vmtb vm logs".
-type vmLogsOptions struct {
+// logsOptions are the flags of "vmtb vm logs".
+type logsOptions struct {
 	follow bool
 	lines  int
 }
 
-func (a *app) vmLogsCommand() *cobra.Command {
-	var o vmLogsOptions
+// LogsCommand prints the logs of a store's machines.
+func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
+	var o logsOptions
 	cmd := &cobra.Command{
 		Use: "logs machine [log]", Short: "Print a machine's logs: its console, or what QEMU said; -f follows",
 		Long: `Prints a log of a machine that lives or has ended:
@@ -51,11 +52,11 @@ before are in the machine's folder.`,
 		Example: `  vmtb vm logs vm0
   vmtb vm logs -f -n 20 vm0
   vmtb vm logs vm0 qemu`,
-		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.completeLogs,
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: completeLogs(store),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
-			return a.vmLogs(ctx, o, args[0], append(args, vmLogNames[0])[1])
+			return o.run(ctx, e, store, args[0], append(args, logNames[0])[1])
 		},
 	}
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "print what comes, until the machine has ended")
@@ -64,33 +65,35 @@ before are in the machine's folder.`,
 }
 
 // completeLogs offers the names of all machines, and then those of logs.
-func (a *app) completeLogs(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 1 {
-		return vmLogNames, cobra.ShellCompDirectiveNoFileComp
+func completeLogs(store keep.Store) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return logNames, cobra.ShellCompDirectiveNoFileComp
+		}
+		records, err := store.List()
+		if err != nil || len(args) > 1 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, r := range records {
+			names = append(names, r.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-	records, err := a.State.Machines.List()
-	if err != nil || len(args) > 1 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, r := range records {
-		names = append(names, r.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) vmLogs(ctx context.Context, o vmLogsOptions, name, log string) error {
-	file, ok := vmLogFiles[log]
+func (o *logsOptions) run(ctx context.Context, e *env.Env, store keep.Store, name, log string) error {
+	file, ok := logFiles[log]
 	if !ok {
-		return &bench.UsageError{Err: fmt.Errorf("there is no log %q", log), Advice: fmt.Sprintf("there are: %v", vmLogNames)}
+		return &bench.UsageError{Err: fmt.Errorf("there is no log %q", log), Advice: fmt.Sprintf("there are: %v", logNames)}
 	}
-	r, err := a.State.Machines.Get(name)
+	r, err := store.Get(name)
 	if err != nil {
 		return err
 	}
-	l := vmLog{store: a.State.Machines, record: r, name: file, out: a.Out}
-	if env.IsTerminal(a.Out) {
-		l.out = terminalText{a.Out}
+	l := machineLog{store: store, record: r, name: file, out: e.Out}
+	if env.IsTerminal(e.Out) {
+		l.out = terminalText{e.Out}
 	}
 	defer l.close()
 	if err := l.open(o.lines); err != nil {
@@ -118,8 +121,8 @@ func (t terminalText) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// A vmLog is a log of a machine that is being printed.
-type vmLog struct {
+// A machineLog is a log of a machine that is being printed.
+type machineLog struct {
 	store  keep.Store
 	record keep.Record
 	name   string
@@ -129,7 +132,7 @@ type vmLog struct {
 }
 
 // where is the path of the log now. A migration changes it, but not for the keeper's own log.
-func (l *vmLog) where() string {
+func (l *machineLog) where() string {
 	if l.name == keep.LogFile {
 		return filepath.Join(l.record.Dir, l.name)
 	}
@@ -137,7 +140,7 @@ func (l *vmLog) where() string {
 }
 
 // open opens the log, and goes to where its last lines begin unless lines is negative.
-func (l *vmLog) open(lines int) error {
+func (l *machineLog) open(lines int) error {
 	f, err := os.Open(l.where())
 	if err != nil {
 		return &bench.UsageError{
@@ -156,13 +159,13 @@ func (l *vmLog) open(lines int) error {
 	return err
 }
 
-func (l *vmLog) close() {
+func (l *machineLog) close() {
 	if l.file != nil {
 		l.file.Close()
 	}
 }
 
-func (l *vmLog) copy() error {
+func (l *machineLog) copy() error {
 	_, err := io.Copy(l.out, l.file)
 	return err
 }
@@ -175,7 +178,7 @@ const (
 )
 
 // follow prints what comes until the machine has ended.
-func (l *vmLog) follow(ctx context.Context) error {
+func (l *machineLog) follow(ctx context.Context) error {
 	tick := time.NewTicker(logPoll)
 	defer tick.Stop()
 	for n := 0; ; n++ {

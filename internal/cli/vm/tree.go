@@ -1,4 +1,4 @@
-package vmtb
+package vm
 
 import (
 	"archive/tar"
@@ -20,11 +20,12 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
 )
 
 // copyTree copies a directory. It goes as an archive of tar, of which no more than a piece is in memory. What comes from a guest
 // is checked before anything is done with it: a guest may send any archive.
-func (a *app) copyTree(ctx context.Context, from, to endpoint) error {
+func copyTree(ctx context.Context, e *env.Env, from, to endpoint) error {
 	var t treeCheck
 	err := pipe(func(w io.Writer) error {
 		if from.guest == nil {

@@ -1,4 +1,4 @@
-package vmtb
+package vm
 
 import (
 	"bufio"
@@ -22,8 +22,13 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-func (a *app) vmCopyCommand() *cobra.Command {
-	var recursive bool
+// copyOptions are the flags of "vmtb vm cp".
+type copyOptions struct {
+	recursive bool
+}
+
+func copyCommand(e *env.Env) *cobra.Command {
+	var o copyOptions
 	cmd := &cobra.Command{
 		Use:   "cp [-r] source destination",
 		Short: "Copy files from, to or between guests: a path in a guest is MACHINE:PATH",
@@ -43,10 +48,10 @@ and in a guest that gets a directory mktemp and free space for it twice.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
-			return a.vmCopy(ctx, args[0], args[1], recursive)
+			return o.run(ctx, e, args[0], args[1])
 		},
 	}
-	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "copy directories, with all in them")
+	cmd.Flags().BoolVarP(&o.recursive, "recursive", "r", false, "copy directories, with all in them")
 	return cmd
 }
 
@@ -92,12 +97,12 @@ func (p endpoint) in(name string) endpoint {
 	return p
 }
 
-func (a *app) vmCopy(ctx context.Context, source, destination string, recursive bool) error {
-	from, err := a.endpoint(source)
+func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination string) error {
+	from, err := parseEndpoint(e, source)
 	if err != nil {
 		return err
 	}
-	to, err := a.endpoint(destination)
+	to, err := parseEndpoint(e, destination)
 	if err != nil {
 		return err
 	}
@@ -108,36 +113,36 @@ func (a *app) vmCopy(ctx context.Context, source, destination string, recursive 
 		}
 	}
 	for _, p := range []*endpoint{&from, &to} {
-		if err := a.look(ctx, p); err != nil {
+		if err := look(ctx, e, p); err != nil {
 			return err
 		}
 	}
 	if to.kind == kindDirectory && !from.stdio() {
 		if to = to.in(from.base()); from.kind == kindDirectory {
-			if err := a.look(ctx, &to); err != nil {
+			if err := look(ctx, e, &to); err != nil {
 				return err
 			}
 		}
 	}
-	if err := from.checkCopy(to, recursive); err != nil {
+	if err := from.checkCopy(to, o.recursive); err != nil {
 		return err
 	}
 	if from.kind == kindDirectory {
-		return a.copyTree(ctx, from, to)
+		return copyTree(ctx, e, from, to)
 	}
 	return pipe(
 		func(w io.Writer) error { return from.read(ctx, w) },
-		func(r io.Reader) error { return to.write(ctx, a.Out, r, from.kind == kindExecutable) },
+		func(r io.Reader) error { return to.write(ctx, e.Out, r, from.kind == kindExecutable) },
 	)
 }
 
-// endpoint splits vm0:/path.
-func (a *app) endpoint(s string) (endpoint, error) {
+// parseEndpoint splits vm0:/path.
+func parseEndpoint(e *env.Env, s string) (endpoint, error) {
 	machine, file, ok := strings.Cut(s, ":")
 	if !ok || strings.Contains(machine, "/") {
 		return endpoint{path: s}, nil
 	}
-	c, err := a.State.Machines.Open(machine)
+	c, err := e.State.Machines.Open(machine)
 	return endpoint{guest: c, path: file}, err
 }
 
@@ -146,7 +151,7 @@ const lookLine = `if [ -d "$1" ]; then echo directory; elif [ -f "$1" ]; then [ 
 elif [ -e "$1" ]; then echo special; else echo none; fi`
 
 // look finds out what is at p. It waits for a guest that boots.
-func (a *app) look(ctx context.Context, p *endpoint) error {
+func look(ctx context.Context, e *env.Env, p *endpoint) error {
 	p.kind = kindNone
 	if p.guest == nil {
 		if info, err := os.Stat(p.path); err == nil && !p.stdio() {
@@ -154,7 +159,7 @@ func (a *app) look(ctx context.Context, p *endpoint) error {
 		}
 		return nil
 	}
-	if err := a.reachGuest(ctx, p.guest); err != nil {
+	if err := reachGuest(ctx, e, p.guest); err != nil {
 		return err
 	}
 	var said head
