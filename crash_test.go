@@ -19,6 +19,7 @@ import (
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	hostcmd "vmtb/internal/cli/host"
 	"vmtb/internal/fake/fakehost"
 	"vmtb/internal/hoststate"
 )
@@ -230,7 +231,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 	name := fmt.Sprintf("%s, reboot %v, resume %v", m.when, reboot, resume)
 	if resume {
 		resumed(t, a, dir, name)
-	} else if err := a.recover(t.Context(), nil, false); err != nil {
+	} else if err := (&hostcmd.RecoverOptions{}).Run(t.Context(), a.Env, nil); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, a.printed())
 	}
 	if left.Snapshot() != first {
@@ -239,7 +240,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 	if notes, err := a.State.Runs.Notes(); err != nil || len(notes) != 0 {
 		t.Fatalf("%s: still in mind: %v, %v", name, notes, err)
 	}
-	if err := a.recover(t.Context(), []string{dir}, false); err != nil || !strings.Contains(a.printed(), "Nothing to put back.") {
+	if err := (&hostcmd.RecoverOptions{}).Run(t.Context(), a.Env, []string{dir}); err != nil || !strings.Contains(a.printed(), "Nothing to put back.") {
 		t.Fatalf("%s: recovered again: %v\n%s", name, err, a.printed())
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/kernelwatch"
 	"vmtb/lab"
 	"vmtb/report"
@@ -173,11 +174,11 @@ func (a *app) labRun(ctx context.Context, o labOptions, selection []string) erro
 	if err != nil {
 		return err
 	}
-	dir, err := newRunDir(o.dir, "-lab")
+	dir, err := flows.NewRunDir(o.dir, "-lab")
 	if err != nil {
 		return err
 	}
-	runDir := filepath.Join(dir, labRunName)
+	runDir := filepath.Join(dir, flows.LabRunName)
 	files, err := a.openReports(runDir, append(report.Default(), o.specs...), o.earlier) // one that cannot be written is known now
 	if err != nil {
 		return err
@@ -286,7 +287,7 @@ func labReports(dir string, files reports) error {
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
 func (a *app) runInDUT(ctx context.Context, dut *lab.DUT, dir string, o runOptions, c *bench.Config, selection []string) (code int, err error) {
-	args := append([]string{"run", "--run-dir", filepath.Join(dir, labRunName), "--vm-image", lab.GuestImage}, o.labShape(c)...)
+	args := append([]string{"run", "--run-dir", filepath.Join(dir, flows.LabRunName), "--vm-image", lab.GuestImage}, o.labShape(c)...)
 	args = append(args, a.labLook(o.reportFlags)...)
 	given, err := o.labFiles(dir, c)
 	if err != nil {

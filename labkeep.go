@@ -20,6 +20,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/cli/machines"
 	"vmtb/internal/hoststate"
 	"vmtb/internal/prose"
@@ -48,7 +49,7 @@ func (o *keptLabOptions) addStart(cmd *cobra.Command) {
 			"(lab/kmod/README.md lists them)")
 	flags.StringVar(&o.share, "share", "",
 		"directory of this machine that the lab sees under the same path, and may write to (default: a new one below "+
-			resultsDir+")")
+			flows.ResultsDir+")")
 }
 
 func (o *keptLabOptions) addName(cmd *cobra.Command, a *app) {
@@ -150,7 +151,7 @@ func (a *app) startDUT(ctx context.Context, name string, o lab.Options) (c *keep
 // sharedDir is the directory that a lab shares with this machine: the one asked for, or a new one.
 func sharedDir(asked string) (string, error) {
 	if asked == "" {
-		return newRunDir("", "-lab")
+		return flows.NewRunDir("", "-lab")
 	}
 	dir, err := filepath.Abs(asked)
 	var info os.FileInfo

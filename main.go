@@ -14,6 +14,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	hostcmd "vmtb/internal/cli/host"
 	vmcmd "vmtb/internal/cli/vm"
 	"vmtb/internal/hoststate"
 )
@@ -96,7 +97,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), a.recoverCommand(), a.doctorCommand(), a.vfCommand(), vmcmd.Command(a.Env),
+		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), hostcmd.RecoverCommand(a.Env), hostcmd.DoctorCommand(a.Env), a.vfCommand(), vmcmd.Command(a.Env),
 		a.imageCommand(), a.labCommand(), a.versionCommand(), a.manCommand(),
 	)
 	root.SetHelpCommand(a.helpCommand())

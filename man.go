@@ -16,6 +16,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/hoststate"
 )
 
@@ -163,7 +164,7 @@ var environmentVariables = []named{
 
 var files = []named{
 	{env.ConfigName, "The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its keys."},
-	{resultsDir + "/", "Run directories, each called after the time. \"vmtb help run-directory\" describes them."},
+	{flows.ResultsDir + "/", "Run directories, each called after the time. \"vmtb help run-directory\" describes them."},
 	{hoststate.Dir + "/", "What outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\"."},
 	{host.LockFile, "Held by the run that uses the host."},
 	{"~/.cache/vmtb/lab/", "The lab's images."},

@@ -14,6 +14,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/report"
 )
 
@@ -54,7 +55,7 @@ func (o *outputFlags) check() error {
 	if o.compare == "" {
 		return nil
 	}
-	run, err := flow.OpenRun(runDirIn(o.compare))
+	run, err := flow.OpenRun(flows.RunDirIn(o.compare))
 	if err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("--compare: %w", err)}
 	}
@@ -166,7 +167,7 @@ func (a *app) report(_ context.Context, o reportFlags, dir string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	run, err := flow.OpenRun(runDirIn(dir))
+	run, err := flow.OpenRun(flows.RunDirIn(dir))
 	if err != nil {
 		return &bench.UsageError{Err: err}
 	}

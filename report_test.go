@@ -14,6 +14,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/report"
 )
 
@@ -39,7 +40,7 @@ func toyRun(t *testing.T, o reportFlags, during func(ctx context.Context, stop f
 	}
 	var stdout, stderr bytes.Buffer
 	a := &app{Env: &env.Env{Out: &stdout, Err: &stderr, Registry: r}}
-	dir, err = newRunDir(filepath.Join(t.TempDir(), "run"), "")
+	dir, err = flows.NewRunDir(filepath.Join(t.TempDir(), "run"), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/kernelwatch"
 )
 
@@ -43,7 +44,7 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	dir = runDirIn(dir)
+	dir = flows.RunDirIn(dir)
 	run, err := flow.OpenRun(dir)
 	if err != nil {
 		return &bench.UsageError{Err: err}

@@ -21,6 +21,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/kernelwatch"
 	"vmtb/internal/pick"
 	"vmtb/report"
@@ -194,7 +195,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 	if config.WorkloadScale != 1 {
 		notes = append(notes, fmt.Sprintf("amounts of work: x %v", config.WorkloadScale))
 	}
-	dir, err := newRunDir(o.dir, "")
+	dir, err := flows.NewRunDir(o.dir, "")
 	if err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func (a *app) run(ctx context.Context, o runOptions, selection []string) error {
 // checkPlaces finds out whether the run directory can be made, and whether the reports can be written. It leaves nothing behind.
 func (o *runOptions) checkPlaces() error {
 	if o.dir != "" {
-		if err := checkRunDir(o.dir); err != nil {
+		if err := flows.CheckRunDir(o.dir); err != nil {
 			return err
 		}
 	}

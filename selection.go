@@ -14,6 +14,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/prose"
 )
 
@@ -79,7 +80,7 @@ func (f *selectionFlags) takeRunDir(selection []string) []string {
 		return selection
 	}
 	for i, word := range selection {
-		if _, err := flow.OpenRun(runDirIn(word)); err == nil {
+		if _, err := flow.OpenRun(flows.RunDirIn(word)); err == nil {
 			f.failed = word
 			return slices.Delete(slices.Clone(selection), i, i+1)
 		}
@@ -124,11 +125,11 @@ func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
 
 func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string, err error) {
 	if dir == newestRun {
-		if dir, err = newest(resultsDir); err != nil {
+		if dir, err = newest(flows.ResultsDir); err != nil {
 			return nil, "", err
 		}
 	}
-	run, err := flow.OpenRun(runDirIn(dir))
+	run, err := flow.OpenRun(flows.RunDirIn(dir))
 	if err != nil {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
 	}
@@ -151,7 +152,7 @@ func newest(results string) (string, error) {
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
 	for _, e := range entries {
-		dir := runDirIn(filepath.Join(results, e.Name()))
+		dir := flows.RunDirIn(filepath.Join(results, e.Name()))
 		if run, err := flow.OpenRun(dir); err == nil && run.Ended() {
 			return dir, nil
 		}

@@ -19,6 +19,7 @@ import (
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	hostcmd "vmtb/internal/cli/host"
 	"vmtb/internal/fake/fakefiles"
 	"vmtb/internal/fake/fakehost"
 	"vmtb/internal/hoststate"
@@ -80,7 +81,9 @@ func (b *byHandTest) reset(vf string) func(context.Context) error {
 
 func (b *byHandTest) disable(ctx context.Context) error { return b.runVFDisable(ctx, b.config.Host) }
 
-func (b *byHandTest) recoverAll(ctx context.Context) error { return b.recover(ctx, nil, false) }
+func (b *byHandTest) recoverAll(ctx context.Context) error {
+	return (&hostcmd.RecoverOptions{}).Run(ctx, b.Env, nil)
+}
 
 func must(t *testing.T, what string, do ...func(context.Context) error) {
 	t.Helper()
@@ -301,7 +304,7 @@ func TestByHandForget(t *testing.T) {
 		}
 		return nil
 	}
-	if err := b.recover(t.Context(), nil, true); err != nil {
+	if err := (&hostcmd.RecoverOptions{Forget: true}).Run(t.Context(), b.Env, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.Hook = nil

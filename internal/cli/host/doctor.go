@@ -1,4 +1,4 @@
-package vmtb
+package host
 
 import (
 	"github.com/spf13/cobra"
@@ -6,9 +6,16 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-func (a *app) doctorCommand() *cobra.Command {
-	var flags env.ConfigFlags
-	var asJSON, deep bool
+// doctorOptions are the flags of "vmtb doctor".
+type doctorOptions struct {
+	env.ConfigFlags
+	asJSON bool
+	deep   bool
+}
+
+// DoctorCommand is "vmtb doctor".
+func DoctorCommand(e *env.Env) *cobra.Command {
+	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what a run needs on this machine, and say what to do about what is missing",
@@ -20,18 +27,18 @@ something is bad; a warning says what will be skipped or slow, or what would not
   vmtb doctor --deep --vm-image=guest_os.img   # boots the image, and looks inside`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, _, err := flags.Load()
+			config, _, err := o.Load()
 			if err != nil {
 				return err
 			}
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
-			return a.PrintChecks(ctx, a.Target(config, deep).CheckHost, asJSON)
+			return e.PrintChecks(ctx, e.Target(config, o.deep).CheckHost, o.asJSON)
 		},
 	}
-	flags.Add(cmd)
+	o.Add(cmd)
 	env.HideRunFlags(cmd)
-	cmd.Flags().BoolVar(&deep, "deep", false, "boot the guest image and look for the agent, the driver and IGT in it")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy; the last counts the others")
+	cmd.Flags().BoolVar(&o.deep, "deep", false, "boot the guest image and look for the agent, the driver and IGT in it")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy; the last counts the others")
 	return cmd
 }

@@ -1,4 +1,4 @@
-package vmtb
+package flows
 
 import (
 	"errors"
@@ -13,12 +13,12 @@ import (
 	"vmtb/internal/atomicfile"
 )
 
-// resultsDir is where runs are that were not given a directory.
-const resultsDir = "vmtb-results"
+// ResultsDir is where runs are that were not given a directory.
+const ResultsDir = "vmtb-results"
 
-// newRunDir makes the directory of a run: the one asked for, which must be new or empty, or one of its own in
+// NewRunDir makes the directory of a run: the one asked for, which must be new or empty, or one of its own in
 // vmtb-results, called after the time and suffix.
-func newRunDir(asked, suffix string) (string, error) {
+func NewRunDir(asked, suffix string) (string, error) {
 	dir, err := makeRunDir(asked, suffix)
 	if err == nil {
 		dir, err = filepath.Abs(dir)
@@ -34,8 +34,8 @@ func runDirError(err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
 }
 
-// checkRunDir finds out whether dir can be a run directory: it is empty, or can be made. It leaves nothing behind.
-func checkRunDir(dir string) error {
+// CheckRunDir finds out whether dir can be a run directory: it is empty, or can be made. It leaves nothing behind.
+func CheckRunDir(dir string) error {
 	err := checkEmpty(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = atomicfile.Check(filepath.Clean(dir)) // a file of that name takes the same permission
@@ -58,10 +58,10 @@ func makeRunDir(asked, suffix string) (string, error) {
 		}
 		return asked, checkEmpty(asked)
 	}
-	if err := os.MkdirAll(resultsDir, 0o755); err != nil {
+	if err := os.MkdirAll(ResultsDir, 0o755); err != nil {
 		return "", err
 	}
-	base := filepath.Join(resultsDir, time.Now().Format("20060102-150405")+suffix)
+	base := filepath.Join(ResultsDir, time.Now().Format("20060102-150405")+suffix)
 	dir := base
 	for n := 2; ; n++ { // two runs may begin in the same second
 		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
@@ -71,12 +71,12 @@ func makeRunDir(asked, suffix string) (string, error) {
 	}
 }
 
-// labRunName is the name of the run directory in the folder that "vmtb lab run" makes.
-const labRunName = "run"
+// LabRunName is the name of the run directory in the folder that "vmtb lab run" makes.
+const LabRunName = "run"
 
-// runDirIn returns dir, or the run directory in it if dir is the folder of a "vmtb lab run".
-func runDirIn(dir string) string {
-	inner := filepath.Join(dir, labRunName)
+// RunDirIn returns dir, or the run directory in it if dir is the folder of a "vmtb lab run".
+func RunDirIn(dir string) string {
+	inner := filepath.Join(dir, LabRunName)
 	if flow.IsRunDir(dir) || !flow.IsRunDir(inner) {
 		return dir
 	}

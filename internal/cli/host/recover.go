@@ -1,4 +1,4 @@
-package vmtb
+package host
 
 import (
 	"context"
@@ -16,11 +16,18 @@ import (
 	"vmtb/bench/undo"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/hoststate"
 )
 
-func (a *app) recoverCommand() *cobra.Command {
-	var forget bool
+// RecoverOptions are the flags of "vmtb recover".
+type RecoverOptions struct {
+	Forget bool // forget the changes that cannot be undone
+}
+
+// RecoverCommand is "vmtb recover".
+func RecoverCommand(e *env.Env) *cobra.Command {
+	var o RecoverOptions
 	cmd := &cobra.Command{
 		Use:   "recover [DIR...]",
 		Short: "Put the host back after a run that died",
@@ -35,19 +42,20 @@ it twice does no harm.
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
-			return a.recover(ctx, dirs, forget)
+			return o.Run(ctx, e, dirs)
 		},
 	}
-	cmd.Flags().BoolVar(&forget, "forget", false, "forget the changes that cannot be undone: they stay")
+	cmd.Flags().BoolVar(&o.Forget, "forget", false, "forget the changes that cannot be undone: they stay")
 	return cmd
 }
 
-func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
+// Run restores the host after the runs in dirs, or after all that have left it changed.
+func (o *RecoverOptions) Run(ctx context.Context, e *env.Env, dirs []string) error {
 	if len(dirs) == 0 {
-		if err := a.endKept(ctx); err != nil {
+		if err := endKept(ctx, e); err != nil {
 			return err
 		}
-		dead, err := a.State.DeadRuns(a.Err)
+		dead, err := e.State.DeadRuns(e.Err)
 		if err != nil {
 			return err
 		}
@@ -55,13 +63,13 @@ func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
 			dirs = append(dirs, d.Dir)
 		}
 		if len(dirs) == 0 {
-			fmt.Fprintln(a.Out, "Nothing to put back.")
+			fmt.Fprintln(e.Out, "Nothing to put back.")
 			return nil
 		}
 	}
 	var worst error
 	for _, dir := range dirs {
-		err := a.recoverRun(ctx, runDirIn(dir), forget)
+		err := o.recoverRun(ctx, e, flows.RunDirIn(dir))
 		if _, bad := errors.AsType[env.ExitCode](err); err != nil && !bad {
 			return err
 		}
@@ -71,74 +79,74 @@ func (a *app) recover(ctx context.Context, dirs []string, forget bool) error {
 }
 
 // recoverRun puts back what one dead run has left.
-func (a *app) recoverRun(ctx context.Context, dir string, forget bool) error {
+func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string) error {
 	path, err := hoststate.JournalIn(dir)
 	if err != nil {
 		return err
 	}
 	log, err := hoststate.OpenDead(dir, path)
-	if errors.Is(err, fs.ErrNotExist) && forget {
-		return a.State.Forget(path)
+	if errors.Is(err, fs.ErrNotExist) && o.Forget {
+		return e.State.Forget(path)
 	}
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	if len(log.Pending()) == 0 {
-		fmt.Fprintln(a.Out, "Nothing to put back.")
-		return a.State.Forget(path)
+		fmt.Fprintln(e.Out, "Nothing to put back.")
+		return e.State.Forget(path)
 	}
-	if err := a.State.CheckThisHost(dir, path); err != nil {
+	if err := e.State.CheckThisHost(dir, path); err != nil {
 		return err
 	}
-	unlock, err := host.Lock(a.State.LockFile) // the living run may use what the dead one has left
+	unlock, err := host.Lock(e.State.LockFile) // the living run may use what the dead one has left
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return a.putBackOrForget(ctx, log, path, forget)
+	return o.restore(ctx, e, log, path)
 }
 
-// putBackOrForget puts back what a journal has, and keeps in mind what it could not put back unless that is to be forgotten.
-func (a *app) putBackOrForget(ctx context.Context, log *undo.Log, path string, forget bool) error {
-	manual := filepath.Dir(path) == a.State.VFChanges
-	if manual {
-		if err := hoststate.CheckUnused(a.System, log); err != nil {
+// restore undoes the changes in a journal. What cannot be undone stays in it, unless it is to be forgotten.
+func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log, path string) error {
+	byVF := filepath.Dir(path) == e.State.VFChanges
+	if byVF {
+		if err := hoststate.CheckUnused(e.System, log); err != nil {
 			return err
 		}
 	}
-	if err := a.Restore(ctx, log, a.Out); err != nil {
-		if !forget {
+	if err := e.Restore(ctx, log, e.Out); err != nil {
+		if !o.Forget {
 			return err
 		}
-		fmt.Fprintln(a.Out, "What was not put back is forgotten.")
-		if manual { // the next command by hand begins anew
+		fmt.Fprintln(e.Out, "What was not put back is forgotten.")
+		if byVF { // the next "vmtb vf" begins anew
 			if err := os.Remove(path); err != nil {
 				return &bench.InfraError{Op: "forget what was done by hand", Err: err}
 			}
 		}
 	}
-	return a.State.Forget(path)
+	return e.State.Forget(path)
 }
 
 // endKept ends the machines that are kept, for "vmtb recover", and says so.
-func (a *app) endKept(ctx context.Context) error {
-	living, err := hoststate.Living(a.State.Machines)
+func endKept(ctx context.Context, e *env.Env) error {
+	living, err := hoststate.Living(e.State.Machines)
 	for _, r := range living {
-		c, openErr := a.State.Machines.Open(r.Name)
+		c, openErr := e.State.Machines.Open(r.Name)
 		if openErr != nil {
 			continue // it has just ended by itself
 		}
 		killErr := c.Kill(ctx, nil)
 		if errors.Is(killErr, keep.ErrNotRestored) { // it has ended; its journal is what recover goes on with
-			fmt.Fprintf(a.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
+			fmt.Fprintf(e.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
 			continue
 		}
 		if killErr != nil {
 			err = errors.Join(err, killErr)
 			continue
 		}
-		fmt.Fprintf(a.Out, "ended: machine %s, which \"vmtb vm start\" had started\n", r.Name)
+		fmt.Fprintf(e.Out, "ended: machine %s, which \"vmtb vm start\" had started\n", r.Name)
 	}
 	return err
 }
