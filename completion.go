@@ -10,7 +10,6 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
-	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	"vmtb/report"
@@ -19,11 +18,7 @@ import (
 // flagValues are the values of flags that have few, for the shell to complete.
 var flagValues = map[string][]string{
 	"abort-on": flow.AbortWords,
-	"bind":     append([]string{bindVFIO, bindNone}, bindDrivers...),
-	"priority": {string(xe.Low), string(xe.Normal)},
-	"profile":  {profileAuto, profileFit, profileKeep},
 	"report":   report.FormatNames(),
-	"sched":    modeNames(),
 	"vnc":      bench.VNCModes,
 }
 

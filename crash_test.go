@@ -20,6 +20,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
+	"vmtb/internal/fake/fakeenv"
 	"vmtb/internal/fake/fakehost"
 	"vmtb/internal/hoststate"
 )
@@ -114,17 +115,6 @@ func crasher(dir string, h *fakehost.Host) *app {
 
 func (a *app) printed() string { return a.Out.(*bytes.Buffer).String() }
 
-// shm is a directory where syncing costs nothing, if there is one.
-func shm(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // runFiles reads what a resumed or recovered run needs of a run directory.
 func runFiles(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
@@ -145,7 +135,7 @@ func runFiles(t *testing.T, dir string) map[string][]byte {
 // of the journals, whole, half and all but its end.
 func record(t *testing.T, h *fakehost.Host) []moment {
 	t.Helper()
-	base := shm(t)
+	base := fakeenv.Shm(t)
 	dir := filepath.Join(base, "run")
 	a := crasher(base, h)
 	options, err := a.flowOptions(dir, bench.DefaultConfig())
@@ -217,7 +207,7 @@ func TestCrashAnywhere(t *testing.T) {
 // after takes up what the crash m has left.
 func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, reboot, resume bool) {
 	t.Helper()
-	base := shm(t)
+	base := fakeenv.Shm(t)
 	dir := filepath.Join(base, "run")
 	left := h.FromSnapshot(m.host)
 	a := crasher(base, left)

@@ -49,8 +49,8 @@ var arrows = map[string][]string{
 	".": {
 		"bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/xe", "flow",
 		"internal/ansi", "internal/atomicfile", "internal/booktext", "internal/cli/env", "internal/cli/machines",
-		"internal/cli/flows", "internal/cli/host", "internal/cli/vm",
-		"internal/doctor", "internal/hoststate", "internal/kernelwatch", "internal/pick",
+		"internal/cli/flows", "internal/cli/host", "internal/cli/vf",
+		"internal/cli/vm", "internal/doctor", "internal/hoststate", "internal/kernelwatch", "internal/pick",
 		"internal/progress", "internal/prose", "lab", "report",
 	},
 	"internal/cli/host": {
@@ -58,6 +58,10 @@ var arrows = map[string][]string{
 		"internal/cli/flows", "internal/hoststate",
 	},
 	"internal/cli/flows": {"bench", "flow", "internal/atomicfile"},
+	"internal/cli/vf": {
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "flow", "internal/ansi", "internal/cli/env",
+		"internal/hoststate", "internal/pick", "internal/prose",
+	},
 	"internal/cli/vm": {
 		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/xe", "internal/ansi",
 		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/hoststate", "internal/pick",

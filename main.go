@@ -15,6 +15,7 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
+	"vmtb/internal/cli/vf"
 	vmcmd "vmtb/internal/cli/vm"
 	"vmtb/internal/hoststate"
 )
@@ -97,7 +98,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), hostcmd.RecoverCommand(a.Env), hostcmd.DoctorCommand(a.Env), a.vfCommand(), vmcmd.Command(a.Env),
+		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), hostcmd.RecoverCommand(a.Env), hostcmd.DoctorCommand(a.Env), vf.Command(a.Env), vmcmd.Command(a.Env),
 		a.imageCommand(), a.labCommand(), a.versionCommand(), a.manCommand(),
 	)
 	root.SetHelpCommand(a.helpCommand())

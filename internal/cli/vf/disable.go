@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"context"
@@ -12,9 +12,14 @@ import (
 	"vmtb/internal/prose"
 )
 
-func (a *app) vfDisableCommand() *cobra.Command {
+// disableOptions are the flags of "vmtb vf disable".
+type disableOptions struct {
+	host bench.HostConfig // which PF
+}
+
+func disableCommand(e *env.Env) *cobra.Command {
 	var flags env.ConfigFlags
-	var config *bench.Config
+	var o disableOptions
 	cmd := &cobra.Command{
 		Use:   "disable",
 		Short: "Disable the VFs, and put the host back",
@@ -27,15 +32,15 @@ be undone. Refused while somebody uses one of the VFs.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, _ []string) error {
-		config = c
+		o.host = c.Host
 		return nil
-	}, func(ctx context.Context) error { return a.runVFDisable(ctx, config.Host) })
+	}, func(ctx context.Context) error { return o.run(ctx, e) })
 	flags.AddPF(cmd)
 	return cmd
 }
 
-func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
-	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
+	return inSession(ctx, e, func(ctx context.Context, s *session) error {
 		ours := len(s.log.Pending()) > 0
 		if ours {
 			if err := hoststate.CheckUnused(s.System, s.log.Log); err != nil {
@@ -45,7 +50,7 @@ func (a *app) runVFDisable(ctx context.Context, c bench.HostConfig) error {
 				return err
 			}
 		}
-		pf, err := s.findPF(c)
+		pf, err := s.findPF(o.host)
 		if err != nil && ours {
 			return nil // gone with the driver that we had loaded
 		}

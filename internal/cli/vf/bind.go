@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"context"
@@ -40,15 +40,15 @@ func completeDriver(_ *cobra.Command, args []string, _ string) ([]string, cobra.
 	return append([]string{bindNone}, bindDrivers...), cobra.ShellCompDirectiveNoFileComp
 }
 
-type vfBindOptions struct {
+type bindOptions struct {
 	config *bench.Config
 	vf     pick.VFName
 	driver string
 }
 
-func (a *app) vfBindCommand() *cobra.Command {
+func bindCommand(e *env.Env) *cobra.Command {
 	var flags env.ConfigFlags
-	var o vfBindOptions
+	var o bindOptions
 	cmd := &cobra.Command{
 		Use:   "bind VF DRIVER",
 		Short: "Give a VF to another driver of this host, or to none",
@@ -68,13 +68,13 @@ while somebody uses the VF.
 			err = checkDriver(o.driver)
 		}
 		return err
-	}, func(ctx context.Context) error { return a.runVFBind(ctx, o) })
+	}, func(ctx context.Context) error { return o.run(ctx, e) })
 	flags.AddPF(cmd)
 	return cmd
 }
 
-func (a *app) runVFBind(ctx context.Context, o vfBindOptions) error {
-	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+func (o *bindOptions) run(ctx context.Context, e *env.Env) error {
+	return inSession(ctx, e, func(ctx context.Context, s *session) error {
 		vf, err := s.unusedVF(o.config.Host, o.vf)
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ func (a *app) runVFBind(ctx context.Context, o vfBindOptions) error {
 }
 
 // unusedVF is the VF that is meant, if nobody uses it.
-func (s *vfSession) unusedVF(c bench.HostConfig, name pick.VFName) (*pci.Device, error) {
+func (s *session) unusedVF(c bench.HostConfig, name pick.VFName) (*pci.Device, error) {
 	pf, err := s.findPF(c)
 	if err != nil {
 		return nil, err
@@ -102,39 +102,4 @@ func (s *vfSession) unusedVF(c bench.HostConfig, name pick.VFName) (*pci.Device,
 		return nil, err
 	}
 	return vf, pick.CheckUnused(s.System, vf)
-}
-
-type vfResetOptions struct {
-	config *bench.Config
-	vf     pick.VFName
-}
-
-func (a *app) vfResetCommand() *cobra.Command {
-	var flags env.ConfigFlags
-	var o vfResetOptions
-	cmd := &cobra.Command{
-		Use:   "reset VF",
-		Short: "Do a Function Level Reset of a VF",
-		Long: `Does a Function Level Reset (FLR) of an enabled VF ("1", "VF1" or its PCI address): what it was doing ends, its memory
-is cleared, and it keeps its quotas and its driver. Refused while somebody uses the VF, who would lose their work. Nothing is
-left to be put back.`,
-		Args: cobra.ExactArgs(1),
-	}
-	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
-		o.config = c
-		o.vf, err = pick.ParseOneVF(args[0])
-		return err
-	}, func(ctx context.Context) error { return a.runVFReset(ctx, o) })
-	flags.AddPF(cmd)
-	return cmd
-}
-
-func (a *app) runVFReset(ctx context.Context, o vfResetOptions) error {
-	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
-		vf, err := s.unusedVF(o.config.Host, o.vf)
-		if err != nil {
-			return err
-		}
-		return s.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
-	})
 }

@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"flag"
@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/fake/fakefiles"
 	"vmtb/internal/fake/fakehost"
 )
@@ -42,19 +44,20 @@ func TestVFList(t *testing.T) {
 	one, nine := 1, 9
 	fakefiles.StartQEMU(t, bmg.Host, "/dev/vfio/12", "-name", "guest=vm0,debug-threads=on", "-device", "vfio-pci,host=0000:03:00.2")
 	var out strings.Builder
+	list := func(sys host.System, o listOptions) error { return o.run(&env.Env{Out: &out, System: sys}) }
 	show := func(name string, run func() error) {
 		out.WriteString("== " + name + "\n")
 		if err := run(); err != nil {
 			t.Error(err)
 		}
 	}
-	show("BMG", func() error { return runVFList(bmg, vfListOptions{host: bench.HostConfig{CardIndex: &one}}, &out) })
-	show("without debugfs", func() error { return runVFList(withoutDebugfs{bmg}, vfListOptions{}, &out) })
-	show("GTs disagree", func() error { return runVFList(disagree, vfListOptions{}, &out) })
+	show("BMG", func() error { return list(bmg, listOptions{host: bench.HostConfig{CardIndex: &one}}) })
+	show("without debugfs", func() error { return list(withoutDebugfs{bmg}, listOptions{}) })
+	show("GTs disagree", func() error { return list(disagree, listOptions{}) })
 	adminOnly := fakefiles.TwoVFs(t, fakehost.BMG())
 	adminOnly.Texts["/sriov/admin_only_pf"] = "yes\n"
-	show("admin only", func() error { return runVFList(adminOnly, vfListOptions{}, &out) })
-	show("json", func() error { return runVFList(bmg, vfListOptions{asJSON: true}, &out) })
+	show("admin only", func() error { return list(adminOnly, listOptions{}) })
+	show("json", func() error { return list(bmg, listOptions{asJSON: true}) })
 	const file = "testdata/vf-list.golden"
 	if *updateVF {
 		if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {
@@ -68,7 +71,7 @@ func TestVFList(t *testing.T) {
 	if diff := cmp.Diff(string(want), out.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if err := runVFList(bmg, vfListOptions{host: bench.HostConfig{CardIndex: &nine}}, &out); err == nil || !strings.Contains(err.Error(), "card9 is not") {
+	if err := list(bmg, listOptions{host: bench.HostConfig{CardIndex: &nine}}); err == nil || !strings.Contains(err.Error(), "card9 is not") {
 		t.Errorf("runVFShow: %v", err)
 	}
 }

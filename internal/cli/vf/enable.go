@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const (
 	bindNone = "none"
 )
 
-type vfEnableOptions struct {
+type enableOptions struct {
 	config  *bench.Config
 	n       int
 	profile string // a word above, or a name
@@ -38,9 +38,9 @@ type vfEnableOptions struct {
 	asJSON  bool
 }
 
-func (a *app) vfEnableCommand() *cobra.Command {
+func enableCommand(e *env.Env) *cobra.Command {
 	var flags env.ConfigFlags
-	var o vfEnableOptions
+	var o enableOptions
 	var mode string
 	cmd := &cobra.Command{
 		Use:   "enable N",
@@ -75,7 +75,7 @@ recover"), which puts the host back; or until a reboot. Provisioning is automati
 			err = &bench.UsageError{Err: fmt.Errorf("--sched=%s with a time slice of its own", mode), Advice: "give --sched, or --eq and --pt"}
 		}
 		return err
-	}, func(ctx context.Context) error { return a.runVFEnable(ctx, o) })
+	}, func(ctx context.Context) error { return o.run(ctx, e) })
 	flags.AddPF(cmd)
 	flags.AddProfiles(cmd)
 	cmd.Flags().StringVar(&o.profile, "profile", profileAuto, "what each VF gets: auto, fit, none or the NAME of a vGPU profile")
@@ -83,6 +83,11 @@ recover"), which puts the host back; or until a reboot. Provisioning is automati
 	o.slice.add(cmd)
 	cmd.Flags().StringVar(&o.bind, "bind", bindVFIO, "driver of the VFs on this host: vfio (xe-vfio-pci, or else vfio-pci), none, or its name")
 	addListJSON(cmd, &o.asJSON)
+	env.CompleteValues(cmd, map[string][]string{
+		"bind":    append([]string{bindVFIO, bindNone}, bindDrivers...),
+		"profile": {profileAuto, profileFit, profileKeep},
+		"sched":   modeNames(),
+	})
 	return cmd
 }
 
@@ -114,15 +119,16 @@ func parseMode(text, profile string) (xe.SchedulerMode, error) {
 	return mode, nil
 }
 
-func (a *app) runVFEnable(ctx context.Context, o vfEnableOptions) error {
-	err := a.inSession(ctx, func(ctx context.Context, s *vfSession) error { return s.enable(ctx, o) })
+func (o *enableOptions) run(ctx context.Context, e *env.Env) error {
+	err := inSession(ctx, e, func(ctx context.Context, s *session) error { return s.enable(ctx, *o) })
 	if err != nil {
 		return err
 	}
-	return runVFList(a.System, vfListOptions{o.config.Host, o.asJSON}, a.Out)
+	list := listOptions{o.config.Host, o.asJSON}
+	return list.run(e)
 }
 
-func (s *vfSession) enable(ctx context.Context, o vfEnableOptions) error {
+func (s *session) enable(ctx context.Context, o enableOptions) error {
 	driver, err := s.loadDrivers(ctx, o)
 	if err != nil {
 		return err
@@ -156,7 +162,7 @@ func (s *vfSession) enable(ctx context.Context, o vfEnableOptions) error {
 }
 
 // loadDrivers loads the PF's driver and the one that VFs are to have, which it returns: "" is none.
-func (s *vfSession) loadDrivers(ctx context.Context, o vfEnableOptions) (vfs string, err error) {
+func (s *session) loadDrivers(ctx context.Context, o enableOptions) (vfs string, err error) {
 	err = s.step("load drivers", func() (err error) {
 		driver := o.config.Host.Driver
 		switch o.bind {
@@ -191,7 +197,7 @@ func checkNone(pf *xe.PF) error {
 }
 
 // prepare provisions the PF.
-func (s *vfSession) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) error {
+func (s *session) prepare(ctx context.Context, pf *xe.PF, o enableOptions) error {
 	if err := pf.CheckCount(o.n); err != nil {
 		return err
 	}
@@ -209,7 +215,7 @@ func (s *vfSession) prepare(ctx context.Context, pf *xe.PF, o vfEnableOptions) e
 }
 
 // planVFs is what the PF is to be provisioned as.
-func planVFs(pf *xe.PF, o vfEnableOptions) (plan xe.Plan, err error) {
+func planVFs(pf *xe.PF, o enableOptions) (plan xe.Plan, err error) {
 	plan = xe.Auto(o.n)
 	if o.profile != profileAuto || o.mode != xe.Infinite {
 		var model *xe.Model

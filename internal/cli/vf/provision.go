@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"context"
@@ -76,7 +76,7 @@ func (f *sliceFlags) change(t *xe.TimeSlice) {
 	f.timeout.into(&t.Timeout)
 }
 
-type vfProvisionOptions struct {
+type provisionOptions struct {
 	config                          *bench.Config
 	vf                              pick.VFName
 	ggtt, vram, contexts, doorbells amount
@@ -84,13 +84,13 @@ type vfProvisionOptions struct {
 	priority                        string
 }
 
-func (o *vfProvisionOptions) quotas() bool {
+func (o *provisionOptions) quotas() bool {
 	return o.ggtt.n != nil || o.vram.n != nil || o.contexts.n != nil || o.doorbells.n != nil
 }
 
-func (a *app) vfProvisionCommand() *cobra.Command {
+func provisionCommand(e *env.Env) *cobra.Command {
 	var flags env.ConfigFlags
-	o := vfProvisionOptions{ggtt: amount{size: true}, vram: amount{size: true}}
+	o := provisionOptions{ggtt: amount{size: true}, vram: amount{size: true}}
 	cmd := &cobra.Command{
 		Use:   "provision VF",
 		Short: "Change what a VF holds: quotas and time slice",
@@ -116,7 +116,7 @@ automatic provisioning; so does a reboot.`,
 			err = o.check()
 		}
 		return err
-	}, func(ctx context.Context) error { return a.runVFProvision(ctx, o) })
+	}, func(ctx context.Context) error { return o.run(ctx, e) })
 	flags.AddPF(cmd)
 	cmd.Flags().Var(&o.ggtt, "ggtt", "address space, like 64M")
 	cmd.Flags().Var(&o.vram, "vram", "local memory on all tiles together, like 512M")
@@ -124,10 +124,11 @@ automatic provisioning; so does a reboot.`,
 	cmd.Flags().Var(&o.doorbells, "doorbells", "doorbells on each GT")
 	o.slice.add(cmd)
 	cmd.Flags().StringVar(&o.priority, "priority", "", "priority of the PF and all VFs: low or normal, with which idle VFs keep their time slices")
+	env.CompleteValues(cmd, map[string][]string{"priority": {string(xe.Low), string(xe.Normal)}})
 	return cmd
 }
 
-func (o *vfProvisionOptions) check() error {
+func (o *provisionOptions) check() error {
 	switch o.priority {
 	case "", string(xe.Low), string(xe.Normal):
 	default:
@@ -142,8 +143,8 @@ func (o *vfProvisionOptions) check() error {
 	return nil
 }
 
-func (a *app) runVFProvision(ctx context.Context, o vfProvisionOptions) error {
-	return a.inSession(ctx, func(ctx context.Context, s *vfSession) error {
+func (o *provisionOptions) run(ctx context.Context, e *env.Env) error {
+	return inSession(ctx, e, func(ctx context.Context, s *session) error {
 		pf, err := s.findPF(o.config.Host)
 		if err != nil {
 			return err
@@ -153,7 +154,7 @@ func (a *app) runVFProvision(ctx context.Context, o vfProvisionOptions) error {
 			return err
 		}
 		if o.quotas() {
-			if err := s.setQuotas(ctx, pf, o, vfs); err != nil {
+			if err := s.setQuotas(ctx, pf, *o, vfs); err != nil {
 				return err
 			}
 		}
@@ -166,7 +167,7 @@ func (a *app) runVFProvision(ctx context.Context, o vfProvisionOptions) error {
 
 // setQuotas changes the quotas of VFs. Those that we have enabled are taken back with the journal as it is: the record of
 // the return to automatic mode is older than that of their coming. One that were newer would be undone while they are there.
-func (s *vfSession) setQuotas(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vfs []int) error {
+func (s *session) setQuotas(ctx context.Context, pf *xe.PF, o provisionOptions, vfs []int) error {
 	if !s.hasEnabled(pf) {
 		if err := pf.RememberMode(ctx); err != nil {
 			return err
@@ -186,7 +187,7 @@ func (s *vfSession) setQuotas(ctx context.Context, pf *xe.PF, o vfProvisionOptio
 	return nil
 }
 
-func setQuota(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vf int) error {
+func setQuota(ctx context.Context, pf *xe.PF, o provisionOptions, vf int) error {
 	if o.ggtt.n != nil || o.contexts.n != nil || o.doorbells.n != nil {
 		q, err := pf.Quota(vf)
 		if err != nil {
@@ -206,7 +207,7 @@ func setQuota(ctx context.Context, pf *xe.PF, o vfProvisionOptions, vf int) erro
 }
 
 // setSlices changes the time slices of VFs.
-func (s *vfSession) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []int) error {
+func (s *session) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []int) error {
 	if !f.given() {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"bytes"
@@ -20,15 +20,15 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
+	"vmtb/internal/fake/fakeenv"
 	"vmtb/internal/fake/fakefiles"
 	"vmtb/internal/fake/fakehost"
-	"vmtb/internal/hoststate"
 	"vmtb/internal/pick"
 )
 
-// A byHandTest is a vmtb on a fake host, and what the host was at first.
-type byHandTest struct {
-	*app
+// A vfTest is a vmtb on a fake host, and what the host was at first.
+type vfTest struct {
+	*env.Env
 	*fakehost.Host
 	config *bench.Config
 	first  fakehost.Snapshot
@@ -36,52 +36,53 @@ type byHandTest struct {
 	said   *bytes.Buffer
 }
 
-func newByHand(t *testing.T, o fakehost.Options) *byHandTest {
-	return byHandOn(t, shm(t), fakehost.New(o))
+func newTest(t *testing.T, o fakehost.Options) *vfTest {
+	return testOn(t, fakeenv.Shm(t), fakehost.New(o))
 }
 
-func byHandOn(t *testing.T, dir string, h *fakehost.Host) *byHandTest {
+func testOn(t *testing.T, dir string, h *fakehost.Host) *vfTest {
 	t.Helper()
-	out, said := &bytes.Buffer{}, &bytes.Buffer{}
-	a := &app{Env: &env.Env{Out: out, Err: said, Registry: flow.NewRegistry(), System: h, State: hoststate.In(filepath.Join(dir, "vmtb.lock"), dir)}}
-	return &byHandTest{a, h, bench.DefaultConfig(), h.Snapshot(), out, said}
+	e, out, said := fakeenv.New(dir, h)
+	return &vfTest{e, h, bench.DefaultConfig(), h.Snapshot(), out, said}
 }
 
 // sized is a number that was given for a flag.
 func sized(n uint64) amount { return amount{n: &n} }
 
-func (b *byHandTest) enable(n int, change ...func(*vfEnableOptions)) func(context.Context) error {
-	o := vfEnableOptions{config: b.config, n: n, profile: profileAuto, mode: xe.Infinite, bind: bindVFIO}
+func (b *vfTest) enable(n int, change ...func(*enableOptions)) func(context.Context) error {
+	o := enableOptions{config: b.config, n: n, profile: profileAuto, mode: xe.Infinite, bind: bindVFIO}
 	for _, c := range change {
 		c(&o)
 	}
-	return func(ctx context.Context) error { return b.runVFEnable(ctx, o) }
+	return func(ctx context.Context) error { return o.run(ctx, b.Env) }
 }
 
-func (b *byHandTest) provision(vf string, change func(*vfProvisionOptions)) func(context.Context) error {
+func (b *vfTest) provision(vf string, change func(*provisionOptions)) func(context.Context) error {
 	name, err := pick.ParseVF(vf)
-	o := vfProvisionOptions{config: b.config, vf: name}
+	o := provisionOptions{config: b.config, vf: name}
 	change(&o)
-	return func(ctx context.Context) error { return errors.Join(err, b.runVFProvision(ctx, o)) }
+	return func(ctx context.Context) error { return errors.Join(err, o.run(ctx, b.Env)) }
 }
 
-func (b *byHandTest) bind(vf, driver string) func(context.Context) error {
+func (b *vfTest) bind(vf, driver string) func(context.Context) error {
 	name, err := pick.ParseOneVF(vf)
 	return func(ctx context.Context) error {
-		return errors.Join(err, b.runVFBind(ctx, vfBindOptions{b.config, name, driver}))
+		return errors.Join(err, (&bindOptions{b.config, name, driver}).run(ctx, b.Env))
 	}
 }
 
-func (b *byHandTest) reset(vf string) func(context.Context) error {
+func (b *vfTest) reset(vf string) func(context.Context) error {
 	name, err := pick.ParseOneVF(vf)
 	return func(ctx context.Context) error {
-		return errors.Join(err, b.runVFReset(ctx, vfResetOptions{b.config, name}))
+		return errors.Join(err, (&resetOptions{b.config, name}).run(ctx, b.Env))
 	}
 }
 
-func (b *byHandTest) disable(ctx context.Context) error { return b.runVFDisable(ctx, b.config.Host) }
+func (b *vfTest) disable(ctx context.Context) error {
+	return (&disableOptions{b.config.Host}).run(ctx, b.Env)
+}
 
-func (b *byHandTest) recoverAll(ctx context.Context) error {
+func (b *vfTest) recoverAll(ctx context.Context) error {
 	return (&hostcmd.RecoverOptions{}).Run(ctx, b.Env, nil)
 }
 
@@ -95,7 +96,7 @@ func must(t *testing.T, what string, do ...func(context.Context) error) {
 }
 
 // asFirst checks that the host is as it was at first, and that nothing is left to be put back.
-func (b *byHandTest) asFirst(t *testing.T, what string) {
+func (b *vfTest) asFirst(t *testing.T, what string) {
 	t.Helper()
 	if now := b.Snapshot(); now != b.first {
 		t.Errorf("%s: the host is not as it was: %s", what, cmp.Diff(b.FromSnapshot(b.first).Dump(), b.Dump()))
@@ -106,13 +107,14 @@ func (b *byHandTest) asFirst(t *testing.T, what string) {
 }
 
 // listing is what list --json prints.
-func (b *byHandTest) listing(t *testing.T) vfListing {
+func (b *vfTest) listing(t *testing.T) listing {
 	t.Helper()
 	var out bytes.Buffer
-	if err := runVFList(b.System, vfListOptions{b.config.Host, true}, &out); err != nil {
+	o := listOptions{b.config.Host, true}
+	if err := o.run(&env.Env{Out: &out, System: b.System}); err != nil {
 		t.Fatal(err)
 	}
-	l := vfListing{Summary: &xe.Summary{}}
+	l := listing{Summary: &xe.Summary{}}
 	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
 		t.Fatal(err)
 	}
@@ -121,47 +123,47 @@ func (b *byHandTest) listing(t *testing.T) vfListing {
 
 // Everything that can be done by hand, in a row, is put back by disable, and by recover.
 func TestByHand(t *testing.T) {
-	fit := func(o *vfEnableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
-	named := func(o *vfEnableOptions) { o.profile, o.mode = "Bmg_4", xe.Infinite; o.slice.quantum = sized(7) }
-	keep := func(o *vfEnableOptions) { o.profile, o.bind = profileKeep, bindNone; o.slice.timeout = sized(9000) }
-	scheduled := func(o *vfEnableOptions) { o.mode, o.bind = xe.Flexible30FPS, "vfio-pci" }
-	quotas := func(o *vfProvisionOptions) {
+	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
+	named := func(o *enableOptions) { o.profile, o.mode = "Bmg_4", xe.Infinite; o.slice.quantum = sized(7) }
+	keep := func(o *enableOptions) { o.profile, o.bind = profileKeep, bindNone; o.slice.timeout = sized(9000) }
+	scheduled := func(o *enableOptions) { o.mode, o.bind = xe.Flexible30FPS, "vfio-pci" }
+	quotas := func(o *provisionOptions) {
 		o.ggtt, o.vram, o.contexts, o.doorbells = sized(64<<20), sized(512<<20), sized(1024), sized(8)
 	}
-	slice := func(o *vfProvisionOptions) { o.slice.quantum = sized(12) }
-	priority := func(o *vfProvisionOptions) { o.priority = "normal" }
-	for name, commands := range map[string]func(b *byHandTest) []func(context.Context) error{
-		"enable": func(b *byHandTest) []func(context.Context) error {
+	slice := func(o *provisionOptions) { o.slice.quantum = sized(12) }
+	priority := func(o *provisionOptions) { o.priority = "normal" }
+	for name, commands := range map[string]func(b *vfTest) []func(context.Context) error{
+		"enable": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{b.enable(2)}
 		},
-		"all of them": func(b *byHandTest) []func(context.Context) error {
+		"all of them": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{
 				b.enable(3, fit), b.provision("VF1", quotas), b.provision("all", slice), b.provision("all", priority), b.reset("2"),
 				b.bind("0000:03:00.2", "vfio-pci"), b.bind("2", "none"), b.bind("3", "xe"), b.bind("2", "xe-vfio-pci"), b.provision("2", quotas),
 			}
 		},
-		"provisioned first": func(b *byHandTest) []func(context.Context) error {
+		"provisioned first": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{
 				b.enable(1, scheduled), b.disable, b.enable(1), b.disable, // the driver is not loaded before
 				b.enable(1, named), b.bind("1", "none"),
 			}
 		},
-		"named": func(b *byHandTest) []func(context.Context) error {
+		"named": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{b.enable(2, named)}
 		},
-		"scheduled": func(b *byHandTest) []func(context.Context) error {
+		"scheduled": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{b.enable(2, scheduled), b.provision("all", slice)}
 		},
 	} {
 		for layout, flat := range map[string]bool{"": false, ", flat": true} {
-			for end, putBack := range map[string]func(*byHandTest) func(context.Context) error{
-				"disable": func(b *byHandTest) func(context.Context) error { return b.disable },
-				"recover": func(b *byHandTest) func(context.Context) error { return b.recoverAll },
+			for end, putBack := range map[string]func(*vfTest) func(context.Context) error{
+				"disable": func(b *vfTest) func(context.Context) error { return b.disable },
+				"recover": func(b *vfTest) func(context.Context) error { return b.recoverAll },
 			} {
 				t.Run(name+layout+", "+end, func(t *testing.T) {
 					o := fakehost.BMG()
 					o.Flat = flat
-					b := newByHand(t, o)
+					b := newTest(t, o)
 					must(t, name, commands(b)...)
 					defer func() {
 						if t.Failed() {
@@ -180,7 +182,7 @@ func TestByHand(t *testing.T) {
 	t.Run("loaded and provisioned before", func(t *testing.T) {
 		o := fakehost.BMG()
 		o.Loaded = []string{"xe"}
-		b := newByHand(t, o)
+		b := newTest(t, o)
 		must(t, "keep", b.provision("1", quotas), b.provision("2", quotas), b.provision("2", slice), b.enable(2, keep), b.provision("1", slice))
 		l := b.listing(t)
 		if q := l.Functions[2].Quota; len(l.Functions) != 3 || q.GGTT != 64<<20 || q.VRAM != 512<<20 || q.Contexts != 1024 || q.Doorbells != 8 {
@@ -222,10 +224,10 @@ func journalFiles(t *testing.T, dir string) map[string][]byte {
 
 // Whichever write fails, a command leaves the host as it found it; and whenever it is killed, disable puts the host back.
 func TestByHandFails(t *testing.T) {
-	dir := shm(t)
-	fit := func(o *vfEnableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
+	dir := fakeenv.Shm(t)
+	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
 	for n := 1; ; n++ {
-		b := byHandOn(t, filepath.Join(dir, "a"), fakehost.New(fakehost.BMG()))
+		b := testOn(t, filepath.Join(dir, "a"), fakehost.New(fakehost.BMG()))
 		var killed fakehost.Snapshot
 		var files map[string][]byte
 		writes := 0
@@ -254,7 +256,7 @@ func TestByHandFails(t *testing.T) {
 		if err == nil {
 			t.Errorf("write %d failed, and the command did not", n)
 		}
-		crashed := byHandOn(t, filepath.Join(dir, "b"), b.FromSnapshot(killed))
+		crashed := testOn(t, filepath.Join(dir, "b"), b.FromSnapshot(killed))
 		for name, data := range files {
 			path := filepath.Join(dir, "b", name)
 			data = bytes.ReplaceAll(data, []byte(dir+"/a"), []byte(dir+"/b"))
@@ -273,7 +275,7 @@ func TestByHandFails(t *testing.T) {
 
 // An error that cannot be undone says so, stays in the journal, and disable tries again.
 func TestByHandStuck(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	stuck := true
 	b.Hook = func(path, value string, done bool) error {
 		if stuck && !done && (strings.HasSuffix(path, "driver_override") && value != "\n" || strings.HasSuffix(path, "sriov_numvfs") && value == "0") {
@@ -296,7 +298,7 @@ func TestByHandStuck(t *testing.T) {
 
 // What cannot be put back is forgotten if it is to be, and the next command begins anew.
 func TestByHandForget(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	b.Hook = func(path, _ string, done bool) error {
 		if !done && strings.HasSuffix(path, "sriov_drivers_autoprobe") {
@@ -318,7 +320,7 @@ func TestByHandForget(t *testing.T) {
 
 // An interrupted command undoes what it has done.
 func TestByHandInterrupted(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	ctx, cancel := context.WithCancel(t.Context())
 	b.Hook = func(path, _ string, done bool) error {
 		if done && strings.HasSuffix(path, "sriov_numvfs") {
@@ -334,10 +336,10 @@ func TestByHandInterrupted(t *testing.T) {
 
 // What a virtual machine uses is not touched.
 func TestByHandInUse(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(2))
 	qemu := fakefiles.StartQEMU(t, b.Host, "/dev/vfio/12", "-name", "vm7", "-device", "vfio-pci,host=0000:03:00.2")
-	quota := func(o *vfProvisionOptions) { o.doorbells = sized(4) }
+	quota := func(o *provisionOptions) { o.doorbells = sized(4) }
 	before := b.Snapshot()
 	for name, do := range map[string]func(context.Context) error{
 		"reset": b.reset("2"), "bind": b.bind("2", "none"), "provision": b.provision("2", quota), "disable": b.disable, "recover": b.recoverAll,
@@ -369,7 +371,7 @@ func TestByHandInUse(t *testing.T) {
 func TestOthersVFs(t *testing.T) {
 	o := fakehost.BMG()
 	o.Loaded = []string{"xe", "vfio_pci"}
-	b := newByHand(t, o)
+	b := newTest(t, o)
 	if err := b.WriteFile("/sys/bus/pci/devices/0000:03:00.0/sriov_drivers_autoprobe", []byte("0")); err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +385,7 @@ func TestOthersVFs(t *testing.T) {
 		says string
 	}{
 		"enable":     {b.enable(1), `it has 2 already: device or resource busy ("vmtb vf list" shows them, "vmtb vf disable" takes them away)`},
-		"provision":  {b.provision("1", func(o *vfProvisionOptions) { o.doorbells = sized(4) }), "somebody else has enabled 2 VFs"},
+		"provision":  {b.provision("1", func(o *provisionOptions) { o.doorbells = sized(4) }), "somebody else has enabled 2 VFs"},
 		"unknown VF": {b.reset("3"), "VF3: there is no such VF, 2 are enabled (vmtb vf list shows them"},
 		"no VF":      {b.reset("7"), "VF 7: card1 (0000:03:00.0) has VFs 1 to 6"},
 		"address":    {b.bind("0000:03:00.3", "xe"), "0000:03:00.3: there is no such VF, 2 are enabled"},
@@ -406,7 +408,7 @@ func TestOthersVFs(t *testing.T) {
 	if b.Snapshot() != theirs {
 		t.Errorf("refused, and changed: %s", cmp.Diff(b.FromSnapshot(theirs).Dump(), b.Dump()))
 	}
-	must(t, "bind", b.bind("1", "vfio-pci"), b.provision("all", func(o *vfProvisionOptions) { o.slice.quantum = sized(3) }))
+	must(t, "bind", b.bind("1", "vfio-pci"), b.provision("all", func(o *provisionOptions) { o.slice.quantum = sized(3) }))
 	must(t, "recover", b.recoverAll)
 	if b.Snapshot() != theirs {
 		t.Errorf("not as it was: %s", cmp.Diff(b.FromSnapshot(theirs).Dump(), b.Dump()))
@@ -427,19 +429,19 @@ func TestEnableRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		host fakehost.Options
 		n    int
-		with func(*vfEnableOptions)
+		with func(*enableOptions)
 		says string
 	}{
 		"too many":   {fakehost.BMG(), 7, nil, "7 VFs: card1 (0000:03:00.0) allows 1 to 6"},
 		"no driver":  {without, 1, nil, "load module xe"},
 		"no IOMMU":   {noIOMMU, 1, nil, "find an IOMMU"},
-		"no profile": {fakehost.BMG(), 1, func(o *vfEnableOptions) { o.profile = "Bmg_99" }, `Bmg_g21_12 has no vGPU profile "Bmg_99" (there are `},
-		"too small":  {fakehost.BMG(), 4, func(o *vfEnableOptions) { o.profile = "Bmg_12" }, "vGPU profile Bmg_12 is made for 1 VF, not for 4"},
-		"other card": {fakehost.BMG(), 1, func(o *vfEnableOptions) { nine := 9; o.config.Host.CardIndex = &nine }, "card9 is not a GPU of the xe driver"},
+		"no profile": {fakehost.BMG(), 1, func(o *enableOptions) { o.profile = "Bmg_99" }, `Bmg_g21_12 has no vGPU profile "Bmg_99" (there are `},
+		"too small":  {fakehost.BMG(), 4, func(o *enableOptions) { o.profile = "Bmg_12" }, "vGPU profile Bmg_12 is made for 1 VF, not for 4"},
+		"other card": {fakehost.BMG(), 1, func(o *enableOptions) { nine := 9; o.config.Host.CardIndex = &nine }, "card9 is not a GPU of the xe driver"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newByHand(t, c.host)
-			change := func(o *vfEnableOptions) {
+			b := newTest(t, c.host)
+			change := func(o *enableOptions) {
 				if c.with != nil {
 					c.with(o)
 				}
@@ -454,7 +456,7 @@ func TestEnableRefused(t *testing.T) {
 
 // A run does not begin on what was set up by hand, whatever it may recover, and a command by hand not on what a run left.
 func TestByHandAndRuns(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	for _, mayRecover := range []bool{false, true} {
 		err := b.CleanHost(t.Context(), mayRecover, "")
@@ -466,7 +468,7 @@ func TestByHandAndRuns(t *testing.T) {
 	if err := b.CleanHost(t.Context(), false, ""); err != nil {
 		t.Errorf("a run after a reboot: %v", err)
 	}
-	rebooted := byHandOn(t, filepath.Dir(b.State.VFChanges), fakehost.New(fakehost.BMG()))
+	rebooted := testOn(t, filepath.Dir(b.State.VFChanges), fakehost.New(fakehost.BMG()))
 	must(t, "after a reboot", rebooted.enable(2), rebooted.disable)
 	rebooted.asFirst(t, "after a reboot")
 
@@ -494,7 +496,7 @@ func TestByHandAndRuns(t *testing.T) {
 
 // What stands on VFs that were enabled by hand, such as a machine whose keeper died, is put back before them.
 func TestByHandLast(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	for range 8 { // notes are in the order of their hashes
 		log, err := b.State.OpenJournal(b.System, filepath.Join(t.TempDir(), flow.UndoFile))
@@ -531,7 +533,7 @@ func otherBoot(t *testing.T, path string) {
 
 // Who may not see what files QEMU has open sees by its arguments what it was given.
 func TestUserOfOthersProcess(t *testing.T) {
-	b := newByHand(t, fakehost.BMG())
+	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(2))
 	b.Start(undo.Process{PID: 99, Comm: "bash"})
 	b.Start(undo.Process{PID: 98, Comm: "qemu-system-x86"})

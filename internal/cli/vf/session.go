@@ -1,4 +1,4 @@
-package vmtb
+package vf
 
 import (
 	"context"
@@ -20,25 +20,25 @@ import (
 	"vmtb/internal/pick"
 )
 
-// A vfSession is a "vmtb vf" command that changes the host for longer than it runs. All these commands share one journal, which is
+// A session is a "vmtb vf" command that changes the host for longer than it runs. All these commands share one journal, which is
 // undone as a whole: a later one may depend on what an earlier one has changed, for instance on the driver of all GPUs.
-type vfSession struct {
+type session struct {
 	*env.Env
 	host *host.Host
 	log  *hoststate.Journal
 }
 
 // inSession calls do while it holds the lock of this host, and keeps what do has changed. If do fails, its changes are undone.
-func (a *app) inSession(ctx context.Context, do func(context.Context, *vfSession) error) error {
-	unlock, err := host.Lock(a.State.LockFile)
+func inSession(ctx context.Context, e *env.Env, do func(context.Context, *session) error) error {
+	unlock, err := host.Lock(e.State.LockFile)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.checkNoDeadRuns(); err != nil {
+	if err := checkNoDeadRuns(e); err != nil {
 		return err
 	}
-	s, err := a.openSession()
+	s, err := openSession(e)
 	if err != nil {
 		return &bench.InfraError{Op: "open the journal", Err: err}
 	}
@@ -53,28 +53,28 @@ func (a *app) inSession(ctx context.Context, do func(context.Context, *vfSession
 }
 
 // checkNoDeadRuns returns an error if a dead run has left this host changed. What "vmtb vf" has changed is no obstacle.
-func (a *app) checkNoDeadRuns() error {
-	dead, err := a.State.DeadRuns(a.Err)
-	dead = slices.DeleteFunc(dead, a.State.HasVFChanges)
+func checkNoDeadRuns(e *env.Env) error {
+	dead, err := e.State.DeadRuns(e.Err)
+	dead = slices.DeleteFunc(dead, e.State.HasVFChanges)
 	if err != nil || len(dead) == 0 {
 		return err
 	}
 	return hoststate.Obstacle(dead, `"vmtb recover" puts it back`)
 }
 
-func (a *app) openSession() (*vfSession, error) {
-	if err := os.MkdirAll(a.State.VFChanges, 0o755); err != nil {
+func openSession(e *env.Env) (*session, error) {
+	if err := os.MkdirAll(e.State.VFChanges, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := a.State.OpenJournal(a.System, filepath.Join(a.State.VFChanges, flow.UndoFile))
-	return &vfSession{a.Env, host.New(a.System), log}, err
+	log, err := e.State.OpenJournal(e.System, filepath.Join(e.State.VFChanges, flow.UndoFile))
+	return &session{e, host.New(e.System), log}, err
 }
 
 // undoTime limits how long a command that has failed or was interrupted undoes its changes.
 const undoTime = 2 * time.Minute
 
 // undoSince undoes what a command that failed with err has changed, and returns the error of the command.
-func (s *vfSession) undoSince(ctx context.Context, m undo.Mark, err error) error {
+func (s *session) undoSince(ctx context.Context, m undo.Mark, err error) error {
 	if s.log.Mark() == m {
 		return err
 	}
@@ -91,15 +91,15 @@ func (s *vfSession) undoSince(ctx context.Context, m undo.Mark, err error) error
 }
 
 // step calls do, which may take a while, and shows that.
-func (s *vfSession) step(name string, do func() error) error { return s.Step("vf", name, do) }
+func (s *session) step(name string, do func() error) error { return s.Step("vf", name, do) }
 
 // findPF finds the configured PF.
-func (s *vfSession) findPF(c bench.HostConfig) (*xe.PF, error) {
+func (s *session) findPF(c bench.HostConfig) (*xe.PF, error) {
 	return xe.FindPF(s.host.Tree(s.log), pick.GPU(c))
 }
 
 // hasEnabled reports whether an earlier command of the session's journal has enabled the VFs of a PF, in this boot.
-func (s *vfSession) hasEnabled(pf *xe.PF) bool {
+func (s *session) hasEnabled(pf *xe.PF) bool {
 	return slices.ContainsFunc(s.log.Pending(), func(e undo.Entry) bool {
 		of, ok := hoststate.EnabledVFsOf(e)
 		return ok && of == pf.Address
