@@ -8,19 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vmtb/bench"
 	"vmtb/bench/vm"
-	"vmtb/flow"
 	"vmtb/internal/cli/env"
-	"vmtb/report"
 )
-
-// flagValues are the values of flags that have few, for the shell to complete.
-var flagValues = map[string][]string{
-	"abort-on": flow.AbortWords,
-	"report":   report.FormatNames(),
-	"vnc":      bench.VNCModes,
-}
 
 // flagFiles are flags that take a file, with how its name ends.
 var flagFiles = map[string][]string{
@@ -36,11 +26,6 @@ var flagDirs = []string{"failed-in", "last-failed", "run-dir", "vgpu-profiles"}
 
 // completeFlags has the shell complete the values of the flags of cmd and of all below it.
 func completeFlags(cmd *cobra.Command) {
-	for name, values := range flagValues {
-		if cmd.Flags().Lookup(name) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for no flag, or twice
-		}
-	}
 	if cmd.Flags().Lookup("firmware") != nil { // it also takes a file
 		words := []string{string(vm.BIOS), string(vm.UEFI)}
 		_ = cmd.RegisterFlagCompletionFunc("firmware", cobra.FixedCompletions(words, cobra.ShellCompDirectiveDefault))
@@ -54,14 +39,6 @@ func completeFlags(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		completeFlags(sub)
 	}
-}
-
-// completeImage offers guest images for the first argument, and nothing for more.
-func completeImage(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return env.ImageExts, cobra.ShellCompDirectiveFilterFileExt
 }
 
 // bashQuotes has the functions that bashScript adds to cobra's.

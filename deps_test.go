@@ -47,17 +47,27 @@ var arrows = map[string][]string{
 
 	// The command half, from what stands on the rest to what the rest stands on.
 	".": {
-		"bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/xe", "flow",
-		"internal/ansi", "internal/atomicfile", "internal/booktext", "internal/cli/env", "internal/cli/machines",
-		"internal/cli/flows", "internal/cli/host", "internal/cli/vf",
-		"internal/cli/vm", "internal/doctor", "internal/hoststate", "internal/kernelwatch", "internal/pick",
-		"internal/progress", "internal/prose", "lab", "report",
+		"bench", "bench/host", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/booktext",
+		"internal/cli/env", "internal/cli/flows", "internal/cli/host", "internal/cli/image", "internal/cli/lab",
+		"internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
 	},
+	"internal/cli/run": {
+		"bench", "bench/host", "bench/keep", "bench/klog", "bench/vm", "bench/xe", "flow", "internal/ansi",
+		"internal/cli/env", "internal/cli/flows", "internal/kernelwatch", "internal/pick", "internal/prose", "report",
+	},
+	"internal/cli/lab": {
+		"bench", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/cli/env", "internal/cli/flows",
+		"internal/cli/machines", "internal/hoststate", "internal/kernelwatch", "internal/progress", "internal/prose",
+		"lab", "report",
+	},
+	"internal/cli/image": {"internal/cli/env", "lab"},
 	"internal/cli/host": {
 		"bench", "bench/host", "bench/keep", "bench/undo", "flow", "internal/ansi", "internal/cli/env",
 		"internal/cli/flows", "internal/hoststate",
 	},
-	"internal/cli/flows": {"bench", "flow", "internal/atomicfile"},
+	"internal/cli/flows": {
+		"bench", "flow", "internal/ansi", "internal/atomicfile", "internal/cli/env", "internal/prose", "report",
+	},
 	"internal/cli/vf": {
 		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "flow", "internal/ansi", "internal/cli/env",
 		"internal/hoststate", "internal/pick", "internal/prose",

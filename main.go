@@ -15,6 +15,9 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
+	"vmtb/internal/cli/image"
+	labcmd "vmtb/internal/cli/lab"
+	"vmtb/internal/cli/run"
 	"vmtb/internal/cli/vf"
 	vmcmd "vmtb/internal/cli/vm"
 	"vmtb/internal/hoststate"
@@ -40,14 +43,7 @@ func Main(ctx context.Context, args []string, registrars ...func(*flow.Registry)
 }
 
 // An app is one invocation.
-type app struct {
-	*env.Env
-
-	labPackages   []string // for the lab's DUT, beside its own
-	labGPU        string   // of the lab's DUT: a [lab.GPU]
-	labProperties []string // of that GPU
-	labMigration  bool     // the lab's DUT can save and migrate VFs
-}
+type app struct{ *env.Env }
 
 func (a *app) main(ctx context.Context, args []string) int {
 	err := a.Registry.Err()
@@ -98,8 +94,8 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.runCommand(), a.resumeCommand(), a.listCommand(), a.reportCommand(), hostcmd.RecoverCommand(a.Env), hostcmd.DoctorCommand(a.Env), vf.Command(a.Env), vmcmd.Command(a.Env),
-		a.imageCommand(), a.labCommand(), a.versionCommand(), a.manCommand(),
+		run.Command(a.Env), run.ResumeCommand(a.Env), run.ListCommand(a.Env), run.ReportCommand(a.Env), hostcmd.RecoverCommand(a.Env), hostcmd.DoctorCommand(a.Env), vf.Command(a.Env), vmcmd.Command(a.Env),
+		image.Command(a.Env), labcmd.Command(a.Env), a.versionCommand(), a.manCommand(),
 	)
 	root.SetHelpCommand(a.helpCommand())
 	root.InitDefaultHelpCmd()

@@ -16,6 +16,7 @@ import (
 
 	"vmtb"
 	"vmtb/bench/vm"
+	"vmtb/internal/fake/fakeqemu"
 	"vmtb/vmm_flows"
 )
 
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	if code, ran := vm.Guard(os.Args); ran {
 		os.Exit(code)
 	}
-	if vmtb.PlayQEMU(os.Args) {
+	if fakeqemu.Bare(os.Args) {
 		return
 	}
 	testscript.Main(m, map[string]func(){

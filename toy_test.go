@@ -56,7 +56,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// registerMachines adds flows with a machine, whose QEMU is the test binary; see vmtb.PlayQEMU.
+// registerMachines adds flows with a machine, whose QEMU is the test binary; see fakeqemu.Bare.
 func registerMachines(r *flow.Registry) {
 	flow.Add(r, "test_machine", flow.Class[toy, toy]{
 		Name: "TestMachine", Params: []toy{"a", "b"}, Unprivileged: true,

@@ -12,6 +12,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/flows"
 )
 
 // markUsage gives each command errors of ours about its arguments, and suggestions for commands that there are not.
@@ -138,9 +139,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		name := e.GetSpecifiedName()
 		if shorts := e.GetSpecifiedShortnames(); shorts != "" {
-			return &bench.UsageError{Err: fmt.Errorf("unknown flag: -%s", name), Advice: cmp.Or(pytestAdvice(name), advice)}
+			return &bench.UsageError{Err: fmt.Errorf("unknown flag: -%s", name), Advice: cmp.Or(flows.PytestAdvice(name), advice)}
 		}
-		if hint := pytestAdvice(name); hint != "" {
+		if hint := flows.PytestAdvice(name); hint != "" {
 			advice = hint
 		} else if near := nearFlags(cmd, name); len(near) > 0 {
 			advice = fmt.Sprintf("did you mean %s? %s", strings.Join(near, " or "), advice)

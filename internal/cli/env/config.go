@@ -50,6 +50,7 @@ func (f *ConfigFlags) Add(cmd *cobra.Command) {
 	)
 	f.AddFirmware(cmd)
 	f.AddShared(cmd)
+	CompleteValues(cmd, map[string][]string{"vnc": bench.VNCModes})
 }
 
 // AddFirmware adds --firmware.

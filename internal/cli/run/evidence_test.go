@@ -1,51 +1,26 @@
-package vmtb
+package run
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"vmtb/bench/vm"
 	"vmtb/flow"
-	"vmtb/internal/fake/fakeqmp"
+	"vmtb/internal/fake/fakeqemu"
 )
 
-// PlayQEMU is a QEMU without a guest, when the test binary is started with QEMU's arguments.
-func PlayQEMU(args []string) (ran bool) {
-	if len(args) < 2 || args[1] != "-name" {
-		return false
+func TestMain(m *testing.M) {
+	if code, ran := vm.Guard(os.Args); ran {
+		os.Exit(code)
 	}
-	listen := func(id string) net.Listener {
-		path := regexp.MustCompile(`socket,id=` + id + `,path=([^,]*)`).FindStringSubmatch(strings.Join(args, "\n"))[1]
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
-		}
-		return l
+	if fakeqemu.Bare(os.Args) {
+		return
 	}
-	monitor, _ := listen("qmp"), listen("agent")
-	conn, err := monitor.Accept()
-	if err != nil {
-		return true
-	}
-	p := fakeqmp.New(conn)
-	if err := p.Negotiate(); err != nil {
-		return true
-	}
-	_ = p.Serve(func(r fakeqmp.Request) (any, error) {
-		if r.Cmd == "human-monitor-command" {
-			return "RIP=0\r\n", nil
-		}
-		return struct{}{}, nil
-	})
-	return true
+	os.Exit(m.Run())
 }
 
 // A case that misses its deadline leaves evidence of its machine, taken while that still runs, and says where.

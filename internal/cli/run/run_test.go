@@ -1,4 +1,4 @@
-package vmtb
+package run
 
 import (
 	"bytes"
@@ -26,8 +26,8 @@ func TestEnded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			a := &app{Env: &env.Env{Err: &out}}
-			if got := a.ended(c.summary, c.err, nil); !errors.Is(got, c.want) {
+			e := &env.Env{Err: &out}
+			if got := ended(e, c.summary, c.err, nil); !errors.Is(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 			if said := strings.Contains(out.String(), full.Error()); said != (c.err != nil && c.summary.Total > 0) {

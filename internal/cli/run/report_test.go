@@ -1,4 +1,4 @@
-package vmtb
+package run
 
 import (
 	"bytes"
@@ -15,11 +15,10 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
-	"vmtb/report"
 )
 
 // toyRun runs a class of three cases, with reports as "vmtb run" makes them, and returns what it prints.
-func toyRun(t *testing.T, o reportFlags, during func(ctx context.Context, stop func(), dir string)) (dir, out string, code int, err error) {
+func toyRun(t *testing.T, o flows.ReportFlags, during func(ctx context.Context, stop func(), dir string)) (dir, out string, code int, err error) {
 	t.Helper()
 	r := flow.NewRegistry()
 	ctx, stop := context.WithCancel(t.Context())
@@ -35,22 +34,22 @@ func toyRun(t *testing.T, o reportFlags, during func(ctx context.Context, stop f
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	a := &app{Env: &env.Env{Out: &stdout, Err: &stderr, Registry: r}}
+	e := &env.Env{Out: &stdout, Err: &stderr, Registry: r}
 	dir, err = flows.NewRunDir(filepath.Join(t.TempDir(), "run"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	options := flow.Options{Dir: dir, Version: "1"}
-	end, err := a.addReport(&options, o)
+	end, err := addReport(e, &options, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	summary, err := flow.Run(ctx, r.Items(), options)
-	err = a.ended(summary, err, end())
+	err = ended(e, summary, err, end())
 	return dir, stdout.String() + stderr.String(), summary.ExitCode(), err
 }
 
@@ -66,7 +65,7 @@ func read(t *testing.T, name string) string {
 // Every run leaves results.json, logfile.log and what was asked for; made again later they are the same.
 func TestRunReports(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "a", "junit.xml")
-	o := reportFlags{color: "never", outputFlags: outputFlags{reports: []string{"junit:" + elsewhere, "html", "ktap", "lava:-"}}}
+	o := flows.ReportFlags{Color: "never", OutputFlags: flows.OutputFlags{Report: []string{"junit:" + elsewhere, "html", "ktap", "lava:-"}}}
 	dir, out, code, err := toyRun(t, o, func(context.Context, func(), string) {})
 	if code != flow.ExitFail || !errors.Is(err, env.ExitCode(flow.ExitFail)) {
 		t.Errorf("code %d, error %v", code, err)
@@ -82,8 +81,8 @@ func TestRunReports(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
-	a := &app{Env: &env.Env{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}}
-	if err := errors.Join(a.report(t.Context(), reportFlags{color: "never"}, dir), a.report(t.Context(), o, dir)); err != nil {
+	e := &env.Env{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
+	if err := errors.Join((&reportOptions{flows.ReportFlags{Color: "never"}}).run(e, dir), (&reportOptions{o}).run(e, dir)); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range live {
@@ -98,7 +97,7 @@ func TestRunReports(t *testing.T) {
 }
 
 func TestReportsAfterInterrupt(t *testing.T) {
-	dir, _, code, _ := toyRun(t, reportFlags{color: "auto"}, func(ctx context.Context, stop func(), _ string) { stop(); <-ctx.Done() })
+	dir, _, code, _ := toyRun(t, flows.ReportFlags{Color: "auto"}, func(ctx context.Context, stop func(), _ string) { stop(); <-ctx.Done() })
 	if code != flow.ExitInterrupted {
 		t.Errorf("code %d", code)
 	}
@@ -114,7 +113,7 @@ func TestReportsAfterInterrupt(t *testing.T) {
 // A report that cannot be written is fakefiles.Host, and hides no failure of a flow.
 func TestReportFails(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
-	o := reportFlags{color: "auto", outputFlags: outputFlags{reports: []string{"junit:" + gone + "/junit.xml"}}}
+	o := flows.ReportFlags{Color: "auto", OutputFlags: flows.OutputFlags{Report: []string{"junit:" + gone + "/junit.xml"}}}
 	_, out, _, err := toyRun(t, o, func(context.Context, func(), string) {
 		if err := os.RemoveAll(gone); err != nil {
 			t.Error(err)
@@ -123,62 +122,33 @@ func TestReportFails(t *testing.T) {
 	if !errors.Is(err, env.ExitCode(flow.ExitFail)) || !strings.Contains(out, "vmtb: write the reports: ") || !strings.Contains(out, "vmtb report writes them again") {
 		t.Errorf("%v, output\n%s", err, out)
 	}
-	a := &app{Env: &env.Env{Err: &bytes.Buffer{}}}
+	e := &env.Env{Err: &bytes.Buffer{}}
 	var infra *bench.InfraError
-	if err := a.ended(flow.Summary{}, nil, errors.New("full")); !errors.As(err, &infra) {
+	if err := ended(e, flow.Summary{}, nil, errors.New("full")); !errors.As(err, &infra) {
 		t.Errorf("%v", err)
 	}
-	if err := a.ended(flow.Summary{}, nil, nil); err != nil {
+	if err := ended(e, flow.Summary{}, nil, nil); err != nil {
 		t.Error(err)
 	}
 }
 
 // While a run is alive its own files are left to it; others are made from what there is.
 func TestReportOfLiveRun(t *testing.T) {
-	_, _, _, _ = toyRun(t, reportFlags{color: "auto"}, func(ctx context.Context, _ func(), dir string) {
+	_, _, _, _ = toyRun(t, flows.ReportFlags{Color: "auto"}, func(ctx context.Context, _ func(), dir string) {
 		var out bytes.Buffer
-		a := &app{Env: &env.Env{Out: &out, Err: &bytes.Buffer{}}}
-		if err := a.report(ctx, reportFlags{color: "never"}, dir); err != nil {
+		e := &env.Env{Out: &out, Err: &bytes.Buffer{}}
+		if err := (&reportOptions{flows.ReportFlags{Color: "never"}}).run(e, dir); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "results.json")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("results.json of a run that lives: %v", err)
 		}
-		o := reportFlags{color: "never", outputFlags: outputFlags{reports: []string{"ktap:-"}}}
-		if err := a.report(ctx, o, dir); err != nil {
+		o := flows.ReportFlags{Color: "never", OutputFlags: flows.OutputFlags{Report: []string{"ktap:-"}}}
+		if err := (&reportOptions{o}).run(e, dir); err != nil {
 			t.Error(err)
 		}
 		if !strings.Contains(out.String(), "test_toy::TestToy::test_b INCOMPLETE") || !strings.Contains(out.String(), "not ok 2 test_b # ERROR incomplete") {
 			t.Errorf("%s", out.String())
 		}
 	})
-}
-
-// The lab's reports are made on this side, also of a run that the DUT did not survive.
-func TestLabReports(t *testing.T) {
-	dir, _, _, _ := toyRun(t, reportFlags{color: "auto"}, func(context.Context, func(), string) {})
-	for _, name := range []string{"results.json", "logfile.log"} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o := outputFlags{reports: []string{"junit"}}
-	if err := o.check(); err != nil {
-		t.Fatal(err)
-	}
-	a := &app{Env: &env.Env{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}}
-	for _, run := range []string{filepath.Join(dir, "none"), dir} {
-		files, err := a.openReports(run, append(report.Default(), o.specs...), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := labReports(run, files); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"results.json", "logfile.log", "junit.xml"} {
-		if read(t, filepath.Join(dir, name)) == "" {
-			t.Errorf("%s is empty", name)
-		}
-	}
 }

@@ -1,7 +1,8 @@
-package vmtb
+package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
+	"vmtb/internal/fake/fakeenv"
+	"vmtb/report"
 )
 
 // What a configuration names goes into the lab with it, if it lies below it.
@@ -35,7 +39,7 @@ func TestGiveDirs(t *testing.T) {
 }
 
 // What failed after a run does not hide what became of the run.
-func TestLabEnded(t *testing.T) {
+func TestEnded(t *testing.T) {
 	failed := &bench.InfraError{Op: "write the reports", Err: errors.New("no space")}
 	tests := []struct {
 		code int
@@ -51,7 +55,7 @@ func TestLabEnded(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var said bytes.Buffer
-		got, err := flow.ExitPass, (&app{Env: &env.Env{Err: &said}}).labEnded(tt.code, tt.errs...)
+		got, err := flow.ExitPass, ended(&env.Env{Err: &said}, tt.code, tt.errs...)
 		if code, ok := errors.AsType[env.ExitCode](err); ok {
 			got = int(code)
 		} else if err != nil {
@@ -65,13 +69,49 @@ func TestLabEnded(t *testing.T) {
 
 // The run in the lab records the command line that the user typed here.
 func TestLabArgv(t *testing.T) {
-	var asked runOptions
-	for _, arg := range (&app{Env: &env.Env{}}).labLook(asked.reportFlags) {
+	var asked flows.ReportFlags
+	for _, arg := range (&runOptions{}).lookArgs(&env.Env{}) {
 		if value, ok := strings.CutPrefix(arg, "--called-as="); ok {
-			asked.calledAs = value
+			asked.CalledAs = value
 		}
 	}
-	if err := asked.readArgv(); err != nil || asked.calledAs == "" || !slices.Equal(asked.argv, os.Args) {
-		t.Errorf("%q, %v, want %q", asked.argv, err, os.Args)
+	if err := asked.ReadArgv(); err != nil || asked.CalledAs == "" || !slices.Equal(asked.Argv, os.Args) {
+		t.Errorf("%q, %v, want %q", asked.Argv, err, os.Args)
+	}
+}
+
+// The lab's reports are made on this side, also of a run that the DUT did not survive.
+func TestLabReports(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	r := flow.NewRegistry()
+	flow.Add(r, "test_toy", flow.Class[flow.NoParam, int]{
+		Name: "TestToy", Params: []flow.NoParam{{}},
+		Cases: []flow.Case[int]{{Name: "test_a", Func: func(context.Context, *flow.T, int) {}}},
+	})
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	e, _, _ := fakeenv.New(t.TempDir(), nil)
+	options := flow.Options{Dir: dir, Version: "1"}
+	if _, err := flow.Run(t.Context(), r.Items(), options); err != nil {
+		t.Fatal(err)
+	}
+	o := flows.OutputFlags{Report: []string{"junit"}}
+	if err := o.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []string{filepath.Join(dir, "none"), dir} {
+		files, err := flows.OpenReports(e, run, append(report.Default(), o.Specs...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writeReports(run, files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"results.json", "logfile.log", "junit.xml"} {
+		if data, err := os.ReadFile(filepath.Join(dir, name)); err != nil || len(data) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
 	}
 }

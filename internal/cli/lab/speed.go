@@ -1,4 +1,4 @@
-package vmtb
+package lab
 
 import (
 	"context"
@@ -20,13 +20,15 @@ import (
 	"vmtb/lab"
 )
 
-type labSpeedOptions struct {
+// speedOptions are the flags of "vmtb lab speed".
+type speedOptions struct {
+	dut    *dutFlags
 	guests []int
 	rounds int
-	json   bool
+	asJSON bool
 }
 
-func (o labSpeedOptions) check() error {
+func (o *speedOptions) check() error {
 	switch {
 	case o.rounds < 1:
 		return &bench.UsageError{Err: fmt.Errorf("--rounds=%d: want 1 or more", o.rounds)}
@@ -45,8 +47,8 @@ func (o labSpeedOptions) check() error {
 // maxSpeedGuests is what the DUT's memory has room for.
 const maxSpeedGuests = 4
 
-func (a *app) labSpeedCommand() *cobra.Command {
-	o := labSpeedOptions{guests: []int{1}, rounds: 1}
+func speedCommand(e *env.Env, d *dutFlags) *cobra.Command {
+	o := speedOptions{dut: d, guests: []int{1}, rounds: 1}
 	cmd := &cobra.Command{
 		Use:   "speed",
 		Short: "Measure how fast guests boot in the lab here",
@@ -62,17 +64,17 @@ guest took. Without a result they are multiplied by 5.`,
 			}
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
-			return a.labSpeed(ctx, o)
+			return o.run(ctx, e)
 		},
 	}
 	cmd.Flags().IntSliceVar(&o.guests, "guests", o.guests, "how many guests to boot at once, in turn")
 	cmd.Flags().IntVar(&o.rounds, "rounds", o.rounds, "how often to do so; the median counts")
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what was measured as JSON")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print what was measured as JSON")
 	return cmd
 }
 
-func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
-	images, err := a.buildLab(ctx)
+func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
+	images, err := o.dut.buildImages(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -82,27 +84,27 @@ func (a *app) labSpeed(ctx context.Context, o labSpeedOptions) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // only the DUT's evidence, of which an error quotes the end
 	speed := lab.Speed{Measured: time.Now()}
-	p := a.Progress("lab")
+	p := e.Progress("lab")
 	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p, Boot: true})
 	if err != nil {
 		return err
 	}
 	speed.DUT = time.Since(speed.Measured).Seconds()
-	err = measureBoots(ctx, dut, o, p, &speed)
+	err = o.measureBoots(ctx, dut, p, &speed)
 	if err := errors.Join(err, dut.Close(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
 	if err := speed.Save(); err != nil {
 		return err
 	}
-	if o.json {
-		return json.NewEncoder(a.Out).Encode(speed)
+	if o.asJSON {
+		return json.NewEncoder(e.Out).Encode(speed)
 	}
-	return printSpeed(a.Out, speed, o.guests)
+	return printSpeed(e.Out, speed, o.guests)
 }
 
 // measureBoots boots each number of guests once in a round, so that what else the machine does disturbs all alike.
-func measureBoots(ctx context.Context, dut *lab.DUT, o labSpeedOptions, p *progress.Progress, speed *lab.Speed) error {
+func (o *speedOptions) measureBoots(ctx context.Context, dut *lab.DUT, p *progress.Progress, speed *lab.Speed) error {
 	for round := range o.rounds {
 		for _, n := range o.guests {
 			name := fmt.Sprintf("booting %s in the DUT, round %d of %d", prose.Count(n, "guest"), round+1, o.rounds)

@@ -1,4 +1,4 @@
-package vmtb
+package image
 
 import (
 	"context"
@@ -10,19 +10,8 @@ import (
 	"vmtb/lab"
 )
 
-func (a *app) imageCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "image",
-		Short: "Guest images: make one, check one",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(a.imageBuildCommand(), a.imageCheckCommand())
-	return cmd
-}
-
-func (a *app) imageBuildCommand() *cobra.Command {
-	g := lab.NewGuest{Version: version}
+func buildCommand(e *env.Env) *cobra.Command {
+	g := lab.NewGuest{Version: e.Version}
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
@@ -37,7 +26,7 @@ In the guest, root has no password, and is logged in on the serial console; no S
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
-			return a.imageBuild(ctx, g)
+			return build(ctx, e, g)
 		},
 	}
 	flags := cmd.Flags()
@@ -49,40 +38,14 @@ In the guest, root has no password, and is logged in on the serial console; no S
 	return cmd
 }
 
-func (a *app) imageBuild(ctx context.Context, g lab.NewGuest) error {
+func build(ctx context.Context, e *env.Env, g lab.NewGuest) error {
 	dir, err := lab.CacheDir()
 	if err != nil {
 		return err
 	}
-	if err := lab.BuildGuest(ctx, dir, g, a.Progress("image")); err != nil {
+	if err := lab.BuildGuest(ctx, dir, g, e.Progress("image")); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.Out, g.File)
+	fmt.Fprintln(e.Out, g.File)
 	return nil
-}
-
-func (a *app) imageCheckCommand() *cobra.Command {
-	var flags env.ConfigFlags
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "check image",
-		Short: "Boot an image, without a VF, and look for what flows need in it",
-		Args:  cobra.ExactArgs(1), ValidArgsFunction: completeImage,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.Image = args[0]
-			config, _, err := flags.Load()
-			if err != nil {
-				return err
-			}
-			ctx, stop := env.CancelOnInterrupt(cmd.Context())
-			defer stop()
-			return a.PrintChecks(ctx, a.Target(config, true).CheckImage, asJSON)
-		},
-	}
-	flags.AddFile(cmd)
-	flags.AddFirmware(cmd)
-	flags.AddShared(cmd)
-	env.HideRunFlags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy")
-	return cmd
 }

@@ -1,4 +1,4 @@
-package vmtb
+package run
 
 import (
 	"bytes"
@@ -19,10 +19,10 @@ import (
 	"vmtb/bench/xe"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	hostcmd "vmtb/internal/cli/host"
 	"vmtb/internal/fake/fakeenv"
 	"vmtb/internal/fake/fakehost"
-	"vmtb/internal/hoststate"
 )
 
 // How these tests crash: a run is recorded once, and at each of its moments what a crash would leave is kept (the host,
@@ -103,17 +103,19 @@ func tearDownCrasher(ctx context.Context, env *flow.Env, qemu undo.Process) erro
 	return h.System.Kill(ctx, qemu)
 }
 
-func crasher(dir string, h *fakehost.Host) *app {
-	var out bytes.Buffer
-	a := &app{Env: &env.Env{
-		Out: &out, Err: &out, Registry: flow.NewRegistry(), System: h,
-		State: hoststate.In(filepath.Join(dir, "vmtb.lock"), dir),
-	}}
-	registerCrashers(a.Registry)
-	return a
+// A crasher is a vmtb on a fake host, with the flows of these tests.
+type crasher struct {
+	*env.Env
+	out, errs *bytes.Buffer
 }
 
-func (a *app) printed() string { return a.Out.(*bytes.Buffer).String() }
+func newCrasher(dir string, h *fakehost.Host) *crasher {
+	e, out, errs := fakeenv.New(dir, h)
+	registerCrashers(e.Registry)
+	return &crasher{e, out, errs}
+}
+
+func (c *crasher) printed() string { return c.out.String() + c.errs.String() }
 
 // runFiles reads what a resumed or recovered run needs of a run directory.
 func runFiles(t *testing.T, dir string) map[string][]byte {
@@ -137,8 +139,8 @@ func record(t *testing.T, h *fakehost.Host) []moment {
 	t.Helper()
 	base := fakeenv.Shm(t)
 	dir := filepath.Join(base, "run")
-	a := crasher(base, h)
-	options, err := a.flowOptions(dir, bench.DefaultConfig())
+	a := newCrasher(base, h)
+	options, err := newFlowOptions(a.Env, dir, bench.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +212,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 	base := fakeenv.Shm(t)
 	dir := filepath.Join(base, "run")
 	left := h.FromSnapshot(m.host)
-	a := crasher(base, left)
+	a := newCrasher(base, left)
 	place(t, dir, m.run, reboot)
 	if reboot {
 		left.Reboot()
@@ -256,9 +258,9 @@ func place(t *testing.T, dir string, files map[string][]byte, reboot bool) {
 }
 
 // resumed resumes the run and looks at what it comes to.
-func resumed(t *testing.T, a *app, dir, name string) {
+func resumed(t *testing.T, a *crasher, dir, name string) {
 	t.Helper()
-	err := a.resume(t.Context(), resumeOptions{reportFlags: reportFlags{color: "never"}}, dir)
+	err := (&resumeOptions{ReportFlags: flows.ReportFlags{Color: "never"}}).run(t.Context(), a.Env, dir)
 	if code, ok := err.(env.ExitCode); err != nil && (!ok || code != flow.ExitError) { //nolint:errorlint // it is never wrapped
 		t.Fatalf("%s: %v\n%s", name, err, a.printed())
 	}

@@ -1,4 +1,4 @@
-package vmtb
+package run
 
 import (
 	"bufio"
@@ -21,6 +21,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
 	"vmtb/report"
 )
 
@@ -31,7 +32,7 @@ import (
 //	vmtb run --keep-on-failure ──spawns──> the run ──> guards ──> QEMU
 //	         <──────exit code─────────────
 //
-// When a case has failed, the run writes its reports, shares its machines (see [keep.Sharing]) and tells the command its exit
+// When a case has failed, the run writes its flows.Reports, shares its machines (see [keep.Sharing]) and tells the command its exit
 // code. The command ends; the run lives on until its machines have ended, tears down, and puts the host back.
 
 // The run finds these after standard error: where it tells its exit code, and a pipe that ends with the command.
@@ -44,7 +45,7 @@ const (
 const keptRunVariable = "VMTB_KEPT_RUN"
 
 // runKept starts the run as a process of its own, and returns with its exit code when it has ended, or keeps machines.
-func (a *app) runKept() error {
+func runKept() error {
 	told, tell, err := os.Pipe()
 	if err != nil {
 		return &bench.InfraError{Op: "start the run", Err: err}
@@ -103,33 +104,33 @@ func exitOf(s *os.ProcessState) int {
 
 // A failureKeeper keeps the machines of a run whose case has failed.
 type failureKeeper struct {
-	*app
+	*env.Env
 	roster    *vm.Roster
 	scale     float64
-	endReport func() error // ends what is shown of the run, and writes its reports
+	endReport func() error // ends what is shown of the run, and writes its flows.Reports
 	ctx       context.Context
 	tell      *os.File // to the command
 
 	sharing *keep.Sharing // nil unless machines were kept
-	over    atomic.Bool   // the reports have had their end
+	over    atomic.Bool   // the flows.Reports have had their end
 	holding atomic.Bool   // machines are kept: the command may end
 }
 
-// isKeptRun reports whether this process is the run that [app.runKept] has started.
+// isKeptRun flows.Reports whether this process is the run that [runKept] has started.
 func isKeptRun() bool {
 	var s unix.Stat_t
 	return os.Getenv(keptRunVariable) != "" && unix.Fstat(tellFD, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// newFailureKeeper is that of a process that [app.runKept] has started; its context ends with the command as long as no machine
+// newFailureKeeper is that of a process that [runKept] has started; its context ends with the command as long as no machine
 // is kept.
-func (a *app) newFailureKeeper(parent context.Context, o *flow.Options, endReport func() error) (*failureKeeper, context.Context) {
+func newFailureKeeper(parent context.Context, e *env.Env, o *flow.Options, endReport func() error) (*failureKeeper, context.Context) {
 	ctx, cancel := context.WithCancel(parent)
 	roster, _ := flow.Provided[*vm.Roster](o.Resources) // nil knows no machine
-	k := &failureKeeper{app: a, roster: roster, scale: o.TimeoutScale, endReport: endReport, ctx: ctx, tell: os.NewFile(tellFD, "command")}
+	k := &failureKeeper{Env: e, roster: roster, scale: o.TimeoutScale, endReport: endReport, ctx: ctx, tell: os.NewFile(tellFD, "command")}
 	shown := o.Observer
 	o.Keep, o.Observer = k.keep, func(e flow.Entry) {
-		if !k.over.Load() { // what comes after it, done tells the reports
+		if !k.over.Load() { // what comes after it, done tells the flows.Reports
 			shown(e)
 		}
 	}
@@ -167,7 +168,7 @@ func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
   vmtb vm shell %s    a shell in the guest; also vm exec, cp, console
   vmtb vm off --all    ends the machines, and puts the host back
 `, strings.Join(names, ", "), id, names[0])
-	k.letGo(k.ended(summary, nil, err))
+	k.letGo(ended(k.Env, summary, nil, err))
 	sharing.Wait(k.ctx)
 }
 
@@ -190,7 +191,7 @@ func (k *failureKeeper) letGo(err error) {
 	k.tell.Close()
 }
 
-// done writes what came after the reports of the failure, gives the host free, and then answers who ended the last machine:
+// done writes what came after the flows.Reports of the failure, gives the host free, and then answers who ended the last machine:
 // whether the host has been put back.
 func (k *failureKeeper) done(summary flow.Summary, err error, specs []report.Spec, release func()) error {
 	if summary.Unrestored != "" {
@@ -210,7 +211,7 @@ func (k *failureKeeper) reportAgain(dir string, specs []report.Spec) error {
 	if err != nil {
 		return err
 	}
-	files, err := k.openReports(dir, append(report.Default(), specs...), nil)
+	files, err := flows.OpenReports(k.Env, dir, append(report.Default(), specs...), nil)
 	if err != nil {
 		return err
 	}

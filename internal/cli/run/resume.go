@@ -1,4 +1,4 @@
-package vmtb
+package run
 
 import (
 	"context"
@@ -17,12 +17,13 @@ import (
 
 // resumeOptions are the flags of "vmtb resume".
 type resumeOptions struct {
-	reportFlags
+	flows.ReportFlags
 	recover         bool
 	rerunIncomplete bool
 }
 
-func (a *app) resumeCommand() *cobra.Command {
+// ResumeCommand is "vmtb resume".
+func ResumeCommand(e *env.Env) *cobra.Command {
 	var o resumeOptions
 	cmd := &cobra.Command{
 		Use:   "resume DIR",
@@ -32,16 +33,16 @@ back, keeps the results that there are, and runs the rest of the plan, with the 
 off counts as incomplete and does not run again, because it may have crashed the host. If the host crashed in the
 set-up, reset or tear-down of a fixture, the flows of that fixture do not run again either. "vmtb help resume-and-recover" tells more.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: env.CompleteDir,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), o, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args[0]) },
 	}
-	o.add(cmd)
+	o.Add(cmd)
 	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if another run that died has left it changed")
 	cmd.Flags().BoolVar(&o.rerunIncomplete, "rerun-incomplete", false, "run flows again that were cut off, even if that killed the host")
 	return cmd
 }
 
-func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
-	if err := o.check(); err != nil {
+func (o *resumeOptions) run(ctx context.Context, e *env.Env, dir string) error {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	dir = flows.RunDirIn(dir)
@@ -61,22 +62,25 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 	if err != nil {
 		return fmt.Errorf("%s: kernel_log_rules: %w", infoFile, err)
 	}
-	if err := a.State.CheckResumable(run.Info.Dir); err != nil {
+	if err := e.State.CheckResumable(run.Info.Dir); err != nil {
 		return err
 	}
-	unlock, err := a.enter(ctx, "vmtb resume", run.Info.Plan, config, o.recover, run.Info.Dir)
+	claim := hostClaim{
+		command: "vmtb resume", items: run.Info.Plan, config: config, mayRecover: o.recover, resumed: run.Info.Dir,
+	}
+	unlock, err := claim.lock(ctx, e)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	options, err := a.flowOptions(run.Info.Dir, config)
+	options, err := newFlowOptions(e, run.Info.Dir, config)
 	if err != nil {
 		return err
 	}
-	stopWatch := a.watchKernels(ctx, &options, rules)
+	stopWatch := watchKernels(ctx, e, &options, rules)
 	defer stopWatch()
 	options.RerunIncomplete = o.rerunIncomplete
-	return a.perform(ctx, options, o.reportFlags, nil, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+	return perform(ctx, e, options, o.ReportFlags, nil, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		started := options.Started
 		options.Started = func(info flow.Info) {
 			started(info)
@@ -84,6 +88,6 @@ func (a *app) resume(ctx context.Context, o resumeOptions, dir string) error {
 				options.Observer(e)
 			}
 		}
-		return flow.Resume(ctx, a.Registry.Items(), options)
+		return flow.Resume(ctx, e.Registry.Items(), options)
 	})
 }

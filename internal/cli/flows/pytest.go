@@ -1,4 +1,4 @@
-package vmtb
+package flows
 
 import (
 	"fmt"
@@ -78,8 +78,8 @@ var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
 	"o": "--config", "override-ini": "--config", "debug": "-vv", "collect": "vmtb list", "timeout-method": "--timeout",
 }
 
-// pytestAdvice says what to type instead of a flag of pytest's; "" for another flag.
-func pytestAdvice(name string) string {
+// PytestAdvice says what to type instead of a flag of pytest's; "" for another flag.
+func PytestAdvice(name string) string {
 	if ours := pytestFlags[name]; ours != "" {
 		return "pytest's; here it is: " + ours
 	}

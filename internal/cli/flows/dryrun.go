@@ -1,4 +1,4 @@
-package vmtb
+package flows
 
 import (
 	"fmt"
@@ -11,35 +11,35 @@ import (
 	"vmtb/internal/prose"
 )
 
-// dryRun shows the plan of a run: what "vmtb list --json" prints, or for people the fixtures with their cases.
-func (a *app) dryRun(items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
+// DryRun shows the plan of a run: what "vmtb list --json" prints, or for people the fixtures with their cases.
+func DryRun(e *env.Env, items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
 	if asJSON {
-		return env.PrintJSON(a.Out, items)
+		return env.PrintJSON(e.Out, items)
 	}
 	for _, note := range notes {
-		fmt.Fprintf(a.Out, "note: %s\n", note)
+		fmt.Fprintf(e.Out, "note: %s\n", note)
 	}
 	fixtures := 0
 	for i, it := range items {
 		if id := it.ID.Fixture(); i == 0 || items[i-1].ID.Fixture() != id {
 			fixtures++
-			fmt.Fprintf(a.Out, "\n%s\n", id)
+			fmt.Fprintf(e.Out, "\n%s\n", id)
 			if it.ClassDoc != "" {
-				fmt.Fprintf(a.Out, "  %s\n", it.ClassDoc)
+				fmt.Fprintf(e.Out, "  %s\n", it.ClassDoc)
 			}
 			if len(it.Needs) > 0 {
-				fmt.Fprintf(a.Out, "  needs: %s\n", strings.Join(it.Needs, ", "))
+				fmt.Fprintf(e.Out, "  needs: %s\n", strings.Join(it.Needs, ", "))
 			}
-			fmt.Fprintf(a.Out, "  deadlines: set-up %s, tear-down %s\n",
+			fmt.Fprintf(e.Out, "  deadlines: set-up %s, tear-down %s\n",
 				prose.Exact(scaledBy(config, it.SetUpTimeout)), prose.Exact(scaledBy(config, it.TearDownTimeout)))
 		}
-		a.printCase(it, config)
+		printCase(e, it, config)
 	}
-	fmt.Fprintf(a.Out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"))
+	fmt.Fprintf(e.Out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"))
 	return nil
 }
 
-func (a *app) printCase(it flow.Item, config *bench.Config) {
+func printCase(e *env.Env, it flow.Item, config *bench.Config) {
 	line := fmt.Sprintf("    %s  deadline %s", it.ID.Case, prose.Exact(scaledBy(config, it.Timeout)))
 	if it.After != "" {
 		line += ", after " + it.After
@@ -47,15 +47,15 @@ func (a *app) printCase(it flow.Item, config *bench.Config) {
 	if it.Quarantine != nil {
 		line += ", in quarantine"
 	}
-	fmt.Fprintln(a.Out, line)
+	fmt.Fprintln(e.Out, line)
 }
 
 func scaledBy(config *bench.Config, d time.Duration) time.Duration {
 	return time.Duration(float64(d) * config.TimeoutScale).Round(time.Millisecond)
 }
 
-// names are the ids of items.
-func names(items []flow.Item) []string {
+// Names are the ids of items.
+func Names(items []flow.Item) []string {
 	list := make([]string, len(items))
 	for i, it := range items {
 		list[i] = it.Name

@@ -1,4 +1,4 @@
-package vmtb
+package flows
 
 import (
 	"fmt"
@@ -11,27 +11,29 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/env"
 )
 
-// policyFlags say what a run does about results; docs/run-policy.md is about them.
-type policyFlags struct {
+// PolicyFlags say what a run does about results; docs/run-policy.md is about them.
+type PolicyFlags struct {
 	flow.Policy
-	quarantine string
+	Quarantine string
 	exitFirst  bool
 }
 
-func (f *policyFlags) add(cmd *cobra.Command) {
+func (f *PolicyFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.RerunFailed, "rerun-failed", 0, "rerun a failed flow up to `N` times, each time with a new fixture; the last result counts")
 	flags.IntVar(&f.Repeat, "repeat", 1, "run each fixture with its flows `N` times, or until one of the flows fails")
 	flags.StringSliceVar(&f.AbortOn, "abort-on", nil, "end the run on a `result` (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) or a new taint or lockdep report (taint, lockdep)")
 	flags.IntVar(&f.MaxFail, "maxfail", 0, "end the run when `N` flows have failed (default: never)")
 	flags.BoolVarP(&f.exitFirst, "exitfirst", "x", false, "end the run when a flow has failed: --maxfail=1")
-	flags.StringVar(&f.quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
+	flags.StringVar(&f.Quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
+	env.CompleteValues(cmd, map[string][]string{"abort-on": flow.AbortWords})
 }
 
-// args are the flags again, for a vmtb that is started with them; quarantine is where the file is for that one.
-func (f *policyFlags) args(quarantine string) []string {
+// Args are the flags again, for a vmtb that is started with them; quarantine is where the file is for that one.
+func (f *PolicyFlags) Args(quarantine string) []string {
 	args := []string{"--rerun-failed", strconv.Itoa(f.RerunFailed), "--repeat", strconv.Itoa(f.Repeat)}
 	if f.MaxFail > 0 {
 		args = append(args, "--maxfail", strconv.Itoa(f.MaxFail))
@@ -46,28 +48,28 @@ func (f *policyFlags) args(quarantine string) []string {
 }
 
 // check refuses what does not make sense, without looking at files.
-func (f *policyFlags) check() error {
+func (f *PolicyFlags) Check() error {
 	if f.exitFirst && f.MaxFail == 0 {
 		f.MaxFail = 1
 	}
 	if f.Repeat < 1 {
 		return &bench.UsageError{Err: fmt.Errorf("--repeat %d: want 1 or more", f.Repeat)}
 	}
-	return f.Check()
+	return f.Policy.Check()
 }
 
-// plan marks the items of a selection that are in quarantine, and notes what is to be said about that.
-func (a *app) plan(items []flow.Item, f policyFlags) (notes []string, err error) {
-	if f.quarantine == "" {
+// MarkQuarantine marks the items of a selection that are in quarantine, and notes what is to be said about that.
+func (f *PolicyFlags) MarkQuarantine(e *env.Env, items []flow.Item) (notes []string, err error) {
+	if f.Quarantine == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(f.quarantine)
+	data, err := os.ReadFile(f.Quarantine)
 	if err != nil {
 		return nil, &bench.UsageError{Err: fmt.Errorf("quarantine file: %w", err)}
 	}
-	list, err := flow.ParseQuarantine(f.quarantine, data)
+	list, err := flow.ParseQuarantine(f.Quarantine, data)
 	if err != nil {
 		return nil, err
 	}
-	return a.Registry.Quarantine(items, list, time.Now())
+	return e.Registry.Quarantine(items, list, time.Now())
 }

@@ -1,4 +1,4 @@
-package vmtb
+package run
 
 import (
 	"context"

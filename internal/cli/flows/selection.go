@@ -1,4 +1,4 @@
-package vmtb
+package flows
 
 import (
 	"cmp"
@@ -14,38 +14,38 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
-	"vmtb/internal/cli/flows"
+	"vmtb/internal/cli/env"
 	"vmtb/internal/prose"
 )
 
-const selectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or a part of one: the case,
+const SelectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or a part of one: the case,
 the class, the file or the parameter may be left out. The file may carry a directory and ".py". "*" is the only
 wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it: brackets mean something to a shell.`
 
-// selectionFlags take away from what the arguments select.
-type selectionFlags struct {
-	keyword    string
+// SelectionFlags take away from what the arguments select.
+type SelectionFlags struct {
+	Keyword    string
 	lastFailed string
 	failed     string // --failed-in
 	lf         bool
-	collect    bool
-	shard      string
+	Collect    bool
+	Shard      string
 }
 
 // newestRun is the value of --last-failed without one.
 const newestRun = "newest"
 
-func (f *selectionFlags) add(cmd *cobra.Command) {
+func (f *SelectionFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`)
+	flags.StringVarP(&f.Keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`)
 	flags.Var((*lastFailedValue)(&f.lastFailed), "last-failed", "only flows that did not pass in the newest run below vmtb-results that has ended, or in the one in `[=DIR]`")
 	flags.Lookup("last-failed").NoOptDefVal = "true" // for another value the help of a "bool" has one more suffix
 	flags.StringVar(&f.failed, "failed-in", "", "only flows that did not pass in the run in the directory `DIR`")
-	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.collect, "collect-only": &f.collect} { // pytest's
+	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.Collect, "collect-only": &f.Collect} { // pytest's
 		flags.BoolVar(at, name, false, "")
 		flags.Lookup(name).Hidden = true
 	}
-	flags.StringVar(&f.shard, "shard", "", "only the i-th of n parts of the selection: i/n")
+	flags.StringVar(&f.Shard, "shard", "", "only the i-th of n parts of the selection: i/n")
 }
 
 // A lastFailedValue is a string for which pflag prints no default of its own in the help.
@@ -63,7 +63,7 @@ func (v *lastFailedValue) Set(s string) error {
 }
 
 // failedIn is the directory of the run whose failures are selected, [newestRun], or "" for none.
-func (f *selectionFlags) failedIn() string {
+func (f *SelectionFlags) FailedIn() string {
 	switch {
 	case f.failed != "":
 		return f.failed
@@ -75,12 +75,12 @@ func (f *selectionFlags) failedIn() string {
 
 // takeRunDir makes the directory of a run that stands behind --last-failed the value of that flag: a flag whose value may be left out gets
 // none from the next word, which would be taken for a selection.
-func (f *selectionFlags) takeRunDir(selection []string) []string {
-	if f.failedIn() != newestRun {
+func (f *SelectionFlags) takeRunDir(selection []string) []string {
+	if f.FailedIn() != newestRun {
 		return selection
 	}
 	for i, word := range selection {
-		if _, err := flow.OpenRun(flows.RunDirIn(word)); err == nil {
+		if _, err := flow.OpenRun(RunDirIn(word)); err == nil {
 			f.failed = word
 			return slices.Delete(slices.Clone(selection), i, i+1)
 		}
@@ -88,27 +88,27 @@ func (f *selectionFlags) takeRunDir(selection []string) []string {
 	return selection
 }
 
-// choose is the items that the arguments of a command and its flags select, and what is to be said about it.
-func (a *app) choose(selection []string, f selectionFlags) (items []flow.Item, notes []string, err error) {
-	items, notes, err = a.Registry.Select(f.takeRunDir(selection))
-	if err == nil && f.keyword != "" {
-		items, err = byKeyword(items, f.keyword)
+// Choose is the items that the arguments of a command and its flags select, and what is to be said about it.
+func (f *SelectionFlags) Choose(e *env.Env, selection []string) (items []flow.Item, notes []string, err error) {
+	items, notes, err = e.Registry.Select(f.takeRunDir(selection))
+	if err == nil && f.Keyword != "" {
+		items, err = byKeyword(items, f.Keyword)
 	}
-	if dir := f.failedIn(); err == nil && dir != "" {
+	if dir := f.FailedIn(); err == nil && dir != "" {
 		var note string
 		items, note, err = lastFailed(items, dir)
 		notes = append(notes, note)
 	}
-	if err != nil || f.shard == "" {
+	if err != nil || f.Shard == "" {
 		return items, notes, err
 	}
-	s, err := flow.ParseShard(f.shard)
+	s, err := flow.ParseShard(f.Shard)
 	if err != nil {
 		return nil, nil, err
 	}
 	n := len(items)
 	items = s.Take(items)
-	return items, append(notes, fmt.Sprintf("shard %s: %d of %s", f.shard, len(items), prose.Count(n, "flow"))), nil
+	return items, append(notes, fmt.Sprintf("shard %s: %d of %s", f.Shard, len(items), prose.Count(n, "flow"))), nil
 }
 
 func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
@@ -125,11 +125,11 @@ func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
 
 func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string, err error) {
 	if dir == newestRun {
-		if dir, err = newest(flows.ResultsDir); err != nil {
+		if dir, err = newest(ResultsDir); err != nil {
 			return nil, "", err
 		}
 	}
-	run, err := flow.OpenRun(flows.RunDirIn(dir))
+	run, err := flow.OpenRun(RunDirIn(dir))
 	if err != nil {
 		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
 	}
@@ -152,7 +152,7 @@ func newest(results string) (string, error) {
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
 	for _, e := range entries {
-		dir := flows.RunDirIn(filepath.Join(results, e.Name()))
+		dir := RunDirIn(filepath.Join(results, e.Name()))
 		if run, err := flow.OpenRun(dir); err == nil && run.Ended() {
 			return dir, nil
 		}
@@ -160,13 +160,15 @@ func newest(results string) (string, error) {
 	return "", &bench.UsageError{Err: fmt.Errorf("--last-failed: there is no run below %s that has ended", results), Advice: "--failed-in=DIR names a run's directory"}
 }
 
-// completeSelection offers ids.
-func (a *app) completeSelection(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-	var ids []string
-	for _, it := range a.Registry.Items() {
-		if strings.HasPrefix(it.Name, begun) {
-			ids = append(ids, it.Name)
+// CompleteSelection offers ids.
+func CompleteSelection(e *env.Env) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		var ids []string
+		for _, it := range e.Registry.Items() {
+			if strings.HasPrefix(it.Name, begun) {
+				ids = append(ids, it.Name)
+			}
 		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
 }
