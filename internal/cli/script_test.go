@@ -1,4 +1,4 @@
-package vmtb_test
+package cli_test
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func params(dir string) testscript.Params {
 			env.Setenv("VMTB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector's programs wait for a second when they end
 			env.Defer(func() { endKept(env) })
-			ids, err := filepath.Abs("vmm_flows/testdata/upstream-ids.txt")
+			ids, err := filepath.Abs("../../vmm_flows/testdata/upstream-ids.txt")
 			env.Setenv("UPSTREAM_IDS", ids)
 			return err
 		},

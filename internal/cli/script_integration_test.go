@@ -1,6 +1,6 @@
 //go:build integration
 
-package vmtb_test
+package cli_test
 
 import (
 	"context"

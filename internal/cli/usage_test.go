@@ -1,4 +1,4 @@
-package vmtb
+package cli
 
 import (
 	"strings"
@@ -32,5 +32,5 @@ func TestFlagErrors(t *testing.T) {
 			look(sub)
 		}
 	}
-	look((&app{Env: &env.Env{}}).command())
+	look(command(&env.Env{}))
 }

@@ -1,4 +1,4 @@
-package vmtb
+package cli
 
 import (
 	"cmp"
@@ -21,14 +21,14 @@ import (
 )
 
 // manCommand writes the man pages, for those who make packages.
-func (a *app) manCommand() *cobra.Command {
+func manCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "man directory", Short: "Write a man page for each command", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return writeManPages(cmd.Root(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return writeManPages(cmd.Root(), args[0], e.Version) },
 	}
 }
 
-func writeManPages(root *cobra.Command, dir string) error {
+func writeManPages(root *cobra.Command, dir, version string) error {
 	date := time.Now()
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" { // reproducible-builds.org: the same commit gives the same bytes
 		seconds, err := strconv.ParseInt(epoch, 10, 64)
@@ -43,7 +43,7 @@ func writeManPages(root *cobra.Command, dir string) error {
 	root.InitDefaultVersionFlag()
 	for _, cmd := range manned(root) {
 		file := filepath.Join(dir, manName(cmd)+".1")
-		if err := os.WriteFile(file, []byte(manPage(cmd, date.UTC().Format("2006-01-02"))), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(manPage(cmd, date.UTC().Format("2006-01-02"), version)), 0o644); err != nil {
 			return &bench.InfraError{Op: "write the man pages", Err: err}
 		}
 	}
@@ -65,7 +65,7 @@ func manned(cmd *cobra.Command) []*cobra.Command {
 func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
 // manPage is the page of a command, for man(7).
-func manPage(cmd *cobra.Command, date string) string {
+func manPage(cmd *cobra.Command, date, version string) string {
 	cmd.InitDefaultHelpFlag()
 	p := &roff{}
 	p.raw(fmt.Sprintf(".TH %q 1 %q %q %q", strings.ToUpper(manName(cmd)), date, "vmtb "+version, "vmtb"))

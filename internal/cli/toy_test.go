@@ -1,4 +1,4 @@
-package vmtb_test
+package cli_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package vmtb
+package cli
 
 import (
 	"fmt"
@@ -14,10 +14,13 @@ import (
 	"vmtb/internal/cli/env"
 )
 
+// root is the directory of the module.
+const root = "../.."
+
 // TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes, flags and all. The lab's TestBook
 // runs them.
 func TestBookCommands(t *testing.T) {
-	commands, err := booktest.Commands(".")
+	commands, err := booktest.Commands(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +40,8 @@ func TestBookCommands(t *testing.T) {
 
 func checkCommandLine(t *testing.T, at, line string) {
 	t.Helper()
-	a := &app{Env: &env.Env{Out: t.Output(), Err: t.Output(), Registry: flow.NewRegistry()}}
-	cmd, rest, err := a.command().Find(shellWords(line))
+	e := &env.Env{Out: t.Output(), Err: t.Output(), Registry: flow.NewRegistry()}
+	cmd, rest, err := command(e).Find(shellWords(line))
 	if err == nil && cmd.HasSubCommands() {
 		t.Errorf("%s: vmtb %s: no such command", at, line)
 		return
@@ -92,7 +95,7 @@ var link = regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
 
 // TestBookLinks: what the book refers to in this repository is there.
 func TestBookLinks(t *testing.T) {
-	chapters, err := booktest.Chapters(".")
+	chapters, err := booktest.Chapters(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,12 +103,12 @@ func TestBookLinks(t *testing.T) {
 		t.Fatalf("only %d files: %q", len(chapters), chapters)
 	}
 	for _, file := range chapters {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(file), m[1])); err != nil {
 				t.Errorf("%s: %v", file, err)
 			}
 		}
@@ -115,11 +118,11 @@ func TestBookLinks(t *testing.T) {
 // TestBookModule does what the book says about a module of one's own, beside this one, and finds each of its Go examples in
 // the code that it has built.
 func TestBookModule(t *testing.T) {
-	text, err := os.ReadFile("docs/writing-a-flow.md")
+	text, err := os.ReadFile(filepath.Join(root, "docs/writing-a-flow.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := filepath.Abs(".")
+	source, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build integration
 
-package vmtb_test
+package cli_test
 
 import (
 	"os/exec"
@@ -14,7 +14,7 @@ func TestIntegrationInstall(t *testing.T) {
 	out := func(name string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), name, args...)
-		cmd.Stderr = t.Output()
+		cmd.Dir, cmd.Stderr = "../..", t.Output() // where the Makefile is
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", cmd, err, out)

@@ -1,4 +1,4 @@
-package vmtb
+package cli
 
 import (
 	"context"
@@ -15,40 +15,35 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
-	"vmtb/internal/cli/image"
+	imagecmd "vmtb/internal/cli/image"
 	labcmd "vmtb/internal/cli/lab"
-	"vmtb/internal/cli/run"
-	"vmtb/internal/cli/vf"
+	runcmd "vmtb/internal/cli/run"
+	vfcmd "vmtb/internal/cli/vf"
 	vmcmd "vmtb/internal/cli/vm"
 	"vmtb/internal/hoststate"
 )
 
-// version is set by the linker (see the Makefile).
-var version = "unknown"
-
-// Main runs the command line in args, program name first, with the flows that the registrars add, and returns the
-// exit code.
-func Main(ctx context.Context, args []string, registrars ...func(*flow.Registry)) int {
+// Main runs the command line in args, program name first, with the flows that the registrars add, and returns the exit code. version
+// is that of the program.
+func Main(ctx context.Context, args []string, version string, registrars ...func(*flow.Registry)) int {
 	if code, ran := vm.Guard(args); ran {
 		return code
 	}
-	a := &app{Env: &env.Env{
+	e := &env.Env{
 		Out: os.Stdout, Err: os.Stderr, Registry: flow.NewRegistry(), System: host.OS{},
 		State: hoststate.FromEnvironment(), Version: version,
-	}}
-	for _, register := range registrars {
-		register(a.Registry)
 	}
-	return a.main(ctx, args[1:])
+	for _, register := range registrars {
+		register(e.Registry)
+	}
+	return execute(ctx, e, args[1:])
 }
 
-// An app is one invocation.
-type app struct{ *env.Env }
-
-func (a *app) main(ctx context.Context, args []string) int {
-	err := a.Registry.Err()
+// execute runs the command in args. It alone turns errors into messages and exit codes.
+func execute(ctx context.Context, e *env.Env, args []string) int {
+	err := e.Registry.Err()
 	if err == nil {
-		cmd := a.command()
+		cmd := command(e)
 		cmd.SetArgs(commandFirst(cmd, args))
 		err = cmd.ExecuteContext(ctx)
 	}
@@ -58,7 +53,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	if code, ok := errors.AsType[env.ExitCode](err); ok {
 		return int(code)
 	}
-	fmt.Fprintf(a.Err, "vmtb: %s\n", ansi.Printable(err.Error()))
+	fmt.Fprintf(e.Err, "vmtb: %s\n", ansi.Printable(err.Error()))
 	switch blame := flow.BlameOf(err); {
 	case errors.Is(err, keep.ErrNotRestored):
 		return flow.ExitNotRestored
@@ -73,7 +68,8 @@ func (a *app) main(ctx context.Context, args []string) int {
 	}
 }
 
-func (a *app) command() *cobra.Command {
+// command is the root of all commands.
+func command(e *env.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vmtb",
 		Short: "VM test bench for SR-IOV GPUs",
@@ -83,21 +79,21 @@ Functions, boots QEMU machines with them, runs flows over both, puts the host ba
 On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.
 
 "vmtb help" also lists the topics of the book, "vmtb help getting-started" shows one.`,
-		Version:       version,
+		Version:       e.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetOut(a.Out)
-	root.SetErr(a.Err)
+	root.SetOut(e.Out)
+	root.SetErr(e.Err)
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		run.Command(a.Env), run.ResumeCommand(a.Env), run.ListCommand(a.Env), run.ReportCommand(a.Env), hostcmd.RecoverCommand(a.Env), hostcmd.DoctorCommand(a.Env), vf.Command(a.Env), vmcmd.Command(a.Env),
-		image.Command(a.Env), labcmd.Command(a.Env), a.versionCommand(), a.manCommand(),
+		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e), hostcmd.RecoverCommand(e), hostcmd.DoctorCommand(e), vfcmd.Command(e), vmcmd.Command(e),
+		imagecmd.Command(e), labcmd.Command(e), versionCommand(e), manCommand(e),
 	)
-	root.SetHelpCommand(a.helpCommand())
+	root.SetHelpCommand(helpCommand(e))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultVersionFlag() // its -v takes no value
 	root.InitDefaultCompletionCmd()

@@ -1,11 +1,9 @@
-package vmtb
+package cli
 
 import (
-	"embed"
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
@@ -13,11 +11,10 @@ import (
 	"golang.org/x/term"
 
 	"vmtb/bench"
+	"vmtb/docs"
 	"vmtb/internal/booktext"
+	"vmtb/internal/cli/env"
 )
-
-//go:embed docs/*.md
-var book embed.FS
 
 // A topic is a chapter of the book, for "vmtb help".
 type topic struct {
@@ -30,7 +27,7 @@ type topic struct {
 func topics() []topic {
 	contents := chapter("README")
 	var list []topic
-	entries, _ := book.ReadDir("docs") // it is in the program
+	entries, _ := docs.Files.ReadDir(".") // it is in the program
 	for _, e := range entries {
 		name := strings.TrimSuffix(e.Name(), ".md")
 		if name != "README" {
@@ -44,11 +41,11 @@ func topics() []topic {
 }
 
 func chapter(name string) string {
-	text, _ := book.ReadFile(path.Join("docs", name+".md")) // it is in the program
+	text, _ := docs.Files.ReadFile(name + ".md") // it is in the program
 	return string(text)
 }
 
-func (a *app) helpCommand() *cobra.Command {
+func helpCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command or topic]",
 		Short: "Show the help of a command, or a chapter of the book",
@@ -58,16 +55,16 @@ the commands and the topics.`,
   vmtb help troubleshooting | less`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeHelp,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.help(cmd.Root(), args) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return help(e, cmd.Root(), args) },
 	}
 }
 
-func (a *app) help(root *cobra.Command, args []string) error {
+func help(e *env.Env, root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		if err := root.Help(); err != nil {
 			return err
 		}
-		a.listTopics()
+		listTopics(e)
 		return nil
 	}
 	all := topics()
@@ -84,16 +81,16 @@ func (a *app) help(root *cobra.Command, args []string) error {
 		if err := cmd.Help(); err != nil || chapterAt < 0 {
 			return err
 		}
-		fmt.Fprintf(a.Out, "\n%s\n\n", strings.Repeat("_", min(a.columns(), 72)))
+		fmt.Fprintf(e.Out, "\n%s\n\n", strings.Repeat("_", min(columns(e), 72)))
 	}
-	_, err = io.WriteString(a.Out, booktext.Render(all[chapterAt].text, a.columns()))
+	_, err = io.WriteString(e.Out, booktext.Render(all[chapterAt].text, columns(e)))
 	return err
 }
 
-func (a *app) listTopics() {
-	fmt.Fprint(a.Out, "\nTopics, which are the chapters of the book (vmtb help TOPIC):\n")
+func listTopics(e *env.Env) {
+	fmt.Fprint(e.Out, "\nTopics, which are the chapters of the book (vmtb help TOPIC):\n")
 	for _, t := range topics() {
-		fmt.Fprintf(a.Out, "  %-18s %s\n", t.name, t.title)
+		fmt.Fprintf(e.Out, "  %-18s %s\n", t.name, t.title)
 	}
 }
 
@@ -111,8 +108,8 @@ func unknownTopic(root *cobra.Command, all []topic, asked string) error {
 }
 
 // columns is the width of the terminal, at most 100, and 80 where the output goes elsewhere.
-func (a *app) columns() int {
-	if f, ok := a.Out.(*os.File); ok {
+func columns(e *env.Env) int {
+	if f, ok := e.Out.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 			return min(w, 100)
 		}
@@ -134,11 +131,11 @@ func completeHelp(cmd *cobra.Command, args []string, _ string) ([]string, cobra.
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.Out, "vmtb %s\n", version)
+			_, err := fmt.Fprintf(e.Out, "vmtb %s\n", e.Version)
 			return err
 		},
 	}

@@ -1,4 +1,4 @@
-package vmtb
+package cli
 
 import (
 	"cmp"
