@@ -90,7 +90,7 @@ func (o *ReportFlags) Look(f *os.File) report.TerminalOptions {
 	if o.Color != "auto" {
 		look.Color = o.Color == "always"
 	}
-	look.Verbose, look.LogFrom = o.Verbosity(), o.pytest.level()
+	look.Verbose, look.LogFrom = max(o.Verbose, o.pytest.verbose()), o.pytest.level()
 	if o.Quiet {
 		look.Verbose = -1
 	}
@@ -102,9 +102,3 @@ func (o *ReportFlags) Look(f *os.File) report.TerminalOptions {
 	}
 	return look
 }
-
-// Verbosity is how much of a run is shown: the number of -v, or what pytest's flags say.
-func (o *ReportFlags) Verbosity() int { return max(o.Verbose, o.pytest.verbose()) }
-
-// LogLevel is the value of pytest's --log-cli-level.
-func (o *ReportFlags) LogLevel() string { return o.pytest.logLevel }

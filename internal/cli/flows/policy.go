@@ -3,8 +3,6 @@ package flows
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,21 +28,6 @@ func (f *PolicyFlags) Add(cmd *cobra.Command) {
 	flags.BoolVarP(&f.exitFirst, "exitfirst", "x", false, "end the run when a flow has failed: --maxfail=1")
 	flags.StringVar(&f.Quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
 	env.CompleteValues(cmd, map[string][]string{"abort-on": flow.AbortWords})
-}
-
-// Args are the flags again, for a vmtb that is started with them; quarantine is where the file is for that one.
-func (f *PolicyFlags) Args(quarantine string) []string {
-	args := []string{"--rerun-failed", strconv.Itoa(f.RerunFailed), "--repeat", strconv.Itoa(f.Repeat)}
-	if f.MaxFail > 0 {
-		args = append(args, "--maxfail", strconv.Itoa(f.MaxFail))
-	}
-	if len(f.AbortOn) > 0 {
-		args = append(args, "--abort-on", strings.Join(f.AbortOn, ","))
-	}
-	if quarantine != "" {
-		args = append(args, "--quarantine", quarantine)
-	}
-	return args
 }
 
 // check refuses what does not make sense, without looking at files.

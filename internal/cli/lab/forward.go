@@ -9,30 +9,82 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/spf13/pflag"
+
 	"vmtb/bench"
 	"vmtb/internal/cli/env"
 	"vmtb/lab"
+	"vmtb/report"
 )
 
-// shapeArgs are the flags that suit a run to the lab, unless the user says otherwise.
+// A treatment is what becomes of a flag of "vmtb run" when it is given to "vmtb lab run", whose run in the DUT is a "vmtb run".
+type treatment int
+
+const (
+	forwarded treatment = iota // the run in the DUT gets it as it is; also flags that flagTreatments does not name
+	replaced                   // the run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs
+	handled                    // this command does on this machine what it says
+	absent                     // "vmtb lab run" does not have it
+	ours                       // only "vmtb lab run" has it
+)
+
+// flagTreatments has every flag of "vmtb run" and of "vmtb lab run". A test compares.
+var flagTreatments = map[string]treatment{
+	"abort-on": forwarded, "capture": forwarded, "durations": forwarded, "exitfirst": forwarded, "json": forwarded,
+	"keyword": forwarded, "log-cli-level": forwarded, "maxfail": forwarded, "no-capture": forwarded, "quiet": forwarded,
+	"repeat": forwarded, "rerun-failed": forwarded, "tb": forwarded, "timeout": forwarded, "verbose": forwarded,
+	"workload-scale": forwarded,
+
+	"called-as": replaced, "color": replaced, "config": replaced, "kernel-log-rules": replaced, "live": replaced,
+	"quarantine": replaced, "run-dir": replaced, "shard": replaced, "timeout-scale": replaced, "vm-image": replaced,
+	"vm-memory": replaced,
+
+	"co": handled, "collect-only": handled, "compare": handled, "dry-run": handled, "failed-in": handled,
+	"help": handled, "junit-xml": handled, "junitxml": handled, "last-failed": handled, "lf": handled, "report": handled,
+
+	"card": absent, "destructive": absent, "firmware": absent, "keep-on-failure": absent, "recover": absent,
+	"vgpu-profiles": absent, "vnc": absent,
+
+	"gpu": ours, "gpu-property": ours, "migration": ours, "package": ours, "xe": ours,
+}
+
+// forwardArgs returns the flags on the command line that the run in the DUT gets as they are.
+func forwardArgs(flags *pflag.FlagSet) []string {
+	var args []string
+	flags.Visit(func(f *pflag.Flag) {
+		if flagTreatments[f.Name] != forwarded {
+			return
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, v := range values {
+			args = append(args, "--"+f.Name+"="+v)
+		}
+	})
+	return args
+}
+
+// shapeArgs returns the flags that suit a run to the lab, unless the user says otherwise.
 func (o *runOptions) shapeArgs(c *bench.Config) []string {
 	memory := lab.GuestMiB
 	if usual := bench.DefaultConfig(); o.Given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
 		memory = c.VM.MemoryMiB
 	}
-	decimal := func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
-	args := []string{"--vm-memory", strconv.Itoa(memory), "--timeout-scale", decimal(c.TimeoutScale)}
-	if o.WorkloadScale != 0 {
-		args = append(args, "--workload-scale", decimal(o.WorkloadScale))
+	scale := strconv.FormatFloat(c.TimeoutScale, 'g', -1, 64)
+	args := []string{"--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(memory), "--timeout-scale", scale}
+	if o.Shard != "" && o.FailedIn() == "" { // otherwise the selection is a list of ids, and the shard is taken
+		args = append(args, "--shard", o.Shard)
 	}
 	return args
 }
 
-// lookArgs are the flags by which the report in the DUT, which goes to a file, looks as it would here.
-func (o *runOptions) lookArgs(e *env.Env) []string {
+// lookArgs returns the flags with which the report in the DUT, which goes to a file, looks as it would look here.
+func lookArgs(e *env.Env, look func(*os.File) report.TerminalOptions) []string {
 	var args []string
-	if f, ok := e.Out.(*os.File); ok { // what reads along may be a terminal
-		look := o.Look(f)
+	if f, ok := e.Out.(*os.File); ok { // it may be a terminal
+		look := look(f)
 		color := "never"
 		if look.Color {
 			color = "always"
@@ -42,52 +94,35 @@ func (o *runOptions) lookArgs(e *env.Env) []string {
 			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
 		}
 	}
-	if argv, err := json.Marshal(os.Args); err == nil { // strings have a JSON form
+	if argv, err := json.Marshal(os.Args); err == nil { // strings always have a JSON form
 		args = append(args, "--called-as="+string(argv))
-	}
-	args = append(args, fmt.Sprintf("--verbose=%d", o.Verbosity()), fmt.Sprintf("--durations=%d", o.Slowest), fmt.Sprintf("--quiet=%v", o.Quiet))
-	if o.LogLevel() != "" {
-		args = append(args, "--log-cli-level="+o.LogLevel())
-	}
-	if o.JSON {
-		args = append(args, "--json")
 	}
 	return args
 }
 
-// fileArgs gives the DUT the files that flags name, and are the flags that name them there.
+// fileArgs copies the files that flags name into dir, which the DUT sees, and returns the flags that name the copies.
 func (o *runOptions) fileArgs(dir string, c *bench.Config) ([]string, error) {
 	var args []string
-	config, err := give(dir, env.ConfigName, o.File)
-	if err == nil && config != "" {
-		args = append(args, "--config", config)
-		err = giveDirs(dir, filepath.Dir(o.File), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
+	for _, f := range []struct{ flag, name, from string }{
+		{"--config", env.ConfigName, o.File},
+		{"--quarantine", "quarantine.json", o.Quarantine},
+		{"--kernel-log-rules", "kernel-log-rules.json", o.Rules},
+	} {
+		copied, err := give(dir, f.name, f.from)
+		if err != nil {
+			return nil, err
+		}
+		if copied != "" {
+			args = append(args, f.flag, copied)
+		}
 	}
-	if err != nil {
-		return nil, err
+	if o.File == "" {
+		return args, nil
 	}
-	quarantine, err := give(dir, "quarantine.json", o.Quarantine)
-	if err != nil {
-		return nil, err
-	}
-	args = append(args, o.Args(quarantine)...)
-	if o.Timeout > 0 {
-		args = append(args, "--timeout", o.Timeout.String())
-	}
-	if o.Keyword != "" {
-		args = append(args, "--keyword", o.Keyword)
-	}
-	if o.Shard != "" && o.FailedIn() == "" {
-		args = append(args, "--shard", o.Shard)
-	}
-	rules, err := give(dir, "kernel-log-rules.json", o.Rules)
-	if err == nil && rules != "" {
-		args = append(args, "--kernel-log-rules", rules)
-	}
-	return args, err
+	return args, giveDirs(dir, filepath.Dir(o.File), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
 }
 
-// give copies a file into the directory that the DUT sees; "" is none.
+// give copies a file into dir, which the DUT sees, under a name. Without a file it copies nothing, and returns "".
 func give(dir, name, from string) (copied string, err error) {
 	if from == "" {
 		return "", nil
@@ -103,8 +138,8 @@ func give(dir, name, from string) (copied string, err error) {
 	return copied, nil
 }
 
-// giveDirs copies directories that a configuration in base names into the directory that the DUT sees, where they are to that
-// configuration what they were. Those that are not there are not missed.
+// giveDirs copies directories that a configuration in base names into dir, which the DUT sees: they keep their paths relative to the
+// configuration. Directories that do not exist are skipped.
 func giveDirs(dir, base string, dirs ...string) error {
 	for _, from := range dirs {
 		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {

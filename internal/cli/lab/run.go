@@ -32,7 +32,10 @@ on a real one. The run directory, and all that the machine itself left, end up o
 ` + flows.SelectionHelp,
 		Example: `  vmtb lab run -v test_basic::TestVmSetup`,
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: flows.CompleteSelection(e),
-		RunE: func(cmd *cobra.Command, selection []string) error { return o.run(cmd.Context(), e, selection) },
+		RunE: func(cmd *cobra.Command, selection []string) error {
+			o.forwarded = forwardArgs(cmd.Flags())
+			return o.run(cmd.Context(), e, selection)
+		},
 	}
 	o.AddLab(cmd)
 	o.ReportFlags.AddShared(cmd)
@@ -46,6 +49,8 @@ type runOptions struct {
 	flows.RunOptions
 	dut *dutFlags
 	xe  string
+
+	forwarded []string // flags for the run in the DUT, as they were given
 }
 
 func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) error {
@@ -174,13 +179,12 @@ func writeReports(dir string, files flows.Reports) error {
 
 // runInDUT runs vmtb in the DUT and looks at what it left there.
 func (o *runOptions) runInDUT(ctx context.Context, e *env.Env, dut *lab.DUT, dir string, c *bench.Config, selection []string) (code int, err error) {
-	args := append([]string{"run", "--run-dir", filepath.Join(dir, flows.LabRunName), "--vm-image", lab.GuestImage}, o.shapeArgs(c)...)
-	args = append(args, o.lookArgs(e)...)
-	given, err := o.fileArgs(dir, c)
+	files, err := o.fileArgs(dir, c)
 	if err != nil {
 		return 0, err
 	}
-	args = append(append(append(args, given...), "--"), selection...)
+	args := slices.Concat([]string{"run", "--run-dir", filepath.Join(dir, flows.LabRunName)},
+		o.shapeArgs(c), lookArgs(e, o.Look), files, o.forwarded, []string{"--"}, selection)
 	before, err := dut.Leftovers(ctx)
 	if err != nil {
 		return 0, err

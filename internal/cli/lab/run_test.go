@@ -10,10 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
+	runcmd "vmtb/internal/cli/run"
 	"vmtb/internal/fake/fakeenv"
 	"vmtb/report"
 )
@@ -70,7 +73,7 @@ func TestEnded(t *testing.T) {
 // The run in the lab records the command line that the user typed here.
 func TestLabArgv(t *testing.T) {
 	var asked flows.ReportFlags
-	for _, arg := range (&runOptions{}).lookArgs(&env.Env{}) {
+	for _, arg := range lookArgs(&env.Env{}, nil) {
 		if value, ok := strings.CutPrefix(arg, "--called-as="); ok {
 			asked.CalledAs = value
 		}
@@ -112,6 +115,65 @@ func TestLabReports(t *testing.T) {
 	for _, name := range []string{"results.json", "logfile.log", "junit.xml"} {
 		if data, err := os.ReadFile(filepath.Join(dir, name)); err != nil || len(data) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
+	}
+}
+
+// Every flag of "vmtb run" and of "vmtb lab run" has one treatment, and the one that it says.
+func TestFlagTreatments(t *testing.T) {
+	e, _, _ := fakeenv.New(t.TempDir(), nil)
+	here, there := runcmd.Command(e), labFlags(t, e)
+	here.InitDefaultHelpFlag()
+	run := map[string]bool{}
+	here.Flags().VisitAll(func(f *pflag.Flag) { run[f.Name] = true })
+	lab := map[string]bool{}
+	there.VisitAll(func(f *pflag.Flag) { lab[f.Name] = true })
+	for name, is := range flagTreatments {
+		wantRun, wantLab := is != ours, is != absent
+		if is == replaced {
+			wantLab = lab[name] // with or without the user's word
+		}
+		if run[name] != wantRun || lab[name] != wantLab {
+			t.Errorf("--%s: run has it: %v, lab run has it: %v: that is not its treatment, %d", name, run[name], lab[name], is)
+		}
+	}
+	for _, flags := range []map[string]bool{run, lab} {
+		for name := range flags {
+			if _, ok := flagTreatments[name]; !ok {
+				t.Errorf("--%s has no treatment: add it to flagTreatments", name)
+			}
+		}
+	}
+}
+
+// labFlags are the flags of "vmtb lab run", those of "vmtb lab" included.
+func labFlags(t *testing.T, e *env.Env, args ...string) *pflag.FlagSet {
+	t.Helper()
+	cmd, rest, err := Command(e).Find(append([]string{"run"}, args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.InitDefaultHelpFlag()
+	if err := cmd.ParseFlags(rest); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Flags()
+}
+
+// What the user typed reaches the run in the DUT, flag by flag, and nothing that is done here or is replaced does.
+func TestForwardArgs(t *testing.T) {
+	e, _, _ := fakeenv.New(t.TempDir(), nil)
+	for _, c := range []struct{ typed, want []string }{
+		{nil, nil},
+		{[]string{"-vv", "-q", "-x"}, []string{"--exitfirst=true", "--quiet=true", "--verbose=2"}},
+		{[]string{"--abort-on", "fail,taint", "--abort-on=lockdep"}, []string{"--abort-on=fail", "--abort-on=taint", "--abort-on=lockdep"}},
+		{[]string{"-k", "not (a or b)", "--timeout=90m", "--workload-scale", "0.5"}, []string{"--keyword=not (a or b)", "--timeout=1h30m0s", "--workload-scale=0.5"}},
+		{[]string{"--rerun-failed=2", "--repeat", "3", "--maxfail=1", "--json", "--durations=0"}, []string{"--durations=0", "--json=true", "--maxfail=1", "--repeat=3", "--rerun-failed=2"}},
+		{[]string{"-s", "--log-cli-level=DEBUG", "--tb", "short"}, []string{"--log-cli-level=DEBUG", "--no-capture=true", "--tb=short"}},
+		{[]string{"--gpu=ptl", "--package", "strace", "--lf", "--report=html", "--color=always", "--shard=1/2", "--vm-memory=4G", "--quarantine=q.json", "--dry-run"}, nil},
+	} {
+		if got := forwardArgs(labFlags(t, e, c.typed...)); !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.typed, got, c.want)
 		}
 	}
 }
