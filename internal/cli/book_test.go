@@ -17,8 +17,8 @@ import (
 // root is the directory of the module.
 const root = "../.."
 
-// TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes, flags and all. The lab's TestBook
-// runs them.
+// TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes,
+// flags and all. The lab's TestBook runs them.
 func TestBookCommands(t *testing.T) {
 	commands, err := booktest.Commands(root)
 	if err != nil {
@@ -58,7 +58,8 @@ func checkCommandLine(t *testing.T, at, line string) {
 	}
 }
 
-// shellWords are the words of a simple command: quotes go, and so does what follows a comment, a pipe, ";" or ">".
+// shellWords are the words of a simple command: quotes go, and so does what follows a comment, a
+// pipe, ";" or ">".
 func shellWords(line string) (words []string) {
 	var word strings.Builder
 	var quote rune
@@ -115,8 +116,8 @@ func TestBookLinks(t *testing.T) {
 	}
 }
 
-// TestBookModule does what the book says about a module of one's own, beside this one, and finds each of its Go examples in
-// the code that it has built.
+// TestBookModule does what the book says about a module of one's own, beside this one, and finds
+// each of its Go examples in the code that it has built.
 func TestBookModule(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/writing-a-flow.md"))
 	if err != nil {
@@ -144,7 +145,8 @@ func TestBookModule(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", script[0]+"\n./acme-vmtb version; ./acme-vmtb list acme")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-trimpath") // else nothing that was built before is of use
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Contains(string(out), "unknown") || !strings.Contains(string(out), "\nacme::TestWork::test_work[") {
+	if err != nil || strings.Contains(string(out), "unknown") ||
+		!strings.Contains(string(out), "\nacme::TestWork::test_work[") {
 		t.Errorf("%v: %s", err, out)
 	}
 	code, err := os.ReadFile(filepath.Join(dir, "acme/flows.go"))

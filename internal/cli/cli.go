@@ -23,8 +23,8 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// Main runs the command line in args, program name first, with the flows that the registrars add, and returns the exit code. version
-// is that of the program.
+// Main runs the command line in args, program name first, with the flows that the registrars add,
+// and returns the exit code. version is that of the program.
 func Main(ctx context.Context, args []string, version string, registrars ...func(*flow.Registry)) int {
 	if code, ran := vm.Guard(args); ran {
 		return code
@@ -73,8 +73,9 @@ func command(e *env.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vmtb",
 		Short: "VM test bench for SR-IOV GPUs",
-		Long: `vmtb tests the virtualization (SR-IOV) of GPUs driven by Linux' xe driver: it enables and provisions Virtual
-Functions, boots QEMU machines with them, runs flows over both, puts the host back and reports.
+		Long: `vmtb tests the virtualization (SR-IOV) of GPUs driven by Linux' xe driver: it enables and
+provisions Virtual Functions, boots QEMU machines with them, runs flows over both, puts the host back and
+reports.
 
 On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.
 
@@ -90,12 +91,13 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e), hostcmd.RecoverCommand(e), hostcmd.DoctorCommand(e), vfcmd.Command(e), vmcmd.Command(e),
+		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e),
+		hostcmd.RecoverCommand(e), hostcmd.DoctorCommand(e), vfcmd.Command(e), vmcmd.Command(e),
 		imagecmd.Command(e), labcmd.Command(e), versionCommand(e), manCommand(e),
 	)
 	root.SetHelpCommand(helpCommand(e))
 	root.InitDefaultHelpCmd()
-	root.InitDefaultVersionFlag() // its -v takes no value
+	root.InitDefaultVersionFlag() // its -v is a flag without a value
 	root.InitDefaultCompletionCmd()
 	markUsage(root)
 	completeFlags(root)

@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// flagFiles are flags that take a file, with how its name ends.
+// flagFiles maps flags that take a file to the endings of its name.
 var flagFiles = map[string][]string{
 	"config":           env.ConfigExts,
 	"kernel-log-rules": env.ConfigExts,
@@ -31,7 +31,7 @@ func completeFlags(cmd *cobra.Command) {
 		_ = cmd.RegisterFlagCompletionFunc("firmware", cobra.FixedCompletions(words, cobra.ShellCompDirectiveDefault))
 	}
 	for name, exts := range flagFiles {
-		_ = cmd.MarkFlagFilename(name, exts...) // fails for no flag
+		_ = cmd.MarkFlagFilename(name, exts...) // it fails only if there is no such flag
 	}
 	for _, name := range flagDirs {
 		_ = cmd.MarkFlagDirname(name) // fails for no flag
@@ -41,12 +41,12 @@ func completeFlags(cmd *cobra.Command) {
 	}
 }
 
-// bashQuotes has the functions that bashScript adds to cobra's.
+// bashQuotes has the functions that bashScript adds to cobra's script.
 //
 //go:embed completion.bash
 var bashQuotes string
 
-// bashHooks are the places in cobra's script at which the functions in bashQuotes are called.
+// bashHooks are the places in cobra's script at which functions of bashQuotes are called.
 var bashHooks = []struct{ old, new string }{
 	{"    local out directive\n    __vmtb_get", "    local out directive flag=''\n    __vmtb_begin\n    __vmtb_get"},
 	{"    __vmtb_process_completion_results\n}", "    __vmtb_process_completion_results\n    __vmtb_end\n}"},
@@ -56,7 +56,7 @@ var bashHooks = []struct{ old, new string }{
 	},
 }
 
-// bashScript is cobra's completion for bash, which here also completes words with an open quote.
+// bashScript returns cobra's completion for bash, extended to complete words with an open quote.
 func bashScript(root *cobra.Command, descriptions bool) (string, error) {
 	var b bytes.Buffer
 	if err := root.GenBashCompletionV2(&b, descriptions); err != nil {
@@ -72,11 +72,11 @@ func bashScript(root *cobra.Command, descriptions bool) (string, error) {
 	return bashQuotes + "\n" + script, nil
 }
 
-// completeQuotes has "completion bash" print bashScript.
+// completeQuotes makes "completion bash" print bashScript.
 func completeQuotes(root *cobra.Command) {
 	cmd, _, err := root.Find([]string{"completion", "bash"})
 	if err != nil {
-		return // there is no such command
+		return // cobra has no completion command
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		plain, err := cmd.Flags().GetBool("no-descriptions")

@@ -12,7 +12,9 @@ import (
 const (
 	bashCompletion = "/usr/share/bash-completion/bash_completion"
 	labCompletion  = `COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
-_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}; }
+_get_comp_words_by_ref() {
+	words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+}
 __ltrim_colon_completions() { :; }
 _filedir() {
 	compopt -o filenames
@@ -72,7 +74,8 @@ var completedBy = []struct{ typed, want string }{
 	{`vmtb run --quarantine 'n`, `vmtb run --quarantine 'named.json' `},
 }
 
-// A bash whose input is a pipe has its line editor, too: it completes, and prints the line that came of it.
+// A bash whose input is a pipe has its line editor, too: it completes, and prints the line that
+// came of it.
 func TestBashCompletes(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -93,7 +96,8 @@ func completesInBash(t *testing.T, bash, setup string, lines []struct{ typed, wa
 	for _, name := range []string{"runs", "my guest.img", "named.qcow2", "named.json", "named.txt"} {
 		err := os.WriteFile(filepath.Join(dir, name), nil, 0o600)
 		if name == "runs" {
-			err = os.Rename(filepath.Join(dir, name), filepath.Join(dir, "rest.txt")) // a file that begins as the directory does
+			// a file that begins as the directory does
+			err = os.Rename(filepath.Join(dir, name), filepath.Join(dir, "rest.txt"))
 			if err == nil {
 				err = os.Mkdir(filepath.Join(dir, name), 0o700)
 			}
@@ -116,7 +120,10 @@ bind -x '"\C-t": printf "%s\n" "$READLINE_LINE" >>lines'
 	}
 	cmd := exec.CommandContext(t.Context(), bash, "--noprofile", "--rcfile", rc, "-i")
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(keys.String())
-	cmd.Env = append(os.Environ(), "TERM=dumb", "INPUTRC=/dev/null", "HISTFILE=", "PWD="+dir, "VMTB_STATE_DIR="+filepath.Join(dir, "state"))
+	cmd.Env = append(
+		os.Environ(), "TERM=dumb", "INPUTRC=/dev/null", "HISTFILE=", "PWD="+dir,
+		"VMTB_STATE_DIR="+filepath.Join(dir, "state"),
+	)
 	screen, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Logf("bash: %v", err) // its exit code is that of its last command

@@ -23,11 +23,11 @@ type topic struct {
 	text  string // Markdown
 }
 
-// topics are the chapters in the order in which docs/README.md names them.
+// topics returns the chapters in the order in which docs/README.md lists them.
 func topics() []topic {
 	contents := chapter("README")
 	var list []topic
-	entries, _ := docs.Files.ReadDir(".") // it is in the program
+	entries, _ := docs.Files.ReadDir(".") // it cannot fail: the book is embedded
 	for _, e := range entries {
 		name := strings.TrimSuffix(e.Name(), ".md")
 		if name != "README" {
@@ -41,7 +41,7 @@ func topics() []topic {
 }
 
 func chapter(name string) string {
-	text, _ := docs.Files.ReadFile(name + ".md") // it is in the program
+	text, _ := docs.Files.ReadFile(name + ".md") // it cannot fail: the book is embedded
 	return string(text)
 }
 
@@ -49,8 +49,8 @@ func helpCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command or topic]",
 		Short: "Show the help of a command, or a chapter of the book",
-		Long: `Shows the help of a command, a chapter of the book, or for a name that is both the one and then the other. Without a name it lists
-the commands and the topics.`,
+		Long: `Shows the help of a command, a chapter of the book, or for a name that is both the one and then
+the other. Without a name it lists the commands and the topics.`,
 		Example: `  vmtb help vm start
   vmtb help troubleshooting | less`,
 		Args:              cobra.ArbitraryArgs,
@@ -107,7 +107,7 @@ func unknownTopic(root *cobra.Command, all []topic, asked string) error {
 	return &bench.UsageError{Err: fmt.Errorf("there is no command and no topic %q", asked), Advice: advice}
 }
 
-// columns is the width of the terminal, at most 100, and 80 where the output goes elsewhere.
+// columns returns the width of the terminal, at most 100, and 80 if the output is no terminal.
 func columns(e *env.Env) int {
 	if f, ok := e.Out.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestIntegrationInstall: what "make install" and "make deb" leave runs from where it lies, and has what belongs to it.
+// TestIntegrationInstall: what "make install" and "make deb" leave runs from where it lies, and has
+// what belongs to it.
 func TestIntegrationInstall(t *testing.T) {
 	out := func(name string, args ...string) string {
 		t.Helper()
@@ -39,9 +40,11 @@ func TestIntegrationInstall(t *testing.T) {
 	if got := out(filepath.Join(installed, "usr/bin/vmtb"), "--version"); got != version {
 		t.Errorf("usr/bin/vmtb has version %q, the one in its home %q", got, version)
 	}
-	has(installed, "usr/share/man/man1/vmtb-run.1.gz", "usr/share/bash-completion/completions/vmtb", "usr/share/zsh/site-functions/_vmtb",
+	has(installed, "usr/share/man/man1/vmtb-run.1.gz", "usr/share/bash-completion/completions/vmtb",
+		"usr/share/zsh/site-functions/_vmtb",
 		"usr/share/fish/vendor_completions.d/vmtb.fish")
-	has(filepath.Join(installed, home), "vmtb_config.json", "LICENSE", "docs/hardware.md", "man/vmtb-run.1.gz", "completions/vmtb.bash",
+	has(filepath.Join(installed, home), "vmtb_config.json", "LICENSE", "docs/hardware.md",
+		"man/vmtb-run.1.gz", "completions/vmtb.bash",
 		"vmm_flows/resources/vgpu_profiles/*.json", "vmm_flows/resources/wsim/*/*.wsim")
 
 	unpacked := t.TempDir()
@@ -50,7 +53,9 @@ func TestIntegrationInstall(t *testing.T) {
 	if got := out(filepath.Join(unpacked, "usr/bin/vmtb"), "--version"); got != version {
 		t.Errorf("the package has version %q, the installed one %q", got, version)
 	}
-	has(unpacked, home+"/vmtb_config.json", home+"/vmm_flows/resources/wsim/*/*.wsim", "usr/share/doc/vmtb/docs/hardware.md",
-		"usr/share/man/man1/vmtb-run.1.gz", "usr/share/bash-completion/completions/vmtb", "usr/share/zsh/vendor-completions/_vmtb",
+	has(unpacked, home+"/vmtb_config.json", home+"/vmm_flows/resources/wsim/*/*.wsim",
+		"usr/share/doc/vmtb/docs/hardware.md",
+		"usr/share/man/man1/vmtb-run.1.gz", "usr/share/bash-completion/completions/vmtb",
+		"usr/share/zsh/vendor-completions/_vmtb",
 		"usr/share/fish/vendor_completions.d/vmtb.fish")
 }

@@ -20,7 +20,7 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// manCommand writes the man pages, for those who make packages.
+// manCommand writes the man pages, for packagers.
 func manCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "man directory", Short: "Write a man page for each command", Hidden: true, Args: cobra.ExactArgs(1),
@@ -30,7 +30,8 @@ func manCommand(e *env.Env) *cobra.Command {
 
 func writeManPages(root *cobra.Command, dir, version string) error {
 	date := time.Now()
-	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" { // reproducible-builds.org: the same commit gives the same bytes
+	// reproducible-builds.org: the same commit gives the same bytes
+	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		seconds, err := strconv.ParseInt(epoch, 10, 64)
 		if err != nil {
 			return &bench.UsageError{Err: fmt.Errorf("SOURCE_DATE_EPOCH=%s: want seconds since 1970", epoch)}
@@ -43,14 +44,16 @@ func writeManPages(root *cobra.Command, dir, version string) error {
 	root.InitDefaultVersionFlag()
 	for _, cmd := range manned(root) {
 		file := filepath.Join(dir, manName(cmd)+".1")
-		if err := os.WriteFile(file, []byte(manPage(cmd, date.UTC().Format("2006-01-02"), version)), 0o644); err != nil {
+		if err := os.WriteFile(
+			file, []byte(manPage(cmd, date.UTC().Format("2006-01-02"), version)), 0o644,
+		); err != nil {
 			return &bench.InfraError{Op: "write the man pages", Err: err}
 		}
 	}
 	return nil
 }
 
-// manned are cmd and the commands below it that have a page.
+// manned returns cmd and the commands below it that have a page.
 func manned(cmd *cobra.Command) []*cobra.Command {
 	list := []*cobra.Command{cmd}
 	for _, sub := range cmd.Commands() {
@@ -61,10 +64,10 @@ func manned(cmd *cobra.Command) []*cobra.Command {
 	return list
 }
 
-// manName is the name of a command's page: "vmtb-vm-start".
+// manName returns the name of a command's page: "vmtb-vm-start".
 func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// manPage is the page of a command, for man(7).
+// manPage returns the page of a command, for man(7).
 func manPage(cmd *cobra.Command, date, version string) string {
 	cmd.InitDefaultHelpFlag()
 	p := &roff{}
@@ -146,9 +149,18 @@ func exitStatus(cmd *cobra.Command) []named {
 	case "vmtb-list":
 		return append(slices.Clone(otherStatus[:3]), named{"4", "The selection matches nothing."}, otherStatus[3])
 	case "vmtb-doctor", "vmtb-image-check":
-		return append([]named{{"0", "Nothing is bad."}, {"3", "Something is bad; see the lines that begin so."}}, otherStatus[1], otherStatus[3])
+		return append(
+			[]named{{"0", "Nothing is bad."}, {"3", "Something is bad; see the lines that begin so."}}, otherStatus[1],
+			otherStatus[3],
+		)
 	case "vmtb-vm-exec", "vmtb-vm-shell", "vmtb-lab-exec":
-		return []named{{"N", "The exit code of the command, or 128 and the number of the signal that ended it; vmtb's own trouble is 2 or 3. See \"vmtb help vm\"."}}
+		return []named{
+			{
+				"N",
+				"The exit code of the command, or 128 and the number of the signal that ended it; vmtb's own trouble " +
+					"is 2 or 3. See \"vmtb help vm\".",
+			},
+		}
 	}
 	return otherStatus
 }
@@ -157,15 +169,27 @@ var environmentVariables = []named{
 	{"NO_COLOR", "If it is set, there are no colours (https://no-color.org)."},
 	{"TERM", "If it is \"dumb\", no line is drawn that changes."},
 	{"TMPDIR", "Where short-lived files go; /tmp by default."},
-	{"VMTB_DEBIAN_MIRROR", "The mirror from which \"vmtb lab\" and \"vmtb image build\" take packages, instead of this machine's own."},
+	{
+		"VMTB_DEBIAN_MIRROR",
+		"The mirror from which \"vmtb lab\" and \"vmtb image build\" take packages, instead of this machine's own.",
+	},
 	{"VMTB_STATE_DIR", "Takes the place of /var/lib/vmtb, and of /run/lock for the lock."},
 	{"XDG_CACHE_HOME", "Where the lab's images are, in vmtb/lab; ~/.cache by default."},
 }
 
 var files = []named{
-	{env.ConfigName, "The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its keys."},
-	{flows.ResultsDir + "/", "Run directories, each called after the time. \"vmtb help run-directory\" describes them."},
-	{hoststate.Dir + "/", "What outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\"."},
+	{
+		env.ConfigName,
+		"The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its keys.",
+	},
+	{
+		flows.ResultsDir + "/",
+		"Run directories, each called after the time. \"vmtb help run-directory\" describes them.",
+	},
+	{
+		hoststate.Dir + "/",
+		"What outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\".",
+	},
 	{host.LockFile, "Held by the run that uses the host."},
 	{"~/.cache/vmtb/lab/", "The lab's images."},
 }
@@ -181,7 +205,7 @@ func (p *roff) section(title string, paragraphs ...string) {
 		if i > 0 {
 			p.raw(".PP")
 		}
-		if strings.HasPrefix(text, "  ") || strings.Contains(text, "\n  ") { // a list, as it stands
+		if strings.HasPrefix(text, "  ") || strings.Contains(text, "\n  ") { // a list keeps its lines
 			text = ".nf\n" + roffText(text) + "\n.fi"
 		} else {
 			text = roffText(text)
@@ -217,7 +241,8 @@ func (p *roff) options(cmd *cobra.Command) {
 	cmd.InheritedFlags().VisitAll(add)
 }
 
-// roffText is s as it is printed: without the meanings of backslashes, hyphens, and dots and quotes that begin a line.
+// roffText returns s escaped, so that man prints it as it is: backslashes, hyphens, and dots and
+// quotes at the beginning of a line have meanings.
 func roffText(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
 	lines := strings.Split(s, "\n")

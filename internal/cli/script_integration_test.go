@@ -14,7 +14,8 @@ import (
 	"vmtb/bench/keep"
 )
 
-// TestIntegrationScripts: "vmtb vm" with the real QEMU, and the lab's guest, which VMTB_TEST_IMAGE names.
+// TestIntegrationScripts: "vmtb vm" with the real QEMU, and the lab's guest, which VMTB_TEST_IMAGE
+// names.
 func TestIntegrationScripts(t *testing.T) {
 	image := os.Getenv("VMTB_TEST_IMAGE")
 	if image == "" {

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	if code, ran := vm.Guard(os.Args); ran {
 		os.Exit(code)
 	}
-	if fakeqemu.Bare(os.Args) {
-		return
+	if code, ran := fakeqemu.Bare(os.Args); ran {
+		os.Exit(code)
 	}
 	testscript.Main(m, map[string]func(){
 		"vmtb":     func() { os.Exit(vmtb.Main(context.Background(), os.Args, vmm_flows.Register)) },
@@ -61,8 +61,9 @@ func params(dir string) testscript.Params {
 	}
 }
 
-// endKept ends the machines, and the runs kept for them, that a script leaves alive when it fails midway. Only keepers that
-// answer are killed: the pid of a dead one may be another process's by now.
+// endKept ends the machines, and the runs kept for them, that a script leaves alive when it fails
+// midway. Only keepers that answer are killed: the pid of a dead one may be another process's by
+// now.
 func endKept(env *testscript.Env) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -87,7 +88,8 @@ func endKept(env *testscript.Env) {
 	}
 }
 
-// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code, or "signal: killed".
+// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code, or
+// "signal: killed".
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits code program [argument...]")

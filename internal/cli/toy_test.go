@@ -11,8 +11,8 @@ import (
 	"vmtb/flow"
 )
 
-// A toy is the parameter of flows that need neither root nor a GPU, for scripts: each does what files in the working
-// directory tell it.
+// A toy is the parameter of flows that need neither root nor a GPU, for scripts: each does what
+// files in the working directory tell it.
 type toy string
 
 func (p toy) String() string { return string(p) }
@@ -37,8 +37,8 @@ func setUpToy(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 	return p, env.Do(ctx, undo.Path{Path: path}, func() error { return os.WriteFile(path, nil, 0o600) })
 }
 
-// play fails the case if the file NAME.fail exists; NAME.fail-once fails it, too, and is gone then. With NAME.die the
-// whole process is killed, as by the kernel when memory is short.
+// play fails the case if the file NAME.fail exists; NAME.fail-once fails it, too, and is gone then.
+// With NAME.die the whole process is killed, as by the kernel when memory is short.
 func play(_ context.Context, t *flow.T, name string) {
 	switch {
 	case exists(name + ".die"):
@@ -80,10 +80,15 @@ func setUpMachine(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 		return p, err
 	}
 	env.Cleanup(func(context.Context) error { return os.RemoveAll(sockets) })
-	s := vm.Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", MemoryMiB: 64, Kernel: &vm.Kernel{Image: "/dev/null"}, Disks: []vm.Disk{}}
+	s := vm.Spec{
+		Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", MemoryMiB: 64, Kernel: &vm.Kernel{Image: "/dev/null"},
+		Disks: []vm.Disk{},
+	}
 	m, err := vm.Start(ctx, s, vm.Options{
 		Dir: filepath.Join(env.Dir, "vm0"), SocketDir: sockets, Roster: roster,
-		Journal: func(r undo.Record) error { return env.Do(context.WithoutCancel(ctx), r, func() error { return nil }) },
+		Journal: func(r undo.Record) error {
+			return env.Do(context.WithoutCancel(ctx), r, func() error { return nil })
+		},
 	})
 	if err == nil {
 		env.Cleanup(m.Close)

@@ -15,7 +15,7 @@ import (
 	"vmtb/internal/cli/flows"
 )
 
-// markUsage gives each command errors of ours about its arguments, and suggestions for commands that there are not.
+// markUsage replaces cobra's errors about arguments, and suggests commands for unknown ones.
 func markUsage(cmd *cobra.Command) {
 	if !cmd.Runnable() { // cobra's own "completion"
 		cmd.Args, cmd.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -33,8 +33,8 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
-// commandFirst moves flags that stand before the command behind it: "vmtb -v run --help". The command line's parser takes the
-// word behind a flag that it does not know for the flag's value, and would not see the command.
+// commandFirst moves flags before the command behind it: "vmtb -v run --help". Cobra takes the word
+// behind an unknown flag for the value of the flag, and would not see the command.
 func commandFirst(root *cobra.Command, args []string) []string {
 	if len(args) > 1 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // the last word is being typed
 		last := len(args) - 1
@@ -64,14 +64,16 @@ func subCommand(cmd *cobra.Command, name string) *cobra.Command {
 	return nil
 }
 
-// argumentError says what a command wants instead of args.
+// argumentError returns the error for wrong arguments. It says what the command wants.
 func argumentError(cmd *cobra.Command, args []string) error {
 	advice := fmt.Sprintf("see %s --help", cmd.CommandPath())
 	if cmd.HasAvailableSubCommands() && len(args) > 0 {
 		if near := nearCommands(cmd, args[0]); len(near) > 0 {
 			advice = fmt.Sprintf("did you mean %s? %s", strings.Join(near, " or "), advice)
 		}
-		return &bench.UsageError{Err: fmt.Errorf("unknown command %q of %s", args[0], cmd.CommandPath()), Advice: advice}
+		return &bench.UsageError{
+			Err: fmt.Errorf("unknown command %q of %s", args[0], cmd.CommandPath()), Advice: advice,
+		}
 	}
 	_, wants, _ := strings.Cut(cmd.Use, " ")
 	var err error
@@ -89,15 +91,19 @@ func argumentError(cmd *cobra.Command, args []string) error {
 	return &bench.UsageError{Err: err, Advice: advice}
 }
 
-// otherWords are commands of other tools, and what does the same here.
+// otherWords maps commands of other tools to those that do the same here.
 var otherWords = map[string][]string{
-	"boot": {"start"}, "create": {"start", "build"}, "delete": {"rm", "off"}, "destroy": {"kill"}, "down": {"off"}, "launch": {"start"},
-	"log": {"logs"}, "ls": {"list"}, "poweroff": {"off"}, "ps": {"list"}, "restart": {"reboot"}, "show": {"list"}, "shutdown": {"off"},
-	"start": {"run"}, "status": {"list"}, "stop": {"off", "pause"}, "test": {"run"}, "tests": {"list"}, "up": {"start"}, "check": {"doctor"},
+	"boot": {"start"}, "create": {"start", "build"}, "delete": {"rm", "off"}, "destroy": {"kill"}, "down": {"off"},
+	"launch": {"start"},
+	"log":    {"logs"}, "ls": {"list"}, "poweroff": {"off"}, "ps": {"list"}, "restart": {"reboot"}, "show": {"list"},
+	"shutdown": {"off"},
+	"start":    {"run"}, "status": {"list"}, "stop": {"off", "pause"}, "test": {"run"}, "tests": {"list"},
+	"up":      {"start"},
+	"check":   {"doctor"},
 	"unpause": {"resume"}, "undo": {"recover"}, "cleanup": {"recover"}, "man": {"help"}, "docs": {"help"},
 }
 
-// nearCommands are the commands below cmd that a user may have meant.
+// nearCommands returns the commands below cmd that a user may have meant.
 func nearCommands(cmd *cobra.Command, word string) []string {
 	names := commandNames(cmd)
 	var near []string
@@ -122,7 +128,7 @@ func commandNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// nearestNames are at most three names that s may be a slip of the keyboard for.
+// nearestNames returns at most three names of which s may be a misspelling.
 func nearestNames(s string, names []string) []string {
 	near := flow.Nearest(s, names, 3)
 	for _, name := range names {
@@ -133,13 +139,15 @@ func nearestNames(s string, names []string) []string {
 	return near
 }
 
-// flagError says what is wrong with a flag, without the words of the flag parser.
+// flagError returns the error for a wrong flag, in our words instead of pflag's.
 func flagError(cmd *cobra.Command, err error) error {
 	advice := fmt.Sprintf("see %s --help", cmd.CommandPath())
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		name := e.GetSpecifiedName()
 		if shorts := e.GetSpecifiedShortnames(); shorts != "" {
-			return &bench.UsageError{Err: fmt.Errorf("unknown flag: -%s", name), Advice: cmp.Or(flows.PytestAdvice(name), advice)}
+			return &bench.UsageError{
+				Err: fmt.Errorf("unknown flag: -%s", name), Advice: cmp.Or(flows.PytestAdvice(name), advice),
+			}
 		}
 		if hint := flows.PytestAdvice(name); hint != "" {
 			advice = hint
@@ -149,7 +157,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		return &bench.UsageError{Err: fmt.Errorf("unknown flag: --%s", name), Advice: advice}
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
-		return &bench.UsageError{Err: fmt.Errorf("%s needs a value", dashed(e.GetFlag(), e.GetSpecifiedName())), Advice: advice}
+		return &bench.UsageError{
+			Err: fmt.Errorf("%s needs a value", dashed(e.GetFlag(), e.GetSpecifiedName())), Advice: advice,
+		}
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		f := e.GetFlag()
@@ -169,7 +179,7 @@ func dashed(f *pflag.Flag, name string) string {
 	return "--" + name
 }
 
-// wantedValues say what a flag of a type of the flag parser's takes.
+// wantedValues maps types of flags to what they take.
 var wantedValues = map[string]string{
 	"bool":     "want true or false",
 	"count":    "want a whole number",

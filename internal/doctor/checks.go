@@ -100,9 +100,8 @@ func checkPF(ctx context.Context, t *Target) Result {
 	if err == nil {
 		t.pf = pf
 		from := ""
-		if file := t.firstLine(
-			ctx, "modinfo", "-n", driver,
-		); strings.Contains(file, "/updates/") || strings.Contains(file, "/extra/") {
+		if file := t.firstLine(ctx, "modinfo", "-n", driver); strings.Contains(file, "/updates/") ||
+			strings.Contains(file, "/extra/") {
 			from = " from outside the kernel (" + file + ")" // as Intel's DKMS package installs it
 		}
 		return good("%s, driven by %s%s", pick.DescribePF(pf), pf.Driver(), from)
@@ -256,7 +255,8 @@ func checkQEMU(ctx context.Context, t *Target) Result {
 func findQEMU(ctx context.Context, t *Target) Result {
 	line := t.firstLine(ctx, t.Config.VM.QEMU, "--version")
 	m := versionRE.FindStringSubmatch(line)
-	const install = "install qemu-system-x86 and qemu-utils, version " + leastQEMU + " or newer (Debian 12: from backports)"
+	const install = "install qemu-system-x86 and qemu-utils, version " + leastQEMU + " or newer " +
+		"(Debian 12: from backports)"
 	if m == nil {
 		return bad(install, "%s does not run", t.Config.VM.QEMU)
 	}

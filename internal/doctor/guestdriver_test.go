@@ -78,9 +78,8 @@ func TestLookForDriver(t *testing.T) {
 		})
 	}
 	target := &Target{host: host.New(fakehost.New(noGPU)), Options: Options{Config: bench.DefaultConfig()}}
-	if d := checkGuestDriver(
-		t.Context(), target, saying{},
-	); d.Status != Bad || !strings.Contains(d.Found, "has no driver xe") {
+	if d := checkGuestDriver(t.Context(), target, saying{}); d.Status != Bad ||
+		!strings.Contains(d.Found, "has no driver xe") {
 		t.Errorf("without a driver: %v %q", d.Status, d.Found)
 	}
 }

@@ -19,8 +19,8 @@ import (
 // A Journal is the open journal of host changes of a run, with the system on which they are undone.
 type Journal struct {
 	*undo.Log
-	system undo.System
-	leave  func() error // removes the note of the run
+	system     undo.System
+	removeNote func() error // removes the note of the run
 }
 
 // OpenJournal opens the journal of host changes at path. While it has something to undo, a note in
@@ -47,7 +47,7 @@ func (j *Journal) Close() error {
 	left := len(j.Pending())
 	err := j.Log.Close()
 	if left == 0 {
-		err = errors.Join(err, j.leave())
+		err = errors.Join(err, j.removeNote())
 	}
 	return err
 }

@@ -20,7 +20,8 @@ func newWatch(t *testing.T, texts map[string]string) *Watch {
 	rules, err := ParseRules(
 		"mine.json",
 		[]byte(
-			`{"rules": [{"name": "mine", "match": "^known BUG", "action": "ignore"}, {"name": "usb", "subsystem": "usb", "action": "warn"}]}`,
+			`{"rules": [{"name": "mine", "match": "^known BUG", "action": "ignore"},
+				{"name": "usb", "subsystem": "usb", "action": "warn"}]}`,
 		),
 	)
 	if err != nil {

@@ -28,9 +28,8 @@ func TestPrintChecks(t *testing.T) {
 		}
 		var out bytes.Buffer
 		e := &Env{Out: &out}
-		if err := e.PrintChecks(
-			t.Context(), checks, false,
-		); !errors.Is(err, want) || strings.Count(out.String(), "\n") != 2 {
+		if err := e.PrintChecks(t.Context(), checks, false); !errors.Is(err, want) ||
+			strings.Count(out.String(), "\n") != 2 {
 			t.Errorf("%s: %v, want %v; printed %q", status, err, want, out.String())
 		}
 		out.Reset()

@@ -48,11 +48,13 @@ func TestRequests(t *testing.T) {
 			{unix.SIGINT, 0, true}, {unix.SIGINT, 400 * time.Millisecond, true}, {unix.SIGINT, time.Second, true},
 		},
 		"a key held down, or somebody in a hurry": {
-			{unix.SIGINT, 0, true}, {unix.SIGINT, 130 * time.Millisecond, false},
+			{unix.SIGINT, 0, true},
+			{unix.SIGINT, 130 * time.Millisecond, false},
 			{unix.SIGINT, 260 * time.Millisecond, true},
 		},
 		"Ctrl-C, and then somebody's kill": {
-			{unix.SIGINT, 0, true}, {unix.SIGTERM, 5 * time.Millisecond, true},
+			{unix.SIGINT, 0, true},
+			{unix.SIGTERM, 5 * time.Millisecond, true},
 			{unix.SIGINT, 9 * time.Millisecond, false},
 		},
 	} {

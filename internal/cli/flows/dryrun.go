@@ -11,7 +11,8 @@ import (
 	"vmtb/internal/prose"
 )
 
-// DryRun shows the plan of a run: what "vmtb list --json" prints, or for people the fixtures with their cases.
+// DryRun prints the plan of a run: as JSON what "vmtb list --json" prints, otherwise the fixtures
+// with their cases.
 func DryRun(e *env.Env, items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
 	if asJSON {
 		return env.PrintJSON(e.Out, items)
@@ -35,7 +36,9 @@ func DryRun(e *env.Env, items []flow.Item, notes []string, config *bench.Config,
 		}
 		printCase(e, it, config)
 	}
-	fmt.Fprintf(e.Out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"))
+	fmt.Fprintf(
+		e.Out, "\n%s with %s; nothing was run\n", prose.Count(len(items), "flow"), prose.Count(fixtures, "fixture"),
+	)
 	return nil
 }
 
@@ -54,7 +57,7 @@ func scaledBy(config *bench.Config, d time.Duration) time.Duration {
 	return time.Duration(float64(d) * config.TimeoutScale).Round(time.Millisecond)
 }
 
-// Names are the ids of items.
+// Names returns the ids of items.
 func Names(items []flow.Item) []string {
 	list := make([]string, len(items))
 	for i, it := range items {

@@ -15,7 +15,7 @@ import (
 type ListOptions struct {
 	SelectionFlags
 	JSON     bool
-	Upstream bool // only those that the Python tool has, too
+	Upstream bool // only flows that the Python tool has, too
 	Classes  bool
 }
 
@@ -47,7 +47,7 @@ func (o *ListOptions) Run(e *env.Env, selection []string) error {
 	return nil
 }
 
-// listClasses prints a line for each class: its name, how many flows it has, and what it is about.
+// listClasses prints a line for each class: its name, the number of its flows, its documentation.
 func listClasses(e *env.Env, items []flow.Item) error {
 	type class struct {
 		name, doc string
@@ -75,6 +75,9 @@ func listClasses(e *env.Env, items []flow.Item) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.Out, "%s in %s of %s\n", prose.Count(len(items), "flow"), prose.Count(len(list), "class"), prose.Count(len(files), "file"))
+	fmt.Fprintf(
+		e.Out, "%s in %s of %s\n", prose.Count(len(items), "flow"), prose.Count(len(list), "class"),
+		prose.Count(len(files), "file"),
+	)
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"vmtb/report"
 )
 
-// ReportFlags say what the user sees of a run.
+// ReportFlags choose what the user sees of a run.
 type ReportFlags struct {
 	OutputFlags
 	Verbose int // -v, -vv
@@ -21,13 +21,15 @@ type ReportFlags struct {
 	pytest  pytestLook
 	JSON    bool
 	Color   string
-	live    int // columns of the terminal that shows our output as it comes, though it goes to a file
+	live    int // columns of the terminal that shows our output, although we write it to a file; 0 if there is none
 
-	// calledAs is the command line, as a JSON array, of the "vmtb lab run" of which this run is the part in the lab.
+	// CalledAs is set if this run is the part in the lab of a "vmtb lab run": the command line of
+	// that, a JSON array.
 	CalledAs string
-	Argv     []string // the command line that the user typed, after check
+	Argv     []string // the command line that the user typed; set by Check
 }
 
+// Add adds all of them.
 func (o *ReportFlags) Add(cmd *cobra.Command) {
 	o.AddShared(cmd)
 	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal of so many columns")
@@ -37,28 +39,30 @@ func (o *ReportFlags) Add(cmd *cobra.Command) {
 	}
 }
 
-// ReadArgv finds out what the user typed.
+// ReadArgv sets Argv.
 func (o *ReportFlags) ReadArgv() error {
 	if o.CalledAs == "" {
 		o.Argv = os.Args
 		return nil
 	}
-	o.Argv = nil // not the array of os.Args
+	o.Argv = nil // json must not write into the array of os.Args
 	if err := json.Unmarshal([]byte(o.CalledAs), &o.Argv); err != nil {
 		return &bench.UsageError{Err: fmt.Errorf("--called-as: %w", err)}
 	}
 	return nil
 }
 
-// addShared adds what makes sense for the lab, too.
+// AddShared adds the flags that "vmtb lab run" has, too.
 func (o *ReportFlags) AddShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVar(&o.JSON, "json", false, "print run.json and then the journal, a JSON object a line, instead of a report")
+	flags.BoolVar(
+		&o.JSON, "json", false, "print run.json and then the journal, a JSON object a line, instead of a report",
+	)
 	o.AddLook(cmd)
 	o.OutputFlags.Add(cmd)
 }
 
-// addLook adds how the report on the terminal looks.
+// AddLook adds the flags for the report on the terminal.
 func (o *ReportFlags) AddLook(cmd *cobra.Command) {
 	cmd.Flags().CountVarP(&o.Verbose, "verbose", "v", "tell what fixtures do; -vv: and what flows log")
 	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "tell only what did not pass, and the totals")
@@ -67,6 +71,7 @@ func (o *ReportFlags) AddLook(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.Color, "color", "auto", "colours: auto (on a terminal), always, never")
 }
 
+// Check returns an error for values that make no sense, and sets the fields that are no flags.
 func (o *ReportFlags) Check() error {
 	if err := errors.Join(o.pytest.check(), o.ReadArgv()); err != nil {
 		return err
@@ -78,7 +83,7 @@ func (o *ReportFlags) Check() error {
 	return &bench.UsageError{Err: fmt.Errorf("--color=%s: want auto, always or never", o.Color)}
 }
 
-// look is how the terminal report looks on f, which may be nil.
+// Look returns how the report on the terminal f looks. f may be nil.
 func (o *ReportFlags) Look(f *os.File) report.TerminalOptions {
 	var look report.TerminalOptions
 	if f != nil {

@@ -14,7 +14,8 @@ import (
 	"vmtb/report"
 )
 
-// OutputFlags choose the Reports that are written beside those that every run directory gets.
+// OutputFlags choose the reports that are written in addition to those that every run directory
+// gets.
 type OutputFlags struct {
 	Report  []string
 	Compare string
@@ -24,9 +25,15 @@ type OutputFlags struct {
 	Earlier *flow.RunDir
 }
 
+// Add adds all of them.
 func (o *OutputFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.Report, "report", nil, "FORMAT or FORMAT:PATH, may be given several times; formats: "+strings.Join(report.FormatNames(), ", ")+" (see vmtb help reports)")
+	flags.StringArrayVar(
+		&o.Report, "report", nil,
+		"FORMAT or FORMAT:PATH, may be given several times; formats: "+strings.Join(
+			report.FormatNames(), ", ",
+		)+" (see vmtb help reports)",
+	)
 	for _, name := range []string{"junitxml", "junit-xml"} { // pytest's
 		flags.StringVar(&o.junit, name, "", "like --report=junit:PATH")
 		flags.Lookup(name).Hidden = true
@@ -35,7 +42,7 @@ func (o *OutputFlags) Add(cmd *cobra.Command) {
 	env.CompleteValues(cmd, map[string][]string{"report": report.FormatNames()})
 }
 
-// check reads what the flags name.
+// Check sets Specs and Earlier.
 func (o *OutputFlags) Check() error {
 	o.Specs = nil
 	asked := o.Report
@@ -60,8 +67,8 @@ func (o *OutputFlags) Check() error {
 	return nil
 }
 
-// checkTargets finds out whether the Reports of a run in dir, which may be "" for not known yet, can be written, and leaves
-// nothing behind.
+// CheckTargets checks whether the reports of a run in dir can be written. dir is "" if it is not
+// known yet. It leaves nothing behind.
 func (o *OutputFlags) CheckTargets(dir string) error {
 	for _, s := range o.Specs {
 		if err := s.Check(dir); err != nil {
@@ -71,7 +78,7 @@ func (o *OutputFlags) CheckTargets(dir string) error {
 	return nil
 }
 
-// stdout Reports whether a report goes to standard output.
+// Stdout reports whether a report is written to standard output.
 func (o *OutputFlags) Stdout() bool {
 	for _, s := range o.Specs {
 		if s.Path == "-" {
@@ -81,7 +88,7 @@ func (o *OutputFlags) Stdout() bool {
 	return false
 }
 
-// open opens specs for the run in dir.
+// OpenReports opens the reports for the run in dir. earlier is a run to compare with, or nil.
 func OpenReports(e *env.Env, dir string, specs []report.Spec, earlier *flow.RunDir) (Reports, error) {
 	var out Reports
 	for _, s := range specs {
@@ -94,21 +101,24 @@ func OpenReports(e *env.Env, dir string, specs []report.Spec, earlier *flow.RunD
 	return out, nil
 }
 
-// Reports are several Reports as one.
+// Reports are several reports that are used as one.
 type Reports []report.Report
 
+// Start implements [report.Report].
 func (rs Reports) Start(info flow.Info) {
 	for _, r := range rs {
 		r.Start(info)
 	}
 }
 
+// Entry implements [report.Report].
 func (rs Reports) Entry(e flow.Entry) {
 	for _, r := range rs {
 		r.Entry(e)
 	}
 }
 
+// Close implements [report.Report].
 func (rs Reports) Close() (err error) {
 	for _, r := range rs {
 		err = errors.Join(err, r.Close())

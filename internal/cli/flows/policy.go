@@ -12,25 +12,35 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// PolicyFlags say what a run does about results; docs/run-policy.md is about them.
+// PolicyFlags choose how a run treats results: see docs/run-policy.md.
 type PolicyFlags struct {
 	flow.Policy
 	Quarantine string
 	exitFirst  bool
 }
 
+// Add adds all of them.
 func (f *PolicyFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.IntVar(&f.RerunFailed, "rerun-failed", 0, "rerun a failed flow up to `N` times, each time with a new fixture; the last result counts")
+	flags.IntVar(
+		&f.RerunFailed, "rerun-failed", 0,
+		"rerun a failed flow up to `N` times, each time with a new fixture; the last result counts",
+	)
 	flags.IntVar(&f.Repeat, "repeat", 1, "run each fixture with its flows `N` times, or until one of the flows fails")
-	flags.StringSliceVar(&f.AbortOn, "abort-on", nil, "end the run on a `result` (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) or a new taint or lockdep report (taint, lockdep)")
+	flags.StringSliceVar(
+		&f.AbortOn, "abort-on", nil,
+		"end the run on a `result` (fail, timeout, error, incomplete, dmesg-fail, dmesg-warn) "+
+			"or a new taint or lockdep report (taint, lockdep)",
+	)
 	flags.IntVar(&f.MaxFail, "maxfail", 0, "end the run when `N` flows have failed (default: never)")
 	flags.BoolVarP(&f.exitFirst, "exitfirst", "x", false, "end the run when a flow has failed: --maxfail=1")
-	flags.StringVar(&f.Quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code")
+	flags.StringVar(
+		&f.Quarantine, "quarantine", "", "JSON file with flows whose results do not count for the exit code",
+	)
 	env.CompleteValues(cmd, map[string][]string{"abort-on": flow.AbortWords})
 }
 
-// check refuses what does not make sense, without looking at files.
+// Check returns an error for values that make no sense. It reads no files.
 func (f *PolicyFlags) Check() error {
 	if f.exitFirst && f.MaxFail == 0 {
 		f.MaxFail = 1
@@ -41,7 +51,7 @@ func (f *PolicyFlags) Check() error {
 	return f.Policy.Check()
 }
 
-// MarkQuarantine marks the items of a selection that are in quarantine, and notes what is to be said about that.
+// MarkQuarantine marks the items that are in quarantine. notes are lines for the user.
 func (f *PolicyFlags) MarkQuarantine(e *env.Env, items []flow.Item) (notes []string, err error) {
 	if f.Quarantine == "" {
 		return nil, nil

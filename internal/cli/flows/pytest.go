@@ -10,8 +10,8 @@ import (
 	"vmtb/bench"
 )
 
-// pytestLook are flags of pytest that users of the Python tool type, and that say what the terminal shows. They are not in the help:
-// -v, -vv and -q are.
+// pytestLook are flags of pytest for the output, which users of the Python tool type. The help
+// shows -v, -vv and -q instead of them.
 type pytestLook struct {
 	noCapture bool
 	capture   string
@@ -47,12 +47,12 @@ func (p *pytestLook) verbose() int {
 func (p *pytestLook) level() slog.Level {
 	level := slog.LevelInfo
 	if p.logLevel != "" {
-		_ = level.UnmarshalText([]byte(pytestLevel(p.logLevel))) // check has seen it
+		_ = level.UnmarshalText([]byte(pytestLevel(p.logLevel))) // check has parsed it
 	}
 	return level
 }
 
-// pytestLevel is a level of Python's logging in slog's words.
+// pytestLevel returns the slog name of a level of Python's logging.
 func pytestLevel(s string) string {
 	switch s = strings.ToUpper(s); s {
 	case "WARNING":
@@ -65,23 +65,34 @@ func pytestLevel(s string) string {
 	return s
 }
 
-// pytestFlags are flags of pytest, and of its plug-ins, that are not here, with what does the same.
+// pytestFlags maps flags of pytest and its plug-ins that vmtb does not have to what does the same
+// here.
 var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
-	"pdb": "--keep-on-failure", "trace": "--keep-on-failure", "setup-plan": "--dry-run", "setup-only": "--dry-run", "setup-show": "-v",
-	"ff": "--last-failed", "failed-first": "--last-failed", "nf": "--last-failed", "sw": "-x, and then vmtb resume", "stepwise": "-x, and then vmtb resume",
-	"m": "-k, which looks at the words of the ids", "markers": "vmtb list --classes", "fixtures": "vmtb run --dry-run", "deselect": "-k 'not NAME'", "ignore": "-k 'not NAME'",
-	"n": "--shard=1/2 on one machine and --shard=2/2 on another", "numprocesses": "--shard=1/2 on one machine and --shard=2/2 on another", "dist": "--shard",
-	"reruns": "--rerun-failed", "count": "--repeat", "flake-finder": "--repeat", "flake-runs": "--repeat", "html": "--report=html", "self-contained-html": "--report=html",
-	"json-report": "--report=results", "tap-stream": "--report=ktap:-", "log-file": "logfile.log in the run directory, which has everything",
-	"log-level": "logfile.log in the run directory, which has everything", "log-cli": "-vv", "r": "the short summary, which is always printed", "ra": "the short summary, which is always printed",
-	"show-capture": "-vv", "no-header": "-q", "no-summary": "-q", "p": "none: vmtb has no plug-ins", "c": "--config", "rootdir": "--run-dir", "basetemp": "--run-dir",
+	"pdb": "--keep-on-failure", "trace": "--keep-on-failure", "setup-plan": "--dry-run", "setup-only": "--dry-run",
+	"setup-show": "-v",
+	"ff":         "--last-failed", "failed-first": "--last-failed", "nf": "--last-failed",
+	"sw":       "-x, and then vmtb resume",
+	"stepwise": "-x, and then vmtb resume",
+	"m":        "-k, which looks at the words of the ids", "markers": "vmtb list --classes",
+	"fixtures": "vmtb run --dry-run",
+	"deselect": "-k 'not NAME'", "ignore": "-k 'not NAME'",
+	"n":            "--shard=1/2 on one machine and --shard=2/2 on another",
+	"numprocesses": "--shard=1/2 on one machine and --shard=2/2 on another", "dist": "--shard",
+	"reruns": "--rerun-failed", "count": "--repeat", "flake-finder": "--repeat", "flake-runs": "--repeat",
+	"html": "--report=html", "self-contained-html": "--report=html",
+	"json-report": "--report=results", "tap-stream": "--report=ktap:-",
+	"log-file":  "logfile.log in the run directory, which has everything",
+	"log-level": "logfile.log in the run directory, which has everything", "log-cli": "-vv",
+	"r": "the short summary, which is always printed", "ra": "the short summary, which is always printed",
+	"show-capture": "-vv", "no-header": "-q", "no-summary": "-q", "p": "none: vmtb has no plug-ins", "c": "--config",
+	"rootdir": "--run-dir", "basetemp": "--run-dir",
 	"o": "--config", "override-ini": "--config", "debug": "-vv", "collect": "vmtb list", "timeout-method": "--timeout",
 }
 
-// PytestAdvice says what to type instead of a flag of pytest's; "" for another flag.
+// PytestAdvice returns what to type instead of a flag of pytest, "" for other flags.
 func PytestAdvice(name string) string {
-	if ours := pytestFlags[name]; ours != "" {
-		return "pytest's; here it is: " + ours
+	if same := pytestFlags[name]; same != "" {
+		return "pytest's; here it is: " + same
 	}
 	return ""
 }

@@ -13,11 +13,11 @@ import (
 	"vmtb/internal/atomicfile"
 )
 
-// ResultsDir is where runs are that were not given a directory.
+// ResultsDir is the directory of run directories for which --run-dir was not given.
 const ResultsDir = "vmtb-results"
 
-// NewRunDir makes the directory of a run: the one asked for, which must be new or empty, or one of its own in
-// vmtb-results, called after the time and suffix.
+// NewRunDir creates the directory of a run: the one asked for, which must be new or empty, or one
+// in ResultsDir with the time and suffix as its name.
 func NewRunDir(asked, suffix string) (string, error) {
 	dir, err := makeRunDir(asked, suffix)
 	if err == nil {
@@ -26,7 +26,7 @@ func NewRunDir(asked, suffix string) (string, error) {
 	return dir, runDirError(err)
 }
 
-// runDirError is err of the run directory, for the user.
+// runDirError returns an error about the run directory for the user.
 func runDirError(err error) error {
 	if err == nil {
 		return nil
@@ -34,11 +34,12 @@ func runDirError(err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
 }
 
-// CheckRunDir finds out whether dir can be a run directory: it is empty, or can be made. It leaves nothing behind.
+// CheckRunDir checks whether dir can be a run directory: it is empty, or can be created. It leaves
+// nothing behind.
 func CheckRunDir(dir string) error {
 	err := checkEmpty(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = atomicfile.Check(filepath.Clean(dir)) // a file of that name takes the same permission
+		err = atomicfile.Check(filepath.Clean(dir)) // a file with that name needs the same permission
 	}
 	return runDirError(err)
 }

@@ -18,11 +18,13 @@ import (
 	"vmtb/internal/prose"
 )
 
-const SelectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or a part of one: the case,
-the class, the file or the parameter may be left out. The file may carry a directory and ".py". "*" is the only
-wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it: brackets mean something to a shell.`
+// SelectionHelp is the help about selections.
+const SelectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or
+a part of one: the case, the class, the file or the parameter may be left out. The file may carry a directory
+and ".py". "*" is the only wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it:
+brackets mean something to a shell.`
 
-// SelectionFlags take away from what the arguments select.
+// SelectionFlags narrow the selection that the arguments make.
 type SelectionFlags struct {
 	Keyword    string
 	lastFailed string
@@ -32,14 +34,20 @@ type SelectionFlags struct {
 	Shard      string
 }
 
-// newestRun is the value of --last-failed without one.
+// newestRun is the value of --last-failed when it is given without one.
 const newestRun = "newest"
 
+// Add adds all of them.
 func (f *SelectionFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.Keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`)
-	flags.Var((*lastFailedValue)(&f.lastFailed), "last-failed", "only flows that did not pass in the newest run below vmtb-results that has ended, or in the one in `[=DIR]`")
-	flags.Lookup("last-failed").NoOptDefVal = "true" // for another value the help of a "bool" has one more suffix
+	flags.StringVarP(
+		&f.Keyword, "keyword", "k", "", `only flows whose id has these words: "migration and not (1vm or idle)"`,
+	)
+	flags.Var(
+		(*lastFailedValue)(&f.lastFailed), "last-failed",
+		"only flows that did not pass in the newest run below vmtb-results that has ended, or in the one in `[=DIR]`",
+	)
+	flags.Lookup("last-failed").NoOptDefVal = "true" // with another value the help of a "bool" flag would show it
 	flags.StringVar(&f.failed, "failed-in", "", "only flows that did not pass in the run in the directory `DIR`")
 	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.Collect, "collect-only": &f.Collect} { // pytest's
 		flags.BoolVar(at, name, false, "")
@@ -48,7 +56,7 @@ func (f *SelectionFlags) Add(cmd *cobra.Command) {
 	flags.StringVar(&f.Shard, "shard", "", "only the i-th of n parts of the selection: i/n")
 }
 
-// A lastFailedValue is a string for which pflag prints no default of its own in the help.
+// A lastFailedValue is a string whose default pflag does not print in the help.
 type lastFailedValue string
 
 func (v *lastFailedValue) String() string { return string(*v) }
@@ -62,7 +70,8 @@ func (v *lastFailedValue) Set(s string) error {
 	return nil
 }
 
-// failedIn is the directory of the run whose failures are selected, [newestRun], or "" for none.
+// FailedIn returns the directory of the run whose failures are selected, [newestRun], or "" for
+// none.
 func (f *SelectionFlags) FailedIn() string {
 	switch {
 	case f.failed != "":
@@ -73,8 +82,9 @@ func (f *SelectionFlags) FailedIn() string {
 	return f.lastFailed
 }
 
-// takeRunDir makes the directory of a run that stands behind --last-failed the value of that flag: a flag whose value may be left out gets
-// none from the next word, which would be taken for a selection.
+// takeRunDir takes the directory after a bare --last-failed out of the selection. pflag does not
+// read the next word as the value of a flag whose value is optional, so that the directory would be
+// taken for a selection.
 func (f *SelectionFlags) takeRunDir(selection []string) []string {
 	if f.FailedIn() != newestRun {
 		return selection
@@ -88,7 +98,8 @@ func (f *SelectionFlags) takeRunDir(selection []string) []string {
 	return selection
 }
 
-// Choose is the items that the arguments of a command and its flags select, and what is to be said about it.
+// Choose returns the flows that the arguments and the flags of a command select. notes are lines
+// for the user.
 func (f *SelectionFlags) Choose(e *env.Env, selection []string) (items []flow.Item, notes []string, err error) {
 	items, notes, err = e.Registry.Select(f.takeRunDir(selection))
 	if err == nil && f.Keyword != "" {
@@ -118,7 +129,9 @@ func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
 	}
 	items = slices.DeleteFunc(items, func(it flow.Item) bool { return !k.Match(it.Name) })
 	if len(items) == 0 {
-		return nil, &bench.UsageError{Err: fmt.Errorf("%w -k %q", flow.ErrNoMatch, expression), Advice: "vmtb list shows all"}
+		return nil, &bench.UsageError{
+			Err: fmt.Errorf("%w -k %q", flow.ErrNoMatch, expression), Advice: "vmtb list shows all",
+		}
 	}
 	return items, nil
 }
@@ -131,20 +144,29 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 	}
 	run, err := flow.OpenRun(RunDirIn(dir))
 	if err != nil {
-		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run"}
+		return nil, "", &bench.UsageError{
+			Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run",
+		}
 	}
 	if run.Alive && !run.Ended() {
-		return nil, "", &bench.UsageError{Err: fmt.Errorf("--last-failed: the run in %s has not ended", dir), Advice: "wait for its end"}
+		return nil, "", &bench.UsageError{
+			Err: fmt.Errorf("--last-failed: the run in %s has not ended", dir), Advice: "wait for its end",
+		}
 	}
 	failed = run.Failed(items)
 	if len(failed) == 0 {
-		return nil, "", &bench.UsageError{Err: fmt.Errorf("%w: all that is selected has passed, or was skipped, in %s, or was not part of it", flow.ErrNoMatch, dir)}
+		return nil, "", &bench.UsageError{
+			Err: fmt.Errorf(
+				"%w: all that is selected has passed, or was skipped, in %s, or was not part of it", flow.ErrNoMatch,
+				dir,
+			),
+		}
 	}
 	return failed, fmt.Sprintf("did not pass in %s: %d of %s", dir, len(failed), prose.Count(len(items), "flow")), nil
 }
 
-// newest is the directory of the run that began last of those below results that have ended: one that still goes on, or died,
-// does not tell what failed.
+// newest returns the directory of the latest run below results that has ended. A run that still
+// goes on, or died, does not tell what failed.
 func newest(results string) (string, error) {
 	entries, err := os.ReadDir(results) // their names begin with the time
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -157,10 +179,13 @@ func newest(results string) (string, error) {
 			return dir, nil
 		}
 	}
-	return "", &bench.UsageError{Err: fmt.Errorf("--last-failed: there is no run below %s that has ended", results), Advice: "--failed-in=DIR names a run's directory"}
+	return "", &bench.UsageError{
+		Err:    fmt.Errorf("--last-failed: there is no run below %s that has ended", results),
+		Advice: "--failed-in=DIR names a run's directory",
+	}
 }
 
-// CompleteSelection offers ids.
+// CompleteSelection offers the ids of flows.
 func CompleteSelection(e *env.Env) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		var ids []string

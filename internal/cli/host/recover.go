@@ -31,13 +31,13 @@ func RecoverCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover [DIR...]",
 		Short: "Put the host back after a run that died",
-		Long: `Undoes the changes that the runs in the run directories DIR made on this host and did not undo. Without DIR it does so
-for every such run that is registered on this host, and for the changes made by "vmtb vf"; it first ends the machines
-started by "vmtb vm start". It kills leftover machines, gives VFs back, disables them and resets their provisioning.
-It reads the journal DIR/undo.jsonl, newest change first, and looks at the host before each step: it leaves alone what
-is already undone, what now has another owner, and what a reboot has removed. It refuses while a run is alive. Running
-it twice does no harm.
-"vmtb help resume-and-recover" tells more.`,
+		Long: `Undoes the changes that the runs in the run directories DIR made on this host and did not undo.
+Without DIR it does so for every such run that is registered on this host, and for the changes made by "vmtb
+vf"; it first ends the machines started by "vmtb vm start". It kills leftover machines, gives VFs back, disables
+them and resets their provisioning. It reads the journal DIR/undo.jsonl, newest change first, and looks at the
+host before each step: it leaves alone what is already undone, what now has another owner, and what a reboot has
+removed. It refuses while a run is alive. Running it twice does no harm. "vmtb help resume-and-recover" tells
+more.`,
 		Args: cobra.ArbitraryArgs, ValidArgsFunction: env.CompleteDirs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
@@ -78,7 +78,7 @@ func (o *RecoverOptions) Run(ctx context.Context, e *env.Env, dirs []string) err
 	return worst
 }
 
-// recoverRun puts back what one dead run has left.
+// recoverRun undoes what one dead run has left.
 func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string) error {
 	path, err := hoststate.JournalIn(dir)
 	if err != nil {
@@ -99,7 +99,7 @@ func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string)
 	if err := e.State.CheckThisHost(dir, path); err != nil {
 		return err
 	}
-	unlock, err := host.Lock(e.State.LockFile) // the living run may use what the dead one has left
+	unlock, err := host.Lock(e.State.LockFile) // a living run may use what the dead one has left
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,8 @@ func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string)
 	return o.restore(ctx, e, log, path)
 }
 
-// restore undoes the changes in a journal. What cannot be undone stays in it, unless it is to be forgotten.
+// restore undoes the changes in a journal. What cannot be undone stays in it, unless it is to be
+// forgotten.
 func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log, path string) error {
 	byVF := filepath.Dir(path) == e.State.VFChanges
 	if byVF {
@@ -120,7 +121,7 @@ func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log,
 			return err
 		}
 		fmt.Fprintln(e.Out, "What was not put back is forgotten.")
-		if byVF { // the next "vmtb vf" begins anew
+		if byVF { // the next "vmtb vf" begins a new journal
 			if err := os.Remove(path); err != nil {
 				return &bench.InfraError{Op: "forget what was done by hand", Err: err}
 			}
@@ -129,16 +130,16 @@ func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log,
 	return e.State.Forget(path)
 }
 
-// endKept ends the machines that are kept, for "vmtb recover", and says so.
+// endKept ends the machines that are up, and prints their names.
 func endKept(ctx context.Context, e *env.Env) error {
 	living, err := hoststate.Living(e.State.Machines)
 	for _, r := range living {
 		c, openErr := e.State.Machines.Open(r.Name)
 		if openErr != nil {
-			continue // it has just ended by itself
+			continue // the machine has just ended
 		}
 		killErr := c.Kill(ctx, nil)
-		if errors.Is(killErr, keep.ErrNotRestored) { // it has ended; its journal is what recover goes on with
+		if errors.Is(killErr, keep.ErrNotRestored) { // the machine has ended; recover continues with its journal
 			fmt.Fprintf(e.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
 			continue
 		}

@@ -15,11 +15,13 @@ func buildCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
-		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (that of trixie-backports in an image of
-trixie, whose own kernel 6.12 cannot), qemu-guest-agent and IGT, on a disk that boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the cache.
-Drivers of GPUs are not loaded at boot: flows do that, or you with modprobe.
+		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (that of
+trixie-backports in an image of trixie, whose own kernel 6.12 cannot), qemu-guest-agent and IGT, on a disk that
+boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the
+cache. Drivers of GPUs are not loaded at boot: flows do that, or you with modprobe.
 
-In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless you ask for one.`,
+In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless
+you ask for one.`,
 		Example: `  vmtb image build -o guest_os.img
   vmtb image build --suite=forky --package=openssh-server,strace --size=8G -o big.img`,
 		Args: cobra.NoArgs,

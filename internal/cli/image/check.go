@@ -33,7 +33,9 @@ func checkCommand(e *env.Env) *cobra.Command {
 	o.AddFirmware(cmd)
 	o.AddShared(cmd)
 	env.HideRunFlags(cmd)
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy")
+	cmd.Flags().BoolVar(
+		&o.asJSON, "json", false, "print an array of objects: check, health (ok, skip, warn, bad), found, remedy",
+	)
 	return cmd
 }
 

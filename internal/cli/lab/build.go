@@ -51,7 +51,10 @@ func (o *buildOptions) run(ctx context.Context, e *env.Env) error {
 	case o.asJSON:
 		return json.NewEncoder(e.Out).Encode(images)
 	case o.asEnv:
-		fmt.Fprintf(e.Out, "VMTB_TEST_KERNEL=%s\nVMTB_TEST_INITRD=%s\nVMTB_TEST_IMAGE=%s\n", images.GuestKernel, images.GuestInitrd, images.Guest)
+		fmt.Fprintf(
+			e.Out, "VMTB_TEST_KERNEL=%s\nVMTB_TEST_INITRD=%s\nVMTB_TEST_IMAGE=%s\n", images.GuestKernel,
+			images.GuestInitrd, images.Guest,
+		)
 	default:
 		fmt.Fprintf(e.Out, "DUT:   %s\nguest: %s\n", images.DUT, images.Guest)
 	}
@@ -66,7 +69,9 @@ func buildGPUTest(ctx context.Context, e *env.Env) error {
 	}
 	t, err := lab.BuildGPUTest(ctx, dir, e.Progress("lab"))
 	if err == nil {
-		fmt.Fprintf(e.Out, "VMTB_LAB_ROOT=%s\nVMTB_GPU_OBJECT=%s\nVMTB_GPU_SANITIZED=%s\n", t.Root, t.Plain, t.Sanitized)
+		fmt.Fprintf(
+			e.Out, "VMTB_LAB_ROOT=%s\nVMTB_GPU_OBJECT=%s\nVMTB_GPU_SANITIZED=%s\n", t.Root, t.Plain, t.Sanitized,
+		)
 	}
 	return err
 }

@@ -16,7 +16,7 @@ import (
 	"vmtb/lab"
 )
 
-// runningLab is the lab that is named, or the one that is up; nil if there is none.
+// runningLab returns the lab with that name, or the one that is up. It returns nil if none is up.
 func runningLab(e *env.Env, name string) (*keep.Client, error) {
 	if name != "" {
 		return e.State.Labs.Open(name)
@@ -31,16 +31,17 @@ func runningLab(e *env.Env, name string) (*keep.Client, error) {
 			names = append(names, r.Name)
 		}
 		return nil, &bench.UsageError{
-			Err: fmt.Errorf("%d labs are up: %s", len(names), strings.Join(names, ", ")), Advice: "--lab=NAME says which",
+			Err:    fmt.Errorf("%d labs are up: %s", len(names), strings.Join(names, ", ")),
+			Advice: "--lab=NAME says which",
 		}
 	}
 	return e.State.Labs.Open(living[0].Name)
 }
 
-// enter is a lab to work in: the one that is up, or a new one that leave ends.
+// enter returns a lab to work in: the one that is up, or a new one, which release ends.
 func (o *upOptions) enter(
 	ctx context.Context, e *env.Env,
-) (c *keep.Client, own bool, leave func() error, err error) {
+) (c *keep.Client, own bool, release func() error, err error) {
 	c, err = runningLab(e, o.name)
 	if err != nil {
 		return nil, false, nil, err
@@ -62,8 +63,8 @@ func (o *upOptions) enter(
 	return c, false, func() error { return nil }, o.ready(ctx, e, c)
 }
 
-// after is what a command ends with whose clean-up failed with left: its own end counts more, and
-// then left is printed.
+// after returns the error of a command, err, or that of its clean-up, left. If both failed, it
+// prints the latter.
 func after(e *env.Env, err, left error) error {
 	if left == nil || err == nil {
 		return errors.Join(err, left)
@@ -72,7 +73,7 @@ func after(e *env.Env, err, left error) error {
 	return err
 }
 
-// ready waits for a lab that somebody else boots, or that has rebooted.
+// ready waits until a lab has booted that somebody else has started, or that has rebooted.
 func (o *upOptions) ready(ctx context.Context, e *env.Env, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil {

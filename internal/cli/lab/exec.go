@@ -32,11 +32,12 @@ func execCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := execOptions{upOptions: upOptions{dut: d}}
 	cmd := &cobra.Command{
 		Use: "exec [flags] -- command [argument...]", Short: "Run a command in the lab",
-		Long: `Runs a command in the emulated machine under test, as root and without a shell in between, and gives its exit code: in the lab that
-"vmtb lab start" or "vmtb lab shell" has up, or else in one that is booted for it and ended after it. Its standard output and standard
-error come as it writes them, apart. A command that a signal has ended is 128 + its number, one that is not found 127, one that cannot be
-executed 126. The first Ctrl-C gives the command a SIGTERM and waits for its end, up to 5 minutes; the second kills it and
-what it has started.`,
+		Long: `Runs a command in the emulated machine under test, as root and without a shell in between, and
+gives its exit code: in the lab that "vmtb lab start" or "vmtb lab shell" has up, or else in one that is booted
+for it and ended after it. Its standard output and standard error come as it writes them, apart. A command that
+a signal has ended is 128 + its number, one that is not found 127, one that cannot be executed 126. The first
+Ctrl-C gives the command a SIGTERM and waits for its end, up to 5 minutes; the second kills it and what it has
+started.`,
 		Example: `  vmtb lab exec -- vmtb doctor
   vmtb lab exec -- sh -c 'vmtb vf enable 2 && vmtb vf list'`,
 		Args: cobra.MinimumNArgs(1),
@@ -45,8 +46,10 @@ what it has started.`,
 	o.addName(cmd, e)
 	o.addStart(cmd)
 	flags := cmd.Flags()
-	flags.SetInterspersed(false) // what follows is the command's
-	flags.StringArrayVarP(&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once")
+	flags.SetInterspersed(false) // flags after the first argument belong to the command
+	flags.StringArrayVarP(
+		&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once",
+	)
 	flags.StringVar(&o.dir, "dir", "", "working directory in the lab (default: that of --share, or /root)")
 	flags.BoolVarP(&o.stdin, "stdin", "i", false, "give the command our input, all of it at its start")
 	return cmd
@@ -60,7 +63,7 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, argv []string) error 
 	}
 	ctx, kill, stop := env.EndInOrder(ctx, e.Err)
 	defer stop()
-	c, _, leave, err := o.enter(ctx, e)
+	c, _, release, err := o.enter(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -80,7 +83,7 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, argv []string) error 
 	if ctx.Err() != nil && (r.Signal != 0 || errors.Is(err, context.Canceled)) {
 		err = env.ExitCode(flow.ExitInterrupted)
 	}
-	return after(e, err, leave())
+	return after(e, err, release())
 }
 
 func (o *execOptions) workDir() string {
@@ -95,12 +98,13 @@ func (o *execOptions) workDir() string {
 	return "/root"
 }
 
-// stopDeadline is how long a command has to end after the first interrupt: it may be a run that
-// puts its host back.
+// stopDeadline limits how long a command runs after the first interrupt. It is long: the command
+// may be a run that restores its host.
 const stopDeadline = 5 * time.Minute
 
-// runInLab runs a command in a lab. When ctx ends, the command alone gets a SIGTERM: what it has
-// started is its own to end. When kill is closed, or stopDeadline has passed, all of it is killed.
+// runInLab runs a command in a lab. When ctx ends, only the command gets a SIGTERM, and it ends its
+// children. When kill is closed, or stopDeadline has passed, the command and its children are
+// killed.
 func runInLab(
 	ctx context.Context, kill <-chan struct{}, c *keep.Client, cmd bench.Command, in io.Reader,
 ) (bench.Result, error) {
@@ -110,7 +114,7 @@ func runInLab(
 	defer context.AfterFunc(ctx, func() {
 		late := time.NewTimer(stopDeadline)
 		defer late.Stop()
-		if c.Signal(running, id, int(syscall.SIGTERM)) != nil { // it has not started, or has ended
+		if c.Signal(running, id, int(syscall.SIGTERM)) != nil { // it has not started yet, or has ended
 			cancel()
 		}
 		select {

@@ -17,7 +17,8 @@ import (
 	"vmtb/report"
 )
 
-// A treatment is what becomes of a flag of "vmtb run" when it is given to "vmtb lab run", whose run in the DUT is a "vmtb run".
+// A treatment is what becomes of a flag of "vmtb run" when it is given to "vmtb lab run", whose run
+// in the DUT is a "vmtb run".
 type treatment int
 
 const (
@@ -25,7 +26,7 @@ const (
 	replaced                   // the run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs
 	handled                    // this command does on this machine what it says
 	absent                     // "vmtb lab run" does not have it
-	ours                       // only "vmtb lab run" has it
+	labOnly                    // only "vmtb lab run" has it
 )
 
 // flagTreatments has every flag of "vmtb run" and of "vmtb lab run". A test compares.
@@ -40,12 +41,13 @@ var flagTreatments = map[string]treatment{
 	"vm-memory": replaced,
 
 	"co": handled, "collect-only": handled, "compare": handled, "dry-run": handled, "failed-in": handled,
-	"help": handled, "junit-xml": handled, "junitxml": handled, "last-failed": handled, "lf": handled, "report": handled,
+	"help": handled, "junit-xml": handled, "junitxml": handled, "last-failed": handled, "lf": handled,
+	"report": handled,
 
 	"card": absent, "destructive": absent, "firmware": absent, "keep-on-failure": absent, "recover": absent,
 	"vgpu-profiles": absent, "vnc": absent,
 
-	"gpu": ours, "gpu-property": ours, "migration": ours, "package": ours, "xe": ours,
+	"gpu": labOnly, "gpu-property": labOnly, "migration": labOnly, "package": labOnly, "xe": labOnly,
 }
 
 // forwardArgs returns the flags on the command line that the run in the DUT gets as they are.
@@ -80,7 +82,8 @@ func (o *runOptions) shapeArgs(c *bench.Config) []string {
 	return args
 }
 
-// lookArgs returns the flags with which the report in the DUT, which goes to a file, looks as it would look here.
+// lookArgs returns the flags with which the report in the DUT, which goes to a file, looks as it
+// would look here.
 func lookArgs(e *env.Env, look func(*os.File) report.TerminalOptions) []string {
 	var args []string
 	if f, ok := e.Out.(*os.File); ok { // it may be a terminal
@@ -100,7 +103,8 @@ func lookArgs(e *env.Env, look func(*os.File) report.TerminalOptions) []string {
 	return args
 }
 
-// fileArgs copies the files that flags name into dir, which the DUT sees, and returns the flags that name the copies.
+// fileArgs copies the files that flags name into dir, which the DUT sees, and returns the flags
+// that name the copies.
 func (o *runOptions) fileArgs(dir string, c *bench.Config) ([]string, error) {
 	var args []string
 	for _, f := range []struct{ flag, name, from string }{
@@ -122,7 +126,8 @@ func (o *runOptions) fileArgs(dir string, c *bench.Config) ([]string, error) {
 	return args, giveDirs(dir, filepath.Dir(o.File), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
 }
 
-// give copies a file into dir, which the DUT sees, under a name. Without a file it copies nothing, and returns "".
+// give copies a file into dir, which the DUT sees, under a name. Without a file it copies nothing,
+// and returns "".
 func give(dir, name, from string) (copied string, err error) {
 	if from == "" {
 		return "", nil
@@ -138,8 +143,8 @@ func give(dir, name, from string) (copied string, err error) {
 	return copied, nil
 }
 
-// giveDirs copies directories that a configuration in base names into dir, which the DUT sees: they keep their paths relative to the
-// configuration. Directories that do not exist are skipped.
+// giveDirs copies directories that a configuration in base names into dir, which the DUT sees: they
+// keep their paths relative to the configuration. Directories that do not exist are skipped.
 func giveDirs(dir, base string, dirs ...string) error {
 	for _, from := range dirs {
 		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +152,10 @@ func giveDirs(dir, base string, dirs ...string) error {
 		}
 		rel, err := filepath.Rel(base, from)
 		if err != nil || !filepath.IsLocal(rel) {
-			return &bench.UsageError{Err: fmt.Errorf("%s is not below %s, the directory of the configuration", from, base), Advice: "the lab takes along only what is"}
+			return &bench.UsageError{
+				Err:    fmt.Errorf("%s is not below %s, the directory of the configuration", from, base),
+				Advice: "the lab takes along only what is",
+			}
 		}
 		if err := os.CopyFS(filepath.Join(dir, rel), os.DirFS(from)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return &bench.InfraError{Op: "give the DUT " + from, Err: err}

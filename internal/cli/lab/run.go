@@ -16,7 +16,6 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
-	"vmtb/internal/kernelwatch"
 	"vmtb/lab"
 	"vmtb/report"
 )
@@ -26,8 +25,8 @@ func runCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [selection...]",
 		Short: "Run flows in the lab",
-		Long: `Boots the emulated machine under test, building its images first if need be, and does in it what "vmtb run" does
-on a real one. The run directory, and all that the machine itself left, end up on this machine.
+		Long: `Boots the emulated machine under test, building its images first if need be, and does in it what
+"vmtb run" does on a real one. The run directory, and all that the machine itself left, end up on this machine.
 
 ` + flows.SelectionHelp,
 		Example: `  vmtb lab run -v test_basic::TestVmSetup`,
@@ -40,7 +39,11 @@ on a real one. The run directory, and all that the machine itself left, end up o
 	o.AddLab(cmd)
 	o.ReportFlags.AddShared(cmd)
 	o.AddRun(cmd)
-	cmd.Flags().StringVar(&o.xe, "xe", "", "parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md lists them)")
+	cmd.Flags().StringVar(
+		&o.xe, "xe", "",
+		"parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md "+
+			"lists them)",
+	)
 	return cmd
 }
 
@@ -58,23 +61,23 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	if err := errors.Join(o.Check(), o.dut.check(params)); err != nil {
 		return err
 	}
-	items, notes, config, err := o.plan(e, selection)
+	plan, err := o.plan(e, selection)
 	if err != nil {
-		return err // before anything is built or booted
+		return err // nothing is built or booted yet
 	}
 	if o.Collect {
 		list := flows.ListOptions{SelectionFlags: o.SelectionFlags, JSON: o.JSON}
 		return list.Run(e, selection)
 	}
 	if o.DryRun {
-		return flows.DryRun(e, items, notes, config, o.JSON)
+		return flows.DryRun(e, plan.Items, plan.Notes, plan.Config, o.JSON)
 	}
-	if o.FailedIn() != "" { // that run is here, not there
-		selection = flows.Names(items)
+	if o.FailedIn() != "" { // the run directory of that run is not in the DUT
+		selection = flows.Names(plan.Items)
 	}
 	ctx, kill, stop := env.EndInOrder(ctx, e.Err)
 	defer stop()
-	o.dut.migration = o.dut.migration || slices.ContainsFunc(items, movesVFs)
+	o.dut.migration = o.dut.migration || slices.ContainsFunc(plan.Items, movesVFs)
 	images, err := o.dut.buildImages(ctx, e)
 	if err != nil {
 		return err
@@ -84,7 +87,8 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 		return err
 	}
 	runDir := filepath.Join(dir, flows.LabRunName)
-	files, err := flows.OpenReports(e, runDir, append(report.Default(), o.Specs...), o.Earlier) // one that cannot be written is known now
+	// a report that cannot be written is an error now, not after the run
+	files, err := flows.OpenReports(e, runDir, append(report.Default(), o.Specs...), o.Earlier)
 	if err != nil {
 		return err
 	}
@@ -95,30 +99,34 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
-	go func() { // the second interrupt: nothing in the DUT is worth putting back
+	go func() { // the second interrupt: the DUT has nothing that must be restored
 		select {
 		case <-kill:
-			_ = dut.Kill(context.WithoutCancel(ctx)) // Close, below, tells what became of it
+			_ = dut.Kill(context.WithoutCancel(ctx)) // Close, below, returns what has become of it
 		case <-dut.Done():
 		}
 	}()
-	code, err := o.runInDUT(ctx, e, dut, dir, config, selection)
+	code, err := o.runInDUT(ctx, e, dut, dir, plan.Config, selection)
 	select {
-	case <-kill: // whatever the end of the DUT has spoiled
+	case <-kill: // errors are due to the end of the DUT
 		code, err = flow.ExitInterrupted, nil
 	default:
 	}
 	closeErr := dut.Close(context.WithoutCancel(ctx))
 	reportErr := writeReports(runDir, files)
-	fmt.Fprintf(e.Err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", runDir, filepath.Join(dir, "dut"))
-	if err != nil { // the run's exit code is not known
+	fmt.Fprintf(
+		e.Err, "lab: run directory on this machine: %s; console and logs of the DUT: %s\n", runDir,
+		filepath.Join(dir, "dut"),
+	)
+	if err != nil { // the exit code of the run is not known
 		return errors.Join(err, closeErr, reportErr)
 	}
 	return ended(e, code, closeErr, reportErr)
 }
 
-// ended turns the exit code of a run in the lab into ours. A DUT that did not end, or a report that could not be written, is
-// printed, and decides the exit code only if all flows passed: see [app.ended].
+// ended returns the error of the program for the exit code of a run in the lab. A DUT that did not
+// end, or a report that could not be written, is printed, and decides the exit code only if all
+// flows passed.
 func ended(e *env.Env, code int, errs ...error) error {
 	err := errors.Join(errs...)
 	if code == flow.ExitPass {
@@ -130,43 +138,34 @@ func ended(e *env.Env, code int, errs ...error) error {
 	return env.ExitCode(code)
 }
 
-// movesVFs flows.Reports whether a flow saves, restores or migrates VFs: all files of flows that have a class which does count as a whole.
+// movesVFs reports whether a flow saves, restores or migrates VFs. It is true for every flow of a
+// file in which one class does.
 func movesVFs(item flow.Item) bool {
 	return slices.Contains([]string{"test_migration", "vm_state", "vm_robust"}, item.ID.File)
 }
 
-// plan is what is to be run in the lab, and how.
-func (o *runOptions) plan(e *env.Env, selection []string) (items []flow.Item, notes []string, config *bench.Config, err error) {
-	items, notes, err = o.Choose(e, selection)
+// plan is Plan, with deadlines that suit the lab unless the user gives others.
+func (o *runOptions) plan(e *env.Env, selection []string) (*flows.Plan, error) {
+	plan, err := o.Plan(e, selection)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	more, err := o.MarkQuarantine(e, items)
-	if err == nil {
-		_, _, err = kernelwatch.ReadRules(o.Rules)
-	}
-	if err == nil {
-		config, _, err = o.Load()
-	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if !o.Given("timeout-scale") && config.TimeoutScale == 1 {
+	if !o.Given("timeout-scale") && plan.Config.TimeoutScale == 1 {
 		speed, err := lab.MeasuredSpeed()
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
-		config.TimeoutScale = speed.TimeoutScale()
+		plan.Config.TimeoutScale = speed.TimeoutScale()
 	}
-	return items, append(notes, more...), config, nil
+	return plan, nil
 }
 
-// writeReports writes the flows.Reports of a run in the lab on this machine: the DUT sees nothing of it but the run directory,
-// and may have died before it wrote any.
+// writeReports writes the reports of a run in the lab on this machine. The DUT sees only the run
+// directory, and may have died before it wrote any.
 func writeReports(dir string, files flows.Reports) error {
 	run, err := flow.OpenRun(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return files.Close() // it came to no run
+		return files.Close() // no run has begun
 	}
 	if err != nil {
 		return errors.Join(&bench.InfraError{Op: "read the run directory", Err: err}, files.Close())
@@ -177,8 +176,10 @@ func writeReports(dir string, files flows.Reports) error {
 	return nil
 }
 
-// runInDUT runs vmtb in the DUT and looks at what it left there.
-func (o *runOptions) runInDUT(ctx context.Context, e *env.Env, dut *lab.DUT, dir string, c *bench.Config, selection []string) (code int, err error) {
+// runInDUT runs vmtb in the DUT, and then looks for changes that it has left there.
+func (o *runOptions) runInDUT(
+	ctx context.Context, e *env.Env, dut *lab.DUT, dir string, c *bench.Config, selection []string,
+) (code int, err error) {
 	files, err := o.fileArgs(dir, c)
 	if err != nil {
 		return 0, err
@@ -191,7 +192,7 @@ func (o *runOptions) runInDUT(ctx context.Context, e *env.Env, dut *lab.DUT, dir
 	}
 	shown := e.Out
 	if o.Stdout() {
-		shown = e.Err // a report goes there, later
+		shown = e.Err // a report is written to e.Out later
 	}
 	code, err = dut.Vmtb(ctx, args, shown)
 	if err != nil {
@@ -200,7 +201,7 @@ func (o *runOptions) runInDUT(ctx context.Context, e *env.Env, dut *lab.DUT, dir
 	left, err := dut.Leftovers(context.WithoutCancel(ctx))
 	for _, line := range left {
 		if slices.Contains(before, line) {
-			continue // a DUT that came up so: an injected fault
+			continue // it was so before the run: an injected fault
 		}
 		fmt.Fprintf(e.Err, "lab: left over in the DUT: %s\n", ansi.Printable(line))
 		code = flow.ExitNotRestored

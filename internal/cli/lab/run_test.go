@@ -25,7 +25,9 @@ import (
 func TestGiveDirs(t *testing.T) {
 	base, dir, other := t.TempDir(), t.TempDir(), t.TempDir()
 	profiles := filepath.Join(base, "my", "profiles")
-	if err := errors.Join(os.MkdirAll(profiles, 0o755), os.WriteFile(filepath.Join(profiles, "x.json"), []byte("{}"), 0o600)); err != nil {
+	if err := errors.Join(
+		os.MkdirAll(profiles, 0o755), os.WriteFile(filepath.Join(profiles, "x.json"), []byte("{}"), 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the lab may be started again with the same directory
@@ -65,7 +67,10 @@ func TestEnded(t *testing.T) {
 			got = flow.ExitError
 		}
 		if got != tt.want || tt.said != "" && !strings.Contains(said.String(), tt.said) {
-			t.Errorf("code %d with %v: exit code %d, said %q, want %d, %q", tt.code, tt.errs, got, said.String(), tt.want, tt.said)
+			t.Errorf(
+				"code %d with %v: exit code %d, said %q, want %d, %q", tt.code, tt.errs, got, said.String(), tt.want,
+				tt.said,
+			)
 		}
 	}
 }
@@ -129,12 +134,15 @@ func TestFlagTreatments(t *testing.T) {
 	lab := map[string]bool{}
 	there.VisitAll(func(f *pflag.Flag) { lab[f.Name] = true })
 	for name, is := range flagTreatments {
-		wantRun, wantLab := is != ours, is != absent
+		wantRun, wantLab := is != labOnly, is != absent
 		if is == replaced {
 			wantLab = lab[name] // with or without the user's word
 		}
 		if run[name] != wantRun || lab[name] != wantLab {
-			t.Errorf("--%s: run has it: %v, lab run has it: %v: that is not its treatment, %d", name, run[name], lab[name], is)
+			t.Errorf(
+				"--%s: run has it: %v, lab run has it: %v: that is not its treatment, %d", name, run[name], lab[name],
+				is,
+			)
 		}
 	}
 	for _, flags := range []map[string]bool{run, lab} {
@@ -160,17 +168,36 @@ func labFlags(t *testing.T, e *env.Env, args ...string) *pflag.FlagSet {
 	return cmd.Flags()
 }
 
-// What the user typed reaches the run in the DUT, flag by flag, and nothing that is done here or is replaced does.
+// What the user typed reaches the run in the DUT, flag by flag, and nothing that is done here or is
+// replaced does.
 func TestForwardArgs(t *testing.T) {
 	e, _, _ := fakeenv.New(t.TempDir(), nil)
 	for _, c := range []struct{ typed, want []string }{
 		{nil, nil},
 		{[]string{"-vv", "-q", "-x"}, []string{"--exitfirst=true", "--quiet=true", "--verbose=2"}},
-		{[]string{"--abort-on", "fail,taint", "--abort-on=lockdep"}, []string{"--abort-on=fail", "--abort-on=taint", "--abort-on=lockdep"}},
-		{[]string{"-k", "not (a or b)", "--timeout=90m", "--workload-scale", "0.5"}, []string{"--keyword=not (a or b)", "--timeout=1h30m0s", "--workload-scale=0.5"}},
-		{[]string{"--rerun-failed=2", "--repeat", "3", "--maxfail=1", "--json", "--durations=0"}, []string{"--durations=0", "--json=true", "--maxfail=1", "--repeat=3", "--rerun-failed=2"}},
-		{[]string{"-s", "--log-cli-level=DEBUG", "--tb", "short"}, []string{"--log-cli-level=DEBUG", "--no-capture=true", "--tb=short"}},
-		{[]string{"--gpu=ptl", "--package", "strace", "--lf", "--report=html", "--color=always", "--shard=1/2", "--vm-memory=4G", "--quarantine=q.json", "--dry-run"}, nil},
+		{
+			[]string{"--abort-on", "fail,taint", "--abort-on=lockdep"},
+			[]string{"--abort-on=fail", "--abort-on=taint", "--abort-on=lockdep"},
+		},
+		{
+			[]string{"-k", "not (a or b)", "--timeout=90m", "--workload-scale", "0.5"},
+			[]string{"--keyword=not (a or b)", "--timeout=1h30m0s", "--workload-scale=0.5"},
+		},
+		{
+			[]string{"--rerun-failed=2", "--repeat", "3", "--maxfail=1", "--json", "--durations=0"},
+			[]string{"--durations=0", "--json=true", "--maxfail=1", "--repeat=3", "--rerun-failed=2"},
+		},
+		{
+			[]string{"-s", "--log-cli-level=DEBUG", "--tb", "short"},
+			[]string{"--log-cli-level=DEBUG", "--no-capture=true", "--tb=short"},
+		},
+		{
+			[]string{
+				"--gpu=ptl", "--package", "strace", "--lf", "--report=html", "--color=always", "--shard=1/2",
+				"--vm-memory=4G", "--quarantine=q.json", "--dry-run",
+			},
+			nil,
+		},
 	} {
 		if got := forwardArgs(labFlags(t, e, c.typed...)); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.typed, got, c.want)

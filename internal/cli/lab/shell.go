@@ -17,9 +17,9 @@ func shellCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := upOptions{dut: d}
 	cmd := &cobra.Command{
 		Use: "shell", Short: "Get a shell in the lab, booting it first if none is up",
-		Long: `Gives a shell in the emulated machine under test: in the lab that "vmtb lab start" has up, or else in one that is booted for it
-and ended after it. vmtb is in it, with its completion and a configuration for the lab, and a guest image: /root/guest_os.img. Ctrl-]
-leaves the shell.`,
+		Long: `Gives a shell in the emulated machine under test: in the lab that "vmtb lab start" has up, or
+else in one that is booted for it and ended after it. vmtb is in it, with its completion and a configuration for
+the lab, and a guest image: /root/guest_os.img. Ctrl-] leaves the shell.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
@@ -35,10 +35,11 @@ leaves the shell.`,
 func (o *upOptions) shell(ctx context.Context, e *env.Env) error {
 	if !env.IsTerminal(os.Stdin) {
 		return &bench.UsageError{
-			Err: errors.New("vmtb lab shell needs a terminal"), Advice: "vmtb lab exec -- COMMAND runs a command without one",
+			Err:    errors.New("vmtb lab shell needs a terminal"),
+			Advice: "vmtb lab exec -- COMMAND runs a command without one",
 		}
 	}
-	c, own, leave, err := o.enter(ctx, e)
+	c, own, release, err := o.enter(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -51,5 +52,5 @@ func (o *upOptions) shell(ctx context.Context, e *env.Env) error {
 		fmt.Fprintf(e.Err, "lab: %s\n", end)
 		err = lab.Attach(ctx, info.State.Sockets, os.Stdin, e.Out)
 	}
-	return after(e, err, leave())
+	return after(e, err, release())
 }

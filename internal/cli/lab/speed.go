@@ -44,7 +44,7 @@ func (o *speedOptions) check() error {
 	return nil
 }
 
-// maxSpeedGuests is what the DUT's memory has room for.
+// maxSpeedGuests is the number of guests for which the DUT has memory.
 const maxSpeedGuests = 4
 
 func speedCommand(e *env.Env, d *dutFlags) *cobra.Command {
@@ -52,9 +52,9 @@ func speedCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "speed",
 		Short: "Measure how fast guests boot in the lab here",
-		Long: `Boots the emulated machine under test, and in it guests without VFs, until their agents answer. The result is kept
-beside the lab's images: deadlines of later runs in the lab are multiplied by a third of the seconds that one
-guest took. Without a result they are multiplied by 5.`,
+		Long: `Boots the emulated machine under test, and in it guests without VFs, until their agents answer.
+The result is kept beside the lab's images: deadlines of later runs in the lab are multiplied by a third of the
+seconds that one guest took. Without a result they are multiplied by 5.`,
 		Example: `  vmtb lab speed
   vmtb lab speed --guests=1,2,4 --rounds=5`,
 		Args: cobra.NoArgs,
@@ -82,10 +82,12 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // only the DUT's evidence, of which an error quotes the end
+	defer func() { _ = os.RemoveAll(dir) }() // it has only evidence about the DUT, whose end is in the error
 	speed := lab.Speed{Measured: time.Now()}
 	p := e.Progress("lab")
-	dut, err := lab.Start(ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p, Boot: true})
+	dut, err := lab.Start(
+		ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p, Boot: true},
+	)
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,8 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 	return printSpeed(e.Out, speed, o.guests)
 }
 
-// measureBoots boots each number of guests once in a round, so that what else the machine does disturbs all alike.
+// measureBoots boots each number of guests once per round, so that other load on this machine
+// affects all numbers alike.
 func (o *speedOptions) measureBoots(ctx context.Context, dut *lab.DUT, p *progress.Progress, speed *lab.Speed) error {
 	for round := range o.rounds {
 		for _, n := range o.guests {

@@ -22,7 +22,7 @@ import (
 	"vmtb/lab"
 )
 
-// upOptions are the flags by which a lab is chosen, or started.
+// upOptions are the flags that choose a lab that is up, or start one.
 type upOptions struct {
 	dut   *dutFlags
 	name  string
@@ -42,16 +42,18 @@ func (o *upOptions) addStart(cmd *cobra.Command) {
 
 func (o *upOptions) addName(cmd *cobra.Command, e *env.Env) {
 	cmd.Flags().StringVar(&o.name, "lab", "", "the lab of that name (default: the one that is up)")
-	_ = cmd.RegisterFlagCompletionFunc("lab", machines.Complete(e.State.Labs)) // fails for no flag, or twice
+	// it fails only if there is no such flag, or if it is called twice
+	_ = cmd.RegisterFlagCompletionFunc("lab", machines.Complete(e.State.Labs))
 }
 
 func startCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := upOptions{dut: d}
 	cmd := &cobra.Command{
 		Use: "start [lab]", Short: "Boot a lab that stays up",
-		Long: `Boots the emulated machine under test, building its images first if need be, and returns when it can be used. It stays up
-until "vmtb lab stop": "vmtb lab exec" and "vmtb lab shell" use it. It is called lab0 (or the next free number) unless you name it.
-vmtb is in it, with a configuration for the lab, and so is a guest image: /root/guest_os.img.`,
+		Long: `Boots the emulated machine under test, building its images first if need be, and returns when it
+can be used. It stays up until "vmtb lab stop": "vmtb lab exec" and "vmtb lab shell" use it. It is called lab0
+(or the next free number) unless you name it. vmtb is in it, with a configuration for the lab, and so is a guest
+image: /root/guest_os.img.`,
 		Example: `  vmtb lab start
   vmtb lab exec -- vmtb doctor
   vmtb lab stop`,
@@ -71,7 +73,7 @@ vmtb is in it, with a configuration for the lab, and so is a guest image: /root/
 	return cmd
 }
 
-// start boots a lab and makes it fit for people. When that fails, or ctx ends, nothing is left.
+// start boots a lab and sets it up. If that fails, or ctx ends, nothing is left.
 func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err error) {
 	params := strings.Fields(o.xe)
 	if o.name != "" {
@@ -88,12 +90,13 @@ func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err 
 	if err != nil {
 		return nil, err
 	}
-	defer runtime.KeepAlive(images) // until QEMU has its files open
+	defer runtime.KeepAlive(images) // the files must exist until QEMU has opened them
 	if err := lab.Give(share); err != nil {
 		return nil, err
 	}
 	options := lab.Options{
-		Images: images, Share: share, XeParams: params, GPUProperties: o.dut.properties, MayReboot: true, Progress: e.Progress("lab"),
+		Images: images, Share: share, XeParams: params, GPUProperties: o.dut.properties, MayReboot: true,
+		Progress: e.Progress("lab"),
 	}
 	err = options.Twice(ctx, func(options lab.Options) (err error) {
 		c, err = startDUT(ctx, e, o.name, options)
@@ -105,7 +108,7 @@ func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err 
 	return c, err
 }
 
-// startDUT starts a lab's machine. When that fails nothing is left.
+// startDUT starts the machine of a lab. If that fails, nothing is left.
 func startDUT(ctx context.Context, e *env.Env, name string, o lab.Options) (c *keep.Client, err error) {
 	spec, started, err := o.Spec(ctx)
 	if err != nil {
@@ -136,7 +139,8 @@ func startDUT(ctx context.Context, e *env.Env, name string, o lab.Options) (c *k
 	return nil, errors.Join(err, c.Kill(context.WithoutCancel(ctx), nil))
 }
 
-// sharedDir is the directory that a lab shares with this machine: the one asked for, or a new one.
+// sharedDir returns the directory that a lab shares with this machine: the one asked for, or a new
+// one.
 func sharedDir(asked string) (string, error) {
 	if asked == "" {
 		return flows.NewRunDir("", "-lab")
@@ -155,8 +159,7 @@ func sharedDir(asked string) (string, error) {
 	return dir, nil
 }
 
-// setUpLab is done after each boot of a lab: one that has rebooted has forgotten what it had
-// mounted.
+// setUpLab sets a lab up after each boot: what was mounted before a reboot is not mounted any more.
 func setUpLab(ctx context.Context, c *keep.Client, spec vm.Spec) error {
 	speed, err := lab.MeasuredSpeed()
 	if err != nil {

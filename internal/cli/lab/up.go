@@ -25,8 +25,8 @@ func stopCommand(e *env.Env) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: "stop [lab...]", Aliases: []string{"off"}, Short: "End labs that are up",
-		Long: `Ends the lab that is up, or the labs that are named. What they have on their disks goes with them; the directory that they
-share with this machine stays.`,
+		Long: `Ends the lab that is up, or the labs that are named. What they have on their disks goes with
+them; the directory that they share with this machine stays.`,
 		ValidArgsFunction: machines.Complete(e.State.Labs),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 && !o.All {

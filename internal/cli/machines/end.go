@@ -20,10 +20,12 @@ type EndOptions struct {
 	End   func(ctx context.Context, c *keep.Client, progress func(string)) error
 }
 
-// Run ends the machines that are named, or all.
+// Run ends the machines with these names, or all.
 func (o *EndOptions) Run(ctx context.Context, e *env.Env, names []string) error {
 	if o.All == (len(names) > 0) {
-		return &bench.UsageError{Err: errors.New("want the names of machines, or --all"), Advice: "vmtb vm list shows them"}
+		return &bench.UsageError{
+			Err: errors.New("want the names of machines, or --all"), Advice: "vmtb vm list shows them",
+		}
 	}
 	if o.All {
 		living, err := hoststate.Living(o.Store)

@@ -9,7 +9,8 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// NotStarted makes a program that could not be run the exit code that a shell has for it, with a message.
+// NotStarted returns the exit code that a shell gives for a program that could not be started, and
+// prints why. It returns other errors unchanged.
 func NotStarted(e *env.Env, machine string, err error) error {
 	start, ok := errors.AsType[*bench.StartError](err)
 	if !ok {
@@ -19,7 +20,7 @@ func NotStarted(e *env.Env, machine string, err error) error {
 	return env.ExitCode(start.Code)
 }
 
-// EndedAs makes the end of a guest's command ours, as a shell does.
+// EndedAs returns the exit code of a guest's command as ours, in the way of a shell.
 func EndedAs(r bench.Result) error {
 	switch {
 	case r.Signal != 0:
@@ -30,5 +31,6 @@ func EndedAs(r bench.Result) error {
 	return nil
 }
 
-// KeepCommand returns the command line of the process that keeps the machine in dir: see [keep.Store.Start].
+// KeepCommand returns the command line of the process that keeps the machine in dir: see
+// [keep.Store.Start].
 func KeepCommand(dir string) []string { return []string{"vmtb", "vm", "keep", dir} }

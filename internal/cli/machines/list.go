@@ -28,7 +28,8 @@ type listOptions struct {
 func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, how to get in, logs", Args: cobra.NoArgs,
+		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, how to get in, logs",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
 			defer stop()
@@ -40,7 +41,8 @@ func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 	return cmd
 }
 
-// stateDead is the state of a machine whose keeper died: what it has left on the host is not put back yet.
+// stateDead is the state of a machine whose keeper died: what the machine has changed on the host
+// is not undone yet.
 const stateDead = "dead"
 
 func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) error {
@@ -55,7 +57,7 @@ func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) err
 		}
 	}
 	if o.asJSON {
-		views := []machineView{} // not null
+		views := []machineView{} // an empty list must not be null
 		for _, m := range list {
 			views = append(views, viewOf(m))
 		}
@@ -68,7 +70,8 @@ func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) err
 	return printMachines(e.Out, list, time.Now())
 }
 
-// describe is what is known of a machine: all if it lives and answers.
+// describe returns what is known about a machine. If the machine is up and answers, that is
+// everything.
 func describe(ctx context.Context, store keep.Store, r keep.Record, life keep.Life) keep.Info {
 	dead := keep.Info{Record: r, State: keep.State{State: stateDead, Logs: r.LogDir()}}
 	switch life {
@@ -95,7 +98,7 @@ func describe(ctx context.Context, store keep.Store, r keep.Record, life keep.Li
 	return info
 }
 
-// A machineView is a machine as programs get it.
+// A machineView is the JSON of a machine.
 type machineView struct {
 	Name      string    `json:"name"`
 	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": it has left the host changed
@@ -110,8 +113,8 @@ type machineView struct {
 	Keeper    int       `json:"keeper_pid"`
 	QEMU      int       `json:"qemu_pid,omitempty"`
 	Accel     string    `json:"accel,omitempty"`
-	VNC       string    `json:"vnc,omitempty"`         // as a viewer on this host takes it
-	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" is every address of this host
+	VNC       string    `json:"vnc,omitempty"`         // the address for a viewer on this host
+	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" means every address of this host
 	Password  string    `json:"vnc_password,omitempty"`
 	SSHPort   int       `json:"ssh_port,omitempty"`
 	Logs      string    `json:"logs"` // folder
@@ -122,11 +125,13 @@ func viewOf(m keep.Info) machineView {
 	return machineView{
 		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: imageOf(m.Spec),
 		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: addresses(m), Started: m.Started, Ended: m.Ended,
-		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password, SSHPort: s.SSHPort, Logs: s.Logs,
+		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password,
+		SSHPort: s.SSHPort, Logs: s.Logs,
 	}
 }
 
-// imageOf is the image on a machine's first disk; "" for one that has none, as flows may have.
+// imageOf returns the image on a machine's first disk, "" without a disk. Machines of flows may
+// have none.
 func imageOf(s vm.Spec) string {
 	if len(s.Disks) == 0 {
 		return ""
@@ -134,7 +139,7 @@ func imageOf(s vm.Spec) string {
 	return s.Disks[0].Image
 }
 
-// addresses are those of a machine's VFs.
+// addresses returns the PCI addresses of a machine's VFs.
 func addresses(m keep.Info) []string {
 	list := []string{}
 	for _, f := range m.Spec.VFs {
@@ -157,13 +162,16 @@ func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d MiB\t%s\t%s\t%s\t%s\n", m.Name, ansi.Printable(state), agent, m.Spec.MemoryMiB, env.OrDash(strings.Join(addresses(m), ",")),
-			age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs)
+		row := []string{
+			m.Name, ansi.Printable(state), agent, fmt.Sprintf("%d MiB", m.Spec.MemoryMiB),
+			env.OrDash(strings.Join(addresses(m), ",")), age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs,
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
 }
 
-// access is how people get into a machine beside its console.
+// access returns how people reach a machine, beside its console.
 func access(s keep.State) string {
 	var ways []string
 	if s.VNC != "" {
@@ -175,7 +183,8 @@ func access(s keep.State) string {
 	return strings.Join(ways, ", ")
 }
 
-// VNCPlace is where a viewer finds a machine's screen, and who else can: "127.0.0.1::5900", "127.0.0.1::5900 (all addresses)".
+// VNCPlace returns the address of a machine's screen for a viewer, and whether others can reach it:
+// "127.0.0.1::5900 (all addresses)".
 func VNCPlace(s keep.State) string {
 	if host, _, err := net.SplitHostPort(s.VNCListens); err == nil && !net.ParseIP(host).IsLoopback() {
 		return s.VNC + " (all addresses)"
@@ -183,7 +192,7 @@ func VNCPlace(s keep.State) string {
 	return s.VNC
 }
 
-// age is how long ago t was, in two units at most.
+// age returns how long ago t was, in at most two units.
 func age(t, now time.Time) string {
 	d := now.Sub(t).Round(time.Second)
 	if days := d / (24 * time.Hour); days > 0 {

@@ -20,13 +20,13 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// logFiles are the logs of a machine by the names that "vmtb vm logs" takes.
+// logFiles maps the names that "vmtb vm logs" takes to the files of a machine.
 var logFiles = map[string]string{
 	"console": "console.log", "qemu": "stderr.log", "keeper": keep.LogFile,
 	"qmp": "qmp.jsonl", "agent": "qga.jsonl", "argv": "argv",
 }
 
-// logNames are the names in the order of the help.
+// logNames are the keys of logFiles in the order of the help.
 var logNames = []string{"console", "qemu", "keeper", "qmp", "agent", "argv"}
 
 // logsOptions are the flags of "vmtb vm logs".
@@ -47,8 +47,8 @@ func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
   qmp      what was said to QEMU's monitor and by it
   agent    what was said to the guest's agent and by it
   argv     QEMU's command line
-With -f it prints what comes, too, until the machine has ended. After "vmtb vm migrate" the logs are those of the new QEMU; those
-before are in the machine's folder.`,
+With -f it prints what comes, too, until the machine has ended. After "vmtb vm migrate" the logs are those of the
+new QEMU; those before are in the machine's folder.`,
 		Example: `  vmtb vm logs vm0
   vmtb vm logs -f -n 20 vm0
   vmtb vm logs vm0 qemu`,
@@ -64,7 +64,7 @@ before are in the machine's folder.`,
 	return cmd
 }
 
-// completeLogs offers the names of all machines, and then those of logs.
+// completeLogs offers the names of all machines for the first argument, and of logs for the second.
 func completeLogs(store keep.Store) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 1 {
@@ -85,7 +85,9 @@ func completeLogs(store keep.Store) cobra.CompletionFunc {
 func (o *logsOptions) run(ctx context.Context, e *env.Env, store keep.Store, name, log string) error {
 	file, ok := logFiles[log]
 	if !ok {
-		return &bench.UsageError{Err: fmt.Errorf("there is no log %q", log), Advice: fmt.Sprintf("there are: %v", logNames)}
+		return &bench.UsageError{
+			Err: fmt.Errorf("there is no log %q", log), Advice: fmt.Sprintf("there are: %v", logNames),
+		}
 	}
 	r, err := store.Get(name)
 	if err != nil {
@@ -112,8 +114,8 @@ func (o *logsOptions) run(ctx context.Context, e *env.Env, store keep.Store, nam
 	return err
 }
 
-// terminalText keeps control characters of guests from a terminal. It drops carriage returns, which
-// end lines of a console.
+// terminalText replaces control characters of guests, for a terminal. It drops carriage returns,
+// which end lines of a console.
 type terminalText struct{ w io.Writer }
 
 func (t terminalText) Write(p []byte) (int, error) {
@@ -121,7 +123,7 @@ func (t terminalText) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// A machineLog is a log of a machine that is being printed.
+// A machineLog prints a log of a machine.
 type machineLog struct {
 	store  keep.Store
 	record keep.Record
@@ -131,7 +133,8 @@ type machineLog struct {
 	path   string
 }
 
-// where is the path of the log now. A migration changes it, but not for the keeper's own log.
+// where returns the current path of the log. A migration changes it, except for the keeper's own
+// log.
 func (l *machineLog) where() string {
 	if l.name == keep.LogFile {
 		return filepath.Join(l.record.Dir, l.name)
@@ -139,7 +142,7 @@ func (l *machineLog) where() string {
 	return filepath.Join(l.record.LogDir(), l.name)
 }
 
-// open opens the log, and goes to where its last lines begin unless lines is negative.
+// open opens the log at the beginning of its last lines, or of the file if lines is negative.
 func (l *machineLog) open(lines int) error {
 	f, err := os.Open(l.where())
 	if err != nil {
@@ -170,14 +173,13 @@ func (l *machineLog) copy() error {
 	return err
 }
 
-// Log files are looked at so often while they are followed, and less often whether the machine
-// still lives.
+// How often follow reads the log, and how often it checks whether the machine still lives.
 const (
 	logPoll  = 200 * time.Millisecond
 	lifePoll = 5 // times logPoll
 )
 
-// follow prints what comes until the machine has ended.
+// follow prints what is appended until the machine has ended.
 func (l *machineLog) follow(ctx context.Context) error {
 	tick := time.NewTicker(logPoll)
 	defer tick.Stop()
@@ -207,7 +209,7 @@ func (l *machineLog) follow(ctx context.Context) error {
 	}
 }
 
-// lastLines is where the last n lines of a file begin.
+// lastLines returns the offset at which the last n lines of a file begin.
 func lastLines(f io.ReaderAt, n int) (int64, error) {
 	size, err := io.Copy(io.Discard, io.NewSectionReader(f, 0, 1<<62))
 	if err != nil {
@@ -225,7 +227,7 @@ func lastLines(f io.ReaderAt, n int) (int64, error) {
 			return 0, err
 		}
 		for i := len(part) - 1; i >= 0; i-- {
-			if part[i] == '\n' && begin+int64(i) != size-1 { // the last one ends a line and begins none
+			if part[i] == '\n' && begin+int64(i) != size-1 { // the newline at the end of the file begins no line
 				if found++; found == n {
 					return begin + int64(i) + 1, nil
 				}

@@ -15,11 +15,11 @@ import (
 
 // A hostClaim is what a command needs of the host before it runs flows.
 type hostClaim struct {
-	command    string // that the user gave
+	command    string // the one that the user typed
 	items      []flow.Item
 	config     *bench.Config
-	mayRecover bool   // what a dead run has left
-	resumed    string // the directory of the dead run that is resumed, which is not in the way
+	mayRecover bool   // the host may be restored if a dead run has left it changed
+	resumed    string // directory of a dead run that is no obstacle, because it is resumed
 }
 
 // lock locks the host if the items can run on it.
@@ -37,7 +37,7 @@ func (c *hostClaim) lock(ctx context.Context, e *env.Env) (unlock func(), err er
 		}
 	}
 	if err := e.State.CheckNoVFsInMachines(); err != nil {
-		return nil, err // it says more than the lock of a run that keeps them
+		return nil, err // this says more than the error of a lock that such a machine's run holds
 	}
 	unlock, err = host.Lock(e.State.LockFile)
 	if err != nil {

@@ -3,6 +3,7 @@ package run
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -25,8 +26,9 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// How these tests crash: a run is recorded once, and at each of its moments what a crash would leave is kept (the host,
-// and the files of the run directory, down to half-written lines). Then each of them is recovered, and resumed.
+// How these tests crash: a run is recorded once, and at each of its moments what a crash would
+// leave is kept (the host, and the files of the run directory, down to half-written lines). Then
+// each of them is recovered, and resumed.
 
 // A moment is what a crash leaves.
 type moment struct {
@@ -76,7 +78,9 @@ func setUpCrasher(ctx context.Context, env *flow.Env, n vfs) (qemu undo.Process,
 	return startCrasher(ctx, env, h.System.(*fakehost.Host), enabled, vfio)
 }
 
-func startCrasher(ctx context.Context, env *flow.Env, fake *fakehost.Host, enabled []*pci.Device, vfio string) (qemu undo.Process, err error) {
+func startCrasher(
+	ctx context.Context, env *flow.Env, fake *fakehost.Host, enabled []*pci.Device, vfio string,
+) (qemu undo.Process, err error) {
 	for _, vf := range enabled {
 		if err := vf.Bind(ctx, vfio); err != nil {
 			return qemu, err
@@ -92,7 +96,9 @@ func startCrasher(ctx context.Context, env *flow.Env, fake *fakehost.Host, enabl
 	if err != nil {
 		return qemu, err
 	}
-	return qemu, env.Do(ctx, undo.Path{Path: "/tmp/overlay"}, func() error { return fake.Create("/tmp/overlay", []byte("disk")) })
+	return qemu, env.Do(
+		ctx, undo.Path{Path: "/tmp/overlay"}, func() error { return fake.Create("/tmp/overlay", []byte("disk")) },
+	)
 }
 
 func tearDownCrasher(ctx context.Context, env *flow.Env, qemu undo.Process) error {
@@ -133,8 +139,8 @@ func runFiles(t *testing.T, dir string) map[string][]byte {
 	return files
 }
 
-// record runs all crashers on h and returns its moments: before and after each change of the host, and after each line
-// of the journals, whole, half and all but its end.
+// record runs all crashers on h and returns its moments: before and after each change of the host,
+// and after each line of the journals, whole, half and all but its end.
 func record(t *testing.T, h *fakehost.Host) []moment {
 	t.Helper()
 	base := fakeenv.Shm(t)
@@ -181,8 +187,8 @@ func torn(m moment, name string, from, to int) []moment {
 	return list
 }
 
-// TestCrashAnywhere lets a run die at every moment, with vmtb alone or with the host: recovered, the host is as it was
-// at first; resumed, the run has every id once, and the host is as it was.
+// TestCrashAnywhere lets a run die at every moment, with vmtb alone or with the host: recovered,
+// the host is as it was at first; resumed, the run has every id once, and the host is as it was.
 func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()
 	o := fakehost.BMG()
@@ -227,12 +233,16 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 		t.Fatalf("%s: %v\n%s", name, err, a.printed())
 	}
 	if left.Snapshot() != first {
-		t.Fatalf("%s: not as before (-want +got):\n%s\n%s", name, cmp.Diff(h.FromSnapshot(first).Dump(), left.Dump()), a.printed())
+		t.Fatalf(
+			"%s: not as before (-want +got):\n%s\n%s", name, cmp.Diff(h.FromSnapshot(first).Dump(), left.Dump()),
+			a.printed(),
+		)
 	}
 	if notes, err := a.State.Runs.Notes(); err != nil || len(notes) != 0 {
 		t.Fatalf("%s: still in mind: %v, %v", name, notes, err)
 	}
-	if err := (&hostcmd.RecoverOptions{}).Run(t.Context(), a.Env, []string{dir}); err != nil || !strings.Contains(a.printed(), "Nothing to put back.") {
+	if err := (&hostcmd.RecoverOptions{}).Run(t.Context(), a.Env, []string{dir}); err != nil ||
+		!strings.Contains(a.printed(), "Nothing to put back.") {
 		t.Fatalf("%s: recovered again: %v\n%s", name, err, a.printed())
 	}
 }
@@ -261,7 +271,7 @@ func place(t *testing.T, dir string, files map[string][]byte, reboot bool) {
 func resumed(t *testing.T, a *crasher, dir, name string) {
 	t.Helper()
 	err := (&resumeOptions{ReportFlags: flows.ReportFlags{Color: "never"}}).run(t.Context(), a.Env, dir)
-	if code, ok := err.(env.ExitCode); err != nil && (!ok || code != flow.ExitError) { //nolint:errorlint // it is never wrapped
+	if code, ok := errors.AsType[env.ExitCode](err); err != nil && (!ok || code != flow.ExitError) {
 		t.Fatalf("%s: %v\n%s", name, err, a.printed())
 	}
 	run, err := flow.OpenRun(dir)

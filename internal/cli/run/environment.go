@@ -17,11 +17,11 @@ import (
 	"vmtb/internal/pick"
 )
 
-// environmentTimeout bounds what a run asks about its environment.
+// environmentTimeout limits how long the environment of a run is collected.
 const environmentTimeout = 10 * time.Second
 
-// environment is what a report tells of the machine under test: what is not there, or does not answer, is left out, for
-// the flows themselves find out whether they miss it.
+// environment returns facts about the machine under test for the report. What is missing or does
+// not answer is left out: the flows find out whether they need it.
 func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow.Fact {
 	ctx, cancel := context.WithTimeout(ctx, environmentTimeout)
 	defer cancel()
@@ -57,7 +57,13 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
 	}
 	if info, err := os.Stat(config.Guest.OSImage); err == nil {
-		add("guest image", fmt.Sprintf("%s, %d bytes, of %s", config.Guest.OSImage, info.Size(), info.ModTime().UTC().Format("2006-01-02 15:04:05 MST")))
+		add(
+			"guest image",
+			fmt.Sprintf(
+				"%s, %d bytes, of %s", config.Guest.OSImage, info.Size(),
+				info.ModTime().UTC().Format("2006-01-02 15:04:05 MST"),
+			),
+		)
 	}
 	return facts
 }
@@ -74,9 +80,10 @@ func uname() string {
 	return strings.Join(parts, " ")
 }
 
-// driverModule says what the host's driver is: the kernel that it is a part of, its file, its source's checksum and the taints
-// that it brings. A module that was built out of the kernel's tree, or is not signed by who built the kernel, has a taint, and is
-// of no kernel's version. The result is "" if the driver is not loaded.
+// driverModule describes the host's driver: the kernel that it belongs to, its file, the checksum
+// of its source, and its taints. A module that was built outside of the kernel's tree, or is not
+// signed by the builder of the kernel, has a taint, and belongs to no version of the kernel. The
+// result is "" if the driver is not loaded.
 func driverModule(ctx context.Context, h *host.Host, name string, text func(path string) string) string {
 	dir := "/sys/module/" + strings.ReplaceAll(name, "-", "_")
 	if _, err := h.System.ReadDir(dir); err != nil {
@@ -103,10 +110,10 @@ func driverModule(ctx context.Context, h *host.Host, name string, text func(path
 	return strings.Join(parts, ", ")
 }
 
-// distributionBuild finds the version of a distribution's package in the version of its kernel, which Debian puts there.
+// distributionBuild matches the version of Debian's kernel package in the version of the kernel.
 var distributionBuild = regexp.MustCompile(`Debian [0-9]\S+`)
 
-// firmware is what the driver tells of its firmware file and the version found in it, on one line.
+// firmware returns the firmware file and its version, which the driver reports, on one line.
 func firmware(info string) string {
 	var parts []string
 	for line := range strings.Lines(info) {

@@ -10,8 +10,9 @@ import (
 	"vmtb/flow"
 )
 
-// evidenceOf is the engine's [flow.Options.Evidence]: when a case or a fixture has missed its deadline, every machine leaves
-// evidence in its own folder, and evidence.txt in dir says in which.
+// evidenceOf returns the engine's [flow.Options.Evidence]: when a case or a fixture has missed its
+// deadline, every machine collects evidence in its own folder, and evidence.txt in dir lists the
+// folders.
 func evidenceOf(machines *vm.Roster) func(ctx context.Context, id flow.ID, dir string) {
 	return func(ctx context.Context, id flow.ID, dir string) {
 		lines := machines.CollectEvidence(ctx, vm.EvidenceOptions{Why: id.String() + ": deadline missed"})
@@ -19,6 +20,7 @@ func evidenceOf(machines *vm.Roster) func(ctx context.Context, id flow.ID, dir s
 			return
 		}
 		text := strings.Join(lines, "\n") + "\n"
-		_ = os.WriteFile(filepath.Join(dir, "evidence.txt"), []byte(text), 0o644) // a disk that is full shows in the journal soon
+		// if the disk is full, the journal fails soon
+		_ = os.WriteFile(filepath.Join(dir, "evidence.txt"), []byte(text), 0o644)
 	}
 }

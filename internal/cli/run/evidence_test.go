@@ -17,13 +17,14 @@ func TestMain(m *testing.M) {
 	if code, ran := vm.Guard(os.Args); ran {
 		os.Exit(code)
 	}
-	if fakeqemu.Bare(os.Args) {
-		return
+	if code, ran := fakeqemu.Bare(os.Args); ran {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
 
-// A case that misses its deadline leaves evidence of its machine, taken while that still runs, and says where.
+// A case that misses its deadline leaves evidence of its machine, taken while that still runs, and
+// says where.
 func TestEvidenceOfDeadline(t *testing.T) {
 	var machines vm.Roster
 	sockets, err := os.MkdirTemp("", "vm") // short
@@ -33,7 +34,9 @@ func TestEvidenceOfDeadline(t *testing.T) {
 	defer os.RemoveAll(sockets)
 	boot := func(ctx context.Context, env *flow.Env, _ flow.NoParam) (*vm.VM, error) {
 		s := vm.Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &vm.Kernel{Image: "/dev/null"}}
-		m, err := vm.Start(ctx, s, vm.Options{Dir: filepath.Join(env.Dir, "vm0"), SocketDir: sockets, Roster: &machines})
+		m, err := vm.Start(
+			ctx, s, vm.Options{Dir: filepath.Join(env.Dir, "vm0"), SocketDir: sockets, Roster: &machines},
+		)
 		if err == nil {
 			env.Cleanup(m.Close)
 		}
@@ -44,7 +47,10 @@ func TestEvidenceOfDeadline(t *testing.T) {
 		Name: "Class", Params: []flow.NoParam{{}}, Fixture: flow.Fixture[flow.NoParam, *vm.VM]{SetUp: boot},
 		Cases: []flow.Case[*vm.VM]{
 			{Name: "ends", Func: func(context.Context, *flow.T, *vm.VM) {}},
-			{Name: "hangs", Timeout: 100 * time.Millisecond, Func: func(ctx context.Context, _ *flow.T, _ *vm.VM) { <-ctx.Done() }},
+			{
+				Name: "hangs", Timeout: 100 * time.Millisecond,
+				Func: func(ctx context.Context, _ *flow.T, _ *vm.VM) { <-ctx.Done() },
+			},
 		},
 	})
 	if err := r.Err(); err != nil {
@@ -67,7 +73,9 @@ func TestEvidenceOfDeadline(t *testing.T) {
 	if !ok || !strings.HasPrefix(folder, dir) || filepath.Base(folder) != "evidence-1" {
 		t.Errorf("evidence.txt: %q", text)
 	}
-	for name, want := range map[string]string{"summary.txt": "file::Class::hangs: deadline missed", "threads.txt": "thread ", "registers.txt": "RIP=0\n"} {
+	for name, want := range map[string]string{
+		"summary.txt": "file::Class::hangs: deadline missed", "threads.txt": "thread ", "registers.txt": "RIP=0\n",
+	} {
 		if data, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !strings.Contains(string(data), want) {
 			t.Errorf("%s: %v, want %q in %q", name, err, want, data)
 		}

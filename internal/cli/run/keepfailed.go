@@ -25,60 +25,66 @@ import (
 	"vmtb/report"
 )
 
-// With --keep-on-failure the machines of the case that failed must outlive the command, and QEMU's monitor, its agent, the
-// journal of host changes and the code that tears the fixture down are in the process of the run. So the command starts itself
-// once more, as the run, and shows what that prints:
+// With --keep-on-failure the machines of the failed case must outlive the command. QEMU's monitor,
+// the connection to the agent, the journal of host changes and the code that tears the fixture down
+// are in the process of the run. So the command starts itself once more, as the run, and shows what
+// that prints:
 //
 //	vmtb run --keep-on-failure ──spawns──> the run ──> guards ──> QEMU
 //	         <──────exit code─────────────
 //
-// When a case has failed, the run writes its flows.Reports, shares its machines (see [keep.Sharing]) and tells the command its exit
-// code. The command ends; the run lives on until its machines have ended, tears down, and puts the host back.
+// When a case has failed, the run writes its reports, shares its machines (see [keep.Sharing]) and
+// sends its exit code to the command. The command ends. The run lives on until its machines have
+// ended, tears down, and restores the host.
 
-// The run finds these after standard error: where it tells its exit code, and a pipe that ends with the command.
+// The run has these files after standard error: one to write its exit code to, and a pipe that is
+// closed when the command ends.
 const (
-	tellFD  = 3
-	leashFD = 4
+	exitCodeFD = 3
+	leashFD    = 4
 )
 
-// keptRunVariable tells a process that it is the run of another one, which is told of its exit code.
+// keptRunVariable is set in the environment of a run that [runKept] has started.
 const keptRunVariable = "VMTB_KEPT_RUN"
 
-// runKept starts the run as a process of its own, and returns with its exit code when it has ended, or keeps machines.
+// runKept starts the run as a process of its own. It returns the exit code of the run when that has
+// ended, or keeps machines.
 func runKept() error {
-	told, tell, err := os.Pipe()
+	codeIn, codeOut, err := os.Pipe()
 	if err != nil {
 		return &bench.InfraError{Op: "start the run", Err: err}
 	}
-	defer told.Close()
+	defer codeIn.Close()
 	leash, hold, err := os.Pipe()
 	if err != nil {
-		tell.Close()
+		codeOut.Close()
 		return &bench.InfraError{Op: "start the run", Err: err}
 	}
 	defer hold.Close()
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, env.EndSignals()...)
 	defer signal.Stop(signals)
-	// A session of its own: what is typed on our terminal is for us alone, and handed on.
+	// The run has a session of its own, so that Ctrl-C on our terminal signals only us. We pass
+	// signals on.
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: os.Args, Env: append(os.Environ(), keptRunVariable+"=1"), Stdin: nil, Stdout: os.Stdout, Stderr: os.Stderr,
-		ExtraFiles: []*os.File{tell, leash}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		Path: "/proc/self/exe", Args: os.Args, Env: append(os.Environ(), keptRunVariable+"=1"), Stdin: nil,
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		ExtraFiles: []*os.File{codeOut, leash}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	err = cmd.Start()
-	tell.Close()
+	codeOut.Close()
 	leash.Close()
 	if err != nil {
 		return &bench.InfraError{Op: "start the run", Err: err}
 	}
 	code := make(chan int, 1)
 	go func() {
-		line, _ := bufio.NewReader(told).ReadString('\n') // none: it ends by itself
+		line, _ := bufio.NewReader(codeIn).ReadString('\n') // without a line the run ends by itself
 		if n, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
 			code <- n
 			return
 		}
-		_ = cmd.Wait() // its state tells
+		_ = cmd.Wait() // the exit code is in its state
 		code <- exitOf(cmd.ProcessState)
 	}()
 	for {
@@ -94,7 +100,7 @@ func runKept() error {
 	}
 }
 
-// exitOf is a process's exit code as a shell tells it.
+// exitOf returns the exit code of a process as a shell reports it.
 func exitOf(s *os.ProcessState) int {
 	if w, ok := s.Sys().(syscall.WaitStatus); ok && w.Signaled() {
 		return 128 + int(w.Signal())
@@ -102,44 +108,49 @@ func exitOf(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// A failureKeeper keeps the machines of a run whose case has failed.
+// A failureKeeper keeps the machines of a run when a case has failed.
 type failureKeeper struct {
 	*env.Env
 	roster    *vm.Roster
 	scale     float64
-	endReport func() error // ends what is shown of the run, and writes its flows.Reports
+	endReport func() error // ends the report on the terminal, and writes the others
 	ctx       context.Context
-	tell      *os.File // to the command
+	codeOut   *os.File // for the exit code
 
-	sharing *keep.Sharing // nil unless machines were kept
-	over    atomic.Bool   // the flows.Reports have had their end
-	holding atomic.Bool   // machines are kept: the command may end
+	sharing  *keep.Sharing // nil unless machines were kept
+	reported atomic.Bool   // the reports are written
+	holding  atomic.Bool   // machines are kept: the command may end
 }
 
-// isKeptRun flows.Reports whether this process is the run that [runKept] has started.
+// isKeptRun reports whether this process is a run that [runKept] has started.
 func isKeptRun() bool {
 	var s unix.Stat_t
-	return os.Getenv(keptRunVariable) != "" && unix.Fstat(tellFD, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
+	return os.Getenv(keptRunVariable) != "" && unix.Fstat(exitCodeFD, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// newFailureKeeper is that of a process that [runKept] has started; its context ends with the command as long as no machine
-// is kept.
-func newFailureKeeper(parent context.Context, e *env.Env, o *flow.Options, endReport func() error) (*failureKeeper, context.Context) {
+// newFailureKeeper returns the failureKeeper of a run that [runKept] has started. The context ends
+// with the command, until a machine is kept.
+func newFailureKeeper(
+	parent context.Context, e *env.Env, o *flow.Options, endReport func() error,
+) (*failureKeeper, context.Context) {
 	ctx, cancel := context.WithCancel(parent)
-	roster, _ := flow.Provided[*vm.Roster](o.Resources) // nil knows no machine
-	k := &failureKeeper{Env: e, roster: roster, scale: o.TimeoutScale, endReport: endReport, ctx: ctx, tell: os.NewFile(tellFD, "command")}
+	roster, _ := flow.Provided[*vm.Roster](o.Resources) // a nil roster has no machines
+	k := &failureKeeper{
+		Env: e, roster: roster, scale: o.TimeoutScale, endReport: endReport, ctx: ctx,
+		codeOut: os.NewFile(exitCodeFD, "command"),
+	}
 	shown := o.Observer
 	o.Keep, o.Observer = k.keep, func(e flow.Entry) {
-		if !k.over.Load() { // what comes after it, done tells the flows.Reports
+		if !k.reported.Load() { // finish reports what happens later
 			shown(e)
 		}
 	}
-	_ = os.Unsetenv(keptRunVariable) // it is not for what we start
-	unix.CloseOnExec(tellFD)
+	_ = os.Unsetenv(keptRunVariable) // our children are no kept runs
+	unix.CloseOnExec(exitCodeFD)
 	unix.CloseOnExec(leashFD)
 	leash := os.NewFile(leashFD, "leash")
 	go func() {
-		_, _ = leash.Read(make([]byte, 1)) // until the command has ended
+		_, _ = leash.Read(make([]byte, 1)) // it returns when the command has ended
 		if !k.holding.Load() {
 			cancel()
 		}
@@ -150,7 +161,7 @@ func newFailureKeeper(parent context.Context, e *env.Env, o *flow.Options, endRe
 // keep is the engine's [flow.Options.Keep].
 func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
 	err := k.endReport()
-	k.over.Store(true)
+	k.reported.Store(true)
 	machines := k.roster.Alive()
 	if len(machines) == 0 {
 		fmt.Fprintf(k.Err, "vmtb: no machine of %s is alive: there is nothing to keep\n", id)
@@ -168,12 +179,13 @@ func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
   vmtb vm shell %s    a shell in the guest; also vm exec, cp, console
   vmtb vm off --all    ends the machines, and puts the host back
 `, strings.Join(names, ", "), id, names[0])
-	k.letGo(ended(k.Env, summary, nil, err))
+	k.endCommand(ended(k.Env, summary, nil, err))
 	sharing.Wait(k.ctx)
 }
 
-// letGo has the command end with the exit code of err. Nothing of ours is on its terminal, or in its pipe, from then on.
-func (k *failureKeeper) letGo(err error) {
+// endCommand has the command end with the exit code of err. Afterwards we have none of its terminal
+// and pipes open.
+func (k *failureKeeper) endCommand(err error) {
 	code := flow.ExitPass
 	if err != nil {
 		code = flow.ExitError
@@ -183,17 +195,17 @@ func (k *failureKeeper) letGo(err error) {
 	}
 	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
 		for _, fd := range []int{1, 2} {
-			_ = unix.Dup3(int(null.Fd()), fd, 0) // else the reader of a pipe waits for us
+			_ = unix.Dup3(int(null.Fd()), fd, 0) // otherwise the reader of a pipe waits for us
 		}
 		null.Close()
 	}
-	fmt.Fprintln(k.tell, code) // the command may have been killed
-	k.tell.Close()
+	fmt.Fprintln(k.codeOut, code) // the command may have been killed
+	k.codeOut.Close()
 }
 
-// done writes what came after the flows.Reports of the failure, gives the host free, and then answers who ended the last machine:
-// whether the host has been put back.
-func (k *failureKeeper) done(summary flow.Summary, err error, specs []report.Spec, release func()) error {
+// finish writes the reports again, with what happened after the failure, and releases the host.
+// Then it answers the client that has ended the last machine: whether the host was restored.
+func (k *failureKeeper) finish(summary flow.Summary, err error, specs []report.Spec, release func()) error {
 	if summary.Unrestored != "" {
 		fmt.Fprintf(k.Err, "vmtb: the host was NOT put back as it was: %s\n", ansi.Printable(summary.Unrestored))
 		err = errors.Join(err, errors.New(summary.Unrestored))

@@ -15,7 +15,7 @@ import (
 	"vmtb/report"
 )
 
-// printReports says where the flows.Reports are that the user asked for.
+// printReports prints where the reports are that the user asked for.
 func printReports(e *env.Env, dir string, o flows.ReportFlags) {
 	out := e.Out
 	if o.Stdout() || o.JSON {
@@ -39,10 +39,10 @@ func ReportCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Print and write the reports of a run again",
-		Long: `Makes reports from the run directory DIR: of a run that is over, that was killed, or that still goes on. Without
---report it prints what the run printed, and writes DIR/results.json and DIR/logfile.log again (not while the run
-goes on, which writes them itself). With --report it writes those reports instead; a report without a path goes into DIR,
-and the path - is standard output.
+		Long: `Makes reports from the run directory DIR: of a run that is over, that was killed, or that still
+goes on. Without --report it prints what the run printed, and writes DIR/results.json and DIR/logfile.log again
+(not while the run goes on, which writes them itself). With --report it writes those reports instead; a report
+without a path goes into DIR, and the path - is standard output.
 
 ` + formatHelp(),
 		Example: `  vmtb report --report=html --report=junit:junit.xml vmtb-results/20261123-120000

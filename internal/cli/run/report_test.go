@@ -17,8 +17,11 @@ import (
 	"vmtb/internal/cli/flows"
 )
 
-// toyRun runs a class of three cases, with reports as "vmtb run" makes them, and returns what it prints.
-func toyRun(t *testing.T, o flows.ReportFlags, during func(ctx context.Context, stop func(), dir string)) (dir, out string, code int, err error) {
+// toyRun runs a class of three cases, with reports as "vmtb run" makes them, and returns what it
+// prints.
+func toyRun(
+	t *testing.T, o flows.ReportFlags, during func(ctx context.Context, stop func(), dir string),
+) (dir, out string, code int, err error) {
 	t.Helper()
 	r := flow.NewRegistry()
 	ctx, stop := context.WithCancel(t.Context())
@@ -27,7 +30,10 @@ func toyRun(t *testing.T, o flows.ReportFlags, during func(ctx context.Context, 
 		Name: "TestToy", Params: []flow.NoParam{{}},
 		Cases: []flow.Case[int]{
 			{Name: "test_a", Func: func(_ context.Context, t *flow.T, _ int) { t.Logf("odd \xff\x1b[31m") }},
-			{Name: "test_b", Func: func(ctx context.Context, t *flow.T, _ int) { during(ctx, stop, dir); t.Errorf("no") }},
+			{
+				Name: "test_b",
+				Func: func(ctx context.Context, t *flow.T, _ int) { during(ctx, stop, dir); t.Errorf("no") },
+			},
 			{Name: "test_c", Func: func(context.Context, *flow.T, int) {}},
 		},
 	})
@@ -62,19 +68,26 @@ func read(t *testing.T, name string) string {
 	return string(data)
 }
 
-// Every run leaves results.json, logfile.log and what was asked for; made again later they are the same.
+// Every run leaves results.json, logfile.log and what was asked for; made again later they are the
+// same.
 func TestRunReports(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "a", "junit.xml")
-	o := flows.ReportFlags{Color: "never", OutputFlags: flows.OutputFlags{Report: []string{"junit:" + elsewhere, "html", "ktap", "lava:-"}}}
+	o := flows.ReportFlags{
+		Color:       "never",
+		OutputFlags: flows.OutputFlags{Report: []string{"junit:" + elsewhere, "html", "ktap", "lava:-"}},
+	}
 	dir, out, code, err := toyRun(t, o, func(context.Context, func(), string) {})
 	if code != flow.ExitFail || !errors.Is(err, env.ExitCode(flow.ExitFail)) {
 		t.Errorf("code %d, error %v", code, err)
 	}
-	if !strings.Contains(out, "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=test_toy.Toy.b RESULT=fail") || !strings.Contains(out, "1 failed, 2 passed") {
+	if !strings.Contains(out, "<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=test_toy.Toy.b RESULT=fail") ||
+		!strings.Contains(out, "1 failed, 2 passed") {
 		t.Errorf("output:\n%s", out)
 	}
 	live := map[string]string{}
-	for _, name := range []string{"results.json", "logfile.log", "ktap.txt", "html/index.html", "html/001-test_toy.Toy.html"} {
+	for _, name := range []string{
+		"results.json", "logfile.log", "ktap.txt", "html/index.html", "html/001-test_toy.Toy.html",
+	} {
 		live[name] = read(t, filepath.Join(dir, name))
 	}
 	live[elsewhere] = read(t, elsewhere)
@@ -82,7 +95,9 @@ func TestRunReports(t *testing.T) {
 		t.Errorf("left over: %v", left)
 	}
 	e := &env.Env{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}
-	if err := errors.Join((&reportOptions{flows.ReportFlags{Color: "never"}}).run(e, dir), (&reportOptions{o}).run(e, dir)); err != nil {
+	if err := errors.Join(
+		(&reportOptions{flows.ReportFlags{Color: "never"}}).run(e, dir), (&reportOptions{o}).run(e, dir),
+	); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range live {
@@ -97,12 +112,16 @@ func TestRunReports(t *testing.T) {
 }
 
 func TestReportsAfterInterrupt(t *testing.T) {
-	dir, _, code, _ := toyRun(t, flows.ReportFlags{Color: "auto"}, func(ctx context.Context, stop func(), _ string) { stop(); <-ctx.Done() })
+	dir, _, code, _ := toyRun(
+		t, flows.ReportFlags{Color: "auto"}, func(ctx context.Context, stop func(), _ string) { stop(); <-ctx.Done() },
+	)
 	if code != flow.ExitInterrupted {
 		t.Errorf("code %d", code)
 	}
 	results := read(t, filepath.Join(dir, "results.json"))
-	if !strings.Contains(results, `"result": "incomplete"`) || !strings.Contains(results, `"result": "notrun"`) || strings.Contains(results, "aborted") {
+	if !strings.Contains(
+		results, `"result": "incomplete"`,
+	) || !strings.Contains(results, `"result": "notrun"`) || strings.Contains(results, "aborted") {
 		t.Errorf("results.json:\n%s", results)
 	}
 	if log := read(t, filepath.Join(dir, "logfile.log")); !strings.Contains(log, "end run after") {
@@ -113,13 +132,16 @@ func TestReportsAfterInterrupt(t *testing.T) {
 // A report that cannot be written is fakefiles.Host, and hides no failure of a flow.
 func TestReportFails(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
-	o := flows.ReportFlags{Color: "auto", OutputFlags: flows.OutputFlags{Report: []string{"junit:" + gone + "/junit.xml"}}}
+	o := flows.ReportFlags{
+		Color: "auto", OutputFlags: flows.OutputFlags{Report: []string{"junit:" + gone + "/junit.xml"}},
+	}
 	_, out, _, err := toyRun(t, o, func(context.Context, func(), string) {
 		if err := os.RemoveAll(gone); err != nil {
 			t.Error(err)
 		}
 	})
-	if !errors.Is(err, env.ExitCode(flow.ExitFail)) || !strings.Contains(out, "vmtb: write the reports: ") || !strings.Contains(out, "vmtb report writes them again") {
+	if !errors.Is(err, env.ExitCode(flow.ExitFail)) || !strings.Contains(out, "vmtb: write the reports: ") ||
+		!strings.Contains(out, "vmtb report writes them again") {
 		t.Errorf("%v, output\n%s", err, out)
 	}
 	e := &env.Env{Err: &bytes.Buffer{}}
@@ -147,7 +169,8 @@ func TestReportOfLiveRun(t *testing.T) {
 		if err := (&reportOptions{o}).run(e, dir); err != nil {
 			t.Error(err)
 		}
-		if !strings.Contains(out.String(), "test_toy::TestToy::test_b INCOMPLETE") || !strings.Contains(out.String(), "not ok 2 test_b # ERROR incomplete") {
+		if !strings.Contains(out.String(), "test_toy::TestToy::test_b INCOMPLETE") ||
+			!strings.Contains(out.String(), "not ok 2 test_b # ERROR incomplete") {
 			t.Errorf("%s", out.String())
 		}
 	})

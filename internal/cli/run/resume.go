@@ -28,16 +28,22 @@ func ResumeCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume DIR",
 		Short: "Go on with a run that was cut off",
-		Long: `Goes on with the run in the run directory DIR, which died, was interrupted, or rebooted the host: puts the host
-back, keeps the results that there are, and runs the rest of the plan, with the options of that run. A flow that was cut
-off counts as incomplete and does not run again, because it may have crashed the host. If the host crashed in the
-set-up, reset or tear-down of a fixture, the flows of that fixture do not run again either. "vmtb help resume-and-recover" tells more.`,
+		Long: `Goes on with the run in the run directory DIR, which died, was interrupted, or rebooted the host:
+puts the host back, keeps the results that there are, and runs the rest of the plan, with the options of that
+run. A flow that was cut off counts as incomplete and does not run again, because it may have crashed the host.
+If the host crashed in the set-up, reset or tear-down of a fixture, the flows of that fixture do not run again
+either. "vmtb help resume-and-recover" tells more.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: env.CompleteDir,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args[0]) },
 	}
 	o.Add(cmd)
-	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if another run that died has left it changed")
-	cmd.Flags().BoolVar(&o.rerunIncomplete, "rerun-incomplete", false, "run flows again that were cut off, even if that killed the host")
+	cmd.Flags().BoolVar(
+		&o.recover, "recover", false, "first put the host back if another run that died has left it changed",
+	)
+	cmd.Flags().BoolVar(
+		&o.rerunIncomplete, "rerun-incomplete", false,
+		"run flows again that were cut off, even if that killed the host",
+	)
 	return cmd
 }
 
@@ -80,7 +86,7 @@ func (o *resumeOptions) run(ctx context.Context, e *env.Env, dir string) error {
 	stopWatch := watchKernels(ctx, e, &options, rules)
 	defer stopWatch()
 	options.RerunIncomplete = o.rerunIncomplete
-	return perform(ctx, e, options, o.ReportFlags, nil, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+	begin := func(ctx context.Context, options flow.Options) (flow.Summary, error) {
 		started := options.Started
 		options.Started = func(info flow.Info) {
 			started(info)
@@ -89,5 +95,6 @@ func (o *resumeOptions) run(ctx context.Context, e *env.Env, dir string) error {
 			}
 		}
 		return flow.Resume(ctx, e.Registry.Items(), options)
-	})
+	}
+	return perform(ctx, e, options, o.ReportFlags, nil, begin)
 }

@@ -47,8 +47,14 @@ func Command(e *env.Env) *cobra.Command {
 	o.ConfigFlags.Add(cmd)
 	o.ReportFlags.Add(cmd)
 	o.AddRun(cmd)
-	cmd.Flags().BoolVar(&o.Destructive, "destructive", false, "run what harms a machine in use, and cases known to crash its kernel if they are selected by name")
-	cmd.Flags().BoolVar(&o.keep, "keep-on-failure", false, "end the run when a flow has failed, and keep its machines up for \"vmtb vm\" until \"vmtb vm off --all\"")
+	cmd.Flags().BoolVar(
+		&o.Destructive, "destructive", false,
+		"run what harms a machine in use, and cases known to crash its kernel if they are selected by name",
+	)
+	cmd.Flags().BoolVar(
+		&o.keep, "keep-on-failure", false,
+		"end the run when a flow has failed, and keep its machines up for \"vmtb vm\" until \"vmtb vm off --all\"",
+	)
 	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
 	return cmd
 }
@@ -61,30 +67,17 @@ func (o *options) run(ctx context.Context, e *env.Env, selection []string) error
 		list := flows.ListOptions{SelectionFlags: o.SelectionFlags, JSON: o.JSON}
 		return list.Run(e, selection)
 	}
-	items, notes, err := o.Choose(e, selection)
-	if err != nil {
-		return err
-	}
-	config, configFile, err := o.Load()
-	if err != nil {
-		return err
-	}
-	more, err := o.MarkQuarantine(e, items)
-	if err != nil {
-		return err
-	}
-	notes = append(notes, more...)
-	rawRules, rules, err := kernelwatch.ReadRules(o.Rules)
+	plan, err := o.Plan(e, selection)
 	if err != nil {
 		return err
 	}
 	if o.DryRun {
-		return flows.DryRun(e, items, notes, config, o.JSON)
+		return flows.DryRun(e, plan.Items, plan.Notes, plan.Config, o.JSON)
 	}
 	if o.keep && !isKeptRun() {
 		return runKept()
 	}
-	claim := hostClaim{command: "vmtb run", items: items, config: config, mayRecover: o.recover}
+	claim := hostClaim{command: "vmtb run", items: plan.Items, config: plan.Config, mayRecover: o.recover}
 	unlock, err := claim.lock(ctx, e)
 	if err != nil {
 		return err
@@ -95,31 +88,39 @@ func (o *options) run(ctx context.Context, e *env.Env, selection []string) error
 	if o.keep {
 		release = unlock
 	}
-	if configFile != "" {
-		notes = append(notes, "configuration: "+configFile)
-	}
-	if config.WorkloadScale != 1 {
-		notes = append(notes, fmt.Sprintf("amounts of work: x %v", config.WorkloadScale))
-	}
 	dir, err := flows.NewRunDir(o.Dir, "")
 	if err != nil {
 		return err
 	}
-	flowOptions, err := newFlowOptions(e, dir, config)
+	flowOptions, err := newFlowOptions(e, dir, plan.Config)
 	if err != nil {
 		return err
 	}
-	stopWatch := watchKernels(ctx, e, &flowOptions, rules)
+	stopWatch := watchKernels(ctx, e, &flowOptions, plan.Rules)
 	defer stopWatch()
 	flowOptions.Timeout, flowOptions.Argv = o.Timeout, o.Argv
-	flowOptions.Notes, flowOptions.Policy, flowOptions.KernelLogRules = append(notes, flowOptions.Notes...), o.Policy, rawRules
-	return perform(ctx, e, flowOptions, o.ReportFlags, release, func(ctx context.Context, options flow.Options) (flow.Summary, error) {
-		options.Environment = environment(ctx, host.New(e.System), config)
-		return flow.Run(ctx, items, options)
-	})
+	flowOptions.Notes = append(notesOf(plan), flowOptions.Notes...)
+	flowOptions.Policy, flowOptions.KernelLogRules = o.Policy, plan.RawRules
+	begin := func(ctx context.Context, options flow.Options) (flow.Summary, error) {
+		options.Environment = environment(ctx, host.New(e.System), plan.Config)
+		return flow.Run(ctx, plan.Items, options)
+	}
+	return perform(ctx, e, flowOptions, o.ReportFlags, release, begin)
 }
 
-// watchKernels has the kernels watched during a run, until stop.
+// notesOf returns the notes of a plan, and those about its configuration.
+func notesOf(plan *flows.Plan) []string {
+	notes := plan.Notes
+	if plan.ConfigFile != "" {
+		notes = append(notes, "configuration: "+plan.ConfigFile)
+	}
+	if plan.Config.WorkloadScale != 1 {
+		notes = append(notes, fmt.Sprintf("amounts of work: x %v", plan.Config.WorkloadScale))
+	}
+	return notes
+}
+
+// watchKernels watches the kernels during a run, until stop is called.
 func watchKernels(ctx context.Context, e *env.Env, options *flow.Options, rules klog.Rules) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while an interrupted run tears down
 	w, note := kernelwatch.Start(ctx, host.New(e.System), rules)
@@ -135,11 +136,14 @@ func watchKernels(ctx context.Context, e *env.Env, options *flow.Options, rules 
 	}
 }
 
-// perform runs what begin begins: with a report for the user, and for as long as he does not interrupt it. With
-// --keep-on-failure release gives the host free; else it is nil.
-func perform(ctx context.Context, e *env.Env, options flow.Options, o flows.ReportFlags, release func(), begin func(context.Context, flow.Options) (flow.Summary, error)) error {
+// perform calls begin, which runs flows, shows the run to the user, and handles interrupts. With
+// --keep-on-failure release unlocks the host; otherwise it is nil.
+func perform(
+	ctx context.Context, e *env.Env, options flow.Options, o flows.ReportFlags, release func(),
+	begin func(context.Context, flow.Options) (flow.Summary, error),
+) error {
 	notices := e.Err
-	if o.CalledAs != "" { // the command that the user interrupted has said it
+	if o.CalledAs != "" { // the "vmtb lab run" that the user has interrupted prints them
 		notices = io.Discard
 	}
 	ctx, kill, stop := env.EndInOrder(ctx, notices)
@@ -154,8 +158,8 @@ func perform(ctx context.Context, e *env.Env, options flow.Options, o flows.Repo
 		k, ctx = newFailureKeeper(ctx, e, &options, func() error { return endReports(e, options.Dir, o, endReport) })
 	}
 	summary, err := begin(ctx, options)
-	if k != nil && k.over.Load() {
-		return ended(e, summary, err, k.done(summary, err, o.Specs, release))
+	if k != nil && k.reported.Load() {
+		return ended(e, summary, err, k.finish(summary, err, o.Specs, release))
 	}
 	if summary.Total == 0 {
 		return ended(e, summary, err, endReport())
@@ -163,21 +167,21 @@ func perform(ctx context.Context, e *env.Env, options flow.Options, o flows.Repo
 	return ended(e, summary, err, endReports(e, options.Dir, o, endReport))
 }
 
-// endReports ends the flows.Reports of a run in dir, and says where they are.
+// endReports ends the reports of a run in dir, and prints where they are.
 func endReports(e *env.Env, dir string, o flows.ReportFlags, endReport func() error) error {
 	err := endReport()
 	printReports(e, dir, o)
 	return err
 }
 
-// ended turns the end of a run into the end of the program. A run that began and could not be recorded to its end (err)
-// has ended itself: that counts more than what its cases had come to. A report that could not be written is told, and is
-// worth an exit code only if nothing else is.
+// ended returns the error of the program for the end of a run. If writing the journal failed (err),
+// that decides the exit code; the results so far do not. A report that could not be written is
+// printed, and decides the exit code only if everything else is well.
 func ended(e *env.Env, summary flow.Summary, err, reportErr error) error {
 	if reportErr != nil {
 		reportErr = &bench.InfraError{Op: "write the reports", Err: reportErr, Advice: "vmtb report writes them again"}
 	}
-	if err != nil && summary.Total == 0 { // it has not begun
+	if err != nil && summary.Total == 0 { // the run has not begun
 		return errors.Join(err, reportErr)
 	}
 	if err != nil {
@@ -194,10 +198,10 @@ func ended(e *env.Env, summary flow.Summary, err, reportErr error) error {
 	return env.ExitCode(code)
 }
 
-// newFlowOptions are what every run in dir needs.
+// newFlowOptions returns the options that every run in dir needs.
 func newFlowOptions(e *env.Env, dir string, config *bench.Config) (flow.Options, error) {
 	var err error
-	if config.Guest.OSImage != "" { // the run may be resumed from elsewhere
+	if config.Guest.OSImage != "" { // the run may be resumed in another working directory
 		config.Guest.OSImage, err = filepath.Abs(config.Guest.OSImage)
 	}
 	raw, err2 := json.Marshal(config)

@@ -17,11 +17,17 @@ func TestEnded(t *testing.T) {
 		err     error
 		want    error
 	}{
-		"passed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Pass: 1}}, nil, nil},
-		"failed":                  {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Fail: 1}}, nil, env.ExitCode(flow.ExitFail)},
-		"no room to begin":        {flow.Summary{}, full, full},
-		"no room to go on":        {flow.Summary{Total: 2, Counts: map[flow.Result]int{flow.Fail: 1}}, full, env.ExitCode(flow.ExitAborted)},
-		"nor was it put back":     {flow.Summary{Total: 2, Unrestored: "EBUSY"}, full, env.ExitCode(flow.ExitNotRestored)},
+		"passed": {flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Pass: 1}}, nil, nil},
+		"failed": {
+			flow.Summary{Total: 1, Counts: map[flow.Result]int{flow.Fail: 1}}, nil, env.ExitCode(flow.ExitFail),
+		},
+		"no room to begin": {flow.Summary{}, full, full},
+		"no room to go on": {
+			flow.Summary{Total: 2, Counts: map[flow.Result]int{flow.Fail: 1}}, full, env.ExitCode(flow.ExitAborted),
+		},
+		"nor was it put back": {
+			flow.Summary{Total: 2, Unrestored: "EBUSY"}, full, env.ExitCode(flow.ExitNotRestored),
+		},
 		"and the user had enough": {flow.Summary{Total: 2, Interrupt: true}, full, env.ExitCode(flow.ExitInterrupted)},
 	} {
 		t.Run(name, func(t *testing.T) {

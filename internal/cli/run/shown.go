@@ -11,7 +11,8 @@ import (
 	"vmtb/report"
 )
 
-// addReport chooses what the user sees of the run, and the flows.Reports that it leaves.
+// addReport starts the report that the user sees, and the reports that the run leaves. end ends
+// them.
 func addReport(e *env.Env, options *flow.Options, o flows.ReportFlags) (end func() error, err error) {
 	files, err := flows.OpenReports(e, options.Dir, append(report.Default(), o.Specs...), o.Earlier)
 	if err != nil {
@@ -40,7 +41,8 @@ func addReport(e *env.Env, options *flow.Options, o flows.ReportFlags) (end func
 	return func() error { stop(); return all.Close() }, nil
 }
 
-// lines is the journal itself, as it grows. A reader that went away does not end the run.
+// lines prints the journal as it grows. It ignores errors: a reader that goes away does not end the
+// run.
 type lines struct{ enc *json.Encoder }
 
 func (l lines) Start(info flow.Info) { _ = l.enc.Encode(info) }

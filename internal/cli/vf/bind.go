@@ -14,10 +14,10 @@ import (
 	"vmtb/internal/pick"
 )
 
-// bindDrivers can have a VF on the host.
+// bindDrivers are the drivers of this host that can drive a VF.
 var bindDrivers = []string{"xe-vfio-pci", "vfio-pci", "xe"}
 
-// checkBind refuses what --bind does not know.
+// checkBind returns an error if driver is not a value of --bind.
 func checkBind(driver string) error {
 	if driver == bindVFIO {
 		return nil
@@ -29,10 +29,13 @@ func checkDriver(driver string) error {
 	if driver == bindNone || slices.Contains(bindDrivers, driver) {
 		return nil
 	}
-	return &bench.UsageError{Err: fmt.Errorf("%q is no driver for VFs", driver), Advice: "there are " + strings.Join(bindDrivers, ", ") + " and none"}
+	return &bench.UsageError{
+		Err:    fmt.Errorf("%q is no driver for VFs", driver),
+		Advice: "there are " + strings.Join(bindDrivers, ", ") + " and none",
+	}
 }
 
-// completeDriver has the shell complete the driver that "vmtb vf bind" takes after the VF.
+// completeDriver offers the drivers for the second argument of "vmtb vf bind".
 func completeDriver(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) != 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -52,10 +55,10 @@ func bindCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bind VF DRIVER",
 		Short: "Give a VF to another driver of this host, or to none",
-		Long: `Gives an enabled VF ("1", "VF1" or its PCI address) to a driver of this host: to xe-vfio-pci or vfio-pci, with which a
-QEMU can take it (and, with xe-vfio-pci, move it to another one); to xe, which makes a GPU of this host of it; or to none. It
-loads the driver if it is not loaded, takes the VF from the one that it has now, and checks that the new one has it. Refused
-while somebody uses the VF.
+		Long: `Gives an enabled VF ("1", "VF1" or its PCI address) to a driver of this host: to xe-vfio-pci or
+vfio-pci, with which a QEMU can take it (and, with xe-vfio-pci, move it to another one); to xe, which makes a
+GPU of this host of it; or to none. It loads the driver if it is not loaded, takes the VF from the one that it
+has now, and checks that the new one has it. Refused while somebody uses the VF.
 
 "vmtb vf disable" (or "vmtb recover") gives the VF back, and unloads what was loaded.`,
 		Example: `  vmtb vf bind 1 vfio-pci
@@ -91,7 +94,7 @@ func (o *bindOptions) run(ctx context.Context, e *env.Env) error {
 	})
 }
 
-// unusedVF is the VF that is meant, if nobody uses it.
+// unusedVF returns the device of a VF, or an error if a process uses it.
 func (s *session) unusedVF(c bench.HostConfig, name pick.VFName) (*pci.Device, error) {
 	pf, err := s.findPF(c)
 	if err != nil {

@@ -23,12 +23,12 @@ func disableCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "disable",
 		Short: "Disable the VFs, and put the host back",
-		Long: `Undoes all that "vmtb vf" has changed on this host, of all GPUs, newest change first: VFs go back to the drivers that they
-had, and away, provisioning is automatic again, modules that were loaded are unloaded. What has become somebody else's
-meanwhile is left alone, and it says so.
+		Long: `Undoes all that "vmtb vf" has changed on this host, of all GPUs, newest change first: VFs go back
+to the drivers that they had, and away, provisioning is automatic again, modules that were loaded are unloaded.
+What has become somebody else's meanwhile is left alone, and it says so.
 
-VFs that somebody else has enabled are disabled, too, and their provisioning is reset, of the PF that --card names: that cannot
-be undone. Refused while somebody uses one of the VFs.`,
+VFs that somebody else has enabled are disabled, too, and their provisioning is reset, of the PF that --card
+names: that cannot be undone. Refused while somebody uses one of the VFs.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, _ []string) error {
@@ -41,8 +41,8 @@ be undone. Refused while somebody uses one of the VFs.`,
 
 func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
 	return inSession(ctx, e, func(ctx context.Context, s *session) error {
-		ours := len(s.log.Pending()) > 0
-		if ours {
+		changed := len(s.log.Pending()) > 0
+		if changed {
 			if err := hoststate.CheckUnused(s.System, s.log.Log); err != nil {
 				return err
 			}
@@ -51,8 +51,8 @@ func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
 			}
 		}
 		pf, err := s.findPF(o.host)
-		if err != nil && ours {
-			return nil // gone with the driver that we had loaded
+		if err != nil && changed {
+			return nil // it was our driver: the PF is gone with it
 		}
 		if err != nil {
 			return err
@@ -62,15 +62,18 @@ func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
 			return err
 		}
 		if n == 0 {
-			if !ours {
+			if !changed {
 				fmt.Fprintln(s.Out, "No VFs are enabled.")
 			}
 			return nil
 		}
-		err = s.step(fmt.Sprintf("disable %s of %s that somebody else has enabled", prose.Count(n, "VF"), pf.Address), func() error { return pf.Reset(ctx) })
+		err = s.step(
+			fmt.Sprintf("disable %s of %s that somebody else has enabled", prose.Count(n, "VF"), pf.Address),
+			func() error { return pf.Reset(ctx) },
+		)
 		if err != nil {
 			return err
 		}
-		return s.log.Undo(ctx) // forgets what was recorded in case we had died in between
+		return s.log.Undo(ctx) // it forgets the records for a crash in between
 	})
 }

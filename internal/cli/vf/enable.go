@@ -18,7 +18,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// Words of --profile that are not the name of one, and of --bind that are not a driver.
+// Values of --profile that are not the name of a profile, and of --bind that are not a driver.
 const (
 	profileAuto = "auto" // the driver gives fair shares
 	profileFit  = "fit"  // the profile that flows take
@@ -31,7 +31,7 @@ const (
 type enableOptions struct {
 	config  *bench.Config
 	n       int
-	profile string // a word above, or a name
+	profile string // one of the values above, or a name
 	mode    xe.SchedulerMode
 	slice   sliceFlags
 	bind    string
@@ -45,19 +45,20 @@ func enableCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "enable N",
 		Short: "Enable N VFs, provisioned and ready for virtual machines",
-		Long: `Enables N VFs and lists them. In this order it loads the drivers that are not loaded, provisions the PF, keeps the host's
-drivers off VFs (sriov_drivers_autoprobe), enables the VFs (sriov_numvfs) and gives them to the VFIO driver, with which
-"-device vfio-pci,host=ADDRESS" gives one to a QEMU. Each step is checked. When one fails, what was done before is undone.
+		Long: `Enables N VFs and lists them. In this order it loads the drivers that are not loaded, provisions
+the PF, keeps the host's drivers off VFs (sriov_drivers_autoprobe), enables the VFs (sriov_numvfs) and gives
+them to the VFIO driver, with which "-device vfio-pci,host=ADDRESS" gives one to a QEMU. Each step is checked.
+When one fails, what was done before is undone.
 
 --profile says what each VF gets:
   auto   a fair share, by the driver; --sched=INFINITE is the default then
-  fit    the quotas of the GPU's vGPU profile for N VFs, as flows with VGPU_PROFILE have them; --sched=DEFAULT_PROFILE is
-         the default then
+  fit    the quotas of the GPU's vGPU profile for N VFs, as flows with VGPU_PROFILE have them;
+         --sched=DEFAULT_PROFILE is the default then
   NAME   the quotas of the vGPU profile of that name, such as Bmg_6
   none   what "vmtb vf provision" has given it before
 
-"auto", "fit" and a NAME begin by taking back all that VFs hold. What this changes stays until "vmtb vf disable" (or "vmtb
-recover"), which puts the host back; or until a reboot. Provisioning is automatic in the end.`,
+"auto", "fit" and a NAME begin by taking back all that VFs hold. What this changes stays until "vmtb vf disable"
+(or "vmtb recover"), which puts the host back; or until a reboot. Provisioning is automatic in the end.`,
 		Example: `  vmtb vf enable 2
   vmtb vf enable 4 --profile=fit --sched=FLEXIBLE_30FPS
   vmtb vf enable 1 --eq=10 --pt=20000 --bind=none`,
@@ -66,22 +67,33 @@ recover"), which puts the host back; or until a reboot. Provisioning is automati
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
 		o.config = c
 		if o.n, err = strconv.Atoi(args[0]); err != nil || o.n < 1 {
-			return &bench.UsageError{Err: fmt.Errorf("%q is not a number of VFs", args[0]), Advice: "1 or more, up to what the PF has; vmtb vf disable takes them away"}
+			return &bench.UsageError{
+				Err:    fmt.Errorf("%q is not a number of VFs", args[0]),
+				Advice: "1 or more, up to what the PF has; vmtb vf disable takes them away",
+			}
 		}
 		if err = checkBind(o.bind); err == nil {
 			o.mode, err = parseMode(mode, o.profile)
 		}
 		if err == nil && mode != "" && o.slice.given() {
-			err = &bench.UsageError{Err: fmt.Errorf("--sched=%s with a time slice of its own", mode), Advice: "give --sched, or --eq and --pt"}
+			err = &bench.UsageError{
+				Err:    fmt.Errorf("--sched=%s with a time slice of its own", mode),
+				Advice: "give --sched, or --eq and --pt",
+			}
 		}
 		return err
 	}, func(ctx context.Context) error { return o.run(ctx, e) })
 	flags.AddPF(cmd)
 	flags.AddProfiles(cmd)
-	cmd.Flags().StringVar(&o.profile, "profile", profileAuto, "what each VF gets: auto, fit, none or the NAME of a vGPU profile")
+	cmd.Flags().StringVar(
+		&o.profile, "profile", profileAuto, "what each VF gets: auto, fit, none or the NAME of a vGPU profile",
+	)
 	cmd.Flags().StringVar(&mode, "sched", "", "how GPU time is shared: "+strings.Join(modeNames(), ", "))
 	o.slice.add(cmd)
-	cmd.Flags().StringVar(&o.bind, "bind", bindVFIO, "driver of the VFs on this host: vfio (xe-vfio-pci, or else vfio-pci), none, or its name")
+	cmd.Flags().StringVar(
+		&o.bind, "bind", bindVFIO,
+		"driver of the VFs on this host: vfio (xe-vfio-pci, or else vfio-pci), none, or its name",
+	)
 	addListJSON(cmd, &o.asJSON)
 	env.CompleteValues(cmd, map[string][]string{
 		"bind":    append([]string{bindVFIO, bindNone}, bindDrivers...),
@@ -101,7 +113,8 @@ func modeNames() []string {
 	return names
 }
 
-// parseMode reads --sched. Without it a profile of quotas goes with the default one of time slices.
+// parseMode reads --sched. Without it the default depends on the profile: with quotas it is
+// DEFAULT_PROFILE.
 func parseMode(text, profile string) (xe.SchedulerMode, error) {
 	mode := xe.SchedulerMode(strings.ToUpper(text))
 	switch {
@@ -111,10 +124,16 @@ func parseMode(text, profile string) (xe.SchedulerMode, error) {
 		mode = xe.DefaultProfile
 	}
 	if profile == profileKeep && text != "" {
-		return "", &bench.UsageError{Err: fmt.Errorf("--sched=%s with --profile=none, which changes no provisioning", text), Advice: `"vmtb vf provision" sets time slices`}
+		return "", &bench.UsageError{
+			Err:    fmt.Errorf("--sched=%s with --profile=none, which changes no provisioning", text),
+			Advice: `"vmtb vf provision" sets time slices`,
+		}
 	}
 	if !slices.Contains(modes, mode) {
-		return "", &bench.UsageError{Err: fmt.Errorf("--sched=%s: no such way to share GPU time", text), Advice: "there are " + strings.Join(modeNames(), ", ")}
+		return "", &bench.UsageError{
+			Err:    fmt.Errorf("--sched=%s: no such way to share GPU time", text),
+			Advice: "there are " + strings.Join(modeNames(), ", "),
+		}
 	}
 	return mode, nil
 }
@@ -161,7 +180,7 @@ func (s *session) enable(ctx context.Context, o enableOptions) error {
 	})
 }
 
-// loadDrivers loads the PF's driver and the one that VFs are to have, which it returns: "" is none.
+// loadDrivers loads the driver of the PF and the one for VFs, and returns the latter: "" for none.
 func (s *session) loadDrivers(ctx context.Context, o enableOptions) (vfs string, err error) {
 	err = s.step("load drivers", func() (err error) {
 		driver := o.config.Host.Driver
@@ -184,7 +203,7 @@ func (s *session) loadDrivers(ctx context.Context, o enableOptions) (vfs string,
 	return vfs, err
 }
 
-// checkNone refuses a PF that has VFs: the kernel changes their number through none only.
+// checkNone returns an error if the PF has VFs: the kernel changes their number only from and to 0.
 func checkNone(pf *xe.PF) error {
 	n, err := pf.NumVFs()
 	if err == nil && n > 0 {
@@ -211,10 +230,13 @@ func (s *session) prepare(ctx context.Context, pf *xe.PF, o enableOptions) error
 	if err != nil {
 		return err
 	}
-	return s.step(fmt.Sprintf("provision %s: %s, %s", prose.Count(o.n, "VF"), o.profile, plan.Scheduling.VF), func() error { return pf.Provision(ctx, plan) })
+	return s.step(
+		fmt.Sprintf("provision %s: %s, %s", prose.Count(o.n, "VF"), o.profile, plan.Scheduling.VF),
+		func() error { return pf.Provision(ctx, plan) },
+	)
 }
 
-// planVFs is what the PF is to be provisioned as.
+// planVFs returns the plan by which the PF is provisioned.
 func planVFs(pf *xe.PF, o enableOptions) (plan xe.Plan, err error) {
 	plan = xe.Auto(o.n)
 	if o.profile != profileAuto || o.mode != xe.Infinite {

@@ -32,10 +32,10 @@ func listCommand(e *env.Env) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"show"},
 		Short:   "List the PF and its VFs: what they have, who drives and who uses them, what went wrong in them",
-		Long: `Lists a GPU that the xe driver runs and each of its enabled VFs: quotas, time slice (EQ: execution quantum, PT:
-preemption timeout; 0 is infinite), priority, driver on this host, IOMMU group, the interface version that the VF's own
-driver has agreed on with the PF's, adverse events, and the virtual machine that uses it. Only reads; "-" is what the kernel
-does not tell. Quotas need debugfs, and root.`,
+		Long: `Lists a GPU that the xe driver runs and each of its enabled VFs: quotas, time slice (EQ:
+execution quantum, PT: preemption timeout; 0 is infinite), priority, driver on this host, IOMMU group, the
+interface version that the VF's own driver has agreed on with the PF's, adverse events, and the virtual machine
+that uses it. Only reads; "-" is what the kernel does not tell. Quotas need debugfs, and root.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			config, _, err := flags.Load()
@@ -97,7 +97,10 @@ func (s listing) print(out io.Writer) error {
 	}
 	fmt.Fprintln(out)
 	if s.AdminOnly {
-		fmt.Fprintf(out, "for administration only: the PF takes no work on this host (configfs: xe/%s/sriov/admin_only_pf)\n", s.Address)
+		fmt.Fprintf(
+			out, "for administration only: the PF takes no work on this host (configfs: xe/%s/sriov/admin_only_pf)\n",
+			s.Address,
+		)
 	}
 	for tile, a := range s.GGTT {
 		fmt.Fprintf(out, "tile%d: %s of GGTT left for VFs", tile, env.MiB(a.Avail))
@@ -125,10 +128,10 @@ func (s listing) print(out io.Writer) error {
 	return nil
 }
 
-// columns are the columns of the list for people.
+// columns are the columns of the table.
 var columns = []struct {
 	title string
-	value func(f listedFunction) string // "" if it is not known
+	value func(f listedFunction) string // "-" if it is not known
 }{
 	{"", func(f listedFunction) string {
 		if f.VF == 0 {
@@ -138,7 +141,7 @@ var columns = []struct {
 	}},
 	{"ADDRESS", func(f listedFunction) string { return string(f.Address) }},
 	{"DRIVER", func(f listedFunction) string { return env.OrDash(f.Driver) }},
-	{"IOMMU", func(f listedFunction) string { return of(f.IOMMUGroup, func(n int) string { return strconv.Itoa(n) }) }},
+	{"IOMMU", func(f listedFunction) string { return of(f.IOMMUGroup, strconv.Itoa) }},
 	{"GGTT", func(f listedFunction) string {
 		return of(f.Quota, func(q xe.Resources) string { return env.MiB(q.GGTT) })
 	}},
@@ -157,13 +160,16 @@ var columns = []struct {
 	{"PT us", func(f listedFunction) string {
 		return of(f.TimeSlice, func(s xe.TimeSlice) string { return decimal(s.Timeout) })
 	}},
-	{"PRIORITY", func(f listedFunction) string { return of(f.Priority, func(p xe.Priority) string { return string(p) }) }},
+	{
+		"PRIORITY",
+		func(f listedFunction) string { return of(f.Priority, func(p xe.Priority) string { return string(p) }) },
+	},
 	{"VERSION", func(f listedFunction) string { return of(f.Version, xe.Version.String) }},
 	{"VM", func(f listedFunction) string { return ansi.Printable(f.UsedBy.String()) }},
 	{"ADVERSE EVENTS", func(f listedFunction) string { return of(f.Events, adverseEvents) }},
 }
 
-// of returns what text makes of a value that may not be known.
+// of returns the text for a value that may not be known.
 func of[T any](value *T, text func(T) string) string {
 	if value == nil {
 		return "-"

@@ -38,11 +38,15 @@ func (h withoutDebugfs) Stat(p string) (fs.FileInfo, error) {
 func TestVFList(t *testing.T) {
 	bmg := fakefiles.TwoVFs(t, fakehost.BMG())
 	disagree := fakefiles.TwoVFs(t, fakehost.BMG())
-	if err := disagree.WriteFile("/sys/kernel/debug/dri/1/sriov/vf1/tile0/gt1/exec_quantum_ms", []byte("5")); err != nil {
+	if err := disagree.WriteFile(
+		"/sys/kernel/debug/dri/1/sriov/vf1/tile0/gt1/exec_quantum_ms", []byte("5"),
+	); err != nil {
 		t.Fatal(err)
 	}
 	one, nine := 1, 9
-	fakefiles.StartQEMU(t, bmg.Host, "/dev/vfio/12", "-name", "guest=vm0,debug-threads=on", "-device", "vfio-pci,host=0000:03:00.2")
+	fakefiles.StartQEMU(
+		t, bmg.Host, "/dev/vfio/12", "-name", "guest=vm0,debug-threads=on", "-device", "vfio-pci,host=0000:03:00.2",
+	)
 	var out strings.Builder
 	list := func(sys host.System, o listOptions) error { return o.run(&env.Env{Out: &out, System: sys}) }
 	show := func(name string, run func() error) {
@@ -71,7 +75,8 @@ func TestVFList(t *testing.T) {
 	if diff := cmp.Diff(string(want), out.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if err := list(bmg, listOptions{host: bench.HostConfig{CardIndex: &nine}}); err == nil || !strings.Contains(err.Error(), "card9 is not") {
+	if err := list(bmg, listOptions{host: bench.HostConfig{CardIndex: &nine}}); err == nil ||
+		!strings.Contains(err.Error(), "card9 is not") {
 		t.Errorf("runVFShow: %v", err)
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"vmtb/internal/pick"
 )
 
-// An amount is the value of a flag that may be left out: a number, or a size such as 512M.
+// An amount is the value of an optional flag: a number, or a size such as 512M.
 type amount struct {
-	n    *uint64 // nil if it was left out
+	n    *uint64 // nil if the flag was not given
 	size bool
 }
 
@@ -54,14 +54,14 @@ func (a *amount) Type() string {
 	return "number"
 }
 
-// into puts the amount into a field, if it was given.
+// into sets a field to the amount, if the flag was given.
 func (a *amount) into(field *uint64) {
 	if a.n != nil {
 		*field = *a.n
 	}
 }
 
-// sliceFlags are a VF's time slice.
+// sliceFlags are the flags for a VF's time slice.
 type sliceFlags struct{ quantum, timeout amount }
 
 func (f *sliceFlags) add(cmd *cobra.Command) {
@@ -94,17 +94,19 @@ func provisionCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "provision VF",
 		Short: "Change what a VF holds: quotas and time slice",
-		Long: `Changes what is given of one VF ("1", "VF1" or its PCI address), or of "all" that are enabled; the rest stays.
+		Long: `Changes what is given of one VF ("1", "VF1" or its PCI address), or of "all" that are enabled;
+the rest stays.
 
-Quotas are GGTT, VRAM (on all tiles together), contexts and doorbells (on each GT). They can be changed of VFs that "vmtb vf enable"
-has enabled and no virtual machine uses, or before any are enabled: "vmtb vf enable --profile=none" then takes them as they are.
-With the first of them the driver leaves automatic provisioning, and gives no VF anything by itself any more.
+Quotas are GGTT, VRAM (on all tiles together), contexts and doorbells (on each GT). They can be changed of VFs
+that "vmtb vf enable" has enabled and no virtual machine uses, or before any are enabled: "vmtb vf enable
+--profile=none" then takes them as they are. With the first of them the driver leaves automatic provisioning,
+and gives no VF anything by itself any more.
 
 Time slices can be changed at any time. So can the priority, which the kernel changes of the PF and all VFs at once:
 --priority goes with "all".
 
-"vmtb vf disable" (or "vmtb recover") puts time slices and priority back as they were, takes all quotas back and returns to
-automatic provisioning; so does a reboot.`,
+"vmtb vf disable" (or "vmtb recover") puts time slices and priority back as they were, takes all quotas back and
+returns to automatic provisioning; so does a reboot.`,
 		Example: `  vmtb vf provision 1 --eq=10 --pt=20000
   vmtb vf provision all --vram=512M --doorbells=32
   vmtb vf provision all --priority=normal`,
@@ -123,7 +125,10 @@ automatic provisioning; so does a reboot.`,
 	cmd.Flags().Var(&o.contexts, "contexts", "GuC context ids on each GT")
 	cmd.Flags().Var(&o.doorbells, "doorbells", "doorbells on each GT")
 	o.slice.add(cmd)
-	cmd.Flags().StringVar(&o.priority, "priority", "", "priority of the PF and all VFs: low or normal, with which idle VFs keep their time slices")
+	cmd.Flags().StringVar(
+		&o.priority, "priority", "",
+		"priority of the PF and all VFs: low or normal, with which idle VFs keep their time slices",
+	)
 	env.CompleteValues(cmd, map[string][]string{"priority": {string(xe.Low), string(xe.Normal)}})
 	return cmd
 }
@@ -135,7 +140,10 @@ func (o *provisionOptions) check() error {
 		return &bench.UsageError{Err: fmt.Errorf("--priority=%s: want low or normal", o.priority)}
 	}
 	if o.priority != "" && !o.vf.All() {
-		return &bench.UsageError{Err: errors.New("--priority is of the PF and all VFs: the kernel cannot change one of them"), Advice: `give it with "all" instead of a VF`}
+		return &bench.UsageError{
+			Err:    errors.New("--priority is of the PF and all VFs: the kernel cannot change one of them"),
+			Advice: `give it with "all" instead of a VF`,
+		}
 	}
 	if !o.quotas() && !o.slice.given() && o.priority == "" {
 		return &bench.UsageError{Err: errors.New("nothing to change is given"), Advice: "see vmtb vf provision --help"}
@@ -161,12 +169,15 @@ func (o *provisionOptions) run(ctx context.Context, e *env.Env) error {
 		if err := s.setSlices(ctx, pf, o.slice, vfs); err != nil || o.priority == "" {
 			return err
 		}
-		return s.step("priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) })
+		return s.step(
+			"priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) },
+		)
 	})
 }
 
-// setQuotas changes the quotas of VFs. Those that we have enabled are taken back with the journal as it is: the record of
-// the return to automatic mode is older than that of their coming. One that were newer would be undone while they are there.
+// setQuotas changes the quotas of VFs. Undo runs newest first: the record that returns to automatic
+// mode must be older than the records of VFs being enabled, or it would be undone while there are
+// VFs. If VFs are enabled by an earlier command, that record exists.
 func (s *session) setQuotas(ctx context.Context, pf *xe.PF, o provisionOptions, vfs []int) error {
 	if !s.hasEnabled(pf) {
 		if err := pf.RememberMode(ctx); err != nil {
@@ -174,7 +185,7 @@ func (s *session) setQuotas(ctx context.Context, pf *xe.PF, o provisionOptions, 
 		}
 	}
 	for _, vf := range vfs {
-		if d, err := pf.VF(vf); err == nil { // else it is not enabled, and nobody's
+		if d, err := pf.VF(vf); err == nil { // a VF that is not enabled has no user
 			if err := pick.CheckUnused(s.System, d); err != nil {
 				return err
 			}
@@ -213,11 +224,13 @@ func (s *session) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []
 	}
 	for _, vf := range vfs {
 		slice, err := pf.TimeSlice(vf)
-		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) { // GTs that differ have none to begin with
+		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) { // if GTs differ, there is no slice to change
 			return err
 		}
 		f.change(&slice)
-		err = s.step(fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) })
+		err = s.step(
+			fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) },
+		)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,7 +123,7 @@ func (b *vfTest) listing(t *testing.T) listing {
 }
 
 // Everything that can be done by hand, in a row, is put back by disable, and by recover.
-func TestByHand(t *testing.T) {
+func TestSession(t *testing.T) {
 	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
 	named := func(o *enableOptions) { o.profile, o.mode = "Bmg_4", xe.Infinite; o.slice.quantum = sized(7) }
 	keep := func(o *enableOptions) { o.profile, o.bind = profileKeep, bindNone; o.slice.timeout = sized(9000) }
@@ -138,8 +139,10 @@ func TestByHand(t *testing.T) {
 		},
 		"all of them": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{
-				b.enable(3, fit), b.provision("VF1", quotas), b.provision("all", slice), b.provision("all", priority), b.reset("2"),
-				b.bind("0000:03:00.2", "vfio-pci"), b.bind("2", "none"), b.bind("3", "xe"), b.bind("2", "xe-vfio-pci"), b.provision("2", quotas),
+				b.enable(3, fit), b.provision("VF1", quotas), b.provision("all", slice), b.provision("all", priority),
+				b.reset("2"),
+				b.bind("0000:03:00.2", "vfio-pci"), b.bind("2", "none"), b.bind("3", "xe"), b.bind("2", "xe-vfio-pci"),
+				b.provision("2", quotas),
 			}
 		},
 		"provisioned first": func(b *vfTest) []func(context.Context) error {
@@ -183,12 +186,17 @@ func TestByHand(t *testing.T) {
 		o := fakehost.BMG()
 		o.Loaded = []string{"xe"}
 		b := newTest(t, o)
-		must(t, "keep", b.provision("1", quotas), b.provision("2", quotas), b.provision("2", slice), b.enable(2, keep), b.provision("1", slice))
+		must(
+			t, "keep", b.provision("1", quotas), b.provision("2", quotas), b.provision("2", slice), b.enable(2, keep),
+			b.provision("1", slice),
+		)
 		l := b.listing(t)
-		if q := l.Functions[2].Quota; len(l.Functions) != 3 || q.GGTT != 64<<20 || q.VRAM != 512<<20 || q.Contexts != 1024 || q.Doorbells != 8 {
+		want := xe.Resources{GGTT: 64 << 20, VRAM: 512 << 20, Contexts: 1024, Doorbells: 8}
+		if q := l.Functions[2].Quota; len(l.Functions) != 3 || *q != want {
 			t.Errorf("quotas are not those that were set: %+v", q)
 		}
-		if s := *l.Functions[2].TimeSlice; s != (xe.TimeSlice{Quantum: 12, Timeout: 9000}) || l.Functions[2].Driver != "" {
+		if s := *l.Functions[2].TimeSlice; s != (xe.TimeSlice{Quantum: 12, Timeout: 9000}) ||
+			l.Functions[2].Driver != "" {
 			t.Errorf("time slice %v, driver %q", s, l.Functions[2].Driver)
 		}
 		must(t, "disable", b.disable)
@@ -222,8 +230,9 @@ func journalFiles(t *testing.T, dir string) map[string][]byte {
 	return files
 }
 
-// Whichever write fails, a command leaves the host as it found it; and whenever it is killed, disable puts the host back.
-func TestByHandFails(t *testing.T) {
+// Whichever write fails, a command leaves the host as it found it; and whenever it is killed,
+// disable puts the host back.
+func TestSessionFails(t *testing.T) {
 	dir := fakeenv.Shm(t)
 	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
 	for n := 1; ; n++ {
@@ -274,11 +283,12 @@ func TestByHandFails(t *testing.T) {
 }
 
 // An error that cannot be undone says so, stays in the journal, and disable tries again.
-func TestByHandStuck(t *testing.T) {
+func TestSessionStuck(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	stuck := true
 	b.Hook = func(path, value string, done bool) error {
-		if stuck && !done && (strings.HasSuffix(path, "driver_override") && value != "\n" || strings.HasSuffix(path, "sriov_numvfs") && value == "0") {
+		if stuck && !done && (strings.HasSuffix(path, "driver_override") && value != "\n" ||
+			strings.HasSuffix(path, "sriov_numvfs") && value == "0") {
 			return syscall.EIO
 		}
 		return nil
@@ -286,7 +296,10 @@ func TestByHandStuck(t *testing.T) {
 	if err := b.enable(1)(t.Context()); !errors.Is(err, env.ExitCode(flow.ExitNotRestored)) {
 		t.Errorf("enable: %v", err)
 	}
-	for _, want := range []string{"write xe-vfio-pci to", "NOT put back: /sys/bus/pci/devices/0000:03:00.0/sriov_numvfs", "\"vmtb vf disable\" tries again"} {
+	for _, want := range []string{
+		"write xe-vfio-pci to", "NOT put back: /sys/bus/pci/devices/0000:03:00.0/sriov_numvfs",
+		"\"vmtb vf disable\" tries again",
+	} {
 		if !strings.Contains(b.said.String(), want) {
 			t.Errorf("said %q, want %q", b.said, want)
 		}
@@ -297,7 +310,7 @@ func TestByHandStuck(t *testing.T) {
 }
 
 // What cannot be put back is forgotten if it is to be, and the next command begins anew.
-func TestByHandForget(t *testing.T) {
+func TestSessionForget(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	b.Hook = func(path, _ string, done bool) error {
@@ -319,7 +332,7 @@ func TestByHandForget(t *testing.T) {
 }
 
 // An interrupted command undoes what it has done.
-func TestByHandInterrupted(t *testing.T) {
+func TestSessionInterrupted(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	ctx, cancel := context.WithCancel(t.Context())
 	b.Hook = func(path, _ string, done bool) error {
@@ -335,14 +348,15 @@ func TestByHandInterrupted(t *testing.T) {
 }
 
 // What a virtual machine uses is not touched.
-func TestByHandInUse(t *testing.T) {
+func TestSessionInUse(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(2))
 	qemu := fakefiles.StartQEMU(t, b.Host, "/dev/vfio/12", "-name", "vm7", "-device", "vfio-pci,host=0000:03:00.2")
 	quota := func(o *provisionOptions) { o.doorbells = sized(4) }
 	before := b.Snapshot()
 	for name, do := range map[string]func(context.Context) error{
-		"reset": b.reset("2"), "bind": b.bind("2", "none"), "provision": b.provision("2", quota), "disable": b.disable, "recover": b.recoverAll,
+		"reset": b.reset("2"), "bind": b.bind("2", "none"), "provision": b.provision("2", quota), "disable": b.disable,
+		"recover": b.recoverAll,
 	} {
 		err := do(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "change 0000:03:00.2: it is in use by vm7 (pid 4711)") {
@@ -353,7 +367,8 @@ func TestByHandInUse(t *testing.T) {
 		t.Error("a refused command has changed something")
 	}
 	l := b.listing(t)
-	if u := l.Functions[2].UsedBy; u == nil || *u != (pick.VFUser{VM: "vm7", Program: "qemu-system-x86", PID: 4711}) || l.Functions[1].UsedBy != nil {
+	if u := l.Functions[2].UsedBy; u == nil || *u != (pick.VFUser{VM: "vm7", Program: "qemu-system-x86", PID: 4711}) ||
+		l.Functions[1].UsedBy != nil {
 		t.Errorf("used by %v", u)
 	}
 	must(t, "the other one", b.reset("1"), b.provision("1", quota), b.bind("1", "vfio-pci"))
@@ -367,7 +382,8 @@ func TestByHandInUse(t *testing.T) {
 	b.asFirst(t, "disable")
 }
 
-// VFs that somebody else has enabled are disabled, and nothing else is done to them that could not be put back.
+// VFs that somebody else has enabled are disabled, and nothing else is done to them that could not
+// be put back.
 func TestOthersVFs(t *testing.T) {
 	o := fakehost.BMG()
 	o.Loaded = []string{"xe", "vfio_pci"}
@@ -384,8 +400,13 @@ func TestOthersVFs(t *testing.T) {
 		do   func(context.Context) error
 		says string
 	}{
-		"enable":     {b.enable(1), `it has 2 already: device or resource busy ("vmtb vf list" shows them, "vmtb vf disable" takes them away)`},
-		"provision":  {b.provision("1", func(o *provisionOptions) { o.doorbells = sized(4) }), "somebody else has enabled 2 VFs"},
+		"enable": {
+			b.enable(1),
+			`it has 2 already: device or resource busy ("vmtb vf list" shows them, "vmtb vf disable" takes them away)`,
+		},
+		"provision": {
+			b.provision("1", func(o *provisionOptions) { o.doorbells = sized(4) }), "somebody else has enabled 2 VFs",
+		},
 		"unknown VF": {b.reset("3"), "VF3: there is no such VF, 2 are enabled (vmtb vf list shows them"},
 		"no VF":      {b.reset("7"), "VF 7: card1 (0000:03:00.0) has VFs 1 to 6"},
 		"address":    {b.bind("0000:03:00.3", "xe"), "0000:03:00.3: there is no such VF, 2 are enabled"},
@@ -408,7 +429,10 @@ func TestOthersVFs(t *testing.T) {
 	if b.Snapshot() != theirs {
 		t.Errorf("refused, and changed: %s", cmp.Diff(b.FromSnapshot(theirs).Dump(), b.Dump()))
 	}
-	must(t, "bind", b.bind("1", "vfio-pci"), b.provision("all", func(o *provisionOptions) { o.slice.quantum = sized(3) }))
+	must(
+		t, "bind", b.bind("1", "vfio-pci"),
+		b.provision("all", func(o *provisionOptions) { o.slice.quantum = sized(3) }),
+	)
 	must(t, "recover", b.recoverAll)
 	if b.Snapshot() != theirs {
 		t.Errorf("not as it was: %s", cmp.Diff(b.FromSnapshot(theirs).Dump(), b.Dump()))
@@ -432,12 +456,21 @@ func TestEnableRefused(t *testing.T) {
 		with func(*enableOptions)
 		says string
 	}{
-		"too many":   {fakehost.BMG(), 7, nil, "7 VFs: card1 (0000:03:00.0) allows 1 to 6"},
-		"no driver":  {without, 1, nil, "load module xe"},
-		"no IOMMU":   {noIOMMU, 1, nil, "find an IOMMU"},
-		"no profile": {fakehost.BMG(), 1, func(o *enableOptions) { o.profile = "Bmg_99" }, `Bmg_g21_12 has no vGPU profile "Bmg_99" (there are `},
-		"too small":  {fakehost.BMG(), 4, func(o *enableOptions) { o.profile = "Bmg_12" }, "vGPU profile Bmg_12 is made for 1 VF, not for 4"},
-		"other card": {fakehost.BMG(), 1, func(o *enableOptions) { nine := 9; o.config.Host.CardIndex = &nine }, "card9 is not a GPU of the xe driver"},
+		"too many":  {fakehost.BMG(), 7, nil, "7 VFs: card1 (0000:03:00.0) allows 1 to 6"},
+		"no driver": {without, 1, nil, "load module xe"},
+		"no IOMMU":  {noIOMMU, 1, nil, "find an IOMMU"},
+		"no profile": {
+			fakehost.BMG(), 1, func(o *enableOptions) { o.profile = "Bmg_99" },
+			`Bmg_g21_12 has no vGPU profile "Bmg_99" (there are `,
+		},
+		"too small": {
+			fakehost.BMG(), 4, func(o *enableOptions) { o.profile = "Bmg_12" },
+			"vGPU profile Bmg_12 is made for 1 VF, not for 4",
+		},
+		"other card": {
+			fakehost.BMG(), 1, func(o *enableOptions) { nine := 9; o.config.Host.CardIndex = &nine },
+			"card9 is not a GPU of the xe driver",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newTest(t, c.host)
@@ -454,13 +487,16 @@ func TestEnableRefused(t *testing.T) {
 	}
 }
 
-// A run does not begin on what was set up by hand, whatever it may recover, and a command by hand not on what a run left.
-func TestByHandAndRuns(t *testing.T) {
+// A run does not begin on what "vmtb vf" has changed, whatever it may recover, and "vmtb vf"
+// not on what a run left.
+func TestSessionAndRuns(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	for _, mayRecover := range []bool{false, true} {
 		err := b.CleanHost(t.Context(), mayRecover, "")
-		if err == nil || !strings.Contains(err.Error(), `VFs are enabled by "vmtb vf enable"`) || !strings.Contains(err.Error(), `("vmtb vf disable" puts the host back)`) || strings.Contains(err.Error(), "died") {
+		text := fmt.Sprint(err)
+		if !strings.Contains(text, `VFs are enabled by "vmtb vf enable"`) ||
+			!strings.Contains(text, `("vmtb vf disable" puts the host back)`) || strings.Contains(text, "died") {
 			t.Errorf("a run begins: %v", err)
 		}
 	}
@@ -473,7 +509,7 @@ func TestByHandAndRuns(t *testing.T) {
 	rebooted.asFirst(t, "after a reboot")
 
 	dead := filepath.Join(t.TempDir(), flow.UndoFile)
-	log, err := rebooted.State.OpenJournal(b.System, dead)
+	log, err := rebooted.State.OpenJournal(rebooted.System, dead)
 	if err == nil {
 		err = errors.Join(log.Do(t.Context(), undo.Path{Path: "/tmp/left"}, func() error { return nil }), log.Close())
 	}
@@ -481,7 +517,8 @@ func TestByHandAndRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = rebooted.enable(1)(t.Context())
-	if err == nil || !strings.Contains(err.Error(), `a run that died: `) || !strings.Contains(err.Error(), `("vmtb recover" puts it back)`) {
+	text := fmt.Sprint(err)
+	if !strings.Contains(text, `a run that died: `) || !strings.Contains(text, `("vmtb recover" puts it back)`) {
 		t.Errorf("enable after a dead run: %v", err)
 	}
 	unlock, err := host.Lock(rebooted.State.LockFile)
@@ -494,8 +531,9 @@ func TestByHandAndRuns(t *testing.T) {
 	}
 }
 
-// What stands on VFs that were enabled by hand, such as a machine whose keeper died, is put back before them.
-func TestByHandLast(t *testing.T) {
+// What stands on VFs that were enabled by hand, such as a machine whose keeper died, is put back
+// before them.
+func TestSessionLast(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
 	for range 8 { // notes are in the order of their hashes
@@ -524,7 +562,9 @@ func otherBoot(t *testing.T, path string) {
 	}
 	data, err := os.ReadFile(path)
 	if err == nil {
-		err = os.WriteFile(path, bytes.ReplaceAll(data, bytes.TrimSpace(boot), []byte("00000000-0000-0000-0000-000000000000")), 0o600)
+		err = os.WriteFile(
+			path, bytes.ReplaceAll(data, bytes.TrimSpace(boot), []byte("00000000-0000-0000-0000-000000000000")), 0o600,
+		)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -537,17 +577,26 @@ func TestUserOfOthersProcess(t *testing.T) {
 	must(t, "enable", b.enable(2))
 	b.Start(undo.Process{PID: 99, Comm: "bash"})
 	b.Start(undo.Process{PID: 98, Comm: "qemu-system-x86"})
-	if err := b.Create("/proc/98/cmdline", []byte("/usr/bin/qemu-system-x86_64\x00-name\x00guest=vm3\x00-device\x00{\"driver\":\"vfio-pci\",\"host\":\"0000:03:00.1\"}\x00")); err != nil {
+	if err := b.Create(
+		"/proc/98/cmdline",
+		[]byte(
+			"/usr/bin/qemu-system-x86_64\x00-name\x00guest=vm3\x00-device\x00"+
+				"{\"driver\":\"vfio-pci\",\"host\":\"0000:03:00.1\"}\x00",
+		),
+	); err != nil {
 		t.Fatal(err)
 	}
 	l := b.listing(t)
-	if u := l.Functions[1].UsedBy; u == nil || *u != (pick.VFUser{VM: "vm3", Program: "qemu-system-x86_64", PID: 98}) || l.Functions[2].UsedBy != nil {
+	if u := l.Functions[1].UsedBy; u == nil || *u != (pick.VFUser{VM: "vm3", Program: "qemu-system-x86_64", PID: 98}) ||
+		l.Functions[2].UsedBy != nil {
 		t.Errorf("used by %v and %v", u, l.Functions[2].UsedBy)
 	}
 }
 
 func TestAmount(t *testing.T) {
-	for text, want := range map[string]uint64{"0": 0, "4096": 4096, "8K": 8 << 10, "512M": 512 << 20, "2g": 2 << 30, "1T": 1 << 40, "5MiB": 5 << 20} {
+	for text, want := range map[string]uint64{
+		"0": 0, "4096": 4096, "8K": 8 << 10, "512M": 512 << 20, "2g": 2 << 30, "1T": 1 << 40, "5MiB": 5 << 20,
+	} {
 		a := amount{size: true}
 		if err := a.Set(text); err != nil || *a.n != want {
 			t.Errorf("%s: %v, %v", text, a.n, err)

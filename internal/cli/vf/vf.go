@@ -15,19 +15,26 @@ func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vf",
 		Short: "Look at a GPU's Virtual Functions, and set them up by hand",
-		Long: `Looks at the Virtual Functions of a GPU that the xe driver runs, and sets them up for virtual machines of one's own.
+		Long: `Looks at the Virtual Functions of a GPU that the xe driver runs, and sets them up for virtual
+machines of one's own.
 
-What these commands change stays until "vmtb vf disable", which puts the host back as it was before the first of them; so does
-"vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" tells more.`,
+What these commands change stays until "vmtb vf disable", which puts the host back as it was before the first of
+them; so does "vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" tells
+more.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(listCommand(e), enableCommand(e), provisionCommand(e), resetCommand(e), bindCommand(e), disableCommand(e))
+	cmd.AddCommand(
+		listCommand(e), enableCommand(e), provisionCommand(e), resetCommand(e), bindCommand(e), disableCommand(e),
+	)
 	return cmd
 }
 
-// changeVFs is what a command does that changes VFs: parse its arguments, and run, which only root may, and an interrupt undoes.
-func changeVFs(flags *env.ConfigFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error) func(*cobra.Command, []string) error {
+// changeVFs returns the body of a command that changes VFs: it parses the arguments, and calls run,
+// which needs root and is undone by an interrupt.
+func changeVFs(
+	flags *env.ConfigFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error,
+) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		config, _, err := flags.Load()
 		if err != nil {

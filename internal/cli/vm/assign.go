@@ -12,8 +12,9 @@ import (
 	"vmtb/internal/pick"
 )
 
-// assign makes VFs, given by number or address, those of a machine: each must be enabled, with a VFIO driver, and nobody's. The
-// host is ours until unlock, lest a run gives them to machines of its own.
+// assign sets *to to the VFs with these names, numbers or addresses: each must be enabled, have a
+// VFIO driver, and be unused. It holds the lock of the host until unlock is called, so that no run
+// gives the VFs to machines of its own.
 func assign(e *env.Env, to *[]vm.VF, config *bench.Config, names []string) (unlock func(), err error) {
 	if *to = nil; len(names) == 0 {
 		return func() {}, nil
@@ -59,7 +60,11 @@ func assignOne(e *env.Env, pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 	driver := d.Driver()
 	if !pick.IsVFIO(driver) {
 		return vm.VF{}, &bench.UsageError{
-			Err: fmt.Errorf("VF%d (%s) has driver %s: a machine gets it through a VFIO driver only", n, d.Address, env.OrDash(driver)), Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or its vendor's variant", n),
+			Err: fmt.Errorf(
+				"VF%d (%s) has driver %s: a machine gets it through a VFIO driver only", n, d.Address,
+				env.OrDash(driver),
+			),
+			Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or its vendor's variant", n),
 		}
 	}
 	if u := pick.UserOf(e.System, d); u != nil {

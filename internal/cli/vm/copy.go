@@ -32,9 +32,10 @@ func copyCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cp [-r] source destination",
 		Short: "Copy files from, to or between guests: a path in a guest is MACHINE:PATH",
-		Long: `Copies a file, or with -r a directory, between this machine and a guest or between two guests, through the guests'
-agents. A path in a guest is MACHINE:PATH; a file here may be "-" for our input or output. A destination that is a
-directory gets the source under its own name. While a guest boots cp waits for its agent, and says so.
+		Long: `Copies a file, or with -r a directory, between this machine and a guest or between two guests,
+through the guests' agents. A path in a guest is MACHINE:PATH; a file here may be "-" for our input or output. A
+destination that is a directory gets the source under its own name. While a guest boots cp waits for its agent,
+and says so.
 
 An executable file stays executable. With -r permission bits are kept (not set-user-ID, set-group-ID, sticky), symbolic
 links are copied as links, and devices, FIFOs and sockets are left out: cp names them at the end, with exit code 2. The
@@ -62,11 +63,11 @@ type endpoint struct {
 	kind  kind
 }
 
-// A kind is what is at an endpoint.
+// A kind is the kind of file at an endpoint.
 type kind string
 
 const (
-	kindNone       kind = "none" // nothing, or the guest has no shell that could tell
+	kindNone       kind = "none" // no file, or the guest has no shell to find out with
 	kindFile       kind = "file"
 	kindExecutable kind = "executable"
 	kindDirectory  kind = "directory"
@@ -80,18 +81,18 @@ func (p endpoint) String() string {
 	return p.guest.Name() + ":" + p.path
 }
 
-// stdio reports whether p is our input or output.
+// stdio reports whether p is our standard input or output.
 func (p endpoint) stdio() bool { return p.guest == nil && p.path == "-" }
 
-// base is the name of the source in a directory.
+// base returns the name that the source p gets in a directory.
 func (p endpoint) base() string {
-	if abs, err := filepath.Abs(p.path); err == nil && p.guest == nil { // "." has none
+	if abs, err := filepath.Abs(p.path); err == nil && p.guest == nil { // the base of "." would be "."
 		return filepath.Base(abs)
 	}
 	return path.Base(p.path)
 }
 
-// in is the endpoint of that name in the directory p.
+// in returns the endpoint with that name in the directory p.
 func (p endpoint) in(name string) endpoint {
 	p.path, p.kind = path.Join(p.path, name), kindNone
 	return p
@@ -113,13 +114,13 @@ func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination s
 		}
 	}
 	for _, p := range []*endpoint{&from, &to} {
-		if err := look(ctx, e, p); err != nil {
+		if err := findKind(ctx, e, p); err != nil {
 			return err
 		}
 	}
 	if to.kind == kindDirectory && !from.stdio() {
 		if to = to.in(from.base()); from.kind == kindDirectory {
-			if err := look(ctx, e, &to); err != nil {
+			if err := findKind(ctx, e, &to); err != nil {
 				return err
 			}
 		}
@@ -128,7 +129,7 @@ func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination s
 		return err
 	}
 	if from.kind == kindDirectory {
-		return copyTree(ctx, e, from, to)
+		return copyTree(ctx, from, to)
 	}
 	return pipe(
 		func(w io.Writer) error { return from.read(ctx, w) },
@@ -136,7 +137,7 @@ func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination s
 	)
 }
 
-// parseEndpoint splits vm0:/path.
+// parseEndpoint reads MACHINE:PATH, or a path on this machine.
 func parseEndpoint(e *env.Env, s string) (endpoint, error) {
 	machine, file, ok := strings.Cut(s, ":")
 	if !ok || strings.Contains(machine, "/") {
@@ -146,12 +147,13 @@ func parseEndpoint(e *env.Env, s string) (endpoint, error) {
 	return endpoint{guest: c, path: file}, err
 }
 
-// lookLine is the command line that says what kind of file $1 is.
-const lookLine = `if [ -d "$1" ]; then echo directory; elif [ -f "$1" ]; then [ -x "$1" ] && echo executable || echo file
+// kindScript is a shell script that prints the kind of the file $1.
+const kindScript = `if [ -d "$1" ]; then echo directory
+elif [ -f "$1" ]; then [ -x "$1" ] && echo executable || echo file
 elif [ -e "$1" ]; then echo special; else echo none; fi`
 
-// look finds out what is at p. It waits for a guest that boots.
-func look(ctx context.Context, e *env.Env, p *endpoint) error {
+// findKind sets the kind of p. It waits for a guest that is booting.
+func findKind(ctx context.Context, e *env.Env, p *endpoint) error {
 	p.kind = kindNone
 	if p.guest == nil {
 		if info, err := os.Stat(p.path); err == nil && !p.stdio() {
@@ -162,12 +164,12 @@ func look(ctx context.Context, e *env.Env, p *endpoint) error {
 	if err := reachGuest(ctx, e, p.guest); err != nil {
 		return err
 	}
-	var said head
-	err := guestRun(ctx, p.guest, "look at "+p.path, &said, "sh", "-c", lookLine, "sh", p.path)
+	var printed head
+	err := guestRun(ctx, p.guest, "look at "+p.path, &printed, "sh", "-c", kindScript, "sh", p.path)
 	if errors.As(err, new(*bench.StartError)) {
 		return nil // without a shell files can be copied all the same
 	}
-	p.kind = kind(strings.TrimSpace(said.String()))
+	p.kind = kind(strings.TrimSpace(printed.String()))
 	return err
 }
 
@@ -183,7 +185,7 @@ func kindOf(mode fs.FileMode) kind {
 	return kindFile
 }
 
-// checkCopy refuses what cannot be copied.
+// checkCopy returns an error if p cannot be copied to to.
 func (p endpoint) checkCopy(to endpoint, recursive bool) error {
 	switch {
 	case p.kind == kindDirectory && !recursive:
@@ -202,7 +204,8 @@ func (p endpoint) checkCopy(to endpoint, recursive bool) error {
 	return p.checkApart(to)
 }
 
-// checkApart refuses a copy within one guest of a file onto itself, or of a directory into itself.
+// checkApart returns an error for a copy within one guest of a file onto itself, or of a directory
+// into itself.
 func (p endpoint) checkApart(to endpoint) error {
 	if p.guest == nil || to.guest == nil || p.guest.Name() != to.guest.Name() {
 		return nil
@@ -237,7 +240,7 @@ func (p endpoint) read(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// write makes what r has the content of the file p; out is our output.
+// write writes what r has to the file p. out is our standard output.
 func (p endpoint) write(ctx context.Context, out io.Writer, r io.Reader, executable bool) error {
 	if p.guest != nil {
 		begun := bufio.NewReader(r)
@@ -263,10 +266,11 @@ func (p endpoint) write(ctx context.Context, out io.Writer, r io.Reader, executa
 	})
 }
 
-// writeWhole makes what write writes the content of a file. After an error the file is as it was.
+// writeWhole replaces the content of a file by what write writes. After an error the file is
+// unchanged.
 func writeWhole(file string, write func(io.Writer) error) error { return writeMode(file, 0o644, write) }
 
-// writeMode is writeWhole with the mode that a new file gets.
+// writeMode is writeWhole; perm is the mode of a file that does not exist yet.
 func writeMode(file string, perm fs.FileMode, write func(io.Writer) error) error {
 	f, err := atomicfile.Create(file, perm)
 	if err != nil {
@@ -281,13 +285,14 @@ func writeMode(file string, perm fs.FileMode, write func(io.Writer) error) error
 	return nil
 }
 
-// pipe runs source and sink together; sink reads what source writes. If both fail, the error is that of the one that failed first.
+// pipe runs source and sink together: sink reads what source writes. If both fail, it returns the
+// error of the one that failed first.
 func pipe(source func(io.Writer) error, sink func(io.Reader) error) error {
 	r, w := io.Pipe()
 	sourceEnd := make(chan error, 1)
 	go func() {
 		err := source(w)
-		w.CloseWithError(err) // nil is the end
+		w.CloseWithError(err) // with nil the sink reads io.EOF
 		sourceEnd <- err
 	}()
 	sinkErr := sink(r)
@@ -299,24 +304,24 @@ func pipe(source func(io.Writer) error, sink func(io.Reader) error) error {
 	return sinkErr
 }
 
-// guestRun runs a program in a guest; what it is for is what, for the error.
+// guestRun runs a program in a guest. what says for the error what the program does.
 func guestRun(ctx context.Context, c *keep.Client, what string, stdout io.Writer, argv ...string) error {
-	var said head
-	r, err := c.Exec(ctx, bench.Command{Argv: argv, Stdout: stdout, Stderr: &said}, nil)
+	var printed head
+	r, err := c.Exec(ctx, bench.Command{Argv: argv, Stdout: stdout, Stderr: &printed}, nil)
 	switch {
 	case err != nil:
 		return err
 	case r.OK():
 		return nil
 	}
-	why := bench.Tail([]byte(said.String()), 5)
+	why := bench.Tail([]byte(printed.String()), 5)
 	if why == "" {
 		why = fmt.Sprintf("%s ended with exit code %d", argv[0], r.ExitCode)
 	}
 	return &bench.GuestError{Err: fmt.Errorf("%s: %s: %s", c.Name(), ansi.Printable(what), ansi.Printable(why))}
 }
 
-// A head keeps the beginning of what is written: a guest may write without an end.
+// A head keeps the beginning of what is written to it. A guest may write without end.
 type head struct{ data bytes.Buffer }
 
 func (h *head) Write(b []byte) (int, error) {

@@ -30,19 +30,24 @@ func execCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] machine [--] command [argument...]",
 		Short: "Run a command in a guest",
-		Long: `Runs a command in a guest through its agent, as root and without a shell in between. Its output comes as it writes it,
-whole whatever its size, and its exit code is ours; a command that a signal has ended is 128 + its number. Ctrl-C ends the
-command, and what it has started. A command that is not found is 127, one that cannot be executed 126, and one that --timeout has
-ended 124, as with ssh and timeout(1). While the guest boots it waits for the agent, and says so.`,
+		Long: `Runs a command in a guest through its agent, as root and without a shell in between. Its output
+comes as it writes it, whole whatever its size, and its exit code is ours; a command that a signal has ended is
+128 + its number. Ctrl-C ends the command, and what it has started. A command that is not found is 127, one that
+cannot be executed 126, and one that --timeout has ended 124, as with ssh and timeout(1). While the guest boots
+it waits for the agent, and says so.`,
 		Example: `  vmtb vm exec vm0 dmesg
   vmtb vm exec vm0 -- sh -c 'cat /sys/kernel/debug/dri/*/gt0/sriov/*'
   tar c tests | vmtb vm exec -i vm0 -- tar x -C /root`,
 		Args: cobra.MinimumNArgs(2), ValidArgsFunction: machines.Complete(e.State.Machines),
-		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, e, c, args) }),
+		RunE: onMachine(
+			e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, e, c, args) },
+		),
 	}
 	flags := cmd.Flags()
-	flags.SetInterspersed(false) // what follows is the command's
-	flags.StringArrayVarP(&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once")
+	flags.SetInterspersed(false) // flags after the machine belong to the command
+	flags.StringArrayVarP(
+		&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once",
+	)
 	flags.StringVar(&o.dir, "dir", "", "working directory in the guest")
 	flags.BoolVarP(&o.stdin, "stdin", "i", false, "give the command our input, all of it at its start")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after so long: 30s, 5m")
@@ -75,16 +80,18 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, c *keep.Client, argv 
 	return machines.EndedAs(r)
 }
 
-// guestCommand takes the command for a guest out of the arguments behind a machine's name. What begins with a dash there is a flag
-// that came too late, unless it is behind "--".
+// guestCommand returns the command for a guest from the arguments after the name of a machine. An
+// argument there that begins with a dash is a misplaced flag of ours, unless "--" is before it.
 func guestCommand(verb, machine string, args []string) (argv []string, err error) {
 	switch {
-	case args[0] == "--": // after a first argument that is none of the flags', it stays
+	case args[0] == "--": // cobra leaves "--" in place if a positional argument precedes it
 		argv = args[1:]
 	case strings.HasPrefix(args[0], "-"):
 		rest := bench.Command{Argv: args[1:]}.String()
 		return nil, &bench.UsageError{
-			Err:    fmt.Errorf("%s: behind the machine's name comes the command for the guest, and flags before it", args[0]),
+			Err: fmt.Errorf(
+				"%s: behind the machine's name comes the command for the guest, and flags before it", args[0],
+			),
 			Advice: strings.TrimSpace(fmt.Sprintf("%s %s %s %s", verb, args[0], machine, rest)),
 		}
 	default:

@@ -35,7 +35,9 @@ func playKeeper(t *testing.T, e *env.Env, name string, ready bool) *fakeKeeper {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "machine.json"), fmt.Appendf(nil, `{"name": %q}`, name), 0o600); err != nil {
+	if err := os.WriteFile(
+		filepath.Join(dir, "machine.json"), fmt.Appendf(nil, `{"name": %q}`, name), 0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, "control"))

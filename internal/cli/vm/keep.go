@@ -23,7 +23,7 @@ func keepCommand(e *env.Env) *cobra.Command {
 	}
 }
 
-// keepMachine is the process that keeps a machine; see package keep.
+// keepMachine is the main function of the process that keeps a machine: see package keep.
 func keepMachine(ctx context.Context, e *env.Env, dir string) error {
 	started := keep.Started()
 	if info, err := started.Stat(); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
@@ -33,7 +33,7 @@ func keepMachine(ctx context.Context, e *env.Env, dir string) error {
 	return keep.Run(ctx, dir, func(path string) (keep.Undo, error) {
 		u, err := e.State.OpenJournal(e.System, path)
 		if err != nil {
-			return nil, err // and not an interface that holds nil
+			return nil, err // not u: an interface that holds a nil pointer is not nil
 		}
 		return u, nil
 	}, started)

@@ -18,16 +18,16 @@ import (
 // migrateOptions are the flags of "vmtb vm migrate".
 type migrateOptions struct {
 	env.ConfigFlags
-	vfs []string // where to
+	vfs []string // VFs to move to, by number or address
 }
 
 func migrateCommand(e *env.Env) *cobra.Command {
 	var o migrateOptions
 	cmd := &cobra.Command{
 		Use: "migrate machine --vf=N", Short: "Move a machine, while it runs, to a QEMU of its own with another VF",
-		Long: `Migrates a running machine on this host: starts a second QEMU with other VFs, moves the machine's state and that of its VFs
-to it, and ends the first one. The machine keeps its name; its folder of logs and the ports of VNC and SSH are other ones then, and are
-printed. Without --vf the machine must have no VF.`,
+		Long: `Migrates a running machine on this host: starts a second QEMU with other VFs, moves the machine's
+state and that of its VFs to it, and ends the first one. The machine keeps its name; its folder of logs and the
+ports of VNC and SSH are other ones then, and are printed. Without --vf the machine must have no VF.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, _ []string) error {
 			return o.run(ctx, e, c)
@@ -48,7 +48,12 @@ func (o *migrateOptions) run(ctx context.Context, e *env.Env, c *keep.Client) er
 		return err
 	}
 	if len(o.vfs) != len(info.Spec.VFs) {
-		return &bench.UsageError{Err: fmt.Errorf("machine %s has %s, and --vf names %d", info.Name, prose.Count(len(info.Spec.VFs), "VF"), len(o.vfs)), Advice: "it moves to as many"}
+		return &bench.UsageError{
+			Err: fmt.Errorf(
+				"machine %s has %s, and --vf names %d", info.Name, prose.Count(len(info.Spec.VFs), "VF"), len(o.vfs),
+			),
+			Advice: "it moves to as many",
+		}
 	}
 	var vfs []vm.VF
 	unlock, err := assign(e, &vfs, config, o.vfs)
@@ -78,7 +83,10 @@ func printMoved(ctx context.Context, e *env.Env, c *keep.Client) error {
 	}
 	fmt.Fprintf(e.Out, "logs      %s\n", info.State.Logs)
 	if info.State.VNC != "" {
-		fmt.Fprintf(e.Out, "vnc       %s, with a password of its own: vmtb vm vnc %s\n", machines.VNCPlace(info.State), info.Name)
+		fmt.Fprintf(
+			e.Out, "vnc       %s, with a password of its own: vmtb vm vnc %s\n", machines.VNCPlace(info.State),
+			info.Name,
+		)
 	}
 	if info.State.SSHPort != 0 {
 		fmt.Fprintf(e.Out, "ssh port  %d\n", info.State.SSHPort)

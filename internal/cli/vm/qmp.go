@@ -27,7 +27,9 @@ func qmpCommand(e *env.Env) *cobra.Command {
   vmtb vm qmp vm0 human-monitor-command '{"command-line": "info pci"}'
   vmtb vm qmp --agent vm0 guest-get-osinfo`,
 		Args: cobra.RangeArgs(2, 3), ValidArgsFunction: machines.Complete(e.State.Machines),
-		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, e, c, args) }),
+		RunE: onMachine(
+			e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, e, c, args) },
+		),
 	}
 	cmd.Flags().BoolVar(&o.agent, "agent", false, "to the guest's agent instead")
 	return cmd

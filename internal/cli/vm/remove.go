@@ -22,8 +22,8 @@ func removeCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rm machine... | --all", Aliases: []string{"remove"},
 		Short: "Remove the records and logs of machines that have ended",
-		Long: `Removes the folders of machines that have ended, with their logs: "vmtb vm list --all" does not show them any more. A machine
-that has not ended is refused: "vmtb vm off" ends it.`,
+		Long: `Removes the folders of machines that have ended, with their logs: "vmtb vm list --all" does not
+show them any more. A machine that has not ended is refused: "vmtb vm off" ends it.`,
 		ValidArgsFunction: completeEnded(e),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
@@ -37,7 +37,9 @@ that has not ended is refused: "vmtb vm off" ends it.`,
 
 func (o *removeOptions) run(ctx context.Context, e *env.Env, names []string) error {
 	if o.all == (len(names) > 0) {
-		return &bench.UsageError{Err: errors.New("want the names of machines, or --all"), Advice: "vmtb vm list --all shows them"}
+		return &bench.UsageError{
+			Err: errors.New("want the names of machines, or --all"), Advice: "vmtb vm list --all shows them",
+		}
 	}
 	if o.all {
 		var err error
@@ -56,7 +58,7 @@ func (o *removeOptions) run(ctx context.Context, e *env.Env, names []string) err
 	return errors.Join(errs...)
 }
 
-// endedMachines are the names of the machines that have ended.
+// endedMachines returns the names of the machines that have ended.
 func endedMachines(e *env.Env) ([]string, error) {
 	records, err := e.State.Machines.List()
 	var names []string

@@ -25,12 +25,23 @@ func vncCommand(e *env.Env) *cobra.Command {
 				return err
 			}
 			if info.State.VNC == "" {
-				return &bench.UsageError{Err: fmt.Errorf("machine %s has no VNC server", info.Name), Advice: "vmtb vm start --vnc=local gives it one"}
+				return &bench.UsageError{
+					Err:    fmt.Errorf("machine %s has no VNC server", info.Name),
+					Advice: "vmtb vm start --vnc=local gives it one",
+				}
 			}
 			if asJSON {
-				return env.PrintJSON(e.Out, map[string]string{"address": info.State.VNC, "password": info.State.Password, "listens": info.State.VNCListens})
+				return env.PrintJSON(
+					e.Out,
+					map[string]string{
+						"address": info.State.VNC, "password": info.State.Password, "listens": info.State.VNCListens,
+					},
+				)
 			}
-			fmt.Fprintf(e.Out, "address   %s\npassword  %s\nlistens   %s\n", info.State.VNC, env.OrDash(info.State.Password), info.State.VNCListens)
+			fmt.Fprintf(
+				e.Out, "address   %s\npassword  %s\nlistens   %s\n", info.State.VNC, env.OrDash(info.State.Password),
+				info.State.VNCListens,
+			)
 			return nil
 		}),
 	}
@@ -40,8 +51,9 @@ func vncCommand(e *env.Env) *cobra.Command {
 
 func screenshotCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "screenshot machine [file]", Short: "Take a picture of a machine's screen, as PNG (default: MACHINE.png; - is standard output)",
-		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: machines.Complete(e.State.Machines),
+		Use:   "screenshot machine [file]",
+		Short: "Take a picture of a machine's screen, as PNG (default: MACHINE.png; - is standard output)",
+		Args:  cobra.RangeArgs(1, 2), ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error {
 			file := append(args, c.Name()+".png")[0]
 			if file == "-" {

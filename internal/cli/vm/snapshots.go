@@ -62,7 +62,7 @@ func (o *snapshotsOptions) run(ctx context.Context, e *env.Env, c *keep.Client) 
 		return err
 	}
 	if o.asJSON {
-		view := []snapshotView{} // not null
+		view := []snapshotView{} // an empty list must not be null
 		for _, s := range list {
 			view = append(view, snapshotView(s))
 		}
@@ -72,12 +72,14 @@ func (o *snapshotsOptions) run(ctx context.Context, e *env.Env, c *keep.Client) 
 		fmt.Fprintln(e.Out, "No snapshots.")
 	}
 	for _, s := range list {
-		fmt.Fprintf(e.Out, "%-20s %s  %s\n", ansi.Printable(s.Tag), s.Time.Format(time.DateTime), env.MiB(uint64(s.Size)))
+		fmt.Fprintf(
+			e.Out, "%-20s %s  %s\n", ansi.Printable(s.Tag), s.Time.Format(time.DateTime), env.MiB(uint64(s.Size)),
+		)
 	}
 	return nil
 }
 
-// A snapshotView is a snapshot as programs get it.
+// A snapshotView is the JSON of a snapshot.
 type snapshotView struct {
 	Tag  string    `json:"tag"`
 	Time time.Time `json:"time"`

@@ -27,16 +27,16 @@ func sshCommand(e *env.Env) *cobra.Command {
 	var o sshOptions
 	cmd := &cobra.Command{
 		Use: "ssh machine [command...]", Short: "Log in to a guest by SSH, or run a command in it",
-		Long: `Runs ssh(1) with the port of this host that leads to the guest's port 22: "vmtb vm start --ssh-port=0" takes a free one. The guest
-must have an SSH server, and let you in. Its host key is not checked, and not kept: machines come and go at the same port. The exit code
-is that of ssh.`,
+		Long: `Runs ssh(1) with the port of this host that leads to the guest's port 22: "vmtb vm start
+--ssh-port=0" takes a free one. The guest must have an SSH server, and let you in. Its host key is not checked,
+and not kept: machines come and go at the same port. The exit code is that of ssh.`,
 		Example: `  vmtb vm ssh vm0
   vmtb vm ssh --user=me -o IdentityFile=key vm0 uname -a`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
-		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, c, args) }),
+		RunE: onMachine(e, o.run),
 	}
 	flags := cmd.Flags()
-	flags.SetInterspersed(false) // what follows is the command's
+	flags.SetInterspersed(false) // flags after the machine belong to the command
 	flags.StringVarP(&o.user, "user", "l", "root", "whom to log in as")
 	flags.StringArrayVarP(&o.options, "option", "o", nil, "KEY=VALUE for ssh -o; may be given more than once")
 	return cmd
@@ -57,7 +57,7 @@ func (o *sshOptions) run(ctx context.Context, c *keep.Client, command []string) 
 	if err != nil {
 		return &bench.InfraError{Op: "run ssh", Err: err, Advice: "install openssh-client"}
 	}
-	// ssh takes our place, and with it our terminal and our signals.
+	// ssh replaces this process, so that it has our terminal and gets our signals.
 	if err := syscall.Exec(program, o.argv(info.State.SSHPort, command), os.Environ()); err != nil {
 		return &bench.InfraError{Op: "run ssh", Err: err}
 	}
@@ -66,7 +66,7 @@ func (o *sshOptions) run(ctx context.Context, c *keep.Client, command []string) 
 
 func (o *sshOptions) argv(port int, command []string) []string {
 	argv := []string{"ssh", "-p", strconv.Itoa(port)}
-	for _, option := range o.options { // of an option that is given twice ssh takes the first
+	for _, option := range o.options { // ssh uses the first value of an option that is given twice
 		argv = append(argv, "-o", option)
 	}
 	argv = append(argv, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")

@@ -20,12 +20,11 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/internal/ansi"
-	"vmtb/internal/cli/env"
 )
 
-// copyTree copies a directory. It goes as an archive of tar, of which no more than a piece is in memory. What comes from a guest
-// is checked before anything is done with it: a guest may send any archive.
-func copyTree(ctx context.Context, e *env.Env, from, to endpoint) error {
+// copyTree copies a directory as a tar archive, of which only a piece is in memory at a time. A
+// guest may send any archive: each entry is checked before it is used.
+func copyTree(ctx context.Context, from, to endpoint) error {
 	var t treeCheck
 	err := pipe(func(w io.Writer) error {
 		if from.guest == nil {
@@ -35,7 +34,7 @@ func copyTree(ctx context.Context, e *env.Env, from, to endpoint) error {
 	}, func(archive io.Reader) error {
 		r := bufio.NewReader(archive)
 		if _, err := r.Peek(1); err != nil && !errors.Is(err, io.EOF) {
-			return err // the source cannot be read: nothing is made for it
+			return err // the source cannot be read: create nothing at the destination
 		}
 		switch {
 		case to.guest == nil:
@@ -64,21 +63,22 @@ func noTar(c *keep.Client) error {
 	return &bench.GuestError{Err: fmt.Errorf(format, c.Name())}
 }
 
-// Command lines of a guest that gets a directory, $1. prepareTree makes it and, in it, a directory for the archive; it prints the
-// name of that. A FIFO would not do: the agent would wait for its reader and do nothing else.
+// Shell scripts for the guest that gets the directory $1. prepareTree creates $1, and in it a
+// directory for the archive, whose name it prints. A FIFO instead of a file would block the agent
+// until somebody reads it.
 const (
 	prepareTree = `command -v tar >/dev/null || { echo "no tar"; exit 0; }
 [ -d "$1" ] || mkdir "$1" && mktemp -d "$1/.vmtb-cp.XXXXXX"`
 	unpackLine = `tar -xpf "$2/tree.tar" -C "$1"`
 )
 
-// takeTree unpacks the archive that r has in a guest.
+// takeTree unpacks the archive r into the directory p of a guest.
 func (p endpoint) takeTree(ctx context.Context, r io.Reader) error {
-	var said head
-	if err := guestRun(ctx, p.guest, "make "+p.path, &said, "sh", "-c", prepareTree, "sh", p.path); err != nil {
+	var printed head
+	if err := guestRun(ctx, p.guest, "make "+p.path, &printed, "sh", "-c", prepareTree, "sh", p.path); err != nil {
 		return err
 	}
-	dir := strings.TrimSuffix(said.String(), "\n")
+	dir := strings.TrimSuffix(printed.String(), "\n")
 	if dir == "no tar" {
 		return noTar(p.guest)
 	}
@@ -91,13 +91,14 @@ func (p endpoint) takeTree(ctx context.Context, r io.Reader) error {
 	return errors.Join(err, guestRun(clean, p.guest, "remove "+dir, nil, "rm", "-r", dir))
 }
 
-// A treeCheck refuses what an archive must not have, and collects what is not copied.
+// A treeCheck checks the entries of an archive, and collects the names of those that are not
+// copied.
 type treeCheck struct {
-	links   map[string]bool // symbolic links that the archive has had
-	special []string        // left out
+	links   map[string]bool // symbolic links so far
+	special []string        // not copied
 }
 
-// leftOut is the error for what was not copied.
+// leftOut returns an error that names what was not copied.
 func (t *treeCheck) leftOut() error {
 	if len(t.special) == 0 {
 		return nil
@@ -111,10 +112,11 @@ func (t *treeCheck) leftOut() error {
 	return &bench.UsageError{Err: err, Advice: "all else was copied"}
 }
 
-// skip notes what is not copied.
+// skip notes that a file is not copied.
 func (t *treeCheck) skip(name string) { t.special = append(t.special, ansi.Printable(name)) }
 
-// check makes the names of an entry clean ones below the directory that is copied. It reports whether the entry is to be copied.
+// check replaces the names in an entry by clean ones below the directory that is copied. It reports
+// whether the entry is to be copied.
 func (t *treeCheck) check(h *tar.Header) (copied bool, err error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return false, nil
@@ -150,7 +152,8 @@ func (t *treeCheck) link(name string) {
 	t.links[name] = true
 }
 
-// local is a name of the archive, which must lead to a place in the directory, and not through a link.
+// local returns the clean form of a name in the archive. It is an error if the name leads out of
+// the directory, or through a link.
 func (t *treeCheck) local(name string) (string, error) {
 	clean := path.Clean(name)
 	if !filepath.IsLocal(clean) {
@@ -169,13 +172,13 @@ func hostile(name, how string) error {
 	return &bench.GuestError{Err: fmt.Errorf(format, ansi.Printable(name), ansi.Printable(how))}
 }
 
-// each calls do for every entry that is to be copied, and reads r to its end.
+// each calls do for every entry that is to be copied, and then reads r to its end.
 func (t *treeCheck) each(r io.Reader, do func(h *tar.Header, content io.Reader) error) error {
 	in := tar.NewReader(r)
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, r) // tar fills its last block
+			_, err = io.Copy(io.Discard, r) // tar pads its last block
 			return err
 		}
 		if err != nil {
@@ -191,7 +194,8 @@ func (t *treeCheck) each(r io.Reader, do func(h *tar.Header, content io.Reader) 
 	}
 }
 
-// relay copies an archive, checked; whole reports whether with the mode of the directory itself.
+// relay copies an archive while it checks it. whole says whether the mode of the directory itself
+// is copied, too.
 func (t *treeCheck) relay(r io.Reader, w io.Writer, whole bool) error {
 	out := tar.NewWriter(w)
 	err := t.each(r, func(h *tar.Header, content io.Reader) error {
@@ -210,7 +214,8 @@ func (t *treeCheck) relay(r io.Reader, w io.Writer, whole bool) error {
 	return out.Close()
 }
 
-// header is an entry of an archive that busybox's tar can read too: it does not know the long names of PAX.
+// header returns the header of an entry in a form that busybox's tar can read: it does not know the
+// long names of PAX.
 func header(name, link string, typeflag byte, info fs.FileInfo) *tar.Header {
 	h := &tar.Header{
 		Format: tar.FormatGNU, Name: name, Linkname: link, Typeflag: typeflag,
@@ -225,7 +230,8 @@ func header(name, link string, typeflag byte, info fs.FileInfo) *tar.Header {
 	return h
 }
 
-// packTree writes an archive of what is in a directory here; whole reports whether with the mode of the directory itself.
+// packTree writes an archive of a directory here. whole says whether the mode of the directory
+// itself is in it.
 func packTree(dir string, w io.Writer, whole bool, t *treeCheck) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -283,11 +289,12 @@ func packEntry(root *os.Root, name string, info fs.FileInfo, out *tar.Writer, t 
 	return nil
 }
 
-// An unpacker makes what an archive has in a directory here, and nothing outside of it: os.Root sees to that also where
-// the directory had links before.
+// An unpacker creates the entries of an archive in a directory here. os.Root keeps them in it, even
+// if the directory has symbolic links.
 type unpacker struct {
 	root *os.Root
-	// modes are those of the directories that were made. They are set last: one may be read-only. The directory itself is "".
+	// modes maps the directories that were created to their modes, the directory itself as "". They
+	// are set last, because a directory may be read-only.
 	modes map[string]fs.FileMode
 }
 

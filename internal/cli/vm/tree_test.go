@@ -34,7 +34,9 @@ func makeTree(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for name, mode := range map[string]fs.FileMode{"plain": 0o640, "run": 0o755, "private/secret": 0o400, "private/ö " + long + "/" + long: 0o644} {
+	for name, mode := range map[string]fs.FileMode{
+		"plain": 0o640, "run": 0o755, "private/secret": 0o400, "private/ö " + long + "/" + long: 0o644,
+	} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, bytes.Repeat([]byte(name+"\x00\n"), 5000), 0o600); err != nil {
 			t.Fatal(err)
@@ -86,9 +88,12 @@ func listTree(t *testing.T, dir string) string {
 	return list.String()
 }
 
-// A directory arrives as it was, wherever from and wherever to, under a new name or in a directory, and a second time.
+// A directory arrives as it was, wherever from and wherever to, under a new name or in a directory,
+// and a second time.
 func TestCopyTree(t *testing.T) {
-	for name, prefix := range map[string][2]string{"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"}, "within": {"vm0:", "vm0:"}} {
+	for name, prefix := range map[string][2]string{
+		"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"}, "within": {"vm0:", "vm0:"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			e, _ := newEnv(t)
 			playKeeper(t, e, "vm0", true)
@@ -101,7 +106,9 @@ func TestCopyTree(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if err := runCopy(t, e, "-r", prefix[0]+tree, prefix[1]+filepath.Join(to, destination)); err != nil {
+					if err := runCopy(
+						t, e, "-r", prefix[0]+tree, prefix[1]+filepath.Join(to, destination),
+					); err != nil {
 						t.Fatal(err)
 					}
 					if got, want := listTree(t, filepath.Join(to, at)), listTree(t, tree); got != want {
@@ -115,7 +122,9 @@ func TestCopyTree(t *testing.T) {
 
 // Special files are left out, and named; all else is copied.
 func TestCopyTreeSpecial(t *testing.T) {
-	for name, prefix := range map[string][2]string{"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"}} {
+	for name, prefix := range map[string][2]string{
+		"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			e, _ := newEnv(t)
 			playKeeper(t, e, "vm0", true)
@@ -136,7 +145,8 @@ func TestCopyTreeSpecial(t *testing.T) {
 	}
 }
 
-// A guest may send any archive. Nothing outside of the destination is written, here or in another guest.
+// A guest may send any archive. Nothing outside of the destination is written, here or in another
+// guest.
 func TestCopyTreeHostile(t *testing.T) {
 	outside := t.TempDir()
 	file := func(name string) tar.Header {

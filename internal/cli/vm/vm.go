@@ -19,14 +19,15 @@ func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vm",
 		Short: "Virtual machines that outlive the command which starts them",
-		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine that "vmtb vm start"
-has started lives on, with a process that keeps it, until the guest shuts down or "vmtb vm off", "vmtb vm kill" or
-"vmtb recover" ends it. "vmtb help vm" tells more.`,
+		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine
+that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or "vmtb vm
+off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		startCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e), machines.LogsCommand(e, e.State.Machines), removeCommand(e),
+		startCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),
+		machines.LogsCommand(e, e.State.Machines), removeCommand(e),
 		execCommand(e), copyCommand(e), shellCommand(e), sshCommand(e), consoleCommand(e),
 		vncCommand(e), screenshotCommand(e), qmpCommand(e),
 		offCommand(e), killCommand(e),
@@ -48,8 +49,11 @@ has started lives on, with a process that keeps it, until the guest shuts down o
 	return cmd
 }
 
-// onMachine is the body of a command whose first argument names a machine: do gets its client, and the other arguments.
-func onMachine(e *env.Env, do func(ctx context.Context, c *keep.Client, args []string) error) func(*cobra.Command, []string) error {
+// onMachine returns the body of a command whose first argument names a machine. do gets the client
+// of the machine and the other arguments.
+func onMachine(
+	e *env.Env, do func(ctx context.Context, c *keep.Client, args []string) error,
+) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c, err := e.State.Machines.Open(args[0])
 		if err != nil {
@@ -63,7 +67,8 @@ func onMachine(e *env.Env, do func(ctx context.Context, c *keep.Client, args []s
 
 func orderCommand(e *env.Env, o keep.Order, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: string(o) + " machine", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
+		Use: string(o) + " machine", Short: short, Args: cobra.ExactArgs(1),
+		ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, _ []string) error {
 			return e.Step(c.Name(), string(o), func() error { return c.Order(ctx, o) })
 		}),
@@ -79,9 +84,9 @@ func offCommand(e *env.Env) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: "off machine... | --all", Aliases: []string{"stop"}, Short: "Shut machines down, and put the host back",
-		Long: `Shuts machines down: asks the guest's agent, then presses the power button, then has QEMU quit, then kills it, each only if
-the one before did not help. What the machine has changed on the host is put back; its logs stay until a machine of the same
-name is started.`,
+		Long: `Shuts machines down: asks the guest's agent, then presses the power button, then has QEMU quit,
+then kills it, each only if the one before did not help. What the machine has changed on the host is put back;
+its logs stay until a machine of the same name is started.`,
 		ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.Run(cmd.Context(), e, args)
@@ -93,7 +98,7 @@ name is started.`,
 
 func powerOff(ctx context.Context, e *env.Env, c *keep.Client, progress func(string)) error {
 	off, err := c.PowerOff(ctx, progress)
-	if how := off.How; how == "" || how == vm.StepAgent { // "" is also that of an error
+	if how := off.How; how == "" || how == vm.StepAgent { // it is "" after an error
 		return err
 	}
 	why := "the guest did not shut down when its agent was asked"
@@ -110,7 +115,8 @@ func killCommand(e *env.Env) *cobra.Command {
 		End: func(ctx context.Context, c *keep.Client, progress func(string)) error { return c.Kill(ctx, progress) },
 	}
 	cmd := &cobra.Command{
-		Use: "kill machine... | --all", Short: "Kill machines' QEMU, and put the host back", ValidArgsFunction: machines.Complete(e.State.Machines),
+		Use: "kill machine... | --all", Short: "Kill machines' QEMU, and put the host back",
+		ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.Run(cmd.Context(), e, args)
 		},

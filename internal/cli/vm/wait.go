@@ -17,11 +17,10 @@ import (
 	"vmtb/internal/prose"
 )
 
-// exitTimeout is the exit code when the time given with --timeout has passed, as that of
-// timeout(1).
+// exitTimeout is the exit code when the time of --timeout has passed, as with timeout(1).
 const exitTimeout = 124
 
-// errWaited is the cause of a context that --timeout ended.
+// errWaited is the cause of a context that was cancelled by --timeout.
 type errWaited struct {
 	what  string
 	limit time.Duration
@@ -29,7 +28,8 @@ type errWaited struct {
 
 func (e errWaited) Error() string { return fmt.Sprintf("%s within %s", e.what, prose.Exact(e.limit)) }
 
-// within ends ctx after limit, unless that is 0. what is what did not happen then, for the message.
+// within cancels ctx after limit, unless limit is 0. what says for the message what has not
+// happened by then.
 func within(ctx context.Context, limit time.Duration, what string) (context.Context, context.CancelFunc) {
 	if limit <= 0 {
 		return ctx, func() {}
@@ -37,7 +37,8 @@ func within(ctx context.Context, limit time.Duration, what string) (context.Cont
 	return context.WithTimeoutCause(ctx, limit, errWaited{what, limit})
 }
 
-// timedOut turns err into exit code 124, with a message, if --timeout ended what ctx is for.
+// timedOut returns exit code 124, and prints a message, if --timeout has cancelled ctx. Otherwise
+// it returns err.
 func timedOut(ctx context.Context, e *env.Env, name string, err error) error {
 	if w, ok := errors.AsType[errWaited](context.Cause(ctx)); ok && err != nil {
 		fmt.Fprintf(e.Err, "vmtb: %s: %v\n", name, w)
@@ -46,8 +47,8 @@ func timedOut(ctx context.Context, e *env.Env, name string, err error) error {
 	return err
 }
 
-// reachGuest returns when the guest's agent has its port open. While the guest boots it says so,
-// and how long it waits at most.
+// reachGuest waits until the guest's agent has its port open. While the guest boots it shows that,
+// and how long the wait may take.
 func reachGuest(ctx context.Context, e *env.Env, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil || info.State.Agent || info.State.State != vm.Running {
@@ -57,7 +58,7 @@ func reachGuest(ctx context.Context, e *env.Env, c *keep.Client) error {
 	return e.WithConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
 }
 
-// What "vmtb vm wait" waits for.
+// The values of --for.
 const (
 	forReady = "ready"
 	forEnd   = "end"
@@ -65,7 +66,7 @@ const (
 
 // waitOptions are the flags of "vmtb vm wait".
 type waitOptions struct {
-	what    string // one of those above
+	what    string // --for
 	timeout time.Duration
 }
 
@@ -73,9 +74,10 @@ func waitCommand(e *env.Env) *cobra.Command {
 	var o waitOptions
 	cmd := &cobra.Command{
 		Use: "wait machine", Short: "Wait until a guest can be used, or until a machine has ended",
-		Long: `Waits until the guest's agent answers, or with --for=end until the machine has ended and the host was put back. A wait
-for a guest ends by itself when the time for a boot has passed (3 minutes, 15 under emulation, times --timeout-scale of
-"vmtb vm start"); --timeout gives it another time, and gives exit code 124 when it has passed, as timeout(1) does.`,
+		Long: `Waits until the guest's agent answers, or with --for=end until the machine has ended and the host
+was put back. A wait for a guest ends by itself when the time for a boot has passed (3 minutes, 15 under
+emulation, times --timeout-scale of "vmtb vm start"); --timeout gives it another time, and gives exit code 124
+when it has passed, as timeout(1) does.`,
 		Example: `  vmtb vm start --no-wait --vm-image=guest_os.img && vmtb vm wait vm0
   vmtb vm wait --for=end --timeout=10m vm0`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
@@ -115,7 +117,7 @@ func (o *waitOptions) waitReady(ctx context.Context, e *env.Env, name string) er
 	if err != nil {
 		return err
 	}
-	limit := 2 * o.timeout // ours comes first
+	limit := 2 * o.timeout // o.timeout ends the wait first, with its own message
 	if o.timeout == 0 {
 		limit = info.State.Boot
 	}

@@ -1,6 +1,7 @@
 package fakeqemu
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -10,34 +11,51 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// Bare plays a QEMU without a guest if args are those of a QEMU that package vm starts. Its monitor accepts every command.
-func Bare(args []string) (ran bool) {
+// Bare plays a QEMU without a guest to its end if args are those with which package vm starts one.
+// Its monitor accepts every command.
+func Bare(args []string) (code int, ran bool) {
 	if len(args) < 2 || args[1] != "-name" {
-		return false
+		return 0, false
 	}
-	listen := func(id string) net.Listener {
-		path := regexp.MustCompile(`socket,id=` + id + `,path=([^,]*)`).FindStringSubmatch(strings.Join(args, "\n"))[1]
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
-		}
-		return l
+	if err := bare(context.Background(), strings.Join(args, "\n")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2, true
 	}
-	monitor, _ := listen("qmp"), listen("agent")
+	return 0, true
+}
+
+func bare(ctx context.Context, args string) error {
+	monitor, err := listenAt(ctx, args, "qmp")
+	if err != nil {
+		return err
+	}
+	agent, err := listenAt(ctx, args, "agent")
+	if err != nil {
+		return err
+	}
+	defer agent.Close()
 	conn, err := monitor.Accept()
 	if err != nil {
-		return true
+		return err
 	}
 	p := fakeqmp.New(conn)
-	if err := p.Negotiate(); err != nil {
-		return true
+	if p.Negotiate() != nil {
+		return nil // the client has gone away
 	}
-	_ = p.Serve(func(r fakeqmp.Request) (any, error) {
+	_ = p.Serve(func(r fakeqmp.Request) (any, error) { // it ends when the client goes away
 		if r.Cmd == "human-monitor-command" {
 			return "RIP=0\r\n", nil
 		}
 		return struct{}{}, nil
 	})
-	return true
+	return nil
+}
+
+// listenAt listens on the socket of a character device in QEMU's arguments.
+func listenAt(ctx context.Context, args, id string) (net.Listener, error) {
+	m := regexp.MustCompile(`socket,id=` + id + `,path=([^,]*)`).FindStringSubmatch(args)
+	if m == nil {
+		return nil, fmt.Errorf("QEMU is given no socket %s", id)
+	}
+	return new(net.ListenConfig).Listen(ctx, "unix", m[1])
 }
