@@ -18,11 +18,11 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/procfs", "internal/prose"},
+	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "internal/procfs", "internal/prose"},
 	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
 	"report/reporttest":   {},
 	"flow":                {"bench", "bench/undo", "internal/strictjson", "internal/atomicfile", "internal/flock", "internal/procfs", "internal/prose"},
-	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/flock", "internal/procfs"},
+	"lab":                 {"bench", "bench/vm", "bench/vm/warm", "bench/qga", "bench/qmp", "internal/cache", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
 	"bench/undo":          {"bench", "internal/atomicfile", "internal/flock", "internal/procfs"},
@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "internal/strictjson", "internal/prose"},
 	"bench/vfio":          {},
 	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "internal/ansi", "internal/procfs", "internal/prose"},
+	"bench/vm/warm":       {"bench", "bench/vm", "internal/cache", "internal/progress"},
 	"bench/work":          {"bench", "bench/undo", "internal/procfs"},
 	"bench/keep":          {"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm", "internal/atomicfile", "internal/flock", "internal/prose"},
 	"internal/ansi":       {},
@@ -45,6 +46,7 @@ var arrows = map[string][]string{
 	"internal/booktext":   {},
 	"internal/strictjson": {},
 	"internal/atomicfile": {"internal/prose"},
+	"internal/cache":      {"bench", "internal/flock", "internal/progress"},
 	"internal/flock":      {},
 	"internal/procfs":     {},
 
@@ -79,7 +81,7 @@ var arrows = map[string][]string{
 		"internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/cli/vm": {
-		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/xe", "internal/ansi",
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/warm", "bench/xe", "internal/ansi",
 		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/hoststate", "internal/pick",
 		"internal/prose", "internal/rawterm",
 	},
@@ -96,8 +98,8 @@ var arrows = map[string][]string{
 		"internal/hoststate", "internal/pick", "internal/prose", "lab",
 	},
 	"internal/hoststate": {
-		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/work", "flow", "internal/pick",
-		"internal/procfs", "internal/prose",
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "flow",
+		"internal/pick", "internal/procfs", "internal/prose",
 	},
 	"internal/kernelwatch": {"bench", "bench/host", "bench/klog", "flow", "internal/prose"},
 	"internal/pick":        {"bench", "bench/host", "bench/pci", "bench/vm", "bench/xe", "internal/prose"},

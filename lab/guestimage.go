@@ -16,6 +16,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/internal/atomicfile"
+	"vmtb/internal/cache"
 	"vmtb/internal/progress"
 )
 
@@ -83,11 +84,11 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	if os.Geteuid() != 0 {
 		return &bench.UsageError{Err: errors.New("images are built in a chroot, which only root may enter"), Advice: "run as root"}
 	}
-	c, err := openCache(cacheDir, p)
+	c, err := cache.Open(cacheDir, p)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	b := builder{ctx: ctx, cache: c, progress: p}
 	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil) // where the tools are
 	tree := b.debian(g)
@@ -128,7 +129,7 @@ func (g NewGuest) packages(list string) []string {
 
 // guestDisk makes the disk, and puts it where it belongs when it is whole.
 func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error {
-	tmp, remove, err := b.cache.scratch("disk")
+	tmp, remove, err := b.cache.Scratch("disk")
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/internal/cache"
 	"vmtb/internal/progress"
 )
 
@@ -30,7 +31,7 @@ type Images struct {
 	GPU  GPU    // what the DUT is to have
 	QEMU string // the program that runs the DUT; "" is this machine's QEMU
 
-	inUse []*os.File // keep clean-up from removing the files for as long as these Images are referred to
+	inUse *cache.Cache // keep clean-up from removing the files for as long as these Images are referred to
 }
 
 // BuildOptions say which images [BuildImages] makes.
@@ -63,17 +64,17 @@ func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progre
 	if err := mustBeRoot(); err != nil {
 		return Images{}, err
 	}
-	c, err := openCache(cacheDir, p)
+	c, err := cache.Open(cacheDir, p)
 	if err != nil {
 		return Images{}, err
 	}
 	b := builder{ctx: ctx, cache: c, progress: p}
 	images := b.build(o)
 	if b.err != nil {
-		c.close()
+		c.Close()
 		return Images{}, b.err
 	}
-	images.GPU, images.inUse = o.GPU, c.uses
+	images.GPU, images.inUse = o.GPU, c
 	return images, nil
 }
 
@@ -110,7 +111,7 @@ func imagesIn(dut, guest string) Images {
 // A builder runs the stages one after the other; after the first error they do nothing.
 type builder struct {
 	ctx      context.Context
-	cache    *cache
+	cache    *cache.Cache
 	progress *progress.Progress
 	err      error
 }
@@ -223,12 +224,12 @@ func (b *builder) entry(kind, title string, build func(dir *os.File, log io.Writ
 	if b.err != nil {
 		return ""
 	}
-	key, err := hash(parts...)
+	key, err := cache.Hash(parts...)
 	if err != nil {
 		b.err = err
 		return ""
 	}
-	dir, err := b.cache.entry(b.ctx, kind, key, title, func(tmp *os.File) error {
+	dir, err := b.cache.Entry(b.ctx, kind, key, title, func(tmp *os.File) error {
 		return b.progress.Step(title, func(show io.Writer) error {
 			logFile, err := os.Create(filepath.Join(tmp.Name(), "build.log"))
 			if err != nil {

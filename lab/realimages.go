@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/internal/cache"
 	"vmtb/internal/progress"
 )
 
@@ -86,7 +87,7 @@ type GPUTest struct {
 	Plain     string // the device, a shared object, with QEMU's accelerator qtest in it
 	Sanitized string // the same with sanitizers: shared objects to preload, separated by colons
 
-	inUse []*os.File // keep clean-up from removing the files for as long as this GPUTest is referred to
+	inUse *cache.Cache // keep clean-up from removing the files for as long as this GPUTest is referred to
 }
 
 // BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and caches the result by its inputs.
@@ -94,7 +95,7 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 	if err := mustBeRoot(); err != nil {
 		return GPUTest{}, err
 	}
-	c, err := openCache(cacheDir, p)
+	c, err := cache.Open(cacheDir, p)
 	if err != nil {
 		return GPUTest{}, err
 	}
@@ -103,7 +104,7 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 	source, version := b.qemuSource(root)
 	dir := b.stage("xegputest", root, "xe-gputest.sh", "emulated GPU for its tests on QEMU "+version, []string{source})
 	if b.err != nil {
-		c.close()
+		c.Close()
 		return GPUTest{}, b.err
 	}
 	tree := filepath.Join(root, "tree")
@@ -113,7 +114,7 @@ func BuildGPUTest(ctx context.Context, cacheDir string, p *progress.Progress) (G
 		Sanitized: strings.Join([]string{
 			filepath.Join(lib, "libasan.so.8"), filepath.Join(lib, "libubsan.so.1"), filepath.Join(dir, "sanitized.so"),
 		}, ":"),
-		inUse: c.uses,
+		inUse: c,
 	}, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/fstest"
 
 	"vmtb/bench"
 )
@@ -107,51 +106,6 @@ func TestCheckPackages(t *testing.T) {
 			t.Errorf("%q: %v, want a UsageError", bad, err)
 		}
 	}
-}
-
-// The key changes with every input, and with where one ends and the next begins.
-func TestHash(t *testing.T) {
-	file := func(name, text string) fstest.MapFS { return fstest.MapFS{name: {Data: []byte(text)}} }
-	inputs := [][]any{
-		{"a", "b"},
-		{"ab"},
-		{"ab", ""},
-		{file("x", "1")},
-		{file("x", "2")},
-		{file("y", "1")},
-		{"a", file("x", "1")},
-	}
-	seen := map[string]int{}
-	for i, in := range inputs {
-		key, err := hash(in...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if j, dup := seen[key]; dup {
-			t.Errorf("inputs %d and %d have the same key", i, j)
-		}
-		seen[key] = i
-		if again, _ := hash(in...); again != key {
-			t.Errorf("input %d has two keys", i)
-		}
-	}
-	tested := file("x", "1")
-	tested["x_test.go"] = &fstest.MapFile{Data: []byte("t")}
-	if with, _ := hash(tested); with == "" || keyOf(t, file("x", "1")) != with {
-		t.Error("a test of Go counts")
-	}
-	if _, err := hash(1); err == nil {
-		t.Error("a number was hashed")
-	}
-}
-
-func keyOf(t *testing.T, part any) string {
-	t.Helper()
-	key, err := hash(part)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 type writerFunc func([]byte) (int, error)

@@ -7,6 +7,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/keep"
 	"vmtb/bench/undo"
+	"vmtb/bench/vm/warm"
 )
 
 // Variable is the environment variable that names a directory to use instead of [Dir] and of the
@@ -22,6 +23,7 @@ type State struct {
 	Runs      undo.Registry // runs that may have changed the host and not restored it
 	Machines  keep.Store    // machines of "vmtb vm"
 	Labs      keep.Store    // DUTs of "vmtb lab start", "exec" and "shell"
+	Warm      warm.Store    // states of machines that have booted, for others to go on from
 	VFChanges string        // directory with the journal of "vmtb vf", which is in Runs like that of a run
 }
 
@@ -43,6 +45,7 @@ func In(lockFile, dir string) State {
 		LockFile: lockFile, Runs: undo.Registry{Dir: filepath.Join(dir, "runs")},
 		Machines:  keep.Store{Dir: filepath.Join(dir, "machines")},
 		Labs:      keep.Store{Dir: filepath.Join(dir, "labs"), Prefix: "lab", Command: "vmtb lab", End: "stop"},
+		Warm:      warm.Store{Dir: filepath.Join(dir, "warm")},
 		VFChanges: filepath.Join(dir, "manual"),
 	}
 }

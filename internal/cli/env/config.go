@@ -32,6 +32,7 @@ type ConfigFlags struct {
 	TimeoutScale  float64
 	WorkloadScale float64
 	Destructive   bool
+	Warm          bool
 
 	Given  func(flag string) bool // reports whether a flag is on the command line
 	search bool                   // look for a file when none is named
@@ -100,6 +101,14 @@ func (f *ConfigFlags) AddShared(cmd *cobra.Command) {
 	)
 }
 
+// AddWarm adds --warm, for commands that start machines.
+func (f *ConfigFlags) AddWarm(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(
+		&f.Warm, "warm", false,
+		"machines go on from the state of one like them that has booted, instead of booting, where a flow allows it",
+	)
+}
+
 // HideRunFlags hides flags from the help of a command that runs no flow and uses no vGPU profile.
 // The command still accepts them, so that one set of flags serves all commands.
 func HideRunFlags(cmd *cobra.Command) {
@@ -131,6 +140,9 @@ func (f *ConfigFlags) Load() (c *bench.Config, used string, err error) {
 	}
 	if f.Given("vnc") {
 		c.VM.VNC = f.VNC
+	}
+	if f.Given("warm") {
+		c.VM.Warm = f.Warm
 	}
 	if f.Given("timeout-scale") {
 		c.TimeoutScale = f.TimeoutScale

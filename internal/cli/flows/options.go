@@ -27,6 +27,7 @@ type RunOptions struct {
 func (o *RunOptions) AddRun(cmd *cobra.Command) {
 	o.SelectionFlags.Add(cmd)
 	o.PolicyFlags.Add(cmd)
+	o.AddWarm(cmd)
 	cmd.Flags().StringVar(
 		&o.Rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in",
 	)

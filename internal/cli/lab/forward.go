@@ -34,7 +34,7 @@ var flagTreatments = map[string]treatment{
 	"abort-on": forwarded, "capture": forwarded, "durations": forwarded, "exitfirst": forwarded, "json": forwarded,
 	"keyword": forwarded, "log-cli-level": forwarded, "maxfail": forwarded, "no-capture": forwarded, "quiet": forwarded,
 	"repeat": forwarded, "rerun-failed": forwarded, "tb": forwarded, "timeout": forwarded, "verbose": forwarded,
-	"workload-scale": forwarded,
+	"warm": forwarded, "workload-scale": forwarded,
 
 	"called-as": replaced, "color": replaced, "config": replaced, "kernel-log-rules": replaced, "live": replaced,
 	"quarantine": replaced, "run-dir": replaced, "shard": replaced, "timeout-scale": replaced, "vm-image": replaced,

@@ -71,5 +71,11 @@ func assignOne(e *env.Env, pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
 	}
 	stateMiB, err := pf.MigrationMiB(n)
-	return vm.VF{Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: stateMiB}, err
+	if err != nil {
+		return vm.VF{}, err
+	}
+	window, err := pf.VFWindow()
+	return vm.VF{
+		Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: stateMiB, WindowMiB: window,
+	}, err
 }

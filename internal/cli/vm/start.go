@@ -15,6 +15,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/keep"
 	"vmtb/bench/vm"
+	"vmtb/bench/vm/warm"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/machines"
 	"vmtb/internal/pick"
@@ -51,6 +52,7 @@ vf enable" does both.`,
 		},
 	}
 	o.Add(cmd)
+	o.AddWarm(cmd)
 	env.HideRunFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(
@@ -117,9 +119,22 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 		return err
 	}
 	defer unlock()
-	return startKept(
-		ctx, e, keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}, !o.noWait,
-	)
+	start := func(spec vm.Spec) error {
+		r := keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}
+		return startKept(ctx, e, r, !o.noWait)
+	}
+	if !config.VM.Warm {
+		return start(spec)
+	}
+	if why := warm.Unfit(spec); why != "" {
+		return &bench.UsageError{Err: fmt.Errorf("--warm: %s", why), Advice: "leave out --warm: the machine boots"}
+	}
+	spec, started, err := e.State.Warm.Prepare(ctx, spec, warmPreparation(e, config))
+	if err == nil {
+		err = start(spec)
+	}
+	started(err)
+	return err
 }
 
 // checkPort returns an error for "--ssh 2222", which would start a machine called 2222: the value

@@ -26,7 +26,7 @@ off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		startCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),
+		startCommand(e), warmCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),
 		machines.LogsCommand(e, e.State.Machines), removeCommand(e),
 		execCommand(e), copyCommand(e), shellCommand(e), sshCommand(e), consoleCommand(e),
 		vncCommand(e), screenshotCommand(e), qmpCommand(e),

@@ -1,4 +1,4 @@
-package lab
+package cache
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 	"vmtb/internal/progress"
 )
 
-// Clean-up removes entries that have lain unused for long, and all but a few of each kind: the DUT's alone takes half a
+// Clean-up removes entries that have lain unused for long, and all but a few of each kind: one may take half a
 // gigabyte. It keeps those in use, and those used recently: whoever asked "vmtb lab build" where the images are uses
 // them without a lock.
 const (
@@ -29,12 +29,12 @@ const (
 	recently    = time.Hour
 )
 
-// errEntryInUse is matched by the error for an entry that clean-up keeps because somebody uses it.
-var errEntryInUse = errors.New("in use")
+// ErrInUse is matched by the error for an entry that stays because somebody uses it.
+var ErrInUse = errors.New("in use")
 
 // sweep removes what killed builds left, and the entries that have not been used for the longest time. If another process
 // cleans up, this one need not.
-func (c *cache) sweep() error {
+func (c *Cache) sweep() error {
 	lock, err := c.lockCleaning(nil)
 	if errors.Is(err, flock.ErrInUse) {
 		return nil
@@ -55,7 +55,7 @@ func (c *cache) sweep() error {
 		if !unfinished(kind) && (seen[kind] <= keepEntries || unused < recently) && unused < unusedFor {
 			continue
 		}
-		if err := c.remove(info.Name()); err != nil && !errors.Is(err, errEntryInUse) {
+		if err := c.Remove(info.Name()); err != nil && !errors.Is(err, ErrInUse) {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ const removing = "removing"
 
 // lockCleaning takes the lock that only one process that cleans up holds at a time. With a nil wait it returns
 // [flock.ErrInUse] at once if another one has it. Versions before the entries had locks hold it while they build.
-func (c *cache) lockCleaning(wait func(*os.File) error) (*os.File, error) {
+func (c *Cache) lockCleaning(wait func(*os.File) error) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err == nil {
 		if err = flock.Exclusive(f); errors.Is(err, flock.ErrInUse) && wait != nil {
@@ -86,7 +86,7 @@ func (c *cache) lockCleaning(wait func(*os.File) error) (*os.File, error) {
 }
 
 // directories returns all directories of the cache, the last used first.
-func (c *cache) directories() ([]fs.FileInfo, error) {
+func (c *Cache) directories() ([]fs.FileInfo, error) {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
 		return nil, &bench.InfraError{Op: "read the cache", Err: err}
@@ -101,8 +101,8 @@ func (c *cache) directories() ([]fs.FileInfo, error) {
 	return infos, nil
 }
 
-// remove removes a directory of the cache, unless it is in use: then the error matches [errEntryInUse] and names the user.
-func (c *cache) remove(name string) error {
+// Remove removes a directory of the cache, unless it is in use: then the error matches [ErrInUse] and names the user.
+func (c *Cache) Remove(name string) error {
 	dir := filepath.Join(c.dir, name)
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,13 +115,13 @@ func (c *cache) remove(name string) error {
 	err = flock.Exclusive(f)
 	switch {
 	case errors.Is(err, flock.ErrInUse):
-		return fmt.Errorf("%s: %w by another vmtb", dir, errEntryInUse)
+		return fmt.Errorf("%s: %w by another vmtb", dir, ErrInUse)
 	case err == nil && !hasName(f):
 		return nil // it is finished, or removed
 	case err == nil:
 		var user string
 		if user, err = userOf(dir); err == nil && user != "" {
-			return fmt.Errorf("%s: %w by %s", dir, errEntryInUse, user)
+			return fmt.Errorf("%s: %w by %s", dir, ErrInUse, user)
 		}
 	}
 	var grave string
@@ -202,15 +202,15 @@ func emptyTree(dir string) error {
 	return err
 }
 
-// Clean removes all that the lab has cached and returns how many bytes that freed. What is in use stays, with an error that
-// names the user.
+// Clean removes all entries of the cache in dir and returns how many bytes that freed. What is in use stays, with an
+// error that matches [ErrInUse] and names the user.
 func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, &bench.InfraError{Op: "make the cache", Err: err}
 	}
-	c := &cache{dir: dir, progress: p}
+	c := &Cache{dir: dir, progress: p}
 	lock, err := c.lockCleaning(func(f *os.File) error {
-		const waiting = "waiting for another vmtb that cleans up the lab's images"
+		const waiting = "waiting for another vmtb that cleans up"
 		return p.Step(waiting, func(io.Writer) error { return flock.Wait(ctx, f) })
 	})
 	if err != nil {
@@ -221,23 +221,13 @@ func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, 
 	if err != nil {
 		return 0, err
 	}
-	var used []error
 	for _, info := range infos {
 		size := sizeOf(filepath.Join(dir, info.Name()))
-		switch removed := c.remove(info.Name()); {
-		case removed == nil:
-			freed += size
-		case errors.Is(removed, errEntryInUse):
-			used = append(used, removed)
-		default:
+		if removed := c.Remove(info.Name()); removed != nil {
 			err = errors.Join(err, removed)
+		} else {
+			freed += size
 		}
-	}
-	if len(used) > 0 {
-		err = errors.Join(err, &bench.InfraError{
-			Op: "remove all images of the lab", Err: errors.Join(used...),
-			Advice: "end these labs and builds, then run 'vmtb lab clean' again",
-		})
 	}
 	return freed, err
 }

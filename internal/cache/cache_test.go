@@ -1,4 +1,4 @@
-package lab
+package cache
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
-	"vmtb/bench"
 	"vmtb/internal/progress"
 )
 
@@ -20,13 +20,13 @@ import (
 func quiet() *progress.Progress { return progress.New(io.Discard, "lab", nil) }
 
 // testCache opens the cache in dir.
-func testCache(t *testing.T, dir string, p *progress.Progress) *cache {
+func testCache(t *testing.T, dir string, p *progress.Progress) *Cache {
 	t.Helper()
-	c, err := openCache(dir, p)
+	c, err := Open(dir, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.close)
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -66,16 +66,16 @@ func TestCache(t *testing.T) {
 		builds++
 		return os.WriteFile(filepath.Join(tmp.Name(), "f"), []byte("x"), 0o644)
 	}
-	first, err := c.entry(t.Context(), "kind", "key", "it", build)
+	first, err := c.Entry(t.Context(), "kind", "key", "it", build)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := c.entry(t.Context(), "kind", "key", "it", build)
+	second, err := c.Entry(t.Context(), "kind", "key", "it", build)
 	if err != nil || second != first || builds != 1 {
 		t.Errorf("second time: %q, %v, %d builds", second, err, builds)
 	}
 	failed := errors.New("no")
-	_, err = c.entry(t.Context(), "kind", "bad", "it", func(*os.File) error { return failed })
+	_, err = c.Entry(t.Context(), "kind", "bad", "it", func(*os.File) error { return failed })
 	if !errors.Is(err, failed) || content(t, dir) != "kind-key" {
 		t.Errorf("a failed build: %v, and the cache holds %s", err, content(t, dir))
 	}
@@ -86,7 +86,7 @@ func TestCacheAfterKilledBuild(t *testing.T) {
 	dir := t.TempDir()
 	c := testCache(t, dir, quiet())
 	makeEntry(t, dir, "building-kind-key", 0)
-	entry, err := c.entry(t.Context(), "kind", "key", "it", func(tmp *os.File) error {
+	entry, err := c.Entry(t.Context(), "kind", "key", "it", func(tmp *os.File) error {
 		return os.WriteFile(filepath.Join(tmp.Name(), "new"), nil, 0o644)
 	})
 	files, globErr := filepath.Glob(filepath.Join(entry, "*"))
@@ -105,7 +105,7 @@ func TestCacheBuilders(t *testing.T) {
 			first := make(chan error, 1)
 			one := testCache(t, dir, quiet())
 			go func() {
-				_, err := one.entry(t.Context(), "kind", "key", "the thing", func(*os.File) error {
+				_, err := one.Entry(t.Context(), "kind", "key", "the thing", func(*os.File) error {
 					close(begun)
 					<-end
 					return failure
@@ -115,7 +115,7 @@ func TestCacheBuilders(t *testing.T) {
 			<-begun
 
 			other := testCache(t, dir, quiet())
-			if _, err := other.entry(t.Context(), "kind", "other", "x", func(*os.File) error { return nil }); err != nil {
+			if _, err := other.Entry(t.Context(), "kind", "other", "x", func(*os.File) error { return nil }); err != nil {
 				t.Errorf("another entry: %v", err)
 			}
 
@@ -127,7 +127,7 @@ func TestCacheBuilders(t *testing.T) {
 			})
 			two := testCache(t, dir, progress.New(said, "lab", nil))
 			built := false
-			entry, err := two.entry(t.Context(), "kind", "key", "the thing", func(*os.File) error {
+			entry, err := two.Entry(t.Context(), "kind", "key", "the thing", func(*os.File) error {
 				built = true
 				return nil
 			})
@@ -146,13 +146,13 @@ func TestCacheWaitInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	holder := testCache(t, dir, quiet())
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := holder.entry(t.Context(), "kind", "key", "it", func(*os.File) error {
+	_, err := holder.Entry(t.Context(), "kind", "key", "it", func(*os.File) error {
 		said := writerFunc(func(b []byte) (int, error) {
 			cancel()
 			return len(b), nil
 		})
 		waiter := testCache(t, dir, progress.New(said, "lab", nil))
-		_, err := waiter.entry(ctx, "kind", "key", "it", func(*os.File) error { return errors.New("built at the same time") })
+		_, err := waiter.Entry(ctx, "kind", "key", "it", func(*os.File) error { return errors.New("built at the same time") })
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want that it was cancelled", err)
 		}
@@ -177,7 +177,7 @@ func TestSweep(t *testing.T) {
 	for _, left := range []string{"tmp-kind-1", "building-kind-x", "removing-1"} {
 		makeEntry(t, dir, left, 0)
 	}
-	scratch, removeScratch, err := c.scratch("disk")
+	scratch, removeScratch, err := c.Scratch("disk")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestSweep(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "old-used"), long, long); err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.entry(t.Context(), "kind", "built", "it", func(*os.File) error { return testCache(t, dir, quiet()).sweep() })
+	_, err = c.Entry(t.Context(), "kind", "built", "it", func(*os.File) error { return testCache(t, dir, quiet()).sweep() })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestSweep(t *testing.T) {
 	if got := content(t, dir); got != want {
 		t.Errorf("the cache holds\n%s, want\n%s", got, want)
 	}
-	c.close()
+	c.Close()
 	testCache(t, dir, quiet())
 	if got := content(t, dir); strings.Contains(got, "old-used") {
 		t.Errorf("the cache holds %s: old-used is not in use any more", got)
@@ -226,9 +226,8 @@ func TestCleanKeepsWhatIsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	freed, err := Clean(t.Context(), dir, quiet())
-	infra, ok := errors.AsType[*bench.InfraError](err)
-	if !ok || infra.Advice == "" || !strings.Contains(err.Error(), fmt.Sprintf("cat (process %d)", cmd.Process.Pid)) {
-		t.Errorf("%v: want an InfraError with advice that names the process", err)
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("cat (process %d)", cmd.Process.Pid)) {
+		t.Errorf("%v: want ErrInUse and the name of the process", err)
 	}
 	if got := content(t, dir); got != "kind-used" || freed == 0 {
 		t.Errorf("the cache holds %s, %d bytes freed", got, freed)
@@ -240,3 +239,52 @@ func TestCleanKeepsWhatIsInUse(t *testing.T) {
 		t.Errorf("%v: the cache holds %s", err, content(t, dir))
 	}
 }
+
+// The key changes with every input, and with where one ends and the next begins.
+func TestHash(t *testing.T) {
+	file := func(name, text string) fstest.MapFS { return fstest.MapFS{name: {Data: []byte(text)}} }
+	inputs := [][]any{
+		{"a", "b"},
+		{"ab"},
+		{"ab", ""},
+		{file("x", "1")},
+		{file("x", "2")},
+		{file("y", "1")},
+		{"a", file("x", "1")},
+	}
+	seen := map[string]int{}
+	for i, in := range inputs {
+		key, err := Hash(in...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j, dup := seen[key]; dup {
+			t.Errorf("inputs %d and %d have the same key", i, j)
+		}
+		seen[key] = i
+		if again, _ := Hash(in...); again != key {
+			t.Errorf("input %d has two keys", i)
+		}
+	}
+	tested := file("x", "1")
+	tested["x_test.go"] = &fstest.MapFile{Data: []byte("t")}
+	if with, _ := Hash(tested); with == "" || keyOf(t, file("x", "1")) != with {
+		t.Error("a test of Go counts")
+	}
+	if _, err := Hash(1); err == nil {
+		t.Error("a number was hashed")
+	}
+}
+
+func keyOf(t *testing.T, part any) string {
+	t.Helper()
+	key, err := Hash(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
