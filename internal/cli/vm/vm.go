@@ -22,8 +22,6 @@ func Command(e *env.Env) *cobra.Command {
 		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine
 that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or "vmtb vm
 off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
 		startCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),
