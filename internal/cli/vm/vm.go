@@ -20,8 +20,8 @@ func Command(e *env.Env) *cobra.Command {
 		Use:   "vm",
 		Short: "Virtual machines that outlive the command which starts them",
 		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine
-that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or "vmtb vm
-off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
+that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or
+"vmtb vm off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
 	}
 	cmd.AddCommand(
 		startCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),
