@@ -30,7 +30,7 @@ func Main(ctx context.Context, args []string, version string, registrars ...func
 		return code
 	}
 	e := &env.Env{
-		Out: os.Stdout, Err: os.Stderr, Registry: flow.NewRegistry(), System: host.OS{},
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Registry: flow.NewRegistry(), System: host.OS{},
 		State: hoststate.FromEnvironment(), Version: version,
 	}
 	for _, register := range registrars {

@@ -17,7 +17,7 @@ import (
 
 // markUsage replaces cobra's errors about arguments, and suggests commands for unknown ones.
 func markUsage(cmd *cobra.Command) {
-	if !cmd.Runnable() { // cobra's own "completion"
+	if !cmd.Runnable() { // a family of commands
 		cmd.Args, cmd.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	if check := cmd.Args; check != nil {

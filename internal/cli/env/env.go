@@ -3,6 +3,7 @@ package env
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"vmtb/bench"
 	"vmtb/bench/host"
@@ -12,6 +13,7 @@ import (
 
 // An Env is what a command works with.
 type Env struct {
+	In       *os.File // a terminal, if the user types
 	Out, Err io.Writer
 	Registry *flow.Registry
 	System   host.System // this machine

@@ -11,8 +11,6 @@ func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
 		Short: "Guest images: make one, check one",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(buildCommand(e), checkCommand(e))
 	return cmd

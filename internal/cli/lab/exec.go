@@ -72,7 +72,7 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, argv []string) error 
 	}
 	var in io.Reader
 	if o.stdin {
-		in = os.Stdin
+		in = e.In
 	}
 	r, err := runInLab(ctx, kill, c, cmd, in)
 	if err != nil {

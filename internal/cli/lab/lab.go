@@ -22,8 +22,6 @@ func Command(e *env.Env) *cobra.Command {
 		Short: "The emulated machine under test",
 		Long: `The lab is a QEMU machine that plays the machine under test, with an emulated SR-IOV device, an
 IOMMU and nested virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" tells more.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	d.add(cmd)
 	cmd.AddCommand(

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,7 @@ the lab, and a guest image: /root/guest_os.img. Ctrl-] leaves the shell.`,
 }
 
 func (o *upOptions) shell(ctx context.Context, e *env.Env) error {
-	if !env.IsTerminal(os.Stdin) {
+	if !env.IsTerminal(e.In) {
 		return &bench.UsageError{
 			Err:    errors.New("vmtb lab shell needs a terminal"),
 			Advice: "vmtb lab exec -- COMMAND runs a command without one",
@@ -50,7 +49,7 @@ func (o *upOptions) shell(ctx context.Context, e *env.Env) error {
 	info, err := c.Info(ctx)
 	if err == nil {
 		fmt.Fprintf(e.Err, "lab: %s\n", end)
-		err = lab.Attach(ctx, info.State.Sockets, os.Stdin, e.Out)
+		err = lab.Attach(ctx, info.State.Sockets, e.In, e.Out)
 	}
 	return after(e, err, release())
 }

@@ -98,9 +98,9 @@ func provisionCommand(e *env.Env) *cobra.Command {
 the rest stays.
 
 Quotas are GGTT, VRAM (on all tiles together), contexts and doorbells (on each GT). They can be changed of VFs
-that "vmtb vf enable" has enabled and no virtual machine uses, or before any are enabled: "vmtb vf enable
---profile=none" then takes them as they are. With the first of them the driver leaves automatic provisioning,
-and gives no VF anything by itself any more.
+that "vmtb vf enable" has enabled and no virtual machine uses, or before any are enabled:
+"vmtb vf enable --profile=none" then takes them as they are. With the first of them the driver leaves automatic
+provisioning, and gives no VF anything by itself any more.
 
 Time slices can be changed at any time. So can the priority, which the kernel changes of the PF and all VFs at once:
 --priority goes with "all".

@@ -21,8 +21,6 @@ machines of one's own.
 What these commands change stays until "vmtb vf disable", which puts the host back as it was before the first of
 them; so does "vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" tells
 more.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
 		listCommand(e), enableCommand(e), provisionCommand(e), resetCommand(e), bindCommand(e), disableCommand(e),

@@ -132,7 +132,7 @@ func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination s
 		return copyTree(ctx, from, to)
 	}
 	return pipe(
-		func(w io.Writer) error { return from.read(ctx, w) },
+		func(w io.Writer) error { return from.read(ctx, e.In, w) },
 		func(r io.Reader) error { return to.write(ctx, e.Out, r, from.kind == kindExecutable) },
 	)
 }
@@ -220,12 +220,12 @@ func (p endpoint) checkApart(to endpoint) error {
 	return nil
 }
 
-// read writes the file p to w.
-func (p endpoint) read(ctx context.Context, w io.Writer) error {
+// read writes the content of p to w. stdin is our standard input.
+func (p endpoint) read(ctx context.Context, stdin io.Reader, w io.Writer) error {
 	if p.guest != nil {
 		return p.guest.ReadFile(ctx, p.path, w)
 	}
-	in := os.Stdin
+	in := stdin
 	if !p.stdio() {
 		f, err := os.Open(p.path)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -71,7 +70,7 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, c *keep.Client, argv 
 	defer cancel()
 	var in io.Reader
 	if o.stdin {
-		in = os.Stdin
+		in = e.In
 	}
 	r, err := c.Exec(limited, bench.Command{Argv: argv, Env: o.env, Dir: o.dir, Stdout: e.Out, Stderr: e.Err}, in)
 	if err != nil {

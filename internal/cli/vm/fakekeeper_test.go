@@ -201,7 +201,7 @@ func newEnv(t *testing.T) (e *env.Env, said *bytes.Buffer) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	said = &bytes.Buffer{}
-	e = &env.Env{Out: said, Err: said}
+	e = &env.Env{In: os.Stdin, Out: said, Err: said}
 	e.State.Machines.Dir = dir
 	return e, said
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"vmtb/bench"
 	"vmtb/bench/keep"
@@ -29,7 +27,7 @@ in it, not one command: the agent passes no keys on. While the guest boots it wa
 			if err := reachGuest(ctx, e, c); err != nil {
 				return err
 			}
-			r, err := c.Shell(ctx, env.IsTerminal(os.Stdin), os.Stdin, e.Out, e.Err)
+			r, err := c.Shell(ctx, env.IsTerminal(e.In), e.In, e.Out, e.Err)
 			if err != nil {
 				return err
 			}
@@ -49,8 +47,8 @@ func consoleCommand(e *env.Env) *cobra.Command {
 
 func console(ctx context.Context, e *env.Env, c *keep.Client) error {
 	attached := func() {}
-	if term.IsTerminal(int(os.Stdin.Fd())) {
-		restore, err := rawterm.Make(os.Stdin, e.Err)
+	if env.IsTerminal(e.In) {
+		restore, err := rawterm.Make(e.In, e.Err)
 		if err != nil {
 			return &bench.InfraError{Op: "set up the terminal", Err: err}
 		}
@@ -58,6 +56,6 @@ func console(ctx context.Context, e *env.Env, c *keep.Client) error {
 		attached = func() { fmt.Fprint(e.Err, "vmtb: attached; Ctrl-] detaches\r\n") }
 	}
 	in, detach := io.Pipe()
-	go func() { detach.CloseWithError(rawterm.CopyUntilEscape(detach, os.Stdin)) }()
+	go func() { detach.CloseWithError(rawterm.CopyUntilEscape(detach, e.In)) }()
 	return c.Console(ctx, in, e.Out, attached)
 }

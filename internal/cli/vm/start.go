@@ -40,8 +40,8 @@ func startCommand(e *env.Env) *cobra.Command {
 		Short: "Start a machine that lives on",
 		Long: `Boots a guest image and returns when the guest's agent answers. The machine, which is called vm0
 (or the next free number) unless you name it, lives on, and so does a process that keeps it. What the guest
-writes to its disk goes with the machine, unless --direct. VFs must be enabled and bound to a VFIO driver: "vmtb
-vf enable" does both.`,
+writes to its disk goes with the machine, unless --direct. VFs must be enabled and bound to a VFIO driver:
+"vmtb vf enable" does both.`,
 		Example: `  vmtb vm start --vm-image=guest_os.img
   vmtb vf enable 2 && vmtb vm start --vm-image=guest_os.img --vf=1 gpu`,
 		Args: cobra.MaximumNArgs(1),

@@ -20,10 +20,8 @@ func Command(e *env.Env) *cobra.Command {
 		Use:   "vm",
 		Short: "Virtual machines that outlive the command which starts them",
 		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine
-that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or "vmtb vm
-off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or
+"vmtb vm off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
 	}
 	cmd.AddCommand(
 		startCommand(e), warmCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),

@@ -16,7 +16,7 @@ import (
 func New(dir string, sys host.System) (e *env.Env, out, errs *bytes.Buffer) {
 	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
 	return &env.Env{
-		Out: out, Err: errs, Registry: flow.NewRegistry(), System: sys, Version: "test",
+		In: os.Stdin, Out: out, Err: errs, Registry: flow.NewRegistry(), System: sys, Version: "test",
 		State: hoststate.In(filepath.Join(dir, "vmtb.lock"), dir),
 	}, out, errs
 }
