@@ -1,9 +1,6 @@
 package vmtb_test
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -18,11 +15,15 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "internal/procfs", "internal/prose"},
-	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
-	"report/reporttest":   {},
+	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
+	"report":              {"flow", "bench", "report/run", "report/html", "internal/atomicfile", "internal/prose"},
+	"report/run":          {"flow", "internal/ansi", "internal/prose"},
+	"report/html":         {"flow", "bench", "report/run", "internal/atomicfile", "internal/prose"},
+	"report/terminal":     {"flow", "report/run", "internal/prose"},
+	"report/reporttest":   {"flow"},
 	"flow":                {"bench", "bench/undo", "internal/strictjson", "internal/atomicfile", "internal/flock", "internal/procfs", "internal/prose"},
-	"lab":                 {"bench", "bench/vm", "bench/vm/warm", "bench/qga", "bench/qmp", "internal/cache", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs"},
+	"lab":                 {"imagebuild", "bench", "bench/vm", "bench/vm/warm", "bench/qga", "bench/qmp", "internal/cache", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs"},
+	"imagebuild":          {"bench", "internal/cache", "internal/progress", "internal/atomicfile"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
 	"bench/undo":          {"bench", "internal/atomicfile", "internal/flock", "internal/procfs"},
@@ -32,7 +33,8 @@ var arrows = map[string][]string{
 	"bench/pci":           {"bench", "bench/sysfs", "bench/undo", "internal/prose"},
 	"bench/klog":          {"bench", "internal/ansi", "internal/strictjson"},
 	"bench/host":          {"bench", "bench/sysfs", "bench/undo", "bench/pci", "internal/flock", "internal/prose"},
-	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "internal/strictjson", "internal/prose"},
+	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "bench/xe/vgpu", "internal/prose"},
+	"bench/xe/vgpu":       {"bench", "internal/strictjson", "internal/prose"},
 	"bench/vfio":          {},
 	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "internal/ansi", "internal/procfs", "internal/prose"},
 	"bench/vm/warm":       {"bench", "bench/vm", "internal/cache", "internal/progress"},
@@ -60,25 +62,26 @@ var arrows = map[string][]string{
 	"docs": {},
 	"internal/cli/run": {
 		"bench", "bench/host", "bench/keep", "bench/klog", "bench/vm", "bench/xe", "flow", "internal/ansi",
-		"internal/cli/env", "internal/cli/flows", "internal/kernelwatch", "internal/pick", "internal/prose", "report",
+		"internal/cli/env", "internal/cli/flows", "internal/kernelwatch", "internal/pick", "internal/prose",
+		"report", "report/terminal",
 	},
 	"internal/cli/lab": {
-		"bench", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/cli/env", "internal/cli/flows",
-		"internal/cli/machines", "internal/hoststate", "internal/kernelwatch", "internal/progress", "internal/prose",
-		"lab", "report",
+		"bench", "bench/keep", "bench/vm", "flow", "imagebuild", "internal/ansi", "internal/cli/env",
+		"internal/cli/flows", "internal/cli/machines", "internal/hoststate", "internal/kernelwatch",
+		"internal/progress", "internal/prose", "lab", "report", "report/terminal",
 	},
-	"internal/cli/image": {"internal/cli/env", "lab"},
+	"internal/cli/image": {"imagebuild", "internal/cli/env"},
 	"internal/cli/host": {
 		"bench", "bench/host", "bench/keep", "bench/undo", "flow", "internal/ansi", "internal/cli/env",
 		"internal/cli/flows", "internal/hoststate",
 	},
 	"internal/cli/flows": {
 		"bench", "bench/klog", "flow", "internal/ansi", "internal/atomicfile", "internal/cli/env",
-		"internal/kernelwatch", "internal/prose", "report",
+		"internal/kernelwatch", "internal/prose", "report", "report/terminal",
 	},
 	"internal/cli/vf": {
-		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "flow", "internal/ansi", "internal/cli/env",
-		"internal/hoststate", "internal/pick", "internal/prose",
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "bench/xe/vgpu", "flow", "internal/ansi",
+		"internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/cli/vm": {
 		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/warm", "bench/xe", "internal/ansi",
@@ -90,12 +93,12 @@ var arrows = map[string][]string{
 		"internal/prose",
 	},
 	"internal/cli/env": {
-		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "flow", "internal/ansi", "internal/doctor",
-		"internal/hoststate", "internal/progress", "internal/prose", "report",
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe/vgpu", "flow", "internal/ansi",
+		"internal/doctor", "internal/hoststate", "internal/progress", "internal/prose", "report/terminal",
 	},
 	"internal/doctor": {
-		"bench", "bench/host", "bench/klog", "bench/pci", "bench/vm", "bench/xe", "internal/ansi",
-		"internal/hoststate", "internal/pick", "internal/prose", "lab",
+		"bench", "bench/host", "bench/klog", "bench/pci", "bench/vm", "bench/xe", "imagebuild", "internal/ansi",
+		"internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/hoststate": {
 		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "flow",
@@ -156,10 +159,11 @@ func TestArrows(t *testing.T) {
 // What may not be reached at all, through whatever comes between.
 func TestNeverReached(t *testing.T) {
 	never := map[string][]string{
-		"./bench/...": {"vmtb/flow", "vmtb/report", "vmtb/vmm_flows", "vmtb/lab"},
-		"./flow":      {"vmtb/bench/vm", "vmtb/bench/xe", "vmtb/bench/sysfs", "vmtb/bench/pci", "vmtb/bench/host"},
-		".":           {"vmtb/vmm_flows"},
-		"./cmd/vmtb":  {"vmtb/internal/fake", "vmtb/bench/benchtest"},
+		"./bench/...":  {"vmtb/flow", "vmtb/report", "vmtb/vmm_flows", "vmtb/lab", "vmtb/imagebuild"},
+		"./imagebuild": {"vmtb/lab", "vmtb/bench/vm"},
+		"./flow":       {"vmtb/bench/vm", "vmtb/bench/xe", "vmtb/bench/sysfs", "vmtb/bench/pci", "vmtb/bench/host"},
+		".":            {"vmtb/vmm_flows"},
+		"./cmd/vmtb":   {"vmtb/internal/fake", "vmtb/bench/benchtest"},
 	}
 	for from, barred := range never {
 		out, err := exec.Command("go", "list", "-deps", from).Output()
@@ -209,60 +213,6 @@ func TestEveryIntegrationTestRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// crowded are the receivers that have more methods than [mostMethods] and are still to be divided. None is added.
-var crowded = []string{"bench/vm.VM", "bench/xe.PF", "internal/fake/fakehost.Host"}
-
-const mostMethods = 60
-
-// No type has so many methods that nothing tells a line of them what it may touch.
-func TestReceiversAreSmall(t *testing.T) {
-	methods := map[string]int{}
-	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil {
-				methods[filepath.Dir(path)+"."+receiver(f.Recv.List[0].Type)]++
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, n := range methods {
-		if n > mostMethods && !slices.Contains(crowded, name) {
-			const advice = "move those with state of their own to another type"
-			t.Errorf("%s has %d methods, and may have %d: %s", name, n, mostMethods, advice)
-		}
-	}
-	for _, name := range crowded {
-		if methods[name] <= mostMethods {
-			t.Errorf("%s has only %d methods now: take it off the list", name, methods[name])
-		}
-	}
-}
-
-// receiver is the name of the type of a method's receiver.
-func receiver(e ast.Expr) string {
-	switch e := e.(type) {
-	case *ast.StarExpr:
-		return receiver(e.X)
-	case *ast.IndexExpr: // generic
-		return receiver(e.X)
-	case *ast.IndexListExpr:
-		return receiver(e.X)
-	case *ast.Ident:
-		return e.Name
-	}
-	return ""
 }
 
 // Rooms of commands never import each other: what two of them need is in a room below.

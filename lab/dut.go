@@ -43,7 +43,7 @@ type DUT struct {
 
 // Start starts a DUT, twice if need be. A second failure is a [bench.InfraError] with the end of the console.
 func Start(ctx context.Context, o Options) (d *DUT, err error) {
-	defer runtime.KeepAlive(o.Images.inUse) // until QEMU has its files open
+	defer runtime.KeepAlive(o.Images) // until QEMU has its files open
 	dir := o.Dir
 	err = o.Twice(ctx, func(o Options) (err error) {
 		d, err = start(ctx, o, dir)
@@ -139,7 +139,7 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 		Serials:  1, // a shell, for "vmtb lab shell"
 		NoReboot: !o.MayReboot,
 		Devices:  append([]string{"intel-iommu,intremap=on,caching-mode=on"}, devices...),
-		Extra:   append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
+		Extra:    append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
 	}
 	accel, err := vm.ProbeAccel(ctx, cmp.Or(o.Images.QEMU, "qemu-system-x86_64"))
 	if err == nil && accel.Name == "kvm" && nestedKVM() {

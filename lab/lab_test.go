@@ -20,6 +20,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/work"
 	"vmtb/flow"
+	"vmtb/imagebuild"
 	"vmtb/internal/progress"
 	"vmtb/lab"
 	"vmtb/report/reporttest"
@@ -73,7 +74,7 @@ func startWith(t *testing.T, build lab.BuildOptions, o lab.Options) *dut {
 		t.Fatal("VMTB does not name the vmtb to test; make lab-test does that")
 	}
 	ctx := t.Context()
-	cache, err := lab.CacheDir()
+	cache, err := imagebuild.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}

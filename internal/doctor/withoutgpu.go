@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"vmtb/lab"
+	"vmtb/imagebuild"
 )
 
 // gpuChecks are the checks that make sense only on a machine with a GPU.
@@ -83,9 +83,9 @@ func (t *Target) noImages(ctx context.Context) []Result {
 func missingForImages(ctx context.Context) []error {
 	ctx, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return []error{err}
 	}
-	return lab.Missing(ctx, dir)
+	return imagebuild.Missing(ctx, dir)
 }

@@ -13,7 +13,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 )
 
 // ConfigName is the name of the configuration file in the working directory, or beside vmtb.
@@ -255,7 +255,7 @@ func checkProfiles(c *bench.Config, configFile string) error {
 		file := filepath.Join(dir, e.Name())
 		data, err := os.ReadFile(file)
 		if err == nil {
-			_, err = xe.ParseModel(file, data)
+			_, err = vgpu.ParseModel(file, data)
 		}
 		if err != nil {
 			return &bench.UsageError{Err: fmt.Errorf("vGPU profiles: %w", err)}

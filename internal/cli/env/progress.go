@@ -10,13 +10,13 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/progress"
 	"vmtb/internal/prose"
-	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // Progress shows what the command does in the name of who: a machine, or a family of commands.
 func (e *Env) Progress(who string) *progress.Progress {
 	if f, ok := e.Err.(*os.File); ok {
-		if look := (report.TerminalOptions{}).For(f); look.Live {
+		if look := (terminal.Options{}).For(f); look.Live {
 			return progress.New(e.Err, who, look.Width)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
-	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // ReportFlags choose what the user sees of a run.
@@ -84,8 +84,8 @@ func (o *ReportFlags) Check() error {
 }
 
 // Look returns how the report on the terminal f looks. f may be nil.
-func (o *ReportFlags) Look(f *os.File) report.TerminalOptions {
-	var look report.TerminalOptions
+func (o *ReportFlags) Look(f *os.File) terminal.Options {
+	var look terminal.Options
 	if f != nil {
 		look = look.For(f)
 	}

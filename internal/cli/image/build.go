@@ -6,12 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmtb/imagebuild"
 	"vmtb/internal/cli/env"
-	"vmtb/lab"
 )
 
 func buildCommand(e *env.Env) *cobra.Command {
-	g := lab.NewGuest{Version: e.Version}
+	g := imagebuild.NewGuest{Version: e.Version}
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
@@ -40,12 +40,12 @@ you ask for one.`,
 	return cmd
 }
 
-func build(ctx context.Context, e *env.Env, g lab.NewGuest) error {
-	dir, err := lab.CacheDir()
+func build(ctx context.Context, e *env.Env, g imagebuild.NewGuest) error {
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return err
 	}
-	if err := lab.BuildGuest(ctx, dir, g, e.Progress("image")); err != nil {
+	if err := imagebuild.BuildGuest(ctx, dir, g, e.Progress("image")); err != nil {
 		return err
 	}
 	fmt.Fprintln(e.Out, g.File)

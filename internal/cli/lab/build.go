@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmtb/imagebuild"
 	"vmtb/internal/cli/env"
 	"vmtb/lab"
 )
@@ -63,7 +64,7 @@ func (o *buildOptions) run(ctx context.Context, e *env.Env) error {
 
 // buildGPUTest builds what the tests in lab/gpu/qtest need and prints it for their environment.
 func buildGPUTest(ctx context.Context, e *env.Env) error {
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return err
 	}
@@ -82,11 +83,11 @@ func cleanCommand(e *env.Env) *cobra.Command {
 		Short: "Remove the lab's images, so that they are built from new packages",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := lab.CacheDir()
+			dir, err := imagebuild.CacheDir()
 			if err != nil {
 				return err
 			}
-			freed, err := lab.Clean(cmd.Context(), dir, e.Progress("lab"))
+			freed, err := imagebuild.Clean(cmd.Context(), dir, e.Progress("lab"))
 			if err != nil {
 				return err
 			}

@@ -14,7 +14,7 @@ import (
 	"vmtb/bench"
 	"vmtb/internal/cli/env"
 	"vmtb/lab"
-	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // A treatment is what becomes of a flag of "vmtb run" when it is given to "vmtb lab run", whose run
@@ -84,7 +84,7 @@ func (o *runOptions) shapeArgs(c *bench.Config) []string {
 
 // lookArgs returns the flags with which the report in the DUT, which goes to a file, looks as it
 // would look here.
-func lookArgs(e *env.Env, look func(*os.File) report.TerminalOptions) []string {
+func lookArgs(e *env.Env, look func(*os.File) terminal.Options) []string {
 	var args []string
 	if f, ok := e.Out.(*os.File); ok { // it may be a terminal
 		look := look(f)

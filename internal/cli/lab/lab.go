@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
+	"vmtb/imagebuild"
 	"vmtb/internal/cli/env"
 	"vmtb/lab"
 )
@@ -71,7 +72,7 @@ func (d *dutFlags) check(params []string) error {
 
 // buildImages builds the lab's images, or those that have changed.
 func (d *dutFlags) buildImages(ctx context.Context, e *env.Env) (lab.Images, error) {
-	dir, err := lab.CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return lab.Images{}, err
 	}

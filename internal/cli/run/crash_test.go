@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/pci"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
@@ -66,8 +67,8 @@ func setUpCrasher(ctx context.Context, env *flow.Env, n vfs) (qemu undo.Process,
 	if err != nil {
 		return qemu, err
 	}
-	plan := xe.Auto(int(n))
-	plan.Scheduling = xe.Scheduling{VF: xe.TimeSlice{Quantum: 10}, ScheduleIfIdle: true}
+	plan := vgpu.Auto(int(n))
+	plan.Scheduling = vgpu.Scheduling{VF: vgpu.TimeSlice{Quantum: 10}, ScheduleIfIdle: true}
 	if err := pf.Provision(ctx, plan); err != nil {
 		return qemu, err
 	}

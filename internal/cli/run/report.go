@@ -13,6 +13,7 @@ import (
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
 	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // printReports prints where the reports are that the user asked for.
@@ -79,7 +80,7 @@ func (o *reportOptions) run(e *env.Env, dir string) error {
 		f, _ := e.Out.(*os.File)
 		look := o.Look(f)
 		look.Live = false
-		all = append(all, report.NewTerminal(e.Out, look))
+		all = append(all, terminal.New(e.Out, look))
 		if !run.Alive {
 			specs = report.Default()
 		}

@@ -9,6 +9,7 @@ import (
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
 	"vmtb/report"
+	"vmtb/report/terminal"
 )
 
 // addReport starts the report that the user sees, and the reports that the run leaves. end ends
@@ -30,7 +31,7 @@ func addReport(e *env.Env, options *flow.Options, o flows.ReportFlags) (end func
 			out = e.Err
 		}
 		f, _ := out.(*os.File)
-		t := report.NewTerminal(out, o.Look(f))
+		t := terminal.New(out, o.Look(f))
 		var follow context.Context
 		follow, stop = context.WithCancel(context.Background())
 		go t.Follow(follow)

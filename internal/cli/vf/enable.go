@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/pick"
 	"vmtb/internal/prose"
@@ -32,7 +33,7 @@ type enableOptions struct {
 	config  *bench.Config
 	n       int
 	profile string // one of the values above, or a name
-	mode    xe.SchedulerMode
+	mode    vgpu.SchedulerMode
 	slice   sliceFlags
 	bind    string
 	asJSON  bool
@@ -103,7 +104,9 @@ When one fails, what was done before is undone.
 	return cmd
 }
 
-var modes = []xe.SchedulerMode{xe.Infinite, xe.DefaultProfile, xe.Flexible30FPS, xe.Fixed30FPS, xe.FlexibleBurstableQoS}
+var modes = []vgpu.SchedulerMode{
+	vgpu.Infinite, vgpu.DefaultProfile, vgpu.Flexible30FPS, vgpu.Fixed30FPS, vgpu.FlexibleBurstableQoS,
+}
 
 func modeNames() []string {
 	names := make([]string, len(modes))
@@ -115,13 +118,13 @@ func modeNames() []string {
 
 // parseMode reads --sched. Without it the default depends on the profile: with quotas it is
 // DEFAULT_PROFILE.
-func parseMode(text, profile string) (xe.SchedulerMode, error) {
-	mode := xe.SchedulerMode(strings.ToUpper(text))
+func parseMode(text, profile string) (vgpu.SchedulerMode, error) {
+	mode := vgpu.SchedulerMode(strings.ToUpper(text))
 	switch {
 	case text == "" && (profile == profileAuto || profile == profileKeep):
-		return xe.Infinite, nil
+		return vgpu.Infinite, nil
 	case text == "", mode == "DEFAULT":
-		mode = xe.DefaultProfile
+		mode = vgpu.DefaultProfile
 	}
 	if profile == profileKeep && text != "" {
 		return "", &bench.UsageError{
@@ -237,10 +240,10 @@ func (s *session) prepare(ctx context.Context, pf *xe.PF, o enableOptions) error
 }
 
 // planVFs returns the plan by which the PF is provisioned.
-func planVFs(pf *xe.PF, o enableOptions) (plan xe.Plan, err error) {
-	plan = xe.Auto(o.n)
-	if o.profile != profileAuto || o.mode != xe.Infinite {
-		var model *xe.Model
+func planVFs(pf *xe.PF, o enableOptions) (plan vgpu.Plan, err error) {
+	plan = vgpu.Auto(o.n)
+	if o.profile != profileAuto || o.mode != vgpu.Infinite {
+		var model *vgpu.Model
 		if model, err = pf.Model(o.config.DeviceModels, o.config.Resources.VGPUProfilesPath); err != nil {
 			return plan, err
 		}

@@ -15,6 +15,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/pci"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/pick"
@@ -143,22 +144,22 @@ var columns = []struct {
 	{"DRIVER", func(f listedFunction) string { return env.OrDash(f.Driver) }},
 	{"IOMMU", func(f listedFunction) string { return of(f.IOMMUGroup, strconv.Itoa) }},
 	{"GGTT", func(f listedFunction) string {
-		return of(f.Quota, func(q xe.Resources) string { return env.MiB(q.GGTT) })
+		return of(f.Quota, func(q vgpu.Resources) string { return env.MiB(q.GGTT) })
 	}},
 	{"VRAM", func(f listedFunction) string {
-		return of(f.Quota, func(q xe.Resources) string { return env.MiB(q.VRAM) })
+		return of(f.Quota, func(q vgpu.Resources) string { return env.MiB(q.VRAM) })
 	}},
 	{"CONTEXTS", func(f listedFunction) string {
-		return of(f.Quota, func(q xe.Resources) string { return decimal(q.Contexts) })
+		return of(f.Quota, func(q vgpu.Resources) string { return decimal(q.Contexts) })
 	}},
 	{"DOORBELLS", func(f listedFunction) string {
-		return of(f.Quota, func(q xe.Resources) string { return decimal(q.Doorbells) })
+		return of(f.Quota, func(q vgpu.Resources) string { return decimal(q.Doorbells) })
 	}},
 	{"EQ ms", func(f listedFunction) string {
-		return of(f.TimeSlice, func(s xe.TimeSlice) string { return decimal(s.Quantum) })
+		return of(f.TimeSlice, func(s vgpu.TimeSlice) string { return decimal(s.Quantum) })
 	}},
 	{"PT us", func(f listedFunction) string {
-		return of(f.TimeSlice, func(s xe.TimeSlice) string { return decimal(s.Timeout) })
+		return of(f.TimeSlice, func(s vgpu.TimeSlice) string { return decimal(s.Timeout) })
 	}},
 	{
 		"PRIORITY",
@@ -177,7 +178,7 @@ func of[T any](value *T, text func(T) string) string {
 	return text(*value)
 }
 
-func adverseEvents(events xe.Thresholds) string {
+func adverseEvents(events vgpu.Thresholds) string {
 	var list []string
 	named := events.Named()
 	for _, name := range slices.Sorted(maps.Keys(named)) {

@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/pick"
 )
@@ -71,7 +72,7 @@ func (f *sliceFlags) add(cmd *cobra.Command) {
 
 func (f *sliceFlags) given() bool { return f.quantum.n != nil || f.timeout.n != nil }
 
-func (f *sliceFlags) change(t *xe.TimeSlice) {
+func (f *sliceFlags) change(t *vgpu.TimeSlice) {
 	f.quantum.into(&t.Quantum)
 	f.timeout.into(&t.Timeout)
 }
@@ -170,7 +171,8 @@ func (o *provisionOptions) run(ctx context.Context, e *env.Env) error {
 			return err
 		}
 		return s.step(
-			"priority of all: "+o.priority, func() error { return pf.SetPriority(ctx, xe.Priority(o.priority)) },
+			"priority of all: "+o.priority,
+			func() error { return pf.Scheduler.SetPriority(ctx, xe.Priority(o.priority)) },
 		)
 	})
 }
@@ -200,21 +202,21 @@ func (s *session) setQuotas(ctx context.Context, pf *xe.PF, o provisionOptions, 
 
 func setQuota(ctx context.Context, pf *xe.PF, o provisionOptions, vf int) error {
 	if o.ggtt.n != nil || o.contexts.n != nil || o.doorbells.n != nil {
-		q, err := pf.Quota(vf)
+		q, err := pf.Quotas.Of(vf)
 		if err != nil {
 			return err
 		}
 		o.ggtt.into(&q.GGTT)
 		o.contexts.into(&q.Contexts)
 		o.doorbells.into(&q.Doorbells)
-		if err := pf.SetQuota(ctx, vf, q); err != nil {
+		if err := pf.Quotas.Set(ctx, vf, q); err != nil {
 			return err
 		}
 	}
 	if o.vram.n == nil {
 		return nil
 	}
-	return pf.SetVRAM(ctx, vf, *o.vram.n)
+	return pf.Quotas.SetVRAM(ctx, vf, *o.vram.n)
 }
 
 // setSlices changes the time slices of VFs.
@@ -223,13 +225,14 @@ func (s *session) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []
 		return nil
 	}
 	for _, vf := range vfs {
-		slice, err := pf.TimeSlice(vf)
+		slice, err := pf.Scheduler.TimeSlice(vf)
 		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) { // if GTs differ, there is no slice to change
 			return err
 		}
 		f.change(&slice)
 		err = s.step(
-			fmt.Sprintf("time slice of VF%d: %s", vf, slice), func() error { return pf.SetTimeSlice(ctx, vf, slice) },
+			fmt.Sprintf("time slice of VF%d: %s", vf, slice),
+			func() error { return pf.Scheduler.SetTimeSlice(ctx, vf, slice) },
 		)
 		if err != nil {
 			return err

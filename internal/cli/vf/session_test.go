@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
@@ -51,7 +52,7 @@ func testOn(t *testing.T, dir string, h *fakehost.Host) *vfTest {
 func sized(n uint64) amount { return amount{n: &n} }
 
 func (b *vfTest) enable(n int, change ...func(*enableOptions)) func(context.Context) error {
-	o := enableOptions{config: b.config, n: n, profile: profileAuto, mode: xe.Infinite, bind: bindVFIO}
+	o := enableOptions{config: b.config, n: n, profile: profileAuto, mode: vgpu.Infinite, bind: bindVFIO}
 	for _, c := range change {
 		c(&o)
 	}
@@ -124,10 +125,10 @@ func (b *vfTest) listing(t *testing.T) listing {
 
 // Everything that can be done by hand, in a row, is put back by disable, and by recover.
 func TestSession(t *testing.T) {
-	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
-	named := func(o *enableOptions) { o.profile, o.mode = "Bmg_4", xe.Infinite; o.slice.quantum = sized(7) }
+	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, vgpu.DefaultProfile }
+	named := func(o *enableOptions) { o.profile, o.mode = "Bmg_4", vgpu.Infinite; o.slice.quantum = sized(7) }
 	keep := func(o *enableOptions) { o.profile, o.bind = profileKeep, bindNone; o.slice.timeout = sized(9000) }
-	scheduled := func(o *enableOptions) { o.mode, o.bind = xe.Flexible30FPS, "vfio-pci" }
+	scheduled := func(o *enableOptions) { o.mode, o.bind = vgpu.Flexible30FPS, "vfio-pci" }
 	quotas := func(o *provisionOptions) {
 		o.ggtt, o.vram, o.contexts, o.doorbells = sized(64<<20), sized(512<<20), sized(1024), sized(8)
 	}
@@ -191,11 +192,11 @@ func TestSession(t *testing.T) {
 			b.provision("1", slice),
 		)
 		l := b.listing(t)
-		want := xe.Resources{GGTT: 64 << 20, VRAM: 512 << 20, Contexts: 1024, Doorbells: 8}
+		want := vgpu.Resources{GGTT: 64 << 20, VRAM: 512 << 20, Contexts: 1024, Doorbells: 8}
 		if q := l.Functions[2].Quota; len(l.Functions) != 3 || *q != want {
 			t.Errorf("quotas are not those that were set: %+v", q)
 		}
-		if s := *l.Functions[2].TimeSlice; s != (xe.TimeSlice{Quantum: 12, Timeout: 9000}) ||
+		if s := *l.Functions[2].TimeSlice; s != (vgpu.TimeSlice{Quantum: 12, Timeout: 9000}) ||
 			l.Functions[2].Driver != "" {
 			t.Errorf("time slice %v, driver %q", s, l.Functions[2].Driver)
 		}
@@ -234,7 +235,7 @@ func journalFiles(t *testing.T, dir string) map[string][]byte {
 // disable puts the host back.
 func TestSessionFails(t *testing.T) {
 	dir := fakeenv.Shm(t)
-	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, xe.DefaultProfile }
+	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, vgpu.DefaultProfile }
 	for n := 1; ; n++ {
 		b := testOn(t, filepath.Join(dir, "a"), fakehost.New(fakehost.BMG()))
 		var killed fakehost.Snapshot

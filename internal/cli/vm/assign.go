@@ -70,7 +70,7 @@ func assignOne(e *env.Env, pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 	if u := pick.UserOf(e.System, d); u != nil {
 		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
 	}
-	stateMiB, err := pf.MigrationMiB(n)
+	stateMiB, err := pf.Control(n).MigrationMiB()
 	if err != nil {
 		return vm.VF{}, err
 	}
