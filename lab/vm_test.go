@@ -42,7 +42,7 @@ func TestVM(t *testing.T) {
 	}
 
 	// VF1 is free again, and another machine gets it; one goes by its name, the other with its keeper.
-	d.says(t, 0, "other", append(start, "--vf=1", "other")...)
+	d.says(t, 0, "other", append(start, "--warm", "--vf=1", "other")...)
 	d.says(t, 0, "", "vm", "off", "gpu")
 	d.must(t.Context(), t, `kill -9 $(sed -n 's/.*"keeper": \([0-9]*\).*/\1/p' /var/lib/vmtb/machines/other/machine.json)`)
 	d.says(t, 3, "vmtb recover puts the host back", "vm", "exec", "other", "true")

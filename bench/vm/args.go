@@ -180,11 +180,11 @@ type property struct{ key, value string }
 
 // String is d as the value of -device.
 func (d device) String() string {
-	text := d[0].value
+	options := []string{d[0].value}
 	for _, p := range d[1:] {
-		text += "," + p.key + "=" + value(p.value)
+		options = append(options, p.key+"="+value(p.value))
 	}
-	return text
+	return strings.Join(options, ",")
 }
 
 // arguments is d as the arguments of QMP's device_add.

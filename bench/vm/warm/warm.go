@@ -131,6 +131,7 @@ func shape(s vm.Spec) vm.Spec {
 // template is the machine that boots, and whose state is kept.
 func template(s vm.Spec) vm.Spec {
 	s = shape(s)
+	s.Name = cmp.Or(s.Name, "booted") // one that is to be named later
 	s.Unplugged, s.NoReboot = true, false
 	s.VNC, s.SSH.Port = vm.VNC{}, 0 // two machines cannot have the same ports, and the guest does not see them
 	return s
