@@ -67,7 +67,7 @@ unit:
 
 # Against the real QEMU and the real qemu-ga.
 integration: build
-	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 2 -timeout 40m -tags integration -run TestIntegration ./bench/... .
+	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 2 -timeout 40m -tags integration -run TestIntegration ./bench/... ./internal/cli
 
 # In the emulated DUT.
 lab-test: build

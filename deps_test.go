@@ -15,7 +15,6 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "report/terminal", "lab", "imagebuild", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/ansi", "internal/booktext", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
 	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
 	"report":              {"flow", "bench", "report/run", "report/html", "internal/atomicfile", "internal/prose"},
 	"report/run":          {"flow", "internal/ansi", "internal/prose"},
@@ -52,6 +51,61 @@ var arrows = map[string][]string{
 	"internal/cache":      {"bench", "internal/flock", "internal/progress"},
 	"internal/flock":      {},
 	"internal/procfs":     {},
+
+	// The command half, from what stands on the rest to what the rest stands on.
+	".": {"flow", "internal/cli"},
+	"internal/cli": {
+		"bench", "bench/host", "bench/keep", "bench/vm", "docs", "flow", "internal/ansi", "internal/booktext",
+		"internal/cli/env", "internal/cli/flows", "internal/cli/host", "internal/cli/image", "internal/cli/lab",
+		"internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
+	},
+	"docs": {},
+	"internal/cli/run": {
+		"bench", "bench/host", "bench/keep", "bench/klog", "bench/vm", "bench/xe", "flow", "internal/ansi",
+		"internal/cli/env", "internal/cli/flows", "internal/kernelwatch", "internal/pick", "internal/prose",
+		"report", "report/terminal",
+	},
+	"internal/cli/lab": {
+		"bench", "bench/keep", "bench/vm", "flow", "imagebuild", "internal/ansi", "internal/cli/env",
+		"internal/cli/flows", "internal/cli/machines", "internal/hoststate", "internal/kernelwatch",
+		"internal/progress", "internal/prose", "lab", "report", "report/terminal",
+	},
+	"internal/cli/image": {"imagebuild", "internal/cli/env"},
+	"internal/cli/host": {
+		"bench", "bench/host", "bench/keep", "bench/undo", "flow", "internal/ansi", "internal/cli/env",
+		"internal/cli/flows", "internal/hoststate",
+	},
+	"internal/cli/flows": {
+		"bench", "bench/klog", "flow", "internal/ansi", "internal/atomicfile", "internal/cli/env",
+		"internal/kernelwatch", "internal/prose", "report", "report/terminal",
+	},
+	"internal/cli/vf": {
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "bench/xe/vgpu", "flow", "internal/ansi",
+		"internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
+	},
+	"internal/cli/vm": {
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/warm", "bench/xe", "internal/ansi",
+		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/hoststate", "internal/pick",
+		"internal/prose", "internal/rawterm",
+	},
+	"internal/cli/machines": {
+		"bench", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/cli/env", "internal/hoststate",
+		"internal/prose",
+	},
+	"internal/cli/env": {
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe/vgpu", "flow", "internal/ansi",
+		"internal/doctor", "internal/hoststate", "internal/progress", "internal/prose", "report/terminal",
+	},
+	"internal/doctor": {
+		"bench", "bench/host", "bench/klog", "bench/pci", "bench/vm", "bench/xe", "imagebuild", "internal/ansi",
+		"internal/hoststate", "internal/pick", "internal/prose",
+	},
+	"internal/hoststate": {
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "flow",
+		"internal/pick", "internal/procfs", "internal/prose",
+	},
+	"internal/kernelwatch": {"bench", "bench/host", "bench/klog", "flow", "internal/prose"},
+	"internal/pick":        {"bench", "bench/host", "bench/pci", "bench/vm", "bench/xe", "internal/prose"},
 }
 
 // room is the longest key of arrows that the package lies in, "" for fakes and other test-only packages.
@@ -158,5 +212,17 @@ func TestEveryIntegrationTestRuns(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Rooms of commands never import each other: what two of them need is in a room below.
+func TestCommandRoomsAreApart(t *testing.T) {
+	rooms := []string{"run", "vf", "vm", "image", "lab", "host"}
+	for _, from := range rooms {
+		for _, to := range rooms {
+			if slices.Contains(arrows["internal/cli/"+from], "internal/cli/"+to) {
+				t.Errorf("%s may import %s", from, to)
+			}
+		}
 	}
 }

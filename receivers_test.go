@@ -19,7 +19,6 @@ const maxMethods = 60
 // added.
 var largeReceivers = map[string]bool{
 	"bench/vm.VM": true, // snapshots, migration, evidence and access are to become types of their own
-	"vmtb.app":    true, // the command line moves to internal/cli, with a type for each command
 }
 
 // No type has more than 60 methods.
