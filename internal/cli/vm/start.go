@@ -162,7 +162,11 @@ func startKept(ctx context.Context, e *env.Env, r keep.Record, wait bool) error 
 	}
 	name := c.Name()
 	if wait {
-		err = awaitBoot(ctx, e, c, "booting "+r.Spec.Disks[0].Image)
+		what := "booting " + r.Spec.Disks[0].Image
+		if r.Spec.State != "" {
+			what = "waiting for its guest"
+		}
+		err = awaitBoot(ctx, e, c, what)
 	}
 	switch {
 	case err == nil:
