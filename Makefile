@@ -33,7 +33,7 @@ setup:
 	@./setup.sh
 
 demo: setup build
-	bin/vmtb lab run -v test_basic::TestVmSetup
+	bin/vmtb lab run --warm -v test_basic::TestVmSetup
 
 test: setup speed fmt lint unit integration gpu-test lab-test
 
