@@ -89,9 +89,16 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 		return s, none, err
 	}
 	const title = "boot a machine for others to go on from"
-	entry, err := c.Entry(ctx, "booted", key, title, func(dir *os.File) error {
+	boot := func(dir *os.File) error {
 		return o.step(ctx, title, func(ctx context.Context) error { return keep(ctx, s, o, dir.Name()) })
-	})
+	}
+	entry, err := c.Entry(ctx, "booted", key, title, boot)
+	if err == nil && !whole(from(s, entry)) { // somebody has removed a part of it
+		c.Close() // nothing in use is removed
+		if err = c.Remove(filepath.Base(entry)); err == nil {
+			entry, err = c.Entry(ctx, "booted", key, title, boot)
+		}
+	}
 	if err != nil {
 		c.Close()
 		return s, none, err
@@ -118,6 +125,20 @@ func from(s vm.Spec, dir string) vm.Spec {
 		}
 	}
 	return s
+}
+
+// whole reports whether the files are there from which s is to go on.
+func whole(s vm.Spec) bool {
+	paths := []string{s.State}
+	for _, d := range s.Disks {
+		paths = append(paths, d.Image)
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // shape is s with what all machines of the store have: a device by which Linux notices that it goes on from a state, and makes

@@ -142,6 +142,23 @@ func TestBrokenState(t *testing.T) {
 	f.expect("the next one", f.spec, true, 1)
 }
 
+// A state of which a part is gone is made anew.
+func TestPartOfState(t *testing.T) {
+	f := newFixture(t)
+	f.expect("the first", f.spec, true, 1)
+	states, err := filepath.Glob(filepath.Join(f.store.Dir, "booted-*", stateFile))
+	if err != nil || len(states) != 1 {
+		t.Fatalf("%q, %v", states, err)
+	}
+	if err := os.Remove(states[0]); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("one without a state", f.spec, true, 1)
+	if len(f.warns) > 0 {
+		t.Errorf("it says %q", f.warns)
+	}
+}
+
 // Nothing is left of a boot that was interrupted, and the next one boots.
 func TestInterrupted(t *testing.T) {
 	f := newFixture(t)
