@@ -41,7 +41,7 @@ func (m *VM) plugVFs(ctx context.Context) error {
 }
 
 // renew tells a guest that it is not the one that it was when its state was saved: others may go on from the same state. It gets
-// random numbers, a boot id and, if it has one, a machine id of its own. When it returns, the guest knows of all its VFs, and those
+// random numbers, a boot id until it boots and, if it has one, a machine id of its own. When it returns, the guest knows of all its VFs, and those
 // drivers that were loaded have probed them.
 func (m *VM) renew(ctx context.Context) error {
 	c := bench.Command{
@@ -67,10 +67,7 @@ const renewScript = `
 echo "$3" >/dev/urandom
 echo "$1" >/run/vmtb-boot-id
 mount --bind /run/vmtb-boot-id /proc/sys/kernel/random/boot_id
-if [ -s /etc/machine-id ]; then
-	echo "$2" >/run/vmtb-machine-id
-	mount --bind /run/vmtb-machine-id /etc/machine-id
-fi
+[ ! -s /etc/machine-id ] || echo "$2" >/etc/machine-id
 [ "$4" = 0 ] || echo 1 >/sys/bus/pci/rescan
 `
 
