@@ -15,12 +15,15 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	".":                   {"flow", "report", "lab", "bench", "bench/host", "bench/keep", "bench/klog", "bench/pci", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/ansi", "internal/booktext", "internal/labels", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs", "internal/prose"},
-	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/work", "bench/xe", "internal/procfs", "internal/prose"},
-	"report":              {"flow", "bench", "internal/ansi", "internal/atomicfile", "internal/prose"},
-	"report/reporttest":   {},
+	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
+	"report":              {"flow", "bench", "report/run", "report/html", "internal/atomicfile", "internal/prose"},
+	"report/run":          {"flow", "internal/ansi", "internal/prose"},
+	"report/html":         {"flow", "bench", "report/run", "internal/atomicfile", "internal/prose"},
+	"report/terminal":     {"flow", "report/run", "internal/prose"},
+	"report/reporttest":   {"flow"},
 	"flow":                {"bench", "bench/undo", "internal/strictjson", "internal/atomicfile", "internal/flock", "internal/procfs", "internal/prose"},
-	"lab":                 {"bench", "bench/vm", "bench/qga", "bench/qmp", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/flock", "internal/procfs"},
+	"lab":                 {"imagebuild", "bench", "bench/vm", "bench/vm/warm", "bench/qga", "bench/qmp", "internal/cache", "internal/progress", "internal/rawterm", "internal/atomicfile", "internal/procfs"},
+	"imagebuild":          {"bench", "internal/cache", "internal/progress", "internal/atomicfile"},
 	"bench":               {"internal/strictjson"},
 	"bench/benchtest":     {"bench"},
 	"bench/undo":          {"bench", "internal/atomicfile", "internal/flock", "internal/procfs"},
@@ -30,9 +33,11 @@ var arrows = map[string][]string{
 	"bench/pci":           {"bench", "bench/sysfs", "bench/undo", "internal/prose"},
 	"bench/klog":          {"bench", "internal/ansi", "internal/strictjson"},
 	"bench/host":          {"bench", "bench/sysfs", "bench/undo", "bench/pci", "internal/flock", "internal/prose"},
-	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "internal/strictjson", "internal/prose"},
+	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "bench/xe/vgpu", "internal/prose"},
+	"bench/xe/vgpu":       {"bench", "internal/strictjson", "internal/prose"},
 	"bench/vfio":          {},
 	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "internal/ansi", "internal/procfs", "internal/prose"},
+	"bench/vm/warm":       {"bench", "bench/vm", "internal/cache", "internal/progress"},
 	"bench/work":          {"bench", "bench/undo", "internal/procfs"},
 	"bench/keep":          {"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm", "internal/atomicfile", "internal/flock", "internal/prose"},
 	"internal/ansi":       {},
@@ -44,8 +49,65 @@ var arrows = map[string][]string{
 	"internal/booktext":   {},
 	"internal/strictjson": {},
 	"internal/atomicfile": {"internal/prose"},
+	"internal/cache":      {"bench", "internal/flock", "internal/progress"},
 	"internal/flock":      {},
 	"internal/procfs":     {},
+
+	// The command half, from what stands on the rest to what the rest stands on.
+	".": {"flow", "internal/cli"},
+	"internal/cli": {
+		"bench", "bench/host", "bench/keep", "bench/vm", "docs", "flow", "internal/ansi", "internal/booktext",
+		"internal/cli/env", "internal/cli/flows", "internal/cli/host", "internal/cli/image", "internal/cli/lab",
+		"internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
+	},
+	"docs": {},
+	"internal/cli/run": {
+		"bench", "bench/host", "bench/keep", "bench/klog", "bench/vm", "bench/xe", "flow", "internal/ansi",
+		"internal/cli/env", "internal/cli/flows", "internal/kernelwatch", "internal/pick", "internal/prose",
+		"report", "report/terminal",
+	},
+	"internal/cli/lab": {
+		"bench", "bench/keep", "bench/vm", "flow", "imagebuild", "internal/ansi", "internal/cli/env",
+		"internal/cli/flows", "internal/cli/machines", "internal/hoststate", "internal/kernelwatch",
+		"internal/progress", "internal/prose", "lab", "report", "report/terminal",
+	},
+	"internal/cli/image": {"imagebuild", "internal/cli/env"},
+	"internal/cli/host": {
+		"bench", "bench/host", "bench/keep", "bench/undo", "flow", "internal/ansi", "internal/cli/env",
+		"internal/cli/flows", "internal/hoststate", "internal/labels",
+	},
+	"internal/cli/flows": {
+		"bench", "bench/klog", "flow", "internal/ansi", "internal/atomicfile", "internal/cli/env",
+		"internal/kernelwatch", "internal/prose", "report", "report/terminal",
+	},
+	"internal/cli/vf": {
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "bench/xe/vgpu", "flow", "internal/ansi",
+		"internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
+	},
+	"internal/cli/vm": {
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/warm", "bench/xe", "internal/ansi",
+		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/hoststate", "internal/pick",
+		"internal/prose", "internal/rawterm",
+	},
+	"internal/cli/machines": {
+		"bench", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/cli/env", "internal/hoststate",
+		"internal/prose",
+	},
+	"internal/cli/env": {
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe/vgpu", "flow", "internal/ansi",
+		"internal/doctor", "internal/hoststate", "internal/progress", "internal/prose", "report/terminal",
+	},
+	"internal/doctor": {
+		"bench", "bench/host", "bench/klog", "bench/pci", "bench/vm", "bench/xe", "bench/xe/vgpu", "imagebuild",
+		"internal/ansi",
+		"internal/hoststate", "internal/labels", "internal/pick", "internal/prose",
+	},
+	"internal/hoststate": {
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "flow",
+		"internal/pick", "internal/procfs", "internal/prose",
+	},
+	"internal/kernelwatch": {"bench", "bench/host", "bench/klog", "flow", "internal/prose"},
+	"internal/pick":        {"bench", "bench/host", "bench/pci", "bench/vm", "bench/xe", "internal/prose"},
 }
 
 // room is the longest key of arrows that the package lies in, "" for fakes and other test-only packages.
@@ -99,10 +161,11 @@ func TestArrows(t *testing.T) {
 // What may not be reached at all, through whatever comes between.
 func TestNeverReached(t *testing.T) {
 	never := map[string][]string{
-		"./bench/...": {"vmtb/flow", "vmtb/report", "vmtb/vmm_flows", "vmtb/lab"},
-		"./flow":      {"vmtb/bench/vm", "vmtb/bench/xe", "vmtb/bench/sysfs", "vmtb/bench/pci", "vmtb/bench/host"},
-		".":           {"vmtb/vmm_flows"},
-		"./cmd/vmtb":  {"vmtb/internal/fake", "vmtb/bench/benchtest", "github.com/nats-io"},
+		"./bench/...":  {"vmtb/flow", "vmtb/report", "vmtb/vmm_flows", "vmtb/lab", "vmtb/imagebuild"},
+		"./imagebuild": {"vmtb/lab", "vmtb/bench/vm"},
+		"./flow":       {"vmtb/bench/vm", "vmtb/bench/xe", "vmtb/bench/sysfs", "vmtb/bench/pci", "vmtb/bench/host"},
+		".":            {"vmtb/vmm_flows"},
+		"./cmd/vmtb":   {"vmtb/internal/fake", "vmtb/bench/benchtest", "github.com/nats-io"},
 	}
 	for from, barred := range never {
 		out, err := exec.Command("go", "list", "-deps", from).Output()
@@ -151,5 +214,17 @@ func TestEveryIntegrationTestRuns(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Rooms of commands never import each other: what two of them need is in a room below.
+func TestCommandRoomsAreApart(t *testing.T) {
+	rooms := []string{"run", "vf", "vm", "image", "lab", "host"}
+	for _, from := range rooms {
+		for _, to := range rooms {
+			if slices.Contains(arrows["internal/cli/"+from], "internal/cli/"+to) {
+				t.Errorf("%s may import %s", from, to)
+			}
+		}
 	}
 }

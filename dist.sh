@@ -33,7 +33,7 @@ tree() {
 	cp -r vmm_flows/resources "$1/vmm_flows/"
 	find "$1/vmm_flows/resources" -name '*.go' -delete
 	mkdir -p "$1/vmm_flows/resources/vgpu_profiles"
-	cp bench/xe/profiles/*.json "$1/vmm_flows/resources/vgpu_profiles/"
+	cp bench/xe/vgpu/profiles/*.json "$1/vmm_flows/resources/vgpu_profiles/"
 	cp docs/*.md "$1/docs/"
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }

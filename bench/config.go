@@ -84,6 +84,7 @@ type VMConfig struct {
 	DiskBus   string   `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
 	VNC       string   `json:"vnc"`      // who may see the screens: "off", "local", "on", "open"; "" leaves it to the command, see Screens
 	SSHPort   *int     `json:"ssh_port"` // of the host's loopback for the guest's SSH, plus the machine's number; 0 is any; without it there is none
+	Warm      bool     `json:"warm"`     // machines go on from the state of one like them that has booted, where a flow allows it
 	ExtraArgs []string `json:"extra_args"`
 }
 

@@ -16,13 +16,15 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// Resume goes on with the run in o.Dir, which is not alive: what it has left on the host is put back, cases that have a
-// result keep it, one that was in flight is incomplete, the rest of the plan runs, in the same journal. items are where
-// the cases of the plan are found, such as everything registered. Of o, Dir, Version, DUT, RerunIncomplete and what is
-// code are used; the rest is as it was.
+// Resume goes on with the run in o.Dir, whose vmtb is dead. It puts back what that vmtb has left on
+// the host. Cases with a result keep it, a case that was in flight is incomplete, and the rest of
+// the plan runs, in the same journal. items are the cases that this program has, such as everything
+// registered. Of o it uses Dir, Version, DUT, RerunIncomplete and the fields that are code; the
+// rest comes from the run.
 //
-// A case that was in flight when the host went down does not run again, nor do the cases of a fixture in whose phases
-// that happened, unless o.RerunIncomplete is true. A case that has asked for a reboot ([T.Reboot]) is entered at its mark.
+// If the host went down while a case was in flight, the case does not run again; nor do the cases
+// of a fixture if it went down in one of the fixture's phases. o.RerunIncomplete lets them run. A
+// case that asked for a reboot ([T.Reboot]) is entered at its mark.
 func Resume(ctx context.Context, items []Item, o Options) (Summary, error) {
 	r, err := reopen(items, o)
 	if err != nil {
@@ -96,7 +98,8 @@ func (r *runner) load(dir string, items []Item) error {
 	return nil
 }
 
-// replan is a plan, read, with the code of its cases. What they need and how long they may take is up to this program.
+// replan returns a plan that was read, with the code of its cases. Their needs and deadlines are
+// this program's.
 func replan(plan, items []Item) ([]Item, error) {
 	byID := map[ID]Item{}
 	for _, it := range items {
@@ -113,12 +116,14 @@ func replan(plan, items []Item) ([]Item, error) {
 		out = append(out, it)
 	}
 	if missing != nil {
-		return nil, &bench.UsageError{Err: fmt.Errorf("this program does not have all flows of that run: %s", strings.Join(missing, ", "))}
+		return nil, &bench.UsageError{
+			Err: fmt.Errorf("this program does not have all flows of that run: %s", strings.Join(missing, ", ")),
+		}
 	}
 	return out, nil
 }
 
-// openJournals opens the journal where its whole part ends, and that of host changes.
+// openJournals opens the journal at the end of its whole part, and the journal of host changes.
 func (r *runner) openJournals(run *RunDir) error {
 	f, err := os.OpenFile(filepath.Join(r.info.Dir, journalFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
@@ -132,20 +137,20 @@ func (r *runner) openJournals(run *RunDir) error {
 		return errors.Join(err, f.Close())
 	}
 	r.journal = &journal{f: f, seq: len(run.Entries), observe: r.observe, failed: r.journalFailed}
-	r.past = append([]Entry{}, run.Entries...) // not nil
+	r.past = append([]Entry{}, run.Entries...) // never nil: that means a new run
 	return nil
 }
 
-// resume takes up what the journal says, before anything runs.
+// resume brings the runner to the state that the journal has, before anything runs.
 func (r *runner) resume(ctx context.Context) {
-	h := history{now: r.boot, boot: r.info.BootID, cases: r.cases, marks: map[ID]string{}}
+	h := journalState{now: r.boot, boot: r.info.BootID, cases: r.cases, marks: map[ID]string{}}
 	for _, e := range r.past {
 		r.summary.Add(e)
 		h.add(e)
 	}
 	r.journal.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: r.info.Timeout, BootID: r.boot})
-	for _, e := range slices.Backward(h.open) {
-		r.journal.append(h.cutOff(e, r.info.Plan))
+	for _, o := range slices.Backward(h.open.All()) {
+		r.journal.append(h.cutOff(o.Begin, r.info.Plan))
 	}
 	for _, it := range r.info.Plan {
 		s := r.cases[it.ID]
@@ -165,22 +170,23 @@ func (r *runner) resume(ctx context.Context) {
 	f.restore(ctx)
 }
 
-// A history is a journal gone through.
-type history struct {
+// A journalState is the state of a run at the end of its journal.
+type journalState struct {
 	now  string // id of the present boot of the host
-	boot string // of the entry that was added last
-	open []Entry
-	// cases is what became of each, marks is where those that wanted a reboot, and got it, are to go on.
+	boot string // id of the boot in which the last entry was written
+	open OpenPhases[struct{}]
+	// cases is how each case stands. marks is where the cases go on that asked for a reboot, and got it.
 	cases map[ID]standing
 	marks map[ID]string
 }
 
-func (h *history) add(e Entry) {
+func (h *journalState) add(e Entry) {
 	switch {
 	case e.Event == Begin && e.Phase == PhaseRun:
-		h.boot, h.open = cmp.Or(e.BootID, h.boot), nil
+		h.boot = cmp.Or(e.BootID, h.boot)
+		h.open.Clear()
 	case e.Event == Begin:
-		h.open = append(h.open, e)
+		h.open.Begin(e, struct{}{})
 		if e.Phase == PhaseCase {
 			delete(h.marks, e.ID)
 		}
@@ -191,14 +197,8 @@ func (h *history) add(e Entry) {
 	}
 }
 
-func (h *history) end(e Entry) {
-	same := func(o Entry) bool { return o.Phase == e.Phase && o.ID == e.ID && o.Name == e.Name }
-	for i := len(h.open) - 1; i >= 0; i-- {
-		if same(h.open[i]) {
-			h.open = slices.Delete(h.open, i, i+1)
-			break
-		}
-	}
+func (h *journalState) end(e Entry) {
+	h.open.End(e)
 	if e.Phase == PhaseCase {
 		s := h.cases[e.ID]
 		s.ended(e)
@@ -209,8 +209,8 @@ func (h *history) end(e Entry) {
 	}
 }
 
-// cutOff is the end of a phase that has none, because vmtb or the host died in it.
-func (h *history) cutOff(begin Entry, plan []Item) Entry {
+// cutOff returns an end for a phase that has none, because vmtb or the host died in it.
+func (h *journalState) cutOff(begin Entry, plan []Item) Entry {
 	e := begin
 	e.Event, e.Timeout, e.Mark, e.Result = End, 0, "", Incomplete
 	e.Reason, e.Blame = "vmtb was killed", BlameInfra
@@ -227,20 +227,20 @@ func (h *history) cutOff(begin Entry, plan []Item) Entry {
 	return e
 }
 
-// killedFixture reports that the host went down in a phase of the fixture that serves id, and that no case had asked for
-// it.
-func (h *history) killedFixture(id ID) bool {
+// killedFixture reports whether the host went down in a phase of the fixture that serves id, without a
+// case that had asked for it.
+func (h *journalState) killedFixture(id ID) bool {
 	for marked := range h.marks {
 		if marked.Fixture() == id.Fixture() {
 			return false
 		}
 	}
-	return h.boot != h.now && slices.ContainsFunc(h.open, func(e Entry) bool {
-		return e.Phase != PhaseCase && e.Phase != PhaseStep && e.ID == id.Fixture()
+	return h.boot != h.now && slices.ContainsFunc(h.open.All(), func(o OpenPhase[struct{}]) bool {
+		return o.Begin.Phase != PhaseCase && o.Begin.Phase != PhaseStep && o.Begin.ID == id.Fixture()
 	})
 }
 
-// Past is the entries of a run that counts on: those by which a run that is resumed can be shown as if it had never been
+// Past returns the entries with which a run that is resumed can be shown as if it had never been
 // cut off.
 func Past(entries []Entry) []Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool {

@@ -33,7 +33,7 @@ func TestRates(t *testing.T) {
 
 // testStore: IGT's own runner runs a stand-in of its test in two guests at once, and on the host.
 func (d *dut) testStore(t *testing.T) {
-	code, dir, err := d.run(t.Context(), store2VF)
+	code, dir, err := d.run(t.Context(), "--warm", store2VF)
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
@@ -47,7 +47,7 @@ func (d *dut) testStore(t *testing.T) {
 // four machines show nothing that those with two do not, TestVmSetup is in TestRealDriver, and test_store in TestLab: TestUpstream has all. What compares
 // rates is tried again, for the DUT is emulated on a machine that may have other things to do; unequal shares stay unequal.
 func (d *dut) testBasic(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2",
+	code, dir, err := d.run(t.Context(), "--warm", "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2",
 		"-k", "not 4VF and not TestVmSetup and not test_store", "test_basic")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
@@ -96,7 +96,7 @@ func onlyRatesAgain(t *testing.T, run *flow.RunDir) {
 func (d *dut) testUnequalShares(t *testing.T) {
 	const fault = "fault-favour"
 	d.fault(t, fault, 1<<1) // VF1
-	code, dir, err := d.run(t.Context(), "--workload-scale", "0.2", wsim2VF)
+	code, dir, err := d.run(t.Context(), "--warm", "--workload-scale", "0.2", wsim2VF)
 	d.fault(t, fault, 0)
 	if err != nil || code != flow.ExitFail {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitFail)

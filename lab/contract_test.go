@@ -61,7 +61,7 @@ const oneGTRule = "xe_contract::TestControl::test_fold_one_gt"
 func TestRealContract(t *testing.T) {
 	t.Parallel()
 	dir, one := t.TempDir(), t.TempDir()
-	labRun(t, "--migration", "--gpu-property=gts=2", "--run-dir", dir, "xe_contract")
+	labRun(t, "--migration", "--run-dir", dir, "xe_contract")
 	labRun(t, "--run-dir", one, oneGTRule)
 	got := results(t, filepath.Join(dir, "run"))
 	maps.Copy(got, results(t, filepath.Join(one, "run")))

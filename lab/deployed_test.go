@@ -33,7 +33,7 @@ func TestDeployed(t *testing.T) {
 	}
 	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{MayReboot: true, Program: program})
 	t.Run("over the shared set-up", func(t *testing.T) {
-		code, dir, err := d.run(t.Context(), "acme::TestClock")
+		code, dir, err := d.run(t.Context(), "--warm", "acme::TestClock")
 		if err != nil || code != flow.ExitPass {
 			t.Errorf("exit code %d, %v", code, err)
 		}

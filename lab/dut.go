@@ -43,7 +43,7 @@ type DUT struct {
 
 // Start starts a DUT, twice if need be. A second failure is a [bench.InfraError] with the end of the console.
 func Start(ctx context.Context, o Options) (d *DUT, err error) {
-	defer runtime.KeepAlive(o.Images.inUse) // until QEMU has its files open
+	defer runtime.KeepAlive(o.Images) // until QEMU has its files open
 	dir := o.Dir
 	err = o.Twice(ctx, func(o Options) (err error) {
 		d, err = start(ctx, o, dir)
@@ -89,13 +89,18 @@ func start(ctx context.Context, o Options, dir string) (d *DUT, err error) {
 		if err != nil {
 			return err
 		}
-		d = &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
+		d = o.dut(m)
 		if err := d.wake(ctx); err != nil {
 			return errors.Join(err, d.Close(context.WithoutCancel(ctx)))
 		}
 		return nil
 	})
 	return d, err
+}
+
+// dut is a machine that has been started with these options.
+func (o Options) dut(m *vm.VM) *DUT {
+	return &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
 }
 
 // boot starts a machine, and waits until its agent answers.
@@ -133,9 +138,8 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
 		NoReboot: !o.MayReboot,
-		// vmgenid has Linux make new random numbers when it goes on from a state.
-		Devices: append([]string{"intel-iommu,intremap=on,caching-mode=on", "vmgenid,guid=auto"}, devices...),
-		Extra:   append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
+		Devices:  append([]string{"intel-iommu,intremap=on,caching-mode=on"}, devices...),
+		Extra:    append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
 	}
 	accel, err := vm.ProbeAccel(ctx, cmp.Or(o.Images.QEMU, "qemu-system-x86_64"))
 	if err == nil && accel.Name == "kvm" && nestedKVM() {
@@ -174,12 +178,8 @@ func nestedKVM() bool {
 func (d *DUT) wake(ctx context.Context) error { return d.run(ctx, wakeScript, d.share) }
 
 // wakeScript is what is to be done in a DUT after its start and after each boot, before anything else: it mounts the share
-// $1 at the path that it has here. Each of the DUTs that go on from one state is a boot of its own.
+// $1 at the path that it has here.
 const wakeScript = `
-if [ ! -e /run/boot-id ]; then
-	cat /proc/sys/kernel/random/uuid >/run/boot-id
-	mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
-fi
 mkdir -p "$1"
 grep -q " $1 9p " /proc/mounts ||
 	mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none ` + ShareTag + ` "$1"
@@ -198,7 +198,7 @@ func (d *DUT) run(ctx context.Context, script string, args ...string) error {
 // Vmtb runs vmtb inside the DUT, with args, and returns its exit code. What it prints goes to out as it comes. When ctx
 // ends it gets a SIGTERM, and stopDeadline to put the DUT back.
 func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int, err error) {
-	bin, output := filepath.Join(d.share, "vmtb"), filepath.Join(d.share, "output.log")
+	bin, output := filepath.Join(d.share, "vmtb-run"), filepath.Join(d.share, "output.log")
 	if err := copyFile(bin, d.program, 0o755); err != nil {
 		return 0, infra("give vmtb to the DUT", err)
 	}

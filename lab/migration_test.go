@@ -28,7 +28,7 @@ var shapes = []string{
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	code, dir, err := d.run(t.Context(), append([]string{"--workload-scale", migrationScale}, shapes...)...)
+	code, dir, err := d.run(t.Context(), append([]string{"--warm", "--workload-scale", migrationScale}, shapes...)...)
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
@@ -61,7 +61,7 @@ func TestLostWork(t *testing.T) {
 		t.Run(c.fault, func(t *testing.T) {
 			during := *d
 			during.out = io.MultiWriter(d.out, &watched{word: c.when, found: func() { d.fault(t, c.fault, 1<<1) }}) // of VF1
-			code, dir, err := during.run(t.Context(), "--workload-scale", migrationScale, class+param)
+			code, dir, err := during.run(t.Context(), "--warm", "--workload-scale", migrationScale, class+param)
 			d.fault(t, c.fault, 0)
 			if err != nil || code != flow.ExitFail {
 				t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitFail)
@@ -124,7 +124,7 @@ func TestUpstream(t *testing.T) {
 		t.Run("shard "+shard, func(t *testing.T) {
 			t.Parallel()
 			d := start(t)
-			_, dir, err := d.run(t.Context(), "--workload-scale", migrationScale, "--shard", shard, "test_basic", "test_migration")
+			_, dir, err := d.run(t.Context(), "--warm", "--workload-scale", migrationScale, "--shard", shard, "test_basic", "test_migration")
 			if err != nil {
 				t.Error(err)
 			}

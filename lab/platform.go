@@ -57,6 +57,9 @@ const pfAddress = "2"
 func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
 	if g.Real() {
 		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress}
+		if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, "gts=") }) {
+			gpu = append(gpu, "gts=2") // as Panther Lake has
+		}
 		for _, p := range properties {
 			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
 		}

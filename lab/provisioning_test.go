@@ -22,7 +22,7 @@ func TestProvisioning(t *testing.T) {
 		least, selection = 15, []string{"xe_provisioning"}
 	}
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append([]string{"lab", "run", "-v", "--run-dir", dir}, selection...)...)
+	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append([]string{"lab", "run", "--warm", "-v", "--run-dir", dir}, selection...)...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
 		t.Errorf("vmtb lab run: %v", err)

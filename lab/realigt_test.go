@@ -72,14 +72,11 @@ func flowTests(t *testing.T) []string {
 	return tests
 }
 
-// twoGTs gives the GPU its media GT.
-var twoGTs = lab.Options{GPUProperties: []string{"gts=2"}}
-
 // IGT's own tests, unmodified, pass on the PF: those of SR-IOV, and some that execute batches. Those that flows run are in
 // TestGuestIGT, and here in "make lab-full".
 func TestRealIGT(t *testing.T) {
 	t.Parallel()
-	d := startWith(t, lab.BuildOptions{Migration: true}, twoGTs)
+	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
 	defer cancel()
 	tests := slices.Concat(realSRIOV, realExec)
@@ -94,7 +91,7 @@ func TestRealIGT(t *testing.T) {
 // TestGuestIGT: what executes batches passes on a VF in a guest, what flows run above all.
 func TestGuestIGT(t *testing.T) {
 	t.Parallel()
-	d := startWith(t, lab.BuildOptions{}, twoGTs)
+	d := startWith(t, lab.BuildOptions{}, lab.Options{})
 	tests := slices.Concat(flowTests(t), realExec)
 	list, results := filepath.Join(d.dir, "guest.testlist"), filepath.Join(d.dir, "guest.json")
 	if err := os.WriteFile(list, []byte(strings.Join(tests, "\n")+"\n"), 0o644); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/imagebuild"
 	"vmtb/internal/atomicfile"
 	"vmtb/internal/procfs"
 )
@@ -69,7 +70,7 @@ const speedFile = "speed.json"
 
 // Save keeps s for the runs to come.
 func (s Speed) Save() error {
-	dir, err := CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (s Speed) Save() error {
 
 // MeasuredSpeed returns what was saved last, and the zero Speed if nothing was.
 func MeasuredSpeed() (s Speed, err error) {
-	dir, err := CacheDir()
+	dir, err := imagebuild.CacheDir()
 	if err != nil {
 		return s, err
 	}

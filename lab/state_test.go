@@ -10,7 +10,7 @@ import (
 
 // testState: machines with VFs are saved and restored in every way, and one moves live from VF1 to VF2.
 func (d *dut) testState(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "vm_state")
+	code, dir, err := d.run(t.Context(), "--warm", "vm_state")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}

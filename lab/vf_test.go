@@ -112,7 +112,7 @@ func (d *dut) testVFRecover(t *testing.T) {
 	d.functions(t, 2, "enable", "2", "--profile=fit", "--sched=FLEXIBLE_30FPS", "--bind=vfio-pci")
 	d.says(t, flow.ExitPass, "The host is as it was.", "recover")
 	d.clean(t)
-	code, dir, err := d.run(t.Context(), boot1VF)
+	code, dir, err := d.run(t.Context(), "--warm", boot1VF)
 	if err != nil || code != flow.ExitPass || results(t, dir)[boot1VF] != flow.Pass {
 		t.Errorf("a run afterwards: exit code %d, %v", code, err)
 	}

@@ -1,55 +1,32 @@
 package lab
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/bench/vm/warm"
 )
 
-// A DUT need not boot each time. The state of one that has booted is kept beside the images, with the overlay of its
-// disk, and others go on from there.
-const (
-	stateFile   = "state"
-	overlayFile = "overlay.qcow2"
-)
-
-// Spec is the DUT's hardware and the state from which it goes on, which is made if it is not there yet. The files that it
-// names stay until started is called, with the error of the start: QEMU has them open after one that went well, and a state
-// from which a DUT did not go on is removed, unless ctx has ended or the error is misuse.
+// Spec is the DUT's hardware and the state from which it goes on, which is made if it is not there yet. started is to be called
+// with the error of the start: see [warm.Store.Prepare].
 func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err error) {
 	started = func(error) {}
 	if s, err = o.hardware(ctx); err != nil || !o.keepsState(s) {
 		return s, started, err
 	}
-	key, err := stateKey(s)
+	speed, err := MeasuredSpeed()
 	if err != nil {
 		return s, started, err
 	}
-	c, err := openCache(filepath.Dir(filepath.Dir(o.Images.DUT)), o.Progress)
-	if err != nil {
-		return s, started, err
-	}
-	const title = "a DUT that has booted, for others to go on from there"
-	b := builder{ctx: ctx, cache: c, progress: o.Progress}
-	dir := b.entry("booted", title, func(tmp *os.File, _ io.Writer) error { return o.keepState(ctx, s, tmp.Name()) }, key)
-	if b.err != nil {
-		c.close()
-		return s, started, b.err
-	}
-	s.State = filepath.Join(dir, stateFile)
-	s.Disks[0].Image, s.Disks[0].Format = filepath.Join(dir, overlayFile), "qcow2"
-	return s, func(err error) {
-		c.close()
-		if err != nil && ctx.Err() == nil && !isUsage(err) {
-			_ = c.remove(filepath.Base(dir)) // what is left of it fails again, and is said again
-		}
-	}, nil
+	kept := warm.Options{VM: vm.Options{Dir: o.Dir}, Boot: speed.BootLimit(), Step: o.step, Settle: o.settle, Key: guestShape()}
+	return warm.Store{Dir: filepath.Dir(filepath.Dir(o.Images.DUT))}.Prepare(ctx, s, kept)
 }
 
 // keepsState reports whether a DUT may go on from another one's state: what parameters and properties of its own have it
@@ -58,29 +35,44 @@ func (o Options) keepsState(s vm.Spec) bool {
 	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && len(o.XeParams)+len(o.GPUProperties) == 0 && !o.Boot
 }
 
-// stateKey tells states apart that do not fit a DUT. What it shares and whether it may reboot are QEMU's affairs.
-func stateKey(s vm.Spec) (string, error) {
-	s.Shares, s.NoReboot = nil, false
-	data, err := json.Marshal(s)
-	return string(data), err
+// step shows on this machine what takes a while.
+func (o Options) step(ctx context.Context, _ string, do func(context.Context) error) error {
+	const title = "a DUT that has booted, for others to go on from there"
+	return o.Progress.Step(title, func(io.Writer) error { return do(ctx) })
 }
 
-// keepState boots a DUT and leaves its state in dir. Its evidence is beside the DUT's, if that has a folder.
-func (o Options) keepState(ctx context.Context, s vm.Spec, dir string) (err error) {
-	scratch := filepath.Join(dir, "boot")
-	logs := scratch
-	if o.Dir != "" {
-		logs = o.Dir + "-boot"
-	}
-	m, err := boot(ctx, s, logs)
+// settle has a DUT boot a guest for those of --warm to go on from: see "vmtb vm warm".
+func (o Options) settle(ctx context.Context, m *vm.VM) error {
+	speed, err := MeasuredSpeed()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx)), os.RemoveAll(scratch)) }()
-	if _, err := m.SaveState(ctx, filepath.Join(dir, stateFile)); err != nil {
+	d := o.dut(m)
+	if err := d.wake(ctx); err != nil {
 		return err
 	}
-	return copyFile(filepath.Join(dir, overlayFile), m.Twin(s.Name).Disks[0].Image, 0o600)
+	var said bytes.Buffer
+	scale := strconv.FormatFloat(speed.TimeoutScale(), 'g', -1, 64)
+	code, err := d.Vmtb(ctx, []string{
+		"vm", "warm", "--vm-image", GuestImage, "--vm-memory", strconv.Itoa(GuestMiB), "--timeout-scale", scale,
+	}, &said)
+	if err == nil && code != 0 {
+		err = infra("boot a guest in the DUT", errors.New(bench.Tail(said.Bytes(), 5)))
+	}
+	if err != nil {
+		return err
+	}
+	// What is mounted cannot be saved; the next command removes the program that ran.
+	return d.run(ctx, `umount "$1"; rm -f /run/vmtb-bin*`, d.share)
+}
+
+// guestShape changes with what vmtb makes of a guest in the lab: DUTs with states of other guests are of no use then.
+func guestShape() string {
+	guest := vm.Spec{
+		Name: "guest", MemoryMiB: GuestMiB, Disks: []vm.Disk{{Image: GuestImage, Format: "raw"}},
+		VFs: []vm.VF{{WindowMiB: 1}},
+	}
+	return warm.Hardware(guest, "kvm")
 }
 
 // Starting says what starting a DUT with this hardware means.

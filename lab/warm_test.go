@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"vmtb/imagebuild"
 	"vmtb/internal/progress"
 	"vmtb/lab"
 )
@@ -60,7 +61,7 @@ func TestBrokenState(t *testing.T) {
 		t.Skip("make lab-full: it boots twice")
 	}
 	t.Parallel()
-	cache, err := lab.CacheDir()
+	cache, err := imagebuild.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}

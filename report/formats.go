@@ -13,22 +13,26 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/atomicfile"
+	"vmtb/report/html"
 )
 
 // A Format is a kind of report that goes into a file, or into a directory of its own.
 type Format struct {
 	Name string // "junit"
-	Path string // where in the run directory it goes if nobody says
+	Path string // its default place in the run directory
 	Doc  string
 
-	file   func(w io.Writer, run fs.FS) Report
+	file   func(w io.Writer, dir fs.FS) Report
 	stream bool // it is written as the run goes on
 }
 
-// Formats is every format, in the order of the documentation.
+// Formats lists every format, in the order of the documentation.
 var Formats = []Format{
 	{Name: "results", Path: "results.json", Doc: "IGT's results.json, version 10", file: NewResults},
-	{Name: "logfile", Path: "logfile.log", Doc: "everything in the order of time, with the machines' consoles", file: NewLogfile, stream: true},
+	{
+		Name: "logfile", Path: "logfile.log", Doc: "everything in the order of time, with the machines' consoles",
+		file: NewLogfile, stream: true,
+	},
 	{Name: "html", Path: "html", Doc: "pages for people; a directory"},
 	{Name: "junit", Path: "junit.xml", Doc: "JUnit XML for Jenkins and GitLab", file: NewJUnit},
 	{Name: "ktap", Path: "ktap.txt", Doc: "the kernel's Test Anything Protocol", file: NewKTAP},
@@ -37,7 +41,7 @@ var Formats = []Format{
 	{Name: "kcidb", Path: "kcidb.json", Doc: "KCIDB's schema 5.3", file: NewKCIDB},
 }
 
-// FormatNames are the names of Formats.
+// FormatNames returns the names of [Formats].
 func FormatNames() []string {
 	names := make([]string, len(Formats))
 	for i, f := range Formats {
@@ -49,15 +53,18 @@ func FormatNames() []string {
 // A Spec is a report that a user asks for.
 type Spec struct {
 	Format Format
-	Path   string // "" is the format's own in the run directory, "-" standard output
+	Path   string // "" is the format's default place, "-" standard output
 }
 
-// ParseSpec reads "format" or "format:path".
+// ParseSpec reads "format" or "format:path". Errors are [bench.UsageError].
 func ParseSpec(s string) (Spec, error) {
 	name, path, given := strings.Cut(s, ":")
 	i := slices.IndexFunc(Formats, func(f Format) bool { return f.Name == name })
 	if i < 0 {
-		return Spec{}, &bench.UsageError{Err: fmt.Errorf("--report=%s: there is no format %q", s, name), Advice: "there are " + strings.Join(FormatNames(), ", ")}
+		return Spec{}, &bench.UsageError{
+			Err:    fmt.Errorf("--report=%s: there is no format %q", s, name),
+			Advice: "there are " + strings.Join(FormatNames(), ", "),
+		}
 	}
 	f := Formats[i]
 	switch {
@@ -69,7 +76,7 @@ func ParseSpec(s string) (Spec, error) {
 	return Spec{f, path}, nil
 }
 
-// Place is the path of the report of the run in dir; "-" is standard output.
+// Place returns the path of the report of the run in dir; "-" is standard output.
 func (s Spec) Place(dir string) string {
 	if s.Path == "" {
 		return filepath.Join(dir, s.Format.Path)
@@ -77,30 +84,31 @@ func (s Spec) Place(dir string) string {
 	return s.Path
 }
 
-// Default are the reports that every run directory gets.
+// Default returns the reports that every run directory gets.
 func Default() []Spec { return []Spec{{Format: Formats[0]}, {Format: Formats[1]}} }
 
-// Options are what reports are made with.
+// Options say what a report is made from.
 type Options struct {
 	Dir     string       // the run directory
 	Stdout  io.Writer    // for the path "-"
 	Earlier *flow.RunDir // to compare with; may be nil
 }
 
-// Check finds out whether the report of a run in dir can be written where it should be, and leaves nothing behind. A report
-// in dir itself is not looked at, nor a FIFO's reader. dir may be empty: not known yet.
+// Check returns an error if the report of a run in dir cannot be written to its place, and leaves
+// nothing behind. It does not check a place in dir itself, nor the reader of a FIFO. dir is empty
+// if it is not known yet.
 func (s Spec) Check(dir string) error {
 	path := s.Path
 	if path == "" || path == "-" || dir != "" && within(dir, path) {
 		return nil
 	}
 	if s.Format.file == nil {
-		path = filepath.Join(path, indexPage)
+		path = filepath.Join(path, html.IndexPage)
 	}
 	return s.targetError(atomicfile.Check(path))
 }
 
-// targetError says of which report err is.
+// targetError adds to err which report it belongs to.
 func (s Spec) targetError(err error) error {
 	if err == nil {
 		return nil
@@ -108,9 +116,10 @@ func (s Spec) targetError(err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("report %s: %w", s.Format.Name, err)}
 }
 
-// Open makes a report. It checks at once that the report can be written where it should be: that is known before a run
-// of hours. What goes into the directory of a run to come, which must be empty, is opened by the report's Start. Files
-// are there, whole, when Close has returned; a log file grows as the run goes on.
+// Open opens a report. It returns an error at once if the report cannot be written to its place: a
+// user learns that before a run of hours. A report in the directory of a run to come, which must be
+// empty, is opened by its Start. Files exist, whole, when Close has returned. A log file grows as
+// the run goes on.
 func (s Spec) Open(o Options) (Report, error) {
 	path := s.Place(o.Dir)
 	open := func() (Report, error) {
@@ -160,12 +169,12 @@ func (l *late) Close() error {
 }
 
 func (s Spec) open(path string, o Options) (Report, error) {
-	run := os.DirFS(o.Dir)
+	files := os.DirFS(o.Dir)
 	if path == "-" {
-		return s.Format.file(o.Stdout, run), nil
+		return s.Format.file(o.Stdout, files), nil
 	}
 	if s.Format.file == nil {
-		return NewHTML(path, HTMLOptions{Run: run, Dir: o.Dir, Earlier: o.Earlier})
+		return html.New(path, html.Options{Run: files, Dir: o.Dir, Earlier: o.Earlier})
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -175,14 +184,14 @@ func (s Spec) open(path string, o Options) (Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &streamed{s.Format.file(f, run), f}, nil
+		return &streamed{s.Format.file(f, files), f}, nil
 	}
 	f, err := atomicfile.Create(path, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	out := &output{File: f}
-	return &replacing{s.Format.file(out, run), out}, nil
+	return &replacing{s.Format.file(out, files), out}, nil
 }
 
 // streamed is a report in a file that grows.
@@ -193,13 +202,13 @@ type streamed struct {
 
 func (s *streamed) Close() error { return errors.Join(s.Report.Close(), s.f.Close()) }
 
-// replacing is a report in a file that is there when it is whole.
+// replacing is a report in a file that exists only when it is whole.
 type replacing struct {
 	Report
 	out *output
 }
 
-// Close leaves the file as it was if there was no run, so nothing to report.
+// Close leaves the file as it was if there was no run: there is nothing to report.
 func (r *replacing) Close() error {
 	if err := r.Report.Close(); err != nil || !r.out.written {
 		return errors.Join(err, r.out.Discard())
@@ -207,7 +216,7 @@ func (r *replacing) Close() error {
 	return r.out.Commit()
 }
 
-// output remembers whether anything was written.
+// output is a file that knows whether anything was written to it.
 type output struct {
 	*atomicfile.File
 	written bool

@@ -12,15 +12,17 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// How much of what a test said goes into JUnit XML: GitLab takes files of less than 30 MB.
+// How much output of a test goes into JUnit XML. GitLab accepts files of less than 30 MB.
 const (
 	junitFile = 20 << 20
 	junitOut  = 16 << 10 // each of a test's outputs, if there are not too many tests
 )
 
-// NewJUnit writes JUnit XML to w, as Jenkins and GitLab read it; fsys is the run directory.
+// NewJUnit returns a report that writes JUnit XML to w, for Jenkins and GitLab. fsys is the run
+// directory.
 func NewJUnit(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeJUnit) }
 
 type junitCounts struct {
@@ -33,7 +35,8 @@ type junitCounts struct {
 	took time.Duration
 }
 
-// add counts a test. A suite's time is set by itself: fixtures and attempts before the last take time, too.
+// add counts a test. It does not add the time: fixtures and attempts before the last take time,
+// too.
 func (c *junitCounts) add(t *junitCase) {
 	c.Tests++
 	switch {
@@ -55,11 +58,11 @@ func (c *junitCounts) addSuite(s junitCounts, took time.Duration) {
 	c.Time = junitTime(c.took)
 }
 
-// tookInAll is the time of a DUT's phases of groups: fixtures, and all attempts of cases.
-func tookInAll(groups []*group, dut string) time.Duration {
+// tookInAll returns the time of a DUT's phases of groups: fixtures, and all attempts of cases.
+func tookInAll(groups []*run.Group, dut string) time.Duration {
 	var sum time.Duration
 	for _, g := range groups {
-		for _, p := range g.phases {
+		for _, p := range g.Phases {
 			if p.DUT == dut {
 				sum += max(0, p.Duration)
 			}
@@ -68,8 +71,8 @@ func tookInAll(groups []*group, dut string) time.Duration {
 	return sum
 }
 
-// hostName is the name at the beginning of dut, a line such as "dut-7, Linux 6.19.0, Battlemage". Where no name is there it is
-// "localhost", as Ant's JUnit task writes it.
+// hostName returns the name at the beginning of dut, a line such as "dut-7, Linux 6.19.0,
+// Battlemage". Without a name it is "localhost", as Ant's JUnit task writes it.
 func hostName(dut string) string {
 	const letters = "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 	name := dut[:len(dut)-len(strings.TrimLeft(dut, letters))]
@@ -93,7 +96,7 @@ type junitProperty struct {
 	Value string `xml:"value,attr"`
 }
 
-// A junitCase has its children in the order of the schema; only the suite's consumers differ in what they read.
+// A junitCase has its children in the order of the schema.
 type junitCase struct {
 	XMLName   xml.Name       `xml:"testcase"`
 	Name      string         `xml:"name,attr"`
@@ -126,17 +129,17 @@ func newJUnitText(s string) *junitText {
 	return &junitText{s}
 }
 
-func writeJUnit(p *printer, h *history) {
+func writeJUnit(p *printer, h *run.History) {
 	var all junitCounts
 	all.Time = junitTime(0)
 	limit := junitOut
-	if n := 3 * max(1, len(h.cases)); limit > junitFile/n {
+	if n := 3 * max(1, len(h.Cases)); limit > junitFile/n {
 		limit = junitFile / n
 	}
 	var suites []junitSuite
-	for _, class := range h.classes() {
-		for _, dut := range dutsOf(class) {
-			s := h.junitSuite(p, class, dut, limit)
+	for _, class := range h.Classes() {
+		for _, dut := range run.DUTsOf(class) {
+			s := junitSuiteOf(p, h, class, dut, limit)
 			all.addSuite(s.junitCounts, tookInAll(class, dut))
 			suites = append(suites, s)
 		}
@@ -153,16 +156,17 @@ func writeJUnit(p *printer, h *history) {
 	p.print("\n")
 }
 
-// junitSuite is a class, or what of it a DUT of a merged run has done.
-func (h *history) junitSuite(p *printer, class []*group, dut string, limit int) junitSuite {
+// junitSuiteOf returns a class, or what of it a DUT of a merged run has done.
+func junitSuiteOf(p *printer, h *run.History, class []*run.Group, dut string, limit int) junitSuite {
 	s := junitSuite{
-		Name: dotted(class[0].id), Timestamp: h.info.Start.UTC().Format("2006-01-02T15:04:05"), Hostname: h.hostOf(dut),
-		Properties: h.junitProperties(dut), junitCounts: junitCounts{Time: junitTime(0)},
+		Name: dotted(class[0].ID), Timestamp: h.Info.Start.UTC().Format("2006-01-02T15:04:05"),
+		Hostname:   hostOf(h.Info, dut),
+		Properties: junitProperties(h.Info, dut), junitCounts: junitCounts{Time: junitTime(0)},
 	}
 	for _, g := range class {
-		for _, c := range g.cases {
-			if c.last().DUT == dut {
-				s.Cases = append(s.Cases, h.junitCase(p, c, limit))
+		for _, c := range g.Cases {
+			if c.Last().DUT == dut {
+				s.Cases = append(s.Cases, junitCaseOf(p, h, c, limit))
 			}
 		}
 		s.Cases = append(s.Cases, junitTrouble(g, dut, limit)...)
@@ -174,96 +178,115 @@ func (h *history) junitSuite(p *printer, class []*group, dut string, limit int) 
 	return s
 }
 
-// dotted is the class as JUnit names one: "test_basic.TestVmSetup".
-func dotted(id flow.ID) string { return strings.ReplaceAll(className(id), "::", ".") }
+// hostOf returns the name of the host on which the DUT of that name runs.
+func hostOf(info flow.Info, dut string) string {
+	switch {
+	case dut != "":
+		return hostName(run.Clean(dut))
+	case len(info.DUTs) > 1:
+		return hostName("") // it ran nowhere
+	}
+	return hostName(info.DUT)
+}
 
-func (h *history) junitProperties(dut string) []junitProperty {
-	line, environment := h.describe(dut)
-	props := []junitProperty{{"vmtb", clean(h.info.Version)}, {"dut", oneLine(line, 500)}, {"run directory", oneLine(h.info.Dir, 500)}}
-	if s := h.info.Participants(); s != "" {
-		props = append(props, junitProperty{"participants", oneLine(s, 2000)})
+// dotted returns the class as JUnit names it: "test_basic.TestVmSetup".
+func dotted(id flow.ID) string { return strings.ReplaceAll(run.ClassName(id), "::", ".") }
+
+func junitProperties(info flow.Info, dut string) []junitProperty {
+	line, environment := run.Describe(info, dut)
+	props := []junitProperty{
+		{"vmtb", run.Clean(info.Version)}, {"dut", run.OneLine(line, 500)}, {"run directory", run.OneLine(info.Dir, 500)},
+	}
+	if s := info.Participants(); s != "" {
+		props = append(props, junitProperty{"participants", run.OneLine(s, 2000)})
 	}
 	for _, f := range environment {
-		props = append(props, junitProperty{oneLine(f.Name, 100), oneLine(f.Value, 1000)})
+		props = append(props, junitProperty{run.OneLine(f.Name, 100), run.OneLine(f.Value, 1000)})
 	}
 	return props
 }
 
-func (h *history) junitCase(p *printer, c *testCase, limit int) *junitCase {
-	a := c.last()
-	t := &junitCase{Name: oneLine(caseName(c.ID), 1000), Classname: dotted(c.ID), Time: junitTime(a.Duration), File: whereFile(a.Where)}
+func junitCaseOf(p *printer, h *run.History, c *run.Case, limit int) *junitCase {
+	a := c.Last()
+	t := &junitCase{
+		Name: run.OneLine(run.CaseName(c.ID), 1000), Classname: dotted(c.ID), Time: junitTime(a.Duration),
+		File: whereFile(a.Where),
+	}
 	t.problem(c, limit)
-	t.Out = newJUnitText(lastBytes(a.transcript(seconds2), limit) + h.attachments(p, a))
-	t.Err = newJUnitText(lastBytes(p.dmesg(a, int64(limit)), limit))
+	t.Out = newJUnitText(run.LastBytes(a.Transcript(seconds2), limit) + attachments(p, h.Info.Dir, a))
+	t.Err = newJUnitText(run.LastBytes(p.dmesg(a, int64(limit)), limit))
 	return t
 }
 
-// problem says why the case did not pass. The first attempt is the failure, what follows are reruns of it.
-func (t *junitCase) problem(c *testCase, limit int) {
-	if kindOf(c.last().Result) == good {
-		for _, a := range c.attempts[:len(c.attempts)-1] {
-			if failed(a.Result) {
+// problem adds why the case did not pass. The first attempt is the failure, later ones are its
+// reruns.
+func (t *junitCase) problem(c *run.Case, limit int) {
+	if run.KindOf(c.Last().Result) == run.Good {
+		for _, a := range c.Attempts[:len(c.Attempts)-1] {
+			if run.Failed(a.Result) {
 				t.Flakes = append(t.Flakes, junitProblemOf(a, limit))
 			}
 		}
 		return
 	}
-	first := c.attempts[0]
-	if !failed(first.Result) {
-		first = c.last()
+	first := c.Attempts[0]
+	if !run.Failed(first.Result) {
+		first = c.Last()
 	}
 	problem := junitProblemOf(first, limit)
-	switch kind := kindOf(first.Result); {
-	case c.excused():
-		problem.Message = c.excuse() + ": " + problem.Message
+	switch kind := run.KindOf(first.Result); {
+	case c.Excused():
+		problem.Message = c.Excuse() + ": " + problem.Message
 		t.Skipped = &problem
-	case kind == idle:
+	case kind == run.Idle:
 		t.Skipped = &problem
-	case kind == unknown:
+	case kind == run.Unknown:
 		t.Error = &problem
 	default:
 		t.Failure = &problem
 	}
-	for _, a := range c.attempts[1:] {
-		if a != first && failed(a.Result) {
+	for _, a := range c.Attempts[1:] {
+		if a != first && run.Failed(a.Result) {
 			t.Reruns = append(t.Reruns, junitProblemOf(a, limit))
 		}
 	}
 }
 
-func junitProblemOf(a *phase, limit int) junitProblem {
-	message := oneLine(a.Reason, 500)
+func junitProblemOf(a *run.Phase, limit int) junitProblem {
+	message := run.OneLine(a.Reason, 500)
 	if message == "" {
 		message = string(a.Result)
 	}
-	return junitProblem{Message: message, Type: oneLine(string(a.Result), 50), Text: lastBytes(a.why(), limit)}
+	return junitProblem{Message: message, Type: run.OneLine(string(a.Result), 50), Text: run.LastBytes(a.Why(), limit)}
 }
 
-// junitTrouble is an erroneous test for each phase of the fixture that went wrong without being the result of a case.
-func junitTrouble(g *group, dut string, limit int) []*junitCase {
+// junitTrouble returns a test with an error for each failure of the group's fixtures that is the
+// result of no case.
+func junitTrouble(g *run.Group, dut string, limit int) []*junitCase {
 	var out []*junitCase
-	for _, bad := range g.trouble() {
+	for _, bad := range g.Trouble() {
 		if bad.DUT != dut {
 			continue
 		}
-		problem := junitProblemOf(bad.phase, limit)
-		name := flow.ID{File: bad.name, Param: g.id.Param}.String()
+		problem := junitProblemOf(bad.Phase, limit)
+		name := flow.ID{File: bad.Name, Param: g.ID.Param}.String()
 		out = append(out, &junitCase{
-			Name: oneLine(name, 1000), Classname: dotted(g.id), Time: junitTime(bad.Duration),
+			Name: run.OneLine(name, 1000), Classname: dotted(g.ID), Time: junitTime(bad.Duration),
 			File: whereFile(bad.Where), Error: &problem,
 		})
 	}
 	return out
 }
 
-// whereFile is the file of "basic/basic.go:41".
+// whereFile returns the file of "basic/basic.go:41".
 func whereFile(where string) string {
 	file, _, _ := strings.Cut(where, ":")
-	return oneLine(file, 200)
+	return run.OneLine(file, 200)
 }
 
-// attachments are lines that Jenkins (with its attachments plug-in) and GitLab turn into links: the files that the case left.
-func (h *history) attachments(p *printer, a *phase) string {
+// attachments returns a line for each file of the case's folder, which Jenkins (with its
+// attachments plug-in) and GitLab turn into links.
+func attachments(p *printer, dir string, a *run.Phase) string {
 	if a.Dir == "" || !fs.ValidPath(a.Dir) {
 		return ""
 	}
@@ -274,8 +297,8 @@ func (h *history) attachments(p *printer, a *phase) string {
 	var b strings.Builder
 	for _, e := range entries[:min(len(entries), 50)] {
 		if e.Type().IsRegular() {
-			name := filepath.Join(h.info.Dir, path.Join(a.Dir, e.Name()))
-			fmt.Fprintf(&b, "[[ATTACHMENT|%s]]\n", oneLine(name, 4096))
+			name := filepath.Join(dir, path.Join(a.Dir, e.Name()))
+			fmt.Fprintf(&b, "[[ATTACHMENT|%s]]\n", run.OneLine(name, 4096))
 		}
 	}
 	return b.String()

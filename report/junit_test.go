@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/report/reporttest"
 )
 
 // A node is XML, read back.
@@ -39,7 +40,9 @@ func (n node) all(name string) (out []node) {
 }
 
 // junitOrder is the order of a test case's children.
-var junitOrder = []string{"properties", "skipped", "error", "failure", "rerunFailure", "flakyFailure", "system-out", "system-err"}
+var junitOrder = []string{
+	"properties", "skipped", "error", "failure", "rerunFailure", "flakyFailure", "system-out", "system-err",
+}
 
 // checkJUnit holds a file against what Jenkins and GitLab rely on.
 func checkJUnit(t testing.TB, text string) node {
@@ -84,8 +87,10 @@ func checkJUnit(t testing.TB, text string) node {
 			}
 			total[counter] += count[counter]
 		}
-		if suite.attr("name") == "" || suite.attr("time") == "" || suite.attr("timestamp") == "" || suite.attr("hostname") == "" {
-			t.Errorf("test suite %v", suite.Attrs)
+		for _, name := range []string{"name", "time", "timestamp", "hostname"} {
+			if suite.attr(name) == "" {
+				t.Errorf("test suite without %s: %v", name, suite.Attrs)
+			}
 		}
 	}
 	for counter, n := range total {
@@ -97,12 +102,12 @@ func checkJUnit(t testing.TB, text string) node {
 }
 
 func TestJUnit(t *testing.T) {
-	for _, s := range samples() {
-		root := checkJUnit(t, write(t, "junit", s.open(t)))
-		if s.name != "mixed" {
+	for _, s := range reporttest.Samples() {
+		root := checkJUnit(t, write(t, "junit", s.Open(t)))
+		if s.Name != "mixed" {
 			continue
 		}
-		checkJUnitSuites(t, root, s.tape.entries)
+		checkJUnitSuites(t, root, s.Tape.Entries)
 		var got []string
 		for _, suite := range root.all("testsuite") {
 			for _, c := range suite.all("testcase") {
@@ -117,7 +122,8 @@ func TestJUnit(t *testing.T) {
 		}
 		want := []string{
 			"flakyFailure(fail)", "failure(fail)+rerunFailure(fail)", "error(error)", "error(error)", "skipped(skip)",
-			"", "failure(dmesg-fail)", "failure(timeout)", "", "error(abort)", "skipped(notrun)", "error(error)", "skipped(notrun)",
+			"", "failure(dmesg-fail)", "failure(timeout)", "", "error(abort)", "skipped(notrun)", "error(error)",
+			"skipped(notrun)",
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q\nwant %q", got, want)
@@ -133,7 +139,8 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
-// checkJUnitSuites checks that suites have the name of a host, and the time of all their phases: fixtures and reruns, too.
+// checkJUnitSuites checks that suites have the name of a host, and the time of all their phases:
+// fixtures and reruns, too.
 func checkJUnitSuites(t *testing.T, root node, entries []flow.Entry) {
 	t.Helper()
 	took := map[string]time.Duration{}
@@ -190,7 +197,8 @@ func TestJUnitSize(t *testing.T) {
 	}
 }
 
-// checkJUnitWellFormed is checkJUnit for ids that no registry lets in: they may be the same, and empty.
+// checkJUnitWellFormed is checkJUnit for ids that no registry lets in: they may be the same, and
+// empty.
 func checkJUnitWellFormed(t testing.TB, text string) {
 	t.Helper()
 	var root node

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// kcidbExcerpt is the most characters that the schema allows a log_excerpt.
+// kcidbExcerpt is how many characters the schema allows in a log_excerpt.
 const kcidbExcerpt = 16384
 
-// NewKCIDB writes a report in KCIDB's schema 5.3 to w; fsys is the run directory. Sending it is the lab's business.
+// NewKCIDB returns a report that writes KCIDB's schema 5.3 to w. fsys is the run directory. vmtb
+// does not send it.
 func NewKCIDB(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeKCIDB) }
 
 type kcidbReport struct {
@@ -68,8 +70,9 @@ type kcidbMisc struct {
 	Blame    string   `json:"blame,omitempty"`
 }
 
-// kcidbStatus follows the schema: ERROR is a test that did not complete, MISS one that the harness did not let run.
-func kcidbStatus(p *phase) string {
+// kcidbStatus returns a status of the schema: ERROR is a test that did not complete, MISS a test
+// that the harness did not let run.
+func kcidbStatus(p *run.Phase) string {
 	switch p.Result {
 	case flow.Pass, flow.DmesgWarn:
 		return "PASS"
@@ -77,7 +80,7 @@ func kcidbStatus(p *phase) string {
 		return "FAIL"
 	case flow.Skip:
 		return "SKIP"
-	case flow.NotRun, aborted:
+	case flow.NotRun, run.Aborted:
 		return "MISS"
 	case flow.Error:
 		if p.Blame == flow.BlameInfra || p.Blame == flow.BlameUsage {
@@ -87,7 +90,7 @@ func kcidbStatus(p *phase) string {
 	return "ERROR"
 }
 
-// kcidbConfig is what the configuration says of who reports, and of which build is tested.
+// kcidbConfig is the part of the configuration that says who reports, and which build is tested.
 type kcidbConfig struct {
 	CI struct {
 		Origin  string `json:"kcidb_origin"`
@@ -100,17 +103,17 @@ var (
 	kcidbID     = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]*$`)
 )
 
-// kcidbWho are origin and build of all tests. Without a build of somebody else's the report has one of its own, that
-// stands for the kernel of the host.
-func (r *kcidbReport) kcidbWho(h *history) (origin, build string) {
+// kcidbWho returns origin and build of all tests. Without a build in the configuration it adds one
+// to the report, for the kernel of the host.
+func (r *kcidbReport) kcidbWho(h *run.History) (origin, build string) {
 	var c kcidbConfig
-	if json.Unmarshal(h.info.Config, &c) != nil || !kcidbOrigin.MatchString(c.CI.Origin) {
+	if json.Unmarshal(h.Info.Config, &c) != nil || !kcidbOrigin.MatchString(c.CI.Origin) {
 		c.CI.Origin = "vmtb"
 	}
 	if kcidbID.MatchString(c.CI.BuildID) {
-		return c.CI.Origin, clean(c.CI.BuildID)
+		return c.CI.Origin, run.Clean(c.CI.BuildID)
 	}
-	kernel := h.uname()
+	kernel := h.Uname()
 	id := c.CI.Origin + ":" + hash(kernel)
 	comment := "the kernel that was found running: " + kernel
 	r.Checkouts = []kcidbCheckout{{ID: id, Origin: c.CI.Origin, Comment: comment}}
@@ -120,29 +123,34 @@ func (r *kcidbReport) kcidbWho(h *history) (origin, build string) {
 
 func hash(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))[:32] }
 
-func writeKCIDB(p *printer, h *history) {
+func writeKCIDB(p *printer, h *run.History) {
 	r := kcidbReport{Tests: []kcidbTest{}}
 	r.Version.Major, r.Version.Minor = 5, 3
 	origin, build := r.kcidbWho(h)
-	run := fmt.Sprintf("%s %d %d %s ", h.info.BootID, h.info.PID, h.info.PIDStart, h.info.Start.UTC().Format(time.RFC3339Nano))
-	add := func(id flow.ID, a *phase, attempts []*phase) {
+	runID := fmt.Sprintf("%s %d %d %s ",
+		h.Info.BootID, h.Info.PID, h.Info.PIDStart, h.Info.Start.UTC().Format(time.RFC3339Nano))
+	add := func(id flow.ID, a *run.Phase, attempts []*run.Phase) {
 		t := kcidbTest{
-			ID: origin + ":" + hash(run+id.String()), BuildID: build, Origin: origin, Environment: h.kcidbEnvironment(a.DUT),
-			Path: "vmtb." + pathName(id), Comment: clean(id.String()), LogExcerpt: excerpt(a), Status: kcidbStatus(a),
-			StartTime: a.start().UTC().Format(time.RFC3339Nano), Duration: decimal(max(0, a.Duration).Seconds()),
-			Misc: kcidbMisc{Vmtb: clean(h.info.Version), Result: clean(string(a.Result)), Reason: clean(a.Reason), Blame: clean(string(a.Blame))},
+			ID: origin + ":" + hash(runID+id.String()), BuildID: build, Origin: origin,
+			Environment: kcidbEnvironmentOf(h.Info, a.DUT),
+			Path:        "vmtb." + run.PathName(id), Comment: run.Clean(id.String()), LogExcerpt: excerpt(a), Status: kcidbStatus(a),
+			StartTime: a.Start().UTC().Format(time.RFC3339Nano), Duration: decimal(max(0, a.Duration).Seconds()),
+			Misc: kcidbMisc{
+				Vmtb: run.Clean(h.Info.Version), Result: run.Clean(string(a.Result)), Reason: run.Clean(a.Reason),
+				Blame: run.Clean(string(a.Blame)),
+			},
 		}
 		for _, b := range attempts {
-			t.Misc.Attempts = append(t.Misc.Attempts, clean(string(b.Result)))
+			t.Misc.Attempts = append(t.Misc.Attempts, run.Clean(string(b.Result)))
 		}
 		r.Tests = append(r.Tests, t)
 	}
-	for _, g := range h.groups {
-		for _, c := range g.cases {
-			add(c.ID, c.last(), c.attempts)
+	for _, g := range h.Groups {
+		for _, c := range g.Cases {
+			add(c.ID, c.Last(), c.Attempts)
 		}
-		for _, bad := range g.trouble() {
-			add(bad.id(), bad.phase, []*phase{bad.phase})
+		for _, bad := range g.Trouble() {
+			add(bad.CaseID(), bad.Phase, []*run.Phase{bad.Phase})
 		}
 	}
 	enc := json.NewEncoder(p)
@@ -151,17 +159,17 @@ func writeKCIDB(p *printer, h *history) {
 	p.fail(enc.Encode(r))
 }
 
-// kcidbEnvironment is that of the DUT of that name.
-func (h *history) kcidbEnvironment(dut string) kcidbEnvironment {
-	line, facts := h.describe(dut)
-	e := kcidbEnvironment{Comment: clean(line), Misc: map[string]string{}}
+// kcidbEnvironmentOf returns the environment of the DUT of that name.
+func kcidbEnvironmentOf(info flow.Info, dut string) kcidbEnvironment {
+	line, facts := run.Describe(info, dut)
+	e := kcidbEnvironment{Comment: run.Clean(line), Misc: map[string]string{}}
 	for _, f := range facts {
-		e.Misc[clean(f.Name)] = clean(f.Value)
+		e.Misc[run.Clean(f.Name)] = run.Clean(f.Value)
 	}
 	return e
 }
 
-// excerpt is the end of what an attempt said. A byte is never more than a character.
-func excerpt(a *phase) string {
-	return lastBytes(a.transcript(seconds2)+a.why(), kcidbExcerpt)
+// excerpt returns the end of an attempt's transcript and reason. A character takes at least a byte.
+func excerpt(a *run.Phase) string {
+	return run.LastBytes(a.Transcript(seconds2)+a.Why(), kcidbExcerpt)
 }

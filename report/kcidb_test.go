@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"vmtb/flow"
+	"vmtb/report/reporttest"
 )
 
 // A schema is the part of JSON Schema that KCIDB's uses.
@@ -43,7 +43,9 @@ func kcidb53() schema {
 	status := schema{typ: "string", enum: []string{"FAIL", "ERROR", "MISS", "PASS", "DONE", "SKIP"}}
 	return schema{
 		typ: "object", required: []string{"version"}, props: map[string]schema{
-			"version": {typ: "object", required: []string{"major", "minor"}, props: map[string]schema{"major": {typ: "integer"}, "minor": {typ: "integer"}}},
+			"version": {typ: "object", required: []string{"major", "minor"}, props: map[string]schema{
+				"major": {typ: "integer"}, "minor": {typ: "integer"},
+			}},
 			"checkouts": list(schema{typ: "object", required: []string{"id", "origin"}, props: map[string]schema{
 				"id": kcidbOriginID, "origin": kcidbOrig, "comment": kcidbText, "misc": kcidbMiscAny,
 			}}),
@@ -54,7 +56,8 @@ func kcidb53() schema {
 				"id": kcidbOriginID, "origin": kcidbOrig, "build_id": kcidbOriginID, "comment": kcidbText, "misc": kcidbMiscAny,
 				"environment": {typ: "object", props: map[string]schema{"comment": kcidbText, "misc": kcidbMiscAny}},
 				"path":        {typ: "string", pattern: kcidbPath},
-				"log_excerpt": {typ: "string", pattern: kcidbText.pattern, max: 16384}, "status": status, "start_time": kcidbTime, "duration": kcidbNumber,
+				"log_excerpt": {typ: "string", pattern: kcidbText.pattern, max: 16384}, "status": status, "start_time": kcidbTime,
+				"duration": kcidbNumber,
 			}}),
 		},
 	}
@@ -97,7 +100,8 @@ func (s schema) check(at string, v any) []string {
 		return out
 	case string:
 		_, err := time.Parse(time.RFC3339, v)
-		if s.typ != "string" || s.pattern != nil && !s.pattern.MatchString(v) || s.enum != nil && !slices.Contains(s.enum, v) ||
+		if s.typ != "string" || s.pattern != nil && !s.pattern.MatchString(v) ||
+			s.enum != nil && !slices.Contains(s.enum, v) ||
 			s.max > 0 && utf8.RuneCountInString(v) > s.max || s.date && err != nil {
 			return bad("string %.100q", v)
 		}
@@ -142,11 +146,12 @@ func checkKCIDB(t testing.TB, text string) kcidbReport {
 }
 
 func TestKCIDB(t *testing.T) {
-	for _, s := range samples() {
-		r := checkKCIDB(t, write(t, "kcidb", s.open(t)))
-		switch s.name {
+	for _, s := range reporttest.Samples() {
+		r := checkKCIDB(t, write(t, "kcidb", s.Open(t)))
+		switch s.Name {
 		case "pass":
-			if test := r.Tests[0]; test.Origin != "mylab" || test.BuildID != "maestro:66f" || len(r.Builds)+len(r.Checkouts) > 0 {
+			test := r.Tests[0]
+			if test.Origin != "mylab" || test.BuildID != "maestro:66f" || len(r.Builds)+len(r.Checkouts) > 0 {
 				t.Errorf("the configured build: %+v", r)
 			}
 		case "mixed":
@@ -154,7 +159,8 @@ func TestKCIDB(t *testing.T) {
 			for _, test := range r.Tests {
 				got = append(got, test.Status)
 			}
-			if g, want := strings.Join(got, " "), "PASS FAIL MISS MISS SKIP PASS FAIL FAIL PASS MISS MISS ERROR MISS"; g != want {
+			want := "PASS FAIL MISS MISS SKIP PASS FAIL FAIL PASS MISS MISS ERROR MISS"
+			if g := strings.Join(got, " "); g != want {
 				t.Errorf("statuses %s\nwant     %s", g, want)
 			}
 			if a := r.Tests[0].Misc.Attempts; !slices.Equal(a, []string{"fail", "pass"}) {
@@ -175,7 +181,8 @@ func TestKCIDBSchema(t *testing.T) {
 		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a","build_id":"a:1","comment":null}]}`,
 		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a","build_id":"a:1","misc":{"x":null}}]}`,
 		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a","build_id":"a:1","start_time":"now"}]}`,
-		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a","build_id":"a:1","log_excerpt":"` + strings.Repeat("x", 16385) + `"}]}`,
+		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a","build_id":"a:1",` +
+			`"log_excerpt":"` + strings.Repeat("x", 16385) + `"}]}`,
 	} {
 		var v any
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -183,76 +190,6 @@ func TestKCIDBSchema(t *testing.T) {
 		}
 		if kcidb53().check("", v) == nil {
 			t.Errorf("valid: %.200s", text)
-		}
-	}
-}
-
-// Parameters of a private flow that differ have paths that differ; a plain one, and upstream's, have no hash.
-func TestPathOfParam(t *testing.T) {
-	of := func(param string) string {
-		return pathName(flow.ID{File: "kdev", Class: "TestK", Case: "test_boot", Param: param})
-	}
-	seen := map[string]string{}
-	for _, param := range []string{
-		"6.18", "6-18", "6 18", "6:18", "t:10", "t_10", "(a)b", "ab", "a(b)", "a.b c", "a b.c", "()", "-", "ü", "_",
-		"1VF-(P:AUTO S:INFINITE)", "1VF-P_AUTO-S_INFINITE", "1VF-P:AUTO-S:INFINITE", "1VF-(P:AUTO-S:INFINITE)", "1VF-(P:AUTO S.INFINITE)",
-		"1VF-(P:AUTO S:X)-WL:A.B", "1VF-(P:AUTO S:X)-WL:A-B", "1VF-(P:AUTO S:X)-WL:A B",
-	} {
-		if path := of(param); seen[path] != "" {
-			t.Errorf("%q and %q are both %s", param, seen[path], path)
-		}
-		seen[of(param)] = param
-	}
-	for param, want := range map[string]string{
-		"6-18": "6-18", "2VF": "2VF", "2VF-(P:AUTO S:INFINITE)": "2VF-P_AUTO-S_INFINITE", "MaxVF-(P:AUTO S:INFINITE)": "MaxVF-P_AUTO-S_INFINITE",
-		"1VF-(P:AUTO S:DEFAULT_PROFILE)-WL:short_preempt-(C:2 R:4)": "1VF-P_AUTO-S_DEFAULT_PROFILE-WL_short_preempt-C_2-R_4",
-		"1VF-(P:AUTO S:INFINITE)-N:10":                              "1VF-P_AUTO-S_INFINITE-N_10",
-	} {
-		if got := of(param); got != "kdev.K.boot."+want {
-			t.Errorf("%q is %s, want %s at its end", param, got, want)
-		}
-	}
-}
-
-func TestPathPart(t *testing.T) {
-	for in, want := range map[string]string{
-		"1VF-(P:AUTO S:DEFAULT_PROFILE)": "1VF-P_AUTO-S_DEFAULT_PROFILE", "MR:MigrationToRestore.FIRST": "MR_MigrationToRestore-FIRST",
-		"a=b": "a_b-", "a/b": "a_b-", "": "-", "()": "-", "ü": "_-",
-	} {
-		if got := pathPart(in); got != want && (!strings.HasSuffix(want, "-") || !strings.HasPrefix(got, want) || len(got) != len(want)+8) {
-			t.Errorf("%q is %q, want %q", in, got, want)
-		}
-	}
-	if pathPart("a=b") == pathPart("a/b") {
-		t.Error("two parts are the same")
-	}
-}
-
-// Names that differ in a prefix have paths that differ, and so has what went wrong after a case: a phase "restore" and the case
-// test_restore. Built-in names, and private ones of the usual form, have no hash.
-func TestPathOfNames(t *testing.T) {
-	seen := map[string]flow.ID{}
-	for _, file := range []string{"test_basic", "basic", "test_acme", "acme", "vm_state", "test_vm_state", "test_", "test", "test_test_basic"} {
-		for _, class := range []string{"", "TestK", "K", "Test", "TestTestK"} {
-			for _, name := range []string{"test_restore", "restore", "restore 2", "test_reset", "reset", "tear-down", "tear-down 2", "test_", "test", "test_test_reset"} {
-				id := flow.ID{File: file, Class: class, Case: name, Param: "1VF"}
-				path := pathName(id)
-				if other, ok := seen[path]; ok || !kcidbPath.MatchString(path) {
-					t.Errorf("%s has the path %q of %s", id, path, other)
-				}
-				seen[path] = id
-			}
-		}
-	}
-	for _, c := range []struct{ file, class, name, want string }{
-		{"test_basic", "TestVmSetup", "test_vm_boot", "basic.VmSetup.vm_boot"},
-		{"vm_state", "TestStates", "test_pause", "vm_state.States.pause"},
-		{"acme", "TestClock", "test_clock", "acme.Clock.clock"},
-		{"test_acme", "TestClock", "test_clock", "test_acme.Clock.clock"},
-		{"test_basic", "TestVmSetup", "tear-down", "basic.VmSetup.tear-down"},
-	} {
-		if got := pathName(flow.ID{File: c.file, Class: c.class, Case: c.name}); got != c.want {
-			t.Errorf("%s::%s::%s is %s, want %s", c.file, c.class, c.name, got, c.want)
 		}
 	}
 }

@@ -8,22 +8,24 @@ import (
 	"strings"
 
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// ktapLines bounds the diagnostic lines of a test.
+// ktapLines is how many diagnostic lines a test has at most.
 const ktapLines = 200
 
-// NewKTAP writes the kernel's Test Anything Protocol, version 1 (Documentation/dev-tools/ktap.rst), to w: a test for each
-// class, in it one for each parameter, in it one for each case. fsys is the run directory.
+// NewKTAP returns a report that writes the kernel's Test Anything Protocol, version 1
+// (Documentation/dev-tools/ktap.rst), to w: a test for each class, in it one for each parameter, in
+// it one for each case. fsys is the run directory.
 func NewKTAP(w io.Writer, fsys fs.FS) Report {
-	return newWhole(w, fsys, func(p *printer, h *history) {
+	return newWhole(w, fsys, func(p *printer, h *run.History) {
 		var tests []*ktapTest
-		for _, class := range h.classes() {
+		for _, class := range h.Classes() {
 			tests = append(tests, ktapClass(class))
 		}
 		p.print(fmt.Sprintf("KTAP version 1\n1..%d\n", len(tests)))
-		if s := h.info.Participants(); s != "" {
-			p.print("# " + oneLine(s, 2000) + "\n")
+		if s := h.Info.Participants(); s != "" {
+			p.print("# " + run.OneLine(s, 2000) + "\n")
 		}
 		for i, t := range tests {
 			t.write(p, "", i+1)
@@ -40,12 +42,12 @@ type ktapTest struct {
 	tests     []*ktapTest
 }
 
-func ktapClass(class []*group) *ktapTest {
-	t := &ktapTest{name: className(class[0].id)}
+func ktapClass(class []*run.Group) *ktapTest {
+	t := &ktapTest{name: run.ClassName(class[0].ID)}
 	for _, g := range class {
 		sub := ktapGroup(g)
-		if g.id.Param == "" && len(class) == 1 {
-			t.tests = sub.tests // a level of which there is one only tells nothing
+		if g.ID.Param == "" && len(class) == 1 {
+			t.tests = sub.tests // a level with one entry adds nothing
 			break
 		}
 		t.tests = append(t.tests, sub)
@@ -54,25 +56,27 @@ func ktapClass(class []*group) *ktapTest {
 	return t
 }
 
-func ktapGroup(g *group) *ktapTest {
-	t := &ktapTest{name: g.id.Param}
+func ktapGroup(g *run.Group) *ktapTest {
+	t := &ktapTest{name: g.ID.Param}
 	if t.name == "" {
 		t.name = "no parameter"
 	}
-	for _, c := range g.cases {
+	for _, c := range g.Cases {
 		t.tests = append(t.tests, ktapCase(c))
 	}
-	for _, bad := range g.trouble() {
-		t.tests = append(t.tests, &ktapTest{name: bad.name, directive: "ERROR " + oneLine(bad.Reason, 500), notes: bad.why()})
+	for _, bad := range g.Trouble() {
+		t.tests = append(t.tests, &ktapTest{
+			name: bad.Name, directive: "ERROR " + run.OneLine(bad.Reason, 500), notes: bad.Why(),
+		})
 	}
 	t.sum()
 	return t
 }
 
-func ktapCase(c *testCase) *ktapTest {
-	a := c.last()
-	t := &ktapTest{name: c.ID.Case, ok: !failed(a.Result)}
-	reason := strings.TrimSpace(oneLine(a.Reason, 500))
+func ktapCase(c *run.Case) *ktapTest {
+	a := c.Last()
+	t := &ktapTest{name: c.ID.Case, ok: !run.Failed(a.Result)}
+	reason := strings.TrimSpace(run.OneLine(a.Reason, 500))
 	switch a.Result {
 	case flow.Skip:
 		t.directive = "SKIP " + reason
@@ -80,21 +84,21 @@ func ktapCase(c *testCase) *ktapTest {
 		t.directive = "SKIP not run: " + reason
 	case flow.Timeout:
 		t.directive = "TIMEOUT " + reason
-	case flow.Error, flow.Incomplete, aborted:
+	case flow.Error, flow.Incomplete, run.Aborted:
 		t.directive = "ERROR " + string(a.Result) + ": " + reason
 	}
-	if c.excused() {
-		t.directive = "TODO " + c.excuse()
+	if c.Excused() {
+		t.directive = "TODO " + c.Excuse()
 	}
-	for i, before := range c.attempts[:len(c.attempts)-1] {
-		t.notes += fmt.Sprintf("attempt %d: %s %s\n", i+1, before.Result, oneLine(before.Reason, 500))
+	for i, before := range c.Attempts[:len(c.Attempts)-1] {
+		t.notes += fmt.Sprintf("attempt %d: %s %s\n", i+1, before.Result, run.OneLine(before.Reason, 500))
 	}
-	t.notes += a.transcript(seconds2)
+	t.notes += a.Transcript(seconds2)
 	if a.Result != flow.Pass && a.Result != flow.Skip && a.Result != flow.NotRun {
-		t.notes += string(a.Result) + "\n" + a.why()
+		t.notes += string(a.Result) + "\n" + a.Why()
 	}
 	if a.DUT != "" {
-		t.notes += "ran" + on(a.Entry) + "\n"
+		t.notes += "ran" + run.On(a.Entry) + "\n"
 	}
 	if a.Duration > 0 {
 		t.notes += "took " + seconds2(a.Duration) + "\n"
@@ -102,7 +106,7 @@ func ktapCase(c *testCase) *ktapTest {
 	return t
 }
 
-// sum is the result of a test from those of its subtests.
+// sum sets the result of a test from the results of its subtests.
 func (t *ktapTest) sum() {
 	t.ok, t.directive = true, "SKIP none of these ran"
 	for _, sub := range t.tests {
@@ -142,7 +146,7 @@ func (t *ktapTest) write(p *printer, indent string, n int) {
 	p.print(fmt.Sprintf("%s%s %d %s%s\n", indent, status, n, ktapName(t.name), directive))
 }
 
-// ktapName is a name without what begins a directive.
+// ktapName returns a name without the character that begins a directive.
 func ktapName(s string) string {
-	return cmp.Or(strings.ReplaceAll(oneLine(s, 1000), "#", "_"), "unnamed")
+	return cmp.Or(strings.ReplaceAll(run.OneLine(s, 1000), "#", "_"), "unnamed")
 }

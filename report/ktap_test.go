@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"vmtb/report/reporttest"
 )
 
 var (
@@ -19,7 +21,8 @@ type ktapReader struct {
 	counts map[string]int
 }
 
-// level reads a version line, a plan and that many results at this indentation, and returns how many failed.
+// level reads a version line, a plan and that many results at this indentation, and returns how
+// many failed.
 func (r *ktapReader) level(indent string) (bad int, err error) {
 	if err := r.expect(indent + "KTAP version 1"); err != nil {
 		return 0, err
@@ -100,22 +103,26 @@ func readKTAP(text string) (map[string]int, error) {
 }
 
 func TestKTAP(t *testing.T) {
-	for _, s := range samples() {
-		counts, err := readKTAP(write(t, "ktap", s.open(t)))
+	for _, s := range reporttest.Samples() {
+		counts, err := readKTAP(write(t, "ktap", s.Open(t)))
 		if err != nil {
-			t.Errorf("%s: %v", s.name, err)
+			t.Errorf("%s: %v", s.Name, err)
 		}
-		if want := "map[not ok:2 not ok ERROR:4 not ok TIMEOUT:1 ok:3 ok SKIP:3]"; s.name == "mixed" && fmt.Sprint(counts) != want {
+		want := "map[not ok:2 not ok ERROR:4 not ok TIMEOUT:1 ok:3 ok SKIP:3]"
+		if s.Name == "mixed" && fmt.Sprint(counts) != want {
 			t.Errorf("%v\nwant %s", counts, want)
 		}
 	}
 }
 
-var lavaLine = regexp.MustCompile(`^<LAVA_SIGNAL_(TESTSET (START [^ ]+|STOP)|TESTCASE TEST_CASE_ID=[A-Za-z0-9._-]+ RESULT=(pass|fail|skip|unknown) UNITS=seconds MEASUREMENT=\d+\.\d{3})>$`)
+var lavaLine = regexp.MustCompile(
+	`^<LAVA_SIGNAL_(TESTSET (START [^ ]+|STOP)|TESTCASE TEST_CASE_ID=[A-Za-z0-9._-]+ ` +
+		`RESULT=(pass|fail|skip|unknown) UNITS=seconds MEASUREMENT=\d+\.\d{3})>$`,
+)
 
 func TestLAVA(t *testing.T) {
-	for _, s := range samples() {
-		run := s.open(t)
+	for _, s := range reporttest.Samples() {
+		run := s.Open(t)
 		w := &writes{}
 		if err := Replay(NewLAVA(w, nil), run); err != nil {
 			t.Fatal(err)
@@ -124,16 +131,18 @@ func TestLAVA(t *testing.T) {
 		for _, line := range w.all {
 			line, whole := strings.CutSuffix(line, "\n")
 			if !whole || !lavaLine.MatchString(line) {
-				t.Errorf("%s: a write of %q", s.name, line)
+				t.Errorf("%s: a write of %q", s.Name, line)
 			}
 			_, id, ok := strings.Cut(line, "TEST_CASE_ID=")
 			if id, _, _ = strings.Cut(id, " "); ok && ids[id] {
-				t.Errorf("%s: %s comes twice", s.name, id)
+				t.Errorf("%s: %s comes twice", s.Name, id)
 			}
 			ids[id] = ok
 		}
-		if signals, calls := strings.Count(strings.Join(w.all, ""), "TESTCASE"), strings.Count(write(t, "lava-sh", run), "lava-test-case "); signals != calls || signals < len(run.Info.Plan) {
-			t.Errorf("%s: %d signals, %d calls", s.name, signals, calls)
+		if signals, calls := strings.Count(strings.Join(w.all, ""), "TESTCASE"), strings.Count(
+			write(t, "lava-sh", run), "lava-test-case ",
+		); signals != calls || signals < len(run.Info.Plan) {
+			t.Errorf("%s: %d signals, %d calls", s.Name, signals, calls)
 		}
 	}
 }

@@ -7,14 +7,36 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmtb/flow"
+	"vmtb/report/reporttest"
 )
 
-// Logs of 100 MB go through every format by their ends: no report grows with them, in memory or on disk.
+// writeSite writes the pages of a run into its own directory, and returns theirs.
+func writeSite(t testing.TB, run *flow.RunDir) string {
+	t.Helper()
+	spec, err := ParseSpec("html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := spec.Open(Options{Dir: run.Info.Dir})
+	if err == nil {
+		err = Replay(r, run)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(run.Info.Dir, "html")
+}
+
+// Logs of 100 MB go through every format by their ends: no report grows with them, in memory or on
+// disk.
 func TestLargeLogs(t *testing.T) {
-	run := mixedRun().open(t)
+	run := reporttest.MixedRun().Open(t)
 	const size = 100 << 20
 	names := []string{
-		"01-b/fixture-1/vm0/console.log", "01-b/fixture-1/vm0/qmp.jsonl", "01-b/fixture-1/vm0/qga.jsonl", "01-b/fixture-1/vm0/stderr.log",
+		"01-b/fixture-1/vm0/console.log", "01-b/fixture-1/vm0/qmp.jsonl", "01-b/fixture-1/vm0/qga.jsonl",
+		"01-b/fixture-1/vm0/stderr.log",
 		"05-m/test_save/dmesg.txt", "05-m/test_restore/dmesg.txt", "06-m/test_save/goroutines.txt",
 	}
 	for _, name := range names {
@@ -46,14 +68,14 @@ func TestLargeLogs(t *testing.T) {
 			}
 		}
 	}
-	dir := writeSite(t, run, nil)
-	for _, name := range pagesOf(t, dir) {
+	dir := writeSite(t, run)
+	for _, name := range reporttest.Pages(t, dir) {
 		info, err := os.Stat(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		total += int(info.Size())
-		walk(t, name)
+		reporttest.Walk(t, name)
 	}
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc
@@ -63,29 +85,5 @@ func TestLargeLogs(t *testing.T) {
 	}
 	if allocated > 400<<20 || total > 4<<20 {
 		t.Errorf("%d MiB allocated, %d KiB written", allocated>>20, total>>10)
-	}
-}
-
-// A flow that never stops talking does not fill the memory: the newest lines are kept.
-func TestManyLines(t *testing.T) {
-	tp := newTape(boot("1VF"))
-	id := boot("1VF")
-	tp.begin("case", id)
-	for range 20000 {
-		tp.log("INFO", strings.Repeat("x", 100), id)
-		tp.step("step", id, 0, tp.entries[0])
-	}
-	tp.log("INFO", "the last words", id)
-	h := newHistory(tp.info)
-	for _, e := range tp.entries {
-		h.add(e)
-	}
-	h.finish()
-	p := h.cases[id].last()
-	if len(p.steps) > maxSteps || p.logged > maxLog || !strings.HasSuffix(strings.TrimSpace(p.transcript(seconds2)), "the last words") {
-		t.Errorf("%d steps, %d bytes of log", len(p.steps), p.logged)
-	}
-	if p.left != 20001-len(p.log)+20000-maxSteps {
-		t.Errorf("%d are said to be left out", p.left)
 	}
 }

@@ -8,29 +8,39 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// NewLAVA writes LAVA's signals to w as cases end, one a line and each in one write, so that what else writes to the same console
-// cannot get into the middle of one. There are no STARTRUN and ENDRUN: lava-test-shell, in which vmtb runs, has its own.
+// NewLAVA returns a report that writes LAVA's signals to w as cases end. Each signal is a line and
+// one write, so that other output on the same console cannot get into its middle. There are no
+// STARTRUN and ENDRUN: vmtb runs in lava-test-shell, which has its own.
 func NewLAVA(w io.Writer, fsys fs.FS) Report {
 	return newLAVALive(w, fsys, lavaWords{
 		set: func(verb, name string) string {
-			return fmt.Sprintf("<LAVA_SIGNAL_TESTSET %s>", map[string]string{"start": "START " + name, "stop": "STOP"}[verb])
+			if verb == "start" {
+				return "<LAVA_SIGNAL_TESTSET START " + name + ">"
+			}
+			return "<LAVA_SIGNAL_TESTSET STOP>"
 		},
 		test: func(id, result string, took time.Duration) string {
-			return fmt.Sprintf("<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=%s RESULT=%s UNITS=seconds MEASUREMENT=%.3f>", id, result, took.Seconds())
+			return fmt.Sprintf("<LAVA_SIGNAL_TESTCASE TEST_CASE_ID=%s RESULT=%s UNITS=seconds MEASUREMENT=%.3f>",
+				id, result, took.Seconds())
 		},
 	})
 }
 
-// NewLAVAScript writes a shell script that calls LAVA's lava-test-case and lava-test-set instead.
+// NewLAVAScript returns a report that writes a shell script which calls LAVA's lava-test-case and
+// lava-test-set instead.
 func NewLAVAScript(w io.Writer, fsys fs.FS) Report {
 	return newLAVA(w, fsys, "#!/bin/sh\n", lavaWords{
 		set: func(verb, name string) string {
 			return bench.Command{Argv: []string{"lava-test-set", verb, name}}.String()
 		},
 		test: func(id, result string, took time.Duration) string {
-			return bench.Command{Argv: []string{"lava-test-case", id, "--result", result, "--measurement", fmt.Sprintf("%.3f", took.Seconds()), "--units", "seconds"}}.String()
+			return bench.Command{Argv: []string{
+				"lava-test-case", id, "--result", result,
+				"--measurement", fmt.Sprintf("%.3f", took.Seconds()), "--units", "seconds",
+			}}.String()
 		},
 	})
 }
@@ -41,21 +51,21 @@ type lavaWords struct {
 }
 
 func newLAVA(w io.Writer, fsys fs.FS, head string, words lavaWords) Report {
-	return newWhole(w, fsys, func(p *printer, h *history) {
+	return newWhole(w, fsys, func(p *printer, h *run.History) {
 		line := func(s string) {
 			p.print(s + "\n")
 			p.flush()
 		}
 		p.print(head)
-		for _, class := range h.classes() {
-			name := pathName(flow.ID{File: class[0].id.File, Class: class[0].id.Class})
+		for _, class := range h.Classes() {
+			name := run.PathName(flow.ID{File: class[0].ID.File, Class: class[0].ID.Class})
 			line(words.set("start", name))
 			for _, g := range class {
-				for _, c := range g.cases {
-					line(words.test(pathName(c.ID), lavaResult(c.last().Result), c.last().Duration))
+				for _, c := range g.Cases {
+					line(words.test(run.PathName(c.ID), lavaResult(c.Last().Result), c.Last().Duration))
 				}
-				for _, bad := range g.trouble() {
-					line(words.test(pathName(bad.id()), lavaResult(bad.Result), bad.Duration))
+				for _, bad := range g.Trouble() {
+					line(words.test(run.PathName(bad.CaseID()), lavaResult(bad.Result), bad.Duration))
 				}
 			}
 			line(words.set("stop", name))
@@ -64,22 +74,16 @@ func newLAVA(w io.Writer, fsys fs.FS, head string, words lavaWords) Report {
 	})
 }
 
-// lavaResult: what says nothing about the software under test is no failure of it.
+// lavaResult returns a result in LAVA's words. "unknown" says nothing about the software under
+// test.
 func lavaResult(r flow.Result) string {
-	switch kindOf(r) {
-	case good:
+	switch run.KindOf(r) {
+	case run.Good:
 		return "pass"
-	case bad:
+	case run.Bad:
 		return "fail"
-	case idle:
+	case run.Idle:
 		return "skip"
 	}
 	return "unknown"
-}
-
-// id is that of a case in the fixture's place: no case is called "tear-down".
-func (t trouble) id() flow.ID {
-	id := t.ID
-	id.Case = t.name
-	return id
 }

@@ -10,19 +10,21 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/prose"
+	"vmtb/report/run"
 )
 
-// logConsole is how much of the end of each machine's console goes into a log file.
+// logConsole is how many bytes of the end of each machine's console go into a log file.
 const logConsole = 256 << 10
 
-// A logfile is what upstream's tool calls logfile.log: a line for everything, "time level logger: message", with the
-// consoles of a fixture's machines, which hold their dmesg, when the fixture is gone. It is written as the run goes on.
+// A logfile is logfile.log of upstream's tool: a line for each entry, "time level logger: message".
+// When a fixture is gone, the consoles of its machines follow; they hold the machines' kernel logs.
+// It is written as the run goes on.
 type logfile struct {
 	p     printer
-	began map[string]time.Time // folders of fixtures whose consoles are still to come
+	began map[string]time.Time // by folder of a fixture whose consoles are not written yet
 }
 
-// NewLogfile writes a log file to w; fsys is the run directory.
+// NewLogfile returns a report that writes a log file to w. fsys is the run directory.
 func NewLogfile(w io.Writer, fsys fs.FS) Report {
 	return &logfile{p: *newPrinter(w, fsys), began: map[string]time.Time{}}
 }
@@ -45,11 +47,14 @@ func (l *logfile) Entry(e flow.Entry) {
 	var message string
 	switch e.Event {
 	case flow.Begin:
-		level, message = "DEBUG", "begin "+what(e)
+		level, message = "DEBUG", "begin "+subject(e)
 	case flow.End:
-		message = "end " + what(e) + ending(e)
-		if e.Result != "" && kindOf(e.Result) != good {
-			level = map[bool]string{true: "ERROR", false: "WARNING"}[failed(e.Result)]
+		message = "end " + subject(e) + ending(e)
+		if e.Result != "" && run.KindOf(e.Result) != run.Good {
+			level = "WARNING"
+			if run.Failed(e.Result) {
+				level = "ERROR"
+			}
 		}
 	default:
 		level, message = map[string]string{"WARN": "WARNING", "": "INFO"}[e.Level], e.Message
@@ -66,7 +71,8 @@ func (l *logfile) Entry(e flow.Entry) {
 	l.p.flush()
 }
 
-// consoles come when a fixture is gone: after its restore, or at the end of the run.
+// consoles writes the consoles of a fixture when it is gone: after its restore, or at the end of
+// the run.
 func (l *logfile) consoles(e flow.Entry) {
 	switch {
 	case e.Event == flow.Begin && e.Phase == flow.PhaseSetUp && e.Dir != "":
@@ -89,7 +95,7 @@ func (l *logfile) console(dir string, at time.Time) {
 		return
 	}
 	delete(l.began, dir)
-	for _, m := range machines(l.p.fsys, dir) {
+	for _, m := range run.Machines(l.p.fsys, dir) {
 		t := l.p.tail(path.Join(m, "console.log"), logConsole)
 		if t.Size > 0 {
 			l.line(at, "DEBUG", path.Base(m), "console, "+m+":\n"+t.String())
@@ -103,35 +109,40 @@ func (l *logfile) Close() error {
 	return l.p.err
 }
 
-// line writes a message; each of its lines gets the same beginning, so that grep finds what is whose.
+// line writes a message. Each of its lines gets the same beginning, so that grep finds the logger
+// of each.
 func (l *logfile) line(at time.Time, level, logger, message string) {
 	stamp := strings.Repeat(" ", len(stampFormat))
 	if !at.IsZero() {
 		stamp = at.UTC().Format(stampFormat)
 	}
-	for line := range strings.Lines(strings.TrimRight(clean(message), "\n") + "\n") {
-		l.p.print(fmt.Sprintf("%s %-7s %s: %s\n", stamp, oneLine(level, 20), oneLine(logger, 300), strings.TrimRight(line, "\n")))
+	for line := range strings.Lines(strings.TrimRight(run.Clean(message), "\n") + "\n") {
+		l.p.print(
+			fmt.Sprintf(
+				"%s %-7s %s: %s\n", stamp, run.OneLine(level, 20), run.OneLine(logger, 300), strings.TrimRight(line, "\n"),
+			),
+		)
 	}
 }
 
 // stampFormat is that of Python's logging, in UTC.
 const stampFormat = "2006-01-02 15:04:05,000"
 
-// what an entry is about: "step boot 1 VM".
-func what(e flow.Entry) string {
+// subject returns what an entry is about: "step boot 1 VM".
+func subject(e flow.Entry) string {
 	if e.Name != "" {
-		return string(e.Phase) + " " + e.Name + on(e)
+		return string(e.Phase) + " " + e.Name + run.On(e)
 	}
-	return string(e.Phase) + on(e)
+	return string(e.Phase) + run.On(e)
 }
 
-// ending is how it ended: " after 1.2 s: fail\nreason".
+// ending returns how a phase ended: " after 1.2 s: fail\nreason".
 func ending(e flow.Entry) string {
 	s := " after " + prose.Duration(e.Duration)
 	if e.Result != "" {
 		s += ": " + string(e.Result)
 	}
-	if why := (&phase{Entry: e}).why(); why != "" {
+	if why := run.Why(e); why != "" {
 		s += "\n" + why
 	}
 	return s

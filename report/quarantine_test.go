@@ -7,21 +7,28 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/report/reporttest"
+	"vmtb/report/terminal"
 )
 
-// What failed in quarantine is shown as such, with the reason, and no reader of results takes it for a failure.
+// What failed in quarantine is shown as such, with the reason, and no reader of results takes it
+// for a failure.
 func TestQuarantined(t *testing.T) {
-	id := boot("1VF-" + profile)
-	tape := newTape(id)
-	tape.plan("01-x/test_vm_boot")
-	tape.info.Plan[0].Quarantine = &flow.Quarantine{ID: "TestVmSetup", Reason: "GuC hangs", Link: "https://bugs.example/7", Expires: "2026-12-31"}
-	tape.begin(flow.PhaseCase, id)
-	tape.end(flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: "no VF", Quarantined: true}, time.Second)
-	tape.finish(flow.Entry{})
-	if got := tape.play(TerminalOptions{}); !strings.Contains(got, "FAILED 1 s (quarantined)") {
+	id := reporttest.Boot("1VF-" + reporttest.Profile)
+	tape := reporttest.NewTape(id)
+	tape.Plan("01-x/test_vm_boot")
+	tape.Info.Plan[0].Quarantine = &flow.Quarantine{
+		ID: "TestVmSetup", Reason: "GuC hangs", Link: "https://bugs.example/7", Expires: "2026-12-31",
+	}
+	tape.Begin(flow.PhaseCase, id)
+	tape.End(flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: "no VF", Quarantined: true}, time.Second)
+	tape.Finish(flow.Entry{})
+	var shown strings.Builder
+	tape.Play(terminal.New(&shown, terminal.Options{}))
+	if got := shown.String(); !strings.Contains(got, "FAILED 1 s (quarantined)") {
 		t.Errorf("terminal:\n%s", got)
 	}
-	run := sample{name: "quarantined", tape: tape}.open(t)
+	run := reporttest.Sample{Name: "quarantined", Tape: tape}.Open(t)
 	const why = "quarantined until 2026-12-31: GuC hangs (https://bugs.example/7)"
 	for format, says := range map[string][]string{
 		"junit": {`<skipped message="` + why + `: no VF"`, `failures="0"`, `skipped="1"`},
@@ -34,7 +41,7 @@ func TestQuarantined(t *testing.T) {
 			}
 		}
 	}
-	for _, page := range pagesOf(t, writeSite(t, run, nil)) {
+	for _, page := range reporttest.Pages(t, writeSite(t, run)) {
 		if strings.HasSuffix(page, "/matrix.html") { // has no room for reasons
 			continue
 		}

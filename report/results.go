@@ -11,29 +11,31 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/report/run"
 )
 
-// How much of what a test said goes into results.json.
+// How many bytes of a test's output go into results.json.
 const (
 	resultsOut   = 64 << 10
 	resultsDmesg = 256 << 10 // of each machine
 )
 
-// NewResults writes results.json of version 10 to w, as igt_runner does (runner/resultgen.c of IGT) and with upstream's
-// keys; fsys is the run directory.
+// NewResults returns a report that writes results.json of version 10 to w, as igt_runner does
+// (runner/resultgen.c of IGT), with upstream's keys. fsys is the run directory.
 func NewResults(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeResults) }
 
-// igtResults are the results in igt_runner's words; upstream calls an error crash.
+// igtResults are the results in igt_runner's words. Upstream calls an error crash.
 var igtResults = map[flow.Result]string{
 	flow.Pass: "pass", flow.Fail: "fail", flow.Skip: "skip", flow.Error: "crash", flow.Timeout: "timeout",
-	flow.Incomplete: "incomplete", flow.NotRun: "notrun", flow.DmesgWarn: "dmesg-warn", flow.DmesgFail: "dmesg-fail", aborted: "abort",
+	flow.Incomplete: "incomplete", flow.NotRun: "notrun", flow.DmesgWarn: "dmesg-warn", flow.DmesgFail: "dmesg-fail",
+	run.Aborted: "abort",
 }
 
 func igtResult(r flow.Result) string {
 	if s, ok := igtResults[r]; ok {
 		return s
 	}
-	return "incomplete" // what igt_runner makes of what it does not know
+	return "incomplete" // igt_runner does the same with a result that it does not know
 }
 
 // igtCounters are the counters of each object in totals.
@@ -59,7 +61,8 @@ func (c *igtCounters) add(result string) {
 	*counter[result]++
 }
 
-// A decimal is a number that is written with a point, as igt_runner's library does: its readers tell reals from integers.
+// A decimal is a number that is written with a point, as igt_runner's library does. Its readers
+// tell reals from integers by the point.
 type decimal float64
 
 func (d decimal) MarshalJSON() ([]byte, error) {
@@ -90,16 +93,16 @@ type igtTest struct {
 	Time          igtTime `json:"time"`
 }
 
-// writeResults writes the file piece by piece: no more than one test is in memory.
-func writeResults(p *printer, h *history) {
+// writeResults writes the file piece by piece: it has only one test in memory at a time.
+func writeResults(p *printer, h *run.History) {
 	o := &object{p: p, sep: "{\n  "}
-	s := h.summary()
+	s := h.Summary()
 	o.member("__type__", "TestrunResult")
 	o.member("results_version", 10)
-	o.member("name", path.Base(h.info.Dir))
-	o.member("uname", h.uname())
-	o.member("cmdline", append([]string{}, h.info.Argv...))
-	o.member("time_elapsed", timeAttribute(unixSeconds(h.info.Start), unixSeconds(h.info.Start.Add(s.Duration))))
+	o.member("name", path.Base(h.Info.Dir))
+	o.member("uname", h.Uname())
+	o.member("cmdline", append([]string{}, h.Info.Argv...))
+	o.member("time_elapsed", timeAttribute(unixSeconds(h.Info.Start), unixSeconds(h.Info.Start.Add(s.Duration))))
 	totals, runtimes := newTotals(), map[string]float64{}
 	tests := o.object("tests")
 	add := func(key string, t igtTest) {
@@ -107,13 +110,16 @@ func writeResults(p *printer, h *history) {
 		runtimes[binary(key)] += float64(t.Time.End)
 		tests.member(key, t)
 	}
-	for _, g := range h.groups {
-		for _, c := range g.cases {
-			add(c.ID.ResultsKey(), h.igtTest(p, g, c))
+	for _, g := range h.Groups {
+		for _, c := range g.Cases {
+			add(c.ID.ResultsKey(), igtTestOf(p, h, g, c))
 		}
 	}
 	if s.Stopped != "" && !s.Interrupt {
-		add("igt@runner@aborted", igtTest{Out: clean(s.Stopped) + "\n", Result: "fail", Version: h.version(), Time: timeAttribute(0, 0)})
+		add(
+			"igt@runner@aborted",
+			igtTest{Out: run.Clean(s.Stopped) + "\n", Result: "fail", Version: version(h.Info), Time: timeAttribute(0, 0)},
+		)
 	}
 	tests.end()
 	totals.write(o.object("totals"))
@@ -126,43 +132,35 @@ func writeResults(p *printer, h *history) {
 	p.print("\n")
 }
 
-func (h *history) igtTest(p *printer, g *group, c *testCase) igtTest {
-	a := c.last()
+func igtTestOf(p *printer, h *run.History, g *run.Group, c *run.Case) igtTest {
+	a := c.Last()
 	t := igtTest{
-		Out: lastBytes(c.Name+on(a.Entry)+"\n"+a.transcript(seconds2)+"result: "+string(a.Result)+"\n", resultsOut), Err: a.why(),
-		Dmesg: p.dmesg(a, resultsDmesg), Result: igtResult(a.Result), Version: h.version(),
+		Out: run.LastBytes(
+			c.Name+run.On(a.Entry)+"\n"+a.Transcript(seconds2)+"result: "+string(a.Result)+"\n", resultsOut,
+		), Err: a.Why(),
+		Dmesg: p.dmesg(a, resultsDmesg), Result: igtResult(a.Result), Version: version(h.Info),
 		Time: timeAttribute(0, a.Duration.Seconds()),
 	}
 	if a.Result == flow.DmesgWarn || a.Result == flow.DmesgFail {
-		t.DmesgWarnings = clean(a.Reason)
+		t.DmesgWarnings = run.Clean(a.Reason)
 	}
-	for i, before := range c.attempts[:len(c.attempts)-1] {
-		t.Err += "attempt " + strconv.Itoa(i+1) + ": " + string(before.Result) + " " + oneLine(before.Reason, 1000) + "\n"
+	for i, before := range c.Attempts[:len(c.Attempts)-1] {
+		t.Err += "attempt " + strconv.Itoa(i+1) + ": " + string(before.Result) + " " + run.OneLine(before.Reason, 1000) + "\n"
 	}
-	if c == g.cases[len(g.cases)-1] { // what is the result of no case is told with the last one
-		for _, bad := range g.trouble() {
-			t.Err += bad.title() + ": " + bad.why()
+	if c == g.Cases[len(g.Cases)-1] { // failures of the fixture go with its last case
+		for _, bad := range g.Trouble() {
+			t.Err += bad.Title() + ": " + bad.Why()
 		}
 	}
-	t.Err = lastBytes(t.Err, resultsOut)
+	t.Err = run.LastBytes(t.Err, resultsOut)
 	return t
 }
 
-func (h *history) version() string { return "vmtb " + clean(h.info.Version) }
-
-// uname is that of the host under test, or the line that names it.
-func (h *history) uname() string {
-	for _, f := range h.info.Environment {
-		if f.Name == "uname" {
-			return clean(f.Value)
-		}
-	}
-	return clean(h.info.DUT)
-}
+func version(info flow.Info) string { return "vmtb " + run.Clean(info.Version) }
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// binary is the part of a key that names the program, "vmtb@test_basic.py".
+// binary returns the part of a key that names the program, "vmtb@test_basic.py".
 func binary(key string) string {
 	first, rest, _ := strings.Cut(key, "@")
 	rest, _, _ = strings.Cut(rest, "::")
@@ -199,7 +197,7 @@ func (t *igtTotals) write(o *object) {
 	o.end()
 }
 
-// An object is a JSON object that is written member by member, in the order of a person's choice.
+// An object is a JSON object that is written member by member, in the order of the calls.
 type object struct {
 	p      *printer
 	indent string
@@ -216,7 +214,7 @@ func (o *object) name(name string) {
 	o.sep = ",\n  " + o.indent
 }
 
-// object begins a member that is an object; its end must be called.
+// object begins a member that is an object. The caller must call its end.
 func (o *object) object(name string) *object {
 	o.name(name)
 	return &object{p: o.p, indent: o.indent + "  ", sep: "{\n    " + o.indent}

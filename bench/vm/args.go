@@ -27,6 +27,7 @@ type Layout struct {
 	Firmware string   // image to boot with, "" for QEMU's own
 	Overlays []string // for each disk its overlay, "" for a disk used as it is
 	Incoming bool     // wait for another machine's state
+	NoVFs    bool     // of the VFs only their root ports are there
 }
 
 // Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal output, no look
@@ -64,10 +65,15 @@ func (s Spec) Args(l Layout) []string {
 		a.share(i, sh)
 	}
 	for i, v := range s.VFs {
-		a.vf(i, v, s.pcie())
+		if s.pcie() {
+			a.rootPort(vfPort(i), i+1, v.WindowMiB)
+		}
+		if !l.NoVFs {
+			a.add("-device", s.vfDevice(i).String())
+		}
 	}
 	for i := range s.SparePorts {
-		a.rootPort(fmt.Sprintf("spare%d", i), len(s.VFs)+i+1)
+		a.rootPort(fmt.Sprintf("spare%d", i), len(s.VFs)+i+1, 0)
 	}
 	return append(a, s.Extra...)
 }
@@ -150,31 +156,61 @@ func (a *argv) share(i int, s Share) {
 		"-device", fmt.Sprintf("virtio-9p-pci,fsdev=share%d,mount_tag=%s", i, value(s.Tag)))
 }
 
-// vf adds a VF. Below a root port of its own it sits as it does on a real board: that gives it a PCIe capability that
-// drivers understand, and hot-unplug.
-func (a *argv) vf(i int, v VF, pcie bool) {
-	id, bus, migration := fmt.Sprintf("vf%d", i), "", ""
-	if pcie {
-		a.rootPort(id+"-port", i+1)
-		bus = ",bus=" + id + "-port"
+// vfPort is the id of the n-th VF's root port.
+func vfPort(n int) string { return fmt.Sprintf("vf%d-port", n) }
+
+// vfDevice is the n-th VF. Below a root port of its own it sits as it does on a real board: that gives it a PCIe
+// capability that drivers understand, and hot-plug.
+func (s Spec) vfDevice(n int) device {
+	key, host := hostDevice(s.VFs[n].Host)
+	d := device{{"driver", "vfio-pci"}, {key, host}, {"id", fmt.Sprintf("vf%d", n)}}
+	if s.pcie() {
+		d = append(d, property{"bus", vfPort(n)})
 	}
-	if v.EnableMigration {
-		migration = ",enable-migration=on"
+	if s.VFs[n].EnableMigration {
+		d = append(d, property{"enable-migration", "on"})
 	}
-	a.add("-device", "vfio-pci,"+hostDevice(v.Host)+",id="+id+bus+migration)
+	return d
+}
+
+// A device is what QEMU is told of a device, its driver first.
+type device []property
+
+type property struct{ key, value string }
+
+// String is d as the value of -device.
+func (d device) String() string {
+	options := []string{d[0].value}
+	for _, p := range d[1:] {
+		options = append(options, p.key+"="+value(p.value))
+	}
+	return strings.Join(options, ",")
+}
+
+// arguments is d as the arguments of QMP's device_add.
+func (d device) arguments() map[string]any {
+	args := map[string]any{}
+	for _, p := range d {
+		args[p.key] = p.value
+	}
+	return args
 }
 
 // hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up to ffff only; VMD and others
 // have larger ones.
-func hostDevice(address string) string {
+func hostDevice(address string) (key, value string) {
 	if domain, _, _ := strings.Cut(address, ":"); len(domain) > 4 {
-		return "sysfsdev=/sys/bus/pci/devices/" + value(address)
+		return "sysfsdev", "/sys/bus/pci/devices/" + address
 	}
-	return "host=" + value(address)
+	return "host", address
 }
 
-func (a *argv) rootPort(id string, slot int) {
-	a.add("-device", fmt.Sprintf("pcie-root-port,id=%s,chassis=%d,slot=%d", id, slot, slot))
+func (a *argv) rootPort(id string, slot, windowMiB int) {
+	port := fmt.Sprintf("pcie-root-port,id=%s,chassis=%d,slot=%d", id, slot, slot)
+	if windowMiB > 0 {
+		port += fmt.Sprintf(",pref64-reserve=%dM", windowMiB)
+	}
+	a.add("-device", port)
 }
 
 // value writes s as a value in QEMU's key=value lists, where a comma is doubled.

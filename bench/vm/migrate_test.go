@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"vmtb/bench"
 	"vmtb/internal/fake/fakeqemu"
 )
 
@@ -115,37 +114,6 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 				p.check(t, fault, done.Moved, err)
 			})
 		}
-	}
-}
-
-// A machine with a state goes on from it, once: what its disks hold after that does not belong to it.
-func TestSpecState(t *testing.T) {
-	p := migrants(t, "agent")
-	spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
-	_, err := p.from.SaveState(t.Context(), file)
-	must(t, err)
-	spec.State, spec.Disks = file, nil
-	m, err := Start(t.Context(), spec, p.from.opts)
-	must(t, err)
-	must(t, m.WaitReady(t.Context()))
-	if s, err := m.State(t.Context()); err != nil || s != Running {
-		t.Errorf("%v, %v; want %v", s, err, Running)
-	}
-	must(t, m.Quit(t.Context()))
-	m, err = m.Again(t.Context(), ModePaused)
-	must(t, err)
-	defer func() { must(t, m.Close(context.Background())) }()
-	if s, err := m.State(t.Context()); err != nil || s != Prelaunch {
-		t.Errorf("started again: %v, %v; want %v", s, err, Prelaunch)
-	}
-
-	spec.State += "-gone"
-	if _, err := Start(t.Context(), spec, p.from.opts); !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), spec.State) {
-		t.Errorf("without the file: %v", err)
-	}
-	must(t, os.WriteFile(spec.State, []byte("half"), 0o600))
-	if _, err := Start(t.Context(), spec, p.from.opts); err == nil || !strings.Contains(err.Error(), "half a state") {
-		t.Errorf("with half a state: %v", err)
 	}
 }
 

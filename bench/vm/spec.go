@@ -23,11 +23,13 @@ type Spec struct {
 	Firmware Firmware `json:",omitempty"` // BIOS
 	Disks    []Disk
 	Kernel   *Kernel // boot this kernel directly, instead of the first disk
-	// State is a file that [VM.SaveState] has written: the machine goes on from it instead of booting, and boots at its next start. It
-	// is to be the machine of then, with disks that hold what they held then.
+	// State is a file that [VM.SaveState] has written. The machine goes on from it instead of booting, and boots at its next
+	// start. It must be the machine that was saved, with disks that hold what they held then, but that one was Unplugged: the
+	// VFs are plugged in before the guest goes on.
 	State string `json:",omitempty"`
 
 	VFs         []VF
+	Unplugged   bool     `json:",omitempty"` // of its VFs the machine has only the root ports
 	SparePorts  int      // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
 	Shares      []Share  // directories of the host
 	Serials     int      // serial ports besides the console, each a socket "serial1" and on in the private directory; at most 3
@@ -68,6 +70,9 @@ type VF struct {
 	Host            string // PCI address on the host, "0000:03:00.1"
 	StateMiB        int    // how much state its driver says it has, local memory above all: for deadlines and the space to save it
 	EnableMigration bool   // the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
+	// WindowMiB is how much 64-bit prefetchable address space firmware leaves below the VF's root port, so that a VF can be plugged
+	// in later: see [pci.Device.VFWindow]. 0 leaves it to firmware, which suits a VF that is there from the beginning.
+	WindowMiB int `json:",omitempty"`
 }
 
 // A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag /mnt.

@@ -47,6 +47,7 @@ type VM struct {
 	guest  guest
 	moving chan struct{} // holds a token while a transition goes on
 	loaded bool          // a state was, and the guest has not run since; of transitions
+	warm   bool          // see [VM.Warm]
 	// life ends with the reason why nothing can be asked of the guest any more: QEMU has ended, the guest has panicked.
 	life context.Context
 	end  context.CancelCauseFunc
@@ -95,12 +96,8 @@ func (m *VM) start(ctx context.Context) error {
 	if err := m.findAccess(ctx); err != nil {
 		return err
 	}
-	if state := m.spec.State; state != "" {
-		m.spec.State = "" // what its disks hold from here on does not belong to it
-		if err := m.LoadState(ctx, state); err != nil || m.opts.Mode != ModeRun {
-			return err
-		}
-		return m.Resume(ctx)
+	if m.spec.State != "" {
+		return m.goOn(ctx)
 	}
 	if m.opts.Mode != ModeRun {
 		return nil
@@ -154,7 +151,9 @@ func (m *VM) prepare(ctx context.Context) error {
 		return err
 	}
 	m.argv = m.spec.Args(Layout{
-		Firmware: firmware, Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles, Incoming: m.opts.Mode == ModeIncoming || m.spec.State != "",
+		Firmware: firmware, Accel: m.accel.Name, Sockets: m.sockets, Console: m.consolePipe(), Overlays: m.overlayFiles,
+		Incoming: m.opts.Mode == ModeIncoming || m.spec.State != "",
+		NoVFs:    m.spec.Unplugged || m.spec.State != "",
 	})
 	line := bench.Command{Argv: m.argv}.String() + "\n"
 	return infra("write the command line", os.WriteFile(m.path("argv"), []byte(line), 0o644))

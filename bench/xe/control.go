@@ -9,9 +9,10 @@ import (
 	"syscall"
 
 	"vmtb/bench"
+	"vmtb/bench/pci"
 )
 
-// A VFState is what is known of a VF after an operation that did not succeed.
+// A VFState is the state of a VF after an operation that failed, as far as the error tells it.
 //
 //	ready ──pause──▶ paused ──save──▶ saving ──all read──▶ paused
 //	  ▲              │  ▲ └──restore──▶ restoring ──all written──▶ paused
@@ -33,11 +34,11 @@ const (
 	StateRestoring VFState = "restoring" // a restore has begun and not all has come: only a stop or a reset ends it
 )
 
-// A ControlError is an operation on a VF that was refused or did not succeed.
+// A ControlError is an operation on a VF that was refused or failed.
 type ControlError struct {
 	Op    string // "pause", "resume", "stop", "reset", "save" or "restore"
 	VF    int
-	State VFState // of the VF now; "" where the error says nothing about it
+	State VFState // of the VF now; "" if the error tells nothing about it
 	Err   error   // a [bench.HostError] with the file, the errno and what it means
 }
 
@@ -51,7 +52,7 @@ func (e *ControlError) Error() string {
 
 func (e *ControlError) Unwrap() error { return e.Err }
 
-// refusals say what an errno means for an operation, and what it tells about the VF.
+// refusals says what an errno means for an operation, and what it tells about the VF.
 var refusals = []struct {
 	op    string // "" is any
 	errno syscall.Errno
@@ -73,25 +74,25 @@ var refusals = []struct {
 	{"restore", syscall.ENODEV, "the saved state is of another GPU model or revision", StateRestoring},
 	{"restore", syscall.EINVAL, "the saved state is damaged, or of another version of the driver", StateRestoring},
 	{"restore", syscall.ENODATA, "the saved state is damaged", StateRestoring},
-	{"restore", syscall.EIO, "it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg", StateUnknown},
+	{
+		"restore", syscall.EIO,
+		"it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg", StateUnknown,
+	},
 	{"restore", syscall.ETIMEDOUT, "the driver waits for more of the saved state: see dmesg", StateUnknown},
 	{"", syscall.EALREADY, "the same operation is in progress", StateUnknown},
-	{"", syscall.ECANCELED, "another operation came in between, or the driver has declared the GPU wedged: see dmesg", StateUnknown},
+	{
+		"", syscall.ECANCELED, "another operation came in between, or the driver has declared the GPU wedged: see dmesg",
+		StateUnknown,
+	},
 	{"", syscall.ETIMEDOUT, "the GPU's firmware did not answer in time: see dmesg", StateUnknown},
 	{"", syscall.EIO, "the GPU's firmware refused: is the VF enabled? see dmesg", StateUnknown},
-	{"", syscall.EUCLEAN, "a GT refused, and others may have followed; the kernel does not say why: most often because the VF is in " +
+	{"", syscall.EUCLEAN, "a GT refused, and others may have followed; the kernel does not say why: most often because " +
+		"the VF is in " +
 		"that state already, or in one that does not allow it; see dmesg", StateUnknown},
 }
 
-// controlError explains a refusal of op; nil for nil. state, if set, is known better than from the errno.
-func controlError(op string, vf int, state VFState, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &ControlError{Op: op, VF: vf, State: cmp.Or(state, explain(op, err)), Err: err}
-}
-
-// explain puts what an errno means into the error that has it. It returns the state that this tells of.
+// explain adds the meaning of an errno to the error that has it, as advice. It returns the state of
+// the VF that follows, "" if none does.
 func explain(op string, err error) VFState {
 	for _, r := range refusals {
 		if (r.op == op || r.op == "") && errors.Is(err, r.errno) {
@@ -104,67 +105,85 @@ func explain(op string, err error) VFState {
 	return ""
 }
 
-// PauseVF pauses VF vf: its guest's work on the GPU stops, and can be resumed. Errors of this and the following are
-// [ControlError]; what the kernel has no way to do matches [bench.ErrNotAvailable]. Nothing is recorded: disabling VFs
+// A Control operates on one VF from the PF's side. Errors of its methods are [ControlError]; what
+// the kernel has no way to do matches [bench.ErrNotAvailable]. Nothing is journalled: disabling VFs
 // resets them.
-func (p *PF) PauseVF(ctx context.Context, vf int) error { return p.control(ctx, vf, "pause") }
+type Control struct {
+	pf *PF
+	vf int
+}
 
-// ResumeVF resumes a paused VF.
-func (p *PF) ResumeVF(ctx context.Context, vf int) error { return p.control(ctx, vf, "resume") }
+// Control returns the control of VF vf.
+func (p *PF) Control(vf int) Control { return Control{p, vf} }
 
-// StopVF stops a VF, in whatever state it is. Only a reset brings it back.
-func (p *PF) StopVF(ctx context.Context, vf int) error { return p.control(ctx, vf, "stop") }
+// Pause pauses the VF: its guest's work on the GPU stops, and can be resumed.
+func (c Control) Pause(ctx context.Context) error { return c.do(ctx, "pause") }
 
-// ResetVF does a Function Level Reset of a VF, in whatever state it is: it is ready then, and its memory is cleared.
-func (p *PF) ResetVF(ctx context.Context, vf int) error { return p.control(ctx, vf, "reset") }
+// Resume resumes a paused VF.
+func (c Control) Resume(ctx context.Context) error { return c.do(ctx, "resume") }
 
-func (p *PF) control(ctx context.Context, vf int, op string) error {
-	if err := p.CheckVF(vf); err != nil {
+// Stop stops the VF, whatever its state. Only a reset brings it back.
+func (c Control) Stop(ctx context.Context) error { return c.do(ctx, "stop") }
+
+// Reset does a Function Level Reset of the VF, whatever its state. The VF is ready then, and its
+// memory is cleared.
+func (c Control) Reset(ctx context.Context) error { return c.do(ctx, "reset") }
+
+// file returns a file for the VF as a whole (Linux 6.19 and later).
+func (c Control) file(name string) string { return c.pf.vfFile(c.vf, name) }
+
+func (c Control) do(ctx context.Context, op string) error {
+	if err := c.pf.CheckVF(c.vf); err != nil {
 		return err
 	}
-	files := []string{p.vfFile(vf, op)}
+	files := []string{c.file(op)}
 	if op == "stop" {
-		files = append(files, p.Dir()+"/sriov_admin/"+function(vf)+"/stop")
+		files = append(files, c.pf.dir+"/sriov_admin/"+function(c.vf)+"/stop")
 	}
 	for _, file := range files {
-		if p.tree.Exists(file) {
-			return controlError(op, vf, "", p.tree.Write(ctx, file, "1"))
+		if c.pf.tree.Exists(file) {
+			return c.failed(op, "", c.pf.tree.Write(ctx, file, "1"))
 		}
 	}
 	if op == "reset" {
-		return p.resetFunction(ctx, vf)
+		return c.resetFunction(ctx)
 	}
-	return p.controlGTs(ctx, vf, op)
+	return c.doOnGTs(ctx, op)
 }
 
-// CheckVF refuses numbers that no VF can have.
-func (p *PF) CheckVF(vf int) error {
-	total, err := p.TotalVFs()
+// failed explains a refusal of op, nil for nil. state, if set, is more than the errno tells.
+func (c Control) failed(op string, state VFState, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ControlError{Op: op, VF: c.vf, State: cmp.Or(state, explain(op, err)), Err: err}
+}
+
+// CheckVF returns an error if the PF cannot have a VF with number vf.
+func (p *PF) CheckVF(vf int) error { return checkVF(p.Device, p.name(), vf) }
+
+func checkVF(pf *pci.Device, name string, vf int) error {
+	total, err := pf.TotalVFs()
 	if err != nil {
 		return err
 	}
 	if vf < 1 || vf > total {
-		return &bench.UsageError{Err: fmt.Errorf("VF %d: %s has VFs 1 to %d", vf, p.name(), total)}
+		return &bench.UsageError{Err: fmt.Errorf("VF %d: %s has VFs 1 to %d", vf, name, total)}
 	}
 	return nil
 }
 
-// vfFile is a file that is for a VF as a whole (Linux 6.19 and later).
-func (d debugfs) vfFile(vf int, name string) string {
-	return d.root + "/sriov/" + function(vf) + "/" + name
-}
-
-// controlGTs controls a VF one GT after the other, on kernels that have no other way. Like newer kernels it goes on after
-// an error, so that no GT is left behind without need.
-func (p *PF) controlGTs(ctx context.Context, vf int, op string) error {
+// doOnGTs does op on one GT after the other, on kernels that have no other way. Like newer kernels
+// it goes on after an error, so that no GT is left behind without need.
+func (c Control) doOnGTs(ctx context.Context, op string) error {
 	var errs []error
 	done := 0
-	for _, gt := range p.GTs {
-		file := p.gtFile(vf, gt, "control")
-		if _, err := p.tree.FS.Stat(file); err != nil {
-			return &ControlError{Op: op, VF: vf, Err: available(file, err)}
+	for _, gt := range c.pf.GTs {
+		file := c.pf.gtFile(c.vf, gt, "control")
+		if _, err := c.pf.tree.FS.Stat(file); err != nil {
+			return &ControlError{Op: op, VF: c.vf, Err: available(file, err)}
 		}
-		if err := p.tree.Write(ctx, file, op); err != nil {
+		if err := c.pf.tree.Write(ctx, file, op); err != nil {
 			explain(op, err)
 			errs = append(errs, err)
 		} else {
@@ -175,37 +194,38 @@ func (p *PF) controlGTs(ctx context.Context, vf int, op string) error {
 	case len(errs) == 0:
 		return nil
 	case done > 0:
-		return controlError(op, vf, StateUnknown, errors.Join(errs...))
+		return c.failed(op, StateUnknown, errors.Join(errs...))
 	}
-	return controlError(op, vf, "", errors.Join(errs...))
+	return c.failed(op, "", errors.Join(errs...))
 }
 
-// resetFunction resets a VF through PCI, which the PF's driver notices.
-func (p *PF) resetFunction(ctx context.Context, vf int) error {
-	device, err := p.VF(vf)
+// resetFunction resets the VF through PCI, which the PF's driver notices.
+func (c Control) resetFunction(ctx context.Context) error {
+	device, err := c.pf.VF(c.vf)
 	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("reset VF%d: it is not enabled", vf)}
+		return &bench.UsageError{Err: fmt.Errorf("reset VF%d: it is not enabled", c.vf)}
 	}
-	return controlError("reset", vf, "", device.Reset(ctx))
+	return c.failed("reset", "", device.Reset(ctx))
 }
 
-// MigrationMiB is [PF.MigrationSize] in MiB, rounded up; 0 where VFs cannot be saved.
-func (p *PF) MigrationMiB(vf int) (int, error) {
-	size, err := p.MigrationSize(vf)
+// MigrationMiB returns [Control.MigrationSize] in MiB, rounded up. It is 0 where VFs cannot be
+// saved.
+func (c Control) MigrationMiB() (int, error) {
+	size, err := c.MigrationSize()
 	if errors.Is(err, bench.ErrNotAvailable) {
 		return 0, nil
 	}
 	return int((size + 1<<20 - 1) >> 20), err
 }
 
-// MigrationSize estimates the bytes that [PF.SaveVF] will write for a VF. [bench.ErrNotAvailable] if the kernel, the GPU
-// or its firmware cannot save VFs.
-func (p *PF) MigrationSize(vf int) (int64, error) {
-	if err := p.CheckVF(vf); err != nil {
+// MigrationSize estimates how many bytes [Control.Save] will write. The error matches
+// [bench.ErrNotAvailable] if the kernel, the GPU or its firmware cannot save VFs.
+func (c Control) MigrationSize() (int64, error) {
+	if err := c.pf.CheckVF(c.vf); err != nil {
 		return 0, err
 	}
-	file := p.vfFile(vf, "migration_size")
-	text, err := p.tree.Text(file)
+	file := c.file("migration_size")
+	text, err := c.pf.tree.Text(file)
 	if errors.Is(err, syscall.ENOPKG) {
 		return 0, &bench.HostError{
 			Op: "use", Noun: file, Err: bench.ErrNotAvailable, Advice: "this GPU, or its firmware, cannot save and restore VFs",

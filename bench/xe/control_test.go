@@ -15,6 +15,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -23,7 +24,7 @@ func enabled(t *testing.T, o fakehost.Options) (setup, *xe.PF) {
 	t.Helper()
 	s := newSetup(t, o)
 	pf := s.find(t)
-	if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+	if err := pf.Provision(t.Context(), vgpu.Auto(2)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pf.EnableVFs(t.Context(), 2); err != nil {
@@ -51,24 +52,25 @@ func TestControl(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
 			_, pf := enabled(t, c.o)
-			for _, do := range []func(context.Context, int) error{
-				pf.PauseVF, pf.ResumeVF, pf.PauseVF, pf.ResetVF, pf.PauseVF, pf.StopVF, pf.ResetVF, pf.StopVF, pf.ResetVF,
+			c1 := pf.Control(1)
+			for _, do := range []func(context.Context) error{
+				c1.Pause, c1.Resume, c1.Pause, c1.Reset, c1.Pause, c1.Stop, c1.Reset, c1.Stop, c1.Reset,
 			} {
-				if err := do(ctx, 1); err != nil {
+				if err := do(ctx); err != nil {
 					t.Fatal(err)
 				}
 			}
-			refused(t, pf.ResumeVF(ctx, 1), c.resume, "resume", "")
-			if err := pf.PauseVF(ctx, 1); err != nil {
+			refused(t, pf.Control(1).Resume(ctx), c.resume, "resume", "")
+			if err := pf.Control(1).Pause(ctx); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, pf.PauseVF(ctx, 1), c.twice, "pause", c.state)
-			if err := pf.PauseVF(ctx, 2); err != nil {
+			refused(t, pf.Control(1).Pause(ctx), c.twice, "pause", c.state)
+			if err := pf.Control(2).Pause(ctx); err != nil {
 				t.Errorf("the other VF: %v", err)
 			}
 			for _, vf := range []int{0, -1, 7} {
-				if err := pf.PauseVF(ctx, vf); !isUsage(err) || !strings.Contains(err.Error(), "has VFs 1 to 6") {
-					t.Errorf("PauseVF(%d): %v", vf, err)
+				if err := pf.Control(vf).Pause(ctx); !isUsage(err) || !strings.Contains(err.Error(), "has VFs 1 to 6") {
+					t.Errorf("Pause(%d): %v", vf, err)
 				}
 			}
 		})
@@ -79,7 +81,8 @@ func refused(t *testing.T, err error, errno syscall.Errno, op string, state xe.V
 	t.Helper()
 	var ce *xe.ControlError
 	var he *bench.HostError
-	if !errors.As(err, &ce) || !errors.As(err, &he) || !errors.Is(err, errno) || ce.Op != op || ce.VF != 1 || state != "" && ce.State != state {
+	if !errors.As(err, &ce) || !errors.As(err, &he) || !errors.Is(err, errno) || ce.Op != op || ce.VF != 1 ||
+		state != "" && ce.State != state {
 		t.Fatalf("%s: %v; want %v, state %q", op, err, errno, state)
 	}
 	if he.Advice == "" || strings.Contains(he.Advice, "root") {
@@ -107,7 +110,7 @@ func TestControlInPart(t *testing.T) {
 			if gt == 0 && !o.Flat {
 				want = syscall.EUCLEAN
 			}
-			t.Run(name, func(t *testing.T) { refused(t, pf.PauseVF(t.Context(), 1), want, "pause", xe.StateUnknown) })
+			t.Run(name, func(t *testing.T) { refused(t, pf.Control(1).Pause(t.Context()), want, "pause", xe.StateUnknown) })
 		}
 	}
 }
@@ -120,17 +123,17 @@ func TestStopInSysfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	if err := errors.Join(pf.StopVF(ctx, 1), pf.ResetVF(ctx, 1), pf.StopVF(ctx, 1)); err != nil {
+	if err := errors.Join(pf.Control(1).Stop(ctx), pf.Control(1).Reset(ctx), pf.Control(1).Stop(ctx)); err != nil {
 		t.Error(err)
 	}
-	refused(t, pf.StopVF(ctx, 1), syscall.EUCLEAN, "stop", xe.StateUnknown)
-	if err := pf.ResetVF(ctx, 3); !isUsage(err) {
+	refused(t, pf.Control(1).Stop(ctx), syscall.EUCLEAN, "stop", xe.StateUnknown)
+	if err := pf.Control(3).Reset(ctx); !isUsage(err) {
 		t.Errorf("reset of a VF that is not enabled: %v", err)
 	}
-	_, sizeErr := pf.MigrationSize(1)
+	_, sizeErr := pf.Control(1).MigrationSize()
 	for name, err := range map[string]error{
-		"PauseVF": pf.PauseVF(ctx, 1), "ResumeVF": pf.ResumeVF(ctx, 1), "MigrationSize": sizeErr,
-		"SaveVF": pf.SaveVF(ctx, 1, io.Discard), "RestoreVF": pf.RestoreVF(ctx, 1, strings.NewReader("")),
+		"Pause": pf.Control(1).Pause(ctx), "Resume": pf.Control(1).Resume(ctx), "MigrationSize": sizeErr,
+		"Save": pf.Control(1).Save(ctx, io.Discard), "Restore": pf.Control(1).Restore(ctx, strings.NewReader("")),
 	} {
 		if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "debugfs is not mounted") {
 			t.Errorf("%s: %v", name, err)
@@ -144,29 +147,29 @@ func TestSaveRestore(t *testing.T) {
 	s, pf := enabled(t, fakehost.BMG())
 	s.SetGuestState(1, strings.Repeat("a picture ", 100))
 	var saved bytes.Buffer
-	refused(t, pf.SaveVF(ctx, 1, &saved), syscall.EPERM, "save", "")
+	refused(t, pf.Control(1).Save(ctx, &saved), syscall.EPERM, "save", "")
 	for _, vf := range []int{1, 2} {
-		if err := pf.PauseVF(ctx, vf); err != nil {
+		if err := pf.Control(vf).Pause(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	size, err := pf.MigrationSize(1)
+	size, err := pf.Control(1).MigrationSize()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // once more from the paused state
 		saved.Reset()
-		if err := pf.SaveVF(ctx, 1, &saved); err != nil || int64(saved.Len()) != size {
-			t.Fatalf("SaveVF: %d bytes of %d, %v", saved.Len(), size, err)
+		if err := pf.Control(1).Save(ctx, &saved); err != nil || int64(saved.Len()) != size {
+			t.Fatalf("Save: %d bytes of %d, %v", saved.Len(), size, err)
 		}
 	}
-	if err := pf.RestoreVF(ctx, 2, iotest.OneByteReader(&saved)); err != nil {
+	if err := pf.Control(2).Restore(ctx, iotest.OneByteReader(&saved)); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := s.GuestState(2), s.GuestState(1); got[0] != want[0] || got[1] != want[1] || want[0] == "" {
 		t.Errorf("restored %q, want %q", got, want)
 	}
-	if err := errors.Join(pf.ResumeVF(ctx, 2), pf.ResumeVF(ctx, 1)); err != nil {
+	if err := errors.Join(pf.Control(2).Resume(ctx), pf.Control(1).Resume(ctx)); err != nil {
 		t.Error(err)
 	}
 	if err := s.log.Undo(ctx, s.Host); err != nil {
@@ -200,20 +203,20 @@ func TestSaveFails(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := t.Context()
 			s, pf := enabled(t, fakehost.BMG())
-			if err := pf.PauseVF(ctx, 1); err != nil {
+			if err := pf.Control(1).Pause(ctx); err != nil {
 				t.Fatal(err)
 			}
 			faulty(s, c.at, syscall.EIO)
-			err := pf.SaveVF(ctx, 1, c.w)
+			err := pf.Control(1).Save(ctx, c.w)
 			var ce *xe.ControlError
 			if !errors.As(err, &ce) || !errors.Is(err, c.want) || ce.State != c.state || ce.Op != "save" {
-				t.Fatalf("SaveVF: %v", err)
+				t.Fatalf("Save: %v", err)
 			}
 			s.Firmware = nil
 			if c.state == xe.StatePaused {
-				err = pf.ResumeVF(ctx, 1)
-			} else if err = pf.ResetVF(ctx, 1); err == nil {
-				err = pf.PauseVF(ctx, 1)
+				err = pf.Control(1).Resume(ctx)
+			} else if err = pf.Control(1).Reset(ctx); err == nil {
+				err = pf.Control(1).Pause(ctx)
 			}
 			if err != nil {
 				t.Error(err)
@@ -226,12 +229,13 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
-// TestSaveHangs: the driver does not come up with the data. The caller's time is what counts, plus some to tidy up.
+// TestSaveHangs: the driver does not come up with the data. The caller's time is what counts, plus
+// some to tidy up.
 func TestSaveHangs(t *testing.T) {
 	for _, forGood := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s, pf := enabled(t, fakehost.BMG())
-			if err := pf.PauseVF(t.Context(), 1); err != nil {
+			if err := pf.Control(1).Pause(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
@@ -250,11 +254,12 @@ func TestSaveHangs(t *testing.T) {
 					close(release)
 				}()
 			}
-			err := pf.SaveVF(ctx, 1, io.Discard)
+			err := pf.Control(1).Save(ctx, io.Discard)
 			want := map[bool]xe.VFState{false: xe.StatePaused, true: xe.StateSaving}[forGood]
 			var ce *xe.ControlError
-			if !errors.Is(err, context.Canceled) || !errors.As(err, &ce) || ce.State != want || !strings.Contains(err.Error(), "kernel has not returned") {
-				t.Errorf("SaveVF: %v, want state %q", err, want)
+			if !errors.Is(err, context.Canceled) || !errors.As(err, &ce) || ce.State != want ||
+				!strings.Contains(err.Error(), "kernel has not returned") {
+				t.Errorf("Save: %v, want state %q", err, want)
 			}
 			if forGood {
 				close(release)
@@ -265,11 +270,11 @@ func TestSaveHangs(t *testing.T) {
 
 func TestRestoreFails(t *testing.T) {
 	_, pf := enabled(t, fakehost.BMG())
-	if err := pf.PauseVF(t.Context(), 1); err != nil {
+	if err := pf.Control(1).Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var saved bytes.Buffer
-	if err := pf.SaveVF(t.Context(), 1, &saved); err != nil {
+	if err := pf.Control(1).Save(t.Context(), &saved); err != nil {
 		t.Fatal(err)
 	}
 	data := saved.Bytes()
@@ -290,7 +295,10 @@ func TestRestoreFails(t *testing.T) {
 	}{
 		{"start", "restore", &saved, syscall.EIO, ""},
 		{"not a saved state", begin, change(1, 9), nil, "packet 1 is of type 9: only the first is a descriptor"},
-		{"another version", begin, change(0, 2), nil, "packet 1 is of version 2 of the format, not 1: the kernel may crash on it"},
+		{
+			"another version", begin, change(0, 2), nil,
+			"packet 1 is of version 2 of the format, not 1: the kernel may crash on it",
+		},
 		{"another version later", "", change(second, 2), nil, "packet 2 is of version 2"},
 		{"another GT", "", change(second+3, 9), nil, "packet 2 is of tile 0 and GT 9, which this GPU does not have"},
 		{"another tile", "", change(second+2, 1), nil, "packet 2 is of tile 1 and GT 0"},
@@ -302,7 +310,10 @@ func TestRestoreFails(t *testing.T) {
 		{"cut", "", bytes.NewReader(data[:len(data)-3]), nil, "the saved state: it ends in the middle of packet 7"},
 		{"no trailer", "", bytes.NewReader(data[:len(data)-24]), nil, "it ends after 6 packets, without a trailer"},
 		{"empty", begin, strings.NewReader(""), nil, "it is empty"},
-		{"header cut", begin, bytes.NewReader(data[:20]), nil, "it ends in the middle of packet 1, after 20 bytes of its header"},
+		{
+			"header cut", begin, bytes.NewReader(data[:20]), nil,
+			"it ends in the middle of packet 1, after 20 bytes of its header",
+		},
 		{"payload cut", "", bytes.NewReader(data[:second+26]), nil, "it ends in the middle of packet 2"},
 		{"reader", begin, iotest.ErrReader(io.ErrNoProgress), io.ErrNoProgress, ""},
 		{"write", "restore data", bytes.NewReader(data), syscall.EIO, ""},
@@ -311,23 +322,26 @@ func TestRestoreFails(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := t.Context()
 			s, pf := enabled(t, fakehost.BMG())
-			if err := pf.PauseVF(ctx, 1); err != nil {
+			if err := pf.Control(1).Pause(ctx); err != nil {
 				t.Fatal(err)
 			}
 			fault := c.want
 			faulty(s, c.at, fault)
-			err := pf.RestoreVF(ctx, 1, c.r)
+			err := pf.Control(1).Restore(ctx, c.r)
 			var ce *xe.ControlError
-			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || (ce.State != xe.StateRestoring) != (c.at == "restore" || c.at == begin) {
-				t.Fatalf("RestoreVF: %v", err)
+			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) ||
+				(ce.State != xe.StateRestoring) != (c.at == "restore" || c.at == begin) {
+				t.Fatalf("Restore: %v", err)
 			}
 			s.Firmware = nil
 			if c.at == begin { // nothing was done to the VF
-				if err := pf.ResumeVF(ctx, 1); err != nil {
+				if err := pf.Control(1).Resume(ctx); err != nil {
 					t.Error(err)
 				}
 			}
-			if err := errors.Join(pf.DiscardRestore(ctx, 1), pf.PauseVF(ctx, 1), pf.RestoreVF(ctx, 1, bytes.NewReader(data)), pf.ResumeVF(ctx, 1)); err != nil {
+			c1 := pf.Control(1)
+			again := bytes.NewReader(data)
+			if err := errors.Join(c1.DiscardRestore(ctx), c1.Pause(ctx), c1.Restore(ctx, again), c1.Resume(ctx)); err != nil {
 				t.Errorf("once more: %v", err)
 			}
 			if s.Oopses != nil {
@@ -340,7 +354,7 @@ func TestRestoreFails(t *testing.T) {
 // TestRestoreHangs: the driver takes no data.
 func TestRestoreHangs(t *testing.T) {
 	s, pf := enabled(t, fakehost.BMG())
-	if err := pf.PauseVF(t.Context(), 1); err != nil {
+	if err := pf.Control(1).Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -356,10 +370,12 @@ func TestRestoreHangs(t *testing.T) {
 	header := make([]byte, 24)
 	header[0], header[1] = 1, 1
 	binary.LittleEndian.PutUint64(header[16:], 3<<20)
-	err := pf.RestoreVF(ctx, 1, io.MultiReader(bytes.NewReader(header), strings.NewReader(strings.Repeat("x", 3<<20))))
+	err := pf.Control(1).Restore(
+		ctx, io.MultiReader(bytes.NewReader(header), strings.NewReader(strings.Repeat("x", 3<<20))),
+	)
 	var ce *xe.ControlError
 	if !errors.Is(err, context.Canceled) || !errors.As(err, &ce) || ce.State != xe.StateRestoring {
-		t.Errorf("RestoreVF: %v", err)
+		t.Errorf("Restore: %v", err)
 	}
 }
 
@@ -368,9 +384,12 @@ func TestNoMigration(t *testing.T) {
 	o.NoMigration = true
 	_, unsupported := enabled(t, o)
 	_, old := enabled(t, flat(fakehost.BMG()))
-	for says, pf := range map[string]*xe.PF{"this GPU, or its firmware": unsupported, "this kernel's xe driver does not have it": old} {
+	for says, pf := range map[string]*xe.PF{
+		"this GPU, or its firmware": unsupported, "this kernel's xe driver does not have it": old,
+	} {
 		for name, err := range map[string]error{
-			"save": pf.SaveVF(t.Context(), 1, io.Discard), "restore": pf.RestoreVF(t.Context(), 1, strings.NewReader("")),
+			"save":    pf.Control(1).Save(t.Context(), io.Discard),
+			"restore": pf.Control(1).Restore(t.Context(), strings.NewReader("")),
 		} {
 			if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s: %v", name, err)

@@ -13,7 +13,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -48,7 +48,7 @@ func torn(journal []byte) [][]byte {
 }
 
 // wholeFlow does all that a fixture does with the host.
-func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*xe.PF) xe.Plan) error {
+func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*xe.PF) vgpu.Plan) error {
 	m := host.New(h)
 	vfio, err := m.LoadDrivers(ctx, log, "xe")
 	if err != nil {
@@ -84,15 +84,16 @@ func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*
 	})
 }
 
-// TestKilledAnywhere kills the program before, during and after each record and change of a whole flow, replays the
-// journal, and on a small host also kills that replay everywhere. The host must always be as it was.
+// TestKilledAnywhere kills the program before, during and after each record and change of a whole
+// flow, replays the journal, and on a small host also kills that replay everywhere. The host must
+// always be as it was.
 func TestKilledAnywhere(t *testing.T) {
-	profile := func(pf *xe.PF) xe.Plan {
+	profile := func(pf *xe.PF) vgpu.Plan {
 		ids, err := pf.IDs()
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := xe.LoadModel(ids.Device, nil, profiles.Files())
+		m, err := vgpu.LoadModel(ids.Device, nil, vgpu.Files())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,16 +101,18 @@ func TestKilledAnywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, _, err := m.Plan(min(2, total), xe.Fixed30FPS)
+		p, _, err := m.Plan(min(2, total), vgpu.Fixed30FPS)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Security = xe.Security{ResetAfterSwitch: true, SamplePeriod: 7, Thresholds: xe.Thresholds{PageFault: 3}}
+		p.Security = vgpu.Security{ResetAfterSwitch: true, SamplePeriod: 7, Thresholds: vgpu.Thresholds{PageFault: 3}}
 		return p
 	}
-	auto := func(*xe.PF) xe.Plan {
-		p := xe.Auto(2)
-		p.Scheduling = xe.Scheduling{PF: xe.TimeSlice{Quantum: 20, Timeout: 20000}, VF: xe.TimeSlice{Quantum: 10}, ScheduleIfIdle: true}
+	auto := func(*xe.PF) vgpu.Plan {
+		p := vgpu.Auto(2)
+		p.Scheduling = vgpu.Scheduling{
+			PF: vgpu.TimeSlice{Quantum: 20, Timeout: 20000}, VF: vgpu.TimeSlice{Quantum: 10}, ScheduleIfIdle: true,
+		}
 		return p
 	}
 	small := func(o fakehost.Options) fakehost.Options {
@@ -136,7 +139,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		options fakehost.Options
-		plan    func(*xe.PF) xe.Plan
+		plan    func(*xe.PF) vgpu.Plan
 		before  []string
 	}{
 		{"twice", tiny, profile, nil},
@@ -161,7 +164,7 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
-func killEverywhere(t *testing.T, h *fakehost.Host, plan func(*xe.PF) xe.Plan, nested bool) {
+func killEverywhere(t *testing.T, h *fakehost.Host, plan func(*xe.PF) vgpu.Plan, nested bool) {
 	first := h.Snapshot()
 	journal := filepath.Join(memory(t), "undo.jsonl")
 	log, err := undo.Open(journal)
@@ -207,7 +210,8 @@ func memory(t *testing.T) string {
 	return dir
 }
 
-// replay puts the host back from a moment, and compares. If nested, it does so from every moment of that as well.
+// replay puts the host back from a moment, and compares. If nested, it does so from every moment of
+// that as well.
 func replay(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, nested bool) int {
 	t.Helper()
 	host := h.FromSnapshot(m.host)

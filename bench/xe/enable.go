@@ -7,9 +7,10 @@ import (
 	"syscall"
 
 	"vmtb/bench"
+	"vmtb/bench/xe/vgpu"
 )
 
-// notEnabled explains why VFs could not be enabled.
+// notEnabled adds to an error why VFs could not be enabled.
 func (p *PF) notEnabled(err error) error {
 	he, ok := errors.AsType[*bench.HostError](err)
 	if ok && errors.Is(err, syscall.EPERM) {
@@ -18,7 +19,8 @@ func (p *PF) notEnabled(err error) error {
 	return err
 }
 
-// locked says who keeps VFs from being enabled. The driver answers EPERM to all of them.
+// locked returns the advice for an EPERM. The driver answers EPERM whatever keeps VFs from being
+// enabled.
 func (p *PF) locked() string {
 	var causes []string
 	if text, err := p.tree.Text(p.Dir() + "/enable_eudebug"); err == nil && text == "1" {
@@ -36,10 +38,11 @@ func (p *PF) locked() string {
 	return "only root may; while a process holds lockdown_vfs_enabling in the PF's debugfs open, nobody may"
 }
 
-// missingQuota says why an enabled VF lacks resources.
-func (p *PF) missingQuota(q Resources) string {
+// missingQuota returns the advice for an enabled VF that lacks resources.
+func (p *PF) missingQuota(q vgpu.Resources) string {
 	if q.Contexts > 0 && q.GGTT > 0 && p.tree.Exists(p.bulkFile("vram_quota")) {
-		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
+		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: " +
+			"echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
 	}
 	return "the PF is in custom mode with quotas missing: provision it first"
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -18,7 +19,7 @@ func slices(t *testing.T, pf *xe.PF, n int) string {
 	t.Helper()
 	var list []string
 	for fn := 0; fn <= n; fn++ {
-		s, err := pf.TimeSlice(fn)
+		s, err := pf.Scheduler.TimeSlice(fn)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,18 +28,32 @@ func slices(t *testing.T, pf *xe.PF, n int) string {
 	return strings.Join(list, " ")
 }
 
-// TestSlicesAsAsked: drivers of Linux 7.3 give VFs 16 ms in automatic mode. A plan that says infinite means it.
+// TestSlicesAsAsked: drivers of Linux 7.3 give VFs 16 ms in automatic mode. A plan that says
+// infinite means it.
 func TestSlicesAsAsked(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		plan *xe.Plan
+		plan *vgpu.Plan
 		want string
 	}{
 		{"no plan: the driver's", nil, "16/16000 16/16000 16/16000 0/0"},
-		{"infinite", &xe.Plan{VFs: 2}, "0/0 0/0 0/0 0/0"},
-		{"of a profile", &xe.Plan{VFs: 2, Scheduling: xe.Scheduling{PF: xe.TimeSlice{Quantum: 5, Timeout: 6}, VF: xe.TimeSlice{Quantum: 7, Timeout: 8}}}, "5/6 7/8 7/8 0/0"},
-		{"for the VFs only", &xe.Plan{VFs: 2, Scheduling: xe.Scheduling{VF: xe.TimeSlice{Quantum: 7}}}, "0/0 7/0 7/0 0/0"},
-		{"quotas", &xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 1 << 24, VRAM: 1 << 30, Contexts: 64, Doorbells: 4}}, "0/0 0/0 0/0 0/0"},
+		{"infinite", &vgpu.Plan{VFs: 2}, "0/0 0/0 0/0 0/0"},
+		{
+			"of a profile",
+			&vgpu.Plan{
+				VFs:        2,
+				Scheduling: vgpu.Scheduling{PF: vgpu.TimeSlice{Quantum: 5, Timeout: 6}, VF: vgpu.TimeSlice{Quantum: 7, Timeout: 8}},
+			},
+			"5/6 7/8 7/8 0/0",
+		},
+		{
+			"for the VFs only", &vgpu.Plan{VFs: 2, Scheduling: vgpu.Scheduling{VF: vgpu.TimeSlice{Quantum: 7}}},
+			"0/0 7/0 7/0 0/0",
+		},
+		{
+			"quotas", &vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 24, VRAM: 1 << 30, Contexts: 64, Doorbells: 4}},
+			"0/0 0/0 0/0 0/0",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetup(t, fakehost.BMG())
@@ -73,20 +88,24 @@ func TestPFIsPutBack(t *testing.T) {
 			{"enable", func(pf *xe.PF, _ setup) error { _, err := pf.EnableVFs(t.Context(), 2); return err }},
 			{"plan", func(pf *xe.PF, _ setup) error {
 				_, err := pf.EnableVFs(t.Context(), 2)
-				return errors.Join(pf.Provision(t.Context(), xe.Auto(2)), err)
+				return errors.Join(pf.Provision(t.Context(), vgpu.Auto(2)), err)
 			}},
 			{"quota changed meanwhile", func(pf *xe.PF, _ setup) error {
-				if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+				if err := pf.Provision(t.Context(), vgpu.Auto(2)); err != nil {
 					return err
 				}
 				_, err := pf.EnableVFs(t.Context(), 2)
-				return errors.Join(err, pf.SetQuota(t.Context(), 1, xe.Resources{GGTT: 1 << 20, VRAM: 1 << 21, Contexts: 10, Doorbells: 1}))
+				return errors.Join(
+					err, pf.Quotas.Set(t.Context(), 1, vgpu.Resources{GGTT: 1 << 20, VRAM: 1 << 21, Contexts: 10, Doorbells: 1}),
+				)
 			}},
 			{"enabling fails", func(pf *xe.PF, s setup) error {
-				if err := s.WriteFile("/sys/kernel/debug/dri/0000:03:00.0/sriov/pf/tile0/gt0/doorbells_spare", []byte("256")); err != nil {
+				const spare = "/sys/kernel/debug/dri/0000:03:00.0/sriov/pf/tile0/gt0/doorbells_spare"
+				if err := s.WriteFile(spare, []byte("256")); err != nil {
 					return err
 				}
-				if err := s.WriteFile("/sys/kernel/debug/dri/0000:03:00.0/sriov/restore_auto_provisioning", []byte("1")); err != nil {
+				const restore = "/sys/kernel/debug/dri/0000:03:00.0/sriov/restore_auto_provisioning"
+				if err := s.WriteFile(restore, []byte("1")); err != nil {
 					return err
 				}
 				_, err := pf.EnableVFs(t.Context(), 2)
@@ -119,7 +138,8 @@ func TestPFIsPutBack(t *testing.T) {
 	}
 }
 
-// TestResetTakesVRAM: local memory that sysfs gave to one VF, in automatic mode, keeps the driver from giving any to others.
+// TestResetTakesVRAM: local memory that sysfs gave to one VF, in automatic mode, keeps the driver
+// from giving any to others.
 func TestResetTakesVRAM(t *testing.T) {
 	o := fakehost.BMG()
 	o.VRAMQuota = true
@@ -130,12 +150,13 @@ func TestResetTakesVRAM(t *testing.T) {
 		}
 		pf := s.find(t)
 		if provision {
-			if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+			if err := pf.Provision(t.Context(), vgpu.Auto(2)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		_, err := pf.EnableVFs(t.Context(), 2)
-		if provision && err != nil || !provision && (err == nil || !strings.Contains(err.Error(), "echo 0 > "+admin+"/.bulk_profile/vram_quota")) {
+		if provision && err != nil || !provision &&
+			(err == nil || !strings.Contains(err.Error(), "echo 0 > "+admin+"/.bulk_profile/vram_quota")) {
 			t.Errorf("EnableVFs after Provision %v: %v", provision, err)
 		}
 	}
@@ -144,9 +165,10 @@ func TestResetTakesVRAM(t *testing.T) {
 // TestLocked: who keeps VFs from being enabled is named.
 func TestLocked(t *testing.T) {
 	for file, says := range map[string]string{
-		"":                            "lockdown_vfs_enabling",
-		pfDir + "/enable_eudebug":     "the EU debugger is enabled: echo 0 > " + pfDir + "/enable_eudebug",
-		pfDir + "/tile0/gt0/ccs_mode": "the compute mode is not the default one, which keeps VFs off: echo 1 > " + pfDir + "/tile0/gt0/ccs_mode",
+		"":                        "lockdown_vfs_enabling",
+		pfDir + "/enable_eudebug": "the EU debugger is enabled: echo 0 > " + pfDir + "/enable_eudebug",
+		pfDir + "/tile0/gt0/ccs_mode": "the compute mode is not the default one, which keeps VFs off: " +
+			"echo 1 > " + pfDir + "/tile0/gt0/ccs_mode",
 	} {
 		s := newSetup(t, fakehost.BMG())
 		s.Lockdown = true

@@ -10,11 +10,12 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
-// From a host without drivers to two VFs that QEMU can take, and back. On a real host, use host.OS{} for the fake.
+// From a host without drivers to two VFs that QEMU can take, and back. On a real host, use
+// host.OS{} for the fake.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "vmtb")
@@ -34,9 +35,9 @@ func Example() {
 
 	ids, err := pf.IDs()
 	check(err)
-	model, err := xe.LoadModel(ids.Device, nil, profiles.Files())
+	model, err := vgpu.LoadModel(ids.Device, nil, vgpu.Files())
 	check(err)
-	plan, note, err := model.Plan(2, xe.DefaultProfile) // or plan := xe.Auto(2)
+	plan, note, err := model.Plan(2, vgpu.DefaultProfile) // or plan := vgpu.Auto(2)
 	check(err)
 	fmt.Println(note)
 
@@ -45,7 +46,7 @@ func Example() {
 	check(err)
 	for i, vf := range vfs {
 		check(vf.Bind(ctx, vfio))
-		quota, err := pf.Quota(i + 1)
+		quota, err := pf.Quotas.Of(i + 1)
 		check(err)
 		fmt.Println(vf.Address, vf.Driver(), quota.Doorbells, "doorbells", plan.Scheduling.VF)
 	}

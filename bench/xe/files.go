@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,16 +15,20 @@ import (
 	"vmtb/bench/undo"
 )
 
-// debugfs knows where the kernel keeps the provisioning of a PF. Function numbers: 0 is the PF, M is VF M.
-type debugfs struct {
+// files knows in which files the kernel keeps the provisioning of a PF, and reads and writes them.
+// Function numbers: 0 is the PF, M is VF M.
+type files struct {
+	tree *sysfs.Tree
+	dir  string // /sys/bus/pci/devices/<BDF>
 	root string // /sys/kernel/debug/dri/<BDF>
 	flat bool   // gtG/{pf,vfM}/…, as up to Linux 6.18; since then sriov/{pf,vfM}/tileT/[gtG/]…
+	gts  []GT
 }
 
-func probeDebugfs(t *sysfs.Tree, a pci.Address) debugfs {
-	d := debugfs{root: "/sys/kernel/debug/dri/" + string(a)}
-	d.flat = !t.Exists(d.root + "/sriov/pf")
-	return d
+func probeFiles(t *sysfs.Tree, d *pci.Device, gts []GT) files {
+	f := files{tree: t, dir: d.Dir(), root: "/sys/kernel/debug/dri/" + string(d.Address), gts: gts}
+	f.flat = !t.Exists(f.root + "/sriov/pf")
+	return f
 }
 
 func function(fn int) string {
@@ -33,39 +38,74 @@ func function(fn int) string {
 	return "vf" + strconv.Itoa(fn)
 }
 
-// tileFile is a file of a tile's resources, ggtt_* or vram_*; main is the tile's main GT.
-func (d debugfs) tileFile(fn int, main GT, name string) string {
-	if d.flat {
-		return d.gtFile(fn, main, strings.Replace(name, "vram_", "lmem_", 1))
+// mainGTs returns the GTs that stand for their tile's GGTT and VRAM.
+func (f files) mainGTs() []GT {
+	return slices.DeleteFunc(slices.Clone(f.gts), func(g GT) bool { return g.Media })
+}
+
+// tileFile returns a file of a tile's resources, ggtt_* or vram_*; main is the tile's main GT.
+func (f files) tileFile(fn int, main GT, name string) string {
+	if f.flat {
+		return f.gtFile(fn, main, strings.Replace(name, "vram_", "lmem_", 1))
 	}
-	return fmt.Sprintf("%s/sriov/%s/tile%d/%s", d.root, function(fn), main.Tile, name)
+	return fmt.Sprintf("%s/sriov/%s/tile%d/%s", f.root, function(fn), main.Tile, name)
 }
 
-// gtFile is a file of a GT's resources and policies.
-func (d debugfs) gtFile(fn int, gt GT, name string) string {
-	if d.flat {
-		return fmt.Sprintf("%s/gt%d/%s/%s", d.root, gt.ID, function(fn), name)
+// gtFile returns a file of a GT's resources and policies.
+func (f files) gtFile(fn int, gt GT, name string) string {
+	if f.flat {
+		return fmt.Sprintf("%s/gt%d/%s/%s", f.root, gt.ID, function(fn), name)
 	}
-	return fmt.Sprintf("%s/sriov/%s/tile%d/gt%d/%s", d.root, function(fn), gt.Tile, gt.ID, name)
+	return fmt.Sprintf("%s/sriov/%s/tile%d/gt%d/%s", f.root, function(fn), gt.Tile, gt.ID, name)
 }
 
-func (d debugfs) restoreFile() string { return d.root + "/sriov/restore_auto_provisioning" }
-
-// adminFile is a file of sysfs' sriov_admin (Linux 6.19 and later), which never changes the provisioning mode.
-func (p *PF) adminFile(fn int, name string) string {
-	return fmt.Sprintf("%s/sriov_admin/%s/profile/%s", p.Dir(), function(fn), name)
+// vfFile returns a file for a VF as a whole (Linux 6.19 and later).
+func (f files) vfFile(vf int, name string) string {
+	return f.root + "/sriov/" + function(vf) + "/" + name
 }
 
-func (p *PF) bulkFile(name string) string { return p.Dir() + "/sriov_admin/.bulk_profile/" + name }
+// restoreFile returns the file that brings back automatic provisioning (Linux 6.19 and later).
+func (f files) restoreFile() string { return f.root + "/sriov/restore_auto_provisioning" }
 
-func (p *PF) hasAdmin() bool { return p.tree.Exists(p.Dir() + "/sriov_admin") }
+// adminFile returns a file of sysfs' sriov_admin (Linux 6.19 and later). Writing it never changes
+// the provisioning mode.
+func (f files) adminFile(fn int, name string) string {
+	return fmt.Sprintf("%s/sriov_admin/%s/profile/%s", f.dir, function(fn), name)
+}
 
-// read is the number in a file. A file that this kernel does not have is [bench.ErrNotAvailable].
-func (p *PF) read(file string) (uint64, error) {
-	n, err := p.tree.Uint(file)
+// bulkFile returns a file of sriov_admin for all functions at once.
+func (f files) bulkFile(name string) string { return f.dir + "/sriov_admin/.bulk_profile/" + name }
+
+func (f files) hasAdmin() bool { return f.tree.Exists(f.dir + "/sriov_admin") }
+
+// read returns the number in a file. The error for a file that this kernel does not have matches
+// [bench.ErrNotAvailable].
+func (f files) read(file string) (uint64, error) {
+	n, err := f.tree.Uint(file)
 	return n, available(file, err)
 }
 
+// parsed parses the text of the first of names that exists.
+func parsed[T any](f files, parse func(string) (T, error), names ...string) (T, error) {
+	var v T
+	for i, file := range names {
+		text, err := f.tree.Text(file)
+		if errors.Is(err, fs.ErrNotExist) && i < len(names)-1 {
+			continue
+		}
+		if err != nil {
+			return v, available(file, err)
+		}
+		if v, err = parse(text); err != nil {
+			return v, &bench.HostError{Op: "read", Noun: file, Err: err}
+		}
+		return v, nil
+	}
+	return v, nil
+}
+
+// available explains an error of reading file. A file that does not exist matches
+// [bench.ErrNotAvailable].
 func available(file string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -77,17 +117,24 @@ func available(file string, err error) error {
 	return &bench.HostError{Op: "use", Noun: file, Err: bench.ErrNotAvailable, Advice: advice}
 }
 
-// A setting is a number to be written to a file, and what reads back if the kernel took it.
+// A setting is a number for a file, and the number that reads back if the kernel accepted it.
 type setting struct {
 	file      string
 	value     uint64
 	readsBack uint64
 }
 
-// apply makes a setting unless it is made already. If recorded, undoing it puts the old value back. What this kernel
-// does not have need not be switched off.
-func (p *PF) apply(ctx context.Context, s setting, recorded bool) error {
-	now, err := p.read(s.file)
+func onOff(file string, on bool) setting {
+	if on {
+		return setting{file, 1, 1}
+	}
+	return setting{file, 0, 0}
+}
+
+// apply writes a setting unless the file has it already, and reads it back. If recorded, undoing it
+// writes the old value. A setting of 0 needs no file: what this kernel does not have is off.
+func (f files) apply(ctx context.Context, s setting, recorded bool) error {
+	now, err := f.read(s.file)
 	switch {
 	case errors.Is(err, errUnclean): // the GTs differ, so there is no one value to go back to: 0 is the default
 		now = 0
@@ -100,14 +147,14 @@ func (p *PF) apply(ctx context.Context, s setting, recorded bool) error {
 	}
 	value := strconv.FormatUint(s.value, 10)
 	if recorded {
-		err = p.tree.Change(ctx, undo.Write{Path: s.file, Old: strconv.FormatUint(now, 10)}, value)
+		err = f.tree.Change(ctx, undo.Write{Path: s.file, Old: strconv.FormatUint(now, 10)}, value)
 	} else {
-		err = p.tree.Write(ctx, s.file, value)
+		err = f.tree.Write(ctx, s.file, value)
 	}
 	if err != nil {
 		return err
 	}
-	switch now, err = p.read(s.file); {
+	switch now, err = f.read(s.file); {
 	case err != nil:
 		return err
 	case now != s.readsBack:
@@ -117,4 +164,9 @@ func (p *PF) apply(ctx context.Context, s setting, recorded bool) error {
 		}
 	}
 	return nil
+}
+
+// record journals the value of a file that a later write, to another file, will change.
+func (f files) record(ctx context.Context, w undo.Write) error {
+	return f.tree.Log.Do(ctx, w, func() error { return nil })
 }

@@ -4,23 +4,26 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
 	"vmtb/bench/sysfs"
+	"vmtb/bench/xe/vgpu"
 )
 
-// A Selector says which PF is meant: by DRM card number, by address, or (the zero value) the only one there is.
+// A Selector says which PF is meant: by DRM card number or by address. The zero value means the
+// only PF that the machine has.
 type Selector struct {
 	Card    *int
 	Address pci.Address
 	Driver  string // of the PF; "" is xe
 }
 
-// Card selects the PF that is /dev/dri/card<n>.
+// Card returns the selector of the PF that is /dev/dri/card<n>.
 func Card(n int) Selector { return Selector{Card: &n} }
 
 // A PF is the Physical Function of a GPU that the xe driver runs.
@@ -29,12 +32,15 @@ type PF struct {
 	Card int  // its number in /dev/dri/card<n>; not stable from boot to boot
 	GTs  []GT // of all tiles, by number
 	VRAM bool // the GPU has memory of its own (the kernel's "lmem"), and VFs need a share of it
-	tree *sysfs.Tree
-	debugfs
-	scheduling *Scheduling // of the last plan; nil before one was provisioned
+
+	Quotas    *Quotas    // what VFs hold
+	Scheduler *Scheduler // how functions share GPU time
+
+	files
 }
 
-// A GT is a graphics unit of a tile. Contexts and doorbells are counted per GT, GGTT and VRAM per tile.
+// A GT is a graphics unit of a tile. Contexts and doorbells are counted per GT, GGTT and VRAM per
+// tile.
 type GT struct {
 	Tile, ID int
 	Media    bool // a media GT; the main one renders and computes
@@ -48,7 +54,7 @@ func (g GT) String() string {
 	return fmt.Sprintf("tile%d/gt%d (%s)", g.Tile, g.ID, kind)
 }
 
-// FindPF finds the PF of an xe GPU. Errors name the candidates.
+// FindPF returns the PF of an xe GPU that want selects. Errors name the candidates.
 func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
 	driver := cmp.Or(want.Driver, "xe")
 	want.Driver = ""
@@ -73,12 +79,16 @@ func FindPF(t *sysfs.Tree, want Selector) (*PF, error) {
 	return found[0], found[0].probe()
 }
 
-// functions lists the GPUs that the driver has bound and brought up, without VFs that it took on the host.
+// functions returns the GPUs that the driver has bound and brought up, without VFs that it bound on
+// the host.
 func functions(t *sysfs.Tree, driver string) ([]*PF, error) {
 	dir := "/sys/bus/pci/drivers/" + driver
 	entries, err := t.FS.ReadDir(dir)
 	if err != nil {
-		return nil, &bench.HostError{Op: "find a GPU in", Noun: dir, Err: err, Advice: fmt.Sprintf("the %[1]s driver is not loaded: modprobe %[1]s", driver)}
+		return nil, &bench.HostError{
+			Op: "find a GPU in", Noun: dir, Err: err,
+			Advice: fmt.Sprintf("the %[1]s driver is not loaded: modprobe %[1]s", driver),
+		}
 	}
 	var list []*PF
 	for _, e := range entries {
@@ -88,13 +98,14 @@ func functions(t *sysfs.Tree, driver string) ([]*PF, error) {
 		}
 		d := pci.At(t, a)
 		if card, ok := cardOf(t, d); ok && !d.IsVF() {
-			list = append(list, &PF{Device: d, Card: card, tree: t})
+			list = append(list, &PF{Device: d, Card: card, files: files{tree: t}})
 		}
 	}
 	return list, nil
 }
 
-// cardOf is the number of the device's DRM card. A GPU that failed to come up has a driver and no card.
+// cardOf returns the number of the device's DRM card. A GPU that failed to come up has a driver and
+// no card.
 func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
 	entries, err := t.FS.ReadDir(d.Dir() + "/drm")
 	if err != nil {
@@ -112,7 +123,8 @@ func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
 
 func noSRIOV(pf *PF) error {
 	return &bench.HostError{
-		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("it offers no VFs: %w", bench.ErrNotAvailable), Advice: pf.whyNoVFs(),
+		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("it offers no VFs: %w", bench.ErrNotAvailable),
+		Advice: pf.whyNoVFs(),
 	}
 }
 
@@ -138,10 +150,10 @@ func notOne(want Selector, driver string, found, all []*PF) error {
 	}
 }
 
-// name is how the PF is called in messages: "card1 (0000:03:00.0)".
+// name returns the PF's name for messages: "card1 (0000:03:00.0)".
 func (p *PF) name() string { return fmt.Sprintf("card%d (%s)", p.Card, p.Address) }
 
-// probe finds out what the PF has, by looking for files.
+// probe finds out what the PF has, by which files exist.
 func (p *PF) probe() error {
 	tiles, err := numbered(p.tree, p.Dir(), "tile")
 	if err != nil {
@@ -159,12 +171,28 @@ func (p *PF) probe() error {
 	if len(p.GTs) == 0 {
 		return &bench.HostError{Op: "find the GTs of", Noun: p.name(), Err: fmt.Errorf("no tile<T>/gt<G> in %s", p.Dir())}
 	}
-	p.debugfs = probeDebugfs(p.tree, p.Address)
+	p.files = probeFiles(p.tree, p.Device, p.GTs)
 	p.VRAM = p.tree.Exists(p.tileFile(0, p.GTs[0], "vram_spare")) || p.tree.Exists(p.adminFile(1, "vram_quota"))
+	p.Quotas = &Quotas{files: p.files, device: p.Device, name: p.name(), vram: p.VRAM}
+	p.Scheduler = &Scheduler{files: p.files, device: p.Device}
 	return nil
 }
 
-// numbered lists the numbers n of the entries <prefix><n> of a directory, in order.
+// Model reads the vGPU profile file of the PF's GPU: the one in the directory own, if own exists
+// and has it, else the one that is built into vmtb. mapping is as in [vgpu.LoadModel].
+func (p *PF) Model(mapping map[string]string, own string) (*vgpu.Model, error) {
+	ids, err := p.IDs()
+	if err != nil {
+		return nil, err
+	}
+	dirs := []fs.FS{vgpu.Files()}
+	if _, err := os.Stat(own); own != "" && err == nil {
+		dirs = append(dirs, os.DirFS(own))
+	}
+	return vgpu.LoadModel(ids.Device, mapping, dirs...)
+}
+
+// numbered returns the numbers n of the entries <prefix><n> of a directory, in order.
 func numbered(t *sysfs.Tree, dir, prefix string) ([]int, error) {
 	entries, err := t.FS.ReadDir(dir)
 	if err != nil {
@@ -175,9 +203,4 @@ func numbered(t *sysfs.Tree, dir, prefix string) ([]int, error) {
 		names[i] = e.Name()
 	}
 	return numbersOf(names, prefix), nil
-}
-
-// mainGTs are the GTs that stand for their tile's GGTT and VRAM.
-func (p *PF) mainGTs() []GT {
-	return slices.DeleteFunc(slices.Clone(p.GTs), func(g GT) bool { return g.Media })
 }

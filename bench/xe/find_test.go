@@ -11,6 +11,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -30,7 +31,8 @@ func TestFindPF(t *testing.T) {
 	}
 	for _, want := range []xe.Selector{xe.Card(2), {Address: "0000:03:00.1"}} { // both are a VF
 		var ue *bench.UsageError
-		if _, err := xe.FindPF(tree, want); !errors.As(err, &ue) || !strings.Contains(err.Error(), "GPUs of the xe driver: card1 (0000:03:00.0)") {
+		if _, err := xe.FindPF(tree, want); !errors.As(err, &ue) ||
+			!strings.Contains(err.Error(), "GPUs of the xe driver: card1 (0000:03:00.0)") {
 			t.Errorf("FindPF(%v): %v", want, err)
 		}
 	}
@@ -43,9 +45,14 @@ func TestFindNone(t *testing.T) {
 		want    xe.Selector
 		says    string
 	}{
-		{"driver not loaded", func(o *fakehost.Options) { o.Loaded = []string{"vfio_pci"} }, xe.Selector{}, "the xe driver is not loaded: modprobe xe"},
+		{
+			"driver not loaded", func(o *fakehost.Options) { o.Loaded = []string{"vfio_pci"} },
+			xe.Selector{},
+			"the xe driver is not loaded: modprobe xe",
+		},
 		{"no SR-IOV", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Selector{}, "it offers no VFs"},
-		{"no SR-IOV on the card", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Card(1), "use as a PF card1 (0000:03:00.0): it offers no VFs"},
+		{"no SR-IOV on the card", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Card(1), "use as a PF card1 " +
+			"(0000:03:00.0): it offers no VFs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := fakehost.BMG()
@@ -59,7 +66,8 @@ func TestFindNone(t *testing.T) {
 	}
 	s := newSetup(t, fakehost.BMG())
 	s.write(t, pfDir+"/driver/unbind", "0000:03:00.0")
-	if _, err := xe.FindPF(host.New(s.Host).Tree(s.log), xe.Selector{}); err == nil || !strings.Contains(err.Error(), "has brought up no GPU") {
+	if _, err := xe.FindPF(host.New(s.Host).Tree(s.log), xe.Selector{}); err == nil ||
+		!strings.Contains(err.Error(), "has brought up no GPU") {
 		t.Errorf("FindPF: %v", err)
 	}
 }
@@ -89,7 +97,8 @@ func TestFindSeveral(t *testing.T) {
 	s.write(t, pfDir+"/sriov_numvfs", "1")
 	tree := host.New(twoGPUs{s.Host}).Tree(s.log)
 	_, err := xe.FindPF(tree, xe.Selector{})
-	if err == nil || !strings.Contains(err.Error(), "choose one by its card number (GPUs of the xe driver: card1 (0000:03:00.0), card2 (0000:03:00.1)") {
+	if err == nil || !strings.Contains(err.Error(), "choose one by its card number (GPUs of the xe driver: card1 "+
+		"(0000:03:00.0), card2 (0000:03:00.1)") {
 		t.Errorf("FindPF: %v", err)
 	}
 	if pf, err := xe.FindPF(tree, xe.Card(1)); err != nil || pf.Address != "0000:03:00.0" {
@@ -120,11 +129,12 @@ func TestWithoutDebugfs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quota := xe.Plan{VFs: 1, Quota: &xe.Resources{GGTT: 1 << 20, Contexts: 1}}
-	if err := pf.Provision(t.Context(), quota); !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "debugfs is not mounted") {
+	quota := vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{GGTT: 1 << 20, Contexts: 1}}
+	if err := pf.Provision(t.Context(), quota); !errors.Is(err, bench.ErrNotAvailable) ||
+		!strings.Contains(err.Error(), "debugfs is not mounted") {
 		t.Errorf("Provision with quotas: %v", err)
 	}
-	if err := pf.Provision(t.Context(), xe.Auto(2)); err != nil {
+	if err := pf.Provision(t.Context(), vgpu.Auto(2)); err != nil {
 		t.Errorf("Provision automatically: %v", err)
 	}
 	if vfs, err := pf.EnableVFs(t.Context(), 2); err != nil || len(vfs) != 2 {

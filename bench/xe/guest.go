@@ -10,8 +10,8 @@ import (
 	"vmtb/bench/pci"
 )
 
-// DriverBound returns the PCI devices that a driver has bound on a machine, host or guest. It is empty when the driver is
-// not loaded or has bound nothing.
+// DriverBound returns the PCI devices that a driver has bound on a machine, host or guest. It
+// returns none if the driver is not loaded.
 func DriverBound(ctx context.Context, m bench.Machine, driver string) ([]pci.Address, error) {
 	module := strings.ReplaceAll(driver, "-", "_")
 	entries, err := m.ReadDir(ctx, "/sys/module/"+module+"/drivers/pci:"+driver)
@@ -30,7 +30,8 @@ func DriverBound(ctx context.Context, m bench.Machine, driver string) ([]pci.Add
 	return list, nil
 }
 
-// CheckDriver is nil if driver has bound at least one device on a machine.
+// CheckDriver returns a [bench.GuestError] unless the driver has bound at least one device on a
+// machine.
 func CheckDriver(ctx context.Context, m bench.Machine, driver string) error {
 	bound, err := DriverBound(ctx, m, driver)
 	if err == nil && len(bound) == 0 {

@@ -26,7 +26,8 @@ func TestGuestDriver(t *testing.T) {
 	}
 	for _, driver := range []string{"i915", "xe-vfio-pci"} { // not loaded; loaded and unused
 		var ge *bench.GuestError
-		if err := xe.CheckDriver(t.Context(), m, driver); !errors.As(err, &ge) || !strings.Contains(err.Error(), "no device is bound to it") {
+		if err := xe.CheckDriver(t.Context(), m, driver); !errors.As(err, &ge) ||
+			!strings.Contains(err.Error(), "no device is bound to it") {
 			t.Errorf("CheckDriver(%s): %v", driver, err)
 		}
 	}

@@ -13,34 +13,42 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
 // TestTables: the tables say what the quotas say, in both layouts.
 func TestTables(t *testing.T) {
-	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "PTL": ptlAtBMG()} {
+	for name, o := range map[string]fakehost.Options{
+		"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "PTL": ptlAtBMG(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			_, pf := enabled(t, o)
-			quota, err := pf.Quota(2)
+			quota, err := pf.Quotas.Of(2)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ggtt, err := pf.ProvisionedGGTT(0)
-			if err != nil || len(ggtt) != 2 || ggtt[1].VF != 2 || ggtt[1].Size() != quota.GGTT || ggtt[1].Last+1 != ggtt[0].First {
+			if err != nil || len(ggtt) != 2 || ggtt[1].VF != 2 || ggtt[1].Size() != quota.GGTT ||
+				ggtt[1].Last+1 != ggtt[0].First {
 				t.Errorf("ProvisionedGGTT: %+v, %v", ggtt, err)
 			}
 			for _, gt := range pf.GTs {
-				for want, table := range map[uint64]func(xe.GT) ([]xe.VFRange, error){quota.Contexts: pf.ProvisionedContexts, quota.Doorbells: pf.ProvisionedDoorbells} {
+				for want, table := range map[uint64]func(xe.GT) ([]xe.VFRange, error){
+					quota.Contexts: pf.ProvisionedContexts, quota.Doorbells: pf.ProvisionedDoorbells,
+				} {
 					if list, err := table(gt); err != nil || len(list) != 2 || list[0].Size() != want {
 						t.Errorf("%s: %+v, %v; want %d", gt, list, err, want)
 					}
 				}
 			}
 			vram, err := pf.ProvisionedVRAM(0)
-			if pf.VRAM != (err == nil) || err != nil && !errors.Is(err, bench.ErrNotAvailable) || pf.VRAM && vram[1] != (xe.VFBytes{VF: 2, Bytes: quota.VRAM}) {
+			if pf.VRAM != (err == nil) || err != nil && !errors.Is(err, bench.ErrNotAvailable) || pf.VRAM &&
+				vram[1] != (xe.VFBytes{VF: 2, Bytes: quota.VRAM}) {
 				t.Errorf("ProvisionedVRAM: %+v, %v", vram, err)
 			}
-			if a, err := pf.AvailableGGTT(0); err != nil || len(a.Holes) != 1 || a.Holes[0].Size() != a.Total || a.Total-a.Spare < a.Avail {
+			if a, err := pf.AvailableGGTT(0); err != nil || len(a.Holes) != 1 || a.Holes[0].Size() != a.Total ||
+				a.Total-a.Spare < a.Avail {
 				t.Errorf("AvailableGGTT: %+v, %v", a, err)
 			}
 			if _, err := pf.AvailableGGTT(1); !errors.Is(err, bench.ErrNotAvailable) {
@@ -66,8 +74,10 @@ func TestTold(t *testing.T) {
 				dir, gt1 = dri+"/pf", dri+"/gt1/pf"
 			}
 			files := map[string]string{
-				dri + "/sriov_info": "supported: yes\nenabled: yes\nmode: SR-IOV PF\n", dir + "/vfs": "total: 24\nsupported: 6\nenabled: 2\n",
-				dir + "/versions": "base:\t1.0\nlatest:\t1.0\nVF2:\t1.0\n", gt1 + "/adverse_events": "VF2:\tpage_fault_count:7 \n",
+				dri + "/sriov_info":     "supported: yes\nenabled: yes\nmode: SR-IOV PF\n",
+				dir + "/vfs":            "total: 24\nsupported: 6\nenabled: 2\n",
+				dir + "/versions":       "base:\t1.0\nlatest:\t1.0\nVF2:\t1.0\n",
+				gt1 + "/adverse_events": "VF2:\tpage_fault_count:7 \n",
 			}
 			pf := s.findOn(t, overlay{s.Host, files})
 			limits, err := pf.Limits()
@@ -83,7 +93,8 @@ func TestTold(t *testing.T) {
 			}
 			files[gt1+"/adverse_events"] = "VF2: none\n"
 			var he *bench.HostError
-			if _, err := pf.AdverseEvents(pf.GTs[1]); !errors.As(err, &he) || !strings.HasSuffix(he.Noun, "gt1/pf/adverse_events") && !strings.HasSuffix(he.Noun, "pf/tile0/gt1/adverse_events") {
+			if _, err := pf.AdverseEvents(pf.GTs[1]); !errors.As(err, &he) ||
+				!strings.HasSuffix(he.Noun, "gt1/pf/adverse_events") && !strings.HasSuffix(he.Noun, "pf/tile0/gt1/adverse_events") {
 				t.Errorf("AdverseEvents: %v", err)
 			}
 		})
@@ -134,10 +145,13 @@ func TestPolicies(t *testing.T) {
 			s := newSetup(t, o)
 			first := s.Snapshot()
 			pf := s.find(t)
-			want := xe.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
-			slice := xe.TimeSlice{Quantum: 10, Timeout: 20000}
-			q := xe.Resources{GGTT: 1 << 20, VRAM: 2 << 20, Contexts: 10, Doorbells: 1}
-			plan := xe.Plan{VFs: 1, Quota: &q, Scheduling: xe.Scheduling{VF: slice, ScheduleIfIdle: true}, Security: xe.Security{ResetAfterSwitch: true, SamplePeriod: 9}}
+			want := vgpu.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+			slice := vgpu.TimeSlice{Quantum: 10, Timeout: 20000}
+			q := vgpu.Resources{GGTT: 1 << 20, VRAM: 2 << 20, Contexts: 10, Doorbells: 1}
+			plan := vgpu.Plan{
+				VFs: 1, Quota: &q, Scheduling: vgpu.Scheduling{VF: slice, ScheduleIfIdle: true},
+				Security: vgpu.Security{ResetAfterSwitch: true, SamplePeriod: 9},
+			}
 			if err := pf.Provision(ctx, plan); err != nil {
 				t.Fatal(err)
 			}
@@ -147,25 +161,27 @@ func TestPolicies(t *testing.T) {
 				}
 			}
 			for _, gt := range pf.GTs {
-				if p, err := pf.Policies(gt); err != nil || p != (xe.Policies{ResetEngine: true, SchedIfIdle: true, SamplePeriod: 9}) {
+				if p, err := pf.Policies(gt); err != nil || p != (xe.Policies{
+					ResetEngine: true, SchedIfIdle: true, SamplePeriod: 9,
+				}) {
 					t.Errorf("Policies: %+v, %v", p, err)
 				}
 				for fn := range 3 {
 					got, err := pf.Thresholds(fn, gt)
 					if fn == 2 {
-						want = xe.Thresholds{}
+						want = vgpu.Thresholds{}
 					}
 					if got != want || err != nil {
 						t.Errorf("Thresholds of %d: %+v, %v", fn, got, err)
 					}
 				}
-				want = xe.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+				want = vgpu.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
 			}
-			for fn, wantSlice := range []xe.TimeSlice{{}, slice, {}} {
-				if got, err := pf.TimeSlice(fn); err != nil || got != wantSlice {
+			for fn, wantSlice := range []vgpu.TimeSlice{{}, slice, {}} {
+				if got, err := pf.Scheduler.TimeSlice(fn); err != nil || got != wantSlice {
 					t.Errorf("TimeSlice of %d: %s, %v", fn, got, err)
 				}
-				if got, err := pf.Priority(fn); err != nil || got != xe.Normal {
+				if got, err := pf.Scheduler.Priority(fn); err != nil || got != xe.Normal {
 					t.Errorf("Priority of %d: %s, %v", fn, got, err)
 				}
 			}
@@ -179,7 +195,8 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// TestGTsDisagree: what GTs have each for themselves has no one answer, and is put right by provisioning.
+// TestGTsDisagree: what GTs have each for themselves has no one answer, and is put right by
+// provisioning.
 func TestGTsDisagree(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
@@ -191,21 +208,21 @@ func TestGTsDisagree(t *testing.T) {
 			s.write(t, dir+"/exec_quantum_ms", "5")
 			s.write(t, dir+"/sched_if_idle", "1")
 			pf := s.find(t)
-			if got, err := pf.TimeSlice(0); !errors.Is(err, syscall.EUCLEAN) {
+			if got, err := pf.Scheduler.TimeSlice(0); !errors.Is(err, syscall.EUCLEAN) {
 				t.Errorf("TimeSlice: %s, %v", got, err)
 			}
 			for fn := range 2 {
-				if got, err := pf.Priority(fn); !errors.Is(err, syscall.EUCLEAN) {
+				if got, err := pf.Scheduler.Priority(fn); !errors.Is(err, syscall.EUCLEAN) {
 					t.Errorf("Priority: %s, %v", got, err)
 				}
 			}
-			if err := pf.Provision(t.Context(), xe.Auto(1)); err != nil {
+			if err := pf.Provision(t.Context(), vgpu.Auto(1)); err != nil {
 				t.Fatal(err)
 			}
 			for fn := range 2 {
-				got, err := pf.Priority(fn)
-				slice, err2 := pf.TimeSlice(fn)
-				if errors.Join(err, err2) != nil || got != xe.Low || slice != (xe.TimeSlice{}) {
+				got, err := pf.Scheduler.Priority(fn)
+				slice, err2 := pf.Scheduler.TimeSlice(fn)
+				if errors.Join(err, err2) != nil || got != xe.Low || slice != (vgpu.TimeSlice{}) {
 					t.Errorf("after Provision: %s, %s, %v, %v", got, slice, err, err2)
 				}
 			}
@@ -223,10 +240,13 @@ func TestPriorityNotTaken(t *testing.T) {
 		}
 		return nil
 	}
-	plan := xe.Auto(1)
+	plan := vgpu.Auto(1)
 	plan.Scheduling.ScheduleIfIdle = true
 	err := pf.Provision(t.Context(), plan)
-	if err == nil || !strings.Contains(err.Error(), "write normal to "+pfDir+"/sriov_admin/.bulk_profile/sched_priority: "+pfDir+"/sriov_admin/pf/profile/sched_priority reads high afterwards") {
+	const admin = pfDir + "/sriov_admin"
+	const says = "write normal to " + admin + "/.bulk_profile/sched_priority: " +
+		admin + "/pf/profile/sched_priority reads high afterwards"
+	if err == nil || !strings.Contains(err.Error(), says) {
 		t.Errorf("Provision: %v", err)
 	}
 }
@@ -237,28 +257,28 @@ func TestSetVRAM(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
 			_, pf := enabled(t, o)
-			if err := pf.SetVRAM(ctx, 2, 5<<20); err != nil {
+			if err := pf.Quotas.SetVRAM(ctx, 2, 5<<20); err != nil {
 				t.Fatal(err)
 			}
-			if q, err := pf.Quota(2); err != nil || q.VRAM != 6<<20 {
+			if q, err := pf.Quotas.Of(2); err != nil || q.VRAM != 6<<20 {
 				t.Errorf("Quota: %+v, %v", q, err)
 			}
-			if err := pf.SetVRAM(ctx, 9, 5<<20); !isUsage(err) {
+			if err := pf.Quotas.SetVRAM(ctx, 9, 5<<20); !isUsage(err) {
 				t.Errorf("SetVRAM: %v", err)
 			}
 		})
 	}
 	_, none := enabled(t, ptlAtBMG())
-	if err := none.SetVRAM(ctx, 1, 1<<20); !errors.Is(err, bench.ErrNotAvailable) {
+	if err := none.Quotas.SetVRAM(ctx, 1, 1<<20); !errors.Is(err, bench.ErrNotAvailable) {
 		t.Errorf("SetVRAM: %v", err)
 	}
 	s := newSetup(t, fakehost.BMG())
 	file := pfDir + "/sriov_admin/vf1/profile/vram_quota"
 	pf := s.findOn(t, overlay{s.Host, map[string]string{file: "6291456\n"}})
-	if err := pf.SetVRAM(ctx, 1, 5<<20); err != nil {
+	if err := pf.Quotas.SetVRAM(ctx, 1, 5<<20); err != nil {
 		t.Errorf("SetVRAM to what it is: %v", err)
 	}
-	err := pf.SetVRAM(ctx, 1, 0)
+	err := pf.Quotas.SetVRAM(ctx, 1, 0)
 	if err == nil || !strings.Contains(err.Error(), "write 0 to "+file+": it reads 6291456 afterwards, not 0") {
 		t.Errorf("SetVRAM: %v", err)
 	}
@@ -270,16 +290,16 @@ func TestSetQuotaRefused(t *testing.T) {
 	pf := s.find(t)
 	for _, c := range []struct {
 		vf   int
-		r    xe.Resources
+		r    vgpu.Resources
 		says string
 	}{
-		{0, xe.Resources{GGTT: 4096}, "VF 0: card1 (0000:03:00.0) has VFs 1 to 6"},
-		{7, xe.Resources{GGTT: 4096}, "VF 7"},
-		{1, xe.Resources{GGTT: 4 << 30}, "must be less than 4 GiB"},
-		{1, xe.Resources{GGTT: 4<<30 - 1}, "must be less than 4 GiB"},
-		{1, xe.Resources{GGTT: 1<<64 - 1}, "must be less than 4 GiB"},
+		{0, vgpu.Resources{GGTT: 4096}, "VF 0: card1 (0000:03:00.0) has VFs 1 to 6"},
+		{7, vgpu.Resources{GGTT: 4096}, "VF 7"},
+		{1, vgpu.Resources{GGTT: 4 << 30}, "must be less than 4 GiB"},
+		{1, vgpu.Resources{GGTT: 4<<30 - 1}, "must be less than 4 GiB"},
+		{1, vgpu.Resources{GGTT: 1<<64 - 1}, "must be less than 4 GiB"},
 	} {
-		if err := pf.SetQuota(t.Context(), c.vf, c.r); !isUsage(err) || !strings.Contains(err.Error(), c.says) {
+		if err := pf.Quotas.Set(t.Context(), c.vf, c.r); !isUsage(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("SetQuota(%d, %+v): %v", c.vf, c.r, err)
 		}
 	}
@@ -295,19 +315,28 @@ func TestNothingToTell(t *testing.T) {
 	gt := pf.GTs[0]
 	for name, ask := range map[string]func() (any, error){
 		"Limits": func() (any, error) { return pf.Limits() }, "Mode": func() (any, error) { return pf.Mode() },
-		"Versions": func() (any, error) { return pf.Versions() }, "AvailableGGTT": func() (any, error) { return pf.AvailableGGTT(0) },
-		"ProvisionedGGTT": func() (any, error) { return pf.ProvisionedGGTT(0) }, "ProvisionedVRAM": func() (any, error) { return pf.ProvisionedVRAM(0) },
-		"ProvisionedContexts": func() (any, error) { return pf.ProvisionedContexts(gt) }, "ProvisionedDoorbells": func() (any, error) { return pf.ProvisionedDoorbells(gt) },
-		"AdverseEvents": func() (any, error) { return pf.AdverseEvents(gt) }, "Policies": func() (any, error) { return pf.Policies(gt) },
-		"Thresholds": func() (any, error) { return pf.Thresholds(1, gt) }, "Quota": func() (any, error) { return pf.Quota(1) },
-		"Spare":         func() (any, error) { return pf.Spare() },
-		"SetThresholds": func() (any, error) { return nil, pf.SetThresholds(t.Context(), 1, xe.Thresholds{CATError: 1}) },
+		"Versions":             func() (any, error) { return pf.Versions() },
+		"AvailableGGTT":        func() (any, error) { return pf.AvailableGGTT(0) },
+		"ProvisionedGGTT":      func() (any, error) { return pf.ProvisionedGGTT(0) },
+		"ProvisionedVRAM":      func() (any, error) { return pf.ProvisionedVRAM(0) },
+		"ProvisionedContexts":  func() (any, error) { return pf.ProvisionedContexts(gt) },
+		"ProvisionedDoorbells": func() (any, error) { return pf.ProvisionedDoorbells(gt) },
+		"AdverseEvents":        func() (any, error) { return pf.AdverseEvents(gt) },
+		"Policies":             func() (any, error) { return pf.Policies(gt) },
+		"Thresholds":           func() (any, error) { return pf.Thresholds(1, gt) },
+		"Quota":                func() (any, error) { return pf.Quotas.Of(1) },
+		"Spare":                func() (any, error) { return pf.Quotas.Spare() },
+		"SetThresholds": func() (any, error) {
+			return nil, pf.SetThresholds(
+				t.Context(), 1, vgpu.Thresholds{CATError: 1},
+			)
+		},
 	} {
 		if v, err := ask(); !errors.Is(err, bench.ErrNotAvailable) {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
 	}
-	if slice, err := pf.TimeSlice(1); err != nil || slice != (xe.TimeSlice{}) {
+	if slice, err := pf.Scheduler.TimeSlice(1); err != nil || slice != (vgpu.TimeSlice{}) {
 		t.Errorf("TimeSlice, which sysfs has: %s, %v", slice, err)
 	}
 }
@@ -324,17 +353,20 @@ func TestSummary(t *testing.T) {
 				t.Fatal(s, err)
 			}
 			vf := s.Functions[len(s.Functions)-1]
-			if len(s.Functions) != 3 || vf.VF != 2 || vf.Quota == nil || vf.Quota.GGTT == 0 || *vf.Priority != xe.Low || len(s.GTs) != o.GTs || s.GTs[0].Policies == nil {
+			if len(s.Functions) != 3 || vf.VF != 2 || vf.Quota == nil || vf.Quota.GGTT == 0 || *vf.Priority != xe.Low ||
+				len(s.GTs) != o.GTs || s.GTs[0].Policies == nil {
 				t.Errorf("%+v", s)
 			}
-			if (vf.IOMMUGroup == nil) != o.NoIOMMU || vf.Address != "0000:03:00.2" || s.TotalVFs != o.TotalVFs || s.IDs != "8086:e20b" {
+			if (vf.IOMMUGroup == nil) != o.NoIOMMU || vf.Address != "0000:03:00.2" || s.TotalVFs != o.TotalVFs ||
+				s.IDs != "8086:e20b" {
 				t.Errorf("%+v", s)
 			}
 		})
 	}
 	s, _ := enabled(t, fakehost.BMG())
 	sum, err := s.findOn(t, noDebugfs{s.Host}).Summary()
-	if err != nil || len(sum.Problems) > 0 || sum.Spare != nil || sum.GGTT != nil || sum.Functions[1].Quota != nil || sum.Functions[1].TimeSlice == nil {
+	if err != nil || len(sum.Problems) > 0 || sum.Spare != nil || sum.GGTT != nil || sum.Functions[1].Quota != nil ||
+		sum.Functions[1].TimeSlice == nil {
 		t.Errorf("without debugfs: %+v, %v", sum, err)
 	}
 }

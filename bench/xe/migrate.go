@@ -10,115 +10,117 @@ import (
 )
 
 const (
-	drainTime  = 10 * time.Second // how long a save that was given up may still take to come to its end
+	drainTime  = 10 * time.Second // how long a save that was given up may take to its end
 	finishTime = 30 * time.Second // the driver itself waits up to 20 s for a restore to end
 )
 
-// SaveVF writes the state of a paused VF, memory included, to w. The VF stays paused and can be resumed, stopped or saved
-// again. After an error its state is in the [ControlError]: paused too, if the save could be brought to its end, else
-// [StateSaving], from which only a stop or a reset leads out.
+// Save writes the state of the paused VF, memory included, to w. The VF stays paused and can be
+// resumed, stopped or saved again. After an error its state is in the [ControlError]: paused if the
+// save could be brought to its end, else [StateSaving], which only a stop or a reset ends.
 //
-// The driver writes everything whether it has changed or not: see [PF.MigrationSize].
-func (p *PF) SaveVF(ctx context.Context, vf int, w io.Writer) error {
-	if _, err := p.MigrationSize(vf); err != nil { // without support the files are there, and a save fails at its end
+// The driver writes everything whether it has changed or not: see [Control.MigrationSize].
+func (c Control) Save(ctx context.Context, w io.Writer) error {
+	if _, err := c.MigrationSize(); err != nil { // without support the files are there, and a save fails at its end
 		return err
 	}
 	const op = "save"
-	if err := p.tree.Write(ctx, p.vfFile(vf, op), "1"); err != nil {
-		return controlError(op, vf, "", err)
+	if err := c.pf.tree.Write(ctx, c.file(op), "1"); err != nil {
+		return c.failed(op, "", err)
 	}
-	stream, store := &packets{}, &keeper{w: w}
-	_, err := p.tree.Pull(ctx, p.vfFile(vf, "migration_data"), io.MultiWriter(stream, store))
+	stream, store := &packets{}, &firstError{w: w}
+	_, err := c.pf.tree.Pull(ctx, c.file("migration_data"), io.MultiWriter(stream, store))
 	if err != nil {
-		p.drain(ctx, vf)
+		c.drain(ctx)
 	}
 	state := StatePaused
-	if finish := p.finish(context.WithoutCancel(ctx), vf, op); finish != nil {
+	if finish := c.finish(context.WithoutCancel(ctx), op); finish != nil {
 		state = StateSaving
 		err = errors.Join(err, finish)
 	}
 	switch {
 	case err != nil:
-		return controlError(op, vf, state, err)
+		return c.failed(op, state, err)
 	case store.err != nil:
-		return controlError(op, vf, state, &bench.InfraError{Op: "store the state that was read", Err: store.err})
+		return c.failed(op, state, &bench.InfraError{Op: "store the state that was read", Err: store.err})
 	}
-	return controlError(op, vf, state, p.incomplete(vf, stream))
+	return c.failed(op, state, c.incomplete(stream))
 }
 
-// drain reads what a save still has to give, so that it can be finished.
-func (p *PF) drain(ctx context.Context, vf int) {
+// drain reads the rest of a save, so that it can be finished.
+func (c Control) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	_, _ = p.tree.Pull(ctx, p.vfFile(vf, "migration_data"), io.Discard) // finishing says whether it helped
+	_, _ = c.pf.tree.Pull(ctx, c.file("migration_data"), io.Discard) // finish reports whether it helped
 }
 
-// finish ends a save or a restore: reading its file is how the driver is asked for the result.
-func (p *PF) finish(ctx context.Context, vf int, op string) error {
+// finish ends a save or a restore. It asks the driver for the result by reading its file.
+func (c Control) finish(ctx context.Context, op string) error {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
-	_, err := p.tree.Await(ctx, p.vfFile(vf, op))
+	_, err := c.pf.tree.Await(ctx, c.file(op))
 	return err
 }
 
-func (p *PF) incomplete(vf int, stream *packets) error {
+func (c Control) incomplete(stream *packets) error {
 	if err := stream.complete(); err != nil {
-		return &bench.HostError{Op: "read", Noun: p.vfFile(vf, "migration_data"), Err: err}
+		return &bench.HostError{Op: "read", Noun: c.file("migration_data"), Err: err}
 	}
 	return nil
 }
 
-// RestoreVF gives a paused VF the state in r, which [PF.SaveVF] wrote for this or another VF, here or on another host: of
-// the same GPU model and revision, with the same quotas. The VF stays paused, to be resumed. Each packet's header is
-// checked before the driver sees it, the first one before anything is done to the VF: drivers up to Linux 7.3 at least
-// crash the kernel on some headers. After an error the state is in the [ControlError], "" if the VF was not touched; a VF
-// that was not restored to the end must be given up with [PF.DiscardRestore].
+// Restore gives the paused VF the state in r, which [Control.Save] wrote for this or another VF,
+// here or on another host, of the same GPU model and revision, with the same quotas. The VF stays
+// paused, to be resumed. Restore checks the header of each packet before the driver sees it, the
+// first one before anything is done to the VF: drivers up to Linux 7.3 at least crash the kernel on
+// some headers. After an error the state is in the [ControlError], "" if the VF was not touched. A
+// VF that was not restored to the end must be given up with [Control.DiscardRestore].
 //
 // The end of ctx does not stop a Read of r that hangs.
-func (p *PF) RestoreVF(ctx context.Context, vf int, r io.Reader) error {
-	if _, err := p.MigrationSize(vf); err != nil {
+func (c Control) Restore(ctx context.Context, r io.Reader) error {
+	if _, err := c.MigrationSize(); err != nil {
 		return err
 	}
 	const op = "restore"
-	stream := &restoreStream{r: r, gts: p.GTs}
+	stream := &restoreStream{r: r, gts: c.pf.GTs}
 	if err := stream.begin(); err != nil {
-		return controlError(op, vf, "", err)
+		return c.failed(op, "", err)
 	}
-	if err := p.tree.Write(ctx, p.vfFile(vf, op), "1"); err != nil {
-		return controlError(op, vf, "", err)
+	if err := c.pf.tree.Write(ctx, c.file(op), "1"); err != nil {
+		return c.failed(op, "", err)
 	}
-	if _, err := p.tree.Push(ctx, p.vfFile(vf, "migration_data"), stream); err != nil {
-		return controlError(op, vf, StateRestoring, err)
+	if _, err := c.pf.tree.Push(ctx, c.file("migration_data"), stream); err != nil {
+		return c.failed(op, StateRestoring, err)
 	}
-	return controlError(op, vf, StateRestoring, p.finish(ctx, vf, op))
+	return c.failed(op, StateRestoring, c.finish(ctx, op))
 }
 
-// DiscardRestore resets a VF of which a restore has failed, and makes the driver forget the part of a packet that it may
-// still hold: a reset alone leaves that, and the first bytes of the next restore would be taken for the rest of it. Only the
-// beginning of a save drops it (xe_sriov_packet_save_init).
-func (p *PF) DiscardRestore(ctx context.Context, vf int) error {
-	if err := p.ResetVF(ctx, vf); err != nil {
+// DiscardRestore resets the VF after a failed restore, and makes the driver forget the part of a
+// packet that it may still hold. A reset alone leaves that part, and the driver would take the
+// first bytes of the next restore for its rest. Only the beginning of a save drops it
+// (xe_sriov_packet_save_init).
+func (c Control) DiscardRestore(ctx context.Context) error {
+	if err := c.Reset(ctx); err != nil {
 		return err
 	}
-	if err := p.PauseVF(ctx, vf); err != nil {
+	if err := c.Pause(ctx); err != nil {
 		return err
 	}
 	const op = "save"
-	if err := p.tree.Write(ctx, p.vfFile(vf, op), "1"); err != nil {
-		return controlError(op, vf, "", err)
+	if err := c.pf.tree.Write(ctx, c.file(op), "1"); err != nil {
+		return c.failed(op, "", err)
 	}
-	return p.ResetVF(ctx, vf)
+	return c.Reset(ctx)
 }
 
-// A keeper writes to w up to the first error, and takes the rest all the same.
-type keeper struct {
+// A firstError writes to w up to the first error of w, and drops the rest.
+type firstError struct {
 	w   io.Writer
 	err error
 }
 
-func (k *keeper) Write(b []byte) (int, error) {
-	if k.err == nil {
-		_, k.err = k.w.Write(b)
+func (f *firstError) Write(b []byte) (int, error) {
+	if f.err == nil {
+		_, f.err = f.w.Write(b)
 	}
 	return len(b), nil
 }

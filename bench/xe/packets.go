@@ -6,17 +6,18 @@ import (
 	"fmt"
 )
 
-// packets follows the stream of a VF's state and knows at its end whether it was whole. The stream is packets of a header
-// of 24 bytes (version, type, tile, GT, 32 bits of flags, 64 of offset, 64 of size; little-endian) and a payload: a
-// descriptor of the GPU first, a trailer last. A version that is not known is let pass unseen.
+// packets checks the stream of a VF's state while it passes, and whether it is whole at its end.
+// The stream is packets of a header of 24 bytes (version, type, tile, GT, 32 bits of flags, 64 of
+// offset, 64 of size; little-endian) and a payload: a descriptor of the GPU first, a trailer last.
+// It does not check a version that it does not know.
 //
 // Kernel source: drivers/gpu/drm/xe/xe_sriov_packet.c.
 type packets struct {
-	header  []byte // as much as has come of it
-	payload uint64 // what is still to come of the present packet
+	header  []byte // the part of it that has come
+	payload uint64 // bytes of the present packet that are still to come
 	count   int
 	ended   bool // by a trailer
-	unknown bool // another version
+	unknown bool // the stream has another version
 	err     error
 }
 
@@ -47,7 +48,7 @@ func (p *packets) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// begin looks at a header that is whole.
+// begin checks a header that is whole.
 func (p *packets) begin() {
 	version, kind := p.header[0], p.header[1]
 	p.payload = binary.LittleEndian.Uint64(p.header[16:])
@@ -65,7 +66,7 @@ func (p *packets) begin() {
 	}
 }
 
-// complete is nil if the stream may end here.
+// complete returns an error if the stream must not end here.
 func (p *packets) complete() error {
 	switch {
 	case p.err != nil || p.unknown:

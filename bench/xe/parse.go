@@ -7,27 +7,31 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"vmtb/bench/xe/vgpu"
 )
 
-// The kernel's texts. Each parser takes the format of the driver's printf and nothing else, save for what is known to
-// differ from version to version: a key that an older driver does not print, or one that a newer one adds.
+// The kernel's texts. Each parser accepts the format of the driver's printf and nothing else, but
+// for known differences between versions: a key that an older driver does not print, or one that a
+// newer driver adds.
 
-// A Range is a contiguous range of GGTT addresses, context ids or doorbells, as the kernel prints it: with its last.
+// A Range is a contiguous range of GGTT addresses, context ids or doorbells. As in the kernel's
+// output, Last is part of it.
 type Range struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 }
 
-// Size is how many there are.
+// Size returns how many addresses or ids the range has.
 func (r Range) Size() uint64 { return r.Last - r.First + 1 }
 
-// A VFRange is what a VF has been given of a resource that is handed out in ranges.
+// A VFRange is the range of a resource that a VF has been given.
 type VFRange struct {
 	VF int
 	Range
 }
 
-// A VFBytes is what a VF has been given of local memory.
+// A VFBytes is the local memory that a VF has been given, in bytes.
 type VFBytes struct {
 	VF    int
 	Bytes uint64
@@ -36,19 +40,19 @@ type VFBytes struct {
 // Available is what is left of the GGTT of a tile, in bytes.
 type Available struct {
 	Holes []Range `json:"holes"` // free ranges, ascending
-	Total uint64  `json:"total"` // of all holes
-	Spare uint64  `json:"spare"` // of it kept for the PF
-	Avail uint64  `json:"avail"` // for VFs: Total without Spare
+	Total uint64  `json:"total"` // bytes of all holes
+	Spare uint64  `json:"spare"` // bytes of Total that are kept for the PF
+	Avail uint64  `json:"avail"` // bytes for VFs: Total without Spare
 }
 
-// Limits are how many VFs there can be, and are.
+// Limits are the numbers of VFs that are possible, and of those that are enabled.
 type Limits struct {
 	Total     int `json:"total"`     // by the hardware
 	Supported int `json:"supported"` // by the driver
 	Enabled   int `json:"enabled"`
 }
 
-// A Version is of the interface between VF and PF.
+// A Version is the version of the interface between VF and PF.
 type Version struct{ Major, Minor uint64 }
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
@@ -56,7 +60,8 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 // MarshalText writes "1.0".
 func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// Versions are what the PF's driver speaks, and what it has agreed on with each VF's driver since the VF's last reset.
+// Versions are the versions that the PF's driver supports, and the versions that it has agreed on
+// with each VF's driver since the VF's last reset.
 type Versions struct {
 	Base, Latest Version
 	VFs          map[int]Version
@@ -69,11 +74,11 @@ type Mode struct {
 	Mode      string `json:"mode"` // "none", "SR-IOV PF" or "SR-IOV VF"
 }
 
-// Events are the adverse events that the firmware has counted for a VF since its last reset, or since it was last asked
-// (sample_period_ms), in the units of [Thresholds].
+// Events are the adverse events of a VF that the firmware has counted since the VF's last reset, or
+// in the last period (sample_period_ms), in the units of [vgpu.Thresholds].
 type Events struct {
 	VF int
-	Thresholds
+	vgpu.Thresholds
 }
 
 // pairs splits lines of the form "key: value".
@@ -88,7 +93,8 @@ func pairs(text string) iter.Seq2[string, string] {
 	}
 }
 
-// fields reads the values of known keys, each of which must be there once unless it is optional, and passes over others.
+// fields reads the values of known keys, and ignores other keys. Each known key must be there once,
+// unless it is optional.
 func fields(text string, into map[string]func(value string) error, optional ...string) error {
 	seen := map[string]bool{}
 	for key, value := range pairs(text) {
@@ -175,7 +181,8 @@ func toText(to *string) func(string) error {
 	}
 }
 
-// parseRange reads "0xbee00000-0xfedfffff" or "49151-65534", with or without a rounded size in parentheses.
+// parseRange reads "0xbee00000-0xfedfffff" or "49151-65534", with or without a rounded size in
+// parentheses.
 func parseRange(value string) (Range, error) {
 	span, rest, more := cutSpace(value)
 	first, last, _ := strings.Cut(span, "-")
@@ -244,13 +251,14 @@ func parseBytes(text string) ([]VFBytes, error) {
 	})
 }
 
-// parseEvents reads adverse_events: a line "VF1:\tcat_error_count:1 engine_reset_count:0 ... " for each VF that has any.
+// parseEvents reads adverse_events: a line "VF1:\tcat_error_count:1 engine_reset_count:0 ... " for
+// each VF that has any.
 func parseEvents(text string) ([]Events, error) {
 	return perVF(text, func(vf int, value string) (Events, error) {
 		e := Events{VF: vf}
 		known := map[string]*uint64{}
-		for _, f := range e.files() {
-			known[f.name] = f.value
+		for _, c := range e.Counters() {
+			known[c.Name] = c.Value
 		}
 		found := 0
 		for _, word := range strings.Fields(value) {
@@ -271,7 +279,8 @@ func parseEvents(text string) ([]Events, error) {
 	})
 }
 
-// parseAvailable reads ggtt_available: lines "range:" for each hole, then "total:", "spare:", "avail:".
+// parseAvailable reads ggtt_available: lines "range:" for each hole, then "total:", "spare:",
+// "avail:".
 func parseAvailable(text string) (Available, error) {
 	var a Available
 	for key, value := range pairs(text) {
@@ -284,13 +293,20 @@ func parseAvailable(text string) (Available, error) {
 		}
 		a.Holes = append(a.Holes, r)
 	}
-	err := fields(text, map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)})
+	err := fields(
+		text, map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)},
+	)
 	return a, err
 }
 
 // parseLimits reads the file vfs.
 func parseLimits(text string) (l Limits, err error) {
-	err = fields(text, map[string]func(string) error{"total": toInt(&l.Total), "supported": toInt(&l.Supported), "enabled": toInt(&l.Enabled)})
+	err = fields(
+		text,
+		map[string]func(string) error{
+			"total": toInt(&l.Total), "supported": toInt(&l.Supported), "enabled": toInt(&l.Enabled),
+		},
+	)
 	return l, err
 }
 

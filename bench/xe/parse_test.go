@@ -1,6 +1,7 @@
 package xe
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // a text of the kernel, the parser for it, and what is wrong with it, if anything.
 type sample struct {
@@ -21,17 +24,33 @@ func as[T any](parse func(string) (T, error)) func(string) (any, error) {
 	return func(text string) (any, error) { return parse(text) }
 }
 
-// good are the worked examples of the contract (BMG 12 GB and PTL with two VFs), and the variants that its format allows.
+// good are the worked examples of the contract (BMG 12 GB and PTL with two VFs), and the variants
+// that its format allows.
 var good = []struct {
 	name   string
 	parse  func(string) (any, error)
 	sample string
 }{
-	{"ggtt_available, idle BMG", as(parseAvailable), "range:\t0x400000-0xfedfffff\t(3.98 GiB)\ntotal:\t4271898624\t(3.98 GiB)\nspare:\t67108864\t(64.0 MiB)\navail:\t4204789760\t(3.92 GiB)\n"},
-	{"ggtt_available, idle PTL", as(parseAvailable), "range:\t0x200000-0xfedfffff\t(3.98 GiB)\ntotal:\t4273995776\t(3.98 GiB)\nspare:\t67108864\t(64.0 MiB)\navail:\t4206886912\t(3.92 GiB)\n"},
-	{"ggtt_available, two holes", as(parseAvailable), "range:\t0x0-0xfff\t(4.00 KiB)\nrange:\t0x2000-0x2fff\t(4.00 KiB)\ntotal:\t8192\t(8.00 KiB)\nspare:\t4096\t(4.00 KiB)\navail:\t4096\t(4.00 KiB)\n"},
+	{
+		"ggtt_available, idle BMG", as(parseAvailable),
+		"range:\t0x400000-0xfedfffff\t(3.98 GiB)\ntotal:\t4271898624\t(3.98 GiB)\nspare:\t67108864\t(64.0 " +
+			"MiB)\navail:\t4204789760\t(3.92 GiB)\n",
+	},
+	{
+		"ggtt_available, idle PTL", as(parseAvailable),
+		"range:\t0x200000-0xfedfffff\t(3.98 GiB)\ntotal:\t4273995776\t(3.98 GiB)\nspare:\t67108864\t(64.0 " +
+			"MiB)\navail:\t4206886912\t(3.92 GiB)\n",
+	},
+	{
+		"ggtt_available, two holes", as(parseAvailable),
+		"range:\t0x0-0xfff\t(4.00 KiB)\nrange:\t0x2000-0x2fff\t(4.00 KiB)\ntotal:\t8192\t(8.00 KiB)\nspare:\t4096\t(4.00 " +
+			"KiB)\navail:\t4096\t(4.00 KiB)\n",
+	},
 	{"ggtt_available, full", as(parseAvailable), "total:\t0\t(0 B)\nspare:\t67108864\t(64.0 MiB)\navail:\t0\t(0 B)\n"},
-	{"ggtt_provisioned", as(parseRanges), "VF1:\t0xbee00000-0xfedfffff\t(1.00 GiB)\nVF2:\t0x7ee00000-0xbedfffff\t(1.00 GiB)\n"},
+	{
+		"ggtt_provisioned", as(parseRanges),
+		"VF1:\t0xbee00000-0xfedfffff\t(1.00 GiB)\nVF2:\t0x7ee00000-0xbedfffff\t(1.00 GiB)\n",
+	},
 	{"contexts_provisioned", as(parseRanges), "VF1:\t49151-65534\t(16384)\nVF3:\t32767-49150\t(16384)\n"},
 	{"nothing provisioned", as(parseRanges), ""},
 	{"vram_provisioned", as(parseBytes), "VF1:\t6358564864\t(5.92 GiB)\nVF2:\t6358564864\t(5.92 GiB)\n"},
@@ -40,15 +59,34 @@ var good = []struct {
 	{"sriov_info of a PF", as(parseMode), "supported: yes\nenabled: yes\nmode: SR-IOV PF\n"},
 	{"sriov_info, native", as(parseMode), "supported: yes\nenabled: no\nmode: none\n"},
 	{"sriov_info, unsupported", as(parseMode), "supported: no\n"},
-	{"adverse_events", as(parseEvents), "VF1:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 doorbell_time_us:6 multi_lrc_count:7 \n"},
-	{"adverse_events before 7.0", as(parseEvents), "VF2:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 doorbell_time_us:6 \n"},
+	{
+		"adverse_events", as(parseEvents),
+		"VF1:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 doorbell_time_us:6 " +
+			"multi_lrc_count:7 \n",
+	},
+	{
+		"adverse_events before 7.0", as(parseEvents),
+		"VF2:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 doorbell_time_us:6 \n",
+	},
 	{"adverse_events to come", as(parseEvents), "VF2:\tcat_error_count:1 something_new:9 \n"},
 	{"priority of a PF", as(parseChoice), "low [normal] high"},
 	{"priority of a VF", as(parseChoice), "[low] normal"},
-	{"self_config, main GT", as(parseSelfConfig), "GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nLMEM size:\t6358564864 (5.92 GiB)\nGuC contexts:\t16384\nGuC doorbells:\t64\n"},
+	{
+		"self_config, main GT", as(parseSelfConfig),
+		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nLMEM size:\t6358564864 (5.92 GiB)\nGuC " +
+			"contexts:\t16384\nGuC doorbells:\t64\n",
+	},
 	{"self_config, media GT", as(parseSelfConfig), "GuC contexts:\t16384\nGuC doorbells:\t64\n"},
-	{"self_config up to 6.18", as(parseSelfConfig), "GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nGGTT shift on last restore:\t-4096\nGuC contexts:\t16384\nGuC doorbells:\t64\n"},
-	{"abi_versions", as(parseABI), "GuC ABI:\n\tbase:\t0.1.17.*\n\twanted:\t0.1.27.*\n\thandshake:\t0.1.27.0\nPF ABI:\n\tbase:\t1.0\n\twanted:\t1.0\n\thandshake:\t1.0\n"},
+	{
+		"self_config up to 6.18", as(parseSelfConfig),
+		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nGGTT shift on last restore:\t-4096\nGuC " +
+			"contexts:\t16384\nGuC doorbells:\t64\n",
+	},
+	{
+		"abi_versions", as(parseABI),
+		"GuC ABI:\n\tbase:\t0.1.17.*\n\twanted:\t0.1.27.*\n\thandshake:\t0.1.27.0\nPF " +
+			"ABI:\n\tbase:\t1.0\n\twanted:\t1.0\n\thandshake:\t1.0\n",
+	},
 	{"resfix_stoppers", as(parseStoppers), "0x0a"},
 }
 
@@ -104,7 +142,10 @@ func TestNotKernelTexts(t *testing.T) {
 		{as(parsePriority), "3", "not a priority"},
 		{as(parseSelfConfig), "", `no "GuC contexts"`},
 		{as(parseSelfConfig), "GGTT size:\tmany\nGuC contexts:\t1\nGuC doorbells:\t1\n", "not a number"},
-		{as(parseSelfConfig), "GGTT range:\t0x0-0xfff\nGGTT size:\t8192\nGuC contexts:\t1\nGuC doorbells:\t1\n", "has 4096 bytes, not 8192"},
+		{
+			as(parseSelfConfig), "GGTT range:\t0x0-0xfff\nGGTT size:\t8192\nGuC contexts:\t1\nGuC doorbells:\t1\n",
+			"has 4096 bytes, not 8192",
+		},
 		{as(parseABI), "", "no \"GuC ABI:\""},
 		{as(parseABI), "GuC ABI:\nbase: *\nwanted: 1\nhandshake: 1\nPF ABI:\n", `"*" is not a version`},
 		{as(parseABI), "GuC ABI:\nbase: 1\nwanted: 1\nhandshake: 1\nPF ABI:\n", `no "base"`},

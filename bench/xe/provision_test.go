@@ -13,7 +13,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/undo"
 	"vmtb/bench/xe"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -81,17 +81,22 @@ const (
 
 // TestProvision checks what the kernel holds afterwards, in both generations of its interface.
 func TestProvision(t *testing.T) {
-	quota := xe.Resources{GGTT: 1 << 30, VRAM: 3 << 20, Contexts: 1000, Doorbells: 33}
+	quota := vgpu.Resources{GGTT: 1 << 30, VRAM: 3 << 20, Contexts: 1000, Doorbells: 33}
 	rounded := quota
 	rounded.VRAM = 4 << 20
-	sched := xe.Scheduling{PF: xe.TimeSlice{Quantum: 20, Timeout: 20000}, VF: xe.TimeSlice{Quantum: 200_000, Timeout: 16000}, ScheduleIfIdle: true}
-	spare := xe.Resources{GGTT: 128 << 20, VRAM: 200 << 20, Contexts: 512, Doorbells: 16}
+	sched := vgpu.Scheduling{
+		PF: vgpu.TimeSlice{Quantum: 20, Timeout: 20000}, VF: vgpu.TimeSlice{Quantum: 200_000, Timeout: 16000},
+		ScheduleIfIdle: true,
+	}
+	spare := vgpu.Resources{GGTT: 128 << 20, VRAM: 200 << 20, Contexts: 512, Doorbells: 16}
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t, o)
 			first := s.Snapshot()
 			pf := s.find(t)
-			plan := xe.Plan{VFs: 2, Quota: &quota, Spare: spare, Scheduling: sched, Security: xe.Security{ResetAfterSwitch: true}}
+			plan := vgpu.Plan{
+				VFs: 2, Quota: &quota, Spare: spare, Scheduling: sched, Security: vgpu.Security{ResetAfterSwitch: true},
+			}
 			if err := pf.Provision(t.Context(), plan); err != nil {
 				t.Fatal(err)
 			}
@@ -99,12 +104,12 @@ func TestProvision(t *testing.T) {
 			if err != nil || len(vfs) != 2 {
 				t.Fatal(vfs, err)
 			}
-			for vf, want := range map[int]xe.Resources{1: rounded, 2: rounded, 3: {}} {
-				if got, err := pf.Quota(vf); err != nil || got != want {
+			for vf, want := range map[int]vgpu.Resources{1: rounded, 2: rounded, 3: {}} {
+				if got, err := pf.Quotas.Of(vf); err != nil || got != want {
 					t.Errorf("VF%d holds %+v, %v; want %+v", vf, got, err, want)
 				}
 			}
-			if got, err := pf.Spare(); err != nil || got != spare {
+			if got, err := pf.Quotas.Spare(); err != nil || got != spare {
 				t.Errorf("spare: %+v, %v", got, err)
 			}
 			dir := dri + "/sriov/%s/tile0/gt1/"
@@ -131,12 +136,15 @@ func TestProvision(t *testing.T) {
 	}
 }
 
-// TestAutoStaysAuto: scheduling on top of automatic provisioning must not make it custom, or quotas outlive their VFs.
+// TestAutoStaysAuto: scheduling on top of automatic provisioning must not make it custom, or quotas
+// outlive their VFs.
 func TestAutoStaysAuto(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	pf := s.find(t)
-	plan := xe.Auto(2)
-	plan.Scheduling = xe.Scheduling{PF: xe.TimeSlice{Quantum: 20}, VF: xe.TimeSlice{Quantum: 10, Timeout: 5}, ScheduleIfIdle: true}
+	plan := vgpu.Auto(2)
+	plan.Scheduling = vgpu.Scheduling{
+		PF: vgpu.TimeSlice{Quantum: 20}, VF: vgpu.TimeSlice{Quantum: 10, Timeout: 5}, ScheduleIfIdle: true,
+	}
 	if err := pf.Provision(t.Context(), plan); err != nil {
 		t.Fatal(err)
 	}
@@ -146,13 +154,13 @@ func TestAutoStaysAuto(t *testing.T) {
 	if got := s.text(t, pfDir+"/sriov_admin/vf2/profile/exec_quantum_ms"); got != "10" {
 		t.Errorf("EQ of VF2: %s", got)
 	}
-	if q, err := pf.Quota(2); err != nil || q.Contexts != 16384 {
+	if q, err := pf.Quotas.Of(2); err != nil || q.Contexts != 16384 {
 		t.Errorf("fair share: %+v, %v", q, err)
 	}
 	if err := pf.DisableVFs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := pf.Quota(1); err != nil || q != (xe.Resources{}) {
+	if q, err := pf.Quotas.Of(1); err != nil || q != (vgpu.Resources{}) {
 		t.Errorf("VF1 holds %+v, %v after it was disabled", q, err)
 	}
 }
@@ -164,7 +172,7 @@ func TestGTsDiffer(t *testing.T) {
 		s.write(t, dri+"/sriov/"+f+"/tile0/gt1/exec_quantum_ms", "5")
 	}
 	pf := s.find(t)
-	if err := pf.Provision(t.Context(), xe.Auto(1)); err != nil {
+	if err := pf.Provision(t.Context(), vgpu.Auto(1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pf.EnableVFs(t.Context(), 1); err != nil {
@@ -180,7 +188,8 @@ func TestGTsDiffer(t *testing.T) {
 	}
 }
 
-// TestDirtyStart: whatever an earlier run left when it died, without its journal, the next run provisions as ever.
+// TestDirtyStart: whatever an earlier run left when it died, without its journal, the next run
+// provisions as ever.
 func TestDirtyStart(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
@@ -193,9 +202,11 @@ func TestDirtyStart(t *testing.T) {
 			}
 			var moments []moment
 			record(t, old, journal, &moments)
-			big := func(*xe.PF) xe.Plan {
-				q := xe.Resources{GGTT: 1900 << 20, VRAM: 6000 << 20, Contexts: 30000, Doorbells: 120}
-				return xe.Plan{VFs: 2, Quota: &q, Scheduling: xe.Scheduling{VF: xe.TimeSlice{Quantum: 7}, ScheduleIfIdle: true}}
+			big := func(*xe.PF) vgpu.Plan {
+				q := vgpu.Resources{GGTT: 1900 << 20, VRAM: 6000 << 20, Contexts: 30000, Doorbells: 120}
+				return vgpu.Plan{
+					VFs: 2, Quota: &q, Scheduling: vgpu.Scheduling{VF: vgpu.TimeSlice{Quantum: 7}, ScheduleIfIdle: true},
+				}
 			}
 			if err := wholeFlow(t.Context(), old, log, big); err != nil {
 				t.Fatal(err)
@@ -203,13 +214,13 @@ func TestDirtyStart(t *testing.T) {
 			if err := log.Close(); err != nil {
 				t.Fatal(err)
 			}
-			q := xe.Resources{GGTT: 3 << 30, VRAM: 11000 << 20, Contexts: 60000, Doorbells: 240}
+			q := vgpu.Resources{GGTT: 3 << 30, VRAM: 11000 << 20, Contexts: 60000, Doorbells: 240}
 			for _, m := range moments {
 				s := setup{old.FromSnapshot(m.host), newLog(t)}
 				if err := s.Kill(t.Context(), undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}); err != nil {
 					t.Fatal(err)
 				}
-				for _, plan := range []xe.Plan{{VFs: 1, Quota: &q}, xe.Auto(2)} {
+				for _, plan := range []vgpu.Plan{{VFs: 1, Quota: &q}, vgpu.Auto(2)} {
 					checkProvision(t, s, plan, m.when)
 				}
 			}
@@ -218,7 +229,7 @@ func TestDirtyStart(t *testing.T) {
 	}
 }
 
-func checkProvision(t *testing.T, s setup, plan xe.Plan, when string) {
+func checkProvision(t *testing.T, s setup, plan vgpu.Plan, when string) {
 	t.Helper()
 	pf := s.find(t)
 	if err := pf.Provision(t.Context(), plan); err != nil {
@@ -227,7 +238,7 @@ func checkProvision(t *testing.T, s setup, plan xe.Plan, when string) {
 	if _, err := pf.EnableVFs(t.Context(), plan.VFs); err != nil {
 		t.Fatalf("after a crash at %s: %v", when, err)
 	}
-	if got, err := pf.Quota(1); err != nil || plan.Quota != nil && got != *plan.Quota {
+	if got, err := pf.Quotas.Of(1); err != nil || plan.Quota != nil && got != *plan.Quota {
 		t.Errorf("after a crash at %s: VF1 holds %+v, %v", when, got, err)
 	}
 	if err := s.log.Undo(t.Context(), s.Host); err != nil {
@@ -238,13 +249,17 @@ func checkProvision(t *testing.T, s setup, plan xe.Plan, when string) {
 	}
 }
 
-// TestEveryWriteFails lets each write of a flow fail once. The error must name it, and the host must be put back.
+// TestEveryWriteFails lets each write of a flow fail once. The error must name it, and the host
+// must be put back.
 func TestEveryWriteFails(t *testing.T) {
 	o := fakehost.BMG()
 	o.TotalVFs, o.Loaded = 3, []string{"xe"}
-	q := xe.Resources{GGTT: 1 << 30, VRAM: 1 << 30, Contexts: 1000, Doorbells: 33}
-	plan := func(*xe.PF) xe.Plan {
-		return xe.Plan{VFs: 2, Quota: &q, Spare: xe.Resources{Doorbells: 16}, Scheduling: xe.Scheduling{VF: xe.TimeSlice{Quantum: 7}, ScheduleIfIdle: true}}
+	q := vgpu.Resources{GGTT: 1 << 30, VRAM: 1 << 30, Contexts: 1000, Doorbells: 33}
+	plan := func(*xe.PF) vgpu.Plan {
+		return vgpu.Plan{
+			VFs: 2, Quota: &q, Spare: vgpu.Resources{Doorbells: 16},
+			Scheduling: vgpu.Scheduling{VF: vgpu.TimeSlice{Quantum: 7}, ScheduleIfIdle: true},
+		}
 	}
 	for n := 1; ; n++ {
 		s := setup{fakehost.New(o), newLog(t)}
@@ -268,7 +283,8 @@ func TestEveryWriteFails(t *testing.T) {
 			return
 		}
 		s.Hook = nil
-		if !errors.Is(err, syscall.EIO) || strings.HasPrefix(failed, "/sys") && !strings.Contains(err.Error(), filepath.Base(failed)) {
+		if !errors.Is(err, syscall.EIO) || strings.HasPrefix(failed, "/sys") &&
+			!strings.Contains(err.Error(), filepath.Base(failed)) {
 			t.Errorf("%s failed: %v", failed, err)
 		}
 		if err := s.Kill(t.Context(), undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}); err != nil {
@@ -286,15 +302,23 @@ func TestEveryWriteFails(t *testing.T) {
 func TestProvisionRefused(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		plan xe.Plan
+		plan vgpu.Plan
 		says string
 	}{
-		{"no VFs", xe.Auto(0), "card1 (0000:03:00.0) allows 1 to 6"},
-		{"too many VFs", xe.Auto(7), "card1 (0000:03:00.0) allows 1 to 6"},
-		{"4 GiB", xe.Plan{VFs: 1, Quota: &xe.Resources{GGTT: 4 << 30}}, "must be less than 4 GiB"},
-		{"PF's GGTT", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 2110 << 20}}, "2 VFs would need 4424990720 bytes of GGTT, and 4200595456 can be given away"},
-		{"VRAM", xe.Plan{VFs: 2, Quota: &xe.Resources{GGTT: 1 << 20, VRAM: 7 << 30}}, "vf2/tile0/vram_quota: ENOSPC (no space left on device) (not that much left"},
-		{"contexts", xe.Plan{VFs: 1, Quota: &xe.Resources{Contexts: 65535}}, "contexts_quota: EDQUOT"},
+		{"no VFs", vgpu.Auto(0), "card1 (0000:03:00.0) allows 1 to 6"},
+		{"too many VFs", vgpu.Auto(7), "card1 (0000:03:00.0) allows 1 to 6"},
+		{"4 GiB", vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{GGTT: 4 << 30}}, "must be less than 4 GiB"},
+		{
+			"PF's GGTT",
+			vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 2110 << 20}},
+			"2 VFs would need 4424990720 bytes of GGTT, and 4200595456 can be given away",
+		},
+		{
+			"VRAM",
+			vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 20, VRAM: 7 << 30}},
+			"vf2/tile0/vram_quota: ENOSPC (no space left on device) (not that much left",
+		},
+		{"contexts", vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{Contexts: 65535}}, "contexts_quota: EDQUOT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetup(t, fakehost.BMG())
@@ -316,7 +340,7 @@ func TestNotTaken(t *testing.T) {
 		}
 		return nil
 	}
-	err := pf.SetQuota(t.Context(), 1, xe.Resources{Contexts: 100, Doorbells: 32})
+	err := pf.Quotas.Set(t.Context(), 1, vgpu.Resources{Contexts: 100, Doorbells: 32})
 	if err == nil || !strings.Contains(err.Error(), "write 32 to "+file+": it reads 31 afterwards, not 32") {
 		t.Errorf("SetQuota: %v", err)
 	}
@@ -332,19 +356,21 @@ func TestEmptyVF(t *testing.T) {
 	}
 	s.write(t, pfDir+"/sriov_numvfs", "0")
 	s.write(t, dri+"/sriov/vf1/tile0/gt1/contexts_quota", "100")
-	if _, err = s.find(t).EnableVFs(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "custom mode with quotas missing") {
+	if _, err = s.find(t).EnableVFs(t.Context(), 1); err == nil ||
+		!strings.Contains(err.Error(), "custom mode with quotas missing") {
 		t.Errorf("EnableVFs: %v", err)
 	}
 }
 
-// TestShippedProfiles provisions every profile that we ship on a GPU of its kind, so that the figures fit together.
+// TestShippedProfiles provisions every profile that we ship on a GPU of its kind, so that the
+// figures fit together.
 func TestShippedProfiles(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{
 		"BMG": fakehost.BMG(), "PTL": fakehost.PTL(),
 		"ATS-M": {Bus: 3, Device: 0x56c0, TotalVFs: 31, GTs: 1, VRAM: 16 << 30},
 	} {
 		o.TotalVFs = max(o.TotalVFs, 16)
-		m, err := xe.LoadModel(o.Device, nil, profiles.Files())
+		m, err := vgpu.LoadModel(o.Device, nil, vgpu.Files())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +378,7 @@ func TestShippedProfiles(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", p.VFs), func(t *testing.T) {
 				s := newSetup(t, o)
 				pf := s.find(t)
-				plan, _, err := m.Plan(p.VFs, xe.DefaultProfile)
+				plan, _, err := m.Plan(p.VFs, vgpu.DefaultProfile)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -10,20 +10,22 @@ import (
 	"vmtb/bench"
 )
 
-// A restoreStream reads a saved state and passes on only headers that it has checked, each before the driver sees any of it.
-// The driver trusts headers: up to Linux 7.3 at least, one of another version makes the kernel oops
-// (xe_sriov_packet_write_single goes on with the packet that xe_sriov_packet_init_from_hdr refused), one of a GT that does
-// not exist or of a huge size leaves a packet without memory behind, for which every later write fails with EFAULT.
+// A restoreStream reads a saved state, and checks each header before it passes any of it on to the
+// driver. The driver trusts headers. Up to Linux 7.3 at least, a header of another version makes
+// the kernel oops: xe_sriov_packet_write_single goes on with the packet that
+// xe_sriov_packet_init_from_hdr refused. A header with a GT that does not exist, or with a huge
+// size, leaves a packet without memory, and every later write fails with EFAULT.
 type restoreStream struct {
 	r       io.Reader
 	gts     []GT
-	checked []byte // of a header that is good, to be passed on
-	payload uint64 // that is still to come of the present packet
+	checked []byte // the rest of a good header, to be passed on
+	payload uint64 // bytes of the present packet that are still to come
 	packets int
 	ended   bool // by a trailer
 }
 
-// Payloads that the driver writes are no larger (VF_VRAM_STATE_CHUNK_MAX_SIZE; a GGTT of 4 GiB has 8 MiB of entries).
+// Payloads that the driver writes are no larger (VF_VRAM_STATE_CHUNK_MAX_SIZE; a GGTT of 4 GiB has
+// 8 MiB of entries).
 const (
 	mostVRAM  = 512 << 20
 	mostOther = 64 << 20
@@ -60,7 +62,7 @@ func (s *restoreStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next reads a header. It is io.EOF after the trailer.
+// next reads a header. The error after the trailer is io.EOF.
 func (s *restoreStream) next() error {
 	header := make([]byte, headerSize)
 	n, err := io.ReadFull(s.r, header)
@@ -95,7 +97,10 @@ func (s *restoreStream) check(header []byte) error {
 	case s.ended:
 		return damaged("something follows its trailer")
 	case version != streamVersion:
-		return damaged("packet %d is of version %d of the format, not %d: the kernel may crash on it (xe_sriov_packet_write_single)", s.packets, version, streamVersion)
+		return damaged(
+			"packet %d is of version %d of the format, not %d: the kernel may crash on it (xe_sriov_packet_write_single)",
+			s.packets, version, streamVersion,
+		)
 	case kind == 0:
 		return damaged("packet %d has no type", s.packets)
 	case (kind == typeDescriptor) != (s.packets == 1):
@@ -110,7 +115,7 @@ func (s *restoreStream) check(header []byte) error {
 	return nil
 }
 
-// damaged is the error of a saved state that the driver is not given.
+// damaged returns the error for a saved state that the driver must not get.
 func damaged(format string, args ...any) error {
 	return &bench.UsageError{Err: fmt.Errorf("the saved state: "+format, args...)}
 }

@@ -10,31 +10,127 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/bench/pci"
 	"vmtb/bench/undo"
+	"vmtb/bench/xe/vgpu"
 )
 
-// schedule makes the scheduling of the PF and all VFs what s says; VFs from n+1 on get the default. Where sysfs has
-// sriov_admin only that is used, so that automatic provisioning stays automatic.
-func (p *PF) schedule(ctx context.Context, s Scheduling, n, total int) error {
-	if err := p.setSlices(ctx, s, n, total, true); err != nil {
-		return err
-	}
-	return p.setIfIdle(ctx, s.ScheduleIfIdle, total)
+// A Scheduler is how the PF and its VFs share GPU time. Where sysfs has sriov_admin, it writes only
+// there, so that automatic provisioning stays automatic. What a kernel does not have matches
+// [bench.ErrNotAvailable].
+type Scheduler struct {
+	files
+	device *pci.Device
+	plan   *vgpu.Scheduling // the last plan; nil before one was provisioned
 }
 
-// setSlices makes the time slices of the PF and VF1..total what s says, VFs from n+1 on getting the default, and reads them
-// back. recorded says whether the journal needs to know the values that were there.
-func (p *PF) setSlices(ctx context.Context, s Scheduling, n, total int, recorded bool) error {
+// A Priority is the priority of a function when several want the GPU. VFs have low or normal.
+type Priority string
+
+// The priorities, by their number in debugfs.
+const (
+	Low    Priority = "low"
+	Normal Priority = "normal"
+	High   Priority = "high"
+)
+
+// TimeSlice reads the time slice of function fn (0 is the PF). If the GTs differ, there is no one
+// answer: the error matches EUCLEAN.
+func (s *Scheduler) TimeSlice(fn int) (vgpu.TimeSlice, error) {
+	var t vgpu.TimeSlice
+	for i, set := range s.timeSlice(fn, vgpu.TimeSlice{}) {
+		n, err := s.read(set.file)
+		if err != nil {
+			return t, err
+		}
+		field := []*uint64{&t.Quantum, &t.Timeout}[i%2]
+		if i >= 2 && *field != n {
+			return t, &bench.HostError{
+				Op: "read", Noun: set.file, Err: fmt.Errorf("it is %d, and %d on another GT: %w", n, *field, errUnclean),
+			}
+		}
+		*field = n
+	}
+	return t, nil
+}
+
+// SetTimeSlice changes the execution quantum and preemption timeout of function fn (0 is the PF) on
+// all GTs.
+func (s *Scheduler) SetTimeSlice(ctx context.Context, fn int, t vgpu.TimeSlice) error {
+	for _, set := range s.timeSlice(fn, t) {
+		if err := s.apply(ctx, set, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Priority reads the priority of function fn (0 is the PF). If the GTs differ, there is no one
+// answer: the error matches EUCLEAN.
+func (s *Scheduler) Priority(fn int) (Priority, error) {
+	if s.hasAdmin() {
+		return parsed(s.files, parseChoice, s.adminFile(fn, "sched_priority"))
+	}
+	var all Priority
+	for i, gt := range s.gts {
+		file := s.gtFile(fn, gt, "sched_priority")
+		now, err := parsed(s.files, parsePriority, file)
+		if err != nil {
+			return "", err
+		}
+		if i > 0 && now != all {
+			return "", &bench.HostError{
+				Op: "read", Noun: file, Err: fmt.Errorf("it is %s, and %s on another GT: %w", now, all, errUnclean),
+			}
+		}
+		all = now
+	}
+	return all, nil
+}
+
+// SetPriority changes the priority of the PF and all its VFs; the kernel offers it in no other way.
+// It is low, or normal, with which idle VFs keep their time slices.
+func (s *Scheduler) SetPriority(ctx context.Context, want Priority) error {
+	if want != Low && want != Normal {
+		return &bench.UsageError{Err: fmt.Errorf("priority %q: VFs have %s or %s", want, Low, Normal)}
+	}
+	total, err := s.device.TotalVFs()
+	if err != nil {
+		return err
+	}
+	return s.setIfIdle(ctx, want == Normal, total)
+}
+
+// provision brings the scheduling of the PF and all VFs to plan. VFs from n+1 on get the default.
+func (s *Scheduler) provision(ctx context.Context, plan vgpu.Scheduling, n, total int) error {
+	s.plan = &plan
+	if err := s.setSlices(ctx, plan, n, total, true); err != nil {
+		return err
+	}
+	return s.setIfIdle(ctx, plan.ScheduleIfIdle, total)
+}
+
+// reapply writes the time slices of the plan for n VFs that were enabled since.
+func (s *Scheduler) reapply(ctx context.Context, n int) error {
+	if s.plan == nil {
+		return nil
+	}
+	return s.setSlices(ctx, *s.plan, n, n, false)
+}
+
+// setSlices brings the time slices of the PF and VF1..total to plan, and reads them back. VFs from
+// n+1 on get the default. recorded says whether to journal the old values.
+func (s *Scheduler) setSlices(ctx context.Context, plan vgpu.Scheduling, n, total int, recorded bool) error {
 	for fn := 0; fn <= total; fn++ {
-		slice := TimeSlice{}
+		slice := vgpu.TimeSlice{}
 		switch {
 		case fn == 0:
-			slice = s.PF
+			slice = plan.PF
 		case fn <= n:
-			slice = s.VF
+			slice = plan.VF
 		}
-		for _, s := range p.timeSlice(fn, slice) {
-			if err := p.apply(ctx, s, recorded); err != nil {
+		for _, set := range s.timeSlice(fn, slice) {
+			if err := s.apply(ctx, set, recorded); err != nil {
 				return err
 			}
 		}
@@ -42,40 +138,39 @@ func (p *PF) setSlices(ctx context.Context, s Scheduling, n, total int, recorded
 	return nil
 }
 
-// setIfIdle says whether idle VFs keep their time slices, which goes with normal and low priority of all functions.
-func (p *PF) setIfIdle(ctx context.Context, on bool, total int) error {
-	if p.hasAdmin() {
-		return p.setPriority(ctx, on, total)
+// timeSlice returns the settings that give fn the time slice t: in sysfs for all GTs at once, in
+// debugfs on each GT.
+func (s *Scheduler) timeSlice(fn int, t vgpu.TimeSlice) []setting {
+	quantum, timeout := min(t.Quantum, maxQuantum), min(t.Timeout, maxTimeout)
+	if s.hasAdmin() {
+		return []setting{
+			{s.adminFile(fn, "exec_quantum_ms"), t.Quantum, quantum},
+			{s.adminFile(fn, "preempt_timeout_us"), t.Timeout, timeout},
+		}
 	}
-	return p.setIdlePolicy(ctx, on)
+	var list []setting
+	for _, gt := range s.gts {
+		list = append(list,
+			setting{s.gtFile(fn, gt, "exec_quantum_ms"), t.Quantum, quantum},
+			setting{s.gtFile(fn, gt, "preempt_timeout_us"), t.Timeout, timeout})
+	}
+	return list
 }
 
-// SetPriority changes the priority of the PF and all its VFs, which the kernel offers in no other way: low, or normal, with which
-// idle VFs keep their time slices.
-func (p *PF) SetPriority(ctx context.Context, want Priority) error {
-	if want != Low && want != Normal {
-		return &bench.UsageError{Err: fmt.Errorf("priority %q: VFs have %s or %s", want, Low, Normal)}
-	}
-	total, err := p.TotalVFs()
-	if err != nil {
-		return err
-	}
-	return p.setIfIdle(ctx, want == Normal, total)
-}
-
-// rememberTimeSlices records those of VFs that are not the default, because the return to automatic mode wipes them.
-func (p *PF) rememberTimeSlices(ctx context.Context) error {
-	total, err := p.TotalVFs()
+// rememberVFs journals the time slices of VFs that are not the default. The return to automatic
+// mode wipes them.
+func (s *Scheduler) rememberVFs(ctx context.Context) error {
+	total, err := s.device.TotalVFs()
 	if err != nil {
 		return err
 	}
 	for vf := 1; vf <= total; vf++ {
-		for _, s := range p.timeSlice(vf, TimeSlice{}) {
-			now, err := p.read(s.file)
+		for _, set := range s.timeSlice(vf, vgpu.TimeSlice{}) {
+			now, err := s.read(set.file)
 			if err != nil || now == 0 {
 				continue // unreadable where GTs differ: there is no one value to go back to
 			}
-			if err := p.record(ctx, undo.Write{Path: s.file, Old: strconv.FormatUint(now, 10)}); err != nil {
+			if err := s.record(ctx, undo.Write{Path: set.file, Old: strconv.FormatUint(now, 10)}); err != nil {
 				return err
 			}
 		}
@@ -83,85 +178,69 @@ func (p *PF) rememberTimeSlices(ctx context.Context) error {
 	return nil
 }
 
-// rememberPF records the PF's time slice and the priorities, which drivers of Linux 7.3 change when VFs are enabled and
-// disabled in automatic mode (xe_gt_sriov_pf_config_set_fair_sched, xe_sriov_pf_reprovision_default). Neither a change to
-// custom mode in between nor VFs that could not be enabled leave the PF as it was, so that only a record brings it back.
-func (p *PF) rememberPF(ctx context.Context) error {
-	if !p.hasAdmin() {
+// rememberPF journals the PF's time slice and the priorities. Drivers of Linux 7.3 change them when
+// VFs are enabled and disabled in automatic mode (xe_gt_sriov_pf_config_set_fair_sched,
+// xe_sriov_pf_reprovision_default). Neither a change to custom mode in between nor a failure to
+// enable VFs leaves the PF as it was, so that only a record brings it back.
+func (s *Scheduler) rememberPF(ctx context.Context) error {
+	if !s.hasAdmin() {
 		return nil // up to Linux 6.18
 	}
-	for _, s := range p.timeSlice(0, TimeSlice{}) {
-		now, err := p.read(s.file)
+	for _, set := range s.timeSlice(0, vgpu.TimeSlice{}) {
+		now, err := s.read(set.file)
 		if err != nil {
 			continue // unreadable where GTs differ: there is no one value to go back to
 		}
-		if err := p.record(ctx, undo.Write{Path: s.file, Old: strconv.FormatUint(now, 10)}); err != nil {
+		if err := s.record(ctx, undo.Write{Path: set.file, Old: strconv.FormatUint(now, 10)}); err != nil {
 			return err
 		}
 	}
-	now, err := p.priorities(1)
+	now, err := s.priorities(1)
 	if errors.Is(err, bench.ErrNotAvailable) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return p.recordPriorities(ctx, now)
-}
-
-// recordPriorities records those of the PF and VF1. Undone last, the PF's own overwrites what the bulk write gave it.
-func (p *PF) recordPriorities(ctx context.Context, now []Priority) error {
-	pf := cmp.Or(now[0], Low) // GTs that differ have no one priority to go back to: low is the default
-	old := strings.Replace("low normal high", string(pf), "["+string(pf)+"]", 1)
-	if err := p.record(ctx, undo.Write{Path: p.adminFile(0, "sched_priority"), Old: old, Restore: string(pf)}); err != nil {
+	if err := s.recordPriority(ctx, now[0]); err != nil {
 		return err
 	}
 	if vf := cmp.Or(now[1], Low); vf != Low {
-		return p.record(ctx, undo.Write{Path: p.bulkFile("sched_priority"), Blind: true, Restore: string(vf)})
+		return s.record(ctx, undo.Write{Path: s.bulkFile("sched_priority"), Blind: true, Restore: string(vf)})
 	}
 	return nil
 }
 
-// SetTimeSlice changes the execution quantum and preemption timeout of the PF (fn 0) or VF fn, on all GTs.
-func (p *PF) SetTimeSlice(ctx context.Context, fn int, t TimeSlice) error {
-	for _, s := range p.timeSlice(fn, t) {
-		if err := p.apply(ctx, s, true); err != nil {
+// recordPriority journals the PF's own priority. It must come before the record of the bulk write,
+// which overwrites the priority: undone last, it brings the priority back.
+func (s *Scheduler) recordPriority(ctx context.Context, now Priority) error {
+	now = cmp.Or(now, Low) // GTs that differ have no one priority to go back to: low is the default
+	old := strings.Replace("low normal high", string(now), "["+string(now)+"]", 1)
+	return s.record(ctx, undo.Write{Path: s.adminFile(0, "sched_priority"), Old: old, Restore: string(now)})
+}
+
+// setIfIdle sets whether idle VFs keep their time slices. They do with normal priority of all
+// functions, and do not with low priority.
+func (s *Scheduler) setIfIdle(ctx context.Context, on bool, total int) error {
+	if s.hasAdmin() {
+		return s.setPriority(ctx, on, total)
+	}
+	for _, gt := range s.gts { // kernels before sriov_admin
+		if err := s.apply(ctx, onOff(s.gtFile(0, gt, "sched_if_idle"), on), true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// record journals what a later write, to another file, will change.
-func (p *PF) record(ctx context.Context, w undo.Write) error {
-	return p.tree.Log.Do(ctx, w, func() error { return nil })
-}
-
-// timeSlice are the settings that give fn the time slice t: in sysfs for all GTs at once, in debugfs on each GT.
-func (p *PF) timeSlice(fn int, t TimeSlice) []setting {
-	quantum, timeout := min(t.Quantum, maxQuantum), min(t.Timeout, maxTimeout)
-	if p.hasAdmin() {
-		return []setting{
-			{p.adminFile(fn, "exec_quantum_ms"), t.Quantum, quantum},
-			{p.adminFile(fn, "preempt_timeout_us"), t.Timeout, timeout},
-		}
-	}
-	var list []setting
-	for _, gt := range p.GTs {
-		list = append(list,
-			setting{p.gtFile(fn, gt, "exec_quantum_ms"), t.Quantum, quantum},
-			setting{p.gtFile(fn, gt, "preempt_timeout_us"), t.Timeout, timeout})
-	}
-	return list
-}
-
-// setPriority chooses the priority of all functions in bulk, which is how sysfs offers schedule-if-idle, and reads it back.
-func (p *PF) setPriority(ctx context.Context, ifIdle bool, total int) error {
+// setPriority sets the priority of all functions in bulk, which is how sysfs offers
+// schedule-if-idle, and reads it back.
+func (s *Scheduler) setPriority(ctx context.Context, ifIdle bool, total int) error {
 	want := Low
 	if ifIdle {
 		want = Normal
 	}
-	now, err := p.priorities(total)
+	now, err := s.priorities(total)
 	switch {
 	case want == Low && errors.Is(err, bench.ErrNotAvailable):
 		return nil
@@ -170,118 +249,64 @@ func (p *PF) setPriority(ctx context.Context, ifIdle bool, total int) error {
 	case other(now, want) < 0:
 		return nil
 	}
-	// The bulk write overwrites the PF's own priority. Undone last, this record brings it back.
-	pf := cmp.Or(now[0], Low) // GTs that differ have no one priority to go back to: low is the default
-	old := strings.Replace("low normal high", string(pf), "["+string(pf)+"]", 1)
-	if err := p.record(ctx, undo.Write{Path: p.adminFile(0, "sched_priority"), Old: old, Restore: string(pf)}); err != nil {
+	if err := s.recordPriority(ctx, now[0]); err != nil {
 		return err
 	}
-	bulk := undo.Write{Path: p.bulkFile("sched_priority"), Blind: true, Restore: string(cmp.Or(now[1], Low))}
-	if err := p.tree.Change(ctx, bulk, string(want)); err != nil {
+	bulk := undo.Write{Path: s.bulkFile("sched_priority"), Blind: true, Restore: string(cmp.Or(now[1], Low))}
+	if err := s.tree.Change(ctx, bulk, string(want)); err != nil {
 		return available(bulk.Path, err)
 	}
-	if now, err = p.priorities(total); err != nil {
+	if now, err = s.priorities(total); err != nil {
 		return err
 	}
 	if fn := other(now, want); fn >= 0 {
 		return &bench.HostError{
 			Op: "write", Noun: bulk.Path, Value: string(want),
-			Err: fmt.Errorf("%s reads %s afterwards", p.adminFile(fn, "sched_priority"), cmp.Or(string(now[fn]), "differently from GT to GT")),
+			Err: fmt.Errorf("%s reads %s afterwards",
+				s.adminFile(fn, "sched_priority"), cmp.Or(string(now[fn]), "differently from GT to GT")),
 		}
 	}
 	return nil
 }
 
-// priorities are those of the PF and all VFs; "" where the GTs differ.
-func (p *PF) priorities(total int) ([]Priority, error) {
+// priorities returns the priorities of the PF and all VFs, "" where the GTs differ.
+func (s *Scheduler) priorities(total int) ([]Priority, error) {
 	list := make([]Priority, total+1)
 	for fn := range list {
 		var err error
-		if list[fn], err = p.Priority(fn); err != nil && !errors.Is(err, errUnclean) {
+		if list[fn], err = s.Priority(fn); err != nil && !errors.Is(err, errUnclean) {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
-// other is the first that is not what all should be, -1 if there is none.
+// other returns the index of the first priority that differs from want, or -1.
 func other(list []Priority, want Priority) int {
 	return slices.IndexFunc(list, func(p Priority) bool { return p != want })
 }
 
-// chosen is the word in brackets: "normal" of "low [normal] high".
+// parseChoice reads "[low] normal high".
+func parseChoice(text string) (Priority, error) {
+	c := Priority(chosen(text))
+	if c != Low && c != Normal && c != High || strings.Count(text, "[") != 1 {
+		return "", fmt.Errorf("no choice in %q", text)
+	}
+	return c, nil
+}
+
+// chosen returns the word in brackets: "normal" of "low [normal] high".
 func chosen(line string) string {
 	_, rest, _ := strings.Cut(line, "[")
 	word, _, _ := strings.Cut(rest, "]")
 	return word
 }
 
-// setIdlePolicy is the same through debugfs, for kernels before sriov_admin.
-func (p *PF) setIdlePolicy(ctx context.Context, ifIdle bool) error {
-	for _, gt := range p.GTs {
-		if err := p.apply(ctx, onOff(p.gtFile(0, gt, "sched_if_idle"), ifIdle), true); err != nil {
-			return err
-		}
+// parsePriority reads a number.
+func parsePriority(text string) (Priority, error) {
+	c, ok := map[string]Priority{"0": Low, "1": Normal, "2": High}[text]
+	if !ok {
+		return "", fmt.Errorf("%q is not a priority", text)
 	}
-	return nil
-}
-
-func onOff(file string, on bool) setting {
-	if on {
-		return setting{file, 1, 1}
-	}
-	return setting{file, 0, 0}
-}
-
-// secure sets the firmware's policies on the PF and the thresholds of VFs 1 to n.
-func (p *PF) secure(ctx context.Context, s Security, n int) error {
-	var list []setting
-	for _, gt := range p.GTs {
-		list = append(list,
-			onOff(p.gtFile(0, gt, "reset_engine"), s.ResetAfterSwitch),
-			setting{p.gtFile(0, gt, "sample_period_ms"), s.SamplePeriod, s.SamplePeriod})
-	}
-	for _, s := range list {
-		if err := p.apply(ctx, s, true); err != nil {
-			return err
-		}
-	}
-	for vf := 1; vf <= n; vf++ {
-		if err := p.SetThresholds(ctx, vf, s.Thresholds); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// SetThresholds changes the thresholds of function fn (0 is the PF), on all GTs.
-func (p *PF) SetThresholds(ctx context.Context, fn int, t Thresholds) error {
-	for _, gt := range p.GTs {
-		for _, f := range t.files() {
-			if err := p.apply(ctx, setting{p.gtFile(fn, gt, f.file()), *f.value, *f.value}, true); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// A counter is a kind of adverse event.
-type counter struct {
-	name  string // in adverse_events
-	value *uint64
-}
-
-func (c counter) file() string { return "threshold_" + c.name }
-
-func (t *Thresholds) files() []counter {
-	return []counter{
-		{"cat_error_count", &t.CATError},
-		{"engine_reset_count", &t.EngineReset},
-		{"page_fault_count", &t.PageFault},
-		{"guc_time_us", &t.GuCTime},
-		{"irq_time_us", &t.IRQTime},
-		{"doorbell_time_us", &t.DoorbellTime},
-		{"multi_lrc_count", &t.MultiLRC},
-	}
+	return c, nil
 }

@@ -5,25 +5,27 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/bench/xe/vgpu"
 )
 
-// A Summary is what can be told about a PF and its VFs at a moment. What this kernel does not tell is nil.
+// A Summary is all that the kernel reports of a PF and its VFs. A field is nil if this kernel does
+// not report it.
 type Summary struct {
-	Address   pci.Address `json:"address"`
-	Card      int         `json:"card"`
-	IDs       string      `json:"ids"`        // "8086:e20b"
-	TotalVFs  int         `json:"total_vfs"`  // as sysfs allows
-	AdminOnly bool        `json:"admin_only"` // see [PF.AdminOnly]
-	GTs       []GTSummary `json:"gts"`
-	Mode      *Mode       `json:"mode"`
-	Limits    *Limits     `json:"limits"`
-	GGTT      []Available `json:"ggtt"` // by tile
-	Spare     *Resources  `json:"spare"`
-	Functions []Function  `json:"functions"` // the PF, then the enabled VFs
-	Problems  []string    `json:"problems"`  // of what could not be read, or has no one answer
+	Address   pci.Address     `json:"address"`
+	Card      int             `json:"card"`
+	IDs       string          `json:"ids"`        // "8086:e20b"
+	TotalVFs  int             `json:"total_vfs"`  // as sysfs allows
+	AdminOnly bool            `json:"admin_only"` // see [PF.AdminOnly]
+	GTs       []GTSummary     `json:"gts"`
+	Mode      *Mode           `json:"mode"`
+	Limits    *Limits         `json:"limits"`
+	GGTT      []Available     `json:"ggtt"` // by tile
+	Spare     *vgpu.Resources `json:"spare"`
+	Functions []Function      `json:"functions"` // the PF, then the enabled VFs
+	Problems  []string        `json:"problems"`  // errors of what could not be read, or has no one answer
 }
 
-// A GTSummary is what can be told about a GT.
+// A GTSummary is what the kernel reports of a GT.
 type GTSummary struct {
 	Tile     int       `json:"tile"`
 	ID       int       `json:"gt"`
@@ -31,20 +33,20 @@ type GTSummary struct {
 	Policies *Policies `json:"policies"`
 }
 
-// A Function is what can be told about the PF or a VF.
+// A Function is what the kernel reports of the PF or a VF.
 type Function struct {
-	VF         int         `json:"vf"` // 0 is the PF
-	Address    pci.Address `json:"address"`
-	Driver     string      `json:"driver"`      // on this host; "" is none
-	IOMMUGroup *int        `json:"iommu_group"` // nil without an IOMMU
-	Quota      *Resources  `json:"quota"`       // of a VF
-	TimeSlice  *TimeSlice  `json:"time_slice"`
-	Priority   *Priority   `json:"priority"`
-	Version    *Version    `json:"version"` // that the driver of the VF has agreed on; nil if none has
-	Events     *Thresholds `json:"events"`  // adverse events, of all GTs together; nil if there were none
+	VF         int              `json:"vf"` // 0 is the PF
+	Address    pci.Address      `json:"address"`
+	Driver     string           `json:"driver"`      // on this host; "" is none
+	IOMMUGroup *int             `json:"iommu_group"` // nil without an IOMMU
+	Quota      *vgpu.Resources  `json:"quota"`       // of a VF
+	TimeSlice  *vgpu.TimeSlice  `json:"time_slice"`
+	Priority   *Priority        `json:"priority"`
+	Version    *Version         `json:"version"` // that the driver of the VF has agreed on; nil if none has
+	Events     *vgpu.Thresholds `json:"events"`  // adverse events, of all GTs together; nil if there were none
 }
 
-// Summary reads what can be told. The error is that there is nothing at all.
+// Summary reads all that the kernel reports. It returns an error only if there is nothing at all.
 func (p *PF) Summary() (*Summary, error) {
 	ids, err := p.IDs()
 	if err != nil {
@@ -58,16 +60,16 @@ func (p *PF) Summary() (*Summary, error) {
 	if s.TotalVFs, err = p.TotalVFs(); err != nil {
 		return nil, err
 	}
-	s.Mode = ask(s, p.Mode)
-	s.Limits = ask(s, p.Limits)
-	s.Spare = ask(s, p.Spare)
+	s.Mode = optional(s, p.Mode)
+	s.Limits = optional(s, p.Limits)
+	s.Spare = optional(s, p.Quotas.Spare)
 	for _, tile := range p.Tiles() {
-		if a := ask(s, func() (Available, error) { return p.AvailableGGTT(tile) }); a != nil {
+		if a := optional(s, func() (Available, error) { return p.AvailableGGTT(tile) }); a != nil {
 			s.GGTT = append(s.GGTT, *a)
 		}
 	}
 	for _, gt := range p.GTs {
-		policies := ask(s, func() (Policies, error) { return p.Policies(gt) })
+		policies := optional(s, func() (Policies, error) { return p.Policies(gt) })
 		s.GTs = append(s.GTs, GTSummary{gt.Tile, gt.ID, gt.Media, policies})
 	}
 	for i, d := range append([]*pci.Device{p.Device}, vfs...) {
@@ -78,8 +80,9 @@ func (p *PF) Summary() (*Summary, error) {
 	return s, nil
 }
 
-// ask is an answer, or nil: for what is not available here silently, else with the problem noted.
-func ask[T any](s *Summary, question func() (T, error)) *T {
+// optional returns an answer, or nil if there is none. It adds an error to the summary's problems,
+// unless the error matches [bench.ErrNotAvailable].
+func optional[T any](s *Summary, question func() (T, error)) *T {
 	v, err := question()
 	if err == nil {
 		return &v
@@ -92,17 +95,17 @@ func ask[T any](s *Summary, question func() (T, error)) *T {
 
 func (p *PF) function(s *Summary, fn int, d *pci.Device) Function {
 	f := Function{VF: fn, Address: d.Address, Driver: d.Driver()}
-	f.IOMMUGroup = ask(s, d.IOMMUGroup)
-	f.TimeSlice = ask(s, func() (TimeSlice, error) { return p.TimeSlice(fn) })
-	f.Priority = ask(s, func() (Priority, error) { return p.Priority(fn) })
+	f.IOMMUGroup = optional(s, d.IOMMUGroup)
+	f.TimeSlice = optional(s, func() (vgpu.TimeSlice, error) { return p.Scheduler.TimeSlice(fn) })
+	f.Priority = optional(s, func() (Priority, error) { return p.Scheduler.Priority(fn) })
 	if fn > 0 {
-		f.Quota = ask(s, func() (Resources, error) { return p.Quota(fn) })
+		f.Quota = optional(s, func() (vgpu.Resources, error) { return p.Quotas.Of(fn) })
 	}
 	return f
 }
 
 func (p *PF) addVersions(s *Summary) {
-	versions := ask(s, p.Versions)
+	versions := optional(s, p.Versions)
 	if versions == nil {
 		return
 	}
@@ -115,37 +118,19 @@ func (p *PF) addVersions(s *Summary) {
 
 func (p *PF) addEvents(s *Summary) {
 	for _, gt := range p.GTs {
-		list := ask(s, func() ([]Events, error) { return p.AdverseEvents(gt) })
+		list := optional(s, func() ([]Events, error) { return p.AdverseEvents(gt) })
 		if list == nil {
 			continue
 		}
 		for _, e := range *list {
 			if e.VF >= len(s.Functions) {
-				continue // disabled meanwhile
+				continue // the VF has been disabled meanwhile
 			}
 			f := &s.Functions[e.VF]
 			if f.Events == nil {
-				f.Events = &Thresholds{}
+				f.Events = &vgpu.Thresholds{}
 			}
-			f.Events.add(e.Thresholds)
+			f.Events.Add(e.Thresholds)
 		}
 	}
-}
-
-func (t *Thresholds) add(o Thresholds) {
-	others := o.files()
-	for i, f := range t.files() {
-		*f.value += *others[i].value
-	}
-}
-
-// Named are the counters that are not 0, by the driver's names.
-func (t *Thresholds) Named() map[string]uint64 {
-	m := map[string]uint64{}
-	for _, f := range t.files() {
-		if *f.value > 0 {
-			m[f.name] = *f.value
-		}
-	}
-	return m
 }

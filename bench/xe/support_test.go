@@ -8,7 +8,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -24,9 +24,23 @@ func TestWhyNoVFs(t *testing.T) {
 		says  string
 	}{
 		{"configfs", map[string]string{configfs: "0\n"}, configfs + " is 0: unbind the driver"},
-		{"Linux 6.12", map[string]string{info: "supported: no\nenabled: no\nmode: none\n", "/proc/sys/kernel/osrelease": "6.12.117-amd64\n"}, "the xe driver of this kernel (6.12.117-amd64) has no SR-IOV for this GPU: Linux 6.17"},
-		{"parameter", map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", "/sys/module/xe/parameters/max_vfs": "0\n"}, "the parameter xe.max_vfs is 0"},
-		{"firmware", map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", configfs: "unlimited\n"}, "must be enabled in the firmware's set-up"},
+		{
+			"Linux 6.12",
+			map[string]string{
+				info: "supported: no\nenabled: no\nmode: none\n", "/proc/sys/kernel/osrelease": "6.12.117-amd64\n",
+			},
+			"the xe driver of this kernel (6.12.117-amd64) has no SR-IOV for this GPU: Linux 6.17",
+		},
+		{
+			"parameter",
+			map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", "/sys/module/xe/parameters/max_vfs": "0\n"},
+			"the parameter xe.max_vfs is 0",
+		},
+		{
+			"firmware",
+			map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", configfs: "unlimited\n"},
+			"must be enabled in the firmware's set-up",
+		},
 	} {
 		o := fakehost.BMG()
 		o.TotalVFs = 0
@@ -53,7 +67,8 @@ func TestAdminOnly(t *testing.T) {
 	}
 }
 
-// TestDriverOfSelector: host.driver of the configuration names the driver whose GPUs are looked for.
+// TestDriverOfSelector: host.driver of the configuration names the driver whose GPUs are looked
+// for.
 func TestDriverOfSelector(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	tree := host.New(s.Host).Tree(s.log)
@@ -61,33 +76,9 @@ func TestDriverOfSelector(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := xe.FindPF(tree, xe.Selector{Driver: "i915"})
-	if err == nil || !strings.Contains(err.Error(), "/sys/bus/pci/drivers/i915") || !strings.Contains(err.Error(), "modprobe i915") {
+	if err == nil || !strings.Contains(err.Error(), "/sys/bus/pci/drivers/i915") ||
+		!strings.Contains(err.Error(), "modprobe i915") {
 		t.Errorf("another driver: %v", err)
-	}
-}
-
-// TestNearestModel: a GPU that no profile file describes is offered the nearest one of its family, by name.
-func TestNearestModel(t *testing.T) {
-	for device, says := range map[uint16]string{
-		0xe211: `e211 (Battlemage): not available here (the nearest is Bmg_g21_12: "device_models": {"e211": "Bmg_g21_12"} in the configuration takes it`,
-		0xe212: `{"e212": "Bmg_g21_12"}`,
-		0xe223: `{"e223": "Bmg_g21_12"}`,
-		0x56c1: `the nearest is Flex170`,
-		0xd740: `(Nova Lake S)`,
-		0xd75f: `the nearest is Ptl`,
-		0x6750: `(Crescent Island): not available here (map the id to a profile file of your own, "device_models": {"6750": "Mine"}`,
-		0x1234: `map the id to a profile file of your own`,
-	} {
-		_, err := xe.LoadModel(device, nil, profiles.Files())
-		if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), says) {
-			t.Errorf("%04x: %v, want %s", device, err, says)
-		}
-		if _, name, found := strings.Cut(says, `": "`); found && !strings.HasPrefix(name, "Mine") {
-			file, _, _ := strings.Cut(name, `"`)
-			if m, err := xe.LoadModel(device, map[string]string{"e211": "Bmg_g21_12", "e212": "Bmg_g21_12", "e223": "Bmg_g21_12"}, profiles.Files()); err != nil || m.Name != file {
-				t.Errorf("%04x as offered: %v", device, err)
-			}
-		}
 	}
 }
 
@@ -97,10 +88,12 @@ func TestLargePages(t *testing.T) {
 	o.Device = 0x56c0
 	s := newSetup(t, o)
 	pf := s.find(t)
-	if err := pf.SetQuota(t.Context(), 1, xe.Resources{GGTT: 1<<20 + 1, VRAM: 1 << 21, Contexts: 1, Doorbells: 1}); err != nil {
+	if err := pf.Quotas.Set(t.Context(), 1, vgpu.Resources{
+		GGTT: 1<<20 + 1, VRAM: 1 << 21, Contexts: 1, Doorbells: 1,
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := pf.Quota(1); err != nil || q.GGTT != 1<<20+64<<10 {
+	if q, err := pf.Quotas.Of(1); err != nil || q.GGTT != 1<<20+64<<10 {
 		t.Errorf("%+v, %v", q, err)
 	}
 }

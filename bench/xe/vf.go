@@ -11,17 +11,20 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/pci"
+	"vmtb/bench/xe/vgpu"
 )
 
-// A VF is a Virtual Function as the machine sees it whose xe driver has it: a guest, or the host. Errors are
-// [bench.GuestError]; what the driver there does not offer matches [bench.ErrNotAvailable].
+// A VF is a Virtual Function on the machine whose xe driver has bound it: a guest, or the host.
+// Errors are [bench.GuestError]; they match [bench.ErrNotAvailable] for what the driver there does
+// not offer.
 type VF struct {
 	Address pci.Address // on that machine
 	GTs     []GT
 	machine bench.Machine
 }
 
-// FindVF looks at the device at a on a machine, which must be an xe driver's.
+// FindVF returns the VF at address a of a machine. It returns an error unless an xe driver has
+// bound the device.
 func FindVF(ctx context.Context, m bench.Machine, a pci.Address) (*VF, error) {
 	v := &VF{Address: a, machine: m}
 	tiles, err := v.numbered(ctx, a.Dir(), "tile")
@@ -59,7 +62,7 @@ func (v *VF) numbered(ctx context.Context, dir, prefix string) ([]int, error) {
 	return numbersOf(names, prefix), nil
 }
 
-// numbersOf are the numbers n of the names <prefix><n>, in order.
+// numbersOf returns the numbers n of the names <prefix><n>, in order.
 func numbersOf(names []string, prefix string) []int {
 	var list []int
 	for _, name := range names {
@@ -73,14 +76,17 @@ func numbersOf(names []string, prefix string) []int {
 	return list
 }
 
-// files are where the driver may have a file of the VF on a GT: in the tile's directory since Linux 6.18.
+// files returns where the driver may have a file of the VF on a GT: since Linux 6.18 in the tile's
+// directory.
 func (v *VF) files(gt GT, name string) []string {
 	root := "/sys/kernel/debug/dri/" + string(v.Address)
-	return []string{fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name), fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name)}
+	return []string{
+		fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name), fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name),
+	}
 }
 
-// told reads the first of files that is there, and says which it was.
-func told[T any](ctx context.Context, v *VF, parse func(string) (T, error), files ...string) (T, string, error) {
+// readFirst parses the first of files that exists, and returns its name, too.
+func readFirst[T any](ctx context.Context, v *VF, parse func(string) (T, error), files ...string) (T, string, error) {
 	for _, file := range files {
 		b, err := v.machine.ReadFile(ctx, file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -96,32 +102,36 @@ func told[T any](ctx context.Context, v *VF, parse func(string) (T, error), file
 		return value, file, err
 	}
 	var none T
-	return none, "", v.failed("read "+files[len(files)-1], fmt.Errorf("%w (its kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable))
+	return none, "", v.failed(
+		"read "+files[len(files)-1],
+		fmt.Errorf("%w (its kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable),
+	)
 }
 
-// Mode says how the driver runs the device.
+// Mode returns how the driver runs the device.
 func (v *VF) Mode(ctx context.Context) (Mode, error) {
-	m, _, err := told(ctx, v, parseMode, "/sys/kernel/debug/dri/"+string(v.Address)+"/sriov_info")
+	m, _, err := readFirst(ctx, v, parseMode, "/sys/kernel/debug/dri/"+string(v.Address)+"/sriov_info")
 	return m, err
 }
 
-// A SelfConfig is what a GT's firmware told the VF's driver that it has. A media GT has contexts and doorbells only, save
-// that it repeats the GGTT up to Linux 6.18.
+// A SelfConfig is what the firmware of a GT reported to the VF's driver as the VF's resources. A
+// media GT has only contexts and doorbells; up to Linux 6.18 it repeats the GGTT.
 type SelfConfig struct {
-	Resources
+	vgpu.Resources
 	GGTTRange Range // zero where there is none
 	Shift     int64 // bytes by which the GGTT moved when the VF was last restored; up to Linux 6.18
 }
 
-// SelfConfig reads that of a GT.
+// SelfConfig reads the self-configuration of a GT.
 func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
-	c, _, err := told(ctx, v, parseSelfConfig, v.files(gt, "self_config")...)
+	c, _, err := readFirst(ctx, v, parseSelfConfig, v.files(gt, "self_config")...)
 	return c, err
 }
 
-// Resources are what the VF has, to be compared with [PF.Quota]. GTs that differ are an error: there is no one answer.
-func (v *VF) Resources(ctx context.Context) (Resources, error) {
-	var all Resources
+// Resources returns what the VF has, to be compared with [Quotas.Of]. GTs that differ are an error:
+// there is no one answer.
+func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
+	var all vgpu.Resources
 	for i, gt := range v.GTs {
 		c, err := v.SelfConfig(ctx, gt)
 		if err != nil {
@@ -132,7 +142,10 @@ func (v *VF) Resources(ctx context.Context) (Resources, error) {
 			continue
 		}
 		if c.Contexts != all.Contexts || c.Doorbells != all.Doorbells || !gt.Media && c.Resources != all {
-			return all, v.failed("compare what the GTs of "+string(v.Address)+" have", fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources))
+			return all, v.failed(
+				"compare what the GTs of "+string(v.Address)+" have",
+				fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources),
+			)
 		}
 	}
 	return all, nil
@@ -152,24 +165,26 @@ func parseSelfConfig(text string) (c SelfConfig, err error) {
 		"GuC doorbells": toUint(&c.Doorbells),
 	}, "GGTT range", "GGTT size", "GGTT shift on last restore", "LMEM size")
 	if err == nil && c.GGTTRange != (Range{}) && c.GGTTRange.Size() != c.GGTT {
-		err = fmt.Errorf("the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(), c.GGTT)
+		err = fmt.Errorf(
+			"the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(), c.GGTT,
+		)
 	}
 	return c, err
 }
 
-// ABIVersions are of the interfaces of a VF's driver.
+// ABIVersions are the versions of the interfaces of a VF's driver.
 type ABIVersions struct {
 	GuC, PF ABI // to the firmware, and to the PF's driver
 }
 
-// An ABI has the versions of an interface, such as "0.1.17.*" or "1.0".
+// An ABI is the versions of one interface, such as "0.1.17.*" or "1.0".
 type ABI struct {
 	Base, Wanted, Handshake string // the oldest and the newest that the driver can use, and what was agreed on
 }
 
-// ABIVersions reads those of a GT.
+// ABIVersions reads the versions of a GT.
 func (v *VF) ABIVersions(ctx context.Context, gt GT) (ABIVersions, error) {
-	a, _, err := told(ctx, v, parseABI, v.files(gt, "abi_versions")...)
+	a, _, err := readFirst(ctx, v, parseABI, v.files(gt, "abi_versions")...)
 	return a, err
 }
 
@@ -200,11 +215,16 @@ func parseOneABI(text string, a *ABI) error {
 			return nil
 		}
 	}
-	return fields(text, map[string]func(string) error{"base": dotted(&a.Base), "wanted": dotted(&a.Wanted), "handshake": dotted(&a.Handshake)})
+	return fields(
+		text,
+		map[string]func(string) error{
+			"base": dotted(&a.Base), "wanted": dotted(&a.Wanted), "handshake": dotted(&a.Handshake),
+		},
+	)
 }
 
-// Stoppers halt, each at its stage, the recovery that a VF's driver does on a GT after the VF was restored. The driver
-// looks once a second whether its stopper is still set, and never clears one.
+// Stoppers halt the recovery that a VF's driver does on a GT after a restore of the VF, each at its
+// stage. The driver checks once a second whether its stopper is still set. It never clears one.
 type Stoppers uint8
 
 // The stages of recovery. Kernel source: drivers/gpu/drm/xe/xe_gt_sriov_vf.c.
@@ -215,15 +235,15 @@ const (
 	StopBeforeDone                        // is told to the firmware
 )
 
-// ResfixStoppers reads those of a GT. Only debug kernels from Linux 7.0 on have them.
+// ResfixStoppers reads the stoppers of a GT. Only debug kernels from Linux 7.0 on have them.
 func (v *VF) ResfixStoppers(ctx context.Context, gt GT) (Stoppers, error) {
-	s, _, err := told(ctx, v, parseStoppers, v.files(gt, "resfix_stoppers")...)
+	s, _, err := readFirst(ctx, v, parseStoppers, v.files(gt, "resfix_stoppers")...)
 	return s, err
 }
 
-// SetResfixStoppers changes those of a GT.
+// SetResfixStoppers changes the stoppers of a GT.
 func (v *VF) SetResfixStoppers(ctx context.Context, gt GT, s Stoppers) error {
-	_, file, err := told(ctx, v, parseStoppers, v.files(gt, "resfix_stoppers")...)
+	_, file, err := readFirst(ctx, v, parseStoppers, v.files(gt, "resfix_stoppers")...)
 	if err != nil {
 		return err
 	}

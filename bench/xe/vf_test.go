@@ -28,11 +28,13 @@ func vfs(t *testing.T, o fakehost.Options) (setup, *xe.PF, *xe.VF) {
 
 // TestSelfConfig: what a VF is told is what the PF's driver says that it gave.
 func TestSelfConfig(t *testing.T) {
-	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "one GT": oneGT(fakehost.BMG())} {
+	for name, o := range map[string]fakehost.Options{
+		"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "one GT": oneGT(fakehost.BMG()),
+	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
 			_, pf, vf := vfs(t, o)
-			want, err := pf.Quota(1)
+			want, err := pf.Quotas.Of(1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,13 +94,13 @@ func isGuest(t *testing.T, err, want error) {
 func TestVFReset(t *testing.T) {
 	ctx := t.Context()
 	s, pf, vf := vfs(t, fakehost.BMG())
-	if err := pf.PauseVF(ctx, 1); err != nil {
+	if err := pf.Control(1).Pause(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := vf.Reset(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := pf.PauseVF(ctx, 1); err != nil {
+	if err := pf.Control(1).Pause(ctx); err != nil {
 		t.Errorf("it was not reset: %v", err)
 	}
 	s.write(t, pfDir+"/sriov_numvfs", "0")
@@ -130,7 +132,8 @@ func TestVFRefused(t *testing.T) {
 	_, err := xe.FindVF(ctx, m, "0000:99:00.0")
 	isGuest(t, err, syscall.ENOENT)
 	s.write(t, pfDir+"/virtfn0/driver/unbind", "0000:03:00.1")
-	if _, err = xe.FindVF(ctx, m, "0000:03:00.1"); err == nil || !strings.Contains(err.Error(), "is the xe driver bound to it?") {
+	if _, err = xe.FindVF(ctx, m, "0000:03:00.1"); err == nil ||
+		!strings.Contains(err.Error(), "is the xe driver bound to it?") {
 		t.Errorf("FindVF without a driver: %v", err)
 	}
 	for text, says := range map[string]string{
@@ -150,7 +153,8 @@ func TestVFRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := vf.SetResfixStoppers(ctx, vf.GTs[0], 2); err == nil || !strings.Contains(err.Error(), "it reads 0x1 afterwards, not 0x2") {
+	if err := vf.SetResfixStoppers(ctx, vf.GTs[0], 2); err == nil ||
+		!strings.Contains(err.Error(), "it reads 0x1 afterwards, not 0x2") {
 		t.Errorf("SetResfixStoppers: %v", err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -16,7 +16,7 @@ func Register(r *flow.Registry) {
 	// The set-up is that of the flows which come with vmtb: VFs, machines with them, drivers, and all of it back.
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestClock", Doc: "A machine's clock is right.", Own: true,
-		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
 		Timeout: time.Minute,
@@ -26,7 +26,7 @@ func Register(r *flow.Registry) {
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestWork", Doc: "A machine gives work to its VF.", Own: true,
-		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
 		Timeout: 5 * time.Minute,
@@ -34,7 +34,7 @@ func Register(r *flow.Registry) {
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestHostReboot", Doc: "VFs do not outlive the host. \"vmtb resume\" goes on when it is back.", Own: true,
-		Params:  []fixture.Config{{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.VFs,
 		Needs:   []flow.Need[fixture.Config]{fixture.EnoughVFs},
 		Cases: []flow.Case[*fixture.Setup]{

@@ -1,2 +1,2 @@
-// Package ansi removes the control sequences of terminals from text.
+// Package ansi keeps the control sequences of terminals out of text.
 package ansi

@@ -1,2 +1,3 @@
-// Package reporttest holds reports against the rules of those who read them.
+// Package reporttest helps to test reports. It has runs made by hand ([Tape], [Samples]), and
+// readers that hold reports against the rules of the programs that read them.
 package reporttest

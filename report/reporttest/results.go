@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Results is results.json as a tool reads it: what is not here must not be there.
+// Results is results.json as a tool reads it. Other fields are an error.
 type Results struct {
 	Type     string                    `json:"__type__"`
 	Version  json.Number               `json:"results_version"`
@@ -42,7 +42,7 @@ type test struct {
 // words are the counters of igt_runner.
 var words = strings.Fields("crash pass dmesg-fail dmesg-warn skip incomplete abort timeout notrun fail warn")
 
-// Read reads results.json, and fails the test on what should not be there.
+// Read reads results.json, and fails the test on unknown fields.
 func Read(t testing.TB, text string) Results {
 	t.Helper()
 	var f Results
@@ -55,7 +55,7 @@ func Read(t testing.TB, text string) Results {
 	return f
 }
 
-// Check holds a file against the rules of igt_runner's writer.
+// Check fails the test where a file breaks a rule of igt_runner's writer.
 func (f Results) Check(t testing.TB) {
 	t.Helper()
 	if f.Type != "TestrunResult" || f.Version != "10" || f.Name == nil || f.Uname == nil || f.Cmdline == nil {
@@ -69,7 +69,7 @@ func (f Results) Check(t testing.TB) {
 	sums.check(t, f)
 }
 
-// check holds a test against the rules, and returns how long it took.
+// check checks a test, and returns how long it took.
 func (r test) check(t testing.TB, key string) float64 {
 	t.Helper()
 	if r.Out == nil || r.Err == nil || r.Dmesg == nil || r.Version == nil || *r.Out+*r.Err+*r.Dmesg == "" {
@@ -91,7 +91,7 @@ func (r test) check(t testing.TB, key string) float64 {
 	return end
 }
 
-// sums are what totals and runtimes must be.
+// sums are the totals and runtimes that must be in the file.
 type sums struct {
 	counts map[string]map[string]int
 	times  map[string]float64
@@ -133,7 +133,7 @@ func (s sums) check(t testing.TB, f Results) {
 	}
 }
 
-// check returns the end. Times are reals, that is, have a point.
+// check returns the end. Times are reals: they have a point.
 func (s *span) check(t testing.TB, where string) float64 {
 	t.Helper()
 	if s == nil || s.Type != "TimeAttribute" {
@@ -141,7 +141,8 @@ func (s *span) check(t testing.TB, where string) float64 {
 	}
 	start, err1 := s.Start.Float64()
 	end, err2 := s.End.Float64()
-	if err1 != nil || err2 != nil || end < start || !strings.Contains(string(s.Start), ".") || !strings.Contains(string(s.End), ".") {
+	if err1 != nil || err2 != nil || end < start || !strings.Contains(string(s.Start), ".") ||
+		!strings.Contains(string(s.End), ".") {
 		t.Errorf("%s: time %+v", where, s)
 	}
 	return end

@@ -9,6 +9,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/work"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
@@ -19,15 +20,18 @@ func addDriverLoadRemove(r *flow.Registry) {
 		Name: "TestVfDriverLoadRemove",
 		Doc:  "A machine's driver comes and goes while its neighbour works.",
 		Params: []fixture.Config{
-			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile, ManualDriver: true},
-			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile, ManualDriver: true},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_load", Doc: "The last machine loads its driver while the first one works.", Func: testLoad},
-			{Name: "test_reload", Doc: "The first machine unloads its driver, loads it again and works, while the last one works.", Func: testReload},
+			{
+				Name: "test_reload",
+				Doc:  "The first machine unloads its driver, loads it again and works, while the last one works.", Func: testReload,
+			},
 		},
 	})
 }
@@ -48,7 +52,10 @@ func testLoad(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	fixture.Steps{
 		{"let it work alone", func(ctx context.Context) error { return s.LetPass(ctx, aheadOfLoad) }},
 		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
-		{fmt.Sprintf("load %s in %v", s.GuestDriver, last), func(ctx context.Context) error { return fixture.Load(ctx, last, s.GuestDriver) }},
+		{
+			fmt.Sprintf("load %s in %v", s.GuestDriver, last),
+			func(ctx context.Context) error { return fixture.Load(ctx, last, s.GuestDriver) },
+		},
 		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, last, s.GuestDriver) }},
 	}.Run(ctx, t)
 	undisturbed(ctx, t, s, neighbour)
@@ -62,9 +69,15 @@ func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	neighbour := begin(ctx, t, s, last)
 	fixture.Steps{
 		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
-		{fmt.Sprintf("unload %s in %v", s.GuestDriver, first), func(ctx context.Context) error { return fixture.Unload(ctx, first, s.GuestDriver) }},
+		{
+			fmt.Sprintf("unload %s in %v", s.GuestDriver, first),
+			func(ctx context.Context) error { return fixture.Unload(ctx, first, s.GuestDriver) },
+		},
 		{"leave the VF without a driver", func(ctx context.Context) error { return s.LetPass(ctx, unloaded) }},
-		{fmt.Sprintf("load %s in %v", s.GuestDriver, first), func(ctx context.Context) error { return fixture.Load(ctx, first, s.GuestDriver) }},
+		{
+			fmt.Sprintf("load %s in %v", s.GuestDriver, first),
+			func(ctx context.Context) error { return fixture.Load(ctx, first, s.GuestDriver) },
+		},
 		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, first, s.GuestDriver) }},
 		{fmt.Sprintf("exec_store in %v", first), func(ctx context.Context) error { return s.PassesAll(ctx, t.Env(), job) }},
 	}.Run(ctx, t)

@@ -7,6 +7,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -16,9 +17,9 @@ func addVMSetup(r *flow.Registry) {
 		Name: "TestVmSetup",
 		Doc:  "Enable and provision VFs, boot a machine with each, load the driver in them, and put the host back.",
 		Params: []fixture.Config{
-			{VFs: 1, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
+			{VFs: 1, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
@@ -36,7 +37,10 @@ func testVMBoot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		case err != nil:
 			t.Errorf("%v: %v", m, err)
 		case len(bound) == 0:
-			t.Errorf("%v: the driver %s has bound no device; the guest's kernel said:\n%s", m, s.GuestDriver, kernelLog(ctx, m, s.GuestDriver))
+			t.Errorf(
+				"%v: the driver %s has bound no device; the guest's kernel said:\n%s", m, s.GuestDriver,
+				kernelLog(ctx, m, s.GuestDriver),
+			)
 		default:
 			t.Logf("%v: %s has bound %v", m, s.GuestDriver, bound)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
@@ -18,9 +18,9 @@ func addVMWorkload(r *flow.Registry) {
 		Name: "TestVmWorkload",
 		Doc:  "Machines give work to their VFs at the same time.",
 		Params: []fixture.Config{
-			{VFs: 1, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 1, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
@@ -87,7 +87,8 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart they may have started.
+// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart
+// they may have started.
 func wsimAtOnce(ctx context.Context, t *flow.T, s *fixture.Setup) (shares []work.WsimResult, apart time.Duration) {
 	jobs := make([]fixture.Job, len(s.VMs))
 	for i, m := range s.VMs {

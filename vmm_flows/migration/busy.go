@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -17,7 +17,8 @@ type busyClass struct {
 	doomed   bool
 }
 
-// logs are kernel messages that have to come: the guest's driver tells of an engine that was reset, and of the job that it has lost.
+// logs are kernel messages that have to come: the guest's driver tells of an engine that was reset,
+// and of the job that it has lost.
 func (c busyClass) logs() []string {
 	if !c.doomed {
 		return nil
@@ -25,8 +26,8 @@ func (c busyClass) logs() []string {
 	return []string{`Engine reset: engine_class=`, `Timedout job: `}
 }
 
-// busyClasses are machines that are saved at work. The work has to pass on the machine that was saved, which goes on, and once more
-// after the restore.
+// busyClasses are machines that are saved at work. The work has to pass on the machine that was
+// saved, which goes on, and once more after the restore.
 var busyClasses = []busyClass{
 	{"TestBusyMigrationWsim1", full, wsim{"short_preempt", 1, 4000}, false},
 	{"TestBusyMigrationWsim2", basic, wsim{"short_nonpreempt", 1, 4000}, false},
@@ -63,7 +64,8 @@ func addBusy(r *flow.Registry) {
 		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved, and goes on where it was restored.", c.load),
 			each(c.variants, scenario{load: c.load, doomed: c.doomed}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "It is saved at work; the work passes on it all the same.", AllowLog: c.logs(), Func: testBusySave,
+				Name: "test_save", Doc: "It is saved at work; the work passes on it all the same.", AllowLog: c.logs(),
+				Func: testBusySave,
 			},
 			flow.Case[*bed]{
 				Name: "test_restore", Doc: "Restored, it is at work again, and the work passes.", After: "test_save",
@@ -115,23 +117,24 @@ func testBusyRestore(ctx context.Context, t *flow.T, b *bed) {
 	}.Run(ctx, t)
 }
 
-// doomedJob is how long the jobs of the doomed load are, which cannot be preempted. With a shorter preemption timeout they cannot be
-// taken from the GPU when the machine is paused: its engine is reset, and the work is lost. That it fails is what has to happen;
-// that it passes would mean that it was not at work, or that the timeout means nothing.
+// doomedJob is how long the jobs of the doomed load are, which cannot be preempted. With a shorter
+// preemption timeout they cannot be taken from the GPU when the machine is paused: its engine is
+// reset, and the work is lost. That it fails is what has to happen; that it passes would mean that
+// it was not at work, or that the timeout means nothing.
 const doomedJob = 100_000 // us
 
-// shortTimeout makes the preemption timeout of the machine's VF so much shorter than a job that hardly any is about to end within it
-// when the machine is paused.
+// shortTimeout makes the preemption timeout of the machine's VF so much shorter than a job that
+// hardly any is about to end within it when the machine is paused.
 func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
 	fixture.Steps{{"see to a preemption timeout shorter than a job", func(ctx context.Context) error {
-		slice, err := b.PF.TimeSlice(1)
+		slice, err := b.PF.Scheduler.TimeSlice(1)
 		const limit = doomedJob / 20
 		if err != nil || slice.Timeout > 0 && slice.Timeout <= limit {
 			return err
 		}
-		slice = xe.TimeSlice{Quantum: slice.Quantum, Timeout: limit}
+		slice = vgpu.TimeSlice{Quantum: slice.Quantum, Timeout: limit}
 		t.Logf("VF1: %v from now on, since a job takes %d us", slice, doomedJob)
-		return b.PF.SetTimeSlice(ctx, 1, slice)
+		return b.PF.Scheduler.SetTimeSlice(ctx, 1, slice)
 	}}}.Run(ctx, t)
 }
 
@@ -157,7 +160,10 @@ func (b *bed) outcome(ctx context.Context, t *flow.T, run *work.Run) error {
 	}
 	lost := results[0].Err()
 	if lost == nil {
-		return fmt.Errorf("unexpected success of %v: its jobs of %d us cannot be preempted, and the VF's preemption timeout is shorter", run, doomedJob)
+		return fmt.Errorf(
+			"unexpected success of %v: its jobs of %d us cannot be preempted, and the VF's preemption timeout is shorter", run,
+			doomedJob,
+		)
 	}
 	t.Logf("as has to be: %v", lost)
 	return nil

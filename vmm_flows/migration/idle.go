@@ -7,21 +7,25 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
 
 func addIdle(r *flow.Registry) {
-	add(r, "TestIdleMigration", "A machine whose VF is idle is saved, with a program that runs, and goes on where it was restored.",
+	add(r, "TestIdleMigration", "A machine whose VF is idle is saved, with a program that runs, and goes on where it "+
+		"was restored.",
 		each(basic, scenario{}),
 		flow.Case[*bed]{Name: "test_save", Doc: "It is saved, paused, after its VF has worked.", Func: testIdleSave},
-		flow.Case[*bed]{Name: "test_restore", Doc: "Restored, the program still runs, and the VF works.", After: "test_save", Func: testIdleRestore},
+		flow.Case[*bed]{
+			Name: "test_restore", Doc: "Restored, the program still runs, and the VF works.", After: "test_save",
+			Func: testIdleRestore,
+		},
 	)
 }
 
 func addNoDriver(r *flow.Registry) {
-	c := fixture.Config{VFs: 1, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite, ManualDriver: true}
+	c := fixture.Config{VFs: 1, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite, ManualDriver: true}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_1vm_save_restore_no_driver",
 		Doc:  "A machine without a driver on its VF is saved and restored; the driver then loads, and the VF works.",
@@ -84,13 +88,15 @@ func (b *bed) edit(ctx context.Context, t *flow.T) *work.Run {
 		err = fmt.Errorf("%v has no vim: %w", b.vm(), bench.ErrNotAvailable)
 	}
 	fixture.Require(t, err)
-	run := b.BeginOn(ctx, t, b.vm(), work.Shell{Line: "tail -f /dev/null | " + editor, Dir: "/tmp", Env: []string{"TERM=dumb"}})
+	run := b.BeginOn(
+		ctx, t, b.vm(), work.Shell{Line: "tail -f /dev/null | " + editor, Dir: "/tmp", Env: []string{"TERM=dumb"}},
+	)
 	fixture.Steps{{"see that it runs", func(ctx context.Context) error { return b.editing(ctx, run) }}}.Run(ctx, t)
 	return run
 }
 
-// editing is an error unless the editor runs: the workload that was begun, and in it the editor itself, not just the shell
-// that has started it, whose command line has the same words.
+// editing is an error unless the editor runs: the workload that was begun, and in it the editor
+// itself, not just the shell that has started it, whose command line has the same words.
 func (b *bed) editing(ctx context.Context, run *work.Run) error {
 	if err := fixture.AtWork(ctx, run); err != nil {
 		return err

@@ -14,13 +14,12 @@ func TestRepeats(t *testing.T) {
 		want int
 	}{
 		{20 * time.Second, 1},
-		{8 * time.Second, 1},
 		{7999 * time.Millisecond, 2},
 		{6 * time.Second, 3}, // int(12/6)+1
 		{500 * time.Millisecond, 25},
 		{0, 1201}, // what takes no time takes 10 ms
 	} {
-		if got := repeats(tt.took, igtEnough, igtWork); got != tt.want {
+		if got := repeats(tt.took, igtWork); got != tt.want {
 			t.Errorf("what takes %v: %d times, want %d", tt.took, got, tt.want)
 		}
 	}

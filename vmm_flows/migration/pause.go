@@ -6,29 +6,30 @@ import (
 	"time"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/prose"
 	"vmtb/vmm_flows/fixture"
 )
 
 func addPauseResume(r *flow.Registry) {
-	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Infinite}
+	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_2vm_pause_resume",
-		Doc:  "A machine that works is paused, its neighbour works meanwhile, and it goes on and takes no longer than it should.",
+		Doc: "A machine that works is paused, its neighbour works meanwhile, and it goes on and takes no longer than it " +
+			"should.",
 		Func: testPauseResume,
 	})
 }
 
 // pausedSlice makes sure that the first VF is taken from the GPU soon.
-var pausedSlice = xe.TimeSlice{Quantum: 1, Timeout: 100}
+var pausedSlice = vgpu.TimeSlice{Quantum: 1, Timeout: 100}
 
 const (
 	pausedCycle   = 10 * time.Millisecond // of work.Preemptible
 	pausedRepeats = 3000
-	// What the work of the machine that was paused may take, of its time on an idle GPU; the time in which it was paused does
-	// not count, that in which both work does.
+	// What the work of the machine that was paused may take, of its time on an idle GPU; the time
+	// in which it was paused does not count, that in which both work does.
 	leastTime, mostTime = 0.8, 1.5
 )
 
@@ -38,9 +39,14 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 	fixture.Require(t, err)
 	spin, err := b.IGT(ctx, neighbour, work.SpinBatch)
 	fixture.Require(t, err)
-	before, err := b.PF.TimeSlice(1)
+	before, err := b.PF.Scheduler.TimeSlice(1)
 	fixture.Require(t, err)
-	fixture.Steps{{"set VF1 to " + pausedSlice.String(), func(ctx context.Context) error { return b.PF.SetTimeSlice(ctx, 1, pausedSlice) }}}.Run(ctx, t)
+	fixture.Steps{
+		{
+			"set VF1 to " + pausedSlice.String(),
+			func(ctx context.Context) error { return b.PF.Scheduler.SetTimeSlice(ctx, 1, pausedSlice) },
+		},
+	}.Run(ctx, t)
 	run := b.BeginOn(ctx, t, b.vm(), w)
 	fixture.Steps{
 		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
@@ -49,7 +55,10 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 			return b.PassesAll(ctx, t.Env(), fixture.Job{Machine: neighbour, Workload: spin})
 		}},
 		{"resume it", first.Resume},
-		{"set VF1 back to " + before.String(), func(ctx context.Context) error { return b.PF.SetTimeSlice(ctx, 1, before) }},
+		{
+			"set VF1 back to " + before.String(),
+			func(ctx context.Context) error { return b.PF.Scheduler.SetTimeSlice(ctx, 1, before) },
+		},
 		{"wait for the end of its work", func(ctx context.Context) error { return b.inTime(ctx, t, run) }},
 	}.Run(ctx, t)
 }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/vmm_flows/fixture"
 )
 
-// A scenario is the parameter of a flow. Where there is one VF, a machine is saved and goes back to what it was; where there are
-// two, the first machine is saved and another one, on the second VF, goes on as it.
+// A scenario is the parameter of a flow. Where there is one VF, a machine is saved and goes back to
+// what it was; where there are two, the first machine is saved and another one, on the second VF,
+// goes on as it.
 type scenario struct {
 	fixture.Config
 	load    load        // what the machine does meanwhile; nil is nothing that the id tells of
@@ -43,7 +45,7 @@ func (s scenario) String() string {
 func (s scenario) two() bool { return s.VFs > 1 }
 
 func one(p fixture.Provisioning, n int) fixture.Config {
-	return fixture.Config{VFs: n, MaxVMs: 1, Provisioning: p, Scheduling: xe.DefaultProfile}
+	return fixture.Config{VFs: n, MaxVMs: 1, Provisioning: p, Scheduling: vgpu.DefaultProfile}
 }
 
 func small(n int) fixture.Config {

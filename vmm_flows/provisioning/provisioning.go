@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"vmtb/bench/vm"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -19,19 +19,22 @@ func Register(r *flow.Registry) {
 		Own:  true,
 		Doc:  "What a guest's driver is told that its VF holds is what the host gave it.",
 		Params: []fixture.Config{
-			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
-			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
-			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: xe.Infinite},
-			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
-			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: xe.DefaultProfile},
+			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
+			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
+			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
 		},
 		Fixture: fixture.Machines,
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs},
 		Timeout: 2 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_self_config", Doc: "Quotas and self_config agree for every VF.", Func: testSelfConfig},
-			{Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.", Func: testChange},
+			{
+				Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.",
+				Func: testChange,
+			},
 		},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
@@ -39,15 +42,18 @@ func Register(r *flow.Registry) {
 		Own:  true,
 		Doc:  "Scheduling set on top of automatic resources leaves them automatic.",
 		Params: []fixture.Config{
-			{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.DefaultProfile},
-			{VFs: 2, Provisioning: fixture.Auto, Scheduling: xe.Fixed30FPS},
+			{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.DefaultProfile},
+			{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Fixed30FPS},
 		},
 		Fixture: fixture.VFs,
 		Needs:   []flow.Need[fixture.Config]{fixture.EnoughVFs},
 		Timeout: time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_release", Doc: "The time slices are as planned, and disabling the VFs frees what they held.", Func: testRelease},
+			{
+				Name: "test_release", Doc: "The time slices are as planned, and disabling the VFs frees what they held.",
+				Func: testRelease,
+			},
 		},
 	})
 }
@@ -60,7 +66,7 @@ func testSelfConfig(ctx context.Context, t *flow.T, s *fixture.Setup) {
 
 // agree compares what the host gave to VF i+1 with what machine i sees.
 func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
-	given, err := s.PF.Quota(i + 1)
+	given, err := s.PF.Quotas.Of(i + 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +81,10 @@ func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 }
 
 // resources are what the guest's driver was told.
-func resources(ctx context.Context, m *vm.VM, driver string) (xe.Resources, error) {
+func resources(ctx context.Context, m *vm.VM, driver string) (vgpu.Resources, error) {
 	vf, err := fixture.GuestVF(ctx, m, driver)
 	if err != nil {
-		return xe.Resources{}, err
+		return vgpu.Resources{}, err
 	}
 	return vf.Resources(ctx)
 }
@@ -90,11 +96,11 @@ const (
 )
 
 func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
-	before, err := s.PF.Quota(1)
+	before, err := s.PF.Quotas.Of(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	half := xe.Resources{
+	half := vgpu.Resources{
 		GGTT: before.GGTT / 2 / ggttStep * ggttStep, VRAM: before.VRAM / 2 / vramStep * vramStep,
 		Contexts: before.Contexts / 2, Doorbells: before.Doorbells / 2,
 	}
@@ -108,7 +114,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		do   func(context.Context) error
 	}{
 		{"unload the guest's driver", func(ctx context.Context) error { return fixture.Unload(ctx, m, s.GuestDriver) }},
-		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.SetQuota(ctx, 1, half) }},
+		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.Quotas.Set(ctx, 1, half) }},
 		{"reset the VF", vf.Reset},
 		{"load the guest's driver", func(ctx context.Context) error { return fixture.Load(ctx, m, s.GuestDriver) }},
 	}
@@ -118,7 +124,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		}
 	}
 	agree(ctx, t, s, 0)
-	if after, err := s.PF.Quota(1); err != nil || after != half {
+	if after, err := s.PF.Quotas.Of(1); err != nil || after != half {
 		t.Errorf("VF1 holds %+v after it was given %+v: %v", after, half, err)
 	}
 }
@@ -129,7 +135,7 @@ func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		if fn == 0 {
 			want = s.Plan.Scheduling.PF
 		}
-		if got, err := s.PF.TimeSlice(fn); err != nil || got != want {
+		if got, err := s.PF.Scheduler.TimeSlice(fn); err != nil || got != want {
 			t.Errorf("function %d has the time slice %v, %v; planned was %v", fn, got, err, want)
 		}
 	}
@@ -137,7 +143,7 @@ func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		t.Fatal(err)
 	}
 	for vf := 1; vf <= s.Config.VFs; vf++ {
-		if left, err := s.PF.Quota(vf); err != nil || left != (xe.Resources{}) {
+		if left, err := s.PF.Quotas.Of(vf); err != nil || left != (vgpu.Resources{}) {
 			t.Errorf("VF%d still holds %+v after it was disabled (%v): the PF has left automatic mode", vf, left, err)
 		}
 	}

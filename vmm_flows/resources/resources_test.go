@@ -9,12 +9,12 @@ import (
 	"testing"
 
 	"vmtb/bench"
-	"vmtb/bench/xe/profiles"
+	"vmtb/bench/xe/vgpu"
 )
 
 // Every model that has vGPU profiles has every descriptor that upstream's flows name.
 func TestWsim(t *testing.T) {
-	files, err := fs.Glob(profiles.Files(), "*.json")
+	files, err := fs.Glob(vgpu.Files(), "*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -30,13 +30,18 @@ func TestWsim(t *testing.T) {
 
 func TestWsimOverride(t *testing.T) {
 	dir := t.TempDir()
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, "Ptl"), 0o755), os.WriteFile(filepath.Join(dir, "Ptl/long_preempt.wsim"), []byte("mine"), 0o644)); err != nil {
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, "Ptl"), 0o755),
+		os.WriteFile(filepath.Join(dir, "Ptl/long_preempt.wsim"), []byte("mine"), 0o644),
+	); err != nil {
 		t.Fatal(err)
 	}
-	if data, from, err := Wsim(dir, "Ptl", "long_preempt"); err != nil || string(data) != "mine" || from != filepath.Join(dir, "Ptl/long_preempt.wsim") {
+	if data, from, err := Wsim(dir, "Ptl", "long_preempt"); err != nil || string(data) != "mine" ||
+		from != filepath.Join(dir, "Ptl/long_preempt.wsim") {
 		t.Errorf("the user's: %q, %v", data, err)
 	}
-	if data, from, err := Wsim(dir, "Ptl", "short_preempt"); err != nil || string(data) == "mine" || from != "vmtb's own Ptl/short_preempt.wsim" {
+	if data, from, err := Wsim(dir, "Ptl", "short_preempt"); err != nil || string(data) == "mine" ||
+		from != "vmtb's own Ptl/short_preempt.wsim" {
 		t.Errorf("what the user has not: %q, %v", data, err)
 	}
 	// Where the Python tool's users have them.

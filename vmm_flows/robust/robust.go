@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
@@ -23,11 +23,13 @@ func Register(r *flow.Registry) {
 
 // auto is n VFs with the driver's fair shares.
 func auto(n int) fixture.Config {
-	return fixture.Config{VFs: n, Provisioning: fixture.Auto, Scheduling: xe.Infinite}
+	return fixture.Config{VFs: n, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}
 }
 
 // class is what the classes have in common.
-func class(name, doc string, params []fixture.Config, cases ...flow.Case[*fixture.Setup]) flow.Class[fixture.Config, *fixture.Setup] {
+func class(
+	name, doc string, params []fixture.Config, cases ...flow.Case[*fixture.Setup],
+) flow.Class[fixture.Config, *fixture.Setup] {
 	return flow.Class[fixture.Config, *fixture.Setup]{
 		Name: name, Doc: doc, Own: true,
 		Params:  params,

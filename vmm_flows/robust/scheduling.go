@@ -5,14 +5,19 @@ import (
 	"fmt"
 
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/vmm_flows/fixture"
 )
 
 func addScheduling(r *flow.Registry) {
-	flow.Add(r, file, class("TestScheduling", "The scheduling of VFs is changed while they work.", []fixture.Config{auto(2)},
-		flow.Case[*fixture.Setup]{Name: "test_change", Doc: "Of two machines that do the same work, the one that is given more of the GPU is done first.", Func: testChange},
+	const doc = "The scheduling of VFs is changed while they work."
+	flow.Add(r, file, class("TestScheduling", doc, []fixture.Config{auto(2)},
+		flow.Case[*fixture.Setup]{
+			Name: "test_change",
+			Doc:  "Of two machines that do the same work, the one that is given more of the GPU is done first.",
+			Func: testChange,
+		},
 	))
 }
 
@@ -20,7 +25,7 @@ func addScheduling(r *flow.Registry) {
 const changeRepeats = 3000
 
 // The slices that VFs are given at work. The second one is to get three times as much.
-var slices = []xe.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
+var slices = []vgpu.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
 
 func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	runs := make([]*work.Run, len(slices))
@@ -31,9 +36,12 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	for i, slice := range slices {
 		fixture.Steps{
-			{fmt.Sprintf("set VF%d to %v", i+1, slice), func(ctx context.Context) error { return s.PF.SetTimeSlice(ctx, i+1, slice) }},
+			{
+				fmt.Sprintf("set VF%d to %v", i+1, slice),
+				func(ctx context.Context) error { return s.PF.Scheduler.SetTimeSlice(ctx, i+1, slice) },
+			},
 			{"see that it says so", func(ctx context.Context) error {
-				got, err := s.PF.TimeSlice(i + 1)
+				got, err := s.PF.Scheduler.TimeSlice(i + 1)
 				if err == nil && got != slice {
 					err = fmt.Errorf("VF%d has %v, want %v", i+1, got, slice)
 				}

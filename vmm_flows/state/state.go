@@ -10,7 +10,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/vm"
 	"vmtb/bench/work"
-	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/flow"
 	"vmtb/internal/procfs"
 	"vmtb/internal/prose"
@@ -26,7 +26,7 @@ func Register(r *flow.Registry) {
 		Name:    "TestSaveRestore",
 		Own:     true,
 		Doc:     "The state of a machine with a VF is saved and restored, into a snapshot and into a file.",
-		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
@@ -40,7 +40,7 @@ func Register(r *flow.Registry) {
 		Name:    "TestLiveMigration",
 		Own:     true,
 		Doc:     "A running machine moves from one VF to another, live.",
-		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: xe.Infinite}},
+		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
@@ -50,11 +50,12 @@ func Register(r *flow.Registry) {
 	})
 }
 
-// A witness is what a guest must still have after it was restored: a workload that goes on, its boot, its driver with its VF.
+// A witness is what a guest must still have after it was restored: a workload that goes on, its
+// boot, its driver with its VF.
 type witness struct {
 	run    *work.Run
 	boot   string
-	config xe.Resources
+	config vgpu.Resources
 }
 
 const stopFile = "/tmp/vmtb-stop"
@@ -63,7 +64,9 @@ const stopFile = "/tmp/vmtb-stop"
 func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witness) {
 	var err error
 	must(t, remove(ctx, m, stopFile))
-	w.run, err = work.Start(ctx, m, work.Shell{Line: "until [ -e " + stopFile + " ]; do sleep 0.2; done; echo went on"}, work.Options{})
+	w.run, err = work.Start(
+		ctx, m, work.Shell{Line: "until [ -e " + stopFile + " ]; do sleep 0.2; done; echo went on"}, work.Options{},
+	)
 	must(t, err)
 	w.boot, w.config = bootID(ctx, t, m), selfConfig(ctx, t, s, m)
 	return w
@@ -112,7 +115,7 @@ func bootID(ctx context.Context, t *flow.T, m bench.Machine) string {
 }
 
 // selfConfig is what the guest's driver says that its VF holds.
-func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) xe.Resources {
+func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) vgpu.Resources {
 	vf, err := fixture.GuestVF(ctx, m, s.GuestDriver)
 	must(t, err)
 	held, err := vf.Resources(ctx)

@@ -5,6 +5,10 @@ import (
 	"syscall"
 )
 
+// A provisioner gives VFs their shares of the GPU: what xe's PF driver allocates, and how the
+// firmware schedules.
+type provisioner struct{ *core }
+
 const (
 	pageSize     = 4 << 10
 	vramAlign    = 2 << 20
@@ -14,61 +18,61 @@ const (
 	maxContexts  = 65535
 	maxDoorbells = 256
 	minContexts  = 256 // smallest spare
-	ownContexts  = 1   // that the PF's driver uses itself: of its migrate queue (xe_migrate.c)
+	ownContexts  = 1   // the PF's driver uses them itself, for its migrate queue (xe_migrate.c)
 )
 
 func roundUp(n, to uint64) uint64   { return (n + to - 1) / to * to }
 func roundDown(n, to uint64) uint64 { return n / to * to }
 
-// ggttBase is the end of what firmware keeps at the bottom of the GGTT (WOPCM).
-func (h *Host) ggttBase() uint64 {
-	if h.o.VRAM > 0 {
+// ggttBase returns the end of what firmware keeps at the bottom of the GGTT (WOPCM).
+func (p *provisioner) ggttBase() uint64 {
+	if p.o.VRAM > 0 {
 		return 4 << 20
 	}
 	return 2 << 20
 }
 
-// ggttPage is 64 KiB on ATS-M.
-func (h *Host) ggttPage() uint64 {
-	if h.recent() && h.o.Device >= 0x56c0 && h.o.Device <= 0x56c2 {
+// ggttPage returns the size of a GGTT page: 64 KiB on ATS-M.
+func (p *provisioner) ggttPage() uint64 {
+	if p.recent() && p.o.Device >= 0x56c0 && p.o.Device <= 0x56c2 {
 		return 64 << 10
 	}
 	return pageSize
 }
 
-func (h *Host) ggttHoles(skip int) []span {
-	return holes(h.ggttBase(), ggttTop, h.used(skip, func(f *function) span { return f.GGTT }))
+func (p *provisioner) ggttHoles(skip int) []span {
+	return holes(p.ggttBase(), ggttTop, p.used(skip, func(f *function) span { return f.GGTT }))
 }
 
-// shownHoles are the holes as Linux 7.3 shows and counts them: as offsets in the allocator, which begins behind the firmware's
-// part, but cut off where that would end (xe_ggtt_print_holes).
-func (h *Host) shownHoles(skip int) []span {
-	list := h.ggttHoles(skip)
-	if !h.recent() {
+// shownHoles returns the holes as Linux 7.3 shows and counts them: as offsets in the allocator,
+// which begins behind the firmware's part, but cut off where that would end (xe_ggtt_print_holes).
+func (p *provisioner) shownHoles(skip int) []span {
+	list := p.ggttHoles(skip)
+	if !p.recent() {
 		return list
 	}
 	var shown []span
 	for _, s := range list {
-		if start, end := max(s.Start-h.ggttBase(), h.ggttBase()), s.end()-h.ggttBase(); start < end {
+		if start, end := max(s.Start-p.ggttBase(), p.ggttBase()), s.end()-p.ggttBase(); start < end {
 			shown = append(shown, span{start, end - start})
 		}
 	}
 	return shown
 }
 
-func (h *Host) ggttSpare() uint64 { return max(h.s.GGTTSpare, minGGTTSpare) }
-func (h *Host) vramSpare() uint64 { return max(h.s.VRAMSpare, minVRAMSpare) }
+func (p *provisioner) ggttSpare() uint64 { return max(p.s.GGTTSpare, minGGTTSpare) }
+func (p *provisioner) vramSpare() uint64 { return max(p.s.VRAMSpare, minVRAMSpare) }
 
-// setGGTT gives fn a range from the top of the highest hole that is large enough. Like all re-provisioning it frees the
-// old range first, and fn has nothing when that fails.
-func (h *Host) setGGTT(fn int, size uint64) error {
-	size = roundUp(size, h.ggttPage())
-	f := &h.s.Functions[fn]
+// setGGTT gives fn a range from the top of the highest hole that is large enough. Like all
+// re-provisioning it frees the old range first: fn has nothing after a failure.
+func (p *provisioner) setGGTT(fn int, size uint64) error {
+	size = roundUp(size, p.ggttPage())
+	f := &p.s.Functions[fn]
 	f.GGTT = span{}
 	if size == 0 {
 		return nil
 	}
-	for _, hole := range slices.Backward(h.ggttHoles(fn)) {
+	for _, hole := range slices.Backward(p.ggttHoles(fn)) {
 		if hole.Size >= size {
 			f.GGTT = span{hole.end() - size, size}
 			return nil
@@ -77,20 +81,20 @@ func (h *Host) setGGTT(fn int, size uint64) error {
 	return syscall.ENOSPC
 }
 
-func (h *Host) setVRAM(fn int, size uint64) error {
+func (p *provisioner) setVRAM(fn int, size uint64) error {
 	size = roundUp(size, vramAlign)
-	h.s.Functions[fn].VRAM = 0
-	if size > h.freeVRAM() {
+	p.s.Functions[fn].VRAM = 0
+	if size > p.freeVRAM() {
 		return syscall.ENOSPC
 	}
-	h.s.Functions[fn].VRAM = size
+	p.s.Functions[fn].VRAM = size
 	return nil
 }
 
-func (h *Host) freeVRAM() uint64 {
-	free := h.o.VRAM
-	for i := range h.s.Functions {
-		free -= h.s.Functions[i].VRAM
+func (p *provisioner) freeVRAM() uint64 {
+	free := p.o.VRAM
+	for i := range p.s.Functions {
+		free -= p.s.Functions[i].VRAM
 	}
 	return free
 }
@@ -108,29 +112,29 @@ func total(list []span) (n uint64) {
 	return n
 }
 
-func (h *Host) contextsSpare(g int) uint64 {
-	return max(h.s.GTs[g].Numbers["contexts_spare"], minContexts)
+func (p *provisioner) contextsSpare(g int) uint64 {
+	return max(p.s.GTs[g].Numbers["contexts_spare"], minContexts)
 }
 
-// usedContexts are the ids that are taken on a GT but for those of function skip. The PF's driver has the lowest; the stand-in
-// has none.
-func (h *Host) usedContexts(skip, g int) []span {
-	used := h.used(skip, contexts(g))
-	if !h.o.StandIn {
+// usedContexts returns the ids that are in use on a GT, without those of function skip. The PF's
+// driver has the lowest; the stand-in has none.
+func (p *provisioner) usedContexts(skip, g int) []span {
+	used := p.used(skip, contexts(g))
+	if !p.o.StandIn {
 		used = append(used, span{0, ownContexts})
 	}
 	return used
 }
 
 // setContexts gives fn the highest free ids of a GT.
-func (h *Host) setContexts(fn, g int, n uint64) error {
-	own := &h.s.Functions[fn].GTs[g].Contexts
+func (p *provisioner) setContexts(fn, g int, n uint64) error {
+	own := &p.s.Functions[fn].GTs[g].Contexts
 	if n > maxContexts {
 		return syscall.EINVAL
 	}
 	*own = span{}
-	used := h.usedContexts(fn, g)
-	if n > 0 && total(used)+n+h.contextsSpare(g) > maxContexts {
+	used := p.usedContexts(fn, g)
+	if n > 0 && total(used)+n+p.contextsSpare(g) > maxContexts {
 		return syscall.EDQUOT
 	}
 	for _, hole := range slices.Backward(holes(0, maxContexts, used)) {
@@ -143,14 +147,14 @@ func (h *Host) setContexts(fn, g int, n uint64) error {
 }
 
 // setDoorbells gives fn the lowest free ids of a GT.
-func (h *Host) setDoorbells(fn, g int, n uint64) error {
-	own := &h.s.Functions[fn].GTs[g].Doorbells
+func (p *provisioner) setDoorbells(fn, g int, n uint64) error {
+	own := &p.s.Functions[fn].GTs[g].Doorbells
 	if n > maxDoorbells {
 		return syscall.EINVAL
 	}
 	*own = span{}
-	used := h.used(fn, doorbells(g))
-	spare := h.s.GTs[g].Numbers["doorbells_spare"]
+	used := p.used(fn, doorbells(g))
+	spare := p.s.GTs[g].Numbers["doorbells_spare"]
 	if n > 0 && spare != 0 && total(used)+n+spare > maxDoorbells {
 		return syscall.EDQUOT
 	}
@@ -170,89 +174,91 @@ func enospc(n uint64) error {
 	return syscall.ENOSPC
 }
 
-// recent reports whether the driver is that of Linux 7.3, not the lab's stand-in or one up to 6.18.
-func (h *Host) recent() bool { return !h.o.Flat && !h.o.StandIn }
-
-// What the driver gives the PF and VFs that have no scheduling of their own (XE_FAIR_EXEC_QUANTUM_MS and so on).
+// What the driver gives the PF and VFs without scheduling of their own (XE_FAIR_EXEC_QUANTUM_MS and
+// so on).
 const fairQuantum, fairTimeout = 16, 16_000
 
-// fairScheduling gives the PF and VF1..n equal time slices on a GT, unless one of them has scheduling of its own there
-// (xe_gt_sriov_pf_config_set_fair_sched).
-func (h *Host) fairScheduling(g, n int) {
+// fairScheduling gives the PF and VF1..n equal time slices on a GT, unless one of them has
+// scheduling of its own there (xe_gt_sriov_pf_config_set_fair_sched).
+func (p *provisioner) fairScheduling(g, n int) {
 	for fn := 0; fn <= n; fn++ {
-		m := h.s.Functions[fn].GTs[g].Numbers
+		m := p.s.Functions[fn].GTs[g].Numbers
 		if m["exec_quantum_ms"] != 0 || m["preempt_timeout_us"] != 0 || m["sched_priority"] != 0 {
 			return
 		}
 	}
-	if h.s.GTs[g].Numbers["sched_if_idle"] != 0 {
+	if p.s.GTs[g].Numbers["sched_if_idle"] != 0 {
 		return
 	}
 	for fn := 0; fn <= n; fn++ {
-		m := h.s.Functions[fn].GTs[g].Numbers
+		m := p.s.Functions[fn].GTs[g].Numbers
 		m["exec_quantum_ms"], m["preempt_timeout_us"] = fairQuantum, fairTimeout
-		if fn == 0 && h.o.AdminOnly {
+		if fn == 0 && p.o.AdminOnly {
 			m["sched_priority"] = 2
 		}
 	}
 }
 
-// defaultScheduling is what disabling VFs does to the PF in automatic mode (xe_sriov_pf_reprovision_default).
-func (h *Host) defaultScheduling() {
-	for g := range h.s.GTs {
-		h.setIdle(g, 0)
-		m := h.s.Functions[0].GTs[g].Numbers
+// defaultScheduling brings back the PF's scheduling, as disabling VFs in automatic mode does
+// (xe_sriov_pf_reprovision_default).
+func (p *provisioner) defaultScheduling() {
+	for g := range p.s.GTs {
+		p.setIdle(g, 0)
+		m := p.s.Functions[0].GTs[g].Numbers
 		set(m, "exec_quantum_ms", 0)
 		set(m, "preempt_timeout_us", 0)
 	}
 }
 
-// autoProvision gives VF1..n fair shares on each GT. Since Linux 6.19 they are also capped by a profile (powers of two).
-func (h *Host) autoProvision(n int) error {
-	for g := range h.s.GTs {
+// autoProvision gives VF1..n fair shares on each GT. Since Linux 6.19 a profile of powers of two
+// caps them, too.
+func (p *provisioner) autoProvision(n int) error {
+	for g := range p.s.GTs {
 		empty := true
 		for fn := 1; fn <= n; fn++ {
-			f := &h.s.Functions[fn]
+			f := &p.s.Functions[fn]
 			if f.GTs[g].Contexts.Size > 0 || f.GTs[g].Doorbells.Size > 0 || g == 0 && (f.GGTT.Size > 0 || f.VRAM > 0) {
 				empty = false
 			}
 		}
-		if h.recent() {
-			h.fairScheduling(g, n)
+		if p.recent() {
+			p.fairScheduling(g, n)
 		}
-		if !empty && !h.o.Flat && h.o.StandIn {
+		if !empty && !p.o.Flat && p.o.StandIn {
 			return syscall.EUCLEAN
 		}
-		if !empty && h.o.Flat {
-			continue // up to 6.18 what was set by hand wins
+		if !empty && p.o.Flat {
+			continue // up to 6.18 the kernel leaves what was set by hand
 		}
-		if err := h.fairShares(g, uint64(n)); err != nil {
+		if err := p.fairShares(g, uint64(n)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *Host) fairShares(g int, n uint64) error {
+func (p *provisioner) fairShares(g int, n uint64) error {
 	type resource struct {
 		share uint64
 		set   func(fn int, share uint64) error
 	}
 	var list []resource
 	if g == 0 {
-		list = append(list, resource{h.cap(h.fairGGTT(n), 0xe0000000/n), h.setGGTT})
+		list = append(list, resource{p.cap(p.fairGGTT(n), 0xe0000000/n), p.setGGTT})
 	}
-	if g == 0 && h.o.VRAM > 0 {
-		list = append(list, resource{h.fairVRAM(n), h.setVRAM})
+	if g == 0 && p.o.VRAM > 0 {
+		list = append(list, resource{p.fairVRAM(n), p.setVRAM})
 	}
-	freeContexts := maxContexts - total(h.usedContexts(-1, g)) - h.contextsSpare(g)
-	freeDoorbells := maxDoorbells - total(h.used(-1, doorbells(g))) - h.s.GTs[g].Numbers["doorbells_spare"]
+	freeContexts := maxContexts - total(p.usedContexts(-1, g)) - p.contextsSpare(g)
+	freeDoorbells := maxDoorbells - total(p.used(-1, doorbells(g))) - p.s.GTs[g].Numbers["doorbells_spare"]
 	list = append(list,
-		resource{h.cap(freeContexts/n, maxContexts/n), func(fn int, v uint64) error { return h.setContexts(fn, g, v) }},
-		resource{h.cap(freeDoorbells/n, maxDoorbells/(n+1)), func(fn int, v uint64) error { return h.setDoorbells(fn, g, v) }})
+		resource{p.cap(freeContexts/n, maxContexts/n), func(fn int, v uint64) error { return p.setContexts(fn, g, v) }},
+		resource{
+			p.cap(freeDoorbells/n, maxDoorbells/(n+1)), func(fn int, v uint64) error { return p.setDoorbells(fn, g, v) },
+		})
 	for i, r := range list {
-		if h.recent() && h.holdsAny(i, g, n) {
-			continue // what VFs were given before wins, resource by resource
+		if p.recent() && p.holdsAny(i, g, n) {
+			continue // the kernel leaves what VFs were given before, resource by resource
 		}
 		if r.share == 0 {
 			return syscall.ENOSPC
@@ -266,12 +272,13 @@ func (h *Host) fairShares(g int, n uint64) error {
 	return nil
 }
 
-// holdsAny reports whether one of VF1..n has any of resource i of those that fairShares lists for the GT.
-func (h *Host) holdsAny(i, g int, n uint64) bool {
+// holdsAny reports whether one of VF1..n has any of resource i of those that fairShares lists for
+// the GT.
+func (p *provisioner) holdsAny(i, g int, n uint64) bool {
 	for fn := 1; fn <= int(n); fn++ {
-		f := &h.s.Functions[fn]
+		f := &p.s.Functions[fn]
 		list := []bool{f.GTs[g].Contexts.Size > 0, f.GTs[g].Doorbells.Size > 0}
-		if g == 0 && h.o.VRAM > 0 {
+		if g == 0 && p.o.VRAM > 0 {
 			list = append([]bool{f.VRAM > 0}, list...)
 		}
 		if g == 0 {
@@ -285,8 +292,8 @@ func (h *Host) holdsAny(i, g int, n uint64) bool {
 }
 
 // cap limits an estimate to the largest power of two up to most.
-func (h *Host) cap(estimate, most uint64) uint64 {
-	if h.o.Flat {
+func (p *provisioner) cap(estimate, most uint64) uint64 {
+	if p.o.Flat {
 		return estimate
 	}
 	power := uint64(1)
@@ -296,15 +303,41 @@ func (h *Host) cap(estimate, most uint64) uint64 {
 	return min(estimate, power)
 }
 
-func (h *Host) fairGGTT(n uint64) uint64 {
+func (p *provisioner) fairGGTT(n uint64) uint64 {
 	var largest uint64
-	for _, hole := range h.shownHoles(-1) {
+	for _, hole := range p.shownHoles(-1) {
 		largest = max(largest, hole.Size)
 	}
-	return roundDown((largest-min(largest, h.ggttSpare()))/n, pageSize)
+	return roundDown((largest-min(largest, p.ggttSpare()))/n, pageSize)
 }
 
-func (h *Host) fairVRAM(n uint64) uint64 {
-	free := h.freeVRAM()
-	return roundDown(roundDown(free-min(free, h.vramSpare()), vramAlign)/n, vramAlign)
+func (p *provisioner) fairVRAM(n uint64) uint64 {
+	free := p.freeVRAM()
+	return roundDown(roundDown(free-min(free, p.vramSpare()), vramAlign)/n, vramAlign)
+}
+
+// release takes the configuration of VF1..n away.
+func (p *provisioner) release(n int) {
+	for fn := 1; fn <= n; fn++ {
+		p.s.Functions[fn].clear()
+	}
+}
+
+// setIdle sets schedule-if-idle on a GT. The firmware then changes all priorities there.
+func (p *provisioner) setIdle(g int, v uint64) {
+	set(p.s.GTs[g].Numbers, "sched_if_idle", v)
+	for i := range p.s.Functions {
+		set(p.s.Functions[i].GTs[g].Numbers, "sched_priority", v)
+	}
+}
+
+// used returns the spans of a resource that functions have, without function skip.
+func (p *provisioner) used(skip int, of func(*function) span) []span {
+	var list []span
+	for i := range p.s.Functions {
+		if s := of(&p.s.Functions[i]); i != skip && s.Size > 0 {
+			list = append(list, s)
+		}
+	}
+	return list
 }

@@ -10,9 +10,16 @@ import (
 	"syscall"
 )
 
-// number is a numeric debugfs attribute of class xe: read %llu, write parsed as u64, then checked for its range. Any
-// that is written makes the provisioning custom (since 6.19).
-func (h *Host) number(most uint64, get func() uint64, set func(uint64) error) node {
+// attributes are the files of a provisioner, in debugfs and in sysfs' sriov_admin.
+type attributes struct {
+	*provisioner
+	ctl       *controller
+	migration *migration
+}
+
+// number returns a numeric debugfs attribute of class xe: it reads as %llu, is parsed as u64 when
+// written, then checked for its range. A write makes the provisioning custom (since 6.19).
+func (a *attributes) number(most uint64, get func() uint64, set func(uint64) error) node {
 	return node{mode: 0o644, read: decimal(get), write: func(text string) error {
 		v, err := parseUint(text, 64)
 		if err == nil && v > most {
@@ -21,17 +28,17 @@ func (h *Host) number(most uint64, get func() uint64, set func(uint64) error) no
 		if err == nil {
 			err = set(v)
 		}
-		if err == nil && !h.o.Flat {
-			h.s.Custom = true
+		if err == nil && !a.o.Flat {
+			a.s.Custom = true
 		}
 		return err
 	}}
 }
 
-// config is a number that the device must be ready for.
-func (h *Host) config(most uint64, get func() uint64, set func(uint64) error) node {
-	return h.number(most, get, func(v uint64) error {
-		if h.s.Wedged {
+// config returns a number that cannot be written while the device is wedged.
+func (a *attributes) config(most uint64, get func() uint64, set func(uint64) error) node {
+	return a.number(most, get, func(v uint64) error {
+		if a.s.Wedged {
 			return syscall.ECANCELED
 		}
 		return set(v)
@@ -42,18 +49,20 @@ func decimal(get func() uint64) func() (string, error) {
 	return func() (string, error) { return fmt.Sprintf("%d\n", get()), nil }
 }
 
-// parseUint is the kernel's kstrtou64_from_user: 23 bytes are looked at, a + and one newline are let pass.
+// parseUint is the kernel's kstrtou64_from_user: it reads 23 bytes, and accepts a + and one
+// newline.
 func parseUint(text string, bits int) (uint64, error) {
 	return parseLine(text[:min(len(text), 23)], bits)
 }
 
-// parseLine is kstrtoul, which looks at all of a text.
+// parseLine is kstrtoul, which reads all of a text.
 func parseLine(text string, bits int) (uint64, error) {
 	text = strings.TrimSuffix(text, "\n")
 	text = strings.TrimPrefix(text, "+")
 	lower := strings.ToLower(text)
-	if strings.HasPrefix(text, "+") || strings.Contains(text, "_") || strings.HasPrefix(lower, "0b") || strings.HasPrefix(lower, "0o") {
-		return 0, syscall.EINVAL // forms that only Go knows
+	if strings.HasPrefix(text, "+") || strings.Contains(text, "_") || strings.HasPrefix(lower, "0b") ||
+		strings.HasPrefix(lower, "0o") {
+		return 0, syscall.EINVAL // forms that only Go accepts
 	}
 	v, err := strconv.ParseUint(text, 0, bits)
 	if errors.Is(err, strconv.ErrRange) {
@@ -65,17 +74,17 @@ func parseLine(text string, bits int) (uint64, error) {
 	return v, nil
 }
 
-// in is the 32-bit number that a map holds.
-func (h *Host) in(m map[string]uint64, name string) node {
-	return h.number(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
+// in returns the file of a 32-bit number that is in a map.
+func (a *attributes) in(m map[string]uint64, name string) node {
+	return a.number(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
 		set(m, name, v)
 		return nil
 	})
 }
 
-// slice is a time slice that a map holds.
-func (h *Host) slice(m map[string]uint64, name string) node {
-	return h.config(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
+// slice returns the file of a time slice that is in a map.
+func (a *attributes) slice(m map[string]uint64, name string) node {
+	return a.config(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
 		set(m, name, min(v, clamps[name]))
 		return nil
 	})
@@ -83,9 +92,9 @@ func (h *Host) slice(m map[string]uint64, name string) node {
 
 var clamps = map[string]uint64{"exec_quantum_ms": 100_000, "preempt_timeout_us": 100_000_000}
 
-func (h *Host) priority(fn, g int) node {
-	m := h.s.Functions[fn].GTs[g].Numbers
-	return h.config(math.MaxUint32, func() uint64 { return m["sched_priority"] }, func(v uint64) error {
+func (a *attributes) priority(fn, g int) node {
+	m := a.s.Functions[fn].GTs[g].Numbers
+	return a.config(math.MaxUint32, func() uint64 { return m["sched_priority"] }, func(v uint64) error {
 		if fn > 0 || v > 2 {
 			return syscall.EIO // refused by the firmware
 		}
@@ -94,38 +103,30 @@ func (h *Host) priority(fn, g int) node {
 	})
 }
 
-// flag is a boolean policy of a GT.
-func (h *Host) flag(g int, name string) node {
-	m := h.s.GTs[g].Numbers
-	return h.number(1, func() uint64 { return m[name] }, func(v uint64) error {
+// flag returns the file of a boolean policy of a GT.
+func (a *attributes) flag(g int, name string) node {
+	m := a.s.GTs[g].Numbers
+	return a.number(1, func() uint64 { return m[name] }, func(v uint64) error {
 		set(m, name, v)
 		if name == "sched_if_idle" {
-			h.setIdle(g, v)
+			a.setIdle(g, v)
 		}
 		return nil
 	})
 }
 
-// setIdle is what the firmware does to all priorities of a GT with schedule-if-idle.
-func (h *Host) setIdle(g int, v uint64) {
-	set(h.s.GTs[g].Numbers, "sched_if_idle", v)
-	for i := range h.s.Functions {
-		set(h.s.Functions[i].GTs[g].Numbers, "sched_priority", v)
-	}
-}
-
-// spare is a *_spare: 0 or at least the minimum.
-func (h *Host) spare(least, most, align uint64, at func() uint64, store func(uint64)) node {
+// spare returns a file *_spare: 0, or at least the minimum.
+func (a *attributes) spare(least, most, align uint64, at func() uint64, store func(uint64)) node {
 	limit := uint64(math.MaxUint64)
 	if most < math.MaxUint32 {
 		limit = math.MaxUint32
 	}
-	return h.config(limit, func() uint64 { return max(at(), least) }, func(v uint64) error {
+	return a.config(limit, func() uint64 { return max(at(), least) }, func(v uint64) error {
 		if v > most || v != 0 && v < least {
 			return syscall.EINVAL
 		}
 		if v == least {
-			v = 0 // the same thing, so that equal states have equal snapshots
+			v = 0 // 0 is the minimum, too: equal states must have equal snapshots
 		}
 		store(roundUp(v, align))
 		return nil
@@ -133,8 +134,8 @@ func (h *Host) spare(least, most, align uint64, at func() uint64, store func(uin
 }
 
 // common reads a value that sysfs shows for all GTs at once.
-func (h *Host) common(fn int, name string) (uint64, error) {
-	gts := h.s.Functions[fn].GTs
+func (a *attributes) common(fn int, name string) (uint64, error) {
+	gts := a.s.Functions[fn].GTs
 	v := gts[0].Numbers[name]
 	for _, g := range gts[1:] {
 		if g.Numbers[name] != v {
@@ -144,10 +145,10 @@ func (h *Host) common(fn int, name string) (uint64, error) {
 	return v, nil
 }
 
-// admin is a file of sriov_admin for the given functions; the mode stays as it is.
-func (h *Host) admin(name string, fns ...int) node {
+// admin returns a file of sriov_admin for the given functions. The mode stays as it is.
+func (a *attributes) admin(name string, fns ...int) node {
 	n := node{mode: 0o644, read: func() (string, error) {
-		v, err := h.common(fns[0], name)
+		v, err := a.common(fns[0], name)
 		return fmt.Sprintf("%d\n", v), err
 	}, write: func(text string) error {
 		v, err := parseLine(text, 32)
@@ -155,8 +156,8 @@ func (h *Host) admin(name string, fns ...int) node {
 			return err
 		}
 		for _, fn := range fns {
-			for g := range h.s.GTs {
-				set(h.s.Functions[fn].GTs[g].Numbers, name, min(v, clamps[name]))
+			for g := range a.s.GTs {
+				set(a.s.Functions[fn].GTs[g].Numbers, name, min(v, clamps[name]))
 			}
 		}
 		return nil
@@ -167,15 +168,16 @@ func (h *Host) admin(name string, fns ...int) node {
 	return n
 }
 
-// adminVRAM is vram_quota of one VF, or of all; the mode stays as it is.
-func (h *Host) adminVRAM(fns ...int) node {
-	n := node{mode: 0o644, read: decimal(func() uint64 { return h.s.Functions[fns[0]].VRAM }), write: func(text string) error {
+// adminVRAM returns vram_quota of one VF, or of all. The mode stays as it is.
+func (a *attributes) adminVRAM(fns ...int) node {
+	read := decimal(func() uint64 { return a.s.Functions[fns[0]].VRAM })
+	n := node{mode: 0o644, read: read, write: func(text string) error {
 		v, err := parseLine(text, 64)
 		if err != nil {
 			return err
 		}
 		for _, fn := range fns {
-			if err := h.setVRAM(fn, v); err != nil {
+			if err := a.setVRAM(fn, v); err != nil {
 				return err
 			}
 		}
@@ -189,15 +191,15 @@ func (h *Host) adminVRAM(fns ...int) node {
 
 var priorities = []string{"low", "normal", "high"}
 
-// adminPriority is sched_priority of one function.
-func (h *Host) adminPriority(fn int) node {
+// adminPriority returns sched_priority of one function.
+func (a *attributes) adminPriority(fn int) node {
 	offered := priorities
 	n := node{mode: 0o644}
 	if fn > 0 {
 		offered, n.mode = priorities[:2], 0o444
 	}
 	n.read = func() (string, error) {
-		v, err := h.common(fn, "sched_priority")
+		v, err := a.common(fn, "sched_priority")
 		words := slices.Clone(offered)
 		words[v] = "[" + words[v] + "]"
 		return strings.Join(words, " ") + "\n", err
@@ -207,49 +209,49 @@ func (h *Host) adminPriority(fn int) node {
 		if v < 0 {
 			return syscall.EINVAL
 		}
-		for g := range h.s.GTs {
-			set(h.s.Functions[fn].GTs[g].Numbers, "sched_priority", uint64(v))
+		for g := range a.s.GTs {
+			set(a.s.Functions[fn].GTs[g].Numbers, "sched_priority", uint64(v))
 		}
 		return nil
 	}
 	return n
 }
 
-func (h *Host) bulkPriority() node {
+func (a *attributes) bulkPriority() node {
 	return node{mode: 0o200, write: func(text string) error {
 		v := slices.Index(priorities[:2], strings.TrimSuffix(text, "\n"))
 		if v < 0 {
 			return syscall.EINVAL
 		}
-		for g := range h.s.GTs {
-			h.setIdle(g, uint64(v))
+		for g := range a.s.GTs {
+			a.setIdle(g, uint64(v))
 		}
 		return nil
 	}}
 }
 
-func (h *Host) restoreAuto() node {
+func (a *attributes) restoreAuto() node {
 	return node{mode: 0o200, write: func(text string) error {
 		on, ok := kernelBool(text)
 		switch {
 		case !ok:
 			return syscall.EINVAL
-		case !on || !h.s.Custom:
+		case !on || !a.s.Custom:
 			return nil
-		case h.s.NumVFs > 0:
+		case a.s.NumVFs > 0:
 			return syscall.EBUSY
 		}
-		h.release(h.o.TotalVFs)
-		h.s.Custom = false
+		a.release(a.o.TotalVFs)
+		a.s.Custom = false
 		return nil
 	}, read: func() (string, error) { return "", nil }}
 }
 
-// whenReady makes a file of sriov_admin refuse writes to a device that is wedged.
-func (h *Host) whenReady(n node) node {
+// whenReady returns a file of sriov_admin that refuses writes while the device is wedged.
+func (a *attributes) whenReady(n node) node {
 	if write := n.write; write != nil {
 		n.write = func(text string) error {
-			if h.s.Wedged {
+			if a.s.Wedged {
 				return syscall.ECANCELED
 			}
 			return write(text)
@@ -258,7 +260,7 @@ func (h *Host) whenReady(n node) node {
 	return n
 }
 
-// size is the kernel's three-digit size, string_get_size(STRING_UNITS_2).
+// size formats bytes in three digits, as the kernel's string_get_size(STRING_UNITS_2).
 func size(v uint64) string {
 	if v == 0 {
 		return "0 B"
@@ -286,25 +288,26 @@ func size(v uint64) string {
 	return fmt.Sprintf("%d%s %s", v, fraction, units[i])
 }
 
-func (h *Host) ggttAvailable() (string, error) {
+func (a *attributes) ggttAvailable() (string, error) {
 	var b strings.Builder
 	var free uint64
-	for _, s := range h.shownHoles(-1) {
+	for _, s := range a.shownHoles(-1) {
 		fmt.Fprintf(&b, "range:\t%#x-%#x\t(%s)\n", s.Start, s.end()-1, size(s.Size))
 		free += s.Size
 	}
-	avail := free - min(free, h.ggttSpare())
+	avail := free - min(free, a.ggttSpare())
 	fmt.Fprintf(&b, "total:\t%d\t(%s)\nspare:\t%d\t(%s)\navail:\t%d\t(%s)\n",
-		free, size(free), h.ggttSpare(), size(h.ggttSpare()), avail, size(avail))
+		free, size(free), a.ggttSpare(), size(a.ggttSpare()), avail, size(avail))
 	return b.String(), nil
 }
 
-// provisioned lists what each VF holds, with format for one line.
-func (h *Host) provisioned(line func(*function) string) node {
+// provisioned returns a file that lists what each VF holds. line formats one line, "" for a VF that
+// holds nothing.
+func (a *attributes) provisioned(line func(*function) string) node {
 	return node{mode: 0o444, read: func() (string, error) {
 		var b strings.Builder
-		for fn := 1; fn < len(h.s.Functions); fn++ {
-			if text := line(&h.s.Functions[fn]); text != "" {
+		for fn := 1; fn < len(a.s.Functions); fn++ {
+			if text := line(&a.s.Functions[fn]); text != "" {
 				fmt.Fprintf(&b, "VF%d:\t%s\n", fn, text)
 			}
 		}

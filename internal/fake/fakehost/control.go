@@ -1,13 +1,12 @@
 package fakehost
 
 import (
-	"fmt"
 	"strings"
 	"syscall"
 )
 
-// control is the state of a VF on one GT, as xe_gt_sriov_pf_control.c keeps it. The states that it passes through on
-// its way are not there: an operation ends before the write returns, unless [Host.Firmware] holds it up.
+// control is the state of a VF on one GT, as xe_gt_sriov_pf_control.c keeps it. It has no states
+// between: an operation ends before the write returns, unless [Hooks.Firmware] holds it up.
 type control struct {
 	State string // "" (ready), "paused", "resumed", "stopped"
 	Data  string // while paused: "", "saving", "saved", "restoring", "restored", "failed" (to restore)
@@ -19,24 +18,25 @@ const (
 	saving, saved, restoring, restored, restFailed = "saving", "saved", "restoring", "restored", "failed"
 )
 
-// operation is one of pause, resume, stop, save, restore on one GT.
-type operation func(h *Host, vf, gt int) error
+// An operation is a pause, resume, stop, save or restore of a VF on one GT.
+type operation func(ctl *controller, vf, gt int) error
 
-// enter is an operation that the state allows: the firmware is asked, and the VF enters a new state.
+// enter returns an operation that brings a VF to a state. allow returns an error if the present
+// state does not allow it; then the firmware may refuse.
 func enter(op, state string, allow func(control) error) operation {
-	return func(h *Host, vf, gt int) error {
-		c := &h.s.Functions[vf].GTs[gt].Control
+	return func(ctl *controller, vf, gt int) error {
+		c := &ctl.s.Functions[vf].GTs[gt].Control
 		if err := allow(*c); err != nil {
 			return err
 		}
-		if err := h.firmware(op, vf, gt); err != nil {
+		if err := ctl.firmware(op, vf, gt); err != nil {
 			return err
 		}
 		restored := state == resumed && c.Data == restored
 		*c = control{State: state, Done: true}
-		if restored && gt == len(h.s.GTs)-1 && h.s.Functions[vf].Driver == "xe" {
-			h.s.Functions[vf].VF.Restored = true
-			h.recover(vf)
+		if restored && gt == len(ctl.s.GTs)-1 && ctl.s.Functions[vf].Driver == "xe" {
+			ctl.s.Functions[vf].VF.Restored = true
+			ctl.recover(vf)
 		}
 		return nil
 	}
@@ -70,131 +70,116 @@ var (
 	words = map[string]operation{"pause": pauseVF, "resume": resumeVF, "stop": stopVF}
 )
 
-// firmware asks whatever stands for the GPU's firmware. It refuses VFs that are not enabled.
-func (h *Host) firmware(op string, vf, gt int) error {
-	if vf > h.s.NumVFs {
+// A controller operates on VFs as the PF's driver does, and is the VFs' own driver.
+type controller struct {
+	*core
+	epoch int // counts the resets of VFs
+}
+
+// firmware asks the test's firmware whether an operation succeeds. It refuses VFs that are not
+// enabled.
+func (ctl *controller) firmware(op string, vf, gt int) error {
+	if vf > ctl.s.NumVFs {
 		return syscall.EIO
 	}
-	return h.fault(op, vf, gt)
+	return ctl.fault(op, vf, gt)
 }
 
-func (h *Host) fault(op string, vf, gt int) error {
-	if h.Firmware == nil {
+func (ctl *controller) fault(op string, vf, gt int) error {
+	if ctl.hooks.Firmware == nil {
 		return nil
 	}
-	h.mu.Unlock()
-	defer h.mu.Lock()
-	return h.Firmware(op, vf, gt)
+	ctl.mu.Unlock()
+	defer ctl.mu.Lock()
+	return ctl.hooks.Firmware(op, vf, gt)
 }
 
-// everyGT makes the steps on every GT, one after the other. As in xe_sriov_pf_control.c, a step after one that failed
-// turns the error into EUCLEAN, whatever it gives itself.
-func (h *Host) everyGT(vf int, steps ...operation) error {
+// everyGT does the steps on every GT, one after the other. As in xe_sriov_pf_control.c, after a
+// step that failed the error of every further step is EUCLEAN.
+func (ctl *controller) everyGT(vf int, steps ...operation) error {
 	var result error
 	for _, step := range steps {
-		for gt := range h.s.GTs {
-			err := step(h, vf, gt)
+		for gt := range ctl.s.GTs {
+			err := step(ctl, vf, gt)
 			if result != nil {
 				err = syscall.EUCLEAN
 			}
 			result = err
 		}
 	}
-	h.woken() // whoever waits for data of a save
+	ctl.woken() // a reader may wait for the data of a save
 	return result
 }
 
-// firstOf makes a step on the GTs up to the first error.
-func (h *Host) firstOf(vf int, step operation) error {
-	for gt := range h.s.GTs {
-		if err := step(h, vf, gt); err != nil {
+// firstOf does a step on the GTs up to the first error.
+func (ctl *controller) firstOf(vf int, step operation) error {
+	for gt := range ctl.s.GTs {
+		if err := step(ctl, vf, gt); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// reset is a Function Level Reset of a VF, as the PF sees it.
-func (h *Host) reset(vf int) error {
-	begin := func(h *Host, vf, gt int) error { return h.firmware("reset", vf, gt) }
-	wait := func(h *Host, vf, gt int) error {
-		g := &h.s.Functions[vf].GTs[gt]
+// reset does a Function Level Reset of a VF, as the PF sees it.
+func (ctl *controller) reset(vf int) error {
+	begin := func(ctl *controller, vf, gt int) error { return ctl.firmware("reset", vf, gt) }
+	wait := func(ctl *controller, vf, gt int) error {
+		g := &ctl.s.Functions[vf].GTs[gt]
 		g.Control, g.Guest = control{}, ""
 		return nil
 	}
-	err := h.everyGT(vf, begin, wait)
-	h.forget(vf)
-	f := &h.s.Functions[vf]
+	err := ctl.everyGT(vf, begin, wait)
+	ctl.forget(vf)
+	f := &ctl.s.Functions[vf]
 	f.Agreed, f.Register = false, 0
-	if v := h.opened[vf]; v != nil {
+	if v := ctl.opened[vf]; v != nil {
 		v.wasReset()
 	}
-	if f.Driver == "xe" && !h.recent() { // the driver has no handlers of resets
-		_ = h.connect(vf) // a driver without resources can only wait for the next reset
+	if f.Driver == "xe" && !ctl.recent() { // the driver has no handlers of resets
+		_ = ctl.connect(vf) // a driver without resources can only wait for the next reset
 	}
 	return err
 }
 
-// ready is what disabling does to a VF: as a reset, and the firmware has no say.
-func (h *Host) ready(vf int) {
-	for gt := range h.s.GTs {
-		g := &h.s.Functions[vf].GTs[gt]
+// ready brings a VF to its first state, as disabling does. Unlike a reset, the firmware cannot
+// refuse.
+func (ctl *controller) ready(vf int) {
+	for gt := range ctl.s.GTs {
+		g := &ctl.s.Functions[vf].GTs[gt]
 		g.Control, g.Guest = control{}, ""
 	}
-	h.s.Functions[vf].Agreed, h.s.Functions[vf].Register = false, 0
-	h.withoutDriver(vf)
-	h.forget(vf)
+	ctl.s.Functions[vf].Agreed, ctl.s.Functions[vf].Register = false, 0
+	ctl.withoutDriver(vf)
+	ctl.forget(vf)
 }
 
-// withoutDriver drops what a driver of a VF knew, and its files' contents.
-func (h *Host) withoutDriver(vf int) {
-	h.s.Functions[vf].VF = vfState{}
-	for gt := range h.s.GTs {
-		h.s.Functions[vf].GTs[gt].Stoppers = 0
+// withoutDriver drops what a driver of a VF knew, and the contents of its files.
+func (ctl *controller) withoutDriver(vf int) {
+	ctl.s.Functions[vf].VF = vfState{}
+	for gt := range ctl.s.GTs {
+		ctl.s.Functions[vf].GTs[gt].Stoppers = 0
 	}
 }
 
 // forget drops the stream of a save or restore that a VF was in.
-func (h *Host) forget(vf int) {
-	h.s.Functions[vf].Out = nil
-	if h.o.StandIn {
-		h.s.Functions[vf].In = nil // the kernel keeps a part of a packet until the next save
+func (ctl *controller) forget(vf int) {
+	ctl.s.Functions[vf].Out = nil
+	if ctl.o.StandIn {
+		ctl.s.Functions[vf].In = nil // the kernel keeps a part of a packet until the next save
 	}
-	h.epoch++
-	h.woken()
+	ctl.epoch++
+	ctl.woken()
 }
 
-func (h *Host) woken() { h.freed.Broadcast() }
-
-// controlFiles places the files that control VFs: for all GTs at once since Linux 6.19, and one for each GT.
-func (h *Host) controlFiles(b builder, root string) {
-	for vf := 1; vf < len(h.s.Functions); vf++ {
-		dir := fmt.Sprintf("%s/sriov/vf%d", root, vf)
-		for gt := range h.s.GTs {
-			gtDir := fmt.Sprintf("%s/tile0/gt%d", dir, gt)
-			if h.o.Flat {
-				gtDir = fmt.Sprintf("%s/gt%d/vf%d", root, gt, vf)
-			}
-			b.add(gtDir+"/control", h.controlFile(vf, gt))
-		}
-		if h.o.Flat {
-			continue
-		}
-		b.add(dir+"/pause", h.trigger(func() error { return h.everyGT(vf, pauseVF) }))
-		b.add(dir+"/resume", h.trigger(func() error { return h.everyGT(vf, resumeVF) }))
-		b.add(dir+"/stop", h.trigger(func() error { return h.everyGT(vf, stopVF) }))
-		b.add(dir+"/reset", h.trigger(func() error { return h.reset(vf) }))
-		h.migrationFiles(b, dir, vf)
-	}
+// stopFile returns sriov_admin/vfM/stop.
+func (ctl *controller) stopFile(vf int) node {
+	return ctl.trigger(func() error { return ctl.everyGT(vf, stopVF) })
 }
 
-// stopFile is sriov_admin/vfM/stop.
-func (h *Host) stopFile(vf int) node {
-	return h.trigger(func() error { return h.everyGT(vf, stopVF) })
-}
-
-// trigger is a file to which a true value is written to have something done. One that cannot be read is 0200.
-func (h *Host) trigger(do func() error) node {
+// trigger returns a file that does something when a true value is written. One that cannot be read
+// has mode 0200.
+func (ctl *controller) trigger(do func() error) node {
 	return node{mode: 0o200, read: func() (string, error) { return "", nil }, write: func(text string) error {
 		on, ok := kernelBool(text)
 		if !ok {
@@ -207,9 +192,11 @@ func (h *Host) trigger(do func() error) node {
 	}}
 }
 
-// controlFile is the control file of a VF on one GT. It takes words that it does not know, and does nothing then.
-func (h *Host) controlFile(vf, gt int) node {
-	return node{mode: 0o600, read: func() (string, error) { return "stop\npause\nresume\n", nil }, write: func(text string) error {
+// controlFile returns the control file of a VF on one GT. It accepts words that it does not know,
+// and ignores them.
+func (ctl *controller) controlFile(vf, gt int) node {
+	read := func() (string, error) { return "stop\npause\nresume\n", nil }
+	return node{mode: 0o600, read: read, write: func(text string) error {
 		if len(text) > 31 {
 			return syscall.EINVAL
 		}
@@ -217,21 +204,8 @@ func (h *Host) controlFile(vf, gt int) node {
 		if !ok {
 			return nil
 		}
-		err := do(h, vf, gt)
-		h.woken()
+		err := do(ctl, vf, gt)
+		ctl.woken()
 		return err
 	}}
-}
-
-// writeReset is reset_store of drivers/pci/pci-sysfs.c, where the reset is an FLR. The PF's own does not touch its VFs.
-func (h *Host) writeReset(fn int, text string) error {
-	v, err := parseUint(text, 64)
-	if err != nil || v != 1 {
-		return syscall.EINVAL
-	}
-	if fn == 0 || !h.pfBound() {
-		return nil
-	}
-	_ = h.reset(fn) // the device is reset all the same: the PF's trouble is for the kernel log
-	return nil
 }

@@ -44,20 +44,29 @@ func (h *Host) reading(t *testing.T, file string, want syscall.Errno) {
 func TestControl(t *testing.T) {
 	h := oneGT(t)
 	h.steps(t,
-		step{vf1 + "/resume", "1", syscall.EPERM}, step{vf1 + "/save", "1", syscall.EPERM}, step{vf1 + "/restore", "1", syscall.EPERM},
-		step{vf1 + "/pause", "", 0}, step{vf1 + "/pause", "z", syscall.EINVAL}, step{vf1 + "/pause", "0", 0}, step{vf1 + "/resume", "1", syscall.EPERM},
-		step{vf1 + "/pause", "1", 0}, step{vf1 + "/pause", "on", syscall.ESTALE}, step{vf1 + "/resume", "yes\n", 0}, step{vf1 + "/resume", "1", syscall.EPERM},
+		step{vf1 + "/resume", "1", syscall.EPERM}, step{vf1 + "/save", "1", syscall.EPERM},
+		step{vf1 + "/restore", "1", syscall.EPERM},
+		step{vf1 + "/pause", "", 0}, step{vf1 + "/pause", "z", syscall.EINVAL}, step{vf1 + "/pause", "0", 0},
+		step{vf1 + "/resume", "1", syscall.EPERM},
+		step{vf1 + "/pause", "1", 0}, step{vf1 + "/pause", "on", syscall.ESTALE}, step{vf1 + "/resume", "yes\n", 0},
+		step{vf1 + "/resume", "1", syscall.EPERM},
 		step{vf1 + "/stop", "1", 0}, step{vf1 + "/stop", "1", syscall.ESTALE}, step{vf1 + "/pause", "1", syscall.EPERM},
-		step{vf1 + "/resume", "1", syscall.EPERM}, step{vf1 + "/save", "1", syscall.EPERM}, step{vf1 + "/restore", "1", syscall.EPERM},
+		step{vf1 + "/resume", "1", syscall.EPERM}, step{vf1 + "/save", "1", syscall.EPERM},
+		step{vf1 + "/restore", "1", syscall.EPERM},
 		step{pfDir + "/sriov_admin/vf1/stop", "1", syscall.ESTALE}, step{pfDir + "/sriov_admin/vf1/stop", "0", 0},
-		step{vf1 + "/reset", "1", 0}, step{vf1 + "/pause", "1", 0}, step{vf1 + "/reset", "1", 0}, step{vf1 + "/resume", "1", syscall.EPERM},
+		step{vf1 + "/reset", "1", 0}, step{vf1 + "/pause", "1", 0}, step{vf1 + "/reset", "1", 0},
+		step{vf1 + "/resume", "1", syscall.EPERM},
 		step{vf1 + "/pause", "1", 0},
-		step{vf1 + "/save", "1", 0}, step{vf1 + "/save", "1", syscall.EALREADY}, step{vf1 + "/restore", "1", syscall.EBUSY}, step{vf1 + "/resume", "1", syscall.EBUSY},
+		step{vf1 + "/save", "1", 0}, step{vf1 + "/save", "1", syscall.EALREADY}, step{vf1 + "/restore", "1", syscall.EBUSY},
+		step{vf1 + "/resume", "1", syscall.EBUSY},
 		step{vf1 + "/reset", "1", 0}, step{vf1 + "/pause", "1", 0},
-		step{vf1 + "/restore", "1", 0}, step{vf1 + "/restore", "1", syscall.EALREADY}, step{vf1 + "/save", "1", syscall.EBUSY}, step{vf1 + "/resume", "1", syscall.EBUSY},
-		step{pfDir + "/virtfn0/reset", "2", syscall.EINVAL}, step{pfDir + "/virtfn0/reset", "1", 0}, step{vf1 + "/pause", "1", 0},
+		step{vf1 + "/restore", "1", 0}, step{vf1 + "/restore", "1", syscall.EALREADY},
+		step{vf1 + "/save", "1", syscall.EBUSY}, step{vf1 + "/resume", "1", syscall.EBUSY},
+		step{pfDir + "/virtfn0/reset", "2", syscall.EINVAL}, step{pfDir + "/virtfn0/reset", "1", 0},
+		step{vf1 + "/pause", "1", 0},
 		step{sriov + "/vf3/pause", "1", syscall.EIO}, // not enabled
-		step{pfDir + "/sriov_numvfs", "0", 0}, step{pfDir + "/sriov_numvfs", "1", 0}, step{vf1 + "/resume", "1", syscall.EPERM},
+		step{pfDir + "/sriov_numvfs", "0", 0}, step{pfDir + "/sriov_numvfs", "1", 0},
+		step{vf1 + "/resume", "1", syscall.EPERM},
 	)
 	h.reads(t, vf1+"/pause", "")
 	h.reading(t, pfDir+"/sriov_admin/vf1/stop", syscall.EACCES)
@@ -70,11 +79,15 @@ func TestUncleanFold(t *testing.T) {
 	h.reads(t, control(1), "stop\npause\nresume\n")
 	h.steps(t,
 		step{vf1 + "/pause", "1", 0}, step{vf1 + "/pause", "1", syscall.EUCLEAN},
-		step{control(0), "resume\n", 0}, step{control(0), "resume", syscall.EPERM}, step{vf1 + "/resume", "1", syscall.EUCLEAN}, // and gt1 did
-		step{control(1), "resume", syscall.EPERM}, step{control(1), "clear", 0}, step{control(1), strings.Repeat("x", 32), syscall.EINVAL},
+		step{control(0), "resume\n", 0}, step{control(0), "resume", syscall.EPERM},
+		step{vf1 + "/resume", "1", syscall.EUCLEAN}, // and gt1 did
+		step{control(1), "resume", syscall.EPERM}, step{control(1), "clear", 0},
+		step{control(1), strings.Repeat("x", 32), syscall.EINVAL},
 		step{control(1), "pause", 0}, step{vf1 + "/pause", "1", syscall.ESTALE}, // only the last GT fails
-		step{control(1), "resume", 0}, step{vf1 + "/save", "1", syscall.EPERM}, step{vf1 + "/save", "1", syscall.EALREADY}, // the first raw error, gt0 stays started
-		step{vf1 + "/stop", "1", 0}, step{vf1 + "/stop", "1", syscall.EUCLEAN}, step{pfDir + "/sriov_admin/vf1/stop", "1", syscall.EUCLEAN},
+		step{control(1), "resume", 0}, step{vf1 + "/save", "1", syscall.EPERM},
+		step{vf1 + "/save", "1", syscall.EALREADY}, // the first raw error, gt0 stays started
+		step{vf1 + "/stop", "1", 0}, step{vf1 + "/stop", "1", syscall.EUCLEAN},
+		step{pfDir + "/sriov_admin/vf1/stop", "1", syscall.EUCLEAN},
 	)
 	for _, c := range []struct {
 		op   string
@@ -173,13 +186,22 @@ func TestMigrationData(t *testing.T) {
 		{"bad key-length-value", change(24, 9), syscall.ENODATA, syscall.ETIMEDOUT},
 		{"other GGTT", string(smaller), 0, syscall.EIO},
 		{"cut", string(data[:len(data)-1]), 0, syscall.ETIMEDOUT},
-		{"trailer with payload", string(data[:len(data)-8]) + "\x01\x00\x00\x00\x00\x00\x00\x00x", syscall.EINVAL, syscall.ETIMEDOUT},
+		{
+			"trailer with payload", string(data[:len(data)-8]) + "\x01\x00\x00\x00\x00\x00\x00\x00x", syscall.EINVAL,
+			syscall.ETIMEDOUT,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			vf2 := sriov + "/vf2"
-			// The save drops the part of a packet that the case before may have left: a reset does not.
-			h.steps(t, step{vf2 + "/reset", "1", 0}, step{vf2 + "/pause", "1", 0}, step{vf2 + "/save", "1", 0}, step{vf2 + "/reset", "1", 0})
-			h.steps(t, step{vf2 + "/pause", "1", 0}, step{vf2 + "/restore", "1", 0}, step{vf2 + "/migration_data", c.data, c.write})
+			// The save drops the part of a packet that the case before may have left: a reset does
+			// not.
+			h.steps(
+				t, step{vf2 + "/reset", "1", 0}, step{vf2 + "/pause", "1", 0}, step{vf2 + "/save", "1", 0},
+				step{vf2 + "/reset", "1", 0},
+			)
+			h.steps(
+				t, step{vf2 + "/pause", "1", 0}, step{vf2 + "/restore", "1", 0}, step{vf2 + "/migration_data", c.data, c.write},
+			)
 			h.reading(t, vf2+"/restore", c.finish)
 			if c.finish == syscall.EIO {
 				h.steps(t, step{vf2 + "/migration_data", "x", syscall.EIO})
@@ -257,7 +279,7 @@ func FuzzMigrationData(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
-	f.Add(h.stream(1))
+	f.Add(h.migration.stream(1))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h.steps(t, step{vf1 + "/reset", "1", 0}, step{vf1 + "/pause", "1", 0}, step{vf1 + "/restore", "1", 0})
 		d, err := h.OpenFile(vf1+"/migration_data", os.O_WRONLY)

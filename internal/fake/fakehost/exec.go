@@ -35,23 +35,7 @@ func (h *Host) Kill(_ context.Context, p undo.Process) error {
 	})
 }
 
-// held waits until no process has a function open through VFIO, as the kernel does before it takes a device away.
-func (h *Host) held(fn int) {
-	for slices.ContainsFunc(h.vfioNodes(fn), h.isOpen) {
-		h.freed.Wait()
-	}
-}
-
-func (h *Host) isOpen(file string) bool {
-	for _, p := range h.s.Processes {
-		if slices.Contains(p.Open, file) {
-			return true
-		}
-	}
-	return false
-}
-
-// Create implements host.System. A file of the kernel's is not made anew but written to.
+// Create implements host.System. It writes to a file of the kernel's, and creates others.
 func (h *Host) Create(p string, data []byte) error {
 	h.mu.Lock()
 	at, n, err := h.find("open", p, true)
@@ -119,7 +103,9 @@ func (h *Host) RemoveAll(p string) error {
 
 func (h *Host) modprobe(args []string) (bench.Result, error) {
 	dry := slices.Contains(args, "--dry-run")
-	name := strings.ReplaceAll(args[slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })], "-", "_")
+	name := strings.ReplaceAll(
+		args[slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })], "-", "_",
+	)
 	failure, ok := h.o.Modules[name]
 	switch {
 	case !ok:
@@ -127,7 +113,9 @@ func (h *Host) modprobe(args []string) (bench.Result, error) {
 	case dry:
 		return bench.Result{}, nil
 	case failure != "":
-		return bench.Result{ExitCode: 1, Stderr: []byte("modprobe: ERROR: could not insert '" + name + "': " + failure + "\n")}, nil
+		return bench.Result{
+			ExitCode: 1, Stderr: []byte("modprobe: ERROR: could not insert '" + name + "': " + failure + "\n"),
+		}, nil
 	}
 	err := h.change("(modprobe)", name, func() error {
 		h.load(name)
@@ -143,7 +131,7 @@ func (h *Host) load(name string) {
 	h.s.Loaded = append(h.s.Loaded, name)
 	slices.Sort(h.s.Loaded)
 	if name == "xe" {
-		_ = h.probe(0) // loading does not depend on it
+		_ = h.pci.probe(0) // loading does not depend on it
 	}
 	h.nodes = nil
 }
@@ -160,7 +148,7 @@ func (h *Host) RemoveModule(_ context.Context, name string) error {
 	}
 	return h.change("(rmmod)", name, func() error {
 		if name == "xe" {
-			h.unbindPF()
+			h.pci.unbindPF()
 		}
 		h.s.Loaded = slices.DeleteFunc(h.s.Loaded, func(m string) bool { return m == name })
 		h.nodes = nil

@@ -72,7 +72,10 @@ func TestAutomatic(t *testing.T) {
 	h.reads(t, sriov+"/pf/tile0/ggtt_available", "range:\t0x400000-0xfe9fffff\t(3.97 GiB)\n"+
 		"total:\t4267704320\t(3.97 GiB)\nspare:\t67108864\t(64.0 MiB)\navail:\t4200595456\t(3.91 GiB)\n")
 	h.steps(t, step{pfDir + "/sriov_numvfs", "2", 0})
-	h.reads(t, sriov+"/pf/tile0/ggtt_provisioned", "VF1:\t0xbee00000-0xfedfffff\t(1.00 GiB)\nVF2:\t0x7ee00000-0xbedfffff\t(1.00 GiB)\n")
+	h.reads(
+		t, sriov+"/pf/tile0/ggtt_provisioned",
+		"VF1:\t0xbee00000-0xfedfffff\t(1.00 GiB)\nVF2:\t0x7ee00000-0xbedfffff\t(1.00 GiB)\n",
+	)
 	h.reads(t, sriov+"/pf/tile0/vram_provisioned", "VF1:\t6425673728\t(5.98 GiB)\nVF2:\t6425673728\t(5.98 GiB)\n")
 	for _, gt := range []string{"gt0", "gt1"} {
 		h.reads(t, sriov+"/pf/tile0/"+gt+"/contexts_provisioned", "VF1:\t49151-65534\t(16384)\nVF2:\t32767-49150\t(16384)\n")
@@ -89,12 +92,14 @@ func TestCustom(t *testing.T) {
 	h.steps(t,
 		step{vf1 + "/ggtt_quota", "2013265919", 0}, step{vf2 + "/ggtt_quota", "2013265920", 0},
 		step{vf1 + "/ggtt_quota", "3000000000", syscall.ENOSPC}, // and now VF1 has nothing
-		step{vf1 + "/gt0/contexts_quota", "65536", syscall.EINVAL}, step{vf1 + "/gt0/contexts_quota", "65500", syscall.EDQUOT},
+		step{vf1 + "/gt0/contexts_quota", "65536", syscall.EINVAL},
+		step{vf1 + "/gt0/contexts_quota", "65500", syscall.EDQUOT},
 		step{vf1 + "/gt1/doorbells_quota", "257", syscall.EINVAL}, step{vf1 + "/gt1/doorbells_quota", "0x20", 0},
 		step{vf1 + "/gt0/exec_quantum_ms", "4294967296", syscall.EOVERFLOW}, step{vf1 + "/gt0/exec_quantum_ms", "200000", 0},
 		step{vf1 + "/gt0/exec_quantum_ms", "-1", syscall.EINVAL}, step{vf1 + "/gt0/exec_quantum_ms", "1 2", syscall.EINVAL},
 		step{vf1 + "/gt0/exec_quantum_ms", "99999999999999999999", syscall.ERANGE},
-		step{sriov + "/pf/tile0/ggtt_spare", "4096", syscall.EINVAL}, step{sriov + "/pf/tile0/gt0/reset_engine", "2", syscall.EOVERFLOW},
+		step{sriov + "/pf/tile0/ggtt_spare", "4096", syscall.EINVAL},
+		step{sriov + "/pf/tile0/gt0/reset_engine", "2", syscall.EOVERFLOW},
 		step{pfDir + "/sriov_numvfs", "1", 0}, step{restore, "1", syscall.EBUSY}, step{pfDir + "/sriov_numvfs", "0", 0},
 	)
 	h.reads(t, vf1+"/ggtt_quota", "0\n")
@@ -104,8 +109,8 @@ func TestCustom(t *testing.T) {
 	h.reads(t, vf2+"/ggtt_quota", "0\n")
 }
 
-// TestUnclean: what holds resources in automatic mode can only have been given by something else than a debugfs write. Linux 7.3
-// leaves it, older drivers refuse.
+// TestUnclean: what holds resources in automatic mode can only have been given by something else
+// than a debugfs write. Linux 7.3 leaves it, older drivers refuse.
 func TestUnclean(t *testing.T) {
 	h := bmg(t)
 	h.s.Functions[1].GGTT = span{1 << 30, 4096}
@@ -117,7 +122,8 @@ func TestUnclean(t *testing.T) {
 	admin := pfDir + "/sriov_admin"
 	h.steps(t,
 		step{sriov + "/vf1/tile0/gt0/exec_quantum_ms", "5", 0},
-		step{admin + "/vf1/profile/sched_priority", "low", syscall.EACCES}, step{admin + "/.bulk_profile/sched_priority", "high", syscall.EINVAL},
+		step{admin + "/vf1/profile/sched_priority", "low", syscall.EACCES},
+		step{admin + "/.bulk_profile/sched_priority", "high", syscall.EINVAL},
 		step{admin + "/pf/profile/sched_priority", "high", 0}, step{admin + "/.bulk_profile/sched_priority", "normal\n", 0},
 	)
 	h.reads(t, admin+"/pf/profile/sched_priority", "low [normal] high\n")
@@ -134,7 +140,8 @@ func TestBinding(t *testing.T) {
 	h.steps(t,
 		step{pfDir + "/sriov_drivers_autoprobe", "maybe", syscall.EINVAL}, step{pfDir + "/sriov_drivers_autoprobe", "0", 0},
 		step{pfDir + "/sriov_numvfs", "1", 0},
-		step{"/sys/bus/pci/drivers_probe", "0000:03:00.2", syscall.ENODEV}, step{"/sys/bus/pci/drivers_probe", "0000:03:00.1\n", 0},
+		step{"/sys/bus/pci/drivers_probe", "0000:03:00.2", syscall.ENODEV},
+		step{"/sys/bus/pci/drivers_probe", "0000:03:00.1\n", 0},
 		step{"/sys/bus/pci/drivers/xe/bind", "0000:03:00.1", syscall.ENODEV},
 	)
 	h.reads(t, vf+"/driver_override", "(null)\n")
@@ -147,7 +154,8 @@ func TestBinding(t *testing.T) {
 	}
 	h.steps(t,
 		step{vf + "/driver_override", "", 0}, // an empty write does nothing
-		step{vf + "/driver/unbind", "0000:03:00.1", 0}, step{"/sys/bus/pci/drivers/xe/unbind", "0000:03:00.1", syscall.ENODEV},
+		step{vf + "/driver/unbind", "0000:03:00.1", 0},
+		step{"/sys/bus/pci/drivers/xe/unbind", "0000:03:00.1", syscall.ENODEV},
 	)
 	h.reads(t, vf+"/driver_override", "xe-vfio-pci\n")
 	h.steps(t, step{vf + "/driver_override", "\n", 0})
@@ -169,7 +177,8 @@ func TestModes(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	for v, want := range map[uint64]string{
-		0: "0 B", 512: "512 B", 4096: "4.00 KiB", 64 << 20: "64.0 MiB", 512 << 20: "512 MiB", 1023 << 20: "1023 MiB", 1 << 30: "1.00 GiB",
+		0: "0 B", 512: "512 B", 4096: "4.00 KiB", 64 << 20: "64.0 MiB", 512 << 20: "512 MiB", 1023 << 20: "1023 MiB",
+		1 << 30:    "1.00 GiB",
 		2013265920: "1.88 GiB", 4271898624: "3.98 GiB", 12717129728: "11.8 GiB", 6358564864: "5.92 GiB",
 	} {
 		if got := size(v); got != want {

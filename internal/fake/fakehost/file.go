@@ -10,19 +10,20 @@ import (
 	"syscall"
 )
 
-// A File is an open file. What happens at offsets other than 0 is as the kernel's handlers have it.
+// A File is an open file. Reads and writes at offsets other than 0 behave as the kernel's handlers
+// do.
 type File struct {
 	h      *Host
 	path   string
-	stream io.ReadWriteCloser // of a file that is one
+	stream io.ReadWriteCloser // nil unless the file is a stream
 	offset int64
 	closed bool
 }
 
 const lockdownFile = "lockdown_vfs_enabling"
 
-// Open opens a file. Of those that are streams the second and later reads go on where the last one ended; others are
-// read whole, from the start.
+// Open opens a file. Later reads of a stream go on where the last one ended; other files are read
+// whole, from the start.
 func (h *Host) Open(p string, flag int) (*File, error) {
 	f := &File{h: h, path: p}
 	if stream, err := h.OpenFile(p, flag); err == nil {
@@ -103,7 +104,7 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// operations are files that are written to have something done. Numbers do not look at the offset.
+// operations are files that do something when they are written. Numbers ignore the offset.
 var operations = []string{"pause", "resume", "stop", "reset", "save", "restore", "restore_auto_provisioning"}
 
 // Write implements [io.Writer].
@@ -123,13 +124,13 @@ func (f *File) Write(b []byte) (int, error) {
 	if err != nil {
 		return 0, &fs.PathError{Op: "write", Path: f.path, Err: err}
 	}
-	if base == "control" { // the one handler that moves on
+	if base == "control" { // the only handler that advances the offset
 		f.offset += int64(len(b))
 	}
 	return len(b), nil
 }
 
-// WriteAt implements [io.WriterAt], for the files that know what to say to it.
+// WriteAt always fails: no file of the kernel can be written at an offset.
 func (f *File) WriteAt([]byte, int64) (int, error) {
 	return 0, &fs.PathError{Op: "write", Path: f.path, Err: syscall.ESPIPE}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -24,22 +23,25 @@ type Options struct {
 	GTs      int    // of the one tile: 1 (main) or 2 (main and media)
 	VRAM     uint64 // free bytes of local memory; 0 for an integrated GPU
 	Flat     bool   // debugfs as up to Linux 6.18, and no sriov_admin
-	// Modules are those that can be loaded; the value is the error that loading gives, "" for success.
+	// Modules are the modules that can be loaded. The value is the error of loading, "" for
+	// success.
 	Modules map[string]string
 	Loaded  []string // modules loaded at first
 	Cmdline string   // the kernel's
 	NoIOMMU bool
-	// StandIn is a host like the lab's, with a parameter of xe that makes the device wedged.
+	// StandIn makes the host one like the lab's, with a parameter of xe that makes the device
+	// wedged.
 	StandIn bool
-	// NoMigration is a GPU, or a firmware, that cannot save and restore VFs. The files are there all the same.
+	// NoMigration is a GPU, or a firmware, that cannot save and restore VFs. The files exist all
+	// the same.
 	NoMigration bool
 	VRAMQuota   bool  // sysfs has vram_quota, as since Linux 7.1
 	AdminOnly   bool  // configfs says that the PF is for administration only
 	Power       Power // the zero value is a host that cannot sleep
 }
 
-// BMG is a discrete two-GT GPU like a Battlemage G21 with 12 GB, with a few VFs only; xe and a vendor's VFIO driver can
-// be loaded and are not.
+// BMG returns a discrete two-GT GPU like a Battlemage G21 with 12 GB, with a few VFs only. xe and a
+// vendor's VFIO driver can be loaded and are not.
 func BMG() Options {
 	return Options{
 		Bus: 3, Device: 0xe20b, Card: 1, TotalVFs: 6, GTs: 2, VRAM: 12384 << 20,
@@ -48,20 +50,21 @@ func BMG() Options {
 	}
 }
 
-// PTL is an integrated two-GT GPU like a Panther Lake.
+// PTL returns an integrated two-GT GPU like a Panther Lake.
 func PTL() Options {
 	o := BMG()
 	o.Bus, o.Slot, o.Device, o.Card, o.TotalVFs, o.VRAM = 0, 2, 0xb080, 0, 7, 0
 	return o
 }
 
-// A Host is a fake host. Its methods may be called from several goroutines at once.
-type Host struct {
-	// Hook, if set, is called with each write before it is made and, with done true, after it. An error before it
-	// fails the write.
+// Hooks are what a test may change on a host that runs. Set them while nothing uses the host.
+type Hooks struct {
+	// Hook, if set, is called with each write before it is made and, with done true, after it. An
+	// error before it fails the write.
 	Hook func(path, value string, done bool) error
-	// Firmware, if set, is asked before a VF is paused, resumed, stopped, saved, restored or reset on a GT, and for each
-	// part of a migration ("save data", "save finish", ...). It can refuse with an errno, and it can take its time.
+	// Firmware, if set, is called before a VF is paused, resumed, stopped, saved, restored or reset
+	// on a GT, and for each part of a migration ("save data", "save finish", ...). It can refuse
+	// with an errno, and it can take its time.
 	Firmware func(op string, vf, gt int) error
 	// NeverBind keeps drivers from binding: drivers_probe succeeds all the same.
 	NeverBind bool
@@ -69,22 +72,31 @@ type Host struct {
 	Oopses []string
 	// Lockdown is a process that holds lockdown_vfs_enabling.
 	Lockdown bool
+}
 
-	o         Options
-	mu        sync.Mutex
-	lockdowns int       // open lockdown_vfs_enabling
-	freed     sync.Cond // a process has ended, or a VF's control state has changed
-	epoch     int       // counts the resets of VFs
-	opened    map[int]*VFIO
-	s         state
-	nodes     map[string]node // the tree as s has it; nil when s has changed its shape
-	fixed     builder         // its part for the provisioning; nil when the functions are other ones
+// A Host is a fake host. Its methods may be called from several goroutines at once. It has the
+// files, the modules and the processes; pci has the functions and their drivers, attributes the
+// files of the GPU's provisioning, controller and migration the VFs.
+type Host struct {
+	Hooks
+	*core
+	pci       *pciBus
+	attr      *attributes
+	ctl       *controller
+	migration *migration
+
+	lockdowns int // open lockdown_vfs_enabling
 }
 
 // New makes a host.
 func New(o Options) *Host {
-	h := &Host{o: o, s: newState(o)}
-	h.freed.L = &h.mu
+	h := &Host{core: &core{o: o, s: newState(o)}}
+	h.hooks, h.freed.L = &h.Hooks, &h.mu
+	p := &provisioner{h.core}
+	h.ctl = &controller{core: h.core}
+	h.migration = &migration{core: h.core, ctl: h.ctl}
+	h.attr = &attributes{provisioner: p, ctl: h.ctl, migration: h.migration}
+	h.pci = &pciBus{core: h.core, provisioner: p, ctl: h.ctl, locked: func() bool { return h.Lockdown || h.lockdowns > 0 }}
 	for _, m := range o.Loaded {
 		h.load(m)
 	}
@@ -106,16 +118,17 @@ func (h *Host) snapshot() Snapshot {
 	return Snapshot(b)
 }
 
-// FromSnapshot makes another host in the state that s was taken in.
+// FromSnapshot returns another host in the state of s.
 func (h *Host) FromSnapshot(s Snapshot) *Host {
 	c := New(h.o)
 	c.s = state{}
-	_ = json.Unmarshal([]byte(s), &c.s) // what Snapshot made
+	_ = json.Unmarshal([]byte(s), &c.s) // Snapshot wrote it
 	c.nodes, c.fixed = nil, nil
 	return c
 }
 
-// Dump lists all that can be read without doing anything, path by path, and the hidden provisioning mode.
+// Dump returns all files that can be read without side effects, by path, and the hidden
+// provisioning mode.
 func (h *Host) Dump() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,7 +154,7 @@ type node struct {
 	open  func() io.ReadWriteCloser // nil unless it is a stream
 }
 
-// find resolves a path. Links on the way are followed, the last one only if asked for.
+// find resolves a path. It follows links on the way, and the last one only with follow.
 func (h *Host) find(op, p string, follow bool) (string, node, error) {
 	tree := h.tree()
 	at, rest := "/", strings.TrimPrefix(path.Clean(p), "/")
@@ -181,7 +194,7 @@ func (h *Host) ReadFile(p string) ([]byte, error) {
 	case n.mode.IsDir():
 		err = syscall.EISDIR
 	case n.mode&0o400 == 0 && strings.HasPrefix(at, "/sys/kernel/debug/"):
-		return nil, nil // root passes, and there is nothing to read
+		return nil, nil // root may open it, and there is nothing to read
 	case n.mode&0o400 == 0:
 		err = syscall.EACCES
 	}
@@ -205,7 +218,7 @@ func (h *Host) WriteFile(p string, data []byte) error {
 	case n.mode.IsDir():
 		err = syscall.EISDIR
 	case n.mode&0o200 == 0 && strings.HasPrefix(at, "/sys/kernel/debug/"):
-		err = syscall.EINVAL // root passes, and there is no handler
+		err = syscall.EINVAL // root may open it, and there is no handler
 	case n.mode&0o200 == 0:
 		err = syscall.EACCES
 	case len(data) == 0 && strings.HasPrefix(at, "/sys/"):
@@ -219,7 +232,7 @@ func (h *Host) WriteFile(p string, data []byte) error {
 	return nil
 }
 
-// change makes a change between two calls of the hook. h.mu is held, and free during the calls.
+// change makes a change between two calls of the hook. The lock is held, and free during the calls.
 func (h *Host) change(p, value string, change func() error) error {
 	if err := h.hook(p, value, false); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// OpenFile opens a file that is read or written as a stream, such as a VF's migration_data. Others are read and written
-// whole: see [Host.ReadFile].
+// OpenFile opens a file that is read or written as a stream, such as a VF's migration_data. Other
+// files are read and written whole: see [Host.ReadFile].
 func (h *Host) OpenFile(p string, flag int) (io.ReadWriteCloser, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"vmtb/bench"
 )
 
-// Power is how a fake host can sleep. The fields are what the files have; "" is a file that is not there.
+// Power is how a fake host can sleep. The fields are the contents of the files; "" is a file that
+// does not exist.
 type Power struct {
 	State, MemSleep, Disk string // of /sys/power
 	Resume                string // of /sys/power
@@ -24,7 +25,7 @@ type Power struct {
 	Wake func()
 }
 
-// sleeps is what sleeping leaves.
+// sleeps is what the host keeps of its sleeps.
 type sleeps struct {
 	Counted  int
 	Clock    time.Duration
@@ -110,7 +111,7 @@ func (h *Host) rtcwake(args []string) (bench.Result, error) {
 	if p.Awake {
 		return bench.Result{}, nil
 	}
-	if args[3] != "freeze" { // as on hosts whose clock goes on in s2idle
+	if args[3] != "freeze" { // like hosts whose clock goes on in s2idle
 		h.s.Sleeps.Clock += time.Duration(seconds) * time.Second
 	}
 	if args[3] != "disk" {

@@ -9,7 +9,7 @@ import (
 	"vmtb/bench"
 )
 
-// ended is a command of the fake's: it had ended when it was started.
+// ended is a process of the fake's. It has ended when it starts.
 type ended struct {
 	result bench.Result
 	err    error
@@ -40,7 +40,7 @@ func (h *Host) Exec(ctx context.Context, c bench.Command) (bench.Result, error) 
 	return bench.Finish(ctx, p)
 }
 
-// run is what the programs do.
+// run plays the programs.
 func (h *Host) run(c bench.Command) (bench.Result, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -57,7 +57,7 @@ func (h *Host) run(c bench.Command) (bench.Result, error) {
 	return bench.Result{}, &bench.HostError{Op: "run", Noun: c.Argv[0], Err: syscall.ENOENT}
 }
 
-// deliver moves output to its writer, if it has one.
+// deliver moves output to its writer, if there is one.
 func deliver(w io.Writer, output *[]byte) (err error) {
 	if w != nil && len(*output) > 0 {
 		_, err = w.Write(*output)

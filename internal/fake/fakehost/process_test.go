@@ -26,7 +26,8 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if r, err := p.Wait(t.Context()); err != nil || !r.OK() || len(r.Stdout) > 0 || !strings.Contains(out.String(), "fake kernel") {
+		if r, err := p.Wait(t.Context()); err != nil || !r.OK() || len(r.Stdout) > 0 ||
+			!strings.Contains(out.String(), "fake kernel") {
 			t.Errorf("%+v, %v, %q", r, err, &out)
 		}
 	}
@@ -36,10 +37,13 @@ func TestProcess(t *testing.T) {
 	if r, err := p.Kill(t.Context()); err != nil || !r.OK() {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := h.Exec(t.Context(), bench.Command{Argv: []string{"dmesg"}, Stdout: fullWriter{}}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := h.Exec(t.Context(), bench.Command{
+		Argv: []string{"dmesg"}, Stdout: fullWriter{},
+	}); !errors.Is(err, syscall.ENOSPC) {
 		t.Error(err)
 	}
-	if r, err := h.Exec(t.Context(), bench.Command{Argv: []string{"dmesg"}}); err != nil || string(r.Stdout) != out.String() {
+	if r, err := h.Exec(t.Context(), bench.Command{Argv: []string{"dmesg"}}); err != nil ||
+		string(r.Stdout) != out.String() {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if _, err := h.Start(t.Context(), bench.Command{Argv: []string{"no-such-program"}}); !errors.Is(err, syscall.ENOENT) {

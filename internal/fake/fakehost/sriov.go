@@ -7,53 +7,54 @@ import (
 	"syscall"
 )
 
-// deviceFiles are those of the whole device, and the links that lead from a GT's own directory into the sriov/ tree.
-func (h *Host) deviceFiles(b builder, root string) {
+// deviceFiles places the files of the whole device, and the links from a GT's own directory into
+// the sriov/ tree.
+func (a *attributes) deviceFiles(b builder, root string) {
 	b.text(root+"/sriov_info", "supported: yes\nenabled: yes\nmode: SR-IOV PF\n")
 	info := root + "/pf"
-	if !h.o.Flat {
+	if !a.o.Flat {
 		info = root + "/sriov/pf"
-		b.add(root+"/sriov/restore_auto_provisioning", h.restoreAuto())
-		b.add(root+"/sriov/"+lockdownFile, h.lockdown())
-		h.gtLinks(b, root)
+		b.add(root+"/sriov/restore_auto_provisioning", a.restoreAuto())
+		b.add(root+"/sriov/"+lockdownFile, a.lockdown())
+		a.gtLinks(b, root)
 	}
 	b.add(info+"/vfs", node{mode: 0o444, read: func() (string, error) {
-		return fmt.Sprintf("total: %[1]d\nsupported: %[1]d\nenabled: %[2]d\n", h.o.TotalVFs, h.s.NumVFs), nil
+		return fmt.Sprintf("total: %[1]d\nsupported: %[1]d\nenabled: %[2]d\n", a.o.TotalVFs, a.s.NumVFs), nil
 	}})
-	b.add(info+"/versions", node{mode: 0o444, read: h.versions})
+	b.add(info+"/versions", node{mode: 0o444, read: a.ctl.versions})
 }
 
-func (h *Host) gtLinks(b builder, root string) {
-	for g := range h.s.GTs {
+func (a *attributes) gtLinks(b builder, root string) {
+	for g := range a.s.GTs {
 		b.link(fmt.Sprintf("%s/gt%d", root, g), fmt.Sprintf("tile0/gt%d", g))
-		for fn := range h.s.Functions {
+		for fn := range a.s.Functions {
 			name := functionName(fn)
 			b.link(fmt.Sprintf("%s/tile0/gt%d/%s", root, g, name), fmt.Sprintf("../../sriov/%s/tile0/gt%d", name, g))
 		}
 	}
 }
 
-// tileLinks are in the directory of a main GT, for programs that know the flat layout.
-func (h *Host) tileLinks(b builder, gtDir string, names map[string]node) {
+// tileLinks places links in the directory of a main GT, for programs that know the flat layout.
+func (a *attributes) tileLinks(b builder, gtDir string, names map[string]node) {
 	for name := range names {
 		b.link(gtDir+"/"+strings.Replace(name, "vram_", "lmem_", 1), "../"+name)
 	}
 }
 
-// lockdown has no content: it matters whether it is open.
-func (h *Host) lockdown() node {
+// lockdown returns a file without content: it only matters whether the file is open.
+func (a *attributes) lockdown() node {
 	return node{mode: 0o400, read: func() (string, error) {
-		if h.s.NumVFs > 0 {
+		if a.s.NumVFs > 0 {
 			return "", syscall.EBUSY
 		}
 		return "", syscall.EINVAL
 	}}
 }
 
-// wedged is the parameter of the lab's module.
-func (h *Host) wedged() node {
+// wedged returns the parameter of the lab's module that makes the device wedged.
+func (a *attributes) wedged() node {
 	return node{mode: 0o600, read: func() (string, error) {
-		if h.s.Wedged {
+		if a.s.Wedged {
 			return "Y\n", nil
 		}
 		return "N\n", nil
@@ -62,17 +63,19 @@ func (h *Host) wedged() node {
 		if !ok {
 			return syscall.EINVAL
 		}
-		h.s.Wedged = on
+		a.s.Wedged = on
 		return nil
 	}}
 }
 
-// xe2Registers are those that VFs ask the PF for; Xe3 has one more.
-var xe2Registers = []uint32{0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc}
+// xe2Registers are the registers that VFs read from the PF. Xe3 has one more.
+var xe2Registers = []uint32{
+	0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc,
+}
 
-func (h *Host) runtimeRegisters(g int) node {
+func (a *attributes) runtimeRegisters(g int) node {
 	list := slices.Clone(xe2Registers)
-	if h.o.VRAM == 0 {
+	if a.o.VRAM == 0 {
 		list = slices.Insert(list, 4, 0x9130)
 	}
 	var text strings.Builder

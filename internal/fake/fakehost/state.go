@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// state is all that can change, as plain data.
+// state is all that can change, as plain data. A snapshot is its JSON.
 type state struct {
 	Loaded    []string // modules, sorted
 	Files     map[string]string
@@ -33,13 +33,14 @@ type function struct {
 	Out, In          []byte // a save not yet read; a packet not yet whole of a restore
 	Agreed           bool   // a driver of the VF has shaken hands with the PF since the last reset
 	VF               vfState
-	Register         uint32 // one that a VF's driver has for itself
+	Register         uint32 // a register that only the VF's driver uses
 }
 
 // share is a function's part of one GT.
 type share struct {
 	Contexts, Doorbells span
-	Numbers             map[string]uint64 // exec_quantum_ms, preempt_timeout_us, sched_priority, threshold_*; 0 when missing
+	// Numbers are exec_quantum_ms, preempt_timeout_us, sched_priority, threshold_*; 0 when missing.
+	Numbers map[string]uint64
 
 	Control  control // a VF's
 	Stoppers uint8   // resfix_stoppers
@@ -58,7 +59,9 @@ type process struct {
 }
 
 func newState(o Options) state {
-	s := state{Autoprobe: true, Files: map[string]string{}, Processes: map[int]process{}, Dirs: []string{}, Loaded: []string{}}
+	s := state{
+		Autoprobe: true, Files: map[string]string{}, Processes: map[int]process{}, Dirs: []string{}, Loaded: []string{},
+	}
 	s.GTs = make([]gt, o.GTs)
 	for i := range s.GTs {
 		s.GTs[i].Numbers = map[string]uint64{}
@@ -73,7 +76,7 @@ func newState(o Options) state {
 	return s
 }
 
-// clear takes away what the function was given. Priority is a policy of the GT and stays.
+// clear takes away what the function was given. The priority is a policy of the GT and stays.
 func (f *function) clear() {
 	f.GGTT, f.VRAM = span{}, 0
 	for i := range f.GTs {
@@ -96,7 +99,7 @@ type span struct{ Start, Size uint64 }
 
 func (s span) end() uint64 { return s.Start + s.Size }
 
-// holes are the free parts of [from, to), ascending.
+// holes returns the free parts of [from, to), ascending.
 func holes(from, to uint64, used []span) []span {
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.Start, b.Start) })
 	var free []span
@@ -110,15 +113,4 @@ func holes(from, to uint64, used []span) []span {
 		from = u.end()
 	}
 	return free
-}
-
-// used are the spans that a resource's owners have, without owner skip.
-func (h *Host) used(skip int, of func(*function) span) []span {
-	var list []span
-	for i := range h.s.Functions {
-		if s := of(&h.s.Functions[i]); i != skip && s.Size > 0 {
-			list = append(list, s)
-		}
-	}
-	return list
 }

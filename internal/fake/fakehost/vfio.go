@@ -10,15 +10,17 @@ import (
 	"vmtb/bench/vfio"
 )
 
-// VFIO is an open function that a VFIO driver has, and its migration as xe-vfio-pci has it. It is no part of a snapshot.
+// VFIO is a function that a process has opened through a VFIO driver, with the migration of
+// xe-vfio-pci. It is not part of a snapshot.
 type VFIO struct {
 	h     *Host
 	vf    int
 	state vfio.State
-	data  *vfioData // of a state that has any
+	data  *vfioData // nil in a state without data
 }
 
-// OpenVFIO opens a function by its IOMMU group and address. As the kernel does, it resets the function.
+// OpenVFIO opens a function by its IOMMU group and address. As the kernel does, it resets the
+// function.
 func (h *Host) OpenVFIO(group int, address string) (*VFIO, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,7 +33,7 @@ func (h *Host) OpenVFIO(group int, address string) (*VFIO, error) {
 	case h.opened[vf] != nil:
 		return nil, fmt.Errorf("open group %d: %w", group, syscall.EBUSY)
 	}
-	_ = h.reset(vf) // the kernel opens it all the same
+	_ = h.ctl.reset(vf) // the kernel opens it all the same
 	v := &VFIO{h: h, vf: vf, state: vfio.Running}
 	if h.opened == nil {
 		h.opened = map[int]*VFIO{}
@@ -44,7 +46,7 @@ func (h *Host) OpenVFIO(group int, address string) (*VFIO, error) {
 func (v *VFIO) Close() error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
-	_ = v.h.reset(v.vf) // nobody is there to be told
+	_ = v.h.ctl.reset(v.vf) // a close has nobody to report it to
 	delete(v.h.opened, v.vf)
 	return nil
 }
@@ -53,10 +55,10 @@ func (v *VFIO) Close() error {
 func (v *VFIO) Reset() error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
-	return v.h.reset(v.vf)
+	return v.h.ctl.reset(v.vf)
 }
 
-// wasReset is what an FLR leaves of the migration.
+// wasReset ends the migration, as an FLR does.
 func (v *VFIO) wasReset() {
 	v.state = vfio.Running
 	v.drop()
@@ -69,7 +71,7 @@ func (v *VFIO) drop() {
 	}
 }
 
-// migrates is ENOTTY of a device without migration.
+// migrates returns ENOTTY for a device without migration.
 func (v *VFIO) migrates() error {
 	if v.h.o.NoMigration || v.h.o.Flat || !strings.HasPrefix(v.h.s.Functions[v.vf].Driver, "xe-") {
 		return syscall.ENOTTY
@@ -77,28 +79,29 @@ func (v *VFIO) migrates() error {
 	return nil
 }
 
-// MigrationFlags are STOP_COPY and P2P.
+// MigrationFlags returns STOP_COPY and P2P.
 func (v *VFIO) MigrationFlags() (uint64, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
 	return vfio.HasStopCopy | vfio.HasP2P, v.migrates()
 }
 
-// DataSize is the size of the stream.
+// DataSize returns the size of the stream.
 func (v *VFIO) DataSize() (uint64, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
-	return uint64(len(v.h.stream(v.vf))), v.migrates()
+	return uint64(len(v.h.migration.stream(v.vf))), v.migrates()
 }
 
-// State is the present state.
+// State returns the present state.
 func (v *VFIO) State() (vfio.State, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
 	return v.state, v.migrates()
 }
 
-// registers are where a VF has one that only its driver uses: a GPU's, and that of the lab's stand-in.
+// registers are the offsets of a register that only the VF's driver uses: a GPU's, and the lab's
+// stand-in's.
 var registers = []int64{0x190240, 0x838}
 
 // Register reads the register that a VF's driver has for itself.
@@ -111,7 +114,7 @@ func (v *VFIO) Register(offset int64) (uint32, error) {
 	return v.h.s.Functions[v.vf].Register, nil
 }
 
-// SetRegister writes it.
+// SetRegister writes the register that a VF's driver has for itself.
 func (v *VFIO) SetRegister(offset int64, value uint32) error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -122,8 +125,9 @@ func (v *VFIO) SetRegister(offset int64, value uint32) error {
 	return nil
 }
 
-// SetState goes to a state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A step that fails
-// leaves the state as it is; that of the lab's stand-in stops the VF and leads to ERROR.
+// SetState goes to a state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A
+// step that fails leaves the state as it is. In the lab's stand-in it stops the VF and leads to
+// ERROR.
 func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -132,7 +136,7 @@ func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 	}
 	if v.state == vfio.Error || to == vfio.Error || to > vfio.RunningP2P {
 		if v.h.recent() {
-			_ = v.h.everyGT(v.vf, stopVF) // xe_sriov_vfio_error; it may be stopped already
+			_ = v.h.ctl.everyGT(v.vf, stopVF) // xe_sriov_vfio_error; it may be stopped already
 		}
 		return nil, syscall.EINVAL
 	}
@@ -143,19 +147,19 @@ func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 			if v.h.recent() {
 				return nil, err // the driver knows no state ERROR
 			}
-			_ = v.h.everyGT(v.vf, stopVF) // it may be stopped already
+			_ = v.h.ctl.everyGT(v.vf, stopVF) // it may be stopped already
 			v.state = vfio.Error
 			return nil, err
 		}
 		v.state = next
 	}
 	if v.data == nil {
-		return nil, nil //nolint:nilnil // as the real one
+		return nil, nil //nolint:nilnil // like the real one
 	}
 	return v.data, nil
 }
 
-// chain are the states without data; those with data hang on its end.
+// chain is the states without data. The states with data follow its end.
 var chain = []vfio.State{vfio.Running, vfio.RunningP2P, vfio.Stop}
 
 func towards(from, to vfio.State) vfio.State {
@@ -175,26 +179,26 @@ func (v *VFIO) step(to vfio.State) error {
 	h, from := v.h, v.state
 	switch {
 	case from == vfio.Running:
-		return h.everyGT(v.vf, pauseVF)
+		return h.ctl.everyGT(v.vf, pauseVF)
 	case to == vfio.Running:
-		return h.everyGT(v.vf, resumeVF)
+		return h.ctl.everyGT(v.vf, resumeVF)
 	case from == vfio.StopCopy:
 		v.drop()
-		return h.firstOf(v.vf, finishSave)
+		return h.ctl.firstOf(v.vf, finishSave)
 	case from == vfio.Resuming:
 		v.drop()
-		return h.firstOf(v.vf, finishRestore)
+		return h.ctl.firstOf(v.vf, finishRestore)
 	case to == vfio.StopCopy:
-		v.data = &vfioData{file: dataFile{h, v.vf}}
-		return h.startSave(v.vf)
+		v.data = &vfioData{file: dataFile{h.migration, v.vf}}
+		return h.migration.startSave(v.vf)
 	case to == vfio.Resuming:
-		v.data = &vfioData{file: dataFile{h, v.vf}}
-		return h.startRestore(v.vf)
+		v.data = &vfioData{file: dataFile{h.migration, v.vf}}
+		return h.migration.startRestore(v.vf)
 	}
 	return nil
 }
 
-// vfioData is the file of a state: migration_data, until the state is left.
+// vfioData is the file of a state with data: migration_data, until the state is left.
 type vfioData struct {
 	file dataFile
 	dead bool
@@ -217,7 +221,7 @@ func (d *vfioData) Write(p []byte) (int, error) {
 }
 
 func (d *vfioData) isDead() bool {
-	d.file.h.mu.Lock()
-	defer d.file.h.mu.Unlock()
+	d.file.m.mu.Lock()
+	defer d.file.m.mu.Unlock()
 	return d.dead
 }

@@ -24,6 +24,7 @@ import (
 //	agent              the guest has an agent
 //	stubborn           which takes the order to shut down, a fault, and does nothing
 //	deaf-after-move    which does not answer after a migration
+//	false              whose commands all fail
 //	lagging            a migration has completed when the state still is finish-migrate: it ends when QEMU has been asked for it a few times
 //	ROLE:FAULT:CMD:N   the Nth CMD that a QEMU gets (from 1) has FAULT; ROLE is "from", or "to" for one that was started to take over
 //	                   a state. FAULT is "refuse", "crash", or "mute": obeyed, but not answered
@@ -118,13 +119,38 @@ func (q *qemu) dir() string {
 	return os.DevNull
 }
 
+// exec logs what the guest is to run: "ROLE exec PROGRAM", and the last of its arguments.
+func (q *qemu) exec(args json.RawMessage) (any, error) {
+	var a struct {
+		Path string
+		Arg  []string
+	}
+	_ = json.Unmarshal(args, &a) // then it is logged as nothing
+	line := append([]string{"exec", filepath.Base(a.Path)}, a.Arg[max(0, len(a.Arg)-1):]...)
+	q.log(line...)
+	return map[string]int{"pid": 1}, nil
+}
+
+func (q *qemu) execStatus(json.RawMessage) (any, error) {
+	code := 0
+	if slices.Contains(q.words, "false") {
+		code = 1
+	}
+	return map[string]any{"exited": true, "exitcode": code}, nil
+}
+
+// log appends "ROLE WORD..." to the log of commands.
+func (q *qemu) log(words ...string) {
+	if log, err := os.OpenFile(filepath.Join(q.dir(), LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+		fmt.Fprintln(log, q.role, strings.Join(words, " "))
+		log.Close()
+	}
+}
+
 // command logs a command, and obeys it unless it has a fault.
 func (q *qemu) command(r fakeqmp.Request) (any, error) {
 	q.counts[r.Cmd]++
-	if log, err := os.OpenFile(filepath.Join(q.dir(), LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
-		fmt.Fprintln(log, q.role, r.Cmd)
-		log.Close()
-	}
+	q.log(r.Cmd)
 	fault := func(kind string) bool {
 		return slices.Contains(q.words, fmt.Sprintf("%s:%s:%s:%d", q.role, kind, r.Cmd, q.counts[r.Cmd]))
 	}
@@ -272,7 +298,7 @@ func (q *qemu) serveAgent(l net.Listener) {
 		return
 	}
 	none := func(json.RawMessage) (any, error) { return struct{}{}, nil }
-	commands := fakeqga.Commands{"guest-set-time": none, "guest-ping": none}
+	commands := fakeqga.Commands{"guest-set-time": none, "guest-ping": none, "guest-exec": q.exec, "guest-exec-status": q.execStatus}
 	if slices.Contains(q.words, "stubborn") {
 		commands["guest-shutdown"] = func(json.RawMessage) (any, error) {
 			_ = os.WriteFile(filepath.Join(q.dir(), faultFile), nil, 0o600)

@@ -1,0 +1,189 @@
+package warm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/bench/vm"
+	"vmtb/internal/fake/fakeqemu"
+)
+
+func TestMain(m *testing.M) {
+	if code, ran := vm.Guard(os.Args); ran {
+		os.Exit(code)
+	}
+	if code, ran := fakeqemu.Play(os.Args); ran {
+		os.Exit(code)
+	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	os.Exit(m.Run())
+}
+
+// A fixture is a store, and a machine that fakes play.
+type fixture struct {
+	*testing.T
+	dir   string
+	store Store
+	spec  vm.Spec
+	boots int // machines that booted for others
+	warns []string
+}
+
+func newFixture(t *testing.T) *fixture {
+	dir, err := os.MkdirTemp("", "warm") // short: sockets are in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	f := &fixture{T: t, dir: dir, store: Store{Dir: filepath.Join(dir, "store")}}
+	f.spec = vm.Spec{
+		Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &vm.Kernel{Image: filepath.Join(dir, "kernel")},
+		VFs:   []vm.VF{{Host: "0000:03:00.1", WindowMiB: 32}},
+		Extra: []string{fakeqemu.Flag, "agent dir=" + dir},
+	}
+	f.write("kernel", "one")
+	return f
+}
+
+func (f *fixture) write(name, text string) {
+	f.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o600); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) options() Options {
+	return Options{
+		VM: vm.Options{SocketDir: filepath.Join(f.dir, "run"), WorkDir: f.dir, Scale: 0.1},
+		Step: func(ctx context.Context, _ string, do func(context.Context) error) error {
+			f.boots++
+			return do(ctx)
+		},
+		Warn: func(text string) { f.warns = append(f.warns, text) },
+	}.AndLoad("xe")
+}
+
+// start starts a machine, and reports whether it was warm and how many have booted for it.
+func (f *fixture) start(spec vm.Spec) (warm bool, boots int) {
+	f.Helper()
+	before := f.boots
+	m, err := f.store.Start(f.Context(), spec, f.options())
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer func() {
+		if err := m.Close(context.Background()); err != nil {
+			f.Error(err)
+		}
+	}()
+	if err := m.WaitReady(f.Context()); err != nil {
+		f.Error(err)
+	}
+	return m.Warm(), f.boots - before
+}
+
+func (f *fixture) expect(what string, spec vm.Spec, warm bool, boots int) {
+	f.Helper()
+	if isWarm, booted := f.start(spec); isWarm != warm || booted != boots {
+		f.Errorf("%s: warm %t, %d boots; want %t, %d", what, isWarm, booted, warm, boots)
+	}
+}
+
+// The first machine boots for all that are like it. One that differs in what its guest sees has another boot for it; one that
+// differs in what the guest does not see has not.
+func TestStart(t *testing.T) {
+	f := newFixture(t)
+	f.expect("the first", f.spec, true, 1)
+	f.expect("the second", f.spec, true, 0)
+
+	same := f.spec
+	same.Name, same.SSH, same.NoReboot = "vm7", vm.SSH{}, true
+	same.VFs = []vm.VF{{Host: "0000:03:00.2", WindowMiB: 32, EnableMigration: true, StateMiB: 5}}
+	f.expect("one with another VF", same, true, 0)
+
+	more := f.spec
+	more.MemoryMiB = 512
+	f.expect("one with more memory", more, true, 1)
+
+	f.write("new", "two")
+	if err := os.Rename(filepath.Join(f.dir, "new"), f.spec.Kernel.Image); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("one with another kernel", f.spec, true, 1)
+
+	direct := f.spec
+	direct.Disks = []vm.Disk{{Image: "/dev/null", Format: "raw", Access: vm.Direct}}
+	f.expect("one that changes its image", direct, false, 0)
+	if Unfit(direct) == "" || len(f.warns) > 0 {
+		t.Errorf("%q, %q", Unfit(direct), f.warns)
+	}
+}
+
+// A state that is damaged is removed, and the machine boots.
+func TestBrokenState(t *testing.T) {
+	f := newFixture(t)
+	f.expect("the first", f.spec, true, 1)
+	states, err := filepath.Glob(filepath.Join(f.store.Dir, "booted-*", stateFile))
+	if err != nil || len(states) != 1 {
+		t.Fatalf("%q, %v", states, err)
+	}
+	if err := os.WriteFile(states[0], []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("one with half a state", f.spec, false, 0)
+	if said := strings.Join(f.warns, "\n"); !strings.Contains(said, "vm0 does not go on") || !strings.Contains(said, "half a state") {
+		t.Errorf("it says %q", said)
+	}
+	f.expect("the next one", f.spec, true, 1)
+}
+
+// A state of which a part is gone is made anew.
+func TestPartOfState(t *testing.T) {
+	f := newFixture(t)
+	f.expect("the first", f.spec, true, 1)
+	states, err := filepath.Glob(filepath.Join(f.store.Dir, "booted-*", stateFile))
+	if err != nil || len(states) != 1 {
+		t.Fatalf("%q, %v", states, err)
+	}
+	if err := os.Remove(states[0]); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("one without a state", f.spec, true, 1)
+	if len(f.warns) > 0 {
+		t.Errorf("it says %q", f.warns)
+	}
+}
+
+// Nothing is left of a boot that was interrupted, and the next one boots.
+func TestInterrupted(t *testing.T) {
+	f := newFixture(t)
+	o, enough := f.options(), errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	o.Settle = func(ctx context.Context, _ *vm.VM) error {
+		cancel(enough)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	if _, err := f.store.Start(ctx, f.spec, o); !errors.Is(err, enough) {
+		t.Errorf("%v, want %v", err, enough)
+	}
+	if left, _ := filepath.Glob(filepath.Join(f.store.Dir, "*-*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	f.expect("the next one", f.spec, true, 1)
+}
+
+// A boot that comes to no end is not waited for, and says so.
+func TestSettleLate(t *testing.T) {
+	f := newFixture(t)
+	o := f.options()
+	o.Boot = time.Nanosecond
+	if _, err := f.store.Start(t.Context(), f.spec, o); err == nil || !strings.Contains(err.Error(), "not ready within") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,179 @@
+package xe
+
+import (
+	"context"
+	"fmt"
+
+	"vmtb/bench"
+	"vmtb/bench/pci"
+	"vmtb/bench/xe/vgpu"
+)
+
+// Quotas are the hard quotas that a PF gives its VFs, and the spares that it keeps.
+type Quotas struct {
+	files
+	device *pci.Device
+	name   string // the PF's, for messages
+	vram   bool   // the GPU has local memory
+}
+
+// Of returns what a VF holds. Tiles or GTs that differ are an error: there is no one answer then.
+func (q *Quotas) Of(vf int) (vgpu.Resources, error) { return q.resources(vf, "_quota") }
+
+// Spare returns what the kernel keeps for the PF.
+func (q *Quotas) Spare() (vgpu.Resources, error) { return q.resources(0, "_spare") }
+
+// Set changes what one VF holds, on all tiles and GTs. It journals nothing where the kernel has
+// modes: the return to automatic mode wipes the quotas of VFs ([PF.RememberMode]). Where it has
+// none, quotas of enabled VFs are not journalled either: disabling the VFs wipes them.
+func (q *Quotas) Set(ctx context.Context, vf int, r vgpu.Resources) error {
+	if err := checkVF(q.device, q.name, vf); err != nil {
+		return err
+	}
+	if err := r.Check(); err != nil {
+		return err
+	}
+	record := r != vgpu.Resources{} && q.keeps()
+	for _, h := range q.holdings(vf, "_quota") {
+		n := *h.field(&r)
+		if err := q.apply(ctx, setting{h.file, n, roundUp(n, h.align)}, record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keeps reports whether VFs keep their quotas until somebody takes them away one by one.
+func (q *Quotas) keeps() bool {
+	n, err := q.device.NumVFs()
+	return q.flat && err == nil && n == 0
+}
+
+// SetVRAM changes how much local memory one VF has, in bytes on all tiles together, and nothing
+// else. Where sysfs offers that (Linux 7.1), provisioning stays automatic, and leaves the memory of
+// VFs alone from then on. Else it becomes custom.
+func (q *Quotas) SetVRAM(ctx context.Context, vf int, n uint64) error {
+	if err := checkVF(q.device, q.name, vf); err != nil {
+		return err
+	}
+	mains := q.mainGTs()
+	tiles := uint64(len(mains))
+	if file := q.adminFile(vf, "vram_quota"); q.tree.Exists(file) {
+		return q.apply(ctx, setting{file, n, roundUp(n, tiles*vramAlign)}, true)
+	}
+	if !q.vram {
+		return &bench.HostError{
+			Op: "give local memory to VFs of", Noun: q.name, Err: bench.ErrNotAvailable,
+			Advice: "the GPU has none, or debugfs is not mounted",
+		}
+	}
+	for _, gt := range mains {
+		each := n / tiles
+		set := setting{q.tileFile(vf, gt, "vram_quota"), each, roundUp(each, vramAlign)}
+		if err := q.apply(ctx, set, q.keeps()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setSpare changes what is kept for the PF. A spare of 0 stays as it is: the kernel has minima of
+// its own.
+func (q *Quotas) setSpare(ctx context.Context, r vgpu.Resources) error {
+	for _, h := range q.holdings(0, "_spare") {
+		n := *h.field(&r)
+		if n == 0 {
+			continue
+		}
+		if err := q.apply(ctx, setting{h.file, n, roundUp(n, h.align)}, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clear takes all quotas away, for kernels without modes. They give fair shares to VFs that hold
+// nothing.
+func (q *Quotas) clear(ctx context.Context) error {
+	total, err := q.device.TotalVFs()
+	if err != nil {
+		return err
+	}
+	for vf := 1; vf <= total; vf++ {
+		if err := q.Set(ctx, vf, vgpu.Resources{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearVRAM takes away the local memory that sysfs gave to VFs. It leaves the mode automatic, so
+// that the return to automatic mode changes nothing (xe_sriov_pf_provision_set_mode), and enabling
+// VFs then gives no memory to others.
+func (q *Quotas) clearVRAM(ctx context.Context) error {
+	file := q.bulkFile("vram_quota")
+	if !q.tree.Exists(file) {
+		return nil
+	}
+	return q.tree.Write(ctx, file, "0")
+}
+
+func (q *Quotas) resources(fn int, suffix string) (vgpu.Resources, error) {
+	var r vgpu.Resources
+	seen := map[*uint64]string{}
+	for _, h := range q.holdings(fn, suffix) {
+		n, err := q.read(h.file)
+		if err != nil {
+			return r, err
+		}
+		field := h.field(&r)
+		if other := seen[field]; other != "" && *field != n {
+			return r, &bench.HostError{
+				Op: "read", Noun: h.file, Err: fmt.Errorf("it is %d, and %s is %d", n, other, *field),
+			}
+		}
+		*field, seen[field] = n, h.file
+	}
+	return r, nil
+}
+
+// A holding is the file of one resource of one function.
+type holding struct {
+	file  string
+	field func(*vgpu.Resources) *uint64
+	align uint64 // the kernel rounds up to it
+}
+
+// holdings returns the files of all resources of function fn: GGTT and VRAM once per tile, contexts
+// and doorbells once per GT.
+func (q *Quotas) holdings(fn int, suffix string) []holding {
+	var list []holding
+	add := func(file string, align uint64, field func(*vgpu.Resources) *uint64) {
+		list = append(list, holding{file, field, align})
+	}
+	ggtt := q.ggttAlign()
+	for _, gt := range q.gts {
+		if !gt.Media {
+			add(q.tileFile(fn, gt, "ggtt"+suffix), ggtt, func(r *vgpu.Resources) *uint64 { return &r.GGTT })
+		}
+		if !gt.Media && q.vram {
+			align := uint64(vramAlign)
+			if fn == 0 {
+				align = 1 // a spare is not rounded
+			}
+			add(q.tileFile(fn, gt, "vram"+suffix), align, func(r *vgpu.Resources) *uint64 { return &r.VRAM })
+		}
+		add(q.gtFile(fn, gt, "contexts"+suffix), 1, func(r *vgpu.Resources) *uint64 { return &r.Contexts })
+		add(q.gtFile(fn, gt, "doorbells"+suffix), 1, func(r *vgpu.Resources) *uint64 { return &r.Doorbells })
+	}
+	return list
+}
+
+// ggttAlign returns what the driver rounds GGTT quotas up to, in bytes. The memory of ATS-M has
+// pages of 64 KiB (pf_get_ggtt_alignment).
+func (q *Quotas) ggttAlign() uint64 {
+	if ids, err := q.device.IDs(); err == nil && ids.Device >= 0x56c0 && ids.Device <= 0x56c2 {
+		return largePage
+	}
+	return pageSize
+}

@@ -1,0 +1,227 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/internal/cache"
+	"vmtb/internal/progress"
+)
+
+// buildReal makes the images with the real xe driver and the emulated GPU. With o.Migration the DUT
+// has xe and xe-vfio-pci built from Debian's source of its kernel instead of Debian's own xe.
+func (b *builder) buildReal(o LabOptions) LabImages {
+	root := b.realRoot(o.Packages)
+	gpu := b.gpu(root)
+	firmware := b.firmware()
+	guest := b.stage("xeguest", root, "xe-guest.sh", "guest image (real xe)", nil)
+	from := []string{guest, firmware}
+	if o.Migration {
+		from = append(from, b.modules(root))
+	}
+	dut := b.stage("xedut", root, "xe-dut.sh", "image of the emulated DUT (real xe)", from)
+	images := imagesIn(dut, guest)
+	images.QEMU = filepath.Join(gpu, "qemu")
+	return images
+}
+
+// realRoot returns the entry with the root tree of the lab with the real driver.
+func (b *builder) realRoot(packages []string) string {
+	return b.root("xeroot", "xe-packages", "root file system (Debian "+suite+", kernel of "+backports+")", packages)
+}
+
+// backports is the release that has a kernel whose xe supports SR-IOV.
+const backports = suite + "-backports"
+
+// firmware returns the entry with the firmware files.
+func (b *builder) firmware() string {
+	if b.err != nil {
+		return ""
+	}
+	var parts []any
+	for _, f := range firmwares {
+		parts = append(parts, f.file, string(f.bytes()))
+	}
+	write := func(dir *os.File, _ io.Writer) error { return writeFirmware(dir.Name()) }
+	return b.entry("firmware", "firmware files", write, parts...)
+}
+
+// gpu returns the entry with the emulated GPU, and with a program "qemu" that runs the root tree's
+// QEMU with that GPU.
+func (b *builder) gpu(root string) string {
+	if b.err != nil {
+		return ""
+	}
+	source, version := b.qemuSource(root)
+	dir := b.stage("xegpu", root, "xe-gpu.sh", "emulated GPU for QEMU "+version, []string{source})
+	if b.err != nil {
+		return ""
+	}
+	err := writeLauncher(filepath.Join(dir, "qemu"), filepath.Join(root, "tree"), filepath.Join(dir, "vmtb-gpu.so"))
+	if err != nil {
+		b.err = &bench.InfraError{Op: "write the program that starts QEMU", Err: err}
+	}
+	return dir
+}
+
+// qemuSource returns the entry with the source of the root tree's QEMU, as Debian publishes it.
+func (b *builder) qemuSource(root string) (dir, version string) {
+	if b.err != nil {
+		return "", ""
+	}
+	version, b.err = packageVersion(b.ctx, root, "qemu-system-x86")
+	return b.entry("qemusource", "source of QEMU "+version, func(dir *os.File, log io.Writer) error {
+		return b.fetch(dir, []string{suite}, log, "source", "--download-only", "--only-source", "qemu="+version)
+	}, version), version
+}
+
+// A GPUTest is the files that the tests of the emulated GPU (lab/gpu/qtest) need.
+type GPUTest struct {
+	Root      string // root tree with the QEMU that loads the device
+	Plain     string // the device, a shared object, with QEMU's accelerator qtest in it
+	Sanitized string // the same with sanitizers: shared objects to preload, separated by colons
+
+	inUse *cache.Cache // keeps clean-up from removing the files while this GPUTest is referred to
+}
+
+// BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and
+// caches the result by its inputs. sources are the lab's own, as in [LabOptions].
+func BuildGPUTest(ctx context.Context, cacheDir string, sources fs.FS, p *progress.Progress) (GPUTest, error) {
+	if err := mustBeRoot(); err != nil {
+		return GPUTest{}, err
+	}
+	c, err := cache.Open(cacheDir, p)
+	if err != nil {
+		return GPUTest{}, err
+	}
+	b := builder{ctx: ctx, cache: c, progress: p, sources: sources}
+	root := b.realRoot(nil)
+	source, version := b.qemuSource(root)
+	dir := b.stage("xegputest", root, "xe-gputest.sh", "emulated GPU for its tests on QEMU "+version, []string{source})
+	if b.err != nil {
+		c.Close()
+		return GPUTest{}, b.err
+	}
+	tree := filepath.Join(root, "tree")
+	lib := filepath.Join(tree, "usr/lib/x86_64-linux-gnu")
+	return GPUTest{
+		Root: tree, Plain: filepath.Join(dir, "test.so"),
+		Sanitized: strings.Join([]string{
+			filepath.Join(lib, "libasan.so.8"), filepath.Join(lib, "libubsan.so.1"), filepath.Join(dir, "sanitized.so"),
+		}, ":"),
+		inUse: c,
+	}, nil
+}
+
+// writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries:
+// it does not matter which QEMU this machine has. It loads the GPU into QEMU only: a shell cannot
+// resolve its symbols.
+func writeLauncher(file, tree, gpu string) error {
+	lib := tree + "/usr/lib/x86_64-linux-gnu"
+	text := fmt.Sprintf(`#!/bin/sh
+# Debian's QEMU with the lab's emulated GPU.
+QEMU_MODULE_DIR='%[1]s/qemu' exec '%[2]s/lib64/ld-linux-x86-64.so.2' --library-path '%[1]s' --preload '%[3]s' \
+	'%[2]s/usr/bin/qemu-system-x86_64' -L '%[2]s/usr/share/seabios' -L '%[2]s/usr/share/qemu' "$@"
+`, lib, tree, gpu)
+	if old, err := os.ReadFile(file); err == nil && string(old) == text {
+		return nil // a DUT may be starting with it
+	}
+	if err := os.WriteFile(file+".new", []byte(text), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// modules returns the entry with xe and xe-vfio-pci, built from Debian's source of the root tree's
+// kernel.
+func (b *builder) modules(root string) string {
+	if b.err != nil {
+		return ""
+	}
+	kernels, err := filepath.Glob(filepath.Join(root, "tree", "usr/lib/modules/*"))
+	if err == nil && len(kernels) != 1 {
+		err = fmt.Errorf("want 1 kernel in the root tree, found %q", kernels)
+	}
+	if err != nil {
+		b.err = &bench.InfraError{Op: "find the lab's kernel", Err: err}
+		return ""
+	}
+	version, err := packageVersion(b.ctx, root, "linux-image-"+filepath.Base(kernels[0]))
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	source := b.entry("linuxsource", "source of Linux "+version, func(dir *os.File, log io.Writer) error {
+		return b.fetch(dir, []string{suite, backports}, log, "download", "linux-source-"+major+"."+minor+"="+version)
+	}, version)
+	const title = "xe and xe-vfio-pci from Debian's source (some minutes)"
+	return b.stage("xemodules", root, "xe-modules.sh", title, []string{source})
+}
+
+// packageVersion returns the version of a package in a root tree.
+func packageVersion(ctx context.Context, root, name string) (string, error) {
+	database := filepath.Join(root, "tree/var/lib/dpkg")
+	out, err := exec.CommandContext(ctx, "dpkg-query", "--admindir="+database, "-W", "-f", "${Version}", name).Output()
+	if err == nil && len(out) == 0 {
+		err = errors.New("the package is not installed")
+	}
+	if err != nil {
+		return "", &bench.InfraError{
+			Op: "find the version of " + name + " in " + root, Err: err, Advice: "run 'vmtb lab clean' and build again",
+		}
+	}
+	return string(out), nil
+}
+
+// fetch runs a command of apt-get that downloads files into a directory, from the releases of this
+// machine's mirror. apt keeps its state in that directory, so that the machine's own package lists
+// stay as they are.
+func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command ...string) error {
+	mirror, err := debianMirror(b.ctx)
+	if err != nil {
+		return err
+	}
+	dir := into.Name()
+	state := filepath.Join(dir, "apt")
+	for _, sub := range []string{"lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(state, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	var lines strings.Builder
+	for _, release := range releases {
+		for _, kind := range []string{"deb", "deb-src"} {
+			fmt.Fprintf(&lines, "%s [signed-by=%s check-valid-until=no] %s %s main\n", kind, keyring, mirror, release)
+		}
+	}
+	list, status := filepath.Join(state, "sources.list"), filepath.Join(state, "status")
+	err = errors.Join(os.WriteFile(list, []byte(lines.String()), 0o644), os.WriteFile(status, nil, 0o644))
+	if err != nil {
+		return err
+	}
+	apt := []string{
+		"apt-get", "-q", "-o", "Dir::State=" + state, "-o", "Dir::State::status=" + status,
+		"-o", "Dir::Cache=" + filepath.Join(state, "cache"),
+		"-o", "Dir::Etc::sourcelist=" + list, "-o", "Dir::Etc::sourceparts=-",
+		"-o", "APT::Sandbox::User=root", // the user that apt downloads as has no access to the cache
+		"-o", "APT::Architecture=amd64",
+	}
+	for _, args := range [][]string{{"update"}, command} {
+		// apt-get downloads into its working directory.
+		argv := append([]string{"/bin/sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", dir}, append(apt, args...)...)
+		if err := run(b.ctx, into, log, argv...); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(state)
+}

@@ -1,0 +1,271 @@
+package imagebuild
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmtb/bench"
+	"vmtb/internal/cache"
+	"vmtb/internal/progress"
+)
+
+//go:embed image
+var scripts embed.FS
+
+// LabImages are the files that the lab boots.
+type LabImages struct {
+	DUT         string // the DUT's disk, raw
+	DUTKernel   string
+	DUTInitrd   string
+	Guest       string // a bootable disk, raw, which the DUT has, too
+	GuestKernel string
+	GuestInitrd string
+
+	QEMU string // the program that runs the DUT; "" is this machine's QEMU
+
+	inUse *cache.Cache // keeps clean-up from removing the files while these images are referred to
+}
+
+// LabOptions say which images [BuildLab] makes.
+type LabOptions struct {
+	Sources   fs.FS    // the lab's own: kmod, workload and gpu
+	Real      bool     // with the real xe driver and the emulated GPU; else with the stand-ins
+	Packages  []string // Debian packages that the DUT has besides its own
+	Migration bool     // the DUT can save and migrate VFs. With the stand-ins it always can
+}
+
+// extraList is a marker file in the root tree: the tree contains extra packages, so image/dut.sh
+// must keep all interpreters.
+const extraList = "etc/vmtb-lab-packages"
+
+// BuildLab makes the lab's images that are not in the cache yet, and returns where they all are. It
+// makes a stage anew when anything that goes into it has changed: the packages' names, vmtb's
+// files, the modules' sources, an earlier stage. It returns an error unless it runs as root; names
+// of packages must have been checked ([CheckPackages]).
+func BuildLab(ctx context.Context, cacheDir string, o LabOptions, p *progress.Progress) (LabImages, error) {
+	if err := mustBeRoot(); err != nil {
+		return LabImages{}, err
+	}
+	c, err := cache.Open(cacheDir, p)
+	if err != nil {
+		return LabImages{}, err
+	}
+	b := builder{ctx: ctx, cache: c, progress: p, sources: o.Sources}
+	images := b.build(o)
+	if b.err != nil {
+		c.Close()
+		return LabImages{}, b.err
+	}
+	images.inUse = c
+	return images, nil
+}
+
+func (b *builder) build(o LabOptions) LabImages {
+	if o.Real {
+		return b.buildReal(o)
+	}
+	root := b.root("root", "packages", "root file system (Debian "+suite+")", o.Packages)
+	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
+	workload := b.stage("workload", root, "workload.sh", "stand-in workloads", nil)
+	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod, workload})
+	dut := b.stage("dut", root, "dut.sh", "image of the emulated DUT", []string{kmod, guest, workload})
+	return imagesIn(dut, guest)
+}
+
+func mustBeRoot() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	err := errors.New("the lab's images are built in a chroot, which only root may enter")
+	return &bench.UsageError{Err: err, Advice: "run as root"}
+}
+
+// imagesIn names the files that the stages for DUT and guest have made.
+func imagesIn(dut, guest string) LabImages {
+	in := filepath.Join
+	return LabImages{
+		DUT: in(dut, "dut.img"), DUTKernel: in(dut, "dut-vmlinuz"), DUTInitrd: in(dut, "dut-initrd"),
+		Guest: in(guest, "guest.img"), GuestKernel: in(guest, "guest-vmlinuz"), GuestInitrd: in(guest, "guest-initrd"),
+	}
+}
+
+// A builder runs the stages one after the other; after the first error they do nothing.
+type builder struct {
+	ctx      context.Context
+	cache    *cache.Cache
+	progress *progress.Progress
+	sources  fs.FS // the lab's, nil where no stage needs them
+	err      error
+}
+
+// dir returns a directory that a stage is made from: below image/, or of the lab's sources.
+func (b *builder) dir(name string) (fs.FS, error) {
+	if strings.HasPrefix(name, "image/") {
+		return fs.Sub(scripts, name)
+	}
+	return fs.Sub(b.sources, name)
+}
+
+// root returns the entry with the tree of the Debian packages in the file list of image/, and extra
+// ones.
+func (b *builder) root(kind, listFile, title string, extra []string) string {
+	list, err := scripts.ReadFile("image/" + listFile)
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	packages := slices.Concat(readPackages(string(list)), extra)
+	for i, name := range packages {
+		if base, ok := strings.CutSuffix(name, "/backports"); ok {
+			packages[i] = base + "/" + backports
+		}
+	}
+	parts := []any{suite, igtSuite, strings.Join(packages, " "), "recipe 2"}
+	if len(extra) > 0 {
+		parts = append(parts, extraList)
+	}
+	return b.entry(kind, title, func(dir *os.File, log io.Writer) error {
+		tree := filepath.Join(dir.Name(), "tree")
+		if err := buildRoot(b.ctx, suite, tree, packages, dir, log); err != nil || len(extra) == 0 {
+			return err
+		}
+		return os.WriteFile(filepath.Join(tree, extraList), []byte(strings.Join(extra, "\n")+"\n"), 0o644)
+	}, parts...)
+}
+
+// stage runs an image script in the root tree. The script sees the files of image/, the lab's
+// sources, and the files that the earlier stages in from have made. What it leaves in out/ is the
+// entry.
+func (b *builder) stage(kind, root, script, title string, from []string) string {
+	if b.err != nil {
+		return ""
+	}
+	parts := []any{root, script}
+	for _, dir := range from {
+		parts = append(parts, dir)
+	}
+	for _, dir := range inputs[kind] {
+		sub, err := b.dir(dir)
+		if err != nil {
+			b.err = err
+			return ""
+		}
+		parts = append(parts, dir, sub)
+	}
+	names := []string{"lib.sh", script}
+	if strings.HasPrefix(script, "xe-") {
+		names = append(names, "xe-lib.sh")
+	}
+	for _, name := range names {
+		text, err := scripts.ReadFile("image/" + name)
+		if err != nil {
+			b.err = err
+			return ""
+		}
+		parts = append(parts, string(text))
+	}
+	return b.entry(kind, title, func(dir *os.File, log io.Writer) error {
+		if err := b.runStage(dir, root, script, from, log); err != nil {
+			return err
+		}
+		return b.keep(dir.Name())
+	}, parts...)
+}
+
+// inputs are the directories that a stage is made from, beside its script.
+var inputs = map[string][]string{
+	"kmod":      {"kmod"},
+	"workload":  {"workload"},
+	"guest":     {"image/guest"},
+	"dut":       {"image/dut", "image/guest"},
+	"xegpu":     {"gpu"},
+	"xegputest": {"gpu"},
+	"xeguest":   {"image/guest"},
+	"xedut":     {"image/dut", "image/guest"},
+}
+
+// runStage runs a script in a root tree. The script's output files are in the directory work/out of
+// tmp.
+func (b *builder) runStage(tmp *os.File, root, script string, from []string, log io.Writer) error {
+	work := filepath.Join(tmp.Name(), "work")
+	for _, dir := range []string{"in", "out", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.CopyFS(filepath.Join(work, "in"), scripts); err != nil {
+		return err
+	}
+	if b.sources != nil {
+		if err := os.CopyFS(filepath.Join(work, "in"), b.sources); err != nil {
+			return err
+		}
+	}
+	for _, dir := range from {
+		if err := linkFiles(dir, filepath.Join(work, "in")); err != nil {
+			return err
+		}
+	}
+	return inRoot(b.ctx, filepath.Join(root, "tree"), work, script, tmp, log)
+}
+
+// keep keeps the output of a stage, and removes the rest.
+func (b *builder) keep(tmp string) error {
+	work := filepath.Join(tmp, "work")
+	if err := linkFiles(filepath.Join(work, "out"), tmp); err != nil {
+		return err
+	}
+	return os.RemoveAll(work)
+}
+
+func (b *builder) entry(kind, title string, build func(dir *os.File, log io.Writer) error, parts ...any) string {
+	if b.err != nil {
+		return ""
+	}
+	key, err := cache.Hash(parts...)
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	dir, err := b.cache.Entry(b.ctx, kind, key, title, func(tmp *os.File) error {
+		return b.progress.Step(title, func(show io.Writer) error {
+			logFile, err := os.Create(filepath.Join(tmp.Name(), "build.log"))
+			if err != nil {
+				return err
+			}
+			defer logFile.Close()
+			return build(tmp, io.MultiWriter(logFile, show))
+		})
+	})
+	if err != nil {
+		if _, ok := errors.AsType[*bench.InfraError](err); !ok && b.ctx.Err() == nil {
+			err = &bench.InfraError{Op: "build the lab's " + title, Err: err}
+		}
+		b.err = err
+	}
+	return dir
+}
+
+// linkFiles links each regular file of from into to.
+func linkFiles(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || e.Name() == "build.log" {
+			continue
+		}
+		if err := os.Link(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

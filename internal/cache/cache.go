@@ -1,0 +1,182 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/internal/flock"
+	"vmtb/internal/progress"
+)
+
+// A Cache holds entries. An entry is a directory named after its kind and the hash of its inputs. The locks are on the
+// directories themselves:
+//
+//   - An entry is built in the directory "building-" + its name, which its builder has locked exclusively, and renamed when it
+//     is complete. A second builder of the same entry waits for that lock; builders of other entries do not notice.
+//   - Users of an entry have it locked shared, and clean-up removes only a directory that it can lock exclusively.
+//   - A directory may be renamed or removed while somebody waits for its lock: whoever gets one looks whether the name still
+//     belongs to the locked directory, and begins again if not.
+type Cache struct {
+	dir      string
+	progress *progress.Progress
+	uses     []*os.File // the locks on the entries that are used: until Close, or until nobody refers to the Cache
+}
+
+// Open opens the cache in dir, which is made if it is missing, and removes old entries from it.
+func Open(dir string, p *progress.Progress) (*Cache, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, &bench.InfraError{Op: "make the cache", Err: err}
+	}
+	c := &Cache{dir: dir, progress: p}
+	return c, c.sweep()
+}
+
+// Close ends the use of all entries.
+func (c *Cache) Close() {
+	for _, f := range c.uses {
+		_ = f.Close()
+	}
+	c.uses = nil
+}
+
+// building is the kind of the directories in which entries are built.
+const building = "building"
+
+// Entry returns the directory for what kind and key name, building it first if it is not there. The entry is in use until
+// the cache is closed. build gets the open directory in which it leaves the entry's files; a program that it starts inherits
+// it, so that the lock outlives a vmtb that is killed.
+func (c *Cache) Entry(ctx context.Context, kind, key, title string, build func(dir *os.File) error) (string, error) {
+	name := kind + "-" + key
+	dir := filepath.Join(c.dir, name)
+	for {
+		used, err := c.use(ctx, dir)
+		if err != nil || used {
+			return dir, err
+		}
+		if err := c.build(ctx, name, title, build); err != nil {
+			return "", err
+		}
+	}
+}
+
+// use locks an entry against clean-up and reports whether it is there.
+func (c *Cache) use(ctx context.Context, dir string) (bool, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = flock.WaitShared(ctx, f)
+	if err == nil && hasName(f) {
+		now := time.Now()
+		c.uses = append(c.uses, f)
+		return true, os.Chtimes(dir, now, now)
+	}
+	return false, errors.Join(err, f.Close())
+}
+
+// build builds an entry, or waits until another process has done so or has failed. Whether the entry is there then is for
+// the caller to find out.
+func (c *Cache) build(ctx context.Context, name, title string, build func(dir *os.File) error) error {
+	tmp, dir := filepath.Join(c.dir, building+"-"+name), filepath.Join(c.dir, name)
+	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := os.Open(tmp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its builder has just ended
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = flock.Exclusive(f)
+	if errors.Is(err, flock.ErrInUse) {
+		waiting := fmt.Sprintf("waiting for another vmtb that builds %s (%s/build.log)", title, tmp)
+		// Shared: the entry is still locked when it is finished, by its builder who now uses it.
+		return c.progress.Step(waiting, func(io.Writer) error { return flock.WaitShared(ctx, f) })
+	}
+	if err != nil || !hasName(f) {
+		return err
+	}
+	if _, err := os.Stat(dir); err == nil { // it was finished after the caller had looked
+		return removeTree(tmp)
+	}
+	if err := emptyTree(tmp); err != nil { // what a killed build left
+		return err
+	}
+	if err := build(f); err != nil {
+		return errors.Join(err, removeTree(tmp))
+	}
+	return os.Rename(tmp, dir)
+}
+
+// Scratch makes a directory for files that become no entry. It is locked against clean-up; remove removes it.
+func (c *Cache) Scratch(kind string) (dir *os.File, remove func(), err error) {
+	for {
+		name, err := os.MkdirTemp(c.dir, building+"-"+kind+"-")
+		if err != nil {
+			return nil, nil, err
+		}
+		f, err := os.Open(name)
+		if err == nil {
+			if err = flock.Exclusive(f); err == nil && hasName(f) {
+				return f, func() { _ = errors.Join(removeTree(name), f.Close()) }, nil // clean-up removes what is left
+			}
+			_ = f.Close()
+		}
+		// A clean-up may have come before the lock.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, flock.ErrInUse) {
+			return nil, nil, err
+		}
+	}
+}
+
+// hasName reports whether the directory that f has open still has the name by which it was opened.
+func hasName(f *os.File) bool {
+	named, err := os.Stat(f.Name())
+	if err != nil {
+		return false
+	}
+	open, err := f.Stat()
+	return err == nil && os.SameFile(named, open)
+}
+
+// Hash is the key of parts, each of which is a string or an [fs.FS] whose files' names and bytes all count, but for Go's
+// tests, which go into nothing.
+func Hash(parts ...any) (string, error) {
+	h := sha256.New()
+	for _, part := range parts {
+		switch part := part.(type) {
+		case string:
+			fmt.Fprintf(h, "string %d\n%s\n", len(part), part)
+		case fs.FS:
+			err := fs.WalkDir(part, ".", func(path string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
+					return err
+				}
+				data, err := fs.ReadFile(part, path)
+				fmt.Fprintf(h, "file %s %d\n%s\n", path, len(data), data)
+				return err
+			})
+			if err != nil {
+				return "", err
+			}
+		default:
+			return "", fmt.Errorf("BUG: cannot hash a %T", part)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}

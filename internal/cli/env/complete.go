@@ -1,0 +1,38 @@
+package env
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+// ImageExts and ConfigExts are how the names of guest images and of files with settings end.
+var (
+	ImageExts  = []string{"img", "qcow2"}
+	ConfigExts = []string{"json"}
+)
+
+// CompleteValues has the shell complete the values of flags that have few.
+func CompleteValues(cmd *cobra.Command, values map[string][]string) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		// This fails if there is no such flag, or if it is completed already: both are found by the
+		// tests.
+		_ = cmd.RegisterFlagCompletionFunc(
+			name, cobra.FixedCompletions(values[name], cobra.ShellCompDirectiveNoFileComp),
+		)
+	}
+}
+
+// CompleteDirs offers directories for every argument.
+func CompleteDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// CompleteDir offers directories for the first argument, and nothing for more.
+func CompleteDir(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}

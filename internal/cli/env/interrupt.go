@@ -1,0 +1,113 @@
+package env
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/flow"
+)
+
+// EndSignals returns the signals that end a command. Whoever started us with nohup wants us to
+// survive the terminal: then SIGHUP is not among them, because a handler would undo nohup.
+func EndSignals() []os.Signal {
+	list := []os.Signal{unix.SIGINT, unix.SIGTERM}
+	if !signal.Ignored(unix.SIGHUP) {
+		list = append(list, unix.SIGHUP)
+	}
+	return list
+}
+
+// sameRequest is the time after a signal in which another signal of its kind counts as the same
+// request. timeout(1) signals its child and then the child's process group, and when a terminal
+// closes, both it and our shell signal us: one request arrives twice, milliseconds apart. A person
+// presses Ctrl-C again later than that.
+const sameRequest = 250 * time.Millisecond
+
+// requests maps each signal to the time when it last counted as a request to end.
+type requests map[os.Signal]time.Time
+
+// another reports whether a signal at the time now is a request of its own.
+func (r requests) another(s os.Signal, now time.Time) bool {
+	if at, ok := r[s]; ok && now.Sub(at) < sameRequest {
+		return false
+	}
+	r[s] = now
+	return true
+}
+
+// onRequests calls do, in a goroutine, for each request to end, with its number, from 1 on, and its
+// signal.
+func onRequests(do func(n int, s os.Signal)) (stop func()) {
+	// a reader that goes away (vmtb run | head) must not stop us before the host is restored
+	signal.Ignore(unix.SIGPIPE)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, EndSignals()...)
+	done := make(chan struct{})
+	go func() {
+		seen := requests{}
+		for n := 1; ; {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				if seen.another(s, time.Now()) {
+					do(n, s)
+					n++
+				}
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// CancelOnInterrupt has two levels: the first request to end cancels the context, the second ends
+// this process as its signal does by default. It is for commands that undo at once what they have
+// changed.
+func CancelOnInterrupt(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	end := onRequests(func(n int, s os.Signal) {
+		cancel()
+		if sig, ok := s.(unix.Signal); ok && n > 1 {
+			signal.Reset(s)
+			_ = unix.Kill(os.Getpid(), sig) // it cannot fail: the process is our own
+		}
+	})
+	return ctx, func() { end(); cancel() }
+}
+
+// EndInOrder has three levels: the first request to end cancels the context (tear down and report),
+// the second closes kill (kill the machines, restore the host from the journal), the third ends
+// this process. It is for commands that act on kill.
+func EndInOrder(parent context.Context, w io.Writer) (ctx context.Context, kill <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	second := make(chan struct{})
+	end := onRequests(func(n int, s os.Signal) {
+		switch n {
+		case 1:
+			fmt.Fprintf(
+				w, "\nvmtb: %v: ending in order (once more: kill the machines and put the host back at once)\n", s,
+			)
+			cancel()
+		case 2:
+			fmt.Fprintf(w, "\nvmtb: %v: killing (once more: leave the host as it is)\n", s)
+			close(second)
+		default:
+			fmt.Fprintf(
+				w,
+				"\nvmtb: %v: leaving; \"vmtb recover\" puts the host back, \"vmtb resume\" with the run directory goes on\n",
+				s,
+			)
+			os.Exit(flow.ExitInterrupted) //nolint:forbidigo // the third request asks for that
+		}
+	})
+	return ctx, second, func() { end(); cancel() }
+}

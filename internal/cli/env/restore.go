@@ -1,0 +1,92 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+	"vmtb/flow"
+	"vmtb/internal/ansi"
+	"vmtb/internal/hoststate"
+)
+
+// UndoSince undoes the changes in log that are newer than mark, and prints the outcome of each:
+// successes to out, failures to e.Err.
+func (e *Env) UndoSince(ctx context.Context, log *undo.Log, mark undo.Mark, out io.Writer) {
+	_ = log.UndoAndTell(ctx, e.System, mark, func(c undo.Entry, err error) { // its error joins those printed here
+		switch {
+		case err == nil:
+			fmt.Fprintf(out, "put back: %s\n", ansi.Printable(c.Record.Undone()))
+		case errors.Is(err, undo.ErrNotOurs), errors.Is(err, undo.ErrPast):
+			fmt.Fprintf(out, "left alone: %s: %s\n", ansi.Printable(c.Record.String()), ansi.Printable(err.Error()))
+		default:
+			fmt.Fprintf(
+				e.Err, "vmtb: NOT put back: %s: %s\n", ansi.Printable(c.Record.String()), ansi.Printable(err.Error()),
+			)
+		}
+	})
+}
+
+// Restore undoes all pending changes in log, and prints the outcome of each. If the host is not as
+// it was then, the error is an [ExitCode].
+func (e *Env) Restore(ctx context.Context, log *undo.Log, out io.Writer) error {
+	e.UndoSince(ctx, log, 0, out)
+	if n := len(log.Pending()); n > 0 {
+		fmt.Fprintf(e.Err, "vmtb: the host is not as it was: %d of its changes are not put back\n", n)
+		return ExitCode(flow.ExitNotRestored)
+	}
+	fmt.Fprintln(out, "The host is as it was.")
+	return nil
+}
+
+// CleanHost makes sure that a run does not begin on a host that a dead run has left changed. If it
+// may, it restores the host, otherwise it returns an error. It ignores the run in the directory
+// resumed: resuming restores the host itself. It never undoes what "vmtb vf" has changed, which is
+// an error, too. The caller holds the lock of the host.
+func (e *Env) CleanHost(ctx context.Context, mayRecover bool, resumed string) error {
+	dead, err := e.State.DeadRuns(e.Err)
+	dead = slices.DeleteFunc(dead, func(d hoststate.DeadRun) bool { return d.Dir == resumed })
+	if err != nil || len(dead) == 0 {
+		return err
+	}
+	if i := slices.IndexFunc(dead, e.State.HasVFChanges); i >= 0 {
+		return &bench.InfraError{
+			Op:     "begin on this host",
+			Err:    errors.New(dead[i].VFChangesText()),
+			Advice: `"vmtb vf disable" puts the host back`,
+		}
+	}
+	if !mayRecover {
+		const advice = `"vmtb recover" puts it back, and so does this command with --recover before it begins`
+		return hoststate.Obstacle(dead, advice)
+	}
+	for _, d := range dead {
+		fmt.Fprintf(e.Err, "vmtb: putting back what %s has left\n", d.Dir)
+		if err := e.restoreAfter(ctx, d.Dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreAfter undoes what the dead run in dir has left. It prints to e.Err, because e.Out is for
+// the run that begins.
+func (e *Env) restoreAfter(ctx context.Context, dir string) error {
+	path, err := hoststate.JournalIn(dir)
+	if err != nil {
+		return err
+	}
+	log, err := hoststate.OpenDead(dir, path)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if err := e.Restore(ctx, log, e.Err); err != nil {
+		return err
+	}
+	return e.State.Forget(path)
+}

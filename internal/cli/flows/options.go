@@ -1,0 +1,68 @@
+package flows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/internal/cli/env"
+)
+
+// RunOptions are the flags that "vmtb run" and "vmtb lab run" share.
+type RunOptions struct {
+	env.ConfigFlags
+	SelectionFlags
+	PolicyFlags
+	ReportFlags
+	Rules   string
+	Dir     string
+	Timeout time.Duration
+	DryRun  bool
+}
+
+// AddRun adds the flags for what is run, and where.
+func (o *RunOptions) AddRun(cmd *cobra.Command) {
+	o.SelectionFlags.Add(cmd)
+	o.PolicyFlags.Add(cmd)
+	o.AddWarm(cmd)
+	cmd.Flags().StringVar(
+		&o.Rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in",
+	)
+	cmd.Flags().BoolVar(
+		&o.DryRun, "dry-run", false,
+		"show the plan: fixtures, what they need, deadlines, flows; nothing is run or changed",
+	)
+	cmd.Flags().DurationVar(
+		&o.Timeout, "timeout", 0,
+		"end the run in order after this `time`, like 90m, which --timeout-scale does not multiply (default: never)",
+	)
+	cmd.Flags().StringVar(
+		&o.Dir, "run-dir", "",
+		"directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)",
+	)
+}
+
+// Check returns an error for values that make no sense, and sets the fields that are no flags.
+func (o *RunOptions) Check() error {
+	if o.Timeout < 0 {
+		return &bench.UsageError{Err: fmt.Errorf("--timeout=%v: want a time from now on", o.Timeout)}
+	}
+	if err := errors.Join(o.ReportFlags.Check(), o.PolicyFlags.Check()); err != nil {
+		return err
+	}
+	return o.checkPlaces()
+}
+
+// checkPlaces checks whether the run directory can be created, and whether the reports can be
+// written. It leaves nothing behind.
+func (o *RunOptions) checkPlaces() error {
+	if o.Dir != "" {
+		if err := CheckRunDir(o.Dir); err != nil {
+			return err
+		}
+	}
+	return o.CheckTargets(o.Dir)
+}

@@ -1,0 +1,48 @@
+package host
+
+import (
+	"github.com/spf13/cobra"
+
+	"vmtb/internal/cli/env"
+)
+
+// doctorOptions are the flags of "vmtb doctor".
+type doctorOptions struct {
+	env.ConfigFlags
+	asJSON bool
+	deep   bool
+}
+
+// DoctorCommand is "vmtb doctor".
+func DoctorCommand(e *env.Env) *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check what a run needs on this machine, and say what to do about what is missing",
+		Long: `Checks this machine for all that runs need, with the configuration that "vmtb run" would use:
+rights, IOMMU, the PF's driver and its VFs, VFIO, QEMU and KVM, disk, guest image, IGT, leftovers of earlier
+runs, kernel log; and whether "vmtb vm", "vmtb lab" and "vmtb image build", which need no GPU, would work here.
+Changes nothing. The exit code is 0 unless something is bad; a warning says what will be skipped or slow, or
+what would not work.`,
+		Example: `  vmtb doctor --vm-image=guest_os.img
+  vmtb doctor --deep --vm-image=guest_os.img   # boots the image, and looks inside`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, _, err := o.Load()
+			if err != nil {
+				return err
+			}
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
+			defer stop()
+			return e.PrintChecks(ctx, e.Target(config, o.deep).CheckHost, o.asJSON)
+		},
+	}
+	o.Add(cmd)
+	env.HideRunFlags(cmd)
+	cmd.Flags().BoolVar(&o.deep, "deep", false, "boot the guest image and look for the agent, the driver and IGT in it")
+	cmd.Flags().BoolVar(
+		&o.asJSON, "json", false,
+		"print an array of objects: check, health (ok, skip, warn, bad), found, remedy; the last counts the others",
+	)
+	return cmd
+}

@@ -1,0 +1,90 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/labels"
+)
+
+// labelsFile has the labels of the operator of this machine.
+const labelsFile = "/etc/vmtb/labels"
+
+// labelsOptions are the flags of "vmtb labels".
+type labelsOptions struct {
+	env.ConfigFlags
+	format string
+	file   string
+}
+
+// LabelsCommand is "vmtb labels".
+func LabelsCommand(e *env.Env) *cobra.Command {
+	var o labelsOptions
+	cmd := &cobra.Command{
+		Use:   "labels",
+		Short: "Print what this machine can do, for engines that choose machines by it",
+		Long: `Prints what is known of this machine as labels, NAME=VALUE: its GPU, driver, VFs, kernel, QEMU and more, and the
+operator's own from ` + labelsFile + `. What is not there has no label. --format has the words of other engines: tags
+of LAVA (one a line), the features of a node of Slurm, tags of a GitLab runner. Changes nothing. "vmtb help merge" tells
+how engines use them.`,
+		Example: `  vmtb labels
+  vmtb labels --format=slurm`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.run(cmd.Context(), e, cmd.Flags().Changed("file"))
+		},
+	}
+	o.AddPF(cmd)
+	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(labels.Formats, ", "))
+	cmd.Flags().StringVar(&o.file, "file", labelsFile, "file with the operator's labels")
+	env.CompleteValues(cmd, map[string][]string{"format": labels.Formats})
+	return cmd
+}
+
+func (o *labelsOptions) run(ctx context.Context, e *env.Env, asked bool) error {
+	config, _, err := o.Load()
+	if err != nil {
+		return err
+	}
+	ctx, stop := env.CancelOnInterrupt(ctx)
+	defer stop()
+	own, err := readLabels(o.file, asked)
+	if err != nil {
+		return err
+	}
+	set := e.Target(config, false).Labels(ctx, e.Version)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for name, value := range own { // the operator knows best
+		set[name] = value
+	}
+	if err := set.Write(e.Out, o.format); err != nil {
+		return &bench.UsageError{Err: err}
+	}
+	return nil
+}
+
+// readLabels reads the operator's file. One that was not asked for need not be there.
+func readLabels(file string, asked bool) (labels.Set, error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !asked {
+		return nil, nil
+	}
+	var own labels.Set
+	if err == nil {
+		own, err = labels.Parse(file, data)
+	}
+	if err != nil {
+		return nil, &bench.UsageError{Err: fmt.Errorf("labels: %w", err)}
+	}
+	return own, nil
+}

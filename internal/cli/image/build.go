@@ -1,0 +1,53 @@
+package image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/imagebuild"
+	"vmtb/internal/cli/env"
+)
+
+func buildCommand(e *env.Env) *cobra.Command {
+	g := imagebuild.NewGuest{Version: e.Version}
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Make a bootable guest image from Debian packages",
+		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (that of
+trixie-backports in an image of trixie, whose own kernel 6.12 cannot), qemu-guest-agent and IGT, on a disk that
+boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the
+cache. Drivers of GPUs are not loaded at boot: flows do that, or you with modprobe.
+
+In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless
+you ask for one.`,
+		Example: `  vmtb image build -o guest_os.img
+  vmtb image build --suite=forky --package=openssh-server,strace --size=8G -o big.img`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
+			defer stop()
+			return build(ctx, e, g)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&g.File, "output", "o", "guest_os.img", "the image, in qcow2 format")
+	flags.StringVar(&g.Suite, "suite", "trixie", "Debian release")
+	flags.StringSliceVar(&g.Packages, "package", nil, "Debian packages to install, beside its own")
+	flags.Var(env.NewMebibytes(&g.SizeMiB, 4096), "size", "size of the disk, like 8G; the file takes what is used")
+	flags.BoolVar(&g.Force, "force", false, "replace the file if it is there")
+	return cmd
+}
+
+func build(ctx context.Context, e *env.Env, g imagebuild.NewGuest) error {
+	dir, err := imagebuild.CacheDir()
+	if err != nil {
+		return err
+	}
+	if err := imagebuild.BuildGuest(ctx, dir, g, e.Progress("image")); err != nil {
+		return err
+	}
+	fmt.Fprintln(e.Out, g.File)
+	return nil
+}

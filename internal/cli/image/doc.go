@@ -1,0 +1,2 @@
+// Package image is "vmtb image": make a guest image, check one.
+package image

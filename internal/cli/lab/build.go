@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/imagebuild"
+	"vmtb/internal/cli/env"
+	"vmtb/lab"
+)
+
+// buildOptions are the flags of "vmtb lab build".
+type buildOptions struct {
+	dut     *dutFlags
+	asEnv   bool
+	gpuTest bool
+	asJSON  bool
+}
+
+func buildCommand(e *env.Env, d *dutFlags) *cobra.Command {
+	o := buildOptions{dut: d}
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Build the lab's images, or what has changed of them",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
+			defer stop()
+			return o.run(ctx, e)
+		},
+	}
+	cmd.Flags().BoolVar(&o.asEnv, "env", false, "print the guest's files as variables for the integration tests")
+	cmd.Flags().BoolVar(&o.gpuTest, "gpu-test", false,
+		"build no images but the emulated GPU for its own tests, and print its files as variables for them")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print where the images are as JSON")
+	cmd.MarkFlagsMutuallyExclusive("env", "gpu-test", "json")
+	return cmd
+}
+
+func (o *buildOptions) run(ctx context.Context, e *env.Env) error {
+	if o.gpuTest {
+		return buildGPUTest(ctx, e)
+	}
+	images, err := o.dut.buildImages(ctx, e)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.asJSON:
+		return json.NewEncoder(e.Out).Encode(images)
+	case o.asEnv:
+		fmt.Fprintf(
+			e.Out, "VMTB_TEST_KERNEL=%s\nVMTB_TEST_INITRD=%s\nVMTB_TEST_IMAGE=%s\n", images.GuestKernel,
+			images.GuestInitrd, images.Guest,
+		)
+	default:
+		fmt.Fprintf(e.Out, "DUT:   %s\nguest: %s\n", images.DUT, images.Guest)
+	}
+	return nil
+}
+
+// buildGPUTest builds what the tests in lab/gpu/qtest need and prints it for their environment.
+func buildGPUTest(ctx context.Context, e *env.Env) error {
+	dir, err := imagebuild.CacheDir()
+	if err != nil {
+		return err
+	}
+	t, err := lab.BuildGPUTest(ctx, dir, e.Progress("lab"))
+	if err == nil {
+		fmt.Fprintf(
+			e.Out, "VMTB_LAB_ROOT=%s\nVMTB_GPU_OBJECT=%s\nVMTB_GPU_SANITIZED=%s\n", t.Root, t.Plain, t.Sanitized,
+		)
+	}
+	return err
+}
+
+func cleanCommand(e *env.Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "clean",
+		Short: "Remove the lab's images, so that they are built from new packages",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := imagebuild.CacheDir()
+			if err != nil {
+				return err
+			}
+			freed, err := imagebuild.Clean(cmd.Context(), dir, e.Progress("lab"))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.Out, "%s: %d MiB freed\n", dir, freed>>20)
+			return nil
+		},
+	}
+}

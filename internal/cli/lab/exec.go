@@ -1,0 +1,128 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/bench/keep"
+	"vmtb/flow"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/machines"
+)
+
+// execOptions are the flags of "vmtb lab exec".
+type execOptions struct {
+	upOptions
+	env   []string
+	dir   string
+	stdin bool
+}
+
+func execCommand(e *env.Env, d *dutFlags) *cobra.Command {
+	o := execOptions{upOptions: upOptions{dut: d}}
+	cmd := &cobra.Command{
+		Use: "exec [flags] -- command [argument...]", Short: "Run a command in the lab",
+		Long: `Runs a command in the emulated machine under test, as root and without a shell in between, and
+gives its exit code: in the lab that "vmtb lab start" or "vmtb lab shell" has up, or else in one that is booted
+for it and ended after it. Its standard output and standard error come as it writes them, apart. A command that
+a signal has ended is 128 + its number, one that is not found 127, one that cannot be executed 126. The first
+Ctrl-C gives the command a SIGTERM and waits for its end, up to 5 minutes; the second kills it and what it has
+started.`,
+		Example: `  vmtb lab exec -- vmtb doctor
+  vmtb lab exec -- sh -c 'vmtb vf enable 2 && vmtb vf list'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args) },
+	}
+	o.addName(cmd, e)
+	o.addStart(cmd)
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // flags after the first argument belong to the command
+	flags.StringArrayVarP(
+		&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once",
+	)
+	flags.StringVar(&o.dir, "dir", "", "working directory in the lab (default: that of --share, or /root)")
+	flags.BoolVarP(&o.stdin, "stdin", "i", false, "give the command our input, all of it at its start")
+	return cmd
+}
+
+func (o *execOptions) run(ctx context.Context, e *env.Env, argv []string) error {
+	for _, e := range o.env {
+		if !strings.Contains(e, "=") {
+			return &bench.UsageError{Err: fmt.Errorf("--env=%s: want KEY=VALUE", e)}
+		}
+	}
+	ctx, kill, stop := env.EndInOrder(ctx, e.Err)
+	defer stop()
+	c, _, release, err := o.enter(ctx, e)
+	if err != nil {
+		return err
+	}
+	cmd := bench.Command{
+		Argv: argv, Env: append([]string{"HOME=/root"}, o.env...), Dir: o.workDir(), Stdout: e.Out, Stderr: e.Err,
+	}
+	var in io.Reader
+	if o.stdin {
+		in = e.In
+	}
+	r, err := runInLab(ctx, kill, c, cmd, in)
+	if err != nil {
+		err = machines.NotStarted(e, c.Name(), err)
+	} else {
+		err = machines.EndedAs(r)
+	}
+	if ctx.Err() != nil && (r.Signal != 0 || errors.Is(err, context.Canceled)) {
+		err = env.ExitCode(flow.ExitInterrupted)
+	}
+	return after(e, err, release())
+}
+
+func (o *execOptions) workDir() string {
+	switch {
+	case o.dir != "":
+		return o.dir
+	case o.share != "":
+		if dir, err := filepath.Abs(o.share); err == nil {
+			return dir
+		}
+	}
+	return "/root"
+}
+
+// stopDeadline limits how long a command runs after the first interrupt. It is long: the command
+// may be a run that restores its host.
+const stopDeadline = 5 * time.Minute
+
+// runInLab runs a command in a lab. When ctx ends, only the command gets a SIGTERM, and it ends its
+// children. When kill is closed, or stopDeadline has passed, the command and its children are
+// killed.
+func runInLab(
+	ctx context.Context, kill <-chan struct{}, c *keep.Client, cmd bench.Command, in io.Reader,
+) (bench.Result, error) {
+	id := fmt.Sprintf("lab-exec-%d", os.Getpid())
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		late := time.NewTimer(stopDeadline)
+		defer late.Stop()
+		if c.Signal(running, id, int(syscall.SIGTERM)) != nil { // it has not started yet, or has ended
+			cancel()
+		}
+		select {
+		case <-kill:
+		case <-late.C:
+		case <-running.Done():
+		}
+		cancel()
+	})()
+	return c.ExecAs(running, id, cmd, in)
+}

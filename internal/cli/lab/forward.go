@@ -1,0 +1,173 @@
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"vmtb/bench"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/flows"
+	"vmtb/lab"
+	"vmtb/report/terminal"
+)
+
+// A treatment is what becomes of a flag of "vmtb run" when it is given to "vmtb lab run", whose run
+// in the DUT is a "vmtb run".
+type treatment int
+
+const (
+	forwarded treatment = iota // the run in the DUT gets it as it is; also flags that flagTreatments does not name
+	replaced                   // the run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs
+	handled                    // this command does on this machine what it says
+	absent                     // "vmtb lab run" does not have it
+	labOnly                    // only "vmtb lab run" has it
+)
+
+// flagTreatments has every flag of "vmtb run" and of "vmtb lab run". A test compares.
+var flagTreatments = map[string]treatment{
+	"abort-on": forwarded, "capture": forwarded, "durations": forwarded, "exitfirst": forwarded, "json": forwarded,
+	"keyword": forwarded, "log-cli-level": forwarded, "maxfail": forwarded, "no-capture": forwarded, "quiet": forwarded,
+	"repeat": forwarded, "rerun-failed": forwarded, "tb": forwarded, "timeout": forwarded, "verbose": forwarded,
+	"warm": forwarded, "workload-scale": forwarded,
+
+	"called-as": replaced, "color": replaced, "config": replaced, "kernel-log-rules": replaced, "live": replaced,
+	"quarantine": replaced, "run-dir": replaced, "shard": replaced, "timeout-scale": replaced, "vm-image": replaced,
+	"vm-memory": replaced,
+
+	"co": handled, "collect-only": handled, "compare": handled, "dry-run": handled, "failed-in": handled,
+	"help": handled, "junit-xml": handled, "junitxml": handled, "last-failed": handled, "lf": handled,
+	"report": handled,
+
+	"card": absent, "destructive": absent, "firmware": absent, "keep-on-failure": absent, "recover": absent,
+	"vgpu-profiles": absent, "vnc": absent,
+
+	"gpu": labOnly, "gpu-property": labOnly, "migration": labOnly, "package": labOnly, "xe": labOnly,
+}
+
+// forwardArgs returns the flags on the command line that the run in the DUT gets as they are.
+func forwardArgs(flags *pflag.FlagSet) []string {
+	var args []string
+	flags.Visit(func(f *pflag.Flag) {
+		if flagTreatments[f.Name] != forwarded {
+			return
+		}
+		values := []string{f.Value.String()}
+		switch v := f.Value.(type) {
+		case pflag.SliceValue:
+			values = v.GetSlice()
+		case *flows.DurationsValue:
+			values = v.Forwarded()
+		}
+		for _, v := range values {
+			args = append(args, "--"+f.Name+"="+v)
+		}
+	})
+	return args
+}
+
+// shapeArgs returns the flags that suit a run to the lab, unless the user says otherwise.
+func (o *runOptions) shapeArgs(c *bench.Config) []string {
+	memory := lab.GuestMiB
+	if usual := bench.DefaultConfig(); o.Given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
+		memory = c.VM.MemoryMiB
+	}
+	scale := strconv.FormatFloat(c.TimeoutScale, 'g', -1, 64)
+	args := []string{"--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(memory), "--timeout-scale", scale}
+	if o.Shard != "" && !o.selectedHere() { // otherwise the selection is a list of ids, and the shard is taken
+		args = append(args, "--shard", o.Shard)
+	}
+	return args
+}
+
+// selectedHere reports whether the selection is made on this machine, because it needs run
+// directories that are not in the DUT.
+func (o *runOptions) selectedHere() bool { return o.FailedIn() != "" || len(o.Durations) > 0 }
+
+// lookArgs returns the flags with which the report in the DUT, which goes to a file, looks as it
+// would look here.
+func lookArgs(e *env.Env, look func(*os.File) terminal.Options) []string {
+	var args []string
+	if f, ok := e.Out.(*os.File); ok { // it may be a terminal
+		look := look(f)
+		color := "never"
+		if look.Color {
+			color = "always"
+		}
+		args = append(args, "--color="+color)
+		if look.Live {
+			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
+		}
+	}
+	if argv, err := json.Marshal(os.Args); err == nil { // strings always have a JSON form
+		args = append(args, "--called-as="+string(argv))
+	}
+	return args
+}
+
+// fileArgs copies the files that flags name into dir, which the DUT sees, and returns the flags
+// that name the copies.
+func (o *runOptions) fileArgs(dir string, c *bench.Config) ([]string, error) {
+	var args []string
+	for _, f := range []struct{ flag, name, from string }{
+		{"--config", env.ConfigName, o.File},
+		{"--quarantine", "quarantine.json", o.Quarantine},
+		{"--kernel-log-rules", "kernel-log-rules.json", o.Rules},
+	} {
+		copied, err := give(dir, f.name, f.from)
+		if err != nil {
+			return nil, err
+		}
+		if copied != "" {
+			args = append(args, f.flag, copied)
+		}
+	}
+	if o.File == "" {
+		return args, nil
+	}
+	return args, giveDirs(dir, filepath.Dir(o.File), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
+}
+
+// give copies a file into dir, which the DUT sees, under a name. Without a file it copies nothing,
+// and returns "".
+func give(dir, name, from string) (copied string, err error) {
+	if from == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return "", &bench.UsageError{Err: err}
+	}
+	copied = filepath.Join(dir, name)
+	if err := os.WriteFile(copied, data, 0o644); err != nil {
+		return "", &bench.InfraError{Op: "give the DUT " + from, Err: err}
+	}
+	return copied, nil
+}
+
+// giveDirs copies directories that a configuration in base names into dir, which the DUT sees: they
+// keep their paths relative to the configuration. Directories that do not exist are skipped.
+func giveDirs(dir, base string, dirs ...string) error {
+	for _, from := range dirs {
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		rel, err := filepath.Rel(base, from)
+		if err != nil || !filepath.IsLocal(rel) {
+			return &bench.UsageError{
+				Err:    fmt.Errorf("%s is not below %s, the directory of the configuration", from, base),
+				Advice: "the lab takes along only what is",
+			}
+		}
+		if err := os.CopyFS(filepath.Join(dir, rel), os.DirFS(from)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return &bench.InfraError{Op: "give the DUT " + from, Err: err}
+		}
+	}
+	return nil
+}

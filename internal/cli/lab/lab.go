@@ -1,0 +1,81 @@
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/imagebuild"
+	"vmtb/internal/cli/env"
+	"vmtb/lab"
+)
+
+// Command is "vmtb lab".
+func Command(e *env.Env) *cobra.Command {
+	var d dutFlags
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "The emulated machine under test",
+		Long: `The lab is a QEMU machine that plays the machine under test, with an emulated SR-IOV device, an
+IOMMU and nested virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" tells more.`,
+	}
+	d.add(cmd)
+	cmd.AddCommand(
+		buildCommand(e, &d), runCommand(e, &d), speedCommand(e, &d), cleanCommand(e),
+		startCommand(e, &d), execCommand(e, &d), shellCommand(e, &d), listCommand(e), stopCommand(e), logsCommand(e),
+	)
+	return cmd
+}
+
+// dutFlags say what DUT is built and booted. All commands of the lab have them.
+type dutFlags struct {
+	packages   []string // Debian packages beside the DUT's own
+	gpu        string   // a [lab.GPU]
+	properties []string // of that GPU
+	migration  bool     // VFs can be saved and migrated
+}
+
+func (d *dutFlags) add(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.StringSliceVar(&d.packages, "package", nil,
+		"Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
+	flags.StringVar(&d.gpu, "gpu", "",
+		"GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe "+
+			"(default ptl)")
+	flags.StringArrayVar(&d.properties, "gpu-property", nil,
+		"NAME=VALUE of the emulated GPU, such as a fault (lab/gpu/README.md lists them); may be given more than once")
+	flags.BoolVar(&d.migration, "migration", false,
+		"xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
+}
+
+// check returns an error for an unknown GPU, and for parameters of the stand-in for xe that would
+// have no effect.
+func (d *dutFlags) check(params []string) error {
+	gpu := cmp.Or(lab.GPU(d.gpu), lab.DefaultGPU)
+	if err := errors.Join(gpu.Check(), gpu.CheckProperties(d.properties), lab.CheckXeParams(params)); err != nil {
+		return err
+	}
+	if gpu.Real() && len(params) > 0 {
+		err := fmt.Errorf(
+			"--xe=%q with --gpu=%s: --xe is for the stand-in for xe, which this GPU does not use",
+			strings.Join(params, " "), gpu,
+		)
+		return &bench.UsageError{Err: err, Advice: "leave out --xe, or give --gpu=" + string(lab.StandIn)}
+	}
+	return nil
+}
+
+// buildImages builds the lab's images, or those that have changed.
+func (d *dutFlags) buildImages(ctx context.Context, e *env.Env) (lab.Images, error) {
+	dir, err := imagebuild.CacheDir()
+	if err != nil {
+		return lab.Images{}, err
+	}
+	o := lab.BuildOptions{GPU: lab.GPU(d.gpu), Packages: d.packages, Migration: d.migration}
+	return lab.BuildImages(ctx, dir, o, e.Progress("lab"))
+}

@@ -1,0 +1,202 @@
+package machines
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench/keep"
+	"vmtb/bench/vm"
+	"vmtb/internal/ansi"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/prose"
+)
+
+// listOptions are the flags of "vmtb vm list".
+type listOptions struct {
+	all    bool
+	asJSON bool
+}
+
+// ListCommand lists the machines of a store.
+func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, how to get in, logs",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
+			defer stop()
+			return o.run(ctx, e, store)
+		},
+	}
+	cmd.Flags().BoolVar(&o.all, "all", false, "also those that have ended, whose logs are still there")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an array of objects")
+	return cmd
+}
+
+// stateDead is the state of a machine whose keeper died: what the machine has changed on the host
+// is not undone yet.
+const stateDead = "dead"
+
+func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) error {
+	records, err := store.List()
+	if err != nil {
+		return err
+	}
+	var list []keep.Info
+	for _, r := range records {
+		if life := r.Life(); o.all || life != keep.Ended {
+			list = append(list, describe(ctx, store, r, life))
+		}
+	}
+	if o.asJSON {
+		views := []machineView{} // an empty list must not be null
+		for _, m := range list {
+			views = append(views, viewOf(m))
+		}
+		return env.PrintJSON(e.Out, views)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(e.Out, "No machines.")
+		return nil
+	}
+	return printMachines(e.Out, list, time.Now())
+}
+
+// describe returns what is known about a machine. If the machine is up and answers, that is
+// everything.
+func describe(ctx context.Context, store keep.Store, r keep.Record, life keep.Life) keep.Info {
+	dead := keep.Info{Record: r, State: keep.State{State: stateDead, Logs: r.LogDir()}}
+	switch life {
+	case keep.Died:
+		if !r.Ended.IsZero() {
+			dead.Reason = r.End()
+		}
+		return dead
+	case keep.Ended:
+		dead.State.State, dead.Reason = vm.Off, r.End()
+		return dead
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, err := store.Open(r.Name)
+	if err != nil {
+		return dead
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		dead.State.State, dead.Reason = "unknown", err.Error()
+		return dead
+	}
+	return info
+}
+
+// A machineView is the JSON of a machine.
+type machineView struct {
+	Name      string    `json:"name"`
+	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": it has left the host changed
+	Reason    string    `json:"reason,omitempty"` // why it has ended
+	Agent     bool      `json:"agent"`            // the guest's agent has its port open
+	Image     string    `json:"image"`
+	MemoryMiB int       `json:"memory_mib"`
+	CPUs      int       `json:"cpus"`
+	VFs       []string  `json:"vfs"` // PCI addresses on the host
+	Started   time.Time `json:"started"`
+	Ended     time.Time `json:"ended,omitzero"`
+	Keeper    int       `json:"keeper_pid"`
+	QEMU      int       `json:"qemu_pid,omitempty"`
+	Accel     string    `json:"accel,omitempty"`
+	VNC       string    `json:"vnc,omitempty"`         // the address for a viewer on this host
+	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" means every address of this host
+	Password  string    `json:"vnc_password,omitempty"`
+	SSHPort   int       `json:"ssh_port,omitempty"`
+	Logs      string    `json:"logs"` // folder
+}
+
+func viewOf(m keep.Info) machineView {
+	s := m.State
+	return machineView{
+		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: imageOf(m.Spec),
+		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: addresses(m), Started: m.Started, Ended: m.Ended,
+		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password,
+		SSHPort: s.SSHPort, Logs: s.Logs,
+	}
+}
+
+// imageOf returns the image on a machine's first disk, "" without a disk. Machines of flows may
+// have none.
+func imageOf(s vm.Spec) string {
+	if len(s.Disks) == 0 {
+		return ""
+	}
+	return s.Disks[0].Image
+}
+
+// addresses returns the PCI addresses of a machine's VFs.
+func addresses(m keep.Info) []string {
+	list := []string{}
+	for _, f := range m.Spec.VFs {
+		list = append(list, f.Host)
+	}
+	return list
+}
+
+func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSTATE\tAGENT\tMEMORY\tVFS\tSINCE\tACCESS\tLOGS")
+	for _, m := range list {
+		state, agent := string(m.State.State), "-"
+		if m.State.Agent {
+			agent = "yes"
+		}
+		if m.State.State == stateDead {
+			state += ": vmtb recover"
+		}
+		if m.Reason != "" {
+			state += ": " + m.Reason
+		}
+		row := []string{
+			m.Name, ansi.Printable(state), agent, fmt.Sprintf("%d MiB", m.Spec.MemoryMiB),
+			env.OrDash(strings.Join(addresses(m), ",")), age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs,
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// access returns how people reach a machine, beside its console.
+func access(s keep.State) string {
+	var ways []string
+	if s.VNC != "" {
+		ways = append(ways, "vnc "+VNCPlace(s))
+	}
+	if s.SSHPort != 0 {
+		ways = append(ways, fmt.Sprintf("ssh port %d", s.SSHPort))
+	}
+	return strings.Join(ways, ", ")
+}
+
+// VNCPlace returns the address of a machine's screen for a viewer, and whether others can reach it:
+// "127.0.0.1::5900 (all addresses)".
+func VNCPlace(s keep.State) string {
+	if host, _, err := net.SplitHostPort(s.VNCListens); err == nil && !net.ParseIP(host).IsLoopback() {
+		return s.VNC + " (all addresses)"
+	}
+	return s.VNC
+}
+
+// age returns how long ago t was, in at most two units.
+func age(t, now time.Time) string {
+	d := now.Sub(t).Round(time.Second)
+	if days := d / (24 * time.Hour); days > 0 {
+		return fmt.Sprintf("%d d %d h", days, d%(24*time.Hour)/time.Hour)
+	}
+	return prose.Duration(d)
+}

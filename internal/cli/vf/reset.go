@@ -1,0 +1,47 @@
+package vf
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/pick"
+)
+
+type resetOptions struct {
+	config *bench.Config
+	vf     pick.VFName
+}
+
+func resetCommand(e *env.Env) *cobra.Command {
+	var flags env.ConfigFlags
+	var o resetOptions
+	cmd := &cobra.Command{
+		Use:   "reset VF",
+		Short: "Do a Function Level Reset of a VF",
+		Long: `Does a Function Level Reset (FLR) of an enabled VF ("1", "VF1" or its PCI address): what it was
+doing ends, its memory is cleared, and it keeps its quotas and its driver. Refused while somebody uses the VF,
+who would lose their work. Nothing is left to be put back.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
+		o.config = c
+		o.vf, err = pick.ParseOneVF(args[0])
+		return err
+	}, func(ctx context.Context) error { return o.run(ctx, e) })
+	flags.AddPF(cmd)
+	return cmd
+}
+
+func (o *resetOptions) run(ctx context.Context, e *env.Env) error {
+	return inSession(ctx, e, func(ctx context.Context, s *session) error {
+		vf, err := s.unusedVF(o.config.Host, o.vf)
+		if err != nil {
+			return err
+		}
+		return s.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
+	})
+}

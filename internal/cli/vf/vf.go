@@ -1,0 +1,51 @@
+package vf
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/internal/cli/env"
+)
+
+// Command is "vmtb vf".
+func Command(e *env.Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "vf",
+		Short: "Look at a GPU's Virtual Functions, and set them up by hand",
+		Long: `Looks at the Virtual Functions of a GPU that the xe driver runs, and sets them up for virtual
+machines of one's own.
+
+What these commands change stays until "vmtb vf disable", which puts the host back as it was before the first of
+them; so does "vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" tells
+more.`,
+	}
+	cmd.AddCommand(
+		listCommand(e), enableCommand(e), provisionCommand(e), resetCommand(e), bindCommand(e), disableCommand(e),
+	)
+	return cmd
+}
+
+// changeVFs returns the body of a command that changes VFs: it parses the arguments, and calls run,
+// which needs root and is undone by an interrupt.
+func changeVFs(
+	flags *env.ConfigFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error,
+) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		config, _, err := flags.Load()
+		if err != nil {
+			return err
+		}
+		if err := parse(config, args); err != nil {
+			return err
+		}
+		if err := env.CheckRoot(cmd.CommandPath(), os.Geteuid()); err != nil {
+			return err
+		}
+		ctx, stop := env.CancelOnInterrupt(cmd.Context())
+		defer stop()
+		return run(ctx)
+	}
+}

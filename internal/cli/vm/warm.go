@@ -1,0 +1,98 @@
+package vm
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/vm"
+	"vmtb/bench/vm/warm"
+	"vmtb/bench/xe"
+	"vmtb/internal/cli/env"
+	"vmtb/internal/pick"
+)
+
+// warmOptions are the flags of "vmtb vm warm".
+type warmOptions struct {
+	startOptions
+	vfs int
+}
+
+func warmCommand(e *env.Env) *cobra.Command {
+	var o warmOptions
+	cmd := &cobra.Command{
+		Use:   "warm",
+		Short: "Boot a machine for those of --warm to go on from",
+		Long: `Boots a guest image in a machine without VFs, and keeps its state. Machines of "vmtb run --warm"
+and "vmtb vm start --warm" go on from there, if they have the same image, shape, QEMU and as many VFs, instead
+of booting. They make such a state themselves when there is none, so this is for those who want it to be there
+before.`,
+		Example: `  vmtb vm warm --vm-image=guest_os.img`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := env.CancelOnInterrupt(cmd.Context())
+			defer stop()
+			return o.run(ctx, e)
+		},
+	}
+	o.Add(cmd)
+	env.HideRunFlags(cmd)
+	cmd.Flags().IntVar(&o.vfs, "vfs", 1, "how many VFs each of these machines gets")
+	cmd.Flags().IntVar(&o.cpus, "cpus", 0, "CPUs of the guest")
+	_ = cmd.Flags().MarkHidden("vnc") // it fails only if there is no such flag
+	return cmd
+}
+
+func (o *warmOptions) run(ctx context.Context, e *env.Env) error {
+	config, _, err := o.Load()
+	if err != nil {
+		return err
+	}
+	spec, err := o.spec(config)
+	if err != nil {
+		return err
+	}
+	spec.Name = "vm0"
+	if o.vfs < 0 {
+		return &bench.UsageError{Err: fmt.Errorf("--vfs=%d: want 0 or more", o.vfs)}
+	}
+	if o.vfs > 0 {
+		// without a journal: nothing is changed
+		pf, err := xe.FindPF(host.New(e.System).Tree(nil), pick.GPU(config.Host))
+		if err != nil {
+			return err
+		}
+		window, err := pf.VFWindow()
+		if err != nil {
+			return err
+		}
+		for range o.vfs {
+			spec.VFs = append(spec.VFs, vm.VF{Host: string(pf.Address), WindowMiB: window})
+		}
+	}
+	if err := spec.Validate(); err != nil {
+		return err
+	}
+	if _, err := pick.GuestImage(ctx, config, vm.LookAtImage); err != nil {
+		return err
+	}
+	_, started, err := e.State.Warm.Prepare(ctx, spec, warmPreparation(e, config))
+	started(nil)
+	return err
+}
+
+// warmPreparation returns how the state of a machine is prepared that a user starts.
+func warmPreparation(e *env.Env, config *bench.Config) warm.Options {
+	show := e.Progress("vm")
+	return warm.Options{
+		VM: vm.Options{Scale: cmp.Or(config.TimeoutScale, 1)},
+		Step: func(ctx context.Context, title string, do func(context.Context) error) error {
+			return show.Step(title, func(io.Writer) error { return do(ctx) })
+		},
+	}.AndLoad(config.Guest.Driver)
+}

@@ -1,0 +1,167 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/bench/host"
+	"vmtb/bench/vm"
+	"vmtb/bench/xe"
+	"vmtb/internal/ansi"
+	"vmtb/internal/hoststate"
+	"vmtb/internal/pick"
+	"vmtb/internal/prose"
+)
+
+// A Status is the outcome of a check.
+type Status string
+
+// The statuses, from good to bad.
+const (
+	OK      Status = "ok"
+	Skipped Status = "skip" // the check makes no sense here, or was not asked for
+	Warn    Status = "warn" // some flows are skipped, or slow
+	Bad     Status = "bad"  // nothing that needs it can run
+)
+
+// A Result is what a check found.
+type Result struct {
+	Check  string `json:"check"`
+	Status Status `json:"health"`
+	Found  string `json:"found"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Options say what is checked.
+type Options struct {
+	Config   *bench.Config
+	State    hoststate.State
+	Deep     bool      // boot the guest image, too
+	Warnings io.Writer // gets a line for each dead run whose directory is gone
+
+	// Booting calls wait, which may take limit, and shows meanwhile what is done and the end of the
+	// console.
+	Booting func(what, console string, limit time.Duration, wait func() error) error
+}
+
+// A Target is the machine under test, with what the checks have found so far. Later checks use
+// that.
+type Target struct {
+	Options
+	host    *host.Host
+	euid    int
+	accel   func(context.Context) (vm.Accel, error)
+	inspect pick.InspectImage
+	missing func(context.Context) []error // what this machine lacks for building images
+
+	pf     *xe.PF   // nil without one
+	noGPU  bool     // there is no Intel GPU
+	noQEMU []Result // why QEMU cannot be used; empty if it can
+}
+
+// New returns the Target that is this machine.
+func New(sys host.System, o Options) *Target {
+	return &Target{
+		Options: o, host: host.New(sys), euid: os.Geteuid(),
+		accel:   func(ctx context.Context) (vm.Accel, error) { return vm.ProbeAccel(ctx, o.Config.VM.QEMU) },
+		inspect: vm.LookAtImage, missing: missingForImages,
+	}
+}
+
+// A check looks at one thing. Later checks may use what earlier ones have found.
+type check struct {
+	name string
+	run  func(ctx context.Context, t *Target) Result
+}
+
+// CheckHost runs all checks of the machine. It calls each with every result when it is known, and
+// returns all of them. The last one counts the others.
+func (t *Target) CheckHost(ctx context.Context, each func(Result)) ([]Result, error) {
+	return t.run(ctx, append(slices.Clone(hostChecks), check{countCheck, nil}), each)
+}
+
+// countCheck is the name of the last result, which counts the others.
+const countCheck = "in all"
+
+// count counts the results: "4 bad, 2 warnings".
+func count(all []Result) Result {
+	n := map[Status]int{}
+	for _, r := range all {
+		n[r.Status]++
+	}
+	r := good("%d bad, %s", n[Bad], prose.Count(n[Warn], "warning"))
+	if n[Bad] > 0 {
+		r.Status = Bad
+	} else if n[Warn] > 0 {
+		r.Status = Warn
+	}
+	return r
+}
+
+func (t *Target) run(ctx context.Context, checks []check, each func(Result)) ([]Result, error) {
+	all := make([]Result, 0, len(checks))
+	for _, c := range checks {
+		var r Result
+		switch {
+		case c.name == countCheck:
+			r = count(all)
+		case t.noGPU && gpuChecks[c.name]:
+			r = skip("no Intel GPU")
+		default:
+			r = c.run(ctx, t)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		r.Check = c.name
+		all = append(all, r)
+		each(r)
+	}
+	return all, nil
+}
+
+// AnyBad reports whether one of the results is [Bad].
+func AnyBad(results []Result) bool {
+	return slices.ContainsFunc(results, func(r Result) bool { return r.Status == Bad })
+}
+
+// Print writes the result for people.
+func (r Result) Print(w io.Writer) {
+	const indent = "                      " // the column of what was found
+	if r.Check == countCheck {
+		fmt.Fprintln(w, r.Found)
+		return
+	}
+	found := strings.ReplaceAll(ansi.Printable(r.Found), "\n", "\n"+indent)
+	fmt.Fprintf(w, "%-5s %-15s %s\n", r.Status, r.Check, found)
+	if r.Remedy != "" {
+		remedy := strings.ReplaceAll(ansi.Printable(r.Remedy), "\n", "\n"+indent+"   ")
+		fmt.Fprintf(w, "%s-> %s\n", indent, remedy)
+	}
+}
+
+// programTime limits how long a program runs that a check starts.
+const programTime = 20 * time.Second
+
+// firstLine returns the first line that a program prints on this machine, "" if it fails.
+func (t *Target) firstLine(ctx context.Context, argv ...string) string {
+	ctx, cancel := context.WithTimeout(ctx, programTime)
+	defer cancel()
+	return firstLine(ctx, t.host, argv...)
+}
+
+// text returns the content of a file of this machine without the white space around it, "" if it
+// cannot be read.
+func (t *Target) text(path string) string {
+	data, err := t.host.System.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}

@@ -1,0 +1,93 @@
+package hoststate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"vmtb/bench"
+	"vmtb/bench/undo"
+	"vmtb/bench/work"
+	"vmtb/flow"
+)
+
+// A Journal is the open journal of host changes of a run, with the system on which they are undone.
+type Journal struct {
+	*undo.Log
+	system     undo.System
+	removeNote func() error // removes the note of the run
+}
+
+// OpenJournal opens the journal of host changes at path. While it has something to undo, a note in
+// s.Runs says so.
+func (s State) OpenJournal(system undo.System, path string) (*Journal, error) {
+	log, err := openLog(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Runs.Enter(path); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return &Journal{log, system, func() error { return s.Runs.Leave(path) }}, nil
+}
+
+// openLog opens a journal with all kinds of records that flows make.
+func openLog(path string) (*undo.Log, error) { return undo.Open(path, undo.KindOf[work.Leftover]()) }
+
+// Undo implements [flow.Undo].
+func (j *Journal) Undo(ctx context.Context) error { return j.Log.Undo(ctx, j.system) }
+
+// Close closes the journal, and removes its note if nothing is left to undo.
+func (j *Journal) Close() error {
+	left := len(j.Pending())
+	err := j.Log.Close()
+	if left == 0 {
+		err = errors.Join(err, j.removeNote())
+	}
+	return err
+}
+
+// JournalIn returns the absolute path of the journal of host changes in a run directory.
+func JournalIn(dir string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(dir, flow.UndoFile))
+	if err != nil {
+		return "", &bench.InfraError{Op: "open the journal", Err: err}
+	}
+	return path, nil
+}
+
+// OpenDead opens the journal at path of the run in dir, which must not be alive. If there is no
+// journal, the error matches [fs.ErrNotExist].
+func OpenDead(dir, path string) (*undo.Log, error) {
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			return nil, &bench.UsageError{
+				Err: fmt.Errorf("%s: no run directory with a journal of host changes: %w", dir, err),
+			}
+		}
+		return nil, &bench.InfraError{Op: "open the journal", Err: err}
+	}
+	log, err := openLog(path)
+	if errors.Is(err, undo.ErrInUse) {
+		return nil, &bench.UsageError{
+			Err: fmt.Errorf("%s: that run is alive: %w", dir, err), Advice: "interrupt it instead",
+		}
+	}
+	if err != nil {
+		return nil, &bench.InfraError{Op: "open the journal", Err: err}
+	}
+	return log, nil
+}
+
+// Forget removes the note of a run.
+func (s State) Forget(journal string) error {
+	if err := s.Runs.Leave(journal); err != nil {
+		return &bench.InfraError{Op: "forget a run", Err: err}
+	}
+	return nil
+}

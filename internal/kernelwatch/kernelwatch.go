@@ -1,0 +1,199 @@
+package kernelwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"vmtb/bench/host"
+	"vmtb/bench/klog"
+	"vmtb/flow"
+	"vmtb/internal/prose"
+)
+
+// dmesgFile is the file with the messages of the host's kernel in the folder of a phase.
+const dmesgFile = "dmesg.txt"
+
+// A Watch assigns what kernels log to the phase during which they logged it, and judges it. After
+// each phase it also checks the taint and the lockdep of the host. It implements [flow.Watcher].
+type Watch struct {
+	host  *host.Host
+	rules klog.Rules
+	log   *host.KernelLog // nil when it cannot be read here
+
+	mu      sync.Mutex
+	dir     string // of the present phase; "" before the first
+	early   strings.Builder
+	dmesg   *logFile
+	found   []flow.Finding
+	guests  []*console
+	taint   host.Taint
+	lockdep bool // is off
+
+	verdicts map[klog.Message]verdict // of messages that came before
+}
+
+// Start watches until ctx ends. Reading the host's log takes root: if it cannot be read, the note
+// says so, and the rest is watched.
+func Start(ctx context.Context, h *host.Host, rules klog.Rules) (w *Watch, note string) {
+	w = &Watch{host: h, rules: rules, dmesg: &logFile{}}
+	w.checkHost(ctx) // the run has not caused what is so already
+	w.found = nil
+	var err error
+	if w.log, err = h.FollowKernelLog(ctx, w.message); err != nil {
+		return w, fmt.Sprintf("the kernel log of the host is not watched: %v", err)
+	}
+	return w, ""
+}
+
+// Close waits until the log has been read, and closes the last file. The context of [Start] must
+// have ended.
+func (w *Watch) Close() error {
+	var err error
+	if w.log != nil {
+		err = w.log.Wait()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(err, w.dmesg.close())
+}
+
+// message handles a message of the host's kernel.
+func (w *Watch) message(m host.KernelMessage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line := m.String() + "\n"
+	if m.Lost > 0 {
+		line = fmt.Sprintf("[%s lost: the kernel wrote faster than vmtb read]\n", prose.Count(m.Lost, "message")) + line
+	}
+	if w.dir == "" {
+		w.early.WriteString(line) // this is little: the first phase begins soon
+	}
+	w.dmesg.write(line)
+	if m.Facility != 0 { // a program has written it, not the kernel
+		return
+	}
+	for line := range strings.Lines(m.Text) { // judged one by one, as on a console
+		line = strings.TrimSuffix(line, "\n")
+		w.judge(
+			flow.SourceHost, line, klog.Message{Source: klog.Host, Level: m.Level, Subsystem: subsystem(m), Text: line},
+		)
+	}
+}
+
+func subsystem(m host.KernelMessage) string {
+	for _, d := range m.Dict {
+		if s, ok := strings.CutPrefix(d, "SUBSYSTEM="); ok {
+			return s
+		}
+	}
+	return ""
+}
+
+// ruleLog is the name of the rule for trouble with a log itself.
+const ruleLog = "kernel-log"
+
+// maxFindings limits the warnings of a phase, and its failures: a kernel in trouble may repeat a
+// message without end. The two are counted apart, so that no number of warnings hides a failure.
+const maxFindings = 50
+
+// A verdict is what the rules say about a message.
+type verdict struct {
+	rule   string
+	action klog.Action
+}
+
+// maxVerdicts limits the cache of verdicts. A kernel that floods its log repeats few messages, and
+// matching 16 regular expressions for each of them would be too slow.
+const maxVerdicts = 256
+
+func (w *Watch) judge(source, text string, m klog.Message) {
+	v, known := w.verdicts[m]
+	if !known {
+		if w.verdicts == nil || len(w.verdicts) >= maxVerdicts {
+			w.verdicts = map[klog.Message]verdict{}
+		}
+		v.rule, v.action = w.rules.Judge(m)
+		w.verdicts[m] = v
+	}
+	if v.action != klog.Ignore {
+		w.find(flow.Finding{Source: source, Rule: v.rule, Fail: v.action == klog.Fail, Text: text})
+	}
+}
+
+func (w *Watch) find(f flow.Finding) {
+	same := 0
+	for _, o := range w.found {
+		if o.Fail == f.Fail {
+			same++
+		}
+	}
+	if same < maxFindings {
+		w.found = append(w.found, f)
+	}
+}
+
+// Enter implements [flow.Watcher].
+func (w *Watch) Enter(dir string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if dir != w.dir {
+		w.dir = dir
+		if err := w.dmesg.open(filepath.Join(dir, dmesgFile)); err != nil {
+			w.find(flow.Finding{Source: flow.SourceHost, Rule: ruleLog, Text: err.Error()})
+		}
+		if w.early.Len() > 0 {
+			w.dmesg.write(w.early.String())
+			w.early.Reset()
+		}
+	}
+}
+
+// Leave implements [flow.Watcher].
+func (w *Watch) Leave() []flow.Finding {
+	var err error
+	if w.log != nil {
+		err = w.log.Sync()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checkHost(context.Background()) // files of the kernel's: nothing to wait for
+	for _, c := range w.guests {
+		w.readConsole(c, false)
+	}
+	if err != nil {
+		w.find(flow.Finding{Source: flow.SourceHost, Rule: ruleLog, Text: err.Error()})
+	}
+	found := w.found
+	w.found = nil
+	return found
+}
+
+// checkHost compares taint and lockdep of the host with what they were.
+func (w *Watch) checkHost(ctx context.Context) {
+	if taint, err := host.TaintOf(ctx, w.host); err == nil {
+		if fresh := taint &^ w.taint & host.Broken; fresh != 0 {
+			w.find(
+				flow.Finding{
+					Source: flow.SourceHost, Rule: flow.RuleTaint, Fail: true,
+					Text: "the kernel has become tainted " + fresh.String(),
+				},
+			)
+		}
+		w.taint = taint
+	}
+	if off, err := host.LockdepOff(ctx, w.host); err == nil {
+		if off && !w.lockdep {
+			w.find(
+				flow.Finding{
+					Source: flow.SourceHost, Rule: flow.RuleLockdep, Fail: true,
+					Text: "lockdep has found something and switched itself off",
+				},
+			)
+		}
+		w.lockdep = off
+	}
+}

@@ -1,0 +1,59 @@
+package kernelwatch
+
+import (
+	"fmt"
+	"os"
+)
+
+// maxLog limits the size of a log file. The last line of a file that has reached it says so.
+const maxLog = 16 << 20
+
+// A logFile is a text file of limited size, which is created by the first write. A run does not end
+// because a log file cannot be written (when the disk is full, the journal ends it): close returns
+// the error.
+type logFile struct {
+	path string
+	f    *os.File
+	left int
+	err  error
+}
+
+// open closes the file and appends what follows to another one. The error is that of the file
+// before.
+func (l *logFile) open(path string) error {
+	err := l.close()
+	l.path, l.left = path, maxLog
+	return err
+}
+
+func (l *logFile) write(text string) {
+	if l.path == "" || l.left <= 0 || l.err != nil {
+		return
+	}
+	if l.f == nil {
+		l.f, l.err = os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if l.err != nil {
+			return
+		}
+		if info, err := l.f.Stat(); err == nil {
+			l.left = maxLog - int(info.Size())
+		}
+	}
+	if l.left < len(text) {
+		text = fmt.Sprintf("[cut: this file has its %d MiB]\n", maxLog>>20)
+		l.left = 0
+	}
+	l.left -= len(text)
+	_, l.err = l.f.WriteString(text)
+}
+
+func (l *logFile) close() error {
+	err := l.err
+	if l.f != nil {
+		if cerr := l.f.Close(); err == nil {
+			err = cerr
+		}
+	}
+	l.f, l.path, l.err = nil, "", nil
+	return err
+}

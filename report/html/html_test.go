@@ -1,0 +1,127 @@
+package html
+
+import (
+	"errors"
+	"flag"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vmtb/flow"
+	"vmtb/report/reporttest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// writeSite writes the pages of a run into its own directory, and returns theirs.
+func writeSite(t *testing.T, run, earlier *flow.RunDir) string {
+	t.Helper()
+	dir := filepath.Join(run.Info.Dir, "html")
+	writeTo(t, dir, run, earlier)
+	return dir
+}
+
+func writeTo(t *testing.T, dir string, run, earlier *flow.RunDir) {
+	t.Helper()
+	r, err := New(dir, Options{Run: os.DirFS(run.Info.Dir), Dir: run.Info.Dir, Earlier: earlier})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start(run.Info)
+	for _, e := range run.Entries {
+		r.Entry(e)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHTMLGolden(t *testing.T) {
+	run, earlier := reporttest.MixedRun().Open(t), reporttest.EarlierRun().Open(t)
+	dir := writeSite(t, run, earlier)
+	for _, name := range reporttest.Pages(t, dir) {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reporttest.Golden(t, *update, "mixed/"+filepath.Base(name), string(page), run, earlier)
+	}
+}
+
+// The pages of a merged run say which DUT ran what, and which are missing.
+func TestHTMLMerged(t *testing.T) {
+	run := reporttest.MergedRun(t)
+	for _, name := range reporttest.Pages(t, writeSite(t, run, nil)) {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reporttest.Golden(t, *update, "merged/"+filepath.Base(name), string(page), run)
+	}
+}
+
+// A page keeps to what Jenkins lets through ("sandbox; default-src 'none'; img-src 'self';
+// style-src 'self'"), and no link leads nowhere.
+func TestHTMLPolicy(t *testing.T) {
+	for _, s := range reporttest.Samples() {
+		run := s.Open(t)
+		dir := writeSite(t, run, reporttest.EarlierRun().Open(t))
+		ids := map[string]map[string]bool{}
+		links := map[string][]string{}
+		for _, name := range reporttest.Pages(t, dir) {
+			ids[name], links[name] = reporttest.Walk(t, name)
+		}
+		n := 0
+		for page, hrefs := range links {
+			for _, href := range hrefs {
+				n++
+				checkLink(t, ids, page, href)
+			}
+		}
+		if n < 20 {
+			t.Errorf("%s: only %d links seen", s.Name, n)
+		}
+	}
+}
+
+func checkLink(t *testing.T, ids map[string]map[string]bool, page, href string) {
+	t.Helper()
+	u, err := url.Parse(href)
+	if err != nil || u.IsAbs() || u.Host != "" || strings.HasPrefix(u.Path, "/") {
+		t.Errorf("%s: link %q is not relative (%v)", page, href, err)
+		return
+	}
+	target := page
+	if u.Path != "" {
+		target = filepath.Join(filepath.Dir(page), u.Path)
+	}
+	if _, err := os.Stat(target); err != nil {
+		t.Errorf("%s: dead link %q: %v", page, href, err)
+	}
+	if u.Fragment != "" && !ids[target][u.Fragment] {
+		t.Errorf("%s: link %q: no such place", page, href)
+	}
+}
+
+// Pages may lie elsewhere: the links find the run directory.
+func TestHTMLElsewhere(t *testing.T) {
+	run := reporttest.MixedRun().Open(t)
+	out := filepath.Join(t.TempDir(), "a", "pages")
+	writeTo(t, out, run, nil)
+	ids := map[string]map[string]bool{}
+	for _, name := range reporttest.Pages(t, out) {
+		ids[name], _ = reporttest.Walk(t, name)
+	}
+	for _, name := range reporttest.Pages(t, out) {
+		_, links := reporttest.Walk(t, name)
+		for _, l := range links {
+			checkLink(t, ids, name, l)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "compare.html")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a comparison with nothing: %v", err)
+	}
+}

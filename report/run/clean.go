@@ -1,0 +1,77 @@
+package run
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"vmtb/internal/ansi"
+)
+
+var nuls = regexp.MustCompile("\x00{2,}")
+
+// Clean returns text of a machine as text that every format takes: valid UTF-8, lines that end in
+// \n, no commands for a terminal. Other characters that do not print are written out ("\x07"); what
+// XML and JSON cannot hold is among these.
+func Clean(s string) string {
+	s = ansi.Strip(s)
+	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
+	s = nuls.ReplaceAllStringFunc(s, func(run string) string { return fmt.Sprintf("\x00(%d times)", len(run)) })
+	return Escape(s)
+}
+
+// OneLine returns clean text without line ends, at most n characters long.
+func OneLine(s string, n int) string {
+	s = s[:min(len(s), 16*n)]
+	return Cut(strings.ReplaceAll(strings.TrimSpace(Clean(s)), "\n", " / "), n)
+}
+
+// LastBytes returns the end of clean text, at most n bytes, from the beginning of a line if there
+// is one.
+func LastBytes(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const mark = "[...]\n"
+	s = s[len(s)-max(0, n-len(mark)):]
+	if i := strings.IndexByte(s, '\n'); i >= 0 && i < len(s)-1 {
+		return mark + s[i+1:]
+	}
+	for len(s) > 0 && !utf8.RuneStart(s[0]) {
+		s = s[1:]
+	}
+	return mark + s
+}
+
+// Escape writes out what must not reach a terminal: control characters, and others that do not
+// print.
+func Escape(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r == '\t':
+			b.WriteString("    ")
+		case r < 0x80:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// Width returns the number of columns that s takes.
+func Width(s string) int { return utf8.RuneCountInString(s) }
+
+// Cut returns s in at most n columns.
+func Cut(s string, n int) string {
+	if Width(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	return string(r[:max(0, n-3)]) + "..."
+}

@@ -1,0 +1,284 @@
+package run
+
+import (
+	"slices"
+	"time"
+
+	"vmtb/flow"
+)
+
+// Bounds of what a history keeps of one phase, so that its size depends on how many phases there
+// are and not on how much they log. The journal has all of it.
+const (
+	maxLog   = 64 << 10 // bytes of log messages; the newest are kept
+	maxSteps = 500      // steps; the oldest are kept
+)
+
+// A History is a run as reports need it that show all of it at once. Fill it with Add, then call
+// Finish.
+type History struct {
+	Info   flow.Info
+	Groups []*Group               // in the order of the plan
+	Cases  map[flow.ID]*Case      // all cases of all groups
+	Until  time.Time              // the newest time of all entries
+	groups map[flow.ID]*Group     // by the fixture's id
+	runs   []flow.Entry           // begins and ends of the run, which may have been resumed
+	open   flow.OpenPhases[ender] // the phases and steps that run
+}
+
+// An ender is a *Phase or a *Step. end takes its end entry.
+type ender interface{ end(e flow.Entry) }
+
+// A Group is a class with one parameter: the cases that share a fixture.
+type Group struct {
+	ID     flow.ID // without Case
+	Dir    string  // its folder, relative to the run directory
+	Doc    string
+	Cases  []*Case
+	Phases []*Phase // in the order in which they began, the cases' attempts among them
+}
+
+// A Case is a case with one parameter. A rerun is another attempt; the last one counts.
+type Case struct {
+	flow.Item
+	Attempts []*Phase // after Finish at least one
+}
+
+// A Phase is a phase of a fixture, or an attempt of a case. The embedded entry is its end. Without
+// an end in the journal, Finish makes one up.
+type Phase struct {
+	flow.Entry
+	Began time.Time // zero for a case that has a result without having run
+	Steps []*Step
+	Log   []flow.Entry
+	Left  int // log lines and steps that are not kept
+
+	logged int // bytes in Log
+}
+
+// A Step is a named part of a phase. A step without an end lasts as long as its phase: its code was
+// abandoned.
+type Step struct {
+	flow.Entry
+	Began time.Time
+}
+
+// New returns the history of a run of which no entries are known.
+func New(info flow.Info) *History {
+	h := &History{Info: info, Until: info.Start, Cases: map[flow.ID]*Case{}, groups: map[flow.ID]*Group{}}
+	for _, it := range info.Plan {
+		h.plan(it)
+	}
+	return h
+}
+
+// Read returns the history of a run that is over.
+func Read(dir *flow.RunDir) *History {
+	h := New(dir.Info)
+	for _, e := range dir.Entries {
+		h.Add(e)
+	}
+	h.Finish()
+	return h
+}
+
+// Group returns the group of a case or of its fixture, nil if there is none.
+func (h *History) Group(id flow.ID) *Group { return h.groups[id.Fixture()] }
+
+func (h *History) plan(it flow.Item) *Case {
+	c := &Case{Item: it}
+	g := h.groups[it.ID.Fixture()]
+	if g == nil {
+		g = &Group{ID: it.ID.Fixture(), Doc: it.ClassDoc, Dir: fixtureDir(it.Dir)}
+		h.Groups = append(h.Groups, g)
+		h.groups[g.ID] = g
+	}
+	g.Cases = append(g.Cases, c)
+	h.Cases[it.ID] = c
+	return c
+}
+
+// Add takes the next entry. It cleans the words of the entry (phase, result, level), because they
+// are used everywhere. Texts are cleaned where they are shown.
+func (h *History) Add(e flow.Entry) {
+	e.Phase, e.Result = flow.Phase(Clean(string(e.Phase))), flow.Result(Clean(string(e.Result)))
+	e.Level = Clean(e.Level)
+	if e.Time.After(h.Until) {
+		h.Until = e.Time
+	}
+	switch {
+	case e.Phase == flow.PhaseRun: // it begins, once more when it is resumed, or ends
+		h.cutOff()
+		h.runs = append(h.runs, e)
+	case e.Event == flow.Log:
+		h.logLine(e)
+	case e.Event == flow.Begin && e.Phase == flow.PhaseStep:
+		h.beginStep(e)
+	case e.Event == flow.Begin:
+		h.begin(e)
+	case e.Event == flow.End:
+		h.end(e)
+	}
+}
+
+// over reports whether the run came to its own end.
+func (h *History) over() bool {
+	return len(h.runs) > 0 && h.runs[len(h.runs)-1].Event == flow.End
+}
+
+// groupOf returns the group of an entry. A journal may name cases that are not in the plan: they
+// get a group all the same.
+func (h *History) groupOf(e flow.Entry) *Group {
+	g := h.Group(e.ID)
+	if g == nil {
+		h.plan(flow.Item{ID: e.ID, Name: e.ID.String(), Dir: e.Dir})
+		g = h.Group(e.ID)
+		if e.Phase != flow.PhaseCase {
+			g.Cases = nil
+		}
+	}
+	return g
+}
+
+func (h *History) begin(e flow.Entry) {
+	p := &Phase{Entry: e, Began: e.Time}
+	g := h.groupOf(e)
+	g.Phases = append(g.Phases, p)
+	h.open.Begin(e, p)
+	if e.Phase == flow.PhaseCase {
+		h.attempt(e, p)
+	}
+}
+
+func (h *History) beginStep(e flow.Entry) {
+	p := h.place(e.ID)
+	switch {
+	case p == nil:
+	case len(p.Steps) == maxSteps:
+		p.Left++
+	default:
+		s := &Step{Entry: e, Began: e.Time}
+		p.Steps = append(p.Steps, s)
+		h.open.Begin(e, s)
+	}
+}
+
+// attempt adds p to its case. A result without a run, from before the run was resumed, is no
+// attempt.
+func (h *History) attempt(e flow.Entry, p *Phase) {
+	c := h.Cases[e.ID]
+	if c == nil {
+		c = h.plan(flow.Item{ID: e.ID, Name: e.ID.String(), Dir: e.Dir})
+	}
+	c.Attempts = slices.DeleteFunc(c.Attempts, func(a *Phase) bool {
+		return a.Began.IsZero() && a.Result == flow.NotRun
+	})
+	c.Attempts = append(c.Attempts, p)
+}
+
+func (h *History) end(e flow.Entry) {
+	ended := h.open.End(e)
+	switch {
+	case len(ended) > 0:
+		ended[0].Value.end(e)
+		cutOff(ended[1:], e.Time)
+	case e.Phase != flow.PhaseStep: // a case that does not run
+		p := &Phase{}
+		if e.Phase == flow.PhaseCase {
+			h.attempt(e, p)
+		}
+		g := h.groupOf(e)
+		g.Phases = append(g.Phases, p)
+		p.end(e)
+	}
+}
+
+func (p *Phase) end(e flow.Entry) {
+	e.Timeout = p.Timeout
+	if e.Dir == "" {
+		e.Dir = p.Dir
+	}
+	p.Entry = e
+}
+
+func (s *Step) end(e flow.Entry) { s.Entry = e }
+
+// place returns the phase that a step or a log line with this id belongs to: the newest of its
+// group that runs, else the newest.
+func (h *History) place(id flow.ID) *Phase {
+	g := h.Group(id)
+	if g == nil || len(g.Phases) == 0 {
+		return nil
+	}
+	for _, o := range slices.Backward(h.open.All()) {
+		if p, ok := o.Value.(*Phase); ok && o.Begin.ID.Fixture() == g.ID {
+			return p
+		}
+	}
+	return g.Phases[len(g.Phases)-1]
+}
+
+func (h *History) logLine(e flow.Entry) {
+	p := h.place(e.ID)
+	if p == nil {
+		return
+	}
+	p.Log = append(p.Log, e)
+	for p.logged += len(e.Message); p.logged > maxLog && len(p.Log) > 1; p.Left++ {
+		p.logged -= len(p.Log[0].Message)
+		p.Log = p.Log[1:]
+	}
+}
+
+// Reasons of what has no end in the journal.
+const (
+	cutShort = "it was running where the journal ends"
+	noEnd    = "the journal has no end: vmtb was killed, or still runs"
+)
+
+// CutOff returns an end for a phase that began and has none in the journal. at is when the journal
+// ends.
+func CutOff(begin flow.Entry, at time.Time) flow.Entry {
+	e := begin
+	e.Event, e.Time, e.Duration = flow.End, at, at.Sub(begin.Time)
+	switch e.Phase {
+	case flow.PhaseStep:
+		e.Result = flow.Incomplete
+	case flow.PhaseCase:
+		e.Result, e.Reason = flow.Incomplete, cutShort
+	default:
+		e.Result, e.Reason = flow.Error, cutShort
+	}
+	return e
+}
+
+// CutOffRun returns an end for a run that began and has none in the journal.
+func CutOffRun(began, at time.Time) flow.Entry {
+	return flow.Entry{
+		Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: at.Sub(began), Reason: noEnd,
+	}
+}
+
+// cutOff ends all that runs.
+func (h *History) cutOff() { cutOff(h.open.Clear(), h.Until) }
+
+func cutOff(list []flow.OpenPhase[ender], at time.Time) {
+	for _, o := range list {
+		o.Value.end(CutOff(o.Begin, at))
+	}
+}
+
+// Finish gives a result to every case that has none.
+func (h *History) Finish() {
+	if !h.over() {
+		h.cutOff()
+	}
+	for _, c := range h.Cases {
+		if len(c.Attempts) == 0 {
+			c.Attempts = []*Phase{{Entry: flow.Entry{
+				Event: flow.End, Phase: flow.PhaseCase, ID: c.ID, Dir: c.Dir, Time: h.Until,
+				Result: flow.NotRun, Reason: "never begun",
+			}}}
+		}
+	}
+}

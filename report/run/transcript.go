@@ -1,0 +1,77 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"vmtb/flow"
+)
+
+// Transcript returns the steps and log lines of a phase in the order of time, a line each, as clean
+// text. took formats the duration of a step.
+func (p *Phase) Transcript(took func(time.Duration) string) string {
+	type line struct {
+		at   time.Time
+		text string
+	}
+	var lines []line
+	for _, s := range p.Steps {
+		text := "step " + OneLine(s.Name, 200) + ": " + took(s.Duration)
+		if s.Result != "" {
+			text += " " + string(s.Result) + " " + OneLine(s.Reason, 500)
+		}
+		lines = append(lines, line{s.Began, strings.TrimSpace(text)})
+	}
+	for _, e := range p.Log {
+		lines = append(lines, line{e.Time, e.Level + " " + strings.TrimRight(Clean(e.Message), "\n")})
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	var b strings.Builder
+	if p.Left > 0 {
+		fmt.Fprintf(&b, "[%d lines and steps are left out: journal.jsonl]\n", p.Left)
+	}
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s  %s\n", l.at.UTC().Format("15:04:05.000"), l.text)
+	}
+	return b.String()
+}
+
+// Why returns the reason of the phase's result, its place, blame and stack, as clean text. It is ""
+// if there are none of these.
+func (p *Phase) Why() string { return Why(p.Entry) }
+
+// Why is [Phase.Why] for an end entry.
+func Why(e flow.Entry) string {
+	var b strings.Builder
+	if e.Reason != "" {
+		b.WriteString(strings.TrimRight(Clean(e.Reason), "\n") + "\n")
+	}
+	if e.Where != "" {
+		b.WriteString("at: " + Clean(e.Where) + "\n")
+	}
+	if e.Blame != "" {
+		b.WriteString("blame: " + Blamed(e.Blame) + "\n")
+	}
+	if e.Stack != "" {
+		b.WriteString("stack:\n" + strings.TrimRight(Clean(e.Stack), "\n") + "\n")
+	}
+	return b.String()
+}
+
+// blames says whose fault an error is.
+var blames = map[flow.Blame]string{
+	flow.BlameGuest: "the guest",
+	flow.BlameHost:  "the host",
+	flow.BlameInfra: "the test bench, not what it tests",
+	flow.BlameUsage: "the command line or the configuration",
+}
+
+// Blamed returns a blame in words: "the guest".
+func Blamed(b flow.Blame) string {
+	if s := blames[b]; s != "" {
+		return s
+	}
+	return Clean(string(b))
+}
