@@ -81,7 +81,7 @@ var arrows = map[string][]string{
 	},
 	"internal/cli/vf": {
 		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "bench/xe/vgpu", "flow", "internal/ansi",
-		"internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
+		"internal/atomicfile", "internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/cli/vm": {
 		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/warm", "bench/xe", "internal/ansi",
@@ -101,8 +101,8 @@ var arrows = map[string][]string{
 		"internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/hoststate": {
-		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "flow",
-		"internal/pick", "internal/procfs", "internal/prose",
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "bench/xe",
+		"flow", "internal/pick", "internal/procfs", "internal/prose",
 	},
 	"internal/kernelwatch": {"bench", "bench/host", "bench/klog", "flow", "internal/prose"},
 	"internal/pick":        {"bench", "bench/host", "bench/pci", "bench/vm", "bench/xe", "internal/prose"},
