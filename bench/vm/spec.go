@@ -75,6 +75,15 @@ type VF struct {
 	WindowMiB int `json:",omitempty"`
 }
 
+// SpecFor returns the machine that a configuration describes, which boots image. It has no name and
+// no VFs.
+func SpecFor(c bench.VMConfig, image string) Spec {
+	return Spec{
+		QEMU: c.QEMU, Machine: c.Machine, Firmware: Firmware(c.Firmware), MemoryMiB: c.MemoryMiB, CPUs: c.CPUs,
+		Disks: []Disk{{Image: image, Bus: c.DiskBus}}, Extra: c.ExtraArgs,
+	}
+}
+
 // A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag /mnt.
 type Share struct {
 	Tag, Path string
