@@ -16,5 +16,5 @@ func VF(pf *xe.PF, n int, d *pci.Device, driver string) (vm.VF, error) {
 	if err != nil {
 		return vm.VF{}, err
 	}
-	return vm.VF{Host: string(d.Address), EnableMigration: driver != plainVFIO, StateMiB: mib}, nil
+	return vm.VF{Host: d.Address, EnableMigration: driver != plainVFIO, StateMiB: mib}, nil
 }
