@@ -53,11 +53,40 @@ type Env struct {
 	scale     float64
 	watch     Watcher
 
+	later []need // those whose answer was ErrLater
+
 	mu       sync.Mutex
 	cleanups []func(context.Context) error
 	unwatch  []func()
 	closed   bool
 }
+
+// ErrLater is what the check of a [Need] returns when only a prepared host has the answer, for instance one with the driver
+// loaded. SetUp then prepares the host, and calls [Env.CheckNeeds] before it takes its time for the rest. Without that call the
+// engine makes it after SetUp.
+var ErrLater = errors.New("only known after preparation of the host")
+
+// CheckNeeds checks the needs again whose answer was [ErrLater], for SetUp, which returns its error as it is. If a need is
+// not met the cases are skipped.
+func (e *Env) CheckNeeds(ctx context.Context) error {
+	later := e.later
+	e.later = nil
+	for _, n := range later {
+		reason, err := n.check(ctx, e)
+		if err != nil {
+			return fmt.Errorf("need %s: %w", n.name, err)
+		}
+		if reason != "" {
+			return &unmetError{n.reason(reason)}
+		}
+	}
+	return nil
+}
+
+// An unmetError says that a need is not met.
+type unmetError struct{ reason string }
+
+func (e *unmetError) Error() string { return e.reason }
 
 // Scaled is d multiplied by the run's timeout scale.
 func (e *Env) Scaled(d time.Duration) time.Duration { return scaled(d, e.scale) }

@@ -90,10 +90,17 @@ func (f *fixture) build(ctx context.Context) {
 	if !f.checked && !f.checkNeeds(ctx) {
 		return
 	}
-	var v any // not to be touched when SetUp was abandoned
+	var v any // not to be touched when SetUp was abandoned, nor is unmet
+	var unmet *unmetError
 	env := f.env
-	how := f.phase(ctx, PhaseSetUp, f.item.SetUpTimeout, func(ctx context.Context) (err error) {
-		v, err = f.group.setUp(ctx, env)
+	how := f.phase(ctx, PhaseSetUp, f.item.SetUpTimeout, func(ctx context.Context) error {
+		made, err := f.group.setUp(ctx, env)
+		if err == nil {
+			v, err = made, env.CheckNeeds(ctx)
+		}
+		if errors.As(err, &unmet) {
+			return nil
+		}
 		return err
 	})
 	if err := how.failure(); err != nil {
@@ -101,6 +108,9 @@ func (f *fixture) build(ctx context.Context) {
 		return
 	}
 	f.value, f.state = v, ready
+	if unmet != nil {
+		f.fail(verdict{result: Skip, reason: unmet.reason})
+	}
 }
 
 // checkNeeds asks each precondition, and fails the fixture at the first that is not met.
@@ -114,11 +124,15 @@ func (f *fixture) checkNeeds(ctx context.Context) bool {
 	how := f.phase(ctx, PhaseNeeds, needsTimeout, func(ctx context.Context) error {
 		for _, n := range f.group.needs {
 			reason, err := n.check(ctx, env)
+			if errors.Is(err, ErrLater) {
+				env.later = append(env.later, n)
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("need %s: %w", n.name, err)
 			}
 			if reason != "" {
-				unmet = verdict{result: Skip, reason: fmt.Sprintf("need %s: %s", n.name, reason)}
+				unmet = verdict{result: Skip, reason: n.reason(reason)}
 				return nil
 			}
 		}

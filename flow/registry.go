@@ -60,7 +60,8 @@ type Fixture[P, V any] struct {
 	SetUpTimeout, ResetTimeout, TearDownTimeout time.Duration // 0 is the default
 }
 
-// A Need is a precondition, checked before SetUp. A non-empty reason skips the cases; an error is an error.
+// A Need is a precondition, checked before SetUp. A non-empty reason skips the cases; an error is an error, but for
+// [ErrLater]. Check only looks: it changes nothing on the host, so that skipped cases leave it as it was.
 type Need[P any] struct {
 	Name  string
 	Check func(ctx context.Context, env *Env, p P) (reason string, err error)
@@ -111,6 +112,9 @@ type need struct {
 	name  string
 	check func(ctx context.Context, env *Env) (reason string, err error)
 }
+
+// reason is why cases are skipped whose need is not met.
+func (n need) reason(why string) string { return fmt.Sprintf("need %s: %s", n.name, why) }
 
 // A Registry holds the flows that a program offers.
 type Registry struct {

@@ -88,9 +88,8 @@ type KernelLog struct {
 	kmsg    *kmsg  // nil when it is closed
 	next    uint64 // sequence number to come; 0 is not known
 
-	mu   sync.Mutex
-	err  error
-	lost uint64
+	mu  sync.Mutex
+	err error
 }
 
 // FollowKernelLog hands every message that the kernel logs from now on to use, in order, one at a time. It returns
@@ -243,9 +242,6 @@ func (l *KernelLog) record(data []byte) error {
 	}
 	if l.next != 0 && m.Seq > l.next {
 		m.Lost = m.Seq - l.next
-		l.mu.Lock()
-		l.lost += m.Lost
-		l.mu.Unlock()
 	}
 	l.next = m.Seq + 1
 	l.use(m)
@@ -258,14 +254,4 @@ func (l *KernelLog) Wait() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
-}
-
-// Done is closed when following has ended.
-func (l *KernelLog) Done() <-chan struct{} { return l.done }
-
-// Lost is how many records were overwritten before they could be read.
-func (l *KernelLog) Lost() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lost
 }

@@ -82,17 +82,22 @@ func (h *Host) LoadDrivers(ctx context.Context, log undo.Journal, driver string)
 	if err := h.LoadModule(ctx, log, driver); err != nil {
 		return "", err
 	}
-	return h.LoadFirst(ctx, log, driver+"-vfio-pci", "vfio-pci")
+	if vfio, err = h.VFIODriver(ctx, driver); err != nil {
+		return "", err
+	}
+	return vfio, h.LoadModule(ctx, log, vfio)
 }
 
-// LoadFirst loads the first of the modules that the host has, and returns its name.
-func (h *Host) LoadFirst(ctx context.Context, log undo.Journal, names ...string) (string, error) {
+// VFIODriver returns the name of the VFIO driver that [Host.LoadDrivers] loads for the VFs of driver. It only looks.
+func (h *Host) VFIODriver(ctx context.Context, driver string) (string, error) {
+	return h.firstModule(ctx, driver+"-vfio-pci", "vfio-pci")
+}
+
+// firstModule returns the first of names that is a module of the host.
+func (h *Host) firstModule(ctx context.Context, names ...string) (string, error) {
 	for _, name := range names {
-		switch ok, err := h.ModuleExists(ctx, name); {
-		case err != nil:
-			return "", err
-		case ok:
-			return name, h.LoadModule(ctx, log, name)
+		if ok, err := h.ModuleExists(ctx, name); err != nil || ok {
+			return name, err
 		}
 	}
 	return "", &bench.HostError{

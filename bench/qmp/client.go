@@ -23,11 +23,9 @@ type Options struct {
 	// With VFIO devices QEMU maps the guest's memory first: give it more, by the GiB.
 	GreetingTimeout time.Duration
 
-	// Timeouts overrides the deadline of a command; a 0 from it, or a nil Timeouts, means the built-in one:
-	// 10 s for queries, an hour for what saves, loads or moves a machine's state, 120 s for all else.
-	Timeouts func(cmd string) time.Duration
-
-	Scale float64 // multiplies the built-in deadlines; 0 is 1
+	// Scale multiplies the deadlines of commands: 10 s for queries, an hour for what saves, loads or moves a machine's
+	// state, 120 s for all else. 0 is 1.
+	Scale float64
 }
 
 // A Version is that of QEMU.
@@ -46,10 +44,9 @@ type Client struct {
 
 	greeting chan greeting // has room for one
 
-	mu     sync.Mutex
-	subs   map[*Subscription]struct{}
-	recent []Event
-	ended  error // set when there will be no more events
+	mu    sync.Mutex
+	subs  map[*Subscription]struct{}
+	ended error // set when there will be no more events
 }
 
 type greeting struct {

@@ -10,7 +10,7 @@
 // may have requests under way at once. A reply to nobody (late, double, somebody else's) is dropped. The guest agent
 // speaks the same protocol without greeting and events, so package bench/qga stands on [Lines] too.
 //
-// On top of it [Client] negotiates, hands events to subscribers and keeps the last of them ([Client.Recent]).
+// On top of it [Client] negotiates, and hands events to subscribers.
 // Subscribers have queues of their own without bound: one that is never drained costs memory, and never delays a reply.
 //
 // # Errors

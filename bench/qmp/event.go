@@ -3,11 +3,8 @@ package qmp
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 )
-
-const recentEvents = 256
 
 // An Event is something that happened in QEMU.
 type Event struct {
@@ -50,20 +47,9 @@ func (s *Subscription) Close() {
 	s.queue.close(ErrClosed)
 }
 
-// Recent returns the last 256 events, oldest first.
-func (c *Client) Recent() []Event {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.recent)
-}
-
 func (c *Client) publish(e Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.recent) == recentEvents {
-		c.recent = slices.Delete(c.recent, 0, 1)
-	}
-	c.recent = append(c.recent, e)
 	for s := range c.subs {
 		if s.match == nil || s.match(e) {
 			s.queue.put(e)

@@ -326,6 +326,9 @@ func inTime(ctx context.Context, f func() error) error {
 	}
 }
 
+// Drop ends an entry that is pending: its change has been taken back by other means than [Log.Undo].
+func (l *Log) Drop(id int) error { return l.done(id, nil) }
+
 func (l *Log) done(id int, leftAlone error) error {
 	ln := line{Done: id}
 	if leftAlone != nil {

@@ -13,7 +13,7 @@
 //
 // [Prepare] and [Prepared.Start] start workloads on several machines at the same time.
 //
-// [Handle] is a run as data, for another process. [Do] is all of it for workloads that stay where they are.
+// [Do] is all of it for workloads that stay where they are.
 //
 // An error means that we do not know how the workload went; how it went, also badly, is a [Result] with its [Verdict].
 //

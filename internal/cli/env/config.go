@@ -158,9 +158,6 @@ func (f *ConfigFlags) Load() (c *bench.Config, used string, err error) {
 			return nil, "", err
 		}
 	}
-	if err := checkAddress(c); err != nil {
-		return nil, "", err
-	}
 	if err := c.Validate(); err != nil {
 		return nil, "", &bench.UsageError{Err: err}
 	}
@@ -178,19 +175,6 @@ func (f *ConfigFlags) setFirmware(c *bench.Config) (err error) {
 	return err
 }
 
-// checkAddress completes the PCI address of a configuration file.
-func checkAddress(c *bench.Config) error {
-	if c.Host.PCIAddress == "" {
-		return nil
-	}
-	address, err := pci.Parse(c.Host.PCIAddress)
-	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("host.pci_address: %w", err), Advice: "like 0000:03:00.0"}
-	}
-	c.Host.PCIAddress = string(address)
-	return nil
-}
-
 func setCard(h *bench.HostConfig, card string) error {
 	h.CardIndex, h.PCIAddress = nil, ""
 	if n, err := strconv.Atoi(card); err == nil {
@@ -204,7 +188,7 @@ func setCard(h *bench.HostConfig, card string) error {
 			Advice: "like 0 or 0000:03:00.0",
 		}
 	}
-	h.PCIAddress = string(address)
+	h.PCIAddress = address
 	return nil
 }
 
