@@ -34,7 +34,6 @@ var hostChecks = []check{
 	{"kvm", checkKVM},
 	{"memlock", checkMemlock},
 	{"disk", checkDisk},
-	{"clock", checkClock},
 	{"image", checkImage},
 	{"guest", checkGuest},
 	{"igt", checkIGT},
@@ -394,17 +393,4 @@ func checkKernelLog(ctx context.Context, t *Target) Result {
 		}
 	}
 	return good("nothing bad in it")
-}
-
-// checkClock warns if the kernel's clock is not the TSC: reading any other clock is slow, and guests see it.
-func checkClock(_ context.Context, t *Target) Result {
-	const file = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-	switch name := t.text(file); name {
-	case "":
-		return skip("this kernel does not tell its clock")
-	case "tsc", "kvm-clock":
-		return good("%s", name)
-	default:
-		return warn("boot with tsc=reliable if this CPU's TSC is stable", "the kernel's clock is %s", name)
-	}
 }
