@@ -9,4 +9,5 @@ func Register(r *flow.Registry) {
 	addVMSetup(r)
 	addVMWorkload(r)
 	addDriverLoadRemove(r)
+	addUptime(r)
 }
