@@ -9,5 +9,4 @@ func Register(r *flow.Registry) {
 	addVMSetup(r)
 	addVMWorkload(r)
 	addDriverLoadRemove(r)
-	addUptime(r)
 }
