@@ -39,7 +39,6 @@ var Formats = []Format{
 	{Name: "lava", Path: "lava.txt", Doc: "LAVA's signals", file: NewLAVA},
 	{Name: "lava-sh", Path: "lava.sh", Doc: "a script of lava-test-case calls", file: NewLAVAScript},
 	{Name: "kcidb", Path: "kcidb.json", Doc: "KCIDB's schema 5.3", file: NewKCIDB},
-	{Name: "csv", Path: "results.csv", Doc: "comma-separated values, a line for each case", file: NewCSV},
 }
 
 // FormatNames returns the names of [Formats].
