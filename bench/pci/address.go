@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// An Address (BDF) names a PCI function as sysfs does: domain:bus:slot.function in lower-case hexadecimal digits, the
-// domain with four digits or more: "0000:03:00.0", "10000:e1:00.0".
+// An Address (BDF) names a PCI function as sysfs does: domain:bus:slot.function in lower-case
+// hexadecimal digits, the domain with four digits or more: "0000:03:00.0", "10000:e1:00.0".
 type Address string
 
-// Parse reads an address. The domain may be missing (it is 0 then), digits may be upper-case and leading zeros missing.
+// Parse reads an address. The domain may be missing (it is 0 then), digits may be upper-case and
+// leading zeros missing.
 func Parse(s string) (Address, error) {
 	head, function, ok := cutLast(s, ".")
 	head, slot, ok2 := cutLast(head, ":")
@@ -28,7 +29,9 @@ func Parse(s string) (Address, error) {
 	}{{"domain", domain, 0xffffffff}, {"bus", bus, 0xff}, {"slot", slot, 0x1f}, {"function", function, 7}} {
 		v, err := strconv.ParseUint(f.text, 16, 32)
 		if err != nil || v > f.most {
-			return "", fmt.Errorf("PCI address %q: %s %q is not a hexadecimal number up to %x", s, f.name, f.text, f.most)
+			return "", fmt.Errorf(
+				"PCI address %q: %s %q is not a hexadecimal number up to %x", s, f.name, f.text, f.most,
+			)
 		}
 		n[i] = v
 	}
