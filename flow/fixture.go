@@ -76,7 +76,9 @@ func (f *fixture) reset(ctx context.Context) {
 		return
 	}
 	env, v := f.env, f.value
-	how := f.phase(ctx, PhaseReset, f.item.ResetTimeout, func(ctx context.Context) error { return f.group.reset(ctx, env, v) })
+	how := f.phase(ctx, PhaseReset, f.item.ResetTimeout, func(ctx context.Context) error {
+		return f.group.reset(ctx, env, v)
+	})
 	if how.failure() != nil {
 		f.state = broken
 	}
@@ -104,7 +106,9 @@ func (f *fixture) build(ctx context.Context) {
 		return err
 	})
 	if err := how.failure(); err != nil {
-		f.fail(verdict{result: Error, reason: withFindings("set-up failed: "+err.Error(), f.found), blame: BlameOf(err)})
+		f.fail(verdict{
+			result: Error, reason: withFindings("set-up failed: "+err.Error(), f.found), blame: BlameOf(err),
+		})
 		return
 	}
 	f.value, f.state = v, ready
@@ -159,7 +163,8 @@ func (f *fixture) newEnv() error {
 	return nil
 }
 
-// newFixtureDir makes the next folder in a group's: earlier rounds, and the run before it was resumed, have left theirs.
+// newFixtureDir makes the next folder in a group's: earlier rounds, and the run before it was
+// resumed, have left theirs.
 func newFixtureDir(group string) (string, error) {
 	if err := os.MkdirAll(group, 0o755); err != nil {
 		return "", err
@@ -174,7 +179,8 @@ func newFixtureDir(group string) (string, error) {
 
 func (f *fixture) fail(v verdict) { f.state, f.verdict = failed, v }
 
-// takeDown ends this build: TearDown and clean-ups unless the run was killed, then the undo journal.
+// takeDown ends this build: TearDown and clean-ups unless the run was killed, then the undo
+// journal.
 func (f *fixture) takeDown(ctx context.Context) {
 	if f.env == nil {
 		return
@@ -195,7 +201,8 @@ func (f *fixture) takeDown(ctx context.Context) {
 	f.env, f.value = nil, nil
 }
 
-// restore replays the undo journal. Nothing cuts it short but its deadline: it is quick, and without it the host stays changed.
+// restore replays the undo journal. Nothing cuts it short but its deadline: it is quick, and
+// without it the host stays changed.
 func (f *fixture) restore(ctx context.Context) {
 	if f.undo == nil {
 		return

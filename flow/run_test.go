@@ -20,8 +20,8 @@ import (
 	"vmtb/bench/undo"
 )
 
-// A script is what the flows of a test do, by the name of the place: "set-up 1", "one", "reset", "tear-down".
-// What happens there is noted in trace.
+// A script is what the flows of a test do, by the name of the place: "set-up 1", "one", "reset",
+// "tear-down". What happens there is noted in trace.
 type script struct {
 	do    map[string]func(ctx context.Context, env *Env, t *T) error
 	after string // the case that "two" comes after

@@ -2,8 +2,9 @@ package flow
 
 import "time"
 
-// Exit codes of a run. When several apply the first of 6, 130, 5, 1, 3 counts: a host that is not as it was matters
-// most, and a failure that was seen matters more than a case of which nothing is known.
+// Exit codes of a run. When several apply the first of 6, 130, 5, 1, 3 counts: a host that is not
+// as it was matters most, and a failure that was seen matters more than a case of which nothing is
+// known.
 const (
 	ExitPass        = 0   // every case passed or was skipped
 	ExitFail        = 1   // a case failed or missed its deadline, or a kernel logged a failure
@@ -32,7 +33,8 @@ type Summary struct {
 	last map[ID]Entry // the end that counts, of each case
 }
 
-// Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run returned.
+// Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run
+// returned.
 func (s *Summary) Add(e Entry) {
 	if e.Event == Begin && e.Phase == PhaseRun { // perhaps resumed
 		s.Stopped, s.Interrupt, s.Failed = "", false, false

@@ -38,8 +38,8 @@ func withoutModprobe(err error) string {
 	return ""
 }
 
-// LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host had loaded anyway
-// stays. A refusal says what modprobe and the kernel said.
+// LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host
+// had loaded anyway stays. A refusal says what modprobe and the kernel said.
 func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, params ...string) error {
 	if h.ModuleLoaded(name) {
 		return nil
@@ -60,7 +60,8 @@ func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, pa
 	})
 }
 
-// kernelSaid are the last lines of the kernel log that mention a module, "" if the log cannot be read.
+// kernelSaid are the last lines of the kernel log that mention a module, "" if the log cannot be
+// read.
 func (h *Host) kernelSaid(ctx context.Context, name string) string {
 	r, err := h.Exec(ctx, bench.Command{Argv: []string{"dmesg"}})
 	if err != nil || !r.OK() {
@@ -76,8 +77,9 @@ func (h *Host) kernelSaid(ctx context.Context, name string) string {
 	return bench.Tail([]byte(strings.Join(lines, "")), 10)
 }
 
-// LoadDrivers loads the PF driver and the VFIO driver for its VFs: the vendor's variant ("xe-vfio-pci") if the host has
-// it, else vfio-pci, with which VFs work but cannot be migrated. It returns the VFIO driver's name.
+// LoadDrivers loads the PF driver and the VFIO driver for its VFs: the vendor's variant
+// ("xe-vfio-pci") if the host has it, else vfio-pci, with which VFs work but cannot be migrated. It
+// returns the VFIO driver's name.
 func (h *Host) LoadDrivers(ctx context.Context, log undo.Journal, driver string) (vfio string, err error) {
 	if err := h.LoadModule(ctx, log, driver); err != nil {
 		return "", err
@@ -106,7 +108,8 @@ func (h *Host) firstModule(ctx context.Context, names ...string) (string, error)
 	}
 }
 
-// CheckIOMMU is nil if the host has a working IOMMU, without which no device can be given to a guest.
+// CheckIOMMU is nil if the host has a working IOMMU, without which no device can be given to a
+// guest.
 func (h *Host) CheckIOMMU() error {
 	if groups, err := h.System.ReadDir("/sys/kernel/iommu_groups"); err == nil && len(groups) > 0 {
 		return nil

@@ -21,7 +21,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// connect returns a negotiated client and its peer. Inside a synctest bubble all waiting is in fake time.
+// connect returns a negotiated client and its peer. Inside a synctest bubble all waiting is in fake
+// time.
 func connect(t testing.TB, o qmp.Options) (*qmp.Client, *fakeqmp.Peer) {
 	t.Helper()
 	peer, conn := fakeqmp.Pipe()
@@ -304,7 +305,8 @@ func longReply(t *testing.T, n int) (got string, err error) {
 	return got, err
 }
 
-// session is what a server says to a client that asks "query-a" and then waits for an event. %s is the id.
+// session is what a server says to a client that asks "query-a" and then waits for an event. %s is
+// the id.
 var session = []string{
 	`{"event": "EARLY"}` + "\n" + fakeqmp.Greeting + "\r\n",
 	`{"return": {}, "id": %s}` + "\r\n",
@@ -359,7 +361,8 @@ func play(t *testing.T, n, piece int) (reply string, events []string, err error)
 	}
 }
 
-// The connection may end after any byte: then there is ErrClosed, at once, and nothing that was not said in full.
+// The connection may end after any byte: then there is ErrClosed, at once, and nothing that was not
+// said in full.
 func TestEndAtEveryByte(t *testing.T) {
 	whole := 0
 	for sawAll := false; !sawAll; whole++ {
@@ -388,7 +391,8 @@ func TestTornLines(t *testing.T) {
 	}
 }
 
-// A request that nobody reads is a TimeoutError; one of which a part was read spoils the connection.
+// A request that nobody reads is a TimeoutError; one of which a part was read spoils the
+// connection.
 func TestWriteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qmp.Options{})
@@ -424,7 +428,8 @@ func TestWriteToClosed(t *testing.T) {
 	}
 }
 
-// Many goroutines, replies in disorder, floods of events and subscribers that never read: nothing is lost or mixed.
+// Many goroutines, replies in disorder, floods of events and subscribers that never read: nothing
+// is lost or mixed.
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	const workers, queries = 64, 50

@@ -20,9 +20,10 @@ type Subscription struct {
 	queue  *queue[Event]
 }
 
-// Subscribe starts to collect the events for which match is true, or all if it is nil. Subscribe before the command that
-// causes what you wait for. match is called by the goroutine that reads: it must be quick and must not use the client.
-// Some events come at most once a second (RTC_CHANGE, WATCHDOG, ...): for state, ask QEMU, and let events say when.
+// Subscribe starts to collect the events for which match is true, or all if it is nil. Subscribe
+// before the command that causes what you wait for. match is called by the goroutine that reads: it
+// must be quick and must not use the client. Some events come at most once a second (RTC_CHANGE,
+// WATCHDOG, ...): for state, ask QEMU, and let events say when.
 func (c *Client) Subscribe(match func(Event) bool) *Subscription {
 	s := &Subscription{client: c, match: match, queue: newQueue[Event]()}
 	c.mu.Lock()
@@ -35,11 +36,12 @@ func (c *Client) Subscribe(match func(Event) bool) *Subscription {
 	return s
 }
 
-// Next waits for the next event. After the end of the connection it gives those that came before, then an error
-// matching [ErrClosed].
+// Next waits for the next event. After the end of the connection it gives those that came before,
+// then an error matching [ErrClosed].
 func (s *Subscription) Next(ctx context.Context) (Event, error) { return s.queue.next(ctx) }
 
-// Close ends the subscription. A subscription that nobody closes nor drains collects events in memory.
+// Close ends the subscription. A subscription that nobody closes nor drains collects events in
+// memory.
 func (s *Subscription) Close() {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()

@@ -56,8 +56,8 @@ func isPrivate(dir string) bool {
 	return path.IsAbs(dir) && path.Clean(dir) == dir && strings.HasPrefix(path.Base(dir), dirPrefix)
 }
 
-// A Leftover is what a run leaves on the host when nobody ends it: processes and directories. It is an [undo.Record]; give
-// [undo.Open] an undo.KindOf[work.Leftover]().
+// A Leftover is what a run leaves on the host when nobody ends it: processes and directories. It is
+// an [undo.Record]; give [undo.Open] an undo.KindOf[work.Leftover]().
 type Leftover struct {
 	Dir     string `json:"dir"`
 	Results string `json:"results,omitempty"`
@@ -73,7 +73,8 @@ func (l Leftover) String() string { return "workload started in " + l.Dir }
 // Undone implements [undo.Record].
 func (l Leftover) Undone() string { return "workload in " + l.Dir + " ended and removed" }
 
-// Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any time later.
+// Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any
+// time later.
 func (l Leftover) Undo(ctx context.Context, sys undo.System) error {
 	host, ok := sys.(execer)
 	if !ok {

@@ -59,7 +59,8 @@ func TestShell(t *testing.T) {
 	})
 }
 
-// A workload has a session of its own where there is setsid, and signals as a workload expects them.
+// A workload has a session of its own where there is setsid, and signals as a workload expects
+// them.
 func TestDetached(t *testing.T) {
 	here, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output() // a CI may have us ignore some
 	if err != nil {
@@ -376,7 +377,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// A workload that is politely killed at its gate runs nothing, whatever the shell, and says that it was killed.
+// A workload that is politely killed at its gate runs nothing, whatever the shell, and says that it
+// was killed.
 func TestKilledAtGate(t *testing.T) {
 	eachShell(t, func(t *testing.T, m bench.Machine) {
 		if r, err := m.Exec(t.Context(), bench.Command{Argv: []string{"/bin/sh", "-c", "command -v mkfifo"}}); err != nil || !r.OK() {
