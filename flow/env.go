@@ -62,13 +62,13 @@ type Env struct {
 	closed   bool
 }
 
-// ErrLater is what the check of a [Need] returns when only a prepared host has the answer, for instance one with the driver
-// loaded. SetUp then prepares the host, and calls [Env.CheckNeeds] before it takes its time for the rest. Without that call the
-// engine makes it after SetUp.
+// ErrLater is what the check of a [Need] returns when only a prepared host has the answer, for
+// instance one with the driver loaded. SetUp then prepares the host, and calls [Env.CheckNeeds]
+// before it takes its time for the rest. Without that call the engine makes it after SetUp.
 var ErrLater = errors.New("only known after preparation of the host")
 
-// CheckNeeds checks the needs again whose answer was [ErrLater], for SetUp, which returns its error as it is. If a need is
-// not met the cases are skipped.
+// CheckNeeds checks the needs again whose answer was [ErrLater], for SetUp, which returns its
+// error as it is. If a need is not met the cases are skipped.
 func (e *Env) CheckNeeds(ctx context.Context) error {
 	later := e.later
 	e.later = nil

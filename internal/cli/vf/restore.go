@@ -131,7 +131,8 @@ func (s *session) restoreOrReset(ctx context.Context, vf controlledVF, r io.Read
 		return errors.Join(err, fmt.Errorf("reset after that: %w", resetErr))
 	}
 	// A VF that was reset runs: there is nothing to put back.
-	return errors.Join(fmt.Errorf("%w; %s was reset: it runs, and what it held is lost", err, vf.name), s.dropHalts(vf.halt, 0))
+	err = fmt.Errorf("%w; %s was reset: it runs, and what it held is lost", err, vf.name)
+	return errors.Join(err, s.dropHalts(vf.halt, 0))
 }
 
 // keepPaused replaces the record of a restore that has ended by one of a pause: the VF is not to be
