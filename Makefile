@@ -1,7 +1,7 @@
 # vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build fleet fleet-test fleet-lint fleet-chaos setup demo test speed fmt lint unit integration lab-test lab-full gpu-test gpu-fuzz fuzz bench dist deb install clean
+.PHONY: build fleet fleet-test fleet-lint fleet-chaos setup demo test speed fmt lint unit integration lab-test lab-full gpu-test gpu-fuzz fuzz bench dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -122,6 +122,10 @@ fuzz:
 
 bench: build
 	env $$(bin/vmtb lab build --env) go test -run '^$$' -bench . -tags integration ./bench/...
+
+# The pictures of README.md, from a stored run. It needs Chromium: CHROMIUM=/path/to/chromium if it is not in PATH.
+pictures: build
+	CHROMIUM="$(CHROMIUM)" docs/pictures/make.sh bin/vmtb
 
 clean:
 	rm -rf bin

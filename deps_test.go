@@ -15,7 +15,7 @@ import (
 // A room is a directory with all below it, unless a longer one is named.
 var arrows = map[string][]string{
 	"cmd/vmtb":            {".", "vmm_flows"},
-	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/warm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
+	"vmm_flows":           {"flow", "bench", "bench/host", "bench/pci", "bench/qga", "bench/qmp", "bench/undo", "bench/vm", "bench/vm/assigned", "bench/vm/warm", "bench/work", "bench/xe", "bench/xe/vgpu", "internal/procfs", "internal/prose"},
 	"report":              {"flow", "bench", "report/run", "report/html", "internal/atomicfile", "internal/prose"},
 	"report/run":          {"flow", "internal/ansi", "internal/prose"},
 	"report/html":         {"flow", "bench", "report/run", "internal/atomicfile", "internal/prose"},
@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"bench/xe/vgpu":       {"bench", "internal/strictjson", "internal/prose"},
 	"bench/vfio":          {},
 	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "internal/ansi", "internal/procfs", "internal/prose"},
+	"bench/vm/assigned":   {"bench/pci", "bench/vm", "bench/xe"},
 	"bench/vm/warm":       {"bench", "bench/vm", "internal/cache", "internal/progress"},
 	"bench/work":          {"bench", "bench/undo", "internal/procfs"},
 	"bench/keep":          {"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm", "internal/atomicfile", "internal/flock", "internal/prose"},
@@ -82,10 +83,11 @@ var arrows = map[string][]string{
 	},
 	"internal/cli/vf": {
 		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "bench/xe/vgpu", "flow", "internal/ansi",
-		"internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
+		"internal/atomicfile", "internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/cli/vm": {
-		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/warm", "bench/xe", "internal/ansi",
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/assigned", "bench/vm/warm", "bench/xe",
+		"internal/ansi",
 		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/hoststate", "internal/pick",
 		"internal/prose", "internal/rawterm",
 	},
@@ -103,8 +105,8 @@ var arrows = map[string][]string{
 		"internal/hoststate", "internal/labels", "internal/pick", "internal/prose",
 	},
 	"internal/hoststate": {
-		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "flow",
-		"internal/pick", "internal/procfs", "internal/prose",
+		"bench", "bench/host", "bench/keep", "bench/pci", "bench/undo", "bench/vm/warm", "bench/work", "bench/xe",
+		"flow", "internal/pick", "internal/procfs", "internal/prose",
 	},
 	"internal/kernelwatch": {"bench", "bench/host", "bench/klog", "flow", "internal/prose"},
 	"internal/pick":        {"bench", "bench/host", "bench/pci", "bench/vm", "bench/xe", "internal/prose"},

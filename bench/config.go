@@ -38,10 +38,10 @@ type Config struct {
 
 // A HostConfig says what to test on the host.
 type HostConfig struct {
-	CardIndex  *int      `json:"card_index"`  // DRM card number of the PF; without it "the only one" is taken
-	PCIAddress string    `json:"pci_address"` // ours: of the PF, instead of card_index
-	Driver     string    `json:"driver"`      // PF driver; "<driver>-vfio-pci" is its vendor VFIO variant
-	IGT        IGTConfig `json:"igt"`
+	CardIndex  *int       `json:"card_index"`  // DRM card number of the PF; without it "the only one" is taken
+	PCIAddress PCIAddress `json:"pci_address"` // ours: of the PF, instead of card_index
+	Driver     string     `json:"driver"`      // PF driver; "<driver>-vfio-pci" is its vendor VFIO variant
+	IGT        IGTConfig  `json:"igt"`
 }
 
 // A GuestConfig says what to boot and what to expect in it.

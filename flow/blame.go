@@ -38,8 +38,8 @@ func BlameOf(err error) Blame {
 	return ""
 }
 
-// result of a case that failed with this blame: trouble of the bench, or a mistake in what the user asked for, says nothing
-// about the software under test.
+// result of a case that failed with this blame: trouble of the bench, or a mistake in what the user
+// asked for, says nothing about the software under test.
 func (b Blame) result() Result {
 	if b == BlameInfra || b == BlameUsage {
 		return Error

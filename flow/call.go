@@ -13,8 +13,8 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A token is in the context of everything that flow code does in one phase or case, also in contexts derived with
-// WithoutCancel. That is how [Env.Do] knows whom it serves.
+// A token is in the context of everything that flow code does in one phase or case, also in
+// contexts derived with WithoutCancel. That is how [Env.Do] knows whom it serves.
 type token struct{ abandoned atomic.Bool }
 
 type tokenKey struct{}
@@ -44,7 +44,8 @@ type limits struct {
 	kill           <-chan struct{}
 }
 
-// call runs f in a goroutine of its own, catches its panics and gives it up when it does not heed its deadline.
+// call runs f in a goroutine of its own, catches its panics and gives it up when it does not heed
+// its deadline.
 func call(parent context.Context, l limits, f func(context.Context) error) ending {
 	start := time.Now()
 	t := &token{}

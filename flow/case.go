@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// runGroup runs the cases that share a fixture, as often as the policy wants it: each time with a new fixture.
+// runGroup runs the cases that share a fixture, as often as the policy wants it: each time with a
+// new fixture.
 func (r *runner) runGroup(ctx context.Context, items []Item) {
 	for {
 		due := r.due(items)
@@ -24,7 +25,8 @@ func (r *runner) runGroup(ctx context.Context, items []Item) {
 }
 
 func (r *runner) runRound(ctx context.Context, items []Item) {
-	f := &fixture{runner: r, group: items[0].group, item: items[0], id: items[0].ID.Fixture(), dir: filepath.Dir(items[0].Dir)}
+	first := items[0]
+	f := &fixture{runner: r, group: first.group, item: first, id: first.ID.Fixture(), dir: filepath.Dir(first.Dir)}
 	for _, it := range items {
 		if v, unmet := r.unmet(it); unmet && stopped(ctx) == nil {
 			r.unrun(nil, it, v)
@@ -52,7 +54,9 @@ func (r *runner) unmet(it Item) (verdict, bool) {
 	if it.After == "" || before.open() || before.passed() {
 		return verdict{}, false
 	}
-	return verdict{result: Skip, reason: fmt.Sprintf("%s did not pass: %s", it.After, before.last), after: it.After}, true
+	return verdict{
+		result: Skip, reason: fmt.Sprintf("%s did not pass: %s", it.After, before.last), after: it.After,
+	}, true
 }
 
 // unrun gives a result to a case that does not run; f is the fixture whose fault that is, or nil.

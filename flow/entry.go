@@ -40,7 +40,8 @@ const (
 	Mark  Event = "mark" // the case wants the host to reboot, and to be entered again after it
 )
 
-// A Phase is what begins and ends. Phases nest: the run, then a fixture's phases and cases, then steps.
+// A Phase is what begins and ends. Phases nest: the run, then a fixture's phases and cases, then
+// steps.
 type Phase string
 
 // The phases.
@@ -55,7 +56,8 @@ const (
 	PhaseStep     Phase = "step"
 )
 
-// An Entry is one line of the journal; docs/run-directory.md says which fields come with which event.
+// An Entry is one line of the journal; docs/run-directory.md says which fields come with which
+// event.
 type Entry struct {
 	Seq   int       `json:"seq"` // from 1, without gaps
 	Time  time.Time `json:"time"`

@@ -32,7 +32,8 @@ func Provided[T any](r *Resources) (v T, ok bool) {
 	return v, ok
 }
 
-// Resource is the resource of type T. That there is none is a mistake in the program: the error begins with "BUG:".
+// Resource is the resource of type T. That there is none is a mistake in the program: the error
+// begins with "BUG:".
 func Resource[T any](env *Env) (T, error) {
 	if v, ok := Provided[T](env.resources); ok {
 		return v, nil
@@ -53,20 +54,49 @@ type Env struct {
 	scale     float64
 	watch     Watcher
 
+	later []need // those whose answer was ErrLater
+
 	mu       sync.Mutex
 	cleanups []func(context.Context) error
 	unwatch  []func()
 	closed   bool
 }
 
+// ErrLater is what the check of a [Need] returns when only a prepared host has the answer, for
+// instance one with the driver loaded. SetUp then prepares the host, and calls [Env.CheckNeeds]
+// before it takes its time for the rest. Without that call the engine makes it after SetUp.
+var ErrLater = errors.New("only known after preparation of the host")
+
+// CheckNeeds checks the needs again whose answer was [ErrLater], for SetUp, which returns its
+// error as it is. If a need is not met the cases are skipped.
+func (e *Env) CheckNeeds(ctx context.Context) error {
+	later := e.later
+	e.later = nil
+	for _, n := range later {
+		reason, err := n.check(ctx, e)
+		if err != nil {
+			return fmt.Errorf("need %s: %w", n.name, err)
+		}
+		if reason != "" {
+			return &unmetError{n.reason(reason)}
+		}
+	}
+	return nil
+}
+
+// An unmetError says that a need is not met.
+type unmetError struct{ reason string }
+
+func (e *unmetError) Error() string { return e.reason }
+
 // Scaled is d multiplied by the run's timeout scale.
 func (e *Env) Scaled(d time.Duration) time.Duration { return scaled(d, e.scale) }
 
 func scaled(d time.Duration, scale float64) time.Duration { return time.Duration(float64(d) * scale) }
 
-// Do changes the host: r is journalled, then change is made, so that another process can undo it. ctx must come from
-// the phase or case that is running; flow code that was abandoned, or whose fixture is gone, gets an error matching
-// [ErrAbandoned] and changes nothing.
+// Do changes the host: r is journalled, then change is made, so that another process can undo it.
+// ctx must come from the phase or case that is running; flow code that was abandoned, or whose
+// fixture is gone, gets an error matching [ErrAbandoned] and changes nothing.
 func (e *Env) Do(ctx context.Context, r undo.Record, change func() error) error {
 	if err := e.allowed(ctx); err != nil {
 		return err
@@ -93,16 +123,16 @@ func (e *Env) allowed(ctx context.Context) error {
 // ErrAbandoned refuses the host to code that missed its deadline and was given up.
 var ErrAbandoned = errors.New("abandoned: this code missed its deadline and may no longer change the host")
 
-// Cleanup adds f to what runs after TearDown, newest first, also when SetUp failed. It is for what another process could
-// not undo: connections, goroutines. f has the tear-down's deadline.
+// Cleanup adds f to what runs after TearDown, newest first, also when SetUp failed. It is for what
+// another process could not undo: connections, goroutines. f has the tear-down's deadline.
 func (e *Env) Cleanup(f func(ctx context.Context) error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.cleanups = append(e.cleanups, f)
 }
 
-// Watch gives the log of a machine, a file that grows, to those who look for what its kernel should not say. It ends with
-// the fixture.
+// Watch gives the log of a machine, a file that grows, to those who look for what its kernel should
+// not say. It ends with the fixture.
 func (e *Env) Watch(machine, path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -111,7 +141,8 @@ func (e *Env) Watch(machine, path string) {
 	}
 }
 
-// Step runs f and journals its name, begin and end, so that a user sees what is going on and how long it took.
+// Step runs f and journals its name, begin and end, so that a user sees what is going on and how
+// long it took.
 func (e *Env) Step(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	return step(ctx, e.journal, e.id, name, f)
 }

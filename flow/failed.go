@@ -2,8 +2,9 @@ package flow
 
 import "slices"
 
-// Failed is those of items that were in the run's plan and have no good result, in the end: they failed, were cut off, did not
-// run, or were skipped for another's failure. The cases that they come after are among them.
+// Failed is those of items that were in the run's plan and have no good result, in the end: they
+// failed, were cut off, did not run, or were skipped for another's failure. The cases that they
+// come after are among them.
 func (d *RunDir) Failed(items []Item) []Item {
 	last := map[ID]Result{}
 	for _, it := range d.Info.Plan {

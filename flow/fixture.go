@@ -76,7 +76,9 @@ func (f *fixture) reset(ctx context.Context) {
 		return
 	}
 	env, v := f.env, f.value
-	how := f.phase(ctx, PhaseReset, f.item.ResetTimeout, func(ctx context.Context) error { return f.group.reset(ctx, env, v) })
+	how := f.phase(ctx, PhaseReset, f.item.ResetTimeout, func(ctx context.Context) error {
+		return f.group.reset(ctx, env, v)
+	})
 	if how.failure() != nil {
 		f.state = broken
 	}
@@ -90,17 +92,29 @@ func (f *fixture) build(ctx context.Context) {
 	if !f.checked && !f.checkNeeds(ctx) {
 		return
 	}
-	var v any // not to be touched when SetUp was abandoned
+	var v any // not to be touched when SetUp was abandoned, nor is unmet
+	var unmet *unmetError
 	env := f.env
-	how := f.phase(ctx, PhaseSetUp, f.item.SetUpTimeout, func(ctx context.Context) (err error) {
-		v, err = f.group.setUp(ctx, env)
+	how := f.phase(ctx, PhaseSetUp, f.item.SetUpTimeout, func(ctx context.Context) error {
+		made, err := f.group.setUp(ctx, env)
+		if err == nil {
+			v, err = made, env.CheckNeeds(ctx)
+		}
+		if errors.As(err, &unmet) {
+			return nil
+		}
 		return err
 	})
 	if err := how.failure(); err != nil {
-		f.fail(verdict{result: Error, reason: withFindings("set-up failed: "+err.Error(), f.found), blame: BlameOf(err)})
+		f.fail(verdict{
+			result: Error, reason: withFindings("set-up failed: "+err.Error(), f.found), blame: BlameOf(err),
+		})
 		return
 	}
 	f.value, f.state = v, ready
+	if unmet != nil {
+		f.fail(verdict{result: Skip, reason: unmet.reason})
+	}
 }
 
 // checkNeeds asks each precondition, and fails the fixture at the first that is not met.
@@ -114,11 +128,15 @@ func (f *fixture) checkNeeds(ctx context.Context) bool {
 	how := f.phase(ctx, PhaseNeeds, needsTimeout, func(ctx context.Context) error {
 		for _, n := range f.group.needs {
 			reason, err := n.check(ctx, env)
+			if errors.Is(err, ErrLater) {
+				env.later = append(env.later, n)
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("need %s: %w", n.name, err)
 			}
 			if reason != "" {
-				unmet = verdict{result: Skip, reason: fmt.Sprintf("need %s: %s", n.name, reason)}
+				unmet = verdict{result: Skip, reason: n.reason(reason)}
 				return nil
 			}
 		}
@@ -145,7 +163,8 @@ func (f *fixture) newEnv() error {
 	return nil
 }
 
-// newFixtureDir makes the next folder in a group's: earlier rounds, and the run before it was resumed, have left theirs.
+// newFixtureDir makes the next folder in a group's: earlier rounds, and the run before it was
+// resumed, have left theirs.
 func newFixtureDir(group string) (string, error) {
 	if err := os.MkdirAll(group, 0o755); err != nil {
 		return "", err
@@ -160,7 +179,8 @@ func newFixtureDir(group string) (string, error) {
 
 func (f *fixture) fail(v verdict) { f.state, f.verdict = failed, v }
 
-// takeDown ends this build: TearDown and clean-ups unless the run was killed, then the undo journal.
+// takeDown ends this build: TearDown and clean-ups unless the run was killed, then the undo
+// journal.
 func (f *fixture) takeDown(ctx context.Context) {
 	if f.env == nil {
 		return
@@ -181,7 +201,8 @@ func (f *fixture) takeDown(ctx context.Context) {
 	f.env, f.value = nil, nil
 }
 
-// restore replays the undo journal. Nothing cuts it short but its deadline: it is quick, and without it the host stays changed.
+// restore replays the undo journal. Nothing cuts it short but its deadline: it is quick, and
+// without it the host stays changed.
 func (f *fixture) restore(ctx context.Context) {
 	if f.undo == nil {
 		return

@@ -82,8 +82,9 @@ func text(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// ReadJournal reads the entries of a journal. The last line may be torn by a crash: it is left out, and torn is true. size is
-// the length of the part that is whole. A bad line anywhere else is an error.
+// ReadJournal reads the entries of a journal. The last line may be torn by a crash: it is left out,
+// and torn is true. size is the length of the part that is whole. A bad line anywhere else is an
+// error.
 func ReadJournal(r io.Reader) (entries []Entry, size int64, torn bool, err error) {
 	in := bufio.NewReader(r)
 	for {

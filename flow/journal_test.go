@@ -52,7 +52,8 @@ func newJournal(t testing.TB) (*journal, string) {
 	return &journal{f: f, observe: func(Entry) {}, failed: func(err error) { t.Error(err) }}, path
 }
 
-// A crash may cut the journal at any byte, and the disk may hold zeros after it: nothing whole is lost.
+// A crash may cut the journal at any byte, and the disk may hold zeros after it: nothing whole is
+// lost.
 func TestTornJournal(t *testing.T) {
 	data := sample(t)
 	whole, size, torn, err := ReadJournal(bytes.NewReader(data))
@@ -134,7 +135,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// A disk that is full ends the run in order: the fixture is torn down, the host put back, the user told.
+// A disk that is full ends the run in order: the fixture is torn down, the host put back, the user
+// told.
 func TestDiskFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"vmtb/bench"
 )
 
-// A Keyword is an expression about ids, as pytest's -k has them: words, or text in quotes, which an id matches that has it
-// anywhere, in capitals or not; "and", "or" and "not", which binds closest, between them; parentheses.
+// A Keyword is an expression about ids, as pytest's -k has them: words, or text in quotes, which an
+// id matches that has it anywhere, in capitals or not; "and", "or" and "not", which binds closest,
+// between them; parentheses.
 type Keyword struct{ match func(id string) bool }
 
 // maxDepth bounds how deep parentheses and "not" go.
@@ -24,7 +25,9 @@ func ParseKeyword(expression string) (Keyword, error) {
 		p.fail("%q is one too many", p.token)
 	}
 	if p.wrong != "" {
-		return Keyword{}, &bench.UsageError{Err: fmt.Errorf("-k %q: %s", expression, p.wrong), Advice: `like "migration and not 1vm"`}
+		return Keyword{}, &bench.UsageError{
+			Err: fmt.Errorf("-k %q: %s", expression, p.wrong), Advice: `like "migration and not 1vm"`,
+		}
 	}
 	return Keyword{match}, nil
 }

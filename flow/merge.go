@@ -129,7 +129,9 @@ func (m *merger) order() {
 	}
 	sort.SliceStable(m.parts, func(i, j int) bool {
 		a, b := m.parts[i], m.parts[j]
-		order := cmp.Or(a.run.Info.Start.Compare(b.run.Info.Start), cmp.Compare(a.key, b.key), cmp.Compare(a.DUT, b.DUT))
+		order := cmp.Or(
+			a.run.Info.Start.Compare(b.run.Info.Start), cmp.Compare(a.key, b.key), cmp.Compare(a.DUT, b.DUT),
+		)
 		return order < 0
 	})
 	var kept []*part
@@ -143,7 +145,8 @@ func (m *merger) order() {
 			kept[i], p = p, kept[i]
 		}
 		kept[i].Extra = kept[i].Extra && p.Extra
-		m.notes = append(m.notes, fmt.Sprintf("the run of %s that began at %s was given more than once, and is taken once",
+		m.notes = append(m.notes, fmt.Sprintf(
+			"the run of %s that began at %s was given more than once, and is taken once",
 			hostOf(p.run.Info.DUT), p.run.Info.Start.UTC().Format("15:04:05")))
 	}
 	m.parts = kept
@@ -252,7 +255,9 @@ func (m *merger) allNotes() []string {
 	var notes []string
 	for _, p := range m.parts {
 		for _, n := range p.run.Info.Notes {
-			everywhere := !slices.ContainsFunc(m.parts, func(q *part) bool { return !slices.Contains(q.run.Info.Notes, n) })
+			everywhere := !slices.ContainsFunc(m.parts, func(q *part) bool {
+				return !slices.Contains(q.run.Info.Notes, n)
+			})
 			if !everywhere {
 				n = p.name + ": " + n
 			}
@@ -322,7 +327,8 @@ func (m *merger) duts() []DUT {
 
 func (p *part) asRun() DUTRun {
 	r := DUTRun{
-		Dir: p.folder, Start: p.run.Info.Start, BootID: p.run.Info.BootID, Planned: len(p.run.Info.Plan), Extra: p.Extra,
+		Dir: p.folder, Start: p.run.Info.Start, BootID: p.run.Info.BootID,
+		Planned: len(p.run.Info.Plan), Extra: p.Extra,
 	}
 	var s Summary
 	for _, e := range p.run.Entries {

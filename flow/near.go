@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// advice for a pattern that matches nothing: parameters that its names have, or names that are near.
+// advice for a pattern that matches nothing: parameters that its names have, or names that are
+// near.
 func (p pattern) advice(all []Item) string {
 	const most = 5
 	var near []string
@@ -46,7 +47,8 @@ func names(all []Item) []string {
 		parts := []string{id.File, id.Class, id.Case}
 		for from := range parts {
 			for to := from + 1; to <= len(parts); to++ {
-				s := strings.Join(slices.DeleteFunc(slices.Clone(parts[from:to]), func(s string) bool { return s == "" }), "::")
+				filled := slices.DeleteFunc(slices.Clone(parts[from:to]), func(s string) bool { return s == "" })
+				s := strings.Join(filled, "::")
 				if s != "" && !seen[s] {
 					seen[s] = true
 					out = append(out, s)
@@ -57,7 +59,8 @@ func names(all []Item) []string {
 	return out
 }
 
-// Nearest returns at most n of names that differ least from s, and by no more than a third of its length or two letters.
+// Nearest returns at most n of names that differ least from s, and by no more than a third of its
+// length or two letters.
 func Nearest(s string, names []string, n int) []string {
 	type candidate struct {
 		name string

@@ -2,9 +2,9 @@ package flow
 
 import "slices"
 
-// OpenPhases tracks the phases of a journal that have begun and not ended, steps included, outermost
-// first. Each has a value of type T, for the user of the tracker. The run itself is not tracked: a
-// run that was killed and resumed begins more than once.
+// OpenPhases tracks the phases of a journal that have begun and not ended, steps included,
+// outermost first. Each has a value of type T, for the user of the tracker. The run itself is not
+// tracked: a run that was killed and resumed begins more than once.
 type OpenPhases[T any] struct{ list []OpenPhase[T] }
 
 // An OpenPhase is a phase that has begun and not ended.

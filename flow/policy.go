@@ -10,8 +10,8 @@ import (
 
 // A Policy is what a run does about results. The zero Policy runs every case once, whatever comes.
 type Policy struct {
-	RerunFailed int      `json:"rerun_failed,omitempty"` // how often a case that has failed is tried again, on a new fixture
-	Repeat      int      `json:"repeat,omitempty"`       // how often a fixture with its cases is run, until one of them fails
+	RerunFailed int      `json:"rerun_failed,omitempty"` // reruns of a failed case, each on a new fixture
+	Repeat      int      `json:"repeat,omitempty"`       // runs of a fixture with its cases, until one of them fails
 	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: some of AbortWords
 	MaxFail     int      `json:"max_fail,omitempty"`     // how many cases that failed end the run; 0 is no limit
 }
@@ -24,7 +24,8 @@ const (
 
 // AbortWords are what Policy.AbortOn may hold: results, and findings of a [Watcher].
 var AbortWords = []string{
-	string(Fail), string(Timeout), string(Error), string(Incomplete), string(DmesgFail), string(DmesgWarn), RuleTaint, RuleLockdep,
+	string(Fail), string(Timeout), string(Error), string(Incomplete), string(DmesgFail), string(DmesgWarn),
+	RuleTaint, RuleLockdep,
 }
 
 // Check is nil or a [bench.UsageError].
@@ -94,7 +95,8 @@ func (r *runner) due(items []Item) []Item {
 		case s.open() || s.mark != "":
 			return true
 		case s.waits: // for one before it
-			return r.cases[it.before()].passed() || slices.ContainsFunc(due, func(d Item) bool { return d.ID == it.before() })
+			return r.cases[it.before()].passed() ||
+				slices.ContainsFunc(due, func(d Item) bool { return d.ID == it.before() })
 		case r.Policy.Repeat > 1:
 			return !anyFailed && s.attempts < r.Policy.Repeat
 		}

@@ -74,7 +74,8 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// A case that comes after another is skipped unless that has passed, and gets its turn when that has passed at last.
+// A case that comes after another is skipped unless that has passed, and gets its turn when that
+// has passed at last.
 func TestAfter(t *testing.T) {
 	skip := func(_ context.Context, _ *Env, t *T) error { t.Skipf("no"); return nil }
 	for _, tt := range []struct {

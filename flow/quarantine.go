@@ -10,8 +10,9 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A Quarantine takes cases out of what decides about a run: they run, and their results are recorded, but do not count
-// for the exit code. It ends by itself, so that nothing is forgotten in it.
+// A Quarantine takes cases out of what decides about a run: they run, and their results are
+// recorded, but do not count for the exit code. It ends by itself, so that nothing is forgotten in
+// it.
 type Quarantine struct {
 	ID      string `json:"id"`      // a pattern, as Select takes it
 	Reason  string `json:"reason"`  // why
@@ -37,8 +38,9 @@ func (d Date) over(now time.Time) bool {
 	return err != nil || !now.Before(day.AddDate(0, 0, 1))
 }
 
-// ParseQuarantine reads data, the content of the file at path: {"quarantine": [{"id": ..., "reason": ..., "link": ...,
-// "expires": "2026-12-31"}]}. A mistake is a [bench.UsageError] that says where it is.
+// ParseQuarantine reads data, the content of the file at path: {"quarantine": [{"id": ...,
+// "reason": ..., "link": ..., "expires": "2026-12-31"}]}. A mistake is a [bench.UsageError] that
+// says where it is.
 func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
 	const advice = "vmtb help run-policy describes the file"
 	var file struct {
@@ -49,7 +51,8 @@ func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
 	}
 	var errs []error
 	for i, q := range file.Quarantine {
-		for key, missing := range map[string]bool{"id": q.ID == "", "reason": q.Reason == "", "expires": q.Expires == ""} {
+		absent := map[string]bool{"id": q.ID == "", "reason": q.Reason == "", "expires": q.Expires == ""}
+		for key, missing := range absent {
 			if missing {
 				errs = append(errs, fmt.Errorf("%s: quarantine.%d: %s is missing", path, i, key))
 			}
@@ -64,8 +67,9 @@ func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
 	return file.Quarantine, nil
 }
 
-// Quarantine puts those of items into quarantine that list asks for. What is to be said about list are notes: an entry
-// that has expired at the time now puts nothing into quarantine, and one that no flow matches is a mistake, too.
+// Quarantine puts those of items into quarantine that list asks for. What is to be said about list
+// are notes: an entry that has expired at the time now puts nothing into quarantine, and one that
+// no flow matches is a mistake, too.
 func (r *Registry) Quarantine(items []Item, list []Quarantine, now time.Time) (notes []string, err error) {
 	for _, q := range list {
 		ids, _, err := r.ask(r.Items(), q.ID)
@@ -76,7 +80,10 @@ func (r *Registry) Quarantine(items []Item, list []Quarantine, now time.Time) (n
 		case err != nil:
 			return notes, err
 		case q.Expires.over(now):
-			notes = append(notes, fmt.Sprintf("quarantine: %q has expired on %s: its results count again (%s)", q.ID, q.Expires, strings.TrimSpace(q.Reason+" "+q.Link)))
+			notes = append(notes, fmt.Sprintf(
+				"quarantine: %q has expired on %s: its results count again (%s)",
+				q.ID, q.Expires, strings.TrimSpace(q.Reason+" "+q.Link),
+			))
 			continue
 		}
 		taken := map[ID]bool{}

@@ -22,8 +22,9 @@ const (
 	restoreTimeout         = 2 * time.Minute
 )
 
-// A Class is a group of cases that share a fixture. P is the parameter, whose String is the part of the id in
-// brackets; V is what the fixture hands to the cases. A case that stands alone has a class without a name.
+// A Class is a group of cases that share a fixture. P is the parameter, whose String is the part of
+// the id in brackets; V is what the fixture hands to the cases. A case that stands alone has a
+// class without a name.
 type Class[P fmt.Stringer, V any] struct {
 	Name, Doc string
 	Params    []P // in the order in which they run; [NoParam] for a class without
@@ -34,24 +35,28 @@ type Class[P fmt.Stringer, V any] struct {
 
 	Own          bool     // not one of the Python tool's
 	Unprivileged bool     // does nothing that only root may
-	AllowLog     []string // regular expressions of kernel messages that are right in these cases, though a rule is against them
+	AllowLog     []string // regular expressions of kernel messages that these cases allow against a rule
 }
 
-// A Case is one flow. Func reports through t; its ctx ends at the deadline or when the run is interrupted.
+// A Case is one flow. Func reports through t; its ctx ends at the deadline or when the run is
+// interrupted.
 type Case[V any] struct {
 	Name, Doc string
 	Func      func(ctx context.Context, t *T, v V)
 	Timeout   time.Duration // 0 is the class's
-	// After names the case before it without which it makes no sense: it is skipped if that was run and did not pass.
+	// After names the case before it without which it makes no sense: it is skipped if that was run
+	// and did not pass.
 	After    string
 	AllowLog []string // in addition to the class's
-	// ByName leaves the case out of every selection that does not name it, without "*": it is known to harm the machine.
+	// ByName leaves the case out of every selection that does not name it, without "*": it is known
+	// to harm the machine.
 	ByName bool
 }
 
-// A Fixture prepares the bench for the cases of a class with one parameter. Each function may be nil. A SetUp that
-// fails gets no TearDown: what it did to the host is undone from the journal, the rest by [Env.Cleanup].
-// Reset runs between two cases; when it fails the fixture is torn down and set up again.
+// A Fixture prepares the bench for the cases of a class with one parameter. Each function may be
+// nil. A SetUp that fails gets no TearDown: what it did to the host is undone from the journal, the
+// rest by [Env.Cleanup]. Reset runs between two cases; when it fails the fixture is torn down and
+// set up again.
 type Fixture[P, V any] struct {
 	SetUp    func(ctx context.Context, env *Env, p P) (V, error)
 	Reset    func(ctx context.Context, env *Env, v V) error
@@ -60,7 +65,8 @@ type Fixture[P, V any] struct {
 	SetUpTimeout, ResetTimeout, TearDownTimeout time.Duration // 0 is the default
 }
 
-// A Need is a precondition, checked before SetUp. A non-empty reason skips the cases; an error is an error.
+// A Need is a precondition, checked before SetUp. A non-empty reason skips the cases; an error is an error, but for
+// [ErrLater]. Check only looks: it changes nothing on the host, so that skipped cases leave it as it was.
 type Need[P any] struct {
 	Name  string
 	Check func(ctx context.Context, env *Env, p P) (reason string, err error)
@@ -71,7 +77,8 @@ type NoParam struct{}
 
 func (NoParam) String() string { return "" }
 
-// An Item is one case with one parameter, as it is listed, planned and selected. Deadlines are unscaled.
+// An Item is one case with one parameter, as it is listed, planned and selected. Deadlines are
+// unscaled.
 type Item struct {
 	ID              ID            `json:"id"`
 	Name            string        `json:"name"` // ID.String
@@ -112,6 +119,9 @@ type need struct {
 	check func(ctx context.Context, env *Env) (reason string, err error)
 }
 
+// reason is why cases are skipped whose need is not met.
+func (n need) reason(why string) string { return fmt.Sprintf("need %s: %s", n.name, why) }
+
 // A Registry holds the flows that a program offers.
 type Registry struct {
 	items   []Item // in the order of registration
@@ -126,7 +136,8 @@ func NewRegistry() *Registry {
 	return &Registry{classes: map[[2]string]string{}, ids: map[ID]string{}}
 }
 
-// Err is every mistake made in registration, each with the file and line of its Add; nil when there is none.
+// Err is every mistake made in registration, each with the file and line of its Add; nil when there
+// is none.
 func (r *Registry) Err() error { return errors.Join(r.errs...) }
 
 // Items is everything registered, in plan order: file (as first seen), class, parameter, case.
@@ -142,7 +153,8 @@ func (r *Registry) Items() []Item {
 	return items
 }
 
-// Add registers c in a file: "test_basic", without directory or suffix. Mistakes are collected for [Registry.Err].
+// Add registers c in a file: "test_basic", without directory or suffix. Mistakes are collected for
+// [Registry.Err].
 func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 	where := caller()
 	if !r.checkClass(where, file, c.Name, len(c.Params), len(c.Cases)) {
@@ -174,7 +186,10 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 }
 
 func newItem[P fmt.Stringer, V any](c Class[P, V], k Case[V], id ID) Item {
-	it := Item{ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, After: k.After, Own: c.Own, Unprivileged: c.Unprivileged, ByName: k.ByName, AllowLog: slices.Concat(c.AllowLog, k.AllowLog)}
+	it := Item{
+		ID: id, Name: id.String(), Doc: k.Doc, ClassDoc: c.Doc, After: k.After, Own: c.Own,
+		Unprivileged: c.Unprivileged, ByName: k.ByName, AllowLog: slices.Concat(c.AllowLog, k.AllowLog),
+	}
 	for _, n := range c.Needs {
 		it.Needs = append(it.Needs, n.Name)
 	}
@@ -211,7 +226,9 @@ func newGroup[P fmt.Stringer, V any](c Class[P, V], p P) *group {
 		g.tearDown = func(ctx context.Context, env *Env, v any) error { return fx.TearDown(ctx, env, *v.(*V)) }
 	}
 	for _, n := range c.Needs {
-		g.needs = append(g.needs, need{n.Name, func(ctx context.Context, env *Env) (string, error) { return n.Check(ctx, env, p) }})
+		g.needs = append(g.needs, need{n.Name, func(ctx context.Context, env *Env) (string, error) {
+			return n.Check(ctx, env, p)
+		}})
 	}
 	return g
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Mistakes in registration are shown together, each with its place, and what is right is there all the same.
+// Mistakes in registration are shown together, each with its place, and what is right is there all
+// the same.
 func TestRegistrationErrors(t *testing.T) {
 	f := func(context.Context, *T, int) {}
 	one := []Case[int]{{Name: "test_x", Func: f}}
@@ -71,7 +72,8 @@ HERE: b::After::test_x[p] comes after test_y, which is not before it in its clas
 	}
 }
 
-// The plan is file, class, parameter, case, whatever the order of registration; what is not set has its default.
+// The plan is file, class, parameter, case, whatever the order of registration; what is not set has
+// its default.
 func TestItems(t *testing.T) {
 	r := NewRegistry()
 	f := func(context.Context, *T, int) {}

@@ -72,7 +72,8 @@ func relock(dir string) (*os.File, error) {
 	return lock, nil
 }
 
-// load takes the state of the run from its directory, and opens its journals. The directory is locked.
+// load takes the state of the run from its directory, and opens its journals. The directory is
+// locked.
 func (r *runner) load(dir string, items []Item) error {
 	run, err := OpenRun(dir)
 	if err != nil {
@@ -175,7 +176,8 @@ type journalState struct {
 	now  string // id of the present boot of the host
 	boot string // id of the boot in which the last entry was written
 	open OpenPhases[struct{}]
-	// cases is how each case stands. marks is where the cases go on that asked for a reboot, and got it.
+	// cases is how each case stands. marks is where the cases go on that asked for a reboot, and
+	// got it.
 	cases map[ID]standing
 	marks map[ID]string
 }
@@ -227,8 +229,8 @@ func (h *journalState) cutOff(begin Entry, plan []Item) Entry {
 	return e
 }
 
-// killedFixture reports whether the host went down in a phase of the fixture that serves id, without a
-// case that had asked for it.
+// killedFixture reports whether the host went down in a phase of the fixture that serves id,
+// without a case that had asked for it.
 func (h *journalState) killedFixture(id ID) bool {
 	for marked := range h.marks {
 		if marked.Fixture() == id.Fixture() {

@@ -17,7 +17,8 @@ import (
 
 const elsewhen = "00000000-0000-0000-0000-000000000000" // another boot's id
 
-// cut makes a run directory of the first lines of another's journal and a torn rest, of another boot if asked.
+// cut makes a run directory of the first lines of another's journal and a torn rest, of another
+// boot if asked.
 func cut(t *testing.T, from string, journal []byte, otherBoot bool) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test") // where syncing costs nothing
@@ -73,8 +74,8 @@ func (o outcome) final(params ...param) string {
 	return b.String()
 }
 
-// A run that dies anywhere, with vmtb or with the host, is resumed: what had a result keeps it and is not run again,
-// what was in flight is incomplete, the rest runs, and every id has one result.
+// A run that dies anywhere, with vmtb or with the host, is resumed: what had a result keeps it and
+// is not run again, what was in flight is incomplete, the rest runs, and every id has one result.
 func TestResumeAnywhere(t *testing.T) {
 	params := []param{"a", "b"}
 	s := &script{do: do{"one": func(ctx context.Context, _ *Env, t *T) error {
@@ -201,7 +202,8 @@ func TestResumeInterrupted(t *testing.T) {
 	}
 }
 
-// A case that wants a reboot is entered at its mark, in its folder, on a new fixture, if the host was rebooted.
+// A case that wants a reboot is entered at its mark, in its folder, on a new fixture, if the host
+// was rebooted.
 func TestReboot(t *testing.T) {
 	for _, tt := range []struct {
 		name      string

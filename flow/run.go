@@ -34,22 +34,24 @@ type Options struct {
 	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
 
 	Resources *Resources // for the fixtures
-	// Keep, if it is not nil, makes the first case that fails end the run, without tearing its fixture down: when all else of the run
-	// is done and recorded, Keep is called with what the run came to and the fixture's id, for as long as somebody looks at what the
-	// fixture has made. When it returns, the fixture is torn down and the host put back, as another part of the run.
+	// Keep, if it is not nil, makes the first case that fails end the run, without tearing its
+	// fixture down: when all else of the run is done and recorded, Keep is called with what the run
+	// came to and the fixture's id, for as long as somebody looks at what the fixture has made.
+	// When it returns, the fixture is torn down and the host put back, as another part of the run.
 	Keep func(Summary, ID)
 
 	Kill <-chan struct{} // closed to end the run without graceful tear-down; nil is never
 
-	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that flows change none.
-	// Run closes it at the end if it is an io.Closer.
+	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that
+	// flows change none. Run closes it at the end if it is an io.Closer.
 	OpenUndo func(path string) (Undo, error)
 	Reboot   func(ctx context.Context) error // reboots the host, for T.Reboot; nil is that this run cannot
 	Watch    Watcher                         // of kernel logs; nil is none
-	// RerunIncomplete makes [Resume] run cases again that were cut off, those too that have killed the host.
+	// RerunIncomplete makes [Resume] run cases again that were cut off, those too that have killed
+	// the host.
 	RerunIncomplete bool
-	// Evidence is called when a case or a fixture missed its deadline, after the grace period and before the tear-down. It may
-	// write what helps to understand into dir.
+	// Evidence is called when a case or a fixture missed its deadline, after the grace period and
+	// before the tear-down. It may write what helps to understand into dir.
 	Evidence func(ctx context.Context, id ID, dir string)
 
 	Started  func(Info)   // called when run.json is on disk, before the first entry
@@ -62,8 +64,9 @@ const (
 	evidenceTimeout = 30 * time.Second
 )
 
-// Run runs the items in their order. The error says that there is no run or no record of it (a directory that is not
-// empty: [bench.UsageError]; a disk that is full: [bench.InfraError]); what flows did wrong is in the Summary.
+// Run runs the items in their order. The error says that there is no run or no record of it (a
+// directory that is not empty: [bench.UsageError]; a disk that is full: [bench.InfraError]); what
+// flows did wrong is in the Summary.
 func Run(ctx context.Context, items []Item, o Options) (Summary, error) {
 	r, err := newRunner(items, o)
 	if err != nil {
@@ -159,9 +162,11 @@ func (o *Options) setDefaults() {
 // create writes what must be on disk before anything runs.
 func (r *runner) create(dir string, items []Item) error {
 	r.info = Info{
-		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond), Argv: r.Argv,
-		TimeoutScale: r.TimeoutScale, Timeout: r.Timeout, Policy: r.Policy, KernelLogRules: r.KernelLogRules, Config: r.Config,
-		Notes: r.Notes, Environment: r.Environment, Plan: plan(items), Dir: dir,
+		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond),
+		Argv:         r.Argv,
+		TimeoutScale: r.TimeoutScale, Timeout: r.Timeout, Policy: r.Policy, KernelLogRules: r.KernelLogRules,
+		Config: r.Config,
+		Notes:  r.Notes, Environment: r.Environment, Plan: plan(items), Dir: dir,
 	}
 	if err := r.info.identify(); err != nil {
 		return err

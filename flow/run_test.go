@@ -20,8 +20,8 @@ import (
 	"vmtb/bench/undo"
 )
 
-// A script is what the flows of a test do, by the name of the place: "set-up 1", "one", "reset", "tear-down".
-// What happens there is noted in trace.
+// A script is what the flows of a test do, by the name of the place: "set-up 1", "one", "reset",
+// "tear-down". What happens there is noted in trace.
 type script struct {
 	do    map[string]func(ctx context.Context, env *Env, t *T) error
 	after string // the case that "two" comes after
@@ -70,6 +70,12 @@ func (s *script) registry(params ...param) *Registry {
 			}
 			if p == "unknown" {
 				return "", errors.New("who knows")
+			}
+			if answer, later := strings.CutPrefix(string(p), "later"); later {
+				if s.note("look"); len(s.trace) < 2 {
+					return "", fmt.Errorf("cannot be seen yet: %w", ErrLater)
+				}
+				return strings.TrimSpace(answer), nil
 			}
 			return "", nil
 		}}},
@@ -256,6 +262,31 @@ func TestNeeds(t *testing.T) {
 	}
 	if want := []string{"need luck: there is none", "need luck: there is none", "need luck: who knows", "need luck: who knows"}; !slices.Equal(reasons, want) {
 		t.Errorf("reasons %q, want %q", reasons, want)
+	}
+}
+
+// A need that only a prepared host can answer is asked again by SetUp, or after it.
+func TestNeedsLater(t *testing.T) {
+	ask := do{"set-up later none1": func(ctx context.Context, env *Env, _ *T) error { return env.CheckNeeds(ctx) }}
+	for _, tt := range []struct {
+		do             do
+		param          param
+		results, trace string
+	}{
+		{nil, "later", "pass pass", "look; set-up later1; look; one; reset 1; two; tear-down 1; undo"},
+		{nil, "later none", "skip skip", "look; set-up later none1; look; tear-down 1; undo"},
+		{ask, "later none", "skip skip", "look; set-up later none1; look; undo"},
+	} {
+		s := &script{do: tt.do}
+		got := s.run(t.Context(), t, Options{}, tt.param)
+		if trace := strings.Join(s.trace, "; "); got.results() != tt.results || trace != tt.trace {
+			t.Errorf("%s: %s, %q; want %s, %q", tt.param, got.results(), trace, tt.results, tt.trace)
+		}
+		for _, e := range got.entries {
+			if e.Phase == PhaseCase && e.Result == Skip && e.Reason != "need luck: none" {
+				t.Errorf("%s: reason %q", tt.param, e.Reason)
+			}
+		}
 	}
 }
 

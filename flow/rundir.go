@@ -110,7 +110,8 @@ func OpenRun(dir string) (*RunDir, error) {
 	return r, nil
 }
 
-// Ended reports whether the run came to its end: its journal says so. A run that goes on, or died, did not.
+// Ended reports whether the run came to its end: its journal says so. A run that goes on, or died,
+// did not.
 func (d *RunDir) Ended() bool {
 	n := len(d.Entries)
 	return n > 0 && d.Entries[n-1].Event == End && d.Entries[n-1].Phase == PhaseRun
@@ -177,7 +178,8 @@ func (info *Info) identify() error {
 	return err
 }
 
-// plan gives every item its folder: one for the class and parameter, numbered as they come, and one in it for the case.
+// plan gives every item its folder: one for the class and parameter, numbered as they come, and one
+// in it for the case.
 func plan(items []Item) []Item {
 	out := make([]Item, len(items))
 	var n int

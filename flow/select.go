@@ -13,15 +13,17 @@ import (
 // ErrNoMatch is in the error of a selection that matches nothing.
 var ErrNoMatch = errors.New("no flow matches")
 
-// Select is the items that any of patterns asks for, in plan order, each once; no patterns ask for everything.
+// Select is the items that any of patterns asks for, in plan order, each once; no patterns ask for
+// everything.
 //
-// A pattern is an id, or a part of one: file, class or case may be left out, and so may the parameter. The file may
-// carry a directory and ".py"; a key of results.json is a pattern, too; "vmm_flows/" is everything. "*" is the only
-// wildcard. "[1VF]" stands for the parameter 1VF or, if nothing has that, for every parameter that starts with "1VF-";
-// notes say which ids such a shorthand took. Cases that are [Case.ByName] are taken only by patterns that name the case.
+// A pattern is an id, or a part of one: file, class or case may be left out, and so may the
+// parameter. The file may carry a directory and ".py"; a key of results.json is a pattern, too;
+// "vmm_flows/" is everything. "*" is the only wildcard. "[1VF]" stands for the parameter 1VF or, if
+// nothing has that, for every parameter that starts with "1VF-"; notes say which ids such a
+// shorthand took. Cases that are [Case.ByName] are taken only by patterns that name the case.
 //
-// A pattern that is wrong or matches nothing is a [bench.UsageError], with names that are near; the latter is
-// ErrNoMatch as well.
+// A pattern that is wrong or matches nothing is a [bench.UsageError], with names that are near; the
+// latter is ErrNoMatch as well.
 func (r *Registry) Select(patterns []string) (items []Item, notes []string, err error) {
 	all := r.Items()
 	if len(patterns) == 0 {
@@ -47,7 +49,8 @@ func (r *Registry) Select(patterns []string) (items []Item, notes []string, err 
 	return slices.DeleteFunc(all, func(it Item) bool { return !taken[it.ID] }), notes, nil
 }
 
-// ask is what one pattern takes. The exact comes before the less exact; short says that a shorthand was needed.
+// ask is what one pattern takes. The exact comes before the less exact; short says that a shorthand
+// was needed.
 func (r *Registry) ask(all []Item, text string) (ids []ID, short bool, err error) {
 	p, err := parsePattern(text)
 	if err != nil {
@@ -129,7 +132,8 @@ func parsePattern(text string) (pattern, error) {
 // flowsDir is the directory of flows that users of the Python tool name when they want everything.
 const flowsDir = "vmm_flows"
 
-// stripFile takes the directory and the suffix off a file; was says that there were any. Of flowsDir/ and ./ nothing is left.
+// stripFile takes the directory and the suffix off a file; was says that there were any. Of
+// flowsDir/ and ./ nothing is left.
 func stripFile(s string) (name string, was bool) {
 	trimmed := strings.TrimRight(s, "/")
 	base := trimmed[strings.LastIndex(trimmed, "/")+1:]
@@ -145,7 +149,8 @@ func (p pattern) is(id ID) bool { return p.all || p.whole == id.String() }
 
 // matches reports that p, without shorthands, asks for id.
 func (p pattern) matches(id ID) bool {
-	return strings.Contains(p.whole, "*") && glob(p.whole, id.String()) || p.names(id) && (!p.hasParam || glob(p.param, id.Param))
+	return strings.Contains(p.whole, "*") && glob(p.whole, id.String()) ||
+		p.names(id) && (!p.hasParam || glob(p.param, id.Param))
 }
 
 // short reports that p asks for id by the beginning of its parameter.

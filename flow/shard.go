@@ -27,8 +27,8 @@ func ParseShard(s string) (Shard, error) {
 	return Shard{}, &bench.UsageError{Err: fmt.Errorf("--shard %q: want i/n with 1 <= i <= n, like 2/3", s)}
 }
 
-// Take is the items of this shard. A class with a parameter, which shares a fixture, is in one shard, and always in the
-// same one of so many, whatever else is selected or registered.
+// Take is the items of this shard. A class with a parameter, which shares a fixture, is in one
+// shard, and always in the same one of so many, whatever else is selected or registered.
 func (s Shard) Take(items []Item) []Item {
 	if s.Count == 0 {
 		return items

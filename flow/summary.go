@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Exit codes of a run. When several apply the first of 6, 130, 5, 1, 3 counts: a host that is not as it was matters
-// most, and a failure that was seen matters more than a case of which nothing is known.
+// Exit codes of a run. When several apply the first of 6, 130, 5, 1, 3 counts: a host that is not
+// as it was matters most, and a failure that was seen matters more than a case of which nothing is
+// known.
 const (
 	ExitPass        = 0   // every case passed or was skipped
 	ExitFail        = 1   // a case failed or missed its deadline, or a kernel logged a failure
@@ -38,7 +39,8 @@ type Summary struct {
 	unrestored map[string]string // why a DUT is not as it was, by its name in a merged run
 }
 
-// Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run returned.
+// Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run
+// returned.
 func (s *Summary) Add(e Entry) {
 	if e.Event == Begin && e.Phase == PhaseRun { // perhaps resumed
 		s.Stopped, s.Interrupt, s.Failed = "", false, false
@@ -60,8 +62,8 @@ func (s *Summary) Add(e Entry) {
 	}
 }
 
-// addRestore sees the host put back, or not. A restore that went well has put back all that was pending, of earlier times as
-// well, but not on another DUT.
+// addRestore sees the host put back, or not. A restore that went well has put back all that was
+// pending, of earlier times as well, but not on another DUT.
 func (s *Summary) addRestore(e Entry) {
 	if s.unrestored == nil {
 		s.unrestored = map[string]string{}

@@ -12,9 +12,10 @@ import (
 	"vmtb/bench"
 )
 
-// T is how a case reports. Its methods may be called from several goroutines, those that end the case (Fatal, Fatalf,
-// Skipf) only from the case's own. A failure whose arguments hold a [bench.InfraError] or a [bench.UsageError] makes the
-// result error instead of fail; the first failure decides.
+// T is how a case reports. Its methods may be called from several goroutines, those that end the
+// case (Fatal, Fatalf, Skipf) only from the case's own. A failure whose arguments hold a
+// [bench.InfraError] or a [bench.UsageError] makes the result error instead of fail; the first
+// failure decides.
 type T struct {
 	id     ID
 	env    *Env
@@ -83,9 +84,9 @@ func (t *T) Logf(format string, args ...any) { t.log("INFO", fmt.Sprintf(format,
 // Mark is where the case is to go on: what it gave to [T.Reboot], "" when it begins.
 func (t *T) Mark() string { return t.begin.Mark }
 
-// Reboot reboots the host, and does not return. When the run is resumed after it ("vmtb resume"), the case is entered
-// again, with a fixture that was set up anew and the same Dir, and finds mark in [T.Mark]. A host that does not go down
-// makes the case miss its deadline.
+// Reboot reboots the host, and does not return. When the run is resumed after it ("vmtb resume"),
+// the case is entered again, with a fixture that was set up anew and the same Dir, and finds mark
+// in [T.Mark]. A host that does not go down makes the case miss its deadline.
 func (t *T) Reboot(ctx context.Context, mark string) {
 	if mark == "" || t.reboot == nil {
 		t.Fatal(errors.New("BUG: Reboot without a mark, or in a run that cannot reboot the host"))
@@ -100,7 +101,8 @@ func (t *T) Reboot(ctx context.Context, mark string) {
 	t.exit()
 }
 
-// Step runs f and journals its name, begin and end. It does not fail the case: the error is returned.
+// Step runs f and journals its name, begin and end. It does not fail the case: the error is
+// returned.
 func (t *T) Step(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	return step(ctx, t.env.journal, t.id, name, f)
 }

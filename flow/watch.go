@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// A Watcher looks, while flows run, at what is not theirs: the logs of kernels. Its methods may be called from several
-// goroutines, Enter and Leave in turn.
+// A Watcher looks, while flows run, at what is not theirs: the logs of kernels. Its methods may be
+// called from several goroutines, Enter and Leave in turn.
 type Watcher interface {
 	// Enter begins a phase: what is seen from now on belongs to it. dir is its folder.
 	Enter(dir string)
-	// Leave ends the phase, when all has been seen that happened in it, and returns what was found wrong.
+	// Leave ends the phase, when all has been seen that happened in it, and returns what was found
+	// wrong.
 	Leave() []Finding
 	// Follow watches the log of a machine, too: a file that grows. stop ends that.
 	Follow(machine, path string) (stop func())
@@ -35,7 +36,8 @@ func (unwatched) Enter(string)                     {}
 func (unwatched) Leave() []Finding                 { return nil }
 func (unwatched) Follow(string, string) (f func()) { return func() {} }
 
-// leave ends a phase for the watcher, journals what it found, and returns what the flow does not allow.
+// leave ends a phase for the watcher, journals what it found, and returns what the flow does not
+// allow.
 func (r *runner) leave(p Phase, id ID, allow []*regexp.Regexp) []Finding {
 	found := r.Watch.Leave()
 	bad := found[:0:0]

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// A scriptedWatcher finds, in each phase, what it is told to by the folder's name and a count: "fixture-1 2".
+// A scriptedWatcher finds, in each phase, what it is told to by the folder's name and a count:
+// "fixture-1 2".
 type scriptedWatcher struct {
 	finds map[string][]Finding
 	dir   string
@@ -96,7 +97,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// The watcher is told of each phase, in order, first of all of the run, and of machines for as long as their fixture is.
+// The watcher is told of each phase, in order, first of all of the run, and of machines for as long
+// as their fixture is.
 func TestWatchPhases(t *testing.T) {
 	w := &scriptedWatcher{}
 	s := &script{do: do{"set-up 1": func(_ context.Context, env *Env, _ *T) error { env.Watch("vm0", "/console"); return nil }}}

@@ -62,7 +62,7 @@ func TestRealContract(t *testing.T) {
 	t.Parallel()
 	dir, one := t.TempDir(), t.TempDir()
 	labRun(t, "--migration", "--run-dir", dir, "xe_contract")
-	labRun(t, "--run-dir", one, oneGTRule)
+	labRun(t, "--gpu-property=gts=1", "--run-dir", one, oneGTRule)
 	got := results(t, filepath.Join(dir, "run"))
 	maps.Copy(got, results(t, filepath.Join(one, "run")))
 	sightings, err := contract.Sightings()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -175,7 +176,12 @@ func nestedKVM() bool {
 	return false
 }
 
-func (d *DUT) wake(ctx context.Context) error { return d.run(ctx, wakeScript, d.share) }
+// wake makes a DUT that has started, or booted, usable, and sets its clock: that of an emulated one stands still while this machine
+// has no time for it.
+func (d *DUT) wake(ctx context.Context) error {
+	const setClock = `date -s "@$2" >/dev/null`
+	return d.run(ctx, wakeScript+setClock, d.share, strconv.FormatInt(time.Now().Unix(), 10))
+}
 
 // wakeScript is what is to be done in a DUT after its start and after each boot, before anything else: it mounts the share
 // $1 at the path that it has here.

@@ -32,8 +32,8 @@ func BindingsOf(pfs ...*pci.Device) (Bindings, error) {
 	return all, nil
 }
 
-// Same is nil if now is what before was, or a [bench.HostError] that names every function that has come, gone or changed
-// its driver.
+// Same is nil if now is what before was, or a [bench.HostError] that names every function that has
+// come, gone or changed its driver.
 func (now Bindings) Same(before Bindings) error {
 	var errs []error
 	differs := func(b Binding, format string, args ...any) {

@@ -9,8 +9,8 @@ import (
 	"vmtb/bench"
 )
 
-// Describe is a line that names the host for a report: name, kernel, product. Nobody may take the lab for hardware:
-// its firmware tables say what it is (package lab).
+// Describe is a line that names the host for a report: name, kernel, product. Nobody may take the
+// lab for hardware: its firmware tables say what it is (package lab).
 func (h *Host) Describe() string {
 	name, err := os.Hostname()
 	if err != nil {

@@ -36,8 +36,8 @@ func (h *Host) Tree(log undo.Journal) *sysfs.Tree { return &sysfs.Tree{FS: h.Sys
 // String implements [bench.Machine].
 func (*Host) String() string { return "host" }
 
-// Exec implements [bench.Machine]. The command is the leader of a process group; when ctx ends the whole group gets a
-// SIGTERM and, after c.Grace, a SIGKILL.
+// Exec implements [bench.Machine]. The command is the leader of a process group; when ctx ends the
+// whole group gets a SIGTERM and, after c.Grace, a SIGKILL.
 func (h *Host) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
 	return h.System.Exec(ctx, c)
 }

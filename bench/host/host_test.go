@@ -54,7 +54,8 @@ func TestExecNotStarted(t *testing.T) {
 	}
 }
 
-// TestExecTimeout: the group gets a polite and then a final signal, and a grandchild does not survive.
+// TestExecTimeout: the group gets a polite and then a final signal, and a grandchild does not
+// survive.
 func TestExecTimeout(t *testing.T) {
 	dir := t.TempDir()
 	script := "trap 'echo polite; touch " + dir + "/polite' TERM; sleep 60 & echo $! > " + dir + "/pid; touch " + dir + "/ready; while :; do wait; done"

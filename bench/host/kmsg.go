@@ -88,15 +88,15 @@ type KernelLog struct {
 	kmsg    *kmsg  // nil when it is closed
 	next    uint64 // sequence number to come; 0 is not known
 
-	mu   sync.Mutex
-	err  error
-	lost uint64
+	mu  sync.Mutex
+	err error
 }
 
-// FollowKernelLog hands every message that the kernel logs from now on to use, in order, one at a time. It returns
-// when the log is open, so nothing is missed that is caused after it. Reading goes on until ctx ends; then
-// what was logged before is handed over still. use should not wait for anything: the kernel overwrites what is not
-// read in time. A message without a line end, which the kernel may go on with, comes when the next one does.
+// FollowKernelLog hands every message that the kernel logs from now on to use, in order, one at a
+// time. It returns when the log is open, so nothing is missed that is caused after it. Reading goes
+// on until ctx ends; then what was logged before is handed over still. use should not wait for
+// anything: the kernel overwrites what is not read in time. A message without a line end, which the
+// kernel may go on with, comes when the next one does.
 func (h *Host) FollowKernelLog(ctx context.Context, use func(KernelMessage)) (*KernelLog, error) {
 	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err == nil {
@@ -189,7 +189,8 @@ func (l *KernelLog) readKmsg(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// Sync returns when all that was logged before has been handed over. use is called by it, too; it must not call Sync.
+// Sync returns when all that was logged before has been handed over. use is called by it, too; it
+// must not call Sync.
 func (l *KernelLog) Sync() error { return l.drain() }
 
 func (l *KernelLog) drain() error {
@@ -206,7 +207,7 @@ func (l *KernelLog) drain() error {
 			err = l.record(buf[:n])
 		case errors.Is(err, syscall.EAGAIN):
 			return nil
-		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.EINTR): // overwritten; the gap shows in the next record's number
+		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.EINTR): // overwritten: the next number shows the gap
 			err = nil
 		}
 		if err != nil {
@@ -243,9 +244,6 @@ func (l *KernelLog) record(data []byte) error {
 	}
 	if l.next != 0 && m.Seq > l.next {
 		m.Lost = m.Seq - l.next
-		l.mu.Lock()
-		l.lost += m.Lost
-		l.mu.Unlock()
 	}
 	l.next = m.Seq + 1
 	l.use(m)
@@ -258,14 +256,4 @@ func (l *KernelLog) Wait() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
-}
-
-// Done is closed when following has ended.
-func (l *KernelLog) Done() <-chan struct{} { return l.done }
-
-// Lost is how many records were overwritten before they could be read.
-func (l *KernelLog) Lost() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lost
 }

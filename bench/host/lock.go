@@ -14,11 +14,13 @@ import (
 	"vmtb/internal/flock"
 )
 
-// LockFile is held by the process that uses the host. /run/lock is where Linux keeps such files (FHS 3.0, 5.9).
+// LockFile is held by the process that uses the host. /run/lock is where Linux keeps such files
+// (FHS 3.0, 5.9).
 const LockFile = "/run/lock/vmtb.lock"
 
-// Lock takes the host for this process by locking a file, [LockFile]: two runs that provision the same PF would destroy
-// each other's work. The kernel gives it back when the process ends, however it ends.
+// Lock takes the host for this process by locking a file, [LockFile]: two runs that provision the
+// same PF would destroy each other's work. The kernel gives it back when the process ends, however
+// it ends.
 func Lock(path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "lock the host", Err: err}
@@ -32,7 +34,8 @@ func Lock(path string) (unlock func(), err error) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
 		return nil, &bench.InfraError{
-			Op: "lock the host", Err: fmt.Errorf("another vmtb (pid %s) is using it", strings.TrimSpace(string(holder))),
+			Op:     "lock the host",
+			Err:    fmt.Errorf("another vmtb (pid %s) is using it", strings.TrimSpace(string(holder))),
 			Advice: "wait for its end, or interrupt it",
 		}
 	}

@@ -38,8 +38,8 @@ func withoutModprobe(err error) string {
 	return ""
 }
 
-// LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host had loaded anyway
-// stays. A refusal says what modprobe and the kernel said.
+// LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host
+// had loaded anyway stays. A refusal says what modprobe and the kernel said.
 func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, params ...string) error {
 	if h.ModuleLoaded(name) {
 		return nil
@@ -60,7 +60,8 @@ func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, pa
 	})
 }
 
-// kernelSaid are the last lines of the kernel log that mention a module, "" if the log cannot be read.
+// kernelSaid are the last lines of the kernel log that mention a module, "" if the log cannot be
+// read.
 func (h *Host) kernelSaid(ctx context.Context, name string) string {
 	r, err := h.Exec(ctx, bench.Command{Argv: []string{"dmesg"}})
 	if err != nil || !r.OK() {
@@ -76,23 +77,29 @@ func (h *Host) kernelSaid(ctx context.Context, name string) string {
 	return bench.Tail([]byte(strings.Join(lines, "")), 10)
 }
 
-// LoadDrivers loads the PF driver and the VFIO driver for its VFs: the vendor's variant ("xe-vfio-pci") if the host has
-// it, else vfio-pci, with which VFs work but cannot be migrated. It returns the VFIO driver's name.
+// LoadDrivers loads the PF driver and the VFIO driver for its VFs: the vendor's variant
+// ("xe-vfio-pci") if the host has it, else vfio-pci, with which VFs work but cannot be migrated. It
+// returns the VFIO driver's name.
 func (h *Host) LoadDrivers(ctx context.Context, log undo.Journal, driver string) (vfio string, err error) {
 	if err := h.LoadModule(ctx, log, driver); err != nil {
 		return "", err
 	}
-	return h.LoadFirst(ctx, log, driver+"-vfio-pci", "vfio-pci")
+	if vfio, err = h.VFIODriver(ctx, driver); err != nil {
+		return "", err
+	}
+	return vfio, h.LoadModule(ctx, log, vfio)
 }
 
-// LoadFirst loads the first of the modules that the host has, and returns its name.
-func (h *Host) LoadFirst(ctx context.Context, log undo.Journal, names ...string) (string, error) {
+// VFIODriver returns the name of the VFIO driver that [Host.LoadDrivers] loads for the VFs of driver. It only looks.
+func (h *Host) VFIODriver(ctx context.Context, driver string) (string, error) {
+	return h.firstModule(ctx, driver+"-vfio-pci", "vfio-pci")
+}
+
+// firstModule returns the first of names that is a module of the host.
+func (h *Host) firstModule(ctx context.Context, names ...string) (string, error) {
 	for _, name := range names {
-		switch ok, err := h.ModuleExists(ctx, name); {
-		case err != nil:
-			return "", err
-		case ok:
-			return name, h.LoadModule(ctx, log, name)
+		if ok, err := h.ModuleExists(ctx, name); err != nil || ok {
+			return name, err
 		}
 	}
 	return "", &bench.HostError{
@@ -101,7 +108,8 @@ func (h *Host) LoadFirst(ctx context.Context, log undo.Journal, names ...string)
 	}
 }
 
-// CheckIOMMU is nil if the host has a working IOMMU, without which no device can be given to a guest.
+// CheckIOMMU is nil if the host has a working IOMMU, without which no device can be given to a
+// guest.
 func (h *Host) CheckIOMMU() error {
 	if groups, err := h.System.ReadDir("/sys/kernel/iommu_groups"); err == nil && len(groups) > 0 {
 		return nil

@@ -13,7 +13,8 @@ import (
 	"vmtb/bench"
 )
 
-// deathTime is how long a process may take to go after SIGKILL, which it does not while it is in the kernel (state D).
+// deathTime is how long a process may take to go after SIGKILL, which it does not while it is in
+// the kernel (state D).
 const deathTime = 5 * time.Second
 
 // A process leads a process group of its own.
@@ -109,8 +110,8 @@ func (p *process) feed(input []byte) error {
 	return nil
 }
 
-// watch waits for the end of the process, and then for that of its output: no longer than for a moment while another
-// process holds that open.
+// watch waits for the end of the process, and then for that of its output: no longer than for a
+// moment while another process holds that open.
 func (p *process) watch() {
 	defer close(p.done)
 	err := p.cmd.Wait()
@@ -167,7 +168,9 @@ func (p *process) Kill(ctx context.Context) (bench.Result, error) {
 		return bench.Result{}, p.fault("kill", err)
 	}
 	if !p.endedWithin(ctx, p.grace+deathTime) {
-		return bench.Result{}, p.fault("kill", fmt.Errorf("not gone after SIGKILL (pid %d), or its output is not taken", p.PID()))
+		return bench.Result{}, p.fault(
+			"kill", fmt.Errorf("not gone after SIGKILL (pid %d), or its output is not taken", p.PID()),
+		)
 	}
 	return p.result, nil
 }

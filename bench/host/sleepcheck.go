@@ -20,8 +20,8 @@ const (
 	rtcWake = "/sys/class/rtc/" + rtcName + "/wakealarm" // only where the clock can wake the machine
 )
 
-// CheckSuspend is nil if the host can sleep in this mode and be woken, as far as that shows without trying; else a
-// [bench.HostError] that matches [bench.ErrNotAvailable] and says what is missing.
+// CheckSuspend is nil if the host can sleep in this mode and be woken, as far as that shows without
+// trying; else a [bench.HostError] that matches [bench.ErrNotAvailable] and says what is missing.
 func (h *Host) CheckSuspend(ctx context.Context, mode SleepMode) error {
 	reason := h.cannotSleep(mode)
 	if reason == "" {
@@ -47,7 +47,9 @@ func (h *Host) cannotSleep(mode SleepMode) string {
 		return fmt.Sprintf("%s has only %q", powerState, states)
 	}
 	if kinds := h.text(memSleep); mode == SleepMem && kinds != "" && !strings.Contains(kinds, "deep") {
-		return fmt.Sprintf("%s has only %q: the firmware has no S3, and mem would be the same as freeze", memSleep, kinds)
+		return fmt.Sprintf(
+			"%s has only %q: the firmware has no S3, and mem would be the same as freeze", memSleep, kinds,
+		)
 	}
 	return ""
 }

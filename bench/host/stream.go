@@ -9,10 +9,12 @@ import (
 )
 
 const (
-	// outputLimit is how much of each output stream is kept. More is read and dropped, so the command does not block.
+	// outputLimit is how much of each output stream is kept. More is read and dropped, so the
+	// command does not block.
 	outputLimit = 64 << 20
 
-	// pipeSize is what a pipe can hold (see pipe(7)): what a process wrote last and nobody has read is not more.
+	// pipeSize is what a pipe can hold (see pipe(7)): what a process wrote last and nobody has read
+	// is not more.
 	pipeSize  = 64 << 10
 	drainTime = 100 * time.Millisecond // to read what is in a pipe already
 )
@@ -28,7 +30,8 @@ type stream struct {
 	err  error         // of the writer
 }
 
-// newStream returns a stream and the end of it that the process gets. w is nil for output that is kept.
+// newStream returns a stream and the end of it that the process gets. w is nil for output that is
+// kept.
 func newStream(w io.Writer) (*stream, *os.File, error) {
 	r, end, err := os.Pipe()
 	if err != nil {
@@ -41,10 +44,12 @@ func newStream(w io.Writer) (*stream, *os.File, error) {
 	return s, end, nil
 }
 
-// ended says that the process has ended. Others may hold its output open, and are waited for no longer than for d.
+// ended says that the process has ended. Others may hold its output open, and are waited for no
+// longer than for d.
 func (s *stream) ended(d time.Duration) { _ = s.pipe.SetReadDeadline(time.Now().Add(d)) }
 
-// copy brings the output to the writer. broken is called when that fails; from then on the output is dropped.
+// copy brings the output to the writer. broken is called when that fails; from then on the output
+// is dropped.
 func (s *stream) copy(broken func()) {
 	defer close(s.done)
 	defer s.pipe.Close()

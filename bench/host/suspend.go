@@ -42,11 +42,12 @@ type Suspend struct {
 
 // Slept is the proof that the host slept.
 type Slept struct {
-	// Clock is how much CLOCK_BOOTTIME, which goes on in sleep, gained on CLOCK_MONOTONIC, which does not. In s2idle the
-	// latter stops only where the idle driver can stop it (tick_freeze), so it may be 0 there.
+	// Clock is how much CLOCK_BOOTTIME, which goes on in sleep, gained on CLOCK_MONOTONIC, which
+	// does not. In s2idle the latter stops only where the idle driver can stop it (tick_freeze), so
+	// it may be 0 there.
 	Clock time.Duration
-	// Counted is how many successful suspends the kernel counted (/sys/power/suspend_stats/success, since Linux 5.4). It
-	// does not count hibernation.
+	// Counted is how many successful suspends the kernel counted (/sys/power/suspend_stats/success,
+	// since Linux 5.4). It does not count hibernation.
 	Counted int
 }
 
@@ -60,13 +61,14 @@ const (
 	leastSleep     = time.Second     // by the clock; clocks jump by microseconds for other reasons
 )
 
-// Suspend puts the host to sleep, has the RTC wake it, and proves that it slept and that what s names is as before. What
-// the host cannot do is an error matching [bench.ErrNotAvailable] that says why, before anything is tried: see
-// [Host.CheckSuspend]. All errors are [bench.HostError]s, but for those of s.Check, which come as they are. mem_sleep is
-// set to "deep" for [SleepMem] where it is not, recorded in log.
+// Suspend puts the host to sleep, has the RTC wake it, and proves that it slept and that what s
+// names is as before. What the host cannot do is an error matching [bench.ErrNotAvailable] that
+// says why, before anything is tried: see [Host.CheckSuspend]. All errors are [bench.HostError]s,
+// but for those of s.Check, which come as they are. mem_sleep is set to "deep" for [SleepMem] where
+// it is not, recorded in log.
 //
-// The timeouts of vmtb stand still while the host sleeps: they go by CLOCK_MONOTONIC. A host that does not wake up takes vmtb with it;
-// whoever runs it from another machine has to notice.
+// The timeouts of vmtb stand still while the host sleeps: they go by CLOCK_MONOTONIC. A host that
+// does not wake up takes vmtb with it; whoever runs it from another machine has to notice.
 func (h *Host) Suspend(ctx context.Context, log undo.Journal, s Suspend) (Slept, error) {
 	s.For = cmp.Or(s.For, defaultSleep).Round(time.Second)
 	if s.For < time.Second {
@@ -118,14 +120,16 @@ func (h *Host) sleep(ctx context.Context, s Suspend) (slept Slept, err error) {
 	return slept, nil
 }
 
-// rtcwake runs the program of that name. It is bounded also when the program hangs in the kernel, where no signal ends it.
+// rtcwake runs the program of that name. It is bounded also when the program hangs in the kernel,
+// where no signal ends it.
 func (h *Host) rtcwake(ctx context.Context, s Suspend) error {
 	limit := s.For + cmp.Or(s.Timeout, defaultSuspend)
 	late := fmt.Errorf("not back within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	seconds := strconv.Itoa(int(s.For / time.Second))
-	c := bench.Command{Argv: []string{"rtcwake", "-d", rtcName, "-m", string(s.Mode), "-s", seconds}, Grace: time.Second}
+	argv := []string{"rtcwake", "-d", rtcName, "-m", string(s.Mode), "-s", seconds}
+	c := bench.Command{Argv: argv, Grace: time.Second}
 	done := make(chan error, 1)
 	go func() {
 		r, err := h.Exec(ctx, c)
@@ -163,7 +167,8 @@ func (h *Host) suspendError(mode SleepMode, err error) error {
 	return &bench.HostError{Op: "suspend", Noun: string(mode), Err: err, Advice: "the kernel log has more"}
 }
 
-// A sleepClock is a [System] that knows how long it has slept since boot: CLOCK_BOOTTIME less CLOCK_MONOTONIC.
+// A sleepClock is a [System] that knows how long it has slept since boot: CLOCK_BOOTTIME less
+// CLOCK_MONOTONIC.
 type sleepClock interface {
 	SleptSinceBoot() (time.Duration, error)
 }
@@ -177,7 +182,8 @@ func (OS) SleptSinceBoot() (time.Duration, error) {
 
 const suspendStats = "/sys/power/suspend_stats/"
 
-// sleepMarks are the two things by which sleep shows: the clock, and the kernel's count, 0 where it has none.
+// sleepMarks are the two things by which sleep shows: the clock, and the kernel's count, 0 where it
+// has none.
 func (h *Host) sleepMarks() (clock time.Duration, count int, err error) {
 	if c, ok := h.System.(sleepClock); ok {
 		if clock, err = c.SleptSinceBoot(); err != nil {

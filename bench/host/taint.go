@@ -43,8 +43,8 @@ var taintBits = []TaintBit{
 	{19, "J", "userspace used a mutating debug operation in fwctl"},
 }
 
-// Broken are the taints that say that something went wrong, rather than what the machine is made of: bad page, oops or BUG,
-// warning, soft lockup, machine check, forced unload.
+// Broken are the taints that say that something went wrong, rather than what the machine is made
+// of: bad page, oops or BUG, warning, soft lockup, machine check, forced unload.
 const Broken Taint = 1<<3 | 1<<4 | 1<<5 | 1<<7 | 1<<9 | 1<<14
 
 // Bits are the reasons in t, those too that this package has no name for.
@@ -76,7 +76,8 @@ func (t Taint) String() string {
 	return letters.String() + ": " + strings.Join(reasons, ", ")
 }
 
-// TaintOf reads for what a machine's kernel is tainted. What came between two readings is later &^ earlier.
+// TaintOf reads for what a machine's kernel is tainted. What came between two readings is later &^
+// earlier.
 func TaintOf(ctx context.Context, m bench.Machine) (Taint, error) {
 	const file = "/proc/sys/kernel/tainted"
 	data, err := m.ReadFile(ctx, file)

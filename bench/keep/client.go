@@ -36,9 +36,15 @@ func (r Record) gone(s Store, life Life) error {
 		if !r.Ended.IsZero() {
 			err = errors.New("it has ended: " + r.End())
 		}
-		return &bench.InfraError{Op: "machine " + r.Name, Err: err, Advice: "vmtb recover puts the host back; the machine's logs are in " + r.Dir}
+		return &bench.InfraError{
+			Op: "machine " + r.Name, Err: err,
+			Advice: "vmtb recover puts the host back; the machine's logs are in " + r.Dir,
+		}
 	}
-	return &bench.UsageError{Err: fmt.Errorf("machine %s has ended (%s); its logs are in %s", r.Name, r.End(), r.Dir), Advice: s.others()}
+	return &bench.UsageError{
+		Err:    fmt.Errorf("machine %s has ended (%s); its logs are in %s", r.Name, r.End(), r.Dir),
+		Advice: s.others(),
+	}
 }
 
 func (r Record) client() *Client { return &Client{r} }
@@ -70,7 +76,10 @@ func (c *Client) lost(operation string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		err = errors.New("its keeper is gone")
 	}
-	return &bench.InfraError{Op: fmt.Sprintf("machine %s: %s", c.record.Name, operation), Err: err, Advice: "see " + LogFile + " in " + c.record.Dir}
+	return &bench.InfraError{
+		Op: fmt.Sprintf("machine %s: %s", c.record.Name, operation), Err: err,
+		Advice: "see " + LogFile + " in " + c.record.Dir,
+	}
 }
 
 // An Info is what a keeper tells of its machine.
@@ -130,14 +139,16 @@ type Off struct {
 	LeftOut []string `json:"left_out,omitempty"` // steps before that could not work, and why
 }
 
-// PowerOff ends the machine as [vm.VM.PowerOff] does, and the keeper. It returns when the host is as it was.
-// The error matches [ErrNotRestored] if the machine has ended and the host is not as it was. progress is told what goes on.
+// PowerOff ends the machine as [vm.VM.PowerOff] does, and the keeper. It returns when the host is
+// as it was. The error matches [ErrNotRestored] if the machine has ended and the host is not as it
+// was. progress is told what goes on.
 func (c *Client) PowerOff(ctx context.Context, progress func(string)) (off Off, err error) {
 	return off, c.do(ctx, "off", nil, nil, Output{Progress: progress}, &off)
 }
 
-// Kill ends the machine without asking the guest, and the keeper. It returns when the host is as it was.
-// The error matches [ErrNotRestored] if the machine has ended and the host is not as it was. progress is told what goes on.
+// Kill ends the machine without asking the guest, and the keeper. It returns when the host is as it
+// was. The error matches [ErrNotRestored] if the machine has ended and the host is not as it was.
+// progress is told what goes on.
 func (c *Client) Kill(ctx context.Context, progress func(string)) error {
 	return c.do(ctx, "kill", nil, nil, Output{Progress: progress}, nil)
 }
@@ -148,20 +159,24 @@ func (c *Client) Exec(ctx context.Context, cmd bench.Command, in io.Reader) (r b
 	return c.ExecAs(ctx, "", cmd, in)
 }
 
-// ExecAs is Exec for a command that [Client.Signal] finds by id, which nobody else may use meanwhile.
+// ExecAs is Exec for a command that [Client.Signal] finds by id, which nobody else may use
+// meanwhile.
 func (c *Client) ExecAs(ctx context.Context, id string, cmd bench.Command, in io.Reader) (r bench.Result, err error) {
 	o := Output{Stdout: cmd.Stdout, Stderr: cmd.Stderr}
 	cmd.Stdout, cmd.Stderr = nil, nil
 	return r, c.do(ctx, "exec", execArgs{id, cmd}, in, o, &r)
 }
 
-// Shell runs a shell in the guest that reads in, line by line, until that ends or the shell does; with a prompt if asked to.
-func (c *Client) Shell(ctx context.Context, prompt bool, in io.Reader, out, errs io.Writer) (r bench.Result, err error) {
+// Shell runs a shell in the guest that reads in, line by line, until that ends or the shell does;
+// with a prompt if asked to.
+func (c *Client) Shell(
+	ctx context.Context, prompt bool, in io.Reader, out, errs io.Writer,
+) (r bench.Result, err error) {
 	return r, c.do(ctx, "shell", prompt, in, Output{Stdout: out, Stderr: errs}, &r)
 }
 
-// Console attaches to the serial console, and tells attached when that is done: what the guest writes goes to out, in goes to the
-// guest, until either ends.
+// Console attaches to the serial console, and tells attached when that is done: what the guest
+// writes goes to out, in goes to the guest, until either ends.
 func (c *Client) Console(ctx context.Context, in io.Reader, out io.Writer, attached func()) error {
 	return c.do(ctx, "console", nil, in, Output{Stdout: out, Progress: func(string) { attached() }}, nil)
 }

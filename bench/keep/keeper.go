@@ -51,9 +51,9 @@ var errTold = errors.New("it was told to end")
 
 var emptyObject = json.RawMessage("{}")
 
-// Run is the keeper of the machine whose folder [Store.Start] has made: it starts the machine and does what clients ask
-// for until the machine ends, a client ends it, or ctx ends; then it puts the host back. started gets what [Store.Start] waits
-// for: whether the machine has started.
+// Run is the keeper of the machine whose folder [Store.Start] has made: it starts the machine and
+// does what clients ask for until the machine ends, a client ends it, or ctx ends; then it puts the
+// host back. started gets what [Store.Start] waits for: whether the machine has started.
 func Run(ctx context.Context, dir string, openUndo func(path string) (Undo, error), started io.Writer) error {
 	tell := json.NewEncoder(started)
 	k, err := open(dir, openUndo)
@@ -171,13 +171,16 @@ func (k *keeper) get() *vm.VM {
 	return k.machine
 }
 
-// endTime is what the keeper gives the host to be put back, scaled: a write to sysfs may never return. It is a variable for tests.
+// endTime is what the keeper gives the host to be put back, scaled: a write to sysfs may never
+// return. It is a variable for tests.
 var endTime = 2 * time.Minute
 
-// ErrNotRestored is matched by the error for a machine that has ended and has left the host changed.
+// ErrNotRestored is matched by the error for a machine that has ended and has left the host
+// changed.
 var ErrNotRestored = errors.New("the host is not as it was")
 
-// end puts the host back, and writes down why the machine has ended. It returns reason, unless that was as told.
+// end puts the host back, and writes down why the machine has ended. It returns reason, unless that
+// was as told.
 func (k *keeper) end(reason error) error {
 	waiting, stop := k.endContext()
 	defer stop()
@@ -192,7 +195,8 @@ func (k *keeper) end(reason error) error {
 	case notRestored != nil:
 		notRestored = errors.Join(err, notRestored)
 		k.result = &bench.InfraError{
-			Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, notRestored), Advice: "vmtb recover tries again",
+			Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, notRestored),
+			Advice: "vmtb recover tries again",
 		}
 	case err != nil:
 		k.result = &bench.InfraError{Op: "end the machine", Err: err}

@@ -123,7 +123,8 @@ func (k kept) now(t *testing.T) Record {
 	return r
 }
 
-// A machine that has ended and left the host changed is not "done": the client, the record and the list of machines say so.
+// A machine that has ended and left the host changed is not "done": the client, the record and the
+// list of machines say so.
 func TestNotRestored(t *testing.T) {
 	for name, end := range map[string]func(c *Client) error{
 		"kill": func(c *Client) error { return c.Kill(t.Context(), nil) },
@@ -271,7 +272,8 @@ func TestOffDuringMigration(t *testing.T) {
 	}
 }
 
-// TestMigrateFailsAnywhere: after a migration with a fault the keeper keeps the machine that there is.
+// TestMigrateFailsAnywhere: after a migration with a fault the keeper keeps the machine that there
+// is.
 func TestMigrateFailsAnywhere(t *testing.T) {
 	for _, step := range []string{
 		"from:%s:query-migrate:1", "to:%s:migrate-incoming:1", "from:%s:migrate:1", "from:%s:query-migrate:2", "to:%s:query-migrate:1",
@@ -297,7 +299,8 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 	}
 }
 
-// check looks at a machine after a migration with a fault. The keeper may still be at it: the client has gone.
+// check looks at a machine after a migration with a fault. The keeper may still be at it: the
+// client has gone.
 func (k kept) check(t *testing.T, fault string, migrateErr error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -32,7 +32,8 @@ func (k *keeper) operations() map[string]operation {
 		"read":       with(k.readFile),
 		"write":      with(k.writeFile),
 		"screenshot": k.screenshot,
-		"save":       k.named((*vm.VM).SaveSnapshot), "restore": k.named((*vm.VM).LoadSnapshot), "forget": k.named((*vm.VM).DeleteSnapshot),
+		"save":       k.named((*vm.VM).SaveSnapshot), "restore": k.named((*vm.VM).LoadSnapshot),
+		"forget":    k.named((*vm.VM).DeleteSnapshot),
 		"snapshots": func(ctx context.Context, _ *call) (any, error) { return k.get().Snapshots(ctx) },
 		"qmp":       with(k.qmp),
 		"qga":       with(k.qga),
@@ -123,7 +124,10 @@ func (k *keeper) exec(ctx context.Context, c *call, args execArgs) (any, error) 
 		return nil, err
 	}
 	if len(in) > maxInput {
-		return nil, &bench.UsageError{Err: fmt.Errorf("the command's input is longer than %d MiB", maxInput>>20), Advice: "vmtb vm cp brings it as a file"}
+		return nil, &bench.UsageError{
+			Err:    fmt.Errorf("the command's input is longer than %d MiB", maxInput>>20),
+			Advice: "vmtb vm cp brings it as a file",
+		}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, c.stdout(), c.stderr()
 	p, err := k.get().Start(ctx, cmd)
@@ -156,8 +160,8 @@ func (k *keeper) readFile(ctx context.Context, c *call, file string) (any, error
 	return nil, k.get().ReadFileTo(ctx, file, c.stdout())
 }
 
-// screenshot has QEMU write the picture into the machine's folder, and sends it: where the client wants it is the client's to
-// open, with its rights, its working directory and its descriptors.
+// screenshot has QEMU write the picture into the machine's folder, and sends it: where the client
+// wants it is the client's to open, with its rights, its working directory and its descriptors.
 func (k *keeper) screenshot(ctx context.Context, c *call) (any, error) {
 	f, err := os.CreateTemp(k.record.Dir, "screenshot-*.png")
 	if err != nil {
@@ -192,7 +196,9 @@ func (k *keeper) qga(ctx context.Context, _ *call, a qmpArgs) (any, error) {
 	return a.execute(ctx, k.get().Agent().Execute)
 }
 
-func (a qmpArgs) execute(ctx context.Context, do func(ctx context.Context, cmd string, args, ret any) error) (any, error) {
+func (a qmpArgs) execute(
+	ctx context.Context, do func(ctx context.Context, cmd string, args, ret any) error,
+) (any, error) {
 	var args any // nil, and not a nil slice: that would be sent as null
 	if len(a.Args) > 0 {
 		args = a.Args
@@ -205,8 +211,8 @@ func (a qmpArgs) execute(ctx context.Context, do func(ctx context.Context, cmd s
 	return reply, err
 }
 
-// migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on. A migration ends with the
-// keeper.
+// migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on.
+// A migration ends with the keeper.
 func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error) {
 	ctx, cancel := k.bind(ctx)
 	defer cancel()
@@ -219,20 +225,26 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	k.moves++
 	c.progress("starting QEMU anew")
 	to, err := vm.Start(ctx, from.Twin(k.record.Name, vfs...), vm.Options{
-		Mode: vm.ModeIncoming, Dir: filepath.Join(k.record.Dir, fmt.Sprintf("moved-%d", k.moves)), Scale: k.record.Scale, Journal: k.undo.Add,
+		Mode: vm.ModeIncoming, Dir: filepath.Join(k.record.Dir, fmt.Sprintf("moved-%d", k.moves)),
+		Scale: k.record.Scale, Journal: k.undo.Add,
 	})
 	if err != nil {
 		return nil, err
 	}
 	done, err := from.Migrate(ctx, to, vm.MigrateOptions{Progress: func(m vm.Migration) {
-		c.progress("%s, %d MiB of memory and %d of VF state moved, %d MiB to go", m.Status, m.RAM>>20, m.VF>>20, m.Remaining>>20)
+		c.progress(
+			"%s, %d MiB of memory and %d of VF state moved, %d MiB to go",
+			m.Status, m.RAM>>20, m.VF>>20, m.Remaining>>20,
+		)
 	}})
 	if !done.Moved {
 		return nil, errors.Join(err, to.Close(ctx))
 	}
 	// From here on to is the machine, whatever else fails.
 	if err = errors.Join(err, k.moved(to, vfs), from.Close(ctx)); err != nil {
-		return nil, fmt.Errorf("machine %s has moved and runs in its new QEMU (pid %d), but: %w", k.record.Name, to.PID(), err)
+		return nil, fmt.Errorf(
+			"machine %s has moved and runs in its new QEMU (pid %d), but: %w", k.record.Name, to.PID(), err,
+		)
 	}
 	return done, nil
 }

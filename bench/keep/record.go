@@ -44,14 +44,16 @@ type Record struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Reason  string    `json:"reason,omitempty"` // why it has ended
 	Logs    string    `json:"logs,omitempty"`   // folder of the machine's logs after a migration; see LogDir
-	// NotRestored is why its keeper could not put the host back. "vmtb recover" may have done so since: see [Record.Life].
+	// NotRestored is why its keeper could not put the host back. "vmtb recover" may have done so
+	// since: see [Record.Life].
 	NotRestored string `json:"not_restored,omitempty"`
 
 	// Dir is the machine's folder. It is not in the file: a record is where it is.
 	Dir string `json:"-"`
 }
 
-// LogDir is the folder of the logs of the machine's QEMU: the machine's own, or after a migration one in it.
+// LogDir is the folder of the logs of the machine's QEMU: the machine's own, or after a migration
+// one in it.
 func (r Record) LogDir() string { return cmp.Or(r.Logs, r.Dir) }
 
 // A Store is a directory of kept machines, a folder each.
@@ -75,10 +77,13 @@ func CheckName(name string) error {
 	if nameRE.MatchString(name) {
 		return nil
 	}
-	return &bench.UsageError{Err: fmt.Errorf("machine %q: want up to 32 letters, digits, '-' and '_', a letter or digit first", name)}
+	return &bench.UsageError{Err: fmt.Errorf(
+		"machine %q: want up to 32 letters, digits, '-' and '_', a letter or digit first", name,
+	)}
 }
 
-// lock is held while a machine is being started: until its keeper listens, nothing else tells that its name is taken.
+// lock is held while a machine is being started: until its keeper listens, nothing else tells that
+// its name is taken.
 func (s Store) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, s.failed("make the folder of machines", err)
@@ -97,9 +102,9 @@ func (s Store) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// Start starts a machine with a keeper, and returns when QEMU runs. Without a name it gets the first that is free of vm0, vm1
-// and so on. argv is the keeper's command line, for the machine's folder: a program that calls [Run] with [Started]. When
-// ctx ends before, the keeper ends, too.
+// Start starts a machine with a keeper, and returns when QEMU runs. Without a name it gets the
+// first that is free of vm0, vm1 and so on. argv is the keeper's command line, for the machine's
+// folder: a program that calls [Run] with [Started]. When ctx ends before, the keeper ends, too.
 func (s Store) Start(ctx context.Context, r Record, argv func(dir string) []string) (*Client, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -124,7 +129,8 @@ func (s Store) freeName() string {
 	}
 }
 
-// create makes the folder of a new machine, in place of one of that name that has ended and left nothing on the host.
+// create makes the folder of a new machine, in place of one of that name that has ended and left
+// nothing on the host.
 func (s Store) create(r Record) (Record, error) {
 	if err := errors.Join(CheckName(r.Name), r.Spec.Validate()); err != nil {
 		return r, err
@@ -148,7 +154,10 @@ func (s Store) makeRoom(r Record) error {
 	old.Dir = r.Dir // also of a record that cannot be read
 	switch old.Life() {
 	case Living:
-		return &bench.UsageError{Err: fmt.Errorf("there is a machine %s already", r.Name), Advice: s.verb("list") + " shows it; " + s.ending() + " ends it"}
+		return &bench.UsageError{
+			Err:    fmt.Errorf("there is a machine %s already", r.Name),
+			Advice: s.verb("list") + " shows it; " + s.ending() + " ends it",
+		}
 	case Died:
 		how := "of an earlier machine %s died, and may have left something on this host"
 		if !old.Ended.IsZero() {
@@ -191,7 +200,10 @@ func readRecord(dir string) (r Record, err error) {
 		return r, err
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, &bench.InfraError{Op: "read " + filepath.Join(dir, recordFile), Err: err, Advice: "remove the folder if the machine has ended"}
+		return r, &bench.InfraError{
+			Op: "read " + filepath.Join(dir, recordFile), Err: err,
+			Advice: "remove the folder if the machine has ended",
+		}
 	}
 	r.Dir = dir
 	return r, nil
@@ -274,8 +286,8 @@ func (r Record) Life() Life {
 	return Ended
 }
 
-// leftSomething reports whether the journal of a keeper that does not live has something to put back. It takes no lock: "vmtb
-// recover" may be about to open the journal.
+// leftSomething reports whether the journal of a keeper that does not live has something to put
+// back. It takes no lock: "vmtb recover" may be about to open the journal.
 func (r Record) leftSomething() bool {
 	pending, err := undo.Peek(filepath.Join(r.Dir, UndoFile))
 	if errors.Is(err, fs.ErrNotExist) {

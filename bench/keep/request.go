@@ -27,8 +27,9 @@ const (
 	maxChunk = 1 << 20
 )
 
-// sendRequest writes the first line and then the input, which may be nil: pieces with their length in four bytes before
-// them, and a length of 0 at its end. A connection that ends before that length was cut off.
+// sendRequest writes the first line and then the input, which may be nil: pieces with their length
+// in four bytes before them, and a length of 0 at its end. A connection that ends before that
+// length was cut off.
 func sendRequest(conn io.Writer, r request, in io.Reader) error {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -85,7 +86,8 @@ func readRequest(r *bufio.Reader) (q request, err error) {
 	}
 }
 
-// readInput writes the pieces of the input to w, and closes that at their end. Then it waits until the connection ends, and returns.
+// readInput writes the pieces of the input to w, and closes that at their end. Then it waits until
+// the connection ends, and returns.
 func readInput(r io.Reader, w *io.PipeWriter) {
 	var size [4]byte
 	for {
@@ -110,8 +112,9 @@ func readInput(r io.Reader, w *io.PipeWriter) {
 	_, _ = io.Copy(io.Discard, r) // nothing more comes; its end is that of the connection
 }
 
-// converse asks for an operation on a connection, and reads the answer. It ends the connection. If in fails it returns that error, and
-// not before the keeper has ended the operation: what that has left may be removed then.
+// converse asks for an operation on a connection, and reads the answer. It ends the connection. If
+// in fails it returns that error, and not before the keeper has ended the operation: what that has
+// left may be removed then.
 func converse(ctx context.Context, conn net.Conn, r request, in io.Reader, o Output, result any) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()

@@ -107,7 +107,8 @@ func (s *server) accept(l net.Listener) {
 	}
 }
 
-// finish waits until all requests are answered, and ends those that are not when ctx ends. The listener is closed.
+// finish waits until all requests are answered, and ends those that are not when ctx ends. The
+// listener is closed.
 func (s *server) finish(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() {
 		s.mu.Lock()

@@ -13,9 +13,9 @@ import (
 	"vmtb/bench/vm"
 )
 
-// A Sharing is machines of this process, such as those of a run, which it keeps up so that other processes get at them as
-// they get at machines of [Store.Start]. This process is the keeper of each. The journal of what they have changed
-// on the host is the caller's.
+// A Sharing is machines of this process, such as those of a run, which it keeps up so that other
+// processes get at them as they get at machines of [Store.Start]. This process is the keeper of
+// each. The journal of what they have changed on the host is the caller's.
 type Sharing struct {
 	keepers []*keeper
 	sockets []net.Listener
@@ -25,8 +25,8 @@ type Sharing struct {
 	left int // machines that have not ended
 }
 
-// Share makes machines known in the store, each by its name or, if there is one of that name, by the next free of vm0, vm1 and so
-// on. scale multiplies every deadline.
+// Share makes machines known in the store, each by its name or, if there is one of that name, by
+// the next free of vm0, vm1 and so on. scale multiplies every deadline.
 func (s Store) Share(ctx context.Context, machines []*vm.VM, scale float64) (*Sharing, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -59,7 +59,9 @@ func (h *Sharing) share(s Store, m *vm.VM, scale float64) error {
 	k := &keeper{record: r, machine: m, over: make(chan struct{}), moving: make(chan struct{}, 1)}
 	operations := k.operations()
 	operations["migrate"] = func(context.Context, *call) (any, error) {
-		return nil, &bench.UsageError{Err: errors.New("this machine is a run's, which cannot be moved"), Advice: "vmtb vm save keeps its state"}
+		return nil, &bench.UsageError{
+			Err: errors.New("this machine is a run's, which cannot be moved"), Advice: "vmtb vm save keeps its state",
+		}
 	}
 	srv := &server{operations: operations}
 	h.keepers, h.sockets, h.servers = append(h.keepers, k), append(h.sockets, l), append(h.servers, srv)
@@ -75,8 +77,9 @@ func (h *Sharing) Names() []string {
 	return names
 }
 
-// Wait answers other processes until all machines have ended, because their guests shut down or somebody ended them, or until ctx
-// ends. Who ends the last machine gets the answer from [Sharing.Close]: then the host is as it was.
+// Wait answers other processes until all machines have ended, because their guests shut down or
+// somebody ended them, or until ctx ends. Who ends the last machine gets the answer from
+// [Sharing.Close]: then the host is as it was.
 func (h *Sharing) Wait(ctx context.Context) {
 	var all sync.WaitGroup
 	for i, k := range h.keepers {
@@ -105,14 +108,17 @@ func (h *Sharing) ended(i int, reason error) {
 	}
 }
 
-// Close ends the sharing; failure is why the host could not be put back, or nil. It answers who ended the last machine, and takes the
-// sockets away.
+// Close ends the sharing; failure is why the host could not be put back, or nil. It answers who
+// ended the last machine, and takes the sockets away.
 func (h *Sharing) Close(failure error) {
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for i, k := range h.keepers {
 		if failure != nil {
-			k.result = &bench.InfraError{Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, failure), Advice: "vmtb recover tries again"}
+			k.result = &bench.InfraError{
+				Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, failure),
+				Advice: "vmtb recover tries again",
+			}
 		}
 		h.sockets[i].Close()
 		k.finish()

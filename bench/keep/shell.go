@@ -11,8 +11,8 @@ import (
 	"vmtb/bench"
 )
 
-// shell runs a shell in the guest, and gives it what the client writes. A guest's command has its whole input when it
-// starts, so this one reads a FIFO, which other commands fill.
+// shell runs a shell in the guest, and gives it what the client writes. A guest's command has its
+// whole input when it starts, so this one reads a FIFO, which other commands fill.
 func (k *keeper) shell(ctx context.Context, c *call, prompt bool) (any, error) {
 	m := k.get()
 	dir, err := makeInput(ctx, m)
@@ -37,24 +37,30 @@ func (k *keeper) shell(ctx context.Context, c *call, prompt bool) (any, error) {
 	return bench.Finish(ctx, p)
 }
 
-// makeInputs makes a directory with two FIFOs: "in" is the shell's input, and a line in "end" is the end of that.
+// makeInputs makes a directory with two FIFOs: "in" is the shell's input, and a line in "end" is
+// the end of that.
 const makeInputs = `d=$(mktemp -d) && mkfifo -m 600 "$d/in" "$d/end" && echo "$d"`
 
-// shellLine is the command line of a shell whose input is in a directory. A second process holds the input open for writing
-// until its end: the shell, and what it runs, see no end between two pieces, and see the one that comes.
+// shellLine is the command line of a shell whose input is in a directory. A second process holds
+// the input open for writing until its end: the shell, and what it runs, see no end between two
+// pieces, and see the one that comes.
 func shellLine(dir string, prompt bool) string {
 	sh := "sh"
 	if prompt {
 		sh = "sh -i +m" // without job control, which needs a terminal: dash and busybox would say so
 	}
-	return fmt.Sprintf("(exec 8<>%[1]s/end 9>%[1]s/in; read -r _ <&8) </dev/null >/dev/null 2>&1 & exec %[2]s <%[1]s/in", dir, sh)
+	return fmt.Sprintf(
+		"(exec 8<>%[1]s/end 9>%[1]s/in; read -r _ <&8) </dev/null >/dev/null 2>&1 & exec %[2]s <%[1]s/in", dir, sh,
+	)
 }
 
-// endLine is the command line that ends the input. It waits for the process that holds the input open.
+// endLine is the command line that ends the input. It waits for the process that holds the input
+// open.
 func endLine(dir string) string { return fmt.Sprintf("echo >%s/end", dir) }
 
-// removeLine is the command line that removes the directory of a shell that has ended. It ends the process that holds the input
-// open, if that is still there: a FIFO opened for both directions waits for nobody.
+// removeLine is the command line that removes the directory of a shell that has ended. It ends the
+// process that holds the input open, if that is still there: a FIFO opened for both directions
+// waits for nobody.
 func removeLine(dir string) string { return fmt.Sprintf("echo 1<>%[1]s/end; rm -r %[1]s", dir) }
 
 func makeInput(ctx context.Context, m bench.Machine) (dir string, err error) {

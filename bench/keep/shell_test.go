@@ -24,7 +24,8 @@ func run(t *testing.T, line, input string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// The end of the input is one for the shell, and for what runs in it (vm shell, cat, Ctrl-D). Between two pieces there is none.
+// The end of the input is one for the shell, and for what runs in it (vm shell, cat, Ctrl-D).
+// Between two pieces there is none.
 func TestShellInput(t *testing.T) {
 	const reads = "a command that reads"
 	for name, c := range map[string]struct {

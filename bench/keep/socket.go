@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// The path of a unix socket must be shorter than 108 bytes (struct sockaddr_un), which that of a folder need not be. Its
-// file is therefore named through the folder's descriptor.
+// The path of a unix socket must be shorter than 108 bytes (struct sockaddr_un), which that of a
+// folder need not be. Its file is therefore named through the folder's descriptor.
 func inDir[T any](dir string, do func(path string) (T, error)) (T, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -21,8 +21,9 @@ func inDir[T any](dir string, do func(path string) (T, error)) (T, error) {
 	return do(fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), controlFile))
 }
 
-// listen makes the socket in a machine's folder. Only its owner may connect. What a keeper that died has left of its own
-// is taken away; whoever calls holds the folder's journal, so that it is nobody else's.
+// listen makes the socket in a machine's folder. Only its owner may connect. What a keeper that
+// died has left of its own is taken away; whoever calls holds the folder's journal, so that it is
+// nobody else's.
 func listen(dir string) (net.Listener, error) {
 	return inDir(dir, func(path string) (net.Listener, error) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -20,7 +20,8 @@ func Started() *os.File {
 	return os.NewFile(startedFD, "started")
 }
 
-// spawn starts the keeper of a machine whose folder has been made, and waits until its machine has started.
+// spawn starts the keeper of a machine whose folder has been made, and waits until its machine has
+// started.
 func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 	log, err := os.OpenFile(filepath.Join(r.Dir, LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -32,7 +33,8 @@ func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 		return nil, &bench.InfraError{Op: "start the keeper", Err: err}
 	}
 	defer told.Close()
-	// It outlives us: neither our end, nor that of our terminal, nor the Ctrl-C that is for us, concerns it.
+	// It outlives us: neither our end, nor that of our terminal, nor the Ctrl-C that is for us,
+	// concerns it.
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: argv, Dir: "/", Stdout: log, Stderr: log, ExtraFiles: []*os.File{tell},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},

@@ -29,8 +29,8 @@ const (
 	faultNotRestored = "not-restored" // infra, and matches ErrNotRestored
 )
 
-// An Error is a keeper's error as it comes over the socket: the text of all that it wraps, and whose fault it is. It
-// wraps an error of package bench of that kind.
+// An Error is a keeper's error as it comes over the socket: the text of all that it wraps, and
+// whose fault it is. It wraps an error of package bench of that kind.
 type Error struct {
 	Fault string `json:"fault"`
 	Text  string `json:"text"`
@@ -82,7 +82,8 @@ func wireError(err error) *Error {
 	return e
 }
 
-// Output is where a caller wants what comes before the result. A nil writer, or function, gets nothing.
+// Output is where a caller wants what comes before the result. A nil writer, or function, gets
+// nothing.
 type Output struct {
 	Stdout, Stderr io.Writer
 	Progress       func(string)

@@ -195,8 +195,8 @@ func TestKeeperGone(t *testing.T) {
 	}
 }
 
-// Input that cannot be read to its end is an error on both sides: the guest must not take a part for the whole. The caller hears of it
-// when the operation has ended.
+// Input that cannot be read to its end is an error on both sides: the guest must not take a part
+// for the whole. The caller hears of it when the operation has ended.
 func TestInputCutOff(t *testing.T) {
 	saw := make(chan error, 1)
 	c := serve(t, map[string]operation{

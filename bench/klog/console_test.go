@@ -20,7 +20,8 @@ func parsed(line string) []string {
 	return out
 }
 
-// The kernel's messages are found wherever in a line they begin, and with the level if there is one.
+// The kernel's messages are found wherever in a line they begin, and with the level if there is
+// one.
 func TestParseConsole(t *testing.T) {
 	for line, want := range map[string][]string{
 		// as printk writes them

@@ -65,7 +65,7 @@ func oneOf[T ~string](what string, v T, valid ...T) error {
 type Rule struct {
 	Name      string         `json:"name"`
 	Match     *regexp.Regexp `json:"match"`     // somewhere in the text (Go's RE2 syntax); none is any text
-	Level     *int           `json:"level"`     // so severe or more: 3 is an error and what is worse. A level that is not known does not match
+	Level     *int           `json:"level"`     // this severity or worse: 3 is error. An unknown level does not match
 	Subsystem string         `json:"subsystem"` // just this one
 	Source    Source         `json:"source"`    // just this one
 	Action    Action         `json:"action"`
@@ -97,8 +97,9 @@ var builtin []byte
 // Builtin are the rules built in.
 func Builtin() (Rules, error) { return Parse("builtin.json", builtin) }
 
-// Parse reads data, the content of the file at path: {"rules": [{"name": ..., "match": ..., "level": 3, "subsystem": ...,
-// "source": "host", "action": "fail"}]}. A mistake is a [bench.UsageError] that says where it is.
+// Parse reads data, the content of the file at path: {"rules": [{"name": ..., "match": ...,
+// "level": 3, "subsystem": ..., "source": "host", "action": "fail"}]}. A mistake is a
+// [bench.UsageError] that says where it is.
 func Parse(path string, data []byte) (Rules, error) {
 	rules, err := parse(path, data)
 	if err != nil {
@@ -107,8 +108,8 @@ func Parse(path string, data []byte) (Rules, error) {
 	return rules, nil
 }
 
-// matchesAny reports whether every message matches re, as ".*", "." and "oops|" do: two texts match that have nothing in common
-// and that no expression is written for.
+// matchesAny reports whether every message matches re, as ".*", "." and "oops|" do: two texts match
+// that have nothing in common and that no expression is written for.
 func matchesAny(re *regexp.Regexp) bool {
 	return re.MatchString(strings.Repeat("\x01", 64)) && re.MatchString(strings.Repeat("~", 64))
 }
@@ -133,7 +134,8 @@ func parse(path string, data []byte) (Rules, error) {
 		case r.Level != nil && (*r.Level < 0 || *r.Level > 7):
 			bad("level is %d, want 0 (emergency) to 7 (debug)", *r.Level)
 		case r.Match != nil && r.Match.String() == "":
-			bad("match is empty, which every text matches: give an expression, or leave match out and name level or subsystem")
+			bad("match is empty, which every text matches: " +
+				"give an expression, or leave match out and name level or subsystem")
 		case (r.Match == nil || matchesAny(r.Match)) && r.Level == nil && r.Subsystem == "":
 			bad("it matches everything: name match, level or subsystem")
 		}

@@ -11,8 +11,8 @@ const (
 	info     = 6
 )
 
-// Lines of the xe driver of Linux 7.3, at the levels that its source gives them, and what they mean; the same line on
-// a console without levels means the same.
+// Lines of the xe driver of Linux 7.3, at the levels that its source gives them, and what they
+// mean; the same line on a console without levels means the same.
 var xeLines = []struct {
 	level int
 	text  string
@@ -34,7 +34,8 @@ var xeLines = []struct {
 	{failure, "[drm] *ERROR* GT0: GuC Crash dump notification", "gpu-reset", Warn},
 	{critical, "[drm] *ERROR* CRITICAL: Xe has declared device 0000:03:00.0 as wedged.", "wedged", Fail},
 
-	// xe_gt_sriov_pf_control.c, xe_gt_sriov_pf_config.c, xe_pci_sriov.c, xe_gt_sriov_pf_migration.c, xe_sriov_packet.c
+	// xe_gt_sriov_pf_control.c, xe_gt_sriov_pf_config.c, xe_pci_sriov.c,
+	// xe_gt_sriov_pf_migration.c, xe_sriov_packet.c
 	{notice, "[drm] GT0: PF: VF1 FLR failed!", "vf-trouble", Warn},
 	{notice, "[drm] GT0: PF: VF2 FLR didn't finish in 6000 ms (-ETIMEDOUT)", "vf-trouble", Warn},
 	{notice, "[drm] GT0: PF: VF1 RESTORE didn't finish in 20000 ms (-ETIMEDOUT)", "vf-trouble", Warn},
@@ -80,8 +81,8 @@ func TestXe(t *testing.T) {
 	}
 }
 
-// A console without levels shows a driver that does not start in its guest: the text alone says so (call_driver_probe in
-// drivers/base/dd.c; before Linux 6.10 with the driver first).
+// A console without levels shows a driver that does not start in its guest: the text alone says so
+// (call_driver_probe in drivers/base/dd.c; before Linux 6.10 with the driver first).
 func TestProbeFailedInGuest(t *testing.T) {
 	rules, err := Builtin()
 	if err != nil {

@@ -44,8 +44,8 @@ func (d *Device) Driver() string { return undo.DriverOf(d.tree.FS, d.Dir()) }
 // IsVF reports whether the device is a Virtual Function.
 func (d *Device) IsVF() bool { return d.tree.Exists(d.Dir() + "/physfn") }
 
-// IOMMUGroup is the number of the device's IOMMU group. Without one (no IOMMU, or switched off) the error matches
-// [bench.ErrNotAvailable].
+// IOMMUGroup is the number of the device's IOMMU group. Without one (no IOMMU, or switched off) the
+// error matches [bench.ErrNotAvailable].
 func (d *Device) IOMMUGroup() (int, error) {
 	link, err := d.tree.FS.Readlink(d.Dir() + "/iommu_group")
 	if err != nil {
@@ -57,12 +57,14 @@ func (d *Device) IOMMUGroup() (int, error) {
 	return strconv.Atoi(path.Base(link))
 }
 
-// Reset does a Function Level Reset, or whatever reset_method says. It cannot be undone and is not recorded. A PF with VFs is not
-// reset: the kernel would do it, and take the VFs from whoever uses them.
+// Reset does a Function Level Reset, or whatever reset_method says. It cannot be undone and is not
+// recorded. A PF with VFs is not reset: the kernel would do it, and take the VFs from whoever uses
+// them.
 func (d *Device) Reset(ctx context.Context) error {
 	if n, err := d.NumVFs(); err == nil && n > 0 {
 		return &bench.HostError{
-			Op: "reset", Noun: string(d.Address), Err: fmt.Errorf("it has %s enabled: %w", prose.Count(n, "VF"), syscall.EBUSY),
+			Op: "reset", Noun: string(d.Address),
+			Err:    fmt.Errorf("it has %s enabled: %w", prose.Count(n, "VF"), syscall.EBUSY),
 			Advice: "disable them first: they would vanish under whoever uses them",
 		}
 	}
@@ -72,8 +74,9 @@ func (d *Device) Reset(ctx context.Context) error {
 // bindTime is how long a driver may take until its device shows it.
 const bindTime = 10 * time.Second
 
-// Bind gives the device to driver by driver_override and drivers_probe, and checks that it is bound and has an IOMMU
-// group. A driver that was bound before is unbound. Undoing it gives the device back.
+// Bind gives the device to driver by driver_override and drivers_probe, and checks that it is bound
+// and has an IOMMU group. A driver that was bound before is unbound. Undoing it gives the device
+// back.
 func (d *Device) Bind(ctx context.Context, driver string) error {
 	override, err := d.tree.Text(d.Dir() + "/driver_override")
 	if err != nil {
@@ -86,7 +89,8 @@ func (d *Device) Bind(ctx context.Context, driver string) error {
 	return d.tree.Log.Do(ctx, r, func() error { return d.rebind(ctx, driver) })
 }
 
-// Unbind takes the device from its driver and sees to it that none is bound by itself. It is recorded.
+// Unbind takes the device from its driver and sees to it that none is bound by itself. It is
+// recorded.
 func (d *Device) Unbind(ctx context.Context) error {
 	override, err := d.tree.Text(d.Dir() + "/driver_override")
 	if err != nil {
@@ -98,7 +102,8 @@ func (d *Device) Unbind(ctx context.Context) error {
 	}
 	return d.tree.Log.Do(ctx, r, func() error {
 		if override != "" {
-			// Only a line end clears an override: an empty write never reaches the kernel's handler.
+			// Only a line end clears an override: an empty write never reaches the kernel's
+			// handler.
 			if err := d.tree.Write(ctx, d.Dir()+"/driver_override", "\n"); err != nil {
 				return err
 			}

@@ -42,8 +42,8 @@ func (d *Device) SetAutoprobe(ctx context.Context, on bool) error {
 	return d.tree.Change(ctx, undo.Write{Path: file, Old: old, New: value}, value)
 }
 
-// EnableVFs enables n VFs and waits until all of them are there. While other VFs are enabled the kernel refuses (EBUSY):
-// see [Device.DisableVFs].
+// EnableVFs enables n VFs and waits until all of them are there. While other VFs are enabled the
+// kernel refuses (EBUSY): see [Device.DisableVFs].
 func (d *Device) EnableVFs(ctx context.Context, n int) error {
 	file := d.Dir() + "/sriov_numvfs"
 	old, err := d.tree.Text(file)
@@ -75,15 +75,16 @@ func (d *Device) awaitVFs(ctx context.Context, n int) error {
 	})
 	if err != nil {
 		return &bench.HostError{
-			Op: "enable " + prose.Count(n, "VF") + " of", Noun: string(d.Address), Err: fmt.Errorf("%d of them came: %w", seen, err),
+			Op: "enable " + prose.Count(n, "VF") + " of", Noun: string(d.Address),
+			Err:    fmt.Errorf("%d of them came: %w", seen, err),
 			Advice: "see dmesg",
 		}
 	}
 	return nil
 }
 
-// DisableVFs removes all VFs. It is not recorded: having no VFs is what a host is put back to. While a process holds a
-// VF the kernel would block, so this refuses instead and names the process.
+// DisableVFs removes all VFs. It is not recorded: having no VFs is what a host is put back to.
+// While a process holds a VF the kernel would block, so this refuses instead and names the process.
 func (d *Device) DisableVFs(ctx context.Context) error {
 	n, err := d.NumVFs()
 	if err != nil || n == 0 {
@@ -96,7 +97,8 @@ func (d *Device) DisableVFs(ctx context.Context) error {
 		}
 		if h := vf.Holders(); len(h) > 0 {
 			return &bench.HostError{
-				Op: "disable VFs of", Noun: string(d.Address), Err: fmt.Errorf("VF %s is in use by %s", vf.Address, h[0]),
+				Op: "disable VFs of", Noun: string(d.Address),
+				Err:    fmt.Errorf("VF %s is in use by %s", vf.Address, h[0]),
 				Advice: "stop the virtual machine or program that uses it",
 			}
 		}
@@ -133,8 +135,8 @@ func (d *Device) VFs() ([]*Device, error) {
 	return vfs, nil
 }
 
-// VFIONodes are the files through which user space may hold the device while a VFIO driver has it: the group's, and the
-// device's own where the kernel has them.
+// VFIONodes are the files through which user space may hold the device while a VFIO driver has it:
+// the group's, and the device's own where the kernel has them.
 func (d *Device) VFIONodes() []string {
 	var nodes []string
 	if g, err := d.IOMMUGroup(); err == nil {
@@ -155,7 +157,8 @@ type Holder struct {
 
 func (h Holder) String() string { return fmt.Sprintf("%s (pid %d)", h.Comm, h.PID) }
 
-// Holders finds the processes that have one of the device's VFIO nodes open: those of other users too, for root.
+// Holders finds the processes that have one of the device's VFIO nodes open: those of other users
+// too, for root.
 func (d *Device) Holders() []Holder {
 	if !strings.Contains(d.Driver(), "vfio") {
 		return nil

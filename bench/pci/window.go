@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Where the memory of VFs is in a PF's file "resource", a line each with start, end and flags (Linux,
-// include/linux/pci.h, PCI_IOV_RESOURCES), and flags of theirs (include/linux/ioport.h).
+// Where the memory of VFs is in a PF's file "resource", a line each with start, end and flags
+// (Linux, include/linux/pci.h, PCI_IOV_RESOURCES), and flags of theirs (include/linux/ioport.h).
 const (
 	firstVFResource   = 7
 	vfResources       = 6
@@ -16,8 +16,9 @@ const (
 	resourceWindowBit = resourcePrefetch | resourceMemory64
 )
 
-// VFWindow is how many MiB of 64-bit prefetchable address space a bridge must have for one VF of this PF to be plugged in below
-// it, wherever the window begins: twice what its BARs take. It is 0 if the VFs have no such BAR, or the kernel tells none.
+// VFWindow is how many MiB of 64-bit prefetchable address space a bridge must have for one VF of
+// this PF to be plugged in below it, wherever the window begins: twice what its BARs take. It is 0
+// if the VFs have no such BAR, or the kernel tells none.
 func (d *Device) VFWindow() (int, error) {
 	total, err := d.TotalVFs()
 	if err != nil || total == 0 {
@@ -42,8 +43,8 @@ func (d *Device) VFWindow() (int, error) {
 	return 2 << bits.Len64(mib-1), nil
 }
 
-// vfBARs adds up the prefetchable 64-bit BARs of one VF. The kernel tells each BAR of all total VFs together (drivers/pci/iov.c,
-// sriov_init()).
+// vfBARs adds up the prefetchable 64-bit BARs of one VF. The kernel tells each BAR of all total VFs
+// together (drivers/pci/iov.c, sriov_init()).
 func vfBARs(text string, total uint64) (size uint64, err error) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i := firstVFResource; i < min(len(lines), firstVFResource+vfResources); i++ {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// What a kernel tells of the BARs of a PF and of its seven VFs (PTL: 16 MiB each, and with local memory 256 MiB).
+// What a kernel tells of the BARs of a PF and of its seven VFs (PTL: 16 MiB each, and with local
+// memory 256 MiB).
 func TestVFBARs(t *testing.T) {
 	const none = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
 	const pf = "0x00000000d0000000 0x00000000d0ffffff 0x000000000014220c\n"

@@ -145,7 +145,8 @@ func TestIntegrationAgentBigOutput(t *testing.T) {
 	t.Logf("2 x 16 MiB of output in %v", time.Since(began))
 }
 
-// When ctx ends, so does the command with all that it started, whoever holds the output, and however it left.
+// When ctx ends, so does the command with all that it started, whoever holds the output, and
+// however it left.
 func TestIntegrationAgentExecKills(t *testing.T) {
 	ctx, c := agentClient(t)
 	for name, line := range map[string]string{
@@ -229,7 +230,8 @@ func TestIntegrationAgentRefusesShutdown(t *testing.T) {
 	}
 }
 
-// A program that cannot be run is told from one that failed, with the exit code that a shell has for it.
+// A program that cannot be run is told from one that failed, with the exit code that a shell has
+// for it.
 func TestIntegrationStartErrors(t *testing.T) {
 	c := startAgent(t).dial(t.Context(), qga.Options{})
 	dir := t.TempDir()

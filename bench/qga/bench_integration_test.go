@@ -20,8 +20,8 @@ import (
 	"vmtb/bench/qga"
 )
 
-// BenchmarkExec measures `true` from start to result; "floor" is what busy asking over the bare socket gives, by turns
-// with it. The ratio of the two is to be at most 1.5.
+// BenchmarkExec measures `true` from start to result; "floor" is what busy asking over the bare
+// socket gives, by turns with it. The ratio of the two is to be at most 1.5.
 func BenchmarkExec(b *testing.B) {
 	onBoth(b, func(b *testing.B, a *shared) {
 		cmd := bench.Command{Argv: []string{"true"}}
@@ -42,8 +42,8 @@ func BenchmarkExec(b *testing.B) {
 	})
 }
 
-// BenchmarkReadFile measures a file of 8 MiB; "4KiB" is a loop of chunks of that size over the bare socket, by turns with
-// it. The ratio is that of the rates, and to be at least 2.
+// BenchmarkReadFile measures a file of 8 MiB; "4KiB" is a loop of chunks of that size over the bare
+// socket, by turns with it. The ratio is that of the rates, and to be at least 2.
 func BenchmarkReadFile(b *testing.B) {
 	const size = 8 << 20
 	onBoth(b, func(b *testing.B, a *shared) {
@@ -135,7 +135,8 @@ func onBoth(b *testing.B, measure func(*testing.B, *shared)) {
 	})
 }
 
-// startGuest boots the lab's tiny guest without anything of bench/vm, and returns the socket of its agent.
+// startGuest boots the lab's tiny guest without anything of bench/vm, and returns the socket of its
+// agent.
 func startGuest(b *testing.B) string {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "qga") // short, for the socket

@@ -29,7 +29,8 @@ type Options struct {
 	Scale      float64   // multiplies the deadlines of commands; 0 is 1
 }
 
-// A Client is a connection to the agent of one machine. Its methods may be called from several goroutines at once.
+// A Client is a connection to the agent of one machine. Its methods may be called from several
+// goroutines at once.
 type Client struct {
 	lines   *qmp.Lines
 	scale   float64
@@ -50,7 +51,10 @@ func Dial(ctx context.Context, path string, o Options) (*Client, error) {
 
 // New takes over conn.
 func New(conn net.Conn, o Options) *Client {
-	c := &Client{scale: o.Scale, syncing: make(chan struct{}, 1), turn: make(chan struct{}, 1), environ: environ{asking: make(chan struct{}, 1)}}
+	c := &Client{
+		scale: o.Scale, syncing: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		environ: environ{asking: make(chan struct{}, 1)},
+	}
 	if c.scale == 0 {
 		c.scale = 1
 	}
@@ -62,8 +66,9 @@ func New(conn net.Conn, o Options) *Client {
 	return c
 }
 
-// Sync makes sure that an agent is there and that it and the client understand each other. It asks again and again, in
-// short tries, until an agent answers, ctx ends or the connection does. [Client.Execute] calls it where it is needed.
+// Sync makes sure that an agent is there and that it and the client understand each other. It asks
+// again and again, in short tries, until an agent answers, ctx ends or the connection does.
+// [Client.Execute] calls it where it is needed.
 func (c *Client) Sync(ctx context.Context) error {
 	began := time.Now()
 	for try := syncFirst; ; try = min(2*try, syncLast) {
@@ -80,8 +85,8 @@ func (c *Client) Sync(ctx context.Context) error {
 	}
 }
 
-// trySync passes when our number comes back. The request and the reply both begin with 0xFF, for which the agent and
-// [qmp.Lines] drop the unfinished message before it.
+// trySync passes when our number comes back. The request and the reply both begin with 0xFF, for
+// which the agent and [qmp.Lines] drop the unfinished message before it.
 func (c *Client) trySync(ctx context.Context, timeout time.Duration) error {
 	number, back := rand.Int64N(1<<53), int64(-1) //nolint:gosec // to be different from old ones, not secret
 	err := c.lines.Execute(ctx, timeout, qmp.Request{
@@ -120,9 +125,10 @@ func (c *Client) ensureSynced(ctx context.Context) error {
 	return c.Sync(ctx)
 }
 
-// Execute runs a command of the agent that has a reply. args is marshalled, nil for none; the reply is unmarshalled
-// into ret unless that is nil. It ends with ctx or at the command's own deadline: 10 s, 30 s for files and processes, 5
-// minutes for slow ones, times Scale; a sync that is needed before has 10 s of its own.
+// Execute runs a command of the agent that has a reply. args is marshalled, nil for none; the reply
+// is unmarshalled into ret unless that is nil. It ends with ctx or at the command's own deadline:
+// 10 s, 30 s for files and processes, 5 minutes for slow ones, times Scale; a sync that is needed
+// before has 10 s of its own.
 func (c *Client) Execute(ctx context.Context, cmd string, args, ret any) error {
 	call, err := c.send(ctx, cmd, args)
 	if err != nil {
@@ -132,9 +138,10 @@ func (c *Client) Execute(ctx context.Context, cmd string, args, ret any) error {
 	return c.await(ctx, call, cmd, ret)
 }
 
-// A call is a request whose turn it is. There is one at a time: what is sent to a virtio port while the agent answers
-// something else can be lost on the way (seen with QEMU 10.0 and a guest of Linux 6.12: of eight writes sent behind eight
-// opens one arrived). The agent answers one after the other anyway.
+// A call is a request whose turn it is. There is one at a time: what is sent to a virtio port while
+// the agent answers something else can be lost on the way (seen with QEMU 10.0 and a guest of Linux
+// 6.12: of eight writes sent behind eight opens one arrived). The agent answers one after the other
+// anyway.
 type call struct {
 	*qmp.Call
 	release func() // ends the turn; more than once does no harm
@@ -183,9 +190,11 @@ func (c *Client) await(ctx context.Context, k *call, cmd string, ret any) error 
 
 func (c *Client) deadline(cmd string) time.Duration {
 	switch cmd {
-	case "guest-exec", "guest-exec-status", "guest-file-open", "guest-file-read", "guest-file-write", "guest-file-seek", "guest-file-flush", "guest-file-close":
+	case "guest-exec", "guest-exec-status", "guest-file-open", "guest-file-read", "guest-file-write",
+		"guest-file-seek", "guest-file-flush", "guest-file-close":
 		return c.scaled(30 * time.Second)
-	case "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list", "guest-fsfreeze-thaw", "guest-fstrim", "guest-get-fsinfo",
+	case "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list", "guest-fsfreeze-thaw",
+		"guest-fstrim", "guest-get-fsinfo",
 		"guest-set-memory-blocks", "guest-set-vcpus":
 		return c.scaled(5 * time.Minute)
 	}

@@ -21,7 +21,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// connect returns a client and its peer, which does nothing yet. Inside a synctest bubble all waiting is in fake time.
+// connect returns a client and its peer, which does nothing yet. Inside a synctest bubble all
+// waiting is in fake time.
 func connect(t testing.TB, o qga.Options) (*qga.Client, *fakeqmp.Peer) {
 	t.Helper()
 	peer, conn := fakeqmp.Pipe()
@@ -181,7 +182,8 @@ func TestDial(t *testing.T) {
 	_ = c.Close()
 }
 
-// After a command without answer the client synchronises, and the late answer is not taken for that of the next.
+// After a command without answer the client synchronises, and the late answer is not taken for that
+// of the next.
 func TestResyncAfterTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qga.Options{Scale: 2})
@@ -220,7 +222,8 @@ func TestResyncAfterTimeout(t *testing.T) {
 	})
 }
 
-// A request that the agent read in part does not end the connection: the next one makes the agent forget it.
+// A request that the agent read in part does not end the connection: the next one makes the agent
+// forget it.
 func TestTornRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qga.Options{})

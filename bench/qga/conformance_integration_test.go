@@ -12,7 +12,8 @@ import (
 	"vmtb/bench/qga"
 )
 
-// A machine is this one, reached through an agent. What a guest's machine has of its own is the host's here.
+// A machine is this one, reached through an agent. What a guest's machine has of its own is the
+// host's here.
 type machine struct {
 	*qga.Client
 	*host.Host

@@ -1,7 +1,8 @@
-// Package qga is a client of the QEMU guest agent (qemu-ga): commands and files in a virtual machine.
+// Package qga is a client of the QEMU guest agent (qemu-ga): commands and files in a virtual
+// machine.
 //
-// Start with [Dial], [Client.Exec], [Client.ReadFile] and [Client.WriteFile]; [Client.Execute] reaches every other
-// command of the agent.
+// Start with [Dial], [Client.Exec], [Client.ReadFile] and [Client.WriteFile]; [Client.Execute]
+// reaches every other command of the agent.
 //
 // # The agent's ways, and what is done about them
 //
@@ -10,9 +11,10 @@
 //     on when that number comes back.
 //   - The agent tells the end of a process once, and forgets it. A [Process] keeps it, and its question is never
 //     abandoned while the answer may be on its way.
-//   - Output comes after the end, 16 MiB of each stream at the most; [bench.Result] says when there was more. What has a
-//     writer in the [bench.Command] goes through files in a private directory of the guest, at most 16 MiB of each stream
-//     at a time, is read while the command runs, and is removed in the end. That needs mkfifo, dd, sleep and rm there.
+//   - Output comes after the end, 16 MiB of each stream at most; [bench.Result] reports whether
+//     there was more. A stream with a writer in the [bench.Command] goes through files in a private
+//     directory of the guest, at most 16 MiB at a time. The client reads them while the command
+//     runs, and removes them at the end. The guest needs mkfifo, dd, sleep and rm for that.
 //   - Input of more than 1 MiB goes through a file, too.
 //   - guest-file-write says yes to writes that fail; the error comes with the flush, or with the close. WriteFile does
 //     both.

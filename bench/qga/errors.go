@@ -10,9 +10,9 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// CommandDisabled is the error for a command that the agent does not offer: its configuration forbids it (as the
-// packages of the RHEL family do with guest-exec and guest-file-*), a frozen file system does, or the agent is too old.
-// It matches [bench.ErrNotAvailable].
+// CommandDisabled is the error for a command that the agent does not offer: its configuration
+// forbids it (as the packages of the RHEL family do with guest-exec and guest-file-*), a frozen
+// file system does, or the agent is too old. It matches [bench.ErrNotAvailable].
 type CommandDisabled struct {
 	Cmd  string
 	Desc string // the agent's words
@@ -21,8 +21,8 @@ type CommandDisabled struct {
 func (e *CommandDisabled) Error() string { return e.Cmd + ": " + e.Desc }
 func (e *CommandDisabled) Unwrap() error { return bench.ErrNotAvailable }
 
-// asDisabled gives the refusal of a command as such the type that it has here. Agents up to 1.6 had the class
-// CommandDisabled.
+// asDisabled gives the refusal of a command as such the type that it has here. Agents up to 1.6 had
+// the class CommandDisabled.
 func asDisabled(err error) error {
 	var refusal *qmp.Error
 	if errors.As(err, &refusal) && (refusal.Class == "CommandNotFound" || refusal.Class == "CommandDisabled") {
@@ -44,8 +44,9 @@ type guestErrno struct {
 
 func (e *guestErrno) Unwrap() []error { return []error{e.Errno, e.reply} }
 
-// pathError gives a refused file operation its errno, so that it matches [fs.ErrNotExist] and its like. The agent's
-// words end with those of strerror: "failed to open file '/x' (mode: 'r'): No such file or directory".
+// pathError gives a refused file operation its errno, so that it matches [fs.ErrNotExist] and its
+// like. The agent's words end with those of strerror: "failed to open file '/x' (mode: 'r'): No
+// such file or directory".
 func pathError(op, path string, err error) error {
 	if err == nil {
 		return nil

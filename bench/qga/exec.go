@@ -24,7 +24,8 @@ func (c *Client) Exec(ctx context.Context, cmd bench.Command) (bench.Result, err
 	return bench.Finish(ctx, p)
 }
 
-// Start runs a command and does not wait for it. In its environment there is also VMTB_EXEC, with a value of its own.
+// Start runs a command and does not wait for it. In its environment there is also VMTB_EXEC, with a
+// value of its own.
 func (c *Client) Start(ctx context.Context, cmd bench.Command) (*Process, error) {
 	if err := checkCommand(cmd); err != nil {
 		return nil, err
@@ -57,12 +58,16 @@ func (c *Client) newProcess(cmd bench.Command) *Process {
 	}
 }
 
-// args are the arguments of guest-exec. A command that needs more than the agent gives is started by a shell.
+// args are the arguments of guest-exec. A command that needs more than the agent gives is started
+// by a shell.
 func (p *Process) args(cmd bench.Command, own []string) map[string]any {
 	argv := cmd.Argv
 	if cmd.Dir != "" || p.room != nil {
 		way := cmp.Or(p.room, &room{})
-		argv = append([]string{"/bin/sh", "-c", launchScript, "sh", p.token, cmd.Dir, way.path, strings.Join(way.uses, " "), copyScript(own)}, argv...)
+		argv = append([]string{
+			"/bin/sh", "-c", launchScript, "sh", p.token, cmd.Dir, way.path,
+			strings.Join(way.uses, " "), copyScript(own),
+		}, argv...)
 	}
 	args := execArgs(argv)
 	args["env"] = mergeEnv(own, cmd.Env, []string{p.mark()})
@@ -92,8 +97,9 @@ func (p *Process) start(ctx context.Context, args map[string]any) error {
 	return nil
 }
 
-// refused tells a program that cannot be run from other refusals of guest-exec. The agent's words end with those of strerror,
-// in parentheses: "Failed to execute child process ?nosuch? (No such file or directory)" (GLib's g_spawn).
+// refused tells a program that cannot be run from other refusals of guest-exec. The agent's words
+// end with those of strerror, in parentheses: "Failed to execute child process ?nosuch? (No such
+// file or directory)" (GLib's g_spawn).
 func (p *Process) refused(err error) error {
 	if reply, ok := errors.AsType[*qmp.Error](err); ok {
 		switch words := strings.ToLower(reply.Desc); {
@@ -106,8 +112,9 @@ func (p *Process) refused(err error) error {
 	return fmt.Errorf("%s: %w", p.name, err)
 }
 
-// marker is a variable in the environment of every process, by which it and its descendants are found when they must
-// end. guest-exec makes no process group, setsid is not in every guest, and a child may leave its group.
+// marker is a variable in the environment of every process, by which it and its descendants are
+// found when they must end. guest-exec makes no process group, setsid is not in every guest, and a
+// child may leave its group.
 const marker = "VMTB_EXEC"
 
 func checkCommand(cmd bench.Command) error {

@@ -73,7 +73,8 @@ func TestIntegrationAgentAfterCrash(t *testing.T) {
 	}
 }
 
-// A restarted agent does not know the processes of the old one. The relay plays QEMU: it stays connected to the client.
+// A restarted agent does not know the processes of the old one. The relay plays QEMU: it stays
+// connected to the client.
 func TestIntegrationAgentRestarts(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)

@@ -8,16 +8,18 @@ import (
 	"vmtb/bench"
 )
 
-// chunk is how much of a file goes in one message. Once a file that is read whole has turned out to be longer, it comes in long
-// ones: in an emulated guest that is a quarter faster (BenchmarkReadFile), but an agent clears as much memory as it is
-// asked for (g_malloc0 in qga/commands-posix.c).
+// chunk is how much of a file goes in one message. Once a file that is read whole has turned out to
+// be longer, it comes in long ones: in an emulated guest that is a quarter faster
+// (BenchmarkReadFile), but an agent clears as much memory as it is asked for (g_malloc0 in
+// qga/commands-posix.c).
 const (
 	chunk     = 64 << 10
 	longChunk = 512 << 10
 )
 
-// ReadFile returns a whole file of the guest, of any size and content. A missing one is an error matching
-// [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing else meanwhile.
+// ReadFile returns a whole file of the guest, of any size and content. A missing one is an error
+// matching [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing
+// else meanwhile.
 func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err error) {
 	err = c.withFile(ctx, path, "r", func(f file) error {
 		data, err = f.readAll(ctx)
@@ -26,15 +28,15 @@ func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err er
 	return data, err
 }
 
-// WriteFile makes data the whole content of a file of the guest. What the file system or a driver has against it comes
-// as an error, also when it says so late. Up to 4096 bytes reach the kernel in one write, as attributes in sysfs want
-// it.
+// WriteFile makes data the whole content of a file of the guest. What the file system or a driver
+// has against it comes as an error, also when it says so late. Up to 4096 bytes reach the kernel in
+// one write, as attributes in sysfs want it.
 func (c *Client) WriteFile(ctx context.Context, path string, data []byte) error {
 	return c.withFile(ctx, path, "w", func(f file) error { return f.writeAll(ctx, data) })
 }
 
-// ReadFileTo writes a whole file of the guest to w, of any size, with no more than two chunks of it in memory. An error of w is
-// a [bench.InfraError].
+// ReadFileTo writes a whole file of the guest to w, of any size, with no more than two chunks of it
+// in memory. An error of w is a [bench.InfraError].
 func (c *Client) ReadFileTo(ctx context.Context, path string, w io.Writer) error {
 	return c.withFile(ctx, path, "r", func(f file) error {
 		return f.readEach(ctx, func(data []byte) error {
@@ -46,8 +48,8 @@ func (c *Client) ReadFileTo(ctx context.Context, path string, w io.Writer) error
 	})
 }
 
-// WriteFileFrom makes what r has the whole content of a file of the guest, of any size, with a chunk of it in memory. An error
-// of r is a [bench.InfraError]; the file then has what came before.
+// WriteFileFrom makes what r has the whole content of a file of the guest, of any size, with a
+// chunk of it in memory. An error of r is a [bench.InfraError]; the file then has what came before.
 func (c *Client) WriteFileFrom(ctx context.Context, path string, r io.Reader) error {
 	return c.withFile(ctx, path, "w", func(f file) error {
 		buf := make([]byte, chunk)
@@ -83,7 +85,8 @@ func (c *Client) open(ctx context.Context, path, mode string) (file, error) {
 	return f, pathError("open", path, err)
 }
 
-// withFile opens a file, uses it and closes it, which is done even when ctx has ended. The first error wins.
+// withFile opens a file, uses it and closes it, which is done even when ctx has ended. The first
+// error wins.
 func (c *Client) withFile(ctx context.Context, path, mode string, use func(file) error) (err error) {
 	f, err := c.open(ctx, path, mode)
 	if err != nil {
@@ -112,7 +115,8 @@ func (f file) seek(ctx context.Context, offset int64) error {
 	return f.do(ctx, "seek", map[string]any{"offset": offset, "whence": "set"}, nil)
 }
 
-// fill reads until buf is full, or with the error that ended it before: io.EOF only at the end of what r has.
+// fill reads until buf is full, or with the error that ended it before: io.EOF only at the end of
+// what r has.
 func fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int

@@ -155,7 +155,8 @@ func TestFileClosedInAnyCase(t *testing.T) {
 	})
 }
 
-// A file is streamed in pieces of bounded size, either way, and an error of the other side is the bench's own.
+// A file is streamed in pieces of bounded size, either way, and an error of the other side is the
+// bench's own.
 func TestStream(t *testing.T) {
 	all := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MiB
 	no := errors.New("no")

@@ -11,7 +11,8 @@ import (
 	"vmtb/internal/fake/fakeqga"
 )
 
-// Whatever is in the channel, the client finds the agent behind it, and takes nothing for a reply that is none.
+// Whatever is in the channel, the client finds the agent behind it, and takes nothing for a reply
+// that is none.
 func FuzzSync(f *testing.F) {
 	for _, seed := range []string{
 		"", "\xff", `{"return": 1}`, `{"return": 1, "id": "x"}` + "\n", `{"error": {"class": "GenericError", "desc": ""}}` + "\n",

@@ -26,7 +26,8 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	return i, err
 }
 
-// Check is nil if the agent offers all of cmds, else a [*CommandDisabled] for the first that it does not.
+// Check is nil if the agent offers all of cmds, else a [*CommandDisabled] for the first that it
+// does not.
 func (i Info) Check(cmds ...string) error {
 	for _, cmd := range cmds {
 		at := slices.IndexFunc(i.Commands, func(c CommandInfo) bool { return c.Name == cmd })
@@ -47,7 +48,8 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	return time.Unix(0, ns), err
 }
 
-// SetTime sets the guest's clock, and then its hardware's with hwclock(8): an error may mean that only this is missing.
+// SetTime sets the guest's clock, and then its hardware's with hwclock(8): an error may mean that
+// only this is missing.
 func (c *Client) SetTime(ctx context.Context, now time.Time) error {
 	return c.Execute(ctx, "guest-set-time", map[string]any{"time": now.UnixNano()}, nil)
 }

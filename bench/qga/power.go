@@ -7,9 +7,9 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// Shutdown asks the guest to end: mode is "powerdown", "reboot" or "halt". Success has no reply. Shutdown returns nil
-// when the request is out and no refusal came for 2 s (times Scale), the connection ended, or ctx did. That it worked
-// is for QEMU to say (its SHUTDOWN or RESET event).
+// Shutdown asks the guest to end: mode is "powerdown", "reboot" or "halt". Success has no reply.
+// Shutdown returns nil when the request is out and no refusal came for 2 s (times Scale), the
+// connection ended, or ctx did. That it worked is for QEMU to say (its SHUTDOWN or RESET event).
 func (c *Client) Shutdown(ctx context.Context, mode string) error {
 	o, err := c.BeginShutdown(ctx, mode)
 	if err != nil {
@@ -29,7 +29,8 @@ func (c *Client) BeginShutdown(ctx context.Context, mode string) (*Order, error)
 	return c.begin(ctx, "guest-shutdown", map[string]any{"mode": mode})
 }
 
-// BeginSuspend asks the guest to sleep: mode is "ram", "disk" or "hybrid". That it worked is QEMU's SUSPEND event.
+// BeginSuspend asks the guest to sleep: mode is "ram", "disk" or "hybrid". That it worked is QEMU's
+// SUSPEND event.
 func (c *Client) BeginSuspend(ctx context.Context, mode string) (*Order, error) {
 	return c.begin(ctx, "guest-suspend-"+mode, nil)
 }
@@ -43,8 +44,8 @@ func (c *Client) begin(ctx context.Context, cmd string, args any) (*Order, error
 	return &Order{c, call}, nil
 }
 
-// Refusal waits for the agent to refuse the order. It must be called once, and returns nil when that has not come for 2 s (times
-// Scale), the connection ended, or ctx did.
+// Refusal waits for the agent to refuse the order. It must be called once, and returns nil when
+// that has not come for 2 s (times Scale), the connection ended, or ctx did.
 func (o *Order) Refusal(ctx context.Context) error {
 	defer o.call.Forget()
 	ctx, cancel := context.WithTimeout(ctx, o.client.scaled(graceTime))

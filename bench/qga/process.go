@@ -15,7 +15,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// ErrLost is matched by the error for a process that the agent no longer knows: the agent or the machine was restarted.
+// ErrLost is matched by the error for a process that the agent no longer knows: the agent or the
+// machine was restarted.
 var ErrLost = errors.New("the guest agent does not know the process any more")
 
 const (
@@ -23,7 +24,8 @@ const (
 	pollLast  = 250 * time.Millisecond
 )
 
-// A Process was started in the guest. It goes on until it ends or is signalled; nobody needs to wait for it.
+// A Process was started in the guest. It goes on until it ends or is signalled; nobody needs to
+// wait for it.
 type Process struct {
 	client  *Client
 	name    string
@@ -46,8 +48,9 @@ type Process struct {
 // PID is the process's number in the guest.
 func (p *Process) PID() int { return p.pid }
 
-// Status asks whether the process has ended, with all its output, and how. Once done is true it stays so, and the agent is
-// not asked again. For the agent a process has not ended while another one holds its output open.
+// Status asks whether the process has ended, with all its output, and how. Once done is true it
+// stays so, and the agent is not asked again. For the agent a process has not ended while another
+// one holds its output open.
 func (p *Process) Status(ctx context.Context) (done bool, r bench.Result, err error) {
 	if p.tap == nil && !p.ended() {
 		if err := p.ask(ctx); err != nil {
@@ -83,8 +86,8 @@ func (p *Process) outcome() (r bench.Result, err error) {
 	return r, err
 }
 
-// Wait implements [bench.Process]. It gives up with a [*qmp.TimeoutError] when the agent is silent for long (a paused
-// machine, a hung guest).
+// Wait implements [bench.Process]. It gives up with a [*qmp.TimeoutError] when the agent is silent
+// for long (a paused machine, a hung guest).
 func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
 	if p.tap == nil {
 		return p.wait(ctx)
@@ -145,17 +148,19 @@ type execStatus struct {
 	ErrTruncated *bool `json:"err-truncated"`
 }
 
-// outputLimit is what the agent keeps of each stream (GUEST_EXEC_MAX_OUTPUT in QEMU's qga/commands.c).
+// outputLimit is what the agent keeps of each stream (GUEST_EXEC_MAX_OUTPUT in QEMU's
+// qga/commands.c).
 const outputLimit = 16 << 20
 
-// truncated reports whether the agent has lost output. Agent 10.0.2 has the flag in its reply just if it has, and forgets to make it
-// true; others always have it, and right. So of output that fills the limit exactly, one that is there and false says nothing.
+// truncated reports whether the agent has lost output. Agent 10.0.2 has the flag in its reply just
+// if it has, and forgets to make it true; others always have it, and right. So of output that fills
+// the limit exactly, one that is there and false says nothing.
 func truncated(output []byte, flag *bool) bool {
 	return flag != nil && (*flag || len(output) >= outputLimit)
 }
 
-// ask puts the question to the agent, one caller at a time. The agent says "exited" only once, so a question that its
-// caller gave up on stays in p.call for the next one.
+// ask puts the question to the agent, one caller at a time. The agent says "exited" only once, so a
+// question that its caller gave up on stays in p.call for the next one.
 func (p *Process) ask(ctx context.Context) error {
 	select {
 	case p.asking <- struct{}{}:
@@ -207,7 +212,8 @@ func (p *Process) end(r bench.Result, err error) {
 	close(p.done)
 }
 
-// judge tells a command that failed from one that launchScript could not run, and from one whose output was lost.
+// judge tells a command that failed from one that launchScript could not run, and from one whose
+// output was lost.
 func (p *Process) judge(s execStatus) (bench.Result, error) {
 	if text, ok := bytes.CutSuffix(s.Stderr, []byte(" "+p.token+"\n")); ok && p.token != "" {
 		if s.ExitCode == bench.CodeNotFound || s.ExitCode == bench.CodeNotExecutable {
@@ -238,8 +244,9 @@ func (p *Process) judge(s execStatus) (bench.Result, error) {
 // Signal sends a signal to the process alone. One that has ended is [os.ErrProcessDone].
 func (p *Process) Signal(ctx context.Context, sig int) error { return p.signal(ctx, sig, "") }
 
-// signalScript sends signal $1 to process $2, if that is still a child of the agent as this shell is, and to all other
-// processes that have $3 in their environment, if it is not empty. Nobody gets it twice: a second SIGTERM means more than the first.
+// signalScript sends signal $1 to process $2, if that is still a child of the agent as this shell
+// is, and to all other processes that have $3 in their environment, if it is not empty. Nobody gets
+// it twice: a second SIGTERM means more than the first.
 const signalScript = `
 while read -r key value; do
 	[ "$key $value" = "PPid: $PPID" ] && kill -"$1" "$2" && sent=1
@@ -284,7 +291,8 @@ func (p *Process) abandon(ctx context.Context) {
 // mark is what the environment of the process and of its descendants holds.
 func (p *Process) mark() string { return marker + "=" + p.token }
 
-// Kill implements [bench.Process]. It finds what the process started by a variable in its environment.
+// Kill implements [bench.Process]. It finds what the process started by a variable in its
+// environment.
 func (p *Process) Kill(ctx context.Context) (bench.Result, error) {
 	if !p.over() && p.client.Err() == nil { // with the connection the machine has ended, and all that was in it
 		if err := p.kill(ctx); err != nil {

@@ -22,7 +22,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// A guest has processes that are told when to end. It forgets them when it has said so, as the real agent does.
+// A guest has processes that are told when to end. It forgets them when it has said so, as the real
+// agent does.
 type guest struct {
 	mu       sync.Mutex
 	started  []execArgs
@@ -207,7 +208,8 @@ func TestStatusGivenUpOn(t *testing.T) {
 	})
 }
 
-// An answer that was lost is asked for again; a process that was lost with the agent is an error for good.
+// An answer that was lost is asked for again; a process that was lost with the agent is an error
+// for good.
 func TestStatusLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guest{}

@@ -31,7 +31,8 @@ func (f file) readAll(ctx context.Context) ([]byte, error) {
 	return slices.Concat(chunks...), nil
 }
 
-// readEach gives each chunk to take, to the end. It decodes a chunk while the agent works at the next one.
+// readEach gives each chunk to take, to the end. It decodes a chunk while the agent works at the
+// next one.
 func (f file) readEach(ctx context.Context, take func([]byte) error) error {
 	for next := f.askAhead(ctx, chunk); next != nil; {
 		a := <-next
@@ -81,8 +82,8 @@ func (f file) ask(ctx context.Context, count int) (text []byte, eof bool, err er
 	return text, eof, pathError("read", f.path, err)
 }
 
-// splitChunk takes the base64 text out of a reply to guest-file-read. It is done by hand because encoding/json goes over a
-// text four times, which took longer than all that the agent does.
+// splitChunk takes the base64 text out of a reply to guest-file-read. It is done by hand because
+// encoding/json goes over a text four times, which took longer than all that the agent does.
 func splitChunk(reply []byte) (text []byte, eof bool, err error) {
 	var rest struct {
 		Text string `json:"buf-b64"`

@@ -7,10 +7,11 @@ import (
 	"io/fs"
 )
 
-// A ring is an output on its way through the guest's files path.0, path.1, ... of which at most four have anything in them, of
-// 4 MiB each (64 reads of 64 KiB in copyLoop). Two rules make it lose nothing: the copier begins a file only when the fourth
-// before it is empty, and the reader empties one when it has read it to the end after it had seen something in the next one.
-// No name comes twice, so that a file can be emptied once more when it is not known whether it was.
+// A ring is an output on its way through the guest's files path.0, path.1, ... of which at most
+// four have anything in them, of 4 MiB each (64 reads of 64 KiB in copyLoop). Two rules make it
+// lose nothing: the copier begins a file only when the fourth before it is empty, and the reader
+// empties one when it has read it to the end after it had seen something in the next one. No name
+// comes twice, so that a file can be emptied once more when it is not known whether it was.
 type ring struct {
 	client    *Client
 	path      string
@@ -33,8 +34,8 @@ func (r *ring) file(n int) ringFile {
 
 func (r *ring) begin(n int) { r.begun, r.next = n, r.file(n) }
 
-// step moves a chunk, if there is one; moved says that there may be more. After an error it can be called again, and
-// nothing is lost.
+// step moves a chunk, if there is one; moved says that there may be more. After an error it can be
+// called again, and nothing is lost.
 func (r *ring) step(ctx context.Context) (moved bool, err error) {
 	data, err := r.now.read(ctx)
 	switch {

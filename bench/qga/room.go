@@ -10,11 +10,12 @@ import (
 	"vmtb/bench"
 )
 
-// stdinInline is how much input goes with guest-exec; the agent takes no message of more than 64 MiB.
+// stdinInline is how much input goes with guest-exec; the agent takes no message of more than 64
+// MiB.
 const stdinInline = 1 << 20
 
-// A room is a private directory in the guest, for what does not go through guest-exec: much input, and output that is
-// wanted while the command runs.
+// A room is a private directory in the guest, for what does not go through guest-exec: much input,
+// and output that is wanted while the command runs.
 type room struct {
 	client *Client
 	name   string
@@ -45,8 +46,8 @@ func roomUses(cmd bench.Command) (uses []string) {
 	return uses
 }
 
-// prepareScript makes the directory $1, where there is most likely space (/tmp may be in memory), and in it a
-// pipe for each of $2... It prints the path.
+// prepareScript makes the directory $1, where there is most likely space (/tmp may be in memory),
+// and in it a pipe for each of $2... It prints the path.
 const prepareScript = `
 umask 077
 for d in /var/tmp /tmp; do
@@ -72,7 +73,9 @@ func (c *Client) newRoom(ctx context.Context, cmd bench.Command) (*room, error) 
 }
 
 func (r *room) prepare(ctx context.Context, input []byte) error {
-	rings := slices.DeleteFunc(slices.Clone(r.uses), func(use string) bool { return use == useInput || use == useMerged })
+	rings := slices.DeleteFunc(slices.Clone(r.uses), func(use string) bool {
+		return use == useInput || use == useMerged
+	})
 	script := bench.Command{Argv: append([]string{"/bin/sh", "-c", prepareScript, "sh", r.name}, rings...)}
 	result, err := r.client.Exec(ctx, script)
 	if err == nil {

@@ -10,16 +10,19 @@ import (
 	"vmtb/bench"
 )
 
-// A tap brings the output of a process to its writers, and removes its room after the end of both. It does not give up
-// while the agent is silent, for the machine may be paused: it tells those who wait.
+// A tap brings the output of a process to its writers, and removes its room after the end of both.
+// It does not give up while the agent is silent, for the machine may be paused: it tells those who
+// wait.
 type tap struct {
 	p      *Process
 	rings  []*ring
 	stop   context.CancelFunc
 	silent chan error // for somebody who waits
 
-	done chan struct{} // closed when the process has ended, its output has arrived and the room is gone, or it is given up
-	err  error         // of a writer, or of the way there
+	// done is closed when the process has ended, its output has arrived and the room is removed, or
+	// when the client gives the process up.
+	done chan struct{}
+	err  error // of a writer, or of the way there
 }
 
 // tapInto begins to bring p's output to the writers of cmd.
@@ -35,7 +38,8 @@ func (p *Process) tapInto(cmd bench.Command) {
 	go t.run(ctx)
 }
 
-// writer returns what gives data to w. When w fails the process is killed, and what it still says is dropped.
+// writer returns what gives data to w. When w fails the process is killed, and what it still says
+// is dropped.
 func (t *tap) writer(ctx context.Context, w io.Writer) func([]byte) {
 	return func(data []byte) {
 		if t.err != nil {
@@ -135,7 +139,8 @@ func (t *tap) wait(ctx context.Context) error {
 
 func (t *tap) over() bool { return isClosed(t.done) }
 
-// giveUp ends the tap, and leaves it time to remove the room; a writer that does not return keeps it from that.
+// giveUp ends the tap, and leaves it time to remove the room; a writer that does not return keeps
+// it from that.
 func (t *tap) giveUp(ctx context.Context) {
 	t.stop()
 	ctx, cancel := t.p.client.cleanup(ctx)

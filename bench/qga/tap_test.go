@@ -20,8 +20,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// A ringGuest writes one output to the files of a ring, by the rules of copyLoop, in parts that chance makes. Now and then the
-// agent does what it is asked and says nothing.
+// A ringGuest writes one output to the files of a ring, by the rules of copyLoop, in parts that
+// chance makes. Now and then the agent does what it is asked and says nothing.
 type ringGuest struct {
 	mu      sync.Mutex
 	chance  *rand.Rand
@@ -152,7 +152,8 @@ func (g *ringGuest) read(a fileArgs) (any, error) {
 	return map[string]any{"count": len(part), "buf-b64": part, "eof": len(part) < a.Count}, nil
 }
 
-// Whatever the copier and the agent do, the writer gets every byte once and in order, and nothing stays in the guest.
+// Whatever the copier and the agent do, the writer gets every byte once and in order, and nothing
+// stays in the guest.
 func TestStreamLosesNothing(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,8 @@ type Call struct {
 	err      *Error
 }
 
-// Wait waits for the reply, and unmarshals it into ret unless that is nil; a [*json.RawMessage] gets it as it is. When ctx ends first it may be called again.
+// Wait waits for the reply, and unmarshals it into ret unless that is nil; a [*json.RawMessage]
+// gets it as it is. When ctx ends first it may be called again.
 func (c *Call) Wait(ctx context.Context, ret any) error {
 	select {
 	case <-c.answered:

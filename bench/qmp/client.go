@@ -14,20 +14,19 @@ import (
 
 // Options of a [Client]. The zero value is good.
 type Options struct {
-	// Transcript gets every line in and out as JSONL: {"t": time, "dir": "in" or "out", "line": message}. Lines of more
-	// than 1 MiB are shortened. It is written by a goroutine of its own: if it is slow or fails, lines are lost and
-	// nothing else.
+	// Transcript gets every line in and out as JSONL: {"t": time, "dir": "in" or "out", "line":
+	// message}. Lines of more than 1 MiB are shortened. It is written by a goroutine of its own: if
+	// it is slow or fails, lines are lost and nothing else.
 	Transcript io.Writer
 
-	// GreetingTimeout bounds the wait for QEMU's first words and the negotiation after them; 0 is 30 s times Scale.
-	// With VFIO devices QEMU maps the guest's memory first: give it more, by the GiB.
+	// GreetingTimeout bounds the wait for QEMU's first words and the negotiation after them; 0 is
+	// 30 s times Scale. With VFIO devices QEMU maps the guest's memory first: give it more, by the
+	// GiB.
 	GreetingTimeout time.Duration
 
-	// Timeouts overrides the deadline of a command; a 0 from it, or a nil Timeouts, means the built-in one:
-	// 10 s for queries, an hour for what saves, loads or moves a machine's state, 120 s for all else.
-	Timeouts func(cmd string) time.Duration
-
-	Scale float64 // multiplies the built-in deadlines; 0 is 1
+	// Scale multiplies the deadlines of commands: 10 s for queries, an hour for what saves, loads or moves a machine's
+	// state, 120 s for all else. 0 is 1.
+	Scale float64
 }
 
 // A Version is that of QEMU.
@@ -38,7 +37,8 @@ type Version struct {
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro) }
 
-// A Client is a connection to a QEMU in command mode. Its methods may be called from several goroutines at once.
+// A Client is a connection to a QEMU in command mode. Its methods may be called from several
+// goroutines at once.
 type Client struct {
 	lines   *Lines
 	opts    Options
@@ -46,10 +46,9 @@ type Client struct {
 
 	greeting chan greeting // has room for one
 
-	mu     sync.Mutex
-	subs   map[*Subscription]struct{}
-	recent []Event
-	ended  error // set when there will be no more events
+	mu    sync.Mutex
+	subs  map[*Subscription]struct{}
+	ended error // set when there will be no more events
 }
 
 type greeting struct {
@@ -69,8 +68,8 @@ func Dial(ctx context.Context, path string, o Options) (*Client, error) {
 	return New(ctx, conn, o)
 }
 
-// New takes over conn, waits for QEMU's greeting and negotiates. QEMU serves one client a monitor: behind
-// another one the greeting only comes when that has left.
+// New takes over conn, waits for QEMU's greeting and negotiates. QEMU serves one client a monitor:
+// behind another one the greeting only comes when that has left.
 func New(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	c := &Client{opts: o, greeting: make(chan greeting, 1), subs: map[*Subscription]struct{}{}}
 	c.lines = NewLines(conn, LinesOptions{Transcript: o.Transcript, Stray: c.stray})
@@ -107,8 +106,9 @@ func (c *Client) negotiate(ctx context.Context) error {
 	return c.lines.Execute(ctx, timeout, Request{Cmd: "qmp_capabilities", Args: args}, nil)
 }
 
-// Execute runs a command. args is marshalled, nil for none; the reply is unmarshalled into ret unless that is nil.
-// It ends with the ctx or at the command's own deadline (see [Options]), whichever is first.
+// Execute runs a command. args is marshalled, nil for none; the reply is unmarshalled into ret
+// unless that is nil. It ends with the ctx or at the command's own deadline (see [Options]),
+// whichever is first.
 func (c *Client) Execute(ctx context.Context, cmd string, args, ret any) error {
 	return c.lines.Execute(ctx, c.deadline(cmd), Request{Cmd: cmd, Args: args}, ret)
 }
@@ -153,5 +153,6 @@ func (c *Client) Done() <-chan struct{} { return c.lines.Done() }
 // Err is nil until the connection has ended, then an error matching [ErrClosed].
 func (c *Client) Err() error { return c.lines.Err() }
 
-// Close ends the connection; QEMU goes on. The transcript is written when it returns, or its writer took more than 2 s.
+// Close ends the connection; QEMU goes on. The transcript is written when it returns, or its writer
+// took more than 2 s.
 func (c *Client) Close() error { return c.lines.Close() }

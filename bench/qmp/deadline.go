@@ -12,11 +12,6 @@ const (
 )
 
 func (c *Client) deadline(cmd string) time.Duration {
-	if c.opts.Timeouts != nil {
-		if d := c.opts.Timeouts(cmd); d > 0 {
-			return d
-		}
-	}
 	return scale(classTime(cmd), c.opts.Scale)
 }
 

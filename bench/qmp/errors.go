@@ -9,11 +9,12 @@ import (
 	"vmtb/internal/prose"
 )
 
-// ErrClosed is matched by the errors of everything that needs a connection which has ended; they wrap the cause too
-// (io.EOF when the other side left).
+// ErrClosed is matched by the errors of everything that needs a connection which has ended; they
+// wrap the cause too (io.EOF when the other side left).
 var ErrClosed = errors.New("connection closed")
 
-// An Error is a refusal in reply to a command. Match on Class only: QEMU promises nothing about the words of Desc.
+// An Error is a refusal in reply to a command. Match on Class only: QEMU promises nothing about the
+// words of Desc.
 type Error struct {
 	Class string `json:"class"` // "GenericError", "CommandNotFound", "DeviceNotFound", ...
 	Desc  string `json:"desc"`
@@ -22,8 +23,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Cmd + ": " + e.Desc }
 
-// A TimeoutError says that no reply came in time. Whether the command took effect, and will yet, is unknown.
-// It matches [context.DeadlineExceeded].
+// A TimeoutError says that no reply came in time. Whether the command took effect, and will yet, is
+// unknown. It matches [context.DeadlineExceeded].
 type TimeoutError struct {
 	Cmd    string
 	Waited time.Duration

@@ -3,11 +3,8 @@ package qmp
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 )
-
-const recentEvents = 256
 
 // An Event is something that happened in QEMU.
 type Event struct {
@@ -23,9 +20,10 @@ type Subscription struct {
 	queue  *queue[Event]
 }
 
-// Subscribe starts to collect the events for which match is true, or all if it is nil. Subscribe before the command that
-// causes what you wait for. match is called by the goroutine that reads: it must be quick and must not use the client.
-// Some events come at most once a second (RTC_CHANGE, WATCHDOG, ...): for state, ask QEMU, and let events say when.
+// Subscribe starts to collect the events for which match is true, or all if it is nil. Subscribe
+// before the command that causes what you wait for. match is called by the goroutine that reads: it
+// must be quick and must not use the client. Some events come at most once a second (RTC_CHANGE,
+// WATCHDOG, ...): for state, ask QEMU, and let events say when.
 func (c *Client) Subscribe(match func(Event) bool) *Subscription {
 	s := &Subscription{client: c, match: match, queue: newQueue[Event]()}
 	c.mu.Lock()
@@ -38,11 +36,12 @@ func (c *Client) Subscribe(match func(Event) bool) *Subscription {
 	return s
 }
 
-// Next waits for the next event. After the end of the connection it gives those that came before, then an error
-// matching [ErrClosed].
+// Next waits for the next event. After the end of the connection it gives those that came before,
+// then an error matching [ErrClosed].
 func (s *Subscription) Next(ctx context.Context) (Event, error) { return s.queue.next(ctx) }
 
-// Close ends the subscription. A subscription that nobody closes nor drains collects events in memory.
+// Close ends the subscription. A subscription that nobody closes nor drains collects events in
+// memory.
 func (s *Subscription) Close() {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
@@ -50,20 +49,9 @@ func (s *Subscription) Close() {
 	s.queue.close(ErrClosed)
 }
 
-// Recent returns the last 256 events, oldest first.
-func (c *Client) Recent() []Event {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.recent)
-}
-
 func (c *Client) publish(e Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.recent) == recentEvents {
-		c.recent = slices.Delete(c.recent, 0, 1)
-	}
-	c.recent = append(c.recent, e)
 	for s := range c.subs {
 		if s.match == nil || s.match(e) {
 			s.queue.put(e)

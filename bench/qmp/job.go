@@ -8,11 +8,12 @@ import (
 	"maps"
 )
 
-// RunJob runs a command that starts a background job (snapshot-save, ...) and follows the job to its end. It adds the
-// argument job-id, and takes the job off QEMU's list in the end, which QEMU itself never does. A job that failed is a
-// [*JobError].
+// RunJob runs a command that starts a background job (snapshot-save, ...) and follows the job to
+// its end. It adds the argument job-id, and takes the job off QEMU's list in the end, which QEMU
+// itself never does. A job that failed is a [*JobError].
 //
-// When ctx ends the job is cancelled, which not every kind of job obeys, and its end is waited for a little while.
+// When ctx ends the job is cancelled, which not every kind of job obeys, and its end is waited for
+// a little while.
 func (c *Client) RunJob(ctx context.Context, cmd string, args map[string]any) error {
 	id := "vmtb-" + c.lines.newID()
 	all := map[string]any{}

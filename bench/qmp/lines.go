@@ -17,15 +17,18 @@ import (
 	"time"
 )
 
-// MaxLine is the longest message in bytes, either way. It is the limit of QEMU's own parser (MAX_TOKEN_SIZE in
-// qobject/json-streamer.c); the longest in practice is the output of a guest command, 45 MB.
+// MaxLine is the longest message in bytes, either way. It is the limit of QEMU's own parser
+// (MAX_TOKEN_SIZE in qobject/json-streamer.c); the longest in practice is the output of a guest
+// command, 45 MB.
 const MaxLine = 64 << 20
 
-// resync is a byte that no JSON text holds. The guest agent forgets an unfinished request when it reads one, and
-// sends one before the reply to guest-sync-delimited, which an unfinished reply may precede.
+// resync is a byte that no JSON text holds. The guest agent forgets an unfinished request when it
+// reads one, and sends one before the reply to guest-sync-delimited, which an unfinished reply may
+// precede.
 const resync = 0xFF
 
-// Lines carries requests and replies over a connection, one JSON message a line. See the package's documentation.
+// Lines carries requests and replies over a connection, one JSON message a line. See the package's
+// documentation.
 type Lines struct {
 	conn  net.Conn
 	opts  LinesOptions
@@ -48,12 +51,12 @@ type Lines struct {
 type LinesOptions struct {
 	Transcript io.Writer // gets every line; see [Options]
 
-	// Stray is called by the reader, in the order of arrival, with each line that answers no request under way.
-	// An error from it ends the connection.
+	// Stray is called by the reader, in the order of arrival, with each line that answers no
+	// request under way. An error from it ends the connection.
 	Stray func(line []byte) error
 
-	// Resync says that the other side knows the byte 0xFF as "forget the unfinished request before it": then a request
-	// that was written in part does not end the connection.
+	// Resync says that the other side knows the byte 0xFF as "forget the unfinished request before
+	// it": then a request that was written in part does not end the connection.
 	Resync bool
 }
 
@@ -75,8 +78,8 @@ func NewLines(conn net.Conn, o LinesOptions) *Lines {
 	return l
 }
 
-// Execute sends a command and waits for its reply, for at most timeout. The result is unmarshalled into ret unless that
-// is nil.
+// Execute sends a command and waits for its reply, for at most timeout. The result is unmarshalled
+// into ret unless that is nil.
 func (l *Lines) Execute(ctx context.Context, timeout time.Duration, r Request, ret any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -88,8 +91,8 @@ func (l *Lines) Execute(ctx context.Context, timeout time.Duration, r Request, r
 	return call.Wait(ctx, ret)
 }
 
-// Send sends a request. Its Call must be given back with [Call.Forget]. With an error nothing was sent that the
-// other side could act upon.
+// Send sends a request. Its Call must be given back with [Call.Forget]. With an error nothing was
+// sent that the other side could act upon.
 func (l *Lines) Send(ctx context.Context, r Request) (*Call, error) {
 	call := l.newCall(r.Cmd)
 	line, err := json.Marshal(struct {
@@ -249,8 +252,8 @@ func (l *Lines) Err() error {
 	return l.err
 }
 
-// Close ends the connection. Calls under way fail. The transcript is written when it returns, unless its writer takes
-// more than 2 s.
+// Close ends the connection. Calls under way fail. The transcript is written when it returns,
+// unless its writer takes more than 2 s.
 func (l *Lines) Close() error {
 	l.fail(nil)
 	<-l.ended

@@ -21,7 +21,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// startQEMU starts a real QEMU whose processor does not run, and returns the path of its monitor. It ends with the test.
+// startQEMU starts a real QEMU whose processor does not run, and returns the path of its monitor.
+// It ends with the test.
 func startQEMU(t testing.TB, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -161,7 +162,8 @@ func TestIntegrationQEMUReconnect(t *testing.T) {
 	}
 }
 
-// What QEMU cannot read it answers without an id: that ends the connection, and nobody waits for the reply.
+// What QEMU cannot read it answers without an id: that ends the connection, and nobody waits for
+// the reply.
 func TestIntegrationQEMUParseError(t *testing.T) {
 	path := startQEMU(t, "-machine", "none")
 	c := dialQEMU(t, path, qmp.Options{})
@@ -273,7 +275,8 @@ func TestIntegrationQEMUJobs(t *testing.T) {
 	}
 }
 
-// BenchmarkQuery measures a query's round trip; "floor" is the same over a bare socket, by turns with it.
+// BenchmarkQuery measures a query's round trip; "floor" is the same over a bare socket, by turns
+// with it.
 func BenchmarkQuery(b *testing.B) {
 	bare := bareQuery(b)
 	c := dialQEMU(b, startQEMU(b, "-machine", "none"), qmp.Options{})

@@ -22,12 +22,12 @@ func parseReply(line []byte) (m reply, ok bool) {
 	return m, ok
 }
 
-// longReply is the length from which a reply is worth being split by hand. encoding/json goes over it twice, at a cost as
-// high as that of all else that is done with it.
+// longReply is the length from which a reply is worth being split by hand. encoding/json goes over
+// it twice, at a cost as high as that of all else that is done with it.
 const longReply = 4 << 10
 
-// splitReply takes long replies apart that are written as QEMU and its agent do: {"return": {...}, "id": "..."}. What is in
-// between is looked at by whoever unmarshals it.
+// splitReply takes long replies apart that are written as QEMU and its agent do: {"return": {...},
+// "id": "..."}. What is in between is looked at by whoever unmarshals it.
 func splitReply(line []byte) (m reply, ok bool) {
 	const begin, key, end = `{"return": `, `, "id": "`, `"}`
 	if len(line) < longReply || !bytes.HasPrefix(line, []byte(begin)) || !bytes.HasSuffix(line, []byte(end)) {

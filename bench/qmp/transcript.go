@@ -12,12 +12,13 @@ import (
 const (
 	transcriptLine  = 1 << 20         // longer lines are shortened to transcriptHead
 	transcriptHead  = 1 << 10         //
-	transcriptQueue = 8 << 20         // bytes that may wait for a slow writer; what comes on top is counted and left out
+	transcriptQueue = 8 << 20         // bytes that may wait for a slow writer; more is counted and left out
 	transcriptFlush = 2 * time.Second // how long Close waits for the writer
 )
 
-// A transcript writes the lines of a connection as JSONL. It has a goroutine of its own, so that a slow, stuck or
-// failing writer is never felt by the connection. A nil transcript takes everything and writes nothing.
+// A transcript writes the lines of a connection as JSONL. It has a goroutine of its own, so that a
+// slow, stuck or failing writer is never felt by the connection. A nil transcript takes everything
+// and writes nothing.
 type transcript struct {
 	queue  *queue[entry]
 	queued atomic.Int64 // bytes

@@ -10,8 +10,9 @@ import (
 	"vmtb/bench"
 )
 
-// An Opener is an [FS] that can open a file to be read or written as a stream: the few files of a kernel that hold
-// more than a value, such as the state of a GPU's VF. flag is [os.O_RDONLY] or [os.O_WRONLY].
+// An Opener is an [FS] that can open a file to be read or written as a stream: the few files of a
+// kernel that hold more than a value, such as the state of a GPU's VF. flag is [os.O_RDONLY] or
+// [os.O_WRONLY].
 type Opener interface {
 	OpenFile(path string, flag int) (io.ReadWriteCloser, error)
 }
@@ -28,8 +29,8 @@ func (t *Tree) open(path string, flag int) (io.ReadWriteCloser, error) {
 // pieceSize is how much of a stream is moved at once.
 const pieceSize = 1 << 20
 
-// Pull copies a file to w, up to the file's end. It returns when ctx ends even if the kernel does not; w is not
-// used after it has returned. Errors of w are passed on as they are.
+// Pull copies a file to w, up to the file's end. It returns when ctx ends even if the kernel does
+// not; w is not used after it has returned. Errors of w are passed on as they are.
 func (t *Tree) Pull(ctx context.Context, path string, w io.Writer) (int64, error) {
 	f, err := t.open(path, os.O_RDONLY)
 	if err != nil {
@@ -57,8 +58,8 @@ func (t *Tree) Pull(ctx context.Context, path string, w io.Writer) (int64, error
 	}
 }
 
-// Push copies r to a file, up to r's end. It returns when ctx ends even if the kernel does not. Errors of r are passed
-// on as they are; that r does not block for ever is the caller's to see to.
+// Push copies r to a file, up to r's end. It returns when ctx ends even if the kernel does not.
+// Errors of r are passed on as they are; that r does not block for ever is the caller's to see to.
 func (t *Tree) Push(ctx context.Context, path string, r io.Reader) (int64, error) {
 	f, err := t.open(path, os.O_WRONLY)
 	if err != nil {
@@ -86,8 +87,8 @@ func (t *Tree) Push(ctx context.Context, path string, r io.Reader) (int64, error
 	}
 }
 
-// Await is the content of a file of which a read waits for something, without the white space around it. It returns when
-// ctx ends even if the kernel does not.
+// Await is the content of a file of which a read waits for something, without the white space
+// around it. It returns when ctx ends even if the kernel does not.
 func (t *Tree) Await(ctx context.Context, path string) (string, error) {
 	var s string
 	var err error
@@ -107,8 +108,8 @@ func abandoned(err error) bool {
 	return errors.As(err, &a)
 }
 
-// within calls f and returns with it, or when ctx ends. In that case f goes on in the background, all that it uses
-// is its own, and c (if there is one) is closed after it.
+// within calls f and returns with it, or when ctx ends. In that case f goes on in the background,
+// all that it uses is its own, and c (if there is one) is closed after it.
 func within(ctx context.Context, f func() error, c io.Closer) error {
 	var result error
 	done := make(chan struct{})

@@ -17,7 +17,8 @@ import (
 	"vmtb/internal/prose"
 )
 
-// FS is the host's file system. [undo.OS] is the real one. Errors match [syscall.Errno] values and [fs.ErrNotExist].
+// FS is the host's file system. [undo.OS] is the real one. Errors match [syscall.Errno] values and
+// [fs.ErrNotExist].
 type FS interface {
 	ReadFile(path string) ([]byte, error)
 	WriteFile(path string, data []byte) error // one write(2) to an existing file
@@ -26,7 +27,8 @@ type FS interface {
 	Stat(path string) (fs.FileInfo, error)      // links are not followed
 }
 
-// A Tree is a host's files, and the journal in which changes of them are recorded before they are made.
+// A Tree is a host's files, and the journal in which changes of them are recorded before they are
+// made.
 type Tree struct {
 	FS  FS
 	Log undo.Journal
@@ -64,8 +66,8 @@ func (t *Tree) Exists(path string) bool {
 	return err == nil
 }
 
-// Write gives value to a file. It returns when ctx ends even if the kernel does not: some writes (sriov_numvfs, unbind)
-// wait for whoever holds a device. Such a write goes on in the background.
+// Write gives value to a file. It returns when ctx ends even if the kernel does not: some writes
+// (sriov_numvfs, unbind) wait for whoever holds a device. Such a write goes on in the background.
 func (t *Tree) Write(ctx context.Context, path, value string) error {
 	if ctx.Err() != nil {
 		return HostError("write", path, value, context.Cause(ctx))
@@ -83,7 +85,8 @@ func (t *Tree) Write(ctx context.Context, path, value string) error {
 	}
 }
 
-// Change is a [Tree.Write] that is recorded first. The caller fills in how to undo it; w.Path is where value goes.
+// Change is a [Tree.Write] that is recorded first. The caller fills in how to undo it; w.Path is
+// where value goes.
 func (t *Tree) Change(ctx context.Context, w undo.Write, value string) error {
 	return t.Log.Do(ctx, w, func() error { return t.Write(ctx, w.Path, value) })
 }
@@ -113,10 +116,11 @@ func (e named) Error() string {
 
 func (e named) Unwrap() error { return e.errno }
 
-// Poll asks cond every few milliseconds until it is true, fails, or ctx or the time limit ends. what names the
-// awaited condition.
+// Poll asks cond every few milliseconds until it is true, fails, or ctx or the time limit ends.
+// what names the awaited condition.
 func Poll(ctx context.Context, limit time.Duration, what string, cond func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s: still not so after %s", what, prose.Exact(limit)))
+	late := fmt.Errorf("%s: still not so after %s", what, prose.Exact(limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// A Process is one that we started. It is the one record that is made right after its change, because nobody knows a
-// pid before: whoever starts a process sees to it that the process does not outlive the gap (package bench/vm has a
-// guard for that).
+// A Process is one that we started. It is the one record that is made right after its change,
+// because nobody knows a pid before: whoever starts a process sees to it that the process does not
+// outlive the gap (package bench/vm has a guard for that).
 type Process struct {
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // clock ticks after boot: field 22 of /proc/PID/stat
@@ -31,7 +31,8 @@ func (Process) Volatile() bool { return true }
 // Undo implements [Record].
 func (p Process) Undo(ctx context.Context, sys System) error { return sys.Kill(ctx, p) }
 
-// A Path is a file (or socket, or link) or a whole directory that is about to be made where nothing was.
+// A Path is a file (or socket, or link) or a whole directory that is about to be made where nothing
+// was.
 type Path struct {
 	Path string `json:"path"`
 	Dir  bool   `json:"dir,omitempty"` // a directory, removed with all that is in it
@@ -45,7 +46,8 @@ func (p Path) String() string { return p.Path + " created" }
 // Undone implements [Record].
 func (p Path) Undone() string { return p.Path + " removed" }
 
-// Undo implements [Record]. A directory where a file was to be, or a file instead of a directory, is not ours.
+// Undo implements [Record]. A directory where a file was to be, or a file instead of a directory,
+// is not ours.
 func (p Path) Undo(_ context.Context, sys System) error {
 	if !filepath.IsAbs(p.Path) || filepath.Clean(p.Path) != p.Path || filepath.Dir(p.Path) == "/" {
 		return fmt.Errorf("will not remove %q: not a clean absolute path below a top directory", p.Path)

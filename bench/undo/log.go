@@ -21,8 +21,8 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// A Journal takes the record of a change and then makes it: a [Log], or what stands in front of one and decides who may
-// still change the host.
+// A Journal takes the record of a change and then makes it: a [Log], or what stands in front of one
+// and decides who may still change the host.
 type Journal interface {
 	Do(ctx context.Context, r Record, change func() error) error
 }
@@ -44,7 +44,8 @@ type Log struct {
 type Entry struct {
 	ID     int
 	Record Record
-	// Past says that the host has been booted since: what a reboot undoes by itself is not touched any more.
+	// Past says that the host has been booted since: what a reboot undoes by itself is not touched
+	// any more.
 	Past bool
 }
 
@@ -70,9 +71,9 @@ func KindOf[T Record]() Kind {
 // ErrInUse says that the process which writes a journal is alive.
 var ErrInUse = errors.New("journal is in use by a running process")
 
-// Open opens a journal, or makes a new one, and locks it: [ErrInUse] if another process has it open. Records that an
-// earlier process left are pending. A last line that a crash has torn is cut off: its change had not begun. Kinds are
-// needed for records from outside this package.
+// Open opens a journal, or makes a new one, and locks it: [ErrInUse] if another process has it
+// open. Records that an earlier process left are pending. A last line that a crash has torn is cut
+// off: its change had not begun. Kinds are needed for records from outside this package.
 func Open(path string, kinds ...Kind) (*Log, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600) // a FIFO is not waited for
 	if err != nil {
@@ -88,8 +89,8 @@ func Open(path string, kinds ...Kind) (*Log, error) {
 	return l, nil
 }
 
-// Peek returns what is pending in a journal that another process may have open. It neither locks nor changes it. The error
-// matches [fs.ErrNotExist] if there is no journal.
+// Peek returns what is pending in a journal that another process may have open. It neither locks
+// nor changes it. The error matches [fs.ErrNotExist] if there is no journal.
 func Peek(path string, kinds ...Kind) ([]Entry, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -169,7 +170,7 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 		switch {
 		case ln.Done != 0:
 			l.forget(ln.Done)
-		case ln.ID < max(l.last, 1), ln.ID > maxID: // ids count up from 1; one that could not be written in full may come twice
+		case ln.ID < max(l.last, 1), ln.ID > maxID: // ids count up from 1; the id of a torn line may come twice
 			return fmt.Errorf("line %d: a record with id %d after the one with id %d", n, ln.ID, l.last)
 		default:
 			l.pending = append(l.pending, Entry{ln.ID, decode(ln, kinds), ln.Boot != "" && ln.Boot != l.boot})
@@ -203,8 +204,9 @@ func (u unreadable) String() string                     { return fmt.Sprintf("%s
 func (u unreadable) Undone() string                     { return u.String() + " undone" }
 func (u unreadable) Undo(context.Context, System) error { return u.err }
 
-// Do writes r to the journal, syncs it, and then makes the change. If the journal cannot be written, the change is not
-// made; nor is it when ctx has ended already. If the change fails, r stays pending.
+// Do writes r to the journal, syncs it, and then makes the change. If the journal cannot be
+// written, the change is not made; nor is it when ctx has ended already. If the change fails, r
+// stays pending.
 func (l *Log) Do(ctx context.Context, r Record, change func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -242,7 +244,9 @@ func (l *Log) append(ln line) error {
 		err = unix.Fdatasync(int(l.file.Fd()))
 	}
 	if err != nil {
-		return &bench.InfraError{Op: "write the undo journal", Err: errors.Join(err, l.file.Truncate(l.size)), Advice: "is the disk full?"}
+		return &bench.InfraError{
+			Op: "write the undo journal", Err: errors.Join(err, l.file.Truncate(l.size)), Advice: "is the disk full?",
+		}
 	}
 	l.size += int64(len(b)) + 1
 	return nil
@@ -262,9 +266,10 @@ func (l *Log) Pending() []Entry {
 	return slices.Clone(l.pending)
 }
 
-// Undo takes back all pending changes, newest first. One that fails stays pending and does not keep the others from
-// being tried; one that was left alone ([ErrNotOurs]) or that a reboot has undone does not stay pending. The error joins
-// all of them. Undo returns when ctx ends, even if the kernel does not return from a write.
+// Undo takes back all pending changes, newest first. One that fails stays pending and does not keep
+// the others from being tried; one that was left alone ([ErrNotOurs]) or that a reboot has undone
+// does not stay pending. The error joins all of them. Undo returns when ctx ends, even if the
+// kernel does not return from a write.
 func (l *Log) Undo(ctx context.Context, sys System) error { return l.UndoTo(ctx, sys, 0) }
 
 // UndoTo is [Log.Undo] for what is newer than m.
@@ -272,8 +277,9 @@ func (l *Log) UndoTo(ctx context.Context, sys System, m Mark) error {
 	return l.undo(ctx, sys, m, func(Entry, error) {})
 }
 
-// UndoAndTell is [Log.UndoTo], and calls tell with each change that it has tried to take back and what came of it: nil,
-// an error that matches [ErrNotOurs] or [ErrPast], or why the change stays pending.
+// UndoAndTell is [Log.UndoTo], and calls tell with each change that it has tried to take back and
+// what came of it: nil, an error that matches [ErrNotOurs] or [ErrPast], or why the change stays
+// pending.
 func (l *Log) UndoAndTell(ctx context.Context, sys System, m Mark, tell func(Entry, error)) error {
 	return l.undo(ctx, sys, m, tell)
 }
@@ -314,7 +320,8 @@ func (e Entry) undo(ctx context.Context, sys System) error {
 	return inTime(ctx, func() error { return e.Record.Undo(ctx, sys) })
 }
 
-// inTime waits for f until ctx ends. The kernel does not return from taking a device away while somebody holds it.
+// inTime waits for f until ctx ends. The kernel does not return from taking a device away while
+// somebody holds it.
 func inTime(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -325,6 +332,9 @@ func inTime(ctx context.Context, f func() error) error {
 		return fmt.Errorf("not finished in time: %w", context.Cause(ctx))
 	}
 }
+
+// Drop ends an entry that is pending: its change has been taken back by other means than [Log.Undo].
+func (l *Log) Drop(id int) error { return l.done(id, nil) }
 
 func (l *Log) done(id int, leftAlone error) error {
 	ln := line{Done: id}

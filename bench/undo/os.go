@@ -53,11 +53,12 @@ func (OS) Remove(path string) error { return os.Remove(path) }
 // RemoveAll removes path and what is below it; links are not followed.
 func (OS) RemoveAll(path string) error { return os.RemoveAll(path) }
 
-// SyncDir implements [System]. What knows no sync (EINVAL) keeps nothing that a crash could bring back.
+// SyncDir implements [System]. What knows no sync (EINVAL) keeps nothing that a crash could bring
+// back.
 func (OS) SyncDir(path string) error { return atomicfile.SyncDir(path) }
 
-// RemoveModule implements [System]. It removes just this module: modprobe -r would take along what it depends on and
-// nobody else uses, such as the PF's driver below its VFIO variant.
+// RemoveModule implements [System]. It removes just this module: modprobe -r would take along what
+// it depends on and nobody else uses, such as the PF's driver below its VFIO variant.
 func (OS) RemoveModule(_ context.Context, name string) error {
 	if err := unix.DeleteModule(strings.ReplaceAll(name, "-", "_"), unix.O_NONBLOCK); err != nil {
 		return fmt.Errorf("remove module %s: %w", name, err)
@@ -65,7 +66,8 @@ func (OS) RemoveModule(_ context.Context, name string) error {
 	return nil
 }
 
-// Kill implements [System]. The pidfd is taken before the identity is checked, so that it cannot change in between.
+// Kill implements [System]. The pidfd is taken before the identity is checked, so that it cannot
+// change in between.
 func (OS) Kill(ctx context.Context, p Process) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -100,7 +102,8 @@ func waitExit(ctx context.Context, fd int, p Process) error {
 	}
 }
 
-// ProcessOf describes a running process so that it can be recognised later. [fs.ErrNotExist] if there is none.
+// ProcessOf describes a running process so that it can be recognised later. [fs.ErrNotExist] if
+// there is none.
 func ProcessOf(pid int) (Process, error) {
 	stat, err := procfs.Read(pid)
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// A Record is a change of the host, as data: it survives a round trip through JSON. Undo takes the change back, as the
-// package comment describes; it may be called any number of times, and is given a context with time of its own.
+// A Record is a change of the host, as data: it survives a round trip through JSON. Undo takes the
+// change back, as the package comment describes; it may be called any number of times, and is given
+// a context with time of its own.
 type Record interface {
 	fmt.Stringer    // the change, for people: `/sys/…/sriov_numvfs changed from "0" to "2"`
 	Undone() string // the same when it is undone: `/sys/…/sriov_numvfs changed back to "0"`
@@ -19,8 +20,8 @@ type Record interface {
 	Undo(ctx context.Context, sys System) error
 }
 
-// A volatile record may be of a change that a reboot of the host undoes. Records that are not are undone after a reboot,
-// too.
+// A volatile record may be of a change that a reboot of the host undoes. Records that are not are
+// undone after a reboot, too.
 type volatile interface{ Volatile() bool }
 
 // A Write is a value written to a sysfs or debugfs file.
@@ -28,11 +29,14 @@ type Write struct {
 	Path string `json:"path"`
 	// Old is what the file read before, white space trimmed. Undo compares with it.
 	Old string `json:"old,omitempty"`
-	// New is what the file reads after the change. When it is set, a third value is somebody else's and left alone.
+	// New is what the file reads after the change. When it is set, a third value is somebody else's
+	// and left alone.
 	New string `json:"new,omitempty"`
-	// Restore is what to write to get Old back, if it is not Old itself (a [bracketed] choice, an operation file).
+	// Restore is what to write to get Old back, if it is not Old itself (a [bracketed] choice, an
+	// operation file).
 	Restore string `json:"restore,omitempty"`
-	// Blind files cannot be read: Restore is written without looking, so writing it twice must do no harm.
+	// Blind files cannot be read: Restore is written without looking, so writing it twice must do
+	// no harm.
 	Blind bool `json:"blind,omitempty"`
 }
 
@@ -75,7 +79,8 @@ func (w Write) Undo(_ context.Context, sys System) error {
 	case err == nil && w.New != "" && now != w.New:
 		return fmt.Errorf("%s is %q, not the %q that we wrote: %w", w.Path, now, w.New, ErrNotOurs)
 	}
-	// A file that cannot be read (sysfs has no answer while the GTs of a GPU differ) is written all the same.
+	// A file that cannot be read (sysfs has no answer while the GTs of a GPU differ) is written all
+	// the same.
 	if err := sys.WriteFile(w.Path, []byte(cmp.Or(w.Restore, w.Old))); err != nil {
 		return ignoreGone(err)
 	}
@@ -97,7 +102,10 @@ type Binding struct {
 func (Binding) Kind() string { return "binding" }
 
 func (b Binding) String() string {
-	return fmt.Sprintf("driver of %s changed from %s to %s", path.Base(b.Device), cmp.Or(b.OldDriver, "none"), cmp.Or(b.Driver, "none"))
+	return fmt.Sprintf(
+		"driver of %s changed from %s to %s", path.Base(b.Device),
+		cmp.Or(b.OldDriver, "none"), cmp.Or(b.Driver, "none"),
+	)
 }
 
 // Undone implements [Record].
@@ -163,8 +171,8 @@ func (m Module) Undone() string { return "module " + m.Name + " unloaded, unless
 // Volatile is true: a module that is loaded after a reboot was loaded by the host itself.
 func (Module) Volatile() bool { return true }
 
-// Undo implements [Record]. A module that somebody uses by now (a console on the GPU, say) stays loaded, and that is no
-// error.
+// Undo implements [Record]. A module that somebody uses by now (a console on the GPU, say) stays
+// loaded, and that is no error.
 func (m Module) Undo(ctx context.Context, sys System) error {
 	if _, err := sys.Stat(m.Dir()); gone(err) {
 		return nil

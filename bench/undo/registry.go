@@ -14,8 +14,8 @@ import (
 	"vmtb/internal/atomicfile"
 )
 
-// A Registry is a directory with a note for each run that may have changed the host. A note is whole or not there, and
-// outlives a reboot if the directory does.
+// A Registry is a directory with a note for each run that may have changed the host. A note is
+// whole or not there, and outlives a reboot if the directory does.
 type Registry struct{ Dir string }
 
 // A Note is what a run leaves in a registry.
@@ -57,7 +57,8 @@ func (r Registry) file(journal string) string {
 	return filepath.Join(r.Dir, hex.EncodeToString(sum[:8])+noteSuffix)
 }
 
-// Notes are those that are there. The error joins those that cannot be read; the others are returned all the same.
+// Notes are those that are there. The error joins those that cannot be read; the others are
+// returned all the same.
 func (r Registry) Notes() ([]Note, error) {
 	files, err := os.ReadDir(r.Dir)
 	if err != nil {

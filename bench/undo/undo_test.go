@@ -349,7 +349,8 @@ func TestAnyOrder(t *testing.T) {
 				rt.Fatal(err)
 			}
 			w := undo.Write{Path: file, Old: strings.TrimSpace(string(b))}
-			// A refusal, such as EBUSY for a second sriov_numvfs, leaves a record of a change that did not happen.
+			// A refusal, such as EBUSY for a second sriov_numvfs, leaves a record of a change that
+			// did not happen.
 			_ = l.Do(t.Context(), w, func() error { return h.WriteFile(file, []byte(value)) })
 		}
 		if err := l.Undo(t.Context(), h); err != nil {
@@ -397,7 +398,8 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// What people read of a change says where it went, not where its undoing goes; what they read of its undoing says that.
+// What people read of a change says where it went, not where its undoing goes; what they read of
+// its undoing says that.
 func TestRecordString(t *testing.T) {
 	for _, c := range []struct {
 		record      undo.Record

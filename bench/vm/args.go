@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"vmtb/bench/pci"
 )
 
 // Names of the sockets in a machine's private directory.
@@ -198,11 +200,11 @@ func (d device) arguments() map[string]any {
 
 // hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up to ffff only; VMD and others
 // have larger ones.
-func hostDevice(address string) (key, value string) {
-	if domain, _, _ := strings.Cut(address, ":"); len(domain) > 4 {
-		return "sysfsdev", "/sys/bus/pci/devices/" + address
+func hostDevice(address pci.Address) (key, value string) {
+	if domain, _, _ := strings.Cut(string(address), ":"); len(domain) > 4 {
+		return "sysfsdev", address.Dir()
 	}
-	return "host", address
+	return "host", string(address)
 }
 
 func (a *argv) rootPort(id string, slot, windowMiB int) {

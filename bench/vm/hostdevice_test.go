@@ -1,6 +1,10 @@
 package vm
 
-import "testing"
+import (
+	"testing"
+
+	"vmtb/bench/pci"
+)
 
 // TestHostDevice: QEMU's host= takes no PCI domain above ffff.
 func TestHostDevice(t *testing.T) {
@@ -9,7 +13,7 @@ func TestHostDevice(t *testing.T) {
 		"ffff:03:00.1":  "vfio-pci,host=ffff:03:00.1,id=vf0",
 		"10000:e1:00.1": "vfio-pci,sysfsdev=/sys/bus/pci/devices/10000:e1:00.1,id=vf0",
 	} {
-		if got := (Spec{Machine: "pc", VFs: []VF{{Host: address}}}).vfDevice(0).String(); got != want {
+		if got := (Spec{Machine: "pc", VFs: []VF{{Host: pci.Address(address)}}}).vfDevice(0).String(); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 		if m := vfioRE.FindStringSubmatch("qemu: -device " + want + ": no such device"); m == nil || m[1] != address {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/bench/pci"
 )
 
 // A Spec describes a virtual machine. It needs a Name and something to boot; everything else has the default that its comment gives.
@@ -67,12 +68,21 @@ type Kernel struct {
 // A VF is a PCI function of the host, bound to a VFIO driver, that the machine gets. The n-th VF is device "vfN", on
 // q35 below a PCIe root port "vfN-port" of its own.
 type VF struct {
-	Host            string // PCI address on the host, "0000:03:00.1"
-	StateMiB        int    // how much state its driver says it has, local memory above all: for deadlines and the space to save it
-	EnableMigration bool   // the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
+	Host            pci.Address // on the host
+	StateMiB        int         // how much state its driver says it has, local memory above all: for deadlines and the space to save it
+	EnableMigration bool        // the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
 	// WindowMiB is how much 64-bit prefetchable address space firmware leaves below the VF's root port, so that a VF can be plugged
 	// in later: see [pci.Device.VFWindow]. 0 leaves it to firmware, which suits a VF that is there from the beginning.
 	WindowMiB int `json:",omitempty"`
+}
+
+// SpecFor returns the machine that a configuration describes, which boots image. It has no name and
+// no VFs.
+func SpecFor(c bench.VMConfig, image string) Spec {
+	return Spec{
+		QEMU: c.QEMU, Machine: c.Machine, Firmware: Firmware(c.Firmware), MemoryMiB: c.MemoryMiB, CPUs: c.CPUs,
+		Disks: []Disk{{Image: image, Bus: c.DiskBus}}, Extra: c.ExtraArgs,
+	}
 }
 
 // A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag /mnt.
@@ -138,7 +148,7 @@ func (s Spec) Validate() error {
 		check(d.Bus != "ide" || d.Access != ReadOnly, "disk%d: an IDE disk cannot be read-only", i)
 	}
 	for i, v := range s.VFs {
-		check(addressRE.MatchString(v.Host), "vf%d: address %q: want a PCI address as in 0000:03:00.1", i, v.Host)
+		check(addressRE.MatchString(string(v.Host)), "vf%d: address %q: want a PCI address as in 0000:03:00.1", i, v.Host)
 	}
 	for _, sh := range s.Shares {
 		check(sh.Tag != "" && len(sh.Tag) < 32 && sh.Path != "", "share %q of %q: want a tag of 1 to 31 bytes and a path", sh.Tag, sh.Path)

@@ -1,5 +1,7 @@
 package work
 
+import "vmtb/bench"
+
 // For the tests of this package.
 var (
 	SplitWords = splitWords
@@ -11,3 +13,6 @@ var (
 
 // Run is the run that waits at its gate.
 func (p *Prepared) Run() *Run { return &Run{p.m, p.h} }
+
+// RunOf returns the run with a handle.
+func RunOf(m bench.Machine, h Handle) *Run { return &Run{m, h} }

@@ -10,18 +10,17 @@ import (
 	"vmtb/bench/undo"
 )
 
-// A Handle is a run as data: with it, any process that reaches the machine can go on with the run ([Attach]). It may be
-// kept as JSON.
+// A Handle identifies a run on its machine.
 type Handle struct {
-	Dir     string `json:"dir"`     // the private directory
-	PID     int    `json:"pid"`     // of the shell that watches the workload
-	Start   uint64 `json:"start"`   // its start time, in clock ticks after boot
-	Session int    `json:"session"` // the workload's session, 0 if it has none of its own
-	Boot    string `json:"boot_id"` // of the machine
+	Dir     string // the private directory
+	PID     int    // of the shell that watches the workload
+	Start   uint64 // its start time, in clock ticks after boot
+	Session int    // the workload's session, 0 if it has none of its own
+	Boot    string // of the machine
 
-	Shell *Shell `json:"shell,omitempty"` // one of them is the workload
-	IGT   *IGT   `json:"igt,omitempty"`
-	Wsim  *Wsim  `json:"wsim,omitempty"`
+	Shell *Shell // one of them is the workload
+	IGT   *IGT
+	Wsim  *Wsim
 }
 
 func (h *Handle) describe(w Workload) error {
@@ -52,21 +51,13 @@ func (h *Handle) workload() Workload {
 
 func (h *Handle) mark() string { return markVar + h.Dir }
 
-// Attach goes on with a run on a machine: the one that it was started on, or what that one was restored to or migrated to.
-func Attach(m bench.Machine, h Handle) (*Run, error) {
-	if h.workload() == nil || h.PID <= 1 || !isPrivate(h.Dir) {
-		return nil, &bench.UsageError{Err: fmt.Errorf("not the handle of a workload: %+v", h)}
-	}
-	return &Run{m, h}, nil
-}
-
 // isPrivate guards what is removed.
 func isPrivate(dir string) bool {
 	return path.IsAbs(dir) && path.Clean(dir) == dir && strings.HasPrefix(path.Base(dir), dirPrefix)
 }
 
-// A Leftover is what a run leaves on the host when nobody ends it: processes and directories. It is an [undo.Record]; give
-// [undo.Open] an undo.KindOf[work.Leftover]().
+// A Leftover is what a run leaves on the host when nobody ends it: processes and directories. It is
+// an [undo.Record]; give [undo.Open] an undo.KindOf[work.Leftover]().
 type Leftover struct {
 	Dir     string `json:"dir"`
 	Results string `json:"results,omitempty"`
@@ -82,7 +73,8 @@ func (l Leftover) String() string { return "workload started in " + l.Dir }
 // Undone implements [undo.Record].
 func (l Leftover) Undone() string { return "workload in " + l.Dir + " ended and removed" }
 
-// Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any time later.
+// Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any
+// time later.
 func (l Leftover) Undo(ctx context.Context, sys undo.System) error {
 	host, ok := sys.(execer)
 	if !ok {

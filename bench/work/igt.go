@@ -13,7 +13,8 @@ import (
 	"vmtb/bench"
 )
 
-// An IGT workload runs tests with igt_runner, in a result directory of its own below [bench.IGTConfig].ResultDir.
+// An IGT workload runs tests with igt_runner, in a result directory of its own below
+// [bench.IGTConfig].ResultDir.
 type IGT struct {
 	Config    bench.IGTConfig `json:"config"`
 	Tests     []string        `json:"tests"`               // "igt@xe_exec_store@basic-store", in this order
@@ -44,7 +45,8 @@ func (g IGT) String() string {
 	return s
 }
 
-// Programs are the paths of the programs that the machine must have: the runner, and those of the tests.
+// Programs are the paths of the programs that the machine must have: the runner, and those of the
+// tests.
 func (g IGT) Programs() []string {
 	programs := []string{path.Join(g.Config.ToolDir, "igt_runner")}
 	for _, t := range g.Tests {

@@ -77,8 +77,8 @@ type IGTResults struct {
 	Totals Counts    // of all tests, each repetition counted; every result has a key
 }
 
-// An IGTTest is one test, subtest or dynamic subtest. Output that is not UTF-8 has been changed by igt_runner: its bytes
-// are taken for Latin-1.
+// An IGTTest is one test, subtest or dynamic subtest. Output that is not UTF-8 has been changed by
+// igt_runner: its bytes are taken for Latin-1.
 type IGTTest struct {
 	Name          string // "igt@xe_exec_store@basic-store"
 	Status        Status
@@ -94,15 +94,19 @@ func (t IGTTest) missing() bool {
 	return t.Status == StatusSkip && t.Out == "" && strings.HasPrefix(t.Err, "Cannot execute ")
 }
 
-// ParseIGT reads a results.json. Members that it does not know and invalid UTF-8 are let through; a member that is
-// missing or has the wrong type, or a result that igt_runner does not know, is an error.
+// ParseIGT reads a results.json. Members that it does not know and invalid UTF-8 are let through; a
+// member that is missing or has the wrong type, or a result that igt_runner does not know, is an
+// error.
 func ParseIGT(data []byte) (*IGTResults, error) {
 	var f igtFile
 	if err := json.Unmarshal(data, &f, jsontext.AllowInvalidUTF8(true)); err != nil {
 		return nil, err
 	}
 	if f.Type != "TestrunResult" || f.Version < resultsVersion {
-		return nil, fmt.Errorf("not a TestrunResult of version %d or later: __type__ %q, results_version %d", resultsVersion, f.Type, f.Version)
+		return nil, fmt.Errorf(
+			"not a TestrunResult of version %d or later: __type__ %q, results_version %d",
+			resultsVersion, f.Type, f.Version,
+		)
 	}
 	if f.Totals.Root == nil {
 		return nil, errors.New("no totals.root")

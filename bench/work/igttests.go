@@ -7,7 +7,8 @@ import (
 	"vmtb/bench"
 )
 
-// A TestType is a kind of GPU work that IGT has a test for, by the Python tool's name, whatever the driver.
+// A TestType is a kind of GPU work that IGT has a test for, by the Python tool's name, whatever the
+// driver.
 type TestType string
 
 // The types.
@@ -97,8 +98,8 @@ var (
 	}
 )
 
-// Test is the test of a type for a driver, "xe" or "i915". What the driver has none for is an error matching
-// [bench.ErrNotAvailable].
+// Test is the test of a type for a driver, "xe" or "i915". What the driver has none for is an error
+// matching [bench.ErrNotAvailable].
 func (t TestType) Test(driver string) (string, error) {
 	names, ok := map[string]map[TestType]string{"xe": testNames, "i915": i915Tests}[driver]
 	if _, known := testNames[t]; !known || !ok {

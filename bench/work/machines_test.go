@@ -76,7 +76,8 @@ func link(t *testing.T, tool, as string) {
 	}
 }
 
-// busybox is a directory with busybox's programs, made from the one on this host or in the lab's cache, or "".
+// busybox is a directory with busybox's programs, made from the one on this host or in the lab's
+// cache, or "".
 func busybox(t *testing.T) string {
 	t.Helper()
 	cache, _ := os.UserCacheDir()

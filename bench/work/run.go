@@ -15,8 +15,8 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// ErrLost is matched by the error for a workload that has ended nobody knows how: it was killed, its directory is gone, the
-// machine was booted anew.
+// ErrLost is matched by the error for a workload that has ended nobody knows how: it was killed,
+// its directory is gone, the machine was booted anew.
 var ErrLost = errors.New("the workload is lost")
 
 const (
@@ -48,15 +48,16 @@ func (r *Run) String() string { return fmt.Sprintf("%v on %v", r.h.workload(), r
 // On is the same run on what has become of its machine: restored from a snapshot, or migrated.
 func (r *Run) On(m bench.Machine) *Run { return &Run{m, r.h} }
 
-// Running reports whether the workload has not ended yet. One that is lost is an error matching [ErrLost].
+// Running reports whether the workload has not ended yet. One that is lost is an error matching
+// [ErrLost].
 func (r *Run) Running(ctx context.Context) (bool, error) {
 	s, err := r.status(ctx, true)
 	return err == nil && !s.done, r.fault(err)
 }
 
-// Wait waits for the workload's end. When it gives up, with ctx or with an error of the machine (one that is paused does not
-// answer), the workload goes on and Wait may be called again. A lost workload is an error matching [ErrLost]; the
-// Result beside it has the output that is still there.
+// Wait waits for the workload's end. When it gives up, with ctx or with an error of the machine
+// (one that is paused does not answer), the workload goes on and Wait may be called again. A lost
+// workload is an error matching [ErrLost]; the Result beside it has the output that is still there.
 func (r *Run) Wait(ctx context.Context) (Result, error) {
 	start := time.Now()
 	looked := start
@@ -110,8 +111,9 @@ func (r *Run) Output(ctx context.Context) (stdout, stderr []byte, err error) {
 	return res.Exit.Stdout, res.Exit.Stderr, r.fault(err)
 }
 
-// Kill ends all processes of the workload, politely with SIGTERM and after grace (0 is 2 s) by force. A workload that has
-// ended is no error, and what it has left behind is killed too. Wait then tells that it was killed.
+// Kill ends all processes of the workload, politely with SIGTERM and after grace (0 is 2 s) by
+// force. A workload that has ended is no error, and what it has left behind is killed too. Wait
+// then tells that it was killed.
 func (r *Run) Kill(ctx context.Context, grace time.Duration) error {
 	if grace == 0 {
 		grace = graceKill
@@ -129,8 +131,8 @@ func (r *Run) Kill(ctx context.Context, grace time.Duration) error {
 	return r.fault(err)
 }
 
-// Remove removes what the run has left on the machine: its private directory, and IGT's results. Whatever of it still runs is
-// killed first.
+// Remove removes what the run has left on the machine: its private directory, and IGT's results.
+// Whatever of it still runs is killed first.
 func (r *Run) Remove(ctx context.Context) error {
 	j, err := r.h.workload().job(r.h.Dir)
 	if err == nil {

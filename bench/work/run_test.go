@@ -3,7 +3,6 @@ package work_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -60,7 +59,8 @@ func TestShell(t *testing.T) {
 	})
 }
 
-// A workload has a session of its own where there is setsid, and signals as a workload expects them.
+// A workload has a session of its own where there is setsid, and signals as a workload expects
+// them.
 func TestDetached(t *testing.T) {
 	here, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output() // a CI may have us ignore some
 	if err != nil {
@@ -195,11 +195,7 @@ func TestBootedAnew(t *testing.T) {
 	run := start(t, this(), work.Shell{Line: "sleep 302"})
 	h := run.Handle()
 	h.Boot, h.Start = "another", h.Start+1 // the same number, another process
-	again, err := work.Attach(this(), h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := again.Wait(t.Context()); !errors.Is(err, work.ErrLost) || !strings.Contains(err.Error(), "booted anew") {
+	if _, err := work.RunOf(this(), h).Wait(t.Context()); !errors.Is(err, work.ErrLost) || !strings.Contains(err.Error(), "booted anew") {
 		t.Errorf("Wait: %v", err)
 	}
 }
@@ -230,7 +226,7 @@ func TestHugeOutput(t *testing.T) {
 	})
 }
 
-// Another process goes on with a run on another machine value.
+// A run goes on on another machine value.
 func TestGoOn(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	if err := unix.Mkfifo(gate, 0o600); err != nil {
@@ -243,29 +239,12 @@ func TestGoOn(t *testing.T) {
 	if _, err := run.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Wait: %v", err)
 	}
-	data, err := json.Marshal(run.Handle())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var h work.Handle
-	if err := json.Unmarshal(data, &h); err != nil {
-		t.Fatal(err)
-	}
-	again, err := work.Attach(this(), h)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := os.WriteFile(gate, []byte("moved\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []*work.Run{again, run.On(this())} {
+	for _, r := range []*work.Run{run, run.On(this())} {
 		if res := wait(t, r); string(res.Exit.Stdout) != "moved\n" || r.String() != line+" on host" {
 			t.Errorf("%v: %+v", r, res)
-		}
-	}
-	for _, bad := range []work.Handle{{}, {PID: 5, Dir: "/", Shell: &work.Shell{}}, {PID: 5, Dir: "/tmp/../vmtb-work-x", Shell: &work.Shell{}}} {
-		if _, err := work.Attach(this(), bad); err == nil {
-			t.Errorf("%+v taken", bad)
 		}
 	}
 }
@@ -398,7 +377,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// A workload that is politely killed at its gate runs nothing, whatever the shell, and says that it was killed.
+// A workload that is politely killed at its gate runs nothing, whatever the shell, and says that it
+// was killed.
 func TestKilledAtGate(t *testing.T) {
 	eachShell(t, func(t *testing.T, m bench.Machine) {
 		if r, err := m.Exec(t.Context(), bench.Command{Argv: []string{"/bin/sh", "-c", "command -v mkfifo"}}); err != nil || !r.OK() {

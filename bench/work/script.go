@@ -1,6 +1,7 @@
 package work
 
-// The scripts need nothing but a POSIX shell with /proc, and are tested with dash, bash and busybox.
+// The scripts need nothing but a POSIX shell with /proc, and are tested with dash, bash and
+// busybox.
 
 // prepareScript makes the private directory $1, and the other directories if they are missing.
 const prepareScript = `
@@ -9,13 +10,14 @@ shift
 umask 022
 for d; do mkdir -p -- "$d" || exit; done`
 
-// baseScript finds a directory for private ones; /tmp may be in memory, which huge output would fill.
+// baseScript finds a directory for private ones; /tmp may be in memory, which huge output would
+// fill.
 const baseScript = `
 for d in /var/tmp /tmp; do [ -d "$d" ] && [ -w "$d" ] && echo "$d" && exit; done
 echo "neither /var/tmp nor /tmp can be written to" >&2; exit 1`
 
-// launchScript starts superviseScript ($1) with shell $2 for the private directory $3 and the command $5... in the
-// directory $4. Its output ends when the workload has been started.
+// launchScript starts superviseScript ($1) with shell $2 for the private directory $3 and the
+// command $5... in the directory $4. Its output ends when the workload has been started.
 //
 //   - systemd kills all of a service's control group when it restarts the service: leave the agent's.
 //   - setsid forks only in the leader of a process group, so of two in a row one forks: the first makes the second a
@@ -43,17 +45,18 @@ fi
 trap '' HUP
 "$sh" -c "$sup" sh "$dir" "$@" &`
 
-// makeGateScript makes the gate in the private directory $1 at which superviseScript waits; openGateScript opens it. Until
-// there is somebody who waits, opening waits, too.
+// makeGateScript makes the gate in the private directory $1 at which superviseScript waits;
+// openGateScript opens it. Until there is somebody who waits, opening waits, too.
 const (
 	makeGateScript = `mkfifo -m 600 -- "$1/gate"`
 	openGateScript = `echo go >"$1/gate"`
 )
 
-// superviseScript runs the command $2... and writes its exit code to the private directory $1. First it says who it is:
-// process, start time, session (0 if it is not its own) and boot. If there is a gate, it waits there; killed while it does,
-// it runs nothing. The exit code goes over what is in the file already,
-// so that a full disk does not lose it. What the shell itself says of a command that was killed goes to /dev/null.
+// superviseScript runs the command $2... and writes its exit code to the private directory $1.
+// First it says who it is: process, start time, session (0 if it is not its own) and boot. If there
+// is a gate, it waits there; killed while it does, it runs nothing. The exit code goes over what is
+// in the file already, so that a full disk does not lose it. What the shell itself says of a
+// command that was killed goes to /dev/null.
 const superviseScript = `
 dir=$1
 shift
@@ -73,10 +76,11 @@ line=go
 (exec 2>&4 4>&-; exec "$@")
 printf 'exit %-3s\n' $? 1<>"$dir/state"`
 
-// sweepScript sends signal $1 (0: only looks) once to every process that has $2 in its environment or belongs to the
-// session $3, led by the process that was started at $4 in boot $5; 0 is no session. It prints those it found. When it
-// kills, and there is a file $6 that says that the workload is running, it writes there that it was killed.
-// An environment has a NUL after each variable: without -z, the grep of busybox looks at the first one only.
+// sweepScript sends signal $1 (0: only looks) once to every process that has $2 in its environment
+// or belongs to the session $3, led by the process that was started at $4 in boot $5; 0 is no
+// session. It prints those it found. When it kills, and there is a file $6 that says that the
+// workload is running, it writes there that it was killed. An environment has a NUL after each
+// variable: without -z, the grep of busybox looks at the first one only.
 const sweepScript = `
 sig=$1 mark=$2 sid=$3 start=$4 boot=$5 state=$6 found=
 add() { case " $found " in *" $1 "*) ;; *) found="$found $1" ;; esac; }

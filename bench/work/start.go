@@ -27,11 +27,13 @@ const (
 type Options struct {
 	// Base is where the private directory goes; by default /var/tmp, or /tmp if there is none.
 	Base string
-	// Journal records what a run leaves on the host until it has been killed and removed; nil for guests, which go away.
+	// Journal records what a run leaves on the host until it has been killed and removed; nil for
+	// guests, which go away.
 	Journal undo.Journal
 }
 
-// Start puts a workload's files on the machine and starts it. A program that is not there is an error.
+// Start puts a workload's files on the machine and starts it. A program that is not there is an
+// error.
 func Start(ctx context.Context, m bench.Machine, w Workload, o Options) (*Run, error) {
 	p, err := prepare(ctx, m, w, o, false)
 	if err != nil {
@@ -40,15 +42,16 @@ func Start(ctx context.Context, m bench.Machine, w Workload, o Options) (*Run, e
 	return &Run{p.m, p.h}, nil
 }
 
-// A Prepared workload waits at a gate on its machine, with all that takes its time behind it. It is for workloads that
-// are to start at the same time; else [Start] will do.
+// A Prepared workload waits at a gate on its machine, with all that takes its time behind it. It is
+// for workloads that are to start at the same time; else [Start] will do.
 type Prepared struct {
 	m bench.Machine
 	h Handle
 	j job
 }
 
-// Prepare brings a workload up to its gate. The machine needs mkfifo(1) for it. After an error nothing is left.
+// Prepare brings a workload up to its gate. The machine needs mkfifo(1) for it. After an error
+// nothing is left.
 func Prepare(ctx context.Context, m bench.Machine, w Workload, o Options) (*Prepared, error) {
 	return prepare(ctx, m, w, o, true)
 }
@@ -123,7 +126,8 @@ func (p *Prepared) begin(ctx context.Context, gate bool) error {
 }
 
 func (p *Prepared) put(ctx context.Context) error {
-	if _, err := script(ctx, p.m, nil, "make "+p.h.Dir, prepareScript, append([]string{p.h.Dir}, p.j.parents...)...); err != nil {
+	dirs := append([]string{p.h.Dir}, p.j.parents...)
+	if _, err := script(ctx, p.m, nil, "make "+p.h.Dir, prepareScript, dirs...); err != nil {
 		return err
 	}
 	if p.j.command.Stdin != nil {
@@ -155,7 +159,9 @@ func (p *Prepared) launch(ctx context.Context) error {
 }
 
 // script runs one of this package's scripts to its good end.
-func script(ctx context.Context, m bench.Machine, env []string, what, text string, args ...string) (bench.Result, error) {
+func script(
+	ctx context.Context, m bench.Machine, env []string, what, text string, args ...string,
+) (bench.Result, error) {
 	c := bench.Command{Argv: append([]string{shell, "-c", text, "sh"}, args...), Env: env}
 	r, err := m.Exec(ctx, c)
 	if err == nil && !r.OK() {
@@ -164,7 +170,8 @@ func script(ctx context.Context, m bench.Machine, env []string, what, text strin
 	return r, err
 }
 
-// fault blames the machine for an error of ours; those that the machine's own package has judged stay.
+// fault blames the machine for an error of ours; those that the machine's own package has judged
+// stay.
 func fault(m bench.Machine, w Workload, err error) error {
 	var guest *bench.GuestError
 	var host *bench.HostError

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// splitWords splits a line of options as a shell would that knows blanks, quotes and backslashes, and expands nothing.
+// splitWords splits a line of options as a shell would that knows blanks, quotes and backslashes,
+// and expands nothing.
 func splitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder

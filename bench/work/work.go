@@ -40,9 +40,11 @@ type Result struct {
 	Verdict Verdict
 	Reason  string // why it is not [Pass], "" if it is
 
-	Exit bench.Result // with the whole output; a shell cannot tell the exit codes 129 to 192 from signals: they are taken for signals
-	IGT  *IGTResults  // of [IGT], nil if it left none
-	Wsim *WsimResult  // of [Wsim], nil if it said none
+	// Exit has the whole output. A shell cannot distinguish the exit codes 129 to 192 from signals:
+	// they count as signals.
+	Exit bench.Result
+	IGT  *IGTResults // of [IGT], nil if it left none
+	Wsim *WsimResult // of [Wsim], nil if it said none
 }
 
 // Err is nil for [Pass], else an error with the reason.
@@ -60,7 +62,8 @@ func (r *Result) fail(format string, args ...any) {
 	}
 }
 
-// Do starts a workload, waits for its end and removes what it left on the machine. When ctx ends, the workload is killed.
+// Do starts a workload, waits for its end and removes what it left on the machine. When ctx ends,
+// the workload is killed.
 func Do(ctx context.Context, m bench.Machine, w Workload, o Options) (Result, error) {
 	run, err := Start(ctx, m, w, o)
 	if err != nil {

@@ -14,13 +14,15 @@ import (
 	"vmtb/bench"
 )
 
-// Descriptors of work that takes 10 ms on an idle GPU: two batches of 5 ms, the second after the first.
+// Descriptors of work that takes 10 ms on an idle GPU: two batches of 5 ms, the second after the
+// first.
 const (
 	Preemptible    = "1.DEFAULT.5000.0.0,2.DEFAULT.5000.-1.1"
 	NonPreemptible = "X.1.0,X.2.0," + Preemptible
 )
 
-// A Wsim workload is gem_wsim, IGT's workload simulator. It passes when it exits with 0 and says how long it took.
+// A Wsim workload is gem_wsim, IGT's workload simulator. It passes when it exits with 0 and says
+// how long it took.
 type Wsim struct {
 	Config     bench.IGTConfig `json:"config"`
 	Descriptor string          `json:"descriptor,omitempty"` // or the path of a file with one, on the machine
@@ -85,14 +87,17 @@ type WsimClient struct {
 	Rate    float64
 }
 
-// The two printf in gem_wsim.c of IGT; older ones do not tell cycles. What follows a client's full stop is about
-// batches.
+// The two printf in gem_wsim.c of IGT; older ones do not tell cycles. What follows a client's full
+// stop is about batches.
 var (
 	wsimTotalRE  = regexp.MustCompile(`^(\d+\.\d+)s elapsed \((\d+\.\d+|inf) workloads/s\)$`)
-	wsimClientRE = regexp.MustCompile(`^([ *])(\d+): (\d+\.\d+)s elapsed \((?:(\d+) cycles, )?(\d+\.\d+|inf) workloads/s\)`)
+	wsimClientRE = regexp.MustCompile(
+		`^([ *])(\d+): (\d+\.\d+)s elapsed \((?:(\d+) cycles, )?(\d+\.\d+|inf) workloads/s\)`,
+	)
 )
 
-// ParseWsim reads the output of gem_wsim. Without the line about the whole, or with two, it is an error.
+// ParseWsim reads the output of gem_wsim. Without the line about the whole, or with two, it is an
+// error.
 func ParseWsim(out string) (*WsimResult, error) {
 	var r WsimResult
 	totals := 0
@@ -113,7 +118,9 @@ func ParseWsim(out string) (*WsimResult, error) {
 		}
 	}
 	if totals != 1 {
-		return nil, fmt.Errorf("gem_wsim said %d times how long it took, want once: %q", totals, bench.Tail([]byte(out), 3))
+		return nil, fmt.Errorf(
+			"gem_wsim printed its duration %d times, want once: %q", totals, bench.Tail([]byte(out), 3),
+		)
 	}
 	return &r, nil
 }

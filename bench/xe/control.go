@@ -106,8 +106,8 @@ func explain(op string, err error) VFState {
 }
 
 // A Control operates on one VF from the PF's side. Errors of its methods are [ControlError]; what
-// the kernel has no way to do matches [bench.ErrNotAvailable]. Nothing is journalled: disabling VFs
-// resets them.
+// the kernel has no way to do matches [bench.ErrNotAvailable]. Its methods journal nothing: disabling
+// VFs resets them. [Control.Halt] returns a record for VFs that stay enabled.
 type Control struct {
 	pf *PF
 	vf int
@@ -136,19 +136,27 @@ func (c Control) do(ctx context.Context, op string) error {
 	if err := c.pf.CheckVF(c.vf); err != nil {
 		return err
 	}
+	if file := c.whole(op); file != "" {
+		return c.failed(op, "", c.pf.tree.Write(ctx, file, "1"))
+	}
+	if op == "reset" {
+		return c.resetFunction(ctx)
+	}
+	return c.doOnGTs(ctx, op)
+}
+
+// whole returns the file that does op on the VF as a whole, "" if this kernel has none.
+func (c Control) whole(op string) string {
 	files := []string{c.file(op)}
 	if op == "stop" {
 		files = append(files, c.pf.dir+"/sriov_admin/"+function(c.vf)+"/stop")
 	}
 	for _, file := range files {
 		if c.pf.tree.Exists(file) {
-			return c.failed(op, "", c.pf.tree.Write(ctx, file, "1"))
+			return file
 		}
 	}
-	if op == "reset" {
-		return c.resetFunction(ctx)
-	}
-	return c.doOnGTs(ctx, op)
+	return ""
 }
 
 // failed explains a refusal of op, nil for nil. state, if set, is more than the errno tells.

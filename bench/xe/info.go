@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"vmtb/bench"
 	"vmtb/bench/xe/vgpu"
 )
 
@@ -48,27 +47,6 @@ func (p *PF) AvailableGGTT(tile int) (Available, error) {
 	return parsed(p.files, parseAvailable, p.ofTile(tile, "ggtt_available"))
 }
 
-// ProvisionedGGTT returns the GGTT ranges, in bytes, of the VFs that have one.
-func (p *PF) ProvisionedGGTT(tile int) ([]VFRange, error) {
-	return parsed(p.files, parseRanges, p.ofTile(tile, "ggtt_provisioned"))
-}
-
-// ProvisionedVRAM returns the local memory of the VFs that have some. For an integrated GPU the
-// error matches [bench.ErrNotAvailable].
-func (p *PF) ProvisionedVRAM(tile int) ([]VFBytes, error) {
-	return parsed(p.files, parseBytes, p.ofTile(tile, "vram_provisioned"))
-}
-
-// ProvisionedContexts returns the context ids of the VFs that have some, on a GT.
-func (p *PF) ProvisionedContexts(gt GT) ([]VFRange, error) {
-	return parsed(p.files, parseRanges, p.gtFile(0, gt, "contexts_provisioned"))
-}
-
-// ProvisionedDoorbells returns the doorbells of the VFs that have some, on a GT.
-func (p *PF) ProvisionedDoorbells(gt GT) ([]VFRange, error) {
-	return parsed(p.files, parseRanges, p.gtFile(0, gt, "doorbells_provisioned"))
-}
-
 // AdverseEvents returns what the firmware of a GT has counted, for VFs with at least one event.
 func (p *PF) AdverseEvents(gt GT) ([]Events, error) {
 	return parsed(p.files, parseEvents, p.gtFile(0, gt, "adverse_events"))
@@ -90,27 +68,6 @@ func (p *PF) Policies(gt GT) (Policies, error) {
 		return Policies{}, err
 	}
 	return Policies{ResetEngine: reset != 0, SchedIfIdle: idle != 0, SamplePeriod: period}, nil
-}
-
-// Thresholds reads the thresholds of function fn (0 is the PF) on a GT. A threshold that the kernel
-// does not have yet is 0.
-func (p *PF) Thresholds(fn int, gt GT) (vgpu.Thresholds, error) {
-	var t vgpu.Thresholds
-	missing := 0
-	for _, c := range t.Counters() {
-		n, err := p.read(p.gtFile(fn, gt, thresholdFile(c)))
-		if errors.Is(err, bench.ErrNotAvailable) {
-			missing++
-			if missing < len(t.Counters()) {
-				continue
-			}
-		}
-		if err != nil {
-			return t, err
-		}
-		*c.Value = n
-	}
-	return t, nil
 }
 
 // secure sets the firmware's policies on the PF and the thresholds of VFs 1 to n.

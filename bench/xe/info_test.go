@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,36 +18,13 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// TestTables: the tables say what the quotas say, in both layouts.
-func TestTables(t *testing.T) {
+// TestAvailable: what is left of the GGTT, in both layouts.
+func TestAvailable(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{
 		"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "PTL": ptlAtBMG(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, pf := enabled(t, o)
-			quota, err := pf.Quotas.Of(2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ggtt, err := pf.ProvisionedGGTT(0)
-			if err != nil || len(ggtt) != 2 || ggtt[1].VF != 2 || ggtt[1].Size() != quota.GGTT ||
-				ggtt[1].Last+1 != ggtt[0].First {
-				t.Errorf("ProvisionedGGTT: %+v, %v", ggtt, err)
-			}
-			for _, gt := range pf.GTs {
-				for want, table := range map[uint64]func(xe.GT) ([]xe.VFRange, error){
-					quota.Contexts: pf.ProvisionedContexts, quota.Doorbells: pf.ProvisionedDoorbells,
-				} {
-					if list, err := table(gt); err != nil || len(list) != 2 || list[0].Size() != want {
-						t.Errorf("%s: %+v, %v; want %d", gt, list, err, want)
-					}
-				}
-			}
-			vram, err := pf.ProvisionedVRAM(0)
-			if pf.VRAM != (err == nil) || err != nil && !errors.Is(err, bench.ErrNotAvailable) || pf.VRAM &&
-				vram[1] != (xe.VFBytes{VF: 2, Bytes: quota.VRAM}) {
-				t.Errorf("ProvisionedVRAM: %+v, %v", vram, err)
-			}
 			if a, err := pf.AvailableGGTT(0); err != nil || len(a.Holes) != 1 || a.Holes[0].Size() != a.Total ||
 				a.Total-a.Spare < a.Avail {
 				t.Errorf("AvailableGGTT: %+v, %v", a, err)
@@ -167,7 +145,7 @@ func TestPolicies(t *testing.T) {
 					t.Errorf("Policies: %+v, %v", p, err)
 				}
 				for fn := range 3 {
-					got, err := pf.Thresholds(fn, gt)
+					got, err := thresholds(s, o, fn, gt)
 					if fn == 2 {
 						want = vgpu.Thresholds{}
 					}
@@ -193,6 +171,32 @@ func TestPolicies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// thresholds reads the thresholds of a function on a GT.
+func thresholds(s setup, o fakehost.Options, fn int, gt xe.GT) (vgpu.Thresholds, error) {
+	function := "pf"
+	if fn > 0 {
+		function = fmt.Sprintf("vf%d", fn)
+	}
+	dir := fmt.Sprintf(dri+"/sriov/%s/tile%d/gt%d", function, gt.Tile, gt.ID)
+	if o.Flat {
+		dir = fmt.Sprintf(dri+"/gt%d/%s", gt.ID, function)
+	}
+	var t vgpu.Thresholds
+	for _, c := range t.Counters() {
+		text, err := s.ReadFile(dir + "/threshold_" + c.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // newer kernels have it
+		}
+		if err != nil {
+			return t, err
+		}
+		if *c.Value, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // TestGTsDisagree: what GTs have each for themselves has no one answer, and is put right by
@@ -315,17 +319,12 @@ func TestNothingToTell(t *testing.T) {
 	gt := pf.GTs[0]
 	for name, ask := range map[string]func() (any, error){
 		"Limits": func() (any, error) { return pf.Limits() }, "Mode": func() (any, error) { return pf.Mode() },
-		"Versions":             func() (any, error) { return pf.Versions() },
-		"AvailableGGTT":        func() (any, error) { return pf.AvailableGGTT(0) },
-		"ProvisionedGGTT":      func() (any, error) { return pf.ProvisionedGGTT(0) },
-		"ProvisionedVRAM":      func() (any, error) { return pf.ProvisionedVRAM(0) },
-		"ProvisionedContexts":  func() (any, error) { return pf.ProvisionedContexts(gt) },
-		"ProvisionedDoorbells": func() (any, error) { return pf.ProvisionedDoorbells(gt) },
-		"AdverseEvents":        func() (any, error) { return pf.AdverseEvents(gt) },
-		"Policies":             func() (any, error) { return pf.Policies(gt) },
-		"Thresholds":           func() (any, error) { return pf.Thresholds(1, gt) },
-		"Quota":                func() (any, error) { return pf.Quotas.Of(1) },
-		"Spare":                func() (any, error) { return pf.Quotas.Spare() },
+		"Versions":      func() (any, error) { return pf.Versions() },
+		"AvailableGGTT": func() (any, error) { return pf.AvailableGGTT(0) },
+		"AdverseEvents": func() (any, error) { return pf.AdverseEvents(gt) },
+		"Policies":      func() (any, error) { return pf.Policies(gt) },
+		"Quota":         func() (any, error) { return pf.Quotas.Of(1) },
+		"Spare":         func() (any, error) { return pf.Quotas.Spare() },
 		"SetThresholds": func() (any, error) {
 			return nil, pf.SetThresholds(
 				t.Context(), 1, vgpu.Thresholds{CATError: 1},

@@ -94,6 +94,17 @@ func (c Control) Restore(ctx context.Context, r io.Reader) error {
 	return c.failed(op, StateRestoring, c.finish(ctx, op))
 }
 
+// CheckState reads the saved state in r to its end, and returns an error unless it is whole and each of
+// its headers is one that [Control.Restore] passes on. It does nothing to the VF.
+func (c Control) CheckState(r io.Reader) error {
+	stream := &restoreStream{r: r, gts: c.pf.GTs}
+	if err := stream.begin(); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, stream)
+	return err
+}
+
 // DiscardRestore resets the VF after a failed restore, and makes the driver forget the part of a
 // packet that it may still hold. A reset alone leaves that part, and the driver would take the
 // first bytes of the next restore for its rest. Only the beginning of a save drops it

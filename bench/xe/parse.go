@@ -25,18 +25,6 @@ type Range struct {
 // Size returns how many addresses or ids the range has.
 func (r Range) Size() uint64 { return r.Last - r.First + 1 }
 
-// A VFRange is the range of a resource that a VF has been given.
-type VFRange struct {
-	VF int
-	Range
-}
-
-// A VFBytes is the local memory that a VF has been given, in bytes.
-type VFBytes struct {
-	VF    int
-	Bytes uint64
-}
-
 // Available is what is left of the GGTT of a tile, in bytes.
 type Available struct {
 	Holes []Range `json:"holes"` // free ranges, ascending
@@ -233,22 +221,6 @@ func perVF[T any](text string, read func(vf int, value string) (T, error)) ([]T,
 		list = append(list, item)
 	}
 	return list, nil
-}
-
-// parseRanges reads ggtt_provisioned, contexts_provisioned, doorbells_provisioned.
-func parseRanges(text string) ([]VFRange, error) {
-	return perVF(text, func(vf int, value string) (VFRange, error) {
-		r, err := parseRange(value)
-		return VFRange{vf, r}, err
-	})
-}
-
-// parseBytes reads vram_provisioned.
-func parseBytes(text string) ([]VFBytes, error) {
-	return perVF(text, func(vf int, value string) (VFBytes, error) {
-		n, err := number(value, 10)
-		return VFBytes{vf, n}, err
-	})
 }
 
 // parseEvents reads adverse_events: a line "VF1:\tcat_error_count:1 engine_reset_count:0 ... " for

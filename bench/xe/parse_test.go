@@ -47,13 +47,6 @@ var good = []struct {
 			"KiB)\navail:\t4096\t(4.00 KiB)\n",
 	},
 	{"ggtt_available, full", as(parseAvailable), "total:\t0\t(0 B)\nspare:\t67108864\t(64.0 MiB)\navail:\t0\t(0 B)\n"},
-	{
-		"ggtt_provisioned", as(parseRanges),
-		"VF1:\t0xbee00000-0xfedfffff\t(1.00 GiB)\nVF2:\t0x7ee00000-0xbedfffff\t(1.00 GiB)\n",
-	},
-	{"contexts_provisioned", as(parseRanges), "VF1:\t49151-65534\t(16384)\nVF3:\t32767-49150\t(16384)\n"},
-	{"nothing provisioned", as(parseRanges), ""},
-	{"vram_provisioned", as(parseBytes), "VF1:\t6358564864\t(5.92 GiB)\nVF2:\t6358564864\t(5.92 GiB)\n"},
 	{"vfs", as(parseLimits), "total: 24\nsupported: 24\nenabled: 2\n"},
 	{"versions", as(parseVersions), "base:\t1.0\nlatest:\t1.0\nVF1:\t1.0\nVF12:\t1.1\n"},
 	{"sriov_info of a PF", as(parseMode), "supported: yes\nenabled: yes\nmode: SR-IOV PF\n"},
@@ -81,11 +74,6 @@ var good = []struct {
 		"self_config up to 6.18", as(parseSelfConfig),
 		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nGGTT shift on last restore:\t-4096\nGuC " +
 			"contexts:\t16384\nGuC doorbells:\t64\n",
-	},
-	{
-		"abi_versions", as(parseABI),
-		"GuC ABI:\n\tbase:\t0.1.17.*\n\twanted:\t0.1.27.*\n\thandshake:\t0.1.27.0\nPF " +
-			"ABI:\n\tbase:\t1.0\n\twanted:\t1.0\n\thandshake:\t1.0\n",
 	},
 	{"resfix_stoppers", as(parseStoppers), "0x0a"},
 }
@@ -119,15 +107,6 @@ func TestNotKernelTexts(t *testing.T) {
 		{as(parseAvailable), strings.Replace(avail, "1", "many", 1), `total: "many\t(1 B)" is not a number`},
 		{as(parseAvailable), strings.Replace(avail, "avail", "left", 1), `no "avail"`},
 		{as(parseAvailable), avail + avail, `"total" is there twice`},
-		{as(parseRanges), "VF0:\t1-2\t(2)\n", "not the line of a VF"},
-		{as(parseRanges), "VF2:\t1-2\nVF1:\t3-4\n", `"VF1": not the line of a VF after VF2`},
-		{as(parseRanges), "VF1:\t1-2\nVF1:\t3-4\n", "after VF1"},
-		{as(parseRanges), "PF:\t1-2\n", "not the line of a VF"},
-		{as(parseRanges), "VF1:\t7\n", "not a range"},
-		{as(parseRanges), "VF1:\t1-2 3\n", "not a range"},
-		{as(parseRanges), "\n", "not the line of a VF"},
-		{as(parseBytes), "VF1:\t1-2\n", "not a number"},
-		{as(parseBytes), "VF1:\t12 34\n", "not a number"},
 		{as(parseLimits), "total: 24\nsupported: 24\n", `no "enabled"`},
 		{as(parseLimits), "total: -1\nsupported: 24\nenabled: 0", "not a number of VFs"},
 		{as(parseVersions), "base:\t1\nlatest:\t1.0\n", `"1" is not a version`},
@@ -136,6 +115,13 @@ func TestNotKernelTexts(t *testing.T) {
 		{as(parseMode), "supported: yes\nenabled: yes\nmode:\n", "is empty"},
 		{as(parseMode), "supported: yes\n", `no "enabled"`},
 		{as(parseEvents), "VF1:\tcat_error_count:x\n", "not a count"},
+		{as(parseEvents), "VF0:\tcat_error_count:1\n", "not the line of a VF"},
+		{as(parseEvents), "PF:\tcat_error_count:1\n", "not the line of a VF"},
+		{as(parseEvents), "\n", "not the line of a VF"},
+		{
+			as(parseEvents), "VF2:\tcat_error_count:1\nVF1:\tcat_error_count:1\n",
+			`"VF1": not the line of a VF after VF2`,
+		},
 		{as(parseEvents), "VF1:\t\n", "no known counter"},
 		{as(parseChoice), "low normal", "no choice"},
 		{as(parseChoice), "[low] [normal]", "no choice"},
@@ -146,9 +132,6 @@ func TestNotKernelTexts(t *testing.T) {
 			as(parseSelfConfig), "GGTT range:\t0x0-0xfff\nGGTT size:\t8192\nGuC contexts:\t1\nGuC doorbells:\t1\n",
 			"has 4096 bytes, not 8192",
 		},
-		{as(parseABI), "", "no \"GuC ABI:\""},
-		{as(parseABI), "GuC ABI:\nbase: *\nwanted: 1\nhandshake: 1\nPF ABI:\n", `"*" is not a version`},
-		{as(parseABI), "GuC ABI:\nbase: 1\nwanted: 1\nhandshake: 1\nPF ABI:\n", `no "base"`},
 		{as(parseStoppers), "0x100", "eight-bit"},
 	} {
 		if v, err := s.parse(strings.TrimRight(s.text, " ")); err == nil || !strings.Contains(err.Error(), s.says) {
@@ -157,25 +140,13 @@ func TestNotKernelTexts(t *testing.T) {
 	}
 }
 
-// FuzzKernelTexts: no text makes a parser crash, and what it takes from one is in it.
+// FuzzKernelTexts: no text makes a parser crash.
 func FuzzKernelTexts(f *testing.F) {
 	for i, g := range good {
 		f.Add(g.sample, uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, which uint8) {
 		g := good[int(which)%len(good)]
-		v, err := g.parse(text)
-		if err != nil {
-			return
-		}
-		ranges, _ := v.([]VFRange)
-		for i, r := range ranges {
-			if r.Last < r.First || i > 0 && r.VF <= ranges[i-1].VF || r.VF < 1 {
-				t.Errorf("%+v from %q", ranges, text)
-			}
-		}
-		if strings.TrimSpace(text) == "" && ranges != nil {
-			t.Errorf("%+v from nothing", v)
-		}
+		_, _ = g.parse(text)
 	})
 }

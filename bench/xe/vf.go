@@ -108,12 +108,6 @@ func readFirst[T any](ctx context.Context, v *VF, parse func(string) (T, error),
 	)
 }
 
-// Mode returns how the driver runs the device.
-func (v *VF) Mode(ctx context.Context) (Mode, error) {
-	m, _, err := readFirst(ctx, v, parseMode, "/sys/kernel/debug/dri/"+string(v.Address)+"/sriov_info")
-	return m, err
-}
-
 // A SelfConfig is what the firmware of a GT reported to the VF's driver as the VF's resources. A
 // media GT has only contexts and doorbells; up to Linux 6.18 it repeats the GGTT.
 type SelfConfig struct {
@@ -170,57 +164,6 @@ func parseSelfConfig(text string) (c SelfConfig, err error) {
 		)
 	}
 	return c, err
-}
-
-// ABIVersions are the versions of the interfaces of a VF's driver.
-type ABIVersions struct {
-	GuC, PF ABI // to the firmware, and to the PF's driver
-}
-
-// An ABI is the versions of one interface, such as "0.1.17.*" or "1.0".
-type ABI struct {
-	Base, Wanted, Handshake string // the oldest and the newest that the driver can use, and what was agreed on
-}
-
-// ABIVersions reads the versions of a GT.
-func (v *VF) ABIVersions(ctx context.Context, gt GT) (ABIVersions, error) {
-	a, _, err := readFirst(ctx, v, parseABI, v.files(gt, "abi_versions")...)
-	return a, err
-}
-
-// parseABI reads abi_versions: two headings, each with three versions.
-func parseABI(text string) (ABIVersions, error) {
-	var a ABIVersions
-	guc, pf, found := strings.Cut(text, "PF ABI:")
-	guc, ok := strings.CutPrefix(guc, "GuC ABI:")
-	if !found || !ok {
-		return a, fmt.Errorf("no %q and %q in %q", "GuC ABI:", "PF ABI:", text)
-	}
-	err := parseOneABI(guc, &a.GuC)
-	if err == nil {
-		err = parseOneABI(pf, &a.PF)
-	}
-	return a, err
-}
-
-func parseOneABI(text string, a *ABI) error {
-	dotted := func(to *string) func(string) error {
-		return func(value string) error {
-			for i, part := range strings.Split(value, ".") {
-				if _, err := strconv.ParseUint(part, 10, 32); err != nil && (part != "*" || i == 0) {
-					return fmt.Errorf("%q is not a version", value)
-				}
-			}
-			*to = value
-			return nil
-		}
-	}
-	return fields(
-		text,
-		map[string]func(string) error{
-			"base": dotted(&a.Base), "wanted": dotted(&a.Wanted), "handshake": dotted(&a.Handshake),
-		},
-	)
 }
 
 // Stoppers halt the recovery that a VF's driver does on a GT after a restore of the VF, each at its

@@ -41,22 +41,11 @@ func TestSelfConfig(t *testing.T) {
 			if got, err := vf.Resources(ctx); err != nil || got != want || got.GGTT == 0 {
 				t.Errorf("Resources: %+v, %v; want %+v", got, err, want)
 			}
-			ranges, err := pf.ProvisionedGGTT(0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c, err := vf.SelfConfig(ctx, vf.GTs[0]); err != nil || c.GGTTRange != ranges[0].Range {
-				t.Errorf("SelfConfig: %+v, %v; want %+v", c, err, ranges)
+			if c, err := vf.SelfConfig(ctx, vf.GTs[0]); err != nil || c.GGTTRange.Size() != want.GGTT {
+				t.Errorf("SelfConfig: %+v, %v; want %+v", c, err, want)
 			}
 			if len(vf.GTs) != len(pf.GTs) || vf.GTs[len(vf.GTs)-1] != pf.GTs[len(pf.GTs)-1] {
 				t.Errorf("GTs: %v, want %v", vf.GTs, pf.GTs)
-			}
-			a, err := vf.ABIVersions(ctx, vf.GTs[0])
-			if err != nil || a.PF != (xe.ABI{Base: "1.0", Wanted: "1.0", Handshake: "1.0"}) || a.GuC.Handshake != "0.1.27.0" {
-				t.Errorf("ABIVersions: %+v, %v", a, err)
-			}
-			if m, err := vf.Mode(ctx); err != nil || m.Mode != "SR-IOV VF" || !m.Enabled {
-				t.Errorf("Mode: %+v, %v", m, err)
 			}
 		})
 	}

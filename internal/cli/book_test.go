@@ -103,6 +103,14 @@ func TestBookLinks(t *testing.T) {
 	if len(chapters) < 10 {
 		t.Fatalf("only %d files: %q", len(chapters), chapters)
 	}
+	others, err := filepath.Glob(filepath.Join(root, "docs/decisions/*.md"))
+	if err != nil || len(others) < 9 {
+		t.Fatalf("%d decisions, %v", len(others), err)
+	}
+	for _, file := range others {
+		chapters = append(chapters, "docs/decisions/"+filepath.Base(file))
+	}
+	chapters = append(chapters, "CONTRIBUTING.md", "changelog/README.md")
 	for _, file := range chapters {
 		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {

@@ -74,12 +74,12 @@ func command(e *env.Env) *cobra.Command {
 		Use:   "vmtb",
 		Short: "VM test bench for SR-IOV GPUs",
 		Long: `vmtb tests the virtualization (SR-IOV) of GPUs driven by Linux' xe driver: it enables and
-provisions Virtual Functions, boots QEMU machines with them, runs flows over both, puts the host back and
-reports.
+provisions Virtual Functions, boots QEMU machines with them, runs flows on host and guests, restores the host
+and writes reports.
 
 On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.
 
-"vmtb help" also lists the topics of the book, "vmtb help getting-started" shows one.`,
+"vmtb help" also lists the topics of the book; "vmtb help getting-started" shows one.`,
 		Version:       e.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -85,7 +85,7 @@ func (g *guestCheck) boot(ctx context.Context, t *Target) Result {
 		return fromError(err)
 	}
 	start := time.Now()
-	spec := pick.SpecFor(t.Config.VM, t.Config.Guest.OSImage)
+	spec := vm.SpecFor(t.Config.VM, t.Config.Guest.OSImage)
 	spec.Name = "guest"
 	m, err := vm.Start(ctx, spec, vm.Options{Dir: dir, Scale: t.Config.TimeoutScale})
 	if err != nil {

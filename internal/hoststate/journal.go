@@ -13,6 +13,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/undo"
 	"vmtb/bench/work"
+	"vmtb/bench/xe"
 	"vmtb/flow"
 )
 
@@ -36,8 +37,11 @@ func (s State) OpenJournal(system undo.System, path string) (*Journal, error) {
 	return &Journal{log, system, func() error { return s.Runs.Leave(path) }}, nil
 }
 
-// openLog opens a journal with all kinds of records that flows make.
-func openLog(path string) (*undo.Log, error) { return undo.Open(path, undo.KindOf[work.Leftover]()) }
+// openLog opens a journal with all kinds of records that flows and "vmtb vf" make.
+func openLog(path string) (*undo.Log, error) { return undo.Open(path, kinds()...) }
+
+// kinds are the records from outside package undo that vmtb makes.
+func kinds() []undo.Kind { return []undo.Kind{undo.KindOf[work.Leftover](), undo.KindOf[xe.Halt]()} }
 
 // Undo implements [flow.Undo].
 func (j *Journal) Undo(ctx context.Context) error { return j.Log.Undo(ctx, j.system) }

@@ -4,14 +4,13 @@ import (
 	"strconv"
 
 	"vmtb/bench"
-	"vmtb/bench/pci"
 	"vmtb/bench/xe"
 	"vmtb/internal/prose"
 )
 
 // GPU returns the selector of the PF that a configuration means.
 func GPU(c bench.HostConfig) xe.Selector {
-	return xe.Selector{Card: c.CardIndex, Address: pci.Address(c.PCIAddress), Driver: c.Driver}
+	return xe.Selector{Card: c.CardIndex, Address: c.PCIAddress, Driver: c.Driver}
 }
 
 // DescribePF returns a line like "card0 0000:03:00.0 (8086:e20b), 24 VFs".

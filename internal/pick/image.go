@@ -39,12 +39,3 @@ func DescribeImage(c *bench.Config, info vm.ImageInfo) string {
 	return fmt.Sprintf("%s, %s, a disk of %s in a file of %s%s",
 		c.Guest.OSImage, info.Format, prose.Bytes(info.Size), prose.Bytes(info.Used), by)
 }
-
-// SpecFor returns the machine that a configuration describes, which boots image. It has no name and
-// no VFs.
-func SpecFor(c bench.VMConfig, image string) vm.Spec {
-	return vm.Spec{
-		QEMU: c.QEMU, Machine: c.Machine, Firmware: vm.Firmware(c.Firmware), MemoryMiB: c.MemoryMiB, CPUs: c.CPUs,
-		Disks: []vm.Disk{{Image: image, Bus: c.DiskBus}}, Extra: c.ExtraArgs,
-	}
-}

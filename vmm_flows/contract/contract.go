@@ -7,7 +7,6 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/host"
-	"vmtb/bench/pci"
 	"vmtb/bench/xe"
 	rules "vmtb/bench/xe/contract"
 	"vmtb/flow"
@@ -61,7 +60,7 @@ func setUp(ctx context.Context, env *flow.Env, _ flow.NoParam) (*setup, error) {
 	if _, err := h.LoadDrivers(ctx, env, config.Host.Driver); err != nil {
 		return nil, err
 	}
-	want := xe.Selector{Card: config.Host.CardIndex, Address: pci.Address(config.Host.PCIAddress), Driver: config.Host.Driver}
+	want := xe.Selector{Card: config.Host.CardIndex, Address: config.Host.PCIAddress, Driver: config.Host.Driver}
 	pf, err := xe.FindPF(h.Tree(env), want)
 	if err != nil {
 		return nil, err

@@ -185,6 +185,34 @@ func (m *Model) planOf(p Profile, n int, mode SchedulerMode) (Plan, error) {
 	return plan, err
 }
 
+// Values of a profile that are not the name of one, for [PlanFor].
+const (
+	ProfileAuto = "auto" // a fair share of each VF, by the driver
+	ProfileFit  = "fit"  // the profile of [Model.Plan]
+)
+
+// PlanFor returns the plan for n VFs with a profile: one of the values above, or a name. It calls model if it needs the
+// GPU's. note, if not "", says which profile was chosen, and why.
+func PlanFor(n int, profile string, mode SchedulerMode, model func() (*Model, error)) (plan Plan, note string, err error) {
+	plan = Auto(n)
+	if profile == ProfileAuto && mode == Infinite {
+		return plan, "", nil
+	}
+	m, err := model()
+	if err != nil {
+		return plan, "", err
+	}
+	switch profile {
+	case ProfileAuto:
+		plan.Scheduling, err = m.Scheduling(n, mode)
+	case ProfileFit:
+		return m.Plan(n, mode)
+	default:
+		plan, err = m.PlanNamed(profile, n, mode)
+	}
+	return plan, "", err
+}
+
 // PlanNamed returns the plan for n VFs with the named profile, which must be made for at least n.
 func (m *Model) PlanNamed(name string, n int, mode SchedulerMode) (Plan, error) {
 	i := slices.IndexFunc(m.Profiles, func(p Profile) bool { return p.Name == name })

@@ -79,7 +79,7 @@ func (f *ConfigFlags) AddFile(cmd *cobra.Command) {
 // AddProfiles adds --vgpu-profiles.
 func (f *ConfigFlags) AddProfiles(cmd *cobra.Command) {
 	cmd.Flags().StringVar(
-		&f.Profiles, "vgpu-profiles", "", "directory of vGPU profile files, which win over those built in",
+		&f.Profiles, "vgpu-profiles", "", "directory of vGPU profile files; they override the built-in ones",
 	)
 }
 
@@ -97,7 +97,7 @@ func (f *ConfigFlags) AddShared(cmd *cobra.Command) {
 	flags.Float64Var(&f.TimeoutScale, "timeout-scale", 0, "multiply every deadline")
 	flags.Float64Var(
 		&f.WorkloadScale, "workload-scale", 0,
-		"multiply the amounts of work that flows give to GPUs, and the waits that belong to it",
+		"multiply the amounts of work of flows, and the waits that are part of them",
 	)
 }
 
@@ -105,7 +105,7 @@ func (f *ConfigFlags) AddShared(cmd *cobra.Command) {
 func (f *ConfigFlags) AddWarm(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(
 		&f.Warm, "warm", false,
-		"machines go on from the state of one like them that has booted, instead of booting, where a flow allows it",
+		"start machines from the saved state of a machine of the same shape, where a flow allows it",
 	)
 }
 
@@ -158,9 +158,6 @@ func (f *ConfigFlags) Load() (c *bench.Config, used string, err error) {
 			return nil, "", err
 		}
 	}
-	if err := checkAddress(c); err != nil {
-		return nil, "", err
-	}
 	if err := c.Validate(); err != nil {
 		return nil, "", &bench.UsageError{Err: err}
 	}
@@ -178,19 +175,6 @@ func (f *ConfigFlags) setFirmware(c *bench.Config) (err error) {
 	return err
 }
 
-// checkAddress completes the PCI address of a configuration file.
-func checkAddress(c *bench.Config) error {
-	if c.Host.PCIAddress == "" {
-		return nil
-	}
-	address, err := pci.Parse(c.Host.PCIAddress)
-	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("host.pci_address: %w", err), Advice: "like 0000:03:00.0"}
-	}
-	c.Host.PCIAddress = string(address)
-	return nil
-}
-
 func setCard(h *bench.HostConfig, card string) error {
 	h.CardIndex, h.PCIAddress = nil, ""
 	if n, err := strconv.Atoi(card); err == nil {
@@ -204,7 +188,7 @@ func setCard(h *bench.HostConfig, card string) error {
 			Advice: "like 0 or 0000:03:00.0",
 		}
 	}
-	h.PCIAddress = string(address)
+	h.PCIAddress = address
 	return nil
 }
 

@@ -69,7 +69,9 @@ func (v *DurationsValue) Type() string { return "RUNDIR" }
 func (f *SelectionFlags) takeShard(items []flow.Item) ([]flow.Item, error) {
 	if f.Shard == "" {
 		if len(f.Durations) > 0 {
-			return nil, &bench.UsageError{Err: errors.New("--durations=RUNDIR is for --shard"), Advice: "add --shard=i/n"}
+			return nil, &bench.UsageError{
+				Err: errors.New("--durations=RUNDIR is for --shard"), Advice: "add --shard=i/n",
+			}
 		}
 		return items, nil
 	}

@@ -64,8 +64,8 @@ func (o *ReportFlags) AddShared(cmd *cobra.Command) {
 
 // AddLook adds the flags for the report on the terminal.
 func (o *ReportFlags) AddLook(cmd *cobra.Command) {
-	cmd.Flags().CountVarP(&o.Verbose, "verbose", "v", "tell what fixtures do; -vv: and what flows log")
-	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "tell only what did not pass, and the totals")
+	cmd.Flags().CountVarP(&o.Verbose, "verbose", "v", "print the steps of fixtures; -vv: also the logs of flows")
+	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "print only what did not pass, and the totals")
 	cmd.Flags().IntVar(&o.Slowest, "durations", -1, "list the `N` cases and phases that took longest; 0 is all")
 	o.pytest.add(cmd)
 	cmd.Flags().StringVar(&o.Color, "color", "auto", "colours: auto (on a terminal), always, never")

@@ -29,7 +29,7 @@ func (o *RunOptions) AddRun(cmd *cobra.Command) {
 	o.PolicyFlags.Add(cmd)
 	o.AddWarm(cmd)
 	cmd.Flags().StringVar(
-		&o.Rules, "kernel-log-rules", "", "JSON file with rules of what kernels may log, before those built in",
+		&o.Rules, "kernel-log-rules", "", "JSON file with rules for kernel messages, before the built-in ones",
 	)
 	cmd.Flags().BoolVar(
 		&o.DryRun, "dry-run", false,
@@ -37,11 +37,11 @@ func (o *RunOptions) AddRun(cmd *cobra.Command) {
 	)
 	cmd.Flags().DurationVar(
 		&o.Timeout, "timeout", 0,
-		"end the run in order after this `time`, like 90m, which --timeout-scale does not multiply (default: never)",
+		"end the run in order after this `time`, like 90m; --timeout-scale does not multiply it (default: never)",
 	)
 	cmd.Flags().StringVar(
 		&o.Dir, "run-dir", "",
-		"directory for all that the run leaves; made, must be new or empty (default: vmtb-results/TIME)",
+		"run directory; must be new or empty (default: vmtb-results/TIME)",
 	)
 }
 

@@ -18,12 +18,12 @@ func DoctorCommand(e *env.Env) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check what a run needs on this machine, and say what to do about what is missing",
-		Long: `Checks this machine for all that runs need, with the configuration that "vmtb run" would use:
+		Short: "Check that this machine can run flows, and print remedies",
+		Long: `Checks everything that runs need on this machine, with the configuration of "vmtb run":
 rights, IOMMU, the PF's driver and its VFs, VFIO, QEMU and KVM, disk, guest image, IGT, leftovers of earlier
-runs, kernel log; and whether "vmtb vm", "vmtb lab" and "vmtb image build", which need no GPU, would work here.
-Changes nothing. The exit code is 0 unless something is bad; a warning says what will be skipped or slow, or
-what would not work.`,
+runs, kernel log. It also checks whether "vmtb vm", "vmtb lab" and "vmtb image build", which need no GPU, would
+work here. It changes nothing. The exit code is 0 unless something is bad; a warning says what will be skipped, be slow,
+or not work.`,
 		Example: `  vmtb doctor --vm-image=guest_os.img
   vmtb doctor --deep --vm-image=guest_os.img   # boots the image, and looks inside`,
 		Args: cobra.NoArgs,

@@ -30,14 +30,14 @@ func RecoverCommand(e *env.Env) *cobra.Command {
 	var o RecoverOptions
 	cmd := &cobra.Command{
 		Use:   "recover [DIR...]",
-		Short: "Put the host back after a run that died",
+		Short: "Restore the host after a run that died",
 		Long: `Undoes the changes that the runs in the run directories DIR made on this host and did not undo.
 Without DIR it does so for every such run that is registered on this host, and for the changes made by
 "vmtb vf"; it first ends the machines started by "vmtb vm start". It kills leftover machines, gives VFs back,
 disables them and resets their provisioning. It reads the journal DIR/undo.jsonl, newest change first, and looks
 at the host before each step: it leaves alone what is already undone, what now has another owner, and what a
 reboot has removed. It refuses while a run is alive. Running it twice does no harm.
-"vmtb help resume-and-recover" tells more.`,
+"vmtb help resume-and-recover" has more.`,
 		Args: cobra.ArbitraryArgs, ValidArgsFunction: env.CompleteDirs,
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())

@@ -15,10 +15,10 @@ func buildCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
-		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (that of
-trixie-backports in an image of trixie, whose own kernel 6.12 cannot), qemu-guest-agent and IGT, on a disk that
+		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (trixie's
+own kernel 6.12 cannot, so an image of trixie has the kernel of trixie-backports), qemu-guest-agent and IGT, on a disk that
 boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the
-cache. Drivers of GPUs are not loaded at boot: flows do that, or you with modprobe.
+cache. Drivers of GPUs are not loaded at boot: flows load them; by hand, use modprobe.
 
 In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless
 you ask for one.`,
@@ -34,7 +34,7 @@ you ask for one.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&g.File, "output", "o", "guest_os.img", "the image, in qcow2 format")
 	flags.StringVar(&g.Suite, "suite", "trixie", "Debian release")
-	flags.StringSliceVar(&g.Packages, "package", nil, "Debian packages to install, beside its own")
+	flags.StringSliceVar(&g.Packages, "package", nil, "more Debian packages to install")
 	flags.Var(env.NewMebibytes(&g.SizeMiB, 4096), "size", "size of the disk, like 8G; the file takes what is used")
 	flags.BoolVar(&g.Force, "force", false, "replace the file if it is there")
 	return cmd

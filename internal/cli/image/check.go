@@ -16,7 +16,7 @@ func checkCommand(e *env.Env) *cobra.Command {
 	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check image",
-		Short: "Boot an image, without a VF, and look for what flows need in it",
+		Short: "Boot an image, without a VF, and check that it has what flows need",
 		Args:  cobra.ExactArgs(1), ValidArgsFunction: completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Image = args[0]

@@ -32,12 +32,11 @@ func execCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := execOptions{upOptions: upOptions{dut: d}}
 	cmd := &cobra.Command{
 		Use: "exec [flags] -- command [argument...]", Short: "Run a command in the lab",
-		Long: `Runs a command in the emulated machine under test, as root and without a shell in between, and
-gives its exit code: in the lab that "vmtb lab start" or "vmtb lab shell" has up, or else in one that is booted
-for it and ended after it. Its standard output and standard error come as it writes them, apart. A command that
-a signal has ended is 128 + its number, one that is not found 127, one that cannot be executed 126. The first
-Ctrl-C gives the command a SIGTERM and waits for its end, up to 5 minutes; the second kills it and what it has
-started.`,
+		Long: `Runs a command in the emulated machine under test, as root and without a shell, and ends with its
+exit code. It uses the lab that "vmtb lab start" or "vmtb lab shell" started. If no lab is up, it boots one and
+ends it after the command. Standard output and standard error stay separate. The exit code is 128 + N if signal N
+ended the command, 127 if it was not found, and 126 if it cannot be executed. The first Ctrl-C sends SIGTERM to
+the command and waits for its end, up to 5 minutes; the second kills the command and its children.`,
 		Example: `  vmtb lab exec -- vmtb doctor
   vmtb lab exec -- sh -c 'vmtb vf enable 2 && vmtb vf list'`,
 		Args: cobra.MinimumNArgs(1),
@@ -51,7 +50,7 @@ started.`,
 		&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once",
 	)
 	flags.StringVar(&o.dir, "dir", "", "working directory in the lab (default: that of --share, or /root)")
-	flags.BoolVarP(&o.stdin, "stdin", "i", false, "give the command our input, all of it at its start")
+	flags.BoolVarP(&o.stdin, "stdin", "i", false, "pass our standard input to the command, all of it at the start")
 	return cmd
 }
 

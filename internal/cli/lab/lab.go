@@ -21,8 +21,8 @@ func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "The emulated machine under test",
-		Long: `The lab is a QEMU machine that plays the machine under test, with an emulated SR-IOV device, an
-IOMMU and nested virtualization: all of vmtb runs in it for real, without a GPU. "vmtb help lab" tells more.`,
+		Long: `The lab is a QEMU machine that serves as the machine under test. It has an emulated SR-IOV GPU, an
+IOMMU and nested virtualization, so all of vmtb runs in it without a real GPU. See "vmtb help lab".`,
 	}
 	d.add(cmd)
 	cmd.AddCommand(

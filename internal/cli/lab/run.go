@@ -25,8 +25,8 @@ func runCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [selection...]",
 		Short: "Run flows in the lab",
-		Long: `Boots the emulated machine under test, building its images first if need be, and does in it what
-"vmtb run" does on a real one. The run directory, and all that the machine itself left, end up on this machine.
+		Long: `Boots the emulated machine under test (DUT) and runs "vmtb run" in it. It builds the images first
+if necessary. The run directory and the logs of the DUT are on this machine.
 
 ` + flows.SelectionHelp,
 		Example: `  vmtb lab run -v test_basic::TestVmSetup`,

@@ -15,9 +15,9 @@ import (
 func shellCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := upOptions{dut: d}
 	cmd := &cobra.Command{
-		Use: "shell", Short: "Get a shell in the lab, booting it first if none is up",
-		Long: `Gives a shell in the emulated machine under test: in the lab that "vmtb lab start" has up, or
-else in one that is booted for it and ended after it. vmtb is in it, with its completion and a configuration for
+		Use: "shell", Short: "Open a shell in the lab; boot a lab first if none is up",
+		Long: `Opens a shell in the emulated machine under test: in the lab that "vmtb lab start" started. If no
+lab is up, it boots one and ends it afterwards. vmtb is in it, with its completion and a configuration for
 the lab, and a guest image: /root/guest_os.img. Ctrl-] leaves the shell.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

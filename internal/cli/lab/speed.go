@@ -52,9 +52,9 @@ func speedCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "speed",
 		Short: "Measure how fast guests boot in the lab here",
-		Long: `Boots the emulated machine under test, and in it guests without VFs, until their agents answer.
-The result is kept beside the lab's images: deadlines of later runs in the lab are multiplied by a third of the
-seconds that one guest took. Without a result they are multiplied by 5.`,
+		Long: `Boots the emulated machine under test and, in it, guests without VFs, until their agents answer.
+It stores the result beside the lab's images. Later runs in the lab multiply their deadlines by a third of the
+seconds that one guest took; without a result, by 5.`,
 		Example: `  vmtb lab speed
   vmtb lab speed --guests=1,2,4 --rounds=5`,
 		Args: cobra.NoArgs,
@@ -68,8 +68,8 @@ seconds that one guest took. Without a result they are multiplied by 5.`,
 		},
 	}
 	cmd.Flags().IntSliceVar(&o.guests, "guests", o.guests, "how many guests to boot at once, in turn")
-	cmd.Flags().IntVar(&o.rounds, "rounds", o.rounds, "how often to do so; the median counts")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print what was measured as JSON")
+	cmd.Flags().IntVar(&o.rounds, "rounds", o.rounds, "how many times to measure; the median counts")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print the measurements as JSON")
 	return cmd
 }
 

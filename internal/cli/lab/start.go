@@ -41,7 +41,7 @@ func (o *upOptions) addStart(cmd *cobra.Command) {
 }
 
 func (o *upOptions) addName(cmd *cobra.Command, e *env.Env) {
-	cmd.Flags().StringVar(&o.name, "lab", "", "the lab of that name (default: the one that is up)")
+	cmd.Flags().StringVar(&o.name, "lab", "", "name of the lab (default: the one that is up)")
 	// it fails only if there is no such flag, or if it is called twice
 	_ = cmd.RegisterFlagCompletionFunc("lab", machines.Complete(e.State.Labs))
 }
@@ -50,7 +50,7 @@ func startCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := upOptions{dut: d}
 	cmd := &cobra.Command{
 		Use: "start [lab]", Short: "Boot a lab that stays up",
-		Long: `Boots the emulated machine under test, building its images first if need be, and returns when it
+		Long: `Boots the emulated machine under test, builds its images first if necessary, and returns when it
 can be used. It stays up until "vmtb lab stop": "vmtb lab exec" and "vmtb lab shell" use it. It is called lab0
 (or the next free number) unless you name it. vmtb is in it, with a configuration for the lab, and so is a guest
 image: /root/guest_os.img.`,

@@ -25,8 +25,8 @@ func stopCommand(e *env.Env) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: "stop [lab...]", Aliases: []string{"off"}, Short: "End labs that are up",
-		Long: `Ends the lab that is up, or the labs that are named. What they have on their disks goes with
-them; the directory that they share with this machine stays.`,
+		Long: `Ends the lab that is up, or the named labs. Their disks are deleted; the directory that they
+share with this machine stays.`,
 		ValidArgsFunction: machines.Complete(e.State.Labs),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 && !o.All {
@@ -48,7 +48,7 @@ them; the directory that they share with this machine stays.`,
 
 func logsCommand(e *env.Env) *cobra.Command {
 	cmd := machines.LogsCommand(e, e.State.Labs)
-	cmd.Use, cmd.Short = "logs lab [log]", "Print a lab's logs: its console, or what QEMU said; -f follows"
+	cmd.Use, cmd.Short = "logs lab [log]", "Print a lab's logs: its console, or QEMU's messages; -f follows"
 	cmd.Example = "  vmtb lab logs -f lab0"
 	return cmd
 }

@@ -143,7 +143,7 @@ func imageOf(s vm.Spec) string {
 func addresses(m keep.Info) []string {
 	list := []string{}
 	for _, f := range m.Spec.VFs {
-		list = append(list, f.Host)
+		list = append(list, string(f.Host))
 	}
 	return list
 }

@@ -41,13 +41,13 @@ func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs machine [log]", Short: "Print a machine's logs: its console, or what QEMU said; -f follows",
 		Long: `Prints a log of a machine that lives or has ended:
-  console  what the guest has written to its serial console; the default
-  qemu     what QEMU has written to its standard error
-  keeper   what the process that keeps the machine has to say
-  qmp      what was said to QEMU's monitor and by it
-  agent    what was said to the guest's agent and by it
+  console  output of the guest on its serial console; the default
+  qemu     standard error of QEMU
+  keeper   messages of the keeper, the process that holds the machine
+  qmp      messages to and from QEMU's monitor
+  agent    messages to and from the guest's agent
   argv     QEMU's command line
-With -f it prints what comes, too, until the machine has ended. After "vmtb vm migrate" the logs are those of the
+With -f it also prints new output until the machine has ended. After "vmtb vm migrate" the logs are those of the
 new QEMU; those before are in the machine's folder.`,
 		Example: `  vmtb vm logs vm0
   vmtb vm logs -f -n 20 vm0
@@ -59,8 +59,8 @@ new QEMU; those before are in the machine's folder.`,
 			return o.run(ctx, e, store, args[0], append(args, logNames[0])[1])
 		},
 	}
-	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "print what comes, until the machine has ended")
-	cmd.Flags().IntVarP(&o.lines, "lines", "n", -1, "begin with the last so many lines; without, with the first")
+	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "print new output until the machine has ended")
+	cmd.Flags().IntVarP(&o.lines, "lines", "n", -1, "start with the last N lines (default: all)")
 	return cmd
 }
 

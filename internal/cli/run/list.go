@@ -13,8 +13,8 @@ func ListCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [selection...]",
 		Short: "List the flows, one id a line, or the classes",
-		Long: `Lists the flows that a selection takes, or all of them, in the order in which they run. Nothing
-is run for it. Flows that the Python tool does not have are marked "# own".
+		Long: `Lists the selected flows, or all flows, in the order in which they run. It runs no
+flow. Flows that the Python tool does not have are marked "# own".
 
 ` + flows.SelectionHelp,
 		Args: cobra.ArbitraryArgs, ValidArgsFunction: flows.CompleteSelection(e),

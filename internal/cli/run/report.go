@@ -40,9 +40,9 @@ func ReportCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Print and write the reports of a run again",
-		Long: `Makes reports from the run directory DIR: of a run that is over, that was killed, or that still
-goes on. Without --report it prints what the run printed, and writes DIR/results.json and DIR/logfile.log again
-(not while the run goes on, which writes them itself). With --report it writes those reports instead; a report
+		Long: `Makes reports from the run directory DIR of a run that has ended, was killed, or is still
+running. Without --report it prints the run's output again, and writes DIR/results.json and DIR/logfile.log
+(not during the run, which writes them itself). With --report it writes those reports instead; a report
 without a path goes into DIR, and the path - is standard output.
 
 ` + formatHelp(),

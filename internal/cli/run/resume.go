@@ -27,22 +27,22 @@ func ResumeCommand(e *env.Env) *cobra.Command {
 	var o resumeOptions
 	cmd := &cobra.Command{
 		Use:   "resume DIR",
-		Short: "Go on with a run that was cut off",
-		Long: `Goes on with the run in the run directory DIR, which died, was interrupted, or rebooted the host:
-puts the host back, keeps the results that there are, and runs the rest of the plan, with the options of that
-run. A flow that was cut off counts as incomplete and does not run again, because it may have crashed the host.
+		Short: "Continue a run that did not finish",
+		Long: `Continues the run in the run directory DIR, which died, was interrupted, or rebooted the host:
+restores the host, keeps the results, and runs the rest of the plan, with the options of that run. A flow that
+did not finish counts as incomplete and does not run again, because it may have crashed the host.
 If the host crashed in the set-up, reset or tear-down of a fixture, the flows of that fixture do not run again
-either. "vmtb help resume-and-recover" tells more.`,
+either. "vmtb help resume-and-recover" has more.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: env.CompleteDir,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args[0]) },
 	}
 	o.Add(cmd)
 	cmd.Flags().BoolVar(
-		&o.recover, "recover", false, "first put the host back if another run that died has left it changed",
+		&o.recover, "recover", false, "first restore the host if another run that died left changes",
 	)
 	cmd.Flags().BoolVar(
 		&o.rerunIncomplete, "rerun-incomplete", false,
-		"run flows again that were cut off, even if that killed the host",
+		"run flows again that did not finish, even if they may have crashed the host",
 	)
 	return cmd
 }

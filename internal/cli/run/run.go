@@ -36,7 +36,7 @@ func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [selection...]",
 		Short: "Run flows on this machine",
-		Long: `Runs the flows that a selection takes, or all of them, on this machine, and puts it back as it was.
+		Long: `Runs the selected flows, or all flows, on this machine, and restores the machine afterwards.
 
 ` + flows.SelectionHelp,
 		Example: `  vmtb run -v --vm-image=guest_os.img 'test_basic::TestVmSetup::test_vm_boot[1VF]'
@@ -49,13 +49,13 @@ func Command(e *env.Env) *cobra.Command {
 	o.AddRun(cmd)
 	cmd.Flags().BoolVar(
 		&o.Destructive, "destructive", false,
-		"run what harms a machine in use, and cases known to crash its kernel if they are selected by name",
+		"run cases that harm a machine in use, and, if selected by name, cases known to crash the kernel",
 	)
 	cmd.Flags().BoolVar(
 		&o.keep, "keep-on-failure", false,
 		"end the run when a flow has failed, and keep its machines up for \"vmtb vm\" until \"vmtb vm off --all\"",
 	)
-	cmd.Flags().BoolVar(&o.recover, "recover", false, "first put the host back if a run that died has left it changed")
+	cmd.Flags().BoolVar(&o.recover, "recover", false, "first restore the host if a run that died left changes")
 	return cmd
 }
 

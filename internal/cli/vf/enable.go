@@ -21,8 +21,8 @@ import (
 
 // Values of --profile that are not the name of a profile, and of --bind that are not a driver.
 const (
-	profileAuto = "auto" // the driver gives fair shares
-	profileFit  = "fit"  // the profile that flows take
+	profileAuto = vgpu.ProfileAuto
+	profileFit  = vgpu.ProfileFit
 	profileKeep = "none" // what is provisioned already
 
 	bindVFIO = "vfio" // the vendor's VFIO driver, else vfio-pci
@@ -240,22 +240,10 @@ func (s *session) prepare(ctx context.Context, pf *xe.PF, o enableOptions) error
 }
 
 // planVFs returns the plan by which the PF is provisioned.
-func planVFs(pf *xe.PF, o enableOptions) (plan vgpu.Plan, err error) {
-	plan = vgpu.Auto(o.n)
-	if o.profile != profileAuto || o.mode != vgpu.Infinite {
-		var model *vgpu.Model
-		if model, err = pf.Model(o.config.DeviceModels, o.config.Resources.VGPUProfilesPath); err != nil {
-			return plan, err
-		}
-		switch o.profile {
-		case profileAuto:
-			plan.Scheduling, err = model.Scheduling(o.n, o.mode)
-		case profileFit:
-			plan, _, err = model.Plan(o.n, o.mode)
-		default:
-			plan, err = model.PlanNamed(o.profile, o.n, o.mode)
-		}
-	}
+func planVFs(pf *xe.PF, o enableOptions) (vgpu.Plan, error) {
+	plan, _, err := vgpu.PlanFor(o.n, o.profile, o.mode, func() (*vgpu.Model, error) {
+		return pf.Model(o.config.DeviceModels, o.config.Resources.VGPUProfilesPath)
+	})
 	o.slice.change(&plan.Scheduling.VF)
 	return plan, err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmtb/bench"
+	"vmtb/bench/xe"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/pick"
 )
@@ -23,8 +24,8 @@ func resetCommand(e *env.Env) *cobra.Command {
 		Use:   "reset VF",
 		Short: "Do a Function Level Reset of a VF",
 		Long: `Does a Function Level Reset (FLR) of an enabled VF ("1", "VF1" or its PCI address): what it was
-doing ends, its memory is cleared, and it keeps its quotas and its driver. Refused while somebody uses the VF,
-who would lose their work. Nothing is left to be put back.`,
+doing ends, its memory is cleared, and it keeps its quotas and its driver. A VF that was paused or
+stopped runs again. Refused while somebody uses the VF, who would lose their work. Nothing is left to be put back.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {
@@ -42,6 +43,10 @@ func (o *resetOptions) run(ctx context.Context, e *env.Env) error {
 		if err != nil {
 			return err
 		}
-		return s.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
+		err = s.step(fmt.Sprintf("reset %s", vf.Address), func() error { return vf.Reset(ctx) })
+		if err != nil {
+			return err
+		}
+		return s.dropHalts(xe.Halt{VF: vf.Address}, 0) // a VF that was reset runs
 	})
 }

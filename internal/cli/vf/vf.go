@@ -23,7 +23,8 @@ them; so does "vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses t
 more.`,
 	}
 	cmd.AddCommand(
-		listCommand(e), enableCommand(e), provisionCommand(e), resetCommand(e), bindCommand(e), disableCommand(e),
+		listCommand(e), enableCommand(e), provisionCommand(e), resetCommand(e), bindCommand(e), pauseCommand(e),
+		resumeCommand(e), stopCommand(e), saveCommand(e), restoreCommand(e), disableCommand(e),
 	)
 	return cmd
 }

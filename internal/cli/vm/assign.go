@@ -7,6 +7,7 @@ import (
 	"vmtb/bench/host"
 	"vmtb/bench/pci"
 	"vmtb/bench/vm"
+	"vmtb/bench/vm/assigned"
 	"vmtb/bench/xe"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/pick"
@@ -70,12 +71,10 @@ func assignOne(e *env.Env, pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 	if u := pick.UserOf(e.System, d); u != nil {
 		return vm.VF{}, &bench.UsageError{Err: fmt.Errorf("VF%d (%s) is in use by %s", n, d.Address, u)}
 	}
-	stateMiB, err := pf.Control(n).MigrationMiB()
+	vf, err := assigned.VF(pf, n, d, driver)
 	if err != nil {
 		return vm.VF{}, err
 	}
-	window, err := pf.VFWindow()
-	return vm.VF{
-		Host: string(d.Address), EnableMigration: driver != "vfio-pci", StateMiB: stateMiB, WindowMiB: window,
-	}, err
+	vf.WindowMiB, err = pf.VFWindow()
+	return vf, err
 }

@@ -203,7 +203,7 @@ func (o *startOptions) spec(c *bench.Config) (vm.Spec, error) {
 	if err != nil {
 		return vm.Spec{}, err
 	}
-	s := pick.SpecFor(c.VM, image)
+	s := vm.SpecFor(c.VM, image)
 	s.VNC.Mode = vm.VNCMode(c.VM.Screens(string(vm.VNCLocal)))
 	if o.Given("cpus") {
 		s.CPUs = o.cpus

@@ -72,7 +72,7 @@ func (o *warmOptions) run(ctx context.Context, e *env.Env) error {
 			return err
 		}
 		for range o.vfs {
-			spec.VFs = append(spec.VFs, vm.VF{Host: string(pf.Address), WindowMiB: window})
+			spec.VFs = append(spec.VFs, vm.VF{Host: pf.Address, WindowMiB: window})
 		}
 	}
 	if err := spec.Validate(); err != nil {
