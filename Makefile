@@ -56,12 +56,12 @@ demo: setup build
 test: setup speed fmt lint unit integration gpu-test lab-test
 
 # How fast guests boot here: it decides how long the tests take, and the deadlines in the lab follow it. Where a guest boots in
-# 17 s, what boots nothing takes 6 minutes, the integration tests 6 and the lab's 27. With MINUTES, tests that would take longer
+# 13 s, what boots nothing takes 8 minutes, the integration tests 5 and the lab's 17. With MINUTES, tests that would take longer
 # do not begin: better no result than half of one.
 speed: build
 	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | \
 		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1/' | \
-		awk -v most="$(MINUTES)" '{ need = 6 + 33 * $$1 / 17; \
+		awk -v most="$(MINUTES)" '{ need = 8 + 22 * $$1 / 13; \
 			printf "a guest boots in %.0f s in the lab here: make test will take about %.0f minutes\n", $$1, need; \
 			if (most && need > most) { printf "make test: it has %d minutes: this machine is too slow, or has too much else to do\n", most; exit 1 } }'
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
 	"vmtb/internal/cli/env"
@@ -67,7 +68,10 @@ func (o *labelsOptions) run(ctx context.Context, e *env.Env, asked bool) error {
 	for name, value := range own { // the operator knows best
 		set[name] = value
 	}
-	if err := set.Write(e.Out, o.format); err != nil {
+	switch err := set.Write(e.Out, o.format); {
+	case errors.Is(err, unix.EPIPE): // the reader has seen enough
+		return nil
+	case err != nil:
 		return &bench.UsageError{Err: err}
 	}
 	return nil
