@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,7 +24,7 @@ func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err 
 	if err != nil {
 		return s, started, err
 	}
-	kept := warm.Options{VM: vm.Options{Dir: o.Dir}, Boot: speed.BootLimit(), Step: o.step, Settle: o.settle, Key: guestShape()}
+	kept := warm.Options{VM: vm.Options{Dir: o.Dir}, Boot: speed.BootLimit(), Settle: o.settle, Key: guestShape(), Progress: o.Progress}
 	return warm.Store{Dir: filepath.Dir(filepath.Dir(o.Images.DUT))}.Prepare(ctx, s, kept)
 }
 
@@ -33,12 +32,6 @@ func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err 
 // do at its boot is to be seen. With KVM it boots fast, and its CPU is this machine's.
 func (o Options) keepsState(s vm.Spec) bool {
 	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && len(o.XeParams)+len(o.GPUProperties) == 0 && !o.Boot
-}
-
-// step shows on this machine what takes a while.
-func (o Options) step(ctx context.Context, _ string, do func(context.Context) error) error {
-	const title = "a DUT that has booted, for others to go on from there"
-	return o.Progress.Step(title, func(io.Writer) error { return do(ctx) })
 }
 
 // settle has a DUT boot a guest for those of --warm to go on from: see "vmtb vm warm".

@@ -19,9 +19,11 @@ type looped struct {
 
 func addLoops(r *flow.Registry) {
 	config := func(l loop) fixture.Config { return l.Config }
+	boots := auto(1)
+	boots.Cold = true
 	flow.Add(r, file, flow.Class[loop, looped]{
 		Name: "TestLoops", Doc: "A guest boots anew, again and again, and its VF works.", Own: true,
-		Params:  []loop{{auto(1), 3}},
+		Params:  []loop{{boots, 3}},
 		Fixture: fixture.MachinesOf(config, func(l loop, s *fixture.Setup) looped { return looped{s, l.rounds} }),
 		Needs:   fixture.NeedsOf(config, fixture.GuestImage, fixture.EnoughVFs),
 		Timeout: 10 * time.Minute,

@@ -29,17 +29,26 @@ type Options struct {
 	Settle func(ctx context.Context, m *vm.VM) error
 	Key    string
 
-	// Step shows that something takes a while, and does it. nil does it without a word.
+	// Progress shows the wait for another process that makes the same state. nil shows nothing.
+	Progress *progress.Progress
+	// Step shows that something takes a while, and does it. nil leaves that to Progress.
 	Step func(ctx context.Context, title string, do func(context.Context) error) error
 	// Warn tells that something did not go as it should, and was mended. nil tells nobody.
 	Warn func(text string)
 }
 
 func (o Options) step(ctx context.Context, title string, do func(context.Context) error) error {
-	if o.Step == nil {
-		return do(ctx)
+	if o.Step != nil {
+		return o.Step(ctx, title, do)
 	}
-	return o.Step(ctx, title, do)
+	return o.progress().Step(title, func(io.Writer) error { return do(ctx) })
+}
+
+func (o Options) progress() *progress.Progress {
+	if o.Progress == nil {
+		return progress.New(io.Discard, "", nil)
+	}
+	return o.Progress
 }
 
 // Unfit says why a machine cannot go on from a kept state, "" if it can.
@@ -84,7 +93,7 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 	if err != nil {
 		return s, none, err
 	}
-	c, err := cache.Open(st.Dir, progress.New(io.Discard, "warm", nil))
+	c, err := cache.Open(st.Dir, o.progress())
 	if err != nil {
 		return s, none, err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -88,11 +87,7 @@ func (o *warmOptions) run(ctx context.Context, e *env.Env) error {
 
 // warmPreparation returns how the state of a machine is prepared that a user starts.
 func warmPreparation(e *env.Env, config *bench.Config) warm.Options {
-	show := e.Progress("vm")
 	return warm.Options{
-		VM: vm.Options{Scale: cmp.Or(config.TimeoutScale, 1)},
-		Step: func(ctx context.Context, title string, do func(context.Context) error) error {
-			return show.Step(title, func(io.Writer) error { return do(ctx) })
-		},
+		VM: vm.Options{Scale: cmp.Or(config.TimeoutScale, 1)}, Progress: e.Progress("vm"),
 	}.AndLoad(config.Guest.Driver)
 }
