@@ -42,6 +42,9 @@ var (
 	}
 )
 
+// Files returns the files of the host that f consists of; for QEMU's own BIOS there are none.
+func (f Firmware) Files() ([]string, error) { return f.files("/") }
+
 // CheckFirmware says early whether a machine can have a firmware: a [bench.InfraError] or [bench.UsageError] if its file is missing.
 func CheckFirmware(f Firmware) error {
 	_, err := f.files("/")

@@ -32,14 +32,22 @@ func keyOf(ctx context.Context, s vm.Spec, o Options) (string, error) {
 		accel = probed.Name
 	}
 	parts := []any{recipe, o.Key, Hardware(s, accel)}
-	for _, describe := range []func(vm.Spec) (string, error){files, host} {
-		text, err := describe(s)
-		if err != nil {
-			return "", &bench.InfraError{Op: "look for the state of a machine that has booted", Err: err}
-		}
-		parts = append(parts, text)
+	if err := vm.CheckFirmware(s.Firmware); err != nil {
+		return "", err
 	}
-	return cache.Hash(parts...)
+	made, err := files(s)
+	if err != nil {
+		return "", infra(err)
+	}
+	on, err := host()
+	if err != nil {
+		return "", infra(err)
+	}
+	return cache.Hash(append(parts, made, on)...)
+}
+
+func infra(err error) error {
+	return &bench.InfraError{Op: "look for the state of a machine that has booted", Err: err}
 }
 
 // Hardware is what a guest sees of a machine like s, and nothing that differs between machines like it: QEMU's arguments.
@@ -77,9 +85,11 @@ func files(s vm.Spec) (string, error) {
 	if k := s.Kernel; k != nil {
 		paths = append(paths, k.Image, k.Initrd)
 	}
-	if filepath.IsAbs(string(s.Firmware)) {
-		paths = append(paths, string(s.Firmware))
+	firmware, err := s.Firmware.Files()
+	if err != nil {
+		return "", err
 	}
+	paths = append(paths, firmware...)
 	var b strings.Builder
 	for _, p := range paths {
 		if p == "" {
@@ -101,8 +111,8 @@ func files(s vm.Spec) (string, error) {
 	return b.String(), nil
 }
 
-// host identifies what of the host a guest depends on: its CPU and, with KVM, its kernel.
-func host(vm.Spec) (string, error) {
+// host identifies what a guest depends on of the host: its CPU, microcode and kernel.
+func host() (string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return "", err

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"vmtb/bench"
 	"vmtb/bench/vm"
 	"vmtb/internal/fake/fakeqemu"
 )
@@ -116,6 +117,17 @@ func TestStart(t *testing.T) {
 	}
 	f.expect("one with another kernel", f.spec, true, 1)
 
+	firmware := f.spec
+	firmware.Firmware = vm.Firmware(filepath.Join(f.dir, "firmware"))
+	for _, text := range []string{"one", "another"} {
+		f.write("firmware", text)
+		f.expect("one with firmware "+text, firmware, true, 1)
+	}
+	firmware.Firmware += "-gone"
+	if _, err := f.store.Start(t.Context(), firmware, f.options()); !errors.As(err, new(*bench.UsageError)) {
+		t.Errorf("without its firmware: %v", err)
+	}
+
 	direct := f.spec
 	direct.Disks = []vm.Disk{{Image: "/dev/null", Format: "raw", Access: vm.Direct}}
 	f.expect("one that changes its image", direct, false, 0)
@@ -178,8 +190,8 @@ func TestInterrupted(t *testing.T) {
 	f.expect("the next one", f.spec, true, 1)
 }
 
-// A boot that comes to no end is not waited for, and says so.
-func TestSettleLate(t *testing.T) {
+// A boot that takes longer than Options.Boot is not waited for, and the error says so.
+func TestBootLate(t *testing.T) {
 	f := newFixture(t)
 	o := f.options()
 	o.Boot = time.Nanosecond
