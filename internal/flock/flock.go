@@ -31,7 +31,31 @@ func Wait(ctx context.Context, f *os.File) error { return wait(ctx, f, Exclusive
 func WaitShared(ctx context.Context, f *os.File) error { return wait(ctx, f, Shared) }
 
 func wait(ctx context.Context, f *os.File, try func(*os.File) error) error {
-	err := try(f)
+	return poll(ctx, func() error { return try(f) })
+}
+
+// Any locks one of files for this process alone and returns its index, or returns an error that matches [ErrInUse] at once.
+func Any(files []*os.File) (locked int, err error) {
+	for i, f := range files {
+		if err = Exclusive(f); !errors.Is(err, ErrInUse) {
+			return i, err
+		}
+	}
+	return 0, err
+}
+
+// WaitAny does what [Any] does as soon as one of files is free, or returns the cause of ctx's end.
+func WaitAny(ctx context.Context, files []*os.File) (locked int, err error) {
+	err = poll(ctx, func() (err error) {
+		locked, err = Any(files)
+		return err
+	})
+	return locked, err
+}
+
+// poll calls try until its error does not match [ErrInUse].
+func poll(ctx context.Context, try func() error) error {
+	err := try()
 	if !errors.Is(err, ErrInUse) {
 		return err
 	}
@@ -42,7 +66,7 @@ func wait(ctx context.Context, f *os.File, try func(*os.File) error) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			err = try(f)
+			err = try()
 		}
 	}
 	return err

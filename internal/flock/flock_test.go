@@ -82,3 +82,31 @@ func TestErrors(t *testing.T) {
 		t.Errorf("after %d calls, two of them interrupted: %v", n, err)
 	}
 }
+
+func TestWaitAny(t *testing.T) {
+	paths := []string{filepath.Join(t.TempDir(), "0"), filepath.Join(t.TempDir(), "1")}
+	openAll := func() (files []*os.File) {
+		for _, path := range paths {
+			files = append(files, open(t, path))
+		}
+		return files
+	}
+	first, second, third := openAll(), openAll(), openAll()
+	for want, files := range [][]*os.File{first, second} {
+		if got, err := Any(files); got != want || err != nil {
+			t.Errorf("%d, %v, want lock %d", got, err, want)
+		}
+	}
+	if _, err := Any(third); !errors.Is(err, ErrInUse) {
+		t.Errorf("%v, want %v", err, ErrInUse)
+	}
+	time.AfterFunc(2*pollEvery, func() { second[1].Close() })
+	if got, err := WaitAny(t.Context(), third); got != 1 || err != nil {
+		t.Errorf("%d, %v, want lock 1, which was released", got, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("enough"))
+	if _, err := WaitAny(ctx, openAll()); err == nil || err.Error() != "enough" {
+		t.Errorf("%v, want the cause of the context's end", err)
+	}
+}

@@ -19,12 +19,13 @@ const Dir = "/var/lib/vmtb"
 
 // A State is what vmtb knows about this host from one command to the next.
 type State struct {
-	LockFile  string        // held by the run that uses the host
-	Runs      undo.Registry // runs that may have changed the host and not restored it
-	Machines  keep.Store    // machines of "vmtb vm"
-	Labs      keep.Store    // DUTs of "vmtb lab start", "exec" and "shell"
-	Warm      warm.Store    // states of machines that have booted, for others to go on from
-	VFChanges string        // directory with the journal of "vmtb vf", which is in Runs like that of a run
+	LockFile  string         // held by the run that uses the host
+	Runs      undo.Registry  // runs that may have changed the host and not restored it
+	Machines  keep.Store     // machines of "vmtb vm"
+	Labs      keep.Store     // DUTs of "vmtb lab start", "exec" and "shell"
+	Warm      warm.Store     // states of machines that have booted, for others to go on from
+	Boots     host.BootSlots // of all machines of this host, whichever process boots them
+	VFChanges string         // directory with the journal of "vmtb vf", which is in Runs like that of a run
 }
 
 // FromEnvironment returns the State of this host, or the one that [Variable] names.
@@ -46,6 +47,7 @@ func In(lockFile, dir string) State {
 		Machines:  keep.Store{Dir: filepath.Join(dir, "machines")},
 		Labs:      keep.Store{Dir: filepath.Join(dir, "labs"), Prefix: "lab", Command: "vmtb lab", End: "stop"},
 		Warm:      warm.Store{Dir: filepath.Join(dir, "warm")},
+		Boots:     host.BootSlots{Dir: filepath.Join(dir, "boots")},
 		VFChanges: filepath.Join(dir, "manual"),
 	}
 }

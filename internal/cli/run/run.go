@@ -214,6 +214,7 @@ func newFlowOptions(e *env.Env, dir string, config *bench.Config) (flow.Options,
 	flow.Provide(resources, config)
 	flow.Provide(resources, h)
 	flow.Provide(resources, e.State.Warm)
+	flow.Provide(resources, e.State.Boots)
 	return flow.Options{
 		Dir: dir, Version: e.Version, DUT: h.Describe(), Argv: os.Args, Config: raw,
 		TimeoutScale: config.TimeoutScale, Resources: resources, Evidence: evidenceOf(roster),

@@ -119,6 +119,13 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 		return err
 	}
 	defer unlock()
+	if !o.noWait {
+		booted, err := takeSlot(ctx, e, named.Name)
+		if err != nil {
+			return err
+		}
+		defer booted()
+	}
 	start := func(spec vm.Spec) error {
 		r := keep.Record{Name: name, Spec: spec, Scale: config.TimeoutScale, Started: time.Now()}
 		return startKept(ctx, e, r, !o.noWait)
@@ -135,6 +142,15 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 	}
 	started(err)
 	return err
+}
+
+// takeSlot waits until the host has a CPU for one more machine to boot, and returns the function to
+// call when it has booted.
+func takeSlot(ctx context.Context, e *env.Env, name string) (booted func(), err error) {
+	return e.State.Boots.Take(ctx, func(slots int, wait func() error) error {
+		what := fmt.Sprintf("waiting for others to boot (%d at once on this host: one per CPU)", slots)
+		return e.Step(name, what, wait)
+	})
 }
 
 // checkPort returns an error for "--ssh 2222", which would start a machine called 2222: the value

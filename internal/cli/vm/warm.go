@@ -80,6 +80,11 @@ func (o *warmOptions) run(ctx context.Context, e *env.Env) error {
 	if _, err := pick.GuestImage(ctx, config, vm.LookAtImage); err != nil {
 		return err
 	}
+	booted, err := takeSlot(ctx, e, spec.Name)
+	if err != nil {
+		return err
+	}
+	defer booted()
 	_, started, err := e.State.Warm.Prepare(ctx, spec, warmPreparation(e, config))
 	started(nil)
 	return err
