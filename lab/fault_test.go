@@ -4,6 +4,8 @@ package lab_test
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,10 +20,7 @@ import (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	const (
-		quick  = "xe_provisioning::TestSchedulingOnly::test_release[1VF]"
-		reload = "modprobe -r xe_vfio_pci; modprobe -r xe"
-	)
+	const quick = "xe_provisioning::TestSchedulingOnly::test_release[1VF]"
 	for _, c := range []struct {
 		name, property string
 		value          any
@@ -32,7 +31,7 @@ func TestFaults(t *testing.T) {
 		logs           string // what the kernel of the DUT says
 	}{
 		{
-			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reload, selection: quick,
+			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reloadXe, selection: quick,
 			code: flow.ExitError, says: []string{"has brought up no GPU", "illegal init/ADS data"}, logs: "probe with driver xe failed",
 		},
 		{
@@ -76,17 +75,13 @@ func TestFaults(t *testing.T) {
 			if got := results(t, dir); len(got) != 1 {
 				t.Errorf("results %v, want one", got)
 			}
-			none := any(0)
-			if _, text := c.value.(string); text {
-				none = ""
-			}
-			d.fault(t, c.property, none)
+			d.noFault(t, c.property, c.value)
 			d.must(t.Context(), t, "dmesg >"+filepath.Join(d.dir, "dmesg"))
 			log, err := os.ReadFile(filepath.Join(d.dir, "dmesg"))
 			if err != nil || !strings.Contains(string(log), c.logs) {
 				t.Errorf("the kernel does not say %q: %v\n%s", c.logs, err, log)
 			}
-			d.must(t.Context(), t, reload+"; modprobe xe")
+			d.must(t.Context(), t, reloadXe+"; modprobe xe")
 			if c.code == flow.ExitNotRestored {
 				d.recover(t, dir)
 			}
@@ -94,3 +89,95 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestFaultsWarm: with each fault of the GPU, flows whose machines start warm end as those do whose machines boot: the same exit
+// code, the same result of each case. It prints the table that docs/warm.md has.
+func TestFaultsWarm(t *testing.T) {
+	if !full() {
+		t.Skip("make lab-full: it boots a machine for each fault")
+	}
+	t.Parallel()
+	d := start(t)
+	const (
+		store = "test_basic::TestVmWorkload::test_store[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+		file  = "vm_state::TestSaveRestore::test_file[1VF-(P:AUTO S:INFINITE)]"
+	)
+	var table strings.Builder
+	for _, c := range []struct {
+		property  string
+		value     any
+		selection []string
+	}{
+		{"", nil, []string{boot1VF, store, file}},
+		{"fault-h2g", "0x5503:0:fail:0x30", []string{boot1VF, store}},
+		{"fault-h2g", "0x5503:2:drop", []string{boot1VF, store}},
+		{"fault-h2g", "0x5503:0:delay:20", []string{boot1VF, store}},
+		{"fault-restore-lost", 1 << 1, []string{file}},
+		{"fault-kill-work", 1 << 1, []string{boot1VF, store}},
+		{"fault-hang-work", 1 << 1, []string{boot1VF, store}},
+		{"fault-favour", 1 << 1, []string{boot1VF, store}},
+		{"fault-flr-stuck", 1 << 1, []string{boot1VF, store}},
+		{"fault-pause-stuck", 1 << 1, []string{file}},
+		{"fault-ctb-corrupt", 1 << 1, []string{boot1VF, store}},
+		{"fault-ct-dead", 1 << 1, []string{boot1VF, store}},
+		{"fault-guc-status", 0x7100, []string{boot1VF, store}},
+		{"fault-adverse", "1:0x8a03:5", []string{boot1VF, store}},
+	} {
+		name := strings.TrimSpace(fmt.Sprintf("%s %v", c.property, cmp.Or(c.value, any("none"))))
+		var said [2]string
+		for i, mode := range []string{"", "--warm"} {
+			t.Run(name+mode, func(t *testing.T) { said[i] = d.underFault(t, c.property, c.value, mode, c.selection) })
+		}
+		if said[0] != said[1] {
+			t.Errorf("%s: cold %s, warm %s", name, said[0], said[1])
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s |\n", name, said[0], said[1])
+	}
+	t.Logf("fault, cold, warm:\n%s", table.String())
+}
+
+// underFault runs a selection while the GPU has a fault, and returns the exit code and what became of each case, in the order of
+// the selection. The GPU is as it was afterwards.
+func (d *dut) underFault(t *testing.T, property string, value any, mode string, selection []string) string {
+	t.Helper()
+	if property == "fault-guc-status" { // is seen when the driver loads the firmware
+		d.must(t.Context(), t, reloadXe)
+	}
+	if property != "" {
+		d.fault(t, property, value)
+	}
+	args := selection
+	if mode != "" {
+		args = append([]string{mode}, selection...)
+	}
+	code, dir, err := d.run(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := fmt.Sprintf("exit %d", code)
+	got := results(t, dir)
+	for _, id := range selection {
+		said += fmt.Sprintf(", %s %s", strings.Split(id, "::")[2], got[id])
+	}
+	if property != "" {
+		d.noFault(t, property, value)
+	}
+	d.must(t.Context(), t, reloadXe+"; modprobe xe")
+	if code == flow.ExitNotRestored {
+		d.recover(t, dir)
+	}
+	d.clean(t)
+	return said
+}
+
+// noFault ends a fault that was set to value.
+func (d *dut) noFault(t *testing.T, property string, value any) {
+	t.Helper()
+	none := any(0)
+	if _, text := value.(string); text {
+		none = ""
+	}
+	d.fault(t, property, none)
+}
+
+const reloadXe = "modprobe -r xe_vfio_pci; modprobe -r xe"

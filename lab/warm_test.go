@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"vmtb/bench"
 	"vmtb/imagebuild"
 	"vmtb/internal/progress"
 	"vmtb/lab"
@@ -105,3 +106,56 @@ func TestBrokenState(t *testing.T) {
 		t.Errorf("it says %q", said.String())
 	}
 }
+
+// TestWarmStarts: machines that start from one state, one after the other, each get their VF, whose driver probes it, and a boot
+// id that says how they started, which no other has.
+func TestWarmStarts(t *testing.T) {
+	if !full() {
+		t.Skip("make lab-full: 500 machines; each warm run of \"make lab-test\" starts some")
+	}
+	t.Parallel()
+	const all, each = 500, 25
+	d := startWith(t, lab.BuildOptions{}, lab.Options{})
+	program, err := os.ReadFile(os.Getenv("VMTB"))
+	bin := filepath.Join(d.dir, "program")
+	if err == nil {
+		err = os.WriteFile(bin, program, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.says(t, 0, "", "vf", "enable", "1")
+	const script = `bin=$1 n=$2; shift 2
+for i in $(seq "$n"); do
+	"$bin" vm start "$@" --warm --vf=1 warm >/dev/null 2>/run/warm.log || { cat /run/warm.log >&2; exit 1; }
+	"$bin" vm exec warm -- sh -c 'ls /sys/bus/pci/drivers/xe/*:*/drm >/dev/null && cat /proc/sys/kernel/random/boot_id' || exit 1
+	"$bin" vm kill warm >/dev/null || exit 1
+done`
+	seen := map[string]bool{}
+	for range all / each {
+		began := time.Now()
+		c := bench.Command{Argv: []string{
+			"sh", "-c", script, "sh", bin, strconv.Itoa(each),
+			"--vm-image=" + lab.GuestImage, "--vm-memory=" + strconv.Itoa(d.memory), "--timeout-scale=5",
+		}}
+		r, err := d.Exec(t.Context(), c)
+		if err == nil {
+			err = r.Err(c)
+		}
+		if err != nil {
+			t.Fatalf("after %d starts: %v", len(seen), err)
+		}
+		for id := range strings.Lines(string(r.Stdout)) {
+			if !strings.HasPrefix(id, warmBootID) || seen[id] {
+				t.Errorf("boot id %q: want one of its own that begins with %s", id, warmBootID)
+			}
+			seen[id] = true
+		}
+		t.Logf("%d starts, the last %d in %v", len(seen), each, time.Since(began))
+	}
+	d.says(t, 0, "", "vf", "disable")
+	d.clean(t)
+}
+
+// warmBootID is how the boot id of a machine begins that has not booted: "warm" in ASCII.
+const warmBootID = "7761726d"
