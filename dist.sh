@@ -16,7 +16,7 @@ build() {
 
 # tree DIR ARCH: all that belongs to vmtb, in a directory from which it runs, wherever that is.
 tree() {
-	mkdir -p "$1/completions" "$1/vmm_flows" "$1/docs"
+	mkdir -p "$1/completions" "$1/vmm_flows" "$1/docs/pictures"
 	build "$2" "$1/vmtb"
 	native=$1/vmtb
 	[ "$2" = "$(go env GOHOSTARCH)" ] || {
@@ -34,7 +34,8 @@ tree() {
 	find "$1/vmm_flows/resources" -name '*.go' -delete
 	mkdir -p "$1/vmm_flows/resources/vgpu_profiles"
 	cp bench/xe/vgpu/profiles/*.json "$1/vmm_flows/resources/vgpu_profiles/"
-	cp docs/*.md "$1/docs/"
+	cp -r docs/*.md docs/decisions "$1/docs/"
+	cp docs/pictures/*.png "$1/docs/pictures/"
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 

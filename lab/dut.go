@@ -15,6 +15,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/internal/filecopy"
 	"vmtb/internal/progress"
 )
 
@@ -205,7 +206,7 @@ func (d *DUT) run(ctx context.Context, script string, args ...string) error {
 // ends it gets a SIGTERM, and stopDeadline to put the DUT back.
 func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int, err error) {
 	bin, output := filepath.Join(d.share, "vmtb-run"), filepath.Join(d.share, "output.log")
-	if err := copyFile(bin, d.program, 0o755); err != nil {
+	if err := filecopy.Copy(bin, d.program, 0o755); err != nil {
 		return 0, infra("give vmtb to the DUT", err)
 	}
 	defer os.Remove(bin)
@@ -236,20 +237,6 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 }
 
 const stopDeadline = 5 * time.Minute
-
-func copyFile(to, from string, mode os.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}
 
 // Leftovers is what runs have left on the DUT: a line for each thing that is not as it was after boot.
 func (d *DUT) Leftovers(ctx context.Context) ([]string, error) {

@@ -7,10 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/internal/filecopy"
 )
 
 // This file is for a DUT that outlives the command that starts it: package keep starts it from its
@@ -18,7 +21,7 @@ import (
 
 // Give puts vmtb (this program) into share, where [SetUp] finds it.
 func Give(share string) error {
-	if err := copyFile(filepath.Join(share, givenProgram), "/proc/self/exe", 0o755); err != nil {
+	if err := filecopy.Copy(filepath.Join(share, givenProgram), "/proc/self/exe", 0o755); err != nil {
 		return infra("give vmtb to the DUT", err)
 	}
 	return nil
@@ -35,7 +38,7 @@ func SetUp(s vm.Spec, scale float64) bench.Command {
 	if len(s.Shares) > 0 {
 		share = s.Shares[0].Path
 	}
-	args := []string{share, GuestImage, config(scale), bashrc}
+	args := []string{share, GuestImage, config(scale), bashrc, strconv.FormatInt(time.Now().Unix(), 10)}
 	return bench.Command{Argv: append([]string{"/bin/sh", "-ec", setUpScript, "sh"}, args...)}
 }
 
@@ -55,10 +58,11 @@ func config(scale float64) string {
 	return fmt.Sprintf(format, GuestImage, GuestMiB, scale)
 }
 
-// setUpScript takes the share $1, the guest image $2, the configuration $3 and the start-up file of
-// shells $4. The shell on the second serial port has begun already: it ends, and init starts the
+// setUpScript takes the share $1, the guest image $2, the configuration $3, the start-up file of
+// shells $4 and the time $5. The shell on the second serial port has begun already: it ends, and init starts the
 // next one.
 const setUpScript = wakeScript + `
+date -s "@$5" >/dev/null
 [ ! -e /run/vmtb-lab ] || exit 0
 cp "$1/vmtb" /usr/bin/vmtb.new
 chmod 755 /usr/bin/vmtb.new

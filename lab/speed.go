@@ -16,6 +16,7 @@ import (
 	"vmtb/bench"
 	"vmtb/imagebuild"
 	"vmtb/internal/atomicfile"
+	"vmtb/internal/filecopy"
 	"vmtb/internal/procfs"
 )
 
@@ -40,7 +41,7 @@ for j in $jobs; do
 done`
 	const end = `VMTB_STATE_DIR=/run/vmtb-speed "$1" vm kill --all >/dev/null`
 	bin := filepath.Join(d.share, givenProgram)
-	if err := copyFile(bin, d.program, 0o755); err != nil {
+	if err := filecopy.Copy(bin, d.program, 0o755); err != nil {
 		return Boot{}, infra("give vmtb to the DUT", err)
 	}
 	before, err := procfs.Read(d.PID())

@@ -14,6 +14,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/vm"
 	"vmtb/internal/cache"
+	"vmtb/internal/filecopy"
 	"vmtb/internal/progress"
 )
 
@@ -191,7 +192,7 @@ func keep(ctx context.Context, s vm.Spec, o Options, dir string) (err error) {
 		if s.Disks[i].Access != vm.Overlay {
 			continue
 		}
-		if err := copyFile(filepath.Join(dir, diskFile(i)), d.Image); err != nil {
+		if err := filecopy.Copy(filepath.Join(dir, diskFile(i)), d.Image, 0o600); err != nil {
 			return err
 		}
 	}
@@ -216,18 +217,4 @@ sync`
 		return err
 	}
 	return o
-}
-
-func copyFile(to, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
