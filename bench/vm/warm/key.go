@@ -2,7 +2,6 @@ package warm
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,17 +20,9 @@ import (
 // recipe changes with what is done to a machine before its state is kept.
 const recipe = "1"
 
-// keyOf tells kept states apart that do not fit one another's machines.
-func keyOf(ctx context.Context, s vm.Spec, o Options) (string, error) {
-	accel := s.Accel
-	if accel == "" {
-		probed, err := vm.ProbeAccel(ctx, s.QEMU)
-		if err != nil {
-			return "", err
-		}
-		accel = probed.Name
-	}
-	parts := []any{recipe, o.Key, Hardware(s, accel)}
+// keyOf tells kept states apart that do not fit one another's machines. s.Accel is known.
+func keyOf(s vm.Spec, o Options) (string, error) {
+	parts := []any{recipe, o.Key, Hardware(s, s.Accel)}
 	if err := vm.CheckFirmware(s.Firmware); err != nil {
 		return "", err
 	}

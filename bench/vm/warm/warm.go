@@ -90,7 +90,14 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 	if s.State != "" || Unfit(s) != "" {
 		return s, none, nil
 	}
-	key, err := keyOf(ctx, s, o)
+	if s.Accel == "" { // a process that starts the machine need not find it out again
+		probed, err := vm.ProbeAccel(ctx, s.QEMU)
+		if err != nil {
+			return s, none, err
+		}
+		s.Accel = probed.Name
+	}
+	key, err := keyOf(s, o)
 	if err != nil {
 		return s, none, err
 	}
