@@ -1,7 +1,7 @@
 # vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build fleet fleet-test fleet-lint fleet-chaos setup demo test speed fmt lint unit integration lab-test lab-full gpu-test gpu-fuzz fuzz bench dist deb install pictures clean
+.PHONY: build fleet fleet-test fleet-lint fleet-chaos setup demo test speed fmt lint unit integration lab-test bench-suite lab-full gpu-test gpu-fuzz fuzz bench dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -27,7 +27,7 @@ fleet-test: fleet
 
 # Of their own until they are quick and clean: neither "make test" nor "make lint" has them.
 fleet-lint: $(LINT)
-	cd fleet && $(LINT) run ./...
+	cd fleet && $(LINT) run --allow-parallel-runners ./...
 
 # Twenty seeds of random kills; fleet-test has three.
 fleet-chaos:
@@ -66,11 +66,11 @@ speed: build
 			if (most && need > most) { printf "make test: it has %d minutes: this machine is too slow, or has too much else to do\n", most; exit 1 } }'
 
 fmt: $(LINT)
-	@test -z "$$($(LINT) fmt --diff | tee /dev/stderr)" || { echo "run '$(LINT) fmt'" >&2; exit 1; }
+	@diff=$$($(LINT) fmt --diff) && [ -z "$$diff" ] || { echo "$$diff" >&2; echo "run '$(LINT) fmt'" >&2; exit 1; }
 
 lint: $(LINT)
 	go vet -tags 'integration lab' ./...
-	$(LINT) run --build-tags 'integration,lab' ./...
+	$(LINT) run --allow-parallel-runners --build-tags 'integration,lab' ./...
 
 # golangci-lint has no Debian package; it is built once, from the Go module proxy, outside of our go.mod.
 $(LINT):
@@ -91,7 +91,14 @@ integration: build
 lab-test: build
 	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 75m -parallel 2 -v -tags lab ./lab
 
-# The same, and what takes too long for every day.
+# TestVmSetup by the Python tool (PEER=DIRECTORY, as it is), by vmtb, and by vmtb --warm, in turns, ROUNDS times; and machines with a
+# VF, cold and warm. The table is in vmtb-results, too.
+bench-suite: build
+	VMTB=$(CURDIR)/bin/vmtb VMTB_PEER="$(abspath $(PEER))" VMTB_BENCH_ROUNDS=$(or $(ROUNDS),3) \
+		VMTB_BENCH_DIR=$(CURDIR)/vmtb-results/bench-suite-$$(date +%Y%m%d-%H%M%S) \
+		go test -count=1 -timeout 5h -v -tags lab -run TestBenchSuite ./lab
+
+# lab-test, and what takes too long for every day.
 lab-full: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
 

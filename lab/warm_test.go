@@ -116,14 +116,7 @@ func TestWarmStarts(t *testing.T) {
 	t.Parallel()
 	const all, each = 500, 25
 	d := startWith(t, lab.BuildOptions{}, lab.Options{})
-	program, err := os.ReadFile(os.Getenv("VMTB"))
-	bin := filepath.Join(d.dir, "program")
-	if err == nil {
-		err = os.WriteFile(bin, program, 0o700)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := d.giveProgram(t)
 	d.says(t, 0, "", "vf", "enable", "1")
 	const script = `bin=$1 n=$2; shift 2
 for i in $(seq "$n"); do
@@ -155,6 +148,20 @@ done`
 	}
 	d.says(t, 0, "", "vf", "disable")
 	d.clean(t)
+}
+
+// giveProgram puts vmtb into the DUT, for scripts, and returns where it is.
+func (d *dut) giveProgram(t *testing.T) string {
+	t.Helper()
+	program, err := os.ReadFile(os.Getenv("VMTB"))
+	path := filepath.Join(d.dir, "program")
+	if err == nil {
+		err = os.WriteFile(path, program, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // warmBootID is how the boot id of a machine begins that has not booted: "warm" in ASCII.

@@ -1,0 +1,219 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"vmtb/bench"
+	"vmtb/flow"
+	"vmtb/internal/procfs"
+	"vmtb/internal/prose"
+	"vmtb/lab"
+)
+
+// TestBenchSuite is "make bench-suite": it measures, in one DUT and in turns, how long TestVmSetup takes with the Python tool, with
+// vmtb, and with warm machines, and a machine with a VF until its driver is there, cold and warm. VMTB_BENCH_ROUNDS says how often,
+// VMTB_PEER where the Python tool is ("": it is left out), VMTB_BENCH_DIR where table and JSON are to be.
+func TestBenchSuite(t *testing.T) {
+	rounds, err := strconv.Atoi(os.Getenv("VMTB_BENCH_ROUNDS"))
+	if err != nil {
+		t.Skip("make bench-suite")
+	}
+	s := &benchSuite{Began: time.Now(), Rounds: rounds, peer: os.Getenv("VMTB_PEER")}
+	build := lab.BuildOptions{}
+	if s.peer != "" {
+		build.Packages = []string{"python3-pytest"}
+	}
+	s.dut = startWith(t, build, lab.Options{})
+	s.program = s.dut.giveProgram(t)
+	suites := []contestant{{Name: "vmtb", do: s.vmtb}, {Name: "vmtb --warm", do: s.warm}}
+	if s.peer != "" {
+		s.givePeer(t)
+		suites = slices.Insert(suites, 0, contestant{Name: "Python tool", do: s.python})
+	}
+	s.Suites = suites
+	s.Starts = []contestant{{Name: "vm start, modprobe xe", do: s.coldStart}, {Name: "vm start --warm", do: s.warmStart}}
+	s.measure(t)
+	s.write(t)
+}
+
+// A benchSuite is what was measured; its JSON is benchsuite.json.
+type benchSuite struct {
+	Began  time.Time    `json:"began"`
+	Rounds int          `json:"rounds"`
+	Suites []contestant `json:"test_vm_setup"`
+	Starts []contestant `json:"machine_with_vf"`
+
+	dut     *dut
+	program string // vmtb, in the DUT
+	peer    string
+}
+
+// A contestant is one way to do something.
+type contestant struct {
+	Name    string    `json:"name"`
+	Seconds []float64 `json:"seconds"`     // by this machine's clock
+	CPU     []float64 `json:"cpu_seconds"` // of the DUT's QEMU
+
+	do func(*testing.T)
+}
+
+// once does it once, and measures that.
+func (c *contestant) once(t *testing.T, d *dut) {
+	cpu := func() float64 {
+		stat, err := procfs.Read(d.PID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stat.CPU().Seconds()
+	}
+	before, began := cpu(), time.Now()
+	c.do(t)
+	c.Seconds, c.CPU = append(c.Seconds, time.Since(began).Seconds()), append(c.CPU, cpu()-before)
+	t.Logf("%s: %.1f s", c.Name, c.Seconds[len(c.Seconds)-1])
+}
+
+// measure lets the contestants take turns, so that other load on this machine meets all of them.
+func (s *benchSuite) measure(t *testing.T) {
+	for range s.Rounds {
+		for i := range s.Suites {
+			s.Suites[i].once(t, s.dut)
+			s.dut.clean(t)
+		}
+	}
+	s.dut.says(t, flow.ExitPass, "", "vf", "enable", "1")
+	for range s.Rounds {
+		for i := range s.Starts {
+			s.Starts[i].once(t, s.dut)
+			s.dut.says(t, flow.ExitPass, "", "vm", "kill", "gpu")
+		}
+	}
+	s.dut.says(t, flow.ExitPass, "", "vf", "disable")
+}
+
+func (s *benchSuite) vmtb(t *testing.T) { s.testVMSetup(t) }
+
+func (s *benchSuite) warm(t *testing.T) { s.testVMSetup(t, "--warm") }
+
+func (s *benchSuite) testVMSetup(t *testing.T, flags ...string) {
+	code, dir, err := s.dut.run(t.Context(), append(flags, "test_basic::TestVmSetup")...)
+	if err != nil || code != flow.ExitPass {
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	if got := results(t, dir); len(got) != testVMSetups {
+		t.Fatalf("%d results, want %d", len(got), testVMSetups)
+	}
+}
+
+// testVMSetups is how many ids TestVmSetup has.
+const testVMSetups = 3
+
+// coldStart and warmStart return when the VF's driver is there in the guest.
+func (s *benchSuite) coldStart(t *testing.T) { s.start(t, "modprobe xe; ") }
+
+func (s *benchSuite) warmStart(t *testing.T) { s.start(t, "", "--warm") }
+
+func (s *benchSuite) start(t *testing.T, before string, flags ...string) {
+	const script = `bin=$1 look=$2; shift 2; "$bin" vm start "$@" gpu && "$bin" vm exec gpu -- sh -ec "$look"`
+	s.must(t, append([]string{
+		"sh", "-ec", script, "sh", s.program, before + "ls -d /sys/bus/pci/drivers/xe/*:*/drm",
+		"--vm-image=" + lab.GuestImage, "--vm-memory=" + strconv.Itoa(s.dut.memory), "--timeout-scale=5", "--vf=1",
+	}, flags...)...)
+}
+
+func (s *benchSuite) must(t *testing.T, argv ...string) string {
+	t.Helper()
+	c := bench.Command{Argv: argv}
+	r, err := s.dut.Exec(t.Context(), c)
+	if err == nil {
+		err = r.Err(c)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, r.Stdout, r.Stderr)
+	}
+	return string(r.Stdout)
+}
+
+// peerDir is the Python tool's place in the DUT's share, wrapDir that of a QEMU for it.
+const peerDir, wrapDir = "python-tool", "wrap"
+
+// givePeer puts the Python tool into the DUT as it is. Its machines have 4096 MiB, more than the DUT, so a wrapper of QEMU gives them
+// what the lab's guests have.
+func (s *benchSuite) givePeer(t *testing.T) {
+	t.Helper()
+	wrapper := fmt.Sprintf(`#!/bin/bash
+args=("$@")
+for i in "${!args[@]}"; do
+	case ${args[i]} in -m) args[i+1]=%d ;; esac
+done
+exec /usr/bin/qemu-system-x86_64 "${args[@]}"
+`, s.dut.memory)
+	wrap := filepath.Join(s.dut.dir, wrapDir)
+	err := errors.Join(
+		os.CopyFS(filepath.Join(s.dut.dir, peerDir), os.DirFS(s.peer)), os.MkdirAll(wrap, 0o700),
+		os.WriteFile(filepath.Join(wrap, "qemu-system-x86_64"), []byte(wrapper), 0o700),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// its configuration has IGT in /usr/local
+	s.must(t, "sh", "-ec", "mkdir -p /usr/local/libexec; ln -sfn /usr/libexec/igt-gpu-tools /usr/local/libexec/; ln -sf /usr/bin/igt_runner /usr/local/bin/")
+}
+
+// python runs the Python tool's TestVmSetup.
+func (s *benchSuite) python(t *testing.T) {
+	const script = `cd "$1" && PATH=$2:$PATH exec python3 -m pytest -p no:cacheprovider -q vmm_flows/test_basic.py -k TestVmSetup --vm-image="$3"`
+	said := s.must(t, "sh", "-ec", script, "sh", filepath.Join(s.dut.dir, peerDir), filepath.Join(s.dut.dir, wrapDir), lab.GuestImage)
+	if want := fmt.Sprintf("%d passed", testVMSetups); !strings.Contains(said, want) {
+		t.Fatalf("pytest does not say %q:\n%s", want, said)
+	}
+}
+
+// write writes table and JSON.
+func (s *benchSuite) write(t *testing.T) {
+	dir := os.Getenv("VMTB_BENCH_DIR")
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	fmt.Fprintf(&table, "%s, %s, in turns in one DUT; seconds by the clock of the machine it runs on\n\n",
+		s.Began.Format(time.DateOnly), prose.Count(s.Rounds, "round"))
+	printContestants(&table, "test_basic::TestVmSetup", s.Suites)
+	printContestants(&table, "a machine with a VF, until its driver is there", s.Starts)
+	err = errors.Join(
+		os.MkdirAll(dir, 0o755),
+		os.WriteFile(filepath.Join(dir, "benchsuite.json"), append(data, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, "benchsuite.txt"), []byte(table.String()), 0o644),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s\n%s", dir, table.String())
+}
+
+// printContestants prints a table; the first contestant is what the others are compared with.
+func printContestants(w io.Writer, title string, all []contestant) {
+	const format = "| %-48s | %-24s | %-24s | %-9s |\n"
+	fmt.Fprintf(w, format, title, "median (least to most)", "CPU time of DUT's QEMU", "of first")
+	fmt.Fprintf(w, "|%s|%s|%s|%s|\n", strings.Repeat("-", 50), strings.Repeat("-", 26), strings.Repeat("-", 26), strings.Repeat("-", 11))
+	for _, c := range all {
+		fmt.Fprintf(w, format, c.Name, spread(c.Seconds), spread(c.CPU), fmt.Sprintf("%.2f", lab.Median(c.Seconds)/lab.Median(all[0].Seconds)))
+	}
+	fmt.Fprintln(w)
+}
+
+func spread(values []float64) string {
+	return fmt.Sprintf("%.1f s (%.1f to %.1f)", lab.Median(values), slices.Min(values), slices.Max(values))
+}
