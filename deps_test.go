@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 	"internal/cli": {
 		"bench", "bench/host", "bench/keep", "bench/vm", "docs", "flow", "internal/ansi", "internal/booktext",
 		"internal/cli/env", "internal/cli/flows", "internal/cli/host", "internal/cli/image", "internal/cli/lab",
-		"internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
+		"internal/cli/output", "internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
 	},
 	"docs": {},
 	"internal/cli/run": {
@@ -70,7 +70,7 @@ var arrows = map[string][]string{
 	},
 	"internal/cli/lab": {
 		"bench", "bench/keep", "bench/vm", "flow", "imagebuild", "internal/ansi", "internal/cli/env",
-		"internal/cli/flows", "internal/cli/machines", "internal/hoststate", "internal/kernelwatch",
+		"internal/cli/flows", "internal/cli/machines", "internal/cli/output", "internal/hoststate", "internal/kernelwatch",
 		"internal/progress", "internal/prose", "lab", "report", "report/terminal",
 	},
 	"internal/cli/image": {"imagebuild", "internal/cli/env"},
@@ -79,27 +79,28 @@ var arrows = map[string][]string{
 		"internal/cli/flows", "internal/hoststate", "internal/labels",
 	},
 	"internal/cli/flows": {
-		"bench", "bench/klog", "flow", "internal/ansi", "internal/atomicfile", "internal/cli/env",
+		"bench", "bench/klog", "flow", "internal/ansi", "internal/atomicfile", "internal/cli/env", "internal/cli/output",
 		"internal/kernelwatch", "internal/prose", "report", "report/terminal",
 	},
 	"internal/cli/vf": {
 		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe", "bench/xe/vgpu", "flow", "internal/ansi",
-		"internal/atomicfile", "internal/cli/env", "internal/hoststate", "internal/pick", "internal/prose",
+		"internal/atomicfile", "internal/cli/env", "internal/cli/output", "internal/hoststate", "internal/pick", "internal/prose",
 	},
 	"internal/cli/vm": {
 		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/assigned", "bench/vm/warm", "bench/xe",
 		"internal/ansi",
-		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/hoststate", "internal/pick",
+		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/cli/output", "internal/hoststate", "internal/pick",
 		"internal/prose", "internal/rawterm",
 	},
 	"internal/cli/machines": {
-		"bench", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/cli/env", "internal/hoststate",
+		"bench", "bench/keep", "bench/vm", "flow", "internal/ansi", "internal/cli/env", "internal/cli/output", "internal/hoststate",
 		"internal/prose",
 	},
 	"internal/cli/env": {
-		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe/vgpu", "flow", "internal/ansi",
+		"bench", "bench/host", "bench/pci", "bench/undo", "bench/xe/vgpu", "flow", "internal/ansi", "internal/cli/output",
 		"internal/doctor", "internal/hoststate", "internal/progress", "internal/prose", "report/terminal",
 	},
+	"internal/cli/output": {"bench/keep", "bench/vm", "bench/xe", "flow", "internal/doctor", "internal/pick", "lab"},
 	"internal/doctor": {
 		"bench", "bench/host", "bench/klog", "bench/pci", "bench/vm", "bench/xe", "bench/xe/vgpu", "imagebuild",
 		"internal/ansi",

@@ -14,6 +14,7 @@ import (
 	"vmtb/docs"
 	"vmtb/internal/booktext"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 )
 
 // A topic is a chapter of the book, for "vmtb help".
@@ -132,11 +133,17 @@ func completeHelp(cmd *cobra.Command, args []string, _ string) ([]string, cobra.
 }
 
 func versionCommand(e *env.Env) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return output.Print(e.Out, output.Program{Version: e.Version, JSON: output.Version})
+			}
 			_, err := fmt.Fprintf(e.Out, "vmtb %s\n", e.Version)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object, with the version of the JSON that all commands print")
+	return cmd
 }

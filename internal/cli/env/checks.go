@@ -6,6 +6,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/doctor"
 )
 
@@ -31,7 +32,7 @@ func (e *Env) PrintChecks(
 	}
 	results, err := checks(ctx, each)
 	if err == nil && asJSON {
-		err = PrintJSON(e.Out, results)
+		err = output.Print(e.Out, results)
 	}
 	if err == nil && doctor.AnyBad(results) {
 		err = ExitCode(flow.ExitError)

@@ -1,21 +1,12 @@
 package env
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 
 	"golang.org/x/term"
 )
-
-// PrintJSON prints v for programs.
-func PrintJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
 
 // IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {

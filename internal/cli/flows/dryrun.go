@@ -8,6 +8,7 @@ import (
 	"vmtb/bench"
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/prose"
 )
 
@@ -15,7 +16,7 @@ import (
 // with their cases.
 func DryRun(e *env.Env, items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
 	if asJSON {
-		return env.PrintJSON(e.Out, items)
+		return output.Print(e.Out, items)
 	}
 	for _, note := range notes {
 		fmt.Fprintf(e.Out, "note: %s\n", note)

@@ -8,6 +8,7 @@ import (
 
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/prose"
 )
 
@@ -29,7 +30,7 @@ func (o *ListOptions) Run(e *env.Env, selection []string) error {
 		items = slices.DeleteFunc(items, func(it flow.Item) bool { return it.Own })
 	}
 	if o.JSON {
-		return env.PrintJSON(e.Out, items)
+		return output.Print(e.Out, items)
 	}
 	for _, note := range notes {
 		fmt.Fprintf(e.Err, "vmtb: %s\n", note)

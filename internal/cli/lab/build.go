@@ -2,13 +2,13 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"vmtb/imagebuild"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 	"vmtb/lab"
 )
 
@@ -50,7 +50,7 @@ func (o *buildOptions) run(ctx context.Context, e *env.Env) error {
 	}
 	switch {
 	case o.asJSON:
-		return json.NewEncoder(e.Out).Encode(images)
+		return output.Print(e.Out, images)
 	case o.asEnv:
 		fmt.Fprintf(
 			e.Out, "VMTB_TEST_KERNEL=%s\nVMTB_TEST_INITRD=%s\nVMTB_TEST_IMAGE=%s\n", images.GuestKernel,

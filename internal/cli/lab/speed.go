@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/progress"
 	"vmtb/internal/prose"
 	"vmtb/lab"
@@ -100,7 +100,7 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 		return err
 	}
 	if o.asJSON {
-		return json.NewEncoder(e.Out).Encode(speed)
+		return output.Print(e.Out, speed)
 	}
 	return printSpeed(e.Out, speed, o.guests)
 }

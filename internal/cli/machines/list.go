@@ -15,6 +15,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/prose"
 )
 
@@ -57,11 +58,11 @@ func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) err
 		}
 	}
 	if o.asJSON {
-		views := []machineView{} // an empty list must not be null
+		views := []output.Machine{} // an empty list must not be null
 		for _, m := range list {
-			views = append(views, viewOf(m))
+			views = append(views, output.MachineOf(m))
 		}
-		return env.PrintJSON(e.Out, views)
+		return output.Print(e.Out, views)
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(e.Out, "No machines.")
@@ -98,56 +99,6 @@ func describe(ctx context.Context, store keep.Store, r keep.Record, life keep.Li
 	return info
 }
 
-// A machineView is the JSON of a machine.
-type machineView struct {
-	Name      string    `json:"name"`
-	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": it has left the host changed
-	Reason    string    `json:"reason,omitempty"` // why it has ended
-	Agent     bool      `json:"agent"`            // the guest's agent has its port open
-	Image     string    `json:"image"`
-	MemoryMiB int       `json:"memory_mib"`
-	CPUs      int       `json:"cpus"`
-	VFs       []string  `json:"vfs"` // PCI addresses on the host
-	Started   time.Time `json:"started"`
-	Ended     time.Time `json:"ended,omitzero"`
-	Keeper    int       `json:"keeper_pid"`
-	QEMU      int       `json:"qemu_pid,omitempty"`
-	Accel     string    `json:"accel,omitempty"`
-	VNC       string    `json:"vnc,omitempty"`         // the address for a viewer on this host
-	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" means every address of this host
-	Password  string    `json:"vnc_password,omitempty"`
-	SSHPort   int       `json:"ssh_port,omitempty"`
-	Logs      string    `json:"logs"` // folder
-}
-
-func viewOf(m keep.Info) machineView {
-	s := m.State
-	return machineView{
-		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: imageOf(m.Spec),
-		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: addresses(m), Started: m.Started, Ended: m.Ended,
-		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password,
-		SSHPort: s.SSHPort, Logs: s.Logs,
-	}
-}
-
-// imageOf returns the image on a machine's first disk, "" without a disk. Machines of flows may
-// have none.
-func imageOf(s vm.Spec) string {
-	if len(s.Disks) == 0 {
-		return ""
-	}
-	return s.Disks[0].Image
-}
-
-// addresses returns the PCI addresses of a machine's VFs.
-func addresses(m keep.Info) []string {
-	list := []string{}
-	for _, f := range m.Spec.VFs {
-		list = append(list, string(f.Host))
-	}
-	return list
-}
-
 func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tAGENT\tMEMORY\tVFS\tSINCE\tACCESS\tLOGS")
@@ -164,7 +115,7 @@ func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 		}
 		row := []string{
 			m.Name, ansi.Printable(state), agent, fmt.Sprintf("%d MiB", m.Spec.MemoryMiB),
-			env.OrDash(strings.Join(addresses(m), ",")), age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs,
+			env.OrDash(strings.Join(output.Addresses(m), ",")), age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs,
 		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}

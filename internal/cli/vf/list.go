@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/pick"
 )
 
@@ -56,17 +57,6 @@ func addListJSON(cmd *cobra.Command, asJSON *bool) {
 	cmd.Flags().BoolVar(asJSON, "json", false, "print an object with everything, sizes in bytes")
 }
 
-// A listing is a PF's summary with the users of its VFs.
-type listing struct {
-	*xe.Summary
-	Functions []listedFunction `json:"functions"`
-}
-
-type listedFunction struct {
-	xe.Function
-	UsedBy *pick.VFUser `json:"used_by"`
-}
-
 func (o *listOptions) run(e *env.Env) error {
 	tree := host.New(e.System).Tree(nil) // without a journal: nothing is changed
 	pf, err := xe.FindPF(tree, pick.GPU(o.host))
@@ -77,21 +67,21 @@ func (o *listOptions) run(e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	list := listing{Summary: summary}
+	list := output.GPU{Summary: summary}
 	for _, f := range summary.Functions {
-		listed := listedFunction{Function: f}
+		listed := output.Function{Function: f}
 		if f.VF > 0 {
 			listed.UsedBy = pick.UserOf(e.System, pci.At(tree, f.Address))
 		}
 		list.Functions = append(list.Functions, listed)
 	}
 	if o.asJSON {
-		return env.PrintJSON(e.Out, list)
+		return output.Print(e.Out, list)
 	}
-	return list.print(e.Out)
+	return printGPU(e.Out, list)
 }
 
-func (s listing) print(out io.Writer) error {
+func printGPU(out io.Writer, s output.GPU) error {
 	fmt.Fprintf(out, "card%d %s (%s): %d of %d VFs enabled", s.Card, s.Address, s.IDs, len(s.Functions)-1, s.TotalVFs)
 	if s.Limits != nil && s.Limits.Total != s.TotalVFs {
 		fmt.Fprintf(out, "; the hardware has %d", s.Limits.Total)
@@ -132,42 +122,42 @@ func (s listing) print(out io.Writer) error {
 // columns are the columns of the table.
 var columns = []struct {
 	title string
-	value func(f listedFunction) string // "-" if it is not known
+	value func(f output.Function) string // "-" if it is not known
 }{
-	{"", func(f listedFunction) string {
+	{"", func(f output.Function) string {
 		if f.VF == 0 {
 			return "PF"
 		}
 		return fmt.Sprintf("VF%d", f.VF)
 	}},
-	{"ADDRESS", func(f listedFunction) string { return string(f.Address) }},
-	{"DRIVER", func(f listedFunction) string { return env.OrDash(f.Driver) }},
-	{"IOMMU", func(f listedFunction) string { return of(f.IOMMUGroup, strconv.Itoa) }},
-	{"GGTT", func(f listedFunction) string {
+	{"ADDRESS", func(f output.Function) string { return string(f.Address) }},
+	{"DRIVER", func(f output.Function) string { return env.OrDash(f.Driver) }},
+	{"IOMMU", func(f output.Function) string { return of(f.IOMMUGroup, strconv.Itoa) }},
+	{"GGTT", func(f output.Function) string {
 		return of(f.Quota, func(q vgpu.Resources) string { return env.MiB(q.GGTT) })
 	}},
-	{"VRAM", func(f listedFunction) string {
+	{"VRAM", func(f output.Function) string {
 		return of(f.Quota, func(q vgpu.Resources) string { return env.MiB(q.VRAM) })
 	}},
-	{"CONTEXTS", func(f listedFunction) string {
+	{"CONTEXTS", func(f output.Function) string {
 		return of(f.Quota, func(q vgpu.Resources) string { return decimal(q.Contexts) })
 	}},
-	{"DOORBELLS", func(f listedFunction) string {
+	{"DOORBELLS", func(f output.Function) string {
 		return of(f.Quota, func(q vgpu.Resources) string { return decimal(q.Doorbells) })
 	}},
-	{"EQ ms", func(f listedFunction) string {
+	{"EQ ms", func(f output.Function) string {
 		return of(f.TimeSlice, func(s vgpu.TimeSlice) string { return decimal(s.Quantum) })
 	}},
-	{"PT us", func(f listedFunction) string {
+	{"PT us", func(f output.Function) string {
 		return of(f.TimeSlice, func(s vgpu.TimeSlice) string { return decimal(s.Timeout) })
 	}},
 	{
 		"PRIORITY",
-		func(f listedFunction) string { return of(f.Priority, func(p xe.Priority) string { return string(p) }) },
+		func(f output.Function) string { return of(f.Priority, func(p xe.Priority) string { return string(p) }) },
 	},
-	{"VERSION", func(f listedFunction) string { return of(f.Version, xe.Version.String) }},
-	{"VM", func(f listedFunction) string { return ansi.Printable(f.UsedBy.String()) }},
-	{"ADVERSE EVENTS", func(f listedFunction) string { return of(f.Events, adverseEvents) }},
+	{"VERSION", func(f output.Function) string { return of(f.Version, xe.Version.String) }},
+	{"VM", func(f output.Function) string { return ansi.Printable(f.UsedBy.String()) }},
+	{"ADVERSE EVENTS", func(f output.Function) string { return of(f.Events, adverseEvents) }},
 }
 
 // of returns the text for a value that may not be known.
@@ -187,7 +177,7 @@ func adverseEvents(events vgpu.Thresholds) string {
 	return strings.Join(list, ", ")
 }
 
-func row(f listedFunction) []string {
+func row(f output.Function) []string {
 	r := make([]string, len(columns))
 	for i, c := range columns {
 		r[i] = c.value(f)

@@ -22,6 +22,7 @@ import (
 	"vmtb/flow"
 	"vmtb/internal/cli/env"
 	hostcmd "vmtb/internal/cli/host"
+	"vmtb/internal/cli/output"
 	"vmtb/internal/fake/fakeenv"
 	"vmtb/internal/fake/fakefiles"
 	"vmtb/internal/fake/fakehost"
@@ -109,14 +110,14 @@ func (b *vfTest) asFirst(t *testing.T, what string) {
 }
 
 // listing is what list --json prints.
-func (b *vfTest) listing(t *testing.T) listing {
+func (b *vfTest) listing(t *testing.T) output.GPU {
 	t.Helper()
 	var out bytes.Buffer
 	o := listOptions{b.config.Host, true}
 	if err := o.run(&env.Env{Out: &out, System: b.System}); err != nil {
 		t.Fatal(err)
 	}
-	l := listing{Summary: &xe.Summary{}}
+	l := output.GPU{Summary: &xe.Summary{}}
 	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"vmtb/bench/keep"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/machines"
+	"vmtb/internal/cli/output"
 )
 
 // qmpOptions are the flags of "vmtb vm qmp".
@@ -51,5 +52,5 @@ func (o *qmpOptions) run(ctx context.Context, e *env.Env, c *keep.Client, args [
 	if err != nil {
 		return err
 	}
-	return env.PrintJSON(e.Out, reply)
+	return output.Print(e.Out, reply)
 }

@@ -12,6 +12,7 @@ import (
 	"vmtb/bench/keep"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/machines"
+	"vmtb/internal/cli/output"
 )
 
 func vncCommand(e *env.Env) *cobra.Command {
@@ -31,12 +32,9 @@ func vncCommand(e *env.Env) *cobra.Command {
 				}
 			}
 			if asJSON {
-				return env.PrintJSON(
-					e.Out,
-					map[string]string{
-						"address": info.State.VNC, "password": info.State.Password, "listens": info.State.VNCListens,
-					},
-				)
+				return output.Print(e.Out, output.Screen{
+					Address: info.State.VNC, Listens: info.State.VNCListens, Password: info.State.Password,
+				})
 			}
 			fmt.Fprintf(
 				e.Out, "address   %s\npassword  %s\nlistens   %s\n", info.State.VNC, env.OrDash(info.State.Password),

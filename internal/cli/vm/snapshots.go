@@ -11,6 +11,7 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/machines"
+	"vmtb/internal/cli/output"
 )
 
 // snapshotsOptions are the flags of "vmtb vm snapshots".
@@ -62,11 +63,11 @@ func (o *snapshotsOptions) run(ctx context.Context, e *env.Env, c *keep.Client) 
 		return err
 	}
 	if o.asJSON {
-		view := []snapshotView{} // an empty list must not be null
+		view := []output.Snapshot{} // an empty list must not be null
 		for _, s := range list {
-			view = append(view, snapshotView(s))
+			view = append(view, output.Snapshot(s))
 		}
-		return env.PrintJSON(e.Out, view)
+		return output.Print(e.Out, view)
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(e.Out, "No snapshots.")
@@ -77,11 +78,4 @@ func (o *snapshotsOptions) run(ctx context.Context, e *env.Env, c *keep.Client) 
 		)
 	}
 	return nil
-}
-
-// A snapshotView is the JSON of a snapshot.
-type snapshotView struct {
-	Tag  string    `json:"tag"`
-	Time time.Time `json:"time"`
-	Size int64     `json:"size"` // bytes
 }

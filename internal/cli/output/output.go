@@ -1,0 +1,121 @@
+package output
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"vmtb/bench/keep"
+	"vmtb/bench/vm"
+	"vmtb/bench/xe"
+	"vmtb/flow"
+	"vmtb/internal/doctor"
+	"vmtb/internal/pick"
+	"vmtb/lab"
+)
+
+// Version is raised when a field goes, or has another name, type or meaning. New fields do not raise it.
+const Version = 1
+
+// Print prints v, a value or a slice of one of the types here, or what a machine has answered.
+func Print(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// A Program is the output of "vmtb version".
+type Program struct {
+	Version string `json:"version"` // as git describes it
+	JSON    int    `json:"json"`    // [Version]
+}
+
+// A Machine is an element of the output of "vmtb vm list" and "vmtb lab list".
+type Machine struct {
+	Name      string    `json:"name"`
+	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": it has left the host changed
+	Reason    string    `json:"reason,omitempty"` // why it has ended
+	Agent     bool      `json:"agent"`            // the guest's agent has its port open
+	Image     string    `json:"image"`
+	MemoryMiB int       `json:"memory_mib"`
+	CPUs      int       `json:"cpus"`
+	VFs       []string  `json:"vfs"` // PCI addresses on the host
+	Started   time.Time `json:"started"`
+	Ended     time.Time `json:"ended,omitzero"`
+	Keeper    int       `json:"keeper_pid"`
+	QEMU      int       `json:"qemu_pid,omitempty"`
+	Accel     string    `json:"accel,omitempty"`
+	VNC       string    `json:"vnc,omitempty"`         // the address for a viewer on this host
+	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" means every address of this host
+	Password  string    `json:"vnc_password,omitempty"`
+	SSHPort   int       `json:"ssh_port,omitempty"`
+	Logs      string    `json:"logs"` // folder
+}
+
+// MachineOf returns what is known about a machine.
+func MachineOf(m keep.Info) Machine {
+	s := m.State
+	return Machine{
+		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: imageOf(m.Spec),
+		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: Addresses(m), Started: m.Started, Ended: m.Ended,
+		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password,
+		SSHPort: s.SSHPort, Logs: s.Logs,
+	}
+}
+
+// imageOf returns the image on a machine's first disk, "" without a disk. Machines of flows may
+// have none.
+func imageOf(s vm.Spec) string {
+	if len(s.Disks) == 0 {
+		return ""
+	}
+	return s.Disks[0].Image
+}
+
+// Addresses returns the PCI addresses of a machine's VFs.
+func Addresses(m keep.Info) []string {
+	list := []string{}
+	for _, f := range m.Spec.VFs {
+		list = append(list, string(f.Host))
+	}
+	return list
+}
+
+// A Snapshot is an element of the output of "vmtb vm snapshots".
+type Snapshot struct {
+	Tag  string    `json:"tag"`
+	Time time.Time `json:"time"`
+	Size int64     `json:"size"` // bytes
+}
+
+// A Screen is the output of "vmtb vm vnc".
+type Screen struct {
+	Address  string `json:"address"` // for a viewer on this host
+	Listens  string `json:"listens"`
+	Password string `json:"password"`
+}
+
+// A GPU is the output of "vmtb vf list" and "vmtb vf enable".
+type GPU struct {
+	*xe.Summary
+	Functions []Function `json:"functions"`
+}
+
+// A Function is the PF or a VF.
+type Function struct {
+	xe.Function
+	UsedBy *pick.VFUser `json:"used_by"`
+}
+
+// A Flow is an element of the output of "vmtb list" and "vmtb run --dry-run".
+type Flow = flow.Item
+
+// A Check is an element of the output of "vmtb doctor" and "vmtb image check".
+type Check = doctor.Result
+
+// Speed is the output of "vmtb lab speed".
+type Speed = lab.Speed
+
+// Images is the output of "vmtb lab build".
+type Images = lab.Images
