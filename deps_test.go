@@ -36,7 +36,8 @@ var arrows = map[string][]string{
 	"bench/xe":            {"bench", "bench/sysfs", "bench/undo", "bench/pci", "bench/host", "bench/vfio", "bench/xe/vgpu", "internal/prose"},
 	"bench/xe/vgpu":       {"bench", "internal/strictjson", "internal/prose"},
 	"bench/vfio":          {},
-	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "internal/ansi", "internal/procfs", "internal/prose"},
+	"bench/vm":            {"bench", "bench/klog", "bench/qmp", "bench/qga", "bench/pci", "bench/undo", "bench/vm/guard", "internal/ansi", "internal/procfs", "internal/prose"},
+	"bench/vm/guard":      {"bench"},
 	"bench/vm/assigned":   {"bench/pci", "bench/vm", "bench/xe"},
 	"bench/vm/warm":       {"bench", "bench/vm", "internal/cache", "internal/progress"},
 	"bench/work":          {"bench", "bench/undo", "internal/procfs"},
@@ -57,7 +58,7 @@ var arrows = map[string][]string{
 	// The command half, from what stands on the rest to what the rest stands on.
 	".": {"flow", "internal/cli"},
 	"internal/cli": {
-		"bench", "bench/host", "bench/keep", "bench/vm", "docs", "flow", "internal/ansi", "internal/booktext",
+		"bench", "bench/host", "bench/keep", "bench/vm", "bench/vm/guard", "docs", "flow", "internal/ansi", "internal/booktext",
 		"internal/cli/env", "internal/cli/flows", "internal/cli/host", "internal/cli/image", "internal/cli/lab",
 		"internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
 	},

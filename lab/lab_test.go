@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"vmtb/bench"
-	"vmtb/bench/vm"
+	"vmtb/bench/vm/guard"
 	"vmtb/bench/work"
 	"vmtb/flow"
 	"vmtb/imagebuild"
@@ -30,7 +30,7 @@ import (
 // of their own run beside each other; but those that measure how fast work goes run first, and alone.
 
 func TestMain(m *testing.M) {
-	if code, ran := vm.Guard(os.Args); ran {
+	if code, ran := guard.Run(os.Args); ran {
 		os.Exit(code)
 	}
 	os.Exit(m.Run())

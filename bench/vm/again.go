@@ -19,7 +19,7 @@ const (
 // Again starts a machine that is off once more, with its disks as they are: from them if it hibernated. m is closed by that,
 // its folder goes on, and the overlays are the new one's, to remove. After an error they are removed.
 func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
-	if !m.proc.gone(0) {
+	if !m.proc.Gone(0) {
 		return nil, m.expect(ctx, "start again", Off, Gone)
 	}
 	o := m.opts
@@ -51,7 +51,7 @@ func (m *VM) Twin(name string, vfs ...VF) Spec {
 func (m *VM) takeDisks(from *VM) {
 	m.overlayFiles = from.overlayFiles
 	if dir := from.overlayDir.take(); dir != "" {
-		from.proc.keepDirs()
+		from.proc.KeepDirs()
 		m.ownOverlays(dir)
 	}
 }

@@ -18,19 +18,8 @@
 //
 // # The guard
 //
-// QEMU must not outlive the vmtb that started it, not even after kill -9. Linux' parent-death signal cannot see to
-// that by itself: it goes by the thread that forked, and Go ends threads as it likes. So between vmtb and QEMU sits
-// a guard: the same binary, started again with a hidden first word, which holds one end of a pipe. When vmtb ends,
-// however it ends, the pipe closes, and the guard kills QEMU and removes the private directories. Should the guard
-// itself be killed, the parent-death signal does work (the guard forks QEMU from a locked thread). For this every
-// program that uses the package begins with
-//
-//	func main() {
-//		if code, ran := vm.Guard(os.Args); ran {
-//			os.Exit(code)
-//		}
-//
-// and a test binary does the same in TestMain.
+// QEMU must not outlive vmtb. Therefore each QEMU runs below a guard (package
+// [vmtb/bench/vm/guard]), and every program that uses this package begins with a call of guard.Run.
 //
 // # Whose fault
 //

@@ -79,7 +79,7 @@ func (m *VM) endError() error {
 	m.guest.mu.Lock()
 	reason, expected := m.guest.shutdown, m.guest.expected
 	m.guest.mu.Unlock()
-	exit := m.proc.exit
+	exit := m.proc.Exit()
 	switch {
 	case expected && (exit == Exit{} || exit.Signal == int(unix.SIGKILL)):
 		return fmt.Errorf("%s: %w", m, ErrOff)
@@ -112,7 +112,7 @@ var vfioAdvice = []struct{ said, advice string }{
 var vfioRE = regexp.MustCompile(`-device vfio-pci,(?:host=|sysfsdev=/sys/bus/pci/devices/)([^,:]*:[^,:]*:[^,:]*)[^:]*: (.*)`)
 
 // startFailure says why QEMU ended before it was up, from what it wrote.
-func (m *VM) startFailure() error {
+func (m *VM) startFailure(exit Exit) error {
 	said := m.tail("stderr.log", tailLines)
 	if vf := vfioRE.FindStringSubmatch(said); vf != nil {
 		err := &bench.HostError{Op: m.String() + ": attach VF", Noun: vf[1], Err: errors.New(vf[2])}
@@ -127,7 +127,7 @@ func (m *VM) startFailure() error {
 	if arg := m.blamed(said); arg != "" {
 		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", m, arg, said)}
 	}
-	return &bench.InfraError{Op: m.String() + ": start QEMU", Err: errors.New(m.proc.exit.String()), Advice: m.portAdvice(said), Evidence: said}
+	return &bench.InfraError{Op: m.String() + ": start QEMU", Err: errors.New(exit.String()), Advice: m.portAdvice(said), Evidence: said}
 }
 
 // blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo: ...".

@@ -329,8 +329,8 @@ func (m *VM) refused(ctx context.Context) error {
 	if ctx.Err() != nil { // then it has not been QEMU that gave up
 		patience = 0
 	}
-	if !m.proc.gone(patience) {
+	if !m.proc.Gone(patience) {
 		return nil
 	}
-	return &bench.InfraError{Op: m.String() + ": take over a state", Err: errors.New(m.proc.exit.String()), Evidence: m.tail("stderr.log", tailLines)}
+	return &bench.InfraError{Op: m.String() + ": take over a state", Err: errors.New(m.proc.Exit().String()), Evidence: m.tail("stderr.log", tailLines)}
 }

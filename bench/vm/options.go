@@ -32,7 +32,7 @@ type Options struct {
 	// Roster, unless nil, gets to know the machine while it lives.
 	Roster *Roster
 
-	// GuardArgv starts a program whose main calls [Guard] first; the guard's arguments are appended. nil is this program.
+	// GuardArgv starts a program whose main calls guard.Run first; the guard's arguments are appended. nil is this program.
 	GuardArgv []string
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
+	"vmtb/bench/vm/guard"
 	"vmtb/internal/prose"
 )
 
@@ -43,7 +44,7 @@ func (m *VM) PowerOff(ctx context.Context) (Step, error) {
 
 // PowerOffAndTell is [VM.PowerOff], and calls tell with what it does, and again with an error if that cannot work.
 func (m *VM) PowerOffAndTell(ctx context.Context, tell func(what string, refusal error)) (Step, error) {
-	if m.proc.gone(0) {
+	if m.proc.Gone(0) {
 		return StepNone, nil
 	}
 	m.guest.expectEnd()
@@ -57,7 +58,7 @@ func (m *VM) PowerOffAndTell(ctx context.Context, tell func(what string, refusal
 		{StepAgent, true, m.scaled(m.opts.Shutdown), m.askAgent, "asking the guest's agent"},
 		{StepACPI, true, m.scaled(m.opts.Shutdown) / 2, m.pressButton, "pressing the power button"},
 		{StepQuit, false, m.scaled(quitTime), func(ctx context.Context) error { return m.qmp.Execute(ctx, "quit", nil, nil) }, "telling QEMU to quit"},
-		{StepKill, false, killTime, func(context.Context) error { m.proc.kill(); return nil }, "killing QEMU"},
+		{StepKill, false, killTime, func(context.Context) error { m.proc.Kill(); return nil }, "killing QEMU"},
 	}
 	for _, s := range steps {
 		tell(fmt.Sprintf("%s, for up to %s", s.what, prose.Exact(s.limit)), nil)
@@ -76,7 +77,7 @@ func (m *VM) PowerOffAndTell(ctx context.Context, tell func(what string, refusal
 			tell(s.what, refusal)
 		}
 	}
-	return StepKill, m.proc.stuck(context.DeadlineExceeded)
+	return StepKill, m.proc.Stuck(context.DeadlineExceeded)
 }
 
 // Quit ends the machine as if its plug were pulled, but lets QEMU close its files. It returns when QEMU has been reaped.
@@ -93,12 +94,12 @@ func (m *VM) Quit(ctx context.Context) error {
 // Kill ends the machine without asking anybody, and returns when QEMU has been reaped.
 func (m *VM) Kill(ctx context.Context) error {
 	m.guest.expectEnd()
-	m.proc.kill()
+	m.proc.Kill()
 	select {
-	case <-m.proc.done:
+	case <-m.proc.Done():
 		return nil
 	case <-ctx.Done():
-		return infra(fmt.Sprintf("%s: kill QEMU (pid %d)", m, m.proc.pid), context.Cause(ctx))
+		return infra(fmt.Sprintf("%s: kill QEMU (pid %d)", m, m.proc.PID()), context.Cause(ctx))
 	}
 }
 
@@ -108,14 +109,14 @@ func (m *VM) step(ctx context.Context, limit time.Duration, life <-chan struct{}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := do(ctx); err != nil && !errors.Is(err, qmp.ErrClosed) {
-		return m.proc.gone(0), err
+		return m.proc.Gone(0), err
 	}
 	select {
-	case <-m.proc.done:
+	case <-m.proc.Done():
 	case <-ctx.Done():
 	case <-life: // it ended, or has panicked
 	}
-	return m.proc.gone(0), nil
+	return m.proc.Gone(0), nil
 }
 
 func (m *VM) askAgent(ctx context.Context) error {
@@ -163,20 +164,23 @@ func (m *VM) canReact(ctx context.Context) error {
 
 // endedBy is nil if QEMU ended as the step lets it.
 func (m *VM) endedBy(s Step) error {
-	if m.proc.exit == (Exit{}) || s == StepKill {
+	if m.proc.Exit() == (Exit{}) || s == StepKill {
 		return nil
 	}
 	return m.endError()
 }
 
+// Exit is how a QEMU process ended.
+type Exit = guard.Exit
+
 // Done is closed when QEMU is gone: its process has been reaped, its VFs are free.
-func (m *VM) Done() <-chan struct{} { return m.proc.done }
+func (m *VM) Done() <-chan struct{} { return m.proc.Done() }
 
 // Wait returns how QEMU ended, when it has.
 func (m *VM) Wait(ctx context.Context) (Exit, error) {
 	select {
-	case <-m.proc.done:
-		return m.proc.exit, nil
+	case <-m.proc.Done():
+		return m.proc.Exit(), nil
 	case <-ctx.Done():
 		return Exit{}, context.Cause(ctx)
 	}
@@ -204,4 +208,4 @@ func (m *VM) AgentOpen() bool {
 }
 
 // PID is QEMU's process.
-func (m *VM) PID() int { return m.proc.pid }
+func (m *VM) PID() int { return m.proc.PID() }

@@ -21,14 +21,14 @@ func (r *Roster) add(m *VM) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.machines = append(slices.DeleteFunc(r.machines, func(m *VM) bool { return m.proc.gone(0) }), m)
+	r.machines = append(slices.DeleteFunc(r.machines, func(m *VM) bool { return m.proc.Gone(0) }), m)
 }
 
 // Alive are the machines whose QEMU has not ended.
 func (r *Roster) Alive() []*VM {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(r.machines), func(m *VM) bool { return m.proc.gone(0) })
+	return slices.DeleteFunc(slices.Clone(r.machines), func(m *VM) bool { return m.proc.Gone(0) })
 }
 
 // CollectEvidence takes evidence of all that are alive, at once, and returns a line for each: its name and its folder, or

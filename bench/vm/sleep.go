@@ -75,11 +75,11 @@ func (m *VM) Hibernate(ctx context.Context) error {
 // proveOff is the proof that QEMU has ended in order.
 func (m *VM) proveOff(ctx context.Context) error {
 	select {
-	case <-m.proc.done:
+	case <-m.proc.Done():
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if m.proc.exit != (Exit{}) {
+	if m.proc.Exit() != (Exit{}) {
 		return m.endError()
 	}
 	return nil

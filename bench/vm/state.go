@@ -66,12 +66,12 @@ var runStates = map[string]State{
 
 // State asks QEMU for the machine's state.
 func (m *VM) State(ctx context.Context) (State, error) {
-	if m.proc.gone(0) {
+	if m.proc.Gone(0) {
 		return m.lastState(), nil
 	}
 	var reply struct{ Status string }
 	if err := m.qmp.Execute(ctx, "query-status", nil, &reply); err != nil {
-		if m.proc.gone(0) {
+		if m.proc.Gone(0) {
 			return m.lastState(), nil
 		}
 		return "", fmt.Errorf("%s: %w", m, err)
@@ -83,7 +83,7 @@ func (m *VM) State(ctx context.Context) (State, error) {
 }
 
 func (m *VM) lastState() State {
-	if m.proc.exit == (Exit{}) {
+	if m.proc.Exit() == (Exit{}) {
 		return Off
 	}
 	return Gone
@@ -142,7 +142,7 @@ func (m *VM) reach(ctx context.Context, op string, want ...State) (State, error)
 		select {
 		case <-changed:
 		case <-unheard:
-		case <-m.proc.done:
+		case <-m.proc.Done():
 			return s, context.Cause(m.life)
 		case <-ctx.Done():
 			return s, &StateError{Machine: m.spec.Name, Op: op, Seen: s, Want: want, Err: context.Cause(ctx)}

@@ -14,13 +14,13 @@ import (
 // them no names of their own; state.json says which are vCPUs (thread-id of query-cpus-fast). Files that would
 // take the lock of QEMU's memory (cmdline, maps) are left alone: whoever hangs may hold it.
 func (m *VM) saveThreads(_ context.Context, file string) error {
-	dir := fmt.Sprintf("/proc/%d", m.proc.pid)
+	dir := fmt.Sprintf("/proc/%d", m.proc.PID())
 	status, err := os.ReadFile(dir + "/status")
 	if err != nil {
 		return errors.New("QEMU is gone")
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "process %d\n%s", m.proc.pid, status)
+	fmt.Fprintf(&b, "process %d\n%s", m.proc.PID(), status)
 	tasks, err := os.ReadDir(dir + "/task")
 	for _, t := range tasks {
 		threadState(&b, filepath.Join(dir, "task", t.Name()))

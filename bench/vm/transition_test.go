@@ -114,7 +114,7 @@ func TestKilledIn(t *testing.T) {
 				must(t, m.qmp.Execute(t.Context(), "fake-sleep", nil, nil))
 			}
 			must(t, m.reachNow(t, state))
-			m.proc.kill() // as the kernel's OOM killer would: nobody expects it
+			m.proc.Kill() // as the kernel's OOM killer would: nobody expects it
 			select {
 			case <-m.life.Done():
 			case <-time.After(time.Minute):

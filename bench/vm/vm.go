@@ -18,6 +18,7 @@ import (
 	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
 	"vmtb/bench/undo"
+	"vmtb/bench/vm/guard"
 	"vmtb/internal/prose"
 )
 
@@ -35,7 +36,7 @@ type VM struct {
 	sockets string      // the private directory of the sockets
 	console *consoleLog // nil before QEMU is started
 	argv    []string
-	proc    *process
+	proc    *guard.Process
 	qmp     *qmp.Client
 	qga     *qga.Client
 
@@ -184,12 +185,12 @@ func (m *VM) launch(ctx context.Context) error {
 	if err := m.openConsole(); err != nil {
 		return err
 	}
-	m.proc, err = spawn(ctx, m.opts.GuardArgv, m.undo.dirs, m.argv, stderr)
+	m.proc, err = guard.Start(ctx, m.opts.GuardArgv, m.undo.dirs, m.argv, stderr)
 	if err != nil {
 		return infra(fmt.Sprintf("%s: start QEMU", m), err)
 	}
-	m.undo.add(m.proc.close)
-	if r, err := undo.ProcessOf(m.proc.pid); err == nil { // else it has ended already
+	m.undo.add(m.proc.Close)
+	if r, err := undo.ProcessOf(m.proc.PID()); err == nil { // else it has ended already
 		if err := m.opts.Journal(r); err != nil {
 			return infra("journal QEMU's start", err)
 		}
@@ -228,7 +229,7 @@ func (m *VM) connectQMP(ctx context.Context, path string) error {
 	defer cancel()
 	go func() {
 		select {
-		case <-m.proc.done:
+		case <-m.proc.Done():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -242,8 +243,8 @@ func (m *VM) connectQMP(ctx context.Context, path string) error {
 		if ctx.Err() == nil { // a connection that breaks is a QEMU that ends
 			ended = 5 * time.Second
 		}
-		if m.proc.gone(ended) {
-			return m.startFailure()
+		if m.proc.Gone(ended) {
+			return m.startFailure(m.proc.Exit())
 		}
 		return &bench.InfraError{Op: fmt.Sprintf("%s: connect to QEMU", m), Err: err, Evidence: m.evidence()}
 	}

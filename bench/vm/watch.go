@@ -57,7 +57,7 @@ func (m *VM) watch(ctx context.Context, events *qmp.Subscription) {
 		}
 		m.event(e)
 	}
-	if m.proc.gone(m.scaled(10 * time.Second)) {
+	if m.proc.Gone(m.scaled(10 * time.Second)) {
 		m.end(m.endError())
 		return
 	}

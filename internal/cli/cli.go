@@ -10,7 +10,7 @@ import (
 
 	"vmtb/bench/host"
 	"vmtb/bench/keep"
-	"vmtb/bench/vm"
+	"vmtb/bench/vm/guard"
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
@@ -26,7 +26,7 @@ import (
 // Main runs the command line in args, program name first, with the flows that the registrars add,
 // and returns the exit code. version is that of the program.
 func Main(ctx context.Context, args []string, version string, registrars ...func(*flow.Registry)) int {
-	if code, ran := vm.Guard(args); ran {
+	if code, ran := guard.Run(args); ran {
 		return code
 	}
 	e := &env.Env{

@@ -11,11 +11,12 @@ import (
 
 	"vmtb/bench"
 	"vmtb/bench/vm"
+	"vmtb/bench/vm/guard"
 	"vmtb/internal/fake/fakeqemu"
 )
 
 func TestMain(m *testing.M) {
-	if code, ran := vm.Guard(os.Args); ran {
+	if code, ran := guard.Run(os.Args); ran {
 		os.Exit(code)
 	}
 	if code, ran := fakeqemu.Play(os.Args); ran {
