@@ -36,7 +36,7 @@ type PF struct {
 	Quotas    *Quotas    // what VFs hold
 	Scheduler *Scheduler // how functions share GPU time
 
-	files
+	files files
 }
 
 // A GT is a graphics unit of a tile. Contexts and doorbells are counted per GT, GGTT and VRAM per
@@ -155,12 +155,12 @@ func (p *PF) name() string { return fmt.Sprintf("card%d (%s)", p.Card, p.Address
 
 // probe finds out what the PF has, by which files exist.
 func (p *PF) probe() error {
-	tiles, err := numbered(p.tree, p.Dir(), "tile")
+	tiles, err := numbered(p.files.tree, p.Dir(), "tile")
 	if err != nil {
 		return err
 	}
 	for _, tile := range tiles {
-		gts, err := numbered(p.tree, fmt.Sprintf("%s/tile%d", p.Dir(), tile), "gt")
+		gts, err := numbered(p.files.tree, fmt.Sprintf("%s/tile%d", p.Dir(), tile), "gt")
 		if err != nil {
 			return err
 		}
@@ -171,8 +171,8 @@ func (p *PF) probe() error {
 	if len(p.GTs) == 0 {
 		return &bench.HostError{Op: "find the GTs of", Noun: p.name(), Err: fmt.Errorf("no tile<T>/gt<G> in %s", p.Dir())}
 	}
-	p.files = probeFiles(p.tree, p.Device, p.GTs)
-	p.VRAM = p.tree.Exists(p.tileFile(0, p.GTs[0], "vram_spare")) || p.tree.Exists(p.adminFile(1, "vram_quota"))
+	p.files = probeFiles(p.files.tree, p.Device, p.GTs)
+	p.VRAM = p.files.tree.Exists(p.files.tileFile(0, p.GTs[0], "vram_spare")) || p.files.tree.Exists(p.files.adminFile(1, "vram_quota"))
 	p.Quotas = &Quotas{files: p.files, device: p.Device, name: p.name(), vram: p.VRAM}
 	p.Scheduler = &Scheduler{files: p.files, device: p.Device}
 	return nil
