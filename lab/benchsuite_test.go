@@ -22,9 +22,10 @@ import (
 	"vmtb/lab"
 )
 
-// TestBenchSuite is "make bench-suite": it measures, in one DUT and in turns, how long TestVmSetup takes with the Python tool, with
-// vmtb, and with warm machines, and a machine with a VF until its driver is there, cold and warm. VMTB_BENCH_ROUNDS says how often,
-// VMTB_PEER where the Python tool is ("": it is left out), VMTB_BENCH_DIR where table and JSON are to be.
+// TestBenchSuite is "make bench-suite": it measures, in one DUT and in turns, how long TestVmSetup
+// takes with the Python tool, with vmtb, and with warm machines, and a machine with a VF until its
+// driver is there, cold and warm. VMTB_BENCH_ROUNDS says how often, VMTB_PEER where the Python tool
+// is ("": it is left out), VMTB_BENCH_DIR where table and JSON are to be.
 func TestBenchSuite(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv("VMTB_BENCH_ROUNDS"))
 	if err != nil {
@@ -43,7 +44,10 @@ func TestBenchSuite(t *testing.T) {
 		suites = slices.Insert(suites, 0, contestant{Name: "Python tool", do: s.python})
 	}
 	s.Suites = suites
-	s.Starts = []contestant{{Name: "vm start, modprobe xe", do: s.coldStart}, {Name: "vm start --warm", do: s.warmStart}}
+	s.Starts = []contestant{
+		{Name: "vm start, modprobe xe", do: s.coldStart},
+		{Name: "vm start --warm", do: s.warmStart},
+	}
 	s.measure(t)
 	s.write(t)
 }
@@ -148,8 +152,8 @@ func (s *benchSuite) must(t *testing.T, argv ...string) string {
 // peerDir is the Python tool's place in the DUT's share, wrapDir that of a QEMU for it.
 const peerDir, wrapDir = "python-tool", "wrap"
 
-// givePeer puts the Python tool into the DUT as it is. Its machines have 4096 MiB, more than the DUT, so a wrapper of QEMU gives them
-// what the lab's guests have.
+// givePeer puts the Python tool into the DUT as it is. Its machines have 4096 MiB, more than the
+// DUT, so a wrapper of QEMU gives them what the lab's guests have.
 func (s *benchSuite) givePeer(t *testing.T) {
 	t.Helper()
 	wrapper := fmt.Sprintf(`#!/bin/bash
@@ -168,13 +172,18 @@ exec /usr/bin/qemu-system-x86_64 "${args[@]}"
 		t.Fatal(err)
 	}
 	// its configuration has IGT in /usr/local
-	s.must(t, "sh", "-ec", "mkdir -p /usr/local/libexec; ln -sfn /usr/libexec/igt-gpu-tools /usr/local/libexec/; ln -sf /usr/bin/igt_runner /usr/local/bin/")
+	s.must(t, "sh", "-ec", `mkdir -p /usr/local/libexec
+ln -sfn /usr/libexec/igt-gpu-tools /usr/local/libexec/
+ln -sf /usr/bin/igt_runner /usr/local/bin/`)
 }
 
 // python runs the Python tool's TestVmSetup.
 func (s *benchSuite) python(t *testing.T) {
-	const script = `cd "$1" && PATH=$2:$PATH exec python3 -m pytest -p no:cacheprovider -q vmm_flows/test_basic.py -k TestVmSetup --vm-image="$3"`
-	said := s.must(t, "sh", "-ec", script, "sh", filepath.Join(s.dut.dir, peerDir), filepath.Join(s.dut.dir, wrapDir), lab.GuestImage)
+	const script = `cd "$1"
+export PATH="$2:$PATH"
+python3 -m pytest -p no:cacheprovider -q vmm_flows/test_basic.py -k TestVmSetup --vm-image="$3"`
+	tool, wrap := filepath.Join(s.dut.dir, peerDir), filepath.Join(s.dut.dir, wrapDir)
+	said := s.must(t, "sh", "-ec", script, "sh", tool, wrap, lab.GuestImage)
 	if want := fmt.Sprintf("%d passed", testVMSetups); !strings.Contains(said, want) {
 		t.Fatalf("pytest does not say %q:\n%s", want, said)
 	}
@@ -207,9 +216,11 @@ func (s *benchSuite) write(t *testing.T) {
 func printContestants(w io.Writer, title string, all []contestant) {
 	const format = "| %-48s | %-24s | %-24s | %-9s |\n"
 	fmt.Fprintf(w, format, title, "median (least to most)", "CPU time of DUT's QEMU", "of first")
-	fmt.Fprintf(w, "|%s|%s|%s|%s|\n", strings.Repeat("-", 50), strings.Repeat("-", 26), strings.Repeat("-", 26), strings.Repeat("-", 11))
+	line := func(n int) string { return strings.Repeat("-", n) }
+	fmt.Fprintf(w, "|%s|%s|%s|%s|\n", line(50), line(26), line(26), line(11))
 	for _, c := range all {
-		fmt.Fprintf(w, format, c.Name, spread(c.Seconds), spread(c.CPU), fmt.Sprintf("%.2f", lab.Median(c.Seconds)/lab.Median(all[0].Seconds)))
+		ratio := lab.Median(c.Seconds) / lab.Median(all[0].Seconds)
+		fmt.Fprintf(w, format, c.Name, spread(c.Seconds), spread(c.CPU), fmt.Sprintf("%.2f", ratio))
 	}
 	fmt.Fprintln(w)
 }

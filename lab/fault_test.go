@@ -31,8 +31,10 @@ func TestFaults(t *testing.T) {
 		logs           string // what the kernel of the DUT says
 	}{
 		{
-			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reloadXe, selection: quick,
-			code: flow.ExitError, says: []string{"has brought up no GPU", "illegal init/ADS data"}, logs: "probe with driver xe failed",
+			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reloadXe,
+			selection: quick,
+			code:      flow.ExitError, says: []string{"has brought up no GPU", "illegal init/ADS data"},
+			logs: "probe with driver xe failed",
 		},
 		{
 			name: "provisioning by hand fails", property: "fault-h2g", value: "0x5503:0:fail:0x30", selection: boot1VF,
@@ -41,7 +43,8 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "scheduling fails", property: "fault-h2g", value: "0x5503:0:fail:0x30", selection: quick,
-			code: flow.ExitError, says: []string{"exec_quantum_ms: EIO"}, logs: "Failed to provision PF with 20ms execution quantum (-EIO)",
+			code: flow.ExitError, says: []string{"exec_quantum_ms: EIO"},
+			logs: "Failed to provision PF with 20ms execution quantum (-EIO)",
 		},
 		{ // the driver gives up and goes on
 			name: "an FLR that never ends", property: "fault-flr-stuck", value: 1 << 1, selection: quick,
@@ -49,7 +52,8 @@ func TestFaults(t *testing.T) {
 		},
 		{ // one GT has taken the new quantum, and the other one takes nothing any more, until the driver is loaded anew
 			name: "a message with a wrong length", property: "fault-ctb-corrupt", value: 1 << 0, selection: quick,
-			code: flow.ExitNotRestored, says: []string{"exec_quantum_ms: ETIME", "(gpu-reset)"}, logs: "G2H channel broken on read",
+			code: flow.ExitNotRestored, says: []string{"exec_quantum_ms: ETIME", "(gpu-reset)"},
+			logs: "G2H channel broken on read",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,8 +94,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsWarm: with each fault of the GPU, flows whose machines start warm end as those do whose machines boot: the same exit
-// code, the same result of each case. It prints the table that docs/warm.md has.
+// TestFaultsWarm: with each fault of the GPU, flows whose machines start warm end as those do whose
+// machines boot: the same exit code, the same result of each case. It prints the table that
+// docs/warm.md has.
 func TestFaultsWarm(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: it boots a machine for each fault")
@@ -136,8 +141,8 @@ func TestFaultsWarm(t *testing.T) {
 	t.Logf("fault, cold, warm:\n%s", table.String())
 }
 
-// underFault runs a selection while the GPU has a fault, and returns the exit code and what became of each case, in the order of
-// the selection. The GPU is as it was afterwards.
+// underFault runs a selection while the GPU has a fault, and returns the exit code and what became
+// of each case, in the order of the selection. The GPU is as it was afterwards.
 func (d *dut) underFault(t *testing.T, property string, value any, mode string, selection []string) string {
 	t.Helper()
 	if property == "fault-guc-status" { // is seen when the driver loads the firmware

@@ -18,7 +18,8 @@ import (
 	"vmtb/lab"
 )
 
-// TestGoesOn: DUTs that go on from one state are told apart, know the time, have their share, and boot when they are reset.
+// TestGoesOn: DUTs that go on from one state are told apart, know the time, have their share, and
+// boot when they are reset.
 func TestGoesOn(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -81,7 +82,9 @@ func TestBrokenState(t *testing.T) {
 		t.Fatal(err)
 	}
 	images.DUT = link
-	o := lab.Options{Images: images, Dir: filepath.Join(dir, "logs"), Share: dir, Program: os.Getenv("VMTB"), Progress: p}
+	o := lab.Options{
+		Images: images, Dir: filepath.Join(dir, "logs"), Share: dir, Program: os.Getenv("VMTB"), Progress: p,
+	}
 	_, started, err := o.Spec(t.Context())
 	started(nil)
 	if err != nil {
@@ -107,8 +110,8 @@ func TestBrokenState(t *testing.T) {
 	}
 }
 
-// TestWarmStarts: machines that start from one state, one after the other, each get their VF, whose driver probes it, and a boot
-// id that says how they started, which no other has.
+// TestWarmStarts: machines that start from one state, one after the other, each get their VF, whose
+// driver probes it, and a boot id that says how they started, which no other has.
 func TestWarmStarts(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: 500 machines; each warm run of \"make lab-test\" starts some")
@@ -121,7 +124,8 @@ func TestWarmStarts(t *testing.T) {
 	const script = `bin=$1 n=$2; shift 2
 for i in $(seq "$n"); do
 	"$bin" vm start "$@" --warm --vf=1 warm >/dev/null 2>/run/warm.log || { cat /run/warm.log >&2; exit 1; }
-	"$bin" vm exec warm -- sh -c 'ls /sys/bus/pci/drivers/xe/*:*/drm >/dev/null && cat /proc/sys/kernel/random/boot_id' || exit 1
+	"$bin" vm exec warm -- sh -ec 'ls /sys/bus/pci/drivers/xe/*:*/drm >/dev/null
+		cat /proc/sys/kernel/random/boot_id' || exit 1
 	"$bin" vm kill warm >/dev/null || exit 1
 done`
 	seen := map[string]bool{}

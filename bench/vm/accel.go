@@ -29,9 +29,10 @@ var probes struct {
 	results map[string]Accel
 }
 
-// ProbeAccel tells whether guests of the QEMU program qemu run with KVM, by running one: /dev/kvm may exist, open and
-// still not run a guest, as in a virtual machine without nested virtualization. The answer is kept for the life of
-// the process. The error is for a QEMU that cannot be run at all.
+// ProbeAccel tells whether guests of the QEMU program qemu run with KVM, by running one: /dev/kvm
+// may exist, open and still not run a guest, as in a virtual machine without nested virtualization.
+// The answer is kept for the life of the process. The error is for a QEMU that cannot be run at
+// all.
 func ProbeAccel(ctx context.Context, qemu string) (Accel, error) {
 	program, err := lookQEMU(qemu)
 	if err != nil {
@@ -60,12 +61,15 @@ func ProbeAccel(ctx context.Context, qemu string) (Accel, error) {
 func lookQEMU(qemu string) (string, error) {
 	program, err := exec.LookPath(qemu)
 	if err != nil {
-		return "", &bench.InfraError{Op: "find QEMU", Err: err, Advice: "install qemu-system-x86 and qemu-utils, version 8.2 or newer"}
+		return "", &bench.InfraError{
+			Op: "find QEMU", Err: err, Advice: "install qemu-system-x86 and qemu-utils, version 8.2 or newer",
+		}
 	}
 	return program, nil
 }
 
-// probeExit is QEMU's exit code when the probe guest ran: isa-debug-exit ends QEMU with twice the byte written, plus 1.
+// probeExit is QEMU's exit code when the probe guest ran: isa-debug-exit ends QEMU with twice the
+// byte written, plus 1.
 const (
 	probeByte = 42
 	probeExit = 2*probeByte + 1
@@ -77,7 +81,8 @@ const (
 //go:embed probe/probe.bin
 var probeGuest []byte
 
-// probeROM is a BIOS of 64 KiB with the probe guest at its start. The CPU starts 16 bytes before its end, and finds a jump there.
+// probeROM is a BIOS of 64 KiB with the probe guest at its start. The CPU starts 16 bytes before
+// its end, and finds a jump there.
 func probeROM() []byte {
 	rom := make([]byte, 64<<10)
 	copy(rom, probeGuest)
@@ -109,7 +114,8 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 		}
 	}
 	_, err = runHearing(ctx, hear, program, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "16M", "-bios", rom,
-		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-nodefaults", "-no-user-config", "-display", "none",
+		"-no-reboot")
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == probeExit {
 		return nil
 	}
@@ -125,7 +131,8 @@ func qemuImg(ctx context.Context, args ...string) ([]byte, error) {
 	return runHearing(ctx, func(string) {}, "qemu-img", args...)
 }
 
-// words is what a program says on its standard error. heard gets all of it so far, each time that there is more.
+// words is what a program says on its standard error. heard gets all of it so far, each time that
+// there is more.
 type words struct {
 	strings.Builder
 	heard func(said string)

@@ -15,13 +15,14 @@ const (
 	agentSocket = "agent"
 
 	PeopleSocket  = "monitor" // a second QMP monitor, free for people: a monitor talks to one client at a time
-	ConsoleSocket = "console" // the first serial port: see [VM.Console]
+	ConsoleSocket = "console" // the first serial port: see [UserAccess.Console]
 )
 
 // agentPort is the id of the agent's virtio-serial port, the one that VSERPORT_CHANGE events name.
 const agentPort = "agent-port"
 
-// A Layout is where one run of a machine puts its things. Start makes one; with it a Spec becomes arguments.
+// A Layout is where one run of a machine puts its things. Start makes one; with it a Spec becomes
+// arguments.
 type Layout struct {
 	Accel    string   // value of -accel
 	Sockets  string   // directory of the sockets, and of the file with the VNC password
@@ -32,8 +33,9 @@ type Layout struct {
 	NoVFs    bool     // of the VFs only their root ports are there
 }
 
-// Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal output, no look
-// at the host. The machine starts stopped (-S), so that whoever runs it can subscribe to its events first.
+// Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal
+// output, no look at the host. The machine starts stopped (-S), so that whoever runs it can
+// subscribe to its events first.
 func (s Spec) Args(l Layout) []string {
 	s = s.withDefaults()
 	a := argv{s.QEMU}
@@ -42,7 +44,8 @@ func (s Spec) Args(l Layout) []string {
 	a.add("-machine", s.Machine, "-accel", l.Accel, "-cpu", s.cpu(l.Accel))
 	a.add("-smp", strconv.Itoa(s.CPUs), "-m", fmt.Sprintf("%dM", s.MemoryMiB))
 	if l.Firmware != "" {
-		a.add("-bios", l.Firmware) // and no flash: a machine without block devices of its own is moved and saved as any other
+		// and no flash: a machine without block devices of its own is moved and saved as any other
+		a.add("-bios", l.Firmware)
 	}
 	a.vnc(s.VNC, l)
 	for _, d := range s.Devices { // first of all devices, as an IOMMU must be
@@ -114,12 +117,14 @@ func (a *argv) channels(l Layout, serials int) {
 		"-device", "virtserialport,id="+agentPort+",chardev="+agentSocket+",name=org.qemu.guest_agent.0")
 }
 
-// socket adds a Unix socket. What is written while nobody is connected is dropped: nobody is waited for.
+// socket adds a Unix socket. What is written while nobody is connected is dropped: nobody is waited
+// for.
 func (a *argv) socket(l Layout, id, opts string) {
 	a.add("-chardev", "socket,id="+id+",path="+value(filepath.Join(l.Sockets, id))+",server=on,wait=off"+opts)
 }
 
-// disk adds an image as node "diskN". An overlay lives no longer than the run, so it need not be flushed to the disk.
+// disk adds an image as node "diskN". An overlay lives no longer than the run, so it need not be
+// flushed to the disk.
 func (a *argv) disk(i int, d Disk, overlay string) {
 	format, file, opts := d.Format, d.Image, ""
 	switch d.Access {
@@ -154,15 +159,17 @@ func (a *argv) share(i int, s Share) {
 	if s.Writable {
 		readOnly = ""
 	}
-	a.add("-fsdev", fmt.Sprintf("local,id=share%d,path=%s,security_model=none,multidevs=remap%s", i, value(s.Path), readOnly),
+	a.add("-fsdev", fmt.Sprintf(
+		"local,id=share%d,path=%s,security_model=none,multidevs=remap%s", i, value(s.Path), readOnly,
+	),
 		"-device", fmt.Sprintf("virtio-9p-pci,fsdev=share%d,mount_tag=%s", i, value(s.Tag)))
 }
 
 // vfPort is the id of the n-th VF's root port.
 func vfPort(n int) string { return fmt.Sprintf("vf%d-port", n) }
 
-// vfDevice is the n-th VF. Below a root port of its own it sits as it does on a real board: that gives it a PCIe
-// capability that drivers understand, and hot-plug.
+// vfDevice is the n-th VF. Below a root port of its own it sits as it does on a real board: that
+// gives it a PCIe capability that drivers understand, and hot-plug.
 func (s Spec) vfDevice(n int) device {
 	key, host := hostDevice(s.VFs[n].Host)
 	d := device{{"driver", "vfio-pci"}, {key, host}, {"id", fmt.Sprintf("vf%d", n)}}
@@ -198,8 +205,8 @@ func (d device) arguments() map[string]any {
 	return args
 }
 
-// hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up to ffff only; VMD and others
-// have larger ones.
+// hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up
+// to ffff only; VMD and others have larger ones.
 func hostDevice(address pci.Address) (key, value string) {
 	if domain, _, _ := strings.Cut(string(address), ":"); len(domain) > 4 {
 		return "sysfsdev", address.Dir()

@@ -8,10 +8,14 @@ import (
 	"vmtb/bench/benchtest"
 )
 
-// A guest keeps the same rules as the host, and nothing of what commands needed on the way stays in it.
+// A guest keeps the same rules as the host, and nothing of what commands needed on the way stays in
+// it.
 func TestIntegrationConformance(t *testing.T) {
 	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))
 	benchtest.Machine(t, m)
-	sh(t, m, "! ls -d /var/tmp/vmtb-exec-* /tmp/vmtb-exec-* || exit 1; ps -o args | grep '[d]d bs=65536' && exit 1; true")
+	sh(
+		t, m,
+		"! ls -d /var/tmp/vmtb-exec-* /tmp/vmtb-exec-* || exit 1; ps -o args | grep '[d]d bs=65536' && exit 1; true",
+	)
 }

@@ -3,13 +3,14 @@
 package vm
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,20 +49,33 @@ func TestIntegrationStartFails(t *testing.T) {
 	t.Parallel()
 	bad := filepath.Join(t.TempDir(), "bad.qcow2")
 	must(t, os.WriteFile(bad, []byte("QFI\xfb\x00\x00\x00\x09"), 0o600))
-	host, usage := func(err error) bool { return errors.As(err, new(*bench.HostError)) }, func(err error) bool { return errors.As(err, new(*bench.UsageError)) }
+	host, usage := func(err error) bool { return errors.As(err, new(*bench.HostError)) }, func(err error) bool {
+		return errors.As(err, new(*bench.UsageError))
+	}
 	for name, c := range map[string]struct {
 		change func(*Spec)
 		kind   func(error) bool
 		want   string
 	}{
-		"missing image":  {func(s *Spec) { s.Disks = []Disk{{Image: "/none.img"}} }, usage, "stat /none.img: no such file"},
+		"missing image": {
+			func(s *Spec) { s.Disks = []Disk{{Image: "/none.img"}} }, usage, "stat /none.img: no such file",
+		},
 		"missing kernel": {func(s *Spec) { s.Kernel.Image = "/none" }, usage, "stat /none: no such file"},
 		"bad image":      {func(s *Spec) { s.Disks = []Disk{{Image: bad}} }, usage, "Unsupported qcow2 version 9"},
-		"wrong format":   {func(s *Spec) { s.Disks = []Disk{{Image: s.Kernel.Image, Format: "qcow2"}} }, usage, "not in qcow2 format"},
-		"missing VF":     {func(s *Spec) { s.VFs = []VF{{Host: "0000:ff:1f.7"}} }, host, "attach VF 0000:ff:1f.7: vfio /sys/bus/pci/devices/0000:ff:1f.7: no such host device: No such file or directory (there is no such PCI function"},
+		"wrong format": {
+			func(s *Spec) { s.Disks = []Disk{{Image: s.Kernel.Image, Format: "qcow2"}} }, usage, "not in qcow2 format",
+		},
+		"missing VF": {
+			func(s *Spec) { s.VFs = []VF{{Host: "0000:ff:1f.7"}} }, host,
+			"attach VF 0000:ff:1f.7: vfio /sys/bus/pci/devices/0000:ff:1f.7: no such host device: No such file or " +
+				"directory (there is no such PCI function",
+		},
 		"bad VF address": {func(s *Spec) { s.VFs = []VF{{Host: "zz"}} }, usage, "vf0: address"},
-		"bad option":     {func(s *Spec) { s.Extra = []string{"-nonsense"} }, usage, "QEMU refuses -nonsense: qemu-system-x86_64: -nonsense: invalid option"},
-		"bad device":     {func(s *Spec) { s.Devices = []string{"nonsense"} }, usage, "QEMU refuses -device nonsense"},
+		"bad option": {
+			func(s *Spec) { s.Extra = []string{"-nonsense"} }, usage,
+			"QEMU refuses -nonsense: qemu-system-x86_64: -nonsense: invalid option",
+		},
+		"bad device": {func(s *Spec) { s.Devices = []string{"nonsense"} }, usage, "QEMU refuses -device nonsense"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
@@ -90,24 +104,31 @@ func TestIntegrationPowerOff(t *testing.T) {
 	}{
 		"agent refuses": {"printf '#!/bin/sh\nexit 1\n' >/sbin/shutdown; " + powerButton, nil, StepACPI},
 		"agent ignores": {"printf '#!/bin/sh\n' >/sbin/shutdown; " + powerButton, nil, StepACPI},
-		"agent hangs":   {powerButton + "; setsid sh -c 'sleep 0.5; killall -STOP qemu-ga' </dev/null >/dev/null 2>&1 &", waitASecond, StepACPI},
-		"agent gone":    {powerButton + "; mv /usr/sbin/qemu-ga /root; setsid sh -c 'sleep 0.5; killall -9 qemu-ga' </dev/null >/dev/null 2>&1 &", waitASecond, StepACPI},
-		"all ignored":   {"printf '#!/bin/sh\n' >/sbin/shutdown", nil, StepQuit},
-		"paused":        {"true", func(m *VM) { must(t, m.QMP().Execute(t.Context(), "stop", nil, nil)) }, StepQuit},
-		"QEMU stopped":  {"true", func(m *VM) { must(t, unix.Kill(m.PID(), unix.SIGSTOP)) }, StepKill},
+		"agent hangs": {
+			powerButton + "; setsid sh -c 'sleep 0.5; killall -STOP qemu-ga' </dev/null >/dev/null 2>&1 &", waitASecond,
+			StepACPI,
+		},
+		"agent gone": {
+			powerButton +
+				"; mv /usr/sbin/qemu-ga /root; setsid sh -c 'sleep 0.5; killall -9 qemu-ga' </dev/null >/dev/null " +
+				"2>&1 &", waitASecond, StepACPI,
+		},
+		"all ignored":  {"printf '#!/bin/sh\n' >/sbin/shutdown", nil, StepQuit},
+		"paused":       {"true", func(m *VM) { must(t, m.QMP().Execute(t.Context(), "stop", nil, nil)) }, StepQuit},
+		"QEMU stopped": {"true", func(m *VM) { must(t, unix.Kill(m.PID(), unix.SIGSTOP)) }, StepKill},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t)
 			p.Shutdown = 6 * time.Second
 			m := p.boot(t, guestSpec(t))
-			m.scale = 1
+			m.life.scale = 1
 			sh(t, m, c.guest)
 			if c.vm != nil {
 				c.vm(m)
 			}
 			begin := time.Now()
-			step, err := m.PowerOff(t.Context())
+			step, err := m.Power().Off(t.Context())
 			if step != c.want || err != nil {
 				t.Errorf("%q, %v, want %q", step, err, c.want)
 			}
@@ -123,14 +144,15 @@ func waitASecond(*VM) { time.Sleep(2 * time.Second) }
 const powerButton = `modprobe -a evdev button && for e in /dev/input/event*; do
 	setsid sh -c "head -c 1 $e && poweroff -f" </dev/null >/dev/null 2>&1 &
 done
-until [ "$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '> /dev/input/event')" -ge "$(ls /dev/input/event* | wc -l)" ]; do :; done`
+until [ "$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '> /dev/input/event')" -ge \
+	"$(ls /dev/input/event* | wc -l)" ]; do :; done`
 
 func TestIntegrationPowerOffInAHurry(t *testing.T) {
 	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if step, err := m.PowerOff(ctx); step != StepQuit || err != nil {
+	if step, err := m.Power().Off(ctx); step != StepQuit || err != nil {
 		t.Errorf("%q, %v, want %q", step, err, StepQuit)
 	}
 }
@@ -138,7 +160,8 @@ func TestIntegrationPowerOffInAHurry(t *testing.T) {
 // wantPanic checks the error of a wait that a panic ended.
 func wantPanic(t *testing.T, err error) {
 	t.Helper()
-	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, ErrPanic) || !strings.Contains(err.Error(), "panicked: Kernel panic - not syncing: ") {
+	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, ErrPanic) ||
+		!strings.Contains(err.Error(), "panicked: Kernel panic - not syncing: ") {
 		t.Errorf("%T %v\nwant a GuestError with the panic on the console", err, err)
 	}
 }
@@ -155,7 +178,7 @@ func TestIntegrationPanic(t *testing.T) {
 		t.Errorf("state = %v, %v", s, err)
 	}
 	wantPanic(t, m.WaitReady(t.Context()))
-	if step, err := m.PowerOff(t.Context()); step != StepQuit || err != nil {
+	if step, err := m.Power().Off(t.Context()); step != StepQuit || err != nil {
 		t.Errorf("power off = %q, %v, want %q", step, err, StepQuit)
 	}
 }
@@ -188,7 +211,8 @@ func TestIntegrationNotReady(t *testing.T) {
 	p = newPlace(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if err := p.run(t, guestSpec(t)).WaitReady(ctx); errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.run(t, guestSpec(t)).WaitReady(ctx); errors.As(err, new(*bench.GuestError)) ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%T %v, want the caller's own deadline, nobody's fault", err, err)
 	}
 }
@@ -230,6 +254,17 @@ func TestIntegrationReset(t *testing.T) {
 	}
 }
 
+// parentOf returns the parent of a process.
+func parentOf(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	_, rest, _ := strings.Cut(string(status), "\nPPid:")
+	parent, err := strconv.Atoi(strings.Fields(rest)[0])
+	must(t, err)
+	return parent
+}
+
 // QEMU or its guard is killed in the middle of a wait.
 func TestIntegrationKilled(t *testing.T) {
 	t.Parallel()
@@ -256,7 +291,13 @@ func TestIntegrationKilled(t *testing.T) {
 	}
 }
 
-// QEMU is killed in each state that a machine can be in for long: what is asked of it next says so, and Close leaves nothing.
+// press returns the function that presses a button of a machine.
+func press(do func(*Power, context.Context) error) func(*VM, context.Context) error {
+	return func(m *VM, ctx context.Context) error { return do(m.Power(), ctx) }
+}
+
+// QEMU is killed in each state that a machine can be in for long: what is asked of it next says so,
+// and Close leaves nothing.
 func TestIntegrationKilledInEachState(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -265,11 +306,14 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 		enter func(*VM, context.Context) error // from what mode starts with; nil is that
 		next  func(*VM, context.Context) error
 	}{
-		{Prelaunch, ModePaused, nil, (*VM).Resume},
-		{Restoring, ModeIncoming, nil, func(m *VM, ctx context.Context) error { return m.LoadState(ctx, "/nowhere") }},
-		{Running, ModeRun, nil, (*VM).Reboot},
-		{Paused, ModeRun, (*VM).Pause, (*VM).Resume},
-		{Suspended, ModeRun, (*VM).Suspend, (*VM).Wake},
+		{Prelaunch, ModePaused, nil, press((*Power).Resume)},
+		{
+			Restoring, ModeIncoming, nil,
+			func(m *VM, ctx context.Context) error { return m.StateFiles().Load(ctx, "/nowhere") },
+		},
+		{Running, ModeRun, nil, press((*Power).Reboot)},
+		{Paused, ModeRun, press((*Power).Pause), press((*Power).Resume)},
+		{Suspended, ModeRun, press((*Power).Suspend), press((*Power).Wake)},
 	} {
 		t.Run(string(c.state), func(t *testing.T) {
 			p := newPlace(t)
@@ -290,12 +334,12 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 		})
 	}
 	for name, do := range map[string]func(context.Context, *VM) error{
-		"saving":    func(ctx context.Context, m *VM) error { return m.SaveSnapshot(ctx, "x") },
-		"restoring": func(ctx context.Context, m *VM) error { return m.LoadSnapshot(ctx, "there") },
+		"saving":    func(ctx context.Context, m *VM) error { return m.Snapshots().Save(ctx, "x") },
+		"restoring": func(ctx context.Context, m *VM) error { return m.Snapshots().Load(ctx, "there") },
 	} {
 		t.Run("while "+name, func(t *testing.T) {
 			m := newPlace(t).boot(t, diskSpec(t))
-			must(t, m.SaveSnapshot(t.Context(), "there"))
+			must(t, m.Snapshots().Save(t.Context(), "there"))
 			jobs := m.qmp.Subscribe(func(e qmp.Event) bool { return e.Name == "JOB_STATUS_CHANGE" })
 			go func() {
 				_, _ = jobs.Next(context.Background()) // it has begun
@@ -310,7 +354,8 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 
 func wantKilled(t *testing.T, err error) {
 	t.Helper()
-	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "killed") || !strings.Contains(err.Error(), "console.log:") {
+	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "killed") ||
+		!strings.Contains(err.Error(), "console.log:") {
 		t.Errorf("%T %v\nwant an InfraError that says killed, with evidence", err, err)
 	}
 }
@@ -321,22 +366,20 @@ func TestIntegrationKilledVmtb(t *testing.T) {
 	p := newPlace(t)
 	spec, err := json.Marshal(guestSpec(t))
 	must(t, err)
-	cmd := exec.Command("/proc/self/exe", victimWord, "machine", p.WorkDir, p.SocketDir, string(spec))
+	cmd := exec.Command("/proc/self/exe", victimWord, p.WorkDir, p.SocketDir, string(spec))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
-	line, err := bufio.NewReader(out).ReadBytes('\n')
+	var qemu int
+	_, err = fmt.Fscanln(out, &qemu)
 	must(t, err)
-	var r victimReport
-	must(t, json.Unmarshal(line, &r))
 	if len(names(t, p.SocketDir)) != 1 {
 		t.Errorf("%q before, want the private directory", names(t, p.SocketDir))
 	}
 	must(t, cmd.Process.Kill())
 	cmd.Wait()
-	gone(t, r.QEMU)
-	gone(t, r.Guard)
+	gone(t, qemu)
 	eventually(t, "directories removed", func() bool { return len(names(t, p.SocketDir)) == 0 })
 	p.clean(t)
 }

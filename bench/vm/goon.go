@@ -10,59 +10,63 @@ import (
 	"vmtb/bench"
 )
 
-// Warm reports whether the machine went on from a state ([Spec.State]) when it was started, instead of booting.
+// Warm reports whether the machine went on from a state ([Spec.State]) when it was started, instead
+// of booting.
 func (m *VM) Warm() bool { return m.warm }
 
-// goOn takes a machine that has just been started to its state, gives it its VFs, and lets the guest run.
+// goOn loads the state of a machine that has just been started, plugs in its VFs, and lets the
+// guest run.
 func (m *VM) goOn(ctx context.Context) error {
 	state := m.spec.State
-	m.spec.State = "" // what its disks hold from here on does not belong to it
-	if err := m.LoadState(ctx, state); err != nil {
+	m.spec.State = "" // from here on the disks change, and the file does not belong to them
+	if err := m.stateFiles.Load(ctx, state); err != nil {
 		return err
 	}
 	m.warm = true
 	if err := m.plugVFs(ctx); err != nil || m.opts.Mode != ModeRun {
 		return err
 	}
-	if err := m.Resume(ctx); err != nil {
+	if err := m.power.Resume(ctx); err != nil {
 		return err
 	}
-	return m.renew(ctx)
+	return m.guest.renew(ctx, len(m.spec.VFs))
 }
 
-// plugVFs gives the machine its VFs, of which it has the root ports. The guest is stopped: it finds them when it goes on.
+// plugVFs plugs in the machine's VFs; their root ports are there. The guest is stopped: it finds
+// the VFs when it goes on.
 func (m *VM) plugVFs(ctx context.Context) error {
 	for i, vf := range m.spec.VFs {
 		if err := m.qmp.Execute(ctx, "device_add", m.spec.vfDevice(i).arguments(), nil); err != nil {
-			return m.because("plug in VF "+string(vf.Host), err)
+			return m.life.because("plug in VF "+string(vf.Host), err)
 		}
 	}
 	return nil
 }
 
-// renew tells a guest that it is not the one that it was when its state was saved: others may go on from the same state. It gets
-// random numbers, a boot id until it boots and, if it has one, a machine id of its own. When it returns, the guest knows of all its VFs, and those
-// drivers that were loaded have probed them.
-func (m *VM) renew(ctx context.Context) error {
+// renew makes the guest differ from others that go on from the same state: it gets random numbers,
+// a boot id until it boots and, if it has one, a new machine id. When renew returns, the guest
+// knows all its VFs, and the loaded drivers have probed them.
+func (g *Guest) renew(ctx context.Context, vfs int) error {
 	c := bench.Command{
 		Argv: []string{
 			"/bin/sh", "-es", warmBootID(), hex.EncodeToString(randomBytes(16)),
-			hex.EncodeToString(randomBytes(64)), strconv.Itoa(len(m.spec.VFs)),
+			hex.EncodeToString(randomBytes(64)), strconv.Itoa(vfs),
 		},
 		Stdin: []byte(renewScript),
 	}
-	r, err := m.qga.Exec(ctx, c)
+	r, err := g.qga.Exec(ctx, c)
 	if err == nil {
 		err = r.Err(c)
 	}
 	if err != nil {
-		return m.guestError("go on from a saved state", err)
+		return g.life.guestError("go on from a saved state", err)
 	}
 	return nil
 }
 
-// A scan for PCI devices waits for one that is under way. It has found a VF when it ends, and the driver's probe, which a scan
-// does itself, has ended too (Linux, pci_rescan_bus() below pci_lock_rescan_remove()).
+// A scan for PCI devices waits for one that is under way. It has found a VF when it ends, and the
+// driver's probe, which a scan does itself, has ended too (Linux, pci_rescan_bus() below
+// pci_lock_rescan_remove()).
 const renewScript = `
 echo "$3" >/dev/urandom
 echo "$1" >/run/vmtb-boot-id
@@ -71,7 +75,8 @@ mount --bind /run/vmtb-boot-id /proc/sys/kernel/random/boot_id
 [ "$4" = 0 ] || echo 1 >/sys/bus/pci/rescan
 `
 
-// warmBootID makes a boot id for a guest that has not booted: it begins with "warm" in ASCII, and is a UUID of version 8.
+// warmBootID makes a boot id for a guest that has not booted: it begins with "warm" in ASCII, and
+// is a UUID of version 8.
 func warmBootID() string {
 	b := randomBytes(16)
 	copy(b, "warm")

@@ -23,11 +23,12 @@ func pick(lines, wanted []string) (picked []string) {
 	return picked
 }
 
-// A machine with a state goes on from it, once: what its disks hold after that does not belong to it.
+// A machine with a state goes on from it, once: what its disks hold after that does not belong to
+// it.
 func TestSpecState(t *testing.T) {
 	p := migrants(t, "agent")
 	spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
-	_, err := p.from.SaveState(t.Context(), file)
+	_, err := p.from.StateFiles().Save(t.Context(), file)
 	must(t, err)
 	spec.State, spec.Disks = file, nil
 	spec.VFs = []VF{{Host: "0000:03:00.1", WindowMiB: 32}, {Host: "0000:03:00.2"}}
@@ -41,17 +42,19 @@ func TestSpecState(t *testing.T) {
 	if did := strings.Join(pick(p.commands(t)[before:], strings.Split(want, ",")), ","); did != want {
 		t.Errorf("QEMU was told %s, want %s", did, want)
 	}
-	if args := strings.Join(m.argv, " "); strings.Contains(args, "vfio-pci") || !strings.Contains(args, "id=vf0-port,chassis=1,slot=1,pref64-reserve=32M ") {
+	if args := strings.Join(m.argv, " "); strings.Contains(args, "vfio-pci") ||
+		!strings.Contains(args, "id=vf0-port,chassis=1,slot=1,pref64-reserve=32M ") {
 		t.Errorf("started with %s: want the root ports of its VFs, and no VF", args)
 	}
 	must(t, m.WaitReady(t.Context()))
 	if s, err := m.State(t.Context()); err != nil || s != Running {
 		t.Errorf("%v, %v; want %v", s, err, Running)
 	}
-	must(t, m.Quit(t.Context()))
+	must(t, m.Power().Quit(t.Context()))
 	m, err = m.Again(t.Context(), ModePaused)
 	must(t, err)
-	if args := strings.Join(m.argv, " "); m.Warm() || !strings.Contains(args, "-device vfio-pci,host=0000:03:00.2,id=vf1,bus=vf1-port") {
+	if args := strings.Join(m.argv, " "); m.Warm() ||
+		!strings.Contains(args, "-device vfio-pci,host=0000:03:00.2,id=vf1,bus=vf1-port") {
 		t.Errorf("started again with %s (warm: %t): want the VFs", args, m.Warm())
 	}
 	defer func() { must(t, m.Close(context.Background())) }()
@@ -60,7 +63,8 @@ func TestSpecState(t *testing.T) {
 	}
 
 	spec.State += "-gone"
-	if _, err := Start(t.Context(), spec, p.from.opts); !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), spec.State) {
+	if _, err := Start(t.Context(), spec, p.from.opts); !errors.As(err, new(*bench.UsageError)) ||
+		!strings.Contains(err.Error(), spec.State) {
 		t.Errorf("without the file: %v", err)
 	}
 	must(t, os.WriteFile(spec.State, []byte("half"), 0o600))
@@ -69,7 +73,8 @@ func TestSpecState(t *testing.T) {
 	}
 }
 
-// A machine that does not get its VFs, or whose guest cannot be told that it is another now, does not start.
+// A machine that does not get its VFs, or whose guest cannot be told that it is another now, does
+// not start.
 func TestGoOnFails(t *testing.T) {
 	for words, want := range map[string]string{
 		"to:refuse:device_add:2": "plug in VF 0000:03:00.2: .*the test says no",
@@ -77,7 +82,7 @@ func TestGoOnFails(t *testing.T) {
 	} {
 		p := migrants(t, "agent "+words)
 		spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
-		_, err := p.from.SaveState(t.Context(), file)
+		_, err := p.from.StateFiles().Save(t.Context(), file)
 		must(t, err)
 		spec.State, spec.Disks = file, nil
 		spec.VFs = []VF{{Host: "0000:03:00.1"}, {Host: "0000:03:00.2"}}

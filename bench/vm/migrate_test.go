@@ -27,7 +27,10 @@ func migrants(t *testing.T, words string) pair {
 	must(t, err)
 	kernel := filepath.Join(dir, "kernel")
 	must(t, os.WriteFile(kernel, nil, 0o600))
-	spec := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: kernel}, Extra: []string{fakeqemu.Flag, words + " dir=" + dir}}
+	spec := Spec{
+		Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: kernel},
+		Extra: []string{fakeqemu.Flag, words + " dir=" + dir},
+	}
 	o := Options{Dir: filepath.Join(dir, "logs"), SocketDir: filepath.Join(dir, "run"), Scale: 0.1}
 	p := pair{overlay: filepath.Join(dir, "overlays", "disk0.qcow2"), log: filepath.Join(dir, fakeqemu.LogFile)}
 	t.Cleanup(func() {
@@ -50,8 +53,8 @@ func migrants(t *testing.T, words string) pair {
 	must(t, os.Mkdir(filepath.Dir(p.overlay), 0o700))
 	must(t, os.WriteFile(p.overlay, []byte("disk"), 0o600))
 	p.from.spec.Disks = []Disk{{Image: "/dev/null", Format: "raw"}}
-	p.from.overlayFiles = []string{p.overlay}
-	p.from.ownOverlays(filepath.Dir(p.overlay))
+	p.from.disks.files = []string{p.overlay}
+	p.from.disks.own(filepath.Dir(p.overlay))
 	o.Mode, o.Dir = ModeIncoming, filepath.Join(dir, "moved")
 	p.to, err = Start(t.Context(), p.from.Twin("vm0"), o)
 	must(t, err)
@@ -88,8 +91,9 @@ func migrationSteps(t *testing.T) (steps []string) {
 	return steps
 }
 
-// TestMigrateFailsAnywhere lets each command of a migration fail in each way: refused, QEMU crashes, obeyed without an answer until
-// the caller gives up. Whatever fails, one of both machines is the machine, runs alone, and has the disk.
+// TestMigrateFailsAnywhere lets each command of a migration fail in each way: refused, QEMU
+// crashes, obeyed without an answer until the caller gives up. Whatever fails, one of both machines
+// is the machine, runs alone, and has the disk.
 func TestMigrateFailsAnywhere(t *testing.T) {
 	steps := migrationSteps(t)
 	if len(steps) < 12 {
@@ -117,12 +121,13 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 	}
 }
 
-// QEMU says that a migration has completed before it has left finish-migrate, and says nothing when it does.
+// QEMU says that a migration has completed before it has left finish-migrate, and says nothing when
+// it does.
 func TestSaveStateUnheardOf(t *testing.T) {
 	p := migrants(t, "lagging")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := p.from.SaveState(ctx, filepath.Join(filepath.Dir(p.log), "state"))
+	_, err := p.from.StateFiles().Save(ctx, filepath.Join(filepath.Dir(p.log), "state"))
 	must(t, err)
 }
 
@@ -158,7 +163,7 @@ func (p pair) check(t *testing.T, fault string, moved bool, err error) {
 	overlay("after the migration")
 	running(machine, true, "after the migration")
 	running(other, false, "the other one")
-	if err := machine.qga.Sync(ctx); err != nil {
+	if err := machine.guest.qga.Sync(ctx); err != nil {
 		t.Errorf("the guest does not answer (moved %v): %v", moved, err)
 	}
 	must(t, other.Close(ctx))
@@ -181,12 +186,14 @@ func TestMigrateWithoutAgent(t *testing.T) {
 	p.check(t, "", done.Moved, err)
 }
 
-// An agent that is silent after the move is the fault of the machine that has moved, and the error speaks of that.
+// An agent that is silent after the move is the fault of the machine that has moved, and the error
+// speaks of that.
 func TestMigrateSilentAgent(t *testing.T) {
 	p := migrants(t, "agent deaf-after-move")
-	p.from.scale = 0.02
+	p.from.life.scale = 0.02
 	done, err := p.from.Migrate(t.Context(), p.to, MigrateOptions{})
-	if err == nil || !done.Moved || !strings.Contains(err.Error(), "the agent does not answer") || strings.Contains(err.Error(), "want") {
+	if err == nil || !done.Moved || !strings.Contains(err.Error(), "the agent does not answer") ||
+		strings.Contains(err.Error(), "want") {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if s, err := p.to.State(t.Context()); s != Running || err != nil {

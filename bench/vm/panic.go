@@ -10,8 +10,8 @@ import (
 	"vmtb/internal/ansi"
 )
 
-// panicRE is how a kernel's panic begins (vpanic in kernel/panic.c): at the start of a line, or behind the kernel's time,
-// which may stand anywhere in a line.
+// panicRE is how a kernel's panic begins (vpanic in kernel/panic.c): at the start of a line, or
+// behind the kernel's time, which may stand anywhere in a line.
 var panicRE = regexp.MustCompile(`(?:^|[\r\n\x00]|[0-9)]\] ?)(?:<[0-9]{1,3}>)?(Kernel panic - not syncing[^\r\n]*)`)
 
 // findPanic returns the kernel's panic message in the text of a console, or "".
@@ -31,7 +31,8 @@ type consoleSearch struct {
 // maxLook is how much of a console is looked at at once.
 const maxLook = 1 << 20
 
-// panicked reports a panic when the console has one and has stopped growing: the trace follows the line.
+// panicked reports a panic when the console has one and has stopped growing: the trace follows the
+// line.
 func (s *consoleSearch) panicked(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -7,39 +7,39 @@ import (
 	"sync"
 )
 
-// A Roster knows the machines that are alive, for whoever has to do with all of them: [Options.Roster] enters each machine
-// as soon as its QEMU can be talked to. The zero value is empty.
+// A Roster is a list of the machines that are alive. [Options.Roster] adds each machine as soon as
+// its QEMU answers. The zero value is empty.
 type Roster struct {
 	mu       sync.Mutex
 	machines []*VM
 }
 
-// add enters m, and forgets those that are gone. A nil Roster knows none.
+// add adds m, and removes machines that are gone. A nil Roster ignores the call.
 func (r *Roster) add(m *VM) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.machines = append(slices.DeleteFunc(r.machines, func(m *VM) bool { return m.proc.gone(0) }), m)
+	r.machines = append(slices.DeleteFunc(r.machines, func(m *VM) bool { return m.proc.Gone(0) }), m)
 }
 
-// Alive are the machines whose QEMU has not ended.
+// Alive returns the machines whose QEMU has not ended.
 func (r *Roster) Alive() []*VM {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(r.machines), func(m *VM) bool { return m.proc.gone(0) })
+	return slices.DeleteFunc(slices.Clone(r.machines), func(m *VM) bool { return m.proc.Gone(0) })
 }
 
-// CollectEvidence takes evidence of all that are alive, at once, and returns a line for each: its name and its folder, or
-// why there is none.
+// CollectEvidence collects evidence of all machines that are alive, at once. It returns a line for
+// each: its name, and its folder or the error.
 func (r *Roster) CollectEvidence(ctx context.Context, o EvidenceOptions) []string {
 	machines := r.Alive()
 	lines := make([]string, len(machines))
 	var wg sync.WaitGroup
 	for i, m := range machines {
 		wg.Go(func() {
-			dir, err := m.CollectEvidence(ctx, o)
+			dir, err := m.evidence.Collect(ctx, o)
 			if err != nil {
 				dir = err.Error()
 			}

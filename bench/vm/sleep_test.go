@@ -14,8 +14,9 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's words is a file, in which "_" stands for a
-// space and "|" for a line end. Without the word there is none.
+// sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's
+// words is a file, in which "_" stands for a space and "|" for a line end. Without the word there
+// is none.
 func (f *fake) sleeper() fakeqga.Commands {
 	file := func(path string) (string, bool) {
 		for _, w := range f.can {
@@ -28,14 +29,22 @@ func (f *fake) sleeper() fakeqga.Commands {
 	open, run := "", ""
 	return fakeqga.Commands{
 		"guest-info": func(json.RawMessage) (any, error) {
-			allowed := map[string]any{"name": "guest-suspend-ram", "enabled": !f.does("forbidden"), "success-response": false}
-			return map[string]any{"version": "10.0.2", "supported_commands": []any{allowed, map[string]any{"name": "guest-suspend-disk", "enabled": true}}}, nil
+			allowed := map[string]any{
+				"name": "guest-suspend-ram", "enabled": !f.does("forbidden"), "success-response": false,
+			}
+			return map[string]any{
+				"version":            "10.0.2",
+				"supported_commands": []any{allowed, map[string]any{"name": "guest-suspend-disk", "enabled": true}},
+			}, nil
 		},
 		"guest-file-open": func(args json.RawMessage) (any, error) {
 			var a struct{ Path string }
 			_ = json.Unmarshal(args, &a)
 			if _, ok := file(a.Path); !ok {
-				return nil, fakeqmp.Failure{Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory"}
+				return nil, fakeqmp.Failure{
+					Class: "GenericError",
+					Desc:  "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory",
+				}
 			}
 			if a.Path == procfs.BootIDFile && f.woken && f.does("late") {
 				f.woken = false
@@ -85,8 +94,9 @@ func TestWhySleepCannotBe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := bootFake(t, "sleeper "+c.can)
-			err := m.Suspend(t.Context())
-			if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), c.want) {
+			err := m.Power().Suspend(t.Context())
+			if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("%T %v, want a GuestError that is ErrNotAvailable with %q", err, err, c.want)
 			}
 			if s, err := m.State(t.Context()); s != Running || err != nil {
@@ -100,37 +110,39 @@ func TestWhySleepCannotBe(t *testing.T) {
 		"no swap":  {states + " /sys/power/disk=[platform]_shutdown /proc/swaps=Filename", "no swap space"},
 	} {
 		t.Run("disk, "+name, func(t *testing.T) {
-			err := bootFake(t, "sleeper "+c.can).Hibernate(t.Context())
+			err := bootFake(t, "sleeper "+c.can).Power().Hibernate(t.Context())
 			if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%T %v, want ErrNotAvailable with %q", err, err, c.want)
 			}
 		})
 	}
 	m := bootFake(t, "sleeper "+states+" "+deep)
-	must(t, m.Suspend(t.Context()))
+	must(t, m.Power().Suspend(t.Context()))
 	if s, err := m.State(t.Context()); s != Suspended || err != nil {
 		t.Errorf("%q, %v, want suspended", s, err)
 	}
 }
 
-// QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered already.
+// QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered
+// already.
 func TestWakePortLate(t *testing.T) {
 	m := bootFake(t, "sleeper late /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
-	must(t, m.Suspend(t.Context()))
-	must(t, m.Wake(t.Context()))
-	if open, _ := m.guest.agentSeen(); !open {
+	must(t, m.Power().Suspend(t.Context()))
+	must(t, m.Power().Wake(t.Context()))
+	if open, _ := m.events.agentSeen(); !open {
 		t.Error("awake, and nobody can ask the agent")
 	}
 }
 
-// A guest that was not told after its sleep that the host has the agent's port open is told so by opening it anew.
+// A guest that was not told after its sleep that the host has the agent's port open is told so by
+// opening it anew.
 func TestWakeUnheard(t *testing.T) {
 	m := bootFake(t, "sleeper unheard /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
 	for range 2 {
-		must(t, m.sync(t.Context()))
+		must(t, m.guest.sync(t.Context()))
 	}
-	must(t, m.Suspend(t.Context()))
-	must(t, m.Wake(t.Context()))
+	must(t, m.Power().Suspend(t.Context()))
+	must(t, m.Power().Wake(t.Context()))
 	if _, err := m.Agent().Info(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -142,7 +154,7 @@ func TestOrderUntil(t *testing.T) {
 	out := false
 	begin := func(ctx context.Context, mode string) (*qga.Order, error) {
 		out = true
-		return m.qga.BeginShutdown(ctx, mode)
+		return m.guest.qga.BeginShutdown(ctx, mode)
 	}
 	err := orderUntil(t.Context(), begin, "reboot", func(context.Context) error {
 		if !out {
@@ -152,7 +164,10 @@ func TestOrderUntil(t *testing.T) {
 	})
 	must(t, err)
 	refuse := func(context.Context, string) (*qga.Order, error) { return nil, errNoAgent }
-	err = orderUntil(t.Context(), refuse, "reboot", func(context.Context) error { t.Error("waited for what was not asked for"); return nil })
+	err = orderUntil(t.Context(), refuse, "reboot", func(context.Context) error {
+		t.Error("waited for what was not asked for")
+		return nil
+	})
 	if !errors.Is(err, errNoAgent) {
 		t.Errorf("%v, want that it was not asked for", err)
 	}

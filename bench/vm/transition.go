@@ -10,13 +10,14 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A Transition is a way of a machine from one state to another. docs/machine-states.md is made from these.
+// A Transition is a way of a machine from one state to another. docs/machine-states.md is made from
+// these.
 type Transition struct {
 	Name  string
 	From  []State       // where it may begin
 	To    State         // where it has ended when its method returns nil
 	Limit time.Duration // from its beginning to its proof, before scaling
-	Moves bool          // Limit grows with the state to move, see [VM.limit]
+	Moves bool          // Limit grows with the state to move, see states.limit
 	How   string        // what is asked, and of whom
 	Proof string        // what shows that it has ended
 }
@@ -29,7 +30,9 @@ var (
 		Running, 3 * time.Minute, false, "QEMU with -S, then QMP cont",
 		"the agent's port opens (VSERPORT_CHANGE) and guest-sync-delimited comes back",
 	}
-	pause  = Transition{"Pause", []State{Running}, Paused, 30 * time.Second, false, "QMP stop", "query-status says paused"}
+	pause = Transition{
+		"Pause", []State{Running}, Paused, 30 * time.Second, false, "QMP stop", "query-status says paused",
+	}
 	resume = Transition{
 		"Resume",
 		[]State{Paused, Prelaunch, IOError},
@@ -49,7 +52,10 @@ var (
 		"the agent answers with another boot id than before",
 	}
 	suspend = Transition{
-		"Suspend", []State{Running}, Suspended, time.Minute, false, "agent guest-suspend-ram", "query-status says suspended",
+		"Suspend",
+		[]State{Running},
+		Suspended, time.Minute, false, "agent guest-suspend-ram",
+		"query-status says suspended",
 	}
 	wake = Transition{
 		"Wake",
@@ -58,7 +64,10 @@ var (
 		"query-status says running, and the agent answers with the boot id from before",
 	}
 	hibernate = Transition{
-		"Hibernate", []State{Running}, Off, 3 * time.Minute, true, "agent guest-suspend-disk", "QEMU has been reaped, with exit code 0",
+		"Hibernate",
+		[]State{Running},
+		Off, 3 * time.Minute, true, "agent guest-suspend-disk",
+		"QEMU has been reaped, with exit code 0",
 	}
 	quit = Transition{
 		"Quit",
@@ -81,10 +90,14 @@ var (
 		"LoadSnapshot",
 		[]State{Running, Paused, Prelaunch, Restoring},
 		Restoring, time.Minute, true, "QMP job snapshot-load",
-		"the job has concluded without an error and query-status says what it said before; if that is running, the agent answers and its clock is set",
+		"the job has concluded without an error and query-status says what it said before; if that is running, the " +
+			"agent answers and its clock is set",
 	}
 	saveFile = Transition{
-		"SaveState", []State{Running, Paused}, Paused, time.Minute, true, "QMP stop and migrate to file:", "query-migrate says completed",
+		"SaveState",
+		[]State{Running, Paused},
+		Paused, time.Minute, true, "QMP stop and migrate to file:",
+		"query-migrate says completed",
 	}
 	loadFile = Transition{
 		"LoadState",
@@ -96,61 +109,64 @@ var (
 		"Migrate",
 		[]State{Running, Paused},
 		Paused, 3 * time.Minute, true, "QMP migrate over a Unix socket",
-		"query-migrate says completed on both sides; if the machine was running, it runs there, and an agent that was up before answers and its clock is set",
+		"query-migrate says completed on both sides; if the machine was running, it runs there, and an agent that " +
+			"was up before answers and its clock is set",
 	}
 )
 
-// Transitions are all ways of a machine from one state to another.
+// Transitions returns all transitions.
 func Transitions() []Transition {
 	return []Transition{
-		powerOn, pause, resume, reset, reboot, suspend, wake, hibernate, powerOff, quit, kill, save, load, saveFile, loadFile, migrate,
+		powerOn, pause, resume, reset, reboot, suspend, wake, hibernate, powerOff, quit, kill, save, load, saveFile,
+		loadFile, migrate,
 	}
 }
 
-// limit is how long a transition may take. Moving state is given a second for every 50 MiB of the guest's memory and of
-// its VFs' state, a fifth of what a slow disk writes.
-func (m *VM) limit(t Transition) time.Duration {
+// limit is how long a transition may take. Moving state is given a second for every 50 MiB of the
+// guest's memory and of its VFs' state, a fifth of what a slow disk writes.
+func (s *states) limit(t Transition) time.Duration {
 	d := t.Limit
 	if t.Moves {
-		d += time.Duration(m.stateMiB()) * time.Second / 50
+		d += time.Duration(s.sizeMiB) * time.Second / 50
 	}
-	return m.scaled(d)
+	return s.life.scaled(d)
 }
 
-// stateMiB is the most that the machine's state can take.
-func (m *VM) stateMiB() int {
-	size := m.spec.MemoryMiB
-	for _, v := range m.spec.VFs {
+// stateMiB returns the most that the machine's state can take.
+func (s Spec) stateMiB() int {
+	size := s.MemoryMiB
+	for _, v := range s.VFs {
 		size += v.StateMiB
 	}
 	return size
 }
 
-// transit takes the machine through t: looks that it may begin, does it, and lets prove wait for what shows that it is
-// done, within the limit of t and no longer than the machine lives. One transition goes on at a time.
-func (m *VM) transit(ctx context.Context, t Transition, do, prove func(context.Context) error) error {
-	limit := m.limit(t)
+// transit does the transition t: it checks the state, calls do, and calls prove, which waits for
+// the proof. It ends with the limit of t, or with the machine's life. One transition runs at a
+// time.
+func (s *states) transit(ctx context.Context, t Transition, do, prove func(context.Context) error) error {
+	limit := s.limit(t)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError{limit})
 	defer cancel()
 	select {
-	case m.moving <- struct{}{}:
-		defer func() { <-m.moving }()
+	case s.moving <- struct{}{}:
+		defer func() { <-s.moving }()
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %s: another transition goes on: %w", m, t.Name, context.Cause(ctx))
+		return fmt.Errorf("%s: %s: another transition goes on: %w", s.life, t.Name, context.Cause(ctx))
 	}
-	if err := m.expect(ctx, t.Name, t.From...); err != nil {
+	if err := s.expect(ctx, t.Name, t.From...); err != nil {
 		return err
 	}
 	bound, unbind := ctx, func() {}
 	if t.To != Off {
-		bound, unbind = m.bind(ctx)
+		bound, unbind = s.life.bind(ctx)
 	}
 	defer unbind()
 	err := do(bound)
 	if err == nil {
 		err = prove(bound)
 	}
-	return m.transitError(ctx, t, err)
+	return s.fail(ctx, t, err)
 }
 
 // lateError is the cause of a context whose transition has missed its deadline.
@@ -159,32 +175,34 @@ type lateError struct{ limit time.Duration }
 func (e lateError) Error() string        { return "not within " + prose.Exact(e.limit) }
 func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// transitError says what err means that came of t. What ends at our deadline says what was seen instead, and is the guest's fault
-// where the guest was asked.
-func (m *VM) transitError(ctx context.Context, t Transition, err error) error {
+// fail returns the error of t for err. If t missed its deadline, the error says which state was
+// seen, and is a [bench.GuestError].
+func (s *states) fail(ctx context.Context, t Transition, err error) error {
 	if err == nil {
 		return nil
 	}
-	if late := (lateError{}); errors.As(context.Cause(ctx), &late) && m.life.Err() == nil {
+	if late := (lateError{}); errors.As(context.Cause(ctx), &late) && !s.life.over() {
 		if at := new(StateError); !errors.As(err, &at) {
-			look, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.scaled(stateTime))
+			look, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.life.scaled(stateTime))
 			defer cancel()
-			seen, lost := m.State(look)
+			seen, lost := s.now(look)
 			if lost != nil {
 				seen = "silent"
 			}
-			if err = fmt.Errorf("%w: %w", late, err); seen != t.To { // else the state is not what is missing
-				err = &StateError{Machine: m.spec.Name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
+			// if seen is t.To, the state is right, and the proof is missing
+			if err = fmt.Errorf("%w: %w", late, err); seen != t.To {
+				err = &StateError{Machine: s.life.name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
 			}
 		}
-		return &bench.GuestError{Machine: m.spec.Name, Op: t.Name, Err: err}
+		return &bench.GuestError{Machine: s.life.name, Op: t.Name, Err: err}
 	}
 	for _, kind := range []any{
-		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError), new(*bench.UsageError),
+		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError),
+		new(*bench.UsageError),
 	} {
-		if errors.As(err, kind) { // it says whose fault it is, and of what
+		if errors.As(err, kind) { // its type says whose fault it is
 			return err
 		}
 	}
-	return m.because(t.Name, err)
+	return s.life.because(t.Name, err)
 }

@@ -76,19 +76,24 @@ var refusals = []struct {
 	{"restore", syscall.ENODATA, "the saved state is damaged", StateRestoring},
 	{
 		"restore", syscall.EIO,
-		"it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg", StateUnknown,
+		"it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg",
+		StateUnknown,
 	},
 	{"restore", syscall.ETIMEDOUT, "the driver waits for more of the saved state: see dmesg", StateUnknown},
 	{"", syscall.EALREADY, "the same operation is in progress", StateUnknown},
 	{
-		"", syscall.ECANCELED, "another operation came in between, or the driver has declared the GPU wedged: see dmesg",
+		"", syscall.ECANCELED,
+		"another operation came in between, or the driver has declared the GPU wedged: see dmesg",
 		StateUnknown,
 	},
 	{"", syscall.ETIMEDOUT, "the GPU's firmware did not answer in time: see dmesg", StateUnknown},
 	{"", syscall.EIO, "the GPU's firmware refused: is the VF enabled? see dmesg", StateUnknown},
-	{"", syscall.EUCLEAN, "a GT refused, and others may have followed; the kernel does not say why: most often because " +
-		"the VF is in " +
-		"that state already, or in one that does not allow it; see dmesg", StateUnknown},
+	{
+		"", syscall.EUCLEAN,
+		"a GT refused, and others may have followed; the kernel does not say why: most often because " +
+			"the VF is in " +
+			"that state already, or in one that does not allow it; see dmesg", StateUnknown,
+	},
 }
 
 // explain adds the meaning of an errno to the error that has it, as advice. It returns the state of
@@ -130,14 +135,14 @@ func (c Control) Stop(ctx context.Context) error { return c.do(ctx, "stop") }
 func (c Control) Reset(ctx context.Context) error { return c.do(ctx, "reset") }
 
 // file returns a file for the VF as a whole (Linux 6.19 and later).
-func (c Control) file(name string) string { return c.pf.vfFile(c.vf, name) }
+func (c Control) file(name string) string { return c.pf.files.vfFile(c.vf, name) }
 
 func (c Control) do(ctx context.Context, op string) error {
 	if err := c.pf.CheckVF(c.vf); err != nil {
 		return err
 	}
 	if file := c.whole(op); file != "" {
-		return c.failed(op, "", c.pf.tree.Write(ctx, file, "1"))
+		return c.failed(op, "", c.pf.files.tree.Write(ctx, file, "1"))
 	}
 	if op == "reset" {
 		return c.resetFunction(ctx)
@@ -149,10 +154,10 @@ func (c Control) do(ctx context.Context, op string) error {
 func (c Control) whole(op string) string {
 	files := []string{c.file(op)}
 	if op == "stop" {
-		files = append(files, c.pf.dir+"/sriov_admin/"+function(c.vf)+"/stop")
+		files = append(files, c.pf.files.dir+"/sriov_admin/"+function(c.vf)+"/stop")
 	}
 	for _, file := range files {
-		if c.pf.tree.Exists(file) {
+		if c.pf.files.tree.Exists(file) {
 			return file
 		}
 	}
@@ -187,11 +192,11 @@ func (c Control) doOnGTs(ctx context.Context, op string) error {
 	var errs []error
 	done := 0
 	for _, gt := range c.pf.GTs {
-		file := c.pf.gtFile(c.vf, gt, "control")
-		if _, err := c.pf.tree.FS.Stat(file); err != nil {
+		file := c.pf.files.gtFile(c.vf, gt, "control")
+		if _, err := c.pf.files.tree.FS.Stat(file); err != nil {
 			return &ControlError{Op: op, VF: c.vf, Err: available(file, err)}
 		}
-		if err := c.pf.tree.Write(ctx, file, op); err != nil {
+		if err := c.pf.files.tree.Write(ctx, file, op); err != nil {
 			explain(op, err)
 			errs = append(errs, err)
 		} else {
@@ -233,10 +238,11 @@ func (c Control) MigrationSize() (int64, error) {
 		return 0, err
 	}
 	file := c.file("migration_size")
-	text, err := c.pf.tree.Text(file)
+	text, err := c.pf.files.tree.Text(file)
 	if errors.Is(err, syscall.ENOPKG) {
 		return 0, &bench.HostError{
-			Op: "use", Noun: file, Err: bench.ErrNotAvailable, Advice: "this GPU, or its firmware, cannot save and restore VFs",
+			Op: "use", Noun: file, Err: bench.ErrNotAvailable,
+			Advice: "this GPU, or its firmware, cannot save and restore VFs",
 		}
 	}
 	if err != nil {

@@ -23,12 +23,12 @@ func (p *PF) notEnabled(err error) error {
 // enabled.
 func (p *PF) locked() string {
 	var causes []string
-	if text, err := p.tree.Text(p.Dir() + "/enable_eudebug"); err == nil && text == "1" {
+	if text, err := p.files.tree.Text(p.Dir() + "/enable_eudebug"); err == nil && text == "1" {
 		causes = append(causes, "the EU debugger is enabled: echo 0 > "+p.Dir()+"/enable_eudebug")
 	}
 	for _, gt := range p.GTs {
 		file := fmt.Sprintf("%s/tile%d/gt%d/ccs_mode", p.Dir(), gt.Tile, gt.ID)
-		if n, err := p.tree.Uint(file); err == nil && n > 1 {
+		if n, err := p.files.tree.Uint(file); err == nil && n > 1 {
 			causes = append(causes, "the compute mode is not the default one, which keeps VFs off: echo 1 > "+file)
 		}
 	}
@@ -40,9 +40,9 @@ func (p *PF) locked() string {
 
 // missingQuota returns the advice for an enabled VF that lacks resources.
 func (p *PF) missingQuota(q vgpu.Resources) string {
-	if q.Contexts > 0 && q.GGTT > 0 && p.tree.Exists(p.bulkFile("vram_quota")) {
+	if q.Contexts > 0 && q.GGTT > 0 && p.files.tree.Exists(p.files.bulkFile("vram_quota")) {
 		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: " +
-			"echo 0 > " + p.bulkFile("vram_quota") + ", and enable VFs again"
+			"echo 0 > " + p.files.bulkFile("vram_quota") + ", and enable VFs again"
 	}
 	return "the PF is in custom mode with quotas missing: provision it first"
 }

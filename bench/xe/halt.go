@@ -49,7 +49,7 @@ func (c Control) writes(op string) []fileWrite {
 	}
 	var list []fileWrite
 	for _, gt := range c.pf.GTs {
-		list = append(list, fileWrite{c.pf.gtFile(c.vf, gt, "control"), op})
+		list = append(list, fileWrite{c.pf.files.gtFile(c.vf, gt, "control"), op})
 	}
 	return list
 }

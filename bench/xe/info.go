@@ -12,21 +12,21 @@ import (
 
 // Limits returns how many VFs the hardware and the driver can have, and how many are enabled.
 func (p *PF) Limits() (Limits, error) {
-	return parsed(p.files, parseLimits, p.root+"/sriov/pf/vfs", p.root+"/pf/vfs")
+	return parsed(p.files, parseLimits, p.files.root+"/sriov/pf/vfs", p.files.root+"/pf/vfs")
 }
 
 // Mode returns how the driver runs the device.
-func (p *PF) Mode() (Mode, error) { return parsed(p.files, parseMode, p.root+"/sriov_info") }
+func (p *PF) Mode() (Mode, error) { return parsed(p.files, parseMode, p.files.root+"/sriov_info") }
 
 // Versions returns the versions of the interface between VFs' drivers and the PF's.
 func (p *PF) Versions() (Versions, error) {
-	return parsed(p.files, parseVersions, p.root+"/sriov/pf/versions", p.root+"/pf/versions")
+	return parsed(p.files, parseVersions, p.files.root+"/sriov/pf/versions", p.files.root+"/pf/versions")
 }
 
 // Tiles returns the numbers of the tiles.
 func (p *PF) Tiles() []int {
 	var list []int
-	for _, gt := range p.mainGTs() {
+	for _, gt := range p.files.mainGTs() {
 		list = append(list, gt.Tile)
 	}
 	return list
@@ -34,12 +34,12 @@ func (p *PF) Tiles() []int {
 
 // ofTile returns a file of the resources of the PF's tile.
 func (p *PF) ofTile(tile int, name string) string {
-	for _, gt := range p.mainGTs() {
+	for _, gt := range p.files.mainGTs() {
 		if gt.Tile == tile {
-			return p.tileFile(0, gt, name)
+			return p.files.tileFile(0, gt, name)
 		}
 	}
-	return p.tileFile(0, GT{Tile: tile, ID: -1}, name) // no such file exists
+	return p.files.tileFile(0, GT{Tile: tile, ID: -1}, name) // no such file exists
 }
 
 // AvailableGGTT returns what is left of a tile's GGTT.
@@ -49,7 +49,7 @@ func (p *PF) AvailableGGTT(tile int) (Available, error) {
 
 // AdverseEvents returns what the firmware of a GT has counted, for VFs with at least one event.
 func (p *PF) AdverseEvents(gt GT) ([]Events, error) {
-	return parsed(p.files, parseEvents, p.gtFile(0, gt, "adverse_events"))
+	return parsed(p.files, parseEvents, p.files.gtFile(0, gt, "adverse_events"))
 }
 
 // Policies are the firmware's rules for all functions on a GT.
@@ -61,9 +61,9 @@ type Policies struct {
 
 // Policies reads the policies of a GT.
 func (p *PF) Policies(gt GT) (Policies, error) {
-	reset, err := p.read(p.gtFile(0, gt, "reset_engine"))
-	idle, err2 := p.read(p.gtFile(0, gt, "sched_if_idle"))
-	period, err3 := p.read(p.gtFile(0, gt, "sample_period_ms"))
+	reset, err := p.files.read(p.files.gtFile(0, gt, "reset_engine"))
+	idle, err2 := p.files.read(p.files.gtFile(0, gt, "sched_if_idle"))
+	period, err3 := p.files.read(p.files.gtFile(0, gt, "sample_period_ms"))
 	if err := errors.Join(err, err2, err3); err != nil {
 		return Policies{}, err
 	}
@@ -75,11 +75,11 @@ func (p *PF) secure(ctx context.Context, s vgpu.Security, n int) error {
 	var list []setting
 	for _, gt := range p.GTs {
 		list = append(list,
-			onOff(p.gtFile(0, gt, "reset_engine"), s.ResetAfterSwitch),
-			setting{p.gtFile(0, gt, "sample_period_ms"), s.SamplePeriod, s.SamplePeriod})
+			onOff(p.files.gtFile(0, gt, "reset_engine"), s.ResetAfterSwitch),
+			setting{p.files.gtFile(0, gt, "sample_period_ms"), s.SamplePeriod, s.SamplePeriod})
 	}
 	for _, s := range list {
-		if err := p.apply(ctx, s, true); err != nil {
+		if err := p.files.apply(ctx, s, true); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,9 @@ func (p *PF) secure(ctx context.Context, s vgpu.Security, n int) error {
 func (p *PF) SetThresholds(ctx context.Context, fn int, t vgpu.Thresholds) error {
 	for _, gt := range p.GTs {
 		for _, c := range t.Counters() {
-			if err := p.apply(ctx, setting{p.gtFile(fn, gt, thresholdFile(c)), *c.Value, *c.Value}, true); err != nil {
+			if err := p.files.apply(
+				ctx, setting{p.files.gtFile(fn, gt, thresholdFile(c)), *c.Value, *c.Value}, true,
+			); err != nil {
 				return err
 			}
 		}

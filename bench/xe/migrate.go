@@ -24,11 +24,11 @@ func (c Control) Save(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	const op = "save"
-	if err := c.pf.tree.Write(ctx, c.file(op), "1"); err != nil {
+	if err := c.pf.files.tree.Write(ctx, c.file(op), "1"); err != nil {
 		return c.failed(op, "", err)
 	}
 	stream, store := &packets{}, &firstError{w: w}
-	_, err := c.pf.tree.Pull(ctx, c.file("migration_data"), io.MultiWriter(stream, store))
+	_, err := c.pf.files.tree.Pull(ctx, c.file("migration_data"), io.MultiWriter(stream, store))
 	if err != nil {
 		c.drain(ctx)
 	}
@@ -50,14 +50,14 @@ func (c Control) Save(ctx context.Context, w io.Writer) error {
 func (c Control) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	_, _ = c.pf.tree.Pull(ctx, c.file("migration_data"), io.Discard) // finish reports whether it helped
+	_, _ = c.pf.files.tree.Pull(ctx, c.file("migration_data"), io.Discard) // finish reports whether it helped
 }
 
 // finish ends a save or a restore. It asks the driver for the result by reading its file.
 func (c Control) finish(ctx context.Context, op string) error {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
-	_, err := c.pf.tree.Await(ctx, c.file(op))
+	_, err := c.pf.files.tree.Await(ctx, c.file(op))
 	return err
 }
 
@@ -85,10 +85,10 @@ func (c Control) Restore(ctx context.Context, r io.Reader) error {
 	if err := stream.begin(); err != nil {
 		return c.failed(op, "", err)
 	}
-	if err := c.pf.tree.Write(ctx, c.file(op), "1"); err != nil {
+	if err := c.pf.files.tree.Write(ctx, c.file(op), "1"); err != nil {
 		return c.failed(op, "", err)
 	}
-	if _, err := c.pf.tree.Push(ctx, c.file("migration_data"), stream); err != nil {
+	if _, err := c.pf.files.tree.Push(ctx, c.file("migration_data"), stream); err != nil {
 		return c.failed(op, StateRestoring, err)
 	}
 	return c.failed(op, StateRestoring, c.finish(ctx, op))
@@ -117,7 +117,7 @@ func (c Control) DiscardRestore(ctx context.Context) error {
 		return err
 	}
 	const op = "save"
-	if err := c.pf.tree.Write(ctx, c.file(op), "1"); err != nil {
+	if err := c.pf.files.tree.Write(ctx, c.file(op), "1"); err != nil {
 		return c.failed(op, "", err)
 	}
 	return c.Reset(ctx)

@@ -76,7 +76,7 @@ func (p *PF) Reset(ctx context.Context) error {
 	if err := p.DisableVFs(ctx); err != nil {
 		return err
 	}
-	if !p.tree.Exists(p.restoreFile()) {
+	if !p.files.tree.Exists(p.files.restoreFile()) {
 		return p.Quotas.clear(ctx)
 	}
 	if n == 0 {
@@ -84,7 +84,7 @@ func (p *PF) Reset(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.tree.Change(ctx, p.restore(), "1"); err != nil {
+	if err := p.files.tree.Change(ctx, p.restore(), "1"); err != nil {
 		return err
 	}
 	return p.Quotas.clearVRAM(ctx)
@@ -92,7 +92,7 @@ func (p *PF) Reset(ctx context.Context) error {
 
 // restore returns the record whose undoing returns the PF to automatic mode.
 func (p *PF) restore() undo.Write {
-	return undo.Write{Path: p.restoreFile(), Blind: true, Restore: "1"}
+	return undo.Write{Path: p.files.restoreFile(), Blind: true, Restore: "1"}
 }
 
 // RememberMode journals that the PF is to return to automatic mode, for [Quotas.Set] without a
@@ -110,13 +110,13 @@ func (p *PF) RememberMode(ctx context.Context) error {
 			Advice: "what they hold could not be put back: disable them first",
 		}
 	}
-	if !p.tree.Exists(p.restoreFile()) {
+	if !p.files.tree.Exists(p.files.restoreFile()) {
 		return nil
 	}
 	if err := p.Scheduler.rememberVFs(ctx); err != nil {
 		return err
 	}
-	return p.record(ctx, p.restore())
+	return p.files.record(ctx, p.restore())
 }
 
 func (p *PF) provisionQuotas(ctx context.Context, plan vgpu.Plan) error {
@@ -148,7 +148,8 @@ func (p *PF) checkGGTT(plan vgpu.Plan) error {
 		}
 		if need > a.Avail {
 			return &bench.HostError{
-				Op: "provision", Noun: p.name(), Err: fmt.Errorf("%s would need %d bytes of GGTT, and %d can be given away: %w",
+				Op: "provision", Noun: p.name(),
+				Err: fmt.Errorf("%s would need %d bytes of GGTT, and %d can be given away: %w",
 					prose.Count(plan.VFs, "VF"), need, a.Avail, syscall.ENOSPC),
 				Advice: "ask for fewer VFs or for a smaller profile",
 			}
@@ -180,7 +181,8 @@ func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
 		}
 		if err == nil && (q.Contexts == 0 || q.GGTT == 0 || p.VRAM && q.VRAM == 0) {
 			err = &bench.HostError{
-				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()), Err: fmt.Errorf("it holds too little: %+v", q),
+				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()),
+				Err:    fmt.Errorf("it holds too little: %+v", q),
 				Advice: p.missingQuota(q),
 			}
 		}

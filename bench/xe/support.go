@@ -9,25 +9,27 @@ import (
 func (p *PF) whyNoVFs() string {
 	const board = "SR-IOV must be enabled in the firmware's set-up, and not every board has it"
 	text := func(file string) string {
-		s, _ := p.tree.Text(file) // a file that cannot be read says nothing
+		s, _ := p.files.tree.Text(file) // a file that cannot be read says nothing
 		return s
 	}
-	if limit := p.configfs("max_vfs"); p.tree.Exists(limit) && text(limit) == "0" {
+	if limit := p.configfs("max_vfs"); p.files.tree.Exists(limit) && text(limit) == "0" {
 		return limit + " is 0: unbind the driver, write unlimited to it, and bind the driver again"
 	}
 	_, supported, found := strings.Cut(text("/sys/kernel/debug/dri/"+string(p.Address)+"/sriov_info"), "supported:")
 	if found && strings.HasPrefix(strings.TrimSpace(supported), "no") {
 		return fmt.Sprintf(
-			"the xe driver of this kernel (%s) has no SR-IOV for this GPU: Linux 6.17 or newer may have it, and Intel's DKMS "+
+			"the xe driver of this kernel (%s) has no SR-IOV for this GPU: Linux 6.17 or newer may have it, and "+
+				"Intel's DKMS "+
 				"driver has",
 			text("/proc/sys/kernel/osrelease"),
 		)
 	}
 	if text("/sys/module/xe/parameters/max_vfs") == "0" {
-		return "the parameter xe.max_vfs is 0, which is the default before Linux 6.17: boot with xe.max_vfs=64, or load a " +
+		return "the parameter xe.max_vfs is 0, which is the default before Linux 6.17: boot with xe.max_vfs=64, or " +
+			"load a " +
 			"newer driver"
 	}
-	if !p.tree.Exists(p.Dir() + "/sriov_totalvfs") {
+	if !p.files.tree.Exists(p.Dir() + "/sriov_totalvfs") {
 		return "it has no SR-IOV capability: " + board
 	}
 	return board + "; xe.max_vfs and " + p.configfs("max_vfs") + " must not be 0"
@@ -42,6 +44,6 @@ func (p *PF) configfs(name string) string {
 // AdminOnly reports whether the PF only administers VFs: its render node takes no work. It is
 // chosen in configfs before the driver is bound (since Linux 7.1).
 func (p *PF) AdminOnly() bool {
-	text, err := p.tree.Text(p.configfs("admin_only_pf"))
+	text, err := p.files.tree.Text(p.configfs("admin_only_pf"))
 	return err == nil && text == "yes"
 }

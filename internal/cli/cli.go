@@ -10,7 +10,7 @@ import (
 
 	"vmtb/bench/host"
 	"vmtb/bench/keep"
-	"vmtb/bench/vm"
+	"vmtb/bench/vm/guard"
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
@@ -26,7 +26,7 @@ import (
 // Main runs the command line in args, program name first, with the flows that the registrars add,
 // and returns the exit code. version is that of the program.
 func Main(ctx context.Context, args []string, version string, registrars ...func(*flow.Registry)) int {
-	if code, ran := vm.Guard(args); ran {
+	if code, ran := guard.Run(args); ran {
 		return code
 	}
 	e := &env.Env{
@@ -91,7 +91,8 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e), runcmd.MergeCommand(e),
+		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e),
+		runcmd.MergeCommand(e),
 		hostcmd.LabelsCommand(e), runcmd.FleetCommand(),
 		hostcmd.RecoverCommand(e), hostcmd.DoctorCommand(e), vfcmd.Command(e), vmcmd.Command(e),
 		imagecmd.Command(e), labcmd.Command(e), versionCommand(e), manCommand(e),

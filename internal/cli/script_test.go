@@ -15,14 +15,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vmtb"
-	"vmtb/bench/vm"
+	"vmtb/bench/vm/guard"
 	"vmtb/internal/fake/fakeqemu"
 	"vmtb/internal/procfs"
 	"vmtb/vmm_flows"
 )
 
 func TestMain(m *testing.M) {
-	if code, ran := vm.Guard(os.Args); ran {
+	if code, ran := guard.Run(os.Args); ran {
 		os.Exit(code)
 	}
 	if code, ran := fakeqemu.Bare(os.Args); ran {

@@ -40,9 +40,9 @@ func testIdleSave(ctx context.Context, t *flow.T, b *bed) {
 	b.Works(ctx, t, b.vm())
 	run := b.edit(ctx, t)
 	fixture.Steps{
-		{"pause " + b.vm().String(), b.vm().Pause},
+		{"pause " + b.vm().String(), b.vm().Power().Pause},
 		{"save it", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
-		{"resume it", b.vm().Resume},
+		{"resume it", b.vm().Power().Resume},
 		{"end the editor", func(ctx context.Context) error { return b.stopEditing(ctx, run) }},
 		{"shut it down if another goes on", b.off},
 	}.Run(ctx, t)
@@ -56,7 +56,10 @@ func testIdleRestore(ctx context.Context, t *flow.T, b *bed) {
 	fixture.Steps{
 		{"make ready for the state", b.target},
 		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
-		{"see that the editor still runs", func(ctx context.Context) error { return b.editing(ctx, b.saved.On(b.vm())) }},
+		{
+			"see that the editor still runs",
+			func(ctx context.Context) error { return b.editing(ctx, b.saved.On(b.vm())) },
+		},
 	}.Run(ctx, t)
 	b.Works(ctx, t, b.vm())
 	fixture.Steps{{"see that the drivers are there", b.drivers}}.Run(ctx, t)
@@ -65,10 +68,10 @@ func testIdleRestore(ctx context.Context, t *flow.T, b *bed) {
 func testNoDriver(ctx context.Context, t *flow.T, b *bed) {
 	run := b.edit(ctx, t)
 	fixture.Steps{
-		{"pause " + b.vm().String(), b.vm().Pause},
+		{"pause " + b.vm().String(), b.vm().Power().Pause},
 		{"save it", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
 		{"end the editor", func(ctx context.Context) error {
-			if err := b.vm().Resume(ctx); err != nil {
+			if err := b.vm().Power().Resume(ctx); err != nil {
 				return err
 			}
 			return b.stopEditing(ctx, run)

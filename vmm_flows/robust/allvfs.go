@@ -14,7 +14,10 @@ import (
 
 func addAllVFs(r *flow.Registry) {
 	class := class("TestAllVFs", "All VFs that the PF has are enabled, and each works.", []fixture.Config{auto(0)},
-		flow.Case[*fixture.Setup]{Name: "test_boot", Doc: "Machines with each VF boot, a few at a time, and their VFs work.", Func: testBootAll},
+		flow.Case[*fixture.Setup]{
+			Name: "test_boot", Doc: "Machines with each VF boot, a few at a time, and their VFs work.",
+			Func: testBootAll,
+		},
 	)
 	class.Fixture = fixture.VFs // the machines come and go
 	class.Timeout = 20 * time.Minute
@@ -42,7 +45,7 @@ func testBootAll(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		s.Works(ctx, t, machines...)
 		fixture.Steps{{"shut them down", func(ctx context.Context) error {
 			return fixture.Each(ctx, machines, func(ctx context.Context, _ int, m bench.Machine) error {
-				_, err := m.(*vm.VM).PowerOff(ctx)
+				_, err := m.(*vm.VM).Power().Off(ctx)
 				return err
 			})
 		}}}.Run(ctx, t)

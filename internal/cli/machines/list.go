@@ -115,7 +115,8 @@ func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 		}
 		row := []string{
 			m.Name, ansi.Printable(state), agent, fmt.Sprintf("%d MiB", m.Spec.MemoryMiB),
-			env.OrDash(strings.Join(output.Addresses(m), ",")), age(m.Started, now), env.OrDash(access(m.State)), m.State.Logs,
+			env.OrDash(strings.Join(output.Addresses(m), ",")), age(m.Started, now),
+			env.OrDash(access(m.State)), m.State.Logs,
 		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"encoding"
 	"flag"
 	"fmt"
 	"os"
@@ -30,21 +31,26 @@ var outputs = []struct {
 	{"vmtb lab build", Images{}},
 }
 
+// head has ~ where the page has a backtick.
 const head = `# JSON for programs
 
-Commands with ` + "`--json`" + ` print the fields below. ` + "`vmtb version --json`" + ` has the version of all of them in its field ` + "`json`" + `: it rises when a
-field goes, or has another name, type or meaning. New fields do not raise it, so a program must ignore fields that it does not know. This page
-describes version %d. Times are RFC 3339, and durations (` + "`_ns`" + `) nanoseconds. "optional" fields may be missing, others may be null where a type has a "?".
+Commands with ~--json~ print the fields below. ~vmtb version --json~ has the version of all of them
+in its field ~json~. It rises when a field goes, or has another name, type or meaning. New fields do not raise
+it, so a program must ignore fields that it does not know. This page describes version %d.
 
-` + "`vmtb run --json`" + ` prints the journal, line by line, after a line with what ` + "`run.json`" + ` begins with: [the run directory](run-directory.md). ` + "`vmtb vm qmp`" + `
-prints what QEMU answers. Reports have formats of their own: [reports](reports.md).
+Times are RFC 3339, and durations (~_ns~) nanoseconds. "optional" fields may be missing. Others may be null
+if their type has a "?".
+
+~vmtb run --json~ prints the journal, line by line, after a line with what ~run.json~ begins with:
+[the run directory](run-directory.md). ~vmtb vm qmp~ prints what QEMU answers. Reports have formats of their
+own: [reports](reports.md).
 `
 
 // TestPage compares docs/json.md with the types here.
 func TestPage(t *testing.T) {
 	const file = "../../../docs/json.md"
 	var page strings.Builder
-	fmt.Fprintf(&page, head, Version)
+	fmt.Fprintf(&page, strings.ReplaceAll(head, "~", "`"), Version)
 	for _, o := range outputs {
 		fmt.Fprintf(&page, "\n## %s\n\n", o.commands)
 		typ := reflect.TypeOf(o.value)
@@ -67,16 +73,16 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(got), page.String()); diff != "" {
-		t.Errorf("what programs read is not what docs/json.md says (-page +types). If a field went or changed, raise Version "+
-			"and say so in changelog/; then go test ./internal/cli/output -update:\n%s", diff)
+		t.Errorf("what programs read is not what docs/json.md says (-page +types). If a field went or changed, "+
+			"raise Version and say so in changelog/; then go test ./internal/cli/output -update:\n%s", diff)
 	}
 }
 
 // A field of JSON has the path "a.b" in an object, "a[].b" in an array of objects, and "a.*" in a map.
 type field struct{ name, typ string }
 
-// fieldsOf lists the fields as package encoding/json writes them: those of an embedded struct belong to the outer one, unless that has
-// a field of the same name.
+// fieldsOf lists the fields as package encoding/json writes them: those of an embedded struct
+// belong to the outer one, unless that has a field of the same name.
 func fieldsOf(t *testing.T, typ reflect.Type, prefix string) (list []field) {
 	t.Helper()
 	own := map[string]bool{}
@@ -93,8 +99,8 @@ func fieldsOf(t *testing.T, typ reflect.Type, prefix string) (list []field) {
 				inner = inner.Elem()
 			}
 			for _, g := range fieldsOf(t, inner, prefix) {
-				first := strings.FieldsFunc(strings.TrimPrefix(g.name, prefix), func(r rune) bool { return r == '.' || r == '[' })[0]
-				if !own[first] {
+				first, _, _ := strings.Cut(strings.TrimPrefix(g.name, prefix), ".")
+				if first, _, _ = strings.Cut(first, "["); !own[first] {
 					list = append(list, g)
 				}
 			}
@@ -117,7 +123,7 @@ func valuesOf(t *testing.T, typ reflect.Type, name, more string) []field {
 	if typ.Kind() == reflect.Pointer {
 		return valuesOf(t, typ.Elem(), name, "?"+more)
 	}
-	if typ.Implements(reflect.TypeFor[interface{ MarshalText() ([]byte, error) }]()) && typ != reflect.TypeFor[time.Time]() {
+	if typ != reflect.TypeFor[time.Time]() && typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 		return []field{{name, "string" + more}}
 	}
 	switch typ.Kind() {

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"vmtb/bench/vm"
+	"vmtb/bench/vm/guard"
 	"vmtb/flow"
 	"vmtb/internal/fake/fakeqemu"
 )
 
 func TestMain(m *testing.M) {
-	if code, ran := vm.Guard(os.Args); ran {
+	if code, ran := guard.Run(os.Args); ran {
 		os.Exit(code)
 	}
 	if code, ran := fakeqemu.Bare(os.Args); ran {

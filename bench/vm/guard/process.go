@@ -1,4 +1,4 @@
-package vm
+package guard
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"vmtb/bench"
 )
 
-// A process is a running QEMU with its guard, seen from vmtb.
-type process struct {
+// A Process is a running QEMU with its guard, seen from vmtb.
+type Process struct {
 	pid  int
 	qemu *os.Process // holds a pidfd: signals cannot hit a later process of the same number
 
@@ -30,11 +30,11 @@ type process struct {
 // guardStart bounds the time from the guard's start to QEMU's.
 const guardStart = 60 * time.Second
 
-// spawn starts argv below a guard, which removes dirs when the process has been closed or vmtb is gone. Output of
-// both goes to output.
-func spawn(ctx context.Context, program, dirs, argv []string, output *os.File) (*process, error) {
-	if os.Getenv(guardEnv) != "" {
-		return nil, errors.New("BUG: this process was started as a guard, but its main does not call vm.Guard first")
+// Start starts argv below a guard. The guard is program, whose main calls [Run] first. It removes
+// dirs when the process has been closed or vmtb is gone. Both write their output to output.
+func Start(ctx context.Context, program, dirs, argv []string, output *os.File) (*Process, error) {
+	if os.Getenv(environment) != "" {
+		return nil, errors.New("BUG: this process was started as a guard, but its main does not call guard.Run first")
 	}
 	lifeR, lifeW, err := os.Pipe()
 	if err != nil {
@@ -47,21 +47,21 @@ func spawn(ctx context.Context, program, dirs, argv []string, output *os.File) (
 		return nil, err
 	}
 
-	args := guardArgs(program, dirs, argv)
+	args := arguments(program, dirs, argv)
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), guardEnv+"=1")
+	cmd.Env = append(os.Environ(), environment+"=1")
 	cmd.ExtraFiles = []*os.File{lifeR, reportW} // lifeFD, reportFD
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C at the terminal is for vmtb alone
 	err = cmd.Start()
 	lifeR.Close()
-	reportW.Close() // the guard's is the only one now, so its end is seen
+	reportW.Close() // the guard has the only write end now, so vmtb sees the guard's end
 	if err != nil {
 		lifeW.Close()
 		reportR.Close()
 		return nil, fmt.Errorf("start the guard: %w", err)
 	}
-	p := &process{life: lifeW, done: make(chan struct{}), guardGone: make(chan struct{})}
+	p := &Process{life: lifeW, done: make(chan struct{}), guardGone: make(chan struct{})}
 	reports := json.NewDecoder(reportR)
 	if err := p.hello(ctx, reports, reportR); err != nil {
 		lifeW.Close()
@@ -73,26 +73,26 @@ func spawn(ctx context.Context, program, dirs, argv []string, output *os.File) (
 	go func() {
 		p.follow(reports)
 		close(p.done)
-		_ = cmd.Wait() // its exit status says nothing that the reports did not
+		_ = cmd.Wait() // its exit status adds nothing to the reports
 		reportR.Close()
 		close(p.guardGone)
 	}()
 	return p, nil
 }
 
-// hello takes the guard's first report.
-func (p *process) hello(ctx context.Context, reports *json.Decoder, pipe *os.File) error {
+// hello reads the guard's first report.
+func (p *Process) hello(ctx context.Context, reports *json.Decoder, pipe *os.File) error {
 	if err := pipe.SetReadDeadline(time.Now().Add(guardStart)); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = pipe.SetReadDeadline(time.Now()) })
 	defer stop()
-	var r guardReport
+	var r report
 	switch err := reports.Decode(&r); {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("the guard did not report (does main call vm.Guard first?): %w", err)
+		return fmt.Errorf("the guard did not report (does main call guard.Run first?): %w", err)
 	case r.Error != "":
 		return errors.New(r.Error)
 	}
@@ -108,15 +108,16 @@ func (p *process) hello(ctx context.Context, reports *json.Decoder, pipe *os.Fil
 }
 
 // follow returns when QEMU is gone.
-func (p *process) follow(reports *json.Decoder) {
-	var r guardReport
+func (p *Process) follow(reports *json.Decoder) {
+	var r report
 	if err := reports.Decode(&r); err == nil && r.Ended {
 		p.exit = r.Exit
 		return
 	}
-	// The guard is dead, and its QEMU with it or soon: QEMU's parent is another now, so watch it by its descriptor.
+	// The guard is dead, so QEMU is dead or dies soon. QEMU has another parent now: vmtb waits for
+	// the end of QEMU by its pidfd.
 	p.exit = Exit{Lost: true}
-	p.kill()
+	p.Kill()
 	_ = p.qemu.WithHandle(func(pidfd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 		for {
@@ -127,35 +128,45 @@ func (p *process) follow(reports *json.Decoder) {
 	})
 }
 
-// keepDirs tells the guard that it has no directories to remove any more. A guard that is dead removes none anyway.
-func (p *process) keepDirs() { _, _ = p.life.Write([]byte{0}) }
+// PID returns QEMU's process id.
+func (p *Process) PID() int { return p.pid }
 
-// kill sends SIGKILL. QEMU is gone when done is closed.
-func (p *process) kill() { _ = p.qemu.Kill() } // its error: it is gone
+// Done returns a channel that is closed when QEMU is gone: reaped, all its files closed.
+func (p *Process) Done() <-chan struct{} { return p.done }
 
-// close kills QEMU if it still runs, ends the guard and waits for both.
-func (p *process) close(ctx context.Context) error {
+// Exit returns how QEMU ended. It is valid after [Process.Done] is closed.
+func (p *Process) Exit() Exit { return p.exit }
+
+// KeepDirs makes the guard leave the directories alone: another process removes them. A guard that
+// is dead removes none.
+func (p *Process) KeepDirs() { _, _ = p.life.Write([]byte{0}) }
+
+// Kill sends SIGKILL. QEMU is gone when [Process.Done] is closed.
+func (p *Process) Kill() { _ = p.qemu.Kill() } // an error means that QEMU is gone
+
+// Close kills QEMU if it still runs, ends the guard and waits for both.
+func (p *Process) Close(ctx context.Context) error {
 	p.life.Close()
 	for _, c := range []chan struct{}{p.done, p.guardGone} {
 		select {
 		case <-c:
 		case <-ctx.Done():
-			return p.stuck(context.Cause(ctx))
+			return p.Stuck(context.Cause(ctx))
 		}
 	}
 	return p.qemu.Release()
 }
 
-// stuck is the error for a QEMU that does not end.
-func (p *process) stuck(err error) error {
+// Stuck returns the error for a QEMU that does not end.
+func (p *Process) Stuck(err error) error {
 	return &bench.InfraError{
 		Op: fmt.Sprintf("end QEMU (pid %d)", p.pid), Err: err,
 		Advice: "a process that ignores SIGKILL hangs in the kernel: see /proc/PID/stack",
 	}
 }
 
-// gone reports whether QEMU is gone within d.
-func (p *process) gone(d time.Duration) bool {
+// Gone reports whether QEMU is gone, now or within d.
+func (p *Process) Gone(d time.Duration) bool {
 	if d == 0 {
 		select {
 		case <-p.done:

@@ -1,4 +1,4 @@
-package vm
+package guard
 
 import (
 	"bufio"
@@ -21,19 +21,19 @@ import (
 )
 
 // spawnShell starts a stand-in for QEMU: a shell script.
-func spawnShell(t *testing.T, script string, dirs ...string) (*process, string) {
+func spawnShell(t *testing.T, script string, dirs ...string) (*Process, string) {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	p, err := spawn(t.Context(), []string{"/proc/self/exe"}, dirs, []string{"/bin/sh", "-c", script}, out)
+	p, err := Start(t.Context(), []string{"/proc/self/exe"}, dirs, []string{"/bin/sh", "-c", script}, out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := p.close(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if err := p.Close(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("close: %v", err)
 		}
 	})
@@ -82,7 +82,7 @@ func TestGuardReportsTheEnd(t *testing.T) {
 		"kill -9 $$; sleep 9": {Signal: 9},
 	} {
 		p, _ := spawnShell(t, script)
-		if !p.gone(10 * time.Second) {
+		if !p.Gone(10 * time.Second) {
 			t.Fatalf("%s: still there", script)
 		}
 		if diff := cmp.Diff(want, p.exit); diff != "" {
@@ -92,14 +92,15 @@ func TestGuardReportsTheEnd(t *testing.T) {
 }
 
 func TestGuardGivesNothingOfItsOwnToQEMU(t *testing.T) {
-	p, out := spawnShell(t, `echo "env=$`+guardEnv+`"; ls /proc/$$/fd; cut -d' ' -f5,6 /proc/$$/stat; echo $$ $PPID`)
-	p.gone(10 * time.Second)
+	p, out := spawnShell(t, `echo "env=$`+environment+`"; ls /proc/$$/fd; cut -d' ' -f5,6 /proc/$$/stat; echo $$ $PPID`)
+	p.Gone(10 * time.Second)
 	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Fields(string(data))
-	// Descriptors 0, 1, 2 only; a process group of its own, in the session of the guard, which is its parent.
+	// Descriptors 0, 1, 2 only; a process group of its own, in the session of the guard, which is
+	// its parent.
 	pid, parent := strconv.Itoa(p.pid), got[len(got)-1]
 	if diff := cmp.Diff([]string{"env=", "0", "1", "2", pid, parent, pid, parent}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -107,29 +108,29 @@ func TestGuardGivesNothingOfItsOwnToQEMU(t *testing.T) {
 }
 
 func TestGuardStartFails(t *testing.T) {
-	p, err := spawn(t.Context(), []string{"/proc/self/exe"}, nil, []string{"/nonexistent/qemu"}, nil)
+	p, err := Start(t.Context(), []string{"/proc/self/exe"}, nil, []string{"/nonexistent/qemu"}, nil)
 	if err == nil || !strings.Contains(err.Error(), "/nonexistent/qemu") {
-		t.Errorf("spawn = %v, %v", p, err)
+		t.Errorf("Start = %v, %v", p, err)
 	}
 }
 
-func TestSpawnOfNoGuard(t *testing.T) {
-	_, err := spawn(t.Context(), []string{"/bin/true"}, nil, []string{"qemu"}, nil)
-	if err == nil || !strings.Contains(err.Error(), "vm.Guard") {
-		t.Errorf("err = %v, want one that names vm.Guard", err)
+func TestStartOfNoGuard(t *testing.T) {
+	_, err := Start(t.Context(), []string{"/bin/true"}, nil, []string{"qemu"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "guard.Run") {
+		t.Errorf("err = %v, want one that names guard.Run", err)
 	}
-	t.Setenv(guardEnv, "1")
-	_, err = spawn(t.Context(), []string{"/proc/self/exe"}, nil, []string{"qemu"}, nil)
+	t.Setenv(environment, "1")
+	_, err = Start(t.Context(), []string{"/proc/self/exe"}, nil, []string{"qemu"}, nil)
 	if err == nil || !strings.Contains(err.Error(), "BUG") {
 		t.Errorf("in a guard: err = %v, want a refusal", err)
 	}
 }
 
-func TestSpawnCancelled(t *testing.T) {
+func TestStartCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no time")
 	time.AfterFunc(50*time.Millisecond, func() { cancel(why) })
-	_, err := spawn(ctx, []string{"/bin/sh", "-c", "sleep 60", "sh"}, nil, []string{"qemu"}, nil)
+	_, err := Start(ctx, []string{"/bin/sh", "-c", "sleep 60", "sh"}, nil, []string{"qemu"}, nil)
 	if !errors.Is(err, why) {
 		t.Errorf("err = %v, want %v", err, why)
 	}
@@ -142,7 +143,7 @@ func TestCloseKillsTheGroup(t *testing.T) {
 	}
 	p, out := spawnShell(t, "sleep 300 & echo $!; wait", dir)
 	child := waitForPID(t, out)
-	if err := p.close(t.Context()); err != nil {
+	if err := p.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	gone(t, p.pid)
@@ -154,7 +155,7 @@ func TestCloseKillsTheGroup(t *testing.T) {
 
 func TestWhatQEMUStartedGoesWithIt(t *testing.T) {
 	p, out := spawnShell(t, "sleep 300 & echo $!")
-	p.gone(10 * time.Second)
+	p.Gone(10 * time.Second)
 	gone(t, waitForPID(t, out))
 }
 
@@ -179,7 +180,7 @@ func TestKilledGuard(t *testing.T) {
 	if err := unix.Kill(parentOf(t, p.pid), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if !p.gone(10 * time.Second) {
+	if !p.Gone(10 * time.Second) {
 		t.Fatal("still there after its guard was killed")
 	}
 	if want := (Exit{Lost: true}); p.exit != want {
@@ -199,10 +200,10 @@ func victim(args []string) (code int, ran bool) {
 		return 0, false
 	}
 	mode, dir := args[2], args[3]
-	if mode == "machine" {
-		return victimMachine(dir, args[4], args[5]), true
-	}
-	p, err := spawn(context.Background(), []string{"/proc/self/exe"}, []string{dir}, []string{"/bin/sh", "-c", "while :; do sleep 1; done"}, nil)
+	p, err := Start(
+		context.Background(), []string{"/proc/self/exe"}, []string{dir},
+		[]string{"/bin/sh", "-c", "while :; do sleep 1; done"}, nil,
+	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1, true
@@ -218,23 +219,6 @@ func victim(args []string) (code int, ran bool) {
 		panic("on purpose")
 	}
 	select {} // to be killed
-}
-
-// victimMachine starts a real machine and waits to be killed.
-func victimMachine(work, sockets, spec string) int {
-	var s Spec
-	if err := json.Unmarshal([]byte(spec), &s); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	m, err := Start(context.Background(), s, Options{WorkDir: work, SocketDir: sockets})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	json.NewEncoder(os.Stdout).Encode(victimReport{QEMU: m.PID()})
-	<-m.Done()
-	return 0
 }
 
 func TestVmtbEndsBadly(t *testing.T) {
@@ -284,19 +268,19 @@ func TestVmtbEndsBadly(t *testing.T) {
 }
 
 func TestGuardArguments(t *testing.T) {
-	args := guardArgs([]string{"vmtb"}, []string{"/a", "/b"}, []string{"qemu", "--", "-x"})
-	dirs, argv, ok := splitGuardArgs(args[2:])
+	args := arguments([]string{"vmtb"}, []string{"/a", "/b"}, []string{"qemu", "--", "-x"})
+	dirs, argv, ok := splitArguments(args[2:])
 	if diff := cmp.Diff([][]string{{"/a", "/b"}, {"qemu", "--", "-x"}}, [][]string{dirs, argv}); diff != "" || !ok {
 		t.Errorf("ok = %v, -want +got\n%s", ok, diff)
 	}
 	for _, args := range [][]string{nil, {"vmtb"}, {"vmtb", "run"}} {
-		if _, ran := Guard(args); ran {
-			t.Errorf("Guard(%q) ran", args)
+		if _, ran := Run(args); ran {
+			t.Errorf("Run(%q) ran", args)
 		}
 	}
-	for _, args := range [][]string{{"vmtb", guardWord}, {"vmtb", guardWord, "/a"}, {"vmtb", guardWord, "/a", "--"}} {
-		if code, ran := Guard(args); !ran || code != 2 {
-			t.Errorf("Guard(%q) = %d, %v, want 2, true", args, code, ran)
+	for _, args := range [][]string{{"vmtb", firstWord}, {"vmtb", firstWord, "/a"}, {"vmtb", firstWord, "/a", "--"}} {
+		if code, ran := Run(args); !ran || code != 2 {
+			t.Errorf("Run(%q) = %d, %v, want 2, true", args, code, ran)
 		}
 	}
 }
