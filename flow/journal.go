@@ -93,7 +93,7 @@ func text(s string) string {
 // and torn is true. size is the length of the part that is whole. A bad line anywhere else is an
 // error.
 func ReadJournal(r io.Reader) (entries []Entry, size int64, torn bool, err error) {
-	in := newJournalReader(r)
+	in := newJournalReader(r, journalBuffer)
 	for {
 		var e Entry
 		if more, err := in.next(func(line []byte, seq int) error { return parseLine(line, seq, &e) }); !more {
@@ -107,7 +107,7 @@ func ReadJournal(r io.Reader) (entries []Entry, size int64, torn bool, err error
 // readStructure is ReadJournal without log lines: it returns the number of all lines instead. What
 // it holds in memory does not depend on how much flows log.
 func readStructure(r io.Reader) (entries []Entry, in *journalReader, err error) {
-	in = newJournalReader(r)
+	in = newJournalReader(r, journalBuffer)
 	var e Entry
 	parse := func(line []byte, seq int) error {
 		if e = (Entry{}); isLogLine(line, seq) {
@@ -137,7 +137,7 @@ func ReadPart(dir string, from, to int64) iter.Seq2[Entry, error] {
 			return
 		}
 		defer f.Close()
-		in := newJournalReader(io.NewSectionReader(f, from, to-from))
+		in := newJournalReader(io.NewSectionReader(f, from, to-from), min(to-from, journalBuffer))
 		for {
 			var e Entry
 			more, err := in.next(func(line []byte, _ int) error { return json.Unmarshal(line, &e) })
@@ -166,8 +166,11 @@ type journalReader struct {
 	torn bool   // the last line of the journal was cut off
 }
 
-func newJournalReader(r io.Reader) *journalReader {
-	return &journalReader{in: bufio.NewReaderSize(r, 64<<10)}
+// journalBuffer is how many bytes of a journal are read at once.
+const journalBuffer = 64 << 10
+
+func newJournalReader(r io.Reader, buffer int64) *journalReader {
+	return &journalReader{in: bufio.NewReaderSize(r, int(buffer))}
 }
 
 // next calls parse with the next line, which parse must not keep, and its number. more is false at
