@@ -1,7 +1,8 @@
 # vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build fleet fleet-test fleet-lint fleet-chaos setup demo test speed fmt lint unit integration lab-test bench-suite lab-full gpu-test gpu-fuzz fuzz bench dist deb install pictures clean
+.PHONY: build fleet fleet-test fleet-lint fleet-chaos setup demo test speed fmt lint unit integration lab-test \
+	bench-suite lab-full gpu-test gpu-fuzz fuzz bench bench-scale dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -129,6 +130,11 @@ fuzz:
 
 bench: build
 	env $$(bin/vmtb lab build --env) go test -run '^$$' -bench . -tags integration ./bench/...
+
+# What grows with machines, cases and logs, and how long vmtb takes to start. On a quiet machine; docs/reports.md has figures.
+bench-scale: build
+	VMTB=$(CURDIR)/bin/vmtb go test -p 1 -run '^$$' -bench 'Scale|Start|Clean' -benchtime 1x -timeout 1h ./report ./report/run
+	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 1h ./flow ./bench/vm
 
 # The pictures of README.md, from a stored run. It needs Chromium: CHROMIUM=/path/to/chromium if it is not in PATH.
 pictures: build

@@ -108,7 +108,11 @@ func (a *agent) publish(s *spooledUnit, line []byte) {
 // catchUp sends all of a run's journal again: the engine drops what it has.
 func (a *agent) catchUp(s *spooledUnit, run *flow.RunDir) {
 	a.publish(s, append(encode(run.Info), '\n'))
-	for _, e := range run.Entries {
+	for e, err := range run.All() {
+		if err != nil {
+			a.log.Warn("cannot send the journal to its end", "unit", s.Unit.title(), "error", err)
+			return
+		}
 		a.publish(s, append(encode(e), '\n'))
 	}
 }

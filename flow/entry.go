@@ -90,4 +90,9 @@ type Entry struct {
 	Message string `json:"message,omitempty"`
 	Source  string `json:"source,omitempty"` // of a finding: "host", or a machine
 	Rule    string `json:"rule,omitempty"`   // of a finding: what it matched
+
+	// Offset and Size are the place of the line in the journal, for who reads it again (ReadPart)
+	// instead of keeping it. Size is 0 if the entry does not come from a journal.
+	Offset int64 `json:"-"`
+	Size   int64 `json:"-"`
 }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"vmtb/bench"
 	"vmtb/internal/atomicfile"
@@ -54,9 +56,7 @@ func Merge(ctx context.Context, o MergeOptions) (*RunDir, error) {
 	m.order()
 	m.nameDUTs()
 	m.plan()
-	m.weave()
 	m.describe()
-	m.end()
 	return m.write(ctx)
 }
 
@@ -65,7 +65,7 @@ type merger struct {
 	MergeOptions
 	parts   []*part
 	info    Info
-	entries []Entry
+	entries []Entry // without log lines, which go to the disk only
 	summary Summary
 	notes   []string
 	skipped int // files that are neither regular files nor directories
@@ -77,7 +77,8 @@ type part struct {
 	run     *RunDir
 	name    string            // of its DUT
 	folder  string            // of its own files, in the merged directory
-	steps   []Entry           // its entries, without those of the run, with the ends that are missing
+	steps   []Entry           // its entries, without log lines and those of the run, with the ends that are missing
+	last    time.Time         // the newest time of its entries; known when they have been woven
 	open    []Entry           // what was in flight where its journal ends, outermost first
 	renamed map[string]string // folders in the run directory
 	key     string            // for the order of parts
@@ -125,7 +126,7 @@ func (m *merger) outside(dir string) error {
 func (m *merger) order() {
 	for _, p := range m.parts {
 		info, _ := json.Marshal(p.run.Info) // it was read from JSON
-		p.key = fmt.Sprintf("%s %d", info, len(p.run.Entries))
+		p.key = fmt.Sprintf("%s %d", info, p.run.lines)
 	}
 	sort.SliceStable(m.parts, func(i, j int) bool {
 		a, b := m.parts[i], m.parts[j]
@@ -141,7 +142,7 @@ func (m *merger) order() {
 			kept = append(kept, p)
 			continue
 		}
-		if len(p.run.Entries) > len(kept[i].run.Entries) {
+		if p.run.lines > kept[i].run.lines {
 			kept[i], p = p, kept[i]
 		}
 		kept[i].Extra = kept[i].Extra && p.Extra
@@ -190,7 +191,7 @@ func (m *merger) nameDUTs() {
 // whole.
 const mergedRuns = "runs"
 
-// describe writes run.json's fields, but for the plan.
+// describe writes run.json's fields, but for the plan and the notes.
 func (m *merger) describe() {
 	plan := m.info.Plan
 	m.info = m.parts[0].run.Info
@@ -228,7 +229,6 @@ func (m *merger) describe() {
 		m.info.DUT = prose.Count(len(names), "DUT") + ": " + strings.Join(names, ", ")
 	}
 	m.info.Environment = m.environment()
-	m.info.Notes = m.allNotes()
 }
 
 // versions are those of all parts.
@@ -401,9 +401,6 @@ func (m *merger) fill(ctx context.Context, dir string) error {
 		}
 		err = m.copyPart(ctx, p, dir)
 	}
-	if err == nil && m.skipped > 0 {
-		m.info.Notes = append(m.info.Notes, "left out: "+prose.Count(m.skipped, "file")+" that are no regular files")
-	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, lockFile), nil, 0o644)
 	}
@@ -411,7 +408,10 @@ func (m *merger) fill(ctx context.Context, dir string) error {
 		err = m.writeJournal(filepath.Join(dir, journalFile))
 	}
 	if err == nil {
-		m.info.Dir = dir
+		m.info.Dir, m.info.Notes = dir, m.allNotes()
+		if n := m.skipped; n > 0 {
+			m.info.Notes = append(m.info.Notes, "left out: "+prose.Count(n, "file")+" that are no regular files")
+		}
 		err = writeInfo(m.info)
 	}
 	switch {
@@ -429,12 +429,19 @@ func (m *merger) writeJournal(path string) error {
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(f)
-	for i, e := range m.entries {
-		e.Seq = i + 1
-		if err := enc.Encode(e); err != nil {
-			return errors.Join(err, f.Close())
-		}
+	buf := bufio.NewWriterSize(f, 64<<10)
+	enc := json.NewEncoder(buf)
+	n := 0
+	err = m.journal(func(e Entry) error {
+		n++
+		e.Seq = n
+		return enc.Encode(e)
+	})
+	if err == nil {
+		err = buf.Flush()
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -531,7 +531,7 @@ func checkMerged(rt *rapid.T, run *RunDir, planned map[ID]bool, several bool) {
 	inside := map[ID]string{} // fixture to DUT
 	open := map[ID]int{}
 	now := map[string]time.Time{}
-	for _, e := range run.Entries {
+	for _, e := range all(rt, run) {
 		if e.Phase == PhaseRun || e.DUT == "" && several {
 			continue
 		}
@@ -549,7 +549,7 @@ func checkMerged(rt *rapid.T, run *RunDir, planned map[ID]bool, several bool) {
 			open[fixture]--
 		}
 	}
-	for _, e := range run.Entries {
+	for _, e := range all(rt, run) {
 		if e.Phase == PhaseCase && e.Event == End {
 			if last[e.ID].Result != "" && e.Result == NotRun {
 				rt.Fatalf("%s has not run, after a result:\n%s", e.ID, story(run))

@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,7 +23,12 @@ func (m *merger) plan() {
 	items := map[ID]Item{}
 	var ids []ID
 	owner := map[ID]*part{} // the last part that counts, else the last one
-	for _, p := range m.parts {
+	dirs := make([]map[ID]string, len(m.parts))
+	for i, p := range m.parts {
+		dirs[i] = map[ID]string{}
+		for _, it := range slices.Backward(p.run.Info.Plan) {
+			dirs[i][it.ID] = it.Dir // of several items of one id, the first counts
+		}
 		for _, it := range p.run.Info.Plan {
 			ids = append(ids, it.ID)
 			if of := owner[it.ID]; of == nil || of.Extra || !p.Extra {
@@ -38,10 +44,8 @@ func (m *merger) plan() {
 	}
 	n := 0
 	for _, id := range planOrder(m.Order, ids) {
-		for _, p := range m.parts {
-			if i := slices.IndexFunc(p.run.Info.Plan, func(it Item) bool { return it.ID == id }); i >= 0 {
-				n = p.rename(p.run.Info.Plan[i].Dir, n)
-			}
+		for i, p := range m.parts {
+			n = p.rename(dirs[i][id], n)
 		}
 		it := items[id]
 		if p := owner[id]; p != nil {
@@ -124,64 +128,140 @@ func (p *part) place(dir string) string {
 	return to
 }
 
-// complete fills p.steps: the entries of the part without those of the run itself, and with ends
-// for what has none.
+// complete fills p.steps and p.open.
 func (p *part) complete() {
-	var last time.Time
-	quarantined := map[ID]bool{}
-	for _, it := range p.run.Info.Plan {
-		quarantined[it.ID] = it.Quarantine != nil
+	for e, err := range p.completed(inMemory(p.run.Entries)) {
+		if err == nil { // nothing is read from the disk
+			p.steps = append(p.steps, e)
+		}
 	}
-	for _, e := range p.run.Entries {
-		if e.Time.After(last) {
-			last = e.Time
+}
+
+func inMemory(entries []Entry) iter.Seq2[Entry, error] { return (&RunDir{Entries: entries}).All() }
+
+// completed returns entries of the part without those of the run itself, and with ends for what has
+// none. It sets p.open, and p.last to the newest time. An error is the last value.
+func (p *part) completed(entries iter.Seq2[Entry, error]) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		p.open, p.last = nil, time.Time{}
+		quarantined := map[ID]bool{}
+		for _, it := range p.run.Info.Plan {
+			quarantined[it.ID] = it.Quarantine != nil
 		}
-		if e.Phase == PhaseRun {
-			if e.Event == Begin { // resumed: that has ended what was in flight, but for a journal written by hand
-				p.cutOff(last, quarantined)
-			}
-			continue
-		}
-		p.steps = append(p.steps, e)
-		if e.Phase == PhaseStep {
-			continue
-		}
-		switch e.Event {
-		case Begin:
-			p.open = append(p.open, e)
-		case End:
-			for i, o := range slices.Backward(p.open) {
-				if o.Phase == e.Phase && o.ID == e.ID {
-					p.open = slices.Delete(p.open, i, i+1)
-					break
+		cutOff := func() bool {
+			for _, e := range slices.Backward(p.open) {
+				if !yield(cutOffAt(e, p.last, quarantined[e.ID]), nil) {
+					return false
 				}
 			}
+			return true
 		}
+		for e, err := range entries {
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			if e.Time.After(p.last) {
+				p.last = e.Time
+			}
+			switch {
+			case e.Phase != PhaseRun:
+				if !yield(e, nil) {
+					return
+				}
+				p.see(e)
+			case e.Event == Begin: // resumed: that has ended what was in flight, but for a journal written by hand
+				if !cutOff() {
+					return
+				}
+				p.open = nil
+			}
+		}
+		cutOff()
 	}
-	open := p.open
-	p.cutOff(last, quarantined)
-	p.open = open
 }
 
-func (p *part) cutOff(at time.Time, quarantined map[ID]bool) {
-	for _, e := range slices.Backward(p.open) {
-		e.Event, e.Timeout, e.Mark, e.Reason = End, 0, "", noEnd
-		e.Result = Error
-		if e.Phase == PhaseCase {
-			e.Result, e.Quarantined = Incomplete, quarantined[e.ID]
+// see updates p.open with an entry of a phase.
+func (p *part) see(e Entry) {
+	switch {
+	case e.Phase == PhaseStep:
+	case e.Event == Begin:
+		p.open = append(p.open, e)
+	case e.Event == End:
+		for i, o := range slices.Backward(p.open) {
+			if o.Phase == e.Phase && o.ID == e.ID {
+				p.open = slices.Delete(p.open, i, i+1)
+				break
+			}
 		}
-		e.Duration, e.Time = at.Sub(e.Time), at
-		p.steps = append(p.steps, e)
 	}
-	p.open = nil
 }
 
-// A cursor goes through the entries of a part.
+// cutOffAt returns the end of a phase that has none in the journal.
+func cutOffAt(e Entry, at time.Time, quarantined bool) Entry {
+	e.Event, e.Timeout, e.Mark, e.Reason = End, 0, "", noEnd
+	e.Result = Error
+	if e.Phase == PhaseCase {
+		e.Result, e.Quarantined = Incomplete, quarantined
+	}
+	e.Duration, e.Time = at.Sub(e.Time), at
+	return e
+}
+
+// A cursor goes through the entries of a part, log lines included.
 type cursor struct {
 	*part
-	at     int
+	read   func() (Entry, error, bool)
+	stop   func()
+	head   Entry // the next entry, if there is one
+	more   bool
+	err    error
+	at     int       // the next of part.steps
+	nexts  []int     // for each of part.steps, the next from it on that begins or ends a phase
 	now    time.Time // the newest of the part so far: a clock may be set back
 	inside ID        // the fixture that this part is at, zero for none
+}
+
+// newCursor returns a cursor at the first entry. The caller must call its stop.
+func newCursor(p *part) *cursor {
+	c := &cursor{part: p, nexts: make([]int, len(p.steps)+1)}
+	c.nexts[len(p.steps)] = len(p.steps)
+	for i, e := range slices.Backward(p.steps) {
+		if c.nexts[i] = c.nexts[i+1]; opensAny(e) {
+			c.nexts[i] = i
+		}
+	}
+	c.read, c.stop = iter.Pull2(p.completed(p.run.All()))
+	c.advance()
+	return c
+}
+
+// advance goes to the next entry.
+func (c *cursor) advance() {
+	c.head, c.err, c.more = c.read()
+}
+
+// take returns the next entry and goes on.
+func (c *cursor) take() Entry {
+	e := c.head
+	if e.Event != Log {
+		c.at++
+	}
+	c.advance()
+	return e
+}
+
+// next is the fixture of the next phase that begins or ends, zero at the end.
+func (c *cursor) next() ID {
+	if i := c.nexts[min(c.at, len(c.steps))]; i < len(c.steps) {
+		return c.steps[i].ID.Fixture()
+	}
+	return ID{}
+}
+
+func opensAny(e Entry) bool {
+	_, ok := opens(e)
+	return ok
 }
 
 // opens is the fixture that an entry is about, if it is a phase that begins or ends.
@@ -189,60 +269,39 @@ func opens(e Entry) (fixture ID, ok bool) {
 	return e.ID.Fixture(), e.Phase != PhaseStep && (e.Event == Begin || e.Event == End) && e.ID != ID{}
 }
 
-// next is the fixture of the next phase that begins or ends from entry i on, zero at the end.
-func (c *cursor) next(i int) ID {
-	for _, e := range c.steps[i:] {
-		if id, ok := opens(e); ok {
-			return id
-		}
-	}
-	return ID{}
-}
-
 // weave makes one journal of all. Two parts are never inside of the same fixture at once: a report
 // could not tell what is whose.
-func (m *merger) weave() {
+func (m *merger) weave(out func(Entry) error) error {
 	var cursors []*cursor
-	extra := map[ID]int{}      // entries of fixtures that are still to come from parts that do not count
-	hasResult := map[ID]bool{} // cases that have a result other than not run
 	for _, p := range m.parts {
-		cursors = append(cursors, &cursor{part: p})
-		for _, e := range p.steps {
-			if id, ok := opens(e); ok && p.Extra {
-				extra[id]++
-			}
-			if e.Phase == PhaseCase && e.Event == End && e.Result != NotRun {
-				hasResult[e.ID] = true
-			}
-		}
+		c := newCursor(p)
+		defer c.stop()
+		cursors = append(cursors, c)
 	}
-	names := map[string]bool{}
-	for _, p := range m.parts {
-		names[p.name] = true
-		for _, d := range p.run.Info.DUTs {
-			names[d.Name] = true
-		}
-	}
-	w := weaver{
-		m: m, attempts: map[ID]int{}, numbers: map[attemptKey]int{}, several: len(names) > 1,
-		real: hasResult, notRun: map[ID]*part{},
-	}
+	w, extra := m.newWeaver()
 	for {
 		c := pick(cursors, extra)
 		if c == nil {
-			return
+			return nil
 		}
-		e := c.steps[c.at]
+		if c.err != nil {
+			return fmt.Errorf("%s: %w", c.Dir, c.err)
+		}
+		e := c.take()
 		if id, ok := opens(e); ok {
 			c.inside = id
 			if c.Extra {
 				extra[id]--
 			}
 		}
-		if c.at++; c.next(c.at) != c.inside {
+		if c.next() != c.inside {
 			c.inside = ID{}
 		}
-		w.add(c.part, e)
+		if e, ok := w.renamed(c.part, e); ok {
+			if err := out(e); err != nil {
+				return err
+			}
+		}
 	}
 }
 
@@ -251,10 +310,10 @@ func (m *merger) weave() {
 func pick(cursors []*cursor, extra map[ID]int) *cursor {
 	var best, oldest *cursor
 	for _, c := range cursors {
-		if c.at == len(c.steps) {
+		if !c.more {
 			continue
 		}
-		e := c.steps[c.at]
+		e := c.head
 		if e.Time.After(c.now) {
 			c.now = e.Time
 		}
@@ -286,12 +345,37 @@ type attemptKey struct {
 
 // A weaver numbers attempts anew, renames folders, and says which DUT did what.
 type weaver struct {
-	m        *merger
 	attempts map[ID]int
 	numbers  map[attemptKey]int
 	several  bool // there is more than one DUT
 	real     map[ID]bool
 	notRun   map[ID]*part
+}
+
+// newWeaver returns a weaver, and how many entries of fixtures are still to come from parts that do
+// not count.
+func (m *merger) newWeaver() (w weaver, extra map[ID]int) {
+	extra = map[ID]int{}
+	hasResult := map[ID]bool{} // cases that have a result other than not run
+	names := map[string]bool{}
+	for _, p := range m.parts {
+		for _, e := range p.steps {
+			if id, ok := opens(e); ok && p.Extra {
+				extra[id]++
+			}
+			if e.Phase == PhaseCase && e.Event == End && e.Result != NotRun {
+				hasResult[e.ID] = true
+			}
+		}
+		names[p.name] = true
+		for _, d := range p.run.Info.DUTs {
+			names[d.Name] = true
+		}
+	}
+	return weaver{
+		attempts: map[ID]int{}, numbers: map[attemptKey]int{}, several: len(names) > 1,
+		real: hasResult, notRun: map[ID]*part{},
+	}, extra
 }
 
 // keepNotRun reports whether the news that a case has not run is to be kept: not if another attempt
@@ -303,10 +387,11 @@ func (w *weaver) keepNotRun(p *part, id ID) bool {
 	return !w.real[id] && w.notRun[id] == p
 }
 
-func (w *weaver) add(p *part, e Entry) {
+// renamed returns an entry of a part as it is in the merged journal; ok is false if it is not there.
+func (w *weaver) renamed(p *part, e Entry) (renamed Entry, ok bool) {
 	if e.Phase == PhaseCase {
 		if e.Event == End && e.Result == NotRun && !w.keepNotRun(p, e.ID) {
-			return
+			return e, false
 		}
 		key := attemptKey{p, e.ID, max(1, e.Attempt)}
 		if w.numbers[key] == 0 {
@@ -325,50 +410,57 @@ func (w *weaver) add(p *part, e Entry) {
 		}
 		e.DUT = cmp.Or(e.DUT, name)
 	}
-	w.m.entries = append(w.m.entries, e)
+	return e, true
 }
 
-// end puts the beginning and the end of the run around the entries. What was never begun gets a
-// result, too.
-func (m *merger) end() {
-	begin := Entry{Event: Begin, Phase: PhaseRun, Time: m.info.Start, BootID: m.info.BootID, Timeout: m.info.Timeout}
-	var last time.Time
-	for i, p := range m.parts {
-		for j, e := range p.run.Entries {
-			if e.Time.After(last) {
-				last = e.Time
-			}
-			if i == 0 && j == 0 && e.Phase == PhaseRun {
-				begin.Time = e.Time
-			}
-		}
-	}
-	if last.Before(begin.Time) {
-		last = begin.Time
-	}
+// journal calls write with all entries of the merged run: the beginning, what the parts did, a
+// result for what was never begun, and the end. It keeps those that are no log lines.
+func (m *merger) journal(write func(Entry) error) error {
 	known := map[ID]bool{}
-	for _, e := range m.entries {
+	put := func(e Entry) error {
+		if e.Event != Log {
+			m.entries = append(m.entries, e)
+			m.summary.Add(e)
+		}
 		if e.Phase == PhaseCase && e.Event == End {
 			known[e.ID] = true
 		}
+		return write(e)
 	}
-	for _, it := range m.info.Plan {
-		if !known[it.ID] {
-			m.entries = append(m.entries, Entry{
-				Event: End, Phase: PhaseCase, ID: it.ID, Dir: it.Dir, Time: last, Result: NotRun, Reason: "never begun",
-				Quarantined: it.Quarantine != nil,
-			})
+	begin := Entry{Event: Begin, Phase: PhaseRun, Time: m.info.Start, BootID: m.info.BootID, Timeout: m.info.Timeout}
+	if first := m.parts[0].run.Entries; len(first) > 0 && first[0].Phase == PhaseRun {
+		begin.Time = first[0].Time
+	}
+	if err := put(begin); err != nil {
+		return err
+	}
+	if err := m.weave(put); err != nil {
+		return err
+	}
+	last := begin.Time
+	for _, p := range m.parts {
+		if p.last.After(last) {
+			last = p.last
 		}
 	}
-	m.entries = slices.Insert(m.entries, 0, begin)
-	for _, e := range m.entries {
-		m.summary.Add(e)
+	for _, it := range m.info.Plan {
+		if known[it.ID] {
+			continue
+		}
+		err := put(Entry{
+			Event: End, Phase: PhaseCase, ID: it.ID, Dir: it.Dir, Time: last, Result: NotRun, Reason: "never begun",
+			Quarantined: it.Quarantine != nil,
+		})
+		if err != nil {
+			return err
+		}
 	}
 	e := m.verdict(Entry{Event: End, Phase: PhaseRun, Time: last, Duration: last.Sub(begin.Time)})
-	m.summary.Add(e)
-	code := m.summary.ExitCode()
+	s := m.summary
+	s.Add(e)
+	code := s.ExitCode()
 	e.ExitCode = &code
-	m.entries = append(m.entries, e)
+	return put(e)
 }
 
 // verdict says how the run ended: as a part did that counts, did not come to its planned end, and

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,7 +138,7 @@ func (r *runner) openJournals(run *RunDir) error {
 	if err = errors.Join(err, atomicfile.SyncDir(r.info.Dir)); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	r.journal = &journal{f: f, seq: len(run.Entries), observe: r.observe, failed: r.journalFailed}
+	r.journal = &journal{f: f, seq: run.lines, size: run.size, observe: r.observe, failed: r.journalFailed}
 	r.past = append([]Entry{}, run.Entries...) // never nil: that means a new run
 	return nil
 }
@@ -243,9 +244,14 @@ func (h *journalState) killedFixture(id ID) bool {
 }
 
 // Past returns the entries with which a run that is resumed can be shown as if it had never been
-// cut off.
-func Past(entries []Entry) []Entry {
-	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool {
-		return e.Event == End && (e.Phase == PhaseRun || e.Phase == PhaseCase && e.Result == NotRun)
-	})
+// cut off. An error is the last value.
+func (d *RunDir) Past() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for e, err := range d.All() {
+			past := e.Event == End && (e.Phase == PhaseRun || e.Phase == PhaseCase && e.Result == NotRun)
+			if !past && !yield(e, err) {
+				return
+			}
+		}
+	}
 }

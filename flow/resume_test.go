@@ -59,7 +59,7 @@ func (s *script) resume(t *testing.T, dir string, o Options, params ...param) ou
 	if err != nil || run.Torn || run.Alive {
 		t.Fatalf("afterwards: %+v, %v", run, err)
 	}
-	return outcome{sum, run.Entries, dir}
+	return outcome{sum, all(t, run), dir}
 }
 
 // final are the results that count, in the order of the plan, a letter each.

@@ -143,7 +143,7 @@ func (s *script) run(ctx context.Context, t *testing.T, o Options, params ...par
 	if run.Alive || run.Torn {
 		t.Errorf("alive %v, torn %v after the end", run.Alive, run.Torn)
 	}
-	if diff := cmp.Diff(seen, run.Entries); diff != "" {
+	if diff := cmp.Diff(seen, all(t, run)); diff != "" {
 		t.Errorf("the observer did not see what is on disk (-seen +disk)\n%s", diff)
 	}
 	var again Summary
@@ -158,7 +158,7 @@ func (s *script) run(ctx context.Context, t *testing.T, o Options, params ...par
 	if last.Phase != PhaseRun || last.ExitCode == nil || *last.ExitCode != sum.ExitCode() {
 		t.Errorf("the last entry is %+v, want the run's end with exit code %d", last, sum.ExitCode())
 	}
-	return outcome{sum, run.Entries, o.Dir}
+	return outcome{sum, all(t, run), o.Dir}
 }
 
 // end is the last end entry of a phase, or of a case by name.
@@ -430,4 +430,20 @@ func checkDeadline(t *testing.T, s *script, got outcome, trace, results, entry s
 	if (err == nil) == heed {
 		t.Errorf("goroutines.txt: %v", err)
 	}
+}
+
+// all are all entries of a run, log lines included.
+func all(t interface {
+	Helper()
+	Fatal(args ...any)
+}, run *RunDir,
+) (entries []Entry) {
+	t.Helper()
+	for e, err := range run.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+	return entries
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,11 +62,12 @@ type Fact struct {
 // A RunDir is a run directory, read.
 type RunDir struct {
 	Info    Info
-	Entries []Entry
-	Torn    bool // the last line of the journal was cut off, and is not in Entries
-	Alive   bool // its vmtb still runs
+	Entries []Entry // without log lines: All has them, too
+	Torn    bool    // the last line of the journal was cut off, and is not in Entries
+	Alive   bool    // its vmtb still runs
 
-	size int64 // of the whole part of the journal
+	size  int64 // of the whole part of the journal
+	lines int   // of that part, log lines included
 }
 
 // IsRunDir reports whether dir has the file that each run directory begins with.
@@ -74,7 +76,8 @@ func IsRunDir(dir string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// OpenRun reads a run directory, of a run that is over, alive or dead.
+// OpenRun reads a run directory, of a run that is over, alive or dead. It holds no log lines in
+// memory: they may be larger than it.
 func OpenRun(dir string) (*RunDir, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -104,10 +107,27 @@ func OpenRun(dir string) (*RunDir, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if r.Entries, r.size, r.Torn, err = ReadJournal(f); err != nil {
+	entries, in, err := readStructure(f)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
+	r.Entries, r.size, r.lines, r.Torn = entries, in.size, in.n, in.torn
 	return r, nil
+}
+
+// All returns all entries, log lines included. It reads those of a run that was opened from the
+// disk, one at a time. An error is the last value.
+func (d *RunDir) All() iter.Seq2[Entry, error] {
+	if d.size > 0 {
+		return ReadPart(d.Info.Dir, 0, d.size)
+	}
+	return func(yield func(Entry, error) bool) {
+		for _, e := range d.Entries {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Ended reports whether the run came to its end: its journal says so. A run that goes on, or died,

@@ -12,7 +12,11 @@
 // needs the whole run at once is a function of a run.History.
 package report
 
-import "vmtb/flow"
+import (
+	"errors"
+
+	"vmtb/flow"
+)
 
 // A Report takes a run: Start once, then Entry for each entry, then Close. Close may write the rest,
 // and returns the first error of the report's writer.
@@ -25,7 +29,10 @@ type Report interface {
 // Replay feeds a run to a report.
 func Replay(r Report, dir *flow.RunDir) error {
 	r.Start(dir.Info)
-	for _, e := range dir.Entries {
+	for e, err := range dir.All() {
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
 		r.Entry(e)
 	}
 	return r.Close()

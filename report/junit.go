@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,36 +27,44 @@ const (
 func NewJUnit(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeJUnit) }
 
 type junitCounts struct {
-	Tests    int    `xml:"tests,attr"`
-	Failures int    `xml:"failures,attr"`
-	Errors   int    `xml:"errors,attr"`
-	Skipped  int    `xml:"skipped,attr"`
-	Time     string `xml:"time,attr"` // seconds
+	tests, failures, errors, skipped int
+	took                             time.Duration
+}
 
-	took time.Duration
+// attrs returns the counts as attributes.
+func (c junitCounts) attrs() []xml.Attr {
+	return []xml.Attr{
+		attr("tests", strconv.Itoa(c.tests)), attr("failures", strconv.Itoa(c.failures)),
+		attr("errors", strconv.Itoa(c.errors)), attr("skipped", strconv.Itoa(c.skipped)), attr("time", junitTime(c.took)),
+	}
+}
+
+func attr(name, value string) xml.Attr { return xml.Attr{Name: xml.Name{Local: name}, Value: value} }
+
+func element(name string, attrs ...xml.Attr) xml.StartElement {
+	return xml.StartElement{Name: xml.Name{Local: name}, Attr: attrs}
 }
 
 // add counts a test. It does not add the time: fixtures and attempts before the last take time,
 // too.
 func (c *junitCounts) add(t *junitCase) {
-	c.Tests++
+	c.tests++
 	switch {
 	case t.Error != nil:
-		c.Errors++
+		c.errors++
 	case t.Failure != nil:
-		c.Failures++
+		c.failures++
 	case t.Skipped != nil:
-		c.Skipped++
+		c.skipped++
 	}
 }
 
-func (c *junitCounts) addSuite(s junitCounts, took time.Duration) {
-	c.Tests += s.Tests
-	c.Failures += s.Failures
-	c.Errors += s.Errors
-	c.Skipped += s.Skipped
-	c.took += took
-	c.Time = junitTime(c.took)
+func (c *junitCounts) addSuite(s junitCounts) {
+	c.tests += s.tests
+	c.failures += s.failures
+	c.errors += s.errors
+	c.skipped += s.skipped
+	c.took += s.took
 }
 
 // tookInAll returns the time of a DUT's phases of groups: fixtures, and all attempts of cases.
@@ -81,14 +90,11 @@ func hostName(dut string) string {
 
 func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d).Seconds()) }
 
+// A junitSuite is a class, or what of it a DUT of a merged run has done.
 type junitSuite struct {
-	XMLName xml.Name `xml:"testsuite"`
-	Name    string   `xml:"name,attr"`
+	class []*run.Group
+	dut   string
 	junitCounts
-	Timestamp  string          `xml:"timestamp,attr"`
-	Hostname   string          `xml:"hostname,attr"`
-	Properties []junitProperty `xml:"properties>property"`
-	Cases      []*junitCase
 }
 
 type junitProperty struct {
@@ -129,52 +135,80 @@ func newJUnitText(s string) *junitText {
 	return &junitText{s}
 }
 
+// writeJUnit writes the file piece by piece: it has the texts of only one test in memory at a time.
 func writeJUnit(p *printer, h *run.History) {
 	var all junitCounts
-	all.Time = junitTime(0)
-	limit := junitOut
-	if n := 3 * max(1, len(h.Cases)); limit > junitFile/n {
-		limit = junitFile / n
-	}
 	var suites []junitSuite
 	for _, class := range h.Classes() {
 		for _, dut := range run.DUTsOf(class) {
-			s := junitSuiteOf(p, h, class, dut, limit)
-			all.addSuite(s.junitCounts, tookInAll(class, dut))
+			s := junitSuiteOf(class, dut)
+			all.addSuite(s.junitCounts)
 			suites = append(suites, s)
 		}
 	}
+	w := &junitWriter{printer: p, h: h, enc: xml.NewEncoder(p), limit: junitOut}
+	if n := 3 * max(1, len(h.Cases)); w.limit > junitFile/n {
+		w.limit = junitFile / n
+	}
 	p.print(xml.Header)
-	enc := xml.NewEncoder(p)
-	enc.Indent("", "  ")
-	p.fail(enc.Encode(struct {
-		XMLName xml.Name `xml:"testsuites"`
-		Name    string   `xml:"name,attr"`
-		junitCounts
-		Suites []junitSuite
-	}{Name: "vmtb", junitCounts: all, Suites: suites}))
+	w.enc.Indent("", "  ")
+	root := element("testsuites", append([]xml.Attr{attr("name", "vmtb")}, all.attrs()...)...)
+	w.token(root)
+	for _, s := range suites {
+		w.suite(s)
+	}
+	w.token(root.End())
+	p.fail(w.enc.Flush())
 	p.print("\n")
 }
 
-// junitSuiteOf returns a class, or what of it a DUT of a merged run has done.
-func junitSuiteOf(p *printer, h *run.History, class []*run.Group, dut string, limit int) junitSuite {
-	s := junitSuite{
-		Name: dotted(class[0].ID), Timestamp: h.Info.Start.UTC().Format("2006-01-02T15:04:05"),
-		Hostname:   hostOf(h.Info, dut),
-		Properties: junitProperties(h.Info, dut), junitCounts: junitCounts{Time: junitTime(0)},
+// A junitWriter writes the elements of JUnit XML.
+type junitWriter struct {
+	*printer
+	h     *run.History
+	enc   *xml.Encoder
+	limit int // bytes of each text of a test
+}
+
+func (w *junitWriter) token(t xml.Token) { w.fail(w.enc.EncodeToken(t)) }
+
+func (w *junitWriter) suite(s junitSuite) {
+	attrs := append([]xml.Attr{attr("name", dotted(s.class[0].ID))}, s.attrs()...)
+	suite := element("testsuite", append(attrs, attr("timestamp", w.h.Info.Start.UTC().Format("2006-01-02T15:04:05")),
+		attr("hostname", hostOf(w.h.Info, s.dut)))...)
+	w.token(suite)
+	w.fail(w.enc.EncodeElement(struct {
+		Properties []junitProperty `xml:"property"`
+	}{junitProperties(w.h.Info, s.dut)}, element("properties")))
+	for _, g := range s.class {
+		for _, c := range g.Cases {
+			if c.Last().DUT == s.dut {
+				w.fail(w.enc.Encode(junitCaseOf(w.printer, w.h, c, w.limit)))
+			}
+		}
+		for _, t := range junitTrouble(g, s.dut, w.limit) {
+			w.fail(w.enc.Encode(t))
+		}
 	}
+	w.token(suite.End())
+}
+
+// junitSuiteOf counts the tests of a suite.
+func junitSuiteOf(class []*run.Group, dut string) junitSuite {
+	s := junitSuite{class: class, dut: dut}
 	for _, g := range class {
 		for _, c := range g.Cases {
 			if c.Last().DUT == dut {
-				s.Cases = append(s.Cases, junitCaseOf(p, h, c, limit))
+				var t junitCase
+				t.problem(c, 0)
+				s.add(&t)
 			}
 		}
-		s.Cases = append(s.Cases, junitTrouble(g, dut, limit)...)
+		for _, t := range junitTrouble(g, dut, 0) {
+			s.add(t)
+		}
 	}
-	for _, c := range s.Cases {
-		s.add(c)
-	}
-	s.Time = junitTime(tookInAll(class, dut))
+	s.took = tookInAll(class, dut)
 	return s
 }
 

@@ -20,14 +20,9 @@ const kcidbExcerpt = 16384
 // does not send it.
 func NewKCIDB(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeKCIDB) }
 
-type kcidbReport struct {
-	Version struct {
-		Major int `json:"major"`
-		Minor int `json:"minor"`
-	} `json:"version"`
-	Checkouts []kcidbCheckout `json:"checkouts,omitempty"`
-	Builds    []kcidbBuild    `json:"builds,omitempty"`
-	Tests     []kcidbTest     `json:"tests"`
+type kcidbVersion struct {
+	Major int `json:"major"`
+	Minor int `json:"minor"`
 }
 
 type kcidbCheckout struct {
@@ -103,9 +98,9 @@ var (
 	kcidbID     = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]*$`)
 )
 
-// kcidbWho returns origin and build of all tests. Without a build in the configuration it adds one
-// to the report, for the kernel of the host.
-func (r *kcidbReport) kcidbWho(h *run.History) (origin, build string) {
+// kcidbWho returns origin and build of all tests. Without a build in the configuration it writes
+// one into the report, for the kernel of the host.
+func kcidbWho(o *object, h *run.History) (origin, build string) {
 	var c kcidbConfig
 	if json.Unmarshal(h.Info.Config, &c) != nil || !kcidbOrigin.MatchString(c.CI.Origin) {
 		c.CI.Origin = "vmtb"
@@ -116,17 +111,19 @@ func (r *kcidbReport) kcidbWho(h *run.History) (origin, build string) {
 	kernel := h.Uname()
 	id := c.CI.Origin + ":" + hash(kernel)
 	comment := "the kernel that was found running: " + kernel
-	r.Checkouts = []kcidbCheckout{{ID: id, Origin: c.CI.Origin, Comment: comment}}
-	r.Builds = []kcidbBuild{{ID: id, Origin: c.CI.Origin, CheckoutID: id, Comment: comment}}
+	o.member("checkouts", []kcidbCheckout{{ID: id, Origin: c.CI.Origin, Comment: comment}})
+	o.member("builds", []kcidbBuild{{ID: id, Origin: c.CI.Origin, CheckoutID: id, Comment: comment}})
 	return c.CI.Origin, id
 }
 
 func hash(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))[:32] }
 
+// writeKCIDB writes the file piece by piece: it has only one test in memory at a time.
 func writeKCIDB(p *printer, h *run.History) {
-	r := kcidbReport{Tests: []kcidbTest{}}
-	r.Version.Major, r.Version.Minor = 5, 3
-	origin, build := r.kcidbWho(h)
+	o := &object{p: p, sep: "{\n  "}
+	o.member("version", kcidbVersion{5, 3})
+	origin, build := kcidbWho(o, h)
+	tests := o.array("tests")
 	runID := fmt.Sprintf("%s %d %d %s ",
 		h.Info.BootID, h.Info.PID, h.Info.PIDStart, h.Info.Start.UTC().Format(time.RFC3339Nano))
 	add := func(id flow.ID, a *run.Phase, attempts []*run.Phase) {
@@ -144,7 +141,7 @@ func writeKCIDB(p *printer, h *run.History) {
 		for _, b := range attempts {
 			t.Misc.Attempts = append(t.Misc.Attempts, run.Clean(string(b.Result)))
 		}
-		r.Tests = append(r.Tests, t)
+		tests.item(t)
 	}
 	for _, g := range h.Groups {
 		for _, c := range g.Cases {
@@ -154,10 +151,9 @@ func writeKCIDB(p *printer, h *run.History) {
 			add(bad.CaseID(), bad.Phase, []*run.Phase{bad.Phase})
 		}
 	}
-	enc := json.NewEncoder(p)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	p.fail(enc.Encode(r))
+	tests.end()
+	o.end()
+	p.print("\n")
 }
 
 // kcidbEnvironmentOf returns the environment of the DUT of that name.

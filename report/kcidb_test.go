@@ -124,6 +124,14 @@ func (s schema) check(at string, v any) []string {
 	return nil
 }
 
+// A kcidbReport is a report as a tool reads it.
+type kcidbReport struct {
+	Version   kcidbVersion    `json:"version"`
+	Checkouts []kcidbCheckout `json:"checkouts"`
+	Builds    []kcidbBuild    `json:"builds"`
+	Tests     []kcidbTest     `json:"tests"`
+}
+
 // checkKCIDB holds a report against the schema, and against what a database wants beyond it.
 func checkKCIDB(t testing.TB, text string) kcidbReport {
 	t.Helper()

@@ -37,8 +37,8 @@ func NewKTAP(w io.Writer, fsys fs.FS) Report {
 type ktapTest struct {
 	name      string
 	ok        bool
-	directive string // "SKIP reason"
-	notes     string
+	directive string        // "SKIP reason"
+	notes     func() string // the diagnostic lines, which may be long; nil for none
 	tests     []*ktapTest
 }
 
@@ -66,7 +66,7 @@ func ktapGroup(g *run.Group) *ktapTest {
 	}
 	for _, bad := range g.Trouble() {
 		t.tests = append(t.tests, &ktapTest{
-			name: bad.Name, directive: "ERROR " + run.OneLine(bad.Reason, 500), notes: bad.Why(),
+			name: bad.Name, directive: "ERROR " + run.OneLine(bad.Reason, 500), notes: bad.Why,
 		})
 	}
 	t.sum()
@@ -75,7 +75,7 @@ func ktapGroup(g *run.Group) *ktapTest {
 
 func ktapCase(c *run.Case) *ktapTest {
 	a := c.Last()
-	t := &ktapTest{name: c.ID.Case, ok: !run.Failed(a.Result)}
+	t := &ktapTest{name: c.ID.Case, ok: !run.Failed(a.Result), notes: func() string { return ktapNotes(c) }}
 	reason := strings.TrimSpace(run.OneLine(a.Reason, 500))
 	switch a.Result {
 	case flow.Skip:
@@ -90,20 +90,27 @@ func ktapCase(c *run.Case) *ktapTest {
 	if c.Excused() {
 		t.directive = "TODO " + c.Excuse()
 	}
-	for i, before := range c.Attempts[:len(c.Attempts)-1] {
-		t.notes += fmt.Sprintf("attempt %d: %s %s\n", i+1, before.Result, run.OneLine(before.Reason, 500))
+	return t
+}
+
+// ktapNotes returns the diagnostic lines of a case.
+func ktapNotes(c *run.Case) string {
+	a := c.Last()
+	var before strings.Builder
+	for i, b := range c.Attempts[:len(c.Attempts)-1] {
+		fmt.Fprintf(&before, "attempt %d: %s %s\n", i+1, b.Result, run.OneLine(b.Reason, 500))
 	}
-	t.notes += a.Transcript(seconds2)
+	notes := before.String() + a.Transcript(seconds2)
 	if a.Result != flow.Pass && a.Result != flow.Skip && a.Result != flow.NotRun {
-		t.notes += string(a.Result) + "\n" + a.Why()
+		notes += string(a.Result) + "\n" + a.Why()
 	}
 	if a.DUT != "" {
-		t.notes += "ran" + run.On(a.Entry) + "\n"
+		notes += "ran" + run.On(a.Entry) + "\n"
 	}
 	if a.Duration > 0 {
-		t.notes += "took " + seconds2(a.Duration) + "\n"
+		notes += "took " + seconds2(a.Duration) + "\n"
 	}
-	return t
+	return notes
 }
 
 // sum sets the result of a test from the results of its subtests.
@@ -127,7 +134,11 @@ func (t *ktapTest) write(p *printer, indent string, n int) {
 			sub.write(p, indent+"  ", i+1)
 		}
 	}
-	lines := strings.Split(strings.TrimSuffix(t.notes, "\n"), "\n")
+	var notes string
+	if t.notes != nil {
+		notes = t.notes()
+	}
+	lines := strings.Split(strings.TrimSuffix(notes, "\n"), "\n")
 	if left := len(lines) - ktapLines; left > 0 {
 		lines = append([]string{fmt.Sprintf("[%d lines are left out]", left)}, lines[left:]...)
 	}

@@ -232,6 +232,28 @@ func (o *object) end() {
 	o.p.print("\n" + o.indent + "}")
 }
 
+// array begins a member that is an array. The caller must call its end.
+func (o *object) array(name string) *array {
+	o.name(name)
+	return &array{object{p: o.p, indent: o.indent + "  ", sep: "[\n    " + o.indent}}
+}
+
+// An array is a JSON array that is written item by item.
+type array struct{ object }
+
+func (a *array) item(v any) {
+	a.p.print(a.sep + a.json(v))
+	a.sep = ",\n  " + a.indent
+}
+
+func (a *array) end() {
+	if strings.HasPrefix(a.sep, "[") {
+		a.p.print("[]")
+		return
+	}
+	a.p.print("\n" + a.indent + "]")
+}
+
 func (o *object) json(v any) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

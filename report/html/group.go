@@ -68,7 +68,7 @@ func (s *site) group(g *run.Group) (groupView, error) {
 		v.Cases = append(v.Cases, cv)
 	}
 	for _, p := range g.Phases {
-		if p.OfFixture() && (p.Result != "" || len(p.Log) > 0) {
+		if p.OfFixture() && (p.Result != "" || p.HasLog()) {
 			v.Phases = append(v.Phases, newPhaseView(p, string(p.Phase)))
 		}
 	}

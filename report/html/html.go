@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"vmtb/flow"
 	"vmtb/internal/atomicfile"
@@ -21,7 +22,8 @@ import (
 //go:embed *.tmpl report.css
 var files embed.FS
 
-var pages = template.Must(template.ParseFS(files, "*.tmpl"))
+// pages returns the templates. They are parsed when a report is made, not when vmtb starts.
+var pages = sync.OnceValue(func() *template.Template { return template.Must(template.ParseFS(files, "*.tmpl")) })
 
 // IndexPage is the file of the page from which all others are reached.
 const IndexPage = "index.html"
@@ -116,7 +118,7 @@ func (s *site) write() error {
 
 func (s *site) page(name, tmpl string, view any) error {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, tmpl, view); err != nil {
+	if err := pages().ExecuteTemplate(&b, tmpl, view); err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(filepath.Join(s.out, name), b.Bytes(), 0o644)

@@ -31,7 +31,10 @@ func writeTo(t *testing.T, dir string, run, earlier *flow.RunDir) {
 		t.Fatal(err)
 	}
 	r.Start(run.Info)
-	for _, e := range run.Entries {
+	for e, err := range run.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		r.Entry(e)
 	}
 	if err := r.Close(); err != nil {

@@ -10,16 +10,33 @@ import (
 	"vmtb/internal/ansi"
 )
 
-var nuls = regexp.MustCompile("\x00{2,}")
+var (
+	nuls     = regexp.MustCompile("\x00{2,}")
+	lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+)
 
 // Clean returns text of a machine as text that every format takes: valid UTF-8, lines that end in
 // \n, no commands for a terminal. Other characters that do not print are written out ("\x07"); what
 // XML and JSON cannot hold is among these.
 func Clean(s string) string {
+	if plain(s) {
+		return s
+	}
 	s = ansi.Strip(s)
-	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
+	s = lineEnds.Replace(s)
 	s = nuls.ReplaceAllStringFunc(s, func(run string) string { return fmt.Sprintf("\x00(%d times)", len(run)) })
 	return Escape(s)
+}
+
+// plain reports whether s has only printable ASCII characters and line feeds. Nearly all texts are
+// plain, and Clean is called several times for each entry of a journal.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' || c > '~') && c != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // OneLine returns clean text without line ends, at most n characters long.
@@ -48,6 +65,9 @@ func LastBytes(s string, n int) string {
 // Escape writes out what must not reach a terminal: control characters, and others that do not
 // print.
 func Escape(s string) string {
+	if plain(s) {
+		return s
+	}
 	var b strings.Builder
 	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
 		switch {

@@ -49,3 +49,25 @@ func TestTail(t *testing.T) {
 		}
 	}
 }
+
+// Clean is called several times for each entry of a journal, nearly always with plain text.
+func TestCleanPlainText(t *testing.T) {
+	const text = "step boot 1 VM: ok\nthe driver has bound the VF\n"
+	if n := testing.AllocsPerRun(100, func() { Clean(text); Escape(text) }); n != 0 {
+		t.Errorf("Clean and Escape of plain text allocate %g times, want 0", n)
+	}
+}
+
+// BenchmarkClean measures Clean of a text with nothing to clean, and of one with control characters.
+func BenchmarkClean(b *testing.B) {
+	for name, text := range map[string]string{
+		"plain": "the driver has bound the VF", "odd": "the \x1b[31mdriver\x1b[0m has\r\nbound\x07 the VF",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Clean(text)
+			}
+		})
+	}
+}

@@ -12,6 +12,7 @@ import (
 const (
 	maxLog   = 64 << 10 // bytes of log messages; the newest are kept
 	maxSteps = 500      // steps; the oldest are kept
+	maxBlock = 1 << 20  // bytes of the journal that a block of log lines spans
 )
 
 // A History is a run as reports need it that show all of it at once. Fill it with Add, then call
@@ -36,6 +37,9 @@ type Group struct {
 	Doc    string
 	Cases  []*Case
 	Phases []*Phase // in the order in which they began, the cases' attempts among them
+
+	run     string // the run directory
+	logging *Phase // the phase that the newest log line belongs to
 }
 
 // A Case is a case with one parameter. A rerun is another attempt; the last one counts.
@@ -50,10 +54,19 @@ type Phase struct {
 	flow.Entry
 	Began time.Time // zero for a case that has a result without having run
 	Steps []*Step
-	Log   []flow.Entry
-	Left  int // log lines and steps that are not kept
 
-	logged int // bytes in Log
+	group  *Group
+	log    []flow.Entry // log lines that are in no journal
+	blocks []logBlock   // log lines in the journal, which Transcript reads again
+	logged int          // bytes of the messages in log and blocks
+	left   int          // log lines and steps that are not kept
+}
+
+// A logBlock is a part of the journal in which all log lines of a group belong to one phase.
+type logBlock struct {
+	from, to int64 // offsets
+	lines    int
+	bytes    int // of their messages
 }
 
 // A Step is a named part of a phase. A step without an end lasts as long as its phase: its code was
@@ -72,7 +85,7 @@ func New(info flow.Info) *History {
 	return h
 }
 
-// Read returns the history of a run that is over.
+// Read returns the history of a run that is over, without log lines.
 func Read(dir *flow.RunDir) *History {
 	h := New(dir.Info)
 	for _, e := range dir.Entries {
@@ -89,7 +102,7 @@ func (h *History) plan(it flow.Item) *Case {
 	c := &Case{Item: it}
 	g := h.groups[it.ID.Fixture()]
 	if g == nil {
-		g = &Group{ID: it.ID.Fixture(), Doc: it.ClassDoc, Dir: fixtureDir(it.Dir)}
+		g = &Group{ID: it.ID.Fixture(), Doc: it.ClassDoc, Dir: fixtureDir(it.Dir), run: h.Info.Dir}
 		h.Groups = append(h.Groups, g)
 		h.groups[g.ID] = g
 	}
@@ -141,8 +154,8 @@ func (h *History) groupOf(e flow.Entry) *Group {
 }
 
 func (h *History) begin(e flow.Entry) {
-	p := &Phase{Entry: e, Began: e.Time}
 	g := h.groupOf(e)
+	p := &Phase{Entry: e, Began: e.Time, group: g}
 	g.Phases = append(g.Phases, p)
 	h.open.Begin(e, p)
 	if e.Phase == flow.PhaseCase {
@@ -155,7 +168,7 @@ func (h *History) beginStep(e flow.Entry) {
 	switch {
 	case p == nil:
 	case len(p.Steps) == maxSteps:
-		p.Left++
+		p.left++
 	default:
 		s := &Step{Entry: e, Began: e.Time}
 		p.Steps = append(p.Steps, s)
@@ -188,6 +201,7 @@ func (h *History) end(e flow.Entry) {
 			h.attempt(e, p)
 		}
 		g := h.groupOf(e)
+		p.group = g
 		g.Phases = append(g.Phases, p)
 		p.end(e)
 	}
@@ -223,11 +237,63 @@ func (h *History) logLine(e flow.Entry) {
 	if p == nil {
 		return
 	}
-	p.Log = append(p.Log, e)
-	for p.logged += len(e.Message); p.logged > maxLog && len(p.Log) > 1; p.Left++ {
-		p.logged -= len(p.Log[0].Message)
-		p.Log = p.Log[1:]
+	if e.Size > 0 {
+		p.keepPlace(e)
+		return
 	}
+	p.log = append(p.log, e)
+	for p.logged += len(e.Message); p.logged > maxLog && len(p.log) > 1; p.left++ {
+		p.logged -= len(p.log[0].Message)
+		p.log = p.log[1:]
+	}
+}
+
+// keepPlace keeps where a log line is in the journal. It forgets the oldest lines if the others are
+// more than a transcript shows.
+func (p *Phase) keepPlace(e flow.Entry) {
+	b := logBlock{from: e.Offset}
+	n := len(p.blocks)
+	if n > 0 && p.group.logging == p {
+		last := p.blocks[n-1]
+		if last.bytes < maxLog && e.Offset >= last.to && e.Offset-last.from < maxBlock {
+			n, b = n-1, last
+		}
+	}
+	p.group.logging = p
+	b.to, b.lines, b.bytes = e.Offset+e.Size, b.lines+1, b.bytes+len(e.Message)
+	p.blocks = append(p.blocks[:n], b)
+	p.logged += len(e.Message)
+	for first := p.blocks[0]; p.logged-first.bytes > maxLog; first = p.blocks[0] {
+		p.logged -= first.bytes
+		p.left += first.lines
+		p.blocks = slices.Delete(p.blocks, 0, 1)
+	}
+}
+
+// HasLog reports whether log lines belong to the phase.
+func (p *Phase) HasLog() bool { return len(p.log)+len(p.blocks) > 0 }
+
+// logLines returns the newest log lines, and how many lines and steps are left out.
+func (p *Phase) logLines() (lines []flow.Entry, left int, err error) {
+	lines, left = p.log, p.left
+	logged := 0
+	for _, b := range p.blocks {
+		for e, err := range flow.ReadPart(p.group.run, b.from, b.to) {
+			if err != nil {
+				return lines, left, err
+			}
+			if e.Event != flow.Log || e.ID.Fixture() != p.group.ID {
+				continue
+			}
+			e.Level = Clean(e.Level)
+			lines = append(lines, e)
+			for logged += len(e.Message); logged > maxLog && len(lines) > 1; left++ {
+				logged -= len(lines[0].Message)
+				lines = lines[1:]
+			}
+		}
+	}
+	return lines, left, nil
 }
 
 // Reasons of what has no end in the journal.

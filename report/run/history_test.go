@@ -31,8 +31,8 @@ func TestManyLines(t *testing.T) {
 	) {
 		t.Errorf("%d steps, %d bytes of log", len(p.Steps), p.logged)
 	}
-	if p.Left != 20001-len(p.Log)+20000-maxSteps {
-		t.Errorf("%d are said to be left out", p.Left)
+	if p.left != 20001-len(p.log)+20000-maxSteps {
+		t.Errorf("%d are said to be left out", p.left)
 	}
 }
 

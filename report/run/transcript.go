@@ -10,7 +10,7 @@ import (
 )
 
 // Transcript returns the steps and log lines of a phase in the order of time, a line each, as clean
-// text. took formats the duration of a step.
+// text. took formats the duration of a step. It reads the log lines from the journal.
 func (p *Phase) Transcript(took func(time.Duration) string) string {
 	type line struct {
 		at   time.Time
@@ -24,13 +24,17 @@ func (p *Phase) Transcript(took func(time.Duration) string) string {
 		}
 		lines = append(lines, line{s.Began, strings.TrimSpace(text)})
 	}
-	for _, e := range p.Log {
+	log, left, err := p.logLines()
+	for _, e := range log {
 		lines = append(lines, line{e.Time, e.Level + " " + strings.TrimRight(Clean(e.Message), "\n")})
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	var b strings.Builder
-	if p.Left > 0 {
-		fmt.Fprintf(&b, "[%d lines and steps are left out: journal.jsonl]\n", p.Left)
+	if err != nil {
+		fmt.Fprintf(&b, "[the log cannot be read: %s]\n", OneLine(err.Error(), 500))
+	}
+	if left > 0 {
+		fmt.Fprintf(&b, "[%d lines and steps are left out: journal.jsonl]\n", left)
 	}
 	for _, l := range lines {
 		fmt.Fprintf(&b, "%s  %s\n", l.at.UTC().Format("15:04:05.000"), l.text)

@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
 	"vmtb/internal/kernelwatch"
@@ -90,8 +91,12 @@ func (o *resumeOptions) run(ctx context.Context, e *env.Env, dir string) error {
 		started := options.Started
 		options.Started = func(info flow.Info) {
 			started(info)
-			for _, e := range flow.Past(run.Entries) {
-				options.Observer(e)
+			for past, err := range run.Past() {
+				if err != nil {
+					fmt.Fprintf(e.Err, "vmtb: the reports lack what was before: %s\n", ansi.Printable(err.Error()))
+					return
+				}
+				options.Observer(past)
 			}
 		}
 		return flow.Resume(ctx, e.Registry.Items(), options)
