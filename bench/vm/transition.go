@@ -189,8 +189,7 @@ func (s *states) fail(ctx context.Context, t Transition, err error) error {
 			if lost != nil {
 				seen = "silent"
 			}
-			// if seen is t.To, the state is right, and the proof is missing
-			if err = fmt.Errorf("%w: %w", late, err); seen != t.To {
+			if err = fmt.Errorf("%w: %w", late, err); seen != t.To { // otherwise only the proof is missing
 				err = &StateError{Machine: s.life.name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
 			}
 		}
