@@ -5,7 +5,7 @@ import "context"
 // Reset resets the DUT as its power button would, and returns when it has booted again. Its disk is what had been
 // written to it. It needs [Options.MayReboot].
 func (d *DUT) Reset(ctx context.Context) error {
-	if err := d.VM.Reset(ctx); err != nil {
+	if err := d.VM.Power().Reset(ctx); err != nil {
 		return infra("reset the DUT", err)
 	}
 	return d.wake(ctx)

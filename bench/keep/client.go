@@ -139,7 +139,7 @@ type Off struct {
 	LeftOut []string `json:"left_out,omitempty"` // steps before that could not work, and why
 }
 
-// PowerOff ends the machine as [vm.VM.PowerOff] does, and the keeper. It returns when the host is
+// PowerOff ends the machine as [vm.Power.Off] does, and the keeper. It returns when the host is
 // as it was. The error matches [ErrNotRestored] if the machine has ended and the host is not as it
 // was. progress is told what goes on.
 func (c *Client) PowerOff(ctx context.Context, progress func(string)) (off Off, err error) {

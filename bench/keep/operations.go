@@ -21,9 +21,9 @@ func (k *keeper) operations() map[string]operation {
 		"ready":       with(k.ready),
 		"end":         k.untilEnd,
 		"signal":      with(k.signal),
-		string(Pause): k.order((*vm.VM).Pause), string(Resume): k.order((*vm.VM).Resume),
-		string(Suspend): k.order((*vm.VM).Suspend), string(Wake): k.order((*vm.VM).Wake),
-		string(Reboot): k.order((*vm.VM).Reboot), string(Reset): k.order((*vm.VM).Reset),
+		string(Pause): k.press((*vm.Power).Pause), string(Resume): k.press((*vm.Power).Resume),
+		string(Suspend): k.press((*vm.Power).Suspend), string(Wake): k.press((*vm.Power).Wake),
+		string(Reboot): k.press((*vm.Power).Reboot), string(Reset): k.press((*vm.Power).Reset),
 		"off":        k.powerOff,
 		"kill":       k.kill,
 		"exec":       with(k.exec),
@@ -32,23 +32,25 @@ func (k *keeper) operations() map[string]operation {
 		"read":       with(k.readFile),
 		"write":      with(k.writeFile),
 		"screenshot": k.screenshot,
-		"save":       k.named((*vm.VM).SaveSnapshot), "restore": k.named((*vm.VM).LoadSnapshot),
-		"forget":    k.named((*vm.VM).DeleteSnapshot),
-		"snapshots": func(ctx context.Context, _ *call) (any, error) { return k.get().Snapshots(ctx) },
+		"save":       k.snapshot((*vm.Snapshots).Save), "restore": k.snapshot((*vm.Snapshots).Load),
+		"forget":    k.snapshot((*vm.Snapshots).Delete),
+		"snapshots": func(ctx context.Context, _ *call) (any, error) { return k.get().Snapshots().List(ctx) },
 		"qmp":       with(k.qmp),
 		"qga":       with(k.qga),
 		"migrate":   with(k.migrate),
 	}
 }
 
-// order is the operation that a method without arguments does.
-func (k *keeper) order(do func(*vm.VM, context.Context) error) operation {
-	return func(ctx context.Context, _ *call) (any, error) { return nil, do(k.get(), ctx) }
+// press returns the operation that presses a button of the machine.
+func (k *keeper) press(do func(*vm.Power, context.Context) error) operation {
+	return func(ctx context.Context, _ *call) (any, error) { return nil, do(k.get().Power(), ctx) }
 }
 
-// named is the operation that a method with a name as its argument does.
-func (k *keeper) named(do func(*vm.VM, context.Context, string) error) operation {
-	return with(func(ctx context.Context, _ *call, name string) (any, error) { return nil, do(k.get(), ctx, name) })
+// snapshot returns the operation that a method of the machine's snapshots does with a tag.
+func (k *keeper) snapshot(do func(*vm.Snapshots, context.Context, string) error) operation {
+	return with(func(ctx context.Context, _ *call, tag string) (any, error) {
+		return nil, do(k.get().Snapshots(), ctx, tag)
+	})
 }
 
 func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
@@ -59,10 +61,11 @@ func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 		state, err = m.State(ctx)
 	}
 	info.State = State{
-		State: state, Agent: m.AgentOpen(), Accel: m.Accel().Name, QEMU: m.PID(), SSHPort: m.SSHPort(), Logs: m.Dir(),
-		Boot: m.BootLimit(), Sockets: filepath.Dir(m.Socket(vm.ConsoleSocket)),
+		State: state, Agent: m.AgentOpen(), Accel: m.Accel().Name, QEMU: m.PID(),
+		SSHPort: m.UserAccess().SSHPort(), Logs: m.Dir(), Boot: m.BootLimit(),
+		Sockets: filepath.Dir(m.Socket(vm.ConsoleSocket)),
 	}
-	if s, on := m.VNC(); on {
+	if s, on := m.UserAccess().VNC(); on {
 		info.State.VNC, info.State.Password, info.State.VNCListens = s.Address(), s.Password, s.Listens()
 	}
 	return info, err
@@ -84,7 +87,7 @@ func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
 	}
 	k.told.Store(true)
 	var off Off
-	off.How, err = k.get().PowerOffAndTell(ctx, func(what string, refusal error) {
+	off.How, err = k.get().Power().OffAndTell(ctx, func(what string, refusal error) {
 		if refusal == nil {
 			c.progress("%s", what)
 			return
@@ -139,7 +142,7 @@ func (k *keeper) exec(ctx context.Context, c *call, args execArgs) (any, error) 
 }
 
 func (k *keeper) console(ctx context.Context, c *call) (any, error) {
-	conn, err := k.get().Console(ctx)
+	conn, err := k.get().UserAccess().Console(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +160,7 @@ func (k *keeper) console(ctx context.Context, c *call) (any, error) {
 }
 
 func (k *keeper) readFile(ctx context.Context, c *call, file string) (any, error) {
-	return nil, k.get().ReadFileTo(ctx, file, c.stdout())
+	return nil, k.get().Guest().ReadFileTo(ctx, file, c.stdout())
 }
 
 // screenshot has QEMU write the picture into the machine's folder, and sends it: where the client
@@ -169,7 +172,7 @@ func (k *keeper) screenshot(ctx context.Context, c *call) (any, error) {
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := k.get().Screenshot(ctx, f.Name()); err != nil {
+	if err := k.get().Evidence().Screenshot(ctx, f.Name()); err != nil {
 		return nil, err
 	}
 	if _, err := io.Copy(c.stdout(), f); err != nil {
@@ -179,7 +182,7 @@ func (k *keeper) screenshot(ctx context.Context, c *call) (any, error) {
 }
 
 func (k *keeper) writeFile(ctx context.Context, c *call, file string) (any, error) {
-	return nil, k.get().WriteFileFrom(ctx, file, c.in)
+	return nil, k.get().Guest().WriteFileFrom(ctx, file, c.in)
 }
 
 // qmpArgs are a command of QEMU's monitor, or of the agent.

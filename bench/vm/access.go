@@ -12,10 +12,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 
 	"vmtb/bench"
+	"vmtb/bench/qmp"
 )
 
 // A VNCMode says who may see a machine's screen.
@@ -40,7 +40,7 @@ type VNC struct {
 // gets for it.
 type SSH struct {
 	Forward bool
-	Port    int // 0 lets the kernel choose a free one, as it always does for a machine of [ModeIncoming]: see [VM.SSHPort]
+	Port    int // 0 lets the kernel choose a free one, as it always does for a machine of [ModeIncoming]: see [UserAccess.SSHPort]
 }
 
 // vncPorts is how many ports are tried for a VNC server after the one that was asked for, and vncBase the port of
@@ -120,33 +120,38 @@ func (s VNCServer) Listens() string {
 }
 
 // VNC is the machine's VNC server, as it was found when QEMU had started; false if the machine has none.
-func (m *VM) VNC() (VNCServer, bool) { return m.access.vnc, m.spec.VNC.on() }
+func (u *UserAccess) VNC() (VNCServer, bool) { return u.vnc, u.spec.VNC.on() }
 
 // SSHPort is the port of the host's loopback that leads to the guest's port 22, or 0 ([Spec.SSH]).
-func (m *VM) SSHPort() int { return m.access.ssh }
+func (u *UserAccess) SSHPort() int { return u.ssh }
 
-// access is where people get at a machine.
-type access struct {
+// UserAccess is how people get at a machine: its VNC server, its SSH port, its serial console.
+type UserAccess struct {
+	life    *life
+	qmp     *qmp.Client // nil until QEMU runs
+	spec    *Spec
+	logs    *logs
+	sockets socketDir
 	console sync.Mutex // held while somebody attaches
 	vnc     VNCServer
 	ssh     int
 }
 
-// prepareAccess chooses the port and writes the password of this run, before QEMU starts.
-func (m *VM) prepareAccess() error {
-	if m.opts.Mode == ModeIncoming {
-		m.spec.SSH.Port = 0 // the machine whose state comes still has its own
+// prepare chooses the port and writes the password of this run, before QEMU starts.
+func (u *UserAccess) prepare(mode Mode) error {
+	if mode == ModeIncoming {
+		u.spec.SSH.Port = 0 // the machine whose state comes still has its own
 	}
-	if !m.spec.VNC.secret() {
+	if !u.spec.VNC.secret() {
 		return nil
 	}
-	m.access.vnc.Password = rand.Text()[:8] // 40 bits
-	files := []string{m.Socket(vncSecret)}
-	if m.dir != m.sockets {
-		files = append(files, m.path(vncSecret))
+	u.vnc.Password = rand.Text()[:8] // 40 bits
+	files := []string{u.sockets.path(vncSecret)}
+	if u.logs.dir != string(u.sockets) {
+		files = append(files, u.logs.path(vncSecret))
 	}
 	for _, f := range files {
-		if err := writeSecret(f, m.access.vnc.Password); err != nil {
+		if err := writeSecret(f, u.vnc.Password); err != nil {
 			return infra("write the VNC password", err)
 		}
 	}
@@ -166,46 +171,46 @@ func writeSecret(path, secret string) error {
 	return errors.Join(err, f.Close())
 }
 
-// findAccess asks the QEMU that has started where people get in, and writes it down for them.
-func (m *VM) findAccess(ctx context.Context) error {
-	if m.spec.VNC.on() {
-		if err := m.findVNC(ctx); err != nil {
-			return m.because("find the VNC server", err)
+// find asks the QEMU that has started where people get in, and writes it down for them.
+func (u *UserAccess) find(ctx context.Context) error {
+	if u.spec.VNC.on() {
+		if err := u.findVNC(ctx); err != nil {
+			return u.life.because("find the VNC server", err)
 		}
 	}
-	if m.spec.SSH.Forward {
-		if err := m.findSSH(ctx); err != nil {
-			return m.because("find the SSH port", err)
+	if u.spec.SSH.Forward {
+		if err := u.findSSH(ctx); err != nil {
+			return u.life.because("find the SSH port", err)
 		}
 	}
-	return infra("write where people get in", os.WriteFile(m.path("access.txt"), m.accessText(), 0o644))
+	return infra("write where people get in", os.WriteFile(u.logs.path("access.txt"), u.text(), 0o644))
 }
 
-func (m *VM) findVNC(ctx context.Context) error {
+func (u *UserAccess) findVNC(ctx context.Context) error {
 	var reply struct {
 		Enabled       bool
 		Host, Service string
 	}
-	if err := m.qmp.Execute(ctx, "query-vnc", nil, &reply); err != nil {
+	if err := u.qmp.Execute(ctx, "query-vnc", nil, &reply); err != nil {
 		return err
 	}
 	port, err := strconv.Atoi(reply.Service)
 	if err != nil || !reply.Enabled {
 		return fmt.Errorf("query-vnc: %+v: want a port", reply)
 	}
-	m.access.vnc.Host, m.access.vnc.Port = reply.Host, port
+	u.vnc.Host, u.vnc.Port = reply.Host, port
 	return nil
 }
 
 // forwardRE is the line of "info usernet" for a forwarded port. QMP has no command that tells of it.
 var forwardRE = regexp.MustCompile(`TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s`)
 
-func (m *VM) findSSH(ctx context.Context) error {
-	text, err := m.hmp(ctx, "info usernet")
+func (u *UserAccess) findSSH(ctx context.Context) error {
+	text, err := hmp(ctx, u.qmp, "info usernet")
 	if err != nil {
 		return err
 	}
-	m.access.ssh, err = parseForward(text)
+	u.ssh, err = parseForward(text)
 	return err
 }
 
@@ -219,42 +224,30 @@ func parseForward(text string) (int, error) {
 	return int(port), err
 }
 
-// portAdvice explains QEMU's words about ports that it could not have.
-func (m *VM) portAdvice(said string) string {
-	switch {
-	case strings.Contains(said, ": Failed to find an available port: "):
-		first := vncBase + m.spec.VNC.Display
-		return fmt.Sprintf("ports %d to %d are all taken: VNC off needs none", first, first+vncPorts)
-	case strings.Contains(said, ": Could not set up host forwarding rule "):
-		return fmt.Sprintf("port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH", m.spec.SSH.Port)
-	}
-	return ""
-}
-
 // hmp runs a command of QEMU's monitor for people, whose answer is text with lines that end in CR LF. It is for what QMP has
 // no command for.
-func (m *VM) hmp(ctx context.Context, line string) (text string, err error) {
-	err = m.qmp.Execute(ctx, "human-monitor-command", map[string]string{"command-line": line}, &text)
+func hmp(ctx context.Context, monitor *qmp.Client, line string) (text string, err error) {
+	err = monitor.Execute(ctx, "human-monitor-command", map[string]string{"command-line": line}, &text)
 	return text, err
 }
 
-// accessText is access.txt: what to type to get at the machine while it runs.
-func (m *VM) accessText() []byte {
+// text is access.txt: what to type to get at the machine while it runs.
+func (u *UserAccess) text() []byte {
 	var b bytes.Buffer
 	add := func(what, format string, args ...any) {
 		fmt.Fprintf(&b, "%-8s %s\n", what, fmt.Sprintf(format, args...))
 	}
-	socket := func(name string) string { return bench.Quote("UNIX-CONNECT:" + m.Socket(name)) }
+	socket := func(name string) string { return bench.Quote("UNIX-CONNECT:" + u.sockets.path(name)) }
 	add("console", "socat -,rawer,escape=0x1d %s   # Ctrl-] leaves; one at a time", socket(ConsoleSocket))
 	add("monitor", "socat - %s   # QMP; one at a time", socket(PeopleSocket))
-	if s, on := m.VNC(); on {
+	if s, on := u.VNC(); on {
 		add("vnc", "vncviewer %s   # listens on %s", s.Address(), s.Listens())
 		if s.Password != "" {
-			add("", "cat %s   # its password", bench.Quote(m.path(vncSecret)))
+			add("", "cat %s   # its password", bench.Quote(u.logs.path(vncSecret)))
 		}
 	}
-	if m.access.ssh != 0 {
-		add("ssh", "ssh -p %d root@127.0.0.1", m.access.ssh)
+	if u.ssh != 0 {
+		add("ssh", "ssh -p %d root@127.0.0.1", u.ssh)
 	}
 	return b.Bytes()
 }

@@ -94,7 +94,7 @@ func TestIntegrationVNC(t *testing.T) {
 			s := bare(t)
 			s.VNC = VNC{Mode: mode, Display: display}
 			m := newPlace(t).run(t, s)
-			server, _ := m.VNC()
+			server, _ := m.UserAccess().VNC()
 			if server.Host != listens || server.Port <= vncBase+display || server.Port > vncBase+display+vncPorts {
 				t.Fatalf("%+v, want another port than %d", server, vncBase+display)
 			}
@@ -112,7 +112,7 @@ func TestIntegrationVNC(t *testing.T) {
 			if must(t, err); bytes.Contains(cmdline, []byte(server.Password)) {
 				t.Error("the password is on the command line")
 			}
-			for path, text := range tree(t, m.dir) {
+			for path, text := range tree(t, m.logs.dir) {
 				if strings.Contains(text, server.Password) && !strings.HasSuffix(path, "/"+vncSecret) {
 					t.Errorf("the password is in %s", path)
 				}
@@ -126,7 +126,7 @@ func TestIntegrationVNCWithoutPassword(t *testing.T) {
 	s := bare(t)
 	s.VNC.Mode = VNCOpen
 	m := newPlace(t).run(t, s)
-	server, _ := m.VNC()
+	server, _ := m.UserAccess().VNC()
 	if types := dialRFB(t, server.Port).securityTypes(t); !bytes.Equal(types, []byte{1}) {
 		t.Errorf("security types %v, want just 1", types)
 	}
@@ -137,7 +137,7 @@ func TestIntegrationSSHForward(t *testing.T) {
 	s := bare(t)
 	s.SSH.Forward = true
 	m := newPlace(t).run(t, s)
-	port := strconv.Itoa(m.SSHPort())
+	port := strconv.Itoa(m.UserAccess().SSHPort())
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
 		t.Fatalf("port %s: %v", port, err)
@@ -153,7 +153,7 @@ func TestIntegrationSSHForward(t *testing.T) {
 			}
 		}
 	}
-	s.SSH.Port = m.SSHPort() // which is taken
+	s.SSH.Port = m.UserAccess().SSHPort() // which is taken
 	_, err = Start(t.Context(), s, newPlace(t).Options)
 	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "port "+port+" of the loopback is taken") {
 		t.Errorf("port taken: %T %v", err, err)
@@ -170,7 +170,7 @@ func TestIntegrationSSHReachesGuest(t *testing.T) {
 	p, err := m.Start(t.Context(), bench.Command{Argv: []string{"nc", "-l", "-p", "22", "-e", "cat"}})
 	must(t, err)
 	sh(t, m, "until grep -q ':0016 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done") // it listens
-	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(m.SSHPort())))
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(m.UserAccess().SSHPort())))
 	must(t, err)
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
@@ -191,13 +191,13 @@ func TestIntegrationScreenshot(t *testing.T) {
 	t.Parallel()
 	s := bare(t)
 	m := newPlace(t).run(t, s)
-	if err := m.Screenshot(t.Context(), "a.png"); !errors.Is(err, ErrNoDisplay) {
+	if err := m.Evidence().Screenshot(t.Context(), "a.png"); !errors.Is(err, ErrNoDisplay) {
 		t.Errorf("no card: %v, want ErrNoDisplay", err)
 	}
 	s.Devices = []string{"VGA"}
 	m = newPlace(t).run(t, s)
-	must(t, m.Screenshot(t.Context(), "a.png"))
-	f, err := os.Open(m.path("a.png"))
+	must(t, m.Evidence().Screenshot(t.Context(), "a.png"))
+	f, err := os.Open(m.logs.path("a.png"))
 	must(t, err)
 	defer f.Close()
 	if picture, err := png.Decode(f); err != nil || picture.Bounds().Dx() < 100 {
@@ -229,12 +229,12 @@ func TestIntegrationConsole(t *testing.T) {
 		must(t, err)
 	}
 	for n := range 3 {
-		conn, err := m.Console(t.Context())
+		conn, err := m.UserAccess().Console(t.Context())
 		must(t, err)
 		enter(conn, fmt.Sprintf("echo attached-$((%d+40))", n))
 		waitFor(t, conn, fmt.Sprintf("attached-%d", n+40))
 		if n == 0 {
-			if _, err := m.Console(t.Context()); !errors.Is(err, ErrAttached) {
+			if _, err := m.UserAccess().Console(t.Context()); !errors.Is(err, ErrAttached) {
 				t.Errorf("second client: %v, want ErrAttached", err)
 			}
 		}
@@ -243,7 +243,7 @@ func TestIntegrationConsole(t *testing.T) {
 	}
 	sh(t, m, "head -c 300000 /dev/zero | tr '\\0' x >/dev/ttyS0") // more than any socket buffers
 	sh(t, m, "echo at last >/dev/ttyS0")
-	log, err := os.ReadFile(m.path("console.log"))
+	log, err := os.ReadFile(m.logs.path("console.log"))
 	must(t, err)
 	for _, want := range []string{"Linux version", "attached-40", "alone-50", "attached-42", "alone-52", strings.Repeat("x", 300000), "at last"} {
 		if !bytes.Contains(log, []byte(want)) {

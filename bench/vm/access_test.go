@@ -42,7 +42,7 @@ func TestVNCPassword(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(o.Dir, vncSecret), []byte("of a former run"), 0o644))
 		})
 		must(t, err)
-		server, on := m.VNC()
+		server, on := m.UserAccess().VNC()
 		if !on || server.Host != host || server.Port != 5903 || server.Address() != "127.0.0.1::5903" {
 			t.Errorf("%s: %+v, %v", mode, server, on)
 		}
@@ -50,7 +50,7 @@ func TestVNCPassword(t *testing.T) {
 			t.Errorf("password %q, want 8 characters of its own", server.Password)
 		}
 		seen[server.Password] = true
-		for path, text := range tree(t, m.dir, m.sockets) {
+		for path, text := range tree(t, m.logs.dir, string(m.sockets)) {
 			secret := filepath.Base(path) == vncSecret
 			if strings.Contains(text, server.Password) != secret {
 				t.Errorf("%s: the password is in it: %v", path, !secret)
@@ -82,7 +82,7 @@ func TestAccess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, err := startFake(t, "agent", func(s *Spec, _ *Options) { c.change(s) })
 			must(t, err)
-			text, err := os.ReadFile(m.path("access.txt"))
+			text, err := os.ReadFile(m.logs.path("access.txt"))
 			must(t, err)
 			for _, want := range c.want {
 				if !strings.Contains(string(text), want) {
@@ -92,11 +92,11 @@ func TestAccess(t *testing.T) {
 			if regexp.MustCompile(c.never).Match(text) {
 				t.Errorf("access.txt: want no %q in\n%s", c.never, text)
 			}
-			if _, on := m.VNC(); on != (name == "open" || name == "on") {
+			if _, on := m.UserAccess().VNC(); on != (name == "open" || name == "on") {
 				t.Errorf("VNC: %v", on)
 			}
-			if want := map[bool]int{true: 37743}[name == "ssh"]; m.SSHPort() != want {
-				t.Errorf("SSH port %d, want %d", m.SSHPort(), want)
+			if want := map[bool]int{true: 37743}[name == "ssh"]; m.UserAccess().SSHPort() != want {
+				t.Errorf("SSH port %d, want %d", m.UserAccess().SSHPort(), want)
 			}
 		})
 	}
@@ -141,35 +141,35 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%q, %v, want %q", back, err, text)
 		}
 	}
-	conn, err := m.Console(t.Context())
+	conn, err := m.UserAccess().Console(t.Context())
 	must(t, err)
 	echo(conn, "first")
-	m.scale = 0.05
-	if _, err := m.Console(t.Context()); !errors.Is(err, ErrAttached) || !errors.As(err, new(*bench.UsageError)) {
+	m.life.scale = 0.05
+	if _, err := m.UserAccess().Console(t.Context()); !errors.Is(err, ErrAttached) || !errors.As(err, new(*bench.UsageError)) {
 		t.Errorf("second client: %v, want ErrAttached", err)
 	}
-	m.scale = 1
+	m.life.scale = 1
 	must(t, conn.Close())
-	again, err := m.Console(t.Context())
+	again, err := m.UserAccess().Console(t.Context())
 	must(t, err)
 	echo(again, "again")
 	must(t, again.Close())
-	must(t, m.Kill(t.Context()))
-	if _, err := m.Console(t.Context()); !errors.Is(err, ErrOff) {
+	must(t, m.Power().Kill(t.Context()))
+	if _, err := m.UserAccess().Console(t.Context()); !errors.Is(err, ErrOff) {
 		t.Errorf("console of a machine that is off: %v, want ErrOff", err)
 	}
 }
 
 func TestScreenshot(t *testing.T) {
 	m := bootFake(t, "display")
-	must(t, m.Screenshot(t.Context(), "a.png"))
-	if data, err := os.ReadFile(m.path("a.png")); err != nil || string(data) != "png" {
+	must(t, m.Evidence().Screenshot(t.Context(), "a.png"))
+	if data, err := os.ReadFile(m.logs.path("a.png")); err != nil || string(data) != "png" {
 		t.Errorf("%q, %v", data, err)
 	}
-	if err := m.Screenshot(t.Context(), "/none/a.png"); err == nil {
+	if err := m.Evidence().Screenshot(t.Context(), "/none/a.png"); err == nil {
 		t.Error("no error for a folder that is not there")
 	}
-	err := bootFake(t, "").Screenshot(t.Context(), "a.png")
+	err := bootFake(t, "").Evidence().Screenshot(t.Context(), "a.png")
 	if !errors.Is(err, ErrNoDisplay) || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), `"VGA"`) {
 		t.Errorf("no card: %v, want ErrNoDisplay", err)
 	}

@@ -12,15 +12,15 @@ type Mode int
 // The modes.
 const (
 	ModeRun      Mode = iota // its guest runs
-	ModePaused               // its guest waits for [VM.Resume], or [VM.LoadSnapshot]
-	ModeIncoming             // it waits for a state: [VM.LoadState], [VM.Migrate]
+	ModePaused               // its guest waits for [Power.Resume], or [Snapshots.Load]
+	ModeIncoming             // it waits for a state: [StateFiles.Load], [VM.Migrate]
 )
 
 // Again starts a machine that is off once more, with its disks as they are: from them if it hibernated. m is closed by that,
 // its folder goes on, and the overlays are the new one's, to remove. After an error they are removed.
 func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
 	if !m.proc.Gone(0) {
-		return nil, m.expect(ctx, "start again", Off, Gone)
+		return nil, m.states.expect(ctx, "start again", Off, Gone)
 	}
 	o := m.opts
 	o.Mode = mode
@@ -39,7 +39,7 @@ func (m *VM) Twin(name string, vfs ...VF) Spec {
 	s := m.spec
 	s.Name, s.VFs = name, vfs
 	s.Disks = slices.Clone(s.Disks)
-	for i, file := range m.overlayFiles {
+	for i, file := range m.disks.files {
 		if file != "" {
 			s.Disks[i].Image, s.Disks[i].Format, s.Disks[i].Access = file, "qcow2", Direct
 		}
@@ -49,9 +49,9 @@ func (m *VM) Twin(name string, vfs ...VF) Spec {
 
 // takeDisks makes the overlays of from this machine's to remove. It must not run yet, or hold them already.
 func (m *VM) takeDisks(from *VM) {
-	m.overlayFiles = from.overlayFiles
-	if dir := from.overlayDir.take(); dir != "" {
+	m.disks.files = from.disks.files
+	if dir := from.disks.dir.take(); dir != "" {
 		from.proc.KeepDirs()
-		m.ownOverlays(dir)
+		m.disks.own(dir)
 	}
 }

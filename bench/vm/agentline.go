@@ -83,15 +83,15 @@ var errSilent = errors.New("the agent is silent")
 const agentPatience = 2 * time.Second
 
 // sync makes the agent answer, whose port is open.
-func (m *VM) sync(ctx context.Context) error {
+func (g *Guest) sync(ctx context.Context) error {
 	for patience := agentPatience; ; patience *= 2 {
 		trying, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
-		err := m.qga.Sync(trying)
+		err := g.qga.Sync(trying)
 		silent := errors.Is(context.Cause(trying), errSilent)
 		cancel()
 		if err == nil || !silent || ctx.Err() != nil {
 			return err
 		}
-		_ = m.agentLine.again(ctx) // else the old one stays
+		_ = g.line.again(ctx) // else the old one stays
 	}
 }

@@ -15,7 +15,7 @@ const (
 	agentSocket = "agent"
 
 	PeopleSocket  = "monitor" // a second QMP monitor, free for people: a monitor talks to one client at a time
-	ConsoleSocket = "console" // the first serial port: see [VM.Console]
+	ConsoleSocket = "console" // the first serial port: see [UserAccess.Console]
 )
 
 // agentPort is the id of the agent's virtio-serial port, the one that VSERPORT_CHANGE events name.

@@ -21,19 +21,19 @@ const attachTime = 2 * time.Second
 // the guest writes from now on can be read, what is written the guest reads. Closing the connection detaches; then the
 // next one may attach. There is one at a time: a second gets an error matching [ErrAttached]. The guest does not wait for
 // anybody to attach; but for one who is attached and does not read, it waits as soon as the socket is full.
-func (m *VM) Console(ctx context.Context) (net.Conn, error) {
-	m.access.console.Lock()
-	defer m.access.console.Unlock()
-	ctx, cancel := m.bind(ctx)
+func (u *UserAccess) Console(ctx context.Context) (net.Conn, error) {
+	u.console.Lock()
+	defer u.console.Unlock()
+	ctx, cancel := u.life.bind(ctx)
 	defer cancel()
-	if err := m.awaitConsole(ctx, false); err != nil {
+	if err := u.awaitConsole(ctx, false); err != nil {
 		return nil, err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", m.Socket(ConsoleSocket))
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", u.sockets.path(ConsoleSocket))
 	if err != nil {
-		return nil, m.because("attach to the console", err)
+		return nil, u.life.because("attach to the console", err)
 	}
-	if err := m.awaitConsole(ctx, true); err != nil {
+	if err := u.awaitConsole(ctx, true); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -41,13 +41,13 @@ func (m *VM) Console(ctx context.Context) (net.Conn, error) {
 }
 
 // awaitConsole waits until the console has a client, or has none. QEMU has no event for it, so it is asked.
-func (m *VM) awaitConsole(ctx context.Context, want bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.scaled(attachTime), ErrAttached)
+func (u *UserAccess) awaitConsole(ctx context.Context, want bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, u.life.scaled(attachTime), ErrAttached)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		attached, err := m.attached(ctx)
+		attached, err := u.attached(ctx)
 		if attached == want && err == nil {
 			return nil
 		}
@@ -59,18 +59,18 @@ func (m *VM) awaitConsole(ctx context.Context, want bool) error {
 				err = context.Cause(ctx)
 			}
 		}
-		if errors.Is(context.Cause(ctx), ErrAttached) && m.life.Err() == nil {
-			return &bench.UsageError{Err: fmt.Errorf("%s: attach to the console: %w", m, ErrAttached), Advice: "one at a time: it must detach first"}
+		if errors.Is(context.Cause(ctx), ErrAttached) && !u.life.over() {
+			return &bench.UsageError{Err: fmt.Errorf("%s: attach to the console: %w", u.life, ErrAttached), Advice: "one at a time: it must detach first"}
 		}
-		return m.because("attach to the console", err)
+		return u.life.because("attach to the console", err)
 	}
 }
 
 // attached asks QEMU whether the console's socket has a client. That shows in "filename": "disconnected:unix:PATH,server=on"
 // without one, "unix:PATH,server=on <-> ..." with one (qemu_chr_socket_address and its callers in chardev/char-socket.c).
-func (m *VM) attached(ctx context.Context) (bool, error) {
+func (u *UserAccess) attached(ctx context.Context) (bool, error) {
 	var chardevs []struct{ Label, Filename string }
-	if err := m.qmp.Execute(ctx, "query-chardev", nil, &chardevs); err != nil {
+	if err := u.qmp.Execute(ctx, "query-chardev", nil, &chardevs); err != nil {
 		return false, err
 	}
 	for _, c := range chardevs {

@@ -2,61 +2,14 @@ package vm
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"vmtb/bench"
-	"vmtb/bench/undo"
 )
-
-// maxSocketDir is how long a private directory's path may be: sun_path has 108 bytes (unix(7)), one of them for the
-// NUL that QEMU adds, and the longest socket name with its slash takes 8.
-const maxSocketDir = 107 - 1 - len(PeopleSocket)
-
-// socketBase is the directory below which private directories for sockets are made.
-func socketBase(asked string) (string, error) {
-	bases := []string{asked}
-	if asked == "" {
-		bases = []string{filepath.Join(os.TempDir(), "vmtb"), "/tmp/vmtb"}
-		if os.Geteuid() == 0 {
-			bases = append([]string{"/run/vmtb"}, bases...)
-		} else if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
-			bases = append([]string{filepath.Join(d, "vmtb")}, bases...)
-		}
-	}
-	var errs []error
-	for _, b := range bases {
-		if len(b)+1+privateNameLen > maxSocketDir {
-			errs = append(errs, fmt.Errorf("%s: too long for a directory of sockets", b))
-			continue
-		}
-		if err := os.MkdirAll(b, 0o755); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		return b, nil
-	}
-	return "", &bench.InfraError{Op: "make a directory for sockets", Err: errors.Join(errs...), Advice: "set TMPDIR to a short path"}
-}
-
-const privateNameLen = 8
-
-// privateDir makes a directory of mode 0700 and random name in base.
-func privateDir(base, prefix string, journal func(undo.Record) error) (string, error) {
-	path := filepath.Join(base, prefix+strings.ToLower(rand.Text()[:privateNameLen]))
-	if err := journal(undo.Path{Path: path, Dir: true}); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return "", err
-	}
-	return path, os.Mkdir(path, 0o700)
-}
 
 // An ownedDir is a directory that is removed by whoever owns it last.
 type ownedDir struct {
@@ -90,43 +43,52 @@ func (d *ownedDir) remove() error {
 	return err
 }
 
-// ownOverlays makes the machine the owner of the directory of its overlays.
-func (m *VM) ownOverlays(dir string) {
-	m.overlayDir.set(dir)
-	m.own(dir, m.overlayDir.remove)
+// disks are the machine's disks as files of the host: images, and the overlays of this run.
+type disks struct {
+	spec  *Spec
+	files []string // for each disk its overlay, "" for one used as it is
+	dir   ownedDir // of the overlays
+	undo  *reverter
 }
 
-// overlays fills in the formats of the disks and makes an overlay for each that wants one.
-func (m *VM) overlays(ctx context.Context) (err error) {
+// own makes this machine the owner of the directory of its overlays.
+func (d *disks) own(dir string) {
+	d.dir.set(dir)
+	d.undo.own(dir, d.dir.remove)
+}
+
+// makeOverlays fills in the formats of the disks, and makes an overlay below workDir for each disk that
+// wants one.
+func (d *disks) makeOverlays(ctx context.Context, workDir string) (err error) {
 	dir := ""
-	files := make([]string, len(m.spec.Disks))
-	for i := range m.spec.Disks {
-		d := &m.spec.Disks[i]
-		if d.Image, err = filepath.Abs(d.Image); err != nil { // an overlay finds its base from where it is itself
+	files := make([]string, len(d.spec.Disks))
+	for i := range d.spec.Disks {
+		disk := &d.spec.Disks[i]
+		if disk.Image, err = filepath.Abs(disk.Image); err != nil { // an overlay finds its base from where it is itself
 			return infra("find an image", err)
 		}
-		if d.Format == "" {
-			info, err := InspectImage(ctx, d.Image)
+		if disk.Format == "" {
+			info, err := InspectImage(ctx, disk.Image)
 			if err != nil {
 				return err
 			}
-			d.Format = info.Format
+			disk.Format = info.Format
 		}
-		if d.Access != Overlay {
+		if disk.Access != Overlay {
 			continue
 		}
 		if dir == "" {
-			if dir, err = privateDir(m.opts.WorkDir, "vmtb-", m.opts.Journal); err != nil {
+			if dir, err = privateDir(workDir, "vmtb-", d.undo.journal); err != nil {
 				return infra("make a private directory", err)
 			}
-			m.ownOverlays(dir)
+			d.own(dir)
 		}
 		files[i] = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i))
-		if _, err := qemuImg(ctx, "create", "-q", "-f", "qcow2", "-b", d.Image, "-F", d.Format, files[i]); err != nil {
-			return badImage(d.Image, err)
+		if _, err := qemuImg(ctx, "create", "-q", "-f", "qcow2", "-b", disk.Image, "-F", disk.Format, files[i]); err != nil {
+			return badImage(disk.Image, err)
 		}
 	}
-	m.overlayFiles = files
+	d.files = files
 	return nil
 }
 
@@ -136,4 +98,41 @@ func badImage(image string, err error) error {
 		return err
 	}
 	return &bench.UsageError{Err: fmt.Errorf("disk image %s: %w", image, err)}
+}
+
+// nodes returns the block nodes that a snapshot includes, for the machine of that name. The first one
+// gets the state.
+func (d *disks) nodes(machine string) ([]string, error) {
+	var nodes []string
+	for i, disk := range d.spec.Disks {
+		if disk.Access == ReadOnly {
+			continue
+		}
+		if disk.Access == Direct && disk.Format != "qcow2" {
+			return nil, &bench.UsageError{
+				Err:    fmt.Errorf("machine %s: disk%d is %s: only qcow2 holds snapshots", machine, i, disk.Format),
+				Advice: "give it an overlay",
+			}
+		}
+		nodes = append(nodes, diskNode(i))
+	}
+	if len(nodes) == 0 {
+		return nil, &bench.UsageError{
+			Err: fmt.Errorf("machine %s has no writable disk to hold a snapshot", machine), Advice: "give it a small empty one",
+		}
+	}
+	return nodes, nil
+}
+
+// file returns the file of a block node.
+func (d *disks) file(node string) string {
+	for i, disk := range d.spec.Disks {
+		if diskNode(i) == node {
+			if disk.Access == Overlay {
+				return d.files[i]
+			}
+			return disk.Image
+		}
+	}
+	return ""
 }

@@ -7,12 +7,12 @@
 //	defer m.Close(ctx)                 // QEMU gone, sockets and overlay removed, whatever happened before
 //	err = m.WaitReady(ctx)             // the guest's agent answers
 //	r, err := m.Exec(ctx, bench.Shell("uname -r"))
-//	step, err := m.PowerOff(ctx)       // agent, ACPI, quit, kill: whichever is needed
+//	step, err := m.Power().Off(ctx)     // agent, ACPI, quit, kill: whichever is needed
 //
 // # What a run leaves and what it does not
 //
 // The caller's folder ([Options.Dir]) keeps the evidence: argv (a line for a shell), console.log, stderr.log,
-// qmp.jsonl and qga.jsonl, and evidence-1 and on of a machine that stopped answering ([VM.CollectEvidence]); for people
+// qmp.jsonl and qga.jsonl, and evidence-1 and on of a machine that stopped answering ([Evidence.Collect]); for people
 // access.txt and vnc-password. Sockets live in a private directory with a short path, because a Unix socket's path has
 // 108 bytes at most; overlays live in a private directory below [Options.WorkDir]. Both are removed by [VM.Close].
 //

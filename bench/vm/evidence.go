@@ -27,7 +27,17 @@ const evidenceTime = 10 * time.Second
 // errMute is why a piece of evidence was not even asked for.
 var errMute = errors.New("left out: QEMU's monitor has stopped answering")
 
-// CollectEvidence writes down what can still be learned of a machine that has stopped answering, before it is ended, in a new
+// Evidence writes down what can be learned of a machine: its screen, its console, its memory, QEMU.
+type Evidence struct {
+	life      *life
+	qmp       *qmp.Client
+	states    *states
+	logs      *logs
+	pid       int // of QEMU
+	memoryMiB int // of the guest
+}
+
+// Collect writes down what can still be learned of a machine that has stopped answering, before it is ended, in a new
 // folder evidence-1 (2, ...) of the machine's folder, and returns that:
 //
 //	summary.txt    why, when, and what became of each of the others
@@ -40,62 +50,53 @@ var errMute = errors.New("left out: QEMU's monitor has stopped answering")
 //
 // Each has [evidenceTime] (scaled) and does not need the others; but once QEMU's monitor is silent it is not asked again, and
 // threads-mute.txt shows where QEMU hangs. The error is for a folder that cannot be written; what is missing is in the summary.
-func (m *VM) CollectEvidence(ctx context.Context, o EvidenceOptions) (dir string, err error) {
-	if dir, err = m.evidenceDir(); err != nil {
-		return "", infra(m.String()+": make a folder for evidence", err)
+func (e *Evidence) Collect(ctx context.Context, o EvidenceOptions) (dir string, err error) {
+	if dir, err = e.folder(); err != nil {
+		return "", infra(e.life.String()+": make a folder for evidence", err)
 	}
 	c := collector{dir: dir}
-	fmt.Fprintf(&c.summary, "%s, %s\n%s\n\n", m, time.Now().UTC().Format(time.RFC3339), o.Why)
-	limit := m.scaled(evidenceTime)
-	c.take(ctx, "threads.txt", limit, m.saveThreads)
-	c.take(ctx, "console.txt", limit, m.saveConsole)
-	c.ask(ctx, "state.json", limit, m.saveState)
-	c.ask(ctx, "screen.png", limit, m.Screenshot)
-	c.ask(ctx, "registers.txt", limit, m.saveRegisters) // late: with KVM it waits for a CPU that hangs in the kernel
+	fmt.Fprintf(&c.summary, "%s, %s\n%s\n\n", e.life, time.Now().UTC().Format(time.RFC3339), o.Why)
+	limit := e.life.scaled(evidenceTime)
+	c.take(ctx, "threads.txt", limit, e.saveThreads)
+	c.take(ctx, "console.txt", limit, e.saveConsole)
+	c.ask(ctx, "state.json", limit, e.saveState)
+	c.ask(ctx, "screen.png", limit, e.Screenshot)
+	c.ask(ctx, "registers.txt", limit, e.saveRegisters) // late: with KVM it waits for a CPU that hangs in the kernel
 	if o.Memory {
-		c.ask(ctx, "memory.dump", m.dumpTime(), m.saveMemory)
+		c.ask(ctx, "memory.dump", e.dumpTime(), e.saveMemory)
 	}
 	if c.mute {
-		c.take(ctx, "threads-mute.txt", limit, m.saveThreads)
+		c.take(ctx, "threads-mute.txt", limit, e.saveThreads)
 	}
-	return dir, infra(m.String()+": write evidence", os.WriteFile(filepath.Join(dir, "summary.txt"), c.summary.Bytes(), 0o644))
+	return dir, infra(e.life.String()+": write evidence", os.WriteFile(filepath.Join(dir, "summary.txt"), c.summary.Bytes(), 0o644))
 }
 
-// withEvidence collects evidence for err and adds where it is.
-func (m *VM) withEvidence(ctx context.Context, err error) error {
-	dir, failed := m.CollectEvidence(ctx, EvidenceOptions{Why: err.Error()})
+// addTo collects evidence for err and adds where it is.
+func (e *Evidence) addTo(ctx context.Context, err error) error {
+	dir, failed := e.Collect(ctx, EvidenceOptions{Why: err.Error()})
 	if failed != nil {
 		return fmt.Errorf("%w (no evidence: %w)", err, failed)
 	}
 	return fmt.Errorf("%w (evidence: %s)", err, dir)
 }
 
-// silent adds evidence to err if it says that the agent does not answer any more: once for a machine, whatever else is asked of
-// the agent.
-func (m *VM) silent(ctx context.Context, err error) error {
-	if !errors.As(err, new(*qmp.TimeoutError)) || !m.alarmed.CompareAndSwap(false, true) {
-		return err
-	}
-	return m.withEvidence(ctx, err)
-}
-
 // beforeForce collects evidence of a machine that should have heeded: its guest runs, or QEMU does not even say.
-func (m *VM) beforeForce(ctx context.Context) {
-	if ctx.Err() != nil || m.life.Err() != nil { // no time, or no answer to expect
+func (e *Evidence) beforeForce(ctx context.Context) {
+	if ctx.Err() != nil || e.life.over() { // no time, or no answer to expect
 		return
 	}
-	asked, cancel := context.WithTimeout(ctx, m.scaled(stateTime))
+	asked, cancel := context.WithTimeout(ctx, e.life.scaled(stateTime))
 	defer cancel()
-	if s, err := m.State(asked); err == nil && s != Running {
+	if s, err := e.states.now(asked); err == nil && s != Running {
 		return
 	}
-	_, _ = m.CollectEvidence(ctx, EvidenceOptions{Why: "it did not shut down when asked"}) // without it, the end comes all the same
+	_, _ = e.Collect(ctx, EvidenceOptions{Why: "it did not shut down when asked"}) // without it, the end comes all the same
 }
 
-// evidenceDir makes the next folder.
-func (m *VM) evidenceDir() (string, error) {
+// folder makes the next folder.
+func (e *Evidence) folder() (string, error) {
 	for n := 1; ; n++ {
-		dir := m.path(fmt.Sprintf("evidence-%d", n))
+		dir := e.logs.path(fmt.Sprintf("evidence-%d", n))
 		if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
 			return dir, err
 		}
@@ -153,20 +154,20 @@ func (c *collector) note(name string, took time.Duration, err error) {
 	fmt.Fprintf(&c.summary, "%-17s %11s  %s\n", name, prose.Duration(took), said)
 }
 
-func (m *VM) saveConsole(_ context.Context, file string) error {
-	return os.WriteFile(file, []byte(m.tail("console.log", 200)+"\n"), 0o644)
+func (e *Evidence) saveConsole(_ context.Context, file string) error {
+	return os.WriteFile(file, []byte(e.logs.tail("console.log", 200)+"\n"), 0o644)
 }
 
 // stateQueries are what state.json has the answers to.
 var stateQueries = []string{"query-status", "query-cpus-fast", "query-block", "query-chardev", "query-jobs", "query-migrate"}
 
 // saveState writes an object with an answer for each query; with what there is, if QEMU stops answering on the way.
-func (m *VM) saveState(ctx context.Context, file string) error {
+func (e *Evidence) saveState(ctx context.Context, file string) error {
 	answers := map[string]json.RawMessage{}
 	var failed error
 	for _, q := range stateQueries {
 		var answer json.RawMessage
-		err := m.qmp.Execute(ctx, q, nil, &answer)
+		err := e.qmp.Execute(ctx, q, nil, &answer)
 		if refusal := new(qmp.Error); errors.As(err, &refusal) {
 			answer, err = json.Marshal(map[string]string{"error": refusal.Desc})
 		}
@@ -182,8 +183,8 @@ func (m *VM) saveState(ctx context.Context, file string) error {
 	return errors.Join(failed, err)
 }
 
-func (m *VM) saveRegisters(ctx context.Context, file string) error {
-	text, err := m.hmp(ctx, "info registers -a")
+func (e *Evidence) saveRegisters(ctx context.Context, file string) error {
+	text, err := hmp(ctx, e.qmp, "info registers -a")
 	if err != nil {
 		return err
 	}

@@ -30,10 +30,10 @@ func TestIntegrationEvidence(t *testing.T) {
 	s := guestSpec(t)
 	s.Devices = []string{"VGA"}
 	m := newPlace(t).boot(t, s)
-	m.scale = 1
+	m.life.scale = 1
 
 	must(t, m.QMP().Execute(t.Context(), "stop", nil, nil))
-	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "its CPU is stopped", Memory: true})
+	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "its CPU is stopped", Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
 		"summary.txt":   `(?s)its CPU is stopped.*threads.txt .*taken.*console.txt .*taken.*state.json .*taken.*screen.png .*taken.*registers.txt .*taken.*memory.dump .*taken\n$`,
@@ -60,9 +60,9 @@ func TestIntegrationEvidence(t *testing.T) {
 		must(t, err)
 		stopped = strings.Contains(string(status), "T (stopped)")
 	}
-	m.scale = 0.2
+	m.life.scale = 0.2
 	defer within(t, 30*time.Second)()
-	dir, err = m.CollectEvidence(t.Context(), EvidenceOptions{Why: "QEMU is stopped", Memory: true})
+	dir, err = m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "QEMU is stopped", Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
 		"summary.txt":      `(?s)state.json .*not there within 2 s.*screen.png .*left out.*registers.txt .*left out.*memory.dump .*left out.*threads-mute.txt .*taken`,
@@ -80,10 +80,10 @@ func TestIntegrationEvidenceInErrors(t *testing.T) {
 	p.Boot = 5 * time.Second // 25 under emulation
 	m := p.run(t, s)
 	err := m.WaitReady(t.Context())
-	if !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), "(evidence: "+m.path("evidence-1")+")") {
+	if !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), "(evidence: "+m.logs.path("evidence-1")+")") {
 		t.Errorf("boot: %T %v", err, err)
 	}
-	content(t, m.path("evidence-1"), map[string]string{
+	content(t, m.logs.path("evidence-1"), map[string]string{
 		"summary.txt": `(?s)the agent did not come up.*state.json .*taken.*no display.*registers.txt .*taken`, "console.txt": `\[ +\d`, "registers.txt": "RIP=",
 	})
 
@@ -96,7 +96,7 @@ func TestIntegrationEvidenceInErrors(t *testing.T) {
 	if !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), "(evidence: ") {
 		t.Errorf("agent: %T %v", err, err)
 	}
-	if _, err := os.Stat(m.path("evidence-1/summary.txt")); err != nil {
+	if _, err := os.Stat(m.logs.path("evidence-1/summary.txt")); err != nil {
 		t.Error(err)
 	}
 }

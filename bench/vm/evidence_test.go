@@ -29,8 +29,8 @@ func content(t *testing.T, dir string, want map[string]string) {
 
 func TestCollectEvidence(t *testing.T) {
 	m := bootFake(t, "display")
-	must(t, os.WriteFile(m.path("console.log"), []byte("login:\r\n"), 0o644))
-	first, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "just so"})
+	must(t, os.WriteFile(m.logs.path("console.log"), []byte("login:\r\n"), 0o644))
+	first, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "just so"})
 	must(t, err)
 	content(t, first, map[string]string{
 		"summary.txt":   `(?s)^vm0, 20.*\njust so\n.*threads.txt .*taken\nconsole.txt .*taken\nstate.json .*taken\nscreen.png .*taken\nregisters.txt .*taken\n$`,
@@ -43,15 +43,15 @@ func TestCollectEvidence(t *testing.T) {
 	})
 	content(t, first, map[string]string{"state.json": `"query-block": \{\s*"error": "no blocks today"`})
 
-	second, err := m.CollectEvidence(t.Context(), EvidenceOptions{Why: "with memory", Memory: true})
+	second, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "with memory", Memory: true})
 	must(t, err)
-	if first != m.path("evidence-1") || second != m.path("evidence-2") {
+	if first != m.logs.path("evidence-1") || second != m.logs.path("evidence-2") {
 		t.Errorf("%s, %s", first, second)
 	}
 	content(t, second, map[string]string{"summary.txt": `memory.dump .*taken`, "memory.dump": "^kdump-zlib$"})
 
-	must(t, m.Kill(t.Context()))
-	third, err := m.CollectEvidence(t.Context(), EvidenceOptions{})
+	must(t, m.Power().Kill(t.Context()))
+	third, err := m.Evidence().Collect(t.Context(), EvidenceOptions{})
 	must(t, err)
 	content(t, third, map[string]string{"summary.txt": `(?s)threads.txt .*QEMU is gone\nconsole.txt .*taken\nstate.json .*`, "state.json": "^{}"})
 }
@@ -59,15 +59,15 @@ func TestCollectEvidence(t *testing.T) {
 // A piece that fails does not keep the others away.
 func TestEvidenceThatFails(t *testing.T) {
 	m := bootFake(t, "fails-to-dump")
-	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Memory: true})
+	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
 		"summary.txt":   `(?s)screen.png .*no display.*\nregisters.txt .*taken\nmemory.dump .*failed dump: failed to save memory\n$`,
 		"screen.png":    "",
 		"registers.txt": "RIP",
 	})
-	m.dir = "/none"
-	if _, err := m.CollectEvidence(t.Context(), EvidenceOptions{}); !errors.As(err, new(*bench.InfraError)) || !errors.Is(err, os.ErrNotExist) {
+	m.logs.dir = "/none"
+	if _, err := m.Evidence().Collect(t.Context(), EvidenceOptions{}); !errors.As(err, new(*bench.InfraError)) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: %v, want an InfraError", err)
 	}
 }
@@ -75,8 +75,8 @@ func TestEvidenceThatFails(t *testing.T) {
 // A monitor that has stopped answering is not asked again, and the whole ends in time.
 func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	m := bootFake(t, "hangs")
-	m.scale = 0.2
-	dir, err := m.CollectEvidence(t.Context(), EvidenceOptions{Memory: true})
+	m.life.scale = 0.2
+	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
 		"summary.txt":      `(?s)registers.txt .*not there within 2 s.*\nmemory.dump .*left out: QEMU's monitor has stopped answering\nthreads-mute.txt .*taken\n$`,
@@ -86,7 +86,7 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("no time"))
-	if dir, err = m.CollectEvidence(ctx, EvidenceOptions{}); err != nil {
+	if dir, err = m.Evidence().Collect(ctx, EvidenceOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	content(t, dir, map[string]string{"summary.txt": "registers.txt .*no time"})
@@ -98,10 +98,10 @@ func TestEvidenceInErrors(t *testing.T) {
 	must(t, err)
 	m.opts.Boot = 100 * time.Millisecond
 	err = m.WaitReady(t.Context())
-	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "(evidence: "+m.path("evidence-1")+")") {
+	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "(evidence: "+m.logs.path("evidence-1")+")") {
 		t.Errorf("boot: %T %v", err, err)
 	}
-	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100 ms, 0 resets seen: the agent did not come up"})
+	content(t, m.logs.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100 ms, 0 resets seen: the agent did not come up"})
 
 	m, err = startFakeScaled(t, "agent", 0.02)
 	must(t, err)
@@ -111,9 +111,9 @@ func TestEvidenceInErrors(t *testing.T) {
 			t.Errorf("agent, time %d: %T %v", n+1, err, err)
 		}
 	}
-	content(t, m.path("evidence-1"), map[string]string{"summary.txt": "guest-file-open"})
-	m.dir = "/none"
-	if err := m.withEvidence(t.Context(), context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no evidence: ") {
+	content(t, m.logs.path("evidence-1"), map[string]string{"summary.txt": "guest-file-open"})
+	m.logs.dir = "/none"
+	if err := m.evidence.addTo(t.Context(), context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no evidence: ") {
 		t.Errorf("no folder: %v", err)
 	}
 }
@@ -147,10 +147,10 @@ func TestEvidenceBeforeForce(t *testing.T) {
 		})
 		must(t, err)
 		must(t, m.WaitReady(t.Context()))
-		if _, err := m.PowerOff(c.do(m)); err != nil {
+		if _, err := m.Power().Off(c.do(m)); err != nil {
 			t.Error(err)
 		}
-		if _, err := os.Stat(m.path("evidence-1/threads.txt")); (err == nil) != c.want {
+		if _, err := os.Stat(m.logs.path("evidence-1/threads.txt")); (err == nil) != c.want {
 			t.Errorf("%s: evidence: %v, want some: %v", c.can, err, c.want)
 		}
 	}
@@ -163,7 +163,7 @@ func TestRoster(t *testing.T) {
 	enter := func(s *Spec, o *Options) { o.Roster = r }
 	dead, err := startFake(t, "agent", enter)
 	must(t, err)
-	must(t, dead.Kill(t.Context()))
+	must(t, dead.Power().Kill(t.Context()))
 	if got := r.Alive(); len(got) != 0 {
 		t.Errorf("alive: %v", got)
 	}
@@ -173,10 +173,10 @@ func TestRoster(t *testing.T) {
 		t.Errorf("in the roster: %v, want only %v", r.machines, m)
 	}
 	lines := r.CollectEvidence(t.Context(), EvidenceOptions{Why: "of all"})
-	if len(lines) != 1 || lines[0] != "vm0: "+m.path("evidence-1") {
+	if len(lines) != 1 || lines[0] != "vm0: "+m.logs.path("evidence-1") {
 		t.Errorf("%q", lines)
 	}
-	m.dir = "/none"
+	m.logs.dir = "/none"
 	if lines := r.CollectEvidence(t.Context(), EvidenceOptions{}); len(lines) != 1 || !strings.Contains(lines[0], "no such file") {
 		t.Errorf("%q", lines)
 	}

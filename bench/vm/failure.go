@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -13,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmtb/bench"
-	"vmtb/bench/qmp"
+	"vmtb/bench/vm/guard"
 )
 
 // Reasons why a machine that ran cannot be used any more.
@@ -24,78 +22,53 @@ var (
 	ErrPanic    = errors.New("the guest's kernel panicked")
 )
 
-// because says what err, which came of doing op, means: that the machine has ended, and why, or err itself.
-func (m *VM) because(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, qmp.ErrClosed) { // the end of QEMU is known a moment after that of its sockets
-		select {
-		case <-m.life.Done():
-		case <-time.After(15 * time.Second):
-		}
-	}
-	if m.life.Err() != nil {
-		return context.Cause(m.life)
-	}
-	return fmt.Errorf("%s: %s: %w", m, op, err)
+// A diagnosis says why a machine has ended or did not start, and whose fault that is.
+type diagnosis struct {
+	life   *life
+	spec   *Spec
+	accel  string
+	events *guestEvents
+	logs   *logs
+	exit   func() Exit // valid when QEMU is gone
 }
 
-// bind makes ctx end with the machine's life, too.
-func (m *VM) bind(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(m.life, func() { cancel(context.Cause(m.life)) })
-	return ctx, func() { stop(); cancel(nil) }
-}
-
-func (m *VM) guestError(op string, err error) error {
-	return &bench.GuestError{Machine: m.spec.Name, Op: op, Err: err}
-}
-
-// withConsole adds what the guest said last.
-func (m *VM) withConsole(err error) error {
-	return fmt.Errorf("%w\n%s", err, m.tail("console.log", tailLines))
-}
-
-// panicError quotes the panic and what is around it.
-func (m *VM) panicError() error {
-	err, said := ErrPanic, m.tail("console.log", panicLines)
+// ofPanic quotes the panic with the lines around it.
+func (d *diagnosis) ofPanic() error {
+	err, said := ErrPanic, d.logs.tail("console.log", panicLines)
 	if line := findPanic(said); line != "" {
 		err = fmt.Errorf("%w: %s", err, line)
 	}
-	return m.guestError("run", fmt.Errorf("%w\n%s", err, said))
+	return d.life.guestError("run", fmt.Errorf("%w\n%s", err, said))
 }
 
-// brokenError quotes QEMU about a guest that it cannot run any further (run state internal-error).
-func (m *VM) brokenError() error {
+// ofBrokenGuest quotes QEMU about a guest that it cannot run any further (run state internal-error).
+func (d *diagnosis) ofBrokenGuest() error {
 	return &bench.InfraError{
-		Op: m.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", m.accel.Name), Evidence: m.evidence(),
+		Op: d.life.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", d.accel), Evidence: d.logs.tails(),
 		Advice: "the guest itself is hardly to blame: what stderr.log says is about KVM and this host",
 	}
 }
 
-// endError says how a QEMU that had been running ended.
-func (m *VM) endError() error {
-	m.guest.mu.Lock()
-	reason, expected := m.guest.shutdown, m.guest.expected
-	m.guest.mu.Unlock()
-	exit := m.proc.Exit()
+// ofEnd says how a QEMU that had been running ended.
+func (d *diagnosis) ofEnd() error {
+	reason, expected := d.events.ending()
+	exit := d.exit()
 	switch {
 	case expected && (exit == Exit{} || exit.Signal == int(unix.SIGKILL)):
-		return fmt.Errorf("%s: %w", m, ErrOff)
+		return fmt.Errorf("%s: %w", d.life, ErrOff)
 	case reason == "guest-shutdown" && exit == Exit{}:
-		return m.guestError("run", m.withConsole(ErrShutdown))
+		return d.life.guestError("run", d.logs.withConsole(ErrShutdown))
 	case reason == "guest-reset" && exit == Exit{}:
-		if findPanic(m.tail("console.log", panicLines)) != "" {
-			return m.panicError()
+		if findPanic(d.logs.tail("console.log", panicLines)) != "" {
+			return d.ofPanic()
 		}
-		return m.guestError("run", m.withConsole(ErrReset))
+		return d.life.guestError("run", d.logs.withConsole(ErrReset))
 	}
 	why := fmt.Sprintf("QEMU ended: %v", exit)
 	if reason != "" {
 		why += " (" + reason + ")"
 	}
-	return &bench.InfraError{Op: m.String(), Err: errors.New(why), Evidence: m.evidence()}
+	return &bench.InfraError{Op: d.life.String(), Err: errors.New(why), Evidence: d.logs.tails()}
 }
 
 // vfioAdvice explains QEMU's words about a VF that it could not attach.
@@ -111,11 +84,11 @@ var vfioAdvice = []struct{ said, advice string }{
 
 var vfioRE = regexp.MustCompile(`-device vfio-pci,(?:host=|sysfsdev=/sys/bus/pci/devices/)([^,:]*:[^,:]*:[^,:]*)[^:]*: (.*)`)
 
-// startFailure says why QEMU ended before it was up, from what it wrote.
-func (m *VM) startFailure(exit Exit) error {
-	said := m.tail("stderr.log", tailLines)
+// ofStart says why QEMU ended before it was up, from what it wrote.
+func (d *diagnosis) ofStart() error {
+	said := d.logs.tail("stderr.log", tailLines)
 	if vf := vfioRE.FindStringSubmatch(said); vf != nil {
-		err := &bench.HostError{Op: m.String() + ": attach VF", Noun: vf[1], Err: errors.New(vf[2])}
+		err := &bench.HostError{Op: d.life.String() + ": attach VF", Noun: vf[1], Err: errors.New(vf[2])}
 		for _, a := range vfioAdvice {
 			if strings.Contains(vf[2], a.said) {
 				err.Advice = a.advice
@@ -124,17 +97,17 @@ func (m *VM) startFailure(exit Exit) error {
 		}
 		return err
 	}
-	if arg := m.blamed(said); arg != "" {
-		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", m, arg, said)}
+	if arg := d.blamed(said); arg != "" {
+		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", d.life, arg, said)}
 	}
-	return &bench.InfraError{Op: m.String() + ": start QEMU", Err: errors.New(exit.String()), Advice: m.portAdvice(said), Evidence: said}
+	return &bench.InfraError{Op: d.life.String() + ": start QEMU", Err: errors.New(d.exit().String()), Advice: d.portAdvice(said), Evidence: said}
 }
 
 // blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo: ...".
-func (m *VM) blamed(said string) string {
-	own := m.spec.Extra
-	for _, d := range m.spec.Devices {
-		own = append([]string{"-device", d}, own...)
+func (d *diagnosis) blamed(said string) string {
+	own := d.spec.Extra
+	for _, device := range d.spec.Devices {
+		own = append([]string{"-device", device}, own...)
 	}
 	for i, option := range own {
 		if !strings.HasPrefix(option, "-") {
@@ -149,34 +122,27 @@ func (m *VM) blamed(said string) string {
 	return ""
 }
 
-// evidence is the tail of QEMU's own output and of the console, each under its name.
-func (m *VM) evidence() string {
-	return "stderr.log:\n" + m.tail("stderr.log", tailLines) + "\nconsole.log:\n" + m.tail("console.log", tailLines)
+// ofRefusal says why a QEMU ended instead of taking over a state, nil if QEMU has not ended. proc is
+// that QEMU.
+func (d *diagnosis) ofRefusal(ctx context.Context, proc *guard.Process) error {
+	patience := time.Second
+	if ctx.Err() != nil { // then it has not been QEMU that gave up
+		patience = 0
+	}
+	if !proc.Gone(patience) {
+		return nil
+	}
+	return &bench.InfraError{Op: d.life.String() + ": take over a state", Err: errors.New(d.exit().String()), Evidence: d.logs.tail("stderr.log", tailLines)}
 }
 
-const (
-	tailLines  = 20
-	panicLines = 80 // the line that says why is before the registers and the stack
-	tailBytes  = 16 << 10
-)
-
-// tail is the last lines of one of the machine's logs.
-func (m *VM) tail(name string, lines int) string {
-	if m.console != nil {
-		m.console.flush()
+// portAdvice explains QEMU's words about ports that it could not have.
+func (d *diagnosis) portAdvice(said string) string {
+	switch {
+	case strings.Contains(said, ": Failed to find an available port: "):
+		first := vncBase + d.spec.VNC.Display
+		return fmt.Sprintf("ports %d to %d are all taken: VNC off needs none", first, first+vncPorts)
+	case strings.Contains(said, ": Could not set up host forwarding rule "):
+		return fmt.Sprintf("port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH", d.spec.SSH.Port)
 	}
-	f, err := os.Open(m.path(name))
-	if err != nil {
-		return fmt.Sprintf("(%v)", err)
-	}
-	defer f.Close()
-	var data []byte
-	info, err := f.Stat()
-	if err == nil {
-		data, err = io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-tailBytes), tailBytes))
-	}
-	if err != nil {
-		return fmt.Sprintf("(%v)", err)
-	}
-	return strings.ReplaceAll(bench.Tail(data, lines), "\r", "")
+	return ""
 }

@@ -102,13 +102,13 @@ func TestIntegrationPowerOff(t *testing.T) {
 			p := newPlace(t)
 			p.Shutdown = 6 * time.Second
 			m := p.boot(t, guestSpec(t))
-			m.scale = 1
+			m.life.scale = 1
 			sh(t, m, c.guest)
 			if c.vm != nil {
 				c.vm(m)
 			}
 			begin := time.Now()
-			step, err := m.PowerOff(t.Context())
+			step, err := m.Power().Off(t.Context())
 			if step != c.want || err != nil {
 				t.Errorf("%q, %v, want %q", step, err, c.want)
 			}
@@ -131,7 +131,7 @@ func TestIntegrationPowerOffInAHurry(t *testing.T) {
 	m := newPlace(t).boot(t, guestSpec(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if step, err := m.PowerOff(ctx); step != StepQuit || err != nil {
+	if step, err := m.Power().Off(ctx); step != StepQuit || err != nil {
 		t.Errorf("%q, %v, want %q", step, err, StepQuit)
 	}
 }
@@ -156,7 +156,7 @@ func TestIntegrationPanic(t *testing.T) {
 		t.Errorf("state = %v, %v", s, err)
 	}
 	wantPanic(t, m.WaitReady(t.Context()))
-	if step, err := m.PowerOff(t.Context()); step != StepQuit || err != nil {
+	if step, err := m.Power().Off(t.Context()); step != StepQuit || err != nil {
 		t.Errorf("power off = %q, %v, want %q", step, err, StepQuit)
 	}
 }
@@ -268,6 +268,11 @@ func TestIntegrationKilled(t *testing.T) {
 	}
 }
 
+// press returns the function that presses a button of a machine.
+func press(do func(*Power, context.Context) error) func(*VM, context.Context) error {
+	return func(m *VM, ctx context.Context) error { return do(m.Power(), ctx) }
+}
+
 // QEMU is killed in each state that a machine can be in for long: what is asked of it next says so, and Close leaves nothing.
 func TestIntegrationKilledInEachState(t *testing.T) {
 	t.Parallel()
@@ -277,11 +282,11 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 		enter func(*VM, context.Context) error // from what mode starts with; nil is that
 		next  func(*VM, context.Context) error
 	}{
-		{Prelaunch, ModePaused, nil, (*VM).Resume},
-		{Restoring, ModeIncoming, nil, func(m *VM, ctx context.Context) error { return m.LoadState(ctx, "/nowhere") }},
-		{Running, ModeRun, nil, (*VM).Reboot},
-		{Paused, ModeRun, (*VM).Pause, (*VM).Resume},
-		{Suspended, ModeRun, (*VM).Suspend, (*VM).Wake},
+		{Prelaunch, ModePaused, nil, press((*Power).Resume)},
+		{Restoring, ModeIncoming, nil, func(m *VM, ctx context.Context) error { return m.StateFiles().Load(ctx, "/nowhere") }},
+		{Running, ModeRun, nil, press((*Power).Reboot)},
+		{Paused, ModeRun, press((*Power).Pause), press((*Power).Resume)},
+		{Suspended, ModeRun, press((*Power).Suspend), press((*Power).Wake)},
 	} {
 		t.Run(string(c.state), func(t *testing.T) {
 			p := newPlace(t)
@@ -302,12 +307,12 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 		})
 	}
 	for name, do := range map[string]func(context.Context, *VM) error{
-		"saving":    func(ctx context.Context, m *VM) error { return m.SaveSnapshot(ctx, "x") },
-		"restoring": func(ctx context.Context, m *VM) error { return m.LoadSnapshot(ctx, "there") },
+		"saving":    func(ctx context.Context, m *VM) error { return m.Snapshots().Save(ctx, "x") },
+		"restoring": func(ctx context.Context, m *VM) error { return m.Snapshots().Load(ctx, "there") },
 	} {
 		t.Run("while "+name, func(t *testing.T) {
 			m := newPlace(t).boot(t, diskSpec(t))
-			must(t, m.SaveSnapshot(t.Context(), "there"))
+			must(t, m.Snapshots().Save(t.Context(), "there"))
 			jobs := m.qmp.Subscribe(func(e qmp.Event) bool { return e.Name == "JOB_STATUS_CHANGE" })
 			go func() {
 				_, _ = jobs.Next(context.Background()) // it has begun

@@ -17,24 +17,24 @@ func (m *VM) Warm() bool { return m.warm }
 func (m *VM) goOn(ctx context.Context) error {
 	state := m.spec.State
 	m.spec.State = "" // what its disks hold from here on does not belong to it
-	if err := m.LoadState(ctx, state); err != nil {
+	if err := m.stateFiles.Load(ctx, state); err != nil {
 		return err
 	}
 	m.warm = true
 	if err := m.plugVFs(ctx); err != nil || m.opts.Mode != ModeRun {
 		return err
 	}
-	if err := m.Resume(ctx); err != nil {
+	if err := m.power.Resume(ctx); err != nil {
 		return err
 	}
-	return m.renew(ctx)
+	return m.guest.renew(ctx, len(m.spec.VFs))
 }
 
 // plugVFs gives the machine its VFs, of which it has the root ports. The guest is stopped: it finds them when it goes on.
 func (m *VM) plugVFs(ctx context.Context) error {
 	for i, vf := range m.spec.VFs {
 		if err := m.qmp.Execute(ctx, "device_add", m.spec.vfDevice(i).arguments(), nil); err != nil {
-			return m.because("plug in VF "+string(vf.Host), err)
+			return m.life.because("plug in VF "+string(vf.Host), err)
 		}
 	}
 	return nil
@@ -43,20 +43,20 @@ func (m *VM) plugVFs(ctx context.Context) error {
 // renew tells a guest that it is not the one that it was when its state was saved: others may go on from the same state. It gets
 // random numbers, a boot id until it boots and, if it has one, a machine id of its own. When it returns, the guest knows of all its VFs, and those
 // drivers that were loaded have probed them.
-func (m *VM) renew(ctx context.Context) error {
+func (g *Guest) renew(ctx context.Context, vfs int) error {
 	c := bench.Command{
 		Argv: []string{
 			"/bin/sh", "-es", warmBootID(), hex.EncodeToString(randomBytes(16)),
-			hex.EncodeToString(randomBytes(64)), strconv.Itoa(len(m.spec.VFs)),
+			hex.EncodeToString(randomBytes(64)), strconv.Itoa(vfs),
 		},
 		Stdin: []byte(renewScript),
 	}
-	r, err := m.qga.Exec(ctx, c)
+	r, err := g.qga.Exec(ctx, c)
 	if err == nil {
 		err = r.Err(c)
 	}
 	if err != nil {
-		return m.guestError("go on from a saved state", err)
+		return g.life.guestError("go on from a saved state", err)
 	}
 	return nil
 }

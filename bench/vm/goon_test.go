@@ -27,7 +27,7 @@ func pick(lines, wanted []string) (picked []string) {
 func TestSpecState(t *testing.T) {
 	p := migrants(t, "agent")
 	spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
-	_, err := p.from.SaveState(t.Context(), file)
+	_, err := p.from.StateFiles().Save(t.Context(), file)
 	must(t, err)
 	spec.State, spec.Disks = file, nil
 	spec.VFs = []VF{{Host: "0000:03:00.1", WindowMiB: 32}, {Host: "0000:03:00.2"}}
@@ -48,7 +48,7 @@ func TestSpecState(t *testing.T) {
 	if s, err := m.State(t.Context()); err != nil || s != Running {
 		t.Errorf("%v, %v; want %v", s, err, Running)
 	}
-	must(t, m.Quit(t.Context()))
+	must(t, m.Power().Quit(t.Context()))
 	m, err = m.Again(t.Context(), ModePaused)
 	must(t, err)
 	if args := strings.Join(m.argv, " "); m.Warm() || !strings.Contains(args, "-device vfio-pci,host=0000:03:00.2,id=vf1,bus=vf1-port") {
@@ -77,7 +77,7 @@ func TestGoOnFails(t *testing.T) {
 	} {
 		p := migrants(t, "agent "+words)
 		spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
-		_, err := p.from.SaveState(t.Context(), file)
+		_, err := p.from.StateFiles().Save(t.Context(), file)
 		must(t, err)
 		spec.State, spec.Disks = file, nil
 		spec.VFs = []VF{{Host: "0000:03:00.1"}, {Host: "0000:03:00.2"}}

@@ -3,36 +3,47 @@ package vm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"path"
-	"slices"
-	"strings"
-	"syscall"
+	"sync/atomic"
+	"time"
 
 	"vmtb/bench"
 	"vmtb/bench/qga"
 	"vmtb/bench/qmp"
 )
 
-// String is the machine's name.
-func (m *VM) String() string { return m.spec.Name }
+// A Guest is the system in a machine, reached through its agent. It is a [bench.Machine].
+type Guest struct {
+	life      *life
+	events    *guestEvents
+	states    *states
+	logs      *logs
+	evidence  *Evidence
+	diagnosis *diagnosis
+	qga       *qga.Client
+	line      *agentLine  // what qga talks over
+	alarmed   atomic.Bool // evidence of a silent agent has been taken
+}
+
+var _ bench.Machine = (*Guest)(nil)
+
+// String returns the machine's name.
+func (g *Guest) String() string { return g.life.name }
 
 // Exec implements [bench.Machine] through the guest's agent.
-func (m *VM) Exec(ctx context.Context, c bench.Command) (r bench.Result, err error) {
-	err = m.ask(ctx, func(ctx context.Context) error {
-		r, err = m.qga.Exec(ctx, c)
+func (g *Guest) Exec(ctx context.Context, c bench.Command) (r bench.Result, err error) {
+	err = g.ask(ctx, func(ctx context.Context) error {
+		r, err = g.qga.Exec(ctx, c)
 		return err
 	})
 	return r, err
 }
 
 // Start implements [bench.Machine] through the guest's agent.
-func (m *VM) Start(ctx context.Context, c bench.Command) (bench.Process, error) {
-	p := guestProcess{m: m}
-	err := m.ask(ctx, func(ctx context.Context) (err error) {
-		p.Process, err = m.qga.Start(ctx, c)
+func (g *Guest) Start(ctx context.Context, c bench.Command) (bench.Process, error) {
+	p := guestProcess{guest: g}
+	err := g.ask(ctx, func(ctx context.Context) (err error) {
+		p.Process, err = g.qga.Start(ctx, c)
 		return err
 	})
 	if err != nil {
@@ -44,15 +55,15 @@ func (m *VM) Start(ctx context.Context, c bench.Command) (bench.Process, error) 
 // A guestProcess is one whose troubles are judged as those of the machine's other methods.
 type guestProcess struct {
 	*qga.Process
-	m *VM
+	guest *Guest
 }
 
 func (p guestProcess) Signal(ctx context.Context, sig int) error {
-	return p.m.ask(ctx, func(ctx context.Context) error { return p.Process.Signal(ctx, sig) })
+	return p.guest.ask(ctx, func(ctx context.Context) error { return p.Process.Signal(ctx, sig) })
 }
 
 func (p guestProcess) Wait(ctx context.Context) (r bench.Result, err error) {
-	err = p.m.ask(ctx, func(ctx context.Context) error {
+	err = p.guest.ask(ctx, func(ctx context.Context) error {
 		r, err = p.Process.Wait(ctx)
 		return err
 	})
@@ -60,7 +71,7 @@ func (p guestProcess) Wait(ctx context.Context) (r bench.Result, err error) {
 }
 
 func (p guestProcess) Kill(ctx context.Context) (r bench.Result, err error) {
-	err = p.m.ask(ctx, func(ctx context.Context) error {
+	err = p.guest.ask(ctx, func(ctx context.Context) error {
 		r, err = p.Process.Kill(ctx)
 		return err
 	})
@@ -68,131 +79,98 @@ func (p guestProcess) Kill(ctx context.Context) (r bench.Result, err error) {
 }
 
 // ReadFile implements [bench.Machine] through the guest's agent.
-func (m *VM) ReadFile(ctx context.Context, name string) (data []byte, err error) {
-	err = m.ask(ctx, func(ctx context.Context) error {
-		data, err = m.qga.ReadFile(ctx, name)
+func (g *Guest) ReadFile(ctx context.Context, name string) (data []byte, err error) {
+	err = g.ask(ctx, func(ctx context.Context) error {
+		data, err = g.qga.ReadFile(ctx, name)
 		return err
 	})
 	return data, err
 }
 
 // WriteFile implements [bench.Machine] through the guest's agent.
-func (m *VM) WriteFile(ctx context.Context, name string, data []byte) error {
-	return m.ask(ctx, func(ctx context.Context) error { return m.qga.WriteFile(ctx, name, data) })
+func (g *Guest) WriteFile(ctx context.Context, name string, data []byte) error {
+	return g.ask(ctx, func(ctx context.Context) error { return g.qga.WriteFile(ctx, name, data) })
 }
 
 // ReadFileTo writes a whole file of the guest to w, of any size, in constant memory.
-func (m *VM) ReadFileTo(ctx context.Context, name string, w io.Writer) error {
-	return m.ask(ctx, func(ctx context.Context) error { return m.qga.ReadFileTo(ctx, name, w) })
+func (g *Guest) ReadFileTo(ctx context.Context, name string, w io.Writer) error {
+	return g.ask(ctx, func(ctx context.Context) error { return g.qga.ReadFileTo(ctx, name, w) })
 }
 
 // WriteFileFrom makes what r has the whole content of a file of the guest, of any size, in constant memory.
-func (m *VM) WriteFileFrom(ctx context.Context, name string, r io.Reader) error {
-	return m.ask(ctx, func(ctx context.Context) error { return m.qga.WriteFileFrom(ctx, name, r) })
+func (g *Guest) WriteFileFrom(ctx context.Context, name string, r io.Reader) error {
+	return g.ask(ctx, func(ctx context.Context) error { return g.qga.WriteFileFrom(ctx, name, r) })
 }
 
 // ask does something with the guest, no longer than the machine lives.
-func (m *VM) ask(ctx context.Context, do func(context.Context) error) error {
-	bound, cancel := m.bind(ctx)
+func (g *Guest) ask(ctx context.Context, do func(context.Context) error) error {
+	bound, cancel := g.life.bind(ctx)
 	defer cancel()
-	if err := m.canAnswer(bound); err != nil {
+	if err := g.canAnswer(bound); err != nil {
 		return err
 	}
 	err := do(bound)
-	switch alive := ctx.Err() == nil && m.life.Err() == nil && !errors.Is(err, qmp.ErrClosed); {
+	switch alive := ctx.Err() == nil && !g.life.over() && !errors.Is(err, qmp.ErrClosed); {
 	case err == nil:
 		return nil
 	case alive && errors.As(err, new(*bench.InfraError)): // not the guest's fault
 		return err
 	case alive:
-		return m.guestError("", m.silent(ctx, err))
+		return g.life.guestError("", g.silent(ctx, err))
 	}
-	return m.because("ask the guest", err)
+	return g.life.because("ask the guest", err)
 }
 
 // canAnswer is nil unless the guest stands still, so that it will not answer until somebody else lets it. While its state is
 // saved or loaded, it soon will.
-func (m *VM) canAnswer(ctx context.Context) error {
-	m.guest.mu.Lock()
-	stopped := m.guest.stopped
-	m.guest.mu.Unlock()
-	if !stopped {
+func (g *Guest) canAnswer(ctx context.Context) error {
+	if !g.events.standsStill() {
 		return nil
 	}
-	return m.expect(ctx, "ask the guest", Running, Saving, Restoring)
+	return g.states.expect(ctx, "ask the guest", Running, Saving, Restoring)
 }
 
-// Exit codes of listScript.
-const (
-	listMissing = 44
-	listNotDir  = 45
-)
-
-// listScript lists the directory $1 as one letter for the type, the name and a NUL for each entry. It needs nothing
-// but a POSIX shell (find -printf, stat -c and ls differ between GNU and busybox, and names may hold anything), and
-// starts no process per entry.
-const listScript = `LC_ALL=C
-[ -e "$1" ] || [ -L "$1" ] || exit 44
-cd "$1" 2>/dev/null || { [ -d "$1" ] || exit 45; cd "$1"; }
-[ -r . ] || { echo "no permission to read $1" >&2; exit 1; }
-for f in * .[!.]* ..?*; do
-	if [ -L "./$f" ]; then t=l
-	elif [ -d "./$f" ]; then t=d
-	elif [ -f "./$f" ]; then t=f
-	elif [ -c "./$f" ]; then t=c
-	elif [ -b "./$f" ]; then t=b
-	elif [ -p "./$f" ]; then t=p
-	elif [ -S "./$f" ]; then t=s
-	elif [ -e "./$f" ]; then t=u
-	else continue
-	fi
-	printf '%s%s\0' $t "$f"
-done`
-
-var listTypes = map[byte]fs.FileMode{
-	'l': fs.ModeSymlink, 'd': fs.ModeDir, 'f': 0, 'c': fs.ModeDevice | fs.ModeCharDevice, 'b': fs.ModeDevice,
-	'p': fs.ModeNamedPipe, 's': fs.ModeSocket, 'u': fs.ModeIrregular,
-}
-
-// ReadDir implements [bench.Machine]: it asks the guest's shell, since the agent cannot list directories.
-// dir is absolute.
-func (m *VM) ReadDir(ctx context.Context, dir string) ([]bench.DirEntry, error) {
-	fail := func(err error) error { return &fs.PathError{Op: "readdir", Path: dir, Err: err} }
-	if !path.IsAbs(dir) {
-		return nil, fail(errors.New("not an absolute path"))
+// silent adds evidence to err if it says that the agent does not answer any more: once for a machine, whatever else is asked of
+// the agent.
+func (g *Guest) silent(ctx context.Context, err error) error {
+	if !errors.As(err, new(*qmp.TimeoutError)) || !g.alarmed.CompareAndSwap(false, true) {
+		return err
 	}
-	c := bench.Command{Argv: []string{"/bin/sh", "-c", listScript, "sh", dir}}
-	r, err := m.Exec(ctx, c)
-	switch {
-	case err != nil:
-		return nil, err
-	case r.OK() && r.StdoutTruncated:
-		err = errors.New("too many entries for the agent")
-	case r.OK():
-		return parseList(string(r.Stdout))
-	case r.ExitCode == listMissing:
-		err = fs.ErrNotExist
-	case r.ExitCode == listNotDir:
-		err = syscall.ENOTDIR
-	default:
-		err = errors.New(bench.Tail(r.Stderr, 3))
-	}
-	return nil, m.guestError("", fail(err))
+	return g.evidence.addTo(ctx, err)
 }
 
-// parseList reads what listScript writes.
-func parseList(out string) ([]bench.DirEntry, error) {
-	var entries []bench.DirEntry
-	for _, e := range strings.SplitAfter(out, "\x00") {
-		if e == "" {
-			continue
+// waitOpen waits for the agent's port to open. Until then the console is searched for a panic: the pvpanic device
+// only reports one when the guest has loaded the driver for it.
+func (g *Guest) waitOpen(ctx context.Context) error {
+	look := time.NewTicker(250 * time.Millisecond)
+	defer look.Stop()
+	var seen consoleSearch
+	for {
+		changed := g.events.watch()
+		if open, _ := g.events.agentSeen(); open {
+			return nil
 		}
-		mode, ok := listTypes[e[0]]
-		if !ok || len(e) < 3 || e[len(e)-1] != 0 {
-			return nil, fmt.Errorf("directory entry %q: want a type, a name and a NUL", e)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-changed:
+		case <-look.C:
+			if seen.panicked(g.logs.path("console.log")) {
+				g.life.end(g.diagnosis.ofPanic())
+			}
 		}
-		entries = append(entries, bench.DirEntry{Name: e[1 : len(e)-1], Mode: mode})
 	}
-	slices.SortFunc(entries, func(a, b bench.DirEntry) int { return strings.Compare(a.Name, b.Name) })
-	return entries, nil
+}
+
+// awake has the agent answer. Its port closes and opens again with the guest's sleep, of which QEMU tells late: perhaps when it has
+// answered already.
+func (g *Guest) awake(ctx context.Context) (boot, error) {
+	for {
+		if err := g.waitOpen(ctx); err != nil {
+			return boot{}, err
+		}
+		if now, err := g.answer(ctx); !errors.Is(err, errNoAgent) {
+			return now, err
+		}
+	}
 }

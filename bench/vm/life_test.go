@@ -73,8 +73,8 @@ func TestPowerOff(t *testing.T) {
 		t.Run(can, func(t *testing.T) {
 			t.Parallel()
 			m := bootFake(t, can)
-			m.opts.Shutdown, m.scale = c.shutdown, c.scale
-			if step, err := m.PowerOff(t.Context()); step != want || err != nil {
+			m.power.shutdown, m.life.scale = c.shutdown, c.scale
+			if step, err := m.Power().Off(t.Context()); step != want || err != nil {
 				t.Errorf("%q, %v, want %q", step, err, want)
 			}
 			select {
@@ -82,7 +82,7 @@ func TestPowerOff(t *testing.T) {
 			default:
 				t.Error("not done")
 			}
-			if step, err := m.PowerOff(t.Context()); step != StepNone || err != nil {
+			if step, err := m.Power().Off(t.Context()); step != StepNone || err != nil {
 				t.Errorf("once more: %q, %v", step, err)
 			}
 			if err := m.WriteFile(t.Context(), "/x", nil); !errors.Is(err, ErrOff) {
@@ -99,7 +99,7 @@ func TestPowerOffWithoutAgent(t *testing.T) {
 		must(t, err)
 		must(t, m.reachNow(t, Running))
 		var refusals []string
-		step, err := m.PowerOffAndTell(t.Context(), func(what string, refusal error) {
+		step, err := m.Power().OffAndTell(t.Context(), func(what string, refusal error) {
 			if refusal != nil {
 				refusals = append(refusals, what+": "+refusal.Error())
 			}
@@ -118,14 +118,14 @@ func TestPowerOffWithoutTime(t *testing.T) {
 	m := bootFake(t, "shutdown acpi")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if step, err := m.PowerOff(ctx); step != StepQuit || err != nil {
+	if step, err := m.Power().Off(ctx); step != StepQuit || err != nil {
 		t.Errorf("%q, %v, want %q", step, err, StepQuit)
 	}
 }
 
 func TestPowerOffCrash(t *testing.T) {
 	m := bootFake(t, "crash-at-shutdown")
-	step, err := m.PowerOff(t.Context())
+	step, err := m.Power().Off(t.Context())
 	if step != StepAgent || !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "exit code 3") {
 		t.Errorf("%q, %v, want an InfraError that says exit code 3", step, err)
 	}
@@ -133,7 +133,7 @@ func TestPowerOffCrash(t *testing.T) {
 
 func TestKill(t *testing.T) {
 	m := bootFake(t, "")
-	must(t, m.Kill(t.Context()))
+	must(t, m.Power().Kill(t.Context()))
 	if exit, err := m.Wait(t.Context()); exit.Signal != 9 || err != nil {
 		t.Errorf("%v, %v, want signal 9", exit, err)
 	}

@@ -14,37 +14,37 @@ import (
 )
 
 // dumpTime is what a dump of the guest's memory may take.
-func (m *VM) dumpTime() time.Duration {
-	return m.scaled(time.Minute + time.Duration(m.spec.MemoryMiB)*30*time.Second/1024)
+func (e *Evidence) dumpTime() time.Duration {
+	return e.life.scaled(time.Minute + time.Duration(e.memoryMiB)*30*time.Second/1024)
 }
 
 // saveMemory has QEMU write the guest's memory, compressed if it can, as crash(8) reads it. QEMU stops the guest
 // meanwhile, and goes on in the background when ctx ends: nothing cancels a dump.
-func (m *VM) saveMemory(ctx context.Context, file string) error {
-	if err := m.roomForMemory(file); err != nil {
+func (e *Evidence) saveMemory(ctx context.Context, file string) error {
+	if err := e.roomForMemory(file); err != nil {
 		return err
 	}
-	format, err := m.dumpFormat(ctx)
+	format, err := e.dumpFormat(ctx)
 	if err != nil {
 		return err
 	}
-	events := m.qmp.Subscribe(func(e qmp.Event) bool { return e.Name == "DUMP_COMPLETED" })
+	events := e.qmp.Subscribe(func(ev qmp.Event) bool { return ev.Name == "DUMP_COMPLETED" })
 	defer events.Close()
 	args := map[string]any{"paging": false, "protocol": "file:" + file, "format": format, "detach": true}
-	if err := m.qmp.Execute(ctx, "dump-guest-memory", args, nil); err != nil {
+	if err := e.qmp.Execute(ctx, "dump-guest-memory", args, nil); err != nil {
 		return err
 	}
-	e, err := events.Next(ctx)
+	end, err := events.Next(ctx)
 	if err != nil {
 		return fmt.Errorf("dump of the guest's memory: %w", err)
 	}
-	return dumpResult(e)
+	return dumpResult(end)
 }
 
 // dumpFormat is the best that this QEMU has.
-func (m *VM) dumpFormat(ctx context.Context) (string, error) {
+func (e *Evidence) dumpFormat(ctx context.Context) (string, error) {
 	var can struct{ Formats []string }
-	if err := m.qmp.Execute(ctx, "query-dump-guest-memory-capability", nil, &can); err != nil {
+	if err := e.qmp.Execute(ctx, "query-dump-guest-memory-capability", nil, &can); err != nil {
 		return "", err
 	}
 	const compressed = "kdump-zlib"
@@ -70,13 +70,13 @@ func dumpResult(e qmp.Event) error {
 }
 
 // roomForMemory is nil if the guest's memory fits on the disk.
-func (m *VM) roomForMemory(file string) error {
+func (e *Evidence) roomForMemory(file string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(file), &fs); err != nil {
 		return err
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free>>20 < uint64(m.spec.MemoryMiB) {
-		return fmt.Errorf("left out: the guest has %d MiB of memory, the disk %d MiB free", m.spec.MemoryMiB, free>>20)
+	if free := fs.Bavail * uint64(fs.Bsize); free>>20 < uint64(e.memoryMiB) {
+		return fmt.Errorf("left out: the guest has %d MiB of memory, the disk %d MiB free", e.memoryMiB, free>>20)
 	}
 	return nil
 }

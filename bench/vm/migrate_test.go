@@ -50,8 +50,8 @@ func migrants(t *testing.T, words string) pair {
 	must(t, os.Mkdir(filepath.Dir(p.overlay), 0o700))
 	must(t, os.WriteFile(p.overlay, []byte("disk"), 0o600))
 	p.from.spec.Disks = []Disk{{Image: "/dev/null", Format: "raw"}}
-	p.from.overlayFiles = []string{p.overlay}
-	p.from.ownOverlays(filepath.Dir(p.overlay))
+	p.from.disks.files = []string{p.overlay}
+	p.from.disks.own(filepath.Dir(p.overlay))
 	o.Mode, o.Dir = ModeIncoming, filepath.Join(dir, "moved")
 	p.to, err = Start(t.Context(), p.from.Twin("vm0"), o)
 	must(t, err)
@@ -122,7 +122,7 @@ func TestSaveStateUnheardOf(t *testing.T) {
 	p := migrants(t, "lagging")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := p.from.SaveState(ctx, filepath.Join(filepath.Dir(p.log), "state"))
+	_, err := p.from.StateFiles().Save(ctx, filepath.Join(filepath.Dir(p.log), "state"))
 	must(t, err)
 }
 
@@ -158,7 +158,7 @@ func (p pair) check(t *testing.T, fault string, moved bool, err error) {
 	overlay("after the migration")
 	running(machine, true, "after the migration")
 	running(other, false, "the other one")
-	if err := machine.qga.Sync(ctx); err != nil {
+	if err := machine.guest.qga.Sync(ctx); err != nil {
 		t.Errorf("the guest does not answer (moved %v): %v", moved, err)
 	}
 	must(t, other.Close(ctx))
@@ -184,7 +184,7 @@ func TestMigrateWithoutAgent(t *testing.T) {
 // An agent that is silent after the move is the fault of the machine that has moved, and the error speaks of that.
 func TestMigrateSilentAgent(t *testing.T) {
 	p := migrants(t, "agent deaf-after-move")
-	p.from.scale = 0.02
+	p.from.life.scale = 0.02
 	done, err := p.from.Migrate(t.Context(), p.to, MigrateOptions{})
 	if err == nil || !done.Moved || !strings.Contains(err.Error(), "the agent does not answer") || strings.Contains(err.Error(), "want") {
 		t.Errorf("%+v, %v", done, err)

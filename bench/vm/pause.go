@@ -3,36 +3,36 @@ package vm
 import "context"
 
 // Pause stops the guest's CPUs.
-func (m *VM) Pause(ctx context.Context) error {
-	return m.transit(ctx, pause, m.order("stop"), m.proveState(pause))
+func (p *Power) Pause(ctx context.Context) error {
+	return p.states.transit(ctx, pause, p.states.order("stop"), p.states.prove(pause))
 }
 
-// Resume lets the guest's CPUs run: after [VM.Pause], for the first time ([ModePaused]), or after the cause of an I/O error has
+// Resume lets the guest's CPUs run: after [Power.Pause], for the first time ([ModePaused]), or after the cause of an I/O error has
 // been removed. After a state was loaded, the guest then has an agent that answers and the right time. A guest that slept when it
-// was saved or paused sleeps on: that is a [*StateError], and [VM.Wake] is next.
-func (m *VM) Resume(ctx context.Context) error {
-	return m.transit(ctx, resume, m.order("cont"), func(ctx context.Context) error {
-		s, err := m.reach(ctx, resume.Name, Running, Suspended)
+// was saved or paused sleeps on: that is a [*StateError], and [Power.Wake] is next.
+func (p *Power) Resume(ctx context.Context) error {
+	return p.states.transit(ctx, resume, p.states.order("cont"), func(ctx context.Context) error {
+		s, err := p.states.reach(ctx, resume.Name, Running, Suspended)
 		if err == nil && s != Running {
-			err = &StateError{Machine: m.spec.Name, Op: resume.Name, Seen: s, Want: []State{Running}}
+			err = &StateError{Machine: p.life.name, Op: resume.Name, Seen: s, Want: []State{Running}}
 		}
-		if err != nil || !m.loaded {
+		if err != nil || !p.states.loaded {
 			return err
 		}
-		m.loaded = false
-		return m.restored(ctx)
+		p.states.loaded = false
+		return p.guest.restored(ctx)
 	})
 }
 
 // order is the doing of a transition that one command without arguments begins.
-func (m *VM) order(cmd string) func(context.Context) error {
-	return func(ctx context.Context) error { return m.qmp.Execute(ctx, cmd, nil, nil) }
+func (s *states) order(cmd string) func(context.Context) error {
+	return func(ctx context.Context) error { return s.qmp.Execute(ctx, cmd, nil, nil) }
 }
 
-// proveState is the proof of a transition that QEMU's own word is enough for.
-func (m *VM) proveState(t Transition) func(context.Context) error {
+// prove is the proof of a transition that QEMU's own word is enough for.
+func (s *states) prove(t Transition) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := m.reach(ctx, t.Name, t.To)
+		_, err := s.reach(ctx, t.Name, t.To)
 		return err
 	}
 }

@@ -12,29 +12,29 @@ import (
 )
 
 // Reboot has the guest's agent reboot it. When it returns, the agent answers from the new boot.
-func (m *VM) Reboot(ctx context.Context) error {
+func (p *Power) Reboot(ctx context.Context) error {
 	var before boot
-	return m.transit(ctx, reboot, func(ctx context.Context) (err error) {
-		if before, err = m.boot(ctx); err != nil {
+	return p.states.transit(ctx, reboot, func(ctx context.Context) (err error) {
+		if before, err = p.guest.boot(ctx); err != nil {
 			return err
 		}
 		goesDown := func(open bool, opens int) bool { return !open || opens > before.opens }
-		return orderUntil(ctx, m.qga.BeginShutdown, "reboot", func(ctx context.Context) error { return m.until(ctx, goesDown) })
-	}, func(ctx context.Context) error { return m.bootedAfter(ctx, before) })
+		return orderUntil(ctx, p.qga.BeginShutdown, "reboot", func(ctx context.Context) error { return p.events.until(ctx, goesDown) })
+	}, func(ctx context.Context) error { return p.guest.bootedAfter(ctx, before) })
 }
 
 // Reset presses the reset button, which works on a guest that hangs, too. When it returns, the agent answers from the new boot.
-func (m *VM) Reset(ctx context.Context) error {
+func (p *Power) Reset(ctx context.Context) error {
 	var before boot
-	return m.transit(ctx, reset, func(ctx context.Context) error {
+	return p.states.transit(ctx, reset, func(ctx context.Context) error {
 		short, cancel := context.WithTimeout(ctx, stateTime) // an agent that is well answers in milliseconds, under emulation too
 		defer cancel()
 		var err error
-		if before, err = m.boot(short); err != nil && ctx.Err() != nil { // else it hangs, and without its id the reset shows by the port
+		if before, err = p.guest.boot(short); err != nil && ctx.Err() != nil { // else it hangs, and without its id the reset shows by the port
 			return err
 		}
-		return m.qmp.Execute(ctx, "system_reset", nil, nil)
-	}, func(ctx context.Context) error { return m.bootedAfter(ctx, before) })
+		return p.qmp.Execute(ctx, "system_reset", nil, nil)
+	}, func(ctx context.Context) error { return p.guest.bootedAfter(ctx, before) })
 }
 
 // A boot of a guest: its id, "" if it is not known, and how often agents had opened their port by then.
@@ -44,12 +44,12 @@ type boot struct {
 }
 
 // boot asks the guest which boot this is.
-func (m *VM) boot(ctx context.Context) (b boot, err error) {
+func (g *Guest) boot(ctx context.Context) (b boot, err error) {
 	var open bool
-	if open, b.opens = m.guest.agentSeen(); !open {
+	if open, b.opens = g.events.agentSeen(); !open {
 		return b, errNoAgent
 	}
-	data, err := m.qga.ReadFile(ctx, procfs.BootIDFile)
+	data, err := g.qga.ReadFile(ctx, procfs.BootIDFile)
 	if err == nil {
 		b.id = strings.TrimSpace(string(data))
 	}
@@ -59,11 +59,11 @@ func (m *VM) boot(ctx context.Context) (b boot, err error) {
 var errNoAgent = errors.New("the agent has not opened its port")
 
 // bootedAfter returns when the agent answers from another boot than before.
-func (m *VM) bootedAfter(ctx context.Context, before boot) error {
+func (g *Guest) bootedAfter(ctx context.Context, before boot) error {
 	for {
-		changed := m.guest.watch()
-		if open, opens := m.guest.agentSeen(); open && opens > before.opens {
-			now, err := m.answer(ctx)
+		changed := g.events.watch()
+		if open, opens := g.events.agentSeen(); open && opens > before.opens {
+			now, err := g.answer(ctx)
 			if err == nil && now.id != before.id {
 				return nil
 			}
@@ -74,7 +74,7 @@ func (m *VM) bootedAfter(ctx context.Context, before boot) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			_, opens := m.guest.agentSeen()
+			_, opens := g.events.agentSeen()
 			return fmt.Errorf("the guest has not come back from another boot (agents came up since: %d): %w", opens-before.opens, context.Cause(ctx))
 		}
 	}
@@ -82,17 +82,17 @@ func (m *VM) bootedAfter(ctx context.Context, before boot) error {
 
 // answer makes the agent answer, from whichever boot. It is errNoAgent when the agent has closed its port meanwhile, as it does when
 // the guest goes down or to sleep, and perhaps opened it again: then the question may be lost.
-func (m *VM) answer(ctx context.Context) (b boot, err error) {
+func (g *Guest) answer(ctx context.Context) (b boot, err error) {
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	_, before := m.guest.agentSeen()
+	_, before := g.events.agentSeen()
 	go func() {
-		if m.until(asking, func(open bool, opens int) bool { return !open || opens != before }) == nil {
+		if g.events.until(asking, func(open bool, opens int) bool { return !open || opens != before }) == nil {
 			cancel(errNoAgent)
 		}
 	}()
-	if err = m.sync(asking); err == nil {
-		b, err = m.boot(asking)
+	if err = g.sync(asking); err == nil {
+		b, err = g.boot(asking)
 	}
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(asking), errNoAgent) {
 		err = errNoAgent
@@ -105,17 +105,17 @@ const clockSlack = 10 * time.Second
 
 // restored makes a guest usable that runs with a state from elsewhere or from before: its agent may be in the middle of an answer,
 // and its clock stands where it was.
-func (m *VM) restored(ctx context.Context) error {
-	if err := m.sync(ctx); err != nil {
+func (g *Guest) restored(ctx context.Context) error {
+	if err := g.sync(ctx); err != nil {
 		return fmt.Errorf("the agent does not answer after the restore: %w", err)
 	}
-	m.guest.update(func() { m.guest.agent = true }) // it was before, and no event tells
-	err := m.qga.SetTime(ctx, time.Now())
+	g.events.update(func() { g.events.agent = true }) // it was before, and no event tells
+	err := g.qga.SetTime(ctx, time.Now())
 	if err == nil {
 		return nil
 	}
 	// The agent sets the clock, then the hardware's by hwclock(8), which many small guests do not have.
-	now, asked := m.qga.Time(ctx)
+	now, asked := g.qga.Time(ctx)
 	if asked != nil {
 		return fmt.Errorf("set the guest's clock: %w", errors.Join(err, asked))
 	}

@@ -39,7 +39,7 @@ func (r *Roster) CollectEvidence(ctx context.Context, o EvidenceOptions) []strin
 	var wg sync.WaitGroup
 	for i, m := range machines {
 		wg.Go(func() {
-			dir, err := m.CollectEvidence(ctx, o)
+			dir, err := m.evidence.Collect(ctx, o)
 			if err != nil {
 				dir = err.Error()
 			}

@@ -85,7 +85,7 @@ func TestWhySleepCannotBe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := bootFake(t, "sleeper "+c.can)
-			err := m.Suspend(t.Context())
+			err := m.Power().Suspend(t.Context())
 			if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%T %v, want a GuestError that is ErrNotAvailable with %q", err, err, c.want)
 			}
@@ -100,14 +100,14 @@ func TestWhySleepCannotBe(t *testing.T) {
 		"no swap":  {states + " /sys/power/disk=[platform]_shutdown /proc/swaps=Filename", "no swap space"},
 	} {
 		t.Run("disk, "+name, func(t *testing.T) {
-			err := bootFake(t, "sleeper "+c.can).Hibernate(t.Context())
+			err := bootFake(t, "sleeper "+c.can).Power().Hibernate(t.Context())
 			if !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%T %v, want ErrNotAvailable with %q", err, err, c.want)
 			}
 		})
 	}
 	m := bootFake(t, "sleeper "+states+" "+deep)
-	must(t, m.Suspend(t.Context()))
+	must(t, m.Power().Suspend(t.Context()))
 	if s, err := m.State(t.Context()); s != Suspended || err != nil {
 		t.Errorf("%q, %v, want suspended", s, err)
 	}
@@ -116,9 +116,9 @@ func TestWhySleepCannotBe(t *testing.T) {
 // QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered already.
 func TestWakePortLate(t *testing.T) {
 	m := bootFake(t, "sleeper late /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
-	must(t, m.Suspend(t.Context()))
-	must(t, m.Wake(t.Context()))
-	if open, _ := m.guest.agentSeen(); !open {
+	must(t, m.Power().Suspend(t.Context()))
+	must(t, m.Power().Wake(t.Context()))
+	if open, _ := m.events.agentSeen(); !open {
 		t.Error("awake, and nobody can ask the agent")
 	}
 }
@@ -127,10 +127,10 @@ func TestWakePortLate(t *testing.T) {
 func TestWakeUnheard(t *testing.T) {
 	m := bootFake(t, "sleeper unheard /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
 	for range 2 {
-		must(t, m.sync(t.Context()))
+		must(t, m.guest.sync(t.Context()))
 	}
-	must(t, m.Suspend(t.Context()))
-	must(t, m.Wake(t.Context()))
+	must(t, m.Power().Suspend(t.Context()))
+	must(t, m.Power().Wake(t.Context()))
 	if _, err := m.Agent().Info(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -142,7 +142,7 @@ func TestOrderUntil(t *testing.T) {
 	out := false
 	begin := func(ctx context.Context, mode string) (*qga.Order, error) {
 		out = true
-		return m.qga.BeginShutdown(ctx, mode)
+		return m.guest.qga.BeginShutdown(ctx, mode)
 	}
 	err := orderUntil(t.Context(), begin, "reboot", func(context.Context) error {
 		if !out {

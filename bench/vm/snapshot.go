@@ -13,6 +13,17 @@ import (
 	"vmtb/bench/qmp"
 )
 
+// Snapshots are the snapshots in a machine's disks, and how they are made and loaded.
+type Snapshots struct {
+	life   *life
+	qmp    *qmp.Client
+	states *states
+	disks  *disks
+	mover  *mover
+	guest  *Guest
+	logs   *logs
+}
+
 // A Snapshot is a state of a machine, kept in its disks: memory, devices (those of VFs too) and what the disks held.
 type Snapshot struct {
 	Tag  string
@@ -26,110 +37,110 @@ var (
 	ErrSnapshotExists = errors.New("there is a snapshot of that name")
 )
 
-// SaveSnapshot saves the machine's state under a name of its own into its first disk. The machine stands still meanwhile
+// Save saves the machine's state under a name of its own into its first disk. The machine stands still meanwhile
 // and is then in the state it was in. All its writable disks must be qcow2, as overlays are. A machine that cannot be saved is a
 // [*BlockedError]; too little space is an [bench.InfraError] before anything is done.
-func (m *VM) SaveSnapshot(ctx context.Context, tag string) error {
+func (s *Snapshots) Save(ctx context.Context, tag string) error {
 	var before State
-	return m.transit(ctx, save, func(ctx context.Context) (err error) {
-		nodes, err := m.snapshotNodes()
+	return s.states.transit(ctx, save, func(ctx context.Context) (err error) {
+		nodes, err := s.disks.nodes(s.life.name)
 		if err != nil {
 			return err
 		}
-		old, err := m.Snapshots(ctx)
+		old, err := s.List(ctx)
 		if err != nil {
 			return err
 		}
 		if hasTag(old, tag) {
 			return fmt.Errorf("snapshot %q: %w", tag, ErrSnapshotExists)
 		}
-		if err := errors.Join(m.canMove(ctx, save.Name), m.room(save.Name, m.overlayFile(nodes[0]))); err != nil {
+		if err := errors.Join(s.mover.check(ctx, save.Name), s.mover.room(save.Name, s.disks.file(nodes[0]))); err != nil {
 			return err
 		}
-		if before, err = m.State(ctx); err != nil {
+		if before, err = s.states.now(ctx); err != nil {
 			return err
 		}
-		return m.snapshotJob(ctx, "snapshot-save", tag, nodes)
+		return s.job(ctx, "snapshot-save", tag, nodes)
 	}, func(ctx context.Context) error {
-		now, err := m.Snapshots(ctx)
+		now, err := s.List(ctx)
 		if err == nil && !hasTag(now, tag) {
-			err = m.unproved(save, fmt.Errorf("QEMU says that %q is saved, and does not list it", tag))
+			err = s.unproved(save, fmt.Errorf("QEMU says that %q is saved, and does not list it", tag))
 		}
-		return errors.Join(err, m.sameState(ctx, save, before))
+		return errors.Join(err, s.sameState(ctx, save, before))
 	})
 }
 
-// LoadSnapshot takes the machine back to a snapshot. If it was running, it goes on from there, with an agent that answers and the
-// right time; the processes that ran then run again and are known to the agent. If it was not, it stands there until [VM.Resume].
+// Load takes the machine back to a snapshot. If it was running, it goes on from there, with an agent that answers and the
+// right time; the processes that ran then run again and are known to the agent. If it was not, it stands there until [Power.Resume].
 // When the state cannot be loaded whole (a VF that refuses it), the machine is stopped in [Restoring]: another snapshot may be
 // loaded then, nothing else makes sense.
-func (m *VM) LoadSnapshot(ctx context.Context, tag string) error {
+func (s *Snapshots) Load(ctx context.Context, tag string) error {
 	var before State
-	return m.transit(ctx, load, func(ctx context.Context) (err error) {
-		nodes, err := m.snapshotNodes()
+	return s.states.transit(ctx, load, func(ctx context.Context) (err error) {
+		nodes, err := s.disks.nodes(s.life.name)
 		if err != nil {
 			return err
 		}
-		all, err := m.Snapshots(ctx)
+		all, err := s.List(ctx)
 		if err != nil {
 			return err
 		}
 		if !hasTag(all, tag) {
 			return noSnapshot(tag, all)
 		}
-		if before, err = m.State(ctx); err != nil {
+		if before, err = s.states.now(ctx); err != nil {
 			return err
 		}
-		if err := m.snapshotJob(ctx, "snapshot-load", tag, nodes); err != nil {
-			return m.loadFailed(ctx, before, err)
+		if err := s.job(ctx, "snapshot-load", tag, nodes); err != nil {
+			return s.loadFailed(ctx, before, err)
 		}
 		return nil
 	}, func(ctx context.Context) error {
 		if before == Restoring { // a failed load before this one
 			before = Paused
 		}
-		if err := m.sameState(ctx, load, before); err != nil {
+		if err := s.sameState(ctx, load, before); err != nil {
 			return err
 		}
-		if m.loaded = before != Running; m.loaded {
+		if s.states.loaded = before != Running; s.states.loaded {
 			return nil
 		}
-		return m.restored(ctx)
+		return s.guest.restored(ctx)
 	})
 }
 
 // loadFailed says what state a load that failed has left. QEMU stops the machine for it and leaves it so.
-func (m *VM) loadFailed(ctx context.Context, before State, err error) error {
-	seen, lost := m.State(ctx)
+func (s *Snapshots) loadFailed(ctx context.Context, before State, err error) error {
+	seen, lost := s.states.now(ctx)
 	if lost != nil || seen == before || seen == Off || seen == Gone {
 		return err
 	}
 	return &StateError{
-		Machine: m.spec.Name, Op: load.Name, Seen: seen, Want: []State{before},
-		Err: fmt.Errorf("%w\n%s", err, m.tail("stderr.log", tailLines)),
+		Machine: s.life.name, Op: load.Name, Seen: seen, Want: []State{before},
+		Err: fmt.Errorf("%w\n%s", err, s.logs.tail("stderr.log", tailLines)),
 	}
 }
 
-// DeleteSnapshot removes a snapshot.
-func (m *VM) DeleteSnapshot(ctx context.Context, tag string) error {
-	nodes, err := m.snapshotNodes()
+// Delete removes a snapshot.
+func (s *Snapshots) Delete(ctx context.Context, tag string) error {
+	nodes, err := s.disks.nodes(s.life.name)
 	if err != nil {
 		return err
 	}
-	all, err := m.Snapshots(ctx)
+	all, err := s.List(ctx)
 	if err != nil {
 		return err
 	}
 	if !hasTag(all, tag) {
-		return m.because("delete a snapshot", noSnapshot(tag, all))
+		return s.life.because("delete a snapshot", noSnapshot(tag, all))
 	}
 	args := map[string]any{"tag": tag, "devices": nodes}
-	return m.because("delete snapshot "+tag, m.qmp.RunJob(ctx, "snapshot-delete", args))
+	return s.life.because("delete snapshot "+tag, s.qmp.RunJob(ctx, "snapshot-delete", args))
 }
 
-// Snapshots lists the snapshots in the machine's first disk, oldest first.
-func (m *VM) Snapshots(ctx context.Context) ([]Snapshot, error) {
-	nodes, err := m.snapshotNodes()
+// List returns the snapshots in the machine's first disk, oldest first.
+func (s *Snapshots) List(ctx context.Context) ([]Snapshot, error) {
+	nodes, err := s.disks.nodes(s.life.name)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +155,8 @@ func (m *VM) Snapshots(ctx context.Context) ([]Snapshot, error) {
 			}
 		}
 	}
-	if err := m.qmp.Execute(ctx, "query-named-block-nodes", map[string]any{"flat": true}, &reply); err != nil {
-		return nil, m.because("list snapshots", err)
+	if err := s.qmp.Execute(ctx, "query-named-block-nodes", map[string]any{"flat": true}, &reply); err != nil {
+		return nil, s.life.because("list snapshots", err)
 	}
 	var list []Snapshot
 	for _, node := range reply {
@@ -172,56 +183,20 @@ func noSnapshot(tag string, there []Snapshot) error {
 	return fmt.Errorf("snapshot %q: %w; there are: %s", tag, ErrNoSnapshot, cmp.Or(strings.Join(tags, ", "), "none"))
 }
 
-// snapshotNodes are the block nodes that a snapshot is of. The first one gets the state.
-func (m *VM) snapshotNodes() ([]string, error) {
-	var nodes []string
-	for i, d := range m.spec.Disks {
-		if d.Access == ReadOnly {
-			continue
-		}
-		if d.Access == Direct && d.Format != "qcow2" {
-			return nil, &bench.UsageError{
-				Err:    fmt.Errorf("machine %s: disk%d is %s: only qcow2 holds snapshots", m, i, d.Format),
-				Advice: "give it an overlay",
-			}
-		}
-		nodes = append(nodes, diskNode(i))
-	}
-	if len(nodes) == 0 {
-		return nil, &bench.UsageError{
-			Err: fmt.Errorf("machine %s has no writable disk to hold a snapshot", m), Advice: "give it a small empty one",
-		}
-	}
-	return nodes, nil
-}
-
-// overlayFile is the file of a block node.
-func (m *VM) overlayFile(node string) string {
-	for i, d := range m.spec.Disks {
-		if diskNode(i) == node {
-			if d.Access == Overlay {
-				return m.overlayFiles[i]
-			}
-			return d.Image
-		}
-	}
-	return ""
-}
-
-func (m *VM) snapshotJob(ctx context.Context, cmd, tag string, nodes []string) error {
-	err := m.qmp.RunJob(ctx, cmd, map[string]any{"tag": tag, "vmstate": nodes[0], "devices": nodes})
+func (s *Snapshots) job(ctx context.Context, cmd, tag string, nodes []string) error {
+	err := s.qmp.RunJob(ctx, cmd, map[string]any{"tag": tag, "vmstate": nodes[0], "devices": nodes})
 	if failed := new(qmp.JobError); errors.As(err, &failed) {
-		return m.guestError(cmd+" "+tag, err)
+		return s.life.guestError(cmd+" "+tag, err)
 	}
 	return err
 }
 
 // sameState is the proof that the machine is again in the state that it was in.
-func (m *VM) sameState(ctx context.Context, t Transition, before State) error {
-	_, err := m.reach(ctx, t.Name, before)
+func (s *Snapshots) sameState(ctx context.Context, t Transition, before State) error {
+	_, err := s.states.reach(ctx, t.Name, before)
 	return err
 }
 
-func (m *VM) unproved(t Transition, err error) error {
-	return &bench.InfraError{Op: fmt.Sprintf("%s: %s", m, t.Name), Err: err}
+func (s *Snapshots) unproved(t Transition, err error) error {
+	return &bench.InfraError{Op: fmt.Sprintf("%s: %s", s.life, t.Name), Err: err}
 }

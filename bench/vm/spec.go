@@ -24,7 +24,7 @@ type Spec struct {
 	Firmware Firmware `json:",omitempty"` // BIOS
 	Disks    []Disk
 	Kernel   *Kernel // boot this kernel directly, instead of the first disk
-	// State is a file that [VM.SaveState] has written. The machine goes on from it instead of booting, and boots at its next
+	// State is a file that [StateFiles.Save] has written. The machine goes on from it instead of booting, and boots at its next
 	// start. It must be the machine that was saved, with disks that hold what they held then, but that one was Unplugged: the
 	// VFs are plugged in before the guest goes on.
 	State string `json:",omitempty"`

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmtb/bench/qmp"
+	"vmtb/bench/vm/guard"
 )
 
 // A State is what a machine is doing, as QEMU says it.
@@ -29,7 +30,7 @@ import (
 //	   Gone:              QEMU was killed or has crashed, from any state
 //
 // Reboot and Reset lead from Running through another boot of the guest back to it. [Transitions] has every way with
-// its deadline and its proof, and one function ([VM.transit]) goes them all.
+// its deadline and its proof, and one function (states.transit) goes them all.
 type State string
 
 // The states of a machine.
@@ -64,17 +65,29 @@ var runStates = map[string]State{
 	"io-error":       IOError,
 }
 
-// State asks QEMU for the machine's state.
-func (m *VM) State(ctx context.Context) (State, error) {
-	if m.proc.Gone(0) {
-		return m.lastState(), nil
+// states takes a machine from one [State] to another, one transition at a time.
+type states struct {
+	life      *life
+	qmp       *qmp.Client
+	proc      *guard.Process
+	events    *guestEvents
+	diagnosis *diagnosis
+	sizeMiB   int           // the most that the machine's state can take
+	moving    chan struct{} // holds a token while a transition goes on
+	loaded    bool          // a state was loaded, and the guest has not run since; of transitions
+}
+
+// now asks QEMU for the machine's state.
+func (s *states) now(ctx context.Context) (State, error) {
+	if s.proc.Gone(0) {
+		return s.last(), nil
 	}
 	var reply struct{ Status string }
-	if err := m.qmp.Execute(ctx, "query-status", nil, &reply); err != nil {
-		if m.proc.Gone(0) {
-			return m.lastState(), nil
+	if err := s.qmp.Execute(ctx, "query-status", nil, &reply); err != nil {
+		if s.proc.Gone(0) {
+			return s.last(), nil
 		}
-		return "", fmt.Errorf("%s: %w", m, err)
+		return "", fmt.Errorf("%s: %w", s.life, err)
 	}
 	if s, ok := runStates[reply.Status]; ok {
 		return s, nil
@@ -82,8 +95,8 @@ func (m *VM) State(ctx context.Context) (State, error) {
 	return State(reply.Status), nil
 }
 
-func (m *VM) lastState() State {
-	if m.proc.Exit() == (Exit{}) {
+func (s *states) last() State {
+	if s.proc.Exit() == (Exit{}) {
 		return Off
 	}
 	return Gone
@@ -113,39 +126,39 @@ func (e *StateError) Error() string {
 func (e *StateError) Unwrap() error { return e.Err }
 
 // expect is nil if the machine's state is one of want, else a [*StateError], or the reason why the machine has ended.
-func (m *VM) expect(ctx context.Context, op string, want ...State) error {
-	s, err := m.State(ctx)
+func (s *states) expect(ctx context.Context, op string, want ...State) error {
+	seen, err := s.now(ctx)
 	switch {
-	case err != nil || slices.Contains(want, s):
+	case err != nil || slices.Contains(want, seen):
 		return err
-	case s == Off || s == Gone: // why is known a moment later
-		return m.because(op, qmp.ErrClosed)
+	case seen == Off || seen == Gone: // why is known a moment later
+		return s.life.because(op, qmp.ErrClosed)
 	}
-	return &StateError{Machine: m.spec.Name, Op: op, Seen: s, Want: want, Err: context.Cause(m.life)}
+	return &StateError{Machine: s.life.name, Op: op, Seen: seen, Want: want, Err: s.life.reason()}
 }
 
 // unheardEvery is how often QEMU is asked for a change that it tells by no event.
 const unheardEvery = 10 * time.Millisecond
 
 // reach waits for one of the states want, by QEMU's events, and returns it.
-func (m *VM) reach(ctx context.Context, op string, want ...State) (State, error) {
+func (s *states) reach(ctx context.Context, op string, want ...State) (State, error) {
 	for {
-		changed := m.guest.watch() // before asking: a change in between is not missed
-		s, err := m.State(ctx)
-		if err != nil || slices.Contains(want, s) {
-			return s, err
+		changed := s.events.watch() // before asking: a change in between is not missed
+		seen, err := s.now(ctx)
+		if err != nil || slices.Contains(want, seen) {
+			return seen, err
 		}
 		var unheard <-chan time.Time
-		if s == Saving { // QEMU says that a migration has completed before it ends this state, and then no more
+		if seen == Saving { // QEMU says that a migration has completed before it ends this state, and then no more
 			unheard = time.After(unheardEvery)
 		}
 		select {
 		case <-changed:
 		case <-unheard:
-		case <-m.proc.Done():
-			return s, context.Cause(m.life)
+		case <-s.proc.Done():
+			return seen, s.life.reason()
 		case <-ctx.Done():
-			return s, &StateError{Machine: m.spec.Name, Op: op, Seen: s, Want: want, Err: context.Cause(ctx)}
+			return seen, &StateError{Machine: s.life.name, Op: op, Seen: seen, Want: want, Err: context.Cause(ctx)}
 		}
 	}
 }

@@ -59,29 +59,29 @@ func TestIntegrationStates(t *testing.T) {
 	first := bootID(t, m)
 
 	t.Run("pause", func(t *testing.T) {
-		wantStateError(t, m.Resume(ctx), Running)
-		must(t, m.Pause(ctx))
+		wantStateError(t, m.Power().Resume(ctx), Running)
+		must(t, m.Power().Pause(ctx))
 		wantState(t, m, Paused)
 		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Paused) // at once, where the agent would never answer
-		wantStateError(t, m.Pause(ctx), Paused)
-		wantStateError(t, m.Reboot(ctx), Paused)
-		must(t, m.Resume(ctx))
+		wantStateError(t, m.Power().Pause(ctx), Paused)
+		wantStateError(t, m.Power().Reboot(ctx), Paused)
+		must(t, m.Power().Resume(ctx))
 		if got := bootID(t, m); got != first {
 			t.Errorf("another boot: %s, %s", first, got)
 		}
 	})
 	t.Run("suspend", func(t *testing.T) {
-		wantStateError(t, m.Wake(ctx), Running)
-		must(t, m.Suspend(ctx))
+		wantStateError(t, m.Power().Wake(ctx), Running)
+		must(t, m.Power().Suspend(ctx))
 		wantState(t, m, Suspended)
 		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Suspended)
-		must(t, m.Wake(ctx))
+		must(t, m.Power().Wake(ctx))
 		if got := bootID(t, m); got != first {
 			t.Errorf("another boot: %s, %s", first, got)
 		}
 	})
 	t.Run("reboot", func(t *testing.T) {
-		must(t, m.Reboot(ctx))
+		must(t, m.Power().Reboot(ctx))
 		if got := bootID(t, m); got == first {
 			t.Error("the same boot")
 		}
@@ -94,15 +94,15 @@ func TestIntegrationStates(t *testing.T) {
 			_, err = m.ReadFile(short, procfs.BootIDFile)
 			cancel()
 		}
-		must(t, m.Reset(ctx))
+		must(t, m.Power().Reset(ctx))
 		if got := bootID(t, m); got == first {
 			t.Error("the same boot")
 		}
 	})
 	t.Run("quit", func(t *testing.T) {
-		must(t, m.Quit(ctx))
+		must(t, m.Power().Quit(ctx))
 		wantState(t, m, Off)
-		if err := m.Pause(ctx); !errors.Is(err, ErrOff) {
+		if err := m.Power().Pause(ctx); !errors.Is(err, ErrOff) {
 			t.Errorf("%v, want ErrOff", err)
 		}
 	})
@@ -115,8 +115,8 @@ func TestIntegrationCannotSleep(t *testing.T) {
 	s.Extra = []string{"-global", "ICH9-LPC.disable_s3=1"}
 	m := newPlace(t).boot(t, s)
 	for what, err := range map[string]error{
-		"disable_s3": m.Suspend(t.Context()),
-		"no swap":    m.Hibernate(t.Context()),
+		"disable_s3": m.Power().Suspend(t.Context()),
+		"no swap":    m.Power().Hibernate(t.Context()),
 	} {
 		if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) {
 			t.Errorf("%T %v, want a GuestError that is ErrNotAvailable", err, err)
@@ -136,29 +136,29 @@ func TestIntegrationSnapshot(t *testing.T) {
 	p, err := m.Agent().Start(ctx, bench.Shell("while [ ! -e /tmp/stop ]; do sleep 0.1; done; cat /tmp/word; exit 7"))
 	must(t, err)
 	must(t, m.WriteFile(ctx, "/tmp/word", []byte("before")))
-	must(t, m.SaveSnapshot(ctx, "one"))
+	must(t, m.Snapshots().Save(ctx, "one"))
 	wantState(t, m, Running)
-	if err := m.SaveSnapshot(ctx, "one"); !errors.Is(err, ErrSnapshotExists) {
+	if err := m.Snapshots().Save(ctx, "one"); !errors.Is(err, ErrSnapshotExists) {
 		t.Errorf("saved twice: %v", err)
 	}
 	must(t, m.WriteFile(ctx, "/tmp/word", []byte("after")))
-	must(t, m.Pause(ctx))
-	must(t, m.SaveSnapshot(ctx, "two"))
+	must(t, m.Power().Pause(ctx))
+	must(t, m.Snapshots().Save(ctx, "two"))
 	wantState(t, m, Paused)
-	list, err := m.Snapshots(ctx)
+	list, err := m.Snapshots().List(ctx)
 	if err != nil || len(list) != 2 || list[0].Tag != "one" || list[1].Tag != "two" || list[0].Size < 1<<20 {
 		t.Errorf("%+v, %v", list, err)
 	}
 
-	err = m.LoadSnapshot(ctx, "three")
+	err = m.Snapshots().Load(ctx, "three")
 	if !errors.Is(err, ErrNoSnapshot) || !strings.Contains(err.Error(), "one, two") {
 		t.Errorf("%v, want ErrNoSnapshot and what there is", err)
 	}
 	wantState(t, m, Paused)
-	must(t, m.LoadSnapshot(ctx, "one")) // into a paused machine: it stays so
+	must(t, m.Snapshots().Load(ctx, "one")) // into a paused machine: it stays so
 	wantState(t, m, Paused)
-	must(t, m.Resume(ctx))
-	must(t, m.LoadSnapshot(ctx, "one"))
+	must(t, m.Power().Resume(ctx))
+	must(t, m.Snapshots().Load(ctx, "one"))
 	wantState(t, m, Running)
 	now, err := m.Agent().Time(ctx)
 	if off := time.Since(now).Abs(); err != nil || off > clockSlack {
@@ -169,20 +169,20 @@ func TestIntegrationSnapshot(t *testing.T) {
 		t.Errorf("%+v, %v, want the process of the time of the snapshot", r, err)
 	}
 
-	must(t, m.DeleteSnapshot(ctx, "one"))
-	if err := m.DeleteSnapshot(ctx, "one"); !errors.Is(err, ErrNoSnapshot) {
+	must(t, m.Snapshots().Delete(ctx, "one"))
+	if err := m.Snapshots().Delete(ctx, "one"); !errors.Is(err, ErrNoSnapshot) {
 		t.Errorf("%v, want ErrNoSnapshot", err)
 	}
 	// Off and on again, with the disks as they are.
-	if step, err := m.PowerOff(ctx); step != StepAgent || err != nil {
+	if step, err := m.Power().Off(ctx); step != StepAgent || err != nil {
 		t.Fatalf("%q, %v", step, err)
 	}
 	again, err := m.Again(ctx, ModePaused)
 	must(t, err)
 	defer func() { must(t, again.Close(context.Background())) }()
 	wantState(t, again, Prelaunch)
-	must(t, again.LoadSnapshot(ctx, "two"))
-	must(t, again.Resume(ctx))
+	must(t, again.Snapshots().Load(ctx, "two"))
+	must(t, again.Power().Resume(ctx))
 	data, err := again.ReadFile(ctx, "/tmp/word")
 	if string(data) != "after" || err != nil {
 		t.Errorf("%q, %v", data, err)
@@ -195,20 +195,20 @@ func TestIntegrationStateFile(t *testing.T) {
 	ctx := t.Context()
 	before := bootID(t, m)
 	file := filepath.Join(t.TempDir(), "state")
-	done, err := m.SaveState(ctx, file)
+	done, err := m.StateFiles().Save(ctx, file)
 	must(t, err)
 	wantState(t, m, Paused)
 	if info, err := os.Stat(file); err != nil || info.Size() < 1<<20 || done.RAM < 1<<20 {
 		t.Errorf("%v, %v, %+v", info, err, done)
 	}
-	must(t, m.Quit(ctx))
+	must(t, m.Power().Quit(ctx))
 	again, err := m.Again(ctx, ModeIncoming)
 	must(t, err)
 	defer func() { must(t, again.Close(context.Background())) }()
 	wantState(t, again, Restoring)
-	must(t, again.LoadState(ctx, file))
+	must(t, again.StateFiles().Load(ctx, file))
 	wantState(t, again, Paused)
-	must(t, again.Resume(ctx))
+	must(t, again.Power().Resume(ctx))
 	if got := bootID(t, again); got != before {
 		t.Errorf("another boot: %s, %s", before, got)
 	}
@@ -271,7 +271,7 @@ func TestIntegrationMigrate(t *testing.T) {
 	}
 	must(t, m.Close(ctx))
 	sh(t, to, "echo there >/tmp/x && sync")
-	must(t, to.SaveSnapshot(ctx, "there")) // the disk is its own now
+	must(t, to.Snapshots().Save(ctx, "there")) // the disk is its own now
 }
 
 // A guest that hibernates goes on where it was when its machine is started again.
@@ -283,7 +283,7 @@ func TestIntegrationHibernate(t *testing.T) {
 	ctx := t.Context()
 	before := bootID(t, m)
 	sh(t, m, "busybox mkswap /dev/vda && busybox swapon /dev/vda && echo kept >/tmp/word")
-	must(t, m.Hibernate(ctx))
+	must(t, m.Power().Hibernate(ctx))
 	wantState(t, m, Off)
 	again, err := m.Again(ctx, ModeRun)
 	must(t, err)
@@ -305,26 +305,26 @@ func TestIntegrationFullDisk(t *testing.T) {
 	t.Cleanup(func() { must(t, unix.Unmount(p.WorkDir, 0)) })
 	m := p.boot(t, diskSpec(t))
 	ctx := t.Context()
-	err := m.SaveSnapshot(ctx, "x")
+	err := m.Snapshots().Save(ctx, "x")
 	if !errors.Is(err, unix.ENOSPC) || !errors.As(err, new(*bench.InfraError)) {
 		t.Errorf("%T %v, want an InfraError that is ENOSPC", err, err)
 	}
 	wantState(t, m, Running)
 
-	err = m.snapshotJob(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had gone in between
+	err = m.snapshots.job(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had gone in between
 	if err == nil {
 		t.Error("a state of 100 MiB is saved in 20 MiB")
 	}
 	t.Log(err)
 	wantState(t, m, Running)
-	if list, err := m.Snapshots(ctx); len(list) != 0 || err != nil {
+	if list, err := m.Snapshots().List(ctx); len(list) != 0 || err != nil {
 		t.Errorf("%v, %v, want no snapshot", list, err)
 	}
 	file := filepath.Join(p.WorkDir, "state")
-	if _, err := m.SaveState(ctx, file); !errors.Is(err, unix.ENOSPC) {
+	if _, err := m.StateFiles().Save(ctx, file); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("%T %v, want ENOSPC", err, err)
 	}
-	if _, err := m.send(ctx, "file:"+file, MigrateOptions{}); err == nil {
+	if _, err := m.mover.send(ctx, "file:"+file, MigrateOptions{}); err == nil {
 		t.Error("a state of 100 MiB is written to 20 MiB")
 	} else {
 		t.Log(err)

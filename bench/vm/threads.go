@@ -13,14 +13,14 @@ import (
 // saveThreads writes what the host's kernel shows of QEMU's threads: where those that hang in it do so. Before 11.1 QEMU gives
 // them no names of their own; state.json says which are vCPUs (thread-id of query-cpus-fast). Files that would
 // take the lock of QEMU's memory (cmdline, maps) are left alone: whoever hangs may hold it.
-func (m *VM) saveThreads(_ context.Context, file string) error {
-	dir := fmt.Sprintf("/proc/%d", m.proc.PID())
+func (e *Evidence) saveThreads(_ context.Context, file string) error {
+	dir := fmt.Sprintf("/proc/%d", e.pid)
 	status, err := os.ReadFile(dir + "/status")
 	if err != nil {
 		return errors.New("QEMU is gone")
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "process %d\n%s", m.proc.PID(), status)
+	fmt.Fprintf(&b, "process %d\n%s", e.pid, status)
 	tasks, err := os.ReadDir(dir + "/task")
 	for _, t := range tasks {
 		threadState(&b, filepath.Join(dir, "task", t.Name()))

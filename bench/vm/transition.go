@@ -16,7 +16,7 @@ type Transition struct {
 	From  []State       // where it may begin
 	To    State         // where it has ended when its method returns nil
 	Limit time.Duration // from its beginning to its proof, before scaling
-	Moves bool          // Limit grows with the state to move, see [VM.limit]
+	Moves bool          // Limit grows with the state to move, see states.limit
 	How   string        // what is asked, and of whom
 	Proof string        // what shows that it has ended
 }
@@ -109,18 +109,18 @@ func Transitions() []Transition {
 
 // limit is how long a transition may take. Moving state is given a second for every 50 MiB of the guest's memory and of
 // its VFs' state, a fifth of what a slow disk writes.
-func (m *VM) limit(t Transition) time.Duration {
+func (s *states) limit(t Transition) time.Duration {
 	d := t.Limit
 	if t.Moves {
-		d += time.Duration(m.stateMiB()) * time.Second / 50
+		d += time.Duration(s.sizeMiB) * time.Second / 50
 	}
-	return m.scaled(d)
+	return s.life.scaled(d)
 }
 
-// stateMiB is the most that the machine's state can take.
-func (m *VM) stateMiB() int {
-	size := m.spec.MemoryMiB
-	for _, v := range m.spec.VFs {
+// stateMiB returns the most that the machine's state can take.
+func (s Spec) stateMiB() int {
+	size := s.MemoryMiB
+	for _, v := range s.VFs {
 		size += v.StateMiB
 	}
 	return size
@@ -128,29 +128,29 @@ func (m *VM) stateMiB() int {
 
 // transit takes the machine through t: looks that it may begin, does it, and lets prove wait for what shows that it is
 // done, within the limit of t and no longer than the machine lives. One transition goes on at a time.
-func (m *VM) transit(ctx context.Context, t Transition, do, prove func(context.Context) error) error {
-	limit := m.limit(t)
+func (s *states) transit(ctx context.Context, t Transition, do, prove func(context.Context) error) error {
+	limit := s.limit(t)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError{limit})
 	defer cancel()
 	select {
-	case m.moving <- struct{}{}:
-		defer func() { <-m.moving }()
+	case s.moving <- struct{}{}:
+		defer func() { <-s.moving }()
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %s: another transition goes on: %w", m, t.Name, context.Cause(ctx))
+		return fmt.Errorf("%s: %s: another transition goes on: %w", s.life, t.Name, context.Cause(ctx))
 	}
-	if err := m.expect(ctx, t.Name, t.From...); err != nil {
+	if err := s.expect(ctx, t.Name, t.From...); err != nil {
 		return err
 	}
 	bound, unbind := ctx, func() {}
 	if t.To != Off {
-		bound, unbind = m.bind(ctx)
+		bound, unbind = s.life.bind(ctx)
 	}
 	defer unbind()
 	err := do(bound)
 	if err == nil {
 		err = prove(bound)
 	}
-	return m.transitError(ctx, t, err)
+	return s.fail(ctx, t, err)
 }
 
 // lateError is the cause of a context whose transition has missed its deadline.
@@ -159,25 +159,25 @@ type lateError struct{ limit time.Duration }
 func (e lateError) Error() string        { return "not within " + prose.Exact(e.limit) }
 func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// transitError says what err means that came of t. What ends at our deadline says what was seen instead, and is the guest's fault
+// fail says what err means that came of t. What ends at our deadline says what was seen instead, and is the guest's fault
 // where the guest was asked.
-func (m *VM) transitError(ctx context.Context, t Transition, err error) error {
+func (s *states) fail(ctx context.Context, t Transition, err error) error {
 	if err == nil {
 		return nil
 	}
-	if late := (lateError{}); errors.As(context.Cause(ctx), &late) && m.life.Err() == nil {
+	if late := (lateError{}); errors.As(context.Cause(ctx), &late) && !s.life.over() {
 		if at := new(StateError); !errors.As(err, &at) {
-			look, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.scaled(stateTime))
+			look, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.life.scaled(stateTime))
 			defer cancel()
-			seen, lost := m.State(look)
+			seen, lost := s.now(look)
 			if lost != nil {
 				seen = "silent"
 			}
 			if err = fmt.Errorf("%w: %w", late, err); seen != t.To { // else the state is not what is missing
-				err = &StateError{Machine: m.spec.Name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
+				err = &StateError{Machine: s.life.name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
 			}
 		}
-		return &bench.GuestError{Machine: m.spec.Name, Op: t.Name, Err: err}
+		return &bench.GuestError{Machine: s.life.name, Op: t.Name, Err: err}
 	}
 	for _, kind := range []any{
 		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError), new(*bench.UsageError),
@@ -186,5 +186,5 @@ func (m *VM) transitError(ctx context.Context, t Transition, err error) error {
 			return err
 		}
 	}
-	return m.because(t.Name, err)
+	return s.life.because(t.Name, err)
 }

@@ -64,22 +64,22 @@ func TestTransitionsOfFake(t *testing.T) {
 	m := bootFake(t, "acpi")
 	ctx := t.Context()
 	at := new(StateError)
-	if err := m.Wake(ctx); !errors.As(err, &at) || at.Seen != Running || !slices.Equal(at.Want, []State{Suspended}) {
+	if err := m.Power().Wake(ctx); !errors.As(err, &at) || at.Seen != Running || !slices.Equal(at.Want, []State{Suspended}) {
 		t.Errorf("woken while it runs: %v", err)
 	}
-	must(t, m.Pause(ctx))
+	must(t, m.Power().Pause(ctx))
 	if s, err := m.State(ctx); s != Paused || err != nil {
 		t.Errorf("%q, %v, want paused", s, err)
 	}
 	if _, err := m.ReadFile(ctx, "/x"); !errors.As(err, &at) || at.Seen != Paused {
 		t.Errorf("asked while it is paused: %v", err)
 	}
-	must(t, m.Resume(ctx))
-	must(t, m.Quit(ctx))
+	must(t, m.Power().Resume(ctx))
+	must(t, m.Power().Quit(ctx))
 	if s, err := m.State(ctx); s != Off || err != nil {
 		t.Errorf("%q, %v, want off", s, err)
 	}
-	if err := m.Pause(ctx); !errors.Is(err, ErrOff) {
+	if err := m.Power().Pause(ctx); !errors.Is(err, ErrOff) {
 		t.Errorf("paused when it was off: %v", err)
 	}
 }
@@ -87,8 +87,8 @@ func TestTransitionsOfFake(t *testing.T) {
 // A transition that QEMU takes and does not make ends at its deadline, and says what was seen instead.
 func TestTransitionLate(t *testing.T) {
 	m := bootFake(t, "ignores-stop")
-	m.scale = 0.01
-	err := m.Pause(t.Context())
+	m.life.scale = 0.01
+	err := m.Power().Pause(t.Context())
 	at := new(StateError)
 	if !errors.As(err, &at) || at.Seen != Running || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*bench.GuestError)) ||
 		!strings.Contains(err.Error(), "not within 300 ms") {
@@ -97,7 +97,7 @@ func TestTransitionLate(t *testing.T) {
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
-	if err := m.Pause(ctx); !errors.Is(err, why) {
+	if err := m.Power().Pause(ctx); !errors.Is(err, why) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -109,14 +109,14 @@ func TestKilledIn(t *testing.T) {
 			m := bootFake(t, "sleeps")
 			switch state {
 			case Paused:
-				must(t, m.Pause(t.Context()))
+				must(t, m.Power().Pause(t.Context()))
 			case Suspended:
 				must(t, m.qmp.Execute(t.Context(), "fake-sleep", nil, nil))
 			}
 			must(t, m.reachNow(t, state))
 			m.proc.Kill() // as the kernel's OOM killer would: nobody expects it
 			select {
-			case <-m.life.Done():
+			case <-m.life.ctx.Done():
 			case <-time.After(time.Minute):
 				t.Fatal("the machine lives on")
 			}
@@ -124,7 +124,7 @@ func TestKilledIn(t *testing.T) {
 				t.Errorf("%q, %v, want gone", s, err)
 			}
 			for name, err := range map[string]error{
-				"pause": m.Pause(t.Context()), "resume": m.Resume(t.Context()), "wake": m.Wake(t.Context()), "save": m.SaveSnapshot(t.Context(), "x"),
+				"pause": m.Power().Pause(t.Context()), "resume": m.Power().Resume(t.Context()), "wake": m.Power().Wake(t.Context()), "save": m.Snapshots().Save(t.Context(), "x"),
 			} {
 				if !errors.As(err, new(*bench.InfraError)) && !errors.As(err, new(*bench.UsageError)) {
 					t.Errorf("%s: %T %v, want an InfraError", name, err, err)
@@ -137,14 +137,14 @@ func TestKilledIn(t *testing.T) {
 func (m *VM) reachNow(t *testing.T, want State) error {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := m.reach(ctx, "test", want)
+	_, err := m.states.reach(ctx, "test", want)
 	return err
 }
 
 func TestBlockedError(t *testing.T) {
 	m := bootFake(t, "blocked acpi")
 	m.spec.Disks = []Disk{{Image: "/dev/null", Format: "qcow2", Access: Direct}}
-	err := m.SaveSnapshot(t.Context(), "x")
+	err := m.Snapshots().Save(t.Context(), "x")
 	if at := new(BlockedError); !errors.As(err, &at) || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "vendor VFIO driver") {
 		t.Errorf("%T %v, want a BlockedError with advice", err, err)
 	}

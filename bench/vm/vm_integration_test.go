@@ -187,11 +187,11 @@ break' && echo x >-n && echo x >.hidden && ln -s nowhere link && mkfifo pipe && 
 	if info.Mode().Perm() != 0o700 {
 		t.Errorf("mode of the private directory: %v", info.Mode())
 	}
-	step, err := m.PowerOff(ctx)
+	step, err := m.Power().Off(ctx)
 	if step != StepAgent || err != nil {
 		t.Errorf("power off = %q, %v, want %q", step, err, StepAgent)
 	}
-	if step, err := m.PowerOff(ctx); step != StepNone || err != nil {
+	if step, err := m.Power().Off(ctx); step != StepNone || err != nil {
 		t.Errorf("second power off = %q, %v", step, err)
 	}
 	if _, err := m.Exec(ctx, bench.Shell("true")); !errors.Is(err, ErrOff) {
@@ -230,7 +230,7 @@ func TestIntegrationDisk(t *testing.T) {
 			if len(names(t, p.WorkDir)) != 1 {
 				t.Errorf("in the work directory: %q, want the overlay's", names(t, p.WorkDir))
 			}
-			if _, err := m.PowerOff(t.Context()); err != nil {
+			if _, err := m.Power().Off(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -258,7 +258,7 @@ func TestIntegrationSeveralAtOnce(t *testing.T) {
 			defer m.Close(context.Background())
 			if err := m.WaitReady(t.Context()); err != nil {
 				t.Error(err)
-			} else if _, err := m.PowerOff(t.Context()); err != nil {
+			} else if _, err := m.Power().Off(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})

@@ -224,9 +224,12 @@ func TestStartFailure(t *testing.T) {
 		{"qemu-system-x86_64: -device bar: 'bar' is not a valid device model name", infra, "exit code 1\nqemu"},
 		{"qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory", infra, "Cannot allocate memory"},
 	} {
-		m := &VM{spec: Spec{Name: "vm0", Devices: []string{"foo"}, Extra: []string{"-nonsense", "-x", "y"}}, dir: t.TempDir()}
-		must(t, os.WriteFile(m.path("stderr.log"), []byte(c.said+"\n"), 0o600))
-		if err := m.startFailure(Exit{Code: 1}); !c.kind(err) || !strings.Contains(err.Error(), c.want) {
+		d := diagnosis{
+			life: newLife("vm0"), spec: &Spec{Devices: []string{"foo"}, Extra: []string{"-nonsense", "-x", "y"}},
+			logs: &logs{dir: t.TempDir()}, exit: func() Exit { return Exit{Code: 1} },
+		}
+		must(t, os.WriteFile(d.logs.path("stderr.log"), []byte(c.said+"\n"), 0o600))
+		if err := d.ofStart(); !c.kind(err) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s\n= %T %v\nwant %q", c.said, err, err, c.want)
 		}
 	}

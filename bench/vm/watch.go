@@ -10,8 +10,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// guest is what QEMU's events have told about the guest.
-type guest struct {
+// guestEvents are what QEMU's events have told about the guest.
+type guestEvents struct {
 	mu       sync.Mutex
 	stopped  bool          // its CPUs do not run, or it sleeps
 	agent    bool          // its agent has its port open
@@ -23,7 +23,7 @@ type guest struct {
 	changed  chan struct{} // closed and renewed with every event
 }
 
-func (g *guest) update(f func()) {
+func (g *guestEvents) update(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f()
@@ -32,20 +32,48 @@ func (g *guest) update(f func()) {
 }
 
 // watch is closed with the next event.
-func (g *guest) watch() <-chan struct{} {
+func (g *guestEvents) watch() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.changed
 }
 
 // agentSeen says whether the agent has its port open, and how often it has opened it.
-func (g *guest) agentSeen() (open bool, opens int) {
+func (g *guestEvents) agentSeen() (open bool, opens int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.agent, g.opens
 }
 
-func (g *guest) expectEnd() { g.update(func() { g.expected = true }) }
+// ending returns the reason of the SHUTDOWN event, and whether the end has been asked for.
+func (g *guestEvents) ending() (reason string, expected bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shutdown, g.expected
+}
+
+// standsStill reports whether the guest's CPUs do not run, or the guest sleeps.
+func (g *guestEvents) standsStill() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stopped
+}
+
+// resetCount returns how often the guest has been reset.
+func (g *guestEvents) resetCount() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.resets
+}
+
+// sleeper returns the boot id of the guest when it last went to sleep.
+func (g *guestEvents) sleeper() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.boot
+}
+
+func (g *guestEvents) expectEnd() { g.update(func() { g.expected = true }) }
 
 // watch follows QEMU's events until QEMU is gone, and then ends the machine's life with the reason.
 func (m *VM) watch(ctx context.Context, events *qmp.Subscription) {
@@ -57,20 +85,30 @@ func (m *VM) watch(ctx context.Context, events *qmp.Subscription) {
 		}
 		m.event(e)
 	}
-	if m.proc.Gone(m.scaled(10 * time.Second)) {
-		m.end(m.endError())
+	if m.proc.Gone(m.life.scaled(10 * time.Second)) {
+		m.life.end(m.diagnosis.ofEnd())
 		return
 	}
-	m.end(infra(m.String()+": QEMU's monitor", m.qmp.Err()))
+	m.life.end(infra(m.String()+": QEMU's monitor", m.qmp.Err()))
 }
 
 func (m *VM) event(e qmp.Event) {
+	m.events.take(e)
+	switch e.Name {
+	case "GUEST_PANICKED", "GUEST_CRASHLOADED":
+		m.life.end(m.diagnosis.ofPanic())
+	case "STOP": // which does not say why
+		go m.endIfBroken(m.life.ctx)
+	}
+}
+
+// take notes what an event tells about the guest.
+func (g *guestEvents) take(e qmp.Event) {
 	var data struct {
 		ID, Reason string
 		Open       bool
 	}
 	_ = json.Unmarshal(e.Data, &data) // an event without data, or with other data, leaves it empty
-	g := &m.guest
 	g.update(func() {
 		switch e.Name {
 		case "VSERPORT_CHANGE":
@@ -89,27 +127,21 @@ func (m *VM) event(e qmp.Event) {
 			g.shutdown = data.Reason
 		}
 	})
-	switch e.Name {
-	case "GUEST_PANICKED", "GUEST_CRASHLOADED":
-		m.end(m.panicError())
-	case "STOP": // which does not say why
-		go m.endIfBroken(m.life)
-	}
 }
 
 // endIfBroken ends the life of a machine that QEMU has stopped because it cannot run it any further.
 func (m *VM) endIfBroken(ctx context.Context) {
 	var reply struct{ Status string }
 	if err := m.qmp.Execute(ctx, "query-status", nil, &reply); err == nil && reply.Status == "internal-error" {
-		m.end(m.brokenError())
+		m.life.end(m.diagnosis.ofBrokenGuest())
 	}
 }
 
 // until waits for what events tell about the guest.
-func (m *VM) until(ctx context.Context, seen func(agentOpen bool, agentOpens int) bool) error {
+func (g *guestEvents) until(ctx context.Context, seen func(agentOpen bool, agentOpens int) bool) error {
 	for {
-		changed := m.guest.watch()
-		if seen(m.guest.agentSeen()) {
+		changed := g.watch()
+		if seen(g.agentSeen()) {
 			return nil
 		}
 		select {

@@ -49,9 +49,9 @@ const mostOff = 5 * time.Second
 func testClock(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[0]
 	fixture.Steps{
-		{Name: "pause the machine", Do: m.Pause},
+		{Name: "pause the machine", Do: m.Power().Pause},
 		{Name: "let time pass", Do: func(ctx context.Context) error { return s.LetPass(ctx, time.Second) }},
-		{Name: "let it go on", Do: m.Resume},
+		{Name: "let it go on", Do: m.Power().Resume},
 	}.Run(ctx, t)
 	now, err := m.Agent().Time(ctx)
 	if err != nil {

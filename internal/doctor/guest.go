@@ -122,7 +122,7 @@ func (g *guestCheck) end(ctx context.Context) {
 	if g.m == nil {
 		return
 	}
-	_, _ = g.m.PowerOff(ctx)
+	_, _ = g.m.Power().Off(ctx)
 	_ = g.m.Close(ctx)
 	_ = os.RemoveAll(g.m.Dir())
 }

@@ -28,7 +28,7 @@ func (b *bed) vm() *vm.VM { return b.VMs[0] }
 
 // save saves the machine as it is. One that cannot be saved here, for a reason that QEMU tells, skips the case.
 func (b *bed) save(ctx context.Context, t *flow.T, tag string) error {
-	err := b.vm().SaveSnapshot(ctx, tag)
+	err := b.vm().Snapshots().Save(ctx, tag)
 	if errors.As(err, new(*vm.BlockedError)) {
 		fixture.Require(t, err)
 	}
@@ -64,7 +64,7 @@ func (b *bed) takeOver(ctx context.Context, change func(*vm.Spec)) error {
 // goOn restores the state, and lets the machine go on from there.
 func (b *bed) goOn(ctx context.Context, tag string) error {
 	m := b.vm()
-	if err := m.LoadSnapshot(ctx, tag); err != nil {
+	if err := m.Snapshots().Load(ctx, tag); err != nil {
 		return err
 	}
 	return resume(ctx, m)
@@ -76,7 +76,7 @@ func resume(ctx context.Context, m *vm.VM) error {
 	if err != nil || state == vm.Running {
 		return err
 	}
-	return m.Resume(ctx)
+	return m.Power().Resume(ctx)
 }
 
 // off shuts the machine down when another one is to go on as it.
@@ -84,7 +84,7 @@ func (b *bed) off(ctx context.Context) error {
 	if !b.two() {
 		return nil
 	}
-	_, err := b.vm().PowerOff(ctx)
+	_, err := b.vm().Power().Off(ctx)
 	return err
 }
 

@@ -84,9 +84,9 @@ func testBusySave(ctx context.Context, t *flow.T, b *bed) {
 	fixture.Steps{
 		{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
 		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"pause " + b.vm().String(), b.vm().Pause},
+		{"pause " + b.vm().String(), b.vm().Power().Pause},
 		{"save it", func(ctx context.Context) error { return b.saveWork(ctx, t) }},
-		{"resume it", b.vm().Resume},
+		{"resume it", b.vm().Power().Resume},
 		{"wait for the end of its work", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
 		{"shut it down if another goes on", b.off},
 	}.Run(ctx, t)

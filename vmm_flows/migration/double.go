@@ -61,7 +61,7 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	again := fixture.Steps{{"save it again", func(ctx context.Context) error { return b.save(ctx, t, secondTag) }}}
 	if b.restore == second {
 		again = slices.Concat(
-			fixture.Steps{{"pause it", b.vm().Pause}}, again,
+			fixture.Steps{{"pause it", b.vm().Power().Pause}}, again,
 			fixture.Steps{{"load what was saved while the recovery was held", func(ctx context.Context) error { return b.goOn(ctx, secondTag) }}},
 		)
 	}

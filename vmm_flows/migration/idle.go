@@ -40,9 +40,9 @@ func testIdleSave(ctx context.Context, t *flow.T, b *bed) {
 	b.Works(ctx, t, b.vm())
 	run := b.edit(ctx, t)
 	fixture.Steps{
-		{"pause " + b.vm().String(), b.vm().Pause},
+		{"pause " + b.vm().String(), b.vm().Power().Pause},
 		{"save it", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
-		{"resume it", b.vm().Resume},
+		{"resume it", b.vm().Power().Resume},
 		{"end the editor", func(ctx context.Context) error { return b.stopEditing(ctx, run) }},
 		{"shut it down if another goes on", b.off},
 	}.Run(ctx, t)
@@ -65,10 +65,10 @@ func testIdleRestore(ctx context.Context, t *flow.T, b *bed) {
 func testNoDriver(ctx context.Context, t *flow.T, b *bed) {
 	run := b.edit(ctx, t)
 	fixture.Steps{
-		{"pause " + b.vm().String(), b.vm().Pause},
+		{"pause " + b.vm().String(), b.vm().Power().Pause},
 		{"save it", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
 		{"end the editor", func(ctx context.Context) error {
-			if err := b.vm().Resume(ctx); err != nil {
+			if err := b.vm().Power().Resume(ctx); err != nil {
 				return err
 			}
 			return b.stopEditing(ctx, run)

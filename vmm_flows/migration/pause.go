@@ -50,11 +50,11 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 	run := b.BeginOn(ctx, t, b.vm(), w)
 	fixture.Steps{
 		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"pause it", first.Pause},
+		{"pause it", first.Power().Pause},
 		{fmt.Sprintf("%v on %v meanwhile", spin, neighbour), func(ctx context.Context) error {
 			return b.PassesAll(ctx, t.Env(), fixture.Job{Machine: neighbour, Workload: spin})
 		}},
-		{"resume it", first.Resume},
+		{"resume it", first.Power().Resume},
 		{
 			"set VF1 back to " + before.String(),
 			func(ctx context.Context) error { return b.PF.Scheduler.SetTimeSlice(ctx, 1, before) },

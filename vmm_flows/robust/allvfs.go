@@ -42,7 +42,7 @@ func testBootAll(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		s.Works(ctx, t, machines...)
 		fixture.Steps{{"shut them down", func(ctx context.Context) error {
 			return fixture.Each(ctx, machines, func(ctx context.Context, _ int, m bench.Machine) error {
-				_, err := m.(*vm.VM).PowerOff(ctx)
+				_, err := m.(*vm.VM).Power().Off(ctx)
 				return err
 			})
 		}}}.Run(ctx, t)

@@ -28,18 +28,22 @@ func addLoops(r *flow.Registry) {
 		Needs:   fixture.NeedsOf(config, fixture.GuestImage, fixture.EnoughVFs),
 		Timeout: 10 * time.Minute,
 		Cases: []flow.Case[looped]{
-			{Name: "test_reboot", Doc: "It reboots.", Func: func(ctx context.Context, t *flow.T, l looped) { l.run(ctx, t, "reboot", (*vm.VM).Reboot) }},
-			{Name: "test_reset", Doc: "It is reset.", Func: func(ctx context.Context, t *flow.T, l looped) { l.run(ctx, t, "reset", (*vm.VM).Reset) }},
+			{Name: "test_reboot", Doc: "It reboots.", Func: func(ctx context.Context, t *flow.T, l looped) {
+				l.run(ctx, t, "reboot", (*vm.Power).Reboot)
+			}},
+			{Name: "test_reset", Doc: "It is reset.", Func: func(ctx context.Context, t *flow.T, l looped) {
+				l.run(ctx, t, "reset", (*vm.Power).Reset)
+			}},
 		},
 	})
 }
 
 // run has the machine boot anew so many times.
-func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.VM, context.Context) error) {
+func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.Power, context.Context) error) {
 	m := l.VMs[0]
 	for i := range l.rounds {
 		fixture.Steps{
-			{fmt.Sprintf("%s %v (%d of %d)", what, m, i+1, l.rounds), func(ctx context.Context) error { return do(m, ctx) }},
+			{fmt.Sprintf("%s %v (%d of %d)", what, m, i+1, l.rounds), func(ctx context.Context) error { return do(m.Power(), ctx) }},
 			{"find its VF", func(ctx context.Context) error {
 				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // it may not do so by itself
 					return err

@@ -95,7 +95,7 @@ func testKill(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[1]
 	var next *vm.VM
 	beside(ctx, t, s, fixture.Steps{
-		{fmt.Sprintf("kill %v", m), m.Kill},
+		{fmt.Sprintf("kill %v", m), m.Power().Kill},
 		{"boot another machine with its VF", func(ctx context.Context) (err error) {
 			next, err = s.Boot(ctx, "vm2", 1)
 			return err

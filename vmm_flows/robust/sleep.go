@@ -42,11 +42,11 @@ func testGuestSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[0]
 	fixture.Steps{
 		{"put the guest to sleep", func(ctx context.Context) error {
-			err := m.Suspend(ctx)
+			err := m.Power().Suspend(ctx)
 			fixture.Require(t, err)
 			return nil
 		}},
-		{"wake it", m.Wake},
+		{"wake it", m.Power().Wake},
 	}.Run(ctx, t)
 	s.Works(ctx, t, m)
 }
@@ -61,7 +61,7 @@ func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	fixture.Require(t, s.Host.CheckSuspend(ctx, host.SleepMem))
 	fixture.Steps{
-		{fmt.Sprintf("pause %v", m), m.Pause},
+		{fmt.Sprintf("pause %v", m), m.Power().Pause},
 		{"put the host to sleep for " + prose.Exact(hostSleep), func(ctx context.Context) error {
 			slept, err := s.Host.Suspend(ctx, t.Env(), host.Suspend{Mode: host.SleepMem, For: hostSleep, PFs: []*pci.Device{s.PF.Device}})
 			if err == nil {
@@ -69,7 +69,7 @@ func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 			}
 			return err
 		}},
-		{fmt.Sprintf("resume %v", m), m.Resume},
+		{fmt.Sprintf("resume %v", m), m.Power().Resume},
 	}.Run(ctx, t)
 	s.Works(ctx, t, s.Host, m)
 }

@@ -126,11 +126,11 @@ func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machin
 func testPause(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[0]
 	w := observe(ctx, t, s, m)
-	must(t, m.Pause(ctx))
+	must(t, m.Power().Pause(ctx))
 	if _, err := m.ReadFile(ctx, "/proc/uptime"); err == nil {
 		t.Errorf("%v answers while it is paused", m)
 	}
-	must(t, m.Resume(ctx))
+	must(t, m.Power().Resume(ctx))
 	w.check(ctx, t, s, m)
 }
 
@@ -139,14 +139,14 @@ func testSnapshot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	const marker = "/tmp/vmtb-marker"
 	w := observe(ctx, t, s, m)
 	must(t, m.WriteFile(ctx, marker, []byte("before")))
-	must(t, t.Step(ctx, "save a snapshot", func(ctx context.Context) error { return m.SaveSnapshot(ctx, "vmtb") }))
+	must(t, t.Step(ctx, "save a snapshot", func(ctx context.Context) error { return m.Snapshots().Save(ctx, "vmtb") }))
 	must(t, m.WriteFile(ctx, marker, []byte("after")))
-	must(t, t.Step(ctx, "load it", func(ctx context.Context) error { return m.LoadSnapshot(ctx, "vmtb") }))
+	must(t, t.Step(ctx, "load it", func(ctx context.Context) error { return m.Snapshots().Load(ctx, "vmtb") }))
 	if data, err := m.ReadFile(ctx, marker); err != nil || string(data) != "before" {
 		t.Errorf("%v: the marker reads %q, %v, want what it was when the snapshot was made", m, data, err)
 	}
 	w.check(ctx, t, s, m)
-	must(t, m.DeleteSnapshot(ctx, "vmtb"))
+	must(t, m.Snapshots().Delete(ctx, "vmtb"))
 }
 
 func testFile(ctx context.Context, t *flow.T, s *fixture.Setup) {
@@ -154,22 +154,22 @@ func testFile(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	w := observe(ctx, t, s, m)
 	state := filepath.Join(t.Dir(), "state")
 	must(t, t.Step(ctx, "save to a file", func(ctx context.Context) error {
-		moved, err := m.SaveState(ctx, state)
+		moved, err := m.StateFiles().Save(ctx, state)
 		if err == nil && moved.VF == 0 {
 			t.Errorf("%v: no state of the VF was saved", m)
 		}
 		return err
 	}))
-	must(t, m.Quit(ctx))
+	must(t, m.Power().Quit(ctx))
 	must(t, t.Step(ctx, "load it in another QEMU", func(ctx context.Context) (err error) {
 		if m, err = s.Again(ctx, m, vm.ModeIncoming); err != nil {
 			return err
 		}
 		s.VMs[0] = m
-		if err := m.LoadState(ctx, state); err != nil {
+		if err := m.StateFiles().Load(ctx, state); err != nil {
 			return err
 		}
-		return m.Resume(ctx)
+		return m.Power().Resume(ctx)
 	}))
 	w.check(ctx, t, s, m)
 }

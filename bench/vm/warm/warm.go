@@ -184,7 +184,7 @@ func keep(ctx context.Context, s vm.Spec, o Options, dir string) (err error) {
 	if err := o.Settle(ctx, m); err != nil {
 		return err
 	}
-	if _, err := m.SaveState(ctx, filepath.Join(dir, stateFile)); err != nil {
+	if _, err := m.StateFiles().Save(ctx, filepath.Join(dir, stateFile)); err != nil {
 		return err
 	}
 	for i, d := range m.Twin(s.Name).Disks {

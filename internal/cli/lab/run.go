@@ -102,7 +102,7 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	go func() { // the second interrupt: the DUT has nothing that must be restored
 		select {
 		case <-kill:
-			_ = dut.Kill(context.WithoutCancel(ctx)) // Close, below, returns what has become of it
+			_ = dut.Power().Kill(context.WithoutCancel(ctx)) // Close, below, returns what has become of it
 		case <-dut.Done():
 		}
 	}()
