@@ -22,17 +22,19 @@ type Config struct {
 	Resources ResourcesConfig `json:"resources"`
 	CI        CIConfig        `json:"ci"`
 
-	VM           VMConfig          `json:"vm"`            // ours: the shape of every virtual machine
-	DeviceModels map[string]string `json:"device_models"` // ours: PCI device id ("e20b") to the name of a vGPU profile file ("Bmg_g21_12.json"), before the built-in table
+	VM VMConfig `json:"vm"` // ours: the shape of every virtual machine
+	// ours: PCI device id ("e20b") to the name of a vGPU profile file ("Bmg_g21_12.json"), before the built-in table
+	DeviceModels map[string]string `json:"device_models"`
 	TimeoutScale float64           `json:"timeout_scale"` // ours: multiplies every deadline, 1 by default
 
 	// WorkloadScale, ours, multiplies amounts of work and the waits that are part of what a flow tests; 1 by default.
 	WorkloadScale float64 `json:"workload_scale"`
 
-	AllowDestructive bool `json:"allow_destructive"` // ours: run what harms a machine that is in use; in the lab it always runs
+	// ours: run what harms a machine that is in use; in the lab it always runs
+	AllowDestructive bool `json:"allow_destructive"`
 
-	// Destructive is the flag --destructive: AllowDestructive, and what is known to crash the kernel if it is selected by name.
-	// No file can say it.
+	// Destructive is the flag --destructive: AllowDestructive, and what is known to crash the
+	// kernel if it is selected by name. No file can say it.
 	Destructive bool `json:"-"`
 }
 
@@ -70,21 +72,26 @@ type ResourcesConfig struct {
 // A CIConfig is what the continuous integration around a run wants of its reports.
 type CIConfig struct {
 	HostDmesgFile string `json:"host_dmesg_file"` // unused
-	KCIDBOrigin   string `json:"kcidb_origin"`    // who reports to KCIDB: lower-case letters, digits and "_"; "" is "vmtb"
-	KCIDBBuildID  string `json:"kcidb_build_id"`  // the build that is tested, "origin:id"; "" makes one of the running kernel
+	// who reports to KCIDB: lower-case letters, digits and "_"; "" is "vmtb"
+	KCIDBOrigin string `json:"kcidb_origin"`
+	// the build that is tested, "origin:id"; "" makes one of the running kernel
+	KCIDBBuildID string `json:"kcidb_build_id"`
 }
 
 // A VMConfig is the shape of a virtual machine.
 type VMConfig struct {
-	QEMU      string   `json:"qemu"`       // program
-	Machine   string   `json:"machine"`    // "q35", or "pc" as the Python tool had it
-	Firmware  string   `json:"firmware"`   // "bios", "uefi", or the absolute path of a firmware image
-	MemoryMiB int      `json:"memory_mib"` // VFIO pins all of it
-	CPUs      int      `json:"cpus"`
-	DiskBus   string   `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
-	VNC       string   `json:"vnc"`      // who may see the screens: "off", "local", "on", "open"; "" leaves it to the command, see Screens
-	SSHPort   *int     `json:"ssh_port"` // of the host's loopback for the guest's SSH, plus the machine's number; 0 is any; without it there is none
-	Warm      bool     `json:"warm"`     // machines go on from the state of one like them that has booted, where a flow allows it
+	QEMU      string `json:"qemu"`       // program
+	Machine   string `json:"machine"`    // "q35", or "pc" as the Python tool had it
+	Firmware  string `json:"firmware"`   // "bios", "uefi", or the absolute path of a firmware image
+	MemoryMiB int    `json:"memory_mib"` // VFIO pins all of it
+	CPUs      int    `json:"cpus"`
+	DiskBus   string `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
+	// who may see the screens: "off", "local", "on", "open"; "" leaves it to the command, see Screens
+	VNC string `json:"vnc"`
+	// of the host's loopback for the guest's SSH, plus the machine's number; 0 is any; without it there is none
+	SSHPort *int `json:"ssh_port"`
+	// machines go on from the state of one like them that has booted, where a flow allows it
+	Warm      bool     `json:"warm"`
 	ExtraArgs []string `json:"extra_args"`
 }
 
@@ -115,10 +122,14 @@ func DefaultConfig() *Config {
 		Options:   "--piglit-style-dmesg --dmesg-warn-level=4 --abort-on-monitored-error=taint --overwrite",
 	}
 	return &Config{
-		Host:         HostConfig{Driver: "xe", IGT: igt},
-		Guest:        GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
-		Resources:    ResourcesConfig{VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc"},
-		VM:           VMConfig{QEMU: "qemu-system-x86_64", Machine: "q35", Firmware: "bios", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio"},
+		Host:  HostConfig{Driver: "xe", IGT: igt},
+		Guest: GuestConfig{OSImage: "guest_os.img", Driver: "xe", IGT: igt},
+		Resources: ResourcesConfig{
+			VGPUProfilesPath: DefaultVGPUProfilesPath, WsimPath: DefaultWsimPath, GuCPath: "vmm_flows/resources/guc",
+		},
+		VM: VMConfig{
+			QEMU: "qemu-system-x86_64", Machine: "q35", Firmware: "bios", MemoryMiB: 4096, CPUs: 1, DiskBus: "virtio",
+		},
 		TimeoutScale: 1, WorkloadScale: 1,
 	}
 }

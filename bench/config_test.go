@@ -46,14 +46,22 @@ func TestExampleConfig(t *testing.T) {
 }
 
 func TestParseConfigRefuses(t *testing.T) {
-	if _, err := ParseConfig("c.json", []byte(`{"device_models": {"e20c": "Bmg_g21_12.json", "0xE20D": "Bmg_g21_12"}}`)); err != nil {
+	if _, err := ParseConfig(
+		"c.json", []byte(`{"device_models": {"e20c": "Bmg_g21_12.json", "0xE20D": "Bmg_g21_12"}}`),
+	); err != nil {
 		t.Error(err)
 	}
 	tests := []struct{ name, data, want string }{
 		{"unknown key", "{\"host\": {\n  \"cardindex\": 1}}", "c.json:2:3: host.cardindex: unknown key"},
 		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: cannot take a JSON string"},
-		{"a KCIDB origin that is none", `{"ci": {"kcidb_origin": "My Lab"}}`, `c.json: ci.kcidb_origin is "My Lab", want lower-case letters, digits and _`},
-		{"a KCIDB build without origin", `{"ci": {"kcidb_build_id": "66f"}}`, `c.json: ci.kcidb_build_id is "66f", want origin:id`},
+		{
+			"a KCIDB origin that is none", `{"ci": {"kcidb_origin": "My Lab"}}`,
+			`c.json: ci.kcidb_origin is "My Lab", want lower-case letters, digits and _`,
+		},
+		{
+			"a KCIDB build without origin", `{"ci": {"kcidb_build_id": "66f"}}`,
+			`c.json: ci.kcidb_build_id is "66f", want origin:id`,
+		},
 		{"no memory", `{"vm": {"memory_mib": 1}}`, "c.json: vm.memory_mib is 1, want 64 or more"},
 		{"vnc", `{"vm": {"vnc": "loud"}}`, `vm.vnc is "loud"`},
 		{"ssh", `{"vm": {"ssh_port": 70000}}`, `vm.ssh_port is 70000`},
@@ -65,10 +73,16 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"no driver", `{"guest": {"driver": ""}}`, `guest.driver is "", want the name of a kernel driver`},
 		{"driver", `{"host": {"driver": "../xe"}}`, `host.driver is "../xe", want the name of a kernel driver`},
 		{"null", `{"host": null}`, "c.json:1:10: host: cannot take a JSON null here"},
-		{"card and address", `{"host": {"card_index": 0, "pci_address": "0000:03:00.0"}}`, "host.card_index and host.pci_address: give one"},
+		{
+			"card and address", `{"host": {"card_index": 0, "pci_address": "0000:03:00.0"}}`,
+			"host.card_index and host.pci_address: give one",
+		},
 		{"device id", `{"device_models": {"bmg": "Bmg_g21_12"}}`, `device_models: "bmg" is no PCI device id`},
 		{"long device id", `{"device_models": {"1e20b": "Bmg_g21_12"}}`, `device_models: "1e20b" is no PCI device id`},
-		{"model elsewhere", `{"device_models": {"0xE20C": "../Bmg_g21_12"}}`, `device_models.0xE20C is "../Bmg_g21_12"`},
+		{
+			"model elsewhere", `{"device_models": {"0xE20C": "../Bmg_g21_12"}}`,
+			`device_models.0xE20C is "../Bmg_g21_12"`,
+		},
 		{"no model", `{"device_models": {"e20c": ""}}`, `device_models.e20c is ""`},
 		{"no JSON", "", "c.json:1:1: "},
 	}

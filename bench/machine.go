@@ -49,10 +49,12 @@ type Command struct {
 	Stdin []byte        // nil is an empty input
 	Grace time.Duration // between the polite and the final kill when ctx ends; 0 is [DefaultGrace]
 
-	// What the command writes goes to these while it runs: all of it, whatever its size, with no more than some chunks of
-	// it in memory. A writer that is slow slows the command down. One that fails ends the command, as the end of ctx does,
-	// and its error is that of Exec and Wait. Both may be called at the same time, unless they are the same writer: then
-	// both streams arrive in it in the order in which they were written. Without a writer (nil) the output is in the Result.
+	// What the command writes goes to these while it runs: all of it, whatever its size, with no
+	// more than some chunks of it in memory. A writer that is slow slows the command down. One that
+	// fails ends the command, as the end of ctx does, and its error is that of Exec and Wait. Both
+	// may be called at the same time, unless they are the same writer: then both streams arrive in
+	// it in the order in which they were written. Without a writer (nil) the output is in the
+	// Result.
 	Stdout io.Writer
 	Stderr io.Writer
 }
@@ -81,7 +83,8 @@ func (c Command) String() string {
 // Quote returns word as one word of a POSIX shell.
 func Quote(word string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=,+@%", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("_-./:=,+@%", r)
 	}
 	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
 		return word
@@ -98,8 +101,8 @@ type Result struct {
 	Stdout []byte
 	Stderr []byte
 
-	// Truncated output lost its end: the machine's channel keeps only so much (16 MiB a stream in qemu-ga, 64 MiB on the
-	// host), or a process that the command left behind holds it open.
+	// Truncated output lost its end: the machine's channel keeps only so much (16 MiB a stream in
+	// qemu-ga, 64 MiB on the host), or a process that the command left behind holds it open.
 	StdoutTruncated bool
 	StderrTruncated bool
 }
@@ -129,7 +132,8 @@ func (r Result) Err(c Command) error {
 // igtCritical is in each line of an IGT program that says why it fails. A backtrace of any length follows.
 const igtCritical = "-CRITICAL: "
 
-// Gist returns the lines of a program's output that say why it failed, n at most: those that IGT calls critical, else the last.
+// Gist returns the lines of a program's output that say why it failed, n at most: those that IGT
+// calls critical, else the last.
 func Gist(text []byte, n int) string {
 	var critical []string
 	for line := range strings.Lines(string(text)) {

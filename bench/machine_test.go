@@ -25,8 +25,14 @@ func TestResultErr(t *testing.T) {
 		want string
 	}{
 		{Result{}, ""},
-		{Result{ExitCode: 1, Stderr: []byte("FATAL: not found\n"), Stdout: []byte("out")}, "modprobe 'no such': exit code 1: FATAL: not found"},
-		{Result{Signal: 9, Stdout: []byte("a\nb\nc\nd\ne\nf\n")}, "modprobe 'no such': killed by signal 9: b\nc\nd\ne\nf"},
+		{
+			Result{ExitCode: 1, Stderr: []byte("FATAL: not found\n"), Stdout: []byte("out")},
+			"modprobe 'no such': exit code 1: FATAL: not found",
+		},
+		{
+			Result{Signal: 9, Stdout: []byte("a\nb\nc\nd\ne\nf\n")},
+			"modprobe 'no such': killed by signal 9: b\nc\nd\ne\nf",
+		},
 		{Result{ExitCode: 3}, "modprobe 'no such': exit code 3"},
 	}
 	for _, tt := range tests {

@@ -10,7 +10,8 @@ import (
 // domain with four digits or more: "0000:03:00.0", "10000:e1:00.0".
 type PCIAddress string
 
-// ParsePCIAddress reads an address. The domain may be missing (it is 0 then), digits may be upper-case and leading zeros missing.
+// ParsePCIAddress reads an address. The domain may be missing (it is 0 then), digits may be
+// upper-case and leading zeros missing.
 func ParsePCIAddress(s string) (PCIAddress, error) {
 	head, function, ok := cutLast(s, ".")
 	head, slot, ok2 := cutLast(head, ":")
@@ -28,7 +29,9 @@ func ParsePCIAddress(s string) (PCIAddress, error) {
 	}{{"domain", domain, 0xffffffff}, {"bus", bus, 0xff}, {"slot", slot, 0x1f}, {"function", function, 7}} {
 		v, err := strconv.ParseUint(f.text, 16, 32)
 		if err != nil || v > f.most {
-			return "", fmt.Errorf("PCI address %q: %s %q is not a hexadecimal number up to %x", s, f.name, f.text, f.most)
+			return "", fmt.Errorf(
+				"PCI address %q: %s %q is not a hexadecimal number up to %x", s, f.name, f.text, f.most,
+			)
 		}
 		n[i] = v
 	}

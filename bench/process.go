@@ -18,14 +18,15 @@ type Process interface {
 	// falls silent; the process goes on, and Wait may be called again.
 	Wait(ctx context.Context) (Result, error)
 
-	// Kill ends the process and what it started: politely (SIGTERM), and after the command's Grace by force. It returns
-	// what became of the process, at once if that has ended already; the error says that it could not be ended. A guest's
-	// processes are found wherever they went, the host's in the process group that each command leads.
+	// Kill ends the process and what it started: politely (SIGTERM), and after the command's Grace
+	// by force. It returns what became of the process, at once if that has ended already; the error
+	// says that it could not be ended. A guest's processes are found wherever they went, the host's
+	// in the process group that each command leads.
 	Kill(ctx context.Context) (Result, error)
 }
 
-// Finish waits for the end of p. When the wait fails, because ctx ended above all, p is killed, and the Result beside the
-// error is what became of it.
+// Finish waits for the end of p. When the wait fails, because ctx ended above all, p is killed, and
+// the Result beside the error is what became of it.
 func Finish(ctx context.Context, p Process) (Result, error) {
 	r, err := p.Wait(ctx)
 	if err == nil {

@@ -39,12 +39,15 @@ func testExec(t *testing.T, m bench.Machine, dir string) {
 		{argv("cat"), 0, 0, "", ""},
 		{in(bench.Shell(`pwd; echo "$A-$B"`), "", dir, "A=1 2", "B="), 0, 0, dir + "\n1 2-\n", ""},
 		{in(bench.Shell("cat; exit 7"), "in", "/proc"), 7, 0, "in", ""},
-		{in(bench.Shell(`[ -n "$PATH" ] && echo "$X"`), "", "", "X=y"), 0, 0, "y\n", ""}, // Env is added to the environment
+		// Env is added to the environment
+		{in(bench.Shell(`[ -n "$PATH" ] && echo "$X"`), "", "", "X=y"), 0, 0, "y\n", ""},
 	} {
 		r, err := m.Exec(t.Context(), c.command)
 		if err != nil {
 			t.Errorf("%v: %v", c.command, err)
-		} else if r.Signal != c.signal || r.Signal == 0 && r.ExitCode != c.code || string(r.Stdout) != c.stdout || string(r.Stderr) != c.stderr {
+		} else if r.Signal != c.signal || r.Signal == 0 && r.ExitCode != c.code || string(
+			r.Stdout,
+		) != c.stdout || string(r.Stderr) != c.stderr {
 			t.Errorf("%v: %+v", c.command, r)
 		}
 	}
@@ -113,7 +116,8 @@ func testAtOnce(t *testing.T, m bench.Machine, dir string) {
 			}
 			r, err := m.Exec(t.Context(), bench.Shell(fmt.Sprintf("cat %s; exit %d", name, i)))
 			got, err2 := m.ReadFile(t.Context(), name)
-			if err := errors.Join(err, err2); err != nil || r.ExitCode != i || !bytes.Equal(r.Stdout, data) || !bytes.Equal(got, data) {
+			if err := errors.Join(err, err2); err != nil || r.ExitCode != i || !bytes.Equal(r.Stdout, data) ||
+				!bytes.Equal(got, data) {
 				t.Errorf("%d: exit code %d, %d and %d bytes, %v", i, r.ExitCode, len(r.Stdout), len(got), err)
 			}
 		})
@@ -123,9 +127,14 @@ func testAtOnce(t *testing.T, m bench.Machine, dir string) {
 
 func testBigOutput(t *testing.T, m bench.Machine, _ string) {
 	const size = 1 << 20
-	r, err := m.Exec(t.Context(), bench.Shell(fmt.Sprintf("head -c %d /dev/zero; head -c %d /dev/zero >&2", size, size/2)))
+	r, err := m.Exec(
+		t.Context(), bench.Shell(fmt.Sprintf("head -c %d /dev/zero; head -c %d /dev/zero >&2", size, size/2)),
+	)
 	if err != nil || len(r.Stdout) != size || len(r.Stderr) != size/2 || r.StdoutTruncated || r.StderrTruncated {
-		t.Errorf("%d and %d bytes, truncated %v %v, %v", len(r.Stdout), len(r.Stderr), r.StdoutTruncated, r.StderrTruncated, err)
+		t.Errorf(
+			"%d and %d bytes, truncated %v %v, %v", len(r.Stdout), len(r.Stderr), r.StdoutTruncated, r.StderrTruncated,
+			err,
+		)
 	}
 }
 

@@ -17,7 +17,9 @@ func testFiles(t *testing.T, m bench.Machine, dir string) {
 	for i := range all {
 		all[i] = byte(i)
 	}
-	contents := map[string][]byte{"a name with 'blanks'": []byte("x"), "bytes": all, "lines": bytes.Repeat([]byte("\r\n\x00\xff"), 5000)}
+	contents := map[string][]byte{
+		"a name with 'blanks'": []byte("x"), "bytes": all, "lines": bytes.Repeat([]byte("\r\n\x00\xff"), 5000),
+	}
 	for _, n := range []int{0, 1, 4095, 4096, 4097, 64<<10 - 1, 64 << 10, 64<<10 + 1, 3<<20 + 17} {
 		contents[strconv.Itoa(n)] = pattern(n)
 	}
@@ -61,7 +63,13 @@ func testMissing(t *testing.T, m bench.Machine, dir string) {
 
 func testReadDir(t *testing.T, m bench.Machine, dir string) {
 	dir += "/list"
-	run(t, m, fmt.Sprintf("mkdir %[1]s %[1]s/dir; cd %[1]s; : >file; : >.hidden; : >'a b*'; ln -s file link; ln -s none dangling; mkfifo pipe", dir))
+	run(
+		t, m,
+		fmt.Sprintf(
+			"mkdir %[1]s %[1]s/dir; cd %[1]s; : >file; : >.hidden; : >'a b*'; ln -s file link; ln -s none dangling; "+
+				"mkfifo pipe", dir,
+		),
+	)
 	want := []bench.DirEntry{
 		{Name: ".hidden"},
 		{Name: "a b*"},

@@ -25,9 +25,11 @@ func Machine(t *testing.T, m bench.Machine) {
 		}
 	})
 	for name, test := range map[string]func(*testing.T, bench.Machine, string){
-		"exec": testExec, "not started": testNotStarted, "timeout": testTimeout, "at once": testAtOnce, "big output": testBigOutput,
-		"input": testInput, "cut": testCut,
-		"streams": testStreams, "huge": testHuge, "one writer": testOneWriter, "live": testLive, "writer fails": testWriterFails,
+		"exec": testExec, "not started": testNotStarted, "timeout": testTimeout, "at once": testAtOnce,
+		"big output": testBigOutput,
+		"input":      testInput, "cut": testCut,
+		"streams": testStreams, "huge": testHuge, "one writer": testOneWriter, "live": testLive,
+		"writer fails":    testWriterFails,
 		"streams at once": testStreamsAtOnce,
 		"signals":         testSignals, "wait": testWait, "kill": testKill,
 		"files": testFiles, "missing": testMissing, "directory": testReadDir, "proc": testProc,

@@ -15,8 +15,8 @@ import (
 	"vmtb/bench"
 )
 
-// begin starts a line that says "ready" when it is, and returns what it says after that. If the test leaves it behind, it
-// is killed.
+// begin starts a line that says "ready" when it is, and returns what it says after that. If the
+// test leaves it behind, it is killed.
 func begin(t *testing.T, m bench.Machine, line string) (bench.Process, *bufio.Reader) {
 	t.Helper()
 	r, w := io.Pipe()
@@ -38,9 +38,12 @@ func begin(t *testing.T, m bench.Machine, line string) (bench.Process, *bufio.Re
 	return p, said
 }
 
-// testSignals: a signal reaches the process, and it alone. None of them is SIGHUP: below nohup a shell cannot trap that.
+// testSignals: a signal reaches the process, and it alone. None of them is SIGHUP: below nohup a
+// shell cannot trap that.
 func testSignals(t *testing.T, m bench.Machine, _ string) {
-	p, said := begin(t, m, "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done")
+	p, said := begin(
+		t, m, "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done",
+	)
 	for _, s := range []struct {
 		sig  syscall.Signal
 		word string
@@ -99,7 +102,8 @@ func testWait(t *testing.T, m bench.Machine, dir string) {
 }
 
 func testEnd(t *testing.T, p bench.Process) {
-	if r, err := p.Wait(t.Context()); err != nil || r.ExitCode != 6 || string(r.Stdout) != "out\n" || string(r.Stderr) != "err\n" {
+	if r, err := p.Wait(t.Context()); err != nil || r.ExitCode != 6 || string(r.Stdout) != "out\n" ||
+		string(r.Stderr) != "err\n" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

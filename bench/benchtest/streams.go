@@ -43,12 +43,17 @@ func testStreams(t *testing.T, m bench.Machine, dir string) {
 		}
 		for which := 1; which <= 3; which++ {
 			r, err := execInto(t, m, command, which)
-			if err != nil || r.Signal != c.signal || c.signal == 0 && r.ExitCode != c.code || string(r.Stdout) != c.out || string(r.Stderr) != c.err {
+			if err != nil || r.Signal != c.signal || c.signal == 0 && r.ExitCode != c.code ||
+				string(r.Stdout) != c.out || string(r.Stderr) != c.err {
 				t.Errorf("%s, writers %d: %+v, %v", c.line, which, r, err)
 			}
 		}
 	}
-	for _, c := range []bench.Command{{Argv: []string{"/no/such/program"}}, {Argv: []string{"no-such-program"}}, {Argv: []string{"true"}, Dir: "/no/such/directory"}} {
+	for _, c := range []bench.Command{
+		{Argv: []string{"/no/such/program"}},
+		{Argv: []string{"no-such-program"}},
+		{Argv: []string{"true"}, Dir: "/no/such/directory"},
+	} {
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out
 		if r, err := m.Exec(t.Context(), c); err == nil || out.Len() > 0 {
@@ -83,7 +88,11 @@ func testHuge(t *testing.T, m bench.Machine, dir string) {
 		t.Fatal(err)
 	}
 	out, words := &repeated{part: part}, &repeated{part: part}
-	c := bench.Shell(fmt.Sprintf("i=0; while [ $i -lt %d ]; do cat part; [ $((i %% 8)) != 0 ] || cat part >&2; i=$((i+1)); done", times))
+	c := bench.Shell(
+		fmt.Sprintf(
+			"i=0; while [ $i -lt %d ]; do cat part; [ $((i %% 8)) != 0 ] || cat part >&2; i=$((i+1)); done", times,
+		),
+	)
 	c.Dir, c.Stdout, c.Stderr = dir, out, words
 	r, err := m.Exec(t.Context(), c)
 	if err != nil || !r.OK() || r.StdoutTruncated || r.StderrTruncated {
@@ -196,7 +205,9 @@ func testWriterFails(t *testing.T, m bench.Machine, dir string) {
 			if r, err := m.Exec(t.Context(), c); !errors.Is(err, errFull) || r.OK() {
 				t.Errorf("%s: %+v, %v", file, r, err)
 			}
-			if r, err := m.Exec(t.Context(), bench.Shell(fmt.Sprintf("! kill -0 $(cat %s/%s)", dir, file))); err != nil || !r.OK() {
+			if r, err := m.Exec(
+				t.Context(), bench.Shell(fmt.Sprintf("! kill -0 $(cat %s/%s)", dir, file)),
+			); err != nil || !r.OK() {
 				t.Errorf("%s: the command lives: %+v, %v", file, r, err)
 			}
 			// Started and not waited for, it ends all the same.

@@ -26,11 +26,17 @@ func TestExec(t *testing.T) {
 		command bench.Command
 		want    bench.Result
 	}{
-		{bench.Shell("echo out; echo err >&2; exit 3"), bench.Result{ExitCode: 3, Stdout: []byte("out\n"), Stderr: []byte("err\n")}},
+		{
+			bench.Shell("echo out; echo err >&2; exit 3"),
+			bench.Result{ExitCode: 3, Stdout: []byte("out\n"), Stderr: []byte("err\n")},
+		},
 		{bench.Shell("kill -9 $$"), bench.Result{Signal: 9}},
 		{bench.Command{Argv: []string{"cat"}, Stdin: []byte("a\x00b")}, bench.Result{Stdout: []byte("a\x00b")}},
 		{bench.Command{Argv: []string{"cat"}}, bench.Result{}},
-		{bench.Command{Argv: []string{"sh", "-c", "pwd; echo $X"}, Dir: "/proc", Env: []string{"X=y"}}, bench.Result{Stdout: []byte("/proc\ny\n")}},
+		{
+			bench.Command{Argv: []string{"sh", "-c", "pwd; echo $X"}, Dir: "/proc", Env: []string{"X=y"}},
+			bench.Result{Stdout: []byte("/proc\ny\n")},
+		},
 	} {
 		got, err := onThis().Exec(t.Context(), c.command)
 		if err != nil {
@@ -45,7 +51,8 @@ func TestExec(t *testing.T) {
 
 func TestExecNotStarted(t *testing.T) {
 	var he *bench.HostError
-	if _, err := onThis().Exec(t.Context(), bench.Command{Argv: []string{"/no/such/program"}}); !errors.As(err, &he) || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := onThis().Exec(t.Context(), bench.Command{Argv: []string{"/no/such/program"}}); !errors.As(err, &he) ||
+		!errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing program: %v", err)
 	}
 	var ue *bench.UsageError
@@ -58,7 +65,8 @@ func TestExecNotStarted(t *testing.T) {
 // survive.
 func TestExecTimeout(t *testing.T) {
 	dir := t.TempDir()
-	script := "trap 'echo polite; touch " + dir + "/polite' TERM; sleep 60 & echo $! > " + dir + "/pid; touch " + dir + "/ready; while :; do wait; done"
+	script := "trap 'echo polite; touch " + dir + "/polite' TERM; sleep 60 & echo $! > " + dir + "/pid; touch " + dir +
+		"/ready; while :; do wait; done"
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
@@ -121,7 +129,8 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := h.ReadDir(ctx, filepath.Dir(file))
-	if diff := cmp.Diff([]bench.DirEntry{{Name: "f"}, {Name: "f-link", Mode: fs.ModeSymlink}}, list); diff != "" || err != nil {
+	if diff := cmp.Diff([]bench.DirEntry{{Name: "f"}, {Name: "f-link", Mode: fs.ModeSymlink}}, list); diff != "" ||
+		err != nil {
 		t.Error(diff, err)
 	}
 	if _, err := h.ReadDir(ctx, file+"-none"); !errors.Is(err, fs.ErrNotExist) {
@@ -160,9 +169,19 @@ func TestLoadDrivers(t *testing.T) {
 		{"vendor's variant", vendor, nil, "xe-vfio-pci", ""},
 		{"plain", plain, nil, "vfio-pci", ""},
 		{"all loaded", vendor, []string{"xe", "xe_vfio_pci"}, "xe-vfio-pci", ""},
-		{"no vfio", map[string]string{"xe": ""}, nil, "", "xe-vfio-pci or vfio-pci: not available here (this kernel has none of them"},
+		{
+			"no vfio",
+			map[string]string{"xe": ""},
+			nil, "",
+			"xe-vfio-pci or vfio-pci: not available here (this kernel has none of them",
+		},
 		{"no xe", nil, nil, "", "Module xe not found"},
-		{"refused", map[string]string{"xe": "No such device"}, nil, "", "could not insert 'xe': No such device\nthe kernel said:\n[    2.0] xe: this is"},
+		{
+			"refused",
+			map[string]string{"xe": "No such device"},
+			nil, "",
+			"could not insert 'xe': No such device\nthe kernel said:\n[    2.0] xe: this is",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := fakehost.BMG()
@@ -194,7 +213,9 @@ func TestModuleInUse(t *testing.T) {
 	if _, err := h.LoadDrivers(t.Context(), log, "xe"); err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range [][2]string{{"sriov_drivers_autoprobe", "0"}, {"sriov_numvfs", "1"}, {"virtfn0/driver_override", "xe-vfio-pci"}} {
+	for _, w := range [][2]string{
+		{"sriov_drivers_autoprobe", "0"}, {"sriov_numvfs", "1"}, {"virtfn0/driver_override", "xe-vfio-pci"},
+	} {
 		if err := f.WriteFile("/sys/bus/pci/devices/0000:03:00.0/"+w[0], []byte(w[1])); err != nil {
 			t.Fatal(err)
 		}
@@ -214,13 +235,16 @@ func TestCheckIOMMU(t *testing.T) {
 		cmdline string
 		says    string
 	}{
-		{false, "", ""}, {true, "quiet", "boot the kernel with intel_iommu=on"}, {true, "quiet intel_iommu=on", "VT-d is switched off in the firmware"},
+		{false, "", ""},
+		{true, "quiet", "boot the kernel with intel_iommu=on"},
+		{true, "quiet intel_iommu=on", "VT-d is switched off in the firmware"},
 	} {
 		o := fakehost.BMG()
 		o.NoIOMMU, o.Cmdline = c.none, c.cmdline
 		h, _, _ := fake(t, o)
 		err := h.CheckIOMMU()
-		if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.says)) {
+		if (err == nil) != (c.says == "") ||
+			err != nil && (!errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("CheckIOMMU: %v", err)
 		}
 	}

@@ -25,7 +25,8 @@ func TestParseKernelMessage(t *testing.T) {
 			Level: 6, Seq: 339, Time: 5140900 * time.Microsecond, Text: "NET: Registered protocol family 10",
 		}, "<6>[    5.140900] NET: Registered protocol family 10"},
 		{"4,7,1,-,caller=T1,new;xe 0000:03:00.0: [drm] odd\n SUBSYSTEM=pci\n DEVICE=+pci:0000:03:00.0\n", KernelMessage{
-			Level: 4, Seq: 7, Time: time.Microsecond, Text: "xe 0000:03:00.0: [drm] odd", Dict: []string{"SUBSYSTEM=pci", "DEVICE=+pci:0000:03:00.0"},
+			Level: 4, Seq: 7, Time: time.Microsecond, Text: "xe 0000:03:00.0: [drm] odd",
+			Dict: []string{"SUBSYSTEM=pci", "DEVICE=+pci:0000:03:00.0"},
 		}, "<4>[    0.000001] xe 0000:03:00.0: [drm] odd"},
 		{"12,8,2,+;more;of\\x0ait \\x5c \\xzz\\x1", KernelMessage{
 			Level: 4, Facility: 1, Seq: 8, Time: 2 * time.Microsecond, Continue: true, Text: "more;of\nit \\ \\xzz\\x1",
@@ -37,7 +38,9 @@ func TestParseKernelMessage(t *testing.T) {
 			t.Errorf("%q: %v %s\n%s", c.record, err, diff, got)
 		}
 	}
-	for _, bad := range []string{"", "text\n", "6,1,2;x", "x,1,2,-;x", "6,-1,2,-;x", "6,1,-2,-;x", "6,1,9223372036854775807,-;x", "6,1,2,-"} {
+	for _, bad := range []string{
+		"", "text\n", "6,1,2;x", "x,1,2,-;x", "6,-1,2,-;x", "6,1,-2,-;x", "6,1,9223372036854775807,-;x", "6,1,2,-",
+	} {
 		if m, err := ParseKernelMessage([]byte(bad)); err == nil {
 			t.Errorf("%q: %+v", bad, m)
 		}
@@ -94,7 +97,12 @@ func TestFollow(t *testing.T) {
 		err  string
 	}{
 		{"in order", []any{record(4), record(5)}, []uint64{0, 0}, ""},
-		{"overwritten", []any{record(4), epipe, record(9), epipe, epipe, record(10), record(12)}, []uint64{0, 4, 0, 1}, ""},
+		{
+			"overwritten",
+			[]any{record(4), epipe, record(9), epipe, epipe, record(10), record(12)},
+			[]uint64{0, 4, 0, 1},
+			"",
+		},
 		{"overwritten first", []any{epipe, record(7)}, []uint64{0}, ""},
 		{"broken", []any{record(1), io.ErrUnexpectedEOF}, []uint64{0}, "unexpected EOF"},
 		{"garbage", []any{record(1), "no record"}, []uint64{0}, "is no record"},

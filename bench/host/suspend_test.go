@@ -58,7 +58,8 @@ func TestCheckSuspend(t *testing.T) {
 		switch _, isHost := errors.AsType[*bench.HostError](err); {
 		case c.says == "" && err != nil:
 			t.Errorf("%s: %v", c.mode, err)
-		case c.says != "" && (!isHost || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.says)):
+		case c.says != "" &&
+			(!isHost || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), c.says)):
 			t.Errorf("%s: %v, want one that is not available: %q", c.mode, err, c.says)
 		}
 		if c.says == "" {
@@ -79,14 +80,18 @@ func TestSuspend(t *testing.T) {
 		h, f, log := sleeper(t, nil)
 		first := f.Snapshot()
 		checked := false
-		s := host.Suspend{Mode: mode, For: 7 * time.Second, Check: func(context.Context) error { checked = true; return nil }}
+		s := host.Suspend{
+			Mode: mode, For: 7 * time.Second, Check: func(context.Context) error { checked = true; return nil },
+		}
 		slept, err := h.Suspend(t.Context(), log, s)
 		if err != nil || slept != want || !checked {
 			t.Errorf("%s: %+v, %v, checked %v; want %+v", mode, slept, err, checked, want)
 		}
 		const file = "/sys/power/mem_sleep"
 		text, err := f.ReadFile(file)
-		if want := map[bool]string{true: "s2idle [deep]\n", false: "[s2idle] deep\n"}[mode == host.SleepMem]; string(text) != want || err != nil {
+		if want := map[bool]string{true: "s2idle [deep]\n", false: "[s2idle] deep\n"}[mode == host.SleepMem]; string(
+			text,
+		) != want || err != nil {
 			t.Errorf("%s: mem_sleep is %q, %v", mode, text, err)
 		}
 		if err := log.Undo(t.Context(), f); err != nil {
@@ -104,22 +109,31 @@ func TestSuspendFails(t *testing.T) {
 		says   string
 		is     error
 	}{
-		"refused":       {func(p *fakehost.Power) { p.Fails = "Device or resource busy" }, "write error: Device or resource busy; /sys/power/suspend_stats/ has last_failed_dev 0000:03:00.0", nil},
-		"did not sleep": {func(p *fakehost.Power) { p.Awake = true }, "suspend mem: the host did not sleep", host.ErrDidNotSleep},
+		"refused": {
+			func(p *fakehost.Power) { p.Fails = "Device or resource busy" },
+			"write error: Device or resource busy; /sys/power/suspend_stats/ has last_failed_dev 0000:03:00.0", nil,
+		},
+		"did not sleep": {
+			func(p *fakehost.Power) { p.Awake = true }, "suspend mem: the host did not sleep", host.ErrDidNotSleep,
+		},
 	} {
 		h, _, log := sleeper(t, c.change)
 		_, err := h.Suspend(t.Context(), log, host.Suspend{Mode: host.SleepMem})
-		if _, ok := errors.AsType[*bench.HostError](err); !ok || !strings.Contains(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) {
+		if _, ok := errors.AsType[*bench.HostError](err); !ok || !strings.Contains(err.Error(), c.says) ||
+			c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
 	}
 	h, _, log := sleeper(t, nil)
 	_, err := h.Suspend(t.Context(), log, host.Suspend{Mode: host.SleepMem, For: time.Millisecond})
-	if !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), "suspend for 0 s: want a second or more") {
+	if !errors.As(err, new(*bench.UsageError)) ||
+		!strings.Contains(err.Error(), "suspend for 0 s: want a second or more") {
 		t.Errorf("too short: %v", err)
 	}
 	lost := errors.New("vm0 is gone")
-	if _, err := h.Suspend(t.Context(), log, host.Suspend{Mode: host.SleepMem, Check: func(context.Context) error { return lost }}); !errors.Is(err, lost) {
+	if _, err := h.Suspend(t.Context(), log, host.Suspend{
+		Mode: host.SleepMem, Check: func(context.Context) error { return lost },
+	}); !errors.Is(err, lost) {
 		t.Errorf("check that fails: %v", err)
 	}
 }
@@ -136,7 +150,8 @@ func TestSuspendHangs(t *testing.T) {
 		t.Errorf("%v, want %v", err, cause)
 	}
 	limited := host.Suspend{Mode: host.SleepFreeze, For: time.Second, Timeout: 50 * time.Millisecond}
-	if _, err := h.Suspend(t.Context(), log, limited); err == nil || !strings.Contains(err.Error(), "not back within 1.05 s") {
+	if _, err := h.Suspend(t.Context(), log, limited); err == nil ||
+		!strings.Contains(err.Error(), "not back within 1.05 s") {
 		t.Errorf("at its deadline: %v", err)
 	}
 }
@@ -155,8 +170,14 @@ func TestSuspendLosesVFs(t *testing.T) {
 		says []string
 	}{
 		"as before": {func(*fakehost.Host) {}, nil},
-		"unbound":   {func(f *fakehost.Host) { write(f, "/sys/bus/pci/drivers/xe-vfio-pci/unbind", "0000:03:00.1") }, []string{`0000:03:00.1 has driver "", had "xe-vfio-pci"`}},
-		"gone":      {func(f *fakehost.Host) { write(f, pf+"/sriov_numvfs", "0") }, []string{"0000:03:00.1 is gone", "0000:03:00.2 is gone"}},
+		"unbound": {
+			func(f *fakehost.Host) { write(f, "/sys/bus/pci/drivers/xe-vfio-pci/unbind", "0000:03:00.1") },
+			[]string{`0000:03:00.1 has driver "", had "xe-vfio-pci"`},
+		},
+		"gone": {
+			func(f *fakehost.Host) { write(f, pf+"/sriov_numvfs", "0") },
+			[]string{"0000:03:00.1 is gone", "0000:03:00.2 is gone"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := fakehost.BMG()

@@ -29,7 +29,11 @@ func TestTaint(t *testing.T) {
 	for _, c := range []struct{ value, want string }{
 		{"0\n", "not tainted"},
 		{"512\n", "W: kernel issued warning"},
-		{"4609\n", "PWO: proprietary module was loaded, kernel issued warning, externally-built (\"out-of-tree\") module was loaded"},
+		{
+			"4609\n",
+			"PWO: proprietary module was loaded, kernel issued warning, externally-built (\"out-of-tree\") module " +
+				"was loaded",
+		},
 		{"1073741824\n", "?: reason 30"},
 		{"", "vm0: taint: file does not exist"},
 		{"x", "vm0: /proc/sys/kernel/tainted: strconv"},

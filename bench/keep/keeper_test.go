@@ -147,7 +147,9 @@ func TestNotRestored(t *testing.T) {
 				t.Errorf("%+v, life %v", r, r.Life())
 			}
 			_, err = k.store.Open("vm0")
-			wantError(t, err, "it was told to end", "the host is not as it was: device or resource busy", "vmtb recover")
+			wantError(
+				t, err, "it was told to end", "the host is not as it was: device or resource busy", "vmtb recover",
+			)
 			_, err = k.store.create(record("vm0"))
 			wantError(t, err, "vmtb recover")
 
@@ -229,7 +231,8 @@ func TestOffWithoutGuest(t *testing.T) {
 		t.Errorf("%+v, %v, after %v", off, err, time.Since(start))
 	}
 	text := strings.Join(off.LeftOut, "; ")
-	if !strings.Contains(text, "the agent has not opened its port") || !strings.Contains(text, "no agent has ever answered") {
+	if !strings.Contains(text, "the agent has not opened its port") ||
+		!strings.Contains(text, "no agent has ever answered") {
 		t.Errorf("left out: %q", text)
 	}
 	if err := k.wait(t); err != nil {
@@ -277,7 +280,8 @@ func TestOffDuringMigration(t *testing.T) {
 // is.
 func TestMigrateFailsAnywhere(t *testing.T) {
 	for _, step := range []string{
-		"from:%s:query-migrate:1", "to:%s:migrate-incoming:1", "from:%s:migrate:1", "from:%s:query-migrate:2", "to:%s:query-migrate:1",
+		"from:%s:query-migrate:1", "to:%s:migrate-incoming:1", "from:%s:migrate:1", "from:%s:query-migrate:2",
+		"to:%s:query-migrate:1",
 		"to:%s:query-status:2", "to:%s:cont:1", "to:%s:query-status:3",
 	} {
 		for _, kind := range []string{"refuse", "crash", "mute"} {

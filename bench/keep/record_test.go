@@ -12,7 +12,9 @@ import (
 )
 
 func record(name string) Record {
-	return Record{Name: name, Spec: vm.Spec{Name: name, Disks: []vm.Disk{{Image: "guest.img"}}}, Scale: 1, Started: time.Now()}
+	return Record{
+		Name: name, Spec: vm.Spec{Name: name, Disks: []vm.Disk{{Image: "guest.img"}}}, Scale: 1, Started: time.Now(),
+	}
 }
 
 func create(t *testing.T, s Store, name string) Record {

@@ -19,12 +19,22 @@ import (
 func TestReceive(t *testing.T) {
 	tests := []struct{ name, answer, result, out, errs, progress, err string }{
 		{name: "result", answer: `{"result":{"a":1}}`, result: `{"a":1}`},
-		{name: "output first", answer: `{"stdout":"aGkK"}` + "\n" + `{"stderr":"b3VjaA=="}` + "\n" + `{"progress":"half"}` + "\n" + `{"result":7}`, result: "7", out: "hi\n", errs: "ouch", progress: "half"},
-		{name: "error", answer: `{"stdout":"aGkK"}` + "\n" + `{"error":{"fault":"guest","text":"no"}}`, out: "hi\n", err: "no"},
+		{
+			name: "output first",
+			answer: `{"stdout":"aGkK"}` + "\n" + `{"stderr":"b3VjaA=="}` + "\n" + `{"progress":"half"}` + "\n" +
+				`{"result":7}`, result: "7", out: "hi\n", errs: "ouch", progress: "half",
+		},
+		{
+			name: "error", answer: `{"stdout":"aGkK"}` + "\n" + `{"error":{"fault":"guest","text":"no"}}`, out: "hi\n",
+			err: "no",
+		},
 		{name: "cut off", answer: `{"stdout":"aGkK"}`, out: "hi\n", err: "the keeper went away without an answer"},
 		{name: "nothing", err: "the keeper went away without an answer"},
 		{name: "torn", answer: `{"result":`, err: `a keeper's message "{\"result\":": unexpected end of JSON input`},
-		{name: "not of the shape", answer: `{"stdout":7}`, err: `a keeper's message "{\"stdout\":7}": json: cannot unmarshal number into Go struct field message.stdout of type []uint8`},
+		{
+			name: "not of the shape", answer: `{"stdout":7}`,
+			err: `a keeper's message "{\"stdout\":7}": json: cannot unmarshal number into Go struct field message.stdout of type []uint8`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,7 +45,8 @@ func TestReceive(t *testing.T) {
 			if fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
 				t.Errorf("error %v, want %q", err, tt.err)
 			}
-			if string(result) != tt.result || out.String() != tt.out || errs.String() != tt.errs || progress != tt.progress {
+			if string(result) != tt.result || out.String() != tt.out || errs.String() != tt.errs ||
+				progress != tt.progress {
 				t.Errorf("got result %s, output %q, %q, progress %q", result, out.String(), errs.String(), progress)
 			}
 		})
@@ -48,7 +59,8 @@ func FuzzReceive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		var result any
 		err := receive(bytes.NewReader(answer), Output{Stdout: io.Discard, Progress: func(string) {}}, &result)
-		if err == nil && !bytes.Contains(answer, []byte(`result`)) && !bytes.Contains(answer, []byte(`\u`)) && !bytes.Contains(bytes.ToLower(answer), []byte("result")) {
+		if err == nil && !bytes.Contains(answer, []byte(`result`)) && !bytes.Contains(answer, []byte(`\u`)) &&
+			!bytes.Contains(bytes.ToLower(answer), []byte("result")) {
 			t.Errorf("a result out of %q", answer)
 		}
 	})
@@ -65,7 +77,8 @@ func TestErrors(t *testing.T) {
 		return is
 	}
 	for _, err := range []error{
-		&bench.UsageError{Err: no, Advice: "try"}, &bench.GuestError{Machine: "vm0", Op: "boot", Err: no}, &bench.HostError{Op: "write", Noun: "/sys/x", Err: no},
+		&bench.UsageError{Err: no, Advice: "try"}, &bench.GuestError{Machine: "vm0", Op: "boot", Err: no},
+		&bench.HostError{Op: "write", Noun: "/sys/x", Err: no},
 		&bench.InfraError{Op: "start", Err: no}, fmt.Errorf("wrapped: %w", &bench.UsageError{Err: no}),
 	} {
 		data, marshalErr := json.Marshal(last(nil, err))
@@ -77,7 +90,8 @@ func TestErrors(t *testing.T) {
 	start := &bench.StartError{Program: "nosuch", Code: bench.CodeNotFound, Reason: "not found"}
 	data, err := json.Marshal(last(nil, &bench.GuestError{Machine: "vm0", Err: start}))
 	got := receive(bytes.NewReader(data), Output{}, nil)
-	if came, ok := errors.AsType[*bench.StartError](got); err != nil || !ok || *came != *start || got.Error() != "vm0: nosuch: not found" {
+	if came, ok := errors.AsType[*bench.StartError](got); err != nil || !ok || *came != *start ||
+		got.Error() != "vm0: nosuch: not found" {
 		t.Errorf("%v came as %v", start, got)
 	}
 	if got := last(nil, no); got.Error.Fault != faultInfra {
@@ -156,7 +170,8 @@ func TestClient(t *testing.T) {
 		t.Errorf("ReadFile: %v", err)
 	}
 	err = c.Kill(ctx, nil)
-	if _, ok := errors.AsType[*bench.UsageError](err); !ok || !strings.Contains(err.Error(), `"kill" is nothing that a keeper does`) {
+	if _, ok := errors.AsType[*bench.UsageError](err); !ok ||
+		!strings.Contains(err.Error(), `"kill" is nothing that a keeper does`) {
 		t.Errorf("Kill: %v", err)
 	}
 
@@ -190,7 +205,8 @@ func TestKeeperGone(t *testing.T) {
 		conn.Close()
 	}()
 	err = r.client().WaitReady(t.Context())
-	if _, ok := errors.AsType[*bench.InfraError](err); !ok || !strings.Contains(err.Error(), "machine vm0: ready: ") || !strings.Contains(err.Error(), "keeper.log") {
+	if _, ok := errors.AsType[*bench.InfraError](err); !ok || !strings.Contains(err.Error(), "machine vm0: ready: ") ||
+		!strings.Contains(err.Error(), "keeper.log") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -225,8 +241,13 @@ func TestInputCutOff(t *testing.T) {
 
 // What is no request is answered with an error, and the keeper serves the next one.
 func TestBadRequest(t *testing.T) {
-	c := serve(t, map[string]operation{"ready": func(context.Context, *call) (any, error) { return nil, nil }}) //nolint:nilnil // nothing to tell
-	for _, line := range []string{"POST /ready HTTP/1.1\r\n\r\n", "null\n", "{\"operation\":\"of another version\"}\n\x00\x00\x00\x00", "{}\n\xff\xff\xff\xff"} {
+	c := serve(t, map[string]operation{
+		"ready": func(context.Context, *call) (any, error) { return nil, nil },
+	}) //nolint:nilnil // nothing to tell
+	for _, line := range []string{
+		"POST /ready HTTP/1.1\r\n\r\n", "null\n", "{\"operation\":\"of another version\"}\n\x00\x00\x00\x00",
+		"{}\n\xff\xff\xff\xff",
+	} {
 		conn, err := dial(t.Context(), c.record.Dir)
 		if err != nil {
 			t.Fatal(err)

@@ -97,7 +97,10 @@ func TestCutLine(t *testing.T) {
 }
 
 func FuzzParseConsole(f *testing.F) {
-	for _, seed := range []string{"<4>[    0.000001][   C0] odd\r\n", "root@guest:~# [    1.000000] BUG: x", "\x1b]0;t\x07[    1.000000] a[    2.000000] b"} {
+	for _, seed := range []string{
+		"<4>[    0.000001][   C0] odd\r\n", "root@guest:~# [    1.000000] BUG: x",
+		"\x1b]0;t\x07[    1.000000] a[    2.000000] b",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -30,7 +30,11 @@ func TestBuiltin(t *testing.T) {
 		{3, "INFO: task vmtb:812 blocked for more than 120 seconds.", "hang", Fail},
 		{0, "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [modprobe:81]", "hang", Fail},
 		{3, "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "hang", Fail},
-		{3, "DMAR: [DMA Write NO_PASID] Request device [03:00.1] fault addr 0x1000 [fault reason 0x05] PTE Write access is not set", "iommu-fault", Fail},
+		{
+			3,
+			"DMAR: [DMA Write NO_PASID] Request device [03:00.1] fault addr 0x1000 [fault reason 0x05] PTE Write " +
+				"access is not set", "iommu-fault", Fail,
+		},
 		{2, "xe 0000:03:00.0: [drm] CRITICAL: Xe has declared device 0000:03:00.0 as wedged.", "wedged", Fail},
 		{3, "xe-vfio-pci 0000:03:00.1: cannot save", "driver-error", Warn},
 		{3, "vfio-pci 0000:03:00.1: no", "driver-error", Warn},
@@ -40,7 +44,8 @@ func TestBuiltin(t *testing.T) {
 		{4, "xe: loading out-of-tree module taints kernel.", "", Ignore},
 		{UnknownLevel, "BUG: unable to handle page fault for address: ffff", "oops", Fail},
 	} {
-		if rule, got := rules.Judge(Message{Source: Host, Level: c.level, Text: c.text}); got != c.want || rule != c.rule {
+		if rule, got := rules.Judge(Message{Source: Host, Level: c.level, Text: c.text}); got != c.want ||
+			rule != c.rule {
 			t.Errorf("%q: %s by %q, want %s by %q", c.text, got, rule, c.want, c.rule)
 		}
 	}
@@ -80,22 +85,29 @@ func TestParseErrors(t *testing.T) {
 		`{"rules": [{"name": "a", "match": "(", "action": "fail"}]}`:                     "r.json:1:35: rules.0.match: error parsing regexp: missing closing )",
 		"{\"rules\": [\n {\"name\": \"a\", \"match\": \"x\", \"action\": \"explode\"}]}": `r.json:2:40: rules.0.action: action "explode", want one of ["ignore" "warn" "fail"]`,
 		`{"rules": [{"name": "a", "match": "x", "source": "moon", "action": "fail"}]}`:   `r.json:1:50: rules.0.source: source "moon"`,
-		`{"rules": [{"name": "a", "match": "x"}]}`:                                       "r.json: rules.0: action is missing",
-		`{"rules": [{"match": "x", "action": "fail"}]}`:                                  "r.json: rules.0: name is missing",
-		`{"rules": [{"name": "a", "action": "fail"}]}`:                                   "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "", "action": "ignore"}]}`:                    "r.json: rules.0: match is empty",
-		`{"rules": [{"name": "a", "match": "", "level": 3, "action": "ignore"}]}`:        "r.json: rules.0: match is empty",
-		`{"rules": [{"name": "a", "match": "", "subsystem": "p", "action": "ignore"}]}`:  "r.json: rules.0: match is empty",
-		`{"rules": [{"name": "a", "match": ".*", "action": "ignore"}]}`:                  "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "oops|", "action": "ignore"}]}`:               "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": ".", "action": "ignore"}]}`:                   "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": ".+", "action": "ignore"}]}`:                  "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "^.{5,}", "action": "ignore"}]}`:              "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "[^:]", "action": "ignore"}]}`:                "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "x|.", "action": "ignore"}]}`:                 "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "level": 8, "action": "fail"}]}`:                       "r.json: rules.0: level is 8, want 0 (emergency) to 7 (debug)",
-		`{"rules": [{"name": "a", "level": "err", "action": "fail"}]}`:                   "r.json:1:35: rules.0.level: ",
-		`{"rules": [{"name": "a", "mach": "x", "action": "fail"}]}`:                      "r.json:1:26: rules.0.mach: unknown key",
+		`{"rules": [{"name": "a", "match": "x"}]}`: "r.json: rules.0: action " +
+			"is missing",
+		`{"rules": [{"match": "x", "action": "fail"}]}`: "r.json: rules.0: name is " +
+			"missing",
+		`{"rules": [{"name": "a", "action": "fail"}]}`: "r.json: rules.0: it " +
+			"matches everything",
+		`{"rules": [{"name": "a", "match": "", "action": "ignore"}]}`: "r.json: rules.0: match is " +
+			"empty",
+		`{"rules": [{"name": "a", "match": "", "level": 3, "action": "ignore"}]}`: "r.json: rules.0: match is " +
+			"empty",
+		`{"rules": [{"name": "a", "match": "", "subsystem": "p", "action": "ignore"}]}`: "r.json: rules.0: match is " +
+			"empty",
+		`{"rules": [{"name": "a", "match": ".*", "action": "ignore"}]}`:     "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "match": "oops|", "action": "ignore"}]}`:  "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "match": ".", "action": "ignore"}]}`:      "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "match": ".+", "action": "ignore"}]}`:     "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "match": "^.{5,}", "action": "ignore"}]}`: "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "match": "[^:]", "action": "ignore"}]}`:   "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "match": "x|.", "action": "ignore"}]}`:    "r.json: rules.0: it matches everything",
+		`{"rules": [{"name": "a", "level": 8, "action": "fail"}]}`: "r.json: rules.0: level is 8, want 0 " +
+			"(emergency) to 7 (debug)",
+		`{"rules": [{"name": "a", "level": "err", "action": "fail"}]}`: "r.json:1:35: rules.0.level: ",
+		`{"rules": [{"name": "a", "mach": "x", "action": "fail"}]}`:    "r.json:1:26: rules.0.mach: unknown key",
 		`{"rules": [`: "r.json:1:12: ",
 	} {
 		_, err := Parse("r.json", []byte(text))

@@ -22,12 +22,16 @@ var xeLines = []struct {
 	// xe_gt.c, xe_guc_submit.c, xe_pagefault.c, xe_guc_ct.c, xe_mert.c
 	{info, "[drm] Tile0: GT0: reset queued from guc_exec_queue_timedout_job [xe]", "gpu-reset", Warn},
 	{info, "[drm] GT0: reset started", "gpu-reset", Warn},
-	{info, "[drm] GT0: reset done", "", Ignore},                                                // "started" has been counted
+	// "started" has been counted
+	{info, "[drm] GT0: reset done", "", Ignore},
 	{info, "[drm] GT0: trying reset from guc_exec_queue_timedout_job [xe]", "gpu-reset", Warn}, // 6.12
 	{info, "[drm] GT1: Engine reset: engine_class=rcs, logical_mask: 0x1, guc_id=5, state=0x2", "gpu-reset", Warn},
 	{info, "[drm] GT0: Engine memory CAT error: class=rcs, logical_mask: 0x1, guc_id=3", "gpu-reset", Warn},
 	{info, "[drm] GT0: Fault response: Unsuccessful -EINVAL", "gpu-reset", Warn},
-	{notice, "[drm] GT0: Timedout job: seqno=4294967169, lrc_seqno=4294967169, guc_id=5, flags=0x1 in x [1]", "gpu-reset", Warn},
+	{
+		notice, "[drm] GT0: Timedout job: seqno=4294967169, lrc_seqno=4294967169, guc_id=5, flags=0x1 in x [1]",
+		"gpu-reset", Warn,
+	},
 	{warning, "[drm] GT0: Check job timeout: seqno=1, lrc_seqno=1, guc_id=1, not started", "gpu-reset", Warn},
 	{failure, "[drm] *ERROR* GT0: reset failed (-ETIMEDOUT)", "gpu-reset", Warn},
 	{failure, "[drm] *ERROR* Tile0: GT0: Timed out wait for G2H, fence 8, action 0a, done no", "gpu-reset", Warn},
@@ -74,7 +78,8 @@ func TestXe(t *testing.T) {
 	for _, c := range xeLines {
 		for _, level := range []int{c.level, UnknownLevel} {
 			text := "xe 0000:03:00.0: " + c.text
-			if rule, got := rules.Judge(Message{Source: Guest, Level: level, Text: text}); got != c.want || rule != c.rule {
+			if rule, got := rules.Judge(Message{Source: Guest, Level: level, Text: text}); got != c.want ||
+				rule != c.rule {
 				t.Errorf("level %d, %q: %s by %q, want %s by %q", level, text, got, rule, c.want, c.rule)
 			}
 		}
@@ -127,9 +132,15 @@ func TestKernelLines(t *testing.T) {
 		{failure, "list_del corruption. prev->next should be ffff8, but was ffff9", "corruption", Fail},
 		{failure, "list_add corruption. next->prev should be prev (ffff8), but was 0", "corruption", Fail},
 		{warning, "refcount_t: underflow; use-after-free.", "corruption", Fail},
-		{failure, "Out of memory: Killed process 4711 (qemu-system-x86) total-vm:8392kB, anon-rss:4194304kB", "out-of-memory", Warn},
+		{
+			failure, "Out of memory: Killed process 4711 (qemu-system-x86) total-vm:8392kB, anon-rss:4194304kB",
+			"out-of-memory", Warn,
+		},
 		{failure, "Memory cgroup out of memory: Killed process 12 (xe_exec) total-vm:1kB", "out-of-memory", Warn},
-		{warning, "vmtb: page allocation failure: order:9, mode:0xcc0(GFP_KERNEL), nodemask=(null)", "out-of-memory", Warn},
+		{
+			warning, "vmtb: page allocation failure: order:9, mode:0xcc0(GFP_KERNEL), nodemask=(null)", "out-of-memory",
+			Warn,
+		},
 		{info, "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)", "memory-leak", Warn},
 		{failure, "[drm:xe_guc_ct_send [xe]] *ERROR* no", "drm-error", Warn},
 		{failure, "i915 0000:00:02.0: [drm] *ERROR* GPU HANG", "drm-error", Warn},
@@ -143,7 +154,8 @@ func TestKernelLines(t *testing.T) {
 		{info, "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on", "", Ignore},
 	} {
 		for _, level := range []int{c.level, UnknownLevel} {
-			if rule, got := rules.Judge(Message{Source: Host, Level: level, Text: c.text}); got != c.want || rule != c.rule {
+			if rule, got := rules.Judge(Message{Source: Host, Level: level, Text: c.text}); got != c.want ||
+				rule != c.rule {
 				t.Errorf("level %d, %q: %s by %q, want %s by %q", level, c.text, got, rule, c.want, c.rule)
 			}
 		}

@@ -23,8 +23,10 @@ func TestParse(t *testing.T) {
 	for in, want := range map[string]pci.Address{
 		"0000:03:00.0": "0000:03:00.0", "3:0.0": "0000:03:00.0", "0000:E1:1F.7": "0000:e1:1f.7",
 		"10000:e1:00.0": "10000:e1:00.0", "00010000:01:02.3": "10000:01:02.3", "00000000:01:02.3": "0000:01:02.3",
-		"": "", "03:00": "", "03.0": "", "0000:03:20.0": "", "0000:03:00.8": "", "0000:100:00.0": "", "100000000:03:00.0": "",
-		"0000:03:00.0\n": "", "0000:-3:00.0": "", "0000:+3:00.0": "", "0:0000:03:00.0": "", "0000:03:0_0.0": "", "x:03:00.0": "", ":03:00.0": "",
+		"": "", "03:00": "", "03.0": "", "0000:03:20.0": "", "0000:03:00.8": "", "0000:100:00.0": "",
+		"100000000:03:00.0": "",
+		"0000:03:00.0\n":    "", "0000:-3:00.0": "", "0000:+3:00.0": "", "0:0000:03:00.0": "", "0000:03:0_0.0": "",
+		"x:03:00.0": "", ":03:00.0": "",
 	} {
 		got, err := pci.Parse(in)
 		if got != want || (err == nil) != (want != "") {
@@ -125,7 +127,9 @@ func TestLife(t *testing.T) {
 	if err := vfs[1].Bind(t.Context(), "xe-vfio-pci"); err != nil { // from one driver to another
 		t.Fatal(err)
 	}
-	if got := []string{s.pf.Driver(), vfs[0].Driver(), vfs[1].Driver(), vfs[2].Driver()}; !cmp.Equal(got, []string{"xe", "xe-vfio-pci", "xe-vfio-pci", ""}) {
+	if got := []string{s.pf.Driver(), vfs[0].Driver(), vfs[1].Driver(), vfs[2].Driver()}; !cmp.Equal(got, []string{
+		"xe", "xe-vfio-pci", "xe-vfio-pci", "",
+	}) {
 		t.Errorf("drivers: %q", got)
 	}
 	if diff := cmp.Diff([]string{"/dev/vfio/11", "/dev/vfio/devices/vfio0"}, vfs[0].VFIONodes()); diff != "" {
@@ -182,7 +186,10 @@ func TestBindFails(t *testing.T) {
 		never        bool
 		says         string
 	}{
-		{"not loaded", "vfio-pci", func(o *fakehost.Options) { o.Loaded = []string{"xe"} }, false, "the driver is not loaded"},
+		{
+			"not loaded", "vfio-pci", func(o *fakehost.Options) { o.Loaded = []string{"xe"} }, false,
+			"the driver is not loaded",
+		},
 		{"probe fails", "xe-vfio-pci", nil, true, "bound driver: still not so after 10 s (see dmesg"},
 		{"no IOMMU", "xe-vfio-pci", func(o *fakehost.Options) { o.NoIOMMU = true }, false, "intel_iommu=on"},
 	} {
@@ -212,7 +219,10 @@ func TestSlowVFs(t *testing.T) {
 	pf := pci.At(&sysfs.Tree{FS: late, Log: s.log}, "0000:03:00.0")
 	synctest.Test(t, func(t *testing.T) {
 		err := pf.EnableVFs(t.Context(), 2)
-		if err == nil || !strings.Contains(err.Error(), "enable 2 VFs of 0000:03:00.0: 1 of them came: all VFs in sysfs: still not so after 12 s") {
+		if err == nil ||
+			!strings.Contains(
+				err.Error(), "enable 2 VFs of 0000:03:00.0: 1 of them came: all VFs in sysfs: still not so after 12 s",
+			) {
 			t.Errorf("EnableVFs: %v", err)
 		}
 	})

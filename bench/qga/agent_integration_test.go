@@ -44,7 +44,8 @@ func (a *agent) socket() string { return filepath.Join(a.dir, "agent") }
 func (a *agent) start() {
 	a.t.Helper()
 	a.cmd = exec.Command("qemu-ga", append([]string{
-		"--method=unix-listen", "--path=" + a.socket(), "--statedir=" + a.dir, "--pidfile=" + filepath.Join(a.dir, "pid"),
+		"--method=unix-listen", "--path=" + a.socket(), "--statedir=" + a.dir,
+		"--pidfile=" + filepath.Join(a.dir, "pid"),
 	}, a.args...)...)
 	a.cmd.Env = append(os.Environ(), "VMTB_TEST_OWN=the agent's")
 	if err := a.cmd.Start(); err != nil {
@@ -91,21 +92,37 @@ func TestIntegrationAgentExec(t *testing.T) {
 		cmd  bench.Command
 		want bench.Result
 	}{
-		"true":      {bench.Command{Argv: []string{"true"}}, bench.Result{}},
-		"exit code": {bench.Shell("echo out; echo err >&2; exit 3"), bench.Result{ExitCode: 3, Stdout: []byte("out\n"), Stderr: []byte("err\n")}},
-		"signal":    {bench.Shell("echo out; kill -SEGV $$"), bench.Result{Signal: 11, Stdout: []byte("out\n")}},
-		"arguments": {bench.Command{Argv: []string{"printf", "[%s]", "", "a b", "ü\n", "-"}}, bench.Result{Stdout: []byte("[][a b][ü\n][-]")}},
-		"stdin":     {bench.Command{Argv: []string{"cat"}, Stdin: []byte("\x00\xff\n")}, bench.Result{Stdout: []byte("\x00\xff\n")}},
-		"no stdin":  {bench.Command{Argv: []string{"cat"}}, bench.Result{}},
+		"true": {bench.Command{Argv: []string{"true"}}, bench.Result{}},
+		"exit code": {
+			bench.Shell("echo out; echo err >&2; exit 3"),
+			bench.Result{ExitCode: 3, Stdout: []byte("out\n"), Stderr: []byte("err\n")},
+		},
+		"signal": {bench.Shell("echo out; kill -SEGV $$"), bench.Result{Signal: 11, Stdout: []byte("out\n")}},
+		"arguments": {
+			bench.Command{Argv: []string{"printf", "[%s]", "", "a b", "ü\n", "-"}},
+			bench.Result{Stdout: []byte("[][a b][ü\n][-]")},
+		},
+		"stdin": {
+			bench.Command{Argv: []string{"cat"}, Stdin: []byte("\x00\xff\n")},
+			bench.Result{Stdout: []byte("\x00\xff\n")},
+		},
+		"no stdin": {bench.Command{Argv: []string{"cat"}}, bench.Result{}},
 		"env": {
-			bench.Command{Argv: []string{"sh", "-c", `echo "$X$VMTB_TEST_OWN$Y"`}, Env: []string{"X=a=b ", "Y= c", "X=over "}},
+			bench.Command{
+				Argv: []string{"sh", "-c", `echo "$X$VMTB_TEST_OWN$Y"`}, Env: []string{"X=a=b ", "Y= c", "X=over "},
+			},
 			bench.Result{Stdout: []byte("over the agent's c\n")},
 		},
-		"dir": {bench.Command{Argv: []string{"sh", "-c", `pwd; echo "$0-$1"`, "x y", "z"}, Dir: "/usr"}, bench.Result{Stdout: []byte("/usr\nx y-z\n")}},
+		"dir": {
+			bench.Command{Argv: []string{"sh", "-c", `pwd; echo "$0-$1"`, "x y", "z"}, Dir: "/usr"},
+			bench.Result{Stdout: []byte("/usr\nx y-z\n")},
+		},
 		"dir, relative program": {
 			bench.Command{Argv: []string{"./true"}, Dir: "/bin"}, bench.Result{},
 		},
-		"127 of its own": {bench.Command{Argv: []string{"sh", "-c", "exit 127"}, Dir: "/"}, bench.Result{ExitCode: 127}},
+		"127 of its own": {
+			bench.Command{Argv: []string{"sh", "-c", "exit 127"}, Dir: "/"}, bench.Result{ExitCode: 127},
+		},
 	} {
 		got, err := c.Exec(ctx, test.cmd)
 		if err != nil || !cmp.Equal(got, test.want, cmpopts.EquateEmpty()) {
@@ -163,10 +180,13 @@ func TestIntegrationAgentExecKills(t *testing.T) {
 		cmd.Env, cmd.Grace = []string{tag}, 300*time.Millisecond
 		r, err := c.Exec(short, cmd)
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || string(r.Stdout) != "so far\n" || time.Since(began) > 10*time.Second {
+		if !errors.Is(err, context.DeadlineExceeded) || string(r.Stdout) != "so far\n" ||
+			time.Since(began) > 10*time.Second {
 			t.Errorf("%s: %+v, %v after %v", name, r, err, time.Since(began))
 		}
-		left, _ := c.Exec(ctx, bench.Command{Argv: []string{"/bin/sh", "-c", `grep -ls "$1" /proc/[0-9]*/environ`, "sh", tag}})
+		left, _ := c.Exec(ctx, bench.Command{
+			Argv: []string{"/bin/sh", "-c", `grep -ls "$1" /proc/[0-9]*/environ`, "sh", tag},
+		})
 		if len(left.Stdout) > 0 {
 			t.Errorf("%s: left over: %s", name, left.Stdout)
 		}
@@ -210,12 +230,15 @@ func waitForTrap(ctx context.Context, t *testing.T, c *qga.Client, pid int) {
 func TestIntegrationAgentDisabled(t *testing.T) {
 	ctx, c := agentClient(t, "--block-rpcs=guest-exec,guest-file-open")
 	info, err := c.Info(ctx)
-	if err != nil || info.Version == "" || info.Check("guest-ping", "guest-shutdown") != nil || info.Check("guest-exec") == nil {
+	if err != nil || info.Version == "" || info.Check("guest-ping", "guest-shutdown") != nil ||
+		info.Check("guest-exec") == nil {
 		t.Errorf("%+v, %v", info, err)
 	}
 	_, execErr := c.Exec(ctx, bench.Shell("true"))
 	_, readErr := c.ReadFile(ctx, "/etc/passwd")
-	for cmd, err := range map[string]error{"guest-exec": execErr, "guest-file-open": readErr, "guest-no-such": c.Execute(ctx, "guest-no-such", nil, nil)} {
+	for cmd, err := range map[string]error{
+		"guest-exec": execErr, "guest-file-open": readErr, "guest-no-such": c.Execute(ctx, "guest-no-such", nil, nil),
+	} {
 		var disabled *qga.CommandDisabled
 		if !errors.As(err, &disabled) || disabled.Cmd != cmd {
 			t.Errorf("%s: %v", cmd, err)
@@ -249,7 +272,8 @@ func TestIntegrationStartErrors(t *testing.T) {
 				cmd.Stdout, cmd.Stderr = new(strings.Builder), new(strings.Builder)
 			}
 			_, err := c.Exec(t.Context(), cmd)
-			if start, ok := errors.AsType[*bench.StartError](err); !ok || start.Code != code || start.Program != program {
+			if start, ok := errors.AsType[*bench.StartError](err); !ok || start.Code != code ||
+				start.Program != program {
 				t.Errorf("streamed %t: %v, want a StartError with code %d", streamed, err, code)
 			}
 		}
@@ -262,7 +286,8 @@ func TestIntegrationStartErrors(t *testing.T) {
 		t.Errorf("a command whose own exit code is 127: %+v, %v", r, err)
 	}
 	_, err = c.Exec(t.Context(), bench.Command{Argv: []string{"true"}, Dir: filepath.Join(dir, "none")})
-	if err == nil || errors.As(err, new(*bench.StartError)) || !strings.Contains(err.Error(), "cannot enter the directory") {
+	if err == nil || errors.As(err, new(*bench.StartError)) ||
+		!strings.Contains(err.Error(), "cannot enter the directory") {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 }

@@ -60,9 +60,10 @@ func isTimeout(err error, cmd string) bool {
 // What is in the channel from before does not matter, whole or half.
 func TestSyncDiscards(t *testing.T) {
 	for name, old := range map[string]string{
-		"nothing":     "",
-		"a reply":     `{"return": 5, "id": "from-before"}` + "\n",
-		"no id":       `{"return": 5}` + "\n" + `{"error": {"class": "GenericError", "desc": "JSON parse error"}}` + "\n",
+		"nothing": "",
+		"a reply": `{"return": 5, "id": "from-before"}` + "\n",
+		"no id": `{"return": 5}` + "\n" + `{"error": {"class": "GenericError", "desc": "JSON parse error"}}` +
+			"\n",
 		"half":        `{"return": {"exited": tr`,
 		"another one": "\xff" + `{"return": 123, "id": "from-before"}` + "\n\xff" + `{"return": 124}` + "\n",
 		"noise":       "\x00\x01\xfe[[[{{{\n\n\n\xff\xff\xff",
@@ -124,11 +125,13 @@ func TestSyncFails(t *testing.T) {
 		c, _ := connect(t, qga.Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := c.Sync(ctx); !isTimeout(err, "guest-sync-delimited") || !strings.Contains(err.Error(), "no answer in 1 min") {
+		if err := c.Sync(ctx); !isTimeout(err, "guest-sync-delimited") ||
+			!strings.Contains(err.Error(), "no answer in 1 min") {
 			t.Errorf("nobody there: %v", err)
 		}
 		began := time.Now()
-		if err := c.Execute(t.Context(), "guest-ping", nil, nil); !isTimeout(err, "guest-sync-delimited") || time.Since(began) != 10*time.Second {
+		if err := c.Execute(t.Context(), "guest-ping", nil, nil); !isTimeout(err, "guest-sync-delimited") ||
+			time.Since(began) != 10*time.Second {
 			t.Errorf("nobody there: %v after %v", err, time.Since(began))
 		}
 		cause := errors.New("the guest panicked")
@@ -145,7 +148,9 @@ func TestSyncFails(t *testing.T) {
 		wg.Wait()
 
 		c = serve(t, fakeqga.Commands{"guest-sync-delimited": func(json.RawMessage) (any, error) {
-			return nil, fakeqmp.Failure{Class: "CommandNotFound", Desc: "The command guest-sync-delimited has been disabled"}
+			return nil, fakeqmp.Failure{
+				Class: "CommandNotFound", Desc: "The command guest-sync-delimited has been disabled",
+			}
 		}})
 		if err := c.Sync(t.Context()); !errors.As(err, new(*qga.CommandDisabled)) {
 			t.Errorf("forbidden: %v", err)
@@ -203,7 +208,8 @@ func TestResyncAfterTimeout(t *testing.T) {
 			_ = peer.Return(r, "better")
 		}()
 		began := time.Now()
-		if err := c.Execute(t.Context(), "guest-slow", nil, nil); !isTimeout(err, "guest-slow") || time.Since(began) != 20*time.Second {
+		if err := c.Execute(t.Context(), "guest-slow", nil, nil); !isTimeout(err, "guest-slow") ||
+			time.Since(began) != 20*time.Second {
 			t.Fatalf("%v after %v", err, time.Since(began))
 		}
 		for _, want := range []string{"good", "better"} {
@@ -232,7 +238,9 @@ func TestTornRequest(t *testing.T) {
 			_ = fakeqga.Sync(peer, r)
 			_, _ = peer.Conn.Read(make([]byte, 20))
 			time.Sleep(time.Minute)
-			_ = fakeqga.Serve(peer.Conn, fakeqga.Commands{"guest-ping": func(json.RawMessage) (any, error) { return nil, nil }})
+			_ = fakeqga.Serve(peer.Conn, fakeqga.Commands{
+				"guest-ping": func(json.RawMessage) (any, error) { return nil, nil },
+			})
 		}()
 		if err := c.Execute(t.Context(), "guest-get-time", nil, nil); !isTimeout(err, "guest-get-time") {
 			t.Fatal(err)
@@ -317,7 +325,8 @@ func TestEndAtEveryByte(t *testing.T) {
 			defer peer.Conn.Close()
 			left := n
 			for _, text := range []string{
-				`{"error": {"class": "GenericError", "desc": "JSON parse error"}}` + "\n\xff" + `{"return": %s, "id": %s}` + "\n",
+				`{"error": {"class": "GenericError", "desc": "JSON parse error"}}` + "\n\xff" +
+					`{"return": %s, "id": %s}` + "\n",
 				`{"return": "yes", "id": %[2]s}` + "\n",
 			} {
 				r, err := peer.Next()

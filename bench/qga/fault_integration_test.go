@@ -47,7 +47,8 @@ func TestIntegrationAgentStopsForAWhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var now int64
-		if err := c.Execute(ctx, "guest-get-time", nil, &now); err != nil || time.Since(time.Unix(0, now)).Abs() > time.Minute {
+		if err := c.Execute(ctx, "guest-get-time", nil, &now); err != nil ||
+			time.Since(time.Unix(0, now)).Abs() > time.Minute {
 			t.Errorf("%d, %v", now, err)
 		}
 	}

@@ -34,7 +34,9 @@ func TestIntegrationAgentFiles(t *testing.T) {
 		}
 		t.Logf("%d bytes: written in %v, read in %v", n, wrote, time.Since(began))
 	}
-	for _, path := range []string{"/proc/self/status", "/proc/kallsyms", "/sys/kernel/mm/transparent_hugepage/enabled"} {
+	for _, path := range []string{
+		"/proc/self/status", "/proc/kallsyms", "/sys/kernel/mm/transparent_hugepage/enabled",
+	} {
 		want, err := os.ReadFile(path)
 		got, gotErr := c.ReadFile(ctx, path)
 		if err != nil || gotErr != nil || len(got) == 0 || path == "/proc/kallsyms" && len(got) != len(want) {

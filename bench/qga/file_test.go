@@ -124,7 +124,8 @@ func TestFileErrors(t *testing.T) {
 		d := &disk{most: 1 << 20, fails: map[string]string{op: test.words}}
 		err := serve(t, d.commands()).WriteFile(t.Context(), "/f", []byte("x"))
 		var path *fs.PathError
-		if !errors.Is(err, test.want) || !errors.As(err, &path) || path.Op != op || path.Path != "/f" || !errors.As(err, new(*qmp.Error)) {
+		if !errors.Is(err, test.want) || !errors.As(err, &path) || path.Op != op || path.Path != "/f" ||
+			!errors.As(err, new(*qmp.Error)) {
 			t.Errorf("%s: %v", op, err)
 		}
 		if want := fmt.Sprintf("%s /f: %v", op, test.want); op != "open" && err.Error() != want {
@@ -163,7 +164,8 @@ func TestStream(t *testing.T) {
 	for _, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, len(all)} {
 		d := &disk{most: 50_000}
 		c := serve(t, d.commands())
-		if err := c.WriteFileFrom(t.Context(), "/f", iotest.HalfReader(bytes.NewReader(all[:n]))); err != nil || !bytes.Equal(d.content, all[:n]) {
+		if err := c.WriteFileFrom(t.Context(), "/f", iotest.HalfReader(bytes.NewReader(all[:n]))); err != nil ||
+			!bytes.Equal(d.content, all[:n]) {
 			t.Errorf("%d bytes: wrote %d, %v", n, len(d.content), err)
 		}
 		var got bytes.Buffer

@@ -15,7 +15,8 @@ import (
 // that is none.
 func FuzzSync(f *testing.F) {
 	for _, seed := range []string{
-		"", "\xff", `{"return": 1}`, `{"return": 1, "id": "x"}` + "\n", `{"error": {"class": "GenericError", "desc": ""}}` + "\n",
+		"", "\xff", `{"return": 1}`, `{"return": 1, "id": "x"}` + "\n",
+		`{"error": {"class": "GenericError", "desc": ""}}` + "\n",
 		"\xff" + `{"return": 77}` + "\n" + `{"return": {"pid"`, "\n\n\x00", `{"return": null, "id": null}` + "\n",
 	} {
 		f.Add([]byte(seed), []byte(seed))
@@ -30,7 +31,9 @@ func FuzzSync(f *testing.F) {
 			_ = peer.Send(string(before))
 			_ = fakeqga.Sync(peer, r)
 			_ = peer.Send(string(bytes.ReplaceAll(between, []byte("\n"), nil)) + "\n") // a reply begins a line
-			_ = fakeqga.Serve(peer.Conn, fakeqga.Commands{"guest-get-time": func(json.RawMessage) (any, error) { return 42, nil }})
+			_ = fakeqga.Serve(peer.Conn, fakeqga.Commands{
+				"guest-get-time": func(json.RawMessage) (any, error) { return 42, nil },
+			})
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

@@ -119,7 +119,9 @@ func TestProcess(t *testing.T) {
 			t.Errorf("%v, %v", done, err)
 		}
 		time.AfterFunc(time.Minute, func() {
-			g.end(2, map[string]any{"signal": 11, "out-data": []byte{0xFF, 0}, "err-data": []byte("e"), "out-truncated": true})
+			g.end(2, map[string]any{
+				"signal": 11, "out-data": []byte{0xFF, 0}, "err-data": []byte("e"), "out-truncated": true,
+			})
 		})
 		result := bench.Result{Signal: 11, Stdout: []byte{0xFF, 0}, Stderr: []byte("e"), StdoutTruncated: true}
 		began := time.Now()
@@ -160,7 +162,8 @@ func TestWaitIsQuick(t *testing.T) {
 		const lives = 10 * time.Millisecond
 		time.AfterFunc(lives, func() { g.end(2, map[string]any{"exitcode": 1}) })
 		began := time.Now()
-		if r, err := p.Wait(t.Context()); err != nil || r.ExitCode != 1 || time.Since(began) > lives+2*time.Millisecond {
+		if r, err := p.Wait(t.Context()); err != nil || r.ExitCode != 1 ||
+			time.Since(began) > lives+2*time.Millisecond {
 			t.Errorf("%+v, %v after %v", r, err, time.Since(began))
 		}
 	})
@@ -198,7 +201,8 @@ func TestStatusGivenUpOn(t *testing.T) {
 			t.Errorf("given up: %v", err)
 		}
 		began := time.Now() // the agent is silent for longer than it is given
-		if _, err := p.Wait(t.Context()); !isTimeout(err, "guest-sync-delimited") || time.Since(began) != 10*time.Second {
+		if _, err := p.Wait(t.Context()); !isTimeout(err, "guest-sync-delimited") ||
+			time.Since(began) != 10*time.Second {
 			t.Errorf("silence: %v after %v", err, time.Since(began))
 		}
 		time.Sleep(time.Minute)
@@ -257,11 +261,13 @@ func TestExecKills(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			r, err := c.Exec(ctx, bench.Command{Argv: []string{"x"}, Grace: 5 * time.Second})
-			if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "killed") || string(r.Stdout) != "so far" {
+			if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "killed") ||
+				string(r.Stdout) != "so far" {
 				t.Errorf("%s: %+v, %v", name, r, err)
 			}
 			took := time.Since(began)
-			if stubborn && took < 65*time.Second || !stubborn && took > 61*time.Second || !slices.Equal(sent, []string{"15", "9"}) {
+			if stubborn && took < 65*time.Second || !stubborn && took > 61*time.Second ||
+				!slices.Equal(sent, []string{"15", "9"}) {
 				t.Errorf("%s: took %v, sent %q", name, took, sent)
 			}
 		}
@@ -280,7 +286,8 @@ func TestExecSilence(t *testing.T) {
 		g.onSignal = func(string, string) {}
 		began := time.Now()
 		_, err := c.Exec(t.Context(), bench.Shell("x"))
-		if !isTimeout(err, "guest-exec-status") || !strings.Contains(err.Error(), "could not be killed") || time.Since(began) > time.Minute {
+		if !isTimeout(err, "guest-exec-status") || !strings.Contains(err.Error(), "could not be killed") ||
+			time.Since(began) > time.Minute {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
@@ -321,7 +328,8 @@ func TestStartSilence(t *testing.T) {
 		}
 		g.slow = time.Hour
 		began := time.Now()
-		if _, err := c.Start(t.Context(), bench.Shell("x")); !isTimeout(err, "guest-exec") || time.Since(began) != 35*time.Second {
+		if _, err := c.Start(t.Context(), bench.Shell("x")); !isTimeout(err, "guest-exec") ||
+			time.Since(began) != 35*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		time.Sleep(3 * time.Hour)

@@ -129,7 +129,9 @@ func ringPath(n int) string { return fmt.Sprintf("/room/out.%d", n) }
 func (g *ringGuest) open(a fileArgs) (any, error) {
 	g.write()
 	if _, ok := g.files[a.Path]; !ok && a.Mode == "r" {
-		return nil, fakeqmp.Failure{Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory"}
+		return nil, fakeqmp.Failure{
+			Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory",
+		}
 	}
 	handle := 1000 + len(g.offset)
 	g.opened[handle], g.offset[handle] = a.Path, 0
@@ -159,7 +161,10 @@ func TestStreamLosesNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			output := make([]byte, rand.New(rand.NewPCG(seed, 1)).IntN(2<<20))
 			_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(output)
-			g := &ringGuest{chance: rand.New(rand.NewPCG(seed, 2)), output: output, end: map[string]any{"exited": true, "exitcode": 3}}
+			g := &ringGuest{
+				chance: rand.New(rand.NewPCG(seed, 2)), output: output,
+				end: map[string]any{"exited": true, "exitcode": 3},
+			}
 			if seed%2 == 1 {
 				g.deaf = 5
 			}
@@ -170,7 +175,8 @@ func TestStreamLosesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			r, err := p.Wait(t.Context())
-			for ; isTimeout(err, "guest-file-read") || isTimeout(err, "guest-file-open") || isTimeout(err, "guest-file-seek"); r, err = p.Wait(t.Context()) {
+			for ; isTimeout(err, "guest-file-read") || isTimeout(err, "guest-file-open") ||
+				isTimeout(err, "guest-file-seek"); r, err = p.Wait(t.Context()) {
 				if g.deaf == 0 {
 					t.Fatal(err)
 				}
@@ -181,7 +187,8 @@ func TestStreamLosesNothing(t *testing.T) {
 			if g.deaf == 0 && len(g.opened) > 0 {
 				t.Errorf("left open: %v", slices.Collect(maps.Values(g.opened)))
 			}
-			if len(g.removed) != 4 || !strings.HasPrefix(g.removed[2], "/var/tmp/vmtb-exec-") || !strings.HasPrefix(g.removed[3], "/tmp/vmtb-exec-") {
+			if len(g.removed) != 4 || !strings.HasPrefix(g.removed[2], "/var/tmp/vmtb-exec-") ||
+				!strings.HasPrefix(g.removed[3], "/tmp/vmtb-exec-") {
 				t.Errorf("removed %q", g.removed)
 			}
 		})
@@ -206,7 +213,10 @@ func TestStreamCopierFails(t *testing.T) {
 // A writer that does not return keeps nobody: Exec ends soon after ctx, and the files go.
 func TestStreamWriterHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &ringGuest{chance: rand.New(rand.NewPCG(1, 1)), output: make([]byte, 1<<20), end: map[string]any{"exited": true, "signal": 9}}
+		g := &ringGuest{
+			chance: rand.New(rand.NewPCG(1, 1)), output: make([]byte, 1<<20),
+			end: map[string]any{"exited": true, "signal": 9},
+		}
 		c := serve(t, g.commands())
 		release := make(chan struct{})
 		began := time.Now()

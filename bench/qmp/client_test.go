@@ -60,10 +60,14 @@ func socketPair(t testing.TB) (server, client net.Conn) {
 func TestNegotiation(t *testing.T) {
 	const plain = `{"QMP": {"version": {"qemu": {"micro": 1, "minor": 2, "major": 7}, "package": ""}, "capabilities": [], "new": 1}, "x": {}}`
 	for name, test := range map[string]struct{ first, wantArgs, wantVersion string }{
-		"oob":           {fakeqmp.Greeting + "\r\n", `{"enable":["oob"]}`, "10.0.2"},
-		"no oob":        {plain + "\n", ``, "7.2.1"},
-		"event first":   {`{"event": "RESUME", "timestamp": {"seconds": -1, "microseconds": -1}}` + "\n" + plain + "\n", ``, "7.2.1"},
-		"strange first": {"\r\n" + `{"return": {}, "id": "someone's"}` + "\n" + `{"news": true}` + "\n" + plain + "\n", ``, "7.2.1"},
+		"oob":    {fakeqmp.Greeting + "\r\n", `{"enable":["oob"]}`, "10.0.2"},
+		"no oob": {plain + "\n", ``, "7.2.1"},
+		"event first": {
+			`{"event": "RESUME", "timestamp": {"seconds": -1, "microseconds": -1}}` + "\n" + plain + "\n", ``, "7.2.1",
+		},
+		"strange first": {
+			"\r\n" + `{"return": {}, "id": "someone's"}` + "\n" + `{"news": true}` + "\n" + plain + "\n", ``, "7.2.1",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			peer, conn := fakeqmp.Pipe()
@@ -103,7 +107,8 @@ func TestNegotiationFails(t *testing.T) {
 
 		peer, conn = fakeqmp.Pipe()
 		_ = peer.Conn.Close()
-		if _, err := qmp.New(t.Context(), conn, qmp.Options{}); !errors.Is(err, qmp.ErrClosed) || !errors.Is(err, io.EOF) {
+		if _, err := qmp.New(t.Context(), conn, qmp.Options{}); !errors.Is(err, qmp.ErrClosed) ||
+			!errors.Is(err, io.EOF) {
 			t.Errorf("end of file: %v", err)
 		}
 
@@ -188,7 +193,10 @@ func TestRepliesAreMatchedByID(t *testing.T) {
 			late, _ := peer.Next()
 			first, _ := peer.Next()
 			_ = peer.Return(late, "late")
-			_ = peer.Send(`{"return": "unknown", "id": "42"}` + "\n" + `{"return": "none"}` + "\n" + `{"return": "number", "id": 1}` + "\n")
+			_ = peer.Send(
+				`{"return": "unknown", "id": "42"}` + "\n" + `{"return": "none"}` + "\n" +
+					`{"return": "number", "id": 1}` + "\n",
+			)
 			_ = peer.Send(`{"error": {"class": "GenericError", "desc": "to somebody else"}, "id": "43"}` + "\n")
 			second, _ := peer.Next()
 			_ = peer.Return(second, "second")
@@ -198,7 +206,8 @@ func TestRepliesAreMatchedByID(t *testing.T) {
 		began := time.Now()
 		err := c.Execute(t.Context(), "query-late", nil, nil)
 		var timeout *qmp.TimeoutError
-		if !errors.As(err, &timeout) || timeout.Cmd != "query-late" || timeout.Waited != 10*time.Second || time.Since(began) != timeout.Waited {
+		if !errors.As(err, &timeout) || timeout.Cmd != "query-late" || timeout.Waited != 10*time.Second ||
+			time.Since(began) != timeout.Waited {
 			t.Fatalf("got %v after %v", err, time.Since(began))
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || !timeout.Timeout() {
@@ -228,7 +237,8 @@ func TestDeadlinesByClass(t *testing.T) {
 			"snapshot-save": 3 * time.Hour, "migrate-incoming": 3 * time.Hour,
 		} {
 			began := time.Now()
-			if err := c.Execute(t.Context(), cmd, nil, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != want {
+			if err := c.Execute(t.Context(), cmd, nil, nil); !errors.Is(err, context.DeadlineExceeded) ||
+				time.Since(began) != want {
 				t.Errorf("%s: %v after %v, want %v", cmd, err, time.Since(began), want)
 			}
 		}
@@ -268,7 +278,8 @@ func TestProtocolFailures(t *testing.T) {
 				_ = peer.Send(line + "\n")
 			}()
 			err := c.Execute(t.Context(), "stop", nil, nil)
-			if !errors.Is(err, qmp.ErrClosed) || errors.Unwrap(c.Err()) != nil && c.Err().Error() == qmp.ErrClosed.Error() {
+			if !errors.Is(err, qmp.ErrClosed) ||
+				errors.Unwrap(c.Err()) != nil && c.Err().Error() == qmp.ErrClosed.Error() {
 				t.Errorf("got %v", err)
 			}
 			if again := c.Execute(t.Context(), "stop", nil, nil); !errors.Is(again, qmp.ErrClosed) {
@@ -310,7 +321,8 @@ func longReply(t *testing.T, n int) (got string, err error) {
 var session = []string{
 	`{"event": "EARLY"}` + "\n" + fakeqmp.Greeting + "\r\n",
 	`{"return": {}, "id": %s}` + "\r\n",
-	`{"event": "ONE", "data": {"x": 1}}` + "\r\n" + `{"return": {"value": "héé"}, "id": %s}` + "\r\n" + `{"event": "TWO"}` + "\n",
+	`{"event": "ONE", "data": {"x": 1}}` + "\r\n" + `{"return": {"value": "héé"}, "id": %s}` + "\r\n" +
+		`{"event": "TWO"}` + "\n",
 }
 
 // play runs the session with a server that stops after n bytes, in pieces of the given size.
@@ -396,7 +408,8 @@ func TestTornLines(t *testing.T) {
 func TestWriteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qmp.Options{})
-		if err := c.Execute(t.Context(), "query-status", nil, nil); !errors.As(err, new(*qmp.TimeoutError)) || c.Err() != nil {
+		if err := c.Execute(t.Context(), "query-status", nil, nil); !errors.As(err, new(*qmp.TimeoutError)) ||
+			c.Err() != nil {
 			t.Fatalf("unread: %v, %v", err, c.Err())
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -509,7 +522,8 @@ func TestSubscriptions(t *testing.T) {
 				t.Fatal(err)
 			}
 			names = append(names, e.Name)
-			if e.Name == "RTC" && !e.Time.Equal(time.Now()) || e.Name == "STOP" && e.Time.UnixMicro() != 1700000000000001 {
+			if e.Name == "RTC" && !e.Time.Equal(time.Now()) ||
+				e.Name == "STOP" && e.Time.UnixMicro() != 1700000000000001 {
 				t.Errorf("%s at %v", e.Name, e.Time)
 			}
 		}

@@ -13,7 +13,8 @@ import (
 func FuzzClient(f *testing.F) {
 	for _, seed := range []string{
 		`{"return": "yes", "id": "ID"}` + "\n",
-		`{"event": "STOP", "data": {"a": [1, 2]}, "timestamp": {"seconds": 1, "microseconds": 2}}` + "\n" + `{"id": "ID", "return": "yes"}` + "\r\n",
+		`{"event": "STOP", "data": {"a": [1, 2]}, "timestamp": {"seconds": 1, "microseconds": 2}}` + "\n" +
+			`{"id": "ID", "return": "yes"}` + "\r\n",
 		`{"return": "no", "id": "other"}` + "\n\n\n" + `{"return": "no", "id": 5}` + "\n",
 		`{"error": {"class": "GenericError", "desc": "d"}, "id": "ID"}` + "\n",
 		`{"error": {"class": "GenericError", "desc": "d"}}` + "\n",

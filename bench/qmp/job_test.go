@@ -70,7 +70,10 @@ func (s *jobServer) handle(r fakeqmp.Request) (any, error) {
 		s.conclude()
 	case "job-dismiss":
 		if args.ID != s.id || !s.ended {
-			return nil, fakeqmp.Failure{Class: "GenericError", Desc: "Job '" + args.ID + "' in state 'running' cannot accept command verb 'dismiss'"}
+			return nil, fakeqmp.Failure{
+				Class: "GenericError",
+				Desc:  "Job '" + args.ID + "' in state 'running' cannot accept command verb 'dismiss'",
+			}
 		}
 	}
 	return nil, nil
@@ -84,8 +87,11 @@ func TestRunJob(t *testing.T) {
 		want   string // the error
 		log    []string
 	}{
-		"good":    {jobServer{}, args, "", []string{"snapshot-save", "query-jobs", "job-dismiss"}},
-		"fails":   {jobServer{fails: "State blocked"}, args, "snapshot-save: State blocked", []string{"snapshot-save", "query-jobs", "job-dismiss"}},
+		"good": {jobServer{}, args, "", []string{"snapshot-save", "query-jobs", "job-dismiss"}},
+		"fails": {
+			jobServer{fails: "State blocked"}, args, "snapshot-save: State blocked",
+			[]string{"snapshot-save", "query-jobs", "job-dismiss"},
+		},
 		"refused": {jobServer{}, nil, "snapshot-save: Parameter 'tag' is missing", []string{"snapshot-save"}},
 		"gone":    {jobServer{gone: true}, args, "vanished", []string{"snapshot-save", "query-jobs"}},
 	} {
@@ -98,7 +104,8 @@ func TestRunJob(t *testing.T) {
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
-			if failed := new(qmp.JobError); errors.As(err, &failed) != (name == "fails") || name == "fails" && failed.Job != s.id {
+			if failed := new(qmp.JobError); errors.As(err, &failed) != (name == "fails") ||
+				name == "fails" && failed.Job != s.id {
 				t.Errorf("got %#v", err)
 			}
 			_ = c.Close()

@@ -15,7 +15,8 @@ func TestIntegrationLongestMessages(t *testing.T) {
 	if got, err := longReply(t, qmp.MaxLine); err != nil || got != "last" {
 		t.Errorf("the longest line: got %q, %v", got, err)
 	}
-	if _, err := longReply(t, qmp.MaxLine+1); !errors.Is(err, qmp.ErrClosed) || !strings.Contains(err.Error(), "more than 67108864 bytes") {
+	if _, err := longReply(t, qmp.MaxLine+1); !errors.Is(err, qmp.ErrClosed) ||
+		!strings.Contains(err.Error(), "more than 67108864 bytes") {
 		t.Errorf("a longer line: %v", err)
 	}
 	c, _ := connect(t, qmp.Options{})

@@ -110,7 +110,8 @@ func TestIntegrationQEMU(t *testing.T) {
 	}
 
 	var refusal *qmp.Error
-	if err := c.Execute(t.Context(), "no-such-command", nil, nil); !errors.As(err, &refusal) || refusal.Class != "CommandNotFound" {
+	if err := c.Execute(t.Context(), "no-such-command", nil, nil); !errors.As(err, &refusal) ||
+		refusal.Class != "CommandNotFound" {
 		t.Errorf("unknown command: %v", err)
 	}
 	err := c.Execute(t.Context(), "device_del", map[string]any{"id": "nope"}, nil)
@@ -192,14 +193,16 @@ func TestIntegrationQEMULoad(t *testing.T) {
 					}
 				case 1:
 					var v struct{ QEMU qmp.Version }
-					if err := c.Execute(t.Context(), "query-version", nil, &v); err != nil || v.QEMU.Major != c.Version().Major {
+					if err := c.Execute(t.Context(), "query-version", nil, &v); err != nil ||
+						v.QEMU.Major != c.Version().Major {
 						t.Errorf("%d/%d: %v %v", w, q, v, err)
 						return
 					}
 				case 2:
 					var name string
 					args := map[string]string{"path": "/machine", "property": "type"}
-					if err := c.Execute(t.Context(), "qom-get", args, &name); err != nil || !strings.HasPrefix(name, "pc-q35") {
+					if err := c.Execute(t.Context(), "qom-get", args, &name); err != nil ||
+						!strings.HasPrefix(name, "pc-q35") {
 						t.Errorf("%d/%d: %q %v", w, q, name, err)
 						return
 					}
@@ -248,7 +251,9 @@ func TestIntegrationQEMUJobs(t *testing.T) {
 	if err := c.RunJob(t.Context(), "snapshot-load", snapshot("one")); err != nil {
 		t.Error(err)
 	}
-	for cmd, want := range map[string]string{"snapshot-load": "'two' does not exist", "snapshot-save": "'one' already exists"} {
+	for cmd, want := range map[string]string{
+		"snapshot-load": "'two' does not exist", "snapshot-save": "'one' already exists",
+	} {
 		tag := strings.Split(want, "'")[1]
 		err := c.RunJob(t.Context(), cmd, snapshot(tag))
 		var failed *qmp.JobError

@@ -21,10 +21,14 @@ func FuzzSplitReply(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, rest string) {
-		line := []byte(`{"return": ` + rest[:min(len(rest), 1)] + strings.Repeat(" ", longReply) + rest[min(len(rest), 1):] + `}`)
+		line := []byte(
+			`{"return": ` + rest[:min(len(rest), 1)] + strings.Repeat(" ", longReply) + rest[min(len(rest), 1):] + `}`,
+		)
 		got, ok := splitReply(line)
 		var want reply
-		if !ok || json.Unmarshal(line, &want) != nil || bytes.Contains(bytes.ToLower(line[1:]), []byte(`"return"`)) && bytes.Count(bytes.ToLower(line), []byte(`"return"`)) > 1 {
+		if !ok || json.Unmarshal(line, &want) != nil ||
+			bytes.Contains(bytes.ToLower(line[1:]), []byte(`"return"`)) &&
+				bytes.Count(bytes.ToLower(line), []byte(`"return"`)) > 1 {
 			return // left to encoding/json, or no JSON at all, or a key that QEMU does not send twice
 		}
 		if json.Valid(got.Return) && (got.ID != want.ID || !bytes.Equal(got.Return, want.Return)) {
@@ -35,7 +39,8 @@ func FuzzSplitReply(f *testing.F) {
 
 func TestSplitReply(t *testing.T) {
 	long := `{"return": {"x": "` + strings.Repeat("A", longReply) + `"}, "id": "me-7"}`
-	if m, ok := splitReply([]byte(long)); !ok || m.ID != "me-7" || string(m.Return) != long[len(`{"return": `):len(long)-len(`, "id": "me-7"}`)] {
+	if m, ok := splitReply([]byte(long)); !ok || m.ID != "me-7" ||
+		string(m.Return) != long[len(`{"return": `):len(long)-len(`, "id": "me-7"}`)] {
 		t.Errorf("%v, %v", m.ID, ok)
 	}
 	for _, line := range []string{

@@ -31,7 +31,8 @@ func TestStreams(t *testing.T) {
 		}
 	}
 	var buf bytes.Buffer
-	if n, err := tree.Pull(t.Context(), from, &buf); err != nil || n != int64(len(data)) || !bytes.Equal(buf.Bytes(), data) {
+	if n, err := tree.Pull(t.Context(), from, &buf); err != nil || n != int64(len(data)) ||
+		!bytes.Equal(buf.Bytes(), data) {
 		t.Errorf("Pull: %d, %v", n, err)
 	}
 	if n, err := tree.Push(t.Context(), to, iotest.HalfReader(&buf)); err != nil || n != int64(len(data)) {
@@ -49,16 +50,20 @@ func TestStreams(t *testing.T) {
 	if _, err := tree.Pull(t.Context(), none, io.Discard); !errors.As(err, &he) || !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("Pull of nothing: %v", err)
 	}
-	if _, err := tree.Push(t.Context(), none, strings.NewReader("x")); !errors.As(err, &he) || !errors.Is(err, syscall.ENOENT) {
+	if _, err := tree.Push(t.Context(), none, strings.NewReader("x")); !errors.As(err, &he) ||
+		!errors.Is(err, syscall.ENOENT) {
 		t.Errorf("Push to nothing: %v", err)
 	}
 	if _, err := tree.Pull(t.Context(), from, failing{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Pull to a writer that fails: %v", err)
 	}
-	if n, err := tree.Push(t.Context(), to, io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrNoProgress))); n != 2 || !errors.Is(err, io.ErrNoProgress) {
+	if n, err := tree.Push(
+		t.Context(), to, io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrNoProgress)),
+	); n != 2 || !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("Push from a reader that fails: %d, %v", n, err)
 	}
-	if _, err := tree.Push(t.Context(), "/dev/full", strings.NewReader("x")); !errors.As(err, &he) || !errors.Is(err, syscall.ENOSPC) {
+	if _, err := tree.Push(t.Context(), "/dev/full", strings.NewReader("x")); !errors.As(err, &he) ||
+		!errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("Push to a full device: %v", err)
 	}
 	if _, err := (&sysfs.Tree{FS: undo.OS{}}).Pull(t.Context(), from, &buf); !errors.Is(err, bench.ErrNotAvailable) {
@@ -130,7 +135,8 @@ func TestStreamsHang(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		tree := &sysfs.Tree{FS: entered{cancel: cancel}}
 		var he *bench.HostError
-		if err := do(ctx, tree, fifo); !errors.Is(err, io.ErrNoProgress) || !errors.As(err, &he) || !strings.Contains(err.Error(), "kernel has not returned") {
+		if err := do(ctx, tree, fifo); !errors.Is(err, io.ErrNoProgress) || !errors.As(err, &he) ||
+			!strings.Contains(err.Error(), "kernel has not returned") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := do(ctx, tree, fifo); !errors.Is(err, io.ErrNoProgress) {

@@ -66,23 +66,37 @@ func TestRefusals(t *testing.T) {
 		errno       syscall.Errno
 		says        string
 	}{
-		{numvfs, "2", syscall.EBUSY, "write 2 to " + numvfs + ": EBUSY (device or resource busy) (VFs are enabled already"},
+		{
+			numvfs, "2", syscall.EBUSY,
+			"write 2 to " + numvfs + ": EBUSY (device or resource busy) (VFs are enabled already",
+		},
 		{numvfs, "77", syscall.ERANGE, "sriov_totalvfs"},
 		{pf + "/sriov_totalvfs", "1", syscall.EACCES, "are you root?"},
 		{"/sys/kernel/debug/dri/1/sriov/restore_auto_provisioning", "1", 0, ""},
-		{"/sys/kernel/debug/dri/1/sriov/vf1/tile0/vram_quota", "99999999999999", syscall.ENOSPC, "other VFs or the PF hold it"},
-		{"/sys/kernel/debug/dri/1/sriov/restore_auto_provisioning", "1", syscall.EBUSY, "write 0 to sriov_numvfs first"},
+		{
+			"/sys/kernel/debug/dri/1/sriov/vf1/tile0/vram_quota", "99999999999999", syscall.ENOSPC,
+			"other VFs or the PF hold it",
+		},
+		{
+			"/sys/kernel/debug/dri/1/sriov/restore_auto_provisioning", "1", syscall.EBUSY,
+			"write 0 to sriov_numvfs first",
+		},
 		{"/sys/bus/pci/drivers_probe", "0000:99:00.0\n", syscall.ENODEV, "no such PCI device"},
 		{"/sys/bus/pci/drivers/xe/unbind", "0000:99:00.0", syscall.ENODEV, "not bound to this driver"},
 		{"/sys/kernel/debug/dri/1/sriov/vf1/pause", "1", 0, ""},
-		{"/sys/kernel/debug/dri/1/sriov/vf1/pause", "1", syscall.EUCLEAN, ": EUCLEAN (structure needs cleaning) (the GTs"},
+		{
+			"/sys/kernel/debug/dri/1/sriov/vf1/pause", "1", syscall.EUCLEAN,
+			": EUCLEAN (structure needs cleaning) (the GTs",
+		},
 	} {
 		err := tree.Write(t.Context(), c.path, c.value)
 		if c.errno == 0 {
 			if err != nil { // still automatic, so there is nothing to restore
 				t.Error(err)
 			}
-			if err := tree.Write(t.Context(), "/sys/kernel/debug/dri/1/sriov/vf1/tile0/gt0/doorbells_quota", "1"); err != nil {
+			if err := tree.Write(
+				t.Context(), "/sys/kernel/debug/dri/1/sriov/vf1/tile0/gt0/doorbells_quota", "1",
+			); err != nil {
 				t.Error(err)
 			}
 			continue
@@ -100,7 +114,10 @@ func TestHangingWrite(t *testing.T) { synctest.Test(t, testHangingWrite) }
 func testHangingWrite(t *testing.T) {
 	tree, h := newTree(t)
 	vf := "/sys/bus/pci/devices/0000:03:00.1"
-	for _, w := range [][2]string{{pf + "/sriov_drivers_autoprobe", "0"}, {numvfs, "1"}, {vf + "/driver_override", "xe-vfio-pci"}, {"/sys/bus/pci/drivers_probe", "0000:03:00.1"}} {
+	for _, w := range [][2]string{
+		{pf + "/sriov_drivers_autoprobe", "0"}, {numvfs, "1"}, {vf + "/driver_override", "xe-vfio-pci"},
+		{"/sys/bus/pci/drivers_probe", "0000:03:00.1"},
+	} {
 		if err := tree.Write(t.Context(), w[0], w[1]); err != nil {
 			t.Fatal(err)
 		}
@@ -134,14 +151,21 @@ func TestPoll(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := sysfs.Poll(ctx, time.Minute, "x", func() (bool, error) { return false, nil }); !errors.Is(err, context.DeadlineExceeded) {
+		if err := sysfs.Poll(ctx, time.Minute, "x", func() (bool, error) { return false, nil }); !errors.Is(
+			err, context.DeadlineExceeded,
+		) {
 			t.Errorf("caller's deadline: %v", err)
 		}
 		calls := 0
-		if err := sysfs.Poll(t.Context(), time.Minute, "x", func() (bool, error) { calls++; return calls == 3, nil }); err != nil || calls != 3 {
+		if err := sysfs.Poll(t.Context(), time.Minute, "x", func() (bool, error) {
+			calls++
+			return calls == 3, nil
+		}); err != nil || calls != 3 {
 			t.Errorf("%v after %d calls", err, calls)
 		}
-		if err := sysfs.Poll(t.Context(), time.Minute, "x", func() (bool, error) { return false, syscall.EIO }); !errors.Is(err, syscall.EIO) {
+		if err := sysfs.Poll(t.Context(), time.Minute, "x", func() (bool, error) {
+			return false, syscall.EIO
+		}); !errors.Is(err, syscall.EIO) {
 			t.Errorf("failing condition: %v", err)
 		}
 	})

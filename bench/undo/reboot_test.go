@@ -36,7 +36,9 @@ func TestUndoAfterReboot(t *testing.T) {
 	path := journal(t)
 	h, l := newHost(t), open(t, path)
 	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "2"})
-	for _, r := range []undo.Record{undo.Module{Name: "xe"}, undo.Path{Path: "/tmp/left"}, undo.Write{Path: "/etc/x", Old: "a"}, own{"unknown"}} {
+	for _, r := range []undo.Record{
+		undo.Module{Name: "xe"}, undo.Path{Path: "/tmp/left"}, undo.Write{Path: "/etc/x", Old: "a"}, own{"unknown"},
+	} {
 		if err := l.Add(r); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +68,8 @@ func TestUndoAfterReboot(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), undo.ErrPast.Error()) || len(l.Pending()) != 1 {
 		t.Errorf("Undo: %v, pending %v", err, l.Pending())
 	}
-	if n, err := h.ReadFile(numvfs); err != nil || strings.TrimSpace(string(n)) != "2" || !exists(h, "/sys/module/xe") || exists(h, "/tmp/left") {
+	if n, err := h.ReadFile(numvfs); err != nil || strings.TrimSpace(string(n)) != "2" ||
+		!exists(h, "/sys/module/xe") || exists(h, "/tmp/left") {
 		t.Errorf("sriov_numvfs %q, %v, or xe unloaded, or a file left", n, err)
 	}
 	// What the new boot changes is undone as ever, in the same journal.

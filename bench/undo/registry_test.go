@@ -37,7 +37,8 @@ func TestRegistry(t *testing.T) {
 	if len(notes) != 1 || notes[0] != (undo.Note{Journal: "/a/undo.jsonl", Process: me}) {
 		t.Errorf("notes: %+v", notes)
 	}
-	if err == nil || !strings.Contains(err.Error(), "bad.json") || !strings.Contains(err.Error(), "empty.json") || strings.Contains(err.Error(), "x.tmp") {
+	if err == nil || !strings.Contains(err.Error(), "bad.json") || !strings.Contains(err.Error(), "empty.json") ||
+		strings.Contains(err.Error(), "x.tmp") {
 		t.Errorf("notes that cannot be read: %v", err)
 	}
 }

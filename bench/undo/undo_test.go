@@ -93,7 +93,9 @@ func TestNotOurs(t *testing.T) {
 	if err := h.Mkdir("/tmp/dir"); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []undo.Record{undo.Path{Path: "/tmp/dir"}, undo.Binding{Device: pf, Driver: "vfio-pci", OldDriver: "i915"}} {
+	for _, r := range []undo.Record{
+		undo.Path{Path: "/tmp/dir"}, undo.Binding{Device: pf, Driver: "vfio-pci", OldDriver: "i915"},
+	} {
 		if err := l.Add(r); err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +179,9 @@ func testUndoHangs(t *testing.T) {
 	h, l := fakehost.New(o), open(t, journal(t))
 	write(t, l, h, undo.Write{Path: autoprobe, Old: "1", New: "0"})
 	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "1"})
-	for _, w := range [][2]string{{pf + "/virtfn0/driver_override", "xe-vfio-pci"}, {"/sys/bus/pci/drivers_probe", "0000:03:00.1"}} {
+	for _, w := range [][2]string{
+		{pf + "/virtfn0/driver_override", "xe-vfio-pci"}, {"/sys/bus/pci/drivers_probe", "0000:03:00.1"},
+	} {
 		if err := h.WriteFile(w[0], []byte(w[1])); err != nil {
 			t.Fatal(err)
 		}
@@ -307,11 +311,14 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	backwards := journal(t)
-	text := `{"id":2,"kind":"module","record":{"name":"a"}}` + "\n" + `{"id":1,"kind":"module","record":{"name":"b"}}` + "\n"
+	text := `{"id":2,"kind":"module","record":{"name":"a"}}` + "\n" + `{"id":1,"kind":"module","record":{"name":"b"}}` +
+		"\n"
 	if err := os.WriteFile(backwards, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{fifo: "not a file", filepath.Dir(fifo): "is a directory", backwards: "line 2: a record with id 1 after"} {
+	for path, want := range map[string]string{
+		fifo: "not a file", filepath.Dir(fifo): "is a directory", backwards: "line 2: a record with id 1 after",
+	} {
 		if _, err := undo.Open(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
@@ -340,7 +347,10 @@ func TestAnyOrder(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer func() { _ = l.Close() }()
-		files := []string{numvfs, autoprobe, pf + "/sriov_admin/pf/profile/exec_quantum_ms", pf + "/sriov_admin/vf1/profile/exec_quantum_ms"}
+		files := []string{
+			numvfs, autoprobe, pf + "/sriov_admin/pf/profile/exec_quantum_ms",
+			pf + "/sriov_admin/vf1/profile/exec_quantum_ms",
+		}
 		for range rapid.IntRange(1, 8).Draw(rt, "changes") {
 			file := rapid.SampledFrom(files).Draw(rt, "file")
 			value := rapid.SampledFrom([]string{"0", "1", "2", "9"}).Draw(rt, "value")
@@ -363,7 +373,9 @@ func TestAnyOrder(t *testing.T) {
 }
 
 func FuzzJournal(f *testing.F) {
-	f.Add([]byte(`{"id":1,"kind":"write","record":{"path":"/sys/x","old":"1"}}` + "\n" + `{"done":1,"note":"n"}` + "\n"))
+	f.Add(
+		[]byte(`{"id":1,"kind":"write","record":{"path":"/sys/x","old":"1"}}` + "\n" + `{"done":1,"note":"n"}` + "\n"),
+	)
 	f.Add([]byte(`{"id":7,"kind":"nobody knows","record":[1]}` + "\n{"))
 	dir, err := os.MkdirTemp("/dev/shm", "vmtb-fuzz") // syncing to a disk would take all the time
 	if err != nil {
@@ -405,13 +417,22 @@ func TestRecordString(t *testing.T) {
 		record      undo.Record
 		want, after string
 	}{
-		{undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"}, `/sys/numvfs changed from "0" to "2"`, `/sys/numvfs changed back to "0"`},
+		{
+			undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"}, `/sys/numvfs changed from "0" to "2"`,
+			`/sys/numvfs changed back to "0"`,
+		},
 		{
 			undo.Write{Path: "/sys/priority", Old: "[low] normal high", Restore: "low", New: "high"},
 			`/sys/priority changed from "[low] normal high" to "high"`, `/sys/priority changed back to "low"`,
 		},
-		{undo.Write{Path: "/sys/quantum", Old: "0"}, `/sys/quantum changed from "0"`, `/sys/quantum changed back to "0"`},
-		{undo.Write{Path: "/sys/restore", Restore: "1", Blind: true}, `/sys/restore, which "1" undoes`, `/sys/restore given "1"`},
+		{
+			undo.Write{Path: "/sys/quantum", Old: "0"}, `/sys/quantum changed from "0"`,
+			`/sys/quantum changed back to "0"`,
+		},
+		{
+			undo.Write{Path: "/sys/restore", Restore: "1", Blind: true}, `/sys/restore, which "1" undoes`,
+			`/sys/restore given "1"`,
+		},
 		{
 			undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", Driver: "vfio-pci"},
 			"driver of 0000:01:10.0 changed from none to vfio-pci", "driver of 0000:01:10.0 changed back to none",

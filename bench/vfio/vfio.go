@@ -112,7 +112,8 @@ func (d *Device) wrap(op string, err error) error {
 
 // ioctl passes a structure, which the kernel may change, and returns what the kernel returns.
 func ioctl(f *os.File, request uintptr, data []byte) (int, error) {
-	n, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(&data[0]))) //nolint:gosec // no other way: x/sys has no ioctl with a structure of the caller's
+	//nolint:gosec // no other way: x/sys has no ioctl with a structure of the caller's
+	n, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(&data[0])))
 	runtime.KeepAlive(f)
 	if errno != 0 {
 		return 0, errno

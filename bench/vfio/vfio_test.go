@@ -25,7 +25,10 @@ func TestOpenNothing(t *testing.T) {
 }
 
 func TestStateNames(t *testing.T) {
-	for state, want := range map[vfio.State]string{vfio.Error: "ERROR", vfio.StopCopy: "STOP_COPY", vfio.RunningP2P: "RUNNING_P2P", vfio.PreCopy: "PRE_COPY", 99: "state 99"} {
+	for state, want := range map[vfio.State]string{
+		vfio.Error: "ERROR", vfio.StopCopy: "STOP_COPY", vfio.RunningP2P: "RUNNING_P2P", vfio.PreCopy: "PRE_COPY",
+		99: "state 99",
+	} {
 		if got := state.String(); got != want {
 			t.Errorf("%d is %q, want %q", uint32(state), got, want)
 		}

@@ -60,7 +60,9 @@ func ProbeAccel(ctx context.Context, qemu string) (Accel, error) {
 func lookQEMU(qemu string) (string, error) {
 	program, err := exec.LookPath(qemu)
 	if err != nil {
-		return "", &bench.InfraError{Op: "find QEMU", Err: err, Advice: "install qemu-system-x86 and qemu-utils, version 8.2 or newer"}
+		return "", &bench.InfraError{
+			Op: "find QEMU", Err: err, Advice: "install qemu-system-x86 and qemu-utils, version 8.2 or newer",
+		}
 	}
 	return program, nil
 }
@@ -77,7 +79,8 @@ const (
 //go:embed probe/probe.bin
 var probeGuest []byte
 
-// probeROM is a BIOS of 64 KiB with the probe guest at its start. The CPU starts 16 bytes before its end, and finds a jump there.
+// probeROM is a BIOS of 64 KiB with the probe guest at its start. The CPU starts 16 bytes before
+// its end, and finds a jump there.
 func probeROM() []byte {
 	rom := make([]byte, 64<<10)
 	copy(rom, probeGuest)
@@ -109,7 +112,8 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 		}
 	}
 	_, err = runHearing(ctx, hear, program, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "16M", "-bios", rom,
-		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-nodefaults", "-no-user-config", "-display", "none",
+		"-no-reboot")
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == probeExit {
 		return nil
 	}

@@ -29,18 +29,20 @@ const (
 	VNCOpen  VNCMode = "open"  // on every address of the host, without a password, as the Python tool's
 )
 
-// A VNC is the VNC server of a machine. Its password is made for the run of the machine: 8 characters, which is all that
-// the protocol takes. It keeps people out, not attackers who can listen: nothing on the connection is encrypted.
+// A VNC is the VNC server of a machine. Its password is made for the run of the machine: 8
+// characters, which is all that the protocol takes. It keeps people out, not attackers who can
+// listen: nothing on the connection is encrypted.
 type VNC struct {
 	Mode    VNCMode
 	Display int // port 5900 + Display, or when it is taken the next free one of the 99 after it
 }
 
-// An SSH is a port of the host's loopback that leads to port 22 of the guest, through QEMU's own network, which the machine
-// gets for it.
+// An SSH is a port of the host's loopback that leads to port 22 of the guest, through QEMU's own
+// network, which the machine gets for it.
 type SSH struct {
 	Forward bool
-	Port    int // 0 lets the kernel choose a free one, as it always does for a machine of [ModeIncoming]: see [UserAccess.SSHPort]
+	// 0 lets the kernel choose a free one, as it always does for a machine of [ModeIncoming]: see [UserAccess.SSHPort]
+	Port int
 }
 
 // vncPorts is how many ports are tried for a VNC server after the one that was asked for, and vncBase the port of
@@ -50,8 +52,8 @@ const (
 	vncBase  = 5900
 )
 
-// vncSecret is the id of the QEMU object that holds the password, and the name of the file with it: in the private directory
-// for QEMU, in the machine's folder for people.
+// vncSecret is the id of the QEMU object that holds the password, and the name of the file with it:
+// in the private directory for QEMU, in the machine's folder for people.
 const vncSecret = "vnc-password"
 
 func (v VNC) on() bool { return v.Mode != "" && v.Mode != VNCOff }
@@ -70,7 +72,8 @@ func (v VNC) validate() error {
 	return nil
 }
 
-// vnc adds the server. The argument names the file of the password and does not hold it: everybody can read a command line.
+// vnc adds the server. The argument names the file of the password and does not hold it: everybody
+// can read a command line.
 func (a *argv) vnc(v VNC, l Layout) {
 	if !v.on() {
 		a.add("-display", "none")
@@ -224,8 +227,8 @@ func parseForward(text string) (int, error) {
 	return int(port), err
 }
 
-// hmp runs a command of QEMU's monitor for people, whose answer is text with lines that end in CR LF. It is for what QMP has
-// no command for.
+// hmp runs a command of QEMU's monitor for people, whose answer is text with lines that end in CR
+// LF. It is for what QMP has no command for.
 func hmp(ctx context.Context, monitor *qmp.Client, line string) (text string, err error) {
 	err = monitor.Execute(ctx, "human-monitor-command", map[string]string{"command-line": line}, &text)
 	return text, err

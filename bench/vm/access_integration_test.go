@@ -155,7 +155,8 @@ func TestIntegrationSSHForward(t *testing.T) {
 	}
 	s.SSH.Port = m.UserAccess().SSHPort() // which is taken
 	_, err = Start(t.Context(), s, newPlace(t).Options)
-	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "port "+port+" of the loopback is taken") {
+	if !errors.As(err, new(*bench.InfraError)) ||
+		!strings.Contains(err.Error(), "port "+port+" of the loopback is taken") {
 		t.Errorf("port taken: %T %v", err, err)
 	}
 }
@@ -245,7 +246,9 @@ func TestIntegrationConsole(t *testing.T) {
 	sh(t, m, "echo at last >/dev/ttyS0")
 	log, err := os.ReadFile(m.logs.path("console.log"))
 	must(t, err)
-	for _, want := range []string{"Linux version", "attached-40", "alone-50", "attached-42", "alone-52", strings.Repeat("x", 300000), "at last"} {
+	for _, want := range []string{
+		"Linux version", "attached-40", "alone-50", "attached-42", "alone-52", strings.Repeat("x", 300000), "at last",
+	} {
 		if !bytes.Contains(log, []byte(want)) {
 			t.Errorf("console.log: no %.20q", want)
 		}

@@ -73,11 +73,16 @@ func TestAccess(t *testing.T) {
 		want   []string
 		never  string
 	}{
-		"nothing asked for": {func(*Spec) {}, []string{"socat -,rawer,escape=0x1d UNIX-CONNECT:", "/console", "/monitor"}, "vnc|ssh"},
-		"off":               {func(s *Spec) { s.VNC.Mode = VNCOff }, nil, "vnc"},
-		"open":              {func(s *Spec) { s.VNC.Mode = VNCOpen }, []string{"vncviewer 127.0.0.1::5903   # listens on 0.0.0.0:5903"}, "password"},
-		"on":                {func(s *Spec) { s.VNC.Mode = VNCOn }, []string{"vnc-password   # its password"}, "ssh"},
-		"ssh":               {func(s *Spec) { s.SSH.Forward = true }, []string{"ssh -p 37743 root@127.0.0.1"}, "vnc"},
+		"nothing asked for": {
+			func(*Spec) {}, []string{"socat -,rawer,escape=0x1d UNIX-CONNECT:", "/console", "/monitor"}, "vnc|ssh",
+		},
+		"off": {func(s *Spec) { s.VNC.Mode = VNCOff }, nil, "vnc"},
+		"open": {
+			func(s *Spec) { s.VNC.Mode = VNCOpen }, []string{"vncviewer 127.0.0.1::5903   # listens on 0.0.0.0:5903"},
+			"password",
+		},
+		"on":  {func(s *Spec) { s.VNC.Mode = VNCOn }, []string{"vnc-password   # its password"}, "ssh"},
+		"ssh": {func(s *Spec) { s.SSH.Forward = true }, []string{"ssh -p 37743 root@127.0.0.1"}, "vnc"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := startFake(t, "agent", func(s *Spec, _ *Options) { c.change(s) })
@@ -145,7 +150,8 @@ func TestConsole(t *testing.T) {
 	must(t, err)
 	echo(conn, "first")
 	m.life.scale = 0.05
-	if _, err := m.UserAccess().Console(t.Context()); !errors.Is(err, ErrAttached) || !errors.As(err, new(*bench.UsageError)) {
+	if _, err := m.UserAccess().Console(t.Context()); !errors.Is(err, ErrAttached) ||
+		!errors.As(err, new(*bench.UsageError)) {
 		t.Errorf("second client: %v, want ErrAttached", err)
 	}
 	m.life.scale = 1
@@ -170,7 +176,8 @@ func TestScreenshot(t *testing.T) {
 		t.Error("no error for a folder that is not there")
 	}
 	err := bootFake(t, "").Evidence().Screenshot(t.Context(), "a.png")
-	if !errors.Is(err, ErrNoDisplay) || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), `"VGA"`) {
+	if !errors.Is(err, ErrNoDisplay) || !errors.Is(err, bench.ErrNotAvailable) ||
+		!strings.Contains(err.Error(), `"VGA"`) {
 		t.Errorf("no card: %v, want ErrNoDisplay", err)
 	}
 }

@@ -16,8 +16,9 @@ const (
 	ModeIncoming             // it waits for a state: [StateFiles.Load], [VM.Migrate]
 )
 
-// Again starts a machine that is off once more, with its disks as they are: from them if it hibernated. m is closed by that,
-// its folder goes on, and the overlays are the new one's, to remove. After an error they are removed.
+// Again starts a machine that is off once more, with its disks as they are: from them if it
+// hibernated. m is closed by that, its folder goes on, and the overlays are the new one's, to
+// remove. After an error they are removed.
 func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
 	if !m.proc.Gone(0) {
 		return nil, m.states.expect(ctx, "start again", Off, Gone)
@@ -33,8 +34,8 @@ func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
 	return n.started(ctx)
 }
 
-// Twin describes a machine that can take over the state of m: the same but for its name and its VFs, on the disks of m. It may
-// be started with [ModeIncoming] while m runs, else when m is off.
+// Twin describes a machine that can take over the state of m: the same but for its name and its
+// VFs, on the disks of m. It may be started with [ModeIncoming] while m runs, else when m is off.
 func (m *VM) Twin(name string, vfs ...VF) Spec {
 	s := m.spec
 	s.Name, s.VFs = name, vfs

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// An agentLine is a connection to the socket of the agent's port that can be made anew under its user. QEMU tells a guest's
-// driver whether the host has the port open when that changes, and when the driver asks: Linux 7.3 asks after a sleep before
-// it has given QEMU room for the answer (virtcons_restore() in drivers/char/virtio_console.c, 7.3.4). The agent reads end
-// of file then, for ever, unless the host opens the port anew.
+// An agentLine is a connection to the socket of the agent's port that can be made anew under its
+// user. QEMU tells a guest's driver whether the host has the port open when that changes, and when
+// the driver asks: Linux 7.3 asks after a sleep before it has given QEMU room for the answer
+// (virtcons_restore() in drivers/char/virtio_console.c, 7.3.4). The agent reads end of file then,
+// for ever, unless the host opens the port anew.
 type agentLine struct {
 	net.Conn // of the beginning, for all but what follows
 
@@ -78,8 +79,8 @@ func (l *agentLine) again(ctx context.Context) error {
 // errSilent: the agent has its port open, and does not answer.
 var errSilent = errors.New("the agent is silent")
 
-// agentPatience is how long an agent whose port is open may be silent before the connection is made anew; each next time
-// it is twice as long.
+// agentPatience is how long an agent whose port is open may be silent before the connection is made
+// anew; each next time it is twice as long.
 const agentPatience = 2 * time.Second
 
 // sync makes the agent answer, whose port is open.

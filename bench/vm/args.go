@@ -42,7 +42,8 @@ func (s Spec) Args(l Layout) []string {
 	a.add("-machine", s.Machine, "-accel", l.Accel, "-cpu", s.cpu(l.Accel))
 	a.add("-smp", strconv.Itoa(s.CPUs), "-m", fmt.Sprintf("%dM", s.MemoryMiB))
 	if l.Firmware != "" {
-		a.add("-bios", l.Firmware) // and no flash: a machine without block devices of its own is moved and saved as any other
+		// and no flash: a machine without block devices of its own is moved and saved as any other
+		a.add("-bios", l.Firmware)
 	}
 	a.vnc(s.VNC, l)
 	for _, d := range s.Devices { // first of all devices, as an IOMMU must be
@@ -154,7 +155,9 @@ func (a *argv) share(i int, s Share) {
 	if s.Writable {
 		readOnly = ""
 	}
-	a.add("-fsdev", fmt.Sprintf("local,id=share%d,path=%s,security_model=none,multidevs=remap%s", i, value(s.Path), readOnly),
+	a.add("-fsdev", fmt.Sprintf(
+		"local,id=share%d,path=%s,security_model=none,multidevs=remap%s", i, value(s.Path), readOnly,
+	),
 		"-device", fmt.Sprintf("virtio-9p-pci,fsdev=share%d,mount_tag=%s", i, value(s.Tag)))
 }
 
@@ -198,8 +201,8 @@ func (d device) arguments() map[string]any {
 	return args
 }
 
-// hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up to ffff only; VMD and others
-// have larger ones.
+// hostDevice is how vfio-pci is told which device of the host to take. host= knows PCI domains up
+// to ffff only; VMD and others have larger ones.
 func hostDevice(address pci.Address) (key, value string) {
 	if domain, _, _ := strings.Cut(string(address), ":"); len(domain) > 4 {
 		return "sysfsdev", address.Dir()

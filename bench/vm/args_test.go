@@ -26,7 +26,8 @@ var specs = map[string]struct {
 	},
 	"upstream": { // the Python tool's machine
 		Spec{
-			Name: "vm1", Machine: "pc", CPU: "host", VNC: VNC{Mode: VNCOpen, Display: 1}, SSH: SSH{Forward: true, Port: 10001},
+			Name: "vm1", Machine: "pc", CPU: "host", VNC: VNC{Mode: VNCOpen, Display: 1},
+			SSH:   SSH{Forward: true, Port: 10001},
 			Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Bus: "ide"}},
 			VFs:   []VF{{Host: "0000:03:00.1", EnableMigration: true}},
 		},
@@ -48,14 +49,21 @@ var specs = map[string]struct {
 		Layout{Accel: "kvm", Overlays: []string{""}},
 	},
 	"local": {
-		Spec{Name: "vm3", Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Access: ReadOnly}}, VNC: VNC{Mode: VNCLocal}},
+		Spec{
+			Name: "vm3", Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Access: ReadOnly}},
+			VNC: VNC{Mode: VNCLocal},
+		},
 		Layout{Accel: "kvm", Overlays: []string{""}},
 	},
 	"lab": { // the lab's machine under test
 		Spec{
-			Name: "dut", QEMU: "/opt/qemu", Machine: "q35,kernel-irqchip=split", Accel: "tcg,thread=single", CPU: "EPYC,+svm", NoReboot: true, Serials: 1,
-			Kernel:  &Kernel{Image: "/lab/vmlinuz", Initrd: "/lab/initrd", Cmdline: "console=ttyS0 root=/dev/vda rw"},
-			Disks:   []Disk{{Image: "/lab/dut.img", Format: "raw"}, {Image: "/lab/a,b.img", Format: "raw", Access: ReadOnly}, {Image: "/lab/out.img", Format: "raw", Access: Direct}},
+			Name: "dut", QEMU: "/opt/qemu", Machine: "q35,kernel-irqchip=split", Accel: "tcg,thread=single",
+			CPU: "EPYC,+svm", NoReboot: true, Serials: 1,
+			Kernel: &Kernel{Image: "/lab/vmlinuz", Initrd: "/lab/initrd", Cmdline: "console=ttyS0 root=/dev/vda rw"},
+			Disks: []Disk{
+				{Image: "/lab/dut.img", Format: "raw"}, {Image: "/lab/a,b.img", Format: "raw", Access: ReadOnly},
+				{Image: "/lab/out.img", Format: "raw", Access: Direct},
+			},
 			Shares:  []Share{{Tag: "bin", Path: "/work/bin"}, {Tag: "out", Path: "/work/out,1", Writable: true}},
 			Devices: []string{"intel-iommu,intremap=on,caching-mode=on", "pcie-root-port,id=rp,slot=9", "igb,bus=rp"},
 			Extra:   []string{"-global", "x.y=z"},

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// BenchmarkPowerOn measures machines started at once, from nothing to ready; "floor" is what the same QEMUs take that are started by
-// hand, by turns with them.
+// BenchmarkPowerOn measures machines started at once, from nothing to ready; "floor" is what the
+// same QEMUs take that are started by hand, by turns with them.
 func BenchmarkPowerOn(b *testing.B) {
 	for _, n := range []int{1, 4} {
 		b.Run(fmt.Sprintf("%d machines", n), func(b *testing.B) {
@@ -40,7 +40,9 @@ func BenchmarkPowerOn(b *testing.B) {
 }
 
 // atOnce starts n machines and returns how long it took until all were ready. What follows on that does not count.
-func atOnce(b *testing.B, n int, start func(ctx context.Context, s Spec, dir string) (end func() error, err error)) time.Duration {
+func atOnce(
+	b *testing.B, n int, start func(ctx context.Context, s Spec, dir string) (end func() error, err error),
+) time.Duration {
 	b.Helper()
 	base, err := os.MkdirTemp("", "vm")
 	if err != nil {
@@ -121,7 +123,9 @@ func byHand(ctx context.Context, s Spec, dir string) (func() error, error) {
 		return end, err
 	}
 	defer agent.Close()
-	if _, err := fmt.Fprint(agent, "\xff"+`{"execute":"guest-sync-delimited","arguments":{"id":4711}}`+"\n"); err != nil {
+	if _, err := fmt.Fprint(
+		agent, "\xff"+`{"execute":"guest-sync-delimited","arguments":{"id":4711}}`+"\n",
+	); err != nil {
 		return end, err
 	}
 	return end, readUntil(bufio.NewReader(agent), "4711")

@@ -57,7 +57,8 @@ func readBootRecord(start []byte) (r bootRecord) {
 	code := start[:codeSize]
 	r.code = len(bytes.Trim(code, "\x00")) > 0
 	// The words of those codes when no partition is active: syslinux, FreeBSD, Microsoft.
-	r.wants = bytes.Contains(code, []byte("issing operating system")) || bytes.Contains(code, []byte("o active partition"))
+	r.wants = bytes.Contains(code, []byte("issing operating system")) ||
+		bytes.Contains(code, []byte("o active partition"))
 	fat := bytes.HasPrefix(start[54:], []byte("FAT")) || bytes.HasPrefix(start[82:], []byte("FAT32"))
 	if fat || bytes.HasPrefix(start[3:], []byte("NTFS")) || bytes.HasPrefix(start[3:], []byte("EXFAT")) {
 		r.volume, r.fat = true, fat
@@ -113,20 +114,35 @@ func (r bootRecord) uefi() bool { return r.fat }
 
 const needOfImage = "the image must boot by itself and start qemu-guest-agent"
 
-// checkBoot refuses a disk, of which it gets the beginning, that has nothing for a firmware to boot. image is for messages.
+// checkBoot refuses a disk, of which it gets the beginning, that has nothing for a firmware to
+// boot. image is for messages.
 func checkBoot(start []byte, image string, firmware Firmware) error {
 	r := readBootRecord(start)
 	switch {
 	case !r.signature:
-		return refuseImage(needOfImage+"; vmtb image build makes one that does", "%s has no boot record: it is no disk to boot from", image)
+		return refuseImage(
+			needOfImage+"; vmtb image build makes one that does", "%s has no boot record: it is no disk to boot from",
+			image,
+		)
 	case firmware != BIOS && r.uefi(), firmware == BIOS && r.bios():
 		return nil
 	case firmware != BIOS:
-		return refuseImage("boot it without --firmware=uefi", "%s has no EFI system partition: UEFI finds nothing to boot", image)
+		return refuseImage(
+			"boot it without --firmware=uefi", "%s has no EFI system partition: UEFI finds nothing to boot", image,
+		)
 	case r.esp:
-		return refuseImage("--firmware=uefi, or vm.firmware in the configuration: \"uefi\"", "%s boots by UEFI only: its boot record has nothing that a BIOS boots", image)
+		return refuseImage(
+			"--firmware=uefi, or vm.firmware in the configuration: \"uefi\"",
+			"%s boots by UEFI only: its boot record has nothing that a BIOS boots", image,
+		)
 	case r.code && r.wants:
-		return refuseImage("mark the partition to boot from as active, as with sfdisk --activate", "%s has no active partition: its boot record finds nothing to boot", image)
+		return refuseImage(
+			"mark the partition to boot from as active, as with sfdisk --activate",
+			"%s has no active partition: its boot record finds nothing to boot", image,
+		)
 	}
-	return refuseImage(needOfImage+"; vmtb image build makes one that does", "%s has no code in its boot record: it is no disk to boot from", image)
+	return refuseImage(
+		needOfImage+"; vmtb image build makes one that does",
+		"%s has no code in its boot record: it is no disk to boot from", image,
+	)
 }

@@ -97,7 +97,9 @@ func TestCheckBoot(t *testing.T) {
 				continue
 			}
 			usage, ok := errors.AsType[*bench.UsageError](err)
-			if want == "" || !ok || usage.Advice == "" || !strings.Contains(err.Error(), "x.img has "+want) && !strings.Contains(err.Error(), "x.img boots "+want) {
+			if want == "" || !ok || usage.Advice == "" ||
+				!strings.Contains(err.Error(), "x.img has "+want) &&
+					!strings.Contains(err.Error(), "x.img boots "+want) {
 				t.Errorf("%s, %s: %v, want %q", name, firmware, err, want)
 			}
 		}

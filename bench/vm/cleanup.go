@@ -86,7 +86,9 @@ func socketBase(asked string) (string, error) {
 		}
 		return b, nil
 	}
-	return "", &bench.InfraError{Op: "make a directory for sockets", Err: errors.Join(errs...), Advice: "set TMPDIR to a short path"}
+	return "", &bench.InfraError{
+		Op: "make a directory for sockets", Err: errors.Join(errs...), Advice: "set TMPDIR to a short path",
+	}
 }
 
 // privateDir makes a directory of mode 0700 and random name in base.

@@ -17,10 +17,11 @@ var ErrAttached = errors.New("somebody is attached to the console")
 // attachTime is what QEMU gets to see that a client has come or gone.
 const attachTime = 2 * time.Second
 
-// Console attaches to the machine's serial console, the one that console.log has whole, attached to or not: what
-// the guest writes from now on can be read, what is written the guest reads. Closing the connection detaches; then the
-// next one may attach. There is one at a time: a second gets an error matching [ErrAttached]. The guest does not wait for
-// anybody to attach; but for one who is attached and does not read, it waits as soon as the socket is full.
+// Console attaches to the machine's serial console, the one that console.log has whole, attached to
+// or not: what the guest writes from now on can be read, what is written the guest reads. Closing
+// the connection detaches; then the next one may attach. There is one at a time: a second gets an
+// error matching [ErrAttached]. The guest does not wait for anybody to attach; but for one who is
+// attached and does not read, it waits as soon as the socket is full.
 func (u *UserAccess) Console(ctx context.Context) (net.Conn, error) {
 	u.console.Lock()
 	defer u.console.Unlock()
@@ -60,14 +61,18 @@ func (u *UserAccess) awaitConsole(ctx context.Context, want bool) error {
 			}
 		}
 		if errors.Is(context.Cause(ctx), ErrAttached) && !u.life.over() {
-			return &bench.UsageError{Err: fmt.Errorf("%s: attach to the console: %w", u.life, ErrAttached), Advice: "one at a time: it must detach first"}
+			return &bench.UsageError{
+				Err:    fmt.Errorf("%s: attach to the console: %w", u.life, ErrAttached),
+				Advice: "one at a time: it must detach first",
+			}
 		}
 		return u.life.because("attach to the console", err)
 	}
 }
 
-// attached asks QEMU whether the console's socket has a client. That shows in "filename": "disconnected:unix:PATH,server=on"
-// without one, "unix:PATH,server=on <-> ..." with one (qemu_chr_socket_address and its callers in chardev/char-socket.c).
+// attached asks QEMU whether the console's socket has a client. That shows in "filename":
+// "disconnected:unix:PATH,server=on" without one, "unix:PATH,server=on <-> ..." with one
+// (qemu_chr_socket_address and its callers in chardev/char-socket.c).
 func (u *UserAccess) attached(ctx context.Context) (bool, error) {
 	var chardevs []struct{ Label, Filename string }
 	if err := u.qmp.Execute(ctx, "query-chardev", nil, &chardevs); err != nil {

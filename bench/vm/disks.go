@@ -84,7 +84,9 @@ func (d *disks) makeOverlays(ctx context.Context, workDir string) (err error) {
 			d.own(dir)
 		}
 		files[i] = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i))
-		if _, err := qemuImg(ctx, "create", "-q", "-f", "qcow2", "-b", disk.Image, "-F", disk.Format, files[i]); err != nil {
+		if _, err := qemuImg(
+			ctx, "create", "-q", "-f", "qcow2", "-b", disk.Image, "-F", disk.Format, files[i],
+		); err != nil {
 			return badImage(disk.Image, err)
 		}
 	}
@@ -118,7 +120,8 @@ func (d *disks) nodes(machine string) ([]string, error) {
 	}
 	if len(nodes) == 0 {
 		return nil, &bench.UsageError{
-			Err: fmt.Errorf("machine %s has no writable disk to hold a snapshot", machine), Advice: "give it a small empty one",
+			Err:    fmt.Errorf("machine %s has no writable disk to hold a snapshot", machine),
+			Advice: "give it a small empty one",
 		}
 	}
 	return nodes, nil

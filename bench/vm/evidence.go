@@ -48,8 +48,9 @@ type Evidence struct {
 //	registers.txt  those of all CPUs
 //	memory.dump    the guest's memory, if it was asked for: a file for crash(8)
 //
-// Each has [evidenceTime] (scaled) and does not need the others; but once QEMU's monitor is silent it is not asked again, and
-// threads-mute.txt shows where QEMU hangs. The error is for a folder that cannot be written; what is missing is in the summary.
+// Each has [evidenceTime] (scaled) and does not need the others; but once QEMU's monitor is silent
+// it is not asked again, and threads-mute.txt shows where QEMU hangs. The error is for a folder
+// that cannot be written; what is missing is in the summary.
 func (e *Evidence) Collect(ctx context.Context, o EvidenceOptions) (dir string, err error) {
 	if dir, err = e.folder(); err != nil {
 		return "", infra(e.life.String()+": make a folder for evidence", err)
@@ -68,7 +69,9 @@ func (e *Evidence) Collect(ctx context.Context, o EvidenceOptions) (dir string, 
 	if c.mute {
 		c.take(ctx, "threads-mute.txt", limit, e.saveThreads)
 	}
-	return dir, infra(e.life.String()+": write evidence", os.WriteFile(filepath.Join(dir, "summary.txt"), c.summary.Bytes(), 0o644))
+	return dir, infra(
+		e.life.String()+": write evidence", os.WriteFile(filepath.Join(dir, "summary.txt"), c.summary.Bytes(), 0o644),
+	)
 }
 
 // addTo collects evidence for err and adds where it is.
@@ -90,7 +93,8 @@ func (e *Evidence) beforeForce(ctx context.Context) {
 	if s, err := e.states.now(asked); err == nil && s != Running {
 		return
 	}
-	_, _ = e.Collect(ctx, EvidenceOptions{Why: "it did not shut down when asked"}) // without it, the end comes all the same
+	// without it, the end comes all the same
+	_, _ = e.Collect(ctx, EvidenceOptions{Why: "it did not shut down when asked"})
 }
 
 // folder makes the next folder.
@@ -159,7 +163,9 @@ func (e *Evidence) saveConsole(_ context.Context, file string) error {
 }
 
 // stateQueries are what state.json has the answers to.
-var stateQueries = []string{"query-status", "query-cpus-fast", "query-block", "query-chardev", "query-jobs", "query-migrate"}
+var stateQueries = []string{
+	"query-status", "query-cpus-fast", "query-block", "query-chardev", "query-jobs", "query-migrate",
+}
 
 // saveState writes an object with an answer for each query; with what there is, if QEMU stops answering on the way.
 func (e *Evidence) saveState(ctx context.Context, file string) error {

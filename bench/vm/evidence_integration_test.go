@@ -80,11 +80,13 @@ func TestIntegrationEvidenceInErrors(t *testing.T) {
 	p.Boot = 5 * time.Second // 25 under emulation
 	m := p.run(t, s)
 	err := m.WaitReady(t.Context())
-	if !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), "(evidence: "+m.logs.path("evidence-1")+")") {
+	if !errors.As(err, new(*bench.GuestError)) ||
+		!strings.Contains(err.Error(), "(evidence: "+m.logs.path("evidence-1")+")") {
 		t.Errorf("boot: %T %v", err, err)
 	}
 	content(t, m.logs.path("evidence-1"), map[string]string{
-		"summary.txt": `(?s)the agent did not come up.*state.json .*taken.*no display.*registers.txt .*taken`, "console.txt": `\[ +\d`, "registers.txt": "RIP=",
+		"summary.txt": `(?s)the agent did not come up.*state.json .*taken.*no display.*registers.txt .*taken`,
+		"console.txt": `\[ +\d`, "registers.txt": "RIP=",
 	})
 
 	p = newPlace(t)

@@ -13,7 +13,8 @@ import (
 	"vmtb/bench"
 )
 
-// content checks what is in the files of an evidence folder: a regular expression for each, "" for one that must not be.
+// content checks what is in the files of an evidence folder: a regular expression for each, "" for
+// one that must not be.
 func content(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
 	for name, re := range want {
@@ -53,7 +54,9 @@ func TestCollectEvidence(t *testing.T) {
 	must(t, m.Power().Kill(t.Context()))
 	third, err := m.Evidence().Collect(t.Context(), EvidenceOptions{})
 	must(t, err)
-	content(t, third, map[string]string{"summary.txt": `(?s)threads.txt .*QEMU is gone\nconsole.txt .*taken\nstate.json .*`, "state.json": "^{}"})
+	content(t, third, map[string]string{
+		"summary.txt": `(?s)threads.txt .*QEMU is gone\nconsole.txt .*taken\nstate.json .*`, "state.json": "^{}",
+	})
 }
 
 // A piece that fails does not keep the others away.
@@ -67,7 +70,8 @@ func TestEvidenceThatFails(t *testing.T) {
 		"registers.txt": "RIP",
 	})
 	m.logs.dir = "/none"
-	if _, err := m.Evidence().Collect(t.Context(), EvidenceOptions{}); !errors.As(err, new(*bench.InfraError)) || !errors.Is(err, os.ErrNotExist) {
+	if _, err := m.Evidence().Collect(t.Context(), EvidenceOptions{}); !errors.As(err, new(*bench.InfraError)) ||
+		!errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: %v, want an InfraError", err)
 	}
 }
@@ -98,10 +102,13 @@ func TestEvidenceInErrors(t *testing.T) {
 	must(t, err)
 	m.opts.Boot = 100 * time.Millisecond
 	err = m.WaitReady(t.Context())
-	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "(evidence: "+m.logs.path("evidence-1")+")") {
+	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "(evidence: "+m.logs.path("evidence-1")+")") {
 		t.Errorf("boot: %T %v", err, err)
 	}
-	content(t, m.logs.path("evidence-1"), map[string]string{"summary.txt": "not ready within 100 ms, 0 resets seen: the agent did not come up"})
+	content(t, m.logs.path("evidence-1"), map[string]string{
+		"summary.txt": "not ready within 100 ms, 0 resets seen: the agent did not come up",
+	})
 
 	m, err = startFakeScaled(t, "agent", 0.02)
 	must(t, err)
@@ -113,7 +120,8 @@ func TestEvidenceInErrors(t *testing.T) {
 	}
 	content(t, m.logs.path("evidence-1"), map[string]string{"summary.txt": "guest-file-open"})
 	m.logs.dir = "/none"
-	if err := m.evidence.addTo(t.Context(), context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no evidence: ") {
+	if err := m.evidence.addTo(t.Context(), context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "no evidence: ") {
 		t.Errorf("no folder: %v", err)
 	}
 }
@@ -177,7 +185,8 @@ func TestRoster(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	m.logs.dir = "/none"
-	if lines := r.CollectEvidence(t.Context(), EvidenceOptions{}); len(lines) != 1 || !strings.Contains(lines[0], "no such file") {
+	if lines := r.CollectEvidence(t.Context(), EvidenceOptions{}); len(lines) != 1 ||
+		!strings.Contains(lines[0], "no such file") {
 		t.Errorf("%q", lines)
 	}
 }

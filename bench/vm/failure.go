@@ -44,8 +44,9 @@ func (d *diagnosis) ofPanic() error {
 // ofBrokenGuest quotes QEMU about a guest that it cannot run any further (run state internal-error).
 func (d *diagnosis) ofBrokenGuest() error {
 	return &bench.InfraError{
-		Op: d.life.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", d.accel), Evidence: d.logs.tails(),
-		Advice: "the guest itself is hardly to blame: what stderr.log says is about KVM and this host",
+		Op: d.life.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", d.accel),
+		Evidence: d.logs.tails(),
+		Advice:   "the guest itself is hardly to blame: what stderr.log says is about KVM and this host",
 	}
 }
 
@@ -78,11 +79,16 @@ var vfioAdvice = []struct{ said, advice string }{
 	{"error getting device from group", "it is not bound to a VFIO driver, or another QEMU still has it"},
 	{"no iommu_group found", "there is no IOMMU: is it on in the firmware and on the kernel's command line?"},
 	{"is not viable", "its IOMMU group has functions that other drivers hold"},
-	{"migration is not supported in kernel", "its driver is plain vfio-pci, which moves no state: bind the vendor VFIO driver"},
+	{
+		"migration is not supported in kernel",
+		"its driver is plain vfio-pci, which moves no state: bind the vendor VFIO driver",
+	},
 	{"Cannot allocate memory", "the memory of the guest cannot be pinned: see ulimit -l, and how much is free"},
 }
 
-var vfioRE = regexp.MustCompile(`-device vfio-pci,(?:host=|sysfsdev=/sys/bus/pci/devices/)([^,:]*:[^,:]*:[^,:]*)[^:]*: (.*)`)
+var vfioRE = regexp.MustCompile(
+	`-device vfio-pci,(?:host=|sysfsdev=/sys/bus/pci/devices/)([^,:]*:[^,:]*:[^,:]*)[^:]*: (.*)`,
+)
 
 // ofStart says why QEMU ended before it was up, from what it wrote.
 func (d *diagnosis) ofStart() error {
@@ -100,7 +106,10 @@ func (d *diagnosis) ofStart() error {
 	if arg := d.blamed(said); arg != "" {
 		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", d.life, arg, said)}
 	}
-	return &bench.InfraError{Op: d.life.String() + ": start QEMU", Err: errors.New(d.exit().String()), Advice: d.portAdvice(said), Evidence: said}
+	return &bench.InfraError{
+		Op: d.life.String() + ": start QEMU", Err: errors.New(d.exit().String()), Advice: d.portAdvice(said),
+		Evidence: said,
+	}
 }
 
 // blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo: ...".
@@ -132,7 +141,10 @@ func (d *diagnosis) ofRefusal(ctx context.Context, proc *guard.Process) error {
 	if !proc.Gone(patience) {
 		return nil
 	}
-	return &bench.InfraError{Op: d.life.String() + ": take over a state", Err: errors.New(d.exit().String()), Evidence: d.logs.tail("stderr.log", tailLines)}
+	return &bench.InfraError{
+		Op: d.life.String() + ": take over a state", Err: errors.New(d.exit().String()),
+		Evidence: d.logs.tail("stderr.log", tailLines),
+	}
 }
 
 // portAdvice explains QEMU's words about ports that it could not have.
@@ -142,7 +154,10 @@ func (d *diagnosis) portAdvice(said string) string {
 		first := vncBase + d.spec.VNC.Display
 		return fmt.Sprintf("ports %d to %d are all taken: VNC off needs none", first, first+vncPorts)
 	case strings.Contains(said, ": Could not set up host forwarding rule "):
-		return fmt.Sprintf("port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH", d.spec.SSH.Port)
+		return fmt.Sprintf(
+			"port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH",
+			d.spec.SSH.Port,
+		)
 	}
 	return ""
 }

@@ -49,20 +49,33 @@ func TestIntegrationStartFails(t *testing.T) {
 	t.Parallel()
 	bad := filepath.Join(t.TempDir(), "bad.qcow2")
 	must(t, os.WriteFile(bad, []byte("QFI\xfb\x00\x00\x00\x09"), 0o600))
-	host, usage := func(err error) bool { return errors.As(err, new(*bench.HostError)) }, func(err error) bool { return errors.As(err, new(*bench.UsageError)) }
+	host, usage := func(err error) bool { return errors.As(err, new(*bench.HostError)) }, func(err error) bool {
+		return errors.As(err, new(*bench.UsageError))
+	}
 	for name, c := range map[string]struct {
 		change func(*Spec)
 		kind   func(error) bool
 		want   string
 	}{
-		"missing image":  {func(s *Spec) { s.Disks = []Disk{{Image: "/none.img"}} }, usage, "stat /none.img: no such file"},
+		"missing image": {
+			func(s *Spec) { s.Disks = []Disk{{Image: "/none.img"}} }, usage, "stat /none.img: no such file",
+		},
 		"missing kernel": {func(s *Spec) { s.Kernel.Image = "/none" }, usage, "stat /none: no such file"},
 		"bad image":      {func(s *Spec) { s.Disks = []Disk{{Image: bad}} }, usage, "Unsupported qcow2 version 9"},
-		"wrong format":   {func(s *Spec) { s.Disks = []Disk{{Image: s.Kernel.Image, Format: "qcow2"}} }, usage, "not in qcow2 format"},
-		"missing VF":     {func(s *Spec) { s.VFs = []VF{{Host: "0000:ff:1f.7"}} }, host, "attach VF 0000:ff:1f.7: vfio /sys/bus/pci/devices/0000:ff:1f.7: no such host device: No such file or directory (there is no such PCI function"},
+		"wrong format": {
+			func(s *Spec) { s.Disks = []Disk{{Image: s.Kernel.Image, Format: "qcow2"}} }, usage, "not in qcow2 format",
+		},
+		"missing VF": {
+			func(s *Spec) { s.VFs = []VF{{Host: "0000:ff:1f.7"}} }, host,
+			"attach VF 0000:ff:1f.7: vfio /sys/bus/pci/devices/0000:ff:1f.7: no such host device: No such file or " +
+				"directory (there is no such PCI function",
+		},
 		"bad VF address": {func(s *Spec) { s.VFs = []VF{{Host: "zz"}} }, usage, "vf0: address"},
-		"bad option":     {func(s *Spec) { s.Extra = []string{"-nonsense"} }, usage, "QEMU refuses -nonsense: qemu-system-x86_64: -nonsense: invalid option"},
-		"bad device":     {func(s *Spec) { s.Devices = []string{"nonsense"} }, usage, "QEMU refuses -device nonsense"},
+		"bad option": {
+			func(s *Spec) { s.Extra = []string{"-nonsense"} }, usage,
+			"QEMU refuses -nonsense: qemu-system-x86_64: -nonsense: invalid option",
+		},
+		"bad device": {func(s *Spec) { s.Devices = []string{"nonsense"} }, usage, "QEMU refuses -device nonsense"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
@@ -91,11 +104,18 @@ func TestIntegrationPowerOff(t *testing.T) {
 	}{
 		"agent refuses": {"printf '#!/bin/sh\nexit 1\n' >/sbin/shutdown; " + powerButton, nil, StepACPI},
 		"agent ignores": {"printf '#!/bin/sh\n' >/sbin/shutdown; " + powerButton, nil, StepACPI},
-		"agent hangs":   {powerButton + "; setsid sh -c 'sleep 0.5; killall -STOP qemu-ga' </dev/null >/dev/null 2>&1 &", waitASecond, StepACPI},
-		"agent gone":    {powerButton + "; mv /usr/sbin/qemu-ga /root; setsid sh -c 'sleep 0.5; killall -9 qemu-ga' </dev/null >/dev/null 2>&1 &", waitASecond, StepACPI},
-		"all ignored":   {"printf '#!/bin/sh\n' >/sbin/shutdown", nil, StepQuit},
-		"paused":        {"true", func(m *VM) { must(t, m.QMP().Execute(t.Context(), "stop", nil, nil)) }, StepQuit},
-		"QEMU stopped":  {"true", func(m *VM) { must(t, unix.Kill(m.PID(), unix.SIGSTOP)) }, StepKill},
+		"agent hangs": {
+			powerButton + "; setsid sh -c 'sleep 0.5; killall -STOP qemu-ga' </dev/null >/dev/null 2>&1 &", waitASecond,
+			StepACPI,
+		},
+		"agent gone": {
+			powerButton +
+				"; mv /usr/sbin/qemu-ga /root; setsid sh -c 'sleep 0.5; killall -9 qemu-ga' </dev/null >/dev/null " +
+				"2>&1 &", waitASecond, StepACPI,
+		},
+		"all ignored":  {"printf '#!/bin/sh\n' >/sbin/shutdown", nil, StepQuit},
+		"paused":       {"true", func(m *VM) { must(t, m.QMP().Execute(t.Context(), "stop", nil, nil)) }, StepQuit},
+		"QEMU stopped": {"true", func(m *VM) { must(t, unix.Kill(m.PID(), unix.SIGSTOP)) }, StepKill},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +159,8 @@ func TestIntegrationPowerOffInAHurry(t *testing.T) {
 // wantPanic checks the error of a wait that a panic ended.
 func wantPanic(t *testing.T, err error) {
 	t.Helper()
-	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, ErrPanic) || !strings.Contains(err.Error(), "panicked: Kernel panic - not syncing: ") {
+	if !errors.As(err, new(*bench.GuestError)) || !errors.Is(err, ErrPanic) ||
+		!strings.Contains(err.Error(), "panicked: Kernel panic - not syncing: ") {
 		t.Errorf("%T %v\nwant a GuestError with the panic on the console", err, err)
 	}
 }
@@ -189,7 +210,8 @@ func TestIntegrationNotReady(t *testing.T) {
 	p = newPlace(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if err := p.run(t, guestSpec(t)).WaitReady(ctx); errors.As(err, new(*bench.GuestError)) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.run(t, guestSpec(t)).WaitReady(ctx); errors.As(err, new(*bench.GuestError)) ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%T %v, want the caller's own deadline, nobody's fault", err, err)
 	}
 }
@@ -273,7 +295,8 @@ func press(do func(*Power, context.Context) error) func(*VM, context.Context) er
 	return func(m *VM, ctx context.Context) error { return do(m.Power(), ctx) }
 }
 
-// QEMU is killed in each state that a machine can be in for long: what is asked of it next says so, and Close leaves nothing.
+// QEMU is killed in each state that a machine can be in for long: what is asked of it next says so,
+// and Close leaves nothing.
 func TestIntegrationKilledInEachState(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -283,7 +306,10 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 		next  func(*VM, context.Context) error
 	}{
 		{Prelaunch, ModePaused, nil, press((*Power).Resume)},
-		{Restoring, ModeIncoming, nil, func(m *VM, ctx context.Context) error { return m.StateFiles().Load(ctx, "/nowhere") }},
+		{
+			Restoring, ModeIncoming, nil,
+			func(m *VM, ctx context.Context) error { return m.StateFiles().Load(ctx, "/nowhere") },
+		},
 		{Running, ModeRun, nil, press((*Power).Reboot)},
 		{Paused, ModeRun, press((*Power).Pause), press((*Power).Resume)},
 		{Suspended, ModeRun, press((*Power).Suspend), press((*Power).Wake)},
@@ -327,7 +353,8 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 
 func wantKilled(t *testing.T, err error) {
 	t.Helper()
-	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "killed") || !strings.Contains(err.Error(), "console.log:") {
+	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "killed") ||
+		!strings.Contains(err.Error(), "console.log:") {
 		t.Errorf("%T %v\nwant an InfraError that says killed, with evidence", err, err)
 	}
 }

@@ -29,7 +29,9 @@ func (f *fake) people(r fakeqmp.Request) (any, error) {
 	case "query-vnc":
 		return f.vnc(), nil
 	case "query-chardev":
-		return []map[string]string{{"label": "qmp", "filename": "unix:x <-> y"}, {"label": ConsoleSocket, "filename": f.console.filename()}}, nil
+		return []map[string]string{
+			{"label": "qmp", "filename": "unix:x <-> y"}, {"label": ConsoleSocket, "filename": f.console.filename()},
+		}, nil
 	case "screendump":
 		if !f.does("display") {
 			return nil, fakeqmp.Failure{Class: "GenericError", Desc: "There is no console to take a screendump from"}
@@ -37,7 +39,9 @@ func (f *fake) people(r fakeqmp.Request) (any, error) {
 		return struct{}{}, os.WriteFile(args.Filename, []byte(args.Format), 0o600)
 	case "human-monitor-command":
 		if strings.Contains(string(r.Args), "i /h 0x602") { // PM1_EN, as QEMU 10.0.2 prints it
-			return map[bool]string{true: "portw[0x0602] = 0x0120\r\n", false: "portw[0x0602] = 0x0020\r\n"}[f.does("button")], nil
+			return map[bool]string{
+				true: "portw[0x0602] = 0x0120\r\n", false: "portw[0x0602] = 0x0020\r\n",
+			}[f.does("button")], nil
 		}
 		return f.hmp(args.Line)
 	case "query-dump-guest-memory-capability":

@@ -21,7 +21,11 @@ func fakeQEMU(args []string) (code int, ran bool) {
 	}
 	f := fake{argv: strings.Join(args, "\n"), can: strings.Fields(args[len(args)-1]), status: "prelaunch"}
 	if f.does("refuses") {
-		fmt.Fprintln(os.Stderr, "qemu: -device vfio-pci,host=0000:03:00.1,id=vf0: vfio 0000:03:00.1: failed to open /dev/vfio/7: Device or resource busy")
+		fmt.Fprintln(
+			os.Stderr,
+			"qemu: -device vfio-pci,host=0000:03:00.1,id=vf0: vfio 0000:03:00.1: failed to open /dev/vfio/7: Device "+
+				"or resource busy",
+		)
 		return 1, true
 	}
 	monitor, agent := f.listen(args, qmpSocket), f.listen(args, agentSocket)
@@ -88,7 +92,9 @@ func (f *fake) command(r fakeqmp.Request) (any, error) {
 		return map[string]any{"wakeup-suspend-support": !f.does("no-wakeup")}, nil
 	case "query-migrate":
 		if f.does("blocked") {
-			return map[string]any{"blocked-reasons": []string{"0000:03:00.1: VFIO migration is not supported in kernel"}}, nil
+			return map[string]any{
+				"blocked-reasons": []string{"0000:03:00.1: VFIO migration is not supported in kernel"},
+			}, nil
 		}
 	case "query-named-block-nodes":
 		return []any{}, nil

@@ -8,8 +8,8 @@ import (
 	"vmtb/bench"
 )
 
-// A Firmware is what a machine boots with: [BIOS], [UEFI], or the absolute path of an image of one's own, which is taken
-// for UEFI. "" is BIOS.
+// A Firmware is what a machine boots with: [BIOS], [UEFI], or the absolute path of an image of
+// one's own, which is taken for UEFI. "" is BIOS.
 type Firmware string
 
 // The firmwares that have names.
@@ -45,7 +45,8 @@ var (
 // Files returns the files of the host that f consists of; for QEMU's own BIOS there are none.
 func (f Firmware) Files() ([]string, error) { return f.files("/") }
 
-// CheckFirmware says early whether a machine can have a firmware: a [bench.InfraError] or [bench.UsageError] if its file is missing.
+// CheckFirmware says early whether a machine can have a firmware: a [bench.InfraError] or
+// [bench.UsageError] if its file is missing.
 func CheckFirmware(f Firmware) error {
 	_, err := f.files("/")
 	return err
@@ -63,7 +64,10 @@ func (f Firmware) files(root string) ([]string, error) {
 	case f != UEFI && exists(string(f)):
 		return []string{filepath.Join(root, string(f))}, nil
 	case f != UEFI:
-		return nil, refuseImage("vm.firmware in the configuration, or --firmware, is bios, uefi or the path of a firmware image", "firmware: there is no file %s", string(f))
+		return nil, refuseImage(
+			"vm.firmware in the configuration, or --firmware, is bios, uefi or the path of a firmware image",
+			"firmware: there is no file %s", string(f),
+		)
 	}
 	for _, path := range ovmfWhole {
 		if exists(path) {
@@ -77,7 +81,8 @@ func (f Firmware) files(root string) ([]string, error) {
 	}
 	return nil, &bench.InfraError{
 		Op: "find UEFI firmware", Err: errors.New("OVMF is in none of the usual places, as /usr/share/ovmf/OVMF.fd"),
-		Advice: "install the package ovmf (Debian, Ubuntu), edk2-ovmf (Fedora, Arch) or qemu-ovmf-x86_64 (openSUSE), or give the path of an OVMF.fd as --firmware",
+		Advice: "install the package ovmf (Debian, Ubuntu), edk2-ovmf (Fedora, Arch) or qemu-ovmf-x86_64 (openSUSE), " +
+			"or give the path of an OVMF.fd as --firmware",
 	}
 }
 

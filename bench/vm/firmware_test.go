@@ -31,10 +31,12 @@ func TestFirmwareFiles(t *testing.T) {
 	}
 	look("")
 	look(BIOS)
-	if _, err := UEFI.files(root); !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "install the package ovmf") {
+	if _, err := UEFI.files(root); !errors.As(err, new(*bench.InfraError)) ||
+		!strings.Contains(err.Error(), "install the package ovmf") {
 		t.Errorf("%v", err)
 	}
-	if _, err := Firmware("/my.fd").files(root); !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), "/my.fd") {
+	if _, err := Firmware("/my.fd").files(root); !errors.As(err, new(*bench.UsageError)) ||
+		!strings.Contains(err.Error(), "/my.fd") {
 		t.Errorf("%v", err)
 	}
 	add("/usr/share/OVMF/OVMF_CODE_4M.fd")

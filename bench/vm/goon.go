@@ -30,7 +30,8 @@ func (m *VM) goOn(ctx context.Context) error {
 	return m.guest.renew(ctx, len(m.spec.VFs))
 }
 
-// plugVFs gives the machine its VFs, of which it has the root ports. The guest is stopped: it finds them when it goes on.
+// plugVFs gives the machine its VFs, of which it has the root ports. The guest is stopped: it finds
+// them when it goes on.
 func (m *VM) plugVFs(ctx context.Context) error {
 	for i, vf := range m.spec.VFs {
 		if err := m.qmp.Execute(ctx, "device_add", m.spec.vfDevice(i).arguments(), nil); err != nil {
@@ -40,9 +41,10 @@ func (m *VM) plugVFs(ctx context.Context) error {
 	return nil
 }
 
-// renew tells a guest that it is not the one that it was when its state was saved: others may go on from the same state. It gets
-// random numbers, a boot id until it boots and, if it has one, a machine id of its own. When it returns, the guest knows of all its VFs, and those
-// drivers that were loaded have probed them.
+// renew tells a guest that it is not the one that it was when its state was saved: others may go on
+// from the same state. It gets random numbers, a boot id until it boots and, if it has one, a
+// machine id of its own. When it returns, the guest knows of all its VFs, and those drivers that
+// were loaded have probed them.
 func (g *Guest) renew(ctx context.Context, vfs int) error {
 	c := bench.Command{
 		Argv: []string{
@@ -61,8 +63,9 @@ func (g *Guest) renew(ctx context.Context, vfs int) error {
 	return nil
 }
 
-// A scan for PCI devices waits for one that is under way. It has found a VF when it ends, and the driver's probe, which a scan
-// does itself, has ended too (Linux, pci_rescan_bus() below pci_lock_rescan_remove()).
+// A scan for PCI devices waits for one that is under way. It has found a VF when it ends, and the
+// driver's probe, which a scan does itself, has ended too (Linux, pci_rescan_bus() below
+// pci_lock_rescan_remove()).
 const renewScript = `
 echo "$3" >/dev/urandom
 echo "$1" >/run/vmtb-boot-id
@@ -71,7 +74,8 @@ mount --bind /run/vmtb-boot-id /proc/sys/kernel/random/boot_id
 [ "$4" = 0 ] || echo 1 >/sys/bus/pci/rescan
 `
 
-// warmBootID makes a boot id for a guest that has not booted: it begins with "warm" in ASCII, and is a UUID of version 8.
+// warmBootID makes a boot id for a guest that has not booted: it begins with "warm" in ASCII, and
+// is a UUID of version 8.
 func warmBootID() string {
 	b := randomBytes(16)
 	copy(b, "warm")

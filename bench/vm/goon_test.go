@@ -41,7 +41,8 @@ func TestSpecState(t *testing.T) {
 	if did := strings.Join(pick(p.commands(t)[before:], strings.Split(want, ",")), ","); did != want {
 		t.Errorf("QEMU was told %s, want %s", did, want)
 	}
-	if args := strings.Join(m.argv, " "); strings.Contains(args, "vfio-pci") || !strings.Contains(args, "id=vf0-port,chassis=1,slot=1,pref64-reserve=32M ") {
+	if args := strings.Join(m.argv, " "); strings.Contains(args, "vfio-pci") ||
+		!strings.Contains(args, "id=vf0-port,chassis=1,slot=1,pref64-reserve=32M ") {
 		t.Errorf("started with %s: want the root ports of its VFs, and no VF", args)
 	}
 	must(t, m.WaitReady(t.Context()))
@@ -51,7 +52,8 @@ func TestSpecState(t *testing.T) {
 	must(t, m.Power().Quit(t.Context()))
 	m, err = m.Again(t.Context(), ModePaused)
 	must(t, err)
-	if args := strings.Join(m.argv, " "); m.Warm() || !strings.Contains(args, "-device vfio-pci,host=0000:03:00.2,id=vf1,bus=vf1-port") {
+	if args := strings.Join(m.argv, " "); m.Warm() ||
+		!strings.Contains(args, "-device vfio-pci,host=0000:03:00.2,id=vf1,bus=vf1-port") {
 		t.Errorf("started again with %s (warm: %t): want the VFs", args, m.Warm())
 	}
 	defer func() { must(t, m.Close(context.Background())) }()
@@ -60,7 +62,8 @@ func TestSpecState(t *testing.T) {
 	}
 
 	spec.State += "-gone"
-	if _, err := Start(t.Context(), spec, p.from.opts); !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), spec.State) {
+	if _, err := Start(t.Context(), spec, p.from.opts); !errors.As(err, new(*bench.UsageError)) ||
+		!strings.Contains(err.Error(), spec.State) {
 		t.Errorf("without the file: %v", err)
 	}
 	must(t, os.WriteFile(spec.State, []byte("half"), 0o600))

@@ -121,8 +121,8 @@ func (g *Guest) ask(ctx context.Context, do func(context.Context) error) error {
 	return g.life.because("ask the guest", err)
 }
 
-// canAnswer is nil unless the guest stands still, so that it will not answer until somebody else lets it. While its state is
-// saved or loaded, it soon will.
+// canAnswer is nil unless the guest stands still, so that it will not answer until somebody else
+// lets it. While its state is saved or loaded, it soon will.
 func (g *Guest) canAnswer(ctx context.Context) error {
 	if !g.events.standsStill() {
 		return nil
@@ -130,8 +130,8 @@ func (g *Guest) canAnswer(ctx context.Context) error {
 	return g.states.expect(ctx, "ask the guest", Running, Saving, Restoring)
 }
 
-// silent adds evidence to err if it says that the agent does not answer any more: once for a machine, whatever else is asked of
-// the agent.
+// silent adds evidence to err if it says that the agent does not answer any more: once for a
+// machine, whatever else is asked of the agent.
 func (g *Guest) silent(ctx context.Context, err error) error {
 	if !errors.As(err, new(*qmp.TimeoutError)) || !g.alarmed.CompareAndSwap(false, true) {
 		return err
@@ -162,8 +162,8 @@ func (g *Guest) waitOpen(ctx context.Context) error {
 	}
 }
 
-// awake has the agent answer. Its port closes and opens again with the guest's sleep, of which QEMU tells late: perhaps when it has
-// answered already.
+// awake has the agent answer. Its port closes and opens again with the guest's sleep, of which QEMU
+// tells late: perhaps when it has answered already.
 func (g *Guest) awake(ctx context.Context) (boot, error) {
 	for {
 		if err := g.waitOpen(ctx); err != nil {

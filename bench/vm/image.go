@@ -28,7 +28,8 @@ func CheckImage(path string) error {
 		return refuse(fmt.Errorf("%q: the name is not UTF-8", path), "rename it: QEMU's protocol takes no other names")
 	}
 	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeDevice { // a disk is fine, /dev/null is not
+	// a disk is fine, /dev/null is not
+	if err == nil && !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeDevice {
 		err = fmt.Errorf("%s: neither a file nor a disk", path)
 	}
 	if err != nil {
@@ -40,14 +41,15 @@ func CheckImage(path string) error {
 // An ImageInfo is what qemu-img says about a disk image.
 type ImageInfo struct {
 	Format string // "qcow2", "raw", ...
-	Size   int64  `json:"virtual-size"` // of the disk that a guest sees, in bytes; qemu-img rounds it up to whole sectors
-	Used   int64  `json:"actual-size"`  // on the host's own disk, in bytes
+	// of the disk that a guest sees, in bytes; qemu-img rounds it up to whole sectors
+	Size int64 `json:"virtual-size"`
+	Used int64 `json:"actual-size"` // on the host's own disk, in bytes
 
 	Backing string `json:"full-backing-filename"` // the image that this one is a difference to, or ""
 }
 
-// InspectImage asks qemu-img what an image is: a [bench.UsageError] if it is none that can be read. It reads one that a running
-// machine has open, too: none is written to.
+// InspectImage asks qemu-img what an image is: a [bench.UsageError] if it is none that can be read.
+// It reads one that a running machine has open, too: none is written to.
 func InspectImage(ctx context.Context, image string) (info ImageInfo, err error) {
 	file, err := filepath.Abs(image) // qemu-img takes "x" of "x:y" for a protocol, and "-x" for an option
 	if err != nil {
@@ -68,10 +70,11 @@ func inspect(ctx context.Context, name, file string) (info ImageInfo, err error)
 	return info, nil
 }
 
-// LookAtImage looks at a guest image from outside, for all that it takes to boot it with a firmware, and tells what it is. An
-// image that cannot boot is a [bench.UsageError] that says why and what to do: it is compressed or encrypted, its
-// format is damaged, its backing file is missing, another program writes to it, or there is nothing in it that
-// the firmware boots. The image is not changed.
+// LookAtImage looks at a guest image from outside, for all that it takes to boot it with a
+// firmware, and tells what it is. An image that cannot boot is a [bench.UsageError] that says why
+// and what to do: it is compressed or encrypted, its format is damaged, its backing file is
+// missing, another program writes to it, or there is nothing in it that the firmware boots. The
+// image is not changed.
 func LookAtImage(ctx context.Context, image string, firmware Firmware) (ImageInfo, error) {
 	if err := CheckImage(image); err != nil {
 		return ImageInfo{}, err
@@ -137,11 +140,17 @@ func checkPacked(image string) error {
 	}
 	for _, p := range packings {
 		if bytes.HasPrefix(head[:n], []byte(p.magic)) {
-			return refuseImage(fmt.Sprintf("unpack it first: %s %s", p.unpack, bench.Command{Argv: []string{image}}), "%s is %s: it is no disk", image, p.name)
+			return refuseImage(
+				fmt.Sprintf("unpack it first: %s %s", p.unpack, bench.Command{Argv: []string{image}}),
+				"%s is %s: it is no disk", image, p.name,
+			)
 		}
 	}
 	if n == sectorSize && string(head[257:262]) == "ustar" {
-		return refuseImage(fmt.Sprintf("unpack it first: tar -xf %s", bench.Command{Argv: []string{image}}), "%s is a tar archive: it is no disk", image)
+		return refuseImage(
+			fmt.Sprintf("unpack it first: tar -xf %s", bench.Command{Argv: []string{image}}),
+			"%s is a tar archive: it is no disk", image,
+		)
 	}
 	return nil
 }
@@ -149,8 +158,8 @@ func checkPacked(image string) error {
 // maxChain is more backing files than anybody stacks: a longer chain is a ring.
 const maxChain = 100
 
-// checkChain looks at the format of an image, and of those that it is a difference to, the last of them first: qemu-img check
-// of one opens all that are behind it.
+// checkChain looks at the format of an image, and of those that it is a difference to, the last of
+// them first: qemu-img check of one opens all that are behind it.
 func checkChain(ctx context.Context, image string, info ImageInfo) error {
 	type link struct{ file, format string }
 	file, err := filepath.Abs(image)
@@ -166,7 +175,10 @@ func checkChain(ctx context.Context, image string, info ImageInfo) error {
 		info, err = inspect(ctx, backing, backing)
 		switch {
 		case errors.As(err, new(*bench.UsageError)):
-			return refuseImage("put that file there, or make an image without one: qemu-img convert -O qcow2", "%s: its backing file cannot be used: %w", image, err)
+			return refuseImage(
+				"put that file there, or make an image without one: qemu-img convert -O qcow2",
+				"%s: its backing file cannot be used: %w", image, err,
+			)
 		case err != nil:
 			return err
 		}
@@ -253,7 +265,10 @@ func (i ImageInfo) start(ctx context.Context, image string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	start := filepath.Join(dir, "start")
-	_, err = qemuImg(ctx, "dd", "-U", "-f", i.Format, "-O", "raw", fmt.Sprintf("bs=%d", sectorSize), fmt.Sprintf("count=%d", startSize/sectorSize), "if="+file, "of="+start)
+	_, err = qemuImg(
+		ctx, "dd", "-U", "-f", i.Format, "-O", "raw", fmt.Sprintf("bs=%d", sectorSize),
+		fmt.Sprintf("count=%d", startSize/sectorSize), "if="+file, "of="+start,
+	)
 	if err != nil {
 		return nil, badImage(image, err)
 	}

@@ -49,7 +49,8 @@ func TestCheckPacked(t *testing.T) {
 		if unpack == "" && err == nil {
 			continue
 		}
-		if unpack == "" || !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), unpack+" '"+image+"'") {
+		if unpack == "" || !errors.As(err, new(*bench.UsageError)) ||
+			!strings.Contains(err.Error(), unpack+" '"+image+"'") {
 			t.Errorf("%.10q: %v, want %q", content, err, unpack)
 		}
 	}
@@ -81,7 +82,9 @@ func TestLookAtImage(t *testing.T) {
 		must(t, os.WriteFile(name, data, 0o600))
 	}
 	disk := append(record(grub, part{0x83, false}), bytes.Repeat([]byte("data"), 256<<10)...)
-	for _, name := range []string{"disk.img", "guest-2026-11-28T12:00:00.img", "-dash.img", "a,b c%d.img", "json:{}.img", "#?.img"} {
+	for _, name := range []string{
+		"disk.img", "guest-2026-11-28T12:00:00.img", "-dash.img", "a,b c%d.img", "json:{}.img", "#?.img",
+	} {
 		write(name, disk)
 		info, err := LookAtImage(t.Context(), name, "")
 		if err != nil || info.Format != "raw" || info.Size != int64(len(disk)) {

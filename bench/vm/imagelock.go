@@ -11,10 +11,11 @@ import (
 	"vmtb/bench"
 )
 
-// QEMU's programs hold an OFD lock on a byte of an image for each thing that they may do with it, and on another byte for each
-// thing that no other program may do meanwhile (RAW_LOCK_PERM_BASE and RAW_LOCK_SHARED_BASE in QEMU's block/file-posix.c, with
-// the bits of BLK_PERM_* in include/block/block-common.h). A machine needs to read its image, and lets no one else write to it
-// or change its size.
+// QEMU's programs hold an OFD lock on a byte of an image for each thing that they may do with it,
+// and on another byte for each thing that no other program may do meanwhile (RAW_LOCK_PERM_BASE and
+// RAW_LOCK_SHARED_BASE in QEMU's block/file-posix.c, with the bits of BLK_PERM_* in
+// include/block/block-common.h). A machine needs to read its image, and lets no one else write to
+// it or change its size.
 var imageLocks = []struct {
 	at  int64
 	say string
@@ -24,8 +25,9 @@ var imageLocks = []struct {
 	{200, "which lets no other read it"},
 }
 
-// checkUnlocked refuses a file of an image that another of QEMU's programs uses so that a machine cannot start on it. name is the
-// file for people. A program that takes no such locks is not seen, and neither is a file that cannot be opened here.
+// checkUnlocked refuses a file of an image that another of QEMU's programs uses so that a machine
+// cannot start on it. name is the file for people. A program that takes no such locks is not seen,
+// and neither is a file that cannot be opened here.
 func checkUnlocked(name, file string) error {
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeDevice { // opening a FIFO would wait

@@ -25,8 +25,8 @@ func holdBytes(t *testing.T, file string, at ...int64) {
 	}
 }
 
-// An image that another program uses is refused if that program may write to it, as QEMU would refuse it, whatever the format;
-// any number of programs may read it.
+// An image that another program uses is refused if that program may write to it, as QEMU would
+// refuse it, whatever the format; any number of programs may read it.
 func TestImageInUse(t *testing.T) {
 	needQEMUImg(t)
 	t.Chdir(t.TempDir())
@@ -40,13 +40,15 @@ func TestImageInUse(t *testing.T) {
 	realQEMUImg(t, "create", "-q", "-f", "qcow2", "-b", "base.img", "-F", "raw", "diff.qcow2")
 	for file, bytes := range map[string][]int64{
 		"read.img": {100, 201, 203}, "read.qcow2": {100, 201, 203}, // what a machine of ours holds, by its overlay
-		"written.img": {100, 101, 201}, "written.qcow2": {100, 101, 103, 201, 203}, "resized.img": {103}, "exclusive.img": {100, 200}, "base.img": {100, 101},
+		"written.img": {100, 101, 201}, "written.qcow2": {100, 101, 103, 201, 203}, "resized.img": {103},
+		"exclusive.img": {100, 200}, "base.img": {100, 101},
 	} {
 		holdBytes(t, file, bytes...)
 	}
 	for name, want := range map[string]string{
 		"read.img": "", "read.qcow2": "",
-		"written.img":   "written.img is in use by another program, which writes to it (end that program, which lsof written.img shows)",
+		"written.img": "written.img is in use by another program, which writes to it (end that program, which lsof " +
+			"written.img shows)",
 		"written.qcow2": "written.qcow2 is in use by another program, which writes to it",
 		"resized.img":   "resized.img is in use by another program, which may change its size",
 		"exclusive.img": "exclusive.img is in use by another program, which lets no other read it",
@@ -65,7 +67,12 @@ func TestImageInUse(t *testing.T) {
 func TestImageOpenInQEMU(t *testing.T) {
 	needQEMUImg(t)
 	t.Chdir(t.TempDir())
-	must(t, os.WriteFile("disk.img", append(record(grub, part{0x83, false}), bytes.Repeat([]byte("data"), 256<<10)...), 0o600))
+	must(
+		t,
+		os.WriteFile(
+			"disk.img", append(record(grub, part{0x83, false}), bytes.Repeat([]byte("data"), 256<<10)...), 0o600,
+		),
+	)
 	for _, c := range []struct {
 		args []string
 		used bool

@@ -16,8 +16,8 @@ import (
 	"vmtb/bench"
 )
 
-// maxLog bounds each log of a machine that grows with what the machine does: what a guest writes to its console, and what is
-// said to QEMU and the agent. The rest is dropped, and the log says so.
+// maxLog bounds each log of a machine that grows with what the machine does: what a guest writes to
+// its console, and what is said to QEMU and the agent. The rest is dropped, and the log says so.
 const maxLog = 64 << 20
 
 // A cappedLog is a log that takes so many bytes more. What does not fit as a whole is its end.

@@ -27,7 +27,10 @@ func migrants(t *testing.T, words string) pair {
 	must(t, err)
 	kernel := filepath.Join(dir, "kernel")
 	must(t, os.WriteFile(kernel, nil, 0o600))
-	spec := Spec{Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: kernel}, Extra: []string{fakeqemu.Flag, words + " dir=" + dir}}
+	spec := Spec{
+		Name: "vm0", QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &Kernel{Image: kernel},
+		Extra: []string{fakeqemu.Flag, words + " dir=" + dir},
+	}
 	o := Options{Dir: filepath.Join(dir, "logs"), SocketDir: filepath.Join(dir, "run"), Scale: 0.1}
 	p := pair{overlay: filepath.Join(dir, "overlays", "disk0.qcow2"), log: filepath.Join(dir, fakeqemu.LogFile)}
 	t.Cleanup(func() {
@@ -88,8 +91,9 @@ func migrationSteps(t *testing.T) (steps []string) {
 	return steps
 }
 
-// TestMigrateFailsAnywhere lets each command of a migration fail in each way: refused, QEMU crashes, obeyed without an answer until
-// the caller gives up. Whatever fails, one of both machines is the machine, runs alone, and has the disk.
+// TestMigrateFailsAnywhere lets each command of a migration fail in each way: refused, QEMU
+// crashes, obeyed without an answer until the caller gives up. Whatever fails, one of both machines
+// is the machine, runs alone, and has the disk.
 func TestMigrateFailsAnywhere(t *testing.T) {
 	steps := migrationSteps(t)
 	if len(steps) < 12 {
@@ -186,7 +190,8 @@ func TestMigrateSilentAgent(t *testing.T) {
 	p := migrants(t, "agent deaf-after-move")
 	p.from.life.scale = 0.02
 	done, err := p.from.Migrate(t.Context(), p.to, MigrateOptions{})
-	if err == nil || !done.Moved || !strings.Contains(err.Error(), "the agent does not answer") || strings.Contains(err.Error(), "want") {
+	if err == nil || !done.Moved || !strings.Contains(err.Error(), "the agent does not answer") ||
+		strings.Contains(err.Error(), "want") {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if s, err := p.to.State(t.Context()); s != Running || err != nil {

@@ -22,8 +22,9 @@ type Migration struct {
 
 // MigrateOptions of [VM.Migrate].
 type MigrateOptions struct {
-	// Downtime is how long the guest may stand still in the end, at most. 0 is 1 s, with VFs 10 s: a driver that does not track
-	// what its device writes leaves all of the memory for the end (QEMU's docs/devel/migration/vfio.rst).
+	// Downtime is how long the guest may stand still in the end, at most. 0 is 1 s, with VFs 10 s:
+	// a driver that does not track what its device writes leaves all of the memory for the end
+	// (QEMU's docs/devel/migration/vfio.rst).
 	Downtime time.Duration
 	Progress func(Migration) // told four times a second; may be nil
 }
@@ -33,13 +34,14 @@ var ErrCancelled = errors.New("the migration was cancelled")
 
 const progressEvery = 250 * time.Millisecond
 
-// Migrate moves the running machine's state to another machine on this host, which was started with [ModeIncoming] from the
-// description of a [VM.Twin].
+// Migrate moves the running machine's state to another machine on this host, which was started with
+// [ModeIncoming] from the description of a [VM.Twin].
 //
-// One step decides which of both is the machine: QEMU of to takes the order to run the guest (if m is paused: it has the whole
-// state). Before, whatever fails or if ctx ends, to is killed, and m goes on in the state that it was in, with its disks. After, to
-// is the machine and owns the disks, whatever else fails; m is good for nothing but [VM.Close]. [Migration.Moved] says which it
-// is, also beside an error: the guest may not answer where it is now.
+// One step decides which of both is the machine: QEMU of to takes the order to run the guest (if m
+// is paused: it has the whole state). Before, whatever fails or if ctx ends, to is killed, and m
+// goes on in the state that it was in, with its disks. After, to is the machine and owns the disks,
+// whatever else fails; m is good for nothing but [VM.Close]. [Migration.Moved] says which it is,
+// also beside an error: the guest may not answer where it is now.
 func (m *VM) Migrate(ctx context.Context, to *VM, o MigrateOptions) (Migration, error) {
 	move := migrationRun{from: m, to: to, options: o, agent: m.AgentOpen()}
 	return move.run(ctx)

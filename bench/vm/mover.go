@@ -35,10 +35,14 @@ func (e *BlockedError) Error() string {
 
 func (e *BlockedError) Unwrap() error { return bench.ErrNotAvailable }
 
-// blockAdvice explains QEMU's reasons (hw/vfio/migration.c). What moves the state of a VF is its driver on the host, so that is what
-// must be there.
+// blockAdvice explains QEMU's reasons (hw/vfio/migration.c). What moves the state of a VF is its
+// driver on the host, so that is what must be there.
 var blockAdvice = []struct{ said, advice string }{
-	{"not supported in kernel", "the VF's driver moves no state: bind the vendor VFIO driver (xe-vfio-pci, of Linux 6.19 or newer with CONFIG_XE_VFIO_PCI) instead of vfio-pci"},
+	{
+		"not supported in kernel",
+		"the VF's driver moves no state: bind the vendor VFIO driver (xe-vfio-pci, of Linux 6.19 or newer with " +
+			"CONFIG_XE_VFIO_PCI) instead of vfio-pci",
+	},
 	{"dirty", "the VF's driver does not track written memory: start the machine with EnableMigration"},
 	{"P2P", "several VFs in one machine need a driver that can stop traffic between devices (P2P)"},
 	{"IOMMU", "take the virtual IOMMU out of the machine"},
@@ -147,7 +151,8 @@ func (v *mover) arrived(ctx context.Context) error {
 	return err
 }
 
-// follow waits for the end of a migration: events say when to look, and a clock when somebody wants to see its progress.
+// follow waits for the end of a migration: events say when to look, and a clock when somebody wants
+// to see its progress.
 func (v *mover) follow(ctx context.Context, events *qmp.Subscription, tell func(Migration)) (Migration, error) {
 	for {
 		now, err := v.progress(ctx)
@@ -184,13 +189,17 @@ func (v *mover) progress(ctx context.Context) (Migration, error) {
 		return Migration{}, err
 	}
 	now := Migration{
-		Status: reply.Status,
-		Total:  time.Duration(reply.Total) * time.Millisecond, Downtime: time.Duration(reply.Downtime) * time.Millisecond,
-		RAM: reply.RAM.Transferred, Remaining: reply.RAM.Remaining, VF: reply.VFIO.Transferred,
+		Status:   reply.Status,
+		Total:    time.Duration(reply.Total) * time.Millisecond,
+		Downtime: time.Duration(reply.Downtime) * time.Millisecond,
+		RAM:      reply.RAM.Transferred, Remaining: reply.RAM.Remaining, VF: reply.VFIO.Transferred,
 	}
 	switch reply.Status {
 	case "failed":
-		return now, v.life.guestError("move its state", fmt.Errorf("QEMU: %s", cmp.Or(reply.Desc, "it failed for a reason that QEMU does not give")))
+		return now, v.life.guestError(
+			"move its state",
+			fmt.Errorf("QEMU: %s", cmp.Or(reply.Desc, "it failed for a reason that QEMU does not give")),
+		)
 	case "cancelled":
 		return now, ErrCancelled
 	}

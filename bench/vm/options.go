@@ -16,23 +16,26 @@ type Options struct {
 	// writes ends up there, up to the whole size of its disks, so it is better not a tmpfs: that is memory.
 	WorkDir string
 
-	// SocketDir is the directory below which sockets get their private directory; the path must be short. "" is /run/vmtb
-	// for root, else a place that the user may write to.
+	// SocketDir is the directory below which sockets get their private directory; the path must be
+	// short. "" is /run/vmtb for root, else a place that the user may write to.
 	SocketDir string
 
 	Mode     Mode
 	Boot     time.Duration // what WaitReady waits, 3 minutes when 0
 	Shutdown time.Duration // what a guest gets to shut down when its agent asks for it, 1 minute when 0
-	Scale    float64       // multiplies these and every other deadline, 1 when 0; emulation (TCG) multiplies by 5 on top
+	// multiplies these and every other deadline, 1 when 0; emulation (TCG) multiplies by 5 on top
+	Scale float64
 
-	// Journal is told, before it happens, of each directory that is about to be made outside Dir, and of QEMU as soon as
-	// it runs: (*undo.Log).Add. Its error ends Start. The guard makes it unnecessary unless both vmtb and the guard die.
+	// Journal is told, before it happens, of each directory that is about to be made outside Dir,
+	// and of QEMU as soon as it runs: (*undo.Log).Add. Its error ends Start. The guard makes it
+	// unnecessary unless both vmtb and the guard die.
 	Journal func(undo.Record) error
 
 	// Roster, unless nil, gets to know the machine while it lives.
 	Roster *Roster
 
-	// GuardArgv starts a program whose main calls guard.Run first; the guard's arguments are appended. nil is this program.
+	// GuardArgv starts a program whose main calls guard.Run first; the guard's arguments are
+	// appended. nil is this program.
 	GuardArgv []string
 }
 

@@ -10,8 +10,8 @@ import (
 	"vmtb/internal/ansi"
 )
 
-// panicRE is how a kernel's panic begins (vpanic in kernel/panic.c): at the start of a line, or behind the kernel's time,
-// which may stand anywhere in a line.
+// panicRE is how a kernel's panic begins (vpanic in kernel/panic.c): at the start of a line, or
+// behind the kernel's time, which may stand anywhere in a line.
 var panicRE = regexp.MustCompile(`(?:^|[\r\n\x00]|[0-9)]\] ?)(?:<[0-9]{1,3}>)?(Kernel panic - not syncing[^\r\n]*)`)
 
 // findPanic returns the kernel's panic message in the text of a console, or "".

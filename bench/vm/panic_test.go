@@ -33,7 +33,12 @@ func TestFindPanic(t *testing.T) {
 // A line without end, longer than what is looked at at once, hides no panic that comes behind it.
 func TestConsoleSearchLongLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "console.log")
-	must(t, os.WriteFile(path, []byte(strings.Repeat("#", 2*maxLook)+"[    5.100000] Kernel panic - not syncing: x\n"), 0o600))
+	must(
+		t,
+		os.WriteFile(
+			path, []byte(strings.Repeat("#", 2*maxLook)+"[    5.100000] Kernel panic - not syncing: x\n"), 0o600,
+		),
+	)
 	var s consoleSearch
 	for range 4 {
 		if s.panicked(path) {

@@ -7,9 +7,10 @@ func (p *Power) Pause(ctx context.Context) error {
 	return p.states.transit(ctx, pause, p.states.order("stop"), p.states.prove(pause))
 }
 
-// Resume lets the guest's CPUs run: after [Power.Pause], for the first time ([ModePaused]), or after the cause of an I/O error has
-// been removed. After a state was loaded, the guest then has an agent that answers and the right time. A guest that slept when it
-// was saved or paused sleeps on: that is a [*StateError], and [Power.Wake] is next.
+// Resume lets the guest's CPUs run: after [Power.Pause], for the first time ([ModePaused]), or
+// after the cause of an I/O error has been removed. After a state was loaded, the guest then has an
+// agent that answers and the right time. A guest that slept when it was saved or paused sleeps on:
+// that is a [*StateError], and [Power.Wake] is next.
 func (p *Power) Resume(ctx context.Context) error {
 	return p.states.transit(ctx, resume, p.states.order("cont"), func(ctx context.Context) error {
 		s, err := p.states.reach(ctx, resume.Name, Running, Suspended)

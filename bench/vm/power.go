@@ -47,11 +47,12 @@ const (
 	killTime  = time.Minute // QEMU has to unmap the guest's memory from its VFs
 )
 
-// Off ends the machine: asks the agent, then presses the power button, tells QEMU to quit, kills it, each for a
-// bounded time ([Options.Shutdown], half of it, 15 s, 1 minute, all scaled but the last) and only as far as needed. Steps
-// that cannot work are left out: a guest that is paused or has panicked is not asked. It returns when QEMU has been
-// reaped, so that its VFs are free, and says which step did it. When ctx ends, the polite steps are cut short. The
-// error is for a machine that is not off, or whose QEMU crashed on the way. A guest that runs and did not heed leaves
+// Off ends the machine: asks the agent, then presses the power button, tells QEMU to quit, kills
+// it, each for a bounded time ([Options.Shutdown], half of it, 15 s, 1 minute, all scaled but the
+// last) and only as far as needed. Steps that cannot work are left out: a guest that is paused or
+// has panicked is not asked. It returns when QEMU has been reaped, so that its VFs are free, and
+// says which step did it. When ctx ends, the polite steps are cut short. The error is for a machine
+// that is not off, or whose QEMU crashed on the way. A guest that runs and did not heed leaves
 // evidence before it is cut off ([Evidence.Collect]).
 func (p *Power) Off(ctx context.Context) (Step, error) {
 	return p.OffAndTell(ctx, func(string, error) {})
@@ -72,7 +73,10 @@ func (p *Power) OffAndTell(ctx context.Context, tell func(what string, refusal e
 	}{
 		{StepAgent, true, p.life.scaled(p.shutdown), p.askAgent, "asking the guest's agent"},
 		{StepACPI, true, p.life.scaled(p.shutdown) / 2, p.pressButton, "pressing the power button"},
-		{StepQuit, false, p.life.scaled(quitTime), func(ctx context.Context) error { return p.qmp.Execute(ctx, "quit", nil, nil) }, "telling QEMU to quit"},
+		{
+			StepQuit, false, p.life.scaled(quitTime),
+			func(ctx context.Context) error { return p.qmp.Execute(ctx, "quit", nil, nil) }, "telling QEMU to quit",
+		},
 		{StepKill, false, killTime, func(context.Context) error { p.proc.Kill(); return nil }, "killing QEMU"},
 	}
 	for _, s := range steps {
@@ -95,7 +99,8 @@ func (p *Power) OffAndTell(ctx context.Context, tell func(what string, refusal e
 	return StepKill, p.proc.Stuck(context.DeadlineExceeded)
 }
 
-// Quit ends the machine as if its plug were pulled, but lets QEMU close its files. It returns when QEMU has been reaped.
+// Quit ends the machine as if its plug were pulled, but lets QEMU close its files. It returns when
+// QEMU has been reaped.
 func (p *Power) Quit(ctx context.Context) error {
 	return p.states.transit(ctx, quit, func(ctx context.Context) error {
 		p.events.expectEnd()
@@ -120,7 +125,9 @@ func (p *Power) Kill(ctx context.Context) error {
 
 // step takes one step and reports whether QEMU is gone. It waits for that as long as limit and life let it, and not at
 // all when the step was refused, and why.
-func (p *Power) step(ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error) (gone bool, refusal error) {
+func (p *Power) step(
+	ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error,
+) (gone bool, refusal error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := do(ctx); err != nil && !errors.Is(err, qmp.ErrClosed) {
@@ -154,10 +161,13 @@ func (p *Power) pressButton(ctx context.Context) error {
 	return p.qmp.Execute(ctx, "system_powerdown", nil, nil)
 }
 
-var errDeaf = errors.New("no agent has ever answered, and no system in the guest listens to the power button: it has not booted")
+var errDeaf = errors.New(
+	"no agent has ever answered, and no system in the guest listens to the power button: it has not booted",
+)
 
-// deafToButton reports whether it is certain that pressing the power button does nothing: the guest has not enabled its event in
-// the register PM1_EN (bit 8; ACPI 6.5, 4.8.3.1.2). QEMU looks at the same bit (acpi_pm1_evt_power_down in hw/acpi/core.c).
+// deafToButton reports whether it is certain that pressing the power button does nothing: the guest
+// has not enabled its event in the register PM1_EN (bit 8; ACPI 6.5, 4.8.3.1.2). QEMU looks at the
+// same bit (acpi_pm1_evt_power_down in hw/acpi/core.c).
 func (p *Power) deafToButton(ctx context.Context) bool {
 	// The port is where SeaBIOS and OVMF put it on q35. One that is not there reads as all ones.
 	var reply string

@@ -19,18 +19,23 @@ func (p *Power) Reboot(ctx context.Context) error {
 			return err
 		}
 		goesDown := func(open bool, opens int) bool { return !open || opens > before.opens }
-		return orderUntil(ctx, p.qga.BeginShutdown, "reboot", func(ctx context.Context) error { return p.events.until(ctx, goesDown) })
+		return orderUntil(ctx, p.qga.BeginShutdown, "reboot", func(ctx context.Context) error {
+			return p.events.until(ctx, goesDown)
+		})
 	}, func(ctx context.Context) error { return p.guest.bootedAfter(ctx, before) })
 }
 
-// Reset presses the reset button, which works on a guest that hangs, too. When it returns, the agent answers from the new boot.
+// Reset presses the reset button, which works on a guest that hangs, too. When it returns, the
+// agent answers from the new boot.
 func (p *Power) Reset(ctx context.Context) error {
 	var before boot
 	return p.states.transit(ctx, reset, func(ctx context.Context) error {
-		short, cancel := context.WithTimeout(ctx, stateTime) // an agent that is well answers in milliseconds, under emulation too
+		// an agent that is well answers in milliseconds, under emulation too
+		short, cancel := context.WithTimeout(ctx, stateTime)
 		defer cancel()
 		var err error
-		if before, err = p.guest.boot(short); err != nil && ctx.Err() != nil { // else it hangs, and without its id the reset shows by the port
+		// else it hangs, and without its id the reset shows by the port
+		if before, err = p.guest.boot(short); err != nil && ctx.Err() != nil {
 			return err
 		}
 		return p.qmp.Execute(ctx, "system_reset", nil, nil)
@@ -75,13 +80,17 @@ func (g *Guest) bootedAfter(ctx context.Context, before boot) error {
 		case <-changed:
 		case <-ctx.Done():
 			_, opens := g.events.agentSeen()
-			return fmt.Errorf("the guest has not come back from another boot (agents came up since: %d): %w", opens-before.opens, context.Cause(ctx))
+			return fmt.Errorf(
+				"the guest has not come back from another boot (agents came up since: %d): %w", opens-before.opens,
+				context.Cause(ctx),
+			)
 		}
 	}
 }
 
-// answer makes the agent answer, from whichever boot. It is errNoAgent when the agent has closed its port meanwhile, as it does when
-// the guest goes down or to sleep, and perhaps opened it again: then the question may be lost.
+// answer makes the agent answer, from whichever boot. It is errNoAgent when the agent has closed
+// its port meanwhile, as it does when the guest goes down or to sleep, and perhaps opened it again:
+// then the question may be lost.
 func (g *Guest) answer(ctx context.Context) (b boot, err error) {
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -103,8 +112,8 @@ func (g *Guest) answer(ctx context.Context) (b boot, err error) {
 // clockSlack is how far a guest's clock may be off the host's after a restore.
 const clockSlack = 10 * time.Second
 
-// restored makes a guest usable that runs with a state from elsewhere or from before: its agent may be in the middle of an answer,
-// and its clock stands where it was.
+// restored makes a guest usable that runs with a state from elsewhere or from before: its agent may
+// be in the middle of an answer, and its clock stands where it was.
 func (g *Guest) restored(ctx context.Context) error {
 	if err := g.sync(ctx); err != nil {
 		return fmt.Errorf("the agent does not answer after the restore: %w", err)

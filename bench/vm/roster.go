@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// A Roster knows the machines that are alive, for whoever has to do with all of them: [Options.Roster] enters each machine
-// as soon as its QEMU can be talked to. The zero value is empty.
+// A Roster knows the machines that are alive, for whoever has to do with all of them:
+// [Options.Roster] enters each machine as soon as its QEMU can be talked to. The zero value is
+// empty.
 type Roster struct {
 	mu       sync.Mutex
 	machines []*VM
@@ -31,8 +32,8 @@ func (r *Roster) Alive() []*VM {
 	return slices.DeleteFunc(slices.Clone(r.machines), func(m *VM) bool { return m.proc.Gone(0) })
 }
 
-// CollectEvidence takes evidence of all that are alive, at once, and returns a line for each: its name and its folder, or
-// why there is none.
+// CollectEvidence takes evidence of all that are alive, at once, and returns a line for each: its
+// name and its folder, or why there is none.
 func (r *Roster) CollectEvidence(ctx context.Context, o EvidenceOptions) []string {
 	machines := r.Alive()
 	lines := make([]string, len(machines))

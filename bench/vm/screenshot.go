@@ -23,7 +23,10 @@ func (e *Evidence) Screenshot(ctx context.Context, file string) error {
 	err := e.qmp.Execute(ctx, "screendump", map[string]string{"filename": file, "format": "png"}, nil)
 	// QEMU 10.0 without a card: "There is no console to take a screendump from". The class says nothing: GenericError.
 	if refusal := new(qmp.Error); errors.As(err, &refusal) && strings.Contains(refusal.Desc, "no console") {
-		return &bench.UsageError{Err: fmt.Errorf("%s: screenshot: %w", e.life, ErrNoDisplay), Advice: `the device "VGA" gives it one: vmtb vm start --vga`}
+		return &bench.UsageError{
+			Err:    fmt.Errorf("%s: screenshot: %w", e.life, ErrNoDisplay),
+			Advice: `the device "VGA" gives it one: vmtb vm start --vga`,
+		}
 	}
 	return e.life.because("take a screenshot", err)
 }

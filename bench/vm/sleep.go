@@ -47,8 +47,9 @@ func (p *Power) Wake(ctx context.Context) error {
 	})
 }
 
-// Hibernate has the guest write its memory to its swap space and switch off (suspend to disk, S4). When it returns, the machine
-// is off. [VM.Again] wakes it. Where the guest cannot, it fails as [Power.Suspend] does.
+// Hibernate has the guest write its memory to its swap space and switch off (suspend to disk, S4).
+// When it returns, the machine is off. [VM.Again] wakes it. Where the guest cannot, it fails as
+// [Power.Suspend] does.
 func (p *Power) Hibernate(ctx context.Context) error {
 	return p.states.transit(ctx, hibernate, func(ctx context.Context) error {
 		if err := p.sleep.canHibernate(ctx); err != nil {
@@ -100,9 +101,15 @@ func (c sleepCheck) canSuspend(ctx context.Context) error {
 		case err != nil:
 			return err
 		case slices.Contains(modes, "deep"):
-			return c.life.cannot(suspend.Name, "/sys/power/mem_sleep chooses s2idle over S3 (%s): write deep to it", strings.Join(modes, " "))
+			return c.life.cannot(
+				suspend.Name, "/sys/power/mem_sleep chooses s2idle over S3 (%s): write deep to it",
+				strings.Join(modes, " "),
+			)
 		}
-		return c.life.cannot(suspend.Name, "the firmware offers no S3: /sys/power/mem_sleep has only %s (is disable_s3 set?)", strings.Join(modes, " "))
+		return c.life.cannot(
+			suspend.Name, "the firmware offers no S3: /sys/power/mem_sleep has only %s (is disable_s3 set?)",
+			strings.Join(modes, " "),
+		)
 	})
 }
 
@@ -120,8 +127,8 @@ func (c sleepCheck) canHibernate(ctx context.Context) error {
 	})
 }
 
-// canSleep looks for what keeps every kind of sleep from working: the agent's rules, the kernel's abilities, a masked target of
-// systemd. more looks for the rest.
+// canSleep looks for what keeps every kind of sleep from working: the agent's rules, the kernel's
+// abilities, a masked target of systemd. more looks for the rest.
 func (c sleepCheck) canSleep(ctx context.Context, op, state, agentMode, target string, more func() error) error {
 	info, err := c.qga.Info(ctx)
 	if err != nil {
@@ -135,7 +142,9 @@ func (c sleepCheck) canSleep(ctx context.Context, op, state, agentMode, target s
 		return err
 	}
 	if !slices.Contains(states, state) {
-		return c.life.cannot(op, "the guest's kernel has no %q in /sys/power/state (%s)", state, strings.Join(states, " "))
+		return c.life.cannot(
+			op, "the guest's kernel has no %q in /sys/power/state (%s)", state, strings.Join(states, " "),
+		)
 	}
 	r, err := c.qga.Exec(ctx, bench.Command{Argv: []string{"systemctl", "is-enabled", target}})
 	if ctx.Err() != nil {

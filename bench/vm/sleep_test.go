@@ -14,8 +14,9 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's words is a file, in which "_" stands for a
-// space and "|" for a line end. Without the word there is none.
+// sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's
+// words is a file, in which "_" stands for a space and "|" for a line end. Without the word there
+// is none.
 func (f *fake) sleeper() fakeqga.Commands {
 	file := func(path string) (string, bool) {
 		for _, w := range f.can {
@@ -28,14 +29,22 @@ func (f *fake) sleeper() fakeqga.Commands {
 	open, run := "", ""
 	return fakeqga.Commands{
 		"guest-info": func(json.RawMessage) (any, error) {
-			allowed := map[string]any{"name": "guest-suspend-ram", "enabled": !f.does("forbidden"), "success-response": false}
-			return map[string]any{"version": "10.0.2", "supported_commands": []any{allowed, map[string]any{"name": "guest-suspend-disk", "enabled": true}}}, nil
+			allowed := map[string]any{
+				"name": "guest-suspend-ram", "enabled": !f.does("forbidden"), "success-response": false,
+			}
+			return map[string]any{
+				"version":            "10.0.2",
+				"supported_commands": []any{allowed, map[string]any{"name": "guest-suspend-disk", "enabled": true}},
+			}, nil
 		},
 		"guest-file-open": func(args json.RawMessage) (any, error) {
 			var a struct{ Path string }
 			_ = json.Unmarshal(args, &a)
 			if _, ok := file(a.Path); !ok {
-				return nil, fakeqmp.Failure{Class: "GenericError", Desc: "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory"}
+				return nil, fakeqmp.Failure{
+					Class: "GenericError",
+					Desc:  "failed to open file '" + a.Path + "' (mode: 'r'): No such file or directory",
+				}
 			}
 			if a.Path == procfs.BootIDFile && f.woken && f.does("late") {
 				f.woken = false
@@ -86,7 +95,8 @@ func TestWhySleepCannotBe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := bootFake(t, "sleeper "+c.can)
 			err := m.Power().Suspend(t.Context())
-			if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, bench.ErrNotAvailable) || !errors.As(err, new(*bench.GuestError)) ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("%T %v, want a GuestError that is ErrNotAvailable with %q", err, err, c.want)
 			}
 			if s, err := m.State(t.Context()); s != Running || err != nil {
@@ -152,7 +162,10 @@ func TestOrderUntil(t *testing.T) {
 	})
 	must(t, err)
 	refuse := func(context.Context, string) (*qga.Order, error) { return nil, errNoAgent }
-	err = orderUntil(t.Context(), refuse, "reboot", func(context.Context) error { t.Error("waited for what was not asked for"); return nil })
+	err = orderUntil(t.Context(), refuse, "reboot", func(context.Context) error {
+		t.Error("waited for what was not asked for")
+		return nil
+	})
 	if !errors.Is(err, errNoAgent) {
 		t.Errorf("%v, want that it was not asked for", err)
 	}

@@ -37,9 +37,10 @@ var (
 	ErrSnapshotExists = errors.New("there is a snapshot of that name")
 )
 
-// Save saves the machine's state under a name of its own into its first disk. The machine stands still meanwhile
-// and is then in the state it was in. All its writable disks must be qcow2, as overlays are. A machine that cannot be saved is a
-// [*BlockedError]; too little space is an [bench.InfraError] before anything is done.
+// Save saves the machine's state under a name of its own into its first disk. The machine stands
+// still meanwhile and is then in the state it was in. All its writable disks must be qcow2, as
+// overlays are. A machine that cannot be saved is a [*BlockedError]; too little space is an
+// [bench.InfraError] before anything is done.
 func (s *Snapshots) Save(ctx context.Context, tag string) error {
 	var before State
 	return s.states.transit(ctx, save, func(ctx context.Context) (err error) {
@@ -54,7 +55,9 @@ func (s *Snapshots) Save(ctx context.Context, tag string) error {
 		if hasTag(old, tag) {
 			return fmt.Errorf("snapshot %q: %w", tag, ErrSnapshotExists)
 		}
-		if err := errors.Join(s.mover.check(ctx, save.Name), s.mover.room(save.Name, s.disks.file(nodes[0]))); err != nil {
+		if err := errors.Join(
+			s.mover.check(ctx, save.Name), s.mover.room(save.Name, s.disks.file(nodes[0])),
+		); err != nil {
 			return err
 		}
 		if before, err = s.states.now(ctx); err != nil {
@@ -70,10 +73,11 @@ func (s *Snapshots) Save(ctx context.Context, tag string) error {
 	})
 }
 
-// Load takes the machine back to a snapshot. If it was running, it goes on from there, with an agent that answers and the
-// right time; the processes that ran then run again and are known to the agent. If it was not, it stands there until [Power.Resume].
-// When the state cannot be loaded whole (a VF that refuses it), the machine is stopped in [Restoring]: another snapshot may be
-// loaded then, nothing else makes sense.
+// Load takes the machine back to a snapshot. If it was running, it goes on from there, with an
+// agent that answers and the right time; the processes that ran then run again and are known to the
+// agent. If it was not, it stands there until [Power.Resume]. When the state cannot be loaded whole
+// (a VF that refuses it), the machine is stopped in [Restoring]: another snapshot may be loaded
+// then, nothing else makes sense.
 func (s *Snapshots) Load(ctx context.Context, tag string) error {
 	var before State
 	return s.states.transit(ctx, load, func(ctx context.Context) (err error) {

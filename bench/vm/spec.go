@@ -11,12 +11,14 @@ import (
 	"vmtb/bench/pci"
 )
 
-// A Spec describes a virtual machine. It needs a Name and something to boot; everything else has the default that its comment gives.
+// A Spec describes a virtual machine. It needs a Name and something to boot; everything else has
+// the default that its comment gives.
 type Spec struct {
-	Name      string // "vm0": letters, digits, "-", "_" and "."
-	QEMU      string // program, "qemu-system-x86_64"
-	Machine   string // "q35"; "pc" is the Python tool's i440fx. Options may follow: "q35,kernel-irqchip=split"
-	Accel     string // "kvm" or "tcg", options may follow: "tcg,thread=single". "" is KVM where it works, see [ProbeAccel]
+	Name    string // "vm0": letters, digits, "-", "_" and "."
+	QEMU    string // program, "qemu-system-x86_64"
+	Machine string // "q35"; "pc" is the Python tool's i440fx. Options may follow: "q35,kernel-irqchip=split"
+	// "kvm" or "tcg", options may follow: "tcg,thread=single". "" is KVM where it works, see [ProbeAccel]
+	Accel     string
 	CPU       string // model and flags; "host" with KVM, "max" without
 	CPUs      int    // 1
 	MemoryMiB int    // 4096, as the Python tool. With a VF all of it is pinned on the host
@@ -24,16 +26,18 @@ type Spec struct {
 	Firmware Firmware `json:",omitempty"` // BIOS
 	Disks    []Disk
 	Kernel   *Kernel // boot this kernel directly, instead of the first disk
-	// State is a file that [StateFiles.Save] has written. The machine goes on from it instead of booting, and boots at its next
-	// start. It must be the machine that was saved, with disks that hold what they held then, but that one was Unplugged: the
-	// VFs are plugged in before the guest goes on.
+	// State is a file that [StateFiles.Save] has written. The machine goes on from it instead of
+	// booting, and boots at its next start. It must be the machine that was saved, with disks that
+	// hold what they held then, but that one was Unplugged: the VFs are plugged in before the guest
+	// goes on.
 	State string `json:",omitempty"`
 
-	VFs         []VF
-	Unplugged   bool     `json:",omitempty"` // of its VFs the machine has only the root ports
-	SparePorts  int      // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
-	Shares      []Share  // directories of the host
-	Serials     int      // serial ports besides the console, each a socket "serial1" and on in the private directory; at most 3
+	VFs        []VF
+	Unplugged  bool    `json:",omitempty"` // of its VFs the machine has only the root ports
+	SparePorts int     // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
+	Shares     []Share // directories of the host
+	// serial ports besides the console, each a socket "serial1" and on in the private directory; at most 3
+	Serials     int
 	UserNetwork bool     // QEMU's own NAT network, off by default: most machines need no network
 	SSH         SSH      // off by default
 	VNC         VNC      // off by default. The machine has no VGA card: a Device "VGA" gives it one
@@ -68,11 +72,14 @@ type Kernel struct {
 // A VF is a PCI function of the host, bound to a VFIO driver, that the machine gets. The n-th VF is device "vfN", on
 // q35 below a PCIe root port "vfN-port" of its own.
 type VF struct {
-	Host            pci.Address // on the host
-	StateMiB        int         // how much state its driver says it has, local memory above all: for deadlines and the space to save it
-	EnableMigration bool        // the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
-	// WindowMiB is how much 64-bit prefetchable address space firmware leaves below the VF's root port, so that a VF can be plugged
-	// in later: see [pci.Device.VFWindow]. 0 leaves it to firmware, which suits a VF that is there from the beginning.
+	Host pci.Address // on the host
+	// how much state its driver says it has, local memory above all: for deadlines and the space to save it
+	StateMiB int
+	// the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
+	EnableMigration bool
+	// WindowMiB is how much 64-bit prefetchable address space firmware leaves below the VF's root
+	// port, so that a VF can be plugged in later: see [pci.Device.VFWindow]. 0 leaves it to
+	// firmware, which suits a VF that is there from the beginning.
 	WindowMiB int `json:",omitempty"`
 }
 
@@ -148,10 +155,15 @@ func (s Spec) Validate() error {
 		check(d.Bus != "ide" || d.Access != ReadOnly, "disk%d: an IDE disk cannot be read-only", i)
 	}
 	for i, v := range s.VFs {
-		check(addressRE.MatchString(string(v.Host)), "vf%d: address %q: want a PCI address as in 0000:03:00.1", i, v.Host)
+		check(
+			addressRE.MatchString(string(v.Host)), "vf%d: address %q: want a PCI address as in 0000:03:00.1", i, v.Host,
+		)
 	}
 	for _, sh := range s.Shares {
-		check(sh.Tag != "" && len(sh.Tag) < 32 && sh.Path != "", "share %q of %q: want a tag of 1 to 31 bytes and a path", sh.Tag, sh.Path)
+		check(
+			sh.Tag != "" && len(sh.Tag) < 32 && sh.Path != "", "share %q of %q: want a tag of 1 to 31 bytes and a path",
+			sh.Tag, sh.Path,
+		)
 	}
 	if len(errs) > 0 {
 		return &bench.UsageError{Err: fmt.Errorf("machine %s: %w", s.Name, errors.Join(errs...))}

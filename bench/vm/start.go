@@ -98,7 +98,8 @@ func (m *VM) prepare(ctx context.Context) error {
 		return err
 	}
 	m.argv = m.spec.Args(Layout{
-		Firmware: firmware, Accel: m.accel.Name, Sockets: sockets, Console: m.sockets.consolePipe(), Overlays: m.disks.files,
+		Firmware: firmware, Accel: m.accel.Name, Sockets: sockets, Console: m.sockets.consolePipe(),
+		Overlays: m.disks.files,
 		Incoming: m.opts.Mode == ModeIncoming || m.spec.State != "",
 		NoVFs:    m.spec.Unplugged || m.spec.State != "",
 	})
@@ -198,7 +199,9 @@ func (m *VM) connectQMP(ctx context.Context, path string) error {
 	}()
 	conn, err := dial(ctx, path)
 	if err == nil {
-		m.qmp, err = qmp.New(ctx, conn, qmp.Options{Transcript: transcript, GreetingTimeout: patience, Scale: m.life.scale})
+		m.qmp, err = qmp.New(ctx, conn, qmp.Options{
+			Transcript: transcript, GreetingTimeout: patience, Scale: m.life.scale,
+		})
 	}
 	if err != nil {
 		ended := time.Duration(0)

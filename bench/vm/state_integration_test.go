@@ -62,7 +62,8 @@ func TestIntegrationStates(t *testing.T) {
 		wantStateError(t, m.Power().Resume(ctx), Running)
 		must(t, m.Power().Pause(ctx))
 		wantState(t, m, Paused)
-		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Paused) // at once, where the agent would never answer
+		// at once, where the agent would never answer
+		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Paused)
 		wantStateError(t, m.Power().Pause(ctx), Paused)
 		wantStateError(t, m.Power().Reboot(ctx), Paused)
 		must(t, m.Power().Resume(ctx))

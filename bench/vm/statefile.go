@@ -26,7 +26,9 @@ func (f *StateFiles) Save(ctx context.Context, path string) (done Migration, err
 		if was, err = f.states.now(ctx); err != nil {
 			return err
 		}
-		if err := errors.Join(f.mover.check(ctx, saveFile.Name), f.mover.room(saveFile.Name, filepath.Dir(path))); err != nil {
+		if err := errors.Join(
+			f.mover.check(ctx, saveFile.Name), f.mover.room(saveFile.Name, filepath.Dir(path)),
+		); err != nil {
 			return err
 		}
 		if err := f.qmp.Execute(ctx, "stop", nil, nil); err != nil {

@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// saveThreads writes what the host's kernel shows of QEMU's threads: where those that hang in it do so. Before 11.1 QEMU gives
-// them no names of their own; state.json says which are vCPUs (thread-id of query-cpus-fast). Files that would
-// take the lock of QEMU's memory (cmdline, maps) are left alone: whoever hangs may hold it.
+// saveThreads writes what the host's kernel shows of QEMU's threads: where those that hang in it do
+// so. Before 11.1 QEMU gives them no names of their own; state.json says which are vCPUs (thread-id
+// of query-cpus-fast). Files that would take the lock of QEMU's memory (cmdline, maps) are left
+// alone: whoever hangs may hold it.
 func (e *Evidence) saveThreads(_ context.Context, file string) error {
 	dir := fmt.Sprintf("/proc/%d", e.pid)
 	status, err := os.ReadFile(dir + "/status")

@@ -29,7 +29,9 @@ var (
 		Running, 3 * time.Minute, false, "QEMU with -S, then QMP cont",
 		"the agent's port opens (VSERPORT_CHANGE) and guest-sync-delimited comes back",
 	}
-	pause  = Transition{"Pause", []State{Running}, Paused, 30 * time.Second, false, "QMP stop", "query-status says paused"}
+	pause = Transition{
+		"Pause", []State{Running}, Paused, 30 * time.Second, false, "QMP stop", "query-status says paused",
+	}
 	resume = Transition{
 		"Resume",
 		[]State{Paused, Prelaunch, IOError},
@@ -49,7 +51,8 @@ var (
 		"the agent answers with another boot id than before",
 	}
 	suspend = Transition{
-		"Suspend", []State{Running}, Suspended, time.Minute, false, "agent guest-suspend-ram", "query-status says suspended",
+		"Suspend", []State{Running}, Suspended, time.Minute, false, "agent guest-suspend-ram",
+		"query-status says suspended",
 	}
 	wake = Transition{
 		"Wake",
@@ -58,7 +61,8 @@ var (
 		"query-status says running, and the agent answers with the boot id from before",
 	}
 	hibernate = Transition{
-		"Hibernate", []State{Running}, Off, 3 * time.Minute, true, "agent guest-suspend-disk", "QEMU has been reaped, with exit code 0",
+		"Hibernate", []State{Running}, Off, 3 * time.Minute, true, "agent guest-suspend-disk",
+		"QEMU has been reaped, with exit code 0",
 	}
 	quit = Transition{
 		"Quit",
@@ -81,10 +85,12 @@ var (
 		"LoadSnapshot",
 		[]State{Running, Paused, Prelaunch, Restoring},
 		Restoring, time.Minute, true, "QMP job snapshot-load",
-		"the job has concluded without an error and query-status says what it said before; if that is running, the agent answers and its clock is set",
+		"the job has concluded without an error and query-status says what it said before; if that is running, the " +
+			"agent answers and its clock is set",
 	}
 	saveFile = Transition{
-		"SaveState", []State{Running, Paused}, Paused, time.Minute, true, "QMP stop and migrate to file:", "query-migrate says completed",
+		"SaveState", []State{Running, Paused}, Paused, time.Minute, true, "QMP stop and migrate to file:",
+		"query-migrate says completed",
 	}
 	loadFile = Transition{
 		"LoadState",
@@ -96,14 +102,16 @@ var (
 		"Migrate",
 		[]State{Running, Paused},
 		Paused, 3 * time.Minute, true, "QMP migrate over a Unix socket",
-		"query-migrate says completed on both sides; if the machine was running, it runs there, and an agent that was up before answers and its clock is set",
+		"query-migrate says completed on both sides; if the machine was running, it runs there, and an agent that " +
+			"was up before answers and its clock is set",
 	}
 )
 
 // Transitions are all ways of a machine from one state to another.
 func Transitions() []Transition {
 	return []Transition{
-		powerOn, pause, resume, reset, reboot, suspend, wake, hibernate, powerOff, quit, kill, save, load, saveFile, loadFile, migrate,
+		powerOn, pause, resume, reset, reboot, suspend, wake, hibernate, powerOff, quit, kill, save, load, saveFile,
+		loadFile, migrate,
 	}
 }
 
@@ -159,8 +167,8 @@ type lateError struct{ limit time.Duration }
 func (e lateError) Error() string        { return "not within " + prose.Exact(e.limit) }
 func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// fail says what err means that came of t. What ends at our deadline says what was seen instead, and is the guest's fault
-// where the guest was asked.
+// fail says what err means that came of t. What ends at our deadline says what was seen instead,
+// and is the guest's fault where the guest was asked.
 func (s *states) fail(ctx context.Context, t Transition, err error) error {
 	if err == nil {
 		return nil
@@ -180,7 +188,8 @@ func (s *states) fail(ctx context.Context, t Transition, err error) error {
 		return &bench.GuestError{Machine: s.life.name, Op: t.Name, Err: err}
 	}
 	for _, kind := range []any{
-		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError), new(*bench.UsageError),
+		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError),
+		new(*bench.UsageError),
 	} {
 		if errors.As(err, kind) { // it says whose fault it is, and of what
 			return err

@@ -55,7 +55,9 @@ func transitionTable() string {
 		if t.Moves {
 			limit += " + state"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", t.Name, strings.Join(from, ", "), to, limit, t.How, t.Proof)
+		fmt.Fprintf(
+			&b, "| `%s` | %s | %s | %s | %s | %s |\n", t.Name, strings.Join(from, ", "), to, limit, t.How, t.Proof,
+		)
 	}
 	return b.String()
 }
@@ -64,7 +66,8 @@ func TestTransitionsOfFake(t *testing.T) {
 	m := bootFake(t, "acpi")
 	ctx := t.Context()
 	at := new(StateError)
-	if err := m.Power().Wake(ctx); !errors.As(err, &at) || at.Seen != Running || !slices.Equal(at.Want, []State{Suspended}) {
+	if err := m.Power().Wake(ctx); !errors.As(err, &at) || at.Seen != Running ||
+		!slices.Equal(at.Want, []State{Suspended}) {
 		t.Errorf("woken while it runs: %v", err)
 	}
 	must(t, m.Power().Pause(ctx))
@@ -90,7 +93,8 @@ func TestTransitionLate(t *testing.T) {
 	m.life.scale = 0.01
 	err := m.Power().Pause(t.Context())
 	at := new(StateError)
-	if !errors.As(err, &at) || at.Seen != Running || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, new(*bench.GuestError)) ||
+	if !errors.As(err, &at) || at.Seen != Running || !errors.Is(err, context.DeadlineExceeded) ||
+		!errors.As(err, new(*bench.GuestError)) ||
 		!strings.Contains(err.Error(), "not within 300 ms") {
 		t.Errorf("%T %v, want a GuestError at the deadline with the state seen", err, err)
 	}
@@ -124,7 +128,8 @@ func TestKilledIn(t *testing.T) {
 				t.Errorf("%q, %v, want gone", s, err)
 			}
 			for name, err := range map[string]error{
-				"pause": m.Power().Pause(t.Context()), "resume": m.Power().Resume(t.Context()), "wake": m.Power().Wake(t.Context()), "save": m.Snapshots().Save(t.Context(), "x"),
+				"pause": m.Power().Pause(t.Context()), "resume": m.Power().Resume(t.Context()),
+				"wake": m.Power().Wake(t.Context()), "save": m.Snapshots().Save(t.Context(), "x"),
 			} {
 				if !errors.As(err, new(*bench.InfraError)) && !errors.As(err, new(*bench.UsageError)) {
 					t.Errorf("%s: %T %v, want an InfraError", name, err, err)
@@ -145,7 +150,8 @@ func TestBlockedError(t *testing.T) {
 	m := bootFake(t, "blocked acpi")
 	m.spec.Disks = []Disk{{Image: "/dev/null", Format: "qcow2", Access: Direct}}
 	err := m.Snapshots().Save(t.Context(), "x")
-	if at := new(BlockedError); !errors.As(err, &at) || !errors.Is(err, bench.ErrNotAvailable) || !strings.Contains(err.Error(), "vendor VFIO driver") {
+	if at := new(BlockedError); !errors.As(err, &at) || !errors.Is(err, bench.ErrNotAvailable) ||
+		!strings.Contains(err.Error(), "vendor VFIO driver") {
 		t.Errorf("%T %v, want a BlockedError with advice", err, err)
 	}
 	if s, err := m.State(t.Context()); s != Running || err != nil {

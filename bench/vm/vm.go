@@ -43,9 +43,10 @@ type VM struct {
 
 var _ bench.Machine = (*VM)(nil)
 
-// Start runs the machine that s describes and returns when its guest has been set going (but see [Mode]); see [VM.WaitReady] for
-// when it can be used. Any number of machines may be started at once. After an error nothing is left but the logs; else
-// [VM.Close] must be called, whatever happens to the machine.
+// Start runs the machine that s describes and returns when its guest has been set going (but see
+// [Mode]); see [VM.WaitReady] for when it can be used. Any number of machines may be started at
+// once. After an error nothing is left but the logs; else [VM.Close] must be called, whatever
+// happens to the machine.
 func Start(ctx context.Context, s Spec, o Options) (*VM, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

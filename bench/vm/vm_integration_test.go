@@ -48,7 +48,12 @@ func newPlace(t *testing.T) place {
 	base, err := os.MkdirTemp("", "vm") // short, for the sockets
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(base)) })
-	p := place{Options{Dir: filepath.Join(base, "logs"), WorkDir: filepath.Join(base, "work"), SocketDir: filepath.Join(base, "run")}}
+	p := place{
+		Options{
+			Dir: filepath.Join(base, "logs"), WorkDir: filepath.Join(base, "work"),
+			SocketDir: filepath.Join(base, "run"),
+		},
+	}
 	must(t, os.Mkdir(p.WorkDir, 0o755))
 	return p
 }
@@ -114,7 +119,10 @@ func TestIntegrationMachine(t *testing.T) {
 	}
 
 	t.Run("exec", func(t *testing.T) {
-		r, err := m.Exec(ctx, bench.Command{Argv: []string{"/bin/sh", "-c", `cat; echo "$X $PWD" >&2; exit 3`}, Stdin: []byte("in\x00\xff"), Env: []string{"X=a b"}, Dir: "/proc"})
+		r, err := m.Exec(ctx, bench.Command{
+			Argv: []string{"/bin/sh", "-c", `cat; echo "$X $PWD" >&2; exit 3`}, Stdin: []byte("in\x00\xff"),
+			Env: []string{"X=a b"}, Dir: "/proc",
+		})
 		want := bench.Result{ExitCode: 3, Stdout: []byte("in\x00\xff"), Stderr: []byte("a b /proc\n")}
 		if diff := cmp.Diff(want, r); diff != "" || err != nil {
 			t.Errorf("%v, -want +got\n%s", err, diff)
@@ -122,12 +130,15 @@ func TestIntegrationMachine(t *testing.T) {
 		if r, err := m.Exec(ctx, bench.Shell("kill -9 $$")); r.Signal != 9 || err != nil {
 			t.Errorf("killed command: %+v, %v", r, err)
 		}
-		if _, err := m.Exec(ctx, bench.Command{Argv: []string{"/no/such/program"}}); !errors.As(err, new(*bench.GuestError)) {
+		if _, err := m.Exec(ctx, bench.Command{Argv: []string{"/no/such/program"}}); !errors.As(
+			err, new(*bench.GuestError),
+		) {
 			t.Errorf("missing program: %v, want a GuestError", err)
 		}
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := m.Exec(short, bench.Shell("sleep 300")); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*bench.GuestError)) {
+		if _, err := m.Exec(short, bench.Shell("sleep 300")); !errors.Is(err, context.DeadlineExceeded) ||
+			errors.As(err, new(*bench.GuestError)) {
 			t.Errorf("command out of time: %v, want the deadline and no GuestError", err)
 		}
 	})
@@ -142,7 +153,8 @@ func TestIntegrationMachine(t *testing.T) {
 			t.Errorf("read %d bytes of %d, %v", len(got), len(data)-1, err)
 		}
 		for _, err := range []error{
-			second(m.ReadFile(ctx, "/tmp/none")), m.WriteFile(ctx, "/none/file", nil), second(m.ReadDir(ctx, "/tmp/none")),
+			second(m.ReadFile(ctx, "/tmp/none")), m.WriteFile(ctx, "/none/file", nil),
+			second(m.ReadDir(ctx, "/tmp/none")),
 		} {
 			if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, new(*bench.GuestError)) {
 				t.Errorf("missing: %v, want a GuestError that is fs.ErrNotExist", err)
@@ -201,7 +213,8 @@ break' && echo x >-n && echo x >.hidden && ln -s nowhere link && mkfifo pipe && 
 		t.Errorf("state when off = %v, %v", s, err)
 	}
 	for name, want := range map[string]string{
-		"argv": "qemu-system-x86_64 -name guest=vm0 ", "console.log": "Linux version", "qmp.jsonl": "qmp_capabilities", "qga.jsonl": "guest-sync", "stderr.log": "",
+		"argv": "qemu-system-x86_64 -name guest=vm0 ", "console.log": "Linux version", "qmp.jsonl": "qmp_capabilities",
+		"qga.jsonl": "guest-sync", "stderr.log": "",
 	} {
 		data, err := os.ReadFile(filepath.Join(p.Dir, name))
 		if err != nil || !strings.Contains(string(data), want) {

@@ -79,7 +79,8 @@ func TestSocketBase(t *testing.T) {
 		}
 	}
 	long := filepath.Join(t.TempDir(), strings.Repeat("x", 90))
-	if _, err := socketBase(long); !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "too long") {
+	if _, err := socketBase(long); !errors.As(err, new(*bench.InfraError)) ||
+		!strings.Contains(err.Error(), "too long") {
 		t.Errorf("socketBase(long) = %v, want an InfraError that says too long", err)
 	}
 	t.Setenv("TMPDIR", long) // not used, since there are better ones
@@ -97,7 +98,9 @@ func TestParseList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []bench.DirEntry{{Name: " two words"}, {Name: "a", Mode: fs.ModeSymlink}, {Name: "b", Mode: fs.ModeDir}, {Name: "line\nbreak"}}
+	want := []bench.DirEntry{
+		{Name: " two words"}, {Name: "a", Mode: fs.ModeSymlink}, {Name: "b", Mode: fs.ModeDir}, {Name: "line\nbreak"},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -167,7 +170,10 @@ func TestListScript(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q: -want +got\n%s", shell, diff)
 		}
-		for path, want := range map[string]int{empty: 0, filepath.Join(dir, "none"): listMissing, filepath.Join(dir, "*"): listNotDir, filepath.Join(dir, "dangling"): listNotDir} {
+		for path, want := range map[string]int{
+			empty: 0, filepath.Join(dir, "none"): listMissing, filepath.Join(dir, "*"): listNotDir,
+			filepath.Join(dir, "dangling"): listNotDir,
+		} {
 			if out, code := list(path); code != want || out != "" {
 				t.Errorf("%q %q: code %d and %q, want code %d", shell, path, code, out, want)
 			}
@@ -215,14 +221,31 @@ func TestStartFailure(t *testing.T) {
 		kind func(error) bool
 		want string
 	}{
-		{"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1,bus=p1: vfio /sys/bus/pci/devices/0000:03:00.1: no such host device: No such file or directory", host, "vm0: attach VF 0000:03:00.1: vfio /sys/bus/pci/devices/0000:03:00.1: no such host device: No such file or directory (there is no such PCI function: are the VFs enabled (sriov_numvfs)?)"},
-		{"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1: vfio 0000:03:00.1: failed to open /dev/vfio/12: Device or resource busy", host, "another QEMU"},
-		{"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1,enable-migration=on: vfio 0000:03:00.1: VFIO migration is not supported in kernel", host, "bind the vendor VFIO driver"},
-		{"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1: vfio 0000:03:00.1: something new", host, "something new"},
+		{
+			"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1,bus=p1: vfio /sys/bus/pci/devices/0000:03:00.1: " +
+				"no such host device: No such file or directory", host,
+			"vm0: attach VF 0000:03:00.1: vfio /sys/bus/pci/devices/0000:03:00.1: no such host device: No such file " +
+				"or directory (there is no such PCI function: are the VFs enabled (sriov_numvfs)?)",
+		},
+		{
+			"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1: vfio 0000:03:00.1: failed to open /dev/vfio/12: " +
+				"Device or resource busy", host, "another QEMU",
+		},
+		{
+			"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1,enable-migration=on: vfio 0000:03:00.1: VFIO " +
+				"migration is not supported in kernel", host, "bind the vendor VFIO driver",
+		},
+		{
+			"qemu-system-x86_64: -device vfio-pci,host=0000:03:00.1: vfio 0000:03:00.1: something new", host,
+			"something new",
+		},
 		{"qemu-system-x86_64: -nonsense: invalid option", usage, "QEMU refuses -nonsense"},
 		{"qemu-system-x86_64: -device foo: 'foo' is not a valid device model name", usage, "QEMU refuses -device foo"},
 		{"qemu-system-x86_64: -device bar: 'bar' is not a valid device model name", infra, "exit code 1\nqemu"},
-		{"qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory", infra, "Cannot allocate memory"},
+		{
+			"qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory", infra,
+			"Cannot allocate memory",
+		},
 	} {
 		d := diagnosis{
 			life: newLife("vm0"), spec: &Spec{Devices: []string{"foo"}, Extra: []string{"-nonsense", "-x", "y"}},

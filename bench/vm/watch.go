@@ -152,9 +152,13 @@ func (g *guestEvents) until(ctx context.Context, seen func(agentOpen bool, agent
 	}
 }
 
-// orderUntil gives the agent an order that it answers only if it refuses, and then waits for what shows that it obeys. What was
-// seen before is no sign: QEMU tells up to a second late that a port was opened or closed (VSERPORT_CHANGE is rate-limited).
-func orderUntil(ctx context.Context, begin func(ctx context.Context, mode string) (*qga.Order, error), mode string, obeyed func(context.Context) error) error {
+// orderUntil gives the agent an order that it answers only if it refuses, and then waits for what
+// shows that it obeys. What was seen before is no sign: QEMU tells up to a second late that a port
+// was opened or closed (VSERPORT_CHANGE is rate-limited).
+func orderUntil(
+	ctx context.Context, begin func(ctx context.Context, mode string) (*qga.Order, error), mode string,
+	obeyed func(context.Context) error,
+) error {
 	order, err := begin(ctx, mode)
 	if err != nil {
 		return err

@@ -37,7 +37,9 @@ func startAgent(t *testing.T, dir string) (m bench.Machine, stop func()) {
 	t.Helper()
 	socket := filepath.Join(dir, "agent")
 	_ = os.Remove(socket)
-	cmd := exec.Command("qemu-ga", "--method=unix-listen", "--path="+socket, "--statedir="+dir, "--pidfile="+filepath.Join(dir, "pid"))
+	cmd := exec.Command(
+		"qemu-ga", "--method=unix-listen", "--path="+socket, "--statedir="+dir, "--pidfile="+filepath.Join(dir, "pid"),
+	)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("this test needs qemu-ga (Debian: qemu-guest-agent): %v", err)
 	}
@@ -69,7 +71,10 @@ func TestIntegrationAgentRestart(t *testing.T) {
 	dir := t.TempDir()
 	m, stop := startAgent(t, dir)
 	go1 := filepath.Join(dir, "go")
-	run, err := work.Start(t.Context(), m, work.Shell{Line: "while [ ! -e " + go1 + " ]; do sleep 0.02; done; echo through"}, work.Options{Base: dir})
+	run, err := work.Start(
+		t.Context(), m, work.Shell{Line: "while [ ! -e " + go1 + " ]; do sleep 0.02; done; echo through"},
+		work.Options{Base: dir},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +129,8 @@ func TestIntegrationAgent(t *testing.T) {
 	}
 	bad := work.IGT{Config: bench.IGTConfig{ToolDir: "/no/such"}, Tests: []string{"igt@a@b"}}
 	var guest *bench.GuestError
-	if _, err := work.Start(t.Context(), m, bad, work.Options{Base: t.TempDir()}); !errors.As(err, &guest) || !strings.Contains(err.Error(), "igt_runner: not found") {
+	if _, err := work.Start(t.Context(), m, bad, work.Options{Base: t.TempDir()}); !errors.As(err, &guest) ||
+		!strings.Contains(err.Error(), "igt_runner: not found") {
 		t.Errorf("%v", err)
 	}
 }

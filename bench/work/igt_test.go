@@ -40,13 +40,34 @@ func TestIGT(t *testing.T) {
 	}{
 		{"pass", work.IGT{Tests: []string{"igt@a@pass"}}, work.Pass, "", "1 pass"},
 		{"repeat", work.IGT{Tests: []string{"igt@a@pass", "igt@b@pass"}, Repeat: 3}, work.Pass, "", "6 pass"},
-		{"fail", work.IGT{Tests: []string{"igt@a@pass", "igt@a@fail"}}, work.Fail, "igt@a@fail: fail: LD_LIBRARY_PATH=/opt/igt lib", "1 pass, 1 fail"},
-		{"skip", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}}, work.Skip, "skipped: igt@a@skip", "1 pass, 1 skip"},
-		{"skip fails", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipFails}, work.Fail, "skipped: igt@a@skip", "1 pass, 1 skip"},
-		{"skip ignored", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipMinor}, work.Pass, "", "1 pass, 1 skip"},
-		{"all skipped", work.IGT{Tests: []string{"igt@a@skip"}, Skips: work.SkipMinor}, work.Skip, "skipped: igt@a@skip", "1 skip"},
-		{"blocked", work.IGT{Tests: []string{"igt@a@pass", "igt@b@fail"}, Blocklist: []string{"igt@b.*"}}, work.Pass, "", "1 pass"},
-		{"all blocked", work.IGT{Tests: []string{"igt@b@fail"}, Blocklist: []string{"igt@b.*"}}, work.Fail, "no test was run", ""},
+		{
+			"fail", work.IGT{Tests: []string{"igt@a@pass", "igt@a@fail"}}, work.Fail,
+			"igt@a@fail: fail: LD_LIBRARY_PATH=/opt/igt lib", "1 pass, 1 fail",
+		},
+		{
+			"skip", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}}, work.Skip, "skipped: igt@a@skip",
+			"1 pass, 1 skip",
+		},
+		{
+			"skip fails", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipFails}, work.Fail,
+			"skipped: igt@a@skip", "1 pass, 1 skip",
+		},
+		{
+			"skip ignored", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipMinor}, work.Pass, "",
+			"1 pass, 1 skip",
+		},
+		{
+			"all skipped", work.IGT{Tests: []string{"igt@a@skip"}, Skips: work.SkipMinor}, work.Skip,
+			"skipped: igt@a@skip", "1 skip",
+		},
+		{
+			"blocked", work.IGT{Tests: []string{"igt@a@pass", "igt@b@fail"}, Blocklist: []string{"igt@b.*"}}, work.Pass,
+			"", "1 pass",
+		},
+		{
+			"all blocked", work.IGT{Tests: []string{"igt@b@fail"}, Blocklist: []string{"igt@b.*"}}, work.Fail,
+			"no test was run", "",
+		},
 		{"nothing", work.IGT{Tests: []string{"igt@a@nothing"}}, work.Fail, "left no results.json: ", "-"},
 		{"garbage", work.IGT{Tests: []string{"igt@a@garbage"}}, work.Fail, "results.json: ", "-"},
 	} {
@@ -79,8 +100,11 @@ func TestIGTAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, test := range []string{"igt@first@slow", "igt@second@slow", "igt@third@fail"} {
 		wg.Go(func() {
-			r, err := work.Do(t.Context(), this(), work.IGT{Config: config, Tests: []string{test}}, work.Options{Base: t.TempDir()})
-			if err != nil || len(r.IGT.Tests) != 1 || r.IGT.Tests[0].Name != test || r.IGT.Totals.Good()+r.IGT.Totals.Bad() != 1 {
+			r, err := work.Do(t.Context(), this(), work.IGT{Config: config, Tests: []string{test}}, work.Options{
+				Base: t.TempDir(),
+			})
+			if err != nil || len(r.IGT.Tests) != 1 || r.IGT.Tests[0].Name != test ||
+				r.IGT.Totals.Good()+r.IGT.Totals.Bad() != 1 {
 				t.Errorf("%s: %+v, %v", test, r, err)
 			}
 		})
@@ -125,7 +149,8 @@ func TestParseIGT(t *testing.T) {
 	}
 	want := map[string]work.Status{
 		"good": "pass", "skipped": "skip", "bad": "fail", "crashes": "crash", "hangs": "timeout", "stops": "incomplete",
-		"warns": "warn", "noisy": "dmesg-warn", "noisy-bad": "dmesg-fail", "latin": "pass", "dyn": "pass", "dyn@gt0": "pass", "dyn@gt1": "skip",
+		"warns": "warn", "noisy": "dmesg-warn", "noisy-bad": "dmesg-fail", "latin": "pass", "dyn": "pass",
+		"dyn@gt0": "pass", "dyn@gt1": "skip",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -134,7 +159,8 @@ func TestParseIGT(t *testing.T) {
 		len(mixed.Totals) != 11 || mixed.Totals.Good() != 6 || mixed.Totals.Bad() != 5 {
 		t.Errorf("%s", s)
 	}
-	if first := mixed.Tests[0]; first.Name != "igt@xe_fake@good" || first.Duration != 12*time.Millisecond || !strings.HasPrefix(first.Out, "IGT-Version") {
+	if first := mixed.Tests[0]; first.Name != "igt@xe_fake@good" || first.Duration != 12*time.Millisecond ||
+		!strings.HasPrefix(first.Out, "IGT-Version") {
 		t.Errorf("%+v", first)
 	}
 	if noisy := mixed.Tests[7]; noisy.DmesgWarnings == "" || noisy.Dmesg == "" {
@@ -163,7 +189,8 @@ func TestParseIGTRefuses(t *testing.T) {
 		{`"tests": {`, `"tests": 5, "x": {`, "no object"},
 	} {
 		bad := strings.ReplaceAll(string(good), c[0], c[1])
-		if r, err := work.ParseIGT([]byte(bad)); bad == string(good) || err == nil || !strings.Contains(err.Error(), c[2]) {
+		if r, err := work.ParseIGT([]byte(bad)); bad == string(good) || err == nil ||
+			!strings.Contains(err.Error(), c[2]) {
 			t.Errorf("%s for %s: %v, %v", c[1], c[0], r, err)
 		}
 	}
@@ -171,7 +198,8 @@ func TestParseIGTRefuses(t *testing.T) {
 		t.Error("half a file taken")
 	}
 	odd := strings.ReplaceAll(string(good), "SUCCESS", "\xff\xfe") // and unknown members are everywhere in it
-	if r, err := work.ParseIGT([]byte(strings.Replace(odd, `"tests"`, `"new": {"x": [1]}, "tests"`, 1))); err != nil || len(r.Tests) != 4 {
+	if r, err := work.ParseIGT([]byte(strings.Replace(odd, `"tests"`, `"new": {"x": [1]}, "tests"`, 1))); err != nil ||
+		len(r.Tests) != 4 {
 		t.Errorf("%v, %v", r, err)
 	}
 }
@@ -207,7 +235,8 @@ func TestTestTypes(t *testing.T) {
 			t.Errorf("%v: %q, %v", tt, name, err)
 		}
 		known[tt.String()] = true
-		if name, err := tt.Test("i915"); err != nil && !errors.Is(err, bench.ErrNotAvailable) || err == nil && !strings.HasPrefix(name, "igt@gem_") {
+		if name, err := tt.Test("i915"); err != nil && !errors.Is(err, bench.ErrNotAvailable) ||
+			err == nil && !strings.HasPrefix(name, "igt@gem_") {
 			t.Errorf("%v on i915: %q, %v", tt, name, err)
 		}
 	}
@@ -249,7 +278,10 @@ func TestOptions(t *testing.T) {
 }
 
 func TestPrograms(t *testing.T) {
-	g := work.IGT{Config: bench.IGTConfig{TestDir: "/t/", ToolDir: "/bin"}, Tests: []string{"igt@b@x", "igt@a", "igt@b@y", "no test"}}
+	g := work.IGT{
+		Config: bench.IGTConfig{TestDir: "/t/", ToolDir: "/bin"},
+		Tests:  []string{"igt@b@x", "igt@a", "igt@b@y", "no test"},
+	}
 	if got := g.Programs(); !slices.Equal(got, []string{"/bin/igt_runner", "/t/a", "/t/b"}) {
 		t.Errorf("got %q", got)
 	}

@@ -39,12 +39,18 @@ func TestShell(t *testing.T) {
 			exit    bench.Result
 			verdict work.Verdict
 		}{
-			{work.Shell{Line: "echo out; echo err >&2"}, bench.Result{Stdout: []byte("out\n"), Stderr: []byte("err\n")}, work.Pass},
+			{
+				work.Shell{Line: "echo out; echo err >&2"},
+				bench.Result{Stdout: []byte("out\n"), Stderr: []byte("err\n")}, work.Pass,
+			},
 			{work.Shell{Line: "exit 3"}, bench.Result{ExitCode: 3}, work.Fail},
 			{work.Shell{Line: "exit 255"}, bench.Result{ExitCode: 255}, work.Fail},
 			{work.Shell{Line: "kill -9 $$"}, bench.Result{Signal: 9}, work.Fail},
 			{work.Shell{Line: "kill -15 $$"}, bench.Result{Signal: 15}, work.Fail},
-			{work.Shell{Line: `pwd; printf "%s" "$X"`, Dir: "/proc", Env: []string{"X=a 'b\" $c *"}}, bench.Result{Stdout: []byte("/proc\na 'b\" $c *")}, work.Pass},
+			{
+				work.Shell{Line: `pwd; printf "%s" "$X"`, Dir: "/proc", Env: []string{"X=a 'b\" $c *"}},
+				bench.Result{Stdout: []byte("/proc\na 'b\" $c *")}, work.Pass,
+			},
 			{work.Shell{Line: "cat", Stdin: []byte("a\x00\xff")}, bench.Result{Stdout: []byte("a\x00\xff")}, work.Pass},
 			{work.Shell{Line: "cat"}, bench.Result{}, work.Pass},
 		} {
@@ -163,7 +169,9 @@ func TestLost(t *testing.T) {
 	}{
 		"killed":    {func(h work.Handle) error { return syscall.Kill(-h.PID, syscall.SIGKILL) }, "killed by somebody"},
 		"directory": {func(h work.Handle) error { return os.RemoveAll(h.Dir) }, "no such file"},
-		"garbage":   {func(h work.Handle) error { return os.WriteFile(h.Dir+"/state", []byte("x"), 0o600) }, "neither running"},
+		"garbage": {
+			func(h work.Handle) error { return os.WriteFile(h.Dir+"/state", []byte("x"), 0o600) }, "neither running",
+		},
 	}
 	for name, c := range lose {
 		t.Run(name, func(t *testing.T) {
@@ -195,7 +203,8 @@ func TestBootedAnew(t *testing.T) {
 	run := start(t, this(), work.Shell{Line: "sleep 302"})
 	h := run.Handle()
 	h.Boot, h.Start = "another", h.Start+1 // the same number, another process
-	if _, err := work.RunOf(this(), h).Wait(t.Context()); !errors.Is(err, work.ErrLost) || !strings.Contains(err.Error(), "booted anew") {
+	if _, err := work.RunOf(this(), h).Wait(t.Context()); !errors.Is(err, work.ErrLost) ||
+		!strings.Contains(err.Error(), "booted anew") {
 		t.Errorf("Wait: %v", err)
 	}
 }
@@ -219,7 +228,13 @@ func TestEndedBefore(t *testing.T) {
 func TestHugeOutput(t *testing.T) {
 	const size = 50 << 20
 	eachShell(t, func(t *testing.T, m bench.Machine) {
-		r := wait(t, start(t, m, work.Shell{Line: "head -c " + strconv.Itoa(size) + " /dev/zero; echo end >&2", Env: []string{"PATH=" + os.Getenv("PATH")}}))
+		r := wait(
+			t,
+			start(t, m, work.Shell{
+				Line: "head -c " + strconv.Itoa(size) + " /dev/zero; echo end >&2",
+				Env:  []string{"PATH=" + os.Getenv("PATH")},
+			}),
+		)
 		if len(r.Exit.Stdout) != size || r.Exit.StdoutTruncated || string(r.Exit.Stderr) != "end\n" {
 			t.Errorf("%d bytes, %q", len(r.Exit.Stdout), r.Exit.Stderr)
 		}
@@ -285,7 +300,9 @@ func TestDo(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := work.Do(ctx, this(), work.Shell{Line: "sleep 303"}, work.Options{Base: base}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := work.Do(ctx, this(), work.Shell{Line: "sleep 303"}, work.Options{Base: base}); !errors.Is(
+		err, context.DeadlineExceeded,
+	) {
 		t.Errorf("%v", err)
 	}
 	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
@@ -304,7 +321,9 @@ func TestLeftover(t *testing.T) {
 		return log
 	}
 	log := open()
-	run, err := work.Start(t.Context(), this(), work.Shell{Line: "sleep 304"}, work.Options{Base: t.TempDir(), Journal: log})
+	run, err := work.Start(t.Context(), this(), work.Shell{Line: "sleep 304"}, work.Options{
+		Base: t.TempDir(), Journal: log,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +388,8 @@ func TestPrepare(t *testing.T) {
 	for _, tool := range []string{"grep", "mkdir", "rm"} {
 		link(t, tool, filepath.Join(few, tool))
 	}
-	if _, err := work.Prepare(t.Context(), shelled{this(), "/bin/sh", few}, w, work.Options{Base: base}); err == nil || !strings.Contains(err.Error(), "mkfifo") {
+	if _, err := work.Prepare(t.Context(), shelled{this(), "/bin/sh", few}, w, work.Options{Base: base}); err == nil ||
+		!strings.Contains(err.Error(), "mkfifo") {
 		t.Errorf("without mkfifo: %v", err)
 	}
 	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
@@ -381,7 +401,9 @@ func TestPrepare(t *testing.T) {
 // was killed.
 func TestKilledAtGate(t *testing.T) {
 	eachShell(t, func(t *testing.T, m bench.Machine) {
-		if r, err := m.Exec(t.Context(), bench.Command{Argv: []string{"/bin/sh", "-c", "command -v mkfifo"}}); err != nil || !r.OK() {
+		if r, err := m.Exec(t.Context(), bench.Command{
+			Argv: []string{"/bin/sh", "-c", "command -v mkfifo"},
+		}); err != nil || !r.OK() {
 			t.Skipf("no mkfifo here: %+v, %v", r, err)
 		}
 		mark := filepath.Join(t.TempDir(), "ran")
@@ -396,7 +418,8 @@ func TestKilledAtGate(t *testing.T) {
 		if err := run.Kill(t.Context(), time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if res := wait(t, run); res.Exit.Signal != int(syscall.SIGTERM) && res.Exit.Signal != int(syscall.SIGKILL) { // bash goes on waiting
+		// bash goes on waiting
+		if res := wait(t, run); res.Exit.Signal != int(syscall.SIGTERM) && res.Exit.Signal != int(syscall.SIGKILL) {
 			t.Errorf("killed: %+v", res)
 		}
 		if _, err := os.Stat(mark); !os.IsNotExist(err) {

@@ -25,7 +25,8 @@ func TestWsim(t *testing.T) {
 	} {
 		c.wsim.Config = standIns(t)
 		r := wait(t, start(t, this(), c.wsim))
-		if (r.Verdict == work.Pass) != (c.reason == "") || !strings.Contains(r.Reason, c.reason) || !strings.HasPrefix(string(r.Exit.Stdout), c.stdout) {
+		if (r.Verdict == work.Pass) != (c.reason == "") || !strings.Contains(r.Reason, c.reason) ||
+			!strings.HasPrefix(string(r.Exit.Stdout), c.stdout) {
 			t.Errorf("%v: %+v", c.wsim, r)
 		}
 		if c.reason == "" && (r.Wsim.Elapsed != 19449*time.Millisecond || r.Wsim.Rate != 102.836) {
@@ -56,7 +57,10 @@ func TestParseWsim(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	total := "1.000s elapsed (1.000 workloads/s)\n"
-	for _, bad := range []string{"", "1s elapsed\n", total + total, "x" + total, strings.TrimSuffix(total, ")\n"), "*99999999999999999999: " + total + total} {
+	for _, bad := range []string{
+		"", "1s elapsed\n", total + total, "x" + total, strings.TrimSuffix(total, ")\n"),
+		"*99999999999999999999: " + total + total,
+	} {
 		if r, err := work.ParseWsim(bad); err == nil {
 			t.Errorf("%q: %+v", bad, r)
 		}

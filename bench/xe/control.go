@@ -76,19 +76,24 @@ var refusals = []struct {
 	{"restore", syscall.ENODATA, "the saved state is damaged", StateRestoring},
 	{
 		"restore", syscall.EIO,
-		"it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg", StateUnknown,
+		"it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg",
+		StateUnknown,
 	},
 	{"restore", syscall.ETIMEDOUT, "the driver waits for more of the saved state: see dmesg", StateUnknown},
 	{"", syscall.EALREADY, "the same operation is in progress", StateUnknown},
 	{
-		"", syscall.ECANCELED, "another operation came in between, or the driver has declared the GPU wedged: see dmesg",
+		"", syscall.ECANCELED,
+		"another operation came in between, or the driver has declared the GPU wedged: see dmesg",
 		StateUnknown,
 	},
 	{"", syscall.ETIMEDOUT, "the GPU's firmware did not answer in time: see dmesg", StateUnknown},
 	{"", syscall.EIO, "the GPU's firmware refused: is the VF enabled? see dmesg", StateUnknown},
-	{"", syscall.EUCLEAN, "a GT refused, and others may have followed; the kernel does not say why: most often because " +
-		"the VF is in " +
-		"that state already, or in one that does not allow it; see dmesg", StateUnknown},
+	{
+		"", syscall.EUCLEAN,
+		"a GT refused, and others may have followed; the kernel does not say why: most often because " +
+			"the VF is in " +
+			"that state already, or in one that does not allow it; see dmesg", StateUnknown,
+	},
 }
 
 // explain adds the meaning of an errno to the error that has it, as advice. It returns the state of
@@ -236,7 +241,8 @@ func (c Control) MigrationSize() (int64, error) {
 	text, err := c.pf.files.tree.Text(file)
 	if errors.Is(err, syscall.ENOPKG) {
 		return 0, &bench.HostError{
-			Op: "use", Noun: file, Err: bench.ErrNotAvailable, Advice: "this GPU, or its firmware, cannot save and restore VFs",
+			Op: "use", Noun: file, Err: bench.ErrNotAvailable,
+			Advice: "this GPU, or its firmware, cannot save and restore VFs",
 		}
 	}
 	if err != nil {

@@ -110,7 +110,9 @@ func TestControlInPart(t *testing.T) {
 			if gt == 0 && !o.Flat {
 				want = syscall.EUCLEAN
 			}
-			t.Run(name, func(t *testing.T) { refused(t, pf.Control(1).Pause(t.Context()), want, "pause", xe.StateUnknown) })
+			t.Run(name, func(t *testing.T) {
+				refused(t, pf.Control(1).Pause(t.Context()), want, "pause", xe.StateUnknown)
+			})
 		}
 	}
 }
@@ -304,7 +306,10 @@ func TestRestoreFails(t *testing.T) {
 		{"another tile", "", change(second+2, 1), nil, "packet 2 is of tile 1 and GT 0"},
 		{"no type", "", change(second+1, 0), nil, "packet 2 has no type"},
 		{"huge", "", change(second+21, 1), nil, "has a payload of"},
-		{"descriptor of a GT", begin, change(3, 1), nil, "packet 1, of type 1, is of tile 0 and GT 1, not of the device"},
+		{
+			"descriptor of a GT", begin, change(3, 1), nil,
+			"packet 1, of type 1, is of tile 0 and GT 1, not of the device",
+		},
 		{"other GPU", "", change(28, 0xff), syscall.ENODEV, "of another GPU model"},
 		{"other quotas", "", change(66, 1), syscall.EIO, "the same GGTT and VRAM quotas"},
 		{"cut", "", bytes.NewReader(data[:len(data)-3]), nil, "the saved state: it ends in the middle of packet 7"},
@@ -329,7 +334,8 @@ func TestRestoreFails(t *testing.T) {
 			faulty(s, c.at, fault)
 			err := pf.Control(1).Restore(ctx, c.r)
 			var ce *xe.ControlError
-			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) ||
+			if !errors.As(err, &ce) || c.want != nil && !errors.Is(err, c.want) ||
+				!strings.Contains(err.Error(), c.says) ||
 				(ce.State != xe.StateRestoring) != (c.at == "restore" || c.at == begin) {
 				t.Fatalf("Restore: %v", err)
 			}
@@ -341,7 +347,9 @@ func TestRestoreFails(t *testing.T) {
 			}
 			c1 := pf.Control(1)
 			again := bytes.NewReader(data)
-			if err := errors.Join(c1.DiscardRestore(ctx), c1.Pause(ctx), c1.Restore(ctx, again), c1.Resume(ctx)); err != nil {
+			if err := errors.Join(
+				c1.DiscardRestore(ctx), c1.Pause(ctx), c1.Restore(ctx, again), c1.Resume(ctx),
+			); err != nil {
 				t.Errorf("once more: %v", err)
 			}
 			if s.Oopses != nil {

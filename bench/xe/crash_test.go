@@ -237,7 +237,10 @@ func replay(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, n
 		t.Error(err)
 	}
 	if host.Snapshot() != first {
-		t.Fatalf("killed at %s: not as before (-want +got):\n%s", m.when, cmp.Diff(h.FromSnapshot(first).Dump(), host.Dump()))
+		t.Fatalf(
+			"killed at %s: not as before (-want +got):\n%s", m.when,
+			cmp.Diff(h.FromSnapshot(first).Dump(), host.Dump()),
+		)
 	}
 	n := 1
 	for _, i := range inner {

@@ -41,8 +41,10 @@ func TestSlicesAsAsked(t *testing.T) {
 		{
 			"of a profile",
 			&vgpu.Plan{
-				VFs:        2,
-				Scheduling: vgpu.Scheduling{PF: vgpu.TimeSlice{Quantum: 5, Timeout: 6}, VF: vgpu.TimeSlice{Quantum: 7, Timeout: 8}},
+				VFs: 2,
+				Scheduling: vgpu.Scheduling{
+					PF: vgpu.TimeSlice{Quantum: 5, Timeout: 6}, VF: vgpu.TimeSlice{Quantum: 7, Timeout: 8},
+				},
 			},
 			"5/6 7/8 7/8 0/0",
 		},
@@ -51,7 +53,8 @@ func TestSlicesAsAsked(t *testing.T) {
 			"0/0 7/0 7/0 0/0",
 		},
 		{
-			"quotas", &vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 24, VRAM: 1 << 30, Contexts: 64, Doorbells: 4}},
+			"quotas",
+			&vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 24, VRAM: 1 << 30, Contexts: 64, Doorbells: 4}},
 			"0/0 0/0 0/0 0/0",
 		},
 	} {
@@ -96,7 +99,10 @@ func TestPFIsPutBack(t *testing.T) {
 				}
 				_, err := pf.EnableVFs(t.Context(), 2)
 				return errors.Join(
-					err, pf.Quotas.Set(t.Context(), 1, vgpu.Resources{GGTT: 1 << 20, VRAM: 1 << 21, Contexts: 10, Doorbells: 1}),
+					err,
+					pf.Quotas.Set(t.Context(), 1, vgpu.Resources{
+						GGTT: 1 << 20, VRAM: 1 << 21, Contexts: 10, Doorbells: 1,
+					}),
 				)
 			}},
 			{"enabling fails", func(pf *xe.PF, s setup) error {
@@ -130,7 +136,8 @@ func TestPFIsPutBack(t *testing.T) {
 			}
 			got := s.Dump()
 			for file := range want {
-				if strings.HasPrefix(file, "/sys/devices/pci0000:00/0000:03:00.0/sriov_admin/") && got[file] != want[file] {
+				if strings.HasPrefix(file, "/sys/devices/pci0000:00/0000:03:00.0/sriov_admin/") &&
+					got[file] != want[file] {
 					t.Errorf("%s, %v: %s is %q, was %q", use.name, before, file, got[file], want[file])
 				}
 			}
@@ -177,7 +184,8 @@ func TestLocked(t *testing.T) {
 			value = "4\n"
 		}
 		pf := s.findOn(t, overlay{s.Host, map[string]string{file: value}})
-		if _, err := pf.EnableVFs(t.Context(), 1); !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), says) {
+		if _, err := pf.EnableVFs(t.Context(), 1); !errors.Is(err, syscall.EPERM) ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

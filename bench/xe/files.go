@@ -159,7 +159,8 @@ func (f files) apply(ctx context.Context, s setting, recorded bool) error {
 		return err
 	case now != s.readsBack:
 		return &bench.HostError{
-			Op: "write", Noun: s.file, Value: value, Err: fmt.Errorf("it reads %d afterwards, not %d", now, s.readsBack),
+			Op: "write", Noun: s.file, Value: value,
+			Err:    fmt.Errorf("it reads %d afterwards, not %d", now, s.readsBack),
 			Advice: "the driver took the write and not the value: see dmesg",
 		}
 	}

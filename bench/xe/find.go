@@ -136,11 +136,17 @@ func notOne(want Selector, driver string, found, all []*PF) error {
 	there := "GPUs of the " + driver + " driver: " + cmp.Or(strings.Join(names, ", "), "none")
 	switch {
 	case want.Card != nil:
-		return &bench.UsageError{Err: fmt.Errorf("card%d is not a GPU of the %s driver", *want.Card, driver), Advice: there}
+		return &bench.UsageError{
+			Err: fmt.Errorf("card%d is not a GPU of the %s driver", *want.Card, driver), Advice: there,
+		}
 	case want.Address != "":
-		return &bench.UsageError{Err: fmt.Errorf("%s is not a GPU of the %s driver", want.Address, driver), Advice: there}
+		return &bench.UsageError{
+			Err: fmt.Errorf("%s is not a GPU of the %s driver", want.Address, driver), Advice: there,
+		}
 	case len(found) > 1:
-		return &bench.UsageError{Err: errors.New("several GPUs can be the PF: choose one by its card number"), Advice: there}
+		return &bench.UsageError{
+			Err: errors.New("several GPUs can be the PF: choose one by its card number"), Advice: there,
+		}
 	case len(all) > 0:
 		return noSRIOV(all[0])
 	}
@@ -169,10 +175,13 @@ func (p *PF) probe() error {
 		}
 	}
 	if len(p.GTs) == 0 {
-		return &bench.HostError{Op: "find the GTs of", Noun: p.name(), Err: fmt.Errorf("no tile<T>/gt<G> in %s", p.Dir())}
+		return &bench.HostError{
+			Op: "find the GTs of", Noun: p.name(), Err: fmt.Errorf("no tile<T>/gt<G> in %s", p.Dir()),
+		}
 	}
 	p.files = probeFiles(p.files.tree, p.Device, p.GTs)
-	p.VRAM = p.files.tree.Exists(p.files.tileFile(0, p.GTs[0], "vram_spare")) || p.files.tree.Exists(p.files.adminFile(1, "vram_quota"))
+	p.VRAM = p.files.tree.Exists(p.files.tileFile(0, p.GTs[0], "vram_spare")) ||
+		p.files.tree.Exists(p.files.adminFile(1, "vram_quota"))
 	p.Quotas = &Quotas{files: p.files, device: p.Device, name: p.name(), vram: p.VRAM}
 	p.Scheduler = &Scheduler{files: p.files, device: p.Device}
 	return nil

@@ -59,7 +59,8 @@ func TestFindNone(t *testing.T) {
 			o.Loaded = []string{"xe"}
 			c.options(&o)
 			s := newSetup(t, o)
-			if _, err := xe.FindPF(host.New(s.Host).Tree(s.log), c.want); err == nil || !strings.Contains(err.Error(), c.says) {
+			if _, err := xe.FindPF(host.New(s.Host).Tree(s.log), c.want); err == nil ||
+				!strings.Contains(err.Error(), c.says) {
 				t.Errorf("FindPF: %v", err)
 			}
 		})

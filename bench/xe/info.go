@@ -95,7 +95,9 @@ func (p *PF) secure(ctx context.Context, s vgpu.Security, n int) error {
 func (p *PF) SetThresholds(ctx context.Context, fn int, t vgpu.Thresholds) error {
 	for _, gt := range p.GTs {
 		for _, c := range t.Counters() {
-			if err := p.files.apply(ctx, setting{p.files.gtFile(fn, gt, thresholdFile(c)), *c.Value, *c.Value}, true); err != nil {
+			if err := p.files.apply(
+				ctx, setting{p.files.gtFile(fn, gt, thresholdFile(c)), *c.Value, *c.Value}, true,
+			); err != nil {
 				return err
 			}
 		}

@@ -72,7 +72,8 @@ func TestTold(t *testing.T) {
 			files[gt1+"/adverse_events"] = "VF2: none\n"
 			var he *bench.HostError
 			if _, err := pf.AdverseEvents(pf.GTs[1]); !errors.As(err, &he) ||
-				!strings.HasSuffix(he.Noun, "gt1/pf/adverse_events") && !strings.HasSuffix(he.Noun, "pf/tile0/gt1/adverse_events") {
+				!strings.HasSuffix(he.Noun, "gt1/pf/adverse_events") &&
+					!strings.HasSuffix(he.Noun, "pf/tile0/gt1/adverse_events") {
 				t.Errorf("AdverseEvents: %v", err)
 			}
 		})
@@ -153,7 +154,9 @@ func TestPolicies(t *testing.T) {
 						t.Errorf("Thresholds of %d: %+v, %v", fn, got, err)
 					}
 				}
-				want = vgpu.Thresholds{CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6}
+				want = vgpu.Thresholds{
+					CATError: 1, EngineReset: 2, PageFault: 3, GuCTime: 4, IRQTime: 5, DoorbellTime: 6,
+				}
 			}
 			for fn, wantSlice := range []vgpu.TimeSlice{{}, slice, {}} {
 				if got, err := pf.Scheduler.TimeSlice(fn); err != nil || got != wantSlice {

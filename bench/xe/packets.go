@@ -60,7 +60,9 @@ func (p *packets) begin() {
 	case version != streamVersion:
 		p.unknown = true
 	case (kind == typeDescriptor) != (p.count == 1):
-		p.err = fmt.Errorf("packet %d is of type %d: only the first is a descriptor (%d)", p.count, kind, typeDescriptor)
+		p.err = fmt.Errorf(
+			"packet %d is of type %d: only the first is a descriptor (%d)", p.count, kind, typeDescriptor,
+		)
 	case kind == typeTrailer:
 		p.ended = true
 	}

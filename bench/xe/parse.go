@@ -266,7 +266,8 @@ func parseAvailable(text string) (Available, error) {
 		a.Holes = append(a.Holes, r)
 	}
 	err := fields(
-		text, map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)},
+		text,
+		map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)},
 	)
 	return a, err
 }

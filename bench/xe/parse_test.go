@@ -43,7 +43,8 @@ var good = []struct {
 	},
 	{
 		"ggtt_available, two holes", as(parseAvailable),
-		"range:\t0x0-0xfff\t(4.00 KiB)\nrange:\t0x2000-0x2fff\t(4.00 KiB)\ntotal:\t8192\t(8.00 KiB)\nspare:\t4096\t(4.00 " +
+		"range:\t0x0-0xfff\t(4.00 KiB)\nrange:\t0x2000-0x2fff\t(4.00 KiB)\ntotal:\t8192\t(8.00 " +
+			"KiB)\nspare:\t4096\t(4.00 " +
 			"KiB)\navail:\t4096\t(4.00 KiB)\n",
 	},
 	{"ggtt_available, full", as(parseAvailable), "total:\t0\t(0 B)\nspare:\t67108864\t(64.0 MiB)\navail:\t0\t(0 B)\n"},
@@ -54,25 +55,29 @@ var good = []struct {
 	{"sriov_info, unsupported", as(parseMode), "supported: no\n"},
 	{
 		"adverse_events", as(parseEvents),
-		"VF1:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 doorbell_time_us:6 " +
+		"VF1:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 " +
+			"doorbell_time_us:6 " +
 			"multi_lrc_count:7 \n",
 	},
 	{
 		"adverse_events before 7.0", as(parseEvents),
-		"VF2:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 doorbell_time_us:6 \n",
+		"VF2:\tcat_error_count:1 engine_reset_count:2 page_fault_count:3 guc_time_us:4 irq_time_us:5 " +
+			"doorbell_time_us:6 \n",
 	},
 	{"adverse_events to come", as(parseEvents), "VF2:\tcat_error_count:1 something_new:9 \n"},
 	{"priority of a PF", as(parseChoice), "low [normal] high"},
 	{"priority of a VF", as(parseChoice), "[low] normal"},
 	{
 		"self_config, main GT", as(parseSelfConfig),
-		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nLMEM size:\t6358564864 (5.92 GiB)\nGuC " +
+		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nLMEM size:\t6358564864 (5.92 " +
+			"GiB)\nGuC " +
 			"contexts:\t16384\nGuC doorbells:\t64\n",
 	},
 	{"self_config, media GT", as(parseSelfConfig), "GuC contexts:\t16384\nGuC doorbells:\t64\n"},
 	{
 		"self_config up to 6.18", as(parseSelfConfig),
-		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nGGTT shift on last restore:\t-4096\nGuC " +
+		"GGTT range:\t0xbee00000-0xfedfffff\nGGTT size:\t1073741824 (1.00 GiB)\nGGTT shift on last " +
+			"restore:\t-4096\nGuC " +
 			"contexts:\t16384\nGuC doorbells:\t64\n",
 	},
 	{"resfix_stoppers", as(parseStoppers), "0x0a"},

@@ -148,7 +148,8 @@ func (p *PF) checkGGTT(plan vgpu.Plan) error {
 		}
 		if need > a.Avail {
 			return &bench.HostError{
-				Op: "provision", Noun: p.name(), Err: fmt.Errorf("%s would need %d bytes of GGTT, and %d can be given away: %w",
+				Op: "provision", Noun: p.name(),
+				Err: fmt.Errorf("%s would need %d bytes of GGTT, and %d can be given away: %w",
 					prose.Count(plan.VFs, "VF"), need, a.Avail, syscall.ENOSPC),
 				Advice: "ask for fewer VFs or for a smaller profile",
 			}
@@ -180,7 +181,8 @@ func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
 		}
 		if err == nil && (q.Contexts == 0 || q.GGTT == 0 || p.VRAM && q.VRAM == 0) {
 			err = &bench.HostError{
-				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()), Err: fmt.Errorf("it holds too little: %+v", q),
+				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()),
+				Err:    fmt.Errorf("it holds too little: %+v", q),
 				Advice: p.missingQuota(q),
 			}
 		}

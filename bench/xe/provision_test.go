@@ -119,8 +119,9 @@ func TestProvision(t *testing.T) {
 			for file, want := range map[string]string{
 				fmt.Sprintf(dir, "pf") + "reset_engine": "1", fmt.Sprintf(dir, "pf") + "sched_if_idle": "1",
 				fmt.Sprintf(dir, "pf") + "exec_quantum_ms": "20", fmt.Sprintf(dir, "vf2") + "exec_quantum_ms": "100000",
-				fmt.Sprintf(dir, "vf2") + "preempt_timeout_us": "16000", fmt.Sprintf(dir, "vf3") + "exec_quantum_ms": "0",
-				fmt.Sprintf(dir, "vf3") + "sched_priority": "1", pfDir + "/sriov_drivers_autoprobe": "0",
+				fmt.Sprintf(dir, "vf2") + "preempt_timeout_us": "16000",
+				fmt.Sprintf(dir, "vf3") + "exec_quantum_ms":    "0",
+				fmt.Sprintf(dir, "vf3") + "sched_priority":     "1", pfDir + "/sriov_drivers_autoprobe": "0",
 			} {
 				if got := s.text(t, file); got != want {
 					t.Errorf("%s: %s, want %s", file, got, want)
@@ -205,7 +206,8 @@ func TestDirtyStart(t *testing.T) {
 			big := func(*xe.PF) vgpu.Plan {
 				q := vgpu.Resources{GGTT: 1900 << 20, VRAM: 6000 << 20, Contexts: 30000, Doorbells: 120}
 				return vgpu.Plan{
-					VFs: 2, Quota: &q, Scheduling: vgpu.Scheduling{VF: vgpu.TimeSlice{Quantum: 7}, ScheduleIfIdle: true},
+					VFs: 2, Quota: &q,
+					Scheduling: vgpu.Scheduling{VF: vgpu.TimeSlice{Quantum: 7}, ScheduleIfIdle: true},
 				}
 			}
 			if err := wholeFlow(t.Context(), old, log, big); err != nil {
@@ -217,7 +219,9 @@ func TestDirtyStart(t *testing.T) {
 			q := vgpu.Resources{GGTT: 3 << 30, VRAM: 11000 << 20, Contexts: 60000, Doorbells: 240}
 			for _, m := range moments {
 				s := setup{old.FromSnapshot(m.host), newLog(t)}
-				if err := s.Kill(t.Context(), undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}); err != nil {
+				if err := s.Kill(t.Context(), undo.Process{
+					PID: 4711, StartTime: 99, Comm: "qemu-system-x86",
+				}); err != nil {
 					t.Fatal(err)
 				}
 				for _, plan := range []vgpu.Plan{{VFs: 1, Quota: &q}, vgpu.Auto(2)} {

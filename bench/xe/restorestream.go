@@ -98,7 +98,8 @@ func (s *restoreStream) check(header []byte) error {
 		return damaged("something follows its trailer")
 	case version != streamVersion:
 		return damaged(
-			"packet %d is of version %d of the format, not %d: the kernel may crash on it (xe_sriov_packet_write_single)",
+			"packet %d is of version %d of the format, not %d: the kernel may crash on it "+
+				"(xe_sriov_packet_write_single)",
 			s.packets, version, streamVersion,
 		)
 	case kind == 0:

@@ -46,7 +46,8 @@ func (s *Scheduler) TimeSlice(fn int) (vgpu.TimeSlice, error) {
 		field := []*uint64{&t.Quantum, &t.Timeout}[i%2]
 		if i >= 2 && *field != n {
 			return t, &bench.HostError{
-				Op: "read", Noun: set.file, Err: fmt.Errorf("it is %d, and %d on another GT: %w", n, *field, errUnclean),
+				Op: "read", Noun: set.file,
+				Err: fmt.Errorf("it is %d, and %d on another GT: %w", n, *field, errUnclean),
 			}
 		}
 		*field = n

@@ -33,7 +33,9 @@ func TestWhyNoVFs(t *testing.T) {
 		},
 		{
 			"parameter",
-			map[string]string{info: "supported: yes\nenabled: no\nmode: none\n", "/sys/module/xe/parameters/max_vfs": "0\n"},
+			map[string]string{
+				info: "supported: yes\nenabled: no\nmode: none\n", "/sys/module/xe/parameters/max_vfs": "0\n",
+			},
 			"the parameter xe.max_vfs is 0",
 		},
 		{

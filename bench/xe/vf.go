@@ -81,7 +81,8 @@ func numbersOf(names []string, prefix string) []int {
 func (v *VF) files(gt GT, name string) []string {
 	root := "/sys/kernel/debug/dri/" + string(v.Address)
 	return []string{
-		fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name), fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name),
+		fmt.Sprintf("%s/tile%d/gt%d/vf/%s", root, gt.Tile, gt.ID, name),
+		fmt.Sprintf("%s/gt%d/vf/%s", root, gt.ID, name),
 	}
 }
 
@@ -160,7 +161,8 @@ func parseSelfConfig(text string) (c SelfConfig, err error) {
 	}, "GGTT range", "GGTT size", "GGTT shift on last restore", "LMEM size")
 	if err == nil && c.GGTTRange != (Range{}) && c.GGTTRange.Size() != c.GGTT {
 		err = fmt.Errorf(
-			"the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(), c.GGTT,
+			"the GGTT range %#x-%#x has %d bytes, not %d", c.GGTTRange.First, c.GGTTRange.Last, c.GGTTRange.Size(),
+			c.GGTT,
 		)
 	}
 	return c, err

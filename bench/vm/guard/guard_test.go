@@ -199,7 +199,10 @@ func victim(args []string) (code int, ran bool) {
 		return 0, false
 	}
 	mode, dir := args[2], args[3]
-	p, err := Start(context.Background(), []string{"/proc/self/exe"}, []string{dir}, []string{"/bin/sh", "-c", "while :; do sleep 1; done"}, nil)
+	p, err := Start(
+		context.Background(), []string{"/proc/self/exe"}, []string{dir},
+		[]string{"/bin/sh", "-c", "while :; do sleep 1; done"}, nil,
+	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1, true

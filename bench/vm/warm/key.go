@@ -50,7 +50,8 @@ func infra(err error) error {
 	return &bench.InfraError{Op: "look for the state of a machine that has booted", Err: err}
 }
 
-// Hardware is what a guest sees of a machine like s, and nothing that differs between machines like it: QEMU's arguments.
+// Hardware is what a guest sees of a machine like s, and nothing that differs between machines like
+// it: QEMU's arguments.
 func Hardware(s vm.Spec, accel string) string {
 	s = template(s)
 	s.Name = "name"
@@ -68,7 +69,10 @@ func Hardware(s vm.Spec, accel string) string {
 			overlays[i] = "overlay"
 		}
 	}
-	args := s.Args(vm.Layout{Accel: accel, Sockets: "sockets", Console: "console", Firmware: string(s.Firmware), Overlays: overlays, NoVFs: true})
+	args := s.Args(vm.Layout{
+		Accel: accel, Sockets: "sockets", Console: "console", Firmware: string(s.Firmware), Overlays: overlays,
+		NoVFs: true,
+	})
 	return bench.Command{Argv: args}.String()
 }
 
@@ -106,7 +110,10 @@ func files(s vm.Spec) (string, error) {
 			return "", err
 		}
 		st, _ := info.Sys().(*syscall.Stat_t)
-		fmt.Fprintf(&b, "%s %d %d:%d %d.%d\n", p, info.Size(), st.Dev, st.Ino, info.ModTime().Unix(), info.ModTime().Nanosecond())
+		fmt.Fprintf(
+			&b, "%s %d %d:%d %d.%d\n", p, info.Size(), st.Dev, st.Ino, info.ModTime().Unix(),
+			info.ModTime().Nanosecond(),
+		)
 	}
 	return b.String(), nil
 }

@@ -25,7 +25,8 @@ type Options struct {
 	VM   vm.Options    // of the machine, and of the one that boots first
 	Boot time.Duration // limit of that boot; 0 is the machine's own, see [vm.VM.BootLimit]
 
-	// Settle brings the machine that has booted to where others are to go on: see [Options.AndLoad]. Key tells one Settle from another.
+	// Settle brings the machine that has booted to where others are to go on: see
+	// [Options.AndLoad]. Key tells one Settle from another.
 	Settle func(ctx context.Context, m *vm.VM) error
 	Key    string
 
@@ -61,8 +62,8 @@ func Unfit(s vm.Spec) string {
 	return ""
 }
 
-// Start is [vm.Start] for a machine that goes on from a kept state, as [Store.Prepare] describes it. If it cannot, o.Warn is told
-// why, the state is removed, and the machine boots.
+// Start is [vm.Start] for a machine that goes on from a kept state, as [Store.Prepare] describes
+// it. If it cannot, o.Warn is told why, the state is removed, and the machine boots.
 func (st Store) Start(ctx context.Context, s vm.Spec, o Options) (*vm.VM, error) {
 	spec, started, err := st.Prepare(ctx, s, o)
 	if err != nil {
@@ -74,16 +75,20 @@ func (st Store) Start(ctx context.Context, s vm.Spec, o Options) (*vm.VM, error)
 		return m, err
 	}
 	if o.Warn != nil {
-		o.Warn(fmt.Sprintf("%s does not go on from the state of a machine that has booted, so it boots: %v", s.Name, err))
+		o.Warn(
+			fmt.Sprintf("%s does not go on from the state of a machine that has booted, so it boots: %v", s.Name, err),
+		)
 	}
 	return vm.Start(ctx, s, o.VM)
 }
 
-// Prepare describes s as a machine that goes on from a kept state, which is made first if there is none that fits: a state of a
-// machine with the same hardware, images, QEMU and host. One of which [Unfit] says why it cannot stays as it is.
+// Prepare describes s as a machine that goes on from a kept state, which is made first if there is
+// none that fits: a state of a machine with the same hardware, images, QEMU and host. One of which
+// [Unfit] says why it cannot stays as it is.
 //
-// The files that the new description names stay until started is called, with the error of the start: QEMU has them open after a
-// start that went well. After one that did not, the state is removed, unless ctx has ended or the error is misuse.
+// The files that the new description names stay until started is called, with the error of the
+// start: QEMU has them open after a start that went well. After one that did not, the state is
+// removed, unless ctx has ended or the error is misuse.
 func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec, started func(error), err error) {
 	none := func(error) {}
 	if s.State != "" || Unfit(s) != "" {
@@ -150,8 +155,8 @@ func whole(s vm.Spec) bool {
 	return true
 }
 
-// shape is s with what all machines of the store have: a device by which Linux notices that it goes on from a state, and makes
-// new random numbers (virt/vmgenid.c).
+// shape is s with what all machines of the store have: a device by which Linux notices that it goes
+// on from a state, and makes new random numbers (virt/vmgenid.c).
 func shape(s vm.Spec) vm.Spec {
 	s.Devices = append(slices.Clone(s.Devices), "vmgenid,guid=auto")
 	s.Disks = slices.Clone(s.Disks)
@@ -198,8 +203,8 @@ func keep(ctx context.Context, s vm.Spec, o Options, dir string) (err error) {
 	return nil
 }
 
-// AndLoad is o for machines whose guests have come to the end of their boot, and have loaded the kernel module of the VFs' driver,
-// if they have it, when others go on from them.
+// AndLoad is o for machines whose guests have come to the end of their boot, and have loaded the
+// kernel module of the VFs' driver, if they have it, when others go on from them.
 func (o Options) AndLoad(driver string) Options {
 	const script = `
 if command -v systemctl >/dev/null; then systemctl is-system-running --wait; fi
@@ -211,7 +216,9 @@ sync`
 		defer cancel()
 		_, err := m.Exec(limited, bench.Command{Argv: []string{"/bin/sh", "-c", script, "sh", driver}})
 		if err != nil && ctx.Err() == nil && limited.Err() != nil {
-			err = &bench.GuestError{Machine: m.String(), Op: "boot", Err: fmt.Errorf("a part of it has not ended: %w", err)}
+			err = &bench.GuestError{
+				Machine: m.String(), Op: "boot", Err: fmt.Errorf("a part of it has not ended: %w", err),
+			}
 		}
 		return err
 	}

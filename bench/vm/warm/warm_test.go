@@ -96,8 +96,8 @@ func (f *fixture) expect(what string, spec vm.Spec, warm bool, boots int) {
 	}
 }
 
-// The first machine boots for all that are like it. One that differs in what its guest sees has another boot for it; one that
-// differs in what the guest does not see has not.
+// The first machine boots for all that are like it. One that differs in what its guest sees has
+// another boot for it; one that differs in what the guest does not see has not.
 func TestStart(t *testing.T) {
 	f := newFixture(t)
 	f.expect("the first", f.spec, true, 1)
@@ -149,7 +149,8 @@ func TestBrokenState(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.expect("one with half a state", f.spec, false, 0)
-	if said := strings.Join(f.warns, "\n"); !strings.Contains(said, "vm0 does not go on") || !strings.Contains(said, "half a state") {
+	if said := strings.Join(f.warns, "\n"); !strings.Contains(said, "vm0 does not go on") ||
+		!strings.Contains(said, "half a state") {
 		t.Errorf("it says %q", said)
 	}
 	f.expect("the next one", f.spec, true, 1)
@@ -196,7 +197,8 @@ func TestBootLate(t *testing.T) {
 	f := newFixture(t)
 	o := f.options()
 	o.Boot = time.Nanosecond
-	if _, err := f.store.Start(t.Context(), f.spec, o); err == nil || !strings.Contains(err.Error(), "not ready within") {
+	if _, err := f.store.Start(t.Context(), f.spec, o); err == nil ||
+		!strings.Contains(err.Error(), "not ready within") {
 		t.Errorf("%v", err)
 	}
 }

@@ -17,53 +17,75 @@ const (
 
 var bindingRules = []Rule{
 	{
-		ID: "override_text", Doc: "driver_override is cut at the first newline, and cleared by what is empty then. A page is too long.",
+		ID:  "override_text",
+		Doc: "driver_override is cut at the first newline, and cleared by what is empty then. A page is too long.",
 		Steps: []Step{
 			write(numvfs, "1"), read("(null)", override), become(override, "xe", "xe", "xe\n", "xe\nvfio-pci\n"),
 			become(override, "(null)", "\n"), become(override, "x y", "x y"), become(override, "(null)", "\nxe"),
-			refuse(syscall.EINVAL, override, strings.Repeat("x", 4095)), write(override, strings.Repeat("x", 4094)), write(override, "\n"),
+			refuse(syscall.EINVAL, override, strings.Repeat("x", 4095)), write(override, strings.Repeat("x", 4094)),
+			write(override, "\n"),
 		},
 	},
 	{
 		ID: "probe_unknown", Doc: "drivers_probe, bind and unbind do not know a device that is not there: ENODEV.",
-		Steps: []Step{refuse(syscall.ENODEV, probeDriver, noDevice, noDevice+"\n", "x", "\n"), refuse(syscall.ENODEV, bindXe, noDevice), refuse(syscall.ENODEV, unbindXe, noDevice)},
+		Steps: []Step{
+			refuse(syscall.ENODEV, probeDriver, noDevice, noDevice+"\n", "x", "\n"),
+			refuse(syscall.ENODEV, bindXe, noDevice), refuse(syscall.ENODEV, unbindXe, noDevice),
+		},
 	},
 	{
-		ID: "bind_bound", Doc: "What is bound cannot be bound: EBUSY. What is not bound to the driver cannot be unbound from it: ENODEV.",
-		Steps: []Step{write(numvfs, "1"), refuse(syscall.EBUSY, bindXe, "{PF}"), refuse(syscall.ENODEV, unbindXe, "{VF1}")},
+		ID: "bind_bound",
+		Doc: "What is bound cannot be bound: EBUSY. What is not bound to the driver cannot be unbound from it: " +
+			"ENODEV.",
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EBUSY, bindXe, "{PF}"), refuse(syscall.ENODEV, unbindXe, "{VF1}"),
+		},
 	},
 	{
-		ID: "autoprobe_on", Doc: "With driver probing, xe takes VFs on the host; they get a card and show among xe's devices.",
+		ID:  "autoprobe_on",
+		Doc: "With driver probing, xe takes VFs on the host; they get a card and show among xe's devices.",
 		Steps: []Step{
 			write(autoprobe, "1"), write(numvfs, "1"), present("/sys/bus/pci/drivers/xe/{VF1}", "V1/drm"),
 			write(autoprobe, "0"), present("V1/driver"), write(unbindXe, "{VF1}"), absent("V1/driver"),
 		},
 	},
 	{
-		ID: "autoprobe_off", Doc: "Without driver probing, a VF without override is refused by every driver: by drivers_probe silently, by bind with ENODEV.",
+		ID: "autoprobe_off",
+		Doc: "Without driver probing, a VF without override is refused by every driver: by drivers_probe silently, " +
+			"by bind with ENODEV.",
 		Steps: []Step{
 			write(numvfs, "1"), absent("V1/driver"), write(probeDriver, "{VF1}"), absent("V1/driver"),
-			refuse(syscall.ENODEV, bindXe, "{VF1}"), absent("V1/driver"), write(override, "xe"), write(bindXe, "{VF1}"), present("/sys/bus/pci/drivers/xe/{VF1}"),
+			refuse(syscall.ENODEV, bindXe, "{VF1}"), absent("V1/driver"), write(override, "xe"), write(bindXe, "{VF1}"),
+			present("/sys/bus/pci/drivers/xe/{VF1}"),
 		},
 	},
 	{
-		ID: "override_only", Doc: "While an override is set only that driver may bind, and drivers_probe succeeds even if it does not exist.",
+		ID: "override_only",
+		Doc: "While an override is set only that driver may bind, and drivers_probe succeeds even if it does not " +
+			"exist.",
 		Steps: []Step{
 			write(autoprobe, "1"), write(numvfs, "1"), write(unbindXe, "{VF1}"), write(override, "no-such-driver"),
 			write(probeDriver, "{VF1}"), absent("V1/driver"), refuse(syscall.ENODEV, bindXe, "{VF1}"),
 		},
 	},
 	{
-		ID: "vfio_needs_override", Doc: "xe-vfio-pci binds by override only, with driver probing or without.", Needs: []Need{hasVFIO},
+		ID: "vfio_needs_override", Doc: "xe-vfio-pci binds by override only, with driver probing or without.",
+		Needs: []Need{hasVFIO},
 		Steps: []Step{
-			write(autoprobe, "1"), write(numvfs, "1"), write(unbindXe, "{VF1}"), refuse(syscall.ENODEV, bindVFIO, "{VF1}"),
+			write(autoprobe, "1"), write(numvfs, "1"), write(unbindXe, "{VF1}"),
+			refuse(syscall.ENODEV, bindVFIO, "{VF1}"),
 			write(override, vfioDriver), write(bindVFIO, "{VF1}"), present("/sys/bus/pci/drivers/xe-vfio-pci/{VF1}"),
 			write(unbindVFIO, "{VF1}"), absent("V1/driver"),
 		},
 	},
 	{
-		ID: "vfio_bind", Doc: "With the override drivers_probe binds xe-vfio-pci, driver probing or not; the VF has an IOMMU group and a VFIO device then.", Needs: []Need{hasVFIO},
-		Steps: []Step{write(numvfs, "1"), write(override, vfioDriver), write(probeDriver, "{VF1}\n"), present("V1/iommu_group", "V1/vfio-dev")},
+		ID: "vfio_bind",
+		Doc: "With the override drivers_probe binds xe-vfio-pci, driver probing or not; the VF has an IOMMU group " +
+			"and a VFIO device then.", Needs: []Need{hasVFIO},
+		Steps: []Step{
+			write(numvfs, "1"), write(override, vfioDriver), write(probeDriver, "{VF1}\n"),
+			present("V1/iommu_group", "V1/vfio-dev"),
+		},
 		Check: checkVFIOBound,
 	},
 }

@@ -70,7 +70,9 @@ func devices() map[string]fakehost.Options {
 		"hardware": device(fakehost.BMG(), func(o *fakehost.Options) {
 			o.TotalVFs, o.VRAMQuota, o.StandIn = 24, true, false
 		}),
-		"unsupported":           device(fakehost.PTL(), func(o *fakehost.Options) { o.TotalVFs, o.NoMigration = 1, true }),
+		"unsupported": device(fakehost.PTL(), func(o *fakehost.Options) {
+			o.TotalVFs, o.NoMigration = 1, true
+		}),
 		"hardware, unsupported": hardware(func(o *fakehost.Options) { o.NoMigration = true }),
 	}
 }
@@ -103,8 +105,9 @@ func newProbe(t *testing.T, h *fakehost.Host, o fakehost.Options) (*contract.Pro
 	return p, j
 }
 
-// TestFake is the contract, kept by the fake host: every rule on every device that has what it needs. The host is as it was
-// after each, both when the rule is taken back and when the program dies instead.
+// TestFake is the contract, kept by the fake host: every rule on every device that has what it
+// needs. The host is as it was after each, both when the rule is taken back and when the program
+// dies instead.
 func TestFake(t *testing.T) {
 	var checked sync.Map
 	t.Run("devices", func(t *testing.T) {
@@ -136,7 +139,10 @@ func TestFake(t *testing.T) {
 	}
 }
 
-func tryRule(t *testing.T, h *fakehost.Host, before fakehost.Snapshot, p *contract.Probe, j *journal, r contract.Rule, crash bool) {
+func tryRule(
+	t *testing.T, h *fakehost.Host, before fakehost.Snapshot, p *contract.Probe, j *journal, r contract.Rule,
+	crash bool,
+) {
 	t.Helper()
 	settled := h.Snapshot()
 	if err := r.Run(t.Context(), p); err != nil {
@@ -149,14 +155,20 @@ func tryRule(t *testing.T, h *fakehost.Host, before fakehost.Snapshot, p *contra
 		dead := h.FromSnapshot(h.Snapshot())
 		j.undo(t, dead)
 		if dead.Snapshot() != before {
-			t.Errorf("%s: after a crash the host is not as it was (-want +got):\n%s", r.ID, cmp.Diff(h.FromSnapshot(before).Dump(), dead.Dump()))
+			t.Errorf(
+				"%s: after a crash the host is not as it was (-want +got):\n%s", r.ID,
+				cmp.Diff(h.FromSnapshot(before).Dump(), dead.Dump()),
+			)
 		}
 	}
 	if err := p.Restore(t.Context()); err != nil {
 		t.Errorf("%s: restore: %v", r.ID, err)
 	}
 	if h.Snapshot() != settled {
-		t.Fatalf("%s: after it the host is not as it was (-want +got):\n%s", r.ID, cmp.Diff(h.FromSnapshot(settled).Dump(), h.Dump()))
+		t.Fatalf(
+			"%s: after it the host is not as it was (-want +got):\n%s", r.ID,
+			cmp.Diff(h.FromSnapshot(settled).Dump(), h.Dump()),
+		)
 	}
 }
 
@@ -195,7 +207,8 @@ func (f noStoppers) Stat(p string) (fs.FileInfo, error) {
 	return f.fake.Stat(p)
 }
 
-// TestMissing: what shows only in the middle of a rule to be missing makes it a rule that is not for this kernel, no failure.
+// TestMissing: what shows only in the middle of a rule to be missing makes it a rule that is not
+// for this kernel, no failure.
 func TestMissing(t *testing.T) {
 	for _, id := range []string{"stoppers_text", "recovery_stages"} {
 		h := noStoppers{fake{fakehost.New(device(fakehost.BMG(), func(*fakehost.Options) {}))}}
@@ -207,7 +220,8 @@ func TestMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = ruleNamed(t, id).Run(t.Context(), p)
-		if missing, ok := errors.AsType[*contract.MissingError](err); !ok || !strings.Contains(missing.Error(), "needs resfix_stoppers") {
+		if missing, ok := errors.AsType[*contract.MissingError](err); !ok ||
+			!strings.Contains(missing.Error(), "needs resfix_stoppers") {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -241,7 +255,10 @@ func TestRules(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range contract.Sections() {
 		for _, r := range s.Rules {
-			if r.ID == "" || seen[r.ID] || strings.ContainsFunc(r.ID, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') }) {
+			if r.ID == "" || seen[r.ID] ||
+				strings.ContainsFunc(r.ID, func(c rune) bool {
+					return c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9')
+				}) {
 				t.Errorf("%s: bad or repeated id %q", s.Name, r.ID)
 			}
 			seen[r.ID] = true

@@ -18,60 +18,106 @@ const (
 var controlRules = []Rule{
 	{ID: "control_read", Doc: "control lists its words.", Steps: []Step{read("stop\npause\nresume", control)}},
 	{
-		ID: "control_states", Doc: "The states of a VF on a GT: what is paused cannot be paused (ESTALE), what is not cannot be resumed (EPERM); what is stopped stays so.",
+		ID: "control_states",
+		Doc: "The states of a VF on a GT: what is paused cannot be paused (ESTALE), what is not cannot be resumed " +
+			"(EPERM); what is stopped stays so.",
 		Steps: []Step{
-			write(numvfs, "1"), refuse(syscall.EPERM, control, "resume"), write(control, "pause"), refuse(syscall.ESTALE, control, "pause"), write(control, "resume"), refuse(syscall.EPERM, control, "resume"),
-			write(control, "pause\n"), write(control, "stop"), refuse(syscall.ESTALE, control, "stop"), refuse(syscall.EPERM, control, "pause", "resume"),
+			write(numvfs, "1"), refuse(syscall.EPERM, control, "resume"), write(control, "pause"),
+			refuse(syscall.ESTALE, control, "pause"), write(control, "resume"),
+			refuse(syscall.EPERM, control, "resume"),
+			write(control, "pause\n"), write(control, "stop"), refuse(syscall.ESTALE, control, "stop"),
+			refuse(syscall.EPERM, control, "pause", "resume"),
 		},
 	},
-	{ID: "control_stop_running", Doc: "A running VF can be stopped.", Steps: []Step{write(numvfs, "1"), write(control, "stop"), refuse(syscall.ESTALE, control, "stop")}},
+	{
+		ID: "control_stop_running", Doc: "A running VF can be stopped.",
+		Steps: []Step{write(numvfs, "1"), write(control, "stop"), refuse(syscall.ESTALE, control, "stop")},
+	},
 	{
 		ID: "control_words", Doc: "control takes any word, and does nothing for those that it does not know.",
-		Steps: []Step{write(numvfs, "1"), write(control, "clear", "reset", "restore!", "Pause", "stopp", "\n"), refuse(syscall.EPERM, control, "resume"), write(control, "pause"), write(control, "clear"), refuse(syscall.ESTALE, control, "pause")},
+		Steps: []Step{
+			write(numvfs, "1"), write(control, "clear", "reset", "restore!", "Pause", "stopp", "\n"),
+			refuse(syscall.EPERM, control, "resume"), write(control, "pause"), write(control, "clear"),
+			refuse(syscall.ESTALE, control, "pause"),
+		},
 	},
 	{
 		ID: "control_length", Doc: "More than 31 bytes are EINVAL.",
-		Steps: []Step{refuse(syscall.EINVAL, control, strings.Repeat("x", 32), "stop"+strings.Repeat("\n", 28)), write(control, strings.Repeat("x", 31))},
+		Steps: []Step{
+			refuse(syscall.EINVAL, control, strings.Repeat("x", 32), "stop"+strings.Repeat("\n", 28)),
+			write(control, strings.Repeat("x", 31)),
+		},
 	},
-	{ID: "control_offset", Doc: "control takes one write per opening; the second is at another offset: ESPIPE.", Check: checkControlOffset},
+	{
+		ID: "control_offset", Doc: "control takes one write per opening; the second is at another offset: ESPIPE.",
+		Check: checkControlOffset,
+	},
 	{
 		ID: "control_gts", Doc: "control works on its own GT only.", Needs: []Need{twoGTs},
-		Steps: []Step{write(numvfs, "1"), write("G0/vf1/control", "pause"), refuse(syscall.EPERM, "G1/vf1/control", "resume"), write("G1/vf1/control", "stop"), write("G0/vf1/control", "resume")},
+		Steps: []Step{
+			write(numvfs, "1"), write("G0/vf1/control", "pause"), refuse(syscall.EPERM, "G1/vf1/control", "resume"),
+			write("G1/vf1/control", "stop"), write("G0/vf1/control", "resume"),
+		},
 	},
 	{
 		ID: "control_disable", Doc: "Disabling VFs resets them.",
-		Steps: []Step{write(numvfs, "1"), write(control, "stop"), write(numvfs, "0"), write(numvfs, "1"), write(control, "pause")},
-	},
-	{ID: "control_flr", Doc: "So does a function level reset, a moment later.", Steps: []Step{write(numvfs, "1"), write(control, "stop"), write("V1/reset", "1")}, Check: checkFLR},
-	{
-		ID: "operation_bool", Doc: "Operations are booleans of which the first character counts; false does nothing.", Needs: []Need{tree},
 		Steps: []Step{
-			write(numvfs, "1"), refuse(syscall.EINVAL, pause, "x", "2", "\n"), refuse(syscall.EINVAL, reset, "x"), write(pause, "0", "no", "0x1"), write(stop, "0"), write(pause, "yes"),
-			write(resume, "0"), refuse(syscall.ESTALE, "G0/vf1/control", "pause"), write(reset, "off"), refuse(syscall.ESTALE, "G0/vf1/control", "pause"),
+			write(numvfs, "1"), write(control, "stop"), write(numvfs, "0"), write(numvfs, "1"), write(control, "pause"),
+		},
+	},
+	{
+		ID: "control_flr", Doc: "So does a function level reset, a moment later.",
+		Steps: []Step{write(numvfs, "1"), write(control, "stop"), write("V1/reset", "1")}, Check: checkFLR,
+	},
+	{
+		ID: "operation_bool", Doc: "Operations are booleans of which the first character counts; false does nothing.",
+		Needs: []Need{tree},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EINVAL, pause, "x", "2", "\n"), refuse(syscall.EINVAL, reset, "x"),
+			write(pause, "0", "no", "0x1"), write(stop, "0"), write(pause, "yes"),
+			write(resume, "0"), refuse(syscall.ESTALE, "G0/vf1/control", "pause"), write(reset, "off"),
+			refuse(syscall.ESTALE, "G0/vf1/control", "pause"),
 		},
 	},
 	{
 		ID: "operation_all_gts", Doc: "Operations work on all GTs.", Needs: []Need{tree},
 		Steps: []Step{
-			write(numvfs, "1"), write(pause, "1"), refuse(syscall.ESTALE, control, "pause"), write(resume, "1"), refuse(syscall.EPERM, control, "resume"),
+			write(numvfs, "1"), write(pause, "1"), refuse(syscall.ESTALE, control, "pause"), write(resume, "1"),
+			refuse(syscall.EPERM, control, "resume"),
 			write(stop, "1"), refuse(syscall.ESTALE, control, "stop"), write(reset, "1"), write(control, "pause"),
 		},
 	},
 	{
 		ID: "fold_one_gt", Doc: "With one GT the errno of an operation is that of the GT.", Needs: []Need{tree, oneGT},
-		Steps: []Step{write(numvfs, "1"), refuse(syscall.EPERM, resume, "1"), write(pause, "1"), refuse(syscall.ESTALE, pause, "1"), write(stop, "1"), refuse(syscall.ESTALE, stop, "1"), refuse(syscall.EPERM, pause, "1")},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EPERM, resume, "1"), write(pause, "1"),
+			refuse(syscall.ESTALE, pause, "1"), write(stop, "1"), refuse(syscall.ESTALE, stop, "1"),
+			refuse(syscall.EPERM, pause, "1"),
+		},
 	},
 	{
-		ID: "fold_two_gts", Doc: "With two GTs, an operation that fails on the first or on both is EUCLEAN.", Needs: []Need{tree, twoGTs},
-		Steps: []Step{write(numvfs, "1"), refuse(syscall.EUCLEAN, resume, "1"), write(pause, "1"), refuse(syscall.EUCLEAN, pause, "1"), write(stop, "1"), refuse(syscall.EUCLEAN, stop, "1"), refuse(syscall.EUCLEAN, pause, "1")},
+		ID: "fold_two_gts", Doc: "With two GTs, an operation that fails on the first or on both is EUCLEAN.",
+		Needs: []Need{tree, twoGTs},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EUCLEAN, resume, "1"), write(pause, "1"),
+			refuse(syscall.EUCLEAN, pause, "1"), write(stop, "1"), refuse(syscall.EUCLEAN, stop, "1"),
+			refuse(syscall.EUCLEAN, pause, "1"),
+		},
 	},
 	{
 		ID: "fold_first", Doc: "The second GT is not left out when the first fails.", Needs: []Need{tree, twoGTs},
-		Steps: []Step{write(numvfs, "1"), write("G0/vf1/control", "pause"), refuse(syscall.EUCLEAN, pause, "1"), refuse(syscall.ESTALE, "G1/vf1/control", "pause")},
+		Steps: []Step{
+			write(numvfs, "1"), write("G0/vf1/control", "pause"), refuse(syscall.EUCLEAN, pause, "1"),
+			refuse(syscall.ESTALE, "G1/vf1/control", "pause"),
+		},
 	},
 	{
-		ID: "fold_second", Doc: "If only the second (the last) fails, its errno comes through.", Needs: []Need{tree, twoGTs},
-		Steps: []Step{write(numvfs, "1"), write("G1/vf1/control", "pause"), refuse(syscall.ESTALE, pause, "1"), refuse(syscall.ESTALE, "G0/vf1/control", "pause")},
+		ID: "fold_second", Doc: "If only the second (the last) fails, its errno comes through.",
+		Needs: []Need{tree, twoGTs},
+		Steps: []Step{
+			write(numvfs, "1"), write("G1/vf1/control", "pause"), refuse(syscall.ESTALE, pause, "1"),
+			refuse(syscall.ESTALE, "G0/vf1/control", "pause"),
+		},
 	},
 	{
 		ID: "operation_offset", Doc: "An operation file takes no write at another offset: EINVAL.", Needs: []Need{tree},

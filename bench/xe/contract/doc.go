@@ -12,8 +12,8 @@
 //		}
 //	}
 //
-// Every rule starts from the same state and is put back to it by [Probe.Restore]: no VFs, automatic mode, driver probing
-// of VFs off, nothing set.
+// Every rule starts from the same state and is put back to it by [Probe.Restore]: no VFs, automatic
+// mode, driver probing of VFs off, nothing set.
 //
 // # Notation of files
 //

@@ -62,8 +62,9 @@ func total(holes []span) (n uint64) {
 	return n
 }
 
-// ggttShifts are by how much ranges in ggtt_provisioned may be above those in ggtt_available: Linux 7.3 prints the latter as
-// offsets in its allocator, which begins behind the firmware's WOPCM (xe_ggtt_print_holes, xe_ggtt_node_addr).
+// ggttShifts are by how much ranges in ggtt_provisioned may be above those in ggtt_available: Linux
+// 7.3 prints the latter as offsets in its allocator, which begins behind the firmware's WOPCM
+// (xe_ggtt_print_holes, xe_ggtt_node_addr).
 var ggttShifts = []uint64{0, 2 << 20, 4 << 20, 8 << 20}
 
 // readsGGTT is nil if ggtt_provisioned is the table that want makes, with one of the shifts.

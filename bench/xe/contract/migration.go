@@ -34,45 +34,79 @@ var (
 
 var migrationRules = []Rule{
 	{
-		ID: "unsupported", Doc: "Where VFs cannot be saved, migration_size is ENOPKG. Nothing else of migration may be touched there.", Needs: []Need{cannotSave},
+		ID:    "unsupported",
+		Doc:   "Where VFs cannot be saved, migration_size is ENOPKG. Nothing else of migration may be touched there.",
+		Needs: []Need{cannotSave},
 		Steps: []Step{unreadable(syscall.ENOPKG, size1), write(numvfs, "1"), unreadable(syscall.ENOPKG, size1)},
 	},
 	{
-		ID: "unsupported_save", Doc: "Where VFs cannot be saved, save starts all the same, and there are no data.", Needs: []Need{cannotSave},
-		Crashes: "Linux up to 7.3 oopses in xe_gt_sriov_pf_migration_ring_full(), whose ring was never made, and SR-IOV control is dead until the machine is booted again",
-		Steps:   []Step{write(numvfs, "1"), write(pauseVF1, "1"), write(save1, "1"), unreadable(syscall.EIO, data1)},
+		ID: "unsupported_save", Doc: "Where VFs cannot be saved, save starts all the same, and there are no data.",
+		Needs: []Need{cannotSave},
+		Crashes: "Linux up to 7.3 oopses in xe_gt_sriov_pf_migration_ring_full(), whose ring was never made, and " +
+			"SR-IOV control is dead until the machine is booted again",
+		Steps: []Step{write(numvfs, "1"), write(pauseVF1, "1"), write(save1, "1"), unreadable(syscall.EIO, data1)},
 	},
 	{ID: "size", Doc: "migration_size is a number of bytes.", Needs: []Need{canSave}, Check: checkMigrationSize},
 	{
-		ID: "save_states", Doc: "Only a paused VF can be saved (EPERM), once at a time (EALREADY), and meanwhile neither resumed nor restored (EBUSY).", Needs: []Need{canSave},
+		ID: "save_states",
+		Doc: "Only a paused VF can be saved (EPERM), once at a time (EALREADY), and meanwhile neither resumed nor " +
+			"restored (EBUSY).", Needs: []Need{canSave},
 		Steps: []Step{
-			write(numvfs, "1"), refuse(syscall.EPERM, save1, "1"), write(save1, "0"), refuse(syscall.EINVAL, save1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, save1), write(save1, "1"),
-			refuse(syscall.EALREADY, save1, "1"), refuse(syscall.EBUSY, restore1, "1"), refuse(syscall.EBUSY, "G/vf1/control", "resume"), write("D/sriov/vf1/stop", "1"), refuse(syscall.EPERM, save1, "1"),
+			write(numvfs, "1"), refuse(syscall.EPERM, save1, "1"), write(save1, "0"),
+			refuse(syscall.EINVAL, save1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, save1), write(save1, "1"),
+			refuse(syscall.EALREADY, save1, "1"), refuse(syscall.EBUSY, restore1, "1"),
+			refuse(syscall.EBUSY, "G/vf1/control", "resume"), write("D/sriov/vf1/stop", "1"),
+			refuse(syscall.EPERM, save1, "1"),
 		},
 	},
 	{
 		ID: "restore_states", Doc: "So with restoring.", Needs: []Need{canSave},
 		Steps: []Step{
-			write(numvfs, "1"), refuse(syscall.EPERM, restore1, "1"), write(restore1, "0"), refuse(syscall.EINVAL, restore1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, restore1), write(restore1, "1"),
-			refuse(syscall.EALREADY, restore1, "1"), refuse(syscall.EBUSY, save1, "1"), refuse(syscall.EBUSY, "G/vf1/control", "resume"), write("D/sriov/vf1/reset", "1"), refuse(syscall.EPERM, restore1, "1"),
+			write(numvfs, "1"), refuse(syscall.EPERM, restore1, "1"), write(restore1, "0"),
+			refuse(syscall.EINVAL, restore1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, restore1),
+			write(restore1, "1"),
+			refuse(syscall.EALREADY, restore1, "1"), refuse(syscall.EBUSY, save1, "1"),
+			refuse(syscall.EBUSY, "G/vf1/control", "resume"), write("D/sriov/vf1/reset", "1"),
+			refuse(syscall.EPERM, restore1, "1"),
 		},
 	},
-	{ID: "stream", Doc: "A saved VF is a stream of packets: a descriptor first, then data, a trailer last. Reading save afterwards gives nothing and ends it; the VF is still paused, and can be saved again.", Needs: []Need{canSave}, Check: checkStream},
-	{ID: "stream_offset", Doc: "migration_data is read and written at offset 0 only: ESPIPE.", Needs: []Need{canSave}, Check: checkStreamOffset},
-	{ID: "round_trip", Doc: "What was saved can be restored, to another VF with the same quotas too, in pieces of any size.", Needs: []Need{canSave, vfs(2)}, Check: checkRoundTrip},
+	{
+		ID: "stream",
+		Doc: "A saved VF is a stream of packets: a descriptor first, then data, a trailer last. Reading save " +
+			"afterwards gives nothing and ends it; the VF is still paused, and can be saved again.",
+		Needs: []Need{canSave}, Check: checkStream,
+	},
+	{
+		ID: "stream_offset", Doc: "migration_data is read and written at offset 0 only: ESPIPE.",
+		Needs: []Need{canSave}, Check: checkStreamOffset,
+	},
+	{
+		ID:    "round_trip",
+		Doc:   "What was saved can be restored, to another VF with the same quotas too, in pieces of any size.",
+		Needs: []Need{canSave, vfs(2)}, Check: checkRoundTrip,
+	},
 	{
 		ID: "stream_checked", Needs: []Need{canSave}, Check: checkStreamChecked,
-		Doc: "Packets that are none are EINVAL, a descriptor that ends in the middle of a key ENODATA, those of another device ENODEV; unknown keys of the descriptor are skipped, and so are packets of an unknown type. (The lab's stand-in: all EINVAL but those of another device, and the keys.)",
+		Doc: "Packets that are none are EINVAL, a descriptor that ends in the middle of a key ENODATA, those of " +
+			"another device ENODEV; unknown keys of the descriptor are skipped, and so are packets of an unknown " +
+			"type. (The lab's stand-in: all EINVAL but those of another device, and the keys.)",
 	},
 	{
-		ID: "stream_version", Doc: "A packet of another version is EINVAL.", Needs: []Need{canSave}, Check: checkStreamVersion,
-		Crashes: "Linux up to 7.3 oopses in xe_guc_klv_count(): xe_sriov_packet_write_single() goes on with the packet that was refused, and the VF can never be saved or restored again",
+		ID: "stream_version", Doc: "A packet of another version is EINVAL.", Needs: []Need{canSave},
+		Check: checkStreamVersion,
+		Crashes: "Linux up to 7.3 oopses in xe_guc_klv_count(): xe_sriov_packet_write_single() goes on with the " +
+			"packet that was refused, and the VF can never be saved or restored again",
 	},
 	{
-		ID: "stream_half", Doc: "A reset does not take back a packet of which only a part was written: the first bytes of the next restore would be the rest of it. The beginning of a save does.",
+		ID: "stream_half",
+		Doc: "A reset does not take back a packet of which only a part was written: the first bytes of the next " +
+			"restore would be the rest of it. The beginning of a save does.",
 		Needs: []Need{canSave, realDriver}, Check: checkStreamHalf,
 	},
-	{ID: "quotas_differ", Doc: "A VF with another GGTT quota cannot be restored: EIO, at the end at the latest.", Needs: []Need{canSave, vfs(2)}, Check: checkQuotasDiffer},
+	{
+		ID: "quotas_differ", Doc: "A VF with another GGTT quota cannot be restored: EIO, at the end at the latest.",
+		Needs: []Need{canSave, vfs(2)}, Check: checkQuotasDiffer,
+	},
 }
 
 // smallVFs enables n VFs with the same few resources each: how long saving takes depends on them.
@@ -85,8 +119,9 @@ func (p *Probe) smallVFs(ctx context.Context, n int) error {
 	return p.Refuses(ctx, 0, numvfs, strconv.Itoa(n))
 }
 
-// smallGGTT returns a GGTT quota in bytes that a VF's driver can begin with. On integrated GPUs it has copies of batches for the
-// page tables of all memory there: about a 128th of that memory in all (alloc_bb_pool() of xe_sriov_vf_ccs.c).
+// smallGGTT returns a GGTT quota in bytes that a VF's driver can begin with. On integrated GPUs it
+// has copies of batches for the page tables of all memory there: about a 128th of that memory in
+// all (alloc_bb_pool() of xe_sriov_vf_ccs.c).
 func (p *Probe) smallGGTT() uint64 {
 	const base, step = 64 << 20, 1 << 20
 	text, err := p.Read("/proc/meminfo")
@@ -103,7 +138,10 @@ func (p *Probe) otherGGTT() uint64 { return p.smallGGTT() + 16<<20 }
 // giveSmall gives a VF a little of all that it needs.
 func (p *Probe) giveSmall(ctx context.Context, vf int) error {
 	dir := fmt.Sprintf("vf%d/", vf)
-	steps := []Step{write("T/"+dir+"ggtt_quota", strconv.FormatUint(p.smallGGTT(), 10)), write("G/"+dir+"contexts_quota", "64"), write("G/"+dir+"doorbells_quota", "4")}
+	steps := []Step{
+		write("T/"+dir+"ggtt_quota", strconv.FormatUint(p.smallGGTT(), 10)), write("G/"+dir+"contexts_quota", "64"),
+		write("G/"+dir+"doorbells_quota", "4"),
+	}
 	if p.vram {
 		steps = append(steps, write("T/"+dir+"vram_quota", "33554432"))
 	}
@@ -133,7 +171,8 @@ func (p *Probe) save(ctx context.Context) (stream []byte, err error) {
 		if stream, err = io.ReadAll(f); err != nil {
 			return err
 		}
-		if n, err := f.Read(make([]byte, 1)); n != 0 || err != io.EOF { //nolint:errorlint // an os.File's is not wrapped
+		if n, err := f.Read(make([]byte, 1)); n != 0 ||
+			err != io.EOF { //nolint:errorlint // an os.File's is not wrapped
 			return differs(err, "after the stream's end %d bytes could be read", n)
 		}
 		return nil
@@ -187,7 +226,9 @@ func checkStream(ctx context.Context, p *Probe) error {
 		if err := p.checkPackets(stream); err != nil {
 			return fmt.Errorf("%w\n%x", err, stream[:min(len(stream), 200)])
 		}
-		if err := errors.Join(p.Unreadable(syscall.EIO, save1), p.Refuses(ctx, syscall.ESTALE, "G0/vf1/control", "pause")); err != nil {
+		if err := errors.Join(
+			p.Unreadable(syscall.EIO, save1), p.Refuses(ctx, syscall.ESTALE, "G0/vf1/control", "pause"),
+		); err != nil {
 			return err
 		}
 	}
@@ -206,12 +247,18 @@ func (p *Probe) checkPackets(stream []byte) error {
 		kind, gt, size := stream[typeAt], int(stream[gtAt]), binary.LittleEndian.Uint64(stream[sizeAt:])
 		rest := stream[headerSize:]
 		switch {
-		case stream[0] != 1, kind < typeDescriptor, kind > typeLast, stream[tileAt] != 0, gt >= len(p.gts), size > uint64(len(rest)):
+		case stream[0] != 1, kind < typeDescriptor, kind > typeLast, stream[tileAt] != 0, gt >= len(p.gts),
+			size > uint64(len(rest)):
 			return fmt.Errorf("bad header % x", stream[:headerSize])
 		case first != (kind == typeDescriptor):
 			return fmt.Errorf("packet of type %d: the descriptor comes first, and once", kind)
-		case first && (size != descriptorSize || binary.LittleEndian.Uint32(rest) != 0xf001<<16|1 || uint64(binary.LittleEndian.Uint32(rest[4:])) != device || binary.LittleEndian.Uint32(rest[8:]) != 0xf002<<16|1):
-			return fmt.Errorf("descriptor % x: want device %#x and a revision", rest[:min(len(rest), descriptorSize)], device)
+		case first &&
+			(size != descriptorSize || binary.LittleEndian.Uint32(rest) != 0xf001<<16|1 || uint64(
+				binary.LittleEndian.Uint32(rest[4:]),
+			) != device || binary.LittleEndian.Uint32(rest[8:]) != 0xf002<<16|1):
+			return fmt.Errorf(
+				"descriptor % x: want device %#x and a revision", rest[:min(len(rest), descriptorSize)], device,
+			)
 		case kind == typeTrailer && (size != 0 || len(rest) != 0):
 			return fmt.Errorf("%d bytes of payload in the trailer, %d after it", size, len(rest))
 		case kind == typeTrailer:
@@ -225,7 +272,10 @@ func checkStreamOffset(_ context.Context, p *Probe) error {
 	return p.withFile(data1, os.O_RDWR, func(f File) error {
 		_, readErr := f.ReadAt(make([]byte, 1), 1)
 		_, writeErr := f.WriteAt([]byte{1}, 1)
-		return errors.Join(wantErrno(syscall.ESPIPE, readErr, "reading at offset 1"), wantErrno(syscall.ESPIPE, writeErr, "writing at offset 1"))
+		return errors.Join(
+			wantErrno(syscall.ESPIPE, readErr, "reading at offset 1"),
+			wantErrno(syscall.ESPIPE, writeErr, "writing at offset 1"),
+		)
 	})
 }
 
@@ -276,9 +326,10 @@ func (p *Probe) anew(ctx context.Context) error {
 	return p.resetAndPaused(ctx)
 }
 
-// resetAndPaused resets VF1, twice if the first reset is lost, and pauses it. xe loses a reset that meets GuC's part of a
-// save or a restore: GuC refuses that for a VF in reset, and pf_enter_vf_save_failed() and its like end all work in
-// progress, the reset's too, so that the VF stays paused (7.3.4).
+// resetAndPaused resets VF1, twice if the first reset is lost, and pauses it. xe loses a reset that
+// meets GuC's part of a save or a restore: GuC refuses that for a VF in reset, and
+// pf_enter_vf_save_failed() and its like end all work in progress, the reset's too, so that the VF
+// stays paused (7.3.4).
 func (p *Probe) resetAndPaused(ctx context.Context) error {
 	steps := []Step{write("D/sriov/vf1/reset", "1"), write(pauseVF1, "1")}
 	if p.all(ctx, steps...) == nil {
@@ -312,7 +363,10 @@ func checkStreamChecked(ctx context.Context, p *Probe) error {
 		{"another tile", syscall.EINVAL, set(first+tileAt, 1)},
 		{"another GT", syscall.EINVAL, set(first+gtAt, 9)},
 		{"a descriptor of a GT", syscall.EINVAL, set(gtAt, 1)},
-		{"a trailer with a payload", syscall.EINVAL, func(b []byte) []byte { return append(set(len(b)-headerSize+sizeAt, 4)(b), 0, 0, 0, 0) }},
+		{
+			"a trailer with a payload", syscall.EINVAL,
+			func(b []byte) []byte { return append(set(len(b)-headerSize+sizeAt, 4)(b), 0, 0, 0, 0) },
+		},
 		{"a key longer than the descriptor", truncated, set(headerSize, 9)},
 		{"another device", syscall.ENODEV, set(headerSize+4, good[headerSize+4]^1)},
 		{"another revision", syscall.ENODEV, set(headerSize+12, good[headerSize+12]^1)},
@@ -321,7 +375,9 @@ func checkStreamChecked(ctx context.Context, p *Probe) error {
 		if err := p.anew(ctx); err != nil {
 			return err
 		}
-		if err := wantErrno(c.errno, p.feed(ctx, 1, c.edit(bytes.Clone(good)), len(good)+8), "a stream with "+c.name); err != nil {
+		if err := wantErrno(
+			c.errno, p.feed(ctx, 1, c.edit(bytes.Clone(good)), len(good)+8), "a stream with "+c.name,
+		); err != nil {
 			return err
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// A mutation is a kernel that breaks one promise: what writing value (any if "") to a file, named by the end of its path,
-// gives, or what reading it gives.
+// A mutation is a kernel that breaks one promise: what writing value (any if "") to a file, named
+// by the end of its path, gives, or what reading it gives.
 type mutation struct {
 	rule  string // that must notice
 	file  string
@@ -32,7 +32,8 @@ type mutant struct {
 }
 
 func (f *mutant) WriteFile(p string, data []byte) error {
-	if f.m.rule != "" && f.m.edit == nil && strings.HasSuffix(p, f.m.file) && (f.m.value == "" || f.m.value == string(data)) {
+	if f.m.rule != "" && f.m.edit == nil && strings.HasSuffix(p, f.m.file) &&
+		(f.m.value == "" || f.m.value == string(data)) {
 		f.hits++
 		if f.m.errno != 0 {
 			return f.m.errno
@@ -101,7 +102,8 @@ func TestMutations(t *testing.T) {
 		{rule: "ggtt_place", file: "/ggtt_provisioned", edit: replace("VF1:\t0xf", "VF1:\t0xe")},
 		{rule: "vram_rounding", file: "/vram_quota", edit: replace("4194304", "2097153")},
 		{rule: "contexts_range", file: "/contexts_quota", value: "65536", errno: syscall.EDQUOT},
-		{rule: "contexts_spare_kept", file: "/contexts_quota", value: "65280", errno: syscall.EDQUOT}, // and keeps the old quota
+		// and keeps the old quota
+		{rule: "contexts_spare_kept", file: "/contexts_quota", value: "65280", errno: syscall.EDQUOT},
 		{rule: "contexts_gap", file: "/contexts_quota", value: "33000", errno: syscall.EDQUOT},
 		{rule: "contexts_place", file: "/contexts_provisioned", edit: replace("65534", "65535")},
 		{rule: "doorbells_place", file: "/doorbells_provisioned", edit: replace("VF1:\t0-", "VF1:\t1-")},

@@ -21,11 +21,13 @@ var (
 	integrated = Need{"a GPU without memory of its own", func(p *Probe) bool { return !p.vram }}
 	twoGTs     = Need{"two GTs", func(p *Probe) bool { return len(p.gts) == 2 }}
 	oneGT      = Need{"one GT", func(p *Probe) bool { return len(p.gts) == 1 }}
-	migration  = Need{"migration of VFs (6.19 and later)", func(p *Probe) bool { return p.exists("D/sriov/vf1/migration_data") }}
-	hasVFIO    = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
-	vramQuota  = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
-	noFloor    = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
-	workingPF  = Need{"a PF that is not for administration only", func(p *Probe) bool {
+	migration  = Need{
+		"migration of VFs (6.19 and later)", func(p *Probe) bool { return p.exists("D/sriov/vf1/migration_data") },
+	}
+	hasVFIO   = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
+	vramQuota = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
+	noFloor   = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
+	workingPF = Need{"a PF that is not for administration only", func(p *Probe) bool {
 		text, err := p.Read("/sys/kernel/config/xe/{PF}/sriov/admin_only_pf")
 		return err != nil || text != "yes\n"
 	}}
@@ -45,12 +47,12 @@ func vfs(n int) Need {
 // wedged is the parameter of the lab's stand-in that makes the device wedged.
 const wedged = "/sys/module/xe/parameters/wedged"
 
-// standIn reports whether the driver is the lab's stand-in. It differs from the real one in places, and does not crash the
-// kernel where the real one does.
+// standIn reports whether the driver is the lab's stand-in. It differs from the real one in places,
+// and does not crash the kernel where the real one does.
 func (p *Probe) standIn() bool { return p.exists(wedged) }
 
-// MayCrash is what a rule does to the kernel here, "" if it is harmless. It says [Rule.Crashes] unless the driver is the
-// lab's stand-in.
+// MayCrash is what a rule does to the kernel here, "" if it is harmless. It says [Rule.Crashes]
+// unless the driver is the lab's stand-in.
 func (p *Probe) MayCrash(r Rule) string {
 	if p.standIn() {
 		return ""

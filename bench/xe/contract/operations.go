@@ -16,42 +16,75 @@ const (
 )
 
 var operationRules = []Rule{
-	{ID: "vfs_text", Doc: "vfs says what the hardware has, what the driver allows and what is enabled.", Check: checkVFsText},
 	{
-		ID: "versions", Doc: "versions lists the PF's interface to VFs, and VFs whose driver has agreed on one: none at first.", Needs: []Need{tree},
+		ID: "vfs_text", Doc: "vfs says what the hardware has, what the driver allows and what is enabled.",
+		Check: checkVFsText,
+	},
+	{
+		ID:    "versions",
+		Doc:   "versions lists the PF's interface to VFs, and VFs whose driver has agreed on one: none at first.",
+		Needs: []Need{tree},
 		Steps: []Step{read("base:\t1.0\nlatest:\t1.0", "D/sriov/pf/versions")},
 	},
 	{
-		ID: "restore_parse", Doc: "restore_auto_provisioning is a boolean of which the first character counts; nothing to do is success.", Needs: []Need{tree},
-		Steps: []Step{refuse(syscall.EINVAL, restoreAuto, "x", "2", "o", "\n", " 1", "-1"), write(restoreAuto, "0", "n", "false", "off", "0x1", "1", "Y", "yes", "true", "on", "10", "1\n")},
+		ID:    "restore_parse",
+		Doc:   "restore_auto_provisioning is a boolean of which the first character counts; nothing to do is success.",
+		Needs: []Need{tree},
+		Steps: []Step{
+			refuse(syscall.EINVAL, restoreAuto, "x", "2", "o", "\n", " 1", "-1"),
+			write(restoreAuto, "0", "n", "false", "off", "0x1", "1", "Y", "yes", "true", "on", "10", "1\n"),
+		},
 	},
 	{
-		ID: "restore_releases", Doc: "Back to automatic mode, all VFs lose what they were given: quotas, time slices and thresholds.", Needs: []Need{tree},
+		ID:    "restore_releases",
+		Doc:   "Back to automatic mode, all VFs lose what they were given: quotas, time slices and thresholds.",
+		Needs: []Need{tree},
 		Steps: []Step{
-			write("T/vf1/ggtt_quota", "65536"), write("G/vf1/contexts_quota", "7"), write("G/vf{TOTAL}/doorbells_quota", "3"), write("G/vf1/exec_quantum_ms", "5"),
-			write("G/vf1/preempt_timeout_us", "6"), write("G/vf{TOTAL}/threshold_guc_time_us", "8"), write(restoreAuto, "0"), read("65536", "T/vf1/ggtt_quota"),
-			write(restoreAuto, "1"), read("0", "T/vf1/ggtt_quota"), read("0", under("G/vf1/", "contexts_quota", "exec_quantum_ms", "preempt_timeout_us")...),
-			read("0", "G/vf{TOTAL}/doorbells_quota", "G/vf{TOTAL}/threshold_guc_time_us"), read("", "T/pf/ggtt_provisioned", "G/pf/contexts_provisioned", "G/pf/doorbells_provisioned"),
+			write("T/vf1/ggtt_quota", "65536"), write("G/vf1/contexts_quota", "7"),
+			write("G/vf{TOTAL}/doorbells_quota", "3"), write("G/vf1/exec_quantum_ms", "5"),
+			write("G/vf1/preempt_timeout_us", "6"), write("G/vf{TOTAL}/threshold_guc_time_us", "8"),
+			write(restoreAuto, "0"), read("65536", "T/vf1/ggtt_quota"),
+			write(restoreAuto, "1"), read("0", "T/vf1/ggtt_quota"),
+			read("0", under("G/vf1/", "contexts_quota", "exec_quantum_ms", "preempt_timeout_us")...),
+			read("0", "G/vf{TOTAL}/doorbells_quota", "G/vf{TOTAL}/threshold_guc_time_us"),
+			read("", "T/pf/ggtt_provisioned", "G/pf/contexts_provisioned", "G/pf/doorbells_provisioned"),
 		},
 	},
 	{
 		ID: "restore_keeps_spares", Doc: "The PF keeps its spares and its own time slice.", Needs: []Need{tree},
-		Steps: []Step{write("G/pf/contexts_spare", "300"), write("G/pf/exec_quantum_ms", "9"), write(restoreAuto, "1"), read("300", "G/pf/contexts_spare"), read("9", "G/pf/exec_quantum_ms")},
+		Steps: []Step{
+			write("G/pf/contexts_spare", "300"), write("G/pf/exec_quantum_ms", "9"), write(restoreAuto, "1"),
+			read("300", "G/pf/contexts_spare"), read("9", "G/pf/exec_quantum_ms"),
+		},
 	},
 	{
-		ID: "restore_busy", Doc: "With VFs, leaving custom mode is EBUSY; in automatic mode there is nothing to leave.", Needs: []Need{tree},
+		ID: "restore_busy", Doc: "With VFs, leaving custom mode is EBUSY; in automatic mode there is nothing to leave.",
+		Needs: []Need{tree},
 		Steps: []Step{
-			write(numvfs, "1"), write(restoreAuto, "1"), write("G/vf1/exec_quantum_ms", "0"), refuse(syscall.EBUSY, restoreAuto, "1"), write(restoreAuto, "0"),
+			write(numvfs, "1"), write(restoreAuto, "1"), write("G/vf1/exec_quantum_ms", "0"),
+			refuse(syscall.EBUSY, restoreAuto, "1"), write(restoreAuto, "0"),
 			write(numvfs, "0"), write(restoreAuto, "1"),
 		},
 	},
-	{ID: "restore_offset", Doc: "An operation file takes writes one after the other, and at no other offset: EINVAL.", Needs: []Need{tree}, Check: checkRestoreOffset},
-	{ID: "custom_switch", Doc: "Any number taken by a numeric attribute, even the one it has, makes the mode custom.", Needs: []Need{admin}, Check: checkCustomSwitch},
 	{
-		ID: "custom_not", Doc: "A refused number, a word to control, and sriov_admin leave the mode automatic.", Needs: []Need{admin},
+		ID:  "restore_offset",
+		Doc: "An operation file takes writes one after the other, and at no other offset: EINVAL.", Needs: []Need{tree},
+		Check: checkRestoreOffset,
+	},
+	{
+		ID:    "custom_switch",
+		Doc:   "Any number taken by a numeric attribute, even the one it has, makes the mode custom.",
+		Needs: []Need{admin}, Check: checkCustomSwitch,
+	},
+	{
+		ID: "custom_not", Doc: "A refused number, a word to control, and sriov_admin leave the mode automatic.",
+		Needs: []Need{admin},
 		Check: checkStaysAutomatic,
 	},
-	{ID: "lockdown", Doc: "While any process holds lockdown_vfs_enabling open, enabling VFs is EPERM.", Needs: []Need{tree}, Check: checkLockdown},
+	{
+		ID: "lockdown", Doc: "While any process holds lockdown_vfs_enabling open, enabling VFs is EPERM.",
+		Needs: []Need{tree}, Check: checkLockdown,
+	},
 	{
 		ID: "lockdown_busy", Doc: "With VFs, opening lockdown_vfs_enabling is EBUSY.", Needs: []Need{tree},
 		Steps: []Step{write(numvfs, "1")}, Check: func(_ context.Context, p *Probe) error {
@@ -89,7 +122,8 @@ func checkVFsText(ctx context.Context, p *Probe) error {
 		}
 		var hardware int
 		_, err = fmt.Sscanf(text, "total: %d", &hardware)
-		if want := fmt.Sprintf("total: %d\nsupported: %d\nenabled: %d\n", hardware, p.Total, enabled); err != nil || text != want || hardware < p.Total {
+		if want := fmt.Sprintf("total: %d\nsupported: %d\nenabled: %d\n", hardware, p.Total, enabled); err != nil ||
+			text != want || hardware < p.Total {
 			return fmt.Errorf("%s reads %q, want %q, the first number no less than the second", file, text, want)
 		}
 	}
@@ -128,7 +162,12 @@ func checkCustomSwitch(ctx context.Context, p *Probe) error {
 	if p.vram {
 		files = append(files, "T/vf1/vram_quota", "T/pf/vram_spare")
 	}
-	for _, f := range append(under("G/vf1/", "contexts_quota", "doorbells_quota", "exec_quantum_ms", "preempt_timeout_us", "threshold_page_fault_count"), under("G/pf/", pfGTWrite...)...) {
+	for _, f := range append(
+		under(
+			"G/vf1/", "contexts_quota", "doorbells_quota", "exec_quantum_ms", "preempt_timeout_us",
+			"threshold_page_fault_count",
+		), under("G/pf/", pfGTWrite...)...,
+	) {
 		files = append(files, p.each(f)...)
 	}
 	for _, file := range files {
@@ -144,8 +183,10 @@ func checkCustomSwitch(ctx context.Context, p *Probe) error {
 
 func checkStaysAutomatic(ctx context.Context, p *Probe) error {
 	steps := []Step{
-		refuse(syscall.EINVAL, "T/vf1/ggtt_quota", "x"), refuse(syscall.EINVAL, "G/vf1/contexts_quota", "65536"), refuse(syscall.EOVERFLOW, "G/pf/reset_engine", "2"),
-		write("G/vf1/control", "nonsense"), write("A/pf/profile/preempt_timeout_us", "3"), write("A/.bulk_profile/sched_priority", "normal"),
+		refuse(syscall.EINVAL, "T/vf1/ggtt_quota", "x"), refuse(syscall.EINVAL, "G/vf1/contexts_quota", "65536"),
+		refuse(syscall.EOVERFLOW, "G/pf/reset_engine", "2"),
+		write("G/vf1/control", "nonsense"), write("A/pf/profile/preempt_timeout_us", "3"),
+		write("A/.bulk_profile/sched_priority", "normal"),
 		write("A/.bulk_profile/exec_quantum_ms", "4"),
 	}
 	for _, s := range steps {
@@ -181,7 +222,9 @@ func checkLockdown(ctx context.Context, p *Probe) error {
 		if err := p.Refuses(ctx, syscall.EPERM, numvfs, "1"); err != nil {
 			return err
 		}
-		if err := errors.Join(p.Refuses(ctx, syscall.ERANGE, numvfs, "{TOTAL+1}"), p.Refuses(ctx, 0, numvfs, "0")); err != nil {
+		if err := errors.Join(
+			p.Refuses(ctx, syscall.ERANGE, numvfs, "{TOTAL+1}"), p.Refuses(ctx, 0, numvfs, "0"),
+		); err != nil {
 			return err
 		}
 		if err := held[0].Close(); err != nil {

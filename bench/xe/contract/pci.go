@@ -34,7 +34,11 @@ var pciRules = []Rule{
 	},
 	{
 		ID: "numvfs_parse", Doc: "What is no unsigned number of 16 bits is EINVAL, too large ones included.",
-		Steps: []Step{refuse(syscall.EINVAL, numvfs, "x", "-1", "65536", "4294967297", "1.5", "1 ", " 1", "1\n\n", "0x", "08", "\n"), read("0", numvfs)},
+		Steps: []Step{
+			refuse(
+				syscall.EINVAL, numvfs, "x", "-1", "65536", "4294967297", "1.5", "1 ", " 1", "1\n\n", "0x", "08", "\n",
+			), read("0", numvfs),
+		},
 	},
 	{
 		ID: "numvfs_range", Doc: "More than sriov_totalvfs is ERANGE.",
@@ -42,23 +46,31 @@ var pciRules = []Rule{
 	},
 	{
 		ID: "numvfs_base", Doc: "Octal and hexadecimal numbers, a plus and a final newline are taken.",
-		Steps: []Step{become(numvfs, "0", "0", "0x0\n", "+0", "00"), become(numvfs, "1", "0x1\n"), become(numvfs, "0", "0\n")},
+		Steps: []Step{
+			become(numvfs, "0", "0", "0x0\n", "+0", "00"), become(numvfs, "1", "0x1\n"), become(numvfs, "0", "0\n"),
+		},
 	},
 	{
 		ID: "numvfs_same", Doc: "Writing what is enabled already does nothing.",
 		Steps: []Step{become(numvfs, "1", "1", "1", "01"), become(numvfs, "0", "0", "0")},
 	},
 	{
-		ID: "numvfs_change", Doc: "The number cannot change while VFs are enabled, whichever way; a number that is too large is still ERANGE.", Needs: []Need{vfs(2)},
+		ID: "numvfs_change",
+		Doc: "The number cannot change while VFs are enabled, whichever way; a number that is too large is still " +
+			"ERANGE.", Needs: []Need{vfs(2)},
 		Steps: []Step{
-			write(numvfs, "2"), refuse(syscall.EBUSY, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"), refuse(syscall.EINVAL, numvfs, "x"),
+			write(numvfs, "2"), refuse(syscall.EBUSY, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"),
+			refuse(syscall.EINVAL, numvfs, "x"),
 			read("2", numvfs), write(numvfs, "0"), write(numvfs, "1"), refuse(syscall.EBUSY, numvfs, "2"),
 		},
 	},
 	{
-		ID: "numvfs_unbound", Doc: "Without a driver enabling is ENOENT; range and the present number are looked at before.", Destructive: losesGPU,
+		ID:          "numvfs_unbound",
+		Doc:         "Without a driver enabling is ENOENT; range and the present number are looked at before.",
+		Destructive: losesGPU,
 		Steps: []Step{
-			write(unbindXe, "{PF}"), refuse(syscall.ENOENT, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "65535"), refuse(syscall.EINVAL, numvfs, "x"),
+			write(unbindXe, "{PF}"), refuse(syscall.ENOENT, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "65535"),
+			refuse(syscall.EINVAL, numvfs, "x"),
 			write(numvfs, "0"), absent("A/pf", "P/driver"), write(bindXe, "{PF}"), read("{TOTAL}", "P/sriov_totalvfs"),
 		},
 	},
@@ -70,9 +82,12 @@ var pciRules = []Rule{
 		},
 	},
 	{
-		ID: "numvfs_wedged", Doc: "A wedged device refuses to enable VFs: ECANCELED. What the PCI core refuses comes first.", Needs: []Need{faults},
+		ID:    "numvfs_wedged",
+		Doc:   "A wedged device refuses to enable VFs: ECANCELED. What the PCI core refuses comes first.",
+		Needs: []Need{faults},
 		Steps: []Step{
-			write(wedged, "Y"), refuse(syscall.ECANCELED, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"), read("0", numvfs),
+			write(wedged, "Y"), refuse(syscall.ECANCELED, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"),
+			read("0", numvfs),
 			write(wedged, "N"), write(numvfs, "1"),
 		},
 	},
@@ -80,20 +95,31 @@ var pciRules = []Rule{
 		ID: "vf_links", Doc: "VF and PF link to each other while VFs are enabled.",
 		Steps: []Step{
 			absent("P/virtfn0"), write(numvfs, "1"), link("../{VF1}", "P/virtfn0"), link("../{PF}", "V1/physfn"),
-			present("P/consumer:pci:{VF1}", "V1/supplier:pci:{PF}"), absent("P/virtfn1"), write(numvfs, "0"), absent("P/virtfn0"),
+			present("P/consumer:pci:{VF1}", "V1/supplier:pci:{PF}"), absent("P/virtfn1"), write(numvfs, "0"),
+			absent("P/virtfn0"),
 		},
 	},
 	{
-		ID: "vf_files", Doc: "A VF has the files of a PCI function without those of a PF, and without remove and rescan.",
+		ID:  "vf_files",
+		Doc: "A VF has the files of a PCI function without those of a PF, and without remove and rescan.",
 		Steps: []Step{
-			write(numvfs, "1"), mode(0o444, under("V1/", "vendor", "device", "class", "modalias")...), mode(0o644, "V1/driver_override"),
+			write(numvfs, "1"), mode(0o444, under("V1/", "vendor", "device", "class", "modalias")...),
+			mode(0o644, "V1/driver_override"),
 			mode(0o200, "V1/reset", "V1/sriov_vf_msix_count"), read("0x8086", "V1/vendor"),
-			absent(under("V1/", "sriov_totalvfs", "sriov_numvfs", "sriov_drivers_autoprobe", "remove", "rescan", "sriov_admin")...),
+			absent(
+				under(
+					"V1/", "sriov_totalvfs", "sriov_numvfs", "sriov_drivers_autoprobe", "remove", "rescan",
+					"sriov_admin",
+				)...,
+			),
 		},
 	},
 	{
 		ID: "vf_msix", Doc: "xe does not let the number of a VF's interrupts be changed.",
-		Steps: []Step{write(numvfs, "1"), refuse(syscall.EINVAL, "V1/sriov_vf_msix_count", "x", "-1"), refuse(syscall.EOPNOTSUPP, "V1/sriov_vf_msix_count", "1")},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EINVAL, "V1/sriov_vf_msix_count", "x", "-1"),
+			refuse(syscall.EOPNOTSUPP, "V1/sriov_vf_msix_count", "1"),
+		},
 	},
 	{
 		ID: "vf_device", Doc: "The device id of VFs, in sriov_vf_device as %x and in the VF as 0x%04x, is the PF's.",
@@ -105,12 +131,17 @@ var pciRules = []Rule{
 	},
 	{
 		ID: "vf_reset", Doc: "reset takes the number 1 and nothing else.",
-		Steps: []Step{write(numvfs, "1"), refuse(syscall.EINVAL, "V1/reset", "0", "2", "x", "-1", "\n"), write("V1/reset", "1", "0x1\n")},
+		Steps: []Step{
+			write(numvfs, "1"), refuse(syscall.EINVAL, "V1/reset", "0", "2", "x", "-1", "\n"),
+			write("V1/reset", "1", "0x1\n"),
+		},
 	},
 	{
-		ID: "autoprobe_parse", Doc: "sriov_drivers_autoprobe is a boolean of which the first character counts, after an o the second.",
+		ID:  "autoprobe_parse",
+		Doc: "sriov_drivers_autoprobe is a boolean of which the first character counts, after an o the second.",
 		Steps: []Step{
-			become(autoprobe, "1", "1", "y", "Yes", "true", "on", "On", "10"), become(autoprobe, "0", "0", "n", "No", "false", "off", "oF", "0x1"),
+			become(autoprobe, "1", "1", "y", "Yes", "true", "on", "On", "10"),
+			become(autoprobe, "0", "0", "n", "No", "false", "off", "oF", "0x1"),
 			refuse(syscall.EINVAL, autoprobe, "2", "x", "o", "\n", " 1"),
 		},
 	},

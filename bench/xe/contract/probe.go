@@ -151,7 +151,9 @@ func (p *Probe) expand(text string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
-	text = strings.NewReplacer("{PF}", string(p.PF), "{TOTAL}", strconv.Itoa(p.Total), "{TOTAL+1}", strconv.Itoa(p.Total+1)).Replace(text)
+	text = strings.NewReplacer(
+		"{PF}", string(p.PF), "{TOTAL}", strconv.Itoa(p.Total), "{TOTAL+1}", strconv.Itoa(p.Total+1),
+	).Replace(text)
 	for n := 1; n <= 2; n++ {
 		if vf, err := p.vf(n); err == nil {
 			text = strings.ReplaceAll(text, fmt.Sprintf("{VF%d}", n), string(vf))
@@ -253,8 +255,8 @@ func (p *Probe) write(ctx context.Context, file, value string) error {
 	return p.tree.Log.Do(ctx, record, func() error { return p.tree.Write(ctx, at, value) })
 }
 
-// rememberPF records the time slice and the priority of the PF, which drivers of Linux 7.3 change on enabling and disabling
-// VFs. A rule that has changed them itself has recorded them already.
+// rememberPF records the time slice and the priority of the PF, which drivers of Linux 7.3 change
+// on enabling and disabling VFs. A rule that has changed them itself has recorded them already.
 func (p *Probe) rememberPF(ctx context.Context) error {
 	for _, name := range []string{"sched_priority", "exec_quantum_ms", "preempt_timeout_us"} {
 		at, err := p.Path("A/pf/profile/" + name)
@@ -279,7 +281,10 @@ func (p *Probe) rememberPF(ctx context.Context) error {
 
 // holds reports whether the present rule has a record of a file already.
 func (p *Probe) holds(at string) bool {
-	return slices.ContainsFunc(p.changed, func(r undo.Record) bool { w, ok := r.(undo.Write); return ok && w.Path == at })
+	return slices.ContainsFunc(p.changed, func(r undo.Record) bool {
+		w, ok := r.(undo.Write)
+		return ok && w.Path == at
+	})
 }
 
 // undoOf is how to undo a write to a file. It is false for operations on VFs, which end with the VFs, and for what
@@ -323,11 +328,14 @@ func (p *Probe) knownUndo(at string) undo.Record {
 		return undo.Binding{Device: p.PF.Dir(), Driver: "xe", OldDriver: "xe"}
 	case at == wedged:
 		return undo.Write{Path: at, Old: "N"}
-	case strings.HasSuffix(base, "_quota"), base == "sriov_numvfs", (base == "exec_quantum_ms" || base == "preempt_timeout_us") && ofVF.MatchString(at):
+	case strings.HasSuffix(base, "_quota"), base == "sriov_numvfs",
+		(base == "exec_quantum_ms" || base == "preempt_timeout_us") && ofVF.MatchString(at):
 		return undo.Write{Path: at, Old: "0"} // whatever it is while VFs are enabled: at first there are none
 	case base == "sched_priority" && strings.HasPrefix(at, "/sys/kernel/debug/") && ofVF.MatchString(at):
 		// No VF has a priority of its own. Should a firmware give it one, this takes it back.
-		return undo.Write{Path: ofVF.ReplaceAllString(path.Dir(at), "/pf") + "/sched_if_idle", Blind: true, Restore: "0"}
+		return undo.Write{
+			Path: ofVF.ReplaceAllString(path.Dir(at), "/pf") + "/sched_if_idle", Blind: true, Restore: "0",
+		}
 	}
 	return nil
 }

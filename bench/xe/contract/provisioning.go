@@ -28,59 +28,90 @@ var fairShares = []struct {
 
 var modeRules = []Rule{
 	{
-		ID: "auto_release", Doc: "In automatic mode disabling VFs takes all from them: quotas, time slices, thresholds.",
+		ID:  "auto_release",
+		Doc: "In automatic mode disabling VFs takes all from them: quotas, time slices, thresholds.",
 		Steps: []Step{
-			write(numvfs, "1"), write(numvfs, "0"), read("0", "T/vf1/ggtt_quota"), read("0", "G/vf1/contexts_quota", "G/vf1/doorbells_quota"),
+			write(numvfs, "1"), write(numvfs, "0"), read("0", "T/vf1/ggtt_quota"),
+			read("0", "G/vf1/contexts_quota", "G/vf1/doorbells_quota"),
 			read("", "T/pf/ggtt_provisioned", "G/pf/contexts_provisioned", "G/pf/doorbells_provisioned"),
 		},
 	},
 	{
 		ID: "auto_scheduling", Needs: []Need{admin}, Check: checkAutoScheduling,
-		Doc: "Scheduling set by sysfs survives automatic provisioning. Disabling VFs ends their time slices and, where the driver gives fair ones, all scheduling of the PF and priorities of VFs; where not, it leaves those.",
+		Doc: "Scheduling set by sysfs survives automatic provisioning. Disabling VFs ends their time slices and, " +
+			"where the driver gives fair ones, all scheduling of the PF and priorities of VFs; where not, it leaves " +
+			"those.",
 	},
 	{
 		ID: "auto_slices", Needs: []Need{admin}, Check: checkAutoSlices,
-		Doc: "The driver gives the PF and VFs that have no scheduling of their own 16 ms and 16000 us (newer than Linux 7.0), or nothing.",
+		Doc: "The driver gives the PF and VFs that have no scheduling of their own 16 ms and 16000 us (newer than " +
+			"Linux 7.0), or nothing.",
 	},
 	{
-		ID: "auto_release_enabled_only", Doc: "VFs that were not enabled keep their time slices.", Needs: []Need{admin, vfs(2)},
-		Steps: []Step{write("A/.bulk_profile/exec_quantum_ms", "20"), write(numvfs, "1"), write(numvfs, "0"), read("0", vf1Quantum), read("20", "A/vf2/profile/exec_quantum_ms")},
+		ID: "auto_release_enabled_only", Doc: "VFs that were not enabled keep their time slices.",
+		Needs: []Need{admin, vfs(2)},
+		Steps: []Step{
+			write("A/.bulk_profile/exec_quantum_ms", "20"), write(numvfs, "1"), write(numvfs, "0"),
+			read("0", vf1Quantum), read("20", "A/vf2/profile/exec_quantum_ms"),
+		},
 	},
 	{
-		ID: "custom_nothing", Doc: "In custom mode VFs get nothing by themselves, and enabling them succeeds all the same.", Needs: []Need{tree},
-		Steps: []Step{write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"), read("0", "T/vf1/ggtt_quota", "G0/vf1/contexts_quota", "G0/vf1/doorbells_quota"), read("", "T/pf/ggtt_provisioned")},
+		ID:    "custom_nothing",
+		Doc:   "In custom mode VFs get nothing by themselves, and enabling them succeeds all the same.",
+		Needs: []Need{tree},
+		Steps: []Step{
+			write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"),
+			read("0", "T/vf1/ggtt_quota", "G0/vf1/contexts_quota", "G0/vf1/doorbells_quota"),
+			read("", "T/pf/ggtt_provisioned"),
+		},
 	},
 	{
 		ID: "custom_keeps", Doc: "In custom mode disabling VFs takes nothing from them.", Needs: []Need{tree},
 		Steps: []Step{
-			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"), write("G/vf1/exec_quantum_ms", "5"), write(numvfs, "1"), read("1048576", "T/vf1/ggtt_quota"), write(numvfs, "0"),
-			read("1048576", "T/vf1/ggtt_quota"), read("16", "G/vf1/contexts_quota"), read("5", "G/vf1/exec_quantum_ms"), write(numvfs, "1"), read("16", "G/vf1/contexts_quota"),
+			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"),
+			write("G/vf1/exec_quantum_ms", "5"), write(numvfs, "1"), read("1048576", "T/vf1/ggtt_quota"),
+			write(numvfs, "0"),
+			read("1048576", "T/vf1/ggtt_quota"), read("16", "G/vf1/contexts_quota"), read("5", "G/vf1/exec_quantum_ms"),
+			write(numvfs, "1"), read("16", "G/vf1/contexts_quota"),
 		},
 	},
 	{
-		ID: "custom_during", Doc: "A number written while VFs are enabled makes the mode custom, too: they keep what they were given.", Needs: []Need{tree},
-		Steps: []Step{write(numvfs, "1"), read("128", "G/vf1/doorbells_quota"), write("G0/vf1/threshold_guc_time_us", "1"), write(numvfs, "0"), read("128", "G/vf1/doorbells_quota")},
+		ID:    "custom_during",
+		Doc:   "A number written while VFs are enabled makes the mode custom, too: they keep what they were given.",
+		Needs: []Need{tree},
+		Steps: []Step{
+			write(numvfs, "1"), read("128", "G/vf1/doorbells_quota"), write("G0/vf1/threshold_guc_time_us", "1"),
+			write(numvfs, "0"), read("128", "G/vf1/doorbells_quota"),
+		},
 	},
 	{
 		ID: "fair_spares", Doc: "Shares leave the PF its spares, besides the contexts that it uses.",
 		Needs: []Need{tree, noFloor}, Check: checkFairSpares,
 	},
 	{
-		ID: "fair_nothing", Doc: "If nothing is left for a share, enabling VFs is ENOSPC, and the VFs have nothing.", Needs: []Need{tree, noFloor},
+		ID: "fair_nothing", Doc: "If nothing is left for a share, enabling VFs is ENOSPC, and the VFs have nothing.",
+		Needs: []Need{tree, noFloor},
 		Steps: []Step{
-			write("G/pf/doorbells_spare", "256"), write(restoreAuto, "1"), refuse(syscall.ENOSPC, numvfs, "1"), read("0", numvfs), read("0", "T/vf1/ggtt_quota"), read("0", "G/vf1/contexts_quota"),
+			write("G/pf/doorbells_spare", "256"), write(restoreAuto, "1"), refuse(syscall.ENOSPC, numvfs, "1"),
+			read("0", numvfs), read("0", "T/vf1/ggtt_quota"), read("0", "G/vf1/contexts_quota"),
 			write("G/pf/doorbells_spare", "0"), write(restoreAuto, "1"), write(numvfs, "1"),
 		},
 	},
 	{
-		ID: "flat_release", Doc: "Without modes, disabling VFs always takes from them what they have, however they got it.", Needs: []Need{flat},
+		ID:    "flat_release",
+		Doc:   "Without modes, disabling VFs always takes from them what they have, however they got it.",
+		Needs: []Need{flat},
 		Steps: []Step{
-			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"), write("G/vf1/exec_quantum_ms", "5"), write(numvfs, "1"), read("16", "G/vf1/contexts_quota"), write(numvfs, "0"),
+			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"),
+			write("G/vf1/exec_quantum_ms", "5"), write(numvfs, "1"), read("16", "G/vf1/contexts_quota"),
+			write(numvfs, "0"),
 			read("0", "T/vf1/ggtt_quota", "G0/vf1/contexts_quota", "G0/vf1/exec_quantum_ms"),
 		},
 	},
 	{
-		ID: "flat_by_hand", Doc: "Without modes, a GT on which a VF has anything is left as it is, and others get fair shares.", Needs: []Need{flat, twoGTs},
+		ID:    "flat_by_hand",
+		Doc:   "Without modes, a GT on which a VF has anything is left as it is, and others get fair shares.",
+		Needs: []Need{flat, twoGTs},
 		Steps: []Step{
 			write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"),
 			read("0", "T/vf1/ggtt_quota", "G0/vf1/doorbells_quota"), read("256", "G1/vf1/doorbells_quota"),
@@ -88,7 +119,9 @@ var modeRules = []Rule{
 		Check: func(_ context.Context, p *Probe) error {
 			n, err := p.uint("G1/vf1/contexts_quota")
 			if most := uint64(maxContexts - minContexts); err != nil || n > most || n < most-mostOwnContexts {
-				return differs(err, "G1/vf1/contexts_quota reads %d, want %d, or at most %d less", n, most, mostOwnContexts)
+				return differs(
+					err, "G1/vf1/contexts_quota reads %d, want %d, or at most %d less", n, most, mostOwnContexts,
+				)
 			}
 			return nil
 		},
@@ -101,7 +134,8 @@ func provisioningRules() []Rule {
 		rules = append(rules, Rule{
 			ID: fmt.Sprintf("fair_%d", f.vfs), Needs: []Need{tree, workingPF, vfs(f.vfs)},
 			Doc: fmt.Sprintf("%s on an idle PF: GGTT %d, contexts %d, doorbells %d each, equal VRAM; "+
-				"VF1 has the highest GGTT and contexts and the lowest doorbells.", prose.Count(f.vfs, "VF"), f.ggtt, f.contexts, f.doorbells),
+				"VF1 has the highest GGTT and contexts and the lowest doorbells.", prose.Count(f.vfs, "VF"), f.ggtt,
+				f.contexts, f.doorbells),
 			Check: func(ctx context.Context, p *Probe) error {
 				estimate := (largest(p.ggttFree) - p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
 				return checkFair(ctx, p, f.vfs, min(f.ggtt, estimate), f.contexts, f.doorbells)
@@ -140,12 +174,16 @@ func checkFairSpares(ctx context.Context, p *Probe) error {
 	}
 	const contextsSpare, ggttSpare = 60000, 3221225472
 	err := p.all(ctx,
-		write("G/vf1/contexts_quota", "0"), write("G/pf/contexts_spare", strconv.Itoa(contextsSpare)), write("G/pf/doorbells_spare", "200"),
+		write("G/vf1/contexts_quota", "0"), write("G/pf/contexts_spare", strconv.Itoa(contextsSpare)),
+		write("G/pf/doorbells_spare", "200"),
 		write("T/pf/ggtt_spare", strconv.Itoa(ggttSpare)), write(restoreAuto, "1"), write(numvfs, "1"),
-		read("56", "G/vf1/doorbells_quota"), read(strconv.FormatUint((largest(p.ggttFree)-ggttSpare)/pageSize*pageSize, 10), "T/vf1/ggtt_quota"),
+		read("56", "G/vf1/doorbells_quota"),
+		read(strconv.FormatUint((largest(p.ggttFree)-ggttSpare)/pageSize*pageSize, 10), "T/vf1/ggtt_quota"),
 	)
 	for gt, n := range own {
-		err = errors.Join(err, p.all(ctx, read(strconv.FormatUint(maxContexts-contextsSpare-n, 10), gt+"vf1/contexts_quota")))
+		err = errors.Join(
+			err, p.all(ctx, read(strconv.FormatUint(maxContexts-contextsSpare-n, 10), gt+"vf1/contexts_quota")),
+		)
 	}
 	return err
 }
@@ -172,9 +210,11 @@ func checkAutoSlices(ctx context.Context, p *Probe) error {
 		quantum, timeout = fairQuantum, fairTimeout
 	}
 	return p.all(ctx,
-		read(quantum, vf1Quantum, "A/pf/profile/exec_quantum_ms"), read(timeout, "A/vf1/profile/preempt_timeout_us", "A/pf/profile/preempt_timeout_us"),
+		read(quantum, vf1Quantum, "A/pf/profile/exec_quantum_ms"),
+		read(timeout, "A/vf1/profile/preempt_timeout_us", "A/pf/profile/preempt_timeout_us"),
 		write(vf1Quantum, "0"), read("0", vf1Quantum), // what is asked for afterwards wins
-		write(numvfs, "0"), read("0", vf1Quantum, "A/pf/profile/exec_quantum_ms"), read("0", "A/pf/profile/preempt_timeout_us"),
+		write(numvfs, "0"), read("0", vf1Quantum, "A/pf/profile/exec_quantum_ms"),
+		read("0", "A/pf/profile/preempt_timeout_us"),
 	)
 }
 
@@ -192,9 +232,12 @@ func checkAutoScheduling(ctx context.Context, p *Probe) error {
 	}
 	return p.all(ctx,
 		write(numvfs, "0"),
-		write("A/.bulk_profile/exec_quantum_ms", "20"), write("A/.bulk_profile/preempt_timeout_us", "40000"), write("A/.bulk_profile/sched_priority", "normal"), write(numvfs, "1"),
-		read("20", "A/pf/profile/exec_quantum_ms", vf1Quantum), read("40000", "A/vf1/profile/preempt_timeout_us"), write(numvfs, "0"), read("0", vf1Quantum, "A/vf1/profile/preempt_timeout_us"),
-		read(quantum, "A/pf/profile/exec_quantum_ms"), read(priority, "A/vf1/profile/sched_priority"), read(ifIdle, "G/pf/sched_if_idle"), read("0", "T/vf1/ggtt_quota"),
+		write("A/.bulk_profile/exec_quantum_ms", "20"), write("A/.bulk_profile/preempt_timeout_us", "40000"),
+		write("A/.bulk_profile/sched_priority", "normal"), write(numvfs, "1"),
+		read("20", "A/pf/profile/exec_quantum_ms", vf1Quantum), read("40000", "A/vf1/profile/preempt_timeout_us"),
+		write(numvfs, "0"), read("0", vf1Quantum, "A/vf1/profile/preempt_timeout_us"),
+		read(quantum, "A/pf/profile/exec_quantum_ms"), read(priority, "A/vf1/profile/sched_priority"),
+		read(ifIdle, "G/pf/sched_if_idle"), read("0", "T/vf1/ggtt_quota"),
 	)
 }
 
@@ -217,7 +260,10 @@ func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells u
 	if err := p.readsGGTT(func(shift uint64) (string, error) { return p.ggttTable(shift, sizes...) }); err != nil {
 		return err
 	}
-	for _, s := range []Step{read(strings.TrimSuffix(ids.String(), "\n"), "G/pf/contexts_provisioned"), read(strings.TrimSuffix(bells.String(), "\n"), "G/pf/doorbells_provisioned")} {
+	for _, s := range []Step{
+		read(strings.TrimSuffix(ids.String(), "\n"), "G/pf/contexts_provisioned"),
+		read(strings.TrimSuffix(bells.String(), "\n"), "G/pf/doorbells_provisioned"),
+	} {
 		if err := s.run(ctx, p); err != nil {
 			return err
 		}

@@ -21,15 +21,25 @@ const (
 var quotaRules = []Rule{
 	{
 		ID: "ggtt_rounding", Doc: "A GGTT quota is rounded up to 4 KiB; 0 releases it.", Needs: []Need{smallPages},
-		Steps: []Step{become(ggtt, "4096", "1", "4095", "4096"), become(ggtt, "8192", "4097"), become(ggtt, "1073741824", "0x40000000"), become(ggtt, "0", "0"), read("", "T/pf/ggtt_provisioned")},
+		Steps: []Step{
+			become(ggtt, "4096", "1", "4095", "4096"), become(ggtt, "8192", "4097"),
+			become(ggtt, "1073741824", "0x40000000"), become(ggtt, "0", "0"), read("", "T/pf/ggtt_provisioned"),
+		},
 	},
 	{
-		ID: "ggtt_too_much", Doc: "What fits into no hole is ENOSPC, and the VF has nothing then: the old quota goes first.",
+		ID:    "ggtt_too_much",
+		Doc:   "What fits into no hole is ENOSPC, and the VF has nothing then: the old quota goes first.",
 		Steps: []Step{write(ggtt, "1048576"), refuse(syscall.ENOSPC, ggtt, "4294967296"), read("0", ggtt)},
 	},
-	{ID: "ggtt_place", Doc: "GGTT is given from the top of the highest hole that is large enough; changing one quota moves no other.", Needs: []Need{vfs(2)}, Check: checkGGTTPlace},
 	{
-		ID: "ggtt_all", Doc: "ggtt_spare does not limit quotas: all of the largest hole can be given away.", Destructive: takesAll,
+		ID: "ggtt_place",
+		Doc: "GGTT is given from the top of the highest hole that is large enough; changing one quota moves no " +
+			"other.",
+		Needs: []Need{vfs(2)}, Check: checkGGTTPlace,
+	},
+	{
+		ID: "ggtt_all", Doc: "ggtt_spare does not limit quotas: all of the largest hole can be given away.",
+		Destructive: takesAll,
 		Check: func(ctx context.Context, p *Probe) error {
 			want := strconv.FormatUint(largest(p.ggttFree), 10)
 			return become(ggtt, want, want).run(ctx, p)
@@ -37,87 +47,136 @@ var quotaRules = []Rule{
 	},
 	{
 		ID: "vram_rounding", Doc: "A VRAM quota is rounded up to 2 MiB.", Needs: []Need{discrete},
-		Steps: []Step{become(vram, "2097152", "1", "2097152"), become(vram, "4194304", "2097153"), become(vram, "1073741824", "1073741824"), become(vram, "0", "0"), read("", "T/pf/vram_provisioned")},
+		Steps: []Step{
+			become(vram, "2097152", "1", "2097152"), become(vram, "4194304", "2097153"),
+			become(vram, "1073741824", "1073741824"), become(vram, "0", "0"), read("", "T/pf/vram_provisioned"),
+		},
 	},
 	{
-		ID: "vram_too_much", Doc: "More VRAM than there is is ENOSPC or ENOMEM, and the VF has nothing then.", Needs: []Need{discrete}, Destructive: takesAll, Unverified: "which of the two it is",
+		ID: "vram_too_much", Doc: "More VRAM than there is is ENOSPC or ENOMEM, and the VF has nothing then.",
+		Needs: []Need{discrete}, Destructive: takesAll, Unverified: "which of the two it is",
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := p.Refuses(ctx, 0, vram, "2097152"); err != nil {
 				return err
 			}
-			if err := p.write(ctx, vram, "1099511627776"); !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.ENOMEM) {
+			if err := p.write(ctx, vram, "1099511627776"); !errors.Is(err, syscall.ENOSPC) &&
+				!errors.Is(err, syscall.ENOMEM) {
 				return differs(err, "%s <- 1 TiB: want ENOSPC or ENOMEM", vram)
 			}
 			return p.Reads(vram, "0\n")
 		},
 	},
 	{
-		ID: "contexts_range", Doc: "More than 65535 contexts are EINVAL, more than 32 bits EOVERFLOW; both leave the quota.",
-		Steps: []Step{become(contexts, "16", "16"), refuse(syscall.EINVAL, contexts, "65536", "4294967295"), refuse(syscall.EOVERFLOW, contexts, "4294967296"), read("16", contexts), become(contexts, "0", "0")},
+		ID:  "contexts_range",
+		Doc: "More than 65535 contexts are EINVAL, more than 32 bits EOVERFLOW; both leave the quota.",
+		Steps: []Step{
+			become(contexts, "16", "16"), refuse(syscall.EINVAL, contexts, "65536", "4294967295"),
+			refuse(syscall.EOVERFLOW, contexts, "4294967296"), read("16", contexts), become(contexts, "0", "0"),
+		},
 	},
 	{
 		ID: "contexts_spare_kept", Needs: []Need{noFloor}, Check: checkContextsSpare,
-		Doc:   "What would leave the PF less than its spare contexts besides those that it uses is EDQUOT, and the VF has nothing then.",
+		Doc: "What would leave the PF less than its spare contexts besides those that it uses is EDQUOT, and the " +
+			"VF has nothing then.",
 		Steps: []Step{write(contexts, "16"), refuse(syscall.EDQUOT, contexts, "65280"), read("0", contexts)},
 	},
 	{
-		ID: "contexts_all", Doc: "All but the spare ones and those that the PF uses can be given.", Needs: []Need{noFloor}, Destructive: takesAll,
+		ID: "contexts_all", Doc: "All but the spare ones and those that the PF uses can be given.",
+		Needs: []Need{noFloor}, Destructive: takesAll,
 		Check: func(ctx context.Context, p *Probe) error {
 			_, err := p.ownContexts(ctx, "G0/")
 			return err
 		},
 	},
 	{
-		ID: "contexts_gap", Doc: "Contexts are contiguous: enough in all and no gap of that size is ENOSPC.", Needs: []Need{vfs(2)}, Destructive: takesAll,
-		Steps: []Step{write(contexts, "32000"), write("G/vf2/contexts_quota", "32000"), refuse(syscall.ENOSPC, contexts, "33000"), read("0", contexts), read("32000", "G/vf2/contexts_quota")},
+		ID: "contexts_gap", Doc: "Contexts are contiguous: enough in all and no gap of that size is ENOSPC.",
+		Needs: []Need{vfs(2)}, Destructive: takesAll,
+		Steps: []Step{
+			write(contexts, "32000"), write("G/vf2/contexts_quota", "32000"), refuse(syscall.ENOSPC, contexts, "33000"),
+			read("0", contexts), read("32000", "G/vf2/contexts_quota"),
+		},
 	},
 	{
 		ID: "contexts_place", Doc: "The highest free context ids are given.", Needs: []Need{vfs(2)},
 		Steps: []Step{
-			write(contexts, "1024"), write("G/vf2/contexts_quota", "1024"), read("VF1:\t64511-65534\t(1024)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
-			write(contexts, "1025"), read("VF1:\t62462-63486\t(1025)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
-			write(contexts, "1"), read("VF1:\t65534-65534\t(1)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
+			write(contexts, "1024"), write("G/vf2/contexts_quota", "1024"),
+			read("VF1:\t64511-65534\t(1024)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
+			write(contexts, "1025"),
+			read("VF1:\t62462-63486\t(1025)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
+			write(contexts, "1"),
+			read("VF1:\t65534-65534\t(1)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
 		},
 	},
 	{
-		ID: "doorbells_range", Doc: "More than 256 doorbells are EINVAL, more than 32 bits EOVERFLOW; both leave the quota.",
-		Steps: []Step{become(doorbells, "16", "16"), refuse(syscall.EINVAL, doorbells, "257", "4294967295"), refuse(syscall.EOVERFLOW, doorbells, "4294967296"), read("16", doorbells), become(doorbells, "0", "0")},
-	},
-	{ID: "doorbells_all", Doc: "Without a spare all can be given.", Destructive: takesAll, Steps: []Step{become(doorbells, "256", "256")}},
-	{
-		ID: "doorbells_spare_kept", Doc: "What would take the PF's spare doorbells is EDQUOT, and the VF has nothing then.",
-		Steps: []Step{write(dSpare, "16"), write(doorbells, "16"), refuse(syscall.EDQUOT, doorbells, "241"), read("0", doorbells), write(dSpare, "200"), become(doorbells, "56", "56"), refuse(syscall.EDQUOT, doorbells, "57")},
-	},
-	{
-		ID: "doorbells_place", Doc: "The lowest free doorbells are given, contiguously: no gap of that size is ENOSPC.", Needs: []Need{vfs(2)}, Destructive: takesAll,
+		ID:  "doorbells_range",
+		Doc: "More than 256 doorbells are EINVAL, more than 32 bits EOVERFLOW; both leave the quota.",
 		Steps: []Step{
-			write(doorbells, "100"), write("G/vf2/doorbells_quota", "100"), read("VF1:\t0-99\t(100)\nVF2:\t100-199\t(100)", "G/pf/doorbells_provisioned"),
-			refuse(syscall.ENOSPC, doorbells, "150"), read("VF2:\t100-199\t(100)", "G/pf/doorbells_provisioned"), write(doorbells, "56"),
+			become(doorbells, "16", "16"), refuse(syscall.EINVAL, doorbells, "257", "4294967295"),
+			refuse(syscall.EOVERFLOW, doorbells, "4294967296"), read("16", doorbells), become(doorbells, "0", "0"),
+		},
+	},
+	{
+		ID: "doorbells_all", Doc: "Without a spare all can be given.", Destructive: takesAll,
+		Steps: []Step{become(doorbells, "256", "256")},
+	},
+	{
+		ID:  "doorbells_spare_kept",
+		Doc: "What would take the PF's spare doorbells is EDQUOT, and the VF has nothing then.",
+		Steps: []Step{
+			write(dSpare, "16"), write(doorbells, "16"), refuse(syscall.EDQUOT, doorbells, "241"), read("0", doorbells),
+			write(dSpare, "200"), become(doorbells, "56", "56"), refuse(syscall.EDQUOT, doorbells, "57"),
+		},
+	},
+	{
+		ID: "doorbells_place", Doc: "The lowest free doorbells are given, contiguously: no gap of that size is ENOSPC.",
+		Needs: []Need{vfs(2)}, Destructive: takesAll,
+		Steps: []Step{
+			write(doorbells, "100"), write("G/vf2/doorbells_quota", "100"),
+			read("VF1:\t0-99\t(100)\nVF2:\t100-199\t(100)", "G/pf/doorbells_provisioned"),
+			refuse(syscall.ENOSPC, doorbells, "150"), read("VF2:\t100-199\t(100)", "G/pf/doorbells_provisioned"),
+			write(doorbells, "56"),
 			read("VF1:\t0-55\t(56)\nVF2:\t100-199\t(100)", "G/pf/doorbells_provisioned"),
 		},
 	},
 	{
-		ID: "ggtt_spare", Doc: "ggtt_spare is 64 MiB or more, rounded up to 4 KiB; 0 is the minimum.", Needs: []Need{noFloor, smallPages},
+		ID: "ggtt_spare", Doc: "ggtt_spare is 64 MiB or more, rounded up to 4 KiB; 0 is the minimum.",
+		Needs: []Need{noFloor, smallPages},
 		Steps: []Step{
-			become(ggttSpare, "67112960", "67108865"), refuse(syscall.EINVAL, ggttSpare, "1", "4096", "67108863"), read("67112960", ggttSpare),
-			become(ggttSpare, "67108864", "67108864"), become(ggttSpare, "1073741824", "1073741824"), become(ggttSpare, "67108864", "0"),
+			become(ggttSpare, "67112960", "67108865"), refuse(syscall.EINVAL, ggttSpare, "1", "4096", "67108863"),
+			read("67112960", ggttSpare),
+			become(ggttSpare, "67108864", "67108864"), become(ggttSpare, "1073741824", "1073741824"),
+			become(ggttSpare, "67108864", "0"),
 		},
 	},
 	{
-		ID: "vram_spare", Doc: "vram_spare is 128 MiB or more and not rounded; 0 is the minimum.", Needs: []Need{discrete, noFloor},
-		Steps: []Step{become(vramSpare, "134217729", "134217729"), refuse(syscall.EINVAL, vramSpare, "1", "134217727"), read("134217729", vramSpare), become(vramSpare, "134217728", "0")},
+		ID: "vram_spare", Doc: "vram_spare is 128 MiB or more and not rounded; 0 is the minimum.",
+		Needs: []Need{discrete, noFloor},
+		Steps: []Step{
+			become(vramSpare, "134217729", "134217729"), refuse(syscall.EINVAL, vramSpare, "1", "134217727"),
+			read("134217729", vramSpare), become(vramSpare, "134217728", "0"),
+		},
 	},
 	{
 		ID: "contexts_spare", Doc: "contexts_spare is 256 to 65535; 0 is the minimum.", Needs: []Need{noFloor},
-		Steps: []Step{become(cSpare, "300", "300"), become(cSpare, "65535", "65535"), refuse(syscall.EINVAL, cSpare, "1", "255", "65536"), refuse(syscall.EOVERFLOW, cSpare, "4294967296"), read("65535", cSpare), become(cSpare, "256", "256", "0")},
+		Steps: []Step{
+			become(cSpare, "300", "300"), become(cSpare, "65535", "65535"),
+			refuse(syscall.EINVAL, cSpare, "1", "255", "65536"), refuse(syscall.EOVERFLOW, cSpare, "4294967296"),
+			read("65535", cSpare), become(cSpare, "256", "256", "0"),
+		},
 	},
 	{
 		ID: "doorbells_spare", Doc: "doorbells_spare is 0 to 256.", Needs: []Need{noFloor},
-		Steps: []Step{become(dSpare, "1", "1"), become(dSpare, "256", "256"), refuse(syscall.EINVAL, dSpare, "257"), refuse(syscall.EOVERFLOW, dSpare, "4294967296"), read("256", dSpare), become(dSpare, "0", "0")},
+		Steps: []Step{
+			become(dSpare, "1", "1"), become(dSpare, "256", "256"), refuse(syscall.EINVAL, dSpare, "257"),
+			refuse(syscall.EOVERFLOW, dSpare, "4294967296"), read("256", dSpare), become(dSpare, "0", "0"),
+		},
 	},
 	{
 		ID: "quota_with_vfs", Doc: "Quotas can change while VFs are enabled.",
-		Steps: []Step{write(numvfs, "1"), become(ggtt, "1048576", "1048576"), become(contexts, "100", "100"), become(doorbells, "10", "10"), become(ggtt, "0", "0")},
+		Steps: []Step{
+			write(numvfs, "1"), become(ggtt, "1048576", "1048576"), become(contexts, "100", "100"),
+			become(doorbells, "10", "10"), become(ggtt, "0", "0"),
+		},
 	},
 }
 
@@ -145,8 +204,9 @@ func checkGGTTPlace(ctx context.Context, p *Probe) error {
 // mostOwnContexts is more than the driver of an idle PF uses on a GT: one for its migrate queue, few for others.
 const mostOwnContexts = 64
 
-// ownContexts returns how many contexts the PF uses itself on a GT, "G0/", whose spare is the smallest. No file has the number: it is
-// what the largest quota that is taken leaves. VF1 has that quota afterwards.
+// ownContexts returns how many contexts the PF uses itself on a GT, "G0/", whose spare is the
+// smallest. No file has the number: it is what the largest quota that is taken leaves. VF1 has that
+// quota afterwards.
 func (p *Probe) ownContexts(ctx context.Context, gt string) (uint64, error) {
 	quota := gt + "vf1/contexts_quota"
 	for own := range uint64(mostOwnContexts + 1) {

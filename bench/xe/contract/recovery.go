@@ -44,7 +44,10 @@ func (m *move) restore(ctx context.Context) error {
 		first, second = 1, 2
 	}
 	size := strconv.FormatUint(p.smallGGTT(), 10)
-	err = p.all(ctx, write("T/vf1/ggtt_quota", "0"), write("T/vf2/ggtt_quota", "0"), write(ggttQuota(first), size), write(ggttQuota(second), size))
+	err = p.all(
+		ctx, write("T/vf1/ggtt_quota", "0"), write("T/vf2/ggtt_quota", "0"), write(ggttQuota(first), size),
+		write(ggttQuota(second), size),
+	)
 	if err != nil {
 		return err
 	}
@@ -86,8 +89,8 @@ func (m *move) held(ctx context.Context, stage string) error {
 // holdTime is longer than the driver takes to look at resfix_stoppers, or at a restore.
 const holdTime = 1500 * time.Millisecond
 
-// checkRecoveryStages holds a recovery at each stage. That it has got as far as the fixups shows in the VF's range; that it
-// has not come to its end, by a second restore that has to wait for it.
+// checkRecoveryStages holds a recovery at each stage. That it has got as far as the fixups shows in
+// the VF's range; that it has not come to its end, by a second restore that has to wait for it.
 func checkRecoveryStages(ctx context.Context, p *Probe) error {
 	m, err := p.newMove(ctx)
 	if err != nil {
@@ -96,18 +99,24 @@ func checkRecoveryStages(ctx context.Context, p *Probe) error {
 	if err := p.needStoppers(); err != nil {
 		return err
 	}
-	if err := errors.Join(p.all(ctx, become(stoppers1, "0x0f", "0xf")), m.restore(ctx), m.held(ctx, "0x0f")); err != nil {
+	if err := errors.Join(
+		p.all(ctx, become(stoppers1, "0x0f", "0xf")), m.restore(ctx), m.held(ctx, "0x0f"),
+	); err != nil {
 		return err
 	}
 	if err := errors.Join(p.all(ctx, become(stoppers1, "0x0e", "0xe")), m.held(ctx, "0x0e")); err != nil {
 		return err
 	}
-	if err := errors.Join(p.all(ctx, become(stoppers1, "0x0c", "0xc")), m.arrives(ctx), m.restore(ctx), m.held(ctx, "0x0c")); err != nil {
+	if err := errors.Join(
+		p.all(ctx, become(stoppers1, "0x0c", "0xc")), m.arrives(ctx), m.restore(ctx), m.held(ctx, "0x0c"),
+	); err != nil {
 		return err
 	}
 	files := p.each(stoppers1)
 	last := len(files) - 1 // one GT's is enough
-	if err := p.all(ctx, become(stoppers1, "0x08", "0x8"), Step{files: files[:last], values: []string{"0"}}); err != nil {
+	if err := p.all(ctx, become(stoppers1, "0x08", "0x8"), Step{
+		files: files[:last], values: []string{"0"},
+	}); err != nil {
 		return err
 	}
 	if err := errors.Join(m.held(ctx, "0x08"), p.all(ctx, read("0x08", files[last]))); err != nil {

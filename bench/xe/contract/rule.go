@@ -44,8 +44,8 @@ type Rule struct {
 	Needs []Need
 	// Destructive says what the rule does to a machine that is in use; "" is nothing.
 	Destructive string
-	// Crashes says what the rule does to the kernel of released drivers, with the function; "" is nothing. Such a rule is
-	// checked only if it is asked for by its name, and with --destructive.
+	// Crashes says what the rule does to the kernel of released drivers, with the function; "" is
+	// nothing. Such a rule is checked only if it is asked for by its name, and with --destructive.
 	Crashes string
 	// Logs are regular expressions of kernel messages that are right in this rule.
 	Logs []string

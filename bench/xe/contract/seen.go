@@ -16,8 +16,8 @@ type Sighting struct {
 	Rules  []string // the IDs of the rules that passed, in the order of the table
 }
 
-// Sightings returns what was seen of all drivers so far, in the order of the drivers' names. Each is a file in seen/: the
-// driver, a sentence about it, and then a rule in each line.
+// Sightings returns what was seen of all drivers so far, in the order of the drivers' names. Each
+// is a file in seen/: the driver, a sentence about it, and then a rule in each line.
 func Sightings() ([]Sighting, error) {
 	files, err := seenFiles.ReadDir("seen")
 	if err != nil {

@@ -14,26 +14,47 @@ func splitLines(text string) []string { return slices.Collect(strings.Lines(text
 var tableRules = []Rule{
 	{
 		ID: "tables_empty", Doc: "Tables of what VFs have are empty when they have nothing.",
-		Steps: []Step{read("", "T/pf/ggtt_provisioned"), read("", under("G/pf/", "contexts_provisioned", "doorbells_provisioned")...)}, Check: checkNoEvents,
-	},
-	{ID: "size_text", Doc: "A size in parentheses has three digits and a binary unit, rounded half up.", Needs: []Need{smallPages}, Check: checkSizeText},
-	{ID: "ggtt_available", Doc: "ggtt_available lists free ranges, ascending, then their total, the spare and what is left without it.", Check: checkAvailable},
-	{ID: "ggtt_available_less", Doc: "What a VF is given is missing there.", Steps: []Step{write("T/vf1/ggtt_quota", "1073741824")}, Check: checkAvailable},
-	{
-		ID: "ids_text", Doc: "Contexts and doorbells: first and last id, and their number. VFs without any are left out.", Needs: []Need{vfs(2)},
 		Steps: []Step{
-			write("G/vf2/contexts_quota", "1"), write("G/vf2/doorbells_quota", "2"), read("VF2:\t65534-65534\t(1)", "G/pf/contexts_provisioned"),
+			read("", "T/pf/ggtt_provisioned"),
+			read("", under("G/pf/", "contexts_provisioned", "doorbells_provisioned")...),
+		}, Check: checkNoEvents,
+	},
+	{
+		ID: "size_text", Doc: "A size in parentheses has three digits and a binary unit, rounded half up.",
+		Needs: []Need{smallPages}, Check: checkSizeText,
+	},
+	{
+		ID:    "ggtt_available",
+		Doc:   "ggtt_available lists free ranges, ascending, then their total, the spare and what is left without it.",
+		Check: checkAvailable,
+	},
+	{
+		ID: "ggtt_available_less", Doc: "What a VF is given is missing there.",
+		Steps: []Step{write("T/vf1/ggtt_quota", "1073741824")}, Check: checkAvailable,
+	},
+	{
+		ID:    "ids_text",
+		Doc:   "Contexts and doorbells: first and last id, and their number. VFs without any are left out.",
+		Needs: []Need{vfs(2)},
+		Steps: []Step{
+			write("G/vf2/contexts_quota", "1"), write("G/vf2/doorbells_quota", "2"),
+			read("VF2:\t65534-65534\t(1)", "G/pf/contexts_provisioned"),
 			read("VF2:\t0-1\t(2)", "G/pf/doorbells_provisioned"),
 		},
 	},
 	{
 		ID: "vram_text", Doc: "VRAM: bytes, and the same in three digits.", Needs: []Need{discrete, vfs(2)},
 		Steps: []Step{
-			write("T/vf2/vram_quota", "2097152"), read("VF2:\t2097152\t(2.00 MiB)", "T/pf/vram_provisioned"), write("T/vf1/vram_quota", "132120576"),
+			write("T/vf2/vram_quota", "2097152"), read("VF2:\t2097152\t(2.00 MiB)", "T/pf/vram_provisioned"),
+			write("T/vf1/vram_quota", "132120576"),
 			read("VF1:\t132120576\t(126 MiB)\nVF2:\t2097152\t(2.00 MiB)", "T/pf/vram_provisioned"),
 		},
 	},
-	{ID: "runtime_registers", Doc: "runtime_registers lists the registers that VFs ask the PF for, those of Xe2 and Xe3.", Check: checkRuntimeRegisters},
+	{
+		ID:    "runtime_registers",
+		Doc:   "runtime_registers lists the registers that VFs ask the PF for, those of Xe2 and Xe3.",
+		Check: checkRuntimeRegisters,
+	},
 }
 
 var someEvents = regexp.MustCompile(`:[1-9]`)
@@ -89,7 +110,9 @@ func checkAvailable(ctx context.Context, p *Probe) error {
 	}
 	all, spare := total(holes), p.ggttSpare
 	if all+given != total(p.ggttFree) {
-		return fmt.Errorf("ggtt_available: %d bytes in all and VF1 has %d: want %d together", all, given, total(p.ggttFree))
+		return fmt.Errorf(
+			"ggtt_available: %d bytes in all and VF1 has %d: want %d together", all, given, total(p.ggttFree),
+		)
 	}
 	var b strings.Builder
 	for _, h := range holes {
@@ -110,7 +133,9 @@ func checkAvailable(ctx context.Context, p *Probe) error {
 // runtimeRegisters are those of the graphics generations that have SR-IOV and that we know, by PCI device id.
 var runtimeRegisters = map[uint64][]uint64{
 	0xe20b: {0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc},
-	0xb080: {0xd00, 0x9114, 0x9118, 0x911c, 0x9130, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc},
+	0xb080: {
+		0xd00, 0x9114, 0x9118, 0x911c, 0x9130, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc,
+	},
 }
 
 func checkRuntimeRegisters(_ context.Context, p *Probe) error {
@@ -126,7 +151,8 @@ func checkRuntimeRegisters(_ context.Context, p *Probe) error {
 		var addresses []uint64
 		for l := range strings.Lines(text) {
 			var address, value uint64
-			if n, _ := fmt.Sscanf(l, "reg[%v] = %v\n", &address, &value); n != 2 || l != fmt.Sprintf("reg[%#x] = %#x\n", address, value) {
+			if n, _ := fmt.Sscanf(l, "reg[%v] = %v\n", &address, &value); n != 2 ||
+				l != fmt.Sprintf("reg[%#x] = %#x\n", address, value) {
 				return fmt.Errorf("%s: %q is not of the form reg[%%#x] = %%#x", file, l)
 			}
 			addresses = append(addresses, address)

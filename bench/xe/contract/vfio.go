@@ -23,10 +23,15 @@ var migrates = []Need{opensVFIO, canSave}
 
 var vfioRules = []Rule{
 	{
-		ID: "vfio_flags", Doc: "A VF can be saved while it is stopped (STOP_COPY), and be kept from other devices' memory (P2P); it cannot be saved while it runs (PRE_COPY). The size of its data is migration_size.",
+		ID: "vfio_flags",
+		Doc: "A VF can be saved while it is stopped (STOP_COPY), and be kept from other devices' memory (P2P); it " +
+			"cannot be saved while it runs (PRE_COPY). The size of its data is migration_size.",
 		Needs: migrates, Check: withVFIO(1, checkVFIOFlags),
 	},
-	{ID: "vfio_plain", Doc: "Where VFs cannot be saved, a VF is a VFIO device without migration: ENOTTY.", Needs: []Need{opensVFIO, plainVFIO}, Check: withVFIO(1, checkPlainVFIO)},
+	{
+		ID: "vfio_plain", Doc: "Where VFs cannot be saved, a VF is a VFIO device without migration: ENOTTY.",
+		Needs: []Need{opensVFIO, plainVFIO}, Check: withVFIO(1, checkPlainVFIO),
+	},
 	{
 		ID: "vfio_open", Doc: "Opening a VF resets it: it is RUNNING, and paused no more.", Needs: migrates,
 		Check: func(ctx context.Context, p *Probe) error {
@@ -37,23 +42,52 @@ var vfioRules = []Rule{
 		},
 	},
 	{
-		ID: "vfio_states", Doc: "Each step is one of the PF's: RUNNING_P2P pauses, RUNNING resumes, STOP_COPY saves, RESUMING restores, and leaving those two ends it; STOP is nothing more.",
+		ID: "vfio_states",
+		Doc: "Each step is one of the PF's: RUNNING_P2P pauses, RUNNING resumes, STOP_COPY saves, RESUMING " +
+			"restores, and leaving those two ends it; STOP is nothing more.",
 		Needs: migrates, Check: withVFIO(1, checkVFIOStates),
 	},
-	{ID: "vfio_path", Doc: "Steps are made one after the other when the state asked for is further away.", Needs: migrates, Check: withVFIO(1, checkVFIOPath)},
-	{ID: "vfio_illegal", Doc: "States that there are not, or that cannot be asked for, are EINVAL. The state is as before, but the driver stops the VF, which only a reset brings back; the lab's stand-in does not.", Needs: migrates, Check: withVFIO(1, checkVFIOIllegal)},
-	{ID: "vfio_carries", Doc: "A VF's registers for its driver are in its data: another VF has them when it has read those.", Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOCarries)},
-	{ID: "vfio_checked", Doc: "Data that are no packets are EINVAL; then the load fails (EIO, or ETIMEDOUT after 20 s), and the VF stays in RESUMING (the lab's stand-in: in ERROR) until it is reset.", Needs: migrates, Check: withVFIO(1, checkVFIOChecked)},
-	{ID: "vfio_damaged", Doc: "The state of a VF is verified when it is loaded: damaged, it is refused.", Needs: append(migrates, faults), Check: withVFIO(1, checkVFIODamaged)},
 	{
-		ID: "vfio_quotas_differ", Doc: "A VF with another quota of GGTT or VRAM than the saved one cannot load its data: EIO.",
+		ID: "vfio_path", Doc: "Steps are made one after the other when the state asked for is further away.",
+		Needs: migrates, Check: withVFIO(1, checkVFIOPath),
+	},
+	{
+		ID: "vfio_illegal",
+		Doc: "States that there are not, or that cannot be asked for, are EINVAL. The state is as before, but the " +
+			"driver stops the VF, which only a reset brings back; the lab's stand-in does not.", Needs: migrates,
+		Check: withVFIO(1, checkVFIOIllegal),
+	},
+	{
+		ID:    "vfio_carries",
+		Doc:   "A VF's registers for its driver are in its data: another VF has them when it has read those.",
+		Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOCarries),
+	},
+	{
+		ID: "vfio_checked",
+		Doc: "Data that are no packets are EINVAL; then the load fails (EIO, or ETIMEDOUT after 20 s), and the VF " +
+			"stays in RESUMING (the lab's stand-in: in ERROR) until it is reset.", Needs: migrates,
+		Check: withVFIO(1, checkVFIOChecked),
+	},
+	{
+		ID: "vfio_damaged", Doc: "The state of a VF is verified when it is loaded: damaged, it is refused.",
+		Needs: append(migrates, faults), Check: withVFIO(1, checkVFIODamaged),
+	},
+	{
+		ID:    "vfio_quotas_differ",
+		Doc:   "A VF with another quota of GGTT or VRAM than the saved one cannot load its data: EIO.",
 		Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOQuotasDiffer),
 	},
-	{ID: "vfio_flr", Doc: "A reset after a save, asked for through VFIO or sysfs, ends all: the VF is RUNNING and ready, its data are gone (ENODEV), its registers zero.", Needs: migrates, Check: withVFIO(1, checkVFIOReset)},
+	{
+		ID: "vfio_flr",
+		Doc: "A reset after a save, asked for through VFIO or sysfs, ends all: the VF is RUNNING and ready, its data " +
+			"are gone (ENODEV), its registers zero.", Needs: migrates, Check: withVFIO(1, checkVFIOReset),
+	},
 }
 
 // withVFIO is a check of n open VFs, all with the same few resources.
-func withVFIO(n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice) error) func(context.Context, *Probe) error {
+func withVFIO(n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice) error) func(
+	context.Context, *Probe,
+) error {
 	return func(ctx context.Context, p *Probe) error {
 		if err := p.smallVFs(ctx, n); err != nil {
 			return err
@@ -63,7 +97,9 @@ func withVFIO(n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice)
 }
 
 // openingVFIO gives VF1..n to check, and closes them: a VF that is open cannot be disabled.
-func (p *Probe) openingVFIO(ctx context.Context, n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice) error) (err error) {
+func (p *Probe) openingVFIO(
+	ctx context.Context, n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice) error,
+) (err error) {
 	var list []VFIODevice
 	defer func() {
 		for _, d := range list {
@@ -82,7 +118,9 @@ func (p *Probe) openingVFIO(ctx context.Context, n int, check func(ctx context.C
 
 func (p *Probe) openVFIO(ctx context.Context, n int) (VFIODevice, error) {
 	dir := fmt.Sprintf("V%d/", n)
-	if err := p.all(ctx, write(dir+"driver_override", vfioDriver), write(probeDriver, fmt.Sprintf("{VF%d}", n))); err != nil {
+	if err := p.all(
+		ctx, write(dir+"driver_override", vfioDriver), write(probeDriver, fmt.Sprintf("{VF%d}", n)),
+	); err != nil {
 		return nil, err
 	}
 	vf, err := p.vf(n)
@@ -181,12 +219,17 @@ func checkVFIOFlags(_ context.Context, p *Probe, vfs []VFIODevice) error {
 func checkPlainVFIO(_ context.Context, _ *Probe, vfs []VFIODevice) error {
 	_, flags := vfs[0].MigrationFlags()
 	_, state := vfs[0].State()
-	return errors.Join(wantErrno(syscall.ENOTTY, flags, "the migration flags"), wantErrno(syscall.ENOTTY, state, "the migration state"), vfs[0].Reset())
+	return errors.Join(
+		wantErrno(syscall.ENOTTY, flags, "the migration flags"),
+		wantErrno(syscall.ENOTTY, state, "the migration state"), vfs[0].Reset(),
+	)
 }
 
 // checkIsReady is nil if VF1 is RUNNING, and not paused: it can be, and be resumed.
 func checkIsReady(ctx context.Context, p *Probe, vfs []VFIODevice) error {
-	return errors.Join(inState(vfs[0], vfio.Running), p.all(ctx, write(pauseVF1, "1"), write("D/sriov/vf1/resume", "1")))
+	return errors.Join(
+		inState(vfs[0], vfio.Running), p.all(ctx, write(pauseVF1, "1"), write("D/sriov/vf1/resume", "1")),
+	)
 }
 
 func checkVFIOStates(ctx context.Context, p *Probe, vfs []VFIODevice) error {
@@ -215,7 +258,9 @@ func checkVFIOStates(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 		_, err := data.Write(stream)
 		return err
 	})
-	if err := errors.Join(err, goTo(d, vfio.Stop), p.all(ctx, paused), goTo(d, vfio.RunningP2P), p.all(ctx, paused)); err != nil {
+	if err := errors.Join(
+		err, goTo(d, vfio.Stop), p.all(ctx, paused), goTo(d, vfio.RunningP2P), p.all(ctx, paused),
+	); err != nil {
 		return err
 	}
 	return errors.Join(goTo(d, vfio.Running), p.all(ctx, refuse(syscall.EPERM, "G/vf1/control", "resume")))
@@ -279,8 +324,8 @@ func checkVFIOCarries(_ context.Context, p *Probe, vfs []VFIODevice) error {
 	return errors.Join(goTo(vfs[1], vfio.Running), goTo(vfs[0], vfio.Stop, vfio.Running))
 }
 
-// failsToLoad is nil if a load has failed so that only a reset leads out of it: the VF is in RESUMING still. The stand-in's is in
-// ERROR.
+// failsToLoad is nil if a load has failed so that only a reset leads out of it: the VF is in
+// RESUMING still. The stand-in's is in ERROR.
 func (p *Probe) failsToLoad(load error, d VFIODevice, errno syscall.Errno) error {
 	if err := wantErrno(errno, load, "loading"); err != nil {
 		return err
@@ -291,7 +336,9 @@ func (p *Probe) failsToLoad(load error, d VFIODevice, errno syscall.Errno) error
 		}
 	}
 	if p.standIn() {
-		return errors.Join(inState(d, vfio.Error), refuses(syscall.EINVAL, d, vfio.Running), d.Reset(), inState(d, vfio.Running))
+		return errors.Join(
+			inState(d, vfio.Error), refuses(syscall.EINVAL, d, vfio.Running), d.Reset(), inState(d, vfio.Running),
+		)
 	}
 	return errors.Join(inState(d, vfio.Resuming), d.Reset(), inState(d, vfio.Running))
 }

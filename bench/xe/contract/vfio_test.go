@@ -148,7 +148,9 @@ func TestVFIOMutations(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, err := contract.NewProbe(brokenVFIO{fake{fakehost.New(c.host)}, c.wrap}, &journal{}, pci.Address("0000:03:00.0"))
+				p, err := contract.NewProbe(
+					brokenVFIO{fake{fakehost.New(c.host)}, c.wrap}, &journal{}, pci.Address("0000:03:00.0"),
+				)
 				if err != nil {
 					t.Fatal(err)
 				}

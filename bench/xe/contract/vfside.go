@@ -32,58 +32,87 @@ var vfRules = []Rule{
 	{
 		ID: "vf_nodes", Doc: "A VF has a card, GTs and debugfs files of its own, and none of a PF's.",
 		Steps: onHost(
-			present("V1/drm", "V1/tile0/gt*"), absent("V1/tile0/gt2"), read("xe dev={VF1} unique={VF1}", "D1/name"), read("supported: yes\nenabled: yes\nmode: SR-IOV VF", "D1/sriov_info"),
-			mode(0o444, "D1/gt*/vf/self_config", "D1/gt*/vf/abi_versions"), absent("D1/sriov", "D1/pf", "D1/gt0/pf", "D1/gt0/vf1", "V1/sriov_admin"),
+			present("V1/drm", "V1/tile0/gt*"), absent("V1/tile0/gt2"), read("xe dev={VF1} unique={VF1}", "D1/name"),
+			read("supported: yes\nenabled: yes\nmode: SR-IOV VF", "D1/sriov_info"),
+			mode(0o444, "D1/gt*/vf/self_config", "D1/gt*/vf/abi_versions"),
+			absent("D1/sriov", "D1/pf", "D1/gt0/pf", "D1/gt0/vf1", "V1/sriov_admin"),
 		),
 	},
 	{
-		ID: "self_config", Doc: "self_config is what the PF has given to the VF, GT by GT: the GGTT only on the main GT since 6.19, local memory only on the main GT.",
+		ID: "self_config",
+		Doc: "self_config is what the PF has given to the VF, GT by GT: the GGTT only on the main GT since 6.19, " +
+			"local memory only on the main GT.",
 		Steps: vf1OnHost, Check: checkSelfConfig,
 	},
 	{
-		ID: "self_config_reload", Doc: "A driver is told once what its VF has. Another quota shows when it is unloaded and loaded again.",
+		ID:    "self_config_reload",
+		Doc:   "A driver is told once what its VF has. Another quota shows when it is unloaded and loaded again.",
 		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := p.checkContexts("before"); err != nil {
 				return err
 			}
-			return errors.Join(p.all(ctx, write(unbindXe, "{VF1}"), absent("D1/gt0"), write(bindXe, "{VF1}")), checkSelfConfig(ctx, p))
+			return errors.Join(
+				p.all(ctx, write(unbindXe, "{VF1}"), absent("D1/gt0"), write(bindXe, "{VF1}")), checkSelfConfig(ctx, p),
+			)
 		},
 	},
 	{
-		ID: "self_config_flr", Doc: "The driver of a VF that is reset does not ask again: xe has no handlers of resets. (The lab's stand-in asks.)", Needs: []Need{realDriver},
+		ID: "self_config_flr",
+		Doc: "The driver of a VF that is reset does not ask again: xe has no handlers of resets. (The lab's stand-in " +
+			"asks.)", Needs: []Need{realDriver},
 		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
 		Check: func(ctx context.Context, p *Probe) error {
-			return errors.Join(p.checkContexts("before"), p.Refuses(ctx, 0, resetVF1, "1"), p.checkContexts("after a reset"))
+			return errors.Join(
+				p.checkContexts("before"), p.Refuses(ctx, 0, resetVF1, "1"), p.checkContexts("after a reset"),
+			)
 		},
 	},
-	{ID: "abi_versions", Doc: "abi_versions has the versions of the interfaces to GuC and to the PF: the oldest known, the wanted and the agreed one. The PF's is 1.0.", Steps: vf1OnHost, Check: checkABIVersions},
-	{ID: "vf_handshake", Doc: "The PF's versions lists a VF from when its driver is loaded until the VF is reset.", Check: checkHandshake},
 	{
-		ID: "vf_empty", Logs: refusedVF, Doc: "A VF without resources is refused by its driver: by bind with an error, by drivers_probe silently.", Needs: []Need{tree},
-		Steps: []Step{write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"), write(override, "xe")}, Check: checkRefusesVF,
+		ID: "abi_versions",
+		Doc: "abi_versions has the versions of the interfaces to GuC and to the PF: the oldest known, the wanted and " +
+			"the agreed one. The PF's is 1.0.", Steps: vf1OnHost, Check: checkABIVersions,
 	},
 	{
-		ID: "vf_incomplete", Logs: refusedVF, Doc: "So is a VF that lacks something; with all that it needs it is taken.",
+		ID: "vf_handshake", Doc: "The PF's versions lists a VF from when its driver is loaded until the VF is reset.",
+		Check: checkHandshake,
+	},
+	{
+		ID: "vf_empty", Logs: refusedVF,
+		Doc:   "A VF without resources is refused by its driver: by bind with an error, by drivers_probe silently.",
+		Needs: []Need{tree},
+		Steps: []Step{write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"), write(override, "xe")},
+		Check: checkRefusesVF,
+	},
+	{
+		ID: "vf_incomplete", Logs: refusedVF,
+		Doc:   "So is a VF that lacks something; with all that it needs it is taken.",
 		Steps: []Step{write("G0/vf1/contexts_quota", otherCount), write(numvfs, "1"), write(override, "xe")},
 		Check: func(ctx context.Context, p *Probe) error {
-			return errors.Join(checkRefusesVF(ctx, p), p.giveSmall(ctx, 1), p.all(ctx, write(bindXe, "{VF1}"), present("V1/driver")), checkSelfConfig(ctx, p))
+			return errors.Join(
+				checkRefusesVF(ctx, p), p.giveSmall(ctx, 1), p.all(ctx, write(bindXe, "{VF1}"), present("V1/driver")),
+				checkSelfConfig(ctx, p),
+			)
 		},
 	},
 	{
-		ID: "stoppers_text", Doc: "resfix_stoppers is a byte for each GT, in hexadecimal; of what is larger the lowest byte is taken.", Needs: []Need{tree},
+		ID:    "stoppers_text",
+		Doc:   "resfix_stoppers is a byte for each GT, in hexadecimal; of what is larger the lowest byte is taken.",
+		Needs: []Need{tree},
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := p.withStoppers(ctx); err != nil {
 				return err
 			}
 			return p.all(ctx,
-				mode(0o600, stoppers1), read("0x00", stoppers1), become(stoppers1, "0x05", "5", "0x5\n", "05", "0x105"), become("D1/gt0/vf/resfix_stoppers", "0xff", "255"),
+				mode(0o600, stoppers1), read("0x00", stoppers1), become(stoppers1, "0x05", "5", "0x5\n", "05", "0x105"),
+				become("D1/gt0/vf/resfix_stoppers", "0xff", "255"),
 				refuse(syscall.EINVAL, stoppers1, "x", "-1", " 1", "1.5"), become(stoppers1, "0x00", "0"),
 			)
 		},
 	},
 	{
-		ID: "recovery", Doc: "After a restore the VF's driver moves to the VF's new GGTT range when the VF is resumed.", Needs: []Need{canSave, vfs(2)},
+		ID: "recovery", Doc: "After a restore the VF's driver moves to the VF's new GGTT range when the VF is resumed.",
+		Needs: []Need{canSave, vfs(2)},
 		Check: func(ctx context.Context, p *Probe) error {
 			m, err := p.newMove(ctx)
 			if err != nil {
@@ -93,7 +122,9 @@ var vfRules = []Rule{
 		},
 	},
 	{
-		ID: "recovery_stages", Doc: "resfix_stoppers holds the recovery, on any GT: 0x1 before it starts, 0x2 before the fixups, 0x4 before jobs go on, 0x8 before its end. The driver clears no bit.",
+		ID: "recovery_stages",
+		Doc: "resfix_stoppers holds the recovery, on any GT: 0x1 before it starts, 0x2 before the fixups, 0x4 " +
+			"before jobs go on, 0x8 before its end. The driver clears no bit.",
 		Needs: []Need{canSave, vfs(2)}, Check: checkRecoveryStages,
 	},
 }
@@ -116,7 +147,9 @@ func (p *Probe) selfConfig(gt int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", r.start, r.start+r.size-1, r.size, sizeText(r.size))
+		fmt.Fprintf(
+			&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", r.start, r.start+r.size-1, r.size, sizeText(r.size),
+		)
 	}
 	if p.flat {
 		b.WriteString("GGTT shift on last restore:\t0\n")
@@ -207,10 +240,15 @@ func checkHandshake(ctx context.Context, p *Probe) error {
 	}
 	const nobody = "base:\t1.0\nlatest:\t1.0\n"
 	is := func(want string) error { return p.await(ctx, func() error { return p.Reads(file, want) }) }
-	if err := errors.Join(p.all(ctx, write(numvfs, "1")), is(nobody), p.all(ctx, write(override, "xe"), write(bindXe, "{VF1}"))); err != nil {
+	if err := errors.Join(
+		p.all(ctx, write(numvfs, "1")), is(nobody), p.all(ctx, write(override, "xe"), write(bindXe, "{VF1}")),
+	); err != nil {
 		return err
 	}
-	if err := errors.Join(is(nobody+"VF1:\t1.0\n"), p.all(ctx, write(unbindXe, "{VF1}")), is(nobody+"VF1:\t1.0\n"), p.all(ctx, write(resetVF1, "1"))); err != nil {
+	if err := errors.Join(
+		is(nobody+"VF1:\t1.0\n"), p.all(ctx, write(unbindXe, "{VF1}")), is(nobody+"VF1:\t1.0\n"),
+		p.all(ctx, write(resetVF1, "1")),
+	); err != nil {
 		return err
 	}
 	return errors.Join(is(nobody), p.all(ctx, write(bindXe, "{VF1}")), is(nobody+"VF1:\t1.0\n"))

@@ -16,7 +16,9 @@ func TestCodename(t *testing.T) {
 			t.Errorf("%04x has none", id)
 		}
 	}
-	for id, want := range map[uint16]string{0xe20b: "bmg", 0xe212: "bmg", 0xb080: "ptl", 0x56c1: "ats-m", 0xd740: "nvl-s", 0x1521: ""} {
+	for id, want := range map[uint16]string{
+		0xe20b: "bmg", 0xe212: "bmg", 0xb080: "ptl", 0x56c1: "ats-m", 0xd740: "nvl-s", 0x1521: "",
+	} {
 		if got := Codename(id); got != want {
 			t.Errorf("%04x is %q, want %q", id, got, want)
 		}

@@ -17,7 +17,8 @@ import (
 var models = map[uint16]string{
 	0xe20b: "Bmg_g21_12",
 	0x56c0: "Flex170", 0x56c2: "Flex170",
-	0xb080: "Ptl", 0xb081: "Ptl", 0xb082: "Ptl", 0xb083: "Ptl", 0xb084: "Ptl", 0xb085: "Ptl", 0xb086: "Ptl", 0xb087: "Ptl",
+	0xb080: "Ptl", 0xb081: "Ptl", 0xb082: "Ptl", 0xb083: "Ptl", 0xb084: "Ptl", 0xb085: "Ptl", 0xb086: "Ptl",
+	0xb087: "Ptl",
 	0xb08f: "Ptl", 0xb090: "Ptl", 0xb0a0: "Ptl", 0xb0b0: "Ptl", 0xfd80: "Ptl", 0xfd81: "Ptl",
 }
 
@@ -163,8 +164,10 @@ func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err err
 			have = append(have, strconv.Itoa(p.VFs))
 		}
 		return Plan{}, "", &bench.UsageError{
-			Err:    fmt.Errorf("%s has no vGPU profile for %s", m.Name, prose.Count(n, "VF")),
-			Advice: "there are profiles for " + strings.Join(have, ", ") + "; up to two VFs more than asked for will do",
+			Err: fmt.Errorf("%s has no vGPU profile for %s", m.Name, prose.Count(n, "VF")),
+			Advice: "there are profiles for " + strings.Join(
+				have, ", ",
+			) + "; up to two VFs more than asked for will do",
 		}
 	}
 	plan, err = m.planOf(fit, n, mode)
@@ -193,7 +196,9 @@ const (
 
 // PlanFor returns the plan for n VFs with a profile: one of the values above, or a name. It calls model if it needs the
 // GPU's. note, if not "", says which profile was chosen, and why.
-func PlanFor(n int, profile string, mode SchedulerMode, model func() (*Model, error)) (plan Plan, note string, err error) {
+func PlanFor(
+	n int, profile string, mode SchedulerMode, model func() (*Model, error),
+) (plan Plan, note string, err error) {
 	plan = Auto(n)
 	if profile == ProfileAuto && mode == Infinite {
 		return plan, "", nil

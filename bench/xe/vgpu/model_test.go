@@ -64,7 +64,9 @@ func describe(t *testing.T, m *Model) string {
 			fmt.Fprintf(&b, "  without ECC: VRAM %d\n", off.Quota.VRAM)
 		}
 		m.ECC = true
-		for _, mode := range []SchedulerMode{Infinite, DefaultProfile, Flexible30FPS, Fixed30FPS, FlexibleBurstableQoS} {
+		for _, mode := range []SchedulerMode{
+			Infinite, DefaultProfile, Flexible30FPS, Fixed30FPS, FlexibleBurstableQoS,
+		} {
 			s, err := m.Scheduling(n, mode)
 			if err != nil {
 				t.Error(err)
@@ -102,7 +104,9 @@ func builtIn(t testing.TB, name string) []byte {
 }
 
 func TestLoadModel(t *testing.T) {
-	mine := fstest.MapFS{"Ptl.json": {Data: []byte(strings.Replace(string(builtIn(t, "Ptl.json")), `"0.1"`, `"mine"`, 1))}}
+	mine := fstest.MapFS{
+		"Ptl.json": {Data: []byte(strings.Replace(string(builtIn(t, "Ptl.json")), `"0.1"`, `"mine"`, 1))},
+	}
 	for _, c := range []struct {
 		name    string
 		device  uint16
@@ -126,7 +130,8 @@ func TestLoadModel(t *testing.T) {
 		!strings.Contains(err.Error(), "1234") {
 		t.Errorf("unknown device: %v", err)
 	}
-	if _, err := LoadModel(0xe20b, nil, mine); !errors.As(err, &ue) || !strings.Contains(err.Error(), "Bmg_g21_12.json") {
+	if _, err := LoadModel(0xe20b, nil, mine); !errors.As(err, &ue) ||
+		!strings.Contains(err.Error(), "Bmg_g21_12.json") {
 		t.Errorf("missing file: %v", err)
 	}
 }
@@ -166,7 +171,8 @@ func TestMalformed(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{
 			"unknown key", `"VFCount": 1,`, `"VFCount": 1, "Vfcount": 1,`,
-			"Ptl.json:19:30: vGPUResources.Profile.Ptl_1.Vfcount: unknown key; known here: VFCount, LocalMemoryEccOff, " +
+			"Ptl.json:19:30: vGPUResources.Profile.Ptl_1.Vfcount: unknown key; known here: VFCount, " +
+				"LocalMemoryEccOff, " +
 				"LocalMemoryEccOn, Contexts, Doorbells, GGTTSize",
 		},
 		{"missing key", `"version": "0.1",`, ``, "Ptl.json:1:1: version: is missing"},
@@ -186,7 +192,10 @@ func TestMalformed(t *testing.T) {
 			"negative", `"Doorbells": 16,`, `"Doorbells": -1,`,
 			`Ptl.json:10:18: PFResources.Profile.MinimumPFResources.Doorbells: must be a whole number from 0 to 256, not -1`,
 		},
-		{"no VFs", `"VFCount": 2,`, `"VFCount": 0,`, `Ptl.json:27:16: vGPUResources.Profile.Ptl_2.VFCount: must not be 0`},
+		{
+			"no VFs", `"VFCount": 2,`, `"VFCount": 0,`,
+			`Ptl.json:27:16: vGPUResources.Profile.Ptl_2.VFCount: must not be 0`,
+		},
 		{
 			"number for a truth", `"ScheduleIfIdle": false`, `"ScheduleIfIdle": 0`,
 			`Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.ScheduleIfIdle: must be true or false, not 0`,
@@ -195,8 +204,14 @@ func TestMalformed(t *testing.T) {
 			"list", `"Default": null`, `"Default": []`,
 			"Ptl.json:16:14: vGPUResources.Default: a list is not expected anywhere in this file",
 		},
-		{"object for text", `"version": "0.1"`, `"version": {}`, "Ptl.json:2:13: version: must be a string, not an object"},
-		{"no such default", `"Default": "Disabled"`, `"Default": "On"`, `vGPUSecurity.Default: there is no profile "On"`},
+		{
+			"object for text", `"version": "0.1"`, `"version": {}`,
+			"Ptl.json:2:13: version: must be a string, not an object",
+		},
+		{
+			"no such default", `"Default": "Disabled"`, `"Default": "On"`,
+			`vGPUSecurity.Default: there is no profile "On"`,
+		},
 		{
 			"syntax", `"VFCount": 1,`, `"VFCount": 1`,
 			`Ptl.json:20:5: vGPUResources.Profile.Ptl_1: invalid character '"' after object value`,
@@ -208,10 +223,14 @@ func TestMalformed(t *testing.T) {
 	}
 }`, `"GuCThresholdEngineReset": 0}}}} 1`, "something follows the end"},
 		{"formula", `lambda n: max(32 // n, 1)`, `lambda n: max(32 // n, 1`, "Ptl.json:53:29: " +
-			"vGPUScheduler.Profile.Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.VFAttributes.VFExecutionQuantum: \"lambda n: " +
+			"vGPUScheduler.Profile.Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.VFAttributes.VFExecutionQuantum: " +
+			"\"lambda n: " +
 			"max(32 // n, 1\": formula:1:25: got end of file, want ')'"},
 		{"no lambda", `lambda n: max(32 // n, 1)`, `32`, "not a lambda of one argument"},
-		{"formula that fails", `lambda n: max(32 // n, 1)`, `lambda n: 1 // (n - 1)`, "for 1 VF: floored division by zero"},
+		{
+			"formula that fails", `lambda n: max(32 // n, 1)`, `lambda n: 1 // (n - 1)`,
+			"for 1 VF: floored division by zero",
+		},
 		{
 			"negative result", `lambda n: max(32 // n, 1)`, `lambda n: 1 - n`,
 			"for 2 VFs: -1 is not a number from 0 to 4294967295",
@@ -233,7 +252,8 @@ func TestMalformed(t *testing.T) {
 // TestFormulas: only arithmetic comes through, whatever the file says, and at once.
 func TestFormulas(t *testing.T) {
 	for text, want := range map[string]string{
-		"lambda VFCount : max( 32 // VFCount, 1)": "10", "lambda n: 2.9": "2", "lambda n: n % 2 + abs(-1) + int(1.5)": "3",
+		"lambda VFCount : max( 32 // VFCount, 1)": "10", "lambda n: 2.9": "2",
+		"lambda n: n % 2 + abs(-1) + int(1.5)":                                                       "3",
 		"lambda VFCount : 128000 if (VFCount == 1) else max( 64000 // VFCount, 16000)":               "21333",
 		"lambda VFCount : min((2000 // max(VFCount-1,1)*0.5, 50))":                                   "50",
 		"lambda VFCount : (2000 // max(VFCount-1,1) - min((2000 // max(VFCount-1,1))*0.5, 50))*1000": "950000",
@@ -249,7 +269,8 @@ func TestFormulas(t *testing.T) {
 		"def f(n): return 1": "",
 		"lambda n: 1e400":    "", "lambda n: 1e308 * 10": "is not a number", "lambda n: 1e9999 - 1e9999": "",
 		"lambda n: 1 << 10000000":                      "",
-		"lambda n: " + strings.Repeat("(", 2000) + "n": "longer than", "lambda n: " + strings.Repeat("-", 900) + "n": "3",
+		"lambda n: " + strings.Repeat("(", 2000) + "n": "longer than",
+		"lambda n: " + strings.Repeat("-", 900) + "n":  "3",
 		"":                                     "",
 		"lambda n: 99999999999999999999999999": "is not a number", "lambda n: n > 2": "not a number",
 	} {
