@@ -15,8 +15,9 @@ var update = flag.Bool("update", false, "write changelog.md again")
 
 const changelogHead = `# What changed for those who use vmtb
 
-Flags, exit codes, JSON fields, ids and messages that a script may look for are an interface to other people's CI. Each change of them
-has an entry here, the newest first: look at these in scripts and CI jobs. vmtb has no tagged releases yet: the date is that of the commit.
+Flags, exit codes, JSON fields, ids and messages that a script may look for are an interface to other
+people's CI. Each change of them has an entry here, the newest first: look at these in scripts and CI
+jobs. vmtb has no tagged releases yet: the date is that of the commit.
 `
 
 // TestChangelog compares changelog.md with the fragments in the directory changelog.

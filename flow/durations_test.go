@@ -116,7 +116,8 @@ func TestDurations(t *testing.T) {
 	if a, b := (Shard{2, 3}).TakeBy(Durations{}, items), (Shard{2, 3}).Take(items); len(a) != len(b) {
 		t.Errorf("without history: %v, want %v", a, b)
 	}
-	if _, err := ReadDurations(t.TempDir()); err == nil || !strings.Contains(err.Error(), "--durations: not a run directory") {
+	if _, err := ReadDurations(t.TempDir()); err == nil ||
+		!strings.Contains(err.Error(), "--durations: not a run directory") {
 		t.Error(err)
 	}
 }

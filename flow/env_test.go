@@ -57,7 +57,8 @@ func TestDo(t *testing.T) {
 			return env.Do(ctx, change, func() error { return errBoom })
 		},
 		"tear-down 1": func(ctx context.Context, env *Env, _ *T) error {
-			if err := env.Do(context.Background(), change, nothing); err == nil || !strings.HasPrefix(err.Error(), "BUG:") {
+			if err := env.Do(context.Background(), change, nothing); err == nil ||
+				!strings.HasPrefix(err.Error(), "BUG:") {
 				return fmt.Errorf("a context from nowhere: %w", err)
 			}
 			return env.Do(ctx, change, nothing)
@@ -107,7 +108,8 @@ func TestCleanup(t *testing.T) {
 			if strings.Join(s.trace, "; ") != want {
 				t.Errorf("trace %q, want %s", s.trace, want)
 			}
-			if e := got.end(t, "tear-down"); !strings.HasSuffix(e.Reason, "boom\npanic: on purpose") || got.ExitCode() != ExitError {
+			if e := got.end(t, "tear-down"); !strings.HasSuffix(e.Reason, "boom\npanic: on purpose") ||
+				got.ExitCode() != ExitError {
 				t.Errorf("reason %q, exit code %d", e.Reason, got.ExitCode())
 			}
 		})
@@ -117,12 +119,16 @@ func TestCleanup(t *testing.T) {
 // What flows log and the steps that they name are in the journal, in order.
 func TestLogAndSteps(t *testing.T) {
 	var text strings.Builder
-	log := slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))
+	log := slog.New(
+		slog.NewTextHandler(
+			&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}},
+		),
+	)
 	s := &script{}
 	s.do = do{
 		"set-up 1": func(ctx context.Context, env *Env, _ *T) error {
@@ -144,7 +150,10 @@ func TestLogAndSteps(t *testing.T) {
 	var lines []string
 	for _, e := range got.entries {
 		if e.Event == Log || e.Phase == PhaseStep {
-			lines = append(lines, strings.TrimSpace(fmt.Sprintln(e.ID, e.Event, e.Level, e.Name, e.Message, e.Result, e.Reason, e.Blame)))
+			lines = append(
+				lines,
+				strings.TrimSpace(fmt.Sprintln(e.ID, e.Event, e.Level, e.Name, e.Message, e.Result, e.Reason, e.Blame)),
+			)
 		}
 	}
 	want := []string{
@@ -174,7 +183,8 @@ func TestAfterEnd(t *testing.T) {
 		"tear-down 1": func(context.Context, *Env, *T) error { kept.Errorf("too late"); return nil },
 	}}
 	got := s.run(t.Context(), t, Options{}, "")
-	if got.results() != "pass pass" || !slices.ContainsFunc(got.entries, func(e Entry) bool { return e.Message == "after the case's end: too late" }) {
+	if got.results() != "pass pass" ||
+		!slices.ContainsFunc(got.entries, func(e Entry) bool { return e.Message == "after the case's end: too late" }) {
 		t.Errorf("results %s, entries %v", got.results(), got.entries)
 	}
 }
@@ -189,7 +199,10 @@ func TestFolders(t *testing.T) {
 		}
 		return os.WriteFile(filepath.Join(dir, "here"), nil, 0o600)
 	}
-	s.do = do{"set-up 1VF-(P:a/b S:../c)1": write, "reset 1": fails(errBoom), "set-up 1VF-(P:a/b S:../c)2": write, "set-up 1VF-(P:a b S:.. c)3": write, "one": write, "two": write}
+	s.do = do{
+		"set-up 1VF-(P:a/b S:../c)1": write, "reset 1": fails(errBoom), "set-up 1VF-(P:a/b S:../c)2": write,
+		"set-up 1VF-(P:a b S:.. c)3": write, "one": write, "two": write,
+	}
 	got := s.run(t.Context(), t, Options{}, "1VF-(P:a/b S:../c)", "1VF-(P:a b S:.. c)")
 	var found []string
 	err := filepath.WalkDir(got.dir, func(path string, d os.DirEntry, err error) error {
@@ -201,7 +214,8 @@ func TestFolders(t *testing.T) {
 	want := []string{
 		"01-file-Class-1VF-P-a-b-S-..-c/fixture-1", "01-file-Class-1VF-P-a-b-S-..-c/fixture-2",
 		"01-file-Class-1VF-P-a-b-S-..-c/one", "01-file-Class-1VF-P-a-b-S-..-c/two",
-		"02-file-Class-1VF-P-a-b-S-..-c/fixture-1", "02-file-Class-1VF-P-a-b-S-..-c/one", "02-file-Class-1VF-P-a-b-S-..-c/two",
+		"02-file-Class-1VF-P-a-b-S-..-c/fixture-1", "02-file-Class-1VF-P-a-b-S-..-c/one",
+		"02-file-Class-1VF-P-a-b-S-..-c/two",
 	}
 	if diff := cmp.Diff(want, found); diff != "" || err != nil {
 		t.Errorf("error %v (-want +got)\n%s", err, diff)

@@ -21,15 +21,42 @@ func TestInterrupt(t *testing.T) {
 		reason, cased string // of the interrupted phase's end
 	}{
 		{"set-up 1", true, false, "set-up 1; undo", "notrun notrun", "interrupted: context canceled", "set-up"},
-		{"one", true, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted\ncontext canceled", "one"},
-		{"one", false, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted and did not come back; abandoned", "one"},
-		{"reset 1", true, false, "set-up 1; one; reset 1; tear-down 1; undo", "pass notrun", "interrupted: context canceled", "reset"},
-		{"tear-down 1", false, false, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass", "missed its deadline of 1 min and did not come back; abandoned", "tear-down"},
-		{"set-up 1", false, true, "set-up 1; undo", "notrun notrun", "interrupted and did not come back; abandoned", "set-up"},
-		{"one", true, true, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted\ncontext canceled", "one"},
-		{"one", false, true, "set-up 1; one; undo", "incomplete notrun", "interrupted and did not come back; abandoned", "one"},
-		{"reset 1", false, true, "set-up 1; one; reset 1; undo", "pass notrun", "interrupted and did not come back; abandoned", "reset"},
-		{"tear-down 1", false, true, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass", "interrupted again: killed and did not come back; abandoned", "tear-down"},
+		{
+			"one", true, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun",
+			"interrupted\ncontext canceled", "one",
+		},
+		{
+			"one", false, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun",
+			"interrupted and did not come back; abandoned", "one",
+		},
+		{
+			"reset 1", true, false, "set-up 1; one; reset 1; tear-down 1; undo", "pass notrun",
+			"interrupted: context canceled", "reset",
+		},
+		{
+			"tear-down 1", false, false, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass",
+			"missed its deadline of 1 min and did not come back; abandoned", "tear-down",
+		},
+		{
+			"set-up 1", false, true, "set-up 1; undo", "notrun notrun", "interrupted and did not come back; abandoned",
+			"set-up",
+		},
+		{
+			"one", true, true, "set-up 1; one; tear-down 1; undo", "incomplete notrun", "interrupted\ncontext canceled",
+			"one",
+		},
+		{
+			"one", false, true, "set-up 1; one; undo", "incomplete notrun",
+			"interrupted and did not come back; abandoned", "one",
+		},
+		{
+			"reset 1", false, true, "set-up 1; one; reset 1; undo", "pass notrun",
+			"interrupted and did not come back; abandoned", "reset",
+		},
+		{
+			"tear-down 1", false, true, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass",
+			"interrupted again: killed and did not come back; abandoned", "tear-down",
+		},
 	} {
 		t.Run(fmt.Sprintf("%s heeds %v kill %v", tt.place, tt.heed, tt.kill), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -52,8 +79,12 @@ func TestInterrupt(t *testing.T) {
 				got := s.run(ctx, t, Options{Kill: kill}, "")
 				took := time.Since(start)
 				close(release)
-				if strings.Join(s.trace, "; ") != tt.trace || got.results() != tt.results || got.ExitCode() != ExitInterrupted {
-					t.Errorf("trace %q, results %s, exit code %d; want %s, %s", s.trace, got.results(), got.ExitCode(), tt.trace, tt.results)
+				if strings.Join(s.trace, "; ") != tt.trace || got.results() != tt.results ||
+					got.ExitCode() != ExitInterrupted {
+					t.Errorf(
+						"trace %q, results %s, exit code %d; want %s, %s", s.trace, got.results(), got.ExitCode(),
+						tt.trace, tt.results,
+					)
 				}
 				if e := got.end(t, tt.cased); e.Reason != tt.reason {
 					t.Errorf("reason %q, want %q", e.Reason, tt.reason)
@@ -74,7 +105,8 @@ func TestRunDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{do: do{"one": heeds}}
 		got := s.run(t.Context(), t, Options{Timeout: 30 * time.Second, TimeoutScale: 3}, "", "b")
-		if got.results() != "incomplete notrun notrun notrun" || got.ExitCode() != ExitAborted || got.Duration != 30*time.Second {
+		if got.results() != "incomplete notrun notrun notrun" || got.ExitCode() != ExitAborted ||
+			got.Duration != 30*time.Second {
 			t.Errorf("results %s, exit code %d after %v", got.results(), got.ExitCode(), got.Duration)
 		}
 		if want := "the run missed its deadline of 30 s"; got.Stopped != want {
@@ -87,24 +119,30 @@ func TestRunDeadline(t *testing.T) {
 func TestNotRestored(t *testing.T) {
 	s := &script{undo: fakeUndo{err: errors.New("sriov_numvfs is 2")}}
 	got := s.run(t.Context(), t, Options{}, "a", "b")
-	if got.results() != "pass pass notrun notrun" || got.ExitCode() != ExitNotRestored || got.Unrestored != "sriov_numvfs is 2" {
+	if got.results() != "pass pass notrun notrun" || got.ExitCode() != ExitNotRestored ||
+		got.Unrestored != "sriov_numvfs is 2" {
 		t.Errorf("results %s, exit code %d, unrestored %q", got.results(), got.ExitCode(), got.Unrestored)
 	}
 }
 
 // Precedence of the exit codes: what matters most is first.
 func TestExitCode(t *testing.T) {
-	s := Summary{Unrestored: "x", Interrupt: true, Stopped: "x", Counts: map[Result]int{Fail: 1, Error: 1, Pass: 1, Skip: 1}}
+	s := Summary{
+		Unrestored: "x", Interrupt: true, Stopped: "x", Counts: map[Result]int{Fail: 1, Error: 1, Pass: 1, Skip: 1},
+	}
 	var codes []int
 	for _, less := range []func(){
 		func() {}, func() { s.Unrestored = "" }, func() { s.Interrupt = false }, func() { s.Stopped = "" },
 		func() { s.Counts[Fail] = 0; s.Counts[Timeout] = 1 }, func() { s.Counts[Timeout] = 0 },
-		func() { s.Counts[Error] = 0; s.Errors = 1 }, func() { s.Errors = 0; s.Counts[Incomplete] = 1 }, func() { s.Counts[Incomplete] = 0 },
+		func() { s.Counts[Error] = 0; s.Errors = 1 }, func() { s.Errors = 0; s.Counts[Incomplete] = 1 },
+		func() { s.Counts[Incomplete] = 0 },
 	} {
 		less()
 		codes = append(codes, s.ExitCode())
 	}
-	want := []int{ExitNotRestored, ExitInterrupted, ExitAborted, ExitFail, ExitFail, ExitError, ExitError, ExitError, ExitPass}
+	want := []int{
+		ExitNotRestored, ExitInterrupted, ExitAborted, ExitFail, ExitFail, ExitError, ExitError, ExitError, ExitPass,
+	}
 	if !slices.Equal(codes, want) {
 		t.Errorf("exit codes %v, want %v", codes, want)
 	}

@@ -29,8 +29,14 @@ func sample(t testing.TB) []byte {
 	j.append(Entry{Event: Begin, Phase: PhaseRun, Timeout: 1})
 	j.append(Entry{Event: Begin, Phase: PhaseSetUp, ID: id.Fixture(), Dir: "01/fixture-1", Timeout: 2})
 	j.append(Entry{Event: Log, ID: id.Fixture(), Level: "INFO", Message: "bad \xff\x1b[31m\nbytes \u2028"})
-	j.append(Entry{Event: Mark, Phase: PhaseCase, ID: id, Attempt: 2, Mark: "m", BootID: "b", Level: "WARN", Source: "host", Rule: "r"})
-	j.append(Entry{Event: End, Phase: PhaseCase, ID: id, Result: Fail, Reason: "no", Blame: BlameGuest, Where: "a/b.go:1", Stack: "s", Abandoned: true, Quarantined: true})
+	j.append(Entry{
+		Event: Mark, Phase: PhaseCase, ID: id, Attempt: 2, Mark: "m", BootID: "b", Level: "WARN", Source: "host",
+		Rule: "r",
+	})
+	j.append(Entry{
+		Event: End, Phase: PhaseCase, ID: id, Result: Fail, Reason: "no", Blame: BlameGuest, Where: "a/b.go:1",
+		Stack: "s", Abandoned: true, Quarantined: true,
+	})
 	j.append(Entry{Event: End, Phase: PhaseRun, Duration: 3, ExitCode: &code})
 	if err := j.close(); err != nil {
 		t.Fatal(err)
@@ -70,7 +76,8 @@ func TestTornJournal(t *testing.T) {
 			if diff := cmp.Diff(whole[:lines], got); lines > 0 && diff != "" {
 				t.Fatalf("cut at %d with tail %q (-want +got)\n%s", n, tail, diff)
 			}
-			if want := int64(bytes.LastIndexByte(data[:n], '\n') + 1); size != want || torn != (int64(n) > want || tail != "") {
+			if want := int64(bytes.LastIndexByte(data[:n], '\n') + 1); size != want ||
+				torn != (int64(n) > want || tail != "") {
 				t.Fatalf("cut at %d with tail %q: size %d, torn %v", n, tail, size, torn)
 			}
 		}

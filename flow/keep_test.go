@@ -16,11 +16,41 @@ func TestKeep(t *testing.T) {
 		results     string
 		code        int
 	}{
-		{"a case that fails", Policy{}, do{"one": fails(errBoom)}, "set-up a1; one; keep; tear-down 1; undo", "file::Class[a]", "fail notrun notrun notrun", ExitFail},
-		{"a set-up that fails", Policy{}, do{"set-up a1": fails(errBoom)}, "set-up a1; keep; undo", "file::Class[a]", "error notrun notrun notrun", ExitError},
-		{"a panic", Policy{}, do{"two": panics}, "set-up a1; one; reset 1; two; keep; tear-down 1; undo", "file::Class[a]", "pass fail notrun notrun", ExitFail},
-		{"only the last attempt", Policy{RerunFailed: 1}, do{"one": unstable(1)}, "set-up a1; one; reset 1; two; tear-down 1; undo; set-up a2; one; tear-down 2; undo; set-up b3; one; reset 3; two; tear-down 3; undo", "", "fail pass pass pass pass", ExitPass},
-		{"nothing that fails", Policy{}, nil, "set-up a1; one; reset 1; two; tear-down 1; undo; set-up b2; one; reset 2; two; tear-down 2; undo", "", "pass pass pass pass", ExitPass},
+		{
+			"a case that fails",
+			Policy{},
+			do{"one": fails(errBoom)},
+			"set-up a1; one; keep; tear-down 1; undo",
+			"file::Class[a]", "fail notrun notrun notrun", ExitFail,
+		},
+		{
+			"a set-up that fails",
+			Policy{},
+			do{"set-up a1": fails(errBoom)},
+			"set-up a1; keep; undo", "file::Class[a]",
+			"error notrun notrun notrun", ExitError,
+		},
+		{
+			"a panic",
+			Policy{},
+			do{"two": panics},
+			"set-up a1; one; reset 1; two; keep; tear-down 1; undo",
+			"file::Class[a]", "pass fail notrun notrun", ExitFail,
+		},
+		{
+			"only the last attempt",
+			Policy{RerunFailed: 1},
+			do{"one": unstable(1)},
+			"set-up a1; one; reset 1; two; tear-down 1; undo; set-up a2; one; tear-down 2; undo; set-up b3; one; " +
+				"reset 3; two; tear-down 3; undo", "", "fail pass pass pass pass", ExitPass,
+		},
+		{
+			"nothing that fails",
+			Policy{},
+			nil,
+			"set-up a1; one; reset 1; two; tear-down 1; undo; set-up b2; one; reset 2; two; tear-down 2; undo", "",
+			"pass pass pass pass", ExitPass,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &script{do: tt.do}

@@ -10,8 +10,10 @@ func TestKeyword(t *testing.T) {
 	for expression, want := range map[string]bool{
 		"boot": true, "BOOT": true, "reload": false, "not reload": true, "not boot": false, "not not boot": true,
 		"boot and 2vf": true, "boot and 1vf": false, "boot or 1vf": true, "x or y or auto": true,
-		"x and boot or 2vf": true, "x and (boot or 2vf)": false, "not x and boot": true, "not (x or boot)": false, "not(x)and(boot)": true,
-		`"AUTO S:INF"`: true, `'P:AUTO' and 'S:FIXED'`: false, `"and" or boot`: true, `"or"`: false, "android or boot": true, "[2VF-": true,
+		"x and boot or 2vf": true, "x and (boot or 2vf)": false, "not x and boot": true, "not (x or boot)": false,
+		"not(x)and(boot)": true,
+		`"AUTO S:INF"`:    true, `'P:AUTO' and 'S:FIXED'`: false, `"and" or boot`: true, `"or"`: false,
+		"android or boot": true, "[2VF-": true,
 	} {
 		k, err := ParseKeyword(expression)
 		if err != nil {
@@ -21,9 +23,12 @@ func TestKeyword(t *testing.T) {
 		}
 	}
 	for expression, says := range map[string]string{
-		"": "a word is missing", "  ": "a word is missing", "and": "a word is missing", "boot and": "a word is missing", "not": "a word is missing",
-		"(boot": "a parenthesis is not closed", "boot)": `")" is one too many`, "boot reload": `"reload" is one too many`, "()": "a word is missing",
-		`"boot`: "text in quotes that does not end", `''`: "or is empty", strings.Repeat("not ", 200) + "x": "too deep", strings.Repeat("(", 5000): "too deep",
+		"": "a word is missing", "  ": "a word is missing", "and": "a word is missing", "boot and": "a word is missing",
+		"not":   "a word is missing",
+		"(boot": "a parenthesis is not closed", "boot)": `")" is one too many`,
+		"boot reload": `"reload" is one too many`, "()": "a word is missing",
+		`"boot`: "text in quotes that does not end", `''`: "or is empty", strings.Repeat("not ", 200) + "x": "too deep",
+		strings.Repeat("(", 5000): "too deep",
 	} {
 		if _, err := ParseKeyword(expression); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%.20s: %v, want %q", expression, err, says)

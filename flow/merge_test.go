@@ -41,7 +41,10 @@ func (tp tape) entries() (all []Entry) {
 		f := append(strings.Fields(line), "", "", "")
 		var second int
 		_, _ = fmt.Sscan(f[0], &second)
-		e := Entry{Seq: len(all) + 1, Time: mergeStart.Add(time.Duration(second) * time.Second), Event: Event(f[1]), Phase: Phase(f[2])}
+		e := Entry{
+			Seq: len(all) + 1, Time: mergeStart.Add(time.Duration(second) * time.Second), Event: Event(f[1]),
+			Phase: Phase(f[2]),
+		}
 		switch e.Phase {
 		case PhaseRun:
 			e.Result, e.Reason = Result(f[3]), strings.Join(strings.Fields(f[4]), " ")
@@ -67,7 +70,10 @@ func (tp tape) entries() (all []Entry) {
 func (tp tape) write(t testing.TB, dir string) string {
 	t.Helper()
 	entries := tp.entries()
-	info := Info{Format: Format, Version: "1", DUT: tp.dut + ", Linux 7.3", Start: entries[0].Time, TimeoutScale: 1, BootID: "boot of " + tp.dut}
+	info := Info{
+		Format: Format, Version: "1", DUT: tp.dut + ", Linux 7.3", Start: entries[0].Time, TimeoutScale: 1,
+		BootID: "boot of " + tp.dut,
+	}
 	for _, s := range strings.Fields(tp.plan) {
 		id := tapeID(s)
 		info.Plan = append(info.Plan, Item{ID: id, Name: id.String(), Dir: "07-file-Class-" + id.Param + "/" + id.Case})
@@ -84,7 +90,9 @@ func (tp tape) write(t testing.TB, dir string) string {
 		}
 		journal = append(append(journal, line...), '\n')
 	}
-	files := map[string][]byte{infoFile: data, journalFile: journal, lockFile: nil, "undo.jsonl": nil, "results.json": nil}
+	files := map[string][]byte{
+		infoFile: data, journalFile: journal, lockFile: nil, "undo.jsonl": nil, "results.json": nil,
+	}
 	for _, it := range info.Plan {
 		files[it.Dir+"/log.txt"] = []byte(tp.dut)
 	}
@@ -175,7 +183,8 @@ end case b.one notrun
 	if code := summaryOf(run).ExitCode(); code != ExitError || *run.Entries[len(run.Entries)-1].ExitCode != ExitError {
 		t.Errorf("exit code %d", code)
 	}
-	const participants = "Participating DUTs 1 of 3; missing: bmg-07 (its journal ends in file::Class::two[a]), ptl-1 (no run directory)"
+	const participants = "Participating DUTs 1 of 3; missing: bmg-07 (its journal ends in file::Class::two[a]), " +
+		"ptl-1 (no run directory)"
 	if got := run.Info.Participants(); got != participants {
 		t.Error(got)
 	}
@@ -183,7 +192,10 @@ end case b.one notrun
 	if !ok || len(d.Runs) != 1 || d.Runs[0].Planned != 3 || d.Runs[0].Done != 1 || d.Runs[0].ExitCode != nil {
 		t.Errorf("%+v", d)
 	}
-	for _, name := range []string{"01-file-Class-a/one/log.txt", "02-file-Class-a/two/log.txt", "runs/01-bmg-07/undo.jsonl", "runs/02-bmg-03/run.json"} {
+	for _, name := range []string{
+		"01-file-Class-a/one/log.txt", "02-file-Class-a/two/log.txt", "runs/01-bmg-07/undo.jsonl",
+		"runs/02-bmg-03/run.json",
+	} {
 		if _, err := os.Stat(filepath.Join(run.Info.Dir, name)); err != nil {
 			t.Error(err)
 		}
@@ -212,7 +224,8 @@ func TestMergeExtra(t *testing.T) {
 	late := tape{"old", "a.one", "90 begin run\n91 begin case a.one\n92 end case a.one fail\n93 end run"}
 	good := tape{"new", "a.one", "10 begin run\n11 begin case a.one\n12 end case a.one pass\n13 end run"}
 	run := mergeTapes(t, MergeOptions{Parts: []Part{{Extra: true}, {}}}, late, good)
-	const want = "begin case a.one old\nend case a.one fail old\nbegin case a.one new attempt 2\nend case a.one pass new attempt 2\n"
+	const want = "begin case a.one old\nend case a.one fail old\nbegin case a.one new attempt 2\nend case a.one pass " +
+		"new attempt 2\n"
 	if diff := cmp.Diff(want, story(run)); diff != "" {
 		t.Error(diff)
 	}
@@ -264,11 +277,16 @@ end case b.one pass x
 // How a part ended decides only if it has left something that nobody else ran.
 func TestMergeVerdict(t *testing.T) {
 	stopped := func(how string) tape {
-		return tape{"x", "a.one b.one", "0 begin run\n1 begin case a.one\n2 end case a.one fail\n3 end case b.one notrun\n4 end run " + how}
+		return tape{
+			"x", "a.one b.one",
+			"0 begin run\n1 begin case a.one\n2 end case a.one fail\n3 end case b.one notrun\n4 end run " + how,
+		}
 	}
 	rest := tape{"y", "b.one", "5 begin run\n6 begin case b.one\n7 end case b.one pass\n8 end run"}
 	other := tape{"y", "c.one", strings.ReplaceAll(rest.events, "b.one", "c.one")}
-	unrestored := tape{"x", "a.one", "0 begin run\n1 begin case a.one\n2 end case a.one pass\n3 end restore a. error\n4 end run error"}
+	unrestored := tape{
+		"x", "a.one", "0 begin run\n1 begin case a.one\n2 end case a.one pass\n3 end restore a. error\n4 end run error",
+	}
 	for name, c := range map[string]struct {
 		first, second tape
 		want          int
@@ -307,13 +325,17 @@ func TestMergeAgain(t *testing.T) {
 	if a, b := summaryOf(again), summaryOf(flat); !cmp.Equal(a.Counts, b.Counts) {
 		t.Errorf("%v, and all at once %v", a.Counts, b.Counts)
 	}
-	if a, b := again.Info.Participants(), flat.Info.Participants(); a != b || !strings.HasPrefix(a, "Participating DUTs 2 of 3; missing: bmg-07") {
+	if a, b := again.Info.Participants(), flat.Info.Participants(); a != b ||
+		!strings.HasPrefix(a, "Participating DUTs 2 of 3; missing: bmg-07") {
 		t.Errorf("%q, and all at once %q", a, b)
 	}
-	if !strings.Contains(strings.Join(flat.Info.Notes, "\n"), "the run of bmg-07 that began at 12:00:00 was given more than once") {
+	if !strings.Contains(
+		strings.Join(flat.Info.Notes, "\n"), "the run of bmg-07 that began at 12:00:00 was given more than once",
+	) {
 		t.Errorf("notes %q", flat.Info.Notes)
 	}
-	if _, err := Resume(t.Context(), nil, Options{Dir: again.Info.Dir}); !errors.As(err, new(*bench.UsageError)) || !strings.Contains(err.Error(), "was merged") {
+	if _, err := Resume(t.Context(), nil, Options{Dir: again.Info.Dir}); !errors.As(err, new(*bench.UsageError)) ||
+		!strings.Contains(err.Error(), "was merged") {
 		t.Errorf("resumed: %v", err)
 	}
 }
@@ -367,7 +389,9 @@ func TestMergeRefused(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	o := MergeOptions{Out: filepath.Join(base, "out"), Parts: []Part{{Dir: good}}, Copying: func(int, int, string) { cancel() }}
+	o := MergeOptions{
+		Out: filepath.Join(base, "out"), Parts: []Part{{Dir: good}}, Copying: func(int, int, string) { cancel() },
+	}
 	if _, err := Merge(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
@@ -437,7 +461,9 @@ func drawTape(t *rapid.T, name string) tape {
 	}
 	line("begin run")
 	var plan []string
-	for _, param := range rapid.Permutation([]string{"a", "b", "c"}).Draw(t, "fixtures")[:rapid.IntRange(1, 3).Draw(t, "n")] {
+	for _, param := range rapid.Permutation([]string{"a", "b", "c"}).Draw(
+		t, "fixtures",
+	)[:rapid.IntRange(1, 3).Draw(t, "n")] {
 		line("begin set-up %s.", param)
 		line("end set-up %s.", param)
 		for _, name := range []string{"one", "two"} {
@@ -484,7 +510,9 @@ func TestMergeAnyOrder(t *testing.T) {
 			rt.Fatal(err)
 		}
 		checkMerged(rt, run, planned, len(tapes) > 1)
-		again, err := Merge(t.Context(), MergeOptions{Parts: rapid.Permutation(parts).Draw(rt, "order"), Out: filepath.Join(base, "out2")})
+		again, err := Merge(t.Context(), MergeOptions{
+			Parts: rapid.Permutation(parts).Draw(rt, "order"), Out: filepath.Join(base, "out2"),
+		})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -530,15 +558,26 @@ func checkMerged(rt *rapid.T, run *RunDir, planned map[ID]bool, several bool) {
 		}
 	}
 	if len(last) != len(planned) || len(run.Info.Plan) != len(planned) {
-		rt.Fatalf("%d cases planned, %d in the plan, %d with a result:\n%s", len(planned), len(run.Info.Plan), len(last), story(run))
+		rt.Fatalf(
+			"%d cases planned, %d in the plan, %d with a result:\n%s", len(planned), len(run.Info.Plan), len(last),
+			story(run),
+		)
 	}
 }
 
 // Whatever the files of a part hold, a merge either refuses it and leaves nothing, or makes a run
 // directory that reads and has every planned case.
 func FuzzMerge(f *testing.F) {
-	f.Add([]byte(`{"format":1,"plan":[{"id":{"file":"f"},"dir":"1-f/x"}]}`), []byte(`{"seq":1,"event":"begin","phase":"case","id":{"file":"f"}}`+"\n"))
-	f.Add([]byte(`{"format":1,"plan":[{"id":{"file":"f"},"dir":"../x"},{"id":{"file":"f"},"dir":"/"}],"duts":[{"name":"","runs":[{}]}]}`), []byte(nil))
+	f.Add(
+		[]byte(`{"format":1,"plan":[{"id":{"file":"f"},"dir":"1-f/x"}]}`),
+		[]byte(`{"seq":1,"event":"begin","phase":"case","id":{"file":"f"}}`+"\n"),
+	)
+	f.Add(
+		[]byte(
+			`{"format":1,"plan":[{"id":{"file":"f"},"dir":"../x"},{"id":{"file":"f"},"dir":"/"}],`+
+				`"duts":[{"name":"","runs":[{}]}]}`,
+		), []byte(nil),
+	)
 	f.Fuzz(func(t *testing.T, info, journal []byte) {
 		base := unsynced(t)
 		part := filepath.Join(base, "part")

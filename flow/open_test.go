@@ -38,7 +38,8 @@ func TestOpenPhases(t *testing.T) {
 	} {
 		if ended := names(o.End(tt.end)); ended != tt.ended || names(o.All()) != tt.open {
 			t.Errorf(
-				"%s %s ended %q, and %q are open; want %q, %q", tt.end.Phase, tt.end.Name, ended, names(o.All()), tt.ended, tt.open,
+				"%s %s ended %q, and %q are open; want %q, %q", tt.end.Phase, tt.end.Name, ended, names(o.All()),
+				tt.ended, tt.open,
 			)
 		}
 	}

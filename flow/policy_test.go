@@ -36,11 +36,37 @@ func TestPolicy(t *testing.T) {
 		final   string
 		exit    int
 	}{
-		{"a failed case is tried again with a new fixture", Policy{RerunFailed: 2}, do{"one": unstable(1)}, all + "; set-up 2; one; tear-down 2; undo", "fail pass pass", "..", ExitPass},
-		{"not more often than asked for", Policy{RerunFailed: 1}, do{"two": unstable(9)}, all + "; set-up 2; two; tear-down 2; undo", "pass fail fail", ".F", ExitFail},
-		{"a set-up, too", Policy{RerunFailed: 1}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo; set-up 2; one; reset 2; two; tear-down 2; undo", "error error pass pass", "..", ExitPass},
-		{"a skip is no failure", Policy{RerunFailed: 1}, do{"one": func(_ context.Context, _ *Env, t *T) error { t.Skipf("no"); return nil }}, all, "skip pass", "s.", ExitPass},
-		{"repeat", Policy{Repeat: 2}, nil, all + "; set-up 2; one; reset 2; two; tear-down 2; undo", "pass pass pass pass", "..", ExitPass},
+		{
+			"a failed case is tried again with a new fixture",
+			Policy{RerunFailed: 2},
+			do{"one": unstable(1)},
+			all + "; set-up 2; one; tear-down 2; undo", "fail pass pass", "..", ExitPass,
+		},
+		{
+			"not more often than asked for",
+			Policy{RerunFailed: 1},
+			do{"two": unstable(9)},
+			all + "; set-up 2; two; tear-down 2; undo", "pass fail fail", ".F", ExitFail,
+		},
+		{
+			"a set-up, too",
+			Policy{RerunFailed: 1},
+			do{"set-up 1": fails(errBoom)},
+			"set-up 1; undo; set-up 2; one; reset 2; two; tear-down 2; undo", "error error pass pass", "..", ExitPass,
+		},
+		{
+			"a skip is no failure",
+			Policy{RerunFailed: 1},
+			do{"one": func(_ context.Context, _ *Env, t *T) error { t.Skipf("no"); return nil }},
+			all, "skip pass",
+			"s.", ExitPass,
+		},
+		{
+			"repeat",
+			Policy{Repeat: 2},
+			nil, all + "; set-up 2; one; reset 2; two; tear-down 2; undo",
+			"pass pass pass pass", "..", ExitPass,
+		},
 		{"until something fails", Policy{Repeat: 9}, do{"one": func() func(context.Context, *Env, *T) error {
 			n := 0
 			return func(context.Context, *Env, *T) error {
@@ -50,14 +76,53 @@ func TestPolicy(t *testing.T) {
 				return nil
 			}
 		}()}, all + "; set-up 2; one; reset 2; two; tear-down 2; undo", "pass pass fail pass", "F.", ExitFail},
-		{"abort on what happens", Policy{AbortOn: []string{"fail"}}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo", "fail notrun", "Fn", ExitAborted},
-		{"on one failure", Policy{MaxFail: 1}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo", "fail notrun", "Fn", ExitFail},
+		{
+			"abort on what happens",
+			Policy{AbortOn: []string{"fail"}},
+			do{"one": unstable(1)},
+			"set-up 1; one; tear-down 1; undo", "fail notrun", "Fn", ExitAborted,
+		},
+		{
+			"on one failure",
+			Policy{MaxFail: 1},
+			do{"one": unstable(1)},
+			"set-up 1; one; tear-down 1; undo",
+			"fail notrun", "Fn", ExitFail,
+		},
 		{"not on fewer failures", Policy{MaxFail: 2}, do{"one": unstable(1)}, all, "fail pass", "F.", ExitFail},
-		{"on a failed set-up", Policy{MaxFail: 1}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error notrun", "En", ExitError},
-		{"not on one that is tried again", Policy{MaxFail: 1, RerunFailed: 1}, do{"one": unstable(1)}, all + "; set-up 2; one; tear-down 2; undo", "fail pass pass", "..", ExitPass},
-		{"not on what does not", Policy{AbortOn: []string{"timeout", "error"}}, do{"one": unstable(1)}, all, "fail pass", "F.", ExitFail},
-		{"on a set-up", Policy{AbortOn: []string{"error"}}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error notrun", "En", ExitAborted},
-		{"only on the last attempt", Policy{AbortOn: []string{"fail"}, RerunFailed: 1}, do{"one": unstable(2)}, all + "; set-up 2; one; tear-down 2; undo", "fail pass fail", "F.", ExitAborted},
+		{
+			"on a failed set-up",
+			Policy{MaxFail: 1},
+			do{"set-up 1": fails(errBoom)},
+			"set-up 1; undo", "error notrun",
+			"En", ExitError,
+		},
+		{
+			"not on one that is tried again",
+			Policy{MaxFail: 1, RerunFailed: 1},
+			do{"one": unstable(1)},
+			all + "; set-up 2; one; tear-down 2; undo", "fail pass pass", "..", ExitPass,
+		},
+		{
+			"not on what does not",
+			Policy{AbortOn: []string{"timeout", "error"}},
+			do{"one": unstable(1)},
+			all,
+			"fail pass", "F.", ExitFail,
+		},
+		{
+			"on a set-up",
+			Policy{AbortOn: []string{"error"}},
+			do{"set-up 1": fails(errBoom)},
+			"set-up 1; undo",
+			"error notrun", "En", ExitAborted,
+		},
+		{
+			"only on the last attempt",
+			Policy{AbortOn: []string{"fail"}, RerunFailed: 1},
+			do{"one": unstable(2)},
+			all + "; set-up 2; one; tear-down 2; undo", "fail pass fail", "F.", ExitAborted,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &script{do: tt.do}
@@ -66,7 +131,10 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("trace %s\n  want %s", trace, tt.trace)
 			}
 			if got.results() != tt.results || got.final("") != tt.final || got.ExitCode() != tt.exit {
-				t.Errorf("results %s, final %s, exit code %d; want %s, %s, %d", got.results(), got.final(""), got.ExitCode(), tt.results, tt.final, tt.exit)
+				t.Errorf(
+					"results %s, final %s, exit code %d; want %s, %s, %d", got.results(), got.final(""), got.ExitCode(),
+					tt.results, tt.final, tt.exit,
+				)
 			}
 			closed(t, got.entries)
 			attempts(t, got)
@@ -89,10 +157,30 @@ func TestAfter(t *testing.T) {
 		{"it failed", Policy{}, do{"one": fails(errBoom)}, "set-up 1; one; tear-down 1; undo", "fail skip"},
 		{"it was skipped", Policy{}, do{"one": skip}, "set-up 1; one; tear-down 1; undo", "skip skip"},
 		{"its fixture failed", Policy{}, do{"set-up 1": fails(errBoom)}, "set-up 1; undo", "error skip"},
-		{"it passed later", Policy{RerunFailed: 1}, do{"one": unstable(1)}, "set-up 1; one; tear-down 1; undo; set-up 2; one; reset 2; two; tear-down 2; undo", "fail skip pass pass"},
-		{"it never passed", Policy{RerunFailed: 1}, do{"one": fails(errBoom)}, "set-up 1; one; tear-down 1; undo; set-up 2; one; tear-down 2; undo", "fail skip fail skip"},
-		{"a skip of its own is its last word", Policy{RerunFailed: 1}, do{"two": skip}, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass skip"},
-		{"it fails alone", Policy{RerunFailed: 1}, do{"two": unstable(1)}, "set-up 1; one; reset 1; two; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass fail pass"},
+		{
+			"it passed later",
+			Policy{RerunFailed: 1},
+			do{"one": unstable(1)},
+			"set-up 1; one; tear-down 1; undo; set-up 2; one; reset 2; two; tear-down 2; undo", "fail skip pass pass",
+		},
+		{
+			"it never passed",
+			Policy{RerunFailed: 1},
+			do{"one": fails(errBoom)},
+			"set-up 1; one; tear-down 1; undo; set-up 2; one; tear-down 2; undo", "fail skip fail skip",
+		},
+		{
+			"a skip of its own is its last word",
+			Policy{RerunFailed: 1},
+			do{"two": skip},
+			"set-up 1; one; reset 1; two; tear-down 1; undo", "pass skip",
+		},
+		{
+			"it fails alone",
+			Policy{RerunFailed: 1},
+			do{"two": unstable(1)},
+			"set-up 1; one; reset 1; two; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass fail pass",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &script{do: tt.do, after: "one"}
@@ -102,7 +190,8 @@ func TestAfter(t *testing.T) {
 			}
 			closed(t, got.entries)
 			for _, e := range got.entries {
-				if e.After != "" && (e.ID.Case != "two" || e.Result != Skip || !strings.HasPrefix(e.Reason, "one did not pass: ")) {
+				if e.After != "" &&
+					(e.ID.Case != "two" || e.Result != Skip || !strings.HasPrefix(e.Reason, "one did not pass: ")) {
 					t.Errorf("%+v", e)
 				}
 			}
@@ -135,7 +224,12 @@ func attempts(t *testing.T, got outcome) {
 // An interrupt while a case is tried again leaves the result that it had.
 func TestRerunInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
-	s := &script{do: do{"one": fails(errBoom), "set-up 2": func(ctx context.Context, _ *Env, _ *T) error { interrupt(); return ctx.Err() }}}
+	s := &script{
+		do: do{
+			"one":      fails(errBoom),
+			"set-up 2": func(ctx context.Context, _ *Env, _ *T) error { interrupt(); return ctx.Err() },
+		},
+	}
 	got := s.run(ctx, t, Options{Policy: Policy{RerunFailed: 1}}, "")
 	if got.results() != "fail pass" || got.ExitCode() != ExitInterrupted {
 		t.Errorf("results %s, exit code %d", got.results(), got.ExitCode())
@@ -200,7 +294,9 @@ func TestShard(t *testing.T) {
 			t.Errorf("%d items in %d shards, want %d", seen, count, len(items))
 		}
 	}
-	for _, bad := range []string{"", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "1/ 2", "9999999/9999999", "1/2\n"} {
+	for _, bad := range []string{
+		"", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "1/ 2", "9999999/9999999", "1/2\n",
+	} {
 		if s, err := ParseShard(bad); err == nil {
 			t.Errorf("%q: %v", bad, s)
 		}
@@ -271,11 +367,15 @@ func TestQuarantine(t *testing.T) {
 
 func TestParseQuarantineErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"quarantine": [{"id": "a", "reason": "r", "expires": "soon"}]}`:        `q.json:1:55: quarantine.0.expires: "soon" is no date, want YYYY-MM-DD`,
-		"{\"quarantine\": [\n{\"id\": \"a\", \"why\": \"r\"}]}":                  "q.json:2:13: quarantine.0.why: unknown key",
-		`{"quarantine": [{"id": "a", "reason": "r"}]}`:                           "q.json: quarantine.0: expires is missing",
-		`{"quarantine": [{"reason": "r", "expires": "2026-01-01"}]}`:             "q.json: quarantine.0: id is missing",
-		`{"quarantine": [{"id": "a", "expires": "2026-01-01"}]}`:                 "q.json: quarantine.0: reason is missing",
+		`{"quarantine": [{"id": "a", "reason": "r", "expires": "soon"}]}`: `q.json:1:55: quarantine.0.expires: ` +
+			`"soon" is no date, want YYYY-MM-DD`,
+		"{\"quarantine\": [\n{\"id\": \"a\", \"why\": \"r\"}]}": "q.json:2:13: quarantine.0.why: " +
+			"unknown key",
+		`{"quarantine": [{"id": "a", "reason": "r"}]}`: "q.json: quarantine.0: expires is " +
+			"missing",
+		`{"quarantine": [{"reason": "r", "expires": "2026-01-01"}]}`: "q.json: quarantine.0: id is missing",
+		`{"quarantine": [{"id": "a", "expires": "2026-01-01"}]}`: "q.json: quarantine.0: reason is " +
+			"missing",
 		`{"quarantine": [{"id": "a[", "reason": "r", "expires": "2026-01-01"}]}`: "the bracket is not closed",
 		`{"quarantine": [`: "q.json:1:17: ",
 	} {

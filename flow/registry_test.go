@@ -38,7 +38,13 @@ func TestRegistrationErrors(t *testing.T) {
 		{"b", Class[param, int]{Name: "TwoParams", Params: []param{"p", "p"}, Cases: one}},
 		{"b", Class[param, int]{Name: "BadParam", Params: []param{"p\n"}, Cases: one}},
 		{"good", Class[param, int]{Params: []param{""}, Cases: one}},
-		{"b", Class[param, int]{Name: "After", Params: ps, Cases: []Case[int]{{Name: "test_x", After: "test_y", Func: f}, {Name: "test_y", Func: f}}}},
+		{
+			"b",
+			Class[param, int]{
+				Name: "After", Params: ps,
+				Cases: []Case[int]{{Name: "test_x", After: "test_y", Func: f}, {Name: "test_y", Func: f}},
+			},
+		},
 	} {
 		add(bad.file, bad.c)
 	}
@@ -81,8 +87,10 @@ func TestItems(t *testing.T) {
 		Add(r, file, Class[param, int]{
 			Name: class, Doc: "about " + class, Params: []param{"1", "2"}, Timeout: time.Hour,
 			Fixture: Fixture[param, int]{ResetTimeout: time.Second},
-			Needs:   []Need[param]{{Name: "luck", Check: func(context.Context, *Env, param) (string, error) { return "", nil }}},
-			Cases:   []Case[int]{{Name: "x", Func: f}, {Name: "y", Func: f, Timeout: time.Minute, Doc: "about y"}},
+			Needs: []Need[param]{
+				{Name: "luck", Check: func(context.Context, *Env, param) (string, error) { return "", nil }},
+			},
+			Cases: []Case[int]{{Name: "x", Func: f}, {Name: "y", Func: f, Timeout: time.Minute, Doc: "about y"}},
 		})
 	}
 	add("b", "B1")
@@ -103,10 +111,12 @@ func TestItems(t *testing.T) {
 	y.group, y.run, z.group, z.run = nil, nil, nil, nil
 	if diff := cmp.Diff([]Item{{
 		ID: ID{"b", "B1", "y", "1"}, Name: "b::B1::y[1]", Doc: "about y", ClassDoc: "about B1", Needs: []string{"luck"},
-		Timeout: time.Minute, SetUpTimeout: DefaultSetUpTimeout, ResetTimeout: time.Second, TearDownTimeout: DefaultTearDownTimeout,
+		Timeout: time.Minute, SetUpTimeout: DefaultSetUpTimeout, ResetTimeout: time.Second,
+		TearDownTimeout: DefaultTearDownTimeout,
 	}, {
 		ID: ID{File: "c", Case: "z"}, Name: "c::z",
-		Timeout: DefaultCaseTimeout, SetUpTimeout: DefaultSetUpTimeout, ResetTimeout: DefaultResetTimeout, TearDownTimeout: DefaultTearDownTimeout,
+		Timeout: DefaultCaseTimeout, SetUpTimeout: DefaultSetUpTimeout, ResetTimeout: DefaultResetTimeout,
+		TearDownTimeout: DefaultTearDownTimeout,
 	}}, []Item{y, z}, cmp.AllowUnexported(Item{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -68,7 +68,12 @@ func (o outcome) final(params ...param) string {
 	for _, p := range params {
 		for _, c := range []string{"one", "two"} {
 			r := o.last[ID{"file", "Class", c, string(p)}].Result
-			b.WriteString(map[Result]string{Pass: ".", Fail: "F", Incomplete: "i", NotRun: "n", Error: "E", Timeout: "T", DmesgFail: "D", DmesgWarn: "W", Skip: "s"}[r])
+			b.WriteString(
+				map[Result]string{
+					Pass: ".", Fail: "F", Incomplete: "i", NotRun: "n", Error: "E", Timeout: "T", DmesgFail: "D",
+					DmesgWarn: "W", Skip: "s",
+				}[r],
+			)
 		}
 	}
 	return b.String()
@@ -101,8 +106,12 @@ func TestResumeAnywhere(t *testing.T) {
 			if f := got.final(params...); f != want || got.Total != 4 || len(got.last) != 4 {
 				t.Errorf("died after %d entries, other boot %v: results %s, want %s", n, otherBoot, f, want)
 			}
-			if k := strings.Count(strings.Join(s.trace, " "), "one") + strings.Count(strings.Join(s.trace, " "), "two"); k != ran {
-				t.Errorf("died after %d entries, other boot %v: %d cases ran, want %d: %q", n, otherBoot, k, ran, s.trace)
+			if k := strings.Count(strings.Join(s.trace, " "), "one") + strings.Count(
+				strings.Join(s.trace, " "), "two",
+			); k != ran {
+				t.Errorf(
+					"died after %d entries, other boot %v: %d cases ran, want %d: %q", n, otherBoot, k, ran, s.trace,
+				)
 			}
 			if s.trace[0] != "undo" {
 				t.Errorf("the host was not put back first: %q", s.trace)
@@ -175,7 +184,9 @@ func closed(t *testing.T, entries []Entry) {
 func TestResumeInterrupted(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		ctx, interrupt := context.WithCancel(t.Context())
-		s := &script{do: do{"one": func(ctx context.Context, _ *Env, _ *T) error { interrupt(); <-ctx.Done(); return nil }}}
+		s := &script{
+			do: do{"one": func(ctx context.Context, _ *Env, _ *T) error { interrupt(); <-ctx.Done(); return nil }},
+		}
 		first := s.run(ctx, t, Options{}, "a", "b")
 		if f := first.final("a", "b"); f != "innn" || first.ExitCode() != ExitInterrupted {
 			t.Errorf("interrupted: %s, exit code %d", f, first.ExitCode())
@@ -191,7 +202,8 @@ func TestResumeInterrupted(t *testing.T) {
 		}
 		if again {
 			e := got.last[ID{"file", "Class", "one", "a"}]
-			if _, err := os.Stat(filepath.Join(got.dir, e.Dir)); e.Attempt != 2 || e.Dir != "01-file-Class-a/one.2" || err != nil {
+			if _, err := os.Stat(filepath.Join(got.dir, e.Dir)); e.Attempt != 2 || e.Dir != "01-file-Class-a/one.2" ||
+				err != nil {
 				t.Errorf("the second attempt: %+v, %v", e, err)
 			}
 		}
@@ -211,7 +223,11 @@ func TestReboot(t *testing.T) {
 		cutAt     func([]Entry) int // how much of the journal the reboot leaves
 		want      string
 	}{
-		{"host gone at once", true, func(es []Entry) int { return slices.IndexFunc(es, func(e Entry) bool { return e.Event == Mark }) + 1 }, "...."},
+		{
+			"host gone at once", true,
+			func(es []Entry) int { return slices.IndexFunc(es, func(e Entry) bool { return e.Event == Mark }) + 1 },
+			"....",
+		},
 		{"vmtb ended in order", true, func(es []Entry) int { return len(es) }, "...."},
 		{"host gone in the tear-down", true, func(es []Entry) int {
 			return slices.IndexFunc(es, func(e Entry) bool { return e.Phase == PhaseTearDown }) + 1
@@ -231,7 +247,9 @@ func TestReboot(t *testing.T) {
 				}
 				return nil
 			}}
-			first := (&script{do: flows}).run(ctx, t, Options{Reboot: func(context.Context) error { down(); return nil }}, "a", "b")
+			first := (&script{do: flows}).run(
+				ctx, t, Options{Reboot: func(context.Context) error { down(); return nil }}, "a", "b",
+			)
 			data, err := os.ReadFile(filepath.Join(first.dir, journalFile))
 			if err != nil {
 				t.Fatal(err)
@@ -292,7 +310,10 @@ func TestResumeRefuses(t *testing.T) {
 	}
 	try("an alive one", alive, "that run is alive")
 	try("no directory", resume(filepath.Join(dir, "x"), "a"), "not a run directory")
-	try("other flows", resume(dir, "b"), "does not have all flows of that run: file::Class::one[a], file::Class::two[a]")
+	try(
+		"other flows", resume(dir, "b"),
+		"does not have all flows of that run: file::Class::one[a], file::Class::two[a]",
+	)
 	if err := os.WriteFile(filepath.Join(dir, journalFile), []byte("{}\n{}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,9 @@ func (s *script) registry(params ...param) *Registry {
 				n := value
 				return n, s.at(ctx, fmt.Sprintf("set-up %s%d", p, n), env, nil)
 			},
-			Reset: func(ctx context.Context, env *Env, v int) error { return s.at(ctx, fmt.Sprint("reset ", v), env, nil) },
+			Reset: func(ctx context.Context, env *Env, v int) error {
+				return s.at(ctx, fmt.Sprint("reset ", v), env, nil)
+			},
 			TearDown: func(ctx context.Context, env *Env, v int) error {
 				return s.at(ctx, fmt.Sprint("tear-down ", v), env, nil)
 			},
@@ -80,7 +82,10 @@ func (s *script) registry(params ...param) *Registry {
 			return "", nil
 		}}},
 		Cases: []Case[int]{
-			{Name: "one", AllowLog: []string{"^one may$"}, Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "one", t) }},
+			{
+				Name: "one", AllowLog: []string{"^one may$"},
+				Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "one", t) },
+			},
 			{Name: "two", After: s.after, Func: func(ctx context.Context, t *T, v int) { s.fatal(ctx, "two", t) }},
 		},
 	})
@@ -207,19 +212,74 @@ func TestRun(t *testing.T) {
 	}{
 		{"pass", nil, all, "pass pass", 0, "one", "", ""},
 		{"fail", do{"one": fails(errBoom)}, all, "fail pass", 1, "one", "boom", ""},
-		{"guest's fault", do{"two": fails(&bench.GuestError{Machine: "vm0", Op: "load xe", Err: errBoom})}, all, "pass fail", 1, "two", "vm0: load xe: boom", BlameGuest},
-		{"bench's fault", do{"one": fails(fmt.Errorf("vm0: %w", infra))}, all, "error pass", 3, "one", "vm0: start QEMU: boom", BlameInfra},
-		{"first failure decides", do{"one": func(_ context.Context, _ *Env, t *T) error { t.Errorf("wrong"); return infra }}, all, "fail pass", 1, "one", "wrong\nstart QEMU: boom", ""},
-		{"skip", do{"one": func(_ context.Context, _ *Env, t *T) error { t.Skipf("no %s", "GPU"); return nil }}, all, "skip pass", 0, "one", "no GPU", ""},
-		{"panic", do{"one": panics}, "set-up 1; one; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "fail pass", 1, "one", "panic: on purpose", ""},
-		{"set-up fails", do{"set-up 1": fails(infra)}, "set-up 1; undo", "error error", 3, "two", "set-up failed: start QEMU: boom", BlameInfra},
-		{"set-up panics", do{"set-up 1": panics}, "set-up 1; undo", "error error", 3, "set-up", "panic: on purpose", ""},
-		{"reset fails", do{"reset 1": fails(errBoom)}, "set-up 1; one; reset 1; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass pass", 0, "reset", "boom", ""},
-		{"reset panics", do{"reset 1": panics}, "set-up 1; one; reset 1; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass pass", 0, "reset", "panic: on purpose", ""},
+		{
+			"guest's fault",
+			do{"two": fails(&bench.GuestError{Machine: "vm0", Op: "load xe", Err: errBoom})},
+			all,
+			"pass fail", 1, "two", "vm0: load xe: boom", BlameGuest,
+		},
+		{
+			"bench's fault",
+			do{"one": fails(fmt.Errorf("vm0: %w", infra))},
+			all, "error pass", 3, "one",
+			"vm0: start QEMU: boom", BlameInfra,
+		},
+		{
+			"first failure decides",
+			do{"one": func(_ context.Context, _ *Env, t *T) error { t.Errorf("wrong"); return infra }},
+			all,
+			"fail pass", 1, "one", "wrong\nstart QEMU: boom", "",
+		},
+		{
+			"skip",
+			do{"one": func(_ context.Context, _ *Env, t *T) error { t.Skipf("no %s", "GPU"); return nil }},
+			all,
+			"skip pass", 0, "one", "no GPU", "",
+		},
+		{
+			"panic",
+			do{"one": panics},
+			"set-up 1; one; tear-down 1; undo; set-up 2; two; tear-down 2; undo",
+			"fail pass", 1, "one", "panic: on purpose", "",
+		},
+		{
+			"set-up fails",
+			do{"set-up 1": fails(infra)},
+			"set-up 1; undo", "error error", 3, "two",
+			"set-up failed: start QEMU: boom", BlameInfra,
+		},
+		{
+			"set-up panics",
+			do{"set-up 1": panics},
+			"set-up 1; undo", "error error", 3, "set-up", "panic: on purpose",
+			"",
+		},
+		{
+			"reset fails",
+			do{"reset 1": fails(errBoom)},
+			"set-up 1; one; reset 1; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass pass", 0, "reset",
+			"boom", "",
+		},
+		{
+			"reset panics",
+			do{"reset 1": panics},
+			"set-up 1; one; reset 1; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass pass", 0, "reset",
+			"panic: on purpose", "",
+		},
 		{"tear-down fails", do{"tear-down 1": fails(errBoom)}, all, "pass pass", 3, "tear-down", "boom", ""},
 		{"tear-down panics", do{"tear-down 1": panics}, all, "pass pass", 3, "tear-down", "panic: on purpose", ""},
-		{"fail and tear-down fails", do{"one": fails(errBoom), "tear-down 1": fails(errBoom)}, all, "fail pass", 1, "tear-down", "boom", ""},
-		{"second set-up fails", do{"reset 1": fails(errBoom), "set-up 2": fails(errBoom)}, "set-up 1; one; reset 1; tear-down 1; undo; set-up 2; undo", "pass error", 3, "two", "set-up failed: boom", ""},
+		{
+			"fail and tear-down fails",
+			do{"one": fails(errBoom), "tear-down 1": fails(errBoom)},
+			all, "fail pass", 1,
+			"tear-down", "boom", "",
+		},
+		{
+			"second set-up fails",
+			do{"reset 1": fails(errBoom), "set-up 2": fails(errBoom)},
+			"set-up 1; one; reset 1; tear-down 1; undo; set-up 2; undo", "pass error", 3, "two", "set-up failed: boom",
+			"",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -260,7 +320,9 @@ func TestNeeds(t *testing.T) {
 			reasons = append(reasons, e.Reason)
 		}
 	}
-	if want := []string{"need luck: there is none", "need luck: there is none", "need luck: who knows", "need luck: who knows"}; !slices.Equal(reasons, want) {
+	if want := []string{
+		"need luck: there is none", "need luck: there is none", "need luck: who knows", "need luck: who knows",
+	}; !slices.Equal(reasons, want) {
 		t.Errorf("reasons %q, want %q", reasons, want)
 	}
 }
@@ -299,7 +361,10 @@ func TestDeadline(t *testing.T) {
 	}{
 		{"one", rebuilt, "timeout pass", "one", 1},
 		{"set-up 1", "set-up 1; undo", "error error", "set-up", 3},
-		{"reset 1", "set-up 1; one; reset 1; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass pass", "reset", 0},
+		{
+			"reset 1", "set-up 1; one; reset 1; tear-down 1; undo; set-up 2; two; tear-down 2; undo", "pass pass",
+			"reset", 0,
+		},
 		{"tear-down 1", "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass", "tear-down", 3},
 	} {
 		for _, heed := range []bool{true, false} {
@@ -311,7 +376,9 @@ func TestDeadline(t *testing.T) {
 					if !heed {
 						s.do[tt.place] = func(ctx context.Context, env *Env, _ *T) error {
 							<-release
-							late = env.Do(context.WithoutCancel(ctx), undo.Path{Path: "/x"}, func() error { return nil })
+							late = env.Do(context.WithoutCancel(ctx), undo.Path{Path: "/x"}, func() error {
+								return nil
+							})
 							return nil
 						}
 					}
@@ -340,7 +407,10 @@ func TestDeadline(t *testing.T) {
 func checkDeadline(t *testing.T, s *script, got outcome, trace, results, entry string, exit int, heed bool) {
 	t.Helper()
 	if strings.Join(s.trace, "; ") != trace || got.results() != results || got.ExitCode() != exit {
-		t.Errorf("trace %q, results %s, exit code %d; want %s, %s, %d", s.trace, got.results(), got.ExitCode(), trace, results, exit)
+		t.Errorf(
+			"trace %q, results %s, exit code %d; want %s, %s, %d", s.trace, got.results(), got.ExitCode(), trace,
+			results, exit,
+		)
 	}
 	e := got.end(t, entry)
 	for _, x := range got.entries { // the first build's

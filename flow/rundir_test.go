@@ -24,7 +24,8 @@ func TestRunDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "run")
 	var live *RunDir
 	o := Options{
-		Dir: dir, Version: "1.2", DUT: "lab", Argv: []string{"vmtb", "run"}, Config: json.RawMessage(`{"a":1}`), Notes: []string{"n"},
+		Dir: dir, Version: "1.2", DUT: "lab", Argv: []string{"vmtb", "run"}, Config: json.RawMessage(`{"a":1}`),
+		Notes:  []string{"n"},
 		Policy: Policy{RerunFailed: 1, AbortOn: []string{"fail"}}, KernelLogRules: json.RawMessage(`{}`),
 		TimeoutScale: 2, Timeout: time.Minute,
 	}
@@ -126,7 +127,10 @@ func TestRunDirTaken(t *testing.T) {
 
 func tree(t *testing.T, dir string) (names []string) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error { names = append(names, path); return err })
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		names = append(names, path)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +139,9 @@ func tree(t *testing.T, dir string) (names []string) {
 
 func TestUndoCannotBeOpened(t *testing.T) {
 	s := &script{}
-	_, err := Run(t.Context(), s.registry("a").Items(), Options{Dir: t.TempDir(), OpenUndo: func(string) (Undo, error) { return nil, errBoom }})
+	_, err := Run(t.Context(), s.registry("a").Items(), Options{
+		Dir: t.TempDir(), OpenUndo: func(string) (Undo, error) { return nil, errBoom },
+	})
 	if !errors.Is(err, errBoom) || len(s.trace) != 0 {
 		t.Errorf("error %v, trace %q", err, s.trace)
 	}

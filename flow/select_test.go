@@ -70,7 +70,8 @@ func TestUpstreamIDs(t *testing.T) {
 			t.Errorf("name %q, want %q", it.Name, canonical)
 		}
 		for _, form := range []string{
-			canonical, ids[i], "vmtb@" + ids[i], "vmm_flows/" + ids[i], "./vmm_flows/" + ids[i], "/usr/libexec/vmtb/vmm_flows/" + canonical,
+			canonical, ids[i], "vmtb@" + ids[i], "vmm_flows/" + ids[i], "./vmm_flows/" + ids[i],
+			"/usr/libexec/vmtb/vmm_flows/" + canonical,
 		} {
 			got, notes, err := r.Select([]string{form})
 			if err != nil || len(got) != 1 || got[0].ID != it.ID || notes != nil {
@@ -115,7 +116,10 @@ func TestSelect(t *testing.T) {
 		{
 			[]string{"test_basic::TestVmSetup::test_vm_boot[1VF]"},
 			1, "test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]",
-			[]string{"test_basic::TestVmSetup::test_vm_boot[1VF] selects 1 flow: test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]"},
+			[]string{
+				"test_basic::TestVmSetup::test_vm_boot[1VF] selects 1 flow: " +
+					"test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]",
+			},
 		},
 		{
 			[]string{"TestVmSetup[2VF]"},
@@ -123,9 +127,17 @@ func TestSelect(t *testing.T) {
 			[]string{"TestVmSetup[2VF] selects 2 flows"},
 		},
 		// An exact parameter does not also take those that go on after it.
-		{[]string{"test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]"}, 2, "test_migration::TestIdleMigration::test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]", nil},
+		{
+			[]string{"test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]"},
+			2,
+			"test_migration::TestIdleMigration::test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]", nil,
+		},
 		// Twice the same is once, and the order is the plan's.
-		{[]string{"TestVmWorkload", "test_basic", "TestVmSetup"}, 13, "test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]", nil},
+		{
+			[]string{"TestVmWorkload", "test_basic", "TestVmSetup"},
+			13,
+			"test_basic::TestVmSetup::test_vm_boot[1VF-" + d + "]", nil,
+		},
 	}
 	for _, tt := range tests {
 		items, notes, err := r.Select(tt.patterns)
@@ -144,13 +156,16 @@ func TestSelect(t *testing.T) {
 func TestSelectNothing(t *testing.T) {
 	r, _ := upstream(t)
 	for pattern, want := range map[string]string{
-		"test_basic::TestVmSetup::test_vm_boot[3VF]": `no flow matches "test_basic::TestVmSetup::test_vm_boot[3VF]" (there is [1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] [2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] [2VF-(P:AUTO S:INFINITE)])`,
+		"test_basic::TestVmSetup::test_vm_boot[3VF]": `no flow matches "test_basic::TestVmSetup::test_vm_boot[3VF]" ` +
+			`(there is [1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] [2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] ` +
+			`[2VF-(P:AUTO S:INFINITE)])`,
 		"TestVMSetup":            `no flow matches "TestVMSetup" (did you mean TestVmSetup?)`,
 		"test_basc::TestVmSetp":  `no flow matches "test_basc::TestVmSetp" (did you mean test_basic::TestVmSetup?)`,
 		"vmm_flows/tst_basic.py": `no flow matches "vmm_flows/tst_basic.py" (did you mean test_basic?)`,
 		"xyzzy":                  `no flow matches "xyzzy" (see vmtb list)`,
 		"[1vf]":                  ``,
-		"test_basc/":             `no flow matches "test_basc/" (did you mean test_basic or test_save?)`, "::": `selection "::": names nothing`, "/": `no flow matches "/" (see vmtb list)`,
+		"test_basc/":             `no flow matches "test_basc/" (did you mean test_basic or test_save?)`,
+		"::":                     `selection "::": names nothing`, "/": `no flow matches "/" (see vmtb list)`,
 		"[":                       `selection "[": the bracket is not closed`,
 		"test_vm_boot[1VF":        `selection "test_vm_boot[1VF": the bracket is not closed`,
 		" ":                       `selection " ": empty`,
@@ -189,7 +204,8 @@ func TestDistance(t *testing.T) {
 	word := rapid.StringMatching(`[abc]{0,6}`)
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := word.Draw(t, "a"), word.Draw(t, "b"), word.Draw(t, "c")
-		if (distance(a, b) == 0) != (a == b) || distance(a, b) != distance(b, a) || distance(a, c) > distance(a, b)+distance(b, c) {
+		if (distance(a, b) == 0) != (a == b) || distance(a, b) != distance(b, a) ||
+			distance(a, c) > distance(a, b)+distance(b, c) {
 			t.Fatalf("not a metric: %q %q %q", a, b, c)
 		}
 		i := rapid.IntRange(0, len(a)).Draw(t, "i")
@@ -200,7 +216,9 @@ func TestDistance(t *testing.T) {
 }
 
 func FuzzSelect(f *testing.F) {
-	for _, s := range []string{"[1VF]", "vmm_flows/", "a.py::B::c[d]", "*", "vmtb@test_basic.py::T::c[x", "[*", "::", "/::[]", "*.py/::*["} {
+	for _, s := range []string{
+		"[1VF]", "vmm_flows/", "a.py::B::c[d]", "*", "vmtb@test_basic.py::T::c[x", "[*", "::", "/::[]", "*.py/::*[",
+	} {
 		f.Add(s)
 	}
 	r, _ := upstream(f)

@@ -58,21 +58,121 @@ func TestWatch(t *testing.T) {
 		blame  Blame
 	}{
 		{"nothing", nil, nil, Policy{}, "..", ExitPass, "one", "", ""},
-		{"warning", map[string][]Finding{"one": {warn}}, nil, Policy{}, "W.", ExitPass, "one", "host: odd thing (odd)", BlameHost},
-		{"failure", map[string][]Finding{"one": {warn, fail}}, nil, Policy{}, "D.", ExitFail, "one", "host: odd thing (odd)\nvm0: BUG: no (oops)", BlameGuest},
-		{"failure of a skip", map[string][]Finding{"one": {fail}}, do{"one": skips}, Policy{}, "D.", ExitFail, "one", "no GPU\nvm0: BUG: no (oops)", BlameGuest},
-		{"warning in a skip", map[string][]Finding{"one": {warn}}, do{"one": skips}, Policy{}, "s.", ExitPass, "one", "no GPU\nhost: odd thing (odd)", ""},
-		{"a fail stays one", map[string][]Finding{"one": {fail}}, do{"one": fails(errBoom)}, Policy{}, "F.", ExitFail, "one", "boom\nvm0: BUG: no (oops)", ""},
-		{"set-up", map[string][]Finding{"fixture-1 2": {fail}}, nil, Policy{}, "D.", ExitFail, "one", "vm0: BUG: no (oops)", BlameGuest},
-		{"reset", map[string][]Finding{"fixture-1 3": {warn}}, nil, Policy{}, ".W", ExitPass, "two", "host: odd thing (odd)", BlameHost},
-		{"set-up fails", map[string][]Finding{"fixture-1 2": {fail}}, do{"set-up 1": fails(errBoom)}, Policy{}, "EE", ExitError, "two", "set-up failed: boom\nvm0: BUG: no (oops)", ""},
-		{"tear-down", map[string][]Finding{"fixture-1 4": {fail}}, nil, Policy{}, "..", ExitFail, "tear-down", "vm0: BUG: no (oops)", BlameGuest},
-		{"restore", map[string][]Finding{"fixture-1 5": {warn}}, nil, Policy{}, "..", ExitPass, "restore", "host: odd thing (odd)", BlameHost},
-		{"allowed by the class", map[string][]Finding{"one": {{"host", "r", true, "class may"}}}, nil, Policy{}, "..", ExitPass, "one", "", ""},
-		{"in the set-up, too", map[string][]Finding{"fixture-1 2": {{"host", "r", true, "class may"}}}, nil, Policy{}, "..", ExitPass, "one", "", ""},
-		{"allowed in one case", map[string][]Finding{"one": {{"host", "r", true, "one may"}}, "two": {{"host", "r", true, "one may"}}}, nil, Policy{}, ".D", ExitFail, "one", "", ""},
-		{"abort on taint", map[string][]Finding{"one": {taint}}, do{"one": fails(errBoom)}, Policy{AbortOn: []string{"taint"}}, "Fn", ExitAborted, "one", "boom\nhost: tainted W (taint)", ""},
-		{"abort on dmesg-warn", map[string][]Finding{"one": {warn}}, nil, Policy{AbortOn: []string{"dmesg-warn"}}, "Wn", ExitAborted, "one", "host: odd thing (odd)", BlameHost},
+		{
+			"warning",
+			map[string][]Finding{"one": {warn}},
+			nil,
+			Policy{},
+			"W.", ExitPass, "one",
+			"host: odd thing (odd)", BlameHost,
+		},
+		{
+			"failure",
+			map[string][]Finding{"one": {warn, fail}},
+			nil,
+			Policy{},
+			"D.", ExitFail, "one",
+			"host: odd thing (odd)\nvm0: BUG: no (oops)", BlameGuest,
+		},
+		{
+			"failure of a skip",
+			map[string][]Finding{"one": {fail}},
+			do{"one": skips},
+			Policy{},
+			"D.", ExitFail, "one",
+			"no GPU\nvm0: BUG: no (oops)", BlameGuest,
+		},
+		{
+			"warning in a skip",
+			map[string][]Finding{"one": {warn}},
+			do{"one": skips},
+			Policy{},
+			"s.", ExitPass, "one",
+			"no GPU\nhost: odd thing (odd)", "",
+		},
+		{
+			"a fail stays one",
+			map[string][]Finding{"one": {fail}},
+			do{"one": fails(errBoom)},
+			Policy{},
+			"F.",
+			ExitFail, "one", "boom\nvm0: BUG: no (oops)", "",
+		},
+		{
+			"set-up",
+			map[string][]Finding{"fixture-1 2": {fail}},
+			nil,
+			Policy{},
+			"D.", ExitFail, "one",
+			"vm0: BUG: no (oops)", BlameGuest,
+		},
+		{
+			"reset",
+			map[string][]Finding{"fixture-1 3": {warn}},
+			nil,
+			Policy{},
+			".W", ExitPass, "two",
+			"host: odd thing (odd)", BlameHost,
+		},
+		{
+			"set-up fails",
+			map[string][]Finding{"fixture-1 2": {fail}},
+			do{"set-up 1": fails(errBoom)},
+			Policy{},
+			"EE",
+			ExitError, "two", "set-up failed: boom\nvm0: BUG: no (oops)", "",
+		},
+		{
+			"tear-down",
+			map[string][]Finding{"fixture-1 4": {fail}},
+			nil,
+			Policy{},
+			"..", ExitFail, "tear-down",
+			"vm0: BUG: no (oops)", BlameGuest,
+		},
+		{
+			"restore",
+			map[string][]Finding{"fixture-1 5": {warn}},
+			nil,
+			Policy{},
+			"..", ExitPass, "restore",
+			"host: odd thing (odd)", BlameHost,
+		},
+		{
+			"allowed by the class",
+			map[string][]Finding{"one": {{"host", "r", true, "class may"}}},
+			nil,
+			Policy{},
+			"..", ExitPass, "one", "", "",
+		},
+		{
+			"in the set-up, too",
+			map[string][]Finding{"fixture-1 2": {{"host", "r", true, "class may"}}},
+			nil,
+			Policy{},
+			"..", ExitPass, "one", "", "",
+		},
+		{
+			"allowed in one case",
+			map[string][]Finding{"one": {{"host", "r", true, "one may"}}, "two": {{"host", "r", true, "one may"}}},
+			nil,
+			Policy{},
+			".D", ExitFail, "one", "", "",
+		},
+		{
+			"abort on taint",
+			map[string][]Finding{"one": {taint}},
+			do{"one": fails(errBoom)},
+			Policy{AbortOn: []string{"taint"}},
+			"Fn", ExitAborted, "one", "boom\nhost: tainted W (taint)", "",
+		},
+		{
+			"abort on dmesg-warn",
+			map[string][]Finding{"one": {warn}},
+			nil,
+			Policy{AbortOn: []string{"dmesg-warn"}},
+			"Wn", ExitAborted, "one", "host: odd thing (odd)", BlameHost,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := &scriptedWatcher{finds: tt.finds}
@@ -101,9 +201,12 @@ func TestWatch(t *testing.T) {
 // as their fixture is.
 func TestWatchPhases(t *testing.T) {
 	w := &scriptedWatcher{}
-	s := &script{do: do{"set-up 1": func(_ context.Context, env *Env, _ *T) error { env.Watch("vm0", "/console"); return nil }}}
+	s := &script{
+		do: do{"set-up 1": func(_ context.Context, env *Env, _ *T) error { env.Watch("vm0", "/console"); return nil }},
+	}
 	got := s.run(t.Context(), t, Options{Watch: w}, "")
-	if want := "fixture-1 fixture-1 one fixture-1 two fixture-1 fixture-1"; strings.Join(w.in[1:], " ") != want || w.in[0] != filepath.Base(got.dir) {
+	if want := "fixture-1 fixture-1 one fixture-1 two fixture-1 fixture-1"; strings.Join(w.in[1:], " ") != want ||
+		w.in[0] != filepath.Base(got.dir) {
 		t.Errorf("entered %q, want the run directory and %s", w.in, want)
 	}
 	if want := "vm0 /console; vm0 stopped"; strings.Join(w.logs, "; ") != want {

@@ -27,14 +27,18 @@ func Missing(ctx context.Context, cacheDir string) []error {
 		if _, err := exec.LookPath(tool.program); err != nil {
 			missing = append(
 				missing,
-				&bench.InfraError{Op: "find the program " + tool.program, Err: exec.ErrNotFound, Advice: "apt install " + tool.of},
+				&bench.InfraError{
+					Op: "find the program " + tool.program, Err: exec.ErrNotFound, Advice: "apt install " + tool.of,
+				},
 			)
 		}
 	}
 	if _, err := os.Stat(keyring); err != nil {
 		missing = append(
 			missing,
-			&bench.InfraError{Op: "find the keys of Debian's archive", Err: err, Advice: "apt install debian-archive-keyring"},
+			&bench.InfraError{
+				Op: "find the keys of Debian's archive", Err: err, Advice: "apt install debian-archive-keyring",
+			},
 		)
 	}
 	if _, err := debianMirror(ctx); err != nil {

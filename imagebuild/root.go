@@ -120,7 +120,8 @@ func inRoot(ctx context.Context, root, work, script string, lock *os.File, log i
 	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && unset TMPDIR && ` +
 		`exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
 	return run(
-		ctx, lock, log, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "sh", work, root, script,
+		ctx, lock, log, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "sh", work, root,
+		script,
 	)
 }
 

@@ -19,7 +19,10 @@ func TestPickMirror(t *testing.T) {
 			"Debian 12", "Debian bookworm-security http://m/debian-security/\nDebian bookworm http://m/debian/\n",
 			"http://m/debian",
 		},
-		{"backports first", "Debian bookworm-backports http://b/\nDebian bookworm http://m/debian/\n", "http://m/debian"},
+		{
+			"backports first", "Debian bookworm-backports http://b/\nDebian bookworm http://m/debian/\n",
+			"http://m/debian",
+		},
 		{"Ubuntu", "Ubuntu noble http://u/ubuntu/\n", ""},
 		{"nothing", "", ""},
 		{"torn", "Debian bookworm", ""},

@@ -22,8 +22,8 @@ const (
 	wsim2VF  = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 )
 
-// TestRates: work goes as fast as the shares of the GPU allow. The clock of the DUT follows what its CPU does, so other tests beside it do
-// not matter.
+// TestRates: work goes as fast as the shares of the GPU allow. The clock of the DUT follows what
+// its CPU does, so other tests beside it do not matter.
 func TestRates(t *testing.T) {
 	t.Parallel()
 	d := start(t)
@@ -43,9 +43,11 @@ func (d *dut) testStore(t *testing.T) {
 	d.clean(t)
 }
 
-// testBasic: the flows of test_basic with work pass, but for the one that compares machines where there is one only. Those with
-// four machines show nothing that those with two do not, TestVmSetup is in TestRealDriver, and test_store in TestLab: TestUpstream has all. What compares
-// rates is tried again, for the DUT is emulated on a machine that may have other things to do; unequal shares stay unequal.
+// testBasic: the flows of test_basic with work pass, but for the one that compares machines where
+// there is one only. Those with four machines show nothing that those with two do not, TestVmSetup
+// is in TestRealDriver, and test_store in TestLab: TestUpstream has all. What compares rates is
+// tried again, for the DUT is emulated on a machine that may have other things to do; unequal
+// shares stay unequal.
 func (d *dut) testBasic(t *testing.T) {
 	code, dir, err := d.run(t.Context(), "--warm", "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2",
 		"-k", "not 4VF and not TestVmSetup and not test_store", "test_basic")
@@ -77,7 +79,8 @@ func (d *dut) testBasic(t *testing.T) {
 	d.clean(t)
 }
 
-// onlyRatesAgain reports attempts that have failed though they measure no rates. They do not count for having passed later.
+// onlyRatesAgain reports attempts that have failed though they measure no rates. They do not count
+// for having passed later.
 func onlyRatesAgain(t *testing.T, run *flow.RunDir) {
 	t.Helper()
 	rates := []string{"test_wsim", "test_load", "test_reload"}

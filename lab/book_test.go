@@ -21,7 +21,9 @@ import (
 
 // notInTheDUT are the beginnings of those commands of the book that TestBook does not run in the DUT.
 var notInTheDUT = []string{
-	"make ",             // set-up, demo and test are what CI and people begin with; TestIntegrationInstall and TestDeployed run the others' dist.sh
+	// set-up, demo and test are what CI and people begin with; TestIntegrationInstall and
+	// TestDeployed run the others' dist.sh
+	"make ",
 	"scp ",              // needs a machine called dut
 	"go mod ",           // TestBookModule does it,
 	"go build ",         // and builds; TestDeployed does so, too,
@@ -44,8 +46,8 @@ var bookCodes = map[string]int{
 	"vmtb lab run --last-failed":                     flow.ExitNoMatch,
 }
 
-// bookProgram is a vmtb for the book's commands: what a run selects is cut down to what shows that the command works, and it is
-// no cache of others that is cleaned.
+// bookProgram is a vmtb for the book's commands: what a run selects is cut down to what shows that
+// the command works, and it is no cache of others that is cleaned.
 func bookProgram(vmtb string) string {
 	return fmt.Sprintf(`#!/bin/sh
 case "$*" in
@@ -61,7 +63,8 @@ exec %s "$@"
 // bookConfig is the configuration of the book's reader, on a machine whose CPU is emulated.
 const bookConfig = `{"guest": {"os_image": "guest_os.img"}, "vm": {"memory_mib": 256}, "timeout_scale": 5}`
 
-// TestBook runs the commands that the book shows, in their order and as they stand there but for bookProgram, on a machine under test.
+// TestBook runs the commands that the book shows, in their order and as they stand there but for
+// bookProgram, on a machine under test.
 func TestBook(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full")
@@ -149,7 +152,8 @@ func (d *dut) try(t *testing.T, dir string, c booktest.Command) {
 	defer cancel()
 	fmt.Fprintf(d.out, "\n%s:%d# %s\n", c.File, c.Line, c.Text)
 	line := bench.Command{
-		Argv: []string{"/bin/sh", "-c", c.Text}, Dir: dir, Env: []string{"PATH=/run/book:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Argv: []string{"/bin/sh", "-c", c.Text}, Dir: dir,
+		Env:   []string{"PATH=/run/book:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Stdin: []byte(bookStdin[c.Text]), Stdout: d.out, Stderr: d.out,
 	}
 	began := time.Now()
@@ -159,7 +163,8 @@ func (d *dut) try(t *testing.T, dir string, c booktest.Command) {
 	fmt.Fprintf(d.out, "(%s)\n", time.Since(began).Round(100*time.Millisecond))
 }
 
-// TestBookLab runs the commands that the book shows for the lab, on this machine. Each boots a DUT of its own, so this takes its time.
+// TestBookLab runs the commands that the book shows for the lab, on this machine. Each boots a DUT
+// of its own, so this takes its time.
 func TestBookLab(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full")
@@ -180,7 +185,8 @@ func TestBookLab(t *testing.T) {
 		}
 		ran[c.Text] = true
 		fmt.Fprintf(t.Output(), "\n%s:%d# %s\n", c.File, c.Line, c.Text)
-		cmd := exec.CommandContext(t.Context(), "script", "-qec", c.Text, "/dev/null") // on a terminal, which the shell wants
+		// on a terminal, which the shell wants
+		cmd := exec.CommandContext(t.Context(), "script", "-qec", c.Text, "/dev/null")
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 		cmd.Stdin, cmd.Stdout = strings.NewReader(bookStdin[c.Text]), t.Output()
 		if err := cmd.Run(); cmd.ProcessState.ExitCode() != bookCodes[c.Text] {

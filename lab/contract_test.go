@@ -22,7 +22,8 @@ func TestContract(t *testing.T) {
 	}
 	t.Parallel()
 	shapes := []string{
-		"device=bmg", "device=bmg layout=legacy", "device=ptl", "device=ptl layout=legacy", "device=bmg gts=1 vram_quota=1",
+		"device=bmg", "device=bmg layout=legacy", "device=ptl", "device=ptl layout=legacy",
+		"device=bmg gts=1 vram_quota=1",
 		"device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy",
 	}
 	passed := map[string]bool{}
@@ -31,7 +32,8 @@ func TestContract(t *testing.T) {
 	}
 	for _, s := range contract.Sections() {
 		for _, r := range s.Rules {
-			if !passed["test_"+r.ID] && r.ID != "fair_12" && r.ID != "fair_24" && !onlyReal(r) { // the emulated device has 8 VFs at most
+			// the emulated device has 8 VFs at most
+			if !passed["test_"+r.ID] && r.ID != "fair_12" && r.ID != "fair_24" && !onlyReal(r) {
 				t.Errorf("rule %s was checked on no device", r.ID)
 			}
 		}
@@ -56,8 +58,8 @@ func labRun(t *testing.T, args ...string) {
 // oneGTRule is the rule about a GPU with one GT; all others are tried with two.
 const oneGTRule = "xe_contract::TestControl::test_fold_one_gt"
 
-// The real driver keeps the contract on the emulated GPU, and what of it was seen to hold before still does. Rules about VFIO need
-// xe-vfio-pci, which Debian does not build.
+// The real driver keeps the contract on the emulated GPU, and what of it was seen to hold before
+// still does. Rules about VFIO need xe-vfio-pci, which Debian does not build.
 func TestRealContract(t *testing.T) {
 	t.Parallel()
 	dir, one := t.TempDir(), t.TempDir()

@@ -18,8 +18,8 @@ import (
 // provisioning are flows without machines, which are quick.
 const provisioning = "xe_provisioning::TestSchedulingOnly"
 
-// TestCrash kills runs in the middle of flows, and recovers and resumes them. "make lab-full" does so at many more points,
-// and resets the DUT, too.
+// TestCrash kills runs in the middle of flows, and recovers and resumes them. "make lab-full" does
+// so at many more points, and resets the DUT, too.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{MayReboot: true})
@@ -110,8 +110,8 @@ func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool)
 	}
 }
 
-// checkResumed: every case of the plan has one result, and none but the one in flight, or those of its fixture, is not a
-// pass.
+// checkResumed: every case of the plan has one result, and none but the one in flight, or those of
+// its fixture, is not a pass.
 func checkResumed(t *testing.T, dir string, at int) {
 	t.Helper()
 	run, err := flow.OpenRun(dir)

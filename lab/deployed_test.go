@@ -18,8 +18,8 @@ import (
 	"vmtb/lab"
 )
 
-// TestDeployed: the example of a program with flows of its own runs them, and one of them has the machine under test reboot; and
-// an archive runs from where it is unpacked.
+// TestDeployed: the example of a program with flows of its own runs them, and one of them has the
+// machine under test reboot; and an archive runs from where it is unpacked.
 func TestDeployed(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "acme-vmtb")
@@ -28,7 +28,8 @@ func TestDeployed(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if out, err := exec.CommandContext(t.Context(), program, "list", "acme").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "acme::TestClock") {
+	if out, err := exec.CommandContext(t.Context(), program, "list", "acme").CombinedOutput(); err != nil ||
+		!strings.HasPrefix(string(out), "acme::TestClock") {
 		t.Errorf("it lists %q, %v", out, err)
 	}
 	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{MayReboot: true, Program: program})
@@ -73,7 +74,8 @@ func (d *dut) testDist(t *testing.T) {
 	}
 	home, dir := filepath.Join(d.dir, strings.TrimSuffix(filepath.Base(name), ".tar.gz")), d.nextDir()
 	c := bench.Command{Dir: "/tmp", Argv: []string{
-		filepath.Join(home, "vmtb"), "run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5", boot1VF,
+		filepath.Join(home, "vmtb"), "run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory",
+		strconv.Itoa(d.memory), "--timeout-scale", "5", boot1VF,
 	}}
 	r, err := d.Exec(ctx, c)
 	if err == nil {
@@ -84,7 +86,10 @@ func (d *dut) testDist(t *testing.T) {
 	}
 	allPass(t, results(t, dir))
 	run, err := flow.OpenRun(dir)
-	if err != nil || !strings.Contains(strings.Join(run.Info.Notes, "\n"), "configuration: "+filepath.Join(home, "vmtb_config.json")) {
+	if err != nil ||
+		!strings.Contains(
+			strings.Join(run.Info.Notes, "\n"), "configuration: "+filepath.Join(home, "vmtb_config.json"),
+		) {
 		t.Errorf("it did not take the configuration that came with it: %q, %v", run.Info.Notes, err)
 	}
 	d.clean(t)

@@ -21,7 +21,12 @@ type diagnosis struct{ Check, Health, Found, Remedy string }
 func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]diagnosis) {
 	t.Helper()
 	var out bytes.Buffer
-	args = append([]string{"doctor", "--json", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5"}, args...)
+	args = append(
+		[]string{
+			"doctor", "--json", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale",
+			"5",
+		}, args...,
+	)
 	code, err := d.Vmtb(t.Context(), args, &out)
 	if err != nil {
 		t.Fatal(err)
@@ -61,13 +66,32 @@ func (d *dut) testDoctor(t *testing.T) {
 	}{
 		{"VFs left", numvfs("2"), numvfs("0"), nil, "vfs", "bad", "2 VFs are enabled"},
 		{"no driver loaded", "modprobe -r xe-vfio-pci xe", "modprobe xe", nil, "pf", "warn", "modprobe xe"},
-		{"no VFIO", "for f in /lib/modules/*/modules.dep.bin; do mount --bind /dev/null $f; done", "umount /lib/modules/*/modules.dep.bin", nil, "vfio", "bad", "neither xe-vfio-pci nor vfio-pci"},
-		{"no debugfs", "umount /sys/kernel/debug", "mount -t debugfs debugfs /sys/kernel/debug", nil, "debugfs", "bad", "mount -t debugfs"},
+		{
+			"no VFIO", "for f in /lib/modules/*/modules.dep.bin; do mount --bind /dev/null $f; done",
+			"umount /lib/modules/*/modules.dep.bin", nil, "vfio", "bad", "neither xe-vfio-pci nor vfio-pci",
+		},
+		{
+			"no debugfs", "umount /sys/kernel/debug", "mount -t debugfs debugfs /sys/kernel/debug", nil, "debugfs",
+			"bad", "mount -t debugfs",
+		},
 		{"no image", "true", "true", []string{"--vm-image", "/none"}, "image", "bad", "/none"},
-		{"a broken image", "head -c 65536 /dev/urandom >/root/bad.qcow2", "rm /root/bad.qcow2", []string{"--vm-image", "/root/bad.qcow2", "--deep"}, "guest", "bad", "must boot by itself"},
-		{"no IGT", "mv /usr/local/bin/igt_runner /root/", "mv /root/igt_runner /usr/local/bin/", nil, "igt", "warn", "igt_runner"},
-		{"no QEMU", "mv /usr/bin/qemu-system-x86_64 /root/", "mv /root/qemu-system-x86_64 /usr/bin/", nil, "qemu", "bad", "does not run"},
-		{"a bad kernel log", "echo '<3>BUG: unable to handle page fault for address: 0' >/dev/kmsg", "dmesg -c >/dev/null", nil, "kernel log", "warn", "page fault"},
+		{
+			"a broken image", "head -c 65536 /dev/urandom >/root/bad.qcow2", "rm /root/bad.qcow2",
+			[]string{"--vm-image", "/root/bad.qcow2", "--deep"},
+			"guest", "bad", "must boot by itself",
+		},
+		{
+			"no IGT", "mv /usr/local/bin/igt_runner /root/", "mv /root/igt_runner /usr/local/bin/", nil, "igt", "warn",
+			"igt_runner",
+		},
+		{
+			"no QEMU", "mv /usr/bin/qemu-system-x86_64 /root/", "mv /root/qemu-system-x86_64 /usr/bin/", nil, "qemu",
+			"bad", "does not run",
+		},
+		{
+			"a bad kernel log", "echo '<3>BUG: unable to handle page fault for address: 0' >/dev/kmsg",
+			"dmesg -c >/dev/null", nil, "kernel log", "warn", "page fault",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d.must(t.Context(), t, c.spoil)

@@ -11,8 +11,9 @@ import (
 	"vmtb/lab"
 )
 
-// On the emulated GPU the DUT's and the guest's xe are those of Debian's kernel package. The PF's driver enables a VF, QEMU
-// passes it on by VFIO, the guest's driver probes it, also after a sleep, and no kernel complains.
+// On the emulated GPU the DUT's and the guest's xe are those of Debian's kernel package. The PF's
+// driver enables a VF, QEMU passes it on by VFIO, the guest's driver probes it, also after a sleep,
+// and no kernel complains.
 func TestRealDriver(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{}, lab.Options{})
@@ -49,7 +50,8 @@ func TestRealDriver(t *testing.T) {
 		t.Errorf("the driver did not come up as PF (%v):\n%s", err, log.Stdout)
 	}
 	const sleep = "vm_robust::TestSleep::test_guest_s3[1VF-(P:AUTO S:INFINITE)]"
-	if code, dir, err := d.run(t.Context(), sleep); err != nil || code != flow.ExitPass || results(t, dir)[sleep] != flow.Pass {
+	if code, dir, err := d.run(t.Context(), sleep); err != nil || code != flow.ExitPass ||
+		results(t, dir)[sleep] != flow.Pass {
 		t.Errorf("%s: exit code %d, %v: %v", sleep, code, err, results(t, dir))
 	}
 	d.clean(t)

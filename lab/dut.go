@@ -18,8 +18,8 @@ import (
 	"vmtb/internal/progress"
 )
 
-// ShareTag is the 9p tag under which the DUT finds its [Options.Share]. It mounts it at the same path as here, so that a
-// path in a report is right on both machines.
+// ShareTag is the 9p tag under which the DUT finds its [Options.Share]. It mounts it at the same
+// path as here, so that a path in a report is right on both machines.
 const ShareTag = "vmtb"
 
 // Options say how a DUT is started.
@@ -127,20 +127,24 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 		Name: "dut", QEMU: o.Images.QEMU, Machine: "q35,kernel-irqchip=split",
 		// Nested SVM under emulation corrupts the stack of a kernel with more than one CPU.
 		Accel: "tcg,thread=single", CPU: "EPYC,+svm", CPUs: 1,
-		// All of it below 4 GiB, which on q35 ends at 2816 MiB: otherwise firmware puts the VFs' BARs above it, where QEMU's
-		// igb decodes only the low 32 bits of an address, and the stand-in of xe has to move them.
+		// All of it below 4 GiB, which on q35 ends at 2816 MiB: otherwise firmware puts the VFs'
+		// BARs above it, where QEMU's igb decodes only the low 32 bits of an address, and the
+		// stand-in of xe has to move them.
 		MemoryMiB: 2800,
 		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
 		Kernel: &vm.Kernel{
 			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
 			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" + cmdline +
-				" cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 kvm.halt_poll_ns=0" + o.xeCmdline(),
+				" cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 kvm.halt_poll_ns=0" +
+				o.xeCmdline(),
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
 		NoReboot: !o.MayReboot,
 		Devices:  append([]string{"intel-iommu,intremap=on,caching-mode=on"}, devices...),
-		Extra:    append(extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,")),
+		Extra: append(
+			extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,"),
+		),
 	}
 	accel, err := vm.ProbeAccel(ctx, cmp.Or(o.Images.QEMU, "qemu-system-x86_64"))
 	if err == nil && accel.Name == "kvm" && nestedKVM() {
@@ -151,9 +155,10 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 	return s, err
 }
 
-// virtualTime ties the DUT's clock to what its CPU has done: 2^0 ns for an instruction, and real time while it idles. By this
-// machine's clock the timers of the DUT and of its guests would come however little each has got done in between: where this
-// machine is loaded, they end up doing nothing else. Only a QEMU that lab/gpu has mended runs guests so (nested.c).
+// virtualTime ties the DUT's clock to what its CPU has done: 2^0 ns for an instruction, and real
+// time while it idles. By this machine's clock the timers of the DUT and of its guests would come
+// however little each has got done in between: where this machine is loaded, they end up doing
+// nothing else. Only a QEMU that lab/gpu has mended runs guests so (nested.c).
 const virtualTime = "shift=0,sleep=on"
 
 // xeCmdline is the part of the kernel command line that modprobe gives to xe.
@@ -176,15 +181,15 @@ func nestedKVM() bool {
 	return false
 }
 
-// wake makes a DUT that has started, or booted, usable, and sets its clock: that of an emulated one stands still while this machine
-// has no time for it.
+// wake makes a DUT that has started, or booted, usable, and sets its clock: that of an emulated one
+// stands still while this machine has no time for it.
 func (d *DUT) wake(ctx context.Context) error {
 	const setClock = `date -s "@$2" >/dev/null`
 	return d.run(ctx, wakeScript+setClock, d.share, strconv.FormatInt(time.Now().Unix(), 10))
 }
 
-// wakeScript is what is to be done in a DUT after its start and after each boot, before anything else: it mounts the share
-// $1 at the path that it has here.
+// wakeScript is what is to be done in a DUT after its start and after each boot, before anything
+// else: it mounts the share $1 at the path that it has here.
 const wakeScript = `
 mkdir -p "$1"
 grep -q " $1 9p " /proc/mounts ||
@@ -214,7 +219,8 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 		return 0, infra("follow the DUT's output", err)
 	}
 	// A copy of its own: guards of an earlier one may still run.
-	const line = `out=$1 bin=$2; shift 2; own=/run/vmtb-bin-$$; rm -f /run/vmtb-bin-*; cp "$bin" $own; cd /root; echo $$ >/run/vmtb-bin.pid; exec $own "$@" >"$out" 2>&1`
+	const line = `out=$1 bin=$2; shift 2; own=/run/vmtb-bin-$$; rm -f /run/vmtb-bin-*; cp "$bin" $own; ` +
+		`cd /root; echo $$ >/run/vmtb-bin.pid; exec $own "$@" >"$out" 2>&1`
 	c := bench.Command{Argv: append([]string{"/bin/sh", "-ec", line, "sh", output, bin}, args...)}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -257,7 +263,8 @@ func (d *DUT) Leftovers(ctx context.Context) ([]string, error) {
 for pf in /sys/bus/pci/drivers/xe/*:*; do
 	[ -e "$pf/sriov_numvfs" ] || continue
 	[ "$(cat "$pf/sriov_numvfs")" = 0 ] || echo "${pf##*/}: sriov_numvfs is $(cat "$pf/sriov_numvfs")"
-	[ "$(cat "$pf/sriov_drivers_autoprobe")" = 1 ] || echo "${pf##*/}: sriov_drivers_autoprobe is $(cat "$pf/sriov_drivers_autoprobe")"
+	[ "$(cat "$pf/sriov_drivers_autoprobe")" = 1 ] ||
+		echo "${pf##*/}: sriov_drivers_autoprobe is $(cat "$pf/sriov_drivers_autoprobe")"
 done
 ls -d /sys/bus/pci/drivers/xe/*:* >/dev/null || echo "no PF is bound to xe"
 pgrep -l qemu-system | sed 's/^/process /'

@@ -38,15 +38,23 @@ func TestKept(t *testing.T) {
 		{"echo out; echo err >&2; exit 7", "out\n", "err\n", 7},
 		{"kill -9 $$", "", "", 128 + 9},
 		{"cd; vmtb doctor | grep -c '^ok *pf '", "1\n", "", 0},
-		{"cd; vmtb doctor | grep -o '/lab/guest.img' | head -1; readlink guest_os.img", "/lab/guest.img\n/lab/guest.img\n", "", 0},
+		{
+			"cd; vmtb doctor | grep -o '/lab/guest.img' | head -1; readlink guest_os.img",
+			"/lab/guest.img\n/lab/guest.img\n", "", 0,
+		},
 		{"echo there >" + dir + "/here; cat " + dir + "/here", "there\n", "", 0},
-		{`bash --rcfile /etc/vmtb.bashrc -ic 'complete -p vmtb; echo <(true)' 2>/dev/null | tr -d 0-9`, "complete -o default -F __start_vmtb vmtb\n/dev/fd/\n", "", 0},
+		{
+			`bash --rcfile /etc/vmtb.bashrc -ic 'complete -p vmtb; echo <(true)' 2>/dev/null | tr -d 0-9`,
+			"complete -o default -F __start_vmtb vmtb\n/dev/fd/\n", "", 0,
+		},
 	} {
-		if out, errs, code := vmtb("lab", "exec", "--", "sh", "-c", tt.line); out != tt.out || errs != tt.errs || code != tt.code {
+		if out, errs, code := vmtb("lab", "exec", "--", "sh", "-c", tt.line); out != tt.out || errs != tt.errs ||
+			code != tt.code {
 			t.Errorf("%s: got %q, %q, %d, want %q, %q, %d", tt.line, out, errs, code, tt.out, tt.errs, tt.code)
 		}
 	}
-	if _, errs, code := vmtb("lab", "exec", "--", "nosuch"); code != 127 || !strings.Contains(errs, "nosuch: not found") {
+	if _, errs, code := vmtb("lab", "exec", "--", "nosuch"); code != 127 ||
+		!strings.Contains(errs, "nosuch: not found") {
 		t.Errorf("no such command: %d, %s", code, errs)
 	}
 

@@ -32,8 +32,10 @@ func TestFaults(t *testing.T) {
 		logs           string // what the kernel of the DUT says
 	}{
 		{
-			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reload, selection: quick,
-			code: flow.ExitError, says: []string{"has brought up no GPU", "illegal init/ADS data"}, logs: "probe with driver xe failed",
+			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reload,
+			selection: quick,
+			code:      flow.ExitError, says: []string{"has brought up no GPU", "illegal init/ADS data"},
+			logs: "probe with driver xe failed",
 		},
 		{
 			name: "provisioning by hand fails", property: "fault-h2g", value: "0x5503:0:fail:0x30", selection: boot1VF,
@@ -42,7 +44,8 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "scheduling fails", property: "fault-h2g", value: "0x5503:0:fail:0x30", selection: quick,
-			code: flow.ExitError, says: []string{"exec_quantum_ms: EIO"}, logs: "Failed to provision PF with 20ms execution quantum (-EIO)",
+			code: flow.ExitError, says: []string{"exec_quantum_ms: EIO"},
+			logs: "Failed to provision PF with 20ms execution quantum (-EIO)",
 		},
 		{ // the driver gives up and goes on
 			name: "an FLR that never ends", property: "fault-flr-stuck", value: 1 << 1, selection: quick,
@@ -50,7 +53,8 @@ func TestFaults(t *testing.T) {
 		},
 		{ // one GT has taken the new quantum, and the other one takes nothing any more, until the driver is loaded anew
 			name: "a message with a wrong length", property: "fault-ctb-corrupt", value: 1 << 0, selection: quick,
-			code: flow.ExitNotRestored, says: []string{"exec_quantum_ms: ETIME", "(gpu-reset)"}, logs: "G2H channel broken on read",
+			code: flow.ExitNotRestored, says: []string{"exec_quantum_ms: ETIME", "(gpu-reset)"},
+			logs: "G2H channel broken on read",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

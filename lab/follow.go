@@ -25,7 +25,8 @@ func follow(path string, out io.Writer) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK) // non-blocking: os.File polls it, so that Close ends a Read
+	// non-blocking: os.File polls it, so that Close ends a Read
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

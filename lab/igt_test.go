@@ -127,7 +127,10 @@ func (r igtResult) check(t *testing.T) {
 	if r.passed() {
 		return
 	}
-	t.Errorf("%s\nkernel: %s\n%s\n%s", r.Result, r.DmesgWarnings, bench.Tail([]byte(r.Out), 10), bench.Tail([]byte(r.Err), 30))
+	t.Errorf(
+		"%s\nkernel: %s\n%s\n%s", r.Result, r.DmesgWarnings, bench.Tail([]byte(r.Out), 10),
+		bench.Tail([]byte(r.Err), 30),
+	)
 }
 
 // passed reports whether the subtest passed, with no warning but those that a slow CPU or a chatty
@@ -145,9 +148,11 @@ func (r igtResult) passed() bool {
 // Warnings that are no fault of device or driver.
 var (
 	harmlessDmesg = regexp.MustCompile(strings.Join([]string{
-		`clocksource: Long readout interval`,                       // the emulated machine had to wait for this one
-		`xe_guc_relay: \d+ callbacks suppressed`,                   // xe counts debug messages that nobody has switched on
-		`G2H fence \d+, action [0-9a-f]+, done`,                    // the answer is there, the waiter got the CPU 1 s late
+		`clocksource: Long readout interval`, // the emulated machine had to wait for this one
+		// xe counts debug messages that nobody has switched on
+		`xe_guc_relay: \d+ callbacks suppressed`,
+		// the answer is there, the waiter got the CPU 1 s late
+		`G2H fence \d+, action [0-9a-f]+, done`,
 		`NOTICE: Automounting of tracing to debugfs is deprecated`, // by IGT
 	}, "|"))
 	harmlessErr = regexp.MustCompile(strings.Join([]string{

@@ -69,7 +69,8 @@ ln -sf "$2" /root/guest_os.img
 if [ -x /usr/bin/bash ] && [ ! -e /etc/vmtb.bashrc ]; then
 	printf '%s' "$4" >/etc/vmtb.bashrc
 	vmtb completion bash >>/etc/vmtb.bashrc
-	echo 'case $- in *i*) [ -n "$BASH_VERSION" ] || { cd /root; exec bash --rcfile /etc/vmtb.bashrc; } ;; esac' >>/etc/profile
+	echo 'case $- in *i*) [ -n "$BASH_VERSION" ] || { cd /root; exec bash --rcfile /etc/vmtb.bashrc; } ;; esac' \
+		>>/etc/profile
 	pkill -t ttyS1 || true
 fi
 touch /run/vmtb-lab`
@@ -79,7 +80,9 @@ touch /run/vmtb-lab`
 // files with any ending.
 const bashrc = `PS1='lab# '
 COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
-_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}; }
+_get_comp_words_by_ref() {
+	words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+}
 __ltrim_colon_completions() { :; }
 _filedir() {
 	compopt -o filenames

@@ -42,7 +42,8 @@ __ltrim_colon_completions "$cur"
 echo "$cur|$prev|${#words[@]}|$cword|$COMP_WORDBREAKS"`
 	out, err := exec.Command("bash", "-c", script, "bash", rc).CombinedOutput()
 	got := string(out)
-	if err != nil || !strings.HasPrefix(got, "--x=a:b|cp|4|3|") || strings.ContainsAny(strings.TrimPrefix(got, "--x=a:b"), "=:") {
+	if err != nil || !strings.HasPrefix(got, "--x=a:b|cp|4|3|") ||
+		strings.ContainsAny(strings.TrimPrefix(got, "--x=a:b"), "=:") {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -26,8 +26,9 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// These tests run in the emulated DUT. "make lab-test" builds vmtb and names it in VMTB. A DUT uses one CPU, so tests with one
-// of their own run beside each other; but those that measure how fast work goes run first, and alone.
+// These tests run in the emulated DUT. "make lab-test" builds vmtb and names it in VMTB. A DUT uses
+// one CPU, so tests with one of their own run beside each other; but those that measure how fast
+// work goes run first, and alone.
 
 func TestMain(m *testing.M) {
 	if code, ran := guard.Run(os.Args); ran {
@@ -110,7 +111,10 @@ func (d *dut) nextDir() string {
 }
 
 func (d *dut) runIn(ctx context.Context, dir string, args ...string) (code int, err error) {
-	common := []string{"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5"}
+	common := []string{
+		"run", "-v", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory),
+		"--timeout-scale", "5",
+	}
 	return d.Vmtb(ctx, append(common, args...), d.out)
 }
 
@@ -177,7 +181,8 @@ func (d *dut) testFlow(t *testing.T) {
 	d.clean(t)
 }
 
-// resultsRead reads results.json as tools that read IGT's do: field by field, and as our own reader of igt_runner's results.
+// resultsRead reads results.json as tools that read IGT's do: field by field, and as our own reader
+// of igt_runner's results.
 func resultsRead(t *testing.T, dir string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "results.json"))
@@ -190,7 +195,8 @@ func resultsRead(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	const key = "vmtb@test_basic.py::TestVmSetup::test_vm_boot[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
-	if len(got.Tests) != 1 || got.Tests[0].Name != key || got.Tests[0].Status != work.StatusPass || got.Totals[work.StatusPass] != 1 {
+	if len(got.Tests) != 1 || got.Tests[0].Name != key || got.Tests[0].Status != work.StatusPass ||
+		got.Totals[work.StatusPass] != 1 {
 		t.Errorf("results.json: %+v, want a pass of %s", got, key)
 	}
 }
@@ -336,7 +342,10 @@ func (d *dut) testFullDisk(t *testing.T) {
 	d.must(t.Context(), t, "mkdir -p "+small+" && mount -t tmpfs -o size=48k tmpfs "+small)
 	defer d.must(t.Context(), t, "umount "+small)
 	var out bytes.Buffer
-	args := []string{"run", "--run-dir", small + "/run", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5", "--warm", boot1VF}
+	args := []string{
+		"run", "--run-dir", small + "/run", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory),
+		"--timeout-scale", "5", "--warm", boot1VF,
+	}
 	code, err := d.Vmtb(t.Context(), args, io.MultiWriter(&out, d.out))
 	if err != nil || code != flow.ExitAborted {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitAborted)

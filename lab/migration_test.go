@@ -55,12 +55,21 @@ func TestLostWork(t *testing.T) {
 		want        map[string]flow.Result
 		says        []string
 	}{
-		{"fault-restore-lost", "setting up", map[string]flow.Result{save: flow.Pass, restore: flow.Fail}, []string{"gem_wsim: exit code 98", "error: -125 != 0", "(drm-error)"}},
-		{"fault-kill-work", "let it work", map[string]flow.Result{save: flow.Fail, restore: flow.Skip}, []string{"Engine reset: engine_class=", "test_save did not pass: fail"}},
+		{
+			"fault-restore-lost", "setting up",
+			map[string]flow.Result{save: flow.Pass, restore: flow.Fail},
+			[]string{"gem_wsim: exit code 98", "error: -125 != 0", "(drm-error)"},
+		},
+		{
+			"fault-kill-work", "let it work",
+			map[string]flow.Result{save: flow.Fail, restore: flow.Skip},
+			[]string{"Engine reset: engine_class=", "test_save did not pass: fail"},
+		},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			during := *d
-			during.out = io.MultiWriter(d.out, &watched{word: c.when, found: func() { d.fault(t, c.fault, 1<<1) }}) // of VF1
+			// of VF1
+			during.out = io.MultiWriter(d.out, &watched{word: c.when, found: func() { d.fault(t, c.fault, 1<<1) }})
 			code, dir, err := during.run(t.Context(), "--warm", "--workload-scale", migrationScale, class+param)
 			d.fault(t, c.fault, 0)
 			if err != nil || code != flow.ExitFail {
@@ -124,7 +133,10 @@ func TestUpstream(t *testing.T) {
 		t.Run("shard "+shard, func(t *testing.T) {
 			t.Parallel()
 			d := start(t)
-			_, dir, err := d.run(t.Context(), "--warm", "--workload-scale", migrationScale, "--shard", shard, "test_basic", "test_migration")
+			_, dir, err := d.run(
+				t.Context(), "--warm", "--workload-scale", migrationScale, "--shard", shard, "test_basic",
+				"test_migration",
+			)
 			if err != nil {
 				t.Error(err)
 			}

@@ -13,8 +13,9 @@ import (
 // xeParam declares a parameter of the stand-in for xe, in its source.
 var xeParam = regexp.MustCompile(`module_param(?:_named)?\((\w+),`)
 
-// CheckXeParams refuses parameters that the stand-in for xe does not have, with a [bench.UsageError]: the kernel ignores
-// them but for a line in its log. Values are for the module to judge.
+// CheckXeParams refuses parameters that the stand-in for xe does not have, with a
+// [bench.UsageError]: the kernel ignores them but for a line in its log. Values are for the module
+// to judge.
 func CheckXeParams(params []string) error {
 	source, err := sources.ReadFile("kmod/xe/params.c")
 	if err != nil {
@@ -34,7 +35,9 @@ func CheckXeParams(params []string) error {
 			err = errors.New(name + " is given no value, or a quoted one")
 		}
 		if err != nil {
-			return &bench.UsageError{Err: fmt.Errorf("--xe %q: %w", p, err), Advice: "there are " + strings.Join(known, ", ")}
+			return &bench.UsageError{
+				Err: fmt.Errorf("--xe %q: %w", p, err), Advice: "there are " + strings.Join(known, ", "),
+			}
 		}
 	}
 	return nil

@@ -32,7 +32,8 @@ func (g GPU) or() GPU { return cmp.Or(g, DefaultGPU) }
 // Real reports whether the real xe driver drives g.
 func (g GPU) Real() bool { return g.or() != StandIn }
 
-// GuestMiB is the memory in MiB that a run in the lab gives a guest unless the user says otherwise. VFIO pins all of it.
+// GuestMiB is the memory in MiB that a run in the lab gives a guest unless the user says otherwise.
+// VFIO pins all of it.
 const GuestMiB = 256
 
 // Check refuses a GPU that the lab does not have, with a [bench.UsageError].
@@ -44,7 +45,9 @@ func (g GPU) Check() error {
 	for i, known := range GPUs {
 		names[i] = string(known)
 	}
-	return &bench.UsageError{Err: fmt.Errorf("--gpu=%s: the lab has no such GPU", g), Advice: "there are " + strings.Join(names, ", ")}
+	return &bench.UsageError{
+		Err: fmt.Errorf("--gpu=%s: the lab has no such GPU", g), Advice: "there are " + strings.Join(names, ", "),
+	}
 }
 
 // GPUDevice is how QEMU calls the emulated GPU: its properties are those of /machine/peripheral/GPUDevice.
@@ -80,13 +83,16 @@ func (g GPU) product() string {
 // gpuProperty matches NAME=VALUE. A comma would begin another argument of QEMU's, so it is doubled.
 var gpuProperty = regexp.MustCompile(`^[a-z0-9-]+=.+$`)
 
-// CheckProperties refuses what cannot be properties of g, with a [bench.UsageError]. Names and values are for QEMU to judge.
+// CheckProperties refuses what cannot be properties of g, with a [bench.UsageError]. Names and
+// values are for QEMU to judge.
 func (g GPU) CheckProperties(properties []string) error {
 	for _, p := range properties {
 		switch {
 		case !g.Real():
 			return &bench.UsageError{
-				Err:    fmt.Errorf("--gpu-property=%s: only an emulated GPU has properties, and --gpu=%s is none", p, g),
+				Err: fmt.Errorf(
+					"--gpu-property=%s: only an emulated GPU has properties, and --gpu=%s is none", p, g,
+				),
 				Advice: "leave out --gpu=" + string(g) + "; the stand-in for xe takes --xe",
 			}
 		case !gpuProperty.MatchString(p):

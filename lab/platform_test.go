@@ -30,7 +30,10 @@ func TestProperties(t *testing.T) {
 		want       string
 	}{
 		{nil, "vmtb-gpu,id=gpu0,vfs=7,addr=2,gts=2"},
-		{[]string{"fault-h2g=1:1:fail,2:1:drop", "gts=1"}, "vmtb-gpu,id=gpu0,vfs=7,addr=2,fault-h2g=1:1:fail,,2:1:drop,gts=1"},
+		{
+			[]string{"fault-h2g=1:1:fail,2:1:drop", "gts=1"},
+			"vmtb-gpu,id=gpu0,vfs=7,addr=2,fault-h2g=1:1:fail,,2:1:drop,gts=1",
+		},
 	} {
 		if devices, _, _ := PTL.hardware(c.properties); len(devices) != 1 || devices[0] != c.want {
 			t.Errorf("devices %q, want %q", devices, c.want)
@@ -39,12 +42,15 @@ func TestProperties(t *testing.T) {
 	if err := PTL.CheckProperties([]string{"fault-kill-work=2", "x=a=b"}); err != nil {
 		t.Error(err)
 	}
-	for property, want := range map[string]string{"gts": "want NAME=VALUE", "=2": "want NAME=VALUE", "a,b=2": "want NAME=VALUE", "gts=": "want NAME=VALUE"} {
+	for property, want := range map[string]string{
+		"gts": "want NAME=VALUE", "=2": "want NAME=VALUE", "a,b=2": "want NAME=VALUE", "gts=": "want NAME=VALUE",
+	} {
 		if err := PTL.CheckProperties([]string{property}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", property, err, want)
 		}
 	}
-	if err := StandIn.CheckProperties([]string{"gts=2"}); err == nil || !strings.Contains(err.Error(), "only an emulated GPU") {
+	if err := StandIn.CheckProperties([]string{"gts=2"}); err == nil ||
+		!strings.Contains(err.Error(), "only an emulated GPU") {
 		t.Errorf("of the stand-in: %v", err)
 	}
 }

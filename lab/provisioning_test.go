@@ -11,8 +11,8 @@ import (
 	"vmtb/flow"
 )
 
-// TestProvisioning: what the host gives is what guests get, with 1 and 2 VFs; with VMTB_LAB_FULL set with 4 and by every vGPU
-// profile, too.
+// TestProvisioning: what the host gives is what guests get, with 1 and 2 VFs; with VMTB_LAB_FULL
+// set with 4 and by every vGPU profile, too.
 func TestProvisioning(t *testing.T) {
 	t.Parallel()
 	least, selection := 7, []string{
@@ -22,7 +22,10 @@ func TestProvisioning(t *testing.T) {
 		least, selection = 15, []string{"xe_provisioning"}
 	}
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"), append([]string{"lab", "run", "--warm", "-v", "--run-dir", dir}, selection...)...)
+	cmd := exec.CommandContext(
+		t.Context(), os.Getenv("VMTB"),
+		append([]string{"lab", "run", "--warm", "-v", "--run-dir", dir}, selection...)...,
+	)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
 		t.Errorf("vmtb lab run: %v", err)

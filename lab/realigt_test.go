@@ -72,8 +72,8 @@ func flowTests(t *testing.T) []string {
 	return tests
 }
 
-// IGT's own tests, unmodified, pass on the PF: those of SR-IOV, and some that execute batches. Those that flows run are in
-// TestGuestIGT, and here in "make lab-full".
+// IGT's own tests, unmodified, pass on the PF: those of SR-IOV, and some that execute batches.
+// Those that flows run are in TestGuestIGT, and here in "make lab-full".
 func TestRealIGT(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{})
@@ -98,10 +98,15 @@ func TestGuestIGT(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.says(t, 0, "", "vf", "enable", "1")
-	d.says(t, 0, "", "vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5", "--vf=1", "gpu")
+	d.says(
+		t, 0, "", "vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale",
+		"5", "--vf=1", "gpu",
+	)
 	d.says(t, 0, "", "vm", "exec", "gpu", "modprobe", "xe")
 	d.says(t, 0, "", "vm", "cp", list, "gpu:/tmp/list")
-	d.says(t, 0, "", append([]string{"vm", "exec", "gpu", "--"}, igtRunner(10*time.Minute, "/tmp/list", "/tmp/igt")...)...)
+	d.says(
+		t, 0, "", append([]string{"vm", "exec", "gpu", "--"}, igtRunner(10*time.Minute, "/tmp/list", "/tmp/igt")...)...,
+	)
 	d.says(t, 0, "", "vm", "cp", "gpu:/tmp/igt/results.json", results)
 	checkIGT(t, readIGT(t, results), tests)
 	d.says(t, 0, "", "vm", "kill", "gpu")

@@ -11,8 +11,8 @@ func (d *DUT) Reset(ctx context.Context) error {
 	return d.wake(ctx)
 }
 
-// Rebooted returns when a DUT that rebooted by itself, as what was asked of it has told by its error, is there again. It needs
-// [Options.MayReboot].
+// Rebooted returns when a DUT that rebooted by itself, as what was asked of it has told by its
+// error, is there again. It needs [Options.MayReboot].
 func (d *DUT) Rebooted(ctx context.Context) error {
 	if err := d.WaitReady(ctx); err != nil {
 		return infra("wait for the DUT after its reboot", err)

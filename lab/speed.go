@@ -101,7 +101,9 @@ func MeasuredSpeed() (s Speed, err error) {
 		err = json.Unmarshal(data, &s)
 	}
 	if err != nil {
-		return Speed{}, &bench.InfraError{Op: "read the lab's speed", Err: err, Advice: "vmtb lab speed measures it again"}
+		return Speed{}, &bench.InfraError{
+			Op: "read the lab's speed", Err: err, Advice: "vmtb lab speed measures it again",
+		}
 	}
 	return s, nil
 }
@@ -122,8 +124,8 @@ func (s Speed) Guest() float64 {
 	return Median(seconds)
 }
 
-// BootLimit returns how long a DUT may take to boot: eight times what it took when it was measured, but not less than what a machine
-// has on which nothing was measured.
+// BootLimit returns how long a DUT may take to boot: eight times what it took when it was measured,
+// but not less than what a machine has on which nothing was measured.
 func (s Speed) BootLimit() time.Duration {
 	return max(usualBootLimit, time.Duration(8*s.DUT)*time.Second)
 }
@@ -140,8 +142,9 @@ func Median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// Deadlines of flows are made for guests that boot in a few seconds. In the lab they are multiplied by usualScale if nobody
-// has measured a boot, else by the seconds of a boot divided by secondsEach, within limits.
+// Deadlines of flows are made for guests that boot in a few seconds. In the lab they are multiplied
+// by usualScale if nobody has measured a boot, else by the seconds of a boot divided by
+// secondsEach, within limits.
 const (
 	usualScale    = 5.0
 	leastScale    = 2.0

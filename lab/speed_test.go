@@ -21,7 +21,9 @@ func TestTimeoutScale(t *testing.T) {
 }
 
 func TestBootLimit(t *testing.T) {
-	for dut, want := range map[float64]time.Duration{0: 150 * time.Second, 15.9: 150 * time.Second, 60: 8 * time.Minute} {
+	for dut, want := range map[float64]time.Duration{
+		0: 150 * time.Second, 15.9: 150 * time.Second, 60: 8 * time.Minute,
+	} {
 		if got := (Speed{DUT: dut}).BootLimit(); got != want {
 			t.Errorf("a DUT in %g s: %v, want %v", dut, got, want)
 		}
@@ -38,7 +40,8 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// What was measured is what a later run reads; without it, deadlines are the usual ones; what is no measurement is told.
+// What was measured is what a later run reads; without it, deadlines are the usual ones; what is no
+// measurement is told.
 func TestSpeedIsKept(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
@@ -50,7 +53,8 @@ func TestSpeedIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := MeasuredSpeed()
-	if err != nil || !got.Measured.Equal(want.Measured) || got.DUT != 30 || len(got.Boots) != 1 || got.Boots[0] != want.Boots[0] {
+	if err != nil || !got.Measured.Equal(want.Measured) || got.DUT != 30 || len(got.Boots) != 1 ||
+		got.Boots[0] != want.Boots[0] {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 	if err := os.WriteFile(filepath.Join(cache, "vmtb", "lab", speedFile), []byte("{"), 0o600); err != nil {

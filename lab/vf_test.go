@@ -49,7 +49,8 @@ func (d *dut) functions(t *testing.T, n int, args ...string) []listedVF {
 	t.Helper()
 	text := d.vf(t, flow.ExitPass, "", append(args, "--json")...)
 	var list struct{ Functions []listedVF }
-	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "{")):]), &list); err != nil || len(list.Functions) != n+1 {
+	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "{")):]), &list); err != nil ||
+		len(list.Functions) != n+1 {
 		t.Fatalf("%v, want %d VFs in\n%s", err, n, text)
 	}
 	return list.Functions
@@ -67,16 +68,21 @@ func (d *dut) testVFByHand(t *testing.T) {
 	d.vf(t, flow.ExitPass, "", "bind", "2", "vfio-pci")
 	d.vf(t, flow.ExitPass, "", "bind", "1", "none")
 	now := d.functions(t, 2, "list")
-	if f := now[1]; f.Driver != "" || f.Quota.Doorbells != 8 || f.TimeSlice.Quantum != 10 || f.TimeSlice.Timeout != 20000 {
+	if f := now[1]; f.Driver != "" || f.Quota.Doorbells != 8 || f.TimeSlice.Quantum != 10 ||
+		f.TimeSlice.Timeout != 20000 {
 		t.Errorf("VF1: %+v", f)
 	}
 	if f := now[2]; f.Driver != "vfio-pci" || f.Quota.Doorbells == 8 || f.TimeSlice.Quantum != 0 {
 		t.Errorf("VF2: %+v", f)
 	}
-	if table := d.vf(t, flow.ExitPass, "", "list"); !strings.Contains(table, now[2].Address) || !strings.Contains(table, "ADVERSE EVENTS") {
+	if table := d.vf(t, flow.ExitPass, "", "list"); !strings.Contains(table, now[2].Address) ||
+		!strings.Contains(table, "ADVERSE EVENTS") {
 		t.Errorf("the table:\n%s", table)
 	}
-	said := d.says(t, flow.ExitError, `VFs are enabled by "vmtb vf enable"`, "run", "--recover", "--run-dir", d.nextDir(), "--vm-image", lab.GuestImage, boot1VF)
+	said := d.says(
+		t, flow.ExitError, `VFs are enabled by "vmtb vf enable"`, "run", "--recover", "--run-dir", d.nextDir(),
+		"--vm-image", lab.GuestImage, boot1VF,
+	)
 	if !strings.Contains(said, `"vmtb vf disable" puts the host back`) {
 		t.Errorf("a run says %q", said)
 	}
@@ -94,11 +100,23 @@ func (d *dut) testVFInUse(t *testing.T) {
 	defer cancel()
 	vf := d.functions(t, 1, "enable", "1", "--profile=fit")[1]
 	const pid = "/run/by-hand.pid"
-	d.must(ctx, t, fmt.Sprintf(`qemu-system-x86_64 -name guest=mine,debug-threads=on -machine q35 -accel tcg -m 64 -S -nodefaults -display none -device vfio-pci,host=%s -daemonize -pidfile %s`, vf.Address, pid))
+	d.must(
+		ctx, t,
+		fmt.Sprintf(
+			`qemu-system-x86_64 -name guest=mine,debug-threads=on -machine q35 -accel tcg -m 64 -S -nodefaults `+
+				`-display none -device vfio-pci,host=%s -daemonize -pidfile %s`, vf.Address, pid,
+		),
+	)
 	if u := d.functions(t, 1, "list")[1].UsedBy; u == nil || u.VM != "mine" || u.PID == 0 {
 		t.Errorf("used by %+v", u)
 	}
-	for _, args := range [][]string{{"vf", "reset", "1"}, {"vf", "bind", "1", "none"}, {"vf", "provision", "1", "--doorbells=4"}, {"vf", "disable"}, {"recover"}} {
+	for _, args := range [][]string{
+		{"vf", "reset", "1"},
+		{"vf", "bind", "1", "none"},
+		{"vf", "provision", "1", "--doorbells=4"},
+		{"vf", "disable"},
+		{"recover"},
+	} {
 		d.says(t, flow.ExitError, "it is in use by mine (pid ", args...)
 	}
 	d.must(ctx, t, fmt.Sprintf(`kill $(cat %s)`, pid))
@@ -121,7 +139,11 @@ func (d *dut) testVFRecover(t *testing.T) {
 
 // VFs that nobody has recorded are disabled, too.
 func (d *dut) testVFOthers(t *testing.T) {
-	d.must(t.Context(), t, `for f in /sys/bus/pci/drivers/xe/*:*/sriov_numvfs; do echo 0 >${f%/*}/sriov_drivers_autoprobe; echo 2 >$f; echo 1 >${f%/*}/sriov_drivers_autoprobe; done`)
+	d.must(
+		t.Context(), t,
+		`for f in /sys/bus/pci/drivers/xe/*:*/sriov_numvfs; do echo 0 >${f%/*}/sriov_drivers_autoprobe; echo 2 >$f; `+
+			`echo 1 >${f%/*}/sriov_drivers_autoprobe; done`,
+	)
 	d.functions(t, 2, "list")
 	d.vf(t, flow.ExitError, "somebody else has enabled 2 VFs", "provision", "1", "--doorbells=4")
 	d.vf(t, flow.ExitPass, "", "disable")

@@ -16,7 +16,9 @@ import (
 func TestVM(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	start := []string{"vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5"}
+	start := []string{
+		"vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5",
+	}
 
 	d.says(t, 2, "there is no such VF, 0 are enabled", append(start, "--vf=1")...)
 	d.says(t, 0, "", "vf", "enable", "2")
@@ -44,13 +46,18 @@ func TestVM(t *testing.T) {
 	// VF1 is free again, and another machine gets it; one goes by its name, the other with its keeper.
 	d.says(t, 0, "other", append(start, "--warm", "--vf=1", "other")...)
 	const bound = `ls /sys/bus/pci/drivers/xe | grep -c :; cat /proc/sys/kernel/random/boot_id`
-	d.says(t, 0, "1\n7761726d-", "vm", "exec", "other", "--", "sh", "-c", bound) // its VF's driver is there, and it has not booted
+	// its VF's driver is there, and it has not booted
+	d.says(t, 0, "1\n7761726d-", "vm", "exec", "other", "--", "sh", "-c", bound)
 	d.says(t, 0, "", "vm", "reboot", "other")
-	if said := d.says(t, 0, "", "vm", "exec", "other", "cat", "/proc/sys/kernel/random/boot_id"); strings.Contains(said, "7761726d-") {
+	if said := d.says(t, 0, "", "vm", "exec", "other", "cat", "/proc/sys/kernel/random/boot_id"); strings.Contains(
+		said, "7761726d-",
+	) {
 		t.Errorf("it has rebooted, and has the id of one that has not booted: %q", said)
 	}
 	d.says(t, 0, "", "vm", "off", "gpu")
-	d.must(t.Context(), t, `kill -9 $(sed -n 's/.*"keeper": \([0-9]*\).*/\1/p' /var/lib/vmtb/machines/other/machine.json)`)
+	d.must(
+		t.Context(), t, `kill -9 $(sed -n 's/.*"keeper": \([0-9]*\).*/\1/p' /var/lib/vmtb/machines/other/machine.json)`,
+	)
 	d.says(t, 3, "vmtb recover puts the host back", "vm", "exec", "other", "true")
 	d.says(t, 0, "The host is as it was", "recover")
 	d.says(t, 0, "No machines", "vm", "list")

@@ -13,8 +13,8 @@ import (
 	"vmtb/bench/vm/warm"
 )
 
-// Spec is the DUT's hardware and the state from which it goes on, which is made if it is not there yet. started is to be called
-// with the error of the start: see [warm.Store.Prepare].
+// Spec is the DUT's hardware and the state from which it goes on, which is made if it is not there
+// yet. started is to be called with the error of the start: see [warm.Store.Prepare].
 func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err error) {
 	started = func(error) {}
 	if s, err = o.hardware(ctx); err != nil || !o.keepsState(s) {
@@ -24,14 +24,18 @@ func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err 
 	if err != nil {
 		return s, started, err
 	}
-	kept := warm.Options{VM: vm.Options{Dir: o.Dir}, Boot: speed.BootLimit(), Settle: o.settle, Key: guestShape(), Progress: o.Progress}
+	kept := warm.Options{
+		VM: vm.Options{Dir: o.Dir}, Boot: speed.BootLimit(), Settle: o.settle, Key: guestShape(), Progress: o.Progress,
+	}
 	return warm.Store{Dir: filepath.Dir(filepath.Dir(o.Images.DUT))}.Prepare(ctx, s, kept)
 }
 
-// keepsState reports whether a DUT may go on from another one's state: what parameters and properties of its own have it
-// do at its boot is to be seen. With KVM it boots fast, and its CPU is this machine's.
+// keepsState reports whether a DUT may go on from another one's state: what parameters and
+// properties of its own have it do at its boot is to be seen. With KVM it boots fast, and its CPU
+// is this machine's.
 func (o Options) keepsState(s vm.Spec) bool {
-	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && len(o.XeParams)+len(o.GPUProperties) == 0 && !o.Boot
+	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && len(o.XeParams)+len(o.GPUProperties) == 0 &&
+		!o.Boot
 }
 
 // settle has a DUT boot a guest for those of --warm to go on from: see "vmtb vm warm".

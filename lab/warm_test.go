@@ -17,7 +17,8 @@ import (
 	"vmtb/lab"
 )
 
-// TestGoesOn: DUTs that go on from one state are told apart, know the time, have their share, and boot when they are reset.
+// TestGoesOn: DUTs that go on from one state are told apart, know the time, have their share, and
+// boot when they are reset.
 func TestGoesOn(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -80,7 +81,9 @@ func TestBrokenState(t *testing.T) {
 		t.Fatal(err)
 	}
 	images.DUT = link
-	o := lab.Options{Images: images, Dir: filepath.Join(dir, "logs"), Share: dir, Program: os.Getenv("VMTB"), Progress: p}
+	o := lab.Options{
+		Images: images, Dir: filepath.Join(dir, "logs"), Share: dir, Program: os.Getenv("VMTB"), Progress: p,
+	}
 	_, started, err := o.Spec(t.Context())
 	started(nil)
 	if err != nil {

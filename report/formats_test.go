@@ -68,7 +68,8 @@ func FuzzFormats(f *testing.F) {
 		tp.Entry(flow.Entry{Event: flow.Begin, Phase: flow.PhaseStep, ID: id, Name: name})
 		tp.Log(result, message, id)
 		tp.Entry(flow.Entry{
-			Event: flow.End, Phase: flow.Phase(phase), ID: id, Duration: time.Duration(took), Result: flow.Result(result),
+			Event: flow.End, Phase: flow.Phase(phase), ID: id, Duration: time.Duration(took),
+			Result: flow.Result(result),
 			Reason: reason, Where: name, Stack: message, Blame: flow.Blame(name), Dir: name,
 		})
 		tp.Phase(flow.Entry{Phase: flow.PhaseTearDown, ID: id.Fixture(), Result: flow.Error, Reason: message}, 0)

@@ -195,7 +195,9 @@ func dotted(id flow.ID) string { return strings.ReplaceAll(run.ClassName(id), ":
 func junitProperties(info flow.Info, dut string) []junitProperty {
 	line, environment := run.Describe(info, dut)
 	props := []junitProperty{
-		{"vmtb", run.Clean(info.Version)}, {"dut", run.OneLine(line, 500)}, {"run directory", run.OneLine(info.Dir, 500)},
+		{"vmtb", run.Clean(info.Version)},
+		{"dut", run.OneLine(line, 500)},
+		{"run directory", run.OneLine(info.Dir, 500)},
 	}
 	if s := info.Participants(); s != "" {
 		props = append(props, junitProperty{"participants", run.OneLine(s, 2000)})

@@ -73,7 +73,9 @@ func checkJUnit(t testing.TB, text string) node {
 				}
 				last = at
 			}
-			for word, counter := range map[string]string{"failure": "failures", "error": "errors", "skipped": "skipped"} {
+			for word, counter := range map[string]string{
+				"failure": "failures", "error": "errors", "skipped": "skipped",
+			} {
 				problems := c.all(word)
 				count[counter] += len(problems)
 				if len(problems) > 0 && problems[0].attr("message") == "" {
@@ -167,8 +169,9 @@ func checkJUnitSuites(t *testing.T, root node, entries []flow.Entry) {
 
 func TestHostName(t *testing.T) {
 	for dut, want := range map[string]string{
-		"vmtb-lab, Linux 6.12.117+deb13-amd64, vmtb lab (emulated)": "vmtb-lab", "dut_7.example.org": "dut_7.example.org",
-		"lab: igb": "lab", "": "localhost", "\x1b[31m": "localhost",
+		"vmtb-lab, Linux 6.12.117+deb13-amd64, vmtb lab (emulated)": "vmtb-lab",
+		"dut_7.example.org": "dut_7.example.org",
+		"lab: igb":          "lab", "": "localhost", "\x1b[31m": "localhost",
 	} {
 		if got := hostName(dut); got != want {
 			t.Errorf("%q: %q, want %q", dut, got, want)
@@ -185,7 +188,8 @@ func TestJUnitSize(t *testing.T) {
 		id := flow.ID{File: "f", Case: "c", Param: strconv.Itoa(i)}
 		info.Plan = append(info.Plan, flow.Item{ID: id, Name: id.String()})
 		entries = append(entries,
-			flow.Entry{Event: flow.Begin, Phase: flow.PhaseCase, ID: id}, flow.Entry{Event: flow.Log, ID: id, Message: log},
+			flow.Entry{Event: flow.Begin, Phase: flow.PhaseCase, ID: id},
+			flow.Entry{Event: flow.Log, ID: id, Message: log},
 			flow.Entry{Event: flow.End, Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: reason})
 	}
 	var b strings.Builder

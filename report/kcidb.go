@@ -133,7 +133,8 @@ func writeKCIDB(p *printer, h *run.History) {
 		t := kcidbTest{
 			ID: origin + ":" + hash(runID+id.String()), BuildID: build, Origin: origin,
 			Environment: kcidbEnvironmentOf(h.Info, a.DUT),
-			Path:        "vmtb." + run.PathName(id), Comment: run.Clean(id.String()), LogExcerpt: excerpt(a), Status: kcidbStatus(a),
+			Path:        "vmtb." + run.PathName(id), Comment: run.Clean(id.String()), LogExcerpt: excerpt(a),
+			Status:    kcidbStatus(a),
 			StartTime: a.Start().UTC().Format(time.RFC3339Nano), Duration: decimal(max(0, a.Duration).Seconds()),
 			Misc: kcidbMisc{
 				Vmtb: run.Clean(h.Info.Version), Result: run.Clean(string(a.Result)), Reason: run.Clean(a.Reason),

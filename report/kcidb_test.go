@@ -49,16 +49,25 @@ func kcidb53() schema {
 			"checkouts": list(schema{typ: "object", required: []string{"id", "origin"}, props: map[string]schema{
 				"id": kcidbOriginID, "origin": kcidbOrig, "comment": kcidbText, "misc": kcidbMiscAny,
 			}}),
-			"builds": list(schema{typ: "object", required: []string{"id", "origin", "checkout_id"}, props: map[string]schema{
-				"id": kcidbOriginID, "origin": kcidbOrig, "checkout_id": kcidbOriginID, "comment": kcidbText, "misc": kcidbMiscAny,
-			}}),
-			"tests": list(schema{typ: "object", required: []string{"id", "origin", "build_id"}, props: map[string]schema{
-				"id": kcidbOriginID, "origin": kcidbOrig, "build_id": kcidbOriginID, "comment": kcidbText, "misc": kcidbMiscAny,
-				"environment": {typ: "object", props: map[string]schema{"comment": kcidbText, "misc": kcidbMiscAny}},
-				"path":        {typ: "string", pattern: kcidbPath},
-				"log_excerpt": {typ: "string", pattern: kcidbText.pattern, max: 16384}, "status": status, "start_time": kcidbTime,
-				"duration": kcidbNumber,
-			}}),
+			"builds": list(
+				schema{typ: "object", required: []string{"id", "origin", "checkout_id"}, props: map[string]schema{
+					"id": kcidbOriginID, "origin": kcidbOrig, "checkout_id": kcidbOriginID, "comment": kcidbText,
+					"misc": kcidbMiscAny,
+				}},
+			),
+			"tests": list(
+				schema{typ: "object", required: []string{"id", "origin", "build_id"}, props: map[string]schema{
+					"id": kcidbOriginID, "origin": kcidbOrig, "build_id": kcidbOriginID, "comment": kcidbText,
+					"misc": kcidbMiscAny,
+					"environment": {
+						typ: "object", props: map[string]schema{"comment": kcidbText, "misc": kcidbMiscAny},
+					},
+					"path":        {typ: "string", pattern: kcidbPath},
+					"log_excerpt": {typ: "string", pattern: kcidbText.pattern, max: 16384}, "status": status,
+					"start_time": kcidbTime,
+					"duration":   kcidbNumber,
+				}},
+			),
 		},
 	}
 }
@@ -173,7 +182,8 @@ func TestKCIDB(t *testing.T) {
 // The validator itself finds what it should.
 func TestKCIDBSchema(t *testing.T) {
 	for _, text := range []string{
-		`{}`, `{"version":{"major":5}}`, `{"version":{"major":5.5,"minor":3}}`, `{"version":{"major":5,"minor":3},"x":1}`,
+		`{}`, `{"version":{"major":5}}`, `{"version":{"major":5.5,"minor":3}}`,
+		`{"version":{"major":5,"minor":3},"x":1}`,
 		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a"}]}`,
 		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"A","build_id":"a:1"}]}`,
 		`{"version":{"major":5,"minor":3},"tests":[{"id":"a:1","origin":"a","build_id":"a:1","path":"a b"}]}`,

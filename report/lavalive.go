@@ -24,7 +24,9 @@ type lavaLive struct {
 }
 
 func newLAVALive(w io.Writer, fsys fs.FS, words lavaWords) Report {
-	return &lavaLive{p: newPrinter(w, fsys), words: words, told: map[flow.ID]*run.Phase{}, trouble: map[*run.Phase]bool{}}
+	return &lavaLive{
+		p: newPrinter(w, fsys), words: words, told: map[flow.ID]*run.Phase{}, trouble: map[*run.Phase]bool{},
+	}
 }
 
 func (l *lavaLive) Start(info flow.Info) { l.History = run.New(info) }

@@ -10,7 +10,9 @@ import (
 // A signal is written when the result of its case is known for good, not at the end of the run:
 // after each entry, what has been written is what LAVA keeps if the DUT dies there.
 func TestLAVALive(t *testing.T) {
-	a, b := flow.ID{File: "f", Class: "TestC", Case: "test_a", Param: "1"}, flow.ID{File: "f", Class: "TestC", Case: "test_b", Param: "1"}
+	a, b := flow.ID{File: "f", Class: "TestC", Case: "test_a", Param: "1"}, flow.ID{
+		File: "f", Class: "TestC", Case: "test_b", Param: "1",
+	}
 	other := flow.ID{File: "f", Class: "TestD", Case: "test_a", Param: "1"}
 	end := func(id flow.ID, r flow.Result) flow.Entry {
 		return flow.Entry{Event: flow.End, Phase: flow.PhaseCase, ID: id, Result: r}
@@ -27,19 +29,42 @@ func TestLAVALive(t *testing.T) {
 		steps  []step
 		all    string // at the end
 	}{
-		"at once": {steps: []step{{begin(a), ""}, {end(a, flow.Pass), "pass"}, {begin(b), "pass"}, {end(b, flow.Fail), "pass fail"}}, all: "pass fail skip"},
-		"killed":  {steps: []step{{begin(a), ""}, {end(a, flow.Pass), "pass"}, {begin(b), "pass"}}, all: "pass unknown skip"},
+		"at once": {
+			steps: []step{
+				{begin(a), ""}, {end(a, flow.Pass), "pass"}, {begin(b), "pass"}, {end(b, flow.Fail), "pass fail"},
+			}, all: "pass fail skip",
+		},
+		"killed": {
+			steps: []step{{begin(a), ""}, {end(a, flow.Pass), "pass"}, {begin(b), "pass"}}, all: "pass unknown skip",
+		},
 		"tried again": {policy: flow.Policy{RerunFailed: 1}, steps: []step{
-			{begin(a), ""}, {end(a, flow.Fail), ""}, {begin(b), ""}, {end(b, flow.Pass), "pass"}, {begin(a), "pass"}, {end(a, flow.Fail), "pass fail"},
+			{begin(a), ""},
+			{end(a, flow.Fail), ""},
+			{begin(b), ""},
+			{end(b, flow.Pass), "pass"},
+			{begin(a), "pass"},
+			{end(a, flow.Fail), "pass fail"},
 		}, all: "pass fail skip"},
 		"not tried again": {policy: flow.Policy{RerunFailed: 2}, steps: []step{
 			{begin(a), ""}, {end(a, flow.Fail), ""}, {begin(other), "fail"}, {end(other, flow.Pass), "fail pass"},
 		}, all: "fail pass skip"},
 		"waits for one before it": {policy: flow.Policy{RerunFailed: 1}, steps: []step{
-			{begin(a), ""}, {end(a, flow.Fail), ""}, {waits, ""}, {begin(a), ""}, {end(a, flow.Pass), "pass"}, {begin(b), "pass"}, {end(b, flow.Pass), "pass pass"},
+			{begin(a), ""},
+			{end(a, flow.Fail), ""},
+			{waits, ""},
+			{begin(a), ""},
+			{end(a, flow.Pass), "pass"},
+			{begin(b), "pass"},
+			{end(b, flow.Pass), "pass pass"},
 		}, all: "pass pass skip"},
 		"repeated": {policy: flow.Policy{Repeat: 2}, steps: []step{
-			{begin(a), ""}, {end(a, flow.Pass), ""}, {begin(b), ""}, {end(b, flow.Pass), ""}, {begin(a), ""}, {end(a, flow.Fail), "fail"}, {begin(other), "fail pass"},
+			{begin(a), ""},
+			{end(a, flow.Pass), ""},
+			{begin(b), ""},
+			{end(b, flow.Pass), ""},
+			{begin(a), ""},
+			{end(a, flow.Fail), "fail"},
+			{begin(other), "fail pass"},
 		}, all: "fail pass unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +92,9 @@ func TestLAVALive(t *testing.T) {
 			if err := r.Close(); err != nil || results() != c.all {
 				t.Errorf("%v; at the end %q, want %q", err, results(), c.all)
 			}
-			if starts, stops := strings.Count(out.String(), "TESTSET START"), strings.Count(out.String(), "TESTSET STOP"); starts != stops || starts < 2 {
+			if starts, stops := strings.Count(out.String(), "TESTSET START"), strings.Count(
+				out.String(), "TESTSET STOP",
+			); starts != stops || starts < 2 {
 				t.Errorf("%d test sets begin, %d end:\n%s", starts, stops, out.String())
 			}
 		})

@@ -119,7 +119,8 @@ func (l *logfile) line(at time.Time, level, logger, message string) {
 	for line := range strings.Lines(strings.TrimRight(run.Clean(message), "\n") + "\n") {
 		l.p.print(
 			fmt.Sprintf(
-				"%s %-7s %s: %s\n", stamp, run.OneLine(level, 20), run.OneLine(logger, 300), strings.TrimRight(line, "\n"),
+				"%s %-7s %s: %s\n", stamp, run.OneLine(level, 20), run.OneLine(logger, 300),
+				strings.TrimRight(line, "\n"),
 			),
 		)
 	}

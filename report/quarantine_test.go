@@ -21,7 +21,9 @@ func TestQuarantined(t *testing.T) {
 		ID: "TestVmSetup", Reason: "GuC hangs", Link: "https://bugs.example/7", Expires: "2026-12-31",
 	}
 	tape.Begin(flow.PhaseCase, id)
-	tape.End(flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: "no VF", Quarantined: true}, time.Second)
+	tape.End(
+		flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: "no VF", Quarantined: true}, time.Second,
+	)
 	tape.Finish(flow.Entry{})
 	var shown strings.Builder
 	tape.Play(terminal.New(&shown, terminal.Options{}))

@@ -118,7 +118,9 @@ func writeResults(p *printer, h *run.History) {
 	if s.Stopped != "" && !s.Interrupt {
 		add(
 			"igt@runner@aborted",
-			igtTest{Out: run.Clean(s.Stopped) + "\n", Result: "fail", Version: version(h.Info), Time: timeAttribute(0, 0)},
+			igtTest{
+				Out: run.Clean(s.Stopped) + "\n", Result: "fail", Version: version(h.Info), Time: timeAttribute(0, 0),
+			},
 		)
 	}
 	tests.end()
@@ -145,7 +147,9 @@ func igtTestOf(p *printer, h *run.History, g *run.Group, c *run.Case) igtTest {
 		t.DmesgWarnings = run.Clean(a.Reason)
 	}
 	for i, before := range c.Attempts[:len(c.Attempts)-1] {
-		t.Err += "attempt " + strconv.Itoa(i+1) + ": " + string(before.Result) + " " + run.OneLine(before.Reason, 1000) + "\n"
+		t.Err += "attempt " + strconv.Itoa(i+1) + ": " + string(before.Result) + " " + run.OneLine(
+			before.Reason, 1000,
+		) + "\n"
 	}
 	if c == g.Cases[len(g.Cases)-1] { // failures of the fixture go with its last case
 		for _, bad := range g.Trouble() {

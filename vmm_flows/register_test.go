@@ -11,8 +11,8 @@ import (
 	"vmtb/vmm_flows"
 )
 
-// What the Python tool has is here, under the same ids; testdata/upstream-ids.txt has them in its order. Everything else is
-// marked as our own.
+// What the Python tool has is here, under the same ids; testdata/upstream-ids.txt has them in its
+// order. Everything else is marked as our own.
 func TestUpstreamIDs(t *testing.T) {
 	data, err := os.ReadFile("testdata/upstream-ids.txt")
 	if err != nil {

@@ -33,7 +33,8 @@ func TestReceive(t *testing.T) {
 		{name: "torn", answer: `{"result":`, err: `a keeper's message "{\"result\":": unexpected end of JSON input`},
 		{
 			name: "not of the shape", answer: `{"stdout":7}`,
-			err: `a keeper's message "{\"stdout\":7}": json: cannot unmarshal number into Go struct field message.stdout of type []uint8`,
+			err: `a keeper's message "{\"stdout\":7}": json: cannot unmarshal number into Go struct field ` +
+				`message.stdout of type []uint8`,
 		},
 	}
 	for _, tt := range tests {

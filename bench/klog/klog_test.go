@@ -81,39 +81,56 @@ func TestJudge(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
-	for text, want := range map[string]string{
-		`{"rules": [{"name": "a", "match": "(", "action": "fail"}]}`:                     "r.json:1:35: rules.0.match: error parsing regexp: missing closing )",
-		"{\"rules\": [\n {\"name\": \"a\", \"match\": \"x\", \"action\": \"explode\"}]}": `r.json:2:40: rules.0.action: action "explode", want one of ["ignore" "warn" "fail"]`,
-		`{"rules": [{"name": "a", "match": "x", "source": "moon", "action": "fail"}]}`:   `r.json:1:50: rules.0.source: source "moon"`,
-		`{"rules": [{"name": "a", "match": "x"}]}`: "r.json: rules.0: action " +
-			"is missing",
-		`{"rules": [{"match": "x", "action": "fail"}]}`: "r.json: rules.0: name is " +
-			"missing",
-		`{"rules": [{"name": "a", "action": "fail"}]}`: "r.json: rules.0: it " +
-			"matches everything",
-		`{"rules": [{"name": "a", "match": "", "action": "ignore"}]}`: "r.json: rules.0: match is " +
-			"empty",
-		`{"rules": [{"name": "a", "match": "", "level": 3, "action": "ignore"}]}`: "r.json: rules.0: match is " +
-			"empty",
-		`{"rules": [{"name": "a", "match": "", "subsystem": "p", "action": "ignore"}]}`: "r.json: rules.0: match is " +
-			"empty",
-		`{"rules": [{"name": "a", "match": ".*", "action": "ignore"}]}`:     "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "oops|", "action": "ignore"}]}`:  "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": ".", "action": "ignore"}]}`:      "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": ".+", "action": "ignore"}]}`:     "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "^.{5,}", "action": "ignore"}]}`: "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "[^:]", "action": "ignore"}]}`:   "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "match": "x|.", "action": "ignore"}]}`:    "r.json: rules.0: it matches everything",
-		`{"rules": [{"name": "a", "level": 8, "action": "fail"}]}`: "r.json: rules.0: level is 8, want 0 " +
-			"(emergency) to 7 (debug)",
-		`{"rules": [{"name": "a", "level": "err", "action": "fail"}]}`: "r.json:1:35: rules.0.level: ",
-		`{"rules": [{"name": "a", "mach": "x", "action": "fail"}]}`:    "r.json:1:26: rules.0.mach: unknown key",
-		`{"rules": [`: "r.json:1:12: ",
+	for _, c := range []struct{ text, want string }{
+		{
+			`{"rules": [{"name": "a", "match": "(", "action": "fail"}]}`,
+			"r.json:1:35: rules.0.match: error parsing regexp: missing closing )",
+		},
+		{
+			"{\"rules\": [\n {\"name\": \"a\", \"match\": \"x\", \"action\": \"explode\"}]}",
+			`r.json:2:40: rules.0.action: action "explode", want one of ["ignore" "warn" "fail"]`,
+		},
+		{
+			`{"rules": [{"name": "a", "match": "x", "source": "moon", "action": "fail"}]}`,
+			`r.json:1:50: rules.0.source: source "moon"`,
+		},
+		{`{"rules": [{"name": "a", "match": "x"}]}`, "r.json: rules.0: action is missing"},
+		{`{"rules": [{"match": "x", "action": "fail"}]}`, "r.json: rules.0: name is missing"},
+		{`{"rules": [{"name": "a", "action": "fail"}]}`, "r.json: rules.0: it matches everything"},
+		{`{"rules": [{"name": "a", "match": "", "action": "ignore"}]}`, "r.json: rules.0: match is empty"},
+		{
+			`{"rules": [{"name": "a", "match": "", "level": 3, "action": "ignore"}]}`,
+			"r.json: rules.0: match is empty",
+		},
+		{
+			`{"rules": [{"name": "a", "match": "", "subsystem": "p", "action": "ignore"}]}`,
+			"r.json: rules.0: match is empty",
+		},
+		{`{"rules": [{"name": "a", "match": ".*", "action": "ignore"}]}`, "r.json: rules.0: it matches everything"},
+		{
+			`{"rules": [{"name": "a", "match": "oops|", "action": "ignore"}]}`,
+			"r.json: rules.0: it matches everything",
+		},
+		{`{"rules": [{"name": "a", "match": ".", "action": "ignore"}]}`, "r.json: rules.0: it matches everything"},
+		{`{"rules": [{"name": "a", "match": ".+", "action": "ignore"}]}`, "r.json: rules.0: it matches everything"},
+		{
+			`{"rules": [{"name": "a", "match": "^.{5,}", "action": "ignore"}]}`,
+			"r.json: rules.0: it matches everything",
+		},
+		{`{"rules": [{"name": "a", "match": "[^:]", "action": "ignore"}]}`, "r.json: rules.0: it matches everything"},
+		{`{"rules": [{"name": "a", "match": "x|.", "action": "ignore"}]}`, "r.json: rules.0: it matches everything"},
+		{
+			`{"rules": [{"name": "a", "level": 8, "action": "fail"}]}`,
+			"r.json: rules.0: level is 8, want 0 (emergency) to 7 (debug)",
+		},
+		{`{"rules": [{"name": "a", "level": "err", "action": "fail"}]}`, "r.json:1:35: rules.0.level: "},
+		{`{"rules": [{"name": "a", "mach": "x", "action": "fail"}]}`, "r.json:1:26: rules.0.mach: unknown key"},
+		{`{"rules": [`, "r.json:1:12: "},
 	} {
-		_, err := Parse("r.json", []byte(text))
+		_, err := Parse("r.json", []byte(c.text))
 		var usage *bench.UsageError
-		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", text, err, want)
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.text, err, c.want)
 		}
 	}
 }

@@ -58,7 +58,8 @@ func socketPair(t testing.TB) (server, client net.Conn) {
 }
 
 func TestNegotiation(t *testing.T) {
-	const plain = `{"QMP": {"version": {"qemu": {"micro": 1, "minor": 2, "major": 7}, "package": ""}, "capabilities": [], "new": 1}, "x": {}}`
+	const plain = `{"QMP": {"version": {"qemu": {"micro": 1, "minor": 2, "major": 7}, "package": ""}, ` +
+		`"capabilities": [], "new": 1}, "x": {}}`
 	for name, test := range map[string]struct{ first, wantArgs, wantVersion string }{
 		"oob":    {fakeqmp.Greeting + "\r\n", `{"enable":["oob"]}`, "10.0.2"},
 		"no oob": {plain + "\n", ``, "7.2.1"},

@@ -89,7 +89,8 @@ func TestRunJob(t *testing.T) {
 	}{
 		"good": {jobServer{}, args, "", []string{"snapshot-save", "query-jobs", "job-dismiss"}},
 		"fails": {
-			jobServer{fails: "State blocked"}, args, "snapshot-save: State blocked",
+			jobServer{fails: "State blocked"},
+			args, "snapshot-save: State blocked",
 			[]string{"snapshot-save", "query-jobs", "job-dismiss"},
 		},
 		"refused": {jobServer{}, nil, "snapshot-save: Parameter 'tag' is missing", []string{"snapshot-save"}},

@@ -115,7 +115,9 @@ func testHangingWrite(t *testing.T) {
 	tree, h := newTree(t)
 	vf := "/sys/bus/pci/devices/0000:03:00.1"
 	for _, w := range [][2]string{
-		{pf + "/sriov_drivers_autoprobe", "0"}, {numvfs, "1"}, {vf + "/driver_override", "xe-vfio-pci"},
+		{pf + "/sriov_drivers_autoprobe", "0"},
+		{numvfs, "1"},
+		{vf + "/driver_override", "xe-vfio-pci"},
 		{"/sys/bus/pci/drivers_probe", "0000:03:00.1"},
 	} {
 		if err := tree.Write(t.Context(), w[0], w[1]); err != nil {

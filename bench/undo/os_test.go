@@ -37,7 +37,8 @@ func TestKill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for _, other := range []Process{
-		{p.PID, p.StartTime + 1, p.Comm, p.BootID}, {p.PID, p.StartTime, "qemu", p.BootID},
+		{p.PID, p.StartTime + 1, p.Comm, p.BootID},
+		{p.PID, p.StartTime, "qemu", p.BootID},
 		{p.PID, p.StartTime, p.Comm, "another boot"},
 	} {
 		if err := other.Undo(ctx, OS{}); err != nil {

@@ -418,7 +418,8 @@ func TestRecordString(t *testing.T) {
 		want, after string
 	}{
 		{
-			undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"}, `/sys/numvfs changed from "0" to "2"`,
+			undo.Write{Path: "/sys/numvfs", Old: "0", New: "2"},
+			`/sys/numvfs changed from "0" to "2"`,
 			`/sys/numvfs changed back to "0"`,
 		},
 		{
@@ -426,11 +427,13 @@ func TestRecordString(t *testing.T) {
 			`/sys/priority changed from "[low] normal high" to "high"`, `/sys/priority changed back to "low"`,
 		},
 		{
-			undo.Write{Path: "/sys/quantum", Old: "0"}, `/sys/quantum changed from "0"`,
+			undo.Write{Path: "/sys/quantum", Old: "0"},
+			`/sys/quantum changed from "0"`,
 			`/sys/quantum changed back to "0"`,
 		},
 		{
-			undo.Write{Path: "/sys/restore", Restore: "1", Blind: true}, `/sys/restore, which "1" undoes`,
+			undo.Write{Path: "/sys/restore", Restore: "1", Blind: true},
+			`/sys/restore, which "1" undoes`,
 			`/sys/restore given "1"`,
 		},
 		{

@@ -78,7 +78,8 @@ func TestAccess(t *testing.T) {
 		},
 		"off": {func(s *Spec) { s.VNC.Mode = VNCOff }, nil, "vnc"},
 		"open": {
-			func(s *Spec) { s.VNC.Mode = VNCOpen }, []string{"vncviewer 127.0.0.1::5903   # listens on 0.0.0.0:5903"},
+			func(s *Spec) { s.VNC.Mode = VNCOpen },
+			[]string{"vncviewer 127.0.0.1::5903   # listens on 0.0.0.0:5903"},
 			"password",
 		},
 		"on":  {func(s *Spec) { s.VNC.Mode = VNCOn }, []string{"vnc-password   # its password"}, "ssh"},
@@ -108,7 +109,8 @@ func TestAccess(t *testing.T) {
 }
 
 // usernet is what QEMU 10.0.2 says to "info usernet".
-const usernet = "Hub -1 (net0):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n" +
+const usernet = "Hub -1 (net0):\r\n" +
+	"  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n" +
 	"  TCP[ESTABLISHED]    9       10.0.2.15    22       127.0.0.1 50022     0     0\r\n" +
 	"  TCP[HOST_FORWARD]   8       127.0.0.1 37743       10.0.2.15    22     0     0\r\n"
 

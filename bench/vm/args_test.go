@@ -61,7 +61,8 @@ var specs = map[string]struct {
 			CPU: "EPYC,+svm", NoReboot: true, Serials: 1,
 			Kernel: &Kernel{Image: "/lab/vmlinuz", Initrd: "/lab/initrd", Cmdline: "console=ttyS0 root=/dev/vda rw"},
 			Disks: []Disk{
-				{Image: "/lab/dut.img", Format: "raw"}, {Image: "/lab/a,b.img", Format: "raw", Access: ReadOnly},
+				{Image: "/lab/dut.img", Format: "raw"},
+				{Image: "/lab/a,b.img", Format: "raw", Access: ReadOnly},
 				{Image: "/lab/out.img", Format: "raw", Access: Direct},
 			},
 			Shares:  []Share{{Tag: "bin", Path: "/work/bin"}, {Tag: "out", Path: "/work/out,1", Writable: true}},

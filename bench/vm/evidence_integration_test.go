@@ -36,7 +36,8 @@ func TestIntegrationEvidence(t *testing.T) {
 	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "its CPU is stopped", Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt":   `(?s)its CPU is stopped.*threads.txt .*taken.*console.txt .*taken.*state.json .*taken.*screen.png .*taken.*registers.txt .*taken.*memory.dump .*taken\n$`,
+		"summary.txt": `(?s)its CPU is stopped.*threads.txt .*taken.*console.txt .*taken.*state.json ` +
+			`.*taken.*screen.png .*taken.*registers.txt .*taken.*memory.dump .*taken\n$`,
 		"threads.txt":   `(?s)State:.*thread \d+ "qemu-system-x86": [A-Z] \(.*\nwchan: `,
 		"console.txt":   `vmtb lab guest: up after`,
 		"state.json":    `(?s)"query-status": \{\s*.*"status": "paused".*`,
@@ -65,7 +66,8 @@ func TestIntegrationEvidence(t *testing.T) {
 	dir, err = m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "QEMU is stopped", Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt":      `(?s)state.json .*not there within 2 s.*screen.png .*left out.*registers.txt .*left out.*memory.dump .*left out.*threads-mute.txt .*taken`,
+		"summary.txt": `(?s)state.json .*not there within 2 s.*screen.png .*left out.*registers.txt .*left ` +
+			`out.*memory.dump .*left out.*threads-mute.txt .*taken`,
 		"threads.txt":      `T \(stopped\)`,
 		"threads-mute.txt": `T \(stopped\)`,
 	})

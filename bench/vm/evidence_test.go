@@ -34,7 +34,8 @@ func TestCollectEvidence(t *testing.T) {
 	first, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "just so"})
 	must(t, err)
 	content(t, first, map[string]string{
-		"summary.txt":   `(?s)^vm0, 20.*\njust so\n.*threads.txt .*taken\nconsole.txt .*taken\nstate.json .*taken\nscreen.png .*taken\nregisters.txt .*taken\n$`,
+		"summary.txt": `(?s)^vm0, 20.*\njust so\n.*threads.txt .*taken\nconsole.txt .*taken\nstate.json ` +
+			`.*taken\nscreen.png .*taken\nregisters.txt .*taken\n$`,
 		"threads.txt":   `(?s)^process \d+\nName:.*\nthread \d+ ".*": [A-Z] \(.*\nwchan: .*\nsyscall: .*`,
 		"console.txt":   `^login:\n$`,
 		"state.json":    `(?s)"query-status": \{\s*"status": "running"\s*\}.*`,
@@ -65,7 +66,8 @@ func TestEvidenceThatFails(t *testing.T) {
 	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt":   `(?s)screen.png .*no display.*\nregisters.txt .*taken\nmemory.dump .*failed dump: failed to save memory\n$`,
+		"summary.txt": `(?s)screen.png .*no display.*\nregisters.txt .*taken\nmemory.dump .*failed dump: failed to ` +
+			`save memory\n$`,
 		"screen.png":    "",
 		"registers.txt": "RIP",
 	})
@@ -83,7 +85,8 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt":      `(?s)registers.txt .*not there within 2 s.*\nmemory.dump .*left out: QEMU's monitor has stopped answering\nthreads-mute.txt .*taken\n$`,
+		"summary.txt": `(?s)registers.txt .*not there within 2 s.*\nmemory.dump .*left out: QEMU's monitor has ` +
+			`stopped answering\nthreads-mute.txt .*taken\n$`,
 		"threads-mute.txt": "thread",
 		"registers.txt":    "",
 		"memory.dump":      "",

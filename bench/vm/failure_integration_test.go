@@ -144,7 +144,8 @@ func waitASecond(*VM) { time.Sleep(2 * time.Second) }
 const powerButton = `modprobe -a evdev button && for e in /dev/input/event*; do
 	setsid sh -c "head -c 1 $e && poweroff -f" </dev/null >/dev/null 2>&1 &
 done
-until [ "$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '> /dev/input/event')" -ge "$(ls /dev/input/event* | wc -l)" ]; do :; done`
+until [ "$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '> /dev/input/event')" -ge \
+	"$(ls /dev/input/event* | wc -l)" ]; do :; done`
 
 func TestIntegrationPowerOffInAHurry(t *testing.T) {
 	t.Parallel()

@@ -51,7 +51,9 @@ var (
 		"the agent answers with another boot id than before",
 	}
 	suspend = Transition{
-		"Suspend", []State{Running}, Suspended, time.Minute, false, "agent guest-suspend-ram",
+		"Suspend",
+		[]State{Running},
+		Suspended, time.Minute, false, "agent guest-suspend-ram",
 		"query-status says suspended",
 	}
 	wake = Transition{
@@ -61,7 +63,9 @@ var (
 		"query-status says running, and the agent answers with the boot id from before",
 	}
 	hibernate = Transition{
-		"Hibernate", []State{Running}, Off, 3 * time.Minute, true, "agent guest-suspend-disk",
+		"Hibernate",
+		[]State{Running},
+		Off, 3 * time.Minute, true, "agent guest-suspend-disk",
 		"QEMU has been reaped, with exit code 0",
 	}
 	quit = Transition{
@@ -89,7 +93,9 @@ var (
 			"agent answers and its clock is set",
 	}
 	saveFile = Transition{
-		"SaveState", []State{Running, Paused}, Paused, time.Minute, true, "QMP stop and migrate to file:",
+		"SaveState",
+		[]State{Running, Paused},
+		Paused, time.Minute, true, "QMP stop and migrate to file:",
 		"query-migrate says completed",
 	}
 	loadFile = Transition{

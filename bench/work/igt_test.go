@@ -41,31 +41,45 @@ func TestIGT(t *testing.T) {
 		{"pass", work.IGT{Tests: []string{"igt@a@pass"}}, work.Pass, "", "1 pass"},
 		{"repeat", work.IGT{Tests: []string{"igt@a@pass", "igt@b@pass"}, Repeat: 3}, work.Pass, "", "6 pass"},
 		{
-			"fail", work.IGT{Tests: []string{"igt@a@pass", "igt@a@fail"}}, work.Fail,
+			"fail",
+			work.IGT{Tests: []string{"igt@a@pass", "igt@a@fail"}},
+			work.Fail,
 			"igt@a@fail: fail: LD_LIBRARY_PATH=/opt/igt lib", "1 pass, 1 fail",
 		},
 		{
-			"skip", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}}, work.Skip, "skipped: igt@a@skip",
+			"skip",
+			work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}},
+			work.Skip, "skipped: igt@a@skip",
 			"1 pass, 1 skip",
 		},
 		{
-			"skip fails", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipFails}, work.Fail,
+			"skip fails",
+			work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipFails},
+			work.Fail,
 			"skipped: igt@a@skip", "1 pass, 1 skip",
 		},
 		{
-			"skip ignored", work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipMinor}, work.Pass, "",
+			"skip ignored",
+			work.IGT{Tests: []string{"igt@a@pass", "igt@a@skip"}, Skips: work.SkipMinor},
+			work.Pass, "",
 			"1 pass, 1 skip",
 		},
 		{
-			"all skipped", work.IGT{Tests: []string{"igt@a@skip"}, Skips: work.SkipMinor}, work.Skip,
+			"all skipped",
+			work.IGT{Tests: []string{"igt@a@skip"}, Skips: work.SkipMinor},
+			work.Skip,
 			"skipped: igt@a@skip", "1 skip",
 		},
 		{
-			"blocked", work.IGT{Tests: []string{"igt@a@pass", "igt@b@fail"}, Blocklist: []string{"igt@b.*"}}, work.Pass,
+			"blocked",
+			work.IGT{Tests: []string{"igt@a@pass", "igt@b@fail"}, Blocklist: []string{"igt@b.*"}},
+			work.Pass,
 			"", "1 pass",
 		},
 		{
-			"all blocked", work.IGT{Tests: []string{"igt@b@fail"}, Blocklist: []string{"igt@b.*"}}, work.Fail,
+			"all blocked",
+			work.IGT{Tests: []string{"igt@b@fail"}, Blocklist: []string{"igt@b.*"}},
+			work.Fail,
 			"no test was run", "",
 		},
 		{"nothing", work.IGT{Tests: []string{"igt@a@nothing"}}, work.Fail, "left no results.json: ", "-"},
@@ -155,7 +169,8 @@ func TestParseIGT(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if s := mixed.Totals.String(); s != "1 crash, 4 pass, 1 dmesg-fail, 1 dmesg-warn, 2 skip, 1 incomplete, 1 timeout, 1 fail, 1 warn" ||
+	if s := mixed.Totals.String(); s != "1 crash, 4 pass, 1 dmesg-fail, 1 dmesg-warn, 2 skip, 1 incomplete, 1 "+
+		"timeout, 1 fail, 1 warn" ||
 		len(mixed.Totals) != 11 || mixed.Totals.Good() != 6 || mixed.Totals.Bad() != 5 {
 		t.Errorf("%s", s)
 	}

@@ -41,7 +41,8 @@ func TestShell(t *testing.T) {
 		}{
 			{
 				work.Shell{Line: "echo out; echo err >&2"},
-				bench.Result{Stdout: []byte("out\n"), Stderr: []byte("err\n")}, work.Pass,
+				bench.Result{Stdout: []byte("out\n"), Stderr: []byte("err\n")},
+				work.Pass,
 			},
 			{work.Shell{Line: "exit 3"}, bench.Result{ExitCode: 3}, work.Fail},
 			{work.Shell{Line: "exit 255"}, bench.Result{ExitCode: 255}, work.Fail},
@@ -49,7 +50,8 @@ func TestShell(t *testing.T) {
 			{work.Shell{Line: "kill -15 $$"}, bench.Result{Signal: 15}, work.Fail},
 			{
 				work.Shell{Line: `pwd; printf "%s" "$X"`, Dir: "/proc", Env: []string{"X=a 'b\" $c *"}},
-				bench.Result{Stdout: []byte("/proc\na 'b\" $c *")}, work.Pass,
+				bench.Result{Stdout: []byte("/proc\na 'b\" $c *")},
+				work.Pass,
 			},
 			{work.Shell{Line: "cat", Stdin: []byte("a\x00\xff")}, bench.Result{Stdout: []byte("a\x00\xff")}, work.Pass},
 			{work.Shell{Line: "cat"}, bench.Result{}, work.Pass},
@@ -108,7 +110,8 @@ func ignored(t *testing.T, line []byte) uint64 {
 
 // Kill ends all of a workload: what ignores SIGTERM, what left the session, what lost its parent.
 func TestKill(t *testing.T) {
-	const line = `sh -c 'trap "" TERM; sleep 301 & sleep 301' & (sleep 301 &) ; command -v setsid >/dev/null && setsid sleep 301 & echo ready; sleep 301`
+	const line = `sh -c 'trap "" TERM; sleep 301 & sleep 301' & (sleep 301 &) ; command -v setsid >/dev/null && ` +
+		`setsid sleep 301 & echo ready; sleep 301`
 	eachShell(t, func(t *testing.T, m bench.Machine) {
 		run := start(t, m, work.Shell{Line: line})
 		for out := []byte(nil); len(out) == 0; {

@@ -86,7 +86,8 @@ func (f *File) makeTemp() error {
 	name := filepath.Join(filepath.Dir(f.path), ".vmtb-"+rand.Text()[:12]+".tmp")
 	temp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
-		return &fs.PathError{Op: "write", Path: f.path, Err: errors.Unwrap(err)} // the temporary name says nothing to users
+		// the temporary name says nothing to users
+		return &fs.PathError{Op: "write", Path: f.path, Err: errors.Unwrap(err)}
 	}
 	if exists {
 		err = adopt(temp, info)
@@ -139,8 +140,8 @@ func (f *File) begin() error {
 	return nil
 }
 
-// Commit makes what was written the content of the target, for good. After an error, of Write too, a target that is to be
-// replaced is as it was.
+// Commit makes what was written the content of the target, for good. After an error, of Write too,
+// a target that is to be replaced is as it was.
 func (f *File) Commit() error {
 	if f.err == nil {
 		f.err = f.begin()
@@ -188,7 +189,8 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return f.Commit()
 }
 
-// SyncDir makes the names in a directory durable. A file system that cannot (EINVAL) has nothing that a crash brings back.
+// SyncDir makes the names in a directory durable. A file system that cannot (EINVAL) has nothing
+// that a crash brings back.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -124,7 +124,8 @@ func TestLinks(t *testing.T) {
 	other := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(other, "file"), []byte("old"), 0o644))
 	links := map[string]string{
-		"absolute": filepath.Join(other, "file"), "chain": "absolute", "dangling": "not-there", "dir": other, "loop": "loop",
+		"absolute": filepath.Join(other, "file"), "chain": "absolute", "dangling": "not-there", "dir": other,
+		"loop":    "loop",
 		"nowhere": "no/such/dir",
 	}
 	for name, to := range links {
@@ -143,7 +144,10 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	only(t, other, "file")
-	for name, want := range map[string]error{"loop": unix.ELOOP, "nowhere": fs.ErrNotExist, "missing/x": fs.ErrNotExist, "absolute/": unix.ENOTDIR, "new/": unix.EISDIR} {
+	for name, want := range map[string]error{
+		"loop": unix.ELOOP, "nowhere": fs.ErrNotExist, "missing/x": fs.ErrNotExist, "absolute/": unix.ENOTDIR,
+		"new/": unix.EISDIR,
+	} {
 		if _, err := Create(dir+"/"+name, 0o644); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
@@ -179,7 +183,8 @@ func TestFIFO(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(path, 0o600))
 	for _, write := range []func() error{
-		func() error { return WriteFile(path, bytes.Repeat([]byte("0123456789"), 20000), 0o644) }, // more than a pipe holds
+		// more than a pipe holds
+		func() error { return WriteFile(path, bytes.Repeat([]byte("0123456789"), 20000), 0o644) },
 		func() error {
 			f, err := Stream(path, 0o644)
 			must(t, err)
@@ -202,7 +207,8 @@ func TestFIFO(t *testing.T) {
 	}
 	defer func(d time.Duration) { fifoTime = d }(fifoTime)
 	fifoTime = 30 * time.Millisecond
-	if _, err := Create(path, 0o644); err == nil || !strings.Contains(err.Error(), "for reading within 30 ms: start its reader first") {
+	if _, err := Create(path, 0o644); err == nil ||
+		!strings.Contains(err.Error(), "for reading within 30 ms: start its reader first") {
 		t.Errorf("without a reader: %v", err)
 	}
 }
@@ -213,8 +219,12 @@ func TestRefused(t *testing.T) {
 	l, err := net.Listen("unix", "socket")
 	must(t, err)
 	defer l.Close()
-	for path, want := range map[string]string{"socket": "is a socket", dir: "is a directory", "": "file does not exist"} {
-		for _, err := range []error{WriteFile(path, nil, 0o644), func() error { _, err := Stream(path, 0o644); return err }()} {
+	for path, want := range map[string]string{
+		"socket": "is a socket", dir: "is a directory", "": "file does not exist",
+	} {
+		for _, err := range []error{
+			WriteFile(path, nil, 0o644), func() error { _, err := Stream(path, 0o644); return err }(),
+		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%q: %v, want an error that says %q", path, err, want)
 			}
@@ -238,7 +248,8 @@ func TestDescriptors(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "stdout")
 	must(t, os.Symlink("/proc/self/fd/1", link))
 	for path, written := range map[string]bool{
-		"/dev/stdout": true, "/dev/fd/1": true, "/proc/self/fd/1": true, "/proc/thread-self/fd/1": true, link: true, "/dev/fd/3": true,
+		"/dev/stdout": true, "/dev/fd/1": true, "/proc/self/fd/1": true, "/proc/thread-self/fd/1": true, link: true,
+		"/dev/fd/3":   true,
 		"/dev/fd/4":   false, // open for reading only
 		"/dev/fd/477": false,
 	} {
@@ -255,7 +266,8 @@ func TestDescriptors(t *testing.T) {
 		_, err = f.WriteString("after\n")
 		must(t, errors.Join(err, f.Close(), in.Close()))
 		got := read(t, out)
-		if !strings.HasPrefix(got, "before\n") || !strings.HasSuffix(got, "after\n") || strings.Contains(got, "\nours\nstreamed\n") != written {
+		if !strings.HasPrefix(got, "before\n") || !strings.HasSuffix(got, "after\n") ||
+			strings.Contains(got, "\nours\nstreamed\n") != written {
 			t.Errorf("%s: %q", path, got)
 		}
 		if !written && !strings.Contains(got, "descriptor "+filepath.Base(path)) {
@@ -270,7 +282,8 @@ func TestOwnDescriptor(t *testing.T) {
 	f, err := os.Create(path)
 	must(t, err)
 	defer f.Close()
-	if err := WriteFile("/dev/fd/"+strconv.Itoa(int(f.Fd())), []byte("x"), 0o644); err == nil || !strings.Contains(err.Error(), "started without") {
+	if err := WriteFile("/dev/fd/"+strconv.Itoa(int(f.Fd())), []byte("x"), 0o644); err == nil ||
+		!strings.Contains(err.Error(), "started without") {
 		t.Errorf("%v", err)
 	}
 	if got := read(t, path); got != "" {
@@ -348,7 +361,8 @@ func TestCheck(t *testing.T) {
 	}()
 	for name, want := range map[string]error{
 		"file": nil, "new": nil, "no/such/dir": nil, "dangling": nil, "fifo": nil,
-		"": unix.EISDIR, "loop": unix.ELOOP, "loop/x": unix.ELOOP, "file/x": unix.ENOTDIR, "file/x/y": unix.ENOTDIR, "dangling/x": fs.ErrNotExist,
+		"": unix.EISDIR, "loop": unix.ELOOP, "loop/x": unix.ELOOP, "file/x": unix.ENOTDIR, "file/x/y": unix.ENOTDIR,
+		"dangling/x":             fs.ErrNotExist,
 		strings.Repeat("x", 256): unix.ENAMETOOLONG,
 	} {
 		path := dir + "/" + name

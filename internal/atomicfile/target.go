@@ -34,7 +34,8 @@ func find(path string) (target, error) {
 	if path == "" {
 		return bad(fs.ErrNotExist)
 	}
-	// The kernel refuses what we must not follow: loops, and links of others in directories like /tmp (fs.protected_symlinks).
+	// The kernel refuses what we must not follow: loops, and links of others in directories like
+	// /tmp (fs.protected_symlinks).
 	if _, err := os.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return target{}, err
 	}
@@ -98,7 +99,9 @@ func classify(path, at string, info fs.FileInfo) (target, error) {
 	case mode.IsDir():
 		return t, &fs.PathError{Op: "write", Path: path, Err: errors.New("is a directory")}
 	case mode&fs.ModeSocket != 0:
-		return t, &fs.PathError{Op: "write", Path: path, Err: errors.New("is a socket: only files, devices and FIFOs can be written")}
+		return t, &fs.PathError{
+			Op: "write", Path: path, Err: errors.New("is a socket: only files, devices and FIFOs can be written"),
+		}
 	default:
 		t.through, t.fifo = true, mode&fs.ModeNamedPipe != 0
 	}
@@ -152,10 +155,13 @@ func (t target) open() (*os.File, error) {
 				return nil, errors.Join(err, unix.Close(fd))
 			}
 			return os.NewFile(uintptr(fd), t.path), nil
-		case errors.Is(err, unix.EINTR), t.fifo && errors.Is(err, unix.ENXIO) && time.Now().Before(late): // open(2): no reader yet
+		// open(2): no reader yet
+		case errors.Is(err, unix.EINTR), t.fifo && errors.Is(err, unix.ENXIO) && time.Now().Before(late):
 			continue
 		case t.fifo && errors.Is(err, unix.ENXIO):
-			err = fmt.Errorf("nothing has opened this FIFO for reading within %s: start its reader first", prose.Exact(fifoTime))
+			err = fmt.Errorf(
+				"nothing has opened this FIFO for reading within %s: start its reader first", prose.Exact(fifoTime),
+			)
 		}
 		return nil, &fs.PathError{Op: "open", Path: t.path, Err: err}
 	}
@@ -178,9 +184,10 @@ func duplicate(path string, fd int) (*os.File, error) {
 	return os.NewFile(uintptr(n), path), nil
 }
 
-// Check finds out whether [Create] and [Stream] could write the file at path, and leaves nothing behind. It does not open a
-// FIFO or a device, because that ends the FIFO's reader, or starts a watchdog: for those it looks at permissions only. Links
-// and descriptors are treated as by Create. The directories of path that do not exist yet count as made.
+// Check finds out whether [Create] and [Stream] could write the file at path, and leaves nothing
+// behind. It does not open a FIFO or a device, because that ends the FIFO's reader, or starts a
+// watchdog: for those it looks at permissions only. Links and descriptors are treated as by Create.
+// The directories of path that do not exist yet count as made.
 func Check(path string) error {
 	for {
 		dir := filepath.Dir(path)

@@ -35,7 +35,9 @@ func Chapters(root string) ([]string, error) {
 
 var (
 	// Programs that the book has its readers run, by themselves or in the description of a CI job.
-	command = regexp.MustCompile(`^(?:[$#] |- |script: |sh ')?(?:bin/)?((?:.* && )?(?:vmtb|\./acme-vmtb|make|go|scp) .*)$`)
+	command = regexp.MustCompile(
+		`^(?:[$#] |- |script: |sh ')?(?:bin/)?((?:.* && )?(?:vmtb|\./acme-vmtb|make|go|scp) .*)$`,
+	)
 	comment = regexp.MustCompile(`\s+# .*$`)
 	more    = regexp.MustCompile(` \.\.\.$`)
 )

@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Render returns a chapter as plain text in at most width columns: headings are underlined, paragraphs, lists and tables
-// are wrapped, blocks of code stay as they are behind four spaces. Links keep their text only.
+// Render returns a chapter as plain text in at most width columns: headings are underlined,
+// paragraphs, lists and tables are wrapped, blocks of code stay as they are behind four spaces.
+// Links keep their text only.
 func Render(markdown string, width int) string {
 	r := &renderer{width: max(width, 40)}
 	for line := range strings.Lines(markdown) {
@@ -150,7 +151,8 @@ func (r *renderer) endTable() {
 	r.table = nil
 }
 
-// columns are the widths of a table's columns, two blanks apart: what they need, or less of the widest where that is too much.
+// columns are the widths of a table's columns, two blanks apart: what they need, or less of the
+// widest where that is too much.
 func columns(table [][]string, total int) []int {
 	var widths []int
 	for _, row := range table {

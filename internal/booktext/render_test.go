@@ -13,7 +13,8 @@ import (
 func TestRender(t *testing.T) {
 	const text = "# The `vm` chapter\n\nA [link](vm.md) and **bold** words, enough\nto be wrapped at forty.\n\n" +
 		"- one `a | b`\n- two, which is a longer item and is wrapped\n\n1. first\n\n" +
-		"```sh\nvmtb vm list   # `as it is`\n```\n\n## Table\n\n| Code | Meaning |\n|---|---|\n| `0` | all is well, in every single case |\n| `a\\|b` | x |\n\nEnd.\n"
+		"```sh\nvmtb vm list   # `as it is`\n```\n\n## Table\n\n| Code | Meaning |\n|---|---|\n| `0` | all is well, " +
+		"in every single case |\n| `a\\|b` | x |\n\nEnd.\n"
 	const want = `The vm chapter
 ==============
 

@@ -21,11 +21,12 @@ import (
 // A Cache holds entries. An entry is a directory named after its kind and the hash of its inputs. The locks are on the
 // directories themselves:
 //
-//   - An entry is built in the directory "building-" + its name, which its builder has locked exclusively, and renamed when it
-//     is complete. A second builder of the same entry waits for that lock; builders of other entries do not notice.
+//   - An entry is built in the directory "building-" + its name, which its builder has locked
+//     exclusively, and renamed when it is complete. A second builder of the same entry waits for
+//     that lock; builders of other entries do not notice.
 //   - Users of an entry have it locked shared, and clean-up removes only a directory that it can lock exclusively.
-//   - A directory may be renamed or removed while somebody waits for its lock: whoever gets one looks whether the name still
-//     belongs to the locked directory, and begins again if not.
+//   - A directory may be renamed or removed while somebody waits for its lock: whoever gets one looks
+//     whether the name still belongs to the locked directory, and begins again if not.
 type Cache struct {
 	dir      string
 	progress *progress.Progress
@@ -52,9 +53,10 @@ func (c *Cache) Close() {
 // building is the kind of the directories in which entries are built.
 const building = "building"
 
-// Entry returns the directory for what kind and key name, building it first if it is not there. The entry is in use until
-// the cache is closed. build gets the open directory in which it leaves the entry's files; a program that it starts inherits
-// it, so that the lock outlives a vmtb that is killed.
+// Entry returns the directory for what kind and key name, building it first if it is not there. The
+// entry is in use until the cache is closed. build gets the open directory in which it leaves the
+// entry's files; a program that it starts inherits it, so that the lock outlives a vmtb that is
+// killed.
 func (c *Cache) Entry(ctx context.Context, kind, key, title string, build func(dir *os.File) error) (string, error) {
 	name := kind + "-" + key
 	dir := filepath.Join(c.dir, name)
@@ -87,8 +89,8 @@ func (c *Cache) use(ctx context.Context, dir string) (bool, error) {
 	return false, errors.Join(err, f.Close())
 }
 
-// build builds an entry, or waits until another process has done so or has failed. Whether the entry is there then is for
-// the caller to find out.
+// build builds an entry, or waits until another process has done so or has failed. Whether the
+// entry is there then is for the caller to find out.
 func (c *Cache) build(ctx context.Context, name, title string, build func(dir *os.File) error) error {
 	tmp, dir := filepath.Join(c.dir, building+"-"+name), filepath.Join(c.dir, name)
 	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -154,8 +156,8 @@ func hasName(f *os.File) bool {
 	return err == nil && os.SameFile(named, open)
 }
 
-// Hash is the key of parts, each of which is a string or an [fs.FS] whose files' names and bytes all count, but for Go's
-// tests, which go into nothing.
+// Hash is the key of parts, each of which is a string or an [fs.FS] whose files' names and bytes
+// all count, but for Go's tests, which go into nothing.
 func Hash(parts ...any) (string, error) {
 	h := sha256.New()
 	for _, part := range parts {

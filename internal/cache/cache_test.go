@@ -115,12 +115,15 @@ func TestCacheBuilders(t *testing.T) {
 			<-begun
 
 			other := testCache(t, dir, quiet())
-			if _, err := other.Entry(t.Context(), "kind", "other", "x", func(*os.File) error { return nil }); err != nil {
+			if _, err := other.Entry(t.Context(), "kind", "other", "x", func(*os.File) error {
+				return nil
+			}); err != nil {
 				t.Errorf("another entry: %v", err)
 			}
 
 			said := writerFunc(func(b []byte) (int, error) {
-				if strings.Contains(string(b), "waiting for another vmtb that builds the thing") && strings.Contains(string(b), "...") {
+				if strings.Contains(string(b), "waiting for another vmtb that builds the thing") &&
+					strings.Contains(string(b), "...") {
 					close(end)
 				}
 				return len(b), nil
@@ -152,7 +155,9 @@ func TestCacheWaitInterrupted(t *testing.T) {
 			return len(b), nil
 		})
 		waiter := testCache(t, dir, progress.New(said, "lab", nil))
-		_, err := waiter.Entry(ctx, "kind", "key", "it", func(*os.File) error { return errors.New("built at the same time") })
+		_, err := waiter.Entry(ctx, "kind", "key", "it", func(*os.File) error {
+			return errors.New("built at the same time")
+		})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want that it was cancelled", err)
 		}
@@ -163,8 +168,8 @@ func TestCacheWaitInterrupted(t *testing.T) {
 	}
 }
 
-// Clean-up removes what killed builds left and entries long unused, and keeps a few of each kind. It keeps all that is in
-// use, being built, or was used a moment ago.
+// Clean-up removes what killed builds left and entries long unused, and keeps a few of each kind.
+// It keeps all that is in use, being built, or was used a moment ago.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	c := testCache(t, dir, quiet())
@@ -189,7 +194,9 @@ func TestSweep(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "old-used"), long, long); err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Entry(t.Context(), "kind", "built", "it", func(*os.File) error { return testCache(t, dir, quiet()).sweep() })
+	_, err = c.Entry(t.Context(), "kind", "built", "it", func(*os.File) error {
+		return testCache(t, dir, quiet()).sweep()
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,8 @@ const (
 // ErrInUse is matched by the error for an entry that stays because somebody uses it.
 var ErrInUse = errors.New("in use")
 
-// sweep removes what killed builds left, and the entries that have not been used for the longest time. If another process
-// cleans up, this one need not.
+// sweep removes what killed builds left, and the entries that have not been used for the longest
+// time. If another process cleans up, this one need not.
 func (c *Cache) sweep() error {
 	lock, err := c.lockCleaning(nil)
 	if errors.Is(err, flock.ErrInUse) {
@@ -137,8 +137,9 @@ func (c *Cache) Remove(name string) error {
 	return nil
 }
 
-// userOf returns a process that runs from a directory or has a file below it open, "qemu-system-x86 (process 12)"; "" if there is
-// none. A DUT that outlives the command that started it has no lock on the entries that it runs from.
+// userOf returns a process that runs from a directory or has a file below it open, "qemu-system-x86
+// (process 12)"; "" if there is none. A DUT that outlives the command that started it has no lock
+// on the entries that it runs from.
 func userOf(dir string) (string, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {

@@ -91,7 +91,8 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	root.SetVersionTemplate("vmtb {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e), runcmd.MergeCommand(e),
+		runcmd.Command(e), runcmd.ResumeCommand(e), runcmd.ListCommand(e), runcmd.ReportCommand(e),
+		runcmd.MergeCommand(e),
 		hostcmd.LabelsCommand(e), runcmd.FleetCommand(),
 		hostcmd.RecoverCommand(e), hostcmd.DoctorCommand(e), vfcmd.Command(e), vmcmd.Command(e),
 		imagecmd.Command(e), labcmd.Command(e), versionCommand(e), manCommand(e),

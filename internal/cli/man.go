@@ -180,7 +180,8 @@ var environmentVariables = []named{
 var files = []named{
 	{
 		env.ConfigName,
-		"The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its keys.",
+		"The configuration, in the working directory or beside the program. \"vmtb help configuration\" lists its " +
+			"keys.",
 	},
 	{
 		flows.ResultsDir + "/",

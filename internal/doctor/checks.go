@@ -224,7 +224,8 @@ func checkVFIO(ctx context.Context, t *Target) Result {
 			return warn(
 				fmt.Sprintf(
 					"flows that save or move VFs are skipped: they need %s, of a kernel with CONFIG_XE_VFIO_PCI "+
-						"(Linux 6.19 or newer; Debian's kernels are built without it, up to 7.3 at least) or of Intel's "+
+						"(Linux 6.19 or newer; Debian's kernels are built without it, up to 7.3 at least) or of "+
+						"Intel's "+
 						"DKMS driver",
 					vendor,
 				),

@@ -37,9 +37,11 @@ func TestLabels(t *testing.T) {
 		delete(got, name)
 	}
 	want := labels.Set{
-		"driver": "xe", "gpu": "bmg", "gts": "2", "guc": "70.44.1", "iommu": got["iommu"], "kernel": "7.0.0-rc3", "kvm": "yes", "lab": "no",
-		"migration": "yes", "pci": "8086:e20b", "qemu": "10.0", "ram": "62G", "sysfs": got["sysfs"], "variant": "xe-vfio-pci",
-		"vfs": "6", "vmtb": "7", "vram": "yes",
+		"driver": "xe", "gpu": "bmg", "gts": "2", "guc": "70.44.1", "iommu": got["iommu"], "kernel": "7.0.0-rc3",
+		"kvm": "yes", "lab": "no",
+		"migration": "yes", "pci": "8086:e20b", "qemu": "10.0", "ram": "62G", "sysfs": got["sysfs"],
+		"variant": "xe-vfio-pci",
+		"vfs":     "6", "vmtb": "7", "vram": "yes",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -16,18 +16,19 @@ var ErrInUse = errors.New("locked by another process")
 // Exclusive locks f for this process alone, or returns an error that matches [ErrInUse] at once.
 func Exclusive(f *os.File) error { return lock(f, unix.LOCK_EX|unix.LOCK_NB) }
 
-// Shared locks f against [Exclusive], or returns an error that matches [ErrInUse] at once. Any number of processes may hold
-// a shared lock. f need not be open for writing.
+// Shared locks f against [Exclusive], or returns an error that matches [ErrInUse] at once. Any
+// number of processes may hold a shared lock. f need not be open for writing.
 func Shared(f *os.File) error { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
 
-// pollEvery is how late a lock may be taken after its holder has released it. A goroutine in a blocking flock(2) could not
-// be ended with ctx.
+// pollEvery is how late a lock may be taken after its holder has released it. A goroutine in a
+// blocking flock(2) could not be ended with ctx.
 const pollEvery = 20 * time.Millisecond
 
 // Wait locks f for this process alone as soon as nobody else has it locked, or returns the cause of ctx's end.
 func Wait(ctx context.Context, f *os.File) error { return wait(ctx, f, Exclusive) }
 
-// WaitShared locks f as [Shared] does as soon as nobody has it locked with [Exclusive], or returns the cause of ctx's end.
+// WaitShared locks f as [Shared] does as soon as nobody has it locked with [Exclusive], or returns
+// the cause of ctx's end.
 func WaitShared(ctx context.Context, f *os.File) error { return wait(ctx, f, Shared) }
 
 func wait(ctx context.Context, f *os.File, try func(*os.File) error) error {
@@ -62,7 +63,10 @@ func lock(f *os.File, how int) error {
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return fmt.Errorf("%s: %w", f.Name(), ErrInUse)
 		case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
-			return fmt.Errorf("lock %s: the file system refuses locks (for NFS: is lockd reachable? mount with local_lock=flock): %w", f.Name(), err)
+			return fmt.Errorf(
+				"lock %s: the file system refuses locks (for NFS: is lockd reachable? mount with local_lock=flock): %w",
+				f.Name(), err,
+			)
 		default:
 			return fmt.Errorf("lock %s: %w", f.Name(), err)
 		}

@@ -63,7 +63,9 @@ func TestWait(t *testing.T) {
 func TestErrors(t *testing.T) {
 	t.Cleanup(func() { flock = unix.Flock })
 	f := open(t, filepath.Join(t.TempDir(), "lock"))
-	for errno, want := range map[unix.Errno]string{unix.ENOLCK: "refuses locks", unix.EOPNOTSUPP: "refuses locks", unix.EIO: "lock " + f.Name()} {
+	for errno, want := range map[unix.Errno]string{
+		unix.ENOLCK: "refuses locks", unix.EOPNOTSUPP: "refuses locks", unix.EIO: "lock " + f.Name(),
+	} {
 		flock = func(int, int) error { return errno }
 		for _, err := range []error{Exclusive(f), Shared(f), Wait(t.Context(), f)} {
 			if errors.Is(err, ErrInUse) || !errors.Is(err, errno) || !strings.Contains(err.Error(), want) {

@@ -64,7 +64,8 @@ func checkMachine(dir string, info flow.Info, machine string) error {
 	}
 	return &bench.UsageError{
 		Err: fmt.Errorf(
-			"%s: that run has left changes on another machine (%s), which cannot be undone from this one", dir, info.DUT,
+			"%s: that run has left changes on another machine (%s), which cannot be undone from this one", dir,
+			info.DUT,
 		),
 		Advice: fmt.Sprintf(
 			"there: vmtb recover %[1]s, and then vmtb resume %[1]s; or run here what did not pass: "+

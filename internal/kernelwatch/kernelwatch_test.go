@@ -82,7 +82,8 @@ func TestKernelWatch(t *testing.T) {
 	}
 	for dir, want := range map[string]string{
 		run: "<6>[    0.000000] early\n",
-		set: "[3 messages lost: the kernel wrote faster than vmtb read]\n<4>[    0.000000] WARNING: CPU: 0 PID: 1 at x\n" +
+		set: "[3 messages lost: the kernel wrote faster than vmtb read]\n<4>[    0.000000] WARNING: CPU: 0 PID: 1 at " +
+			"x\n" +
 			"<4>[    0.000000] WARNING: CPU: 0 PID: 1 at x\n<4>[    0.000000] known BUG: x\n<6>[    0.000000] bye\n",
 		one: "<6>[    0.000000] odd\n",
 	} {

@@ -18,8 +18,9 @@ func TestWrite(t *testing.T) {
 	s.Put("kernel", "7.0.0-rc3+ debug\x1b")
 	s.Put("guc", " ")
 	for format, want := range map[string]string{
-		"text":   "gpu=bmg\nkernel=7.0.0-rc3+-debug\npci=8086:e20b\nvfs=24\n",
-		"json":   "{\n  \"gpu\": \"bmg\",\n  \"kernel\": \"7.0.0-rc3+-debug\",\n  \"pci\": \"8086:e20b\",\n  \"vfs\": \"24\"\n}\n",
+		"text": "gpu=bmg\nkernel=7.0.0-rc3+-debug\npci=8086:e20b\nvfs=24\n",
+		"json": "{\n  \"gpu\": \"bmg\",\n  \"kernel\": \"7.0.0-rc3+-debug\",\n  \"pci\": \"8086:e20b\",\n  " +
+			"\"vfs\": \"24\"\n}\n",
 		"lava":   "gpu-bmg\nkernel-7.0.0-rc3--debug\npci-8086-e20b\nvfs-24\n",
 		"slurm":  "Features=gpu-bmg,kernel-7.0.0-rc3--debug,pci-8086-e20b,vfs-24 Gres=vf:24\n",
 		"gitlab": "gpu:bmg,kernel:7.0.0-rc3+-debug,pci:8086:e20b,vfs:24\n",
@@ -32,7 +33,8 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s (-want +got)\n%s", format, diff)
 		}
 	}
-	if err := s.Write(&bytes.Buffer{}, "xml"); err == nil || !strings.Contains(err.Error(), "text, json, lava, slurm, gitlab") {
+	if err := s.Write(&bytes.Buffer{}, "xml"); err == nil ||
+		!strings.Contains(err.Error(), "text, json, lava, slurm, gitlab") {
 		t.Error(err)
 	}
 }
@@ -43,7 +45,10 @@ func TestParse(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	_, err = Parse("labels", []byte("rack=b7\nRack=b8\nrack=b9\nowner=two words\nalone\n=x\nempty=\n"))
-	for _, want := range []string{`labels:2: "Rack=b8": want NAME=VALUE`, "labels:3: rack was given before", "labels:4:", "labels:5:", "labels:6:", "labels:7:"} {
+	for _, want := range []string{
+		`labels:2: "Rack=b8": want NAME=VALUE`, "labels:3: rack was given before", "labels:4:", "labels:5:",
+		"labels:6:", "labels:7:",
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want %s", err, want)
 		}

@@ -62,7 +62,8 @@ const (
 	startTimeField                 = 22
 )
 
-// clockTick is what the kernel counts time in towards programs: USER_HZ, which is 100 on all architectures that have KVM.
+// clockTick is what the kernel counts time in towards programs: USER_HZ, which is 100 on all
+// architectures that have KVM.
 const clockTick = 10 * time.Millisecond
 
 // ParseStat parses "PID (COMM) STATE PPID ...".

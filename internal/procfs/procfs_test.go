@@ -23,8 +23,10 @@ func TestParseStat(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "1", "1 (a", "1 )a(", "(a)" + tail, "x (a)" + tail, "0 (a)" + tail, "-3 (a)" + tail, "1 (a) S 1", "1 (a) SS" + tail[2:],
-		"1 (a)" + strings.Replace(tail, "777", "-7", 1), "1 (a)" + strings.Replace(tail, "777", "18446744073709551616", 1),
+		"", "1", "1 (a", "1 )a(", "(a)" + tail, "x (a)" + tail, "0 (a)" + tail, "-3 (a)" + tail, "1 (a) S 1",
+		"1 (a) SS" + tail[2:],
+		"1 (a)" + strings.Replace(tail, "777", "-7", 1),
+		"1 (a)" + strings.Replace(tail, "777", "18446744073709551616", 1),
 	} {
 		if got, err := ParseStat(bad); err == nil {
 			t.Errorf("ParseStat(%q) = %+v, want an error", bad, got)
@@ -41,7 +43,12 @@ func FuzzParseStat(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseStat(fmt.Sprintf("%d (%s) %c 1 12 12 0 -1 0 0 0 0 0 %d 0 0 0 20 0 1 0 %d 0", s.PID, s.Comm, s.State, s.CPUTicks, s.StartTime))
+		again, err := ParseStat(
+			fmt.Sprintf(
+				"%d (%s) %c 1 12 12 0 -1 0 0 0 0 0 %d 0 0 0 20 0 1 0 %d 0", s.PID, s.Comm, s.State, s.CPUTicks,
+				s.StartTime,
+			),
+		)
 		if err != nil || again != s {
 			t.Errorf("%q is %+v, written again it is %+v, %v", text, s, again, err)
 		}

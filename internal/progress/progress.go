@@ -19,8 +19,8 @@ type Progress struct {
 	width func() int
 }
 
-// New writes to out in the name of who: to a terminal that can draw and has so many columns now (0: not known), or with a nil
-// width to a log.
+// New writes to out in the name of who: to a terminal that can draw and has so many columns now (0:
+// not known), or with a nil width to a log.
 func New(out io.Writer, who string, width func() int) *Progress { return &Progress{out, who, width} }
 
 // Printf writes a line between steps.

@@ -15,7 +15,10 @@ func TestProgress(t *testing.T) { synctest.Test(t, testProgress) }
 func testProgress(t *testing.T) {
 	var out bytes.Buffer
 	p := New(&out, "lab", nil)
-	if err := p.Step("one", func(w io.Writer) error { _, err := io.WriteString(w, "noise\n"); return err }); err != nil {
+	if err := p.Step("one", func(w io.Writer) error {
+		_, err := io.WriteString(w, "noise\n")
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Step("two", func(io.Writer) error { return errors.New("no") }); err == nil {
@@ -43,7 +46,8 @@ func TestProgressLive(t *testing.T) {
 			time.Sleep(2500 * time.Millisecond)
 			return err
 		})
-		const want = "\r\033[Klab: one: 0 s  a no|\r\033[Klab: one: 1|\r\033[Klab: one: 2 s  a noise that is long|\r\033[K|lab: one: done after 2.5 s\n"
+		const want = "\r\033[Klab: one: 0 s  a no|\r\033[Klab: one: 1|\r\033[Klab: one: 2 s  a noise that is " +
+			"long|\r\033[K|lab: one: done after 2.5 s\n"
 		if got := out.String(); err != nil || got != strings.ReplaceAll(want, "|", "") {
 			t.Errorf("got %q, %v", got, err)
 		}
@@ -72,7 +76,8 @@ func TestProgressLongStepInLog(t *testing.T) {
 			time.Sleep(45 * time.Second)
 			return err
 		})
-		const want = "vm0: booting ...\nvm0: booting: 30 s  [0m[    2.0] second\nvm0: booting: 1 min  [0m[    2.0] second\nvm0: booting: done after 1 min 5 s\n"
+		const want = "vm0: booting ...\nvm0: booting: 30 s  [0m[    2.0] second\nvm0: booting: 1 min  [0m[    2.0] " +
+			"second\nvm0: booting: done after 1 min 5 s\n"
 		if got := out.String(); err != nil || got != want {
 			t.Errorf("got %q, %v", got, err)
 		}

@@ -50,9 +50,9 @@ func Duration(d time.Duration) string {
 	return units(d.Round(time.Minute), time.Hour, "h", time.Minute, "min")
 }
 
-// Exact is d to the millisecond, in as many units as that takes: "250 ms", "2.5 s", "3 min", "1 h 1 min 30 s". It is for
-// limits and for values that are compared, where [Duration] would round away what the reader looks for. Below a
-// millisecond it is in µs or ns.
+// Exact is d to the millisecond, in as many units as that takes: "250 ms", "2.5 s", "3 min", "1 h 1
+// min 30 s". It is for limits and for values that are compared, where [Duration] would round away
+// what the reader looks for. Below a millisecond it is in µs or ns.
 func Exact(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -76,7 +76,9 @@ func Exact(d time.Duration) string {
 		parts = append(parts, fmt.Sprintf("%d min", m))
 	}
 	if ms := (d % time.Minute).Milliseconds(); ms > 0 {
-		parts = append(parts, strings.TrimRight(strings.TrimRight(fmt.Sprintf("%d.%03d", ms/1000, ms%1000), "0"), ".")+" s")
+		parts = append(
+			parts, strings.TrimRight(strings.TrimRight(fmt.Sprintf("%d.%03d", ms/1000, ms%1000), "0"), ".")+" s",
+		)
 	}
 	return strings.Join(parts, " ")
 }

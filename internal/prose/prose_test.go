@@ -115,7 +115,10 @@ func TestDurationNeverSixty(t *testing.T) {
 }
 
 func TestBytes(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 1: "1 byte", 10239: "10239 bytes", 10 << 10: "10 KiB", 10<<20 - 1: "10239 KiB", 4 << 30: "4096 MiB"} {
+	for n, want := range map[int64]string{
+		0: "0 bytes", 1: "1 byte", 10239: "10239 bytes", 10 << 10: "10 KiB", 10<<20 - 1: "10239 KiB",
+		4 << 30: "4096 MiB",
+	} {
 		if got := Bytes(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}

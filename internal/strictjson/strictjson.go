@@ -16,7 +16,9 @@ import (
 // wrong type (null is of none) and bytes after the end are errors that begin "name:line:column:".
 func Unmarshal(name string, data []byte, v any) error {
 	if encoding := otherEncoding(data); encoding != "" {
-		return Errorf(name, data, 0, "", "the file is %s, want UTF-8 without a byte-order mark: save it again as that", encoding)
+		return Errorf(
+			name, data, 0, "", "the file is %s, want UTF-8 without a byte-order mark: save it again as that", encoding,
+		)
 	}
 	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(refuseNull))
 	if err == nil {
@@ -25,7 +27,8 @@ func Unmarshal(name string, data []byte, v any) error {
 	return Locate(name, data, err)
 }
 
-// otherEncoding returns how editors call an encoding that JSON does not take, if data begins with its byte-order mark, or "".
+// otherEncoding returns how editors call an encoding that JSON does not take, if data begins with
+// its byte-order mark, or "".
 func otherEncoding(data []byte) string {
 	switch {
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
@@ -42,7 +45,10 @@ var refuseNull = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v any) error
 		if _, err := dec.ReadToken(); err != nil {
 			return err
 		}
-		return &json.SemanticError{ByteOffset: dec.InputOffset() - int64(len("null")), JSONPointer: dec.StackPointer(), JSONKind: jsontext.KindNull, GoType: reflect.TypeOf(v).Elem()}
+		return &json.SemanticError{
+			ByteOffset: dec.InputOffset() - int64(len("null")), JSONPointer: dec.StackPointer(),
+			JSONKind: jsontext.KindNull, GoType: reflect.TypeOf(v).Elem(),
+		}
 	}
 	return errors.ErrUnsupported
 })

@@ -20,8 +20,14 @@ func TestUnmarshal(t *testing.T) {
 		{"empty", ``, "f:1:1: "},
 		{"unknown", "{\n  \"host\": {\n    \"card\": 1}}", "f:3:5: host.card: unknown key"},
 		{"unknown at the top", `{"hots": {}}`, "f:1:2: hots: unknown key"},
-		{"wrong type", "{\"host\":\n {\"card_index\": \"one\"}}", "f:2:17: host.card_index: cannot take a JSON string here, want whole number"},
-		{"not a whole number", `{"host": {"card_index": 1.5}}`, "f:1:25: host.card_index: cannot take a JSON number here, want whole number"},
+		{
+			"wrong type", "{\"host\":\n {\"card_index\": \"one\"}}",
+			"f:2:17: host.card_index: cannot take a JSON string here, want whole number",
+		},
+		{
+			"not a whole number", `{"host": {"card_index": 1.5}}`,
+			"f:1:25: host.card_index: cannot take a JSON number here, want whole number",
+		},
 		{"twice", `{"list": [], "list": []}`, "f:1:14: list: duplicate object member name"},
 		{"too big", `{"list": [1, 99999999999999999999]}`, "f:1:14: list.1: value out of range"},
 		{"null", `{"host": {"card_index": 1}, "list": null}`, "f:1:37: list: cannot take a JSON null here, want array"},

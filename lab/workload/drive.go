@@ -7,9 +7,10 @@ type driver func(e *engine, share func() (float64, error)) error
 
 const (
 	tick = 20 * time.Millisecond
-	// maxTick is how much time counts at most between two looks at the share: what goes beyond it is taken for a jump of the
-	// clock. A guest with kvm-clock sees none when it is paused and goes on, another one may. It is not less, because on a
-	// busy machine it happens that emulated programs do not run for seconds, in which a GPU would work on.
+	// maxTick is how much time counts at most between two looks at the share: what goes beyond it
+	// is taken for a jump of the clock. A guest with kvm-clock sees none when it is paused and goes
+	// on, another one may. It is not less, because on a busy machine it happens that emulated
+	// programs do not run for seconds, in which a GPU would work on.
 	maxTick = 5 * time.Second
 )
 

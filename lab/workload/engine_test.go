@@ -57,9 +57,17 @@ func TestEngine(t *testing.T) {
 		{"a delay beside the GPU", "1.DEFAULT.10000.0.0,d.30000", 1, 10, []float64{0.5}, 300 * ms},
 		{"a period", "1.DEFAULT.10000.0.1,p.16000", 1, 10, []float64{1}, 160 * ms},
 		{"a period too short", "1.DEFAULT.10000.0.1,p.5000", 1, 10, []float64{1}, 100 * ms},
-		{"sync with the first of two", "1.DEFAULT.10000.0.0,1.DEFAULT.20000.0.0,s.-2,d.20000", 1, 1, []float64{1}, 30 * ms},
+		{
+			"sync with the first of two", "1.DEFAULT.10000.0.0,1.DEFAULT.20000.0.0,s.-2,d.20000", 1, 1,
+			[]float64{1},
+			30 * ms,
+		},
 		{"a delay is over only when it has passed", "1.DEFAULT.1000.0.1,d.500000", 1, 1, []float64{1}, 501 * ms},
-		{"delays of one client leave the GPU to the other", "1.DEFAULT.10000.0.1,d.10000", 2, 10, []float64{1}, 300 * ms},
+		{
+			"delays of one client leave the GPU to the other", "1.DEFAULT.10000.0.1,d.10000", 2, 10,
+			[]float64{1},
+			300 * ms,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEngine(steps(t, tt.text), tt.clients, tt.repeats)
@@ -74,7 +82,9 @@ func TestEngine(t *testing.T) {
 func TestSlowCPU(t *testing.T) {
 	for _, every := range []time.Duration{ms, 7 * ms, 333 * ms, maxTick} {
 		e := newEngine(steps(t, "1.DEFAULT.5000.0.1"), 1, 400)
-		if err := drive(e, func() (float64, error) { return 0.5, nil }, func() time.Duration { return every }); err != nil {
+		if err := drive(e, func() (float64, error) { return 0.5, nil }, func() time.Duration {
+			return every
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if !near(e.elapsed, 4*time.Second) {
@@ -106,7 +116,9 @@ func TestClockJump(t *testing.T) {
 func TestDriverGone(t *testing.T) {
 	gone := errors.New("gone")
 	e := newEngine(steps(t, "1.DEFAULT.5000.0.1"), 1, 1)
-	if err := drive(e, func() (float64, error) { return 0, gone }, func() time.Duration { return tick }); !errors.Is(err, gone) {
+	if err := drive(e, func() (float64, error) { return 0, gone }, func() time.Duration { return tick }); !errors.Is(
+		err, gone,
+	) {
 		t.Errorf("got %v", err)
 	}
 }

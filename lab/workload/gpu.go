@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// A gpu is the stand-in driver's file standin/gpu_time, which takes the place of a GPU (lab/kmod/xe/debugfs.c). The
-// function counts as at work while it is open, and each read from offset 0 gives its share of GPU time at that moment
-// in parts per million, or EIO when its work was killed. What is written to it is how many microseconds its longest job takes
-// that cannot be preempted.
+// A gpu is the stand-in driver's file standin/gpu_time, which takes the place of a GPU
+// (lab/kmod/xe/debugfs.c). The function counts as at work while it is open, and each read from
+// offset 0 gives its share of GPU time at that moment in parts per million, or EIO when its work
+// was killed. What is written to it is how many microseconds its longest job takes that cannot be
+// preempted.
 type gpu struct {
 	file  *os.File
 	dir   string // the device's directory in debugfs
@@ -60,7 +61,8 @@ func (g *gpu) rigid(job time.Duration) error {
 // share is the function's share of GPU time, from 0 to 1.
 func (g *gpu) share() (float64, error) {
 	var buf [32]byte
-	n, err := syscall.Pread(int(g.file.Fd()), buf[:], 0) // once: os.File would go on reading, when the share may be another
+	// once: os.File would go on reading, when the share may be another
+	n, err := syscall.Pread(int(g.file.Fd()), buf[:], 0)
 	if errors.Is(err, syscall.EIO) {
 		return 0, errKilled
 	}

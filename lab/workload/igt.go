@@ -121,8 +121,8 @@ func (s system) runIGT(p program, pattern string) int {
 	return code
 }
 
-// matches reports whether a pattern as IGT takes it, shell patterns between commas of which those with "!" exclude, takes
-// name. The last one that matches decides.
+// matches reports whether a pattern as IGT takes it, shell patterns between commas of which those
+// with "!" exclude, takes name. The last one that matches decides.
 func matches(pattern, name string) bool {
 	if pattern == "" {
 		return true

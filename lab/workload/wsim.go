@@ -10,8 +10,10 @@ import (
 // parseWsim reads a workload descriptor: steps between commas or on lines of their own, with comments from "#" to the
 // end of the line (benchmarks/wsim/README of IGT). Of the language it knows
 //
-//	context.DEFAULT.duration.dependency.wait   a batch of so many us; the dependency is 0, or -n for the n-th step before
-//	X.context.period                           preemption of a context's later batches: 0 is none, else every so many us
+//	context.DEFAULT.duration.dependency.wait   a batch of so many us; the dependency is 0, or -n for
+//	                                           the n-th step before
+//	X.context.period                           preemption of a context's later batches: 0 is none,
+//	                                           else every so many us
 //	d.us, p.us                                 a delay; a delay until so long after the start of the cycle
 //	s.-n                                       wait for the batch n steps before
 //

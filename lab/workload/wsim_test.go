@@ -72,7 +72,9 @@ func TestLongestRigid(t *testing.T) {
 }
 
 func FuzzParseWsim(f *testing.F) {
-	for _, s := range []string{"1.DEFAULT.5000.0.0,2.DEFAULT.5000.-1.1", "X.1.0\n1.DEFAULT.5.0.1 # x\nd.5,p.7,s.-3", "...", "s.-1", "p."} {
+	for _, s := range []string{
+		"1.DEFAULT.5000.0.0,2.DEFAULT.5000.-1.1", "X.1.0\n1.DEFAULT.5.0.1 # x\nd.5,p.7,s.-3", "...", "s.-1", "p.",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -53,7 +53,9 @@ func prepare(argv, image string) string {
 		image = "guest_os.img"
 	}
 	for _, m := range overlays {
-		lines = append(lines, "qemu-img create -f qcow2 -F FORMAT_OF_IMAGE -b "+bench.Quote(image)+" "+bench.Quote(m[1]))
+		lines = append(
+			lines, "qemu-img create -f qcow2 -F FORMAT_OF_IMAGE -b "+bench.Quote(image)+" "+bench.Quote(m[1]),
+		)
 	}
 	if len(lines) == 0 {
 		return ""

@@ -89,7 +89,9 @@ func newPhaseView(p *run.Phase, name string) phaseView {
 		v.Took = prose.Duration(p.Duration)
 	}
 	if text := p.Transcript(prose.Duration); text != "" {
-		v.Logs = []logView{{Name: "Steps and log", Text: text, Open: p.Result != "" && run.KindOf(p.Result) != run.Good}}
+		v.Logs = []logView{
+			{Name: "Steps and log", Text: text, Open: p.Result != "" && run.KindOf(p.Result) != run.Good},
+		}
 	}
 	return v
 }
@@ -123,7 +125,9 @@ func (s *site) caseView(c *run.Case) (caseView, error) {
 		seen[b.Dir] = true
 		v.Files = append(v.Files, s.files(b.Dir)...)
 		for _, name := range run.KernelLogs(s.run, b.Dir) {
-			t, err := s.tail(name, "Kernel messages, "+path.Base(name), a.Result == flow.DmesgWarn || a.Result == flow.DmesgFail)
+			t, err := s.tail(
+				name, "Kernel messages, "+path.Base(name), a.Result == flow.DmesgWarn || a.Result == flow.DmesgFail,
+			)
 			if err != nil {
 				return v, err
 			}

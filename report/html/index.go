@@ -159,7 +159,9 @@ func (s *site) problems() []problemView {
 	for _, g := range s.h.Groups {
 		for _, c := range g.Cases {
 			if a := c.Last(); run.Failed(a.Result) {
-				p := problemView{run.Clean(c.Name), s.caseHref(c.ID), resultClass(a.Result), caseNote(c), problemText(a), facts(a)}
+				p := problemView{
+					run.Clean(c.Name), s.caseHref(c.ID), resultClass(a.Result), caseNote(c), problemText(a), facts(a),
+				}
 				out = append(out, p)
 			}
 		}
@@ -230,8 +232,9 @@ func (s *site) classes() []classView {
 			for _, c := range g.Cases {
 				a := c.Last()
 				row := caseRow{
-					Case: run.Clean(c.ID.Case), Param: run.Clean(c.ID.Param), Href: s.caseHref(c.ID), Class: resultClass(a.Result),
-					Note: caseNote(c),
+					Case: run.Clean(c.ID.Case), Param: run.Clean(c.ID.Param), Href: s.caseHref(c.ID),
+					Class: resultClass(a.Result),
+					Note:  caseNote(c),
 				}
 				if a.Result != flow.Pass {
 					row.Reason = run.OneLine(a.Reason, 200)

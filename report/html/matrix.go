@@ -68,7 +68,8 @@ func (s *site) matrixTable(file string) matrixTable {
 				i = len(t.Rows)
 				rows[k] = i
 				t.Rows = append(t.Rows, matrixRow{
-					Name: run.Clean(c.ID.Case), Rest: run.Clean(rest), Span: len(columns) + 1, Cells: make([]matrixCell, len(columns)),
+					Name: run.Clean(c.ID.Case), Rest: run.Clean(rest), Span: len(columns) + 1,
+					Cells: make([]matrixCell, len(columns)),
 				})
 				if g.ID.Class != class {
 					class, t.Rows[i].Head = g.ID.Class, cmp.Or(run.Clean(g.ID.Class), "without a class")
@@ -121,7 +122,8 @@ func (s *site) compareView() comparisonView {
 	c := s.comparison
 	v := comparisonView{
 		frame: s.frame("vmtb: comparison", "compare"), Earlier: run.Clean(c.Earlier.Info.Dir),
-		EarlierWhen: c.Earlier.Info.Start.UTC().Format("2 January 2006, 15:04"), New: c.New, Fixed: c.Fixed, Still: c.Still,
+		EarlierWhen: c.Earlier.Info.Start.UTC().Format("2 January 2006, 15:04"), New: c.New, Fixed: c.Fixed,
+		Still: c.Still,
 	}
 	for _, l := range []struct {
 		changeList
@@ -131,13 +133,16 @@ func (s *site) compareView() comparisonView {
 		{changeList{Name: "Fixed", Anchor: "fixed", Doc: "They failed before, and pass now."}, c.Fixed},
 		{changeList{Name: "Still failing", Anchor: "still", Doc: "They failed before, too."}, c.Still},
 		{
-			changeList{Name: "Not tried", Anchor: "untold", Doc: "They failed before, and were skipped or not run now."},
+			changeList{
+				Name: "Not tried", Anchor: "untold", Doc: "They failed before, and were skipped or not run now.",
+			},
 			c.NotTried,
 		},
 	} {
 		for _, ch := range l.changes {
 			cv := changeView{
-				Was: "notrun", Class: resultClass(ch.Now.Last().Result), Name: run.Clean(ch.Now.Name), Href: s.caseHref(ch.Now.ID),
+				Was: "notrun", Class: resultClass(ch.Now.Last().Result), Name: run.Clean(ch.Now.Name),
+				Href: s.caseHref(ch.Now.ID),
 			}
 			if ch.Before != nil {
 				cv.Was = resultClass(ch.Before.Last().Result)

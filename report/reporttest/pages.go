@@ -44,7 +44,9 @@ func Walk(t *testing.T, name string) (ids map[string]bool, links []string) {
 		if !ok {
 			continue
 		}
-		if slices.Contains([]string{"script", "style", "iframe", "object", "embed", "form", "base", "img"}, e.Name.Local) {
+		if slices.Contains(
+			[]string{"script", "style", "iframe", "object", "embed", "form", "base", "img"}, e.Name.Local,
+		) {
 			t.Errorf("%s: element %s", name, e.Name.Local)
 		}
 		for _, a := range e.Attr {

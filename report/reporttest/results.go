@@ -114,7 +114,9 @@ func (s sums) add(key, result string, took float64) {
 func (s sums) check(t testing.TB, f Results) {
 	t.Helper()
 	if len(f.Totals) != len(s.counts) || len(f.Runtimes) != len(s.times) {
-		t.Errorf("totals of %d, runtimes of %d; want %d, %d", len(f.Totals), len(f.Runtimes), len(s.counts), len(s.times))
+		t.Errorf(
+			"totals of %d, runtimes of %d; want %d, %d", len(f.Totals), len(f.Runtimes), len(s.counts), len(s.times),
+		)
 	}
 	for name, total := range f.Totals {
 		if len(total) != len(words) {

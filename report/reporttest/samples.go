@@ -173,7 +173,8 @@ func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	run(
 		0,
 		flow.Entry{
-			Result: flow.Fail, Blame: flow.BlameGuest, Where: "basic/basic.go:41", Reason: "vm0: load xe: exit code 1\n" + Odd,
+			Result: flow.Fail, Blame: flow.BlameGuest, Where: "basic/basic.go:41",
+			Reason: "vm0: load xe: exit code 1\n" + Odd,
 		},
 		3*time.Second,
 	)
@@ -181,7 +182,8 @@ func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	down(0, flow.Entry{})
 	setUp(1, flow.Entry{}, 14*time.Second)
 	run(
-		1, flow.Entry{Result: flow.Fail, Blame: flow.BlameHost, Where: "basic/basic.go:44", Reason: "the VF is not bound"},
+		1,
+		flow.Entry{Result: flow.Fail, Blame: flow.BlameHost, Where: "basic/basic.go:44", Reason: "the VF is not bound"},
 		5*time.Second,
 	)
 	run(
@@ -194,23 +196,29 @@ func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	)
 	down(1, flow.Entry{Result: flow.Error, Reason: "vm0: power off: no answer", Blame: flow.BlameInfra})
 	setUp(
-		2, flow.Entry{Result: flow.Error, Reason: "start QEMU: not found (install it)", Blame: flow.BlameInfra}, time.Second,
+		2, flow.Entry{Result: flow.Error, Reason: "start QEMU: not found (install it)", Blame: flow.BlameInfra},
+		time.Second,
 	)
 	t.End(flow.Entry{
-		Phase: flow.PhaseCase, ID: ids[2], Result: flow.Error, Reason: "set-up failed: start QEMU: not found (install it)",
-		Blame: flow.BlameInfra,
+		Phase: flow.PhaseCase, ID: ids[2], Result: flow.Error,
+		Reason: "set-up failed: start QEMU: not found (install it)",
+		Blame:  flow.BlameInfra,
 	}, 0)
 	t.Phase(flow.Entry{Phase: flow.PhaseNeeds, ID: ids[3].Fixture()}, time.Second)
 	t.End(flow.Entry{Phase: flow.PhaseCase, ID: ids[3], Result: flow.Skip, Reason: "need enough VFs: the PF has 1"}, 0)
 	setUp(4, flow.Entry{}, 11*time.Second)
 	run(4, flow.Entry{Result: flow.DmesgWarn, Reason: "host: xe 0000:03:00.0: [drm] GT0: timed out"}, 9*time.Second)
-	run(5, flow.Entry{Result: flow.DmesgFail, Reason: "host: WARNING: CPU: 3 PID: 9 at drivers/gpu/drm/xe"}, 8*time.Second)
+	run(
+		5, flow.Entry{Result: flow.DmesgFail, Reason: "host: WARNING: CPU: 3 PID: 9 at drivers/gpu/drm/xe"},
+		8*time.Second,
+	)
 	down(4, flow.Entry{})
 	setUp(6, flow.Entry{}, 10*time.Second)
 	run(
 		6,
 		flow.Entry{
-			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned", Abandoned: true,
+			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned",
+			Abandoned: true,
 		},
 		61*time.Second,
 	)

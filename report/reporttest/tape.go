@@ -36,7 +36,8 @@ func Boot(param string) flow.ID {
 func NewTape(ids ...flow.ID) *Tape {
 	t := &Tape{At: time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)}
 	t.Info = flow.Info{
-		Format: flow.Format, Version: "0.1", DUT: "lab: igb, Linux 6.1.0-44, stand-in xe", Dir: "/tmp/run-1", Start: t.At,
+		Format: flow.Format, Version: "0.1", DUT: "lab: igb, Linux 6.1.0-44, stand-in xe", Dir: "/tmp/run-1",
+		Start:        t.At,
 		TimeoutScale: 1,
 		Notes:        []string{"[1VF] took 1: " + Boot("1VF-"+Profile).String()},
 	}
@@ -165,7 +166,8 @@ func Failures() *Tape {
 	}
 	t.Phase(
 		flow.Entry{
-			Phase: flow.PhaseSetUp, ID: ids[2].Fixture(), Result: flow.Error, Reason: "start QEMU: not found (install it)",
+			Phase: flow.PhaseSetUp, ID: ids[2].Fixture(), Result: flow.Error,
+			Reason: "start QEMU: not found (install it)",
 		},
 		time.Second,
 	)
@@ -174,7 +176,8 @@ func Failures() *Tape {
 	c(
 		4,
 		flow.Entry{
-			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned", Abandoned: true,
+			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned",
+			Abandoned: true,
 		},
 		61*time.Second,
 	)
@@ -198,7 +201,8 @@ func Failures() *Tape {
 	}, 0)
 	for _, id := range ids[6:] {
 		t.End(flow.Entry{
-			Phase: flow.PhaseCase, ID: id, Result: flow.NotRun, Reason: "the host is not as it was: undo sriov_numvfs: EBUSY",
+			Phase: flow.PhaseCase, ID: id, Result: flow.NotRun,
+			Reason: "the host is not as it was: undo sriov_numvfs: EBUSY",
 		}, 0)
 	}
 	t.Finish(flow.Entry{Result: flow.Error, Reason: "the host is not as it was: undo sriov_numvfs: EBUSY"})

@@ -11,8 +11,9 @@ func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\r\nb\rc\n": "a\nb\nc\n", "\x1b[1;31mred\x1b[0m": "red", "\x1b]0;title\x07x\x1b]8;;u\x1b\\y": "xy",
 		"\x1bcz\x1b":         `z\x1b`,
-		"a\x00\x00\x00b\x00": `a\x00(3 times)b\x00`, "\xff": "\uFFFD", "\u202e\u2028\ufffe\x07": `\u202e\u2028\ufffe\x07`,
-		"\t": "    ", "é😀": "é😀",
+		"a\x00\x00\x00b\x00": `a\x00(3 times)b\x00`, "\xff": "\uFFFD",
+		"\u202e\u2028\ufffe\x07": `\u202e\u2028\ufffe\x07`,
+		"\t":                     "    ", "é😀": "é😀",
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)

@@ -29,11 +29,12 @@ func TestPathOfParam(t *testing.T) {
 		}
 		seen[of(param)] = param
 	}
+	const long = "1VF-(P:AUTO S:DEFAULT_PROFILE)-WL:short_preempt-(C:2 R:4)"
 	for param, want := range map[string]string{
 		"6-18": "6-18", "2VF": "2VF", "2VF-(P:AUTO S:INFINITE)": "2VF-P_AUTO-S_INFINITE",
-		"MaxVF-(P:AUTO S:INFINITE)":                                 "MaxVF-P_AUTO-S_INFINITE",
-		"1VF-(P:AUTO S:DEFAULT_PROFILE)-WL:short_preempt-(C:2 R:4)": "1VF-P_AUTO-S_DEFAULT_PROFILE-WL_short_preempt-C_2-R_4",
-		"1VF-(P:AUTO S:INFINITE)-N:10":                              "1VF-P_AUTO-S_INFINITE-N_10",
+		"MaxVF-(P:AUTO S:INFINITE)":    "MaxVF-P_AUTO-S_INFINITE",
+		long:                           "1VF-P_AUTO-S_DEFAULT_PROFILE-WL_short_preempt-C_2-R_4",
+		"1VF-(P:AUTO S:INFINITE)-N:10": "1VF-P_AUTO-S_INFINITE-N_10",
 	} {
 		if got := of(param); got != "kdev.K.boot."+want {
 			t.Errorf("%q is %s, want %s at its end", param, got, want)
@@ -68,7 +69,8 @@ func TestPathOfNames(t *testing.T) {
 	} {
 		for _, class := range []string{"", "TestK", "K", "Test", "TestTestK"} {
 			for _, name := range []string{
-				"test_restore", "restore", "restore 2", "test_reset", "reset", "tear-down", "tear-down 2", "test_", "test",
+				"test_restore", "restore", "restore 2", "test_reset", "reset", "tear-down", "tear-down 2", "test_",
+				"test",
 				"test_test_reset",
 			} {
 				id := flow.ID{File: file, Class: class, Case: name, Param: "1VF"}

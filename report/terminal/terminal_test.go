@@ -44,7 +44,8 @@ func TestStepsAndFolders(t *testing.T) {
 	r.End(flow.Entry{Phase: flow.PhaseStep, ID: id.Fixture(), Name: "load xe in guests"}, 0)
 	r.End(flow.Entry{Phase: flow.PhaseSetUp, ID: id.Fixture(), Dir: "01-x/fixture-1"}, 0)
 	r.Phase(
-		flow.Entry{Phase: flow.PhaseCase, ID: id, Dir: "01-x/test_vm_boot", Result: flow.Fail, Reason: "no"}, time.Second,
+		flow.Entry{Phase: flow.PhaseCase, ID: id, Dir: "01-x/test_vm_boot", Result: flow.Fail, Reason: "no"},
+		time.Second,
 	)
 	r.Finish(flow.Entry{})
 	got := play(r, Options{})
@@ -108,7 +109,10 @@ func TestReplay(t *testing.T) {
 			Name: "TestX", Params: []flow.NoParam{{}},
 			Fixture: flow.Fixture[flow.NoParam, int]{
 				SetUp: func(ctx context.Context, env *flow.Env, _ flow.NoParam) (int, error) {
-					return 0, env.Step(ctx, "wait", func(context.Context) error { time.Sleep(5 * time.Second); return nil })
+					return 0, env.Step(ctx, "wait", func(context.Context) error {
+						time.Sleep(5 * time.Second)
+						return nil
+					})
 				},
 				TearDown: func(context.Context, *flow.Env, int) error { return errors.New("no") },
 			},
@@ -201,7 +205,8 @@ func FuzzTerminal(f *testing.F) {
 		tp.Step(name, id, 1, flow.Entry{Result: flow.Error, Reason: reason})
 		tp.Log("INFO", msg, id)
 		tp.Phase(
-			flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: reason, Stack: msg, Where: name}, time.Second,
+			flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Fail, Reason: reason, Stack: msg, Where: name},
+			time.Second,
 		)
 		tp.Phase(flow.Entry{Phase: flow.PhaseTearDown, ID: id, Result: flow.Error, Reason: msg}, 0)
 		tp.Phase(flow.Entry{Phase: flow.PhaseCase, ID: id, Result: flow.Skip, Reason: msg}, 0)

@@ -30,7 +30,8 @@ func addDriverLoadRemove(r *flow.Registry) {
 			{Name: "test_load", Doc: "The last machine loads its driver while the first one works.", Func: testLoad},
 			{
 				Name: "test_reload",
-				Doc:  "The first machine unloads its driver, loads it again and works, while the last one works.", Func: testReload,
+				Doc:  "The first machine unloads its driver, loads it again and works, while the last one works.",
+				Func: testReload,
 			},
 		},
 	})
@@ -79,7 +80,10 @@ func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
 			func(ctx context.Context) error { return fixture.Load(ctx, first, s.GuestDriver) },
 		},
 		{"find its VF", func(ctx context.Context) error { return xe.CheckDriver(ctx, first, s.GuestDriver) }},
-		{fmt.Sprintf("exec_store in %v", first), func(ctx context.Context) error { return s.PassesAll(ctx, t.Env(), job) }},
+		{
+			fmt.Sprintf("exec_store in %v", first),
+			func(ctx context.Context) error { return s.PassesAll(ctx, t.Env(), job) },
+		},
 	}.Run(ctx, t)
 	undisturbed(ctx, t, s, neighbour)
 }

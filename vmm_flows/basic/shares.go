@@ -19,16 +19,19 @@ const (
 	soloTolerance  = 0.2 // how much longer or shorter work may take whose neighbours do nothing
 )
 
-// unequal says what is wrong with the results of machines that each ran repeats of [work.Preemptible] at the same time. The
-// first must not be faster than an equal share allows (then it was not alone at work), nor slower, and the others must
-// be like it.
+// unequal says what is wrong with the results of machines that each ran repeats of
+// [work.Preemptible] at the same time. The first must not be faster than an equal share allows
+// (then it was not alone at work), nor slower, and the others must be like it.
 func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 	bad := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	n := len(results)
 	first := results[0]
 	alone := time.Duration(repeats) * cycle
 	if least := scale(alone, (1-shareTolerance)*float64(n)); first.Elapsed <= least {
-		bad("vm0 took %s, less than %s: %d machines do not share the GPU", prose.Exact(first.Elapsed), prose.Exact(least), n)
+		bad(
+			"vm0 took %s, less than %s: %d machines do not share the GPU", prose.Exact(first.Elapsed),
+			prose.Exact(least), n,
+		)
 	}
 	if least := (1 - shareTolerance) / cycle.Seconds() / float64(n); first.Rate <= least {
 		bad("vm0 did %.3f workloads/s, less than %.3f: it had less than its share of the GPU", first.Rate, least)
@@ -39,22 +42,27 @@ func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 				i+1, prose.Exact(r.Elapsed), prose.Exact(first.Elapsed), d*100, shareTolerance*100)
 		}
 		if d := differ(r.Rate, first.Rate); d > shareTolerance {
-			bad("vm%d did %.3f workloads/s and vm0 %.3f: they differ by %.0f %%, more than %.0f %%", i+1, r.Rate, first.Rate, d*100, shareTolerance*100)
+			bad(
+				"vm%d did %.3f workloads/s and vm0 %.3f: they differ by %.0f %%, more than %.0f %%", i+1, r.Rate,
+				first.Rate, d*100, shareTolerance*100,
+			)
 		}
 	}
 	return complaints
 }
 
-// startedApart is an error of the bench if machines may have started so long one after the other that unequal results say
-// nothing about how the GPU was shared.
+// startedApart is an error of the bench if machines may have started so long one after the other
+// that unequal results say nothing about how the GPU was shared.
 func startedApart(apart time.Duration, results []work.WsimResult, repeats int) error {
 	together := time.Duration(repeats) * cycle * time.Duration(len(results))
 	if apart <= scale(together, shareTolerance) {
 		return nil
 	}
 	return &bench.InfraError{
-		Op:     "start gem_wsim in all machines at once",
-		Err:    fmt.Errorf("they may have started up to %s apart, for work of %s", prose.Exact(apart), prose.Exact(together)),
+		Op: "start gem_wsim in all machines at once",
+		Err: fmt.Errorf(
+			"they may have started up to %s apart, for work of %s", prose.Exact(apart), prose.Exact(together),
+		),
 		Advice: "a calmer host, or more work (--workload-scale), helps",
 	}
 }

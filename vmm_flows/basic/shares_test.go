@@ -20,11 +20,26 @@ func TestUnequal(t *testing.T) {
 	}{
 		{"equal", []work.WsimResult{r(20, 50), r(20.1, 49.8)}, nil},
 		{"at the edge", []work.WsimResult{r(18.1, 55), r(19.9, 50)}, nil},
-		{"each as if it were alone", []work.WsimResult{r(10, 100), r(10, 100)}, []string{"vm0 took 10 s, less than 18 s: 2 machines do not share"}},
+		{
+			"each as if it were alone",
+			[]work.WsimResult{r(10, 100), r(10, 100)},
+			[]string{"vm0 took 10 s, less than 18 s: 2 machines do not share"},
+		},
 		{"slow", []work.WsimResult{r(25, 40), r(25, 40)}, []string{"vm0 did 40.000 workloads/s, less than 45.000"}},
-		{"first favoured", []work.WsimResult{r(13.3, 75), r(20, 50)}, []string{"vm0 took 13.3 s", "vm1 took 20 s and vm0 13.3 s: they differ by 50 %", "vm1 did 50.000 workloads/s and vm0 75.000"}},
+		{
+			"first favoured",
+			[]work.WsimResult{r(13.3, 75), r(20, 50)},
+			[]string{
+				"vm0 took 13.3 s", "vm1 took 20 s and vm0 13.3 s: they differ by 50 %",
+				"vm1 did 50.000 workloads/s and vm0 75.000",
+			},
+		},
 		{"second favoured", []work.WsimResult{r(20, 50), r(13.3, 75)}, []string{"vm1 took 13.3 s", "vm1 did 75.000"}},
-		{"third starved", []work.WsimResult{r(30, 33.3), r(30, 33.3), r(40, 25)}, []string{"vm2 took 40 s", "vm2 did 25.000"}},
+		{
+			"third starved",
+			[]work.WsimResult{r(30, 33.3), r(30, 33.3), r(40, 25)},
+			[]string{"vm2 took 40 s", "vm2 did 25.000"},
+		},
 		{"no rate", []work.WsimResult{r(20, 0), r(20, 50)}, []string{"vm0 did 0.000", "vm1 did 50.000"}},
 	} {
 		got := unequal(tt.results, 1000)

@@ -26,7 +26,10 @@ func addVMWorkload(r *flow.Registry) {
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_store", Doc: "IGT's exec_store passes on all machines at once, and then on the host.", Func: testStore},
+			{
+				Name: "test_store", Doc: "IGT's exec_store passes on all machines at once, and then on the host.",
+				Func: testStore,
+			},
 			{Name: "test_wsim", Doc: "Machines that work at once get equal shares of the GPU.", Func: testWsim},
 		},
 	})
@@ -42,7 +45,9 @@ func testStore(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		name string
 		jobs []fixture.Job
 	}{{"exec_store in all machines", guests}, {"exec_store on the host", []fixture.Job{host}}} {
-		err := t.Step(ctx, step.name, func(ctx context.Context) error { return s.PassesAll(ctx, t.Env(), step.jobs...) })
+		err := t.Step(ctx, step.name, func(ctx context.Context) error {
+			return s.PassesAll(ctx, t.Env(), step.jobs...)
+		})
 		if err != nil {
 			t.Error(err)
 		}

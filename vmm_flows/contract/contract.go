@@ -35,7 +35,10 @@ func Register(r *flow.Registry) {
 			AllowLog: refusals,
 		}
 		for _, rule := range s.Rules {
-			c.Cases = append(c.Cases, flow.Case[*setup]{Name: "test_" + rule.ID, Doc: rule.Doc, AllowLog: rule.Logs, ByName: rule.Crashes != "", Func: check(rule)})
+			c.Cases = append(c.Cases, flow.Case[*setup]{
+				Name: "test_" + rule.ID, Doc: rule.Doc, AllowLog: rule.Logs, ByName: rule.Crashes != "",
+				Func: check(rule),
+			})
 		}
 		flow.Add(r, "xe_contract", c)
 	}
@@ -69,7 +72,9 @@ func setUp(ctx context.Context, env *flow.Env, _ flow.NoParam) (*setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &setup{probe: probe, harmful: h.InLab() || config.AllowDestructive, crash: config.Destructive}, probe.Settle(ctx)
+	return &setup{probe: probe, harmful: h.InLab() || config.AllowDestructive, crash: config.Destructive}, probe.Settle(
+		ctx,
+	)
 }
 
 func check(r rules.Rule) func(context.Context, *flow.T, *setup) {

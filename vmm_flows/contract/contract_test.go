@@ -32,7 +32,9 @@ func TestRegister(t *testing.T) {
 func TestByName(t *testing.T) {
 	r := flow.NewRegistry()
 	Register(r)
-	for _, patterns := range [][]string{nil, {"xe_contract"}, {"xe_contract::TestMigration"}, {"*stream*"}, {"vmm_flows/"}} {
+	for _, patterns := range [][]string{
+		nil, {"xe_contract"}, {"xe_contract::TestMigration"}, {"*stream*"}, {"vmm_flows/"},
+	} {
 		items, _, err := r.Select(patterns)
 		if err != nil {
 			t.Fatal(err)
@@ -43,12 +45,16 @@ func TestByName(t *testing.T) {
 			}
 		}
 	}
-	for _, pattern := range []string{"test_stream_version", "xe_contract::TestMigration::test_unsupported_save", "TestMigration::test_stream_version"} {
+	for _, pattern := range []string{
+		"test_stream_version", "xe_contract::TestMigration::test_unsupported_save",
+		"TestMigration::test_stream_version",
+	} {
 		if items, _, err := r.Select([]string{pattern}); err != nil || len(items) != 1 || !items[0].ByName {
 			t.Errorf("%s selects %d, %v", pattern, len(items), err)
 		}
 	}
-	if _, _, err := r.Select([]string{"*unsupported_s*"}); err == nil || !strings.Contains(err.Error(), "runs only if its whole name is given") {
+	if _, _, err := r.Select([]string{"*unsupported_s*"}); err == nil ||
+		!strings.Contains(err.Error(), "runs only if its whole name is given") {
 		t.Errorf("a wildcard for it alone: %v", err)
 	}
 }
@@ -86,7 +92,8 @@ func TestDestructive(t *testing.T) {
 			if reason := (&setup{probe: p, harmful: true, crash: true}).unmet(r); reason != "" {
 				t.Errorf("%s, allowed: skipped: %s", r.ID, reason)
 			}
-			if reason := (&setup{probe: p, harmful: true}).unmet(r); (reason != "") != (r.Crashes != "") || reason != "" && !strings.Contains(reason, "oopses in xe_") {
+			if reason := (&setup{probe: p, harmful: true}).unmet(r); (reason != "") != (r.Crashes != "") ||
+				reason != "" && !strings.Contains(reason, "oopses in xe_") {
 				t.Errorf("%s (crashes: %q), destruction allowed by the configuration only: %q", r.ID, r.Crashes, reason)
 			}
 			if r.Crashes != "" {
@@ -94,7 +101,8 @@ func TestDestructive(t *testing.T) {
 				continue
 			}
 			reason := (&setup{probe: p}).unmet(r)
-			if (reason != "") != (r.Destructive != "") || reason != "" && !strings.Contains(reason, "allow_destructive") {
+			if (reason != "") != (r.Destructive != "") ||
+				reason != "" && !strings.Contains(reason, "allow_destructive") {
 				t.Errorf("%s (destructive: %q): %q", r.ID, r.Destructive, reason)
 			}
 			if reason != "" {

@@ -35,7 +35,8 @@ func (b *bed) save(ctx context.Context, t *flow.T, tag string) error {
 	return err
 }
 
-// target is where the state is restored: the same machine, or one on the second VF that has the first one's disk, which is off.
+// target is where the state is restored: the same machine, or one on the second VF that has the
+// first one's disk, which is off.
 func (b *bed) target(ctx context.Context) error {
 	if !b.two() {
 		return nil

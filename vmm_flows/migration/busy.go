@@ -161,7 +161,8 @@ func (b *bed) outcome(ctx context.Context, t *flow.T, run *work.Run) error {
 	lost := results[0].Err()
 	if lost == nil {
 		return fmt.Errorf(
-			"unexpected success of %v: its jobs of %d us cannot be preempted, and the VF's preemption timeout is shorter", run,
+			"unexpected success of %v: its jobs of %d us cannot be preempted, and the VF's preemption timeout is "+
+				"shorter", run,
 			doomedJob,
 		)
 	}

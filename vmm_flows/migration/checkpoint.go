@@ -17,7 +17,10 @@ func addCheckpoint(r *flow.Registry) {
 	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and taken back to that later.",
 		each(basic, scenario{}),
 		flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work; the work passes.", Func: testCheckpointSave},
-		flow.Case[*bed]{Name: "test_load", Doc: "Long after the work's end it is at work again, and the work passes.", After: "test_save", Func: testCheckpointLoad},
+		flow.Case[*bed]{
+			Name: "test_load", Doc: "Long after the work's end it is at work again, and the work passes.",
+			After: "test_save", Func: testCheckpointLoad,
+		},
 	)
 }
 

@@ -11,8 +11,9 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// doubleClasses are machines that are restored and saved again while their driver recovers from the first restore, which a
-// stopper in the driver holds (gt0/vf/resfix_stoppers; it is part of the state).
+// doubleClasses are machines that are restored and saved again while their driver recovers from the
+// first restore, which a stopper in the driver holds (gt0/vf/resfix_stoppers; it is part of the
+// state).
 var doubleClasses = []struct {
 	name    string
 	stopper xe.Stoppers
@@ -30,10 +31,20 @@ var doubleClasses = []struct {
 
 func addDouble(r *flow.Registry) {
 	for _, c := range doubleClasses {
-		add(r, c.name, fmt.Sprintf("A machine that works is saved again while stopper %#x holds its recovery, and goes on from the %s save.", uint8(c.stopper), map[which]string{first: "first", second: "second"}[c.restore]),
+		add(r, c.name, fmt.Sprintf(
+			"A machine that works is saved again while stopper %#x holds its recovery, and goes on from the %s save.",
+			uint8(c.stopper), map[which]string{first: "first", second: "second"}[c.restore],
+		),
 			each(quotas, scenario{load: wsim{"short_preempt", 1, 4000}, stopper: c.stopper, restore: c.restore}),
-			flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work, with a stopper set; the work passes on it all the same.", Func: testDoubleSave},
-			flow.Case[*bed]{Name: "test_restore_save", Doc: "Restored, its recovery is held; it is saved again, then the recovery goes on, and the work passes.", After: "test_save", Func: testRestoreSave},
+			flow.Case[*bed]{
+				Name: "test_save", Doc: "It is saved at work, with a stopper set; the work passes on it all the same.",
+				Func: testDoubleSave,
+			},
+			flow.Case[*bed]{
+				Name: "test_restore_save",
+				Doc: "Restored, its recovery is held; it is saved again, then the recovery goes on, and the work " +
+					"passes.", After: "test_save", Func: testRestoreSave,
+			},
 		)
 	}
 }
@@ -54,7 +65,10 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	fixture.Steps{
 		{"make ready for the state", b.target},
 		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
-		{"let the recovery come to its stopper", func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) }},
+		{
+			"let the recovery come to its stopper",
+			func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) },
+		},
 		{"see that the stopper is set", func(ctx context.Context) error { return b.stoppersAre(ctx, b.stopper) }},
 	}.Run(ctx, t)
 	run := b.saved.On(b.vm())
@@ -62,7 +76,12 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	if b.restore == second {
 		again = slices.Concat(
 			fixture.Steps{{"pause it", b.vm().Power().Pause}}, again,
-			fixture.Steps{{"load what was saved while the recovery was held", func(ctx context.Context) error { return b.goOn(ctx, secondTag) }}},
+			fixture.Steps{
+				{
+					"load what was saved while the recovery was held",
+					func(ctx context.Context) error { return b.goOn(ctx, secondTag) },
+				},
+			},
 		)
 	}
 	again.Run(ctx, t)
@@ -107,7 +126,8 @@ func (b *bed) stoppersAre(ctx context.Context, want xe.Stoppers) error {
 // clearTime is what it takes at most to clear stoppers when the case has ended.
 const clearTime = 10 * time.Second
 
-// clearStoppers leaves no recovery held, whatever became of the case. The machine may be one that does not answer any more.
+// clearStoppers leaves no recovery held, whatever became of the case. The machine may be one that
+// does not answer any more.
 func (b *bed) clearStoppers(ctx context.Context, t *flow.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Env().Scaled(clearTime))
 	defer cancel()

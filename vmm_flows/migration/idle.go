@@ -56,7 +56,10 @@ func testIdleRestore(ctx context.Context, t *flow.T, b *bed) {
 	fixture.Steps{
 		{"make ready for the state", b.target},
 		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
-		{"see that the editor still runs", func(ctx context.Context) error { return b.editing(ctx, b.saved.On(b.vm())) }},
+		{
+			"see that the editor still runs",
+			func(ctx context.Context) error { return b.editing(ctx, b.saved.On(b.vm())) },
+		},
 	}.Run(ctx, t)
 	b.Works(ctx, t, b.vm())
 	fixture.Steps{{"see that the drivers are there", b.drivers}}.Run(ctx, t)

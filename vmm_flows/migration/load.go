@@ -21,12 +21,13 @@ const (
 	igtWork      = 12 * time.Second // shorter ones are repeated until they take so long
 )
 
-// look is how much work of a scale below 1 is left when a machine is saved, as far as a normal amount would leave it: so long
-// may it take until somebody sees that the restored machine is at work.
+// look is how much work of a scale below 1 is left when a machine is saved, as far as a normal
+// amount would leave it: so long may it take until somebody sees that the restored machine is at
+// work.
 const look = 5 * time.Second
 
-// amount is how much work of a normal amount is given, scaled: if that is less than normal, enough to be there still when the
-// machine is restored.
+// amount is how much work of a normal amount is given, scaled: if that is less than normal, enough
+// to be there still when the machine is restored.
 func amount(s *fixture.Setup, normal time.Duration) time.Duration {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * s.Bench.WorkloadScale) }
 	return max(scaled(normal), min(normal, scaled(beforeSave)+look))
@@ -59,8 +60,8 @@ type igt work.TestType
 
 func (i igt) String() string { return work.TestType(i).String() }
 
-// tries is how often what is short is run to see how long it takes: igt_runner needs longer from one test to the next than many a
-// test says that it took.
+// tries is how often what is short is run to see how long it takes: igt_runner needs longer from
+// one test to the next than many a test says that it took.
 const tries = 11
 
 func (i igt) prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) work.Workload {

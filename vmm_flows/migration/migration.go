@@ -23,9 +23,13 @@ func Register(r *flow.Registry) {
 func add(r *flow.Registry, class, doc string, params []scenario, cases ...flow.Case[*bed]) {
 	flow.Add(r, file, flow.Class[scenario, *bed]{
 		Name: class, Doc: doc,
-		Params:  params,
-		Fixture: fixture.MachinesOf(config, func(s scenario, setup *fixture.Setup) *bed { return &bed{Setup: setup, scenario: s} }),
-		Needs:   fixture.NeedsOf(config, fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable, fixture.Movable),
+		Params: params,
+		Fixture: fixture.MachinesOf(config, func(s scenario, setup *fixture.Setup) *bed {
+			return &bed{Setup: setup, scenario: s}
+		}),
+		Needs: fixture.NeedsOf(
+			config, fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable, fixture.Movable,
+		),
 		Timeout: 5 * time.Minute,
 		Cases:   cases,
 	})

@@ -51,7 +51,8 @@ func Register(r *flow.Registry) {
 		Timeout: time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{
-				Name: "test_release", Doc: "The time slices are as planned, and disabling the VFs frees what they held.",
+				Name: "test_release",
+				Doc:  "The time slices are as planned, and disabling the VFs frees what they held.",
 				Func: testRelease,
 			},
 		},

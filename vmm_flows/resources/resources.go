@@ -20,12 +20,14 @@ func wsim() fs.FS {
 	return dir
 }
 
-// upstreamNames are the directories in which the Python tool looks for the descriptors of a model: its GpuModel in lower case.
+// upstreamNames are the directories in which the Python tool looks for the descriptors of a model:
+// its GpuModel in lower case.
 var upstreamNames = map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"}
 
-// Wsim returns the workload descriptor name, "short_preempt", for a model of GPU, "Bmg_g21_12" (the name of its vGPU profile
-// file): from <model>/<name>.wsim in the directory override, or from where the Python tool has it ("bmg/short_preempt.wsim"), or
-// else our own. from is the path of the file, or says that it is built in. A descriptor that is nowhere is a [bench.UsageError].
+// Wsim returns the workload descriptor name, "short_preempt", for a model of GPU, "Bmg_g21_12" (the
+// name of its vGPU profile file): from <model>/<name>.wsim in the directory override, or from where
+// the Python tool has it ("bmg/short_preempt.wsim"), or else our own. from is the path of the file,
+// or says that it is built in. A descriptor that is nowhere is a [bench.UsageError].
 func Wsim(override, model, name string) (data []byte, from string, err error) {
 	file := path.Join(model, name+".wsim")
 	type place struct {
@@ -40,7 +42,9 @@ func Wsim(override, model, name string) (data []byte, from string, err error) {
 			names = append(names, upstream)
 		}
 		for _, dir := range names {
-			places = append(places, place{os.DirFS(override), path.Join(dir, name+".wsim"), filepath.Join(override, dir, name+".wsim")})
+			places = append(places, place{
+				os.DirFS(override), path.Join(dir, name+".wsim"), filepath.Join(override, dir, name+".wsim"),
+			})
 		}
 	}
 	for _, p := range append(places, place{wsim(), file, "vmtb's own " + file}) {

@@ -20,7 +20,9 @@ func TestWsim(t *testing.T) {
 	}
 	for _, profile := range files {
 		model := strings.TrimSuffix(profile, ".json")
-		for _, name := range []string{"short_preempt", "short_nonpreempt", "long_preempt", "long_nonpreempt", "idle_ctxs"} {
+		for _, name := range []string{
+			"short_preempt", "short_nonpreempt", "long_preempt", "long_nonpreempt", "idle_ctxs",
+		} {
 			if data, _, err := Wsim("", model, name); err != nil || !strings.Contains(string(data), ".DEFAULT.") {
 				t.Errorf("%s/%s: %q, %v", model, name, data, err)
 			}
@@ -47,10 +49,13 @@ func TestWsimOverride(t *testing.T) {
 	// Where the Python tool's users have them.
 	for model, theirs := range map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"} {
 		file := filepath.Join(dir, theirs, "short_preempt.wsim")
-		if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("theirs"), 0o644)); err != nil {
+		if err := errors.Join(
+			os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("theirs"), 0o644),
+		); err != nil {
 			t.Fatal(err)
 		}
-		if data, from, err := Wsim(dir, model, "short_preempt"); err != nil || string(data) != "theirs" || from != file {
+		if data, from, err := Wsim(dir, model, "short_preempt"); err != nil || string(data) != "theirs" ||
+			from != file {
 			t.Errorf("%s: %q from %s, %v", model, data, from, err)
 		}
 	}

@@ -14,7 +14,10 @@ import (
 
 func addAllVFs(r *flow.Registry) {
 	class := class("TestAllVFs", "All VFs that the PF has are enabled, and each works.", []fixture.Config{auto(0)},
-		flow.Case[*fixture.Setup]{Name: "test_boot", Doc: "Machines with each VF boot, a few at a time, and their VFs work.", Func: testBootAll},
+		flow.Case[*fixture.Setup]{
+			Name: "test_boot", Doc: "Machines with each VF boot, a few at a time, and their VFs work.",
+			Func: testBootAll,
+		},
 	)
 	class.Fixture = fixture.VFs // the machines come and go
 	class.Timeout = 20 * time.Minute

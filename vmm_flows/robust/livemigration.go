@@ -13,7 +13,8 @@ import (
 func addLiveMigration(r *flow.Registry) {
 	c := auto(2)
 	c.MaxVMs = 1
-	class := class("TestBusyLiveMigration", "A machine that works moves from one VF to another, live.", []fixture.Config{c},
+	class := class(
+		"TestBusyLiveMigration", "A machine that works moves from one VF to another, live.", []fixture.Config{c},
 		flow.Case[*fixture.Setup]{Name: "test_live", Doc: "The work goes on there, and passes.", Func: testLive},
 	)
 	class.Needs = append(class.Needs, fixture.Movable)

@@ -43,7 +43,10 @@ func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.Pow
 	m := l.VMs[0]
 	for i := range l.rounds {
 		fixture.Steps{
-			{fmt.Sprintf("%s %v (%d of %d)", what, m, i+1, l.rounds), func(ctx context.Context) error { return do(m.Power(), ctx) }},
+			{
+				fmt.Sprintf("%s %v (%d of %d)", what, m, i+1, l.rounds),
+				func(ctx context.Context) error { return do(m.Power(), ctx) },
+			},
 			{"find its VF", func(ctx context.Context) error {
 				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // it may not do so by itself
 					return err

@@ -14,13 +14,26 @@ import (
 )
 
 func addNeighbours(r *flow.Registry) {
-	flow.Add(r, file, class("TestNeighbours", "A machine works while something happens to its neighbour, and feels nothing of it.",
-		[]fixture.Config{auto(2)},
-		flow.Case[*fixture.Setup]{Name: "test_flr", Doc: "The neighbour's VF is reset (FLR), and works again.", Func: testFLR},
-		flow.Case[*fixture.Setup]{Name: "test_pf_reset", Doc: "The PF is not reset while VFs are in use.", Func: testPFReset},
-		flow.Case[*fixture.Setup]{Name: "test_reload", Doc: "The neighbour's driver is unloaded and loaded again, three times.", Func: testReload},
-		flow.Case[*fixture.Setup]{Name: "test_kill", Doc: "The neighbour is killed (SIGKILL), and another machine gets its VF.", Func: testKill},
-	))
+	flow.Add(
+		r, file,
+		class("TestNeighbours", "A machine works while something happens to its neighbour, and feels nothing of it.",
+			[]fixture.Config{auto(2)},
+			flow.Case[*fixture.Setup]{
+				Name: "test_flr", Doc: "The neighbour's VF is reset (FLR), and works again.", Func: testFLR,
+			},
+			flow.Case[*fixture.Setup]{
+				Name: "test_pf_reset", Doc: "The PF is not reset while VFs are in use.", Func: testPFReset,
+			},
+			flow.Case[*fixture.Setup]{
+				Name: "test_reload", Doc: "The neighbour's driver is unloaded and loaded again, three times.",
+				Func: testReload,
+			},
+			flow.Case[*fixture.Setup]{
+				Name: "test_kill", Doc: "The neighbour is killed (SIGKILL), and another machine gets its VF.",
+				Func: testKill,
+			},
+		),
+	)
 }
 
 // roundRepeats of [work.Preemptible], 10 ms, take 5 s on an idle GPU.
@@ -36,7 +49,9 @@ func beside(ctx context.Context, t *flow.T, s *fixture.Setup, steps fixture.Step
 	go func() { ended <- rounds(ctx, t, s, fixture.Job{Machine: s.VMs[0], Workload: w}, stop) }()
 	steps.Run(ctx, t)
 	close(stop)
-	fixture.Steps{{"wait for the end of the first machine's work", func(context.Context) error { return <-ended }}}.Run(ctx, t)
+	fixture.Steps{{"wait for the end of the first machine's work", func(context.Context) error { return <-ended }}}.Run(
+		ctx, t,
+	)
 }
 
 // rounds runs a job until it fails, or has ended after stop was closed.
@@ -80,12 +95,21 @@ func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[1]
 	var steps fixture.Steps
 	for i := range reloads {
-		steps = append(steps, fixture.Steps{{fmt.Sprintf("unload and load %s in %v (%d of %d)", s.GuestDriver, m, i+1, reloads), func(ctx context.Context) error {
-			if err := errors.Join(fixture.Unload(ctx, m, s.GuestDriver), fixture.Load(ctx, m, s.GuestDriver)); err != nil {
-				return err
-			}
-			return xe.CheckDriver(ctx, m, s.GuestDriver)
-		}}}...)
+		steps = append(
+			steps,
+			fixture.Steps{
+				{fmt.Sprintf("unload and load %s in %v (%d of %d)", s.GuestDriver, m, i+1, reloads), func(
+					ctx context.Context,
+				) error {
+					if err := errors.Join(
+						fixture.Unload(ctx, m, s.GuestDriver), fixture.Load(ctx, m, s.GuestDriver),
+					); err != nil {
+						return err
+					}
+					return xe.CheckDriver(ctx, m, s.GuestDriver)
+				}},
+			}...,
+		)
 	}
 	beside(ctx, t, s, steps)
 	s.Works(ctx, t, m)

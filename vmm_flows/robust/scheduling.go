@@ -51,7 +51,10 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 	fixture.Steps{
 		{"wait for the machine that has more", func(ctx context.Context) error { return s.Passes(ctx, runs[1]) }},
-		{"see that the other is at work still", func(ctx context.Context) error { return fixture.AtWork(ctx, runs[0]) }},
+		{
+			"see that the other is at work still",
+			func(ctx context.Context) error { return fixture.AtWork(ctx, runs[0]) },
+		},
 		{"wait for it", func(ctx context.Context) error { return s.Passes(ctx, runs[0]) }},
 	}.Run(ctx, t)
 }

@@ -16,8 +16,14 @@ func addSleep(r *flow.Registry) {
 	one := auto(1)
 	one.Sleep = true
 	class := class("TestSleep", "A guest, or the host, sleeps and wakes.", []fixture.Config{one},
-		flow.Case[*fixture.Setup]{Name: "test_guest_s3", Doc: "A guest sleeps (S3) and wakes, and its VF works.", Func: testGuestSleep},
-		flow.Case[*fixture.Setup]{Name: "test_host_s3", Doc: "The host sleeps (S3) with VFs enabled and a machine paused; both are there afterwards, and work.", Func: testHostSleep},
+		flow.Case[*fixture.Setup]{
+			Name: "test_guest_s3", Doc: "A guest sleeps (S3) and wakes, and its VF works.", Func: testGuestSleep,
+		},
+		flow.Case[*fixture.Setup]{
+			Name: "test_host_s3",
+			Doc:  "The host sleeps (S3) with VFs enabled and a machine paused; both are there afterwards, and work.",
+			Func: testHostSleep,
+		},
 	)
 	class.Needs = append(class.Needs, sleeper)
 	flow.Add(r, file, class)
@@ -63,7 +69,9 @@ func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	fixture.Steps{
 		{fmt.Sprintf("pause %v", m), m.Power().Pause},
 		{"put the host to sleep for " + prose.Exact(hostSleep), func(ctx context.Context) error {
-			slept, err := s.Host.Suspend(ctx, t.Env(), host.Suspend{Mode: host.SleepMem, For: hostSleep, PFs: []*pci.Device{s.PF.Device}})
+			slept, err := s.Host.Suspend(ctx, t.Env(), host.Suspend{
+				Mode: host.SleepMem, For: hostSleep, PFs: []*pci.Device{s.PF.Device},
+			})
 			if err == nil {
 				t.Logf("slept %s", prose.Duration(slept.Clock))
 			}

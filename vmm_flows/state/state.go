@@ -32,7 +32,10 @@ func Register(r *flow.Registry) {
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_pause", Doc: "A paused machine answers nobody, and goes on.", Func: testPause},
-			{Name: "test_snapshot", Doc: "A snapshot takes back what happened after it, and nothing else.", Func: testSnapshot},
+			{
+				Name: "test_snapshot", Doc: "A snapshot takes back what happened after it, and nothing else.",
+				Func: testSnapshot,
+			},
 			{Name: "test_file", Doc: "A machine goes on from a file, in another QEMU.", Func: testFile},
 		},
 	})
@@ -45,7 +48,10 @@ func Register(r *flow.Registry) {
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_live", Doc: "It is stopped half way, stays where it is, and then moves for good.", Func: testLive},
+			{
+				Name: "test_live", Doc: "It is stopped half way, stays where it is, and then moves for good.",
+				Func: testLive,
+			},
 		},
 	})
 }

@@ -50,8 +50,8 @@ Python tool's:
 ` + "`P/`" + ` is the PF in /sys/bus/pci/devices, ` + "`A/`" + ` its sriov_admin, ` + "`D/`" + ` the PF in
 /sys/kernel/debug/dri, ` + "`V1/` VF1" + ` in /sys/bus/pci/devices, ` + "`D1/`" + ` VF1 in /sys/kernel/debug/dri.
 ` + "`T/vf1/`" + ` are the debugfs files of VF1 that belong to a tile, ` + "`G/vf1/`" + ` those of every GT,
-` + "`G0/`" + ` and ` + "`G1/`" + ` of one GT, in whichever layout the kernel has. ` + "`file ← value: errno`" + ` is a write
-and what comes of it. Each rule begins without VFs, in automatic mode, with nothing set.
+` + "`G0/`" + ` and ` + "`G1/`" + ` of one GT, in whichever layout the kernel has. ` + "`file ← value: errno`" + `
+is a write and what comes of it. Each rule begins without VFs, in automatic mode, with nothing set.
 
 "Seen on" names the drivers on which a rule was seen to hold. Other rules are from the driver's source.
 

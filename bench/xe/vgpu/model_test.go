@@ -190,7 +190,8 @@ func TestMalformed(t *testing.T) {
 		},
 		{
 			"negative", `"Doorbells": 16,`, `"Doorbells": -1,`,
-			`Ptl.json:10:18: PFResources.Profile.MinimumPFResources.Doorbells: must be a whole number from 0 to 256, not -1`,
+			`Ptl.json:10:18: PFResources.Profile.MinimumPFResources.Doorbells: must be a whole number from 0 to 256, ` +
+				`not -1`,
 		},
 		{
 			"no VFs", `"VFCount": 2,`, `"VFCount": 0,`,

@@ -103,7 +103,8 @@ func EndInOrder(parent context.Context, w io.Writer) (ctx context.Context, kill 
 		default:
 			fmt.Fprintf(
 				w,
-				"\nvmtb: %v: leaving; \"vmtb recover\" puts the host back, \"vmtb resume\" with the run directory goes on\n",
+				"\nvmtb: %v: leaving; \"vmtb recover\" puts the host back, \"vmtb resume\" with the run directory "+
+					"goes on\n",
 				s,
 			)
 			os.Exit(flow.ExitInterrupted) //nolint:forbidigo // the third request asks for that

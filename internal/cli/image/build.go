@@ -16,9 +16,9 @@ func buildCommand(e *env.Env) *cobra.Command {
 		Use:   "build",
 		Short: "Make a bootable guest image from Debian packages",
 		Long: `Makes a guest image for machines with real VFs: Debian with a kernel whose xe drives VFs (trixie's
-own kernel 6.12 cannot, so an image of trixie has the kernel of trixie-backports), qemu-guest-agent and IGT, on a disk that
-boots by itself. Packages come from the mirror that this machine's own package sources name, and stay in the
-cache. Drivers of GPUs are not loaded at boot: flows load them; by hand, use modprobe.
+own kernel 6.12 cannot, so an image of trixie has the kernel of trixie-backports), qemu-guest-agent and IGT,
+on a disk that boots by itself. Packages come from the mirror that this machine's own package sources name,
+and stay in the cache. Drivers of GPUs are not loaded at boot: flows load them; by hand, use modprobe.
 
 In the guest, root has no password, and is logged in on the serial console; no SSH server is installed unless
 you ask for one.`,

@@ -184,7 +184,9 @@ func TestForwardArgs(t *testing.T) {
 			[]string{"--keyword=not (a or b)", "--timeout=1h30m0s", "--workload-scale=0.5"},
 		},
 		{
-			[]string{"--rerun-failed=2", "--repeat", "3", "--maxfail=1", "--json", "--durations=0", "--durations=runs/1"},
+			[]string{
+				"--rerun-failed=2", "--repeat", "3", "--maxfail=1", "--json", "--durations=0", "--durations=runs/1",
+			},
 			[]string{"--durations=0", "--json=true", "--maxfail=1", "--repeat=3", "--rerun-failed=2"},
 		},
 		{

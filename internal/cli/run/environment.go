@@ -118,7 +118,8 @@ func firmware(info string) string {
 	var parts []string
 	for line := range strings.Lines(info) {
 		line = strings.TrimSpace(line)
-		if strings.Contains(line, "firmware:") || strings.HasPrefix(line, "found") || strings.HasPrefix(line, "version:") {
+		if strings.Contains(line, "firmware:") || strings.HasPrefix(line, "found") ||
+			strings.HasPrefix(line, "version:") {
 			parts = append(parts, line)
 		}
 	}

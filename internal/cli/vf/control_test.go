@@ -81,7 +81,8 @@ func TestControl(t *testing.T) {
 			for _, c := range commands {
 				must(t, what+": "+c, b.control(c, "2"), ours.control(c, "VF2"))
 			}
-			if left, err := b.State.DeadRuns(b.Err); err != nil || (len(left) == 0) != (commands[len(commands)-1] == "resume") {
+			if left, err := b.State.DeadRuns(b.Err); err != nil ||
+				(len(left) == 0) != (commands[len(commands)-1] == "resume") {
 				t.Errorf("%s: journal has %v, %v", what, left, err)
 			}
 			must(t, what, ours.disable)
@@ -118,7 +119,9 @@ func TestSaveRestore(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	for _, want := range []string{"save VF1 in " + file + ": done", "check " + file, "restore VF2 from " + file + ": done"} {
+	for _, want := range []string{
+		"save VF1 in " + file + ": done", "check " + file, "restore VF2 from " + file + ": done",
+	} {
 		if !strings.Contains(b.said.String(), want) {
 			t.Errorf("said %q, want %q", b.said, want)
 		}
@@ -265,7 +268,9 @@ func TestControlKilled(t *testing.T) {
 			for name, data := range files {
 				path := filepath.Join(dir, "b", name)
 				data = []byte(strings.ReplaceAll(string(data), dir+"/a", dir+"/b"))
-				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o600)); err != nil {
+				if err := errors.Join(
+					os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o600),
+				); err != nil {
 					t.Fatal(err)
 				}
 			}

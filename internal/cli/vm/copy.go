@@ -198,7 +198,8 @@ func (p endpoint) checkCopy(to endpoint, recursive bool) error {
 	case p.stdio() && to.kind == kindDirectory:
 		return &bench.UsageError{Err: fmt.Errorf("%s is a directory: our input needs the name of a file", to)}
 	case p.kind == kindSpecial && p.guest != nil:
-		const format = "%s is a device, a FIFO or a socket: the guest's agent would wait for its end and do nothing else"
+		const format = "%s is a device, a FIFO or a socket: the guest's agent would wait for its end and do nothing " +
+			"else"
 		return &bench.UsageError{Err: fmt.Errorf(format, p)}
 	}
 	return p.checkApart(to)

@@ -65,7 +65,8 @@ func (o *migrateOptions) run(ctx context.Context, e *env.Env, c *keep.Client) er
 		done, err := c.Migrate(ctx, vfs, func(s string) { fmt.Fprintln(log, s) })
 		if err == nil {
 			fmt.Fprintf(e.Out, "%s moved in %s, stood still for %s: %d MiB of memory, %s of VF state\n",
-				info.Name, prose.Duration(done.Total), prose.Duration(done.Downtime), done.RAM>>20, prose.Count(done.VF, "byte"))
+				info.Name, prose.Duration(done.Total), prose.Duration(done.Downtime), done.RAM>>20,
+				prose.Count(done.VF, "byte"))
 		}
 		return err
 	})

@@ -254,7 +254,8 @@ func (p *provisioner) fairShares(g int, n uint64) error {
 	list = append(list,
 		resource{p.cap(freeContexts/n, maxContexts/n), func(fn int, v uint64) error { return p.setContexts(fn, g, v) }},
 		resource{
-			p.cap(freeDoorbells/n, maxDoorbells/(n+1)), func(fn int, v uint64) error { return p.setDoorbells(fn, g, v) },
+			p.cap(freeDoorbells/n, maxDoorbells/(n+1)),
+			func(fn int, v uint64) error { return p.setDoorbells(fn, g, v) },
 		})
 	for i, r := range list {
 		if p.recent() && p.holdsAny(i, g, n) {

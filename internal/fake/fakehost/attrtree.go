@@ -99,7 +99,8 @@ func (a *attributes) tileFiles(fn int) map[string]node {
 	files := map[string]node{}
 	if fn == 0 {
 		files["ggtt_spare"] = a.spare(
-			minGGTTSpare, math.MaxUint64, pageSize, func() uint64 { return a.s.GGTTSpare }, func(v uint64) { a.s.GGTTSpare = v },
+			minGGTTSpare, math.MaxUint64, pageSize, func() uint64 { return a.s.GGTTSpare },
+			func(v uint64) { a.s.GGTTSpare = v },
 		)
 		files["ggtt_available"] = node{mode: 0o444, read: a.ggttAvailable}
 		files["ggtt_provisioned"] = a.provisioned(func(f *function) string {
@@ -118,7 +119,8 @@ func (a *attributes) tileFiles(fn int) map[string]node {
 	}
 	if fn == 0 {
 		files["vram_spare"] = a.spare(
-			minVRAMSpare, math.MaxUint64, 1, func() uint64 { return a.s.VRAMSpare }, func(v uint64) { a.s.VRAMSpare = v },
+			minVRAMSpare, math.MaxUint64, 1, func() uint64 { return a.s.VRAMSpare },
+			func(v uint64) { a.s.VRAMSpare = v },
 		)
 		files["vram_provisioned"] = a.provisioned(func(f *function) string {
 			if f.VRAM == 0 {
@@ -152,10 +154,12 @@ func (a *attributes) gtFiles(fn, g int) map[string]node {
 	}
 	if fn > 0 {
 		files["contexts_quota"] = a.config(
-			math.MaxUint32, func() uint64 { return s.Contexts.Size }, func(v uint64) error { return a.setContexts(fn, g, v) },
+			math.MaxUint32, func() uint64 { return s.Contexts.Size },
+			func(v uint64) error { return a.setContexts(fn, g, v) },
 		)
 		files["doorbells_quota"] = a.config(
-			math.MaxUint32, func() uint64 { return s.Doorbells.Size }, func(v uint64) error { return a.setDoorbells(fn, g, v) },
+			math.MaxUint32, func() uint64 { return s.Doorbells.Size },
+			func(v uint64) error { return a.setDoorbells(fn, g, v) },
 		)
 		return files
 	}
@@ -169,7 +173,8 @@ func (a *attributes) gtFiles(fn, g int) map[string]node {
 		func(v uint64) { set(m, "contexts_spare", v) },
 	)
 	files["doorbells_spare"] = a.spare(
-		0, maxDoorbells, 1, func() uint64 { return m["doorbells_spare"] }, func(v uint64) { set(m, "doorbells_spare", v) },
+		0, maxDoorbells, 1, func() uint64 { return m["doorbells_spare"] },
+		func(v uint64) { set(m, "doorbells_spare", v) },
 	)
 	files["contexts_provisioned"] = a.provisioned(ids(contexts(g)))
 	files["doorbells_provisioned"] = a.provisioned(ids(doorbells(g)))

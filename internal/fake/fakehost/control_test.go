@@ -57,7 +57,8 @@ func TestControl(t *testing.T) {
 		step{vf1 + "/reset", "1", 0}, step{vf1 + "/pause", "1", 0}, step{vf1 + "/reset", "1", 0},
 		step{vf1 + "/resume", "1", syscall.EPERM},
 		step{vf1 + "/pause", "1", 0},
-		step{vf1 + "/save", "1", 0}, step{vf1 + "/save", "1", syscall.EALREADY}, step{vf1 + "/restore", "1", syscall.EBUSY},
+		step{vf1 + "/save", "1", 0}, step{vf1 + "/save", "1", syscall.EALREADY},
+		step{vf1 + "/restore", "1", syscall.EBUSY},
 		step{vf1 + "/resume", "1", syscall.EBUSY},
 		step{vf1 + "/reset", "1", 0}, step{vf1 + "/pause", "1", 0},
 		step{vf1 + "/restore", "1", 0}, step{vf1 + "/restore", "1", syscall.EALREADY},
@@ -200,7 +201,8 @@ func TestMigrationData(t *testing.T) {
 				step{vf2 + "/reset", "1", 0},
 			)
 			h.steps(
-				t, step{vf2 + "/pause", "1", 0}, step{vf2 + "/restore", "1", 0}, step{vf2 + "/migration_data", c.data, c.write},
+				t, step{vf2 + "/pause", "1", 0}, step{vf2 + "/restore", "1", 0},
+				step{vf2 + "/migration_data", c.data, c.write},
 			)
 			h.reading(t, vf2+"/restore", c.finish)
 			if c.finish == syscall.EIO {

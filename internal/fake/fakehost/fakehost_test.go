@@ -78,7 +78,10 @@ func TestAutomatic(t *testing.T) {
 	)
 	h.reads(t, sriov+"/pf/tile0/vram_provisioned", "VF1:\t6425673728\t(5.98 GiB)\nVF2:\t6425673728\t(5.98 GiB)\n")
 	for _, gt := range []string{"gt0", "gt1"} {
-		h.reads(t, sriov+"/pf/tile0/"+gt+"/contexts_provisioned", "VF1:\t49151-65534\t(16384)\nVF2:\t32767-49150\t(16384)\n")
+		h.reads(
+			t, sriov+"/pf/tile0/"+gt+"/contexts_provisioned",
+			"VF1:\t49151-65534\t(16384)\nVF2:\t32767-49150\t(16384)\n",
+		)
 		h.reads(t, sriov+"/pf/tile0/"+gt+"/doorbells_provisioned", "VF1:\t0-63\t(64)\nVF2:\t64-127\t(64)\n")
 	}
 	h.steps(t, step{pfDir + "/sriov_numvfs", "0", 0})
@@ -95,8 +98,10 @@ func TestCustom(t *testing.T) {
 		step{vf1 + "/gt0/contexts_quota", "65536", syscall.EINVAL},
 		step{vf1 + "/gt0/contexts_quota", "65500", syscall.EDQUOT},
 		step{vf1 + "/gt1/doorbells_quota", "257", syscall.EINVAL}, step{vf1 + "/gt1/doorbells_quota", "0x20", 0},
-		step{vf1 + "/gt0/exec_quantum_ms", "4294967296", syscall.EOVERFLOW}, step{vf1 + "/gt0/exec_quantum_ms", "200000", 0},
-		step{vf1 + "/gt0/exec_quantum_ms", "-1", syscall.EINVAL}, step{vf1 + "/gt0/exec_quantum_ms", "1 2", syscall.EINVAL},
+		step{vf1 + "/gt0/exec_quantum_ms", "4294967296", syscall.EOVERFLOW},
+		step{vf1 + "/gt0/exec_quantum_ms", "200000", 0},
+		step{vf1 + "/gt0/exec_quantum_ms", "-1", syscall.EINVAL},
+		step{vf1 + "/gt0/exec_quantum_ms", "1 2", syscall.EINVAL},
 		step{vf1 + "/gt0/exec_quantum_ms", "99999999999999999999", syscall.ERANGE},
 		step{sriov + "/pf/tile0/ggtt_spare", "4096", syscall.EINVAL},
 		step{sriov + "/pf/tile0/gt0/reset_engine", "2", syscall.EOVERFLOW},
@@ -124,7 +129,8 @@ func TestUnclean(t *testing.T) {
 		step{sriov + "/vf1/tile0/gt0/exec_quantum_ms", "5", 0},
 		step{admin + "/vf1/profile/sched_priority", "low", syscall.EACCES},
 		step{admin + "/.bulk_profile/sched_priority", "high", syscall.EINVAL},
-		step{admin + "/pf/profile/sched_priority", "high", 0}, step{admin + "/.bulk_profile/sched_priority", "normal\n", 0},
+		step{admin + "/pf/profile/sched_priority", "high", 0},
+		step{admin + "/.bulk_profile/sched_priority", "normal\n", 0},
 	)
 	h.reads(t, admin+"/pf/profile/sched_priority", "low [normal] high\n")
 	if _, err := h.ReadFile(admin + "/vf1/profile/exec_quantum_ms"); !errors.Is(err, syscall.EUCLEAN) {
@@ -138,7 +144,8 @@ func TestBinding(t *testing.T) {
 	vf := "/sys/bus/pci/devices/0000:03:00.1"
 	h := bmg(t)
 	h.steps(t,
-		step{pfDir + "/sriov_drivers_autoprobe", "maybe", syscall.EINVAL}, step{pfDir + "/sriov_drivers_autoprobe", "0", 0},
+		step{pfDir + "/sriov_drivers_autoprobe", "maybe", syscall.EINVAL},
+		step{pfDir + "/sriov_drivers_autoprobe", "0", 0},
 		step{pfDir + "/sriov_numvfs", "1", 0},
 		step{"/sys/bus/pci/drivers_probe", "0000:03:00.2", syscall.ENODEV},
 		step{"/sys/bus/pci/drivers_probe", "0000:03:00.1\n", 0},

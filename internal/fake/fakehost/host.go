@@ -96,7 +96,9 @@ func New(o Options) *Host {
 	h.ctl = &controller{core: h.core}
 	h.migration = &migration{core: h.core, ctl: h.ctl}
 	h.attr = &attributes{provisioner: p, ctl: h.ctl, migration: h.migration}
-	h.pci = &pciBus{core: h.core, provisioner: p, ctl: h.ctl, locked: func() bool { return h.Lockdown || h.lockdowns > 0 }}
+	h.pci = &pciBus{
+		core: h.core, provisioner: p, ctl: h.ctl, locked: func() bool { return h.Lockdown || h.lockdowns > 0 },
+	}
 	for _, m := range o.Loaded {
 		h.load(m)
 	}

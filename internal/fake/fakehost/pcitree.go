@@ -62,7 +62,9 @@ func (p *pciBus) device(b builder, fn int) {
 	}
 	if fn > 0 {
 		b.add(dir+"/sriov_vf_msix_count", node{mode: 0o200, write: writeMSIX})
-		b.link(dir+"/supplier:pci:"+p.address(0), fmt.Sprintf("../../virtual/devlink/pci:%s--pci:%s", p.address(0), bdf))
+		b.link(
+			dir+"/supplier:pci:"+p.address(0), fmt.Sprintf("../../virtual/devlink/pci:%s--pci:%s", p.address(0), bdf),
+		)
 		b.link(
 			fmt.Sprintf("/sys/devices/pci0000:00/%s/consumer:pci:%s", p.address(0), bdf),
 			fmt.Sprintf("../../virtual/devlink/pci:%s--pci:%s", p.address(0), bdf),

@@ -48,7 +48,9 @@ func (h *Host) run(c bench.Command) (bench.Result, error) {
 	case len(c.Argv) == 0:
 		return bench.Result{}, &bench.UsageError{Err: os.ErrInvalid}
 	case c.Argv[0] == "dmesg":
-		return bench.Result{Stdout: []byte("[    1.0] fake: a line\n[    2.0] xe: this is what the fake kernel says\n")}, nil
+		return bench.Result{
+			Stdout: []byte("[    1.0] fake: a line\n[    2.0] xe: this is what the fake kernel says\n"),
+		}, nil
 	case c.Argv[0] == "rtcwake":
 		return h.rtcwake(c.Argv[1:])
 	case c.Argv[0] == "modprobe":

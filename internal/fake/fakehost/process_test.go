@@ -46,7 +46,9 @@ func TestProcess(t *testing.T) {
 		string(r.Stdout) != out.String() {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := h.Start(t.Context(), bench.Command{Argv: []string{"no-such-program"}}); !errors.Is(err, syscall.ENOENT) {
+	if _, err := h.Start(t.Context(), bench.Command{Argv: []string{"no-such-program"}}); !errors.Is(
+		err, syscall.ENOENT,
+	) {
 		t.Error(err)
 	}
 }

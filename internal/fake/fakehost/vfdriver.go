@@ -23,7 +23,9 @@ func (ctl *controller) vfDriver(b builder, vf int) {
 			b.link(fmt.Sprintf("%s/gt%d", root, gt), fmt.Sprintf("tile0/gt%d", gt))
 			b.add(dir+"/resfix_stoppers", ctl.stoppers(vf, gt))
 		}
-		b.add(dir+"/self_config", node{mode: 0o444, read: func() (string, error) { return ctl.selfConfig(vf, gt), nil }})
+		b.add(dir+"/self_config", node{
+			mode: 0o444, read: func() (string, error) { return ctl.selfConfig(vf, gt), nil },
+		})
 		b.text(dir+"/abi_versions", "GuC ABI:\n\tbase:\t0.1.17.*\n\twanted:\t0.1.27.*\n\thandshake:\t0.1.27.0\n"+
 			"PF ABI:\n\tbase:\t1.0\n\twanted:\t1.0\n\thandshake:\t1.0\n")
 	}
@@ -35,7 +37,8 @@ func (ctl *controller) selfConfig(vf, gt int) string {
 	t := &ctl.s.Functions[vf].VF.Told
 	if gt == 0 || ctl.o.Flat {
 		fmt.Fprintf(
-			&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", t.GGTT.Start, t.GGTT.end()-1, t.GGTT.Size, size(t.GGTT.Size),
+			&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", t.GGTT.Start, t.GGTT.end()-1, t.GGTT.Size,
+			size(t.GGTT.Size),
 		)
 	}
 	if ctl.o.Flat {

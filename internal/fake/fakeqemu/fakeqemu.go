@@ -25,9 +25,11 @@ import (
 //	stubborn           which takes the order to shut down, a fault, and does nothing
 //	deaf-after-move    which does not answer after a migration
 //	false              whose commands all fail
-//	lagging            a migration has completed when the state still is finish-migrate: it ends when QEMU has been asked for it a few times
-//	ROLE:FAULT:CMD:N   the Nth CMD that a QEMU gets (from 1) has FAULT; ROLE is "from", or "to" for one that was started to take over
-//	                   a state. FAULT is "refuse", "crash", or "mute": obeyed, but not answered
+//	lagging            a migration has completed when the state still is finish-migrate: it ends when
+//	                   QEMU has been asked for it a few times
+//	ROLE:FAULT:CMD:N   the Nth CMD that a QEMU gets (from 1) has FAULT; ROLE is "from", or "to" for one
+//	                   that was started to take over a state. FAULT is "refuse", "crash", or "mute":
+//	                   obeyed, but not answered
 const Flag = "-fakeqemu"
 
 // LogFile is the log of all commands in the words' directory: lines of "ROLE CMD".
@@ -59,7 +61,10 @@ func Play(args []string) (code int, ran bool) {
 	if len(args) < 3 || args[len(args)-2] != Flag {
 		return 0, false
 	}
-	q := &qemu{args: strings.Join(args, "\n"), words: strings.Fields(args[len(args)-1]), role: "from", status: "prelaunch", counts: map[string]int{}}
+	q := &qemu{
+		args: strings.Join(args, "\n"), words: strings.Fields(args[len(args)-1]), role: "from", status: "prelaunch",
+		counts: map[string]int{},
+	}
 	if slices.Contains(args, "-incoming") {
 		q.role, q.status = "to", "inmigrate"
 	}
@@ -141,7 +146,9 @@ func (q *qemu) execStatus(json.RawMessage) (any, error) {
 
 // log appends "ROLE WORD..." to the log of commands.
 func (q *qemu) log(words ...string) {
-	if log, err := os.OpenFile(filepath.Join(q.dir(), LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+	if log, err := os.OpenFile(
+		filepath.Join(q.dir(), LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600,
+	); err == nil {
 		fmt.Fprintln(log, q.role, strings.Join(words, " "))
 		log.Close()
 	}
@@ -298,7 +305,9 @@ func (q *qemu) serveAgent(l net.Listener) {
 		return
 	}
 	none := func(json.RawMessage) (any, error) { return struct{}{}, nil }
-	commands := fakeqga.Commands{"guest-set-time": none, "guest-ping": none, "guest-exec": q.exec, "guest-exec-status": q.execStatus}
+	commands := fakeqga.Commands{
+		"guest-set-time": none, "guest-ping": none, "guest-exec": q.exec, "guest-exec-status": q.execStatus,
+	}
 	if slices.Contains(q.words, "stubborn") {
 		commands["guest-shutdown"] = func(json.RawMessage) (any, error) {
 			_ = os.WriteFile(filepath.Join(q.dir(), faultFile), nil, 0o600)

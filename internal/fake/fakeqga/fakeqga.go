@@ -17,7 +17,9 @@ func Serve(conn net.Conn, commands Commands) error {
 	p := fakeqmp.New(conn)
 	return p.Serve(func(r fakeqmp.Request) (any, error) {
 		if r.Resync {
-			if err := p.Send(`{"error": {"class": "GenericError", "desc": "JSON parse error, stray '\u00ff'"}}` + "\n"); err != nil {
+			if err := p.Send(
+				`{"error": {"class": "GenericError", "desc": "JSON parse error, stray '\u00ff'"}}` + "\n",
+			); err != nil {
 				return nil, err
 			}
 		}
@@ -25,7 +27,9 @@ func Serve(conn net.Conn, commands Commands) error {
 			return handle(r.Args)
 		}
 		if r.Cmd != "guest-sync-delimited" {
-			return nil, fakeqmp.Failure{Class: "CommandNotFound", Desc: fmt.Sprintf("The command %s has not been found", r.Cmd)}
+			return nil, fakeqmp.Failure{
+				Class: "CommandNotFound", Desc: fmt.Sprintf("The command %s has not been found", r.Cmd),
+			}
 		}
 		return nil, Sync(p, r)
 	})

@@ -12,7 +12,8 @@ import (
 )
 
 // Greeting is what QEMU 10.0.2 says first.
-const Greeting = `{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "fake"}, "capabilities": ["oob"]}}`
+const Greeting = `{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "fake"}, ` +
+	`"capabilities": ["oob"]}}`
 
 // A Request came from the client.
 type Request struct {

@@ -53,7 +53,8 @@ var fuzzCommands = []uint32{
 	0, 0x02 << 23, 0x05 << 23, 0x08 << 23, 0x0a << 23, 0x1a<<23 | 7, 0x1c<<23 | 1<<22 | 2, 0x20<<23 | 1<<22 | 2,
 	0x22<<23 | 1, 0x24<<23 | 1<<22 | 2, 0x26<<23 | 3, 0x29<<23 | 1<<22 | 2, 0x2a<<23 | 1, 0x2e<<23 | 1<<22 | 3,
 	0x2f<<23 | 1<<22 | 7<<8 | 9, 0x31<<23 | 1, 0x31<<23 | 1<<22 | 1, 0x31<<23 | 1<<8 | 1, 0x36<<23 | 1<<22 | 2,
-	2<<29 | 0x42<<22 | 8, 2<<29 | 0x44<<22 | 14, 2<<29 | 0x5a<<22 | 7, 2<<29 | 0x5a<<22 | 1<<17 | 7, 2<<29 | 0x5b<<22 | 5,
+	2<<29 | 0x42<<22 | 8, 2<<29 | 0x44<<22 | 14, 2<<29 | 0x5a<<22 | 7, 2<<29 | 0x5a<<22 | 1<<17 | 7,
+	2<<29 | 0x5b<<22 | 5,
 	0x7a000004,
 }
 
@@ -105,7 +106,8 @@ func (d *dice) step(g *gpu, w []*work, p *parallel) {
 	}
 }
 
-// fuzzBytes is as long as an input may be: the fuzzer gives up an input that takes 10 s, with sanitizers on a busy machine.
+// fuzzBytes is as long as an input may be: the fuzzer gives up an input that takes 10 s, with
+// sanitizers on a busy machine.
 const fuzzBytes = 256
 
 // FuzzDevice plays guests that write anything anywhere. QEMU must stay alive; a sanitizer's finding ends it.

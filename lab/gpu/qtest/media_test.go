@@ -101,7 +101,9 @@ func TestGTsAreApart(t *testing.T) {
 	m, s = main.count(), side.count()
 	g.run(3 * ms)
 	if main.count() <= m || side.count() != s {
-		t.Errorf("the media GuC was reset: there %d then %d, on the primary %d then %d", s, side.count(), m, main.count())
+		t.Errorf(
+			"the media GuC was reset: there %d then %d, on the primary %d then %d", s, side.count(), m, main.count(),
+		)
 	}
 	if ok, v := g.call(0, 0x5506, 2, 1); !ok {
 		t.Errorf("after a reset of the media GuC the primary refuses: %#x", v)

@@ -187,7 +187,8 @@ func (m *Machine) Write(addr uint64, b []byte) {
 // Step lets d pass on the virtual clock.
 func (m *Machine) Step(d time.Duration) { m.do("clock_step %d", d.Nanoseconds()) }
 
-// StepToTimer lets time pass on the virtual clock until the first of QEMU's timers is due, and returns how much that was.
+// StepToTimer lets time pass on the virtual clock until the first of QEMU's timers is due, and
+// returns how much that was.
 func (m *Machine) StepToTimer() time.Duration {
 	before := m.number(m.do("clock_step 1"))
 	return time.Duration(m.number(m.do("clock_step")) - before)

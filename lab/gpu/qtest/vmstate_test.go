@@ -48,7 +48,8 @@ func (g *gpu) move(props string) {
 	}
 }
 
-// loop submits a batch that counts to n, in a few microseconds for each turn, and then a store of 42 behind the counter.
+// loop submits a batch that counts to n, in a few microseconds for each turn, and then a store of
+// 42 behind the counter.
 func (w *work) loop(n uint32) {
 	w.batch(
 		0x2f<<23|1<<22|5<<8|1, uint32(w.counterVA), 0,
