@@ -29,9 +29,10 @@ var probes struct {
 	results map[string]Accel
 }
 
-// ProbeAccel tells whether guests of the QEMU program qemu run with KVM, by running one: /dev/kvm may exist, open and
-// still not run a guest, as in a virtual machine without nested virtualization. The answer is kept for the life of
-// the process. The error is for a QEMU that cannot be run at all.
+// ProbeAccel tells whether guests of the QEMU program qemu run with KVM, by running one: /dev/kvm
+// may exist, open and still not run a guest, as in a virtual machine without nested virtualization.
+// The answer is kept for the life of the process. The error is for a QEMU that cannot be run at
+// all.
 func ProbeAccel(ctx context.Context, qemu string) (Accel, error) {
 	program, err := lookQEMU(qemu)
 	if err != nil {
@@ -67,7 +68,8 @@ func lookQEMU(qemu string) (string, error) {
 	return program, nil
 }
 
-// probeExit is QEMU's exit code when the probe guest ran: isa-debug-exit ends QEMU with twice the byte written, plus 1.
+// probeExit is QEMU's exit code when the probe guest ran: isa-debug-exit ends QEMU with twice the
+// byte written, plus 1.
 const (
 	probeByte = 42
 	probeExit = 2*probeByte + 1
@@ -129,7 +131,8 @@ func qemuImg(ctx context.Context, args ...string) ([]byte, error) {
 	return runHearing(ctx, func(string) {}, "qemu-img", args...)
 }
 
-// words is what a program says on its standard error. heard gets all of it so far, each time that there is more.
+// words is what a program says on its standard error. heard gets all of it so far, each time that
+// there is more.
 type words struct {
 	strings.Builder
 	heard func(said string)

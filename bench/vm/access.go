@@ -21,7 +21,8 @@ import (
 // A VNCMode says who may see a machine's screen.
 type VNCMode string
 
-// The modes of a VNC server. QEMU's needs no VGA card; without one it shows an empty screen (see [ErrNoDisplay]).
+// The modes of a VNC server. QEMU's needs no VGA card; without one it shows an empty screen (see
+// [ErrNoDisplay]).
 const (
 	VNCOff   VNCMode = "off"   // there is none; "" means the same
 	VNCLocal VNCMode = "local" // on the loopback, with a password
@@ -45,8 +46,8 @@ type SSH struct {
 	Port int
 }
 
-// vncPorts is how many ports are tried for a VNC server after the one that was asked for, and vncBase the port of
-// display 0.
+// vncPorts is how many ports are tried for a VNC server after the one that was asked for, and
+// vncBase the port of display 0.
 const (
 	vncPorts = 99
 	vncBase  = 5900
@@ -117,12 +118,14 @@ func (s VNCServer) Address() string {
 	return fmt.Sprintf("%s::%d", host, s.Port)
 }
 
-// Listens is the address that the server listens on: "127.0.0.1:5901", or "0.0.0.0:5901" for every address of the host.
+// Listens is the address that the server listens on: "127.0.0.1:5901", or "0.0.0.0:5901" for every
+// address of the host.
 func (s VNCServer) Listens() string {
 	return net.JoinHostPort(cmp.Or(s.Host, "0.0.0.0"), strconv.Itoa(s.Port))
 }
 
-// VNC is the machine's VNC server, as it was found when QEMU had started; false if the machine has none.
+// VNC is the machine's VNC server, as it was found when QEMU had started; false if the machine has
+// none.
 func (u *UserAccess) VNC() (VNCServer, bool) { return u.vnc, u.spec.VNC.on() }
 
 // SSHPort is the port of the host's loopback that leads to the guest's port 22, or 0 ([Spec.SSH]).
@@ -205,7 +208,8 @@ func (u *UserAccess) findVNC(ctx context.Context) error {
 	return nil
 }
 
-// forwardRE is the line of "info usernet" for a forwarded port. QMP has no command that tells of it.
+// forwardRE is the line of "info usernet" for a forwarded port. QMP has no command that tells of
+// it.
 var forwardRE = regexp.MustCompile(`TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s`)
 
 func (u *UserAccess) findSSH(ctx context.Context) error {

@@ -54,7 +54,8 @@ func (c rfb) write(t *testing.T, b []byte) {
 	must(t, err)
 }
 
-// securityTypes begins the handshake, and returns what the server offers: 1 none, 2 VNC authentication.
+// securityTypes begins the handshake, and returns what the server offers: 1 none, 2 VNC
+// authentication.
 func (c rfb) securityTypes(t *testing.T) []byte {
 	t.Helper()
 	if v := c.read(t, 12); string(v) != "RFB 003.008\n" {
@@ -64,7 +65,8 @@ func (c rfb) securityTypes(t *testing.T) []byte {
 	return c.read(t, int(c.read(t, 1)[0]))
 }
 
-// authenticate answers the challenge for security type 2, and reports whether the server is content.
+// authenticate answers the challenge for security type 2, and reports whether the server is
+// content.
 func (c rfb) authenticate(t *testing.T, password string) bool {
 	t.Helper()
 	c.write(t, []byte{2})
@@ -220,7 +222,8 @@ func waitFor(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// People attach, detach and attach again; the guest never waits for them, and console.log has everything.
+// People attach, detach and attach again; the guest never waits for them, and console.log has
+// everything.
 func TestIntegrationConsole(t *testing.T) {
 	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t)) // it boots with nobody attached

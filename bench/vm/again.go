@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A Mode is what a machine does when it has been started.
+// A Mode is what a machine does after its start.
 type Mode int
 
 // The modes.
@@ -16,9 +16,9 @@ const (
 	ModeIncoming             // it waits for a state: [StateFiles.Load], [VM.Migrate]
 )
 
-// Again starts a machine that is off once more, with its disks as they are: from them if it
-// hibernated. m is closed by that, its folder goes on, and the overlays are the new one's, to
-// remove. After an error they are removed.
+// Again starts a machine that is off once more, with its disks as they are. A guest that hibernated
+// goes on from its disk. Again closes m: the new machine has the folder of m, and owns the
+// overlays. After an error the overlays are removed.
 func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
 	if !m.proc.Gone(0) {
 		return nil, m.states.expect(ctx, "start again", Off, Gone)
@@ -34,8 +34,9 @@ func (m *VM) Again(ctx context.Context, mode Mode) (*VM, error) {
 	return n.started(ctx)
 }
 
-// Twin describes a machine that can take over the state of m: the same but for its name and its
-// VFs, on the disks of m. It may be started with [ModeIncoming] while m runs, else when m is off.
+// Twin returns the description of a machine that can receive the state of m. It differs from m in
+// its name and its VFs, and has the disks of m. It may be started with [ModeIncoming] while m runs,
+// otherwise only when m is off.
 func (m *VM) Twin(name string, vfs ...VF) Spec {
 	s := m.spec
 	s.Name, s.VFs = name, vfs
@@ -48,7 +49,8 @@ func (m *VM) Twin(name string, vfs ...VF) Spec {
 	return s
 }
 
-// takeDisks makes the overlays of from this machine's to remove. It must not run yet, or hold them already.
+// takeDisks makes m the owner of the overlays of from. m must not run yet, or must hold these
+// overlays open already.
 func (m *VM) takeDisks(from *VM) {
 	m.disks.files = from.disks.files
 	if dir := from.disks.dir.take(); dir != "" {

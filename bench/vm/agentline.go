@@ -60,7 +60,8 @@ func (l *agentLine) Close() error {
 	return l.now.Close()
 }
 
-// again makes the connection anew. What is under way on the old one is lost. QEMU takes one client at a time.
+// again makes the connection anew. What is under way on the old one is lost. QEMU takes one client
+// at a time.
 func (l *agentLine) again(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,7 +21,8 @@ const (
 // agentPort is the id of the agent's virtio-serial port, the one that VSERPORT_CHANGE events name.
 const agentPort = "agent-port"
 
-// A Layout is where one run of a machine puts its things. Start makes one; with it a Spec becomes arguments.
+// A Layout is where one run of a machine puts its things. Start makes one; with it a Spec becomes
+// arguments.
 type Layout struct {
 	Accel    string   // value of -accel
 	Sockets  string   // directory of the sockets, and of the file with the VNC password
@@ -32,8 +33,9 @@ type Layout struct {
 	NoVFs    bool     // of the VFs only their root ports are there
 }
 
-// Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal output, no look
-// at the host. The machine starts stopped (-S), so that whoever runs it can subscribe to its events first.
+// Args renders s as the arguments of QEMU, program first. It is a pure function: equal input, equal
+// output, no look at the host. The machine starts stopped (-S), so that whoever runs it can
+// subscribe to its events first.
 func (s Spec) Args(l Layout) []string {
 	s = s.withDefaults()
 	a := argv{s.QEMU}
@@ -115,12 +117,14 @@ func (a *argv) channels(l Layout, serials int) {
 		"-device", "virtserialport,id="+agentPort+",chardev="+agentSocket+",name=org.qemu.guest_agent.0")
 }
 
-// socket adds a Unix socket. What is written while nobody is connected is dropped: nobody is waited for.
+// socket adds a Unix socket. What is written while nobody is connected is dropped: nobody is waited
+// for.
 func (a *argv) socket(l Layout, id, opts string) {
 	a.add("-chardev", "socket,id="+id+",path="+value(filepath.Join(l.Sockets, id))+",server=on,wait=off"+opts)
 }
 
-// disk adds an image as node "diskN". An overlay lives no longer than the run, so it need not be flushed to the disk.
+// disk adds an image as node "diskN". An overlay lives no longer than the run, so it need not be
+// flushed to the disk.
 func (a *argv) disk(i int, d Disk, overlay string) {
 	format, file, opts := d.Format, d.Image, ""
 	switch d.Access {
@@ -164,8 +168,8 @@ func (a *argv) share(i int, s Share) {
 // vfPort is the id of the n-th VF's root port.
 func vfPort(n int) string { return fmt.Sprintf("vf%d-port", n) }
 
-// vfDevice is the n-th VF. Below a root port of its own it sits as it does on a real board: that gives it a PCIe
-// capability that drivers understand, and hot-plug.
+// vfDevice is the n-th VF. Below a root port of its own it sits as it does on a real board: that
+// gives it a PCIe capability that drivers understand, and hot-plug.
 func (s Spec) vfDevice(n int) device {
 	key, host := hostDevice(s.VFs[n].Host)
 	d := device{{"driver", "vfio-pci"}, {key, host}, {"id", fmt.Sprintf("vf%d", n)}}

@@ -39,7 +39,8 @@ func BenchmarkPowerOn(b *testing.B) {
 	}
 }
 
-// atOnce starts n machines and returns how long it took until all were ready. What follows on that does not count.
+// atOnce starts n machines and returns how long it took until all were ready. What follows on that
+// does not count.
 func atOnce(
 	b *testing.B, n int, start func(ctx context.Context, s Spec, dir string) (end func() error, err error),
 ) time.Duration {

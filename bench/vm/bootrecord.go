@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 )
 
-// A disk's first sector holds a boot record: code that a BIOS runs, four partitions and a signature. With a GPT, one of
-// the partitions is of type 0xEE and covers the disk, and a header and the real ones follow (UEFI specification,
-// section 5.2 and 5.3).
+// A disk's first sector holds a boot record: code that a BIOS runs, four partitions and a
+// signature. With a GPT, one of the partitions is of type 0xEE and covers the disk, and a header
+// and the real ones follow (UEFI specification, section 5.2 and 5.3).
 const (
 	sectorSize = 512
 

@@ -111,8 +111,8 @@ func (d socketDir) path(name string) string { return filepath.Join(string(d), na
 // consolePipe returns the pipe that QEMU writes the console to.
 func (d socketDir) consolePipe() string { return d.path("console-pipe") }
 
-// maxSocketDir is how long a private directory's path may be: sun_path has 108 bytes (unix(7)), one of them for the
-// NUL that QEMU adds, and the longest socket name with its slash takes 8.
+// maxSocketDir is how long a private directory's path may be: sun_path has 108 bytes (unix(7)), one
+// of them for the NUL that QEMU adds, and the longest socket name with its slash takes 8.
 const maxSocketDir = 107 - 1 - len(PeopleSocket)
 
 const privateNameLen = 8

@@ -41,7 +41,8 @@ func (u *UserAccess) Console(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// awaitConsole waits until the console has a client, or has none. QEMU has no event for it, so it is asked.
+// awaitConsole waits until the console has a client, or has none. QEMU has no event for it, so it
+// is asked.
 func (u *UserAccess) awaitConsole(ctx context.Context, want bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, u.life.scaled(attachTime), ErrAttached)
 	defer cancel()

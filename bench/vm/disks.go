@@ -57,8 +57,8 @@ func (d *disks) own(dir string) {
 	d.undo.own(dir, d.dir.remove)
 }
 
-// makeOverlays fills in the formats of the disks, and makes an overlay below workDir for each disk that
-// wants one.
+// makeOverlays fills in the formats of the disks, and makes an overlay below workDir for each disk
+// that wants one.
 func (d *disks) makeOverlays(ctx context.Context, workDir string) (err error) {
 	dir := ""
 	files := make([]string, len(d.spec.Disks))
@@ -102,8 +102,8 @@ func badImage(image string, err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("disk image %s: %w", image, err)}
 }
 
-// nodes returns the block nodes that a snapshot includes, for the machine of that name. The first one
-// gets the state.
+// nodes returns the block nodes that a snapshot includes, for the machine of that name. The first
+// one gets the state.
 func (d *disks) nodes(machine string) ([]string, error) {
 	var nodes []string
 	for i, disk := range d.spec.Disks {

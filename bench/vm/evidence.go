@@ -37,8 +37,8 @@ type Evidence struct {
 	memoryMiB int // of the guest
 }
 
-// Collect writes down what can still be learned of a machine that has stopped answering, before it is ended, in a new
-// folder evidence-1 (2, ...) of the machine's folder, and returns that:
+// Collect writes down what can still be learned of a machine that has stopped answering, before it
+// is ended, in a new folder evidence-1 (2, ...) of the machine's folder, and returns that:
 //
 //	summary.txt    why, when, and what became of each of the others
 //	threads.txt    state, wchan and kernel stack of QEMU's threads
@@ -83,7 +83,8 @@ func (e *Evidence) addTo(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (evidence: %s)", err, dir)
 }
 
-// beforeForce collects evidence of a machine that should have heeded: its guest runs, or QEMU does not even say.
+// beforeForce collects evidence of a machine that should have heeded: its guest runs, or QEMU does
+// not even say.
 func (e *Evidence) beforeForce(ctx context.Context) {
 	if ctx.Err() != nil || e.life.over() { // no time, or no answer to expect
 		return
@@ -167,7 +168,8 @@ var stateQueries = []string{
 	"query-status", "query-cpus-fast", "query-block", "query-chardev", "query-jobs", "query-migrate",
 }
 
-// saveState writes an object with an answer for each query; with what there is, if QEMU stops answering on the way.
+// saveState writes an object with an answer for each query; with what there is, if QEMU stops
+// answering on the way.
 func (e *Evidence) saveState(ctx context.Context, file string) error {
 	answers := map[string]json.RawMessage{}
 	var failed error

@@ -74,7 +74,8 @@ func TestIntegrationEvidence(t *testing.T) {
 	must(t, unix.Kill(m.PID(), unix.SIGCONT))
 }
 
-// A guest that does not come up, and one whose agent falls silent: the errors say where the evidence is.
+// A guest that does not come up, and one whose agent falls silent: the errors say where the
+// evidence is.
 func TestIntegrationEvidenceInErrors(t *testing.T) {
 	t.Parallel()
 	s, p := guestSpec(t), newPlace(t)

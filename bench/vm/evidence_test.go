@@ -99,7 +99,8 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	content(t, dir, map[string]string{"summary.txt": "registers.txt .*no time"})
 }
 
-// A boot that misses its deadline and an agent that falls silent leave evidence, and the error says where.
+// A boot that misses its deadline and an agent that falls silent leave evidence, and the error says
+// where.
 func TestEvidenceInErrors(t *testing.T) {
 	m, err := startFake(t, "")
 	must(t, err)

@@ -41,7 +41,8 @@ func (d *diagnosis) ofPanic() error {
 	return d.life.guestError("run", fmt.Errorf("%w\n%s", err, said))
 }
 
-// ofBrokenGuest quotes QEMU about a guest that it cannot run any further (run state internal-error).
+// ofBrokenGuest quotes QEMU about a guest that it cannot run any further (run state
+// internal-error).
 func (d *diagnosis) ofBrokenGuest() error {
 	return &bench.InfraError{
 		Op: d.life.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", d.accel),
@@ -112,7 +113,8 @@ func (d *diagnosis) ofStart() error {
 	}
 }
 
-// blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo: ...".
+// blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo:
+// ...".
 func (d *diagnosis) blamed(said string) string {
 	own := d.spec.Extra
 	for _, device := range d.spec.Devices {
@@ -131,8 +133,8 @@ func (d *diagnosis) blamed(said string) string {
 	return ""
 }
 
-// ofRefusal says why a QEMU ended instead of taking over a state, nil if QEMU has not ended. proc is
-// that QEMU.
+// ofRefusal says why a QEMU ended instead of taking over a state, nil if QEMU has not ended. proc
+// is that QEMU.
 func (d *diagnosis) ofRefusal(ctx context.Context, proc *guard.Process) error {
 	patience := time.Second
 	if ctx.Err() != nil { // then it has not been QEMU that gave up

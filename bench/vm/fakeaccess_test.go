@@ -12,7 +12,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// people answers the commands by which people get at a machine, and those for evidence, as QEMU 10.0.2 does.
+// people answers the commands by which people get at a machine, and those for evidence, as QEMU
+// 10.0.2 does.
 func (f *fake) people(r fakeqmp.Request) (any, error) {
 	var args struct {
 		Line     string `json:"command-line"`

@@ -13,8 +13,9 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// fakeQEMU plays QEMU with a guest, in a process of its own, when the test binary is started with QEMU's arguments.
-// The words after -fake, which are put last, say what it can do and what goes wrong.
+// fakeQEMU plays QEMU with a guest, in a process of its own, when the test binary is started with
+// QEMU's arguments. The words after -fake, which are put last, say what it can do and what goes
+// wrong.
 func fakeQEMU(args []string) (code int, ran bool) {
 	if len(args) < 3 || args[1] != "-name" {
 		return 0, false

@@ -22,7 +22,8 @@ func (f Firmware) valid() bool {
 	return f == "" || f == BIOS || f == UEFI || filepath.IsAbs(string(f))
 }
 
-// Where distributions have OVMF: in one file, or as code and an empty store of variables, which come first in one file.
+// Where distributions have OVMF: in one file, or as code and an empty store of variables, which
+// come first in one file.
 var (
 	ovmfWhole = []string{
 		"/usr/share/ovmf/OVMF.fd",          // Debian, Ubuntu
@@ -52,7 +53,8 @@ func CheckFirmware(f Firmware) error {
 	return err
 }
 
-// files are the parts of the firmware's image, first part first; none for QEMU's own. root is "/", but in tests.
+// files are the parts of the firmware's image, first part first; none for QEMU's own. root is "/",
+// but in tests.
 func (f Firmware) files(root string) ([]string, error) {
 	exists := func(path string) bool {
 		info, err := os.Stat(filepath.Join(root, path))
@@ -86,8 +88,8 @@ func (f Firmware) files(root string) ([]string, error) {
 	}
 }
 
-// firmware returns the path of the image to boot with, "" for QEMU's own. What comes in parts is put together in the
-// machine's private directory.
+// firmware returns the path of the image to boot with, "" for QEMU's own. What comes in parts is
+// put together in the machine's private directory.
 func (m *VM) firmware() (string, error) {
 	parts, err := m.spec.Firmware.files("/")
 	if err != nil || len(parts) == 0 {

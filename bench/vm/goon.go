@@ -10,13 +10,15 @@ import (
 	"vmtb/bench"
 )
 
-// Warm reports whether the machine went on from a state ([Spec.State]) when it was started, instead of booting.
+// Warm reports whether the machine went on from a state ([Spec.State]) when it was started, instead
+// of booting.
 func (m *VM) Warm() bool { return m.warm }
 
-// goOn takes a machine that has just been started to its state, gives it its VFs, and lets the guest run.
+// goOn loads the state of a machine that has just been started, plugs in its VFs, and lets the
+// guest run.
 func (m *VM) goOn(ctx context.Context) error {
 	state := m.spec.State
-	m.spec.State = "" // what its disks hold from here on does not belong to it
+	m.spec.State = "" // from here on the disks change, and the file does not belong to them
 	if err := m.stateFiles.Load(ctx, state); err != nil {
 		return err
 	}
@@ -30,8 +32,8 @@ func (m *VM) goOn(ctx context.Context) error {
 	return m.guest.renew(ctx, len(m.spec.VFs))
 }
 
-// plugVFs gives the machine its VFs, of which it has the root ports. The guest is stopped: it finds
-// them when it goes on.
+// plugVFs plugs in the machine's VFs; their root ports are there. The guest is stopped: it finds
+// the VFs when it goes on.
 func (m *VM) plugVFs(ctx context.Context) error {
 	for i, vf := range m.spec.VFs {
 		if err := m.qmp.Execute(ctx, "device_add", m.spec.vfDevice(i).arguments(), nil); err != nil {
@@ -41,10 +43,9 @@ func (m *VM) plugVFs(ctx context.Context) error {
 	return nil
 }
 
-// renew tells a guest that it is not the one that it was when its state was saved: others may go on
-// from the same state. It gets random numbers, a boot id until it boots and, if it has one, a
-// machine id of its own. When it returns, the guest knows of all its VFs, and those drivers that
-// were loaded have probed them.
+// renew makes the guest differ from others that go on from the same state: it gets random numbers,
+// a boot id until it boots and, if it has one, a new machine id. When renew returns, the guest
+// knows all its VFs, and the loaded drivers have probed them.
 func (g *Guest) renew(ctx context.Context, vfs int) error {
 	c := bench.Command{
 		Argv: []string{

@@ -23,7 +23,8 @@ func pick(lines, wanted []string) (picked []string) {
 	return picked
 }
 
-// A machine with a state goes on from it, once: what its disks hold after that does not belong to it.
+// A machine with a state goes on from it, once: what its disks hold after that does not belong to
+// it.
 func TestSpecState(t *testing.T) {
 	p := migrants(t, "agent")
 	spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
@@ -72,7 +73,8 @@ func TestSpecState(t *testing.T) {
 	}
 }
 
-// A machine that does not get its VFs, or whose guest cannot be told that it is another now, does not start.
+// A machine that does not get its VFs, or whose guest cannot be told that it is another now, does
+// not start.
 func TestGoOnFails(t *testing.T) {
 	for words, want := range map[string]string{
 		"to:refuse:device_add:2": "plug in VF 0000:03:00.2: .*the test says no",

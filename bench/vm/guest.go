@@ -52,7 +52,8 @@ func (g *Guest) Start(ctx context.Context, c bench.Command) (bench.Process, erro
 	return p, nil
 }
 
-// A guestProcess is one whose troubles are judged as those of the machine's other methods.
+// A guestProcess is a process in the guest. Its errors are judged as those of the guest's other
+// methods.
 type guestProcess struct {
 	*qga.Process
 	guest *Guest
@@ -97,12 +98,13 @@ func (g *Guest) ReadFileTo(ctx context.Context, name string, w io.Writer) error 
 	return g.ask(ctx, func(ctx context.Context) error { return g.qga.ReadFileTo(ctx, name, w) })
 }
 
-// WriteFileFrom makes what r has the whole content of a file of the guest, of any size, in constant memory.
+// WriteFileFrom replaces the content of a file of the guest with all of r, of any size, in constant
+// memory.
 func (g *Guest) WriteFileFrom(ctx context.Context, name string, r io.Reader) error {
 	return g.ask(ctx, func(ctx context.Context) error { return g.qga.WriteFileFrom(ctx, name, r) })
 }
 
-// ask does something with the guest, no longer than the machine lives.
+// ask calls do, which talks to the agent. It ends with the machine's life.
 func (g *Guest) ask(ctx context.Context, do func(context.Context) error) error {
 	bound, cancel := g.life.bind(ctx)
 	defer cancel()
@@ -121,8 +123,8 @@ func (g *Guest) ask(ctx context.Context, do func(context.Context) error) error {
 	return g.life.because("ask the guest", err)
 }
 
-// canAnswer is nil unless the guest stands still, so that it will not answer until somebody else
-// lets it. While its state is saved or loaded, it soon will.
+// canAnswer returns nil unless the guest stands still and cannot answer. While its state is saved
+// or loaded it stands still too, but soon goes on.
 func (g *Guest) canAnswer(ctx context.Context) error {
 	if !g.events.standsStill() {
 		return nil
@@ -130,8 +132,7 @@ func (g *Guest) canAnswer(ctx context.Context) error {
 	return g.states.expect(ctx, "ask the guest", Running, Saving, Restoring)
 }
 
-// silent adds evidence to err if it says that the agent does not answer any more: once for a
-// machine, whatever else is asked of the agent.
+// silent adds evidence to err if the agent did not answer in time. It does so once per machine.
 func (g *Guest) silent(ctx context.Context, err error) error {
 	if !errors.As(err, new(*qmp.TimeoutError)) || !g.alarmed.CompareAndSwap(false, true) {
 		return err
@@ -139,8 +140,8 @@ func (g *Guest) silent(ctx context.Context, err error) error {
 	return g.evidence.addTo(ctx, err)
 }
 
-// waitOpen waits for the agent's port to open. Until then the console is searched for a panic: the pvpanic device
-// only reports one when the guest has loaded the driver for it.
+// waitOpen waits for the agent's port to open. Until then the console is searched for a panic: the
+// pvpanic device only reports one when the guest has loaded the driver for it.
 func (g *Guest) waitOpen(ctx context.Context) error {
 	look := time.NewTicker(250 * time.Millisecond)
 	defer look.Stop()
@@ -162,8 +163,8 @@ func (g *Guest) waitOpen(ctx context.Context) error {
 	}
 }
 
-// awake has the agent answer. Its port closes and opens again with the guest's sleep, of which QEMU
-// tells late: perhaps when it has answered already.
+// awake returns when the agent answers after a sleep. The sleep closes the agent's port and opens
+// it again. QEMU reports that late, perhaps after the agent has answered.
 func (g *Guest) awake(ctx context.Context) (boot, error) {
 	for {
 		if err := g.waitOpen(ctx); err != nil {

@@ -19,7 +19,8 @@ import (
 	"vmtb/bench"
 )
 
-// CheckImage says early what QEMU would say late: a [bench.UsageError] if there is no file or disk at path.
+// CheckImage says early what QEMU would say late: a [bench.UsageError] if there is no file or disk
+// at path.
 func CheckImage(path string) error {
 	refuse := func(err error, advice string) error {
 		return &bench.UsageError{Err: fmt.Errorf("guest image: %w", err), Advice: advice}
@@ -58,7 +59,8 @@ func InspectImage(ctx context.Context, image string) (info ImageInfo, err error)
 	return inspect(ctx, image, file)
 }
 
-// inspect asks about a file, or about what qemu-img itself calls a backing file. name is for messages.
+// inspect asks about a file, or about what qemu-img itself calls a backing file. name is for
+// messages.
 func inspect(ctx context.Context, name, file string) (info ImageInfo, err error) {
 	out, err := qemuImg(ctx, "info", "--force-share", "--output=json", file)
 	if err != nil {
@@ -208,8 +210,8 @@ const (
 // checkTime bounds the look at a format. What takes longer has been well so far.
 const checkTime = time.Minute
 
-// checkFormat has qemu-img check the format's own data in a file, which is a matter of moments. what is the file, in a
-// message about image.
+// checkFormat has qemu-img check the format's own data in a file, which is a matter of moments.
+// what is the file, in a message about image.
 func checkFormat(ctx context.Context, image, what, file, format string) error {
 	if format == "raw" {
 		return nil
@@ -238,7 +240,8 @@ func lastWords(err error) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
-// startSize is how much of a disk [checkBoot] wants: the boot record, and a GPT with its 128 entries.
+// startSize is how much of a disk [checkBoot] wants: the boot record, and a GPT with its 128
+// entries.
 const startSize = 64 << 10
 
 // start reads the beginning of the disk in an image.

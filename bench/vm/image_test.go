@@ -72,8 +72,8 @@ func realQEMUImg(t *testing.T, args ...string) {
 	}
 }
 
-// Images of all kinds as qemu-img sees them: those that boot are taken, whatever their names, the others are refused
-// with the reason and what to do.
+// Images of all kinds as qemu-img sees them: those that boot are taken, whatever their names, the
+// others are refused with the reason and what to do.
 func TestLookAtImage(t *testing.T) {
 	needQEMUImg(t)
 	t.Chdir(t.TempDir())

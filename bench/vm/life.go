@@ -10,9 +10,9 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// A life is what all parts of a machine share: its name in messages, the scale of its deadlines, and
-// its end. The life ends when nothing can be asked of the guest any more, because QEMU has ended or
-// the guest has panicked.
+// A life is what all parts of a machine share: its name in messages, the scale of its deadlines,
+// and its end. The life ends when nothing can be asked of the guest any more, because QEMU has
+// ended or the guest has panicked.
 type life struct {
 	name  string
 	scale float64                 // of every deadline
@@ -37,7 +37,8 @@ func (l *life) reason() error { return context.Cause(l.ctx) }
 
 func (l *life) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * l.scale) }
 
-// because says what err, which came of doing op, means: that the machine has ended, and why, or err itself.
+// because says what err, which came of doing op, means: that the machine has ended, and why, or err
+// itself.
 func (l *life) because(op string, err error) error {
 	if err == nil {
 		return nil

@@ -96,7 +96,8 @@ func TestPowerOff(t *testing.T) {
 	}
 }
 
-// A guest whose agent never came up gets the power button only if it listens, and its user hears why it did not.
+// A guest whose agent never came up gets the power button only if it listens, and its user hears
+// why it did not.
 func TestPowerOffWithoutAgent(t *testing.T) {
 	for can, want := range map[string]Step{"acpi": StepQuit, "acpi button": StepACPI} {
 		m, err := startFake(t, can)

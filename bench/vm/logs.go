@@ -62,7 +62,8 @@ func (l *logs) transcript(name string) (*cappedLog, error) {
 	return l.capped(name, `{"cut":"this log has reached its limit of 64 MiB"}`)
 }
 
-// A consoleLog takes what the guest writes to its console from QEMU, which would fill the disk with it, to console.log.
+// A consoleLog takes what the guest writes to its console from QEMU, which would fill the disk with
+// it, to console.log.
 type consoleLog struct {
 	pipe *os.File // QEMU takes it for a file
 	mu   sync.Mutex

@@ -18,8 +18,8 @@ func (e *Evidence) dumpTime() time.Duration {
 	return e.life.scaled(time.Minute + time.Duration(e.memoryMiB)*30*time.Second/1024)
 }
 
-// saveMemory has QEMU write the guest's memory, compressed if it can, as crash(8) reads it. QEMU stops the guest
-// meanwhile, and goes on in the background when ctx ends: nothing cancels a dump.
+// saveMemory has QEMU write the guest's memory, compressed if it can, as crash(8) reads it. QEMU
+// stops the guest meanwhile, and goes on in the background when ctx ends: nothing cancels a dump.
 func (e *Evidence) saveMemory(ctx context.Context, file string) error {
 	if err := e.roomForMemory(file); err != nil {
 		return err

@@ -121,7 +121,8 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 	}
 }
 
-// QEMU says that a migration has completed before it has left finish-migrate, and says nothing when it does.
+// QEMU says that a migration has completed before it has left finish-migrate, and says nothing when
+// it does.
 func TestSaveStateUnheardOf(t *testing.T) {
 	p := migrants(t, "lagging")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -185,7 +186,8 @@ func TestMigrateWithoutAgent(t *testing.T) {
 	p.check(t, "", done.Moved, err)
 }
 
-// An agent that is silent after the move is the fault of the machine that has moved, and the error speaks of that.
+// An agent that is silent after the move is the fault of the machine that has moved, and the error
+// speaks of that.
 func TestMigrateSilentAgent(t *testing.T) {
 	p := migrants(t, "agent deaf-after-move")
 	p.from.life.scale = 0.02

@@ -34,14 +34,14 @@ var ErrCancelled = errors.New("the migration was cancelled")
 
 const progressEvery = 250 * time.Millisecond
 
-// Migrate moves the running machine's state to another machine on this host, which was started with
+// Migrate moves the state of m to another machine on this host, which was started with
 // [ModeIncoming] from the description of a [VM.Twin].
 //
-// One step decides which of both is the machine: QEMU of to takes the order to run the guest (if m
-// is paused: it has the whole state). Before, whatever fails or if ctx ends, to is killed, and m
-// goes on in the state that it was in, with its disks. After, to is the machine and owns the disks,
-// whatever else fails; m is good for nothing but [VM.Close]. [Migration.Moved] says which it is,
-// also beside an error: the guest may not answer where it is now.
+// One step decides which of the two is the machine: the QEMU of to takes the order to run the
+// guest. If m is paused, that step is the arrival of the whole state. If anything fails before it,
+// or ctx ends, to is killed, and m goes on in its former state, with its disks. After it, to is the
+// machine and owns the disks, whatever else fails; m can only be closed. [Migration.Moved] says
+// which it is, also beside an error: the guest may run in to and not answer.
 func (m *VM) Migrate(ctx context.Context, to *VM, o MigrateOptions) (Migration, error) {
 	move := migrationRun{from: m, to: to, options: o, agent: m.AgentOpen()}
 	return move.run(ctx)
@@ -104,8 +104,8 @@ func (r *migrationRun) moveState(ctx context.Context) (Migration, error) {
 	return done, err
 }
 
-// handOver is the point of no return of a migration: it makes to the machine, and reports whether it
-// has.
+// handOver is the point of no return of a migration: it makes to the machine, and reports whether
+// it has.
 func (r *migrationRun) handOver(ctx context.Context) (moved bool, err error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
@@ -118,8 +118,8 @@ func (r *migrationRun) handOver(ctx context.Context) (moved bool, err error) {
 		if errors.As(err, new(*qmp.Error)) {
 			return false, err // QEMU refuses: the guest does not run in to
 		}
-		// Without an answer the guest may run in to. It must not run in from then: both would write to
-		// the disks.
+		// Without an answer the guest may run in to. It must not run in from then: both would write
+		// to the disks.
 	}
 	r.to.takeDisks(r.from)
 	open, opens := r.from.events.agentSeen()

@@ -14,7 +14,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// A BlockedError says why the state of a machine cannot be saved or moved. It matches [bench.ErrNotAvailable].
+// A BlockedError says why the state of a machine cannot be saved or moved. It matches
+// [bench.ErrNotAvailable].
 type BlockedError struct {
 	Machine string
 	Op      string
@@ -72,7 +73,8 @@ func (v *mover) check(ctx context.Context, op string) error {
 	return nil
 }
 
-// room is nil if the file system of path has place for the machine's state, were none of its memory empty.
+// room returns nil if the file system of path has space for the machine's state with none of its
+// memory empty.
 func (v *mover) room(op, path string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err != nil {
@@ -89,22 +91,22 @@ func (v *mover) room(op, path string) error {
 	return nil
 }
 
-// settle ends a migration that may still go on: until then QEMU does not let the guest run.
+// settle ends a migration that may still run. Until it has ended, QEMU does not let the guest run.
 func (v *mover) settle(ctx context.Context) error {
 	events := v.qmp.Subscribe(isMigration)
 	defer events.Close()
 	now, err := v.progress(ctx)
 	if err == nil && now.Status != "" && now.Status != "none" && now.Status != "completed" {
-		_ = v.qmp.Execute(ctx, "migrate_cancel", nil, nil) // one that has ended by itself refuses
+		_ = v.qmp.Execute(ctx, "migrate_cancel", nil, nil) // QEMU refuses if the migration has ended
 		_, err = v.follow(ctx, events, func(Migration) {}) // QEMU may not have been told to send events
 	}
-	if errors.Is(err, ErrCancelled) || errors.As(err, new(*bench.GuestError)) { // it has failed: settled, too
+	if errors.Is(err, ErrCancelled) || errors.As(err, new(*bench.GuestError)) { // a failed migration has ended, too
 		return nil
 	}
 	return err
 }
 
-// receive opens a machine for a state to come.
+// receive makes QEMU wait for a state on uri.
 func (v *mover) receive(ctx context.Context, uri string) error {
 	if err := v.announce(ctx); err != nil {
 		return err
@@ -118,7 +120,8 @@ func (v *mover) announce(ctx context.Context) error {
 	return v.qmp.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": on}, nil)
 }
 
-// send moves the state and returns when QEMU says that it has been moved. When ctx ends it is cancelled.
+// send moves the state to uri, and returns when QEMU reports that it has moved. When ctx ends, it
+// cancels the migration.
 func (v *mover) send(ctx context.Context, uri string, o MigrateOptions) (Migration, error) {
 	if err := v.announce(ctx); err != nil {
 		return Migration{}, err
@@ -151,8 +154,8 @@ func (v *mover) arrived(ctx context.Context) error {
 	return err
 }
 
-// follow waits for the end of a migration: events say when to look, and a clock when somebody wants
-// to see its progress.
+// follow waits for the end of a migration. It looks after each event, and four times a second if
+// tell is not nil.
 func (v *mover) follow(ctx context.Context, events *qmp.Subscription, tell func(Migration)) (Migration, error) {
 	for {
 		now, err := v.progress(ctx)
@@ -220,7 +223,7 @@ func (v *mover) cancel(ctx context.Context, events *qmp.Subscription) error {
 	return errors.Join(context.Cause(ctx), err)
 }
 
-// takeUp takes a machine whose state could not be moved back to the state that it was in.
+// takeUp takes the machine back to the state was, after its state could not be moved.
 func (v *mover) takeUp(ctx context.Context, was State) error {
 	if was != Running || v.life.over() {
 		return nil

@@ -6,14 +6,16 @@ import (
 	"vmtb/bench/undo"
 )
 
-// Options say where and how a machine is run. The zero value works; a caller that wants to see what happened sets Dir.
+// Options say where and how a machine is run. The zero value works; a caller that wants to see what
+// happened sets Dir.
 type Options struct {
-	// Dir is the machine's folder, made if it is missing: argv, console.log, stderr.log, qmp.jsonl and qga.jsonl stay
-	// there. "" is the private directory, and they go with the machine.
+	// Dir is the machine's folder, made if it is missing: argv, console.log, stderr.log, qmp.jsonl
+	// and qga.jsonl stay there. "" is the private directory, and they go with the machine.
 	Dir string
 
-	// WorkDir is the directory below which overlays get their private directory, /var/tmp when empty. What the guest
-	// writes ends up there, up to the whole size of its disks, so it is better not a tmpfs: that is memory.
+	// WorkDir is the directory below which overlays get their private directory, /var/tmp when
+	// empty. What the guest writes ends up there, up to the whole size of its disks, so it is
+	// better not a tmpfs: that is memory.
 	WorkDir string
 
 	// SocketDir is the directory below which sockets get their private directory; the path must be

@@ -31,7 +31,8 @@ type consoleSearch struct {
 // maxLook is how much of a console is looked at at once.
 const maxLook = 1 << 20
 
-// panicked reports a panic when the console has one and has stopped growing: the trace follows the line.
+// panicked reports a panic when the console has one and has stopped growing: the trace follows the
+// line.
 func (s *consoleSearch) panicked(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -8,9 +8,9 @@ func (p *Power) Pause(ctx context.Context) error {
 }
 
 // Resume lets the guest's CPUs run: after [Power.Pause], for the first time ([ModePaused]), or
-// after the cause of an I/O error has been removed. After a state was loaded, the guest then has an
-// agent that answers and the right time. A guest that slept when it was saved or paused sleeps on:
-// that is a [*StateError], and [Power.Wake] is next.
+// after the cause of an I/O error has been removed. If a state was loaded, Resume returns when the
+// agent answers and the guest's clock is right. A guest that slept when it was saved or paused
+// still sleeps: Resume returns a [*StateError], and [Power.Wake] is the next step.
 func (p *Power) Resume(ctx context.Context) error {
 	return p.states.transit(ctx, resume, p.states.order("cont"), func(ctx context.Context) error {
 		s, err := p.states.reach(ctx, resume.Name, Running, Suspended)
@@ -25,12 +25,12 @@ func (p *Power) Resume(ctx context.Context) error {
 	})
 }
 
-// order is the doing of a transition that one command without arguments begins.
+// order returns the action of a transition that begins with one command without arguments.
 func (s *states) order(cmd string) func(context.Context) error {
 	return func(ctx context.Context) error { return s.qmp.Execute(ctx, cmd, nil, nil) }
 }
 
-// prove is the proof of a transition that QEMU's own word is enough for.
+// prove returns the proof of a transition that needs no more than QEMU's state.
 func (s *states) prove(t Transition) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := s.reach(ctx, t.Name, t.To)

@@ -14,7 +14,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A Step is a way to end a machine, from the politest on.
+// A Step is a way to end a machine. The first steps are polite.
 type Step string
 
 // The steps of [Power.Off].
@@ -47,18 +47,19 @@ const (
 	killTime  = time.Minute // QEMU has to unmap the guest's memory from its VFs
 )
 
-// Off ends the machine: asks the agent, then presses the power button, tells QEMU to quit, kills
-// it, each for a bounded time ([Options.Shutdown], half of it, 15 s, 1 minute, all scaled but the
-// last) and only as far as needed. Steps that cannot work are left out: a guest that is paused or
-// has panicked is not asked. It returns when QEMU has been reaped, so that its VFs are free, and
-// says which step did it. When ctx ends, the polite steps are cut short. The error is for a machine
-// that is not off, or whose QEMU crashed on the way. A guest that runs and did not heed leaves
-// evidence before it is cut off ([Evidence.Collect]).
+// Off ends the machine. It asks the agent, then presses the power button, then tells QEMU to quit,
+// then kills QEMU, as far as needed. Each step has a limit: [Options.Shutdown], half of it, 15 s, 1
+// minute, all scaled but the last. Off leaves out steps that cannot work: it does not ask a guest
+// that is paused or has panicked. It returns the step that worked, when QEMU has been reaped and
+// its VFs are free. When ctx ends, the polite steps end. An error means that the machine is not
+// off, or that QEMU crashed. If a running guest does not shut down, Off collects evidence before it
+// goes on ([Evidence.Collect]).
 func (p *Power) Off(ctx context.Context) (Step, error) {
 	return p.OffAndTell(ctx, func(string, error) {})
 }
 
-// OffAndTell is [Power.Off], and calls tell with what it does, and again with an error if that cannot work.
+// OffAndTell does what [Power.Off] does. It calls tell before each step, and again with an error if
+// the step cannot work.
 func (p *Power) OffAndTell(ctx context.Context, tell func(what string, refusal error)) (Step, error) {
 	if p.proc.Gone(0) {
 		return StepNone, nil
@@ -99,8 +100,8 @@ func (p *Power) OffAndTell(ctx context.Context, tell func(what string, refusal e
 	return StepKill, p.proc.Stuck(context.DeadlineExceeded)
 }
 
-// Quit ends the machine as if its plug were pulled, but lets QEMU close its files. It returns when
-// QEMU has been reaped.
+// Quit ends the machine as a power cut does, but QEMU closes its files. It returns when QEMU has
+// been reaped.
 func (p *Power) Quit(ctx context.Context) error {
 	return p.states.transit(ctx, quit, func(ctx context.Context) error {
 		p.events.expectEnd()
@@ -123,8 +124,8 @@ func (p *Power) Kill(ctx context.Context) error {
 	}
 }
 
-// step takes one step and reports whether QEMU is gone. It waits for that as long as limit and life let it, and not at
-// all when the step was refused, and why.
+// step takes one step and reports whether QEMU is gone. It waits until limit or life ends. If the
+// step was refused, it does not wait, and returns the refusal.
 func (p *Power) step(
 	ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error,
 ) (gone bool, refusal error) {
@@ -165,9 +166,9 @@ var errDeaf = errors.New(
 	"no agent has ever answered, and no system in the guest listens to the power button: it has not booted",
 )
 
-// deafToButton reports whether it is certain that pressing the power button does nothing: the guest
-// has not enabled its event in the register PM1_EN (bit 8; ACPI 6.5, 4.8.3.1.2). QEMU looks at the
-// same bit (acpi_pm1_evt_power_down in hw/acpi/core.c).
+// deafToButton reports whether the power button certainly does nothing: the guest has not enabled
+// its event in the register PM1_EN (bit 8; ACPI 6.5, 4.8.3.1.2). QEMU looks at the same bit
+// (acpi_pm1_evt_power_down in hw/acpi/core.c).
 func (p *Power) deafToButton(ctx context.Context) bool {
 	// The port is where SeaBIOS and OVMF put it on q35. One that is not there reads as all ones.
 	var reply string
@@ -180,14 +181,14 @@ func (p *Power) deafToButton(ctx context.Context) bool {
 	return ok && err == nil && enabled&(1<<8) == 0
 }
 
-// canReact is nil if the guest's CPUs run.
+// canReact returns nil if the guest's CPUs run.
 func (p *Power) canReact(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.life.scaled(stateTime))
 	defer cancel()
 	return p.states.expect(ctx, powerOff.Name, Running)
 }
 
-// endedBy is nil if QEMU ended as the step lets it.
+// endedBy returns nil if QEMU ended as the step makes it end.
 func (p *Power) endedBy(s Step) error {
 	if p.proc.Exit() == (Exit{}) || s == StepKill {
 		return nil

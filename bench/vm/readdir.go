@@ -19,9 +19,9 @@ const (
 	listNotDir  = 45
 )
 
-// listScript lists the directory $1 as one letter for the type, the name and a NUL for each entry. It needs nothing
-// but a POSIX shell (find -printf, stat -c and ls differ between GNU and busybox, and names may hold anything), and
-// starts no process per entry.
+// listScript lists the directory $1 as one letter for the type, the name and a NUL for each entry.
+// It needs nothing but a POSIX shell (find -printf, stat -c and ls differ between GNU and busybox,
+// and names may hold anything), and starts no process per entry.
 const listScript = `LC_ALL=C
 [ -e "$1" ] || [ -L "$1" ] || exit 44
 cd "$1" 2>/dev/null || { [ -d "$1" ] || exit 45; cd "$1"; }
@@ -45,8 +45,8 @@ var listTypes = map[byte]fs.FileMode{
 	'p': fs.ModeNamedPipe, 's': fs.ModeSocket, 'u': fs.ModeIrregular,
 }
 
-// ReadDir implements [bench.Machine]: it asks the guest's shell, since the agent cannot list directories.
-// dir is absolute.
+// ReadDir implements [bench.Machine]: it asks the guest's shell, since the agent cannot list
+// directories. dir is absolute.
 func (g *Guest) ReadDir(ctx context.Context, dir string) ([]bench.DirEntry, error) {
 	fail := func(err error) error { return &fs.PathError{Op: "readdir", Path: dir, Err: err} }
 	if !path.IsAbs(dir) {

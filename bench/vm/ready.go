@@ -9,9 +9,9 @@ import (
 	"vmtb/internal/prose"
 )
 
-// WaitReady returns when the guest can be used: its agent has opened its port and answered. It ends at once when QEMU
-// ends or the guest panics, and otherwise at the latest after [Options.Boot] (scaled). After a reboot it may be
-// called again.
+// WaitReady returns when the guest can be used: its agent has opened its port and answered. It ends
+// at once when QEMU ends or the guest panics, and otherwise at the latest after [Options.Boot]
+// (scaled). After a reboot it may be called again.
 func (m *VM) WaitReady(ctx context.Context) error { return m.WaitReadyWithin(ctx, m.BootLimit()) }
 
 // BootLimit is how long [VM.WaitReady] waits.

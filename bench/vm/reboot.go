@@ -30,11 +30,11 @@ func (p *Power) Reboot(ctx context.Context) error {
 func (p *Power) Reset(ctx context.Context) error {
 	var before boot
 	return p.states.transit(ctx, reset, func(ctx context.Context) error {
-		// an agent that is well answers in milliseconds, under emulation too
+		// a working agent answers in milliseconds, even under emulation
 		short, cancel := context.WithTimeout(ctx, stateTime)
 		defer cancel()
 		var err error
-		// else it hangs, and without its id the reset shows by the port
+		// otherwise the agent hangs; then bootedAfter sees the reset by the port alone
 		if before, err = p.guest.boot(short); err != nil && ctx.Err() != nil {
 			return err
 		}
@@ -42,7 +42,8 @@ func (p *Power) Reset(ctx context.Context) error {
 	}, func(ctx context.Context) error { return p.guest.bootedAfter(ctx, before) })
 }
 
-// A boot of a guest: its id, "" if it is not known, and how often agents had opened their port by then.
+// A boot is one boot of a guest: its id, "" if the id is not known, and how often agents had opened
+// their port by then.
 type boot struct {
 	id    string
 	opens int
@@ -63,7 +64,7 @@ func (g *Guest) boot(ctx context.Context) (b boot, err error) {
 
 var errNoAgent = errors.New("the agent has not opened its port")
 
-// bootedAfter returns when the agent answers from another boot than before.
+// bootedAfter returns when the agent answers from a boot after before.
 func (g *Guest) bootedAfter(ctx context.Context, before boot) error {
 	for {
 		changed := g.events.watch()
@@ -88,9 +89,9 @@ func (g *Guest) bootedAfter(ctx context.Context, before boot) error {
 	}
 }
 
-// answer makes the agent answer, from whichever boot. It is errNoAgent when the agent has closed
-// its port meanwhile, as it does when the guest goes down or to sleep, and perhaps opened it again:
-// then the question may be lost.
+// answer makes the agent answer, and returns the boot. It returns errNoAgent when the agent closes
+// its port meanwhile, as it does when the guest goes down or to sleep: then the question may be
+// lost.
 func (g *Guest) answer(ctx context.Context) (b boot, err error) {
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -112,18 +113,19 @@ func (g *Guest) answer(ctx context.Context) (b boot, err error) {
 // clockSlack is how far a guest's clock may be off the host's after a restore.
 const clockSlack = 10 * time.Second
 
-// restored makes a guest usable that runs with a state from elsewhere or from before: its agent may
-// be in the middle of an answer, and its clock stands where it was.
+// restored makes a guest usable that runs from a loaded state. Its agent may be in the middle of an
+// answer, and its clock has stood still.
 func (g *Guest) restored(ctx context.Context) error {
 	if err := g.sync(ctx); err != nil {
 		return fmt.Errorf("the agent does not answer after the restore: %w", err)
 	}
-	g.events.update(func() { g.events.agent = true }) // it was before, and no event tells
+	g.events.update(func() { g.events.agent = true }) // it was open in the state, and QEMU sends no event for it
 	err := g.qga.SetTime(ctx, time.Now())
 	if err == nil {
 		return nil
 	}
-	// The agent sets the clock, then the hardware's by hwclock(8), which many small guests do not have.
+	// The agent sets the clock, then the hardware's by hwclock(8), which many small guests do not
+	// have.
 	now, asked := g.qga.Time(ctx)
 	if asked != nil {
 		return fmt.Errorf("set the guest's clock: %w", errors.Join(err, asked))

@@ -7,15 +7,14 @@ import (
 	"sync"
 )
 
-// A Roster knows the machines that are alive, for whoever has to do with all of them:
-// [Options.Roster] enters each machine as soon as its QEMU can be talked to. The zero value is
-// empty.
+// A Roster is a list of the machines that are alive. [Options.Roster] adds each machine as soon as
+// its QEMU answers. The zero value is empty.
 type Roster struct {
 	mu       sync.Mutex
 	machines []*VM
 }
 
-// add enters m, and forgets those that are gone. A nil Roster knows none.
+// add adds m, and removes machines that are gone. A nil Roster ignores the call.
 func (r *Roster) add(m *VM) {
 	if r == nil {
 		return
@@ -25,15 +24,15 @@ func (r *Roster) add(m *VM) {
 	r.machines = append(slices.DeleteFunc(r.machines, func(m *VM) bool { return m.proc.Gone(0) }), m)
 }
 
-// Alive are the machines whose QEMU has not ended.
+// Alive returns the machines whose QEMU has not ended.
 func (r *Roster) Alive() []*VM {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(r.machines), func(m *VM) bool { return m.proc.Gone(0) })
 }
 
-// CollectEvidence takes evidence of all that are alive, at once, and returns a line for each: its
-// name and its folder, or why there is none.
+// CollectEvidence collects evidence of all machines that are alive, at once. It returns a line for
+// each: its name, and its folder or the error.
 func (r *Roster) CollectEvidence(ctx context.Context, o EvidenceOptions) []string {
 	machines := r.Alive()
 	lines := make([]string, len(machines))

@@ -13,8 +13,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// Suspend has the guest sleep (suspend to RAM, S3). A guest, an agent or a firmware that cannot is an error matching
-// [bench.ErrNotAvailable] with the reason; then nothing has been tried.
+// Suspend has the guest sleep (suspend to RAM, S3). If the guest, its agent or its firmware cannot,
+// the error matches [bench.ErrNotAvailable] and has the reason, and nothing has been tried.
 func (p *Power) Suspend(ctx context.Context) error {
 	return p.states.transit(ctx, suspend, func(ctx context.Context) error {
 		if err := p.sleep.canSuspend(ctx); err != nil {
@@ -60,7 +60,7 @@ func (p *Power) Hibernate(ctx context.Context) error {
 	}, p.states.proveOff)
 }
 
-// proveOff is the proof that QEMU has ended in order.
+// proveOff returns nil when QEMU has ended with exit code 0.
 func (s *states) proveOff(ctx context.Context) error {
 	select {
 	case <-s.proc.Done():
@@ -92,8 +92,9 @@ func (c sleepCheck) canSuspend(ctx context.Context) error {
 		return c.life.cannot(suspend.Name, "machine type %s cannot be woken", c.machine)
 	}
 	return c.canSleep(ctx, suspend.Name, "mem", "ram", "suspend.target", func() error {
-		// With the firmware's S3 the kernel offers "deep" (Documentation/admin-guide/pm/sleep-states.rst); without, its
-		// "mem" is s2idle, out of which QEMU cannot wake it.
+		// With the firmware's S3 the kernel offers "deep"
+		// (Documentation/admin-guide/pm/sleep-states.rst); without, its "mem" is s2idle, out of
+		// which QEMU cannot wake it.
 		modes, err := c.readFields(ctx, "/sys/power/mem_sleep")
 		switch {
 		case errors.Is(err, fs.ErrNotExist), err == nil && slices.Contains(modes, "[deep]"):
@@ -127,8 +128,8 @@ func (c sleepCheck) canHibernate(ctx context.Context) error {
 	})
 }
 
-// canSleep looks for what keeps every kind of sleep from working: the agent's rules, the kernel's
-// abilities, a masked target of systemd. more looks for the rest.
+// canSleep checks what every kind of sleep needs: the agent allows it, the kernel has it, systemd
+// has not masked its target. Then it calls more.
 func (c sleepCheck) canSleep(ctx context.Context, op, state, agentMode, target string, more func() error) error {
 	info, err := c.qga.Info(ctx)
 	if err != nil {

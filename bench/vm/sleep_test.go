@@ -123,7 +123,8 @@ func TestWhySleepCannotBe(t *testing.T) {
 	}
 }
 
-// QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered already.
+// QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered
+// already.
 func TestWakePortLate(t *testing.T) {
 	m := bootFake(t, "sleeper late /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
 	must(t, m.Power().Suspend(t.Context()))
@@ -133,7 +134,8 @@ func TestWakePortLate(t *testing.T) {
 	}
 }
 
-// A guest that was not told after its sleep that the host has the agent's port open is told so by opening it anew.
+// A guest that was not told after its sleep that the host has the agent's port open is told so by
+// opening it anew.
 func TestWakeUnheard(t *testing.T) {
 	m := bootFake(t, "sleeper unheard /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
 	for range 2 {

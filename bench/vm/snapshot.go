@@ -13,7 +13,7 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// Snapshots are the snapshots in a machine's disks, and how they are made and loaded.
+// Snapshots saves, loads and lists the snapshots in a machine's disks.
 type Snapshots struct {
 	life   *life
 	qmp    *qmp.Client
@@ -24,7 +24,8 @@ type Snapshots struct {
 	logs   *logs
 }
 
-// A Snapshot is a state of a machine, kept in its disks: memory, devices (those of VFs too) and what the disks held.
+// A Snapshot is a state of a machine in its disks: memory, devices (VFs too) and the content of the
+// disks.
 type Snapshot struct {
 	Tag  string
 	Time time.Time // when it was made, by the host's clock
@@ -37,10 +38,10 @@ var (
 	ErrSnapshotExists = errors.New("there is a snapshot of that name")
 )
 
-// Save saves the machine's state under a name of its own into its first disk. The machine stands
-// still meanwhile and is then in the state it was in. All its writable disks must be qcow2, as
-// overlays are. A machine that cannot be saved is a [*BlockedError]; too little space is an
-// [bench.InfraError] before anything is done.
+// Save saves the machine's state under tag, which must be new, into its first disk. The machine
+// stands still meanwhile, and then is in the same state as before. All its writable disks must be
+// qcow2, as overlays are. If the machine cannot be saved, the error is a [*BlockedError]. If there
+// is too little space, Save returns a [bench.InfraError] before it does anything.
 func (s *Snapshots) Save(ctx context.Context, tag string) error {
 	var before State
 	return s.states.transit(ctx, save, func(ctx context.Context) (err error) {
@@ -73,11 +74,10 @@ func (s *Snapshots) Save(ctx context.Context, tag string) error {
 	})
 }
 
-// Load takes the machine back to a snapshot. If it was running, it goes on from there, with an
-// agent that answers and the right time; the processes that ran then run again and are known to the
-// agent. If it was not, it stands there until [Power.Resume]. When the state cannot be loaded whole
-// (a VF that refuses it), the machine is stopped in [Restoring]: another snapshot may be loaded
-// then, nothing else makes sense.
+// Load takes the machine back to a snapshot. A machine that was running runs again, with an agent
+// that answers and the right time; the agent knows the processes that ran then. A machine that was
+// not running stays paused until [Power.Resume]. If the state cannot be loaded whole (a VF refuses
+// it), the machine is stopped in [Restoring]: load another snapshot then.
 func (s *Snapshots) Load(ctx context.Context, tag string) error {
 	var before State
 	return s.states.transit(ctx, load, func(ctx context.Context) (err error) {
@@ -113,7 +113,8 @@ func (s *Snapshots) Load(ctx context.Context, tag string) error {
 	})
 }
 
-// loadFailed says what state a load that failed has left. QEMU stops the machine for it and leaves it so.
+// loadFailed adds to err which state the failed load has left. QEMU stops the machine for a load,
+// and after a failure does not let it run.
 func (s *Snapshots) loadFailed(ctx context.Context, before State, err error) error {
 	seen, lost := s.states.now(ctx)
 	if lost != nil || seen == before || seen == Off || seen == Gone {
@@ -195,7 +196,7 @@ func (s *Snapshots) job(ctx context.Context, cmd, tag string, nodes []string) er
 	return err
 }
 
-// sameState is the proof that the machine is again in the state that it was in.
+// sameState waits until the machine is in the state before again.
 func (s *Snapshots) sameState(ctx context.Context, t Transition, before State) error {
 	_, err := s.states.reach(ctx, t.Name, before)
 	return err

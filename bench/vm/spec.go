@@ -17,7 +17,8 @@ type Spec struct {
 	Name    string // "vm0": letters, digits, "-", "_" and "."
 	QEMU    string // program, "qemu-system-x86_64"
 	Machine string // "q35"; "pc" is the Python tool's i440fx. Options may follow: "q35,kernel-irqchip=split"
-	// "kvm" or "tcg", options may follow: "tcg,thread=single". "" is KVM where it works, see [ProbeAccel]
+	// "kvm" or "tcg", options may follow: "tcg,thread=single". "" is KVM where it works, see
+	// [ProbeAccel]
 	Accel     string
 	CPU       string // model and flags; "host" with KVM, "max" without
 	CPUs      int    // 1
@@ -36,7 +37,8 @@ type Spec struct {
 	Unplugged  bool    `json:",omitempty"` // of its VFs the machine has only the root ports
 	SparePorts int     // empty PCIe root ports for hot-plug, named "spare0" and on (q35 only)
 	Shares     []Share // directories of the host
-	// serial ports besides the console, each a socket "serial1" and on in the private directory; at most 3
+	// serial ports besides the console, each a socket "serial1" and on in the private directory; at
+	// most 3
 	Serials     int
 	UserNetwork bool     // QEMU's own NAT network, off by default: most machines need no network
 	SSH         SSH      // off by default
@@ -69,13 +71,15 @@ type Kernel struct {
 	Image, Initrd, Cmdline string
 }
 
-// A VF is a PCI function of the host, bound to a VFIO driver, that the machine gets. The n-th VF is device "vfN", on
-// q35 below a PCIe root port "vfN-port" of its own.
+// A VF is a PCI function of the host, bound to a VFIO driver, that the machine gets. The n-th VF is
+// device "vfN", on q35 below a PCIe root port "vfN-port" of its own.
 type VF struct {
 	Host pci.Address // on the host
-	// how much state its driver says it has, local memory above all: for deadlines and the space to save it
+	// how much state its driver says it has, local memory above all: for deadlines and the space to
+	// save it
 	StateMiB int
-	// the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU refuses to start
+	// the VF's driver is a vendor VFIO variant that can move its state; with plain vfio-pci QEMU
+	// refuses to start
 	EnableMigration bool
 	// WindowMiB is how much 64-bit prefetchable address space firmware leaves below the VF's root
 	// port, so that a VF can be plugged in later: see [pci.Device.VFWindow]. 0 leaves it to
@@ -92,7 +96,8 @@ func SpecFor(c bench.VMConfig, image string) Spec {
 	}
 }
 
-// A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag /mnt.
+// A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag
+// /mnt.
 type Share struct {
 	Tag, Path string
 	Writable  bool
@@ -128,7 +133,8 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-// Validate reports, as a [bench.UsageError], everything in s that cannot work anywhere. It does not look at the host.
+// Validate reports, as a [bench.UsageError], everything in s that cannot work anywhere. It does not
+// look at the host.
 func (s Spec) Validate() error {
 	s = s.withDefaults()
 	var errs []error
@@ -201,7 +207,8 @@ func (s Spec) checkFiles() error {
 	return nil
 }
 
-// pcie tells the machine types with PCI Express, where a VF belongs below a root port, from those without.
+// pcie tells the machine types with PCI Express, where a VF belongs below a root port, from those
+// without.
 func (s Spec) pcie() bool {
 	kind, _, _ := strings.Cut(s.Machine, ",")
 	return kind == "q35" || strings.HasPrefix(kind, "pc-q35")

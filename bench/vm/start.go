@@ -20,7 +20,7 @@ import (
 
 func (m *VM) started(ctx context.Context) (*VM, error) {
 	if err := m.start(ctx); err != nil {
-		_ = m.Close(ctx) // its error would only say again that QEMU does not end
+		_ = m.Close(ctx) // its error would repeat that QEMU does not end
 		return nil, err
 	}
 	return m, nil
@@ -88,7 +88,7 @@ func (m *VM) prepare(ctx context.Context) error {
 	if err := m.user.prepare(m.opts.Mode); err != nil {
 		return err
 	}
-	if m.disks.files == nil { // else they are another run's
+	if m.disks.files == nil { // otherwise [VM.Again] has set them
 		if err := m.disks.makeOverlays(ctx, m.opts.WorkDir); err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (m *VM) launch(ctx context.Context) error {
 	m.diagnosis = &diagnosis{
 		life: m.life, spec: &m.spec, accel: m.accel.Name, events: m.events, logs: m.logs, exit: m.proc.Exit,
 	}
-	if r, err := undo.ProcessOf(m.proc.PID()); err == nil { // else it has ended already
+	if r, err := undo.ProcessOf(m.proc.PID()); err == nil { // an error means that QEMU has ended
 		if err := m.opts.Journal(r); err != nil {
 			return infra("journal QEMU's start", err)
 		}
@@ -175,13 +175,13 @@ func (m *VM) assemble(line *agentLine, agent *qga.Client) {
 	m.user.qmp = m.qmp
 }
 
-// connectQMP connects to the monitor, or says why QEMU did not come as far as to have one.
+// connectQMP connects to the monitor. Its error says why QEMU ended before it had a monitor.
 func (m *VM) connectQMP(ctx context.Context, path string) error {
 	transcript, err := m.logs.transcript("qmp.jsonl")
 	if err != nil {
 		return err
 	}
-	// With a VF QEMU maps all of the guest's memory for the device before it says a word.
+	// With a VF QEMU maps all of the guest's memory for the device before it sends the greeting.
 	patience := 30 * time.Second
 	if len(m.spec.VFs) > 0 {
 		patience += time.Duration(m.spec.MemoryMiB) * 20 * time.Second / 1024
@@ -205,7 +205,7 @@ func (m *VM) connectQMP(ctx context.Context, path string) error {
 	}
 	if err != nil {
 		ended := time.Duration(0)
-		if ctx.Err() == nil { // a connection that breaks is a QEMU that ends
+		if ctx.Err() == nil { // QEMU broke the connection, so QEMU ends
 			ended = 5 * time.Second
 		}
 		if m.proc.Gone(ended) {
@@ -218,7 +218,7 @@ func (m *VM) connectQMP(ctx context.Context, path string) error {
 	return nil
 }
 
-// dial connects to a socket that a starting process is about to make.
+// dial connects to a socket. It tries until the process that makes the socket has made it.
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

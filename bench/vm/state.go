@@ -29,8 +29,8 @@ import (
 //	   Panicked:          the guest's kernel has; QEMU has stopped it. Only PowerOff, Quit and Kill lead out
 //	   Gone:              QEMU was killed or has crashed, from any state
 //
-// Reboot and Reset lead from Running through another boot of the guest back to it. [Transitions] has every way with
-// its deadline and its proof, and one function (states.transit) goes them all.
+// Reboot and Reset lead from Running through another boot of the guest back to it. [Transitions]
+// has every way with its deadline and its proof, and one function (states.transit) goes them all.
 type State string
 
 // The states of a machine.
@@ -48,8 +48,8 @@ const (
 	Gone      State = "gone"
 )
 
-// runStates are QEMU's run states (qapi/run-state.json, RunState). Those left out are states of debugging and
-// replication, which are called as QEMU calls them.
+// runStates are QEMU's run states (qapi/run-state.json, RunState). Those left out are states of
+// debugging and replication, which keep QEMU's names.
 var runStates = map[string]State{
 	"prelaunch":      Prelaunch,
 	"running":        Running,
@@ -125,22 +125,23 @@ func (e *StateError) Error() string {
 
 func (e *StateError) Unwrap() error { return e.Err }
 
-// expect is nil if the machine's state is one of want, else a [*StateError], or the reason why the machine has ended.
+// expect returns nil if the machine's state is one of want. Otherwise it returns a [*StateError],
+// or the reason why the machine has ended.
 func (s *states) expect(ctx context.Context, op string, want ...State) error {
 	seen, err := s.now(ctx)
 	switch {
 	case err != nil || slices.Contains(want, seen):
 		return err
-	case seen == Off || seen == Gone: // why is known a moment later
+	case seen == Off || seen == Gone: // the reason is known a moment later
 		return s.life.because(op, qmp.ErrClosed)
 	}
 	return &StateError{Machine: s.life.name, Op: op, Seen: seen, Want: want, Err: s.life.reason()}
 }
 
-// unheardEvery is how often QEMU is asked for a change that it tells by no event.
+// unheardEvery is how often vmtb asks QEMU for a change that QEMU sends no event for.
 const unheardEvery = 10 * time.Millisecond
 
-// reach waits for one of the states want, by QEMU's events, and returns it.
+// reach waits for one of the states want, and returns it.
 func (s *states) reach(ctx context.Context, op string, want ...State) (State, error) {
 	for {
 		changed := s.events.watch() // before asking: a change in between is not missed

@@ -8,15 +8,16 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// StateFiles save a machine's state to files of the host, and load it from there.
+// StateFiles saves a machine's state to files of the host, and loads it from them.
 type StateFiles struct {
 	qmp    *qmp.Client
 	states *states
 	mover  *mover
 }
 
-// Save stops the machine and writes its state to a file; what its disks hold stays there, so the two belong together.
-// The machine is paused then, and goes on with [Power.Resume], which makes the file worthless.
+// Save stops the machine and writes its state to a file. The content of the disks stays in the
+// disks, so the file belongs to them. The machine is paused then. If it goes on with
+// [Power.Resume], the file becomes worthless.
 func (f *StateFiles) Save(ctx context.Context, path string) (done Migration, err error) {
 	var was State
 	err = f.states.transit(ctx, saveFile, func(ctx context.Context) error {
@@ -42,8 +43,9 @@ func (f *StateFiles) Save(ctx context.Context, path string) (done Migration, err
 	return done, err
 }
 
-// Load takes a machine that was started with [ModeIncoming] to the state that [StateFiles.Save] has written. Its disks
-// must hold what they held then: see [VM.Again] and [VM.Twin]. The machine is paused then.
+// Load takes a machine that was started with [ModeIncoming] to the state in a file of
+// [StateFiles.Save]. Its disks must have the content that they had then: see [VM.Again] and
+// [VM.Twin]. The machine is paused then.
 func (f *StateFiles) Load(ctx context.Context, path string) error {
 	return f.states.transit(ctx, loadFile, func(ctx context.Context) error {
 		abs, err := filepath.Abs(path)

@@ -10,7 +10,8 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A Transition is a way of a machine from one state to another. docs/machine-states.md is made from these.
+// A Transition is a way of a machine from one state to another. docs/machine-states.md is made from
+// these.
 type Transition struct {
 	Name  string
 	From  []State       // where it may begin
@@ -113,7 +114,7 @@ var (
 	}
 )
 
-// Transitions are all ways of a machine from one state to another.
+// Transitions returns all transitions.
 func Transitions() []Transition {
 	return []Transition{
 		powerOn, pause, resume, reset, reboot, suspend, wake, hibernate, powerOff, quit, kill, save, load, saveFile,
@@ -121,8 +122,8 @@ func Transitions() []Transition {
 	}
 }
 
-// limit is how long a transition may take. Moving state is given a second for every 50 MiB of the guest's memory and of
-// its VFs' state, a fifth of what a slow disk writes.
+// limit is how long a transition may take. Moving state is given a second for every 50 MiB of the
+// guest's memory and of its VFs' state, a fifth of what a slow disk writes.
 func (s *states) limit(t Transition) time.Duration {
 	d := t.Limit
 	if t.Moves {
@@ -140,8 +141,9 @@ func (s Spec) stateMiB() int {
 	return size
 }
 
-// transit takes the machine through t: looks that it may begin, does it, and lets prove wait for what shows that it is
-// done, within the limit of t and no longer than the machine lives. One transition goes on at a time.
+// transit does the transition t: it checks the state, calls do, and calls prove, which waits for
+// the proof. It ends with the limit of t, or with the machine's life. One transition runs at a
+// time.
 func (s *states) transit(ctx context.Context, t Transition, do, prove func(context.Context) error) error {
 	limit := s.limit(t)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError{limit})
@@ -173,8 +175,8 @@ type lateError struct{ limit time.Duration }
 func (e lateError) Error() string        { return "not within " + prose.Exact(e.limit) }
 func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// fail says what err means that came of t. What ends at our deadline says what was seen instead,
-// and is the guest's fault where the guest was asked.
+// fail returns the error of t for err. If t missed its deadline, the error says which state was
+// seen, and is a [bench.GuestError].
 func (s *states) fail(ctx context.Context, t Transition, err error) error {
 	if err == nil {
 		return nil
@@ -187,7 +189,7 @@ func (s *states) fail(ctx context.Context, t Transition, err error) error {
 			if lost != nil {
 				seen = "silent"
 			}
-			if err = fmt.Errorf("%w: %w", late, err); seen != t.To { // else the state is not what is missing
+			if err = fmt.Errorf("%w: %w", late, err); seen != t.To { // otherwise only the proof is missing
 				err = &StateError{Machine: s.life.name, Op: t.Name, Seen: seen, Want: []State{t.To}, Err: err}
 			}
 		}
@@ -197,7 +199,7 @@ func (s *states) fail(ctx context.Context, t Transition, err error) error {
 		new(*StateError), new(*BlockedError), new(*bench.GuestError), new(*bench.HostError), new(*bench.InfraError),
 		new(*bench.UsageError),
 	} {
-		if errors.As(err, kind) { // it says whose fault it is, and of what
+		if errors.As(err, kind) { // its type says whose fault it is
 			return err
 		}
 	}

@@ -87,7 +87,8 @@ func TestTransitionsOfFake(t *testing.T) {
 	}
 }
 
-// A transition that QEMU takes and does not make ends at its deadline, and says what was seen instead.
+// A transition that QEMU takes and does not make ends at its deadline, and says what was seen
+// instead.
 func TestTransitionLate(t *testing.T) {
 	m := bootFake(t, "ignores-stop")
 	m.life.scale = 0.01

@@ -10,8 +10,9 @@ import (
 	"vmtb/bench/vm/guard"
 )
 
-// A VM is one run of a machine: from [Start] until its QEMU has ended. It is a [bench.Machine], usable as one once
-// [VM.WaitReady] has returned.
+// A VM is one run of a machine, from [Start] until its QEMU has ended. It is a [bench.Machine]
+// after [VM.WaitReady] has returned. What it can do is in its parts: [Guest], [Power], [Snapshots],
+// [StateFiles], [Evidence], [UserAccess].
 type VM struct {
 	spec    Spec
 	opts    Options
@@ -30,7 +31,7 @@ type VM struct {
 	diagnosis *diagnosis
 	qmp       *qmp.Client
 
-	// The parts, from QEMU's start on.
+	// The parts. They exist from QEMU's start on.
 	states     *states
 	mover      *mover
 	evidence   *Evidence
@@ -43,10 +44,10 @@ type VM struct {
 
 var _ bench.Machine = (*VM)(nil)
 
-// Start runs the machine that s describes and returns when its guest has been set going (but see
-// [Mode]); see [VM.WaitReady] for when it can be used. Any number of machines may be started at
-// once. After an error nothing is left but the logs; else [VM.Close] must be called, whatever
-// happens to the machine.
+// Start runs the machine that s describes. It returns when the guest has begun to run (but see
+// [Mode]); [VM.WaitReady] returns when the guest can be used. Any number of machines may be started
+// at once. After an error only the logs are left. Otherwise the caller must call [VM.Close],
+// whatever happens to the machine.
 func Start(ctx context.Context, s Spec, o Options) (*VM, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -64,8 +65,9 @@ func newVM(s Spec, o Options) *VM {
 	return m
 }
 
-// Close ends the machine, by force if it still runs, and removes its sockets and overlays. The logs stay. It may be
-// called again, and tries again what failed. As a clean-up it has a minute of its own, even when ctx has ended.
+// Close ends the machine, by force if it still runs, and removes its sockets and overlays. The logs
+// stay. A second call repeats the steps that failed. Close has a minute even when ctx has ended,
+// because it is a clean-up.
 func (m *VM) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
@@ -75,10 +77,11 @@ func (m *VM) Close(ctx context.Context) error {
 	return err
 }
 
-// Socket is the path of one of the machine's sockets: [PeopleSocket], or "serial1" and on ([Spec.Serials]).
+// Socket returns the path of one of the machine's sockets: [PeopleSocket], or "serial1" and on
+// ([Spec.Serials]).
 func (m *VM) Socket(name string) string { return m.sockets.path(name) }
 
-// infra makes err the bench's own trouble, unless there is none.
+// infra returns err as a [bench.InfraError], and nil for nil.
 func infra(op string, err error) error {
 	if err == nil {
 		return nil
@@ -86,7 +89,7 @@ func infra(op string, err error) error {
 	return &bench.InfraError{Op: op, Err: err}
 }
 
-// String is the machine's name.
+// String returns the machine's name.
 func (m *VM) String() string { return m.life.name }
 
 // Guest returns the system in the machine, reached through its agent.
@@ -98,10 +101,10 @@ func (m *VM) Power() *Power { return m.power }
 // Snapshots returns the snapshots in the machine's disks.
 func (m *VM) Snapshots() *Snapshots { return m.snapshots }
 
-// StateFiles saves and loads the machine's state.
+// StateFiles returns what saves the machine's state to files, and loads it.
 func (m *VM) StateFiles() *StateFiles { return m.stateFiles }
 
-// Evidence writes down what can be learned of the machine.
+// Evidence returns what collects evidence of the machine.
 func (m *VM) Evidence() *Evidence { return m.evidence }
 
 // UserAccess returns how people get at the machine.
@@ -137,16 +140,17 @@ func (m *VM) ReadDir(ctx context.Context, dir string) ([]bench.DirEntry, error) 
 	return m.guest.ReadDir(ctx, dir)
 }
 
-// Spec returns what the machine was started as.
+// Spec returns the description that the machine was started with.
 func (m *VM) Spec() Spec { return m.spec }
 
 // Exit is how a QEMU process ended.
 type Exit = guard.Exit
 
-// Done is closed when QEMU is gone: its process has been reaped, its VFs are free.
+// Done returns a channel that is closed when QEMU is gone: its process has been reaped, its VFs are
+// free.
 func (m *VM) Done() <-chan struct{} { return m.proc.Done() }
 
-// Wait returns how QEMU ended, when it has.
+// Wait waits until QEMU has ended, and returns how.
 func (m *VM) Wait(ctx context.Context) (Exit, error) {
 	select {
 	case <-m.proc.Done():
@@ -156,19 +160,19 @@ func (m *VM) Wait(ctx context.Context) (Exit, error) {
 	}
 }
 
-// QMP is the connection to QEMU's monitor.
+// QMP returns the connection to QEMU's monitor.
 func (m *VM) QMP() *qmp.Client { return m.qmp }
 
-// Agent is the connection to the guest's agent.
+// Agent returns the connection to the guest's agent.
 func (m *VM) Agent() *qga.Client { return m.guest.qga }
 
-// Accel is how the machine runs.
+// Accel returns how the machine runs.
 func (m *VM) Accel() Accel { return m.accel }
 
-// Args is the command line that QEMU was started with.
+// Args returns the command line that QEMU was started with.
 func (m *VM) Args() []string { return m.argv }
 
-// Dir is the folder of the machine's logs.
+// Dir returns the folder of the machine's logs.
 func (m *VM) Dir() string { return m.logs.dir }
 
 // AgentOpen reports whether the guest's agent has its port open.
@@ -177,5 +181,5 @@ func (m *VM) AgentOpen() bool {
 	return open
 }
 
-// PID is QEMU's process.
+// PID returns the id of QEMU's process.
 func (m *VM) PID() int { return m.proc.PID() }

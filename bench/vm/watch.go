@@ -31,14 +31,14 @@ func (g *guestEvents) update(f func()) {
 	g.changed = make(chan struct{})
 }
 
-// watch is closed with the next event.
+// watch returns a channel that the next event closes.
 func (g *guestEvents) watch() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.changed
 }
 
-// agentSeen says whether the agent has its port open, and how often it has opened it.
+// agentSeen returns whether the agent has its port open, and how often it has opened the port.
 func (g *guestEvents) agentSeen() (open bool, opens int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +75,7 @@ func (g *guestEvents) sleeper() string {
 
 func (g *guestEvents) expectEnd() { g.update(func() { g.expected = true }) }
 
-// watch follows QEMU's events until QEMU is gone, and then ends the machine's life with the reason.
+// watch reads QEMU's events until QEMU is gone. Then it ends the machine's life with the reason.
 func (m *VM) watch(ctx context.Context, events *qmp.Subscription) {
 	defer events.Close()
 	for {
@@ -97,7 +97,7 @@ func (m *VM) event(e qmp.Event) {
 	switch e.Name {
 	case "GUEST_PANICKED", "GUEST_CRASHLOADED":
 		m.life.end(m.diagnosis.ofPanic())
-	case "STOP": // which does not say why
+	case "STOP": // the event has no reason
 		go m.endIfBroken(m.life.ctx)
 	}
 }
@@ -129,7 +129,7 @@ func (g *guestEvents) take(e qmp.Event) {
 	})
 }
 
-// endIfBroken ends the life of a machine that QEMU has stopped because it cannot run it any further.
+// endIfBroken ends the machine's life if QEMU has stopped the guest because of an internal error.
 func (m *VM) endIfBroken(ctx context.Context) {
 	var reply struct{ Status string }
 	if err := m.qmp.Execute(ctx, "query-status", nil, &reply); err == nil && reply.Status == "internal-error" {
@@ -137,7 +137,7 @@ func (m *VM) endIfBroken(ctx context.Context) {
 	}
 }
 
-// until waits for what events tell about the guest.
+// until waits until events make seen true.
 func (g *guestEvents) until(ctx context.Context, seen func(agentOpen bool, agentOpens int) bool) error {
 	for {
 		changed := g.watch()
@@ -152,9 +152,9 @@ func (g *guestEvents) until(ctx context.Context, seen func(agentOpen bool, agent
 	}
 }
 
-// orderUntil gives the agent an order that it answers only if it refuses, and then waits for what
-// shows that it obeys. What was seen before is no sign: QEMU tells up to a second late that a port
-// was opened or closed (VSERPORT_CHANGE is rate-limited).
+// orderUntil gives the agent an order that the agent answers only to refuse it. Then it waits for
+// obeyed. What QEMU reported before the order proves nothing: QEMU reports up to a second late that
+// a port was opened or closed (VSERPORT_CHANGE is rate-limited).
 func orderUntil(
 	ctx context.Context, begin func(ctx context.Context, mode string) (*qga.Order, error), mode string,
 	obeyed func(context.Context) error,

@@ -79,8 +79,8 @@ func splitArguments(args []string) (dirs, argv []string, ok bool) {
 }
 
 func run(dirs, argv []string) int {
-	// Linux sends QEMU's parent-death signal when this thread ends. A locked thread lives as long as
-	// its goroutine: to the end.
+	// Linux sends QEMU's parent-death signal when this thread ends. A locked thread lives as long
+	// as its goroutine: to the end.
 	runtime.LockOSThread()
 	// QEMU inherits neither the pipes nor a descriptor that vmtb's parents left open.
 	if err := unix.CloseRange(lifeFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
@@ -122,8 +122,8 @@ func drain(r io.Reader, done func(kept bool)) {
 	done(n > 0)
 }
 
-// A processGroup is QEMU and the processes that QEMU started. Its id is QEMU's pid, so the guard may
-// signal it only until QEMU has been reaped.
+// A processGroup is QEMU and the processes that QEMU started. Its id is QEMU's pid, so the guard
+// may signal it only until QEMU has been reaped.
 type processGroup struct {
 	pid   int
 	mu    sync.Mutex

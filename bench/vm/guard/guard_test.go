@@ -99,7 +99,8 @@ func TestGuardGivesNothingOfItsOwnToQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Fields(string(data))
-	// Descriptors 0, 1, 2 only; a process group of its own, in the session of the guard, which is its parent.
+	// Descriptors 0, 1, 2 only; a process group of its own, in the session of the guard, which is
+	// its parent.
 	pid, parent := strconv.Itoa(p.pid), got[len(got)-1]
 	if diff := cmp.Diff([]string{"env=", "0", "1", "2", pid, parent, pid, parent}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -114,8 +114,8 @@ func (p *Process) follow(reports *json.Decoder) {
 		p.exit = r.Exit
 		return
 	}
-	// The guard is dead, so QEMU is dead or dies soon. QEMU has another parent now: vmtb waits for the
-	// end of QEMU by its pidfd.
+	// The guard is dead, so QEMU is dead or dies soon. QEMU has another parent now: vmtb waits for
+	// the end of QEMU by its pidfd.
 	p.exit = Exit{Lost: true}
 	p.Kill()
 	_ = p.qemu.WithHandle(func(pidfd uintptr) {

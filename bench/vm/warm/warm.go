@@ -17,7 +17,8 @@ import (
 	"vmtb/internal/progress"
 )
 
-// A Store keeps the states of machines that have booted, below Dir. Any number of processes may use it at a time.
+// A Store keeps the states of machines that have booted, below Dir. Any number of processes may use
+// it at a time.
 type Store struct{ Dir string }
 
 // Options of a machine that is to go on from a kept state.
