@@ -237,7 +237,7 @@ func TestStartOfBadQEMU(t *testing.T) {
 		t.Errorf("refuses: %T %v, want a HostError with advice", err, err)
 	}
 	_, err = startFakeScaled(t, "mute", 0.05) // 1.5 s, some of them gone before the greeting
-	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "no answer in 1.") {
+	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "greeting: no answer in ") {
 		t.Errorf("mute: %T %v, want an InfraError at the deadline", err, err)
 	}
 }
