@@ -56,8 +56,11 @@ var arrows = map[string][]string{
 	},
 	"bench/vm/guard":    {"bench"},
 	"bench/vm/assigned": {"bench/pci", "bench/vm", "bench/xe"},
-	"bench/vm/warm":     {"bench", "bench/vm", "internal/cache", "internal/filecopy", "internal/progress"},
-	"bench/work":        {"bench", "bench/undo", "internal/procfs"},
+	"bench/vm/warm": {
+		"bench", "bench/vm", "internal/atomicfile", "internal/cache", "internal/filecopy", "internal/procfs",
+		"internal/progress",
+	},
+	"bench/work": {"bench", "bench/undo", "internal/procfs"},
 	"bench/keep": {
 		"bench", "bench/qmp", "bench/qga", "bench/undo", "bench/vm", "internal/atomicfile", "internal/flock",
 		"internal/prose",

@@ -69,11 +69,7 @@ func Hardware(s vm.Spec, accel string) string {
 
 // files identifies what a machine is made of.
 func files(s vm.Spec) (string, error) {
-	qemu, err := exec.LookPath(cmp.Or(s.QEMU, "qemu-system-x86_64"))
-	if err != nil {
-		return "", err
-	}
-	paths := []string{qemu}
+	paths := []string{qemuOf(s)}
 	for _, d := range s.Disks {
 		paths = append(paths, d.Image)
 	}
@@ -84,13 +80,27 @@ func files(s vm.Spec) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	paths = append(paths, firmware...)
+	return fileIDs(append(paths, firmware...)...)
+}
+
+// qemuOf returns the name of the QEMU that runs s; that of a program which is not there is returned as it is.
+func qemuOf(s vm.Spec) string {
+	name := cmp.Or(s.QEMU, "qemu-system-x86_64")
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return name
+}
+
+// fileIDs tells files of the same names apart: by device, inode, size and time. Empty names are left out.
+func fileIDs(paths ...string) (string, error) {
 	var b strings.Builder
 	for _, p := range paths {
 		if p == "" {
 			continue
 		}
-		if p, err = filepath.Abs(p); err == nil {
+		p, err := filepath.Abs(p)
+		if err == nil {
 			p, err = filepath.EvalSymlinks(p)
 		}
 		if err != nil {

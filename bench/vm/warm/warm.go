@@ -97,11 +97,9 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 		return s, none, nil
 	}
 	if s.Accel == "" { // a process that starts the machine need not find it out again
-		probed, err := vm.ProbeAccel(ctx, s.QEMU)
-		if err != nil {
+		if s.Accel, err = st.accel(ctx, s); err != nil {
 			return s, none, err
 		}
-		s.Accel = probed.Name
 	}
 	key, err := keyOf(s, o)
 	if err != nil {
@@ -130,6 +128,7 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 		c.Close()
 		if err != nil && ctx.Err() == nil && !errors.As(err, new(*bench.UsageError)) {
 			_ = c.Remove(filepath.Base(entry)) // what is left of it fails again, and is said again
+			_ = os.Remove(filepath.Join(st.Dir, kvmFile))
 		}
 	}, nil
 }

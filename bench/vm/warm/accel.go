@@ -1,0 +1,49 @@
+package warm
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"vmtb/bench/vm"
+	"vmtb/internal/atomicfile"
+	"vmtb/internal/cache"
+	"vmtb/internal/procfs"
+)
+
+// kvmFile has what a QEMU was with which KVM worked, and since which boot of the host.
+const kvmFile = "kvm-works"
+
+// accel returns what s would be run with. Once KVM has worked with a QEMU it is not tried again before
+// the host's next boot, or before a machine does not start: that costs a start of QEMU.
+func (st Store) accel(ctx context.Context, s vm.Spec) (string, error) {
+	boot, err := procfs.BootID()
+	if err != nil {
+		return "", infra(err)
+	}
+	program, err := fileIDs(qemuOf(s))
+	if err != nil { // vm.ProbeAccel says what to install
+		a, err := vm.ProbeAccel(ctx, s.QEMU)
+		return a.Name, err
+	}
+	now, err := cache.Hash(boot, program, os.Getuid())
+	if err != nil {
+		return "", infra(err)
+	}
+	path := filepath.Join(st.Dir, kvmFile)
+	if known, err := os.ReadFile(path); err == nil && string(known) == now {
+		return "kvm", nil
+	}
+	a, err := vm.ProbeAccel(ctx, s.QEMU)
+	if err != nil || a.Name != "kvm" {
+		return a.Name, err
+	}
+	err = os.MkdirAll(st.Dir, 0o755)
+	if err == nil {
+		err = atomicfile.WriteFile(path, []byte(now), 0o644)
+	}
+	if err != nil {
+		return "", infra(err)
+	}
+	return a.Name, nil
+}
