@@ -2,12 +2,12 @@ package warm
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"vmtb/bench/vm"
 	"vmtb/internal/atomicfile"
-	"vmtb/internal/cache"
 	"vmtb/internal/procfs"
 )
 
@@ -17,18 +17,10 @@ const kvmFile = "kvm-works"
 // accel returns what s would be run with. Once KVM has worked with a QEMU it is not tried again before
 // the host's next boot, or before a machine does not start: that costs a start of QEMU.
 func (st Store) accel(ctx context.Context, s vm.Spec) (string, error) {
-	boot, err := procfs.BootID()
-	if err != nil {
-		return "", infra(err)
-	}
-	program, err := fileIDs(qemuOf(s))
+	now, err := presentKVM(s)
 	if err != nil { // vm.ProbeAccel says what to install
 		a, err := vm.ProbeAccel(ctx, s.QEMU)
 		return a.Name, err
-	}
-	now, err := cache.Hash(boot, program, os.Getuid())
-	if err != nil {
-		return "", infra(err)
 	}
 	path := filepath.Join(st.Dir, kvmFile)
 	if known, err := os.ReadFile(path); err == nil && string(known) == now {
@@ -46,4 +38,17 @@ func (st Store) accel(ctx context.Context, s vm.Spec) (string, error) {
 		return "", infra(err)
 	}
 	return a.Name, nil
+}
+
+// presentKVM identifies this boot of the host, the user, and the QEMU of s.
+func presentKVM(s vm.Spec) (string, error) {
+	boot, err := procfs.BootID()
+	if err != nil {
+		return "", err
+	}
+	program, err := fileIDs(qemuOf(s))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %d %s", boot, os.Getuid(), program), nil
 }

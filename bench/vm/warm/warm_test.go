@@ -202,3 +202,33 @@ func TestBootLate(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestAccel: a store that knows of a KVM which worked asks no QEMU again, until a machine does not start.
+func TestAccel(t *testing.T) {
+	f := newFixture(t)
+	f.spec.Accel = ""
+	got, err := f.store.accel(t.Context(), f.spec)
+	if err != nil || got != "tcg" { // the fake runs no probe
+		t.Fatalf("%q, %v, want tcg", got, err)
+	}
+	known := filepath.Join(f.store.Dir, kvmFile)
+	if _, err := os.Stat(known); err == nil {
+		t.Error("the store knows of a KVM that does not work")
+	}
+	now, err := presentKVM(f.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(f.store.Dir, 0o700), os.WriteFile(known, []byte(now), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.store.accel(t.Context(), f.spec); err != nil || got != "kvm" {
+		t.Errorf("%q, %v, want kvm", got, err)
+	}
+	if err := os.WriteFile(known, []byte("another boot "+now), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.store.accel(t.Context(), f.spec); err != nil || got != "tcg" {
+		t.Errorf("after a boot of the host: %q, %v, want tcg", got, err)
+	}
+}
