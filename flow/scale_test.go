@@ -176,7 +176,8 @@ func BenchmarkMerge(b *testing.B) {
 			began := cpuTime(b)
 			for b.Loop() {
 				out++
-				if _, err := Merge(b.Context(), MergeOptions{Parts: parts, Out: filepath.Join(base, fmt.Sprint(out))}); err != nil {
+				o := MergeOptions{Parts: parts, Out: filepath.Join(base, fmt.Sprint(out))}
+				if _, err := Merge(b.Context(), o); err != nil {
 					b.Fatal(err)
 				}
 			}
