@@ -93,7 +93,8 @@ func runAgent(ctx context.Context, k key, o agentOptions, log *slog.Logger) erro
 		}
 	}
 	connected := func(*nats.Conn) { a.up.Store(time.Now().UnixNano()); a.look() }
-	a.bus, err = dial(k, nats.RetryOnFailedConnect(true), nats.ConnectHandler(connected), nats.ReconnectHandler(connected))
+	a.bus, err = dial(k, nats.RetryOnFailedConnect(true),
+		nats.ConnectHandler(connected), nats.ReconnectHandler(connected))
 	if err != nil {
 		return err
 	}
@@ -301,7 +302,8 @@ func runVmtb(ctx context.Context, program string, args ...string) ([]byte, error
 	cmd.WaitDelay = 10 * time.Minute
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		err = fmt.Errorf("vmtb %s: %w: %s", args[0], err, strings.TrimSpace(strings.ToValidUTF8(string(exit.Stderr), "?")))
+		text := strings.TrimSpace(strings.ToValidUTF8(string(exit.Stderr), "?"))
+		err = fmt.Errorf("vmtb %s: %w: %s", args[0], err, text)
 	}
 	return out, err
 }

@@ -149,8 +149,8 @@ func dial(k key, more ...nats.Option) (*bus, error) {
 	}
 	nc, err := nats.Connect(k.URL, append(more,
 		nats.Name(k.Name), nats.Secure(conf), nats.Nkey(public, pair.Sign), nats.CustomInboxPrefix("_INBOX_"+k.Name),
-		nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.ReconnectJitter(300*time.Millisecond, time.Second),
-		nats.IgnoreAuthErrorAbort(), nats.Timeout(answerTime))...)
+		nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectJitter(300*time.Millisecond, time.Second), nats.Timeout(answerTime))...)
 	if err != nil {
 		const format = "the engine at %s does not answer: %w (does \"vmtb-fleet serve\" run? is the key still good?)"
 		return nil, fmt.Errorf(format, k.URL, err)

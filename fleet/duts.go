@@ -33,8 +33,8 @@ func (b *bus) listDUTs(ctx context.Context, out io.Writer, asJSON bool) error {
 		if age := time.Since(d.Seen).Round(time.Second); age > defaultLost/leaseBeats*4 {
 			silent = fmt.Sprintf(", silent for %v", age)
 		}
-		text := fmt.Sprintf("%-16s %-9s gpu=%s vfs=%s kernel=%s%s  %s", d.Name, d.State, d.Labels["gpu"], d.Labels["vfs"],
-			d.Labels["kernel"], silent, strings.TrimSpace(d.Unit+" "+d.Why))
+		text := fmt.Sprintf("%-16s %-9s gpu=%s vfs=%s kernel=%s%s  %s", d.Name, d.State,
+			d.Labels["gpu"], d.Labels["vfs"], d.Labels["kernel"], silent, strings.TrimSpace(d.Unit+" "+d.Why))
 		fmt.Fprintln(out, ansi.Printable(text))
 	}
 	return nil

@@ -64,11 +64,16 @@ type program struct {
 	length, lost time.Duration
 }
 
+type (
+	action    func(ctx context.Context, args []string) error
+	busAction func(ctx context.Context, b *bus, args []string) error
+)
+
 // A command has as many arguments as use names; "..." is any number.
 type command struct {
 	use, short string
 	flags      func(*pflag.FlagSet)
-	do         func(ctx context.Context, args []string) error
+	do         action
 }
 
 func (c command) name() string { return strings.Fields(c.use)[0] }
@@ -76,8 +81,8 @@ func (c command) name() string { return strings.Fields(c.use)[0] }
 func (p *program) run(ctx context.Context, args []string) error {
 	commands := p.commands()
 	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") {
-		const text = "vmtb-fleet runs flows of vmtb on many machines under test. \"vmtb-fleet COMMAND --help\" shows the flags.\n\n"
-		fmt.Fprint(p.out, text)
+		fmt.Fprint(p.out, "vmtb-fleet runs flows of vmtb on many machines under test.\n",
+			"\"vmtb-fleet COMMAND --help\" shows the flags.\n\n")
 		for _, c := range commands {
 			fmt.Fprintf(p.out, "  %-24s %s\n", c.use, c.short)
 		}
@@ -113,7 +118,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 }
 
 // onBus returns what a command does that needs the engine.
-func (p *program) onBus(do func(ctx context.Context, b *bus, args []string) error) func(context.Context, []string) error {
+func (p *program) onBus(do busAction) action {
 	return func(ctx context.Context, args []string) error {
 		k, err := readKey(p.key)
 		if err != nil {
@@ -195,8 +200,10 @@ func (p *program) commands() []command {
 }
 
 // standing returns a command that changes whether a DUT may take units.
-func (p *program) standing(change func(*standing)) func(context.Context, []string) error {
-	return p.onBus(func(ctx context.Context, b *bus, args []string) error { return b.setStanding(ctx, args[0], change) })
+func (p *program) standing(change func(*standing)) action {
+	return p.onBus(func(ctx context.Context, b *bus, args []string) error {
+		return b.setStanding(ctx, args[0], change)
+	})
 }
 
 func (p *program) serveFlags(f *pflag.FlagSet) {
@@ -255,6 +262,6 @@ func (p *program) submitFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.eachGPU, "each-gpu", false, "run each flow once on each kind of GPU that the DUTs have")
 	f.StringArrayVar(&o.options, "option", nil, "NAME=VALUE, a flag of vmtb run: "+strings.Join(options, ", "))
 	f.StringArrayVar(&o.durations, "durations", nil, "a run directory: what took longest in it is queued first")
-	f.DurationVar(&o.deadline, "deadline", 0, "units that have not ended after this time do not run on (default: never)")
+	f.DurationVar(&o.deadline, "deadline", 0, "units that have not ended by then do not run on (default: never)")
 	f.DurationVar(&o.lost, "lost-after", defaultLost, "a DUT that is silent for so long has lost its unit")
 }

@@ -229,7 +229,8 @@ func enroll(ctx context.Context, b *bus, name, role, file string) error {
 			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("the engine does not take the key (a NATS of your own has keys in its configuration): %w", err)
+			const text = "the engine does not take the key (a NATS of your own has keys in its configuration): %w"
+			return fmt.Errorf(text, err)
 		}
 		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // the engine sends no event
 	}

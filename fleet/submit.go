@@ -208,8 +208,8 @@ func (b *bus) queue(ctx context.Context, units []unit, lost time.Duration, again
 		if !known[u.Need] {
 			known[u.Need] = true
 			c := jetstream.ConsumerConfig{
-				Durable: u.pool(), Description: u.Need, FilterSubject: subject + ">", AckPolicy: jetstream.AckExplicitPolicy,
-				AckWait: lost, MaxDeliver: -1, MaxAckPending: 10_000,
+				Durable: u.pool(), Description: u.Need, FilterSubject: subject + ">",
+				AckPolicy: jetstream.AckExplicitPolicy, AckWait: lost, MaxDeliver: -1, MaxAckPending: 10_000,
 			}
 			if _, err := b.js.CreateOrUpdateConsumer(ctx, unitStream, c); err != nil {
 				return fmt.Errorf("pool %q: %w", u.Need, err)

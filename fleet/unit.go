@@ -50,6 +50,7 @@ func (s *attempt) claimKey() string { return "claim." + s.Unit.key() }
 func (s *attempt) name() string {
 	return fmt.Sprintf("%s.%d.%s", s.Unit.key(), s.Claim.Attempt, s.Claim.DUT)
 }
+
 func (s *attempt) late(now time.Time) bool {
 	return !s.Unit.Deadline.IsZero() && now.After(s.Unit.Deadline)
 }
@@ -81,7 +82,8 @@ func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 		a.log.Warn("takes over", "unit", u.title(), "from", c.DUT)
 		c.Lost = append(c.Lost, c.DUT)
 	}
-	s := &attempt{Unit: u, Reply: m.Reply(), Boot: a.boot, Claim: claim{DUT: a.dut, Attempt: c.Attempt + 1, Lost: c.Lost}}
+	s := &attempt{Unit: u, Reply: m.Reply(), Boot: a.boot}
+	s.Claim = claim{DUT: a.dut, Attempt: c.Attempt + 1, Lost: c.Lost}
 	if s.revision, err = a.swap(ctx, s.claimKey(), e, s.Claim); err != nil {
 		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err)) // whoever gets the message next sees why
 	}
@@ -197,9 +199,9 @@ func (a *agent) pulse(ctx context.Context, s *attempt) error {
 func (a *agent) tell(ctx context.Context, s *attempt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	run, err := flow.OpenRun(a.runDir(s))
-	if err != nil {
-		return nil //nolint:nilerr // it has not begun
+	run, began := a.openRun(s)
+	if !began {
+		return nil
 	}
 	subject := fmt.Sprintf("log.%s.%s.%d", a.dut, s.Unit.key(), s.Claim.Attempt)
 	for ; s.told <= len(run.Entries); s.told++ {
@@ -221,33 +223,25 @@ func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, er
 	if code, why := a.refuse(s); why != "" {
 		return code, why, nil
 	}
-	dir := a.runDir(s)
 	const tries = 5
 	for try := 0; try < tries; {
 		if err := a.waitRun(ctx, s); err != nil {
 			return 0, "", err
 		}
-		run, openErr := flow.OpenRun(dir)
-		if openErr == nil && run.Ended() {
+		run, began := a.openRun(s)
+		if began && run.Ended() {
 			if end := run.Entries[len(run.Entries)-1].ExitCode; end != nil {
 				return *end, "", nil
 			}
 			return flow.ExitError, "", nil
 		}
-		if ctx.Err() != nil {
-			return flow.ExitInterrupted, context.Cause(ctx).Error(), nil
+		if cause := context.Cause(ctx); cause != nil {
+			return flow.ExitInterrupted, cause.Error(), nil
 		}
-		argv := []string{"resume", dir}
-		if openErr != nil { // vmtb was killed before the run began, or never started
-			if err := os.RemoveAll(dir); err != nil {
-				return 0, "", err
-			}
-			argv = append([]string{"run", "--recover", "--run-dir=" + dir}, s.arguments()...)
-		}
-		_, err := runVmtb(ctx, a.vmtb, argv...)
+		err := a.start(ctx, s, began)
 		switch code := exitOf(err); {
 		case ctx.Err() != nil: // the next turn returns why
-		case flow.IsRunDir(dir) || err == nil || code < 0:
+		case flow.IsRunDir(a.runDir(s)) || err == nil || code < 0:
 			try++
 		case code != flow.ExitError:
 			return flow.ExitUsage, fmt.Sprintf("refused by %s: %v", a.dut, err), nil
@@ -260,14 +254,28 @@ func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, er
 	return flow.ExitError, fmt.Sprintf("vmtb died %d times", tries), nil
 }
 
-// arguments are the options and ids of the unit, for "vmtb run".
-func (s *attempt) arguments() (args []string) {
-	for _, name := range options {
-		if value, ok := s.Unit.Options[name]; ok {
-			args = append(args, "--"+name+"="+value)
-		}
+// start runs the unit, or goes on with a run that began.
+func (a *agent) start(ctx context.Context, s *attempt, began bool) error {
+	dir := a.runDir(s)
+	if began {
+		_, err := runVmtb(ctx, a.vmtb, "resume", dir)
+		return err
 	}
-	return append(append(args, "--"), s.Unit.IDs...)
+	if err := os.RemoveAll(dir); err != nil { // of a vmtb that was killed before its run began
+		return err
+	}
+	args := []string{"run", "--recover", "--run-dir=" + dir}
+	for name, value := range s.Unit.Options {
+		args = append(args, "--"+name+"="+value)
+	}
+	_, err := runVmtb(ctx, a.vmtb, append(append(args, "--"), s.Unit.IDs...)...)
+	return err
+}
+
+// openRun reads the run directory. ok is false if there is none that can be read.
+func (a *agent) openRun(s *attempt) (run *flow.RunDir, ok bool) {
+	run, err := flow.OpenRun(a.runDir(s))
+	return run, err == nil
 }
 
 // refuse returns why a unit is not to be run at all; why is "" if it is to be run. A unit may have
@@ -282,7 +290,8 @@ func (a *agent) refuse(s *attempt) (code int, why string) {
 	}
 	for name, value := range s.Unit.Options {
 		if !goodOption(name, value) {
-			return flow.ExitUsage, fmt.Sprintf("refused by %s: a unit may not have the option --%s=%s", a.dut, name, value)
+			const format = "refused by %s: a unit may not have the option --%s=%s"
+			return flow.ExitUsage, fmt.Sprintf(format, a.dut, name, value)
 		}
 	}
 	if len(s.Unit.IDs) == 0 { // vmtb would run all flows
@@ -308,7 +317,7 @@ func (a *agent) waitRun(ctx context.Context, s *attempt) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	if run, err := flow.OpenRun(a.runDir(s)); err == nil {
+	if run, ok := a.openRun(s); ok {
 		if p, err := procfs.Read(run.Info.PID); err == nil && p.StartTime == run.Info.PIDStart {
 			_ = syscall.Kill(run.Info.PID, syscall.SIGINT) // it may end just now
 		}
@@ -350,8 +359,8 @@ func (a *agent) waitHost(ctx context.Context, reason error) error {
 // judge takes the DUT out if the attempt shows that it is bad.
 func (a *agent) judge(s *attempt, code int) {
 	s.judged = true
-	run, err := flow.OpenRun(a.runDir(s))
-	if err != nil {
+	run, ok := a.openRun(s)
+	if !ok {
 		return
 	}
 	var sum flow.Summary

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"vmtb/flow"
 	"vmtb/internal/ansi"
 )
@@ -47,7 +49,8 @@ func (v *viewer) show(e flow.Entry) {
 		_ = v.json.Encode(e) // a reader that went away does not end the run
 	case ends:
 		percent := 100 * len(v.ended) / max(1, v.flows)
-		text = fmt.Sprintf("[%3d%%] %-10s %s  %s on %s %s", percent, e.Result, e.ID, e.Duration.Round(100*time.Millisecond), e.DUT, reason)
+		took := e.Duration.Round(100 * time.Millisecond)
+		text = fmt.Sprintf("[%3d%%] %-10s %s  %s on %s %s", percent, e.Result, e.ID, took, e.DUT, reason)
 	case e.Event == flow.End && e.Result != "" && e.Phase != flow.PhaseStep:
 		text = fmt.Sprintf("       %-10s %s %s on %s: %s", e.Result, e.Phase, e.ID, e.DUT, reason)
 	}
@@ -63,12 +66,9 @@ func watch(ctx context.Context, b *bus, id string, out io.Writer, asJSON bool) (
 	if err != nil {
 		return 0, err
 	}
-	v := &viewer{out: out, seen: map[string]bool{}, ended: map[string]bool{}}
+	v := &viewer{out: out, seen: map[string]bool{}, ended: map[string]bool{}, flows: len(sub.Order)}
 	if asJSON {
 		v.json = json.NewEncoder(out)
-	}
-	for _, u := range sub.Units {
-		v.flows += len(u.IDs)
 	}
 	c, err := b.logOf(ctx, id)
 	if err != nil {
@@ -79,14 +79,26 @@ func watch(ctx context.Context, b *bus, id string, out io.Writer, asJSON bool) (
 		return 0, err
 	}
 	defer w.Stop() //nolint:errcheck // it ends with the connection
+	results, err := v.follow(ctx, c, w, run.Deadline, len(sub.Units))
+	if err != nil {
+		return 0, err
+	}
+	return v.end(id, sub, results), nil
+}
+
+// follow shows the log until all units have a result, or the deadline has passed, and returns the
+// results.
+func (v *viewer) follow(ctx context.Context, log jetstream.Consumer, stored jetstream.KeyWatcher,
+	deadline time.Time, units int,
+) (map[string]result, error) {
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 	results := map[string]result{}
 	for {
 		select {
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case e := <-w.Updates():
+			return nil, context.Cause(ctx)
+		case e := <-stored.Updates():
 			var r result
 			if e != nil && json.Unmarshal(e.Value(), &r) == nil {
 				results[r.Unit] = r
@@ -94,10 +106,10 @@ func watch(ctx context.Context, b *bus, id string, out io.Writer, asJSON bool) (
 			continue
 		case <-tick.C:
 		}
-		late := !run.Deadline.IsZero() && time.Now().After(run.Deadline)
-		n, err := drain(c, v.entry) // a DUT logs what it has before it stores its result
-		if err == nil && n == 0 && (late || len(results) == len(sub.Units)) {
-			return v.end(id, sub, results), nil
+		late := !deadline.IsZero() && time.Now().After(deadline)
+		n, err := drain(log, v.entry) // a DUT logs what it has before it stores its result
+		if err == nil && n == 0 && (late || len(results) == units) {
+			return results, nil
 		}
 	}
 }
