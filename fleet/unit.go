@@ -235,8 +235,8 @@ func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, er
 			}
 			return flow.ExitError, "", nil
 		}
-		if cause := context.Cause(ctx); cause != nil {
-			return flow.ExitInterrupted, cause.Error(), nil
+		if why := stopped(ctx); why != "" {
+			return flow.ExitInterrupted, why, nil
 		}
 		err := a.start(ctx, s, began)
 		switch code := exitOf(err); {
@@ -252,6 +252,14 @@ func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, er
 		}
 	}
 	return flow.ExitError, fmt.Sprintf("vmtb died %d times", tries), nil
+}
+
+// stopped returns why work is to stop; "" if it is not.
+func stopped(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause.Error()
+	}
+	return ""
 }
 
 // start runs the unit, or goes on with a run that began.
