@@ -136,7 +136,14 @@ type lab struct {
 	procs map[string]*exec.Cmd
 }
 
+// newLab starts an engine for a test that may run beside others: they wait most of the time.
 func newLab(t *testing.T, lost time.Duration) *lab {
+	t.Helper()
+	t.Parallel()
+	return startLab(t, lost)
+}
+
+func startLab(t *testing.T, lost time.Duration) *lab {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "fleet-test") // where syncing costs nothing
 	if err != nil {
@@ -300,10 +307,10 @@ func (l *lab) submit(args ...string) string {
 // wait waits until something is so.
 func (l *lab) wait(what string, so func() bool) {
 	l.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute) // on a machine that has much else to do
 	for !so() {
 		if time.Now().After(deadline) {
-			l.t.Fatalf("not so within a minute: %s", what)
+			l.t.Fatalf("not so within 5 minutes: %s", what)
 		}
 		select {
 		case <-l.t.Context().Done():
