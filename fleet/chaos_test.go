@@ -93,7 +93,7 @@ func chaos(t *testing.T, seed uint64) {
 	})
 	results := l.done(b, id)
 	run := l.fetch(id, 72) // every object reads, or this fails
-	extra, err := all[result](t.Context(), b.results, "extra.>")
+	extra, err := all[result](t.Context(), b, "extra", ">")
 	if err != nil {
 		t.Fatal(err)
 	}

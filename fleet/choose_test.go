@@ -70,7 +70,7 @@ func TestSubmitAgain(t *testing.T) {
 	l := newLab(t, long)
 	b := l.admin()
 	o := submitOptions{vmtb: l.vmtb(), id: "r1", lost: long}
-	sub, err := b.plan(t.Context(), o, runInfo{ID: "r1"}, []string{"test_toy::TestToy"})
+	sub, err := b.plan(t.Context(), o, runInfo{Words: []string{"test_toy::TestToy"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,10 +55,10 @@ func TestExternalEngine(t *testing.T) {
 	l.label("dut1", large)
 	ended := make(chan error, 1)
 	go func() {
-		o := agentOptions{vmtb: []string{l.self, "as-vmtb"}, spool: filepath.Join(dir, "spool")}
+		o := agentOptions{vmtb: l.vmtb(), spool: filepath.Join(dir, "spool")}
 		ended <- runAgent(t.Context(), dut, o, slog.New(slog.DiscardHandler))
 	}()
-	b, err := connect(t.Context(), person, false)
+	b, err := connect(t.Context(), person)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,8 @@ func TestScaleEngine(t *testing.T) {
 	allocations := func(n int) float64 {
 		items := manyCases(n, 5)
 		goroutines, most := runtime.NumGoroutine(), 0
-		o := Options{Dir: filepath.Join(shm(t), "run"), Observer: func(Entry) { most = max(most, runtime.NumGoroutine()) }}
+		count := func(Entry) { most = max(most, runtime.NumGoroutine()) }
+		o := Options{Dir: filepath.Join(shm(t), "run"), Observer: count}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		sum, err := Run(t.Context(), items, o)
