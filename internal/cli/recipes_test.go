@@ -52,7 +52,9 @@ func TestRecipes(t *testing.T) {
 	}
 	for engine, least := range map[string]int{"lava": 3, "slurm": 4, "gitlab": 2, "jenkins": 2, "labgrid": 2} {
 		if seen[engine] < least {
-			t.Errorf("%s: %d command lines of vmtb, want %d: does this test still find them?", engine, seen[engine], least)
+			t.Errorf(
+				"%s: %d command lines of vmtb, want %d: does this test still find them?", engine, seen[engine], least,
+			)
 		}
 	}
 }
