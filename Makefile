@@ -64,9 +64,10 @@ test: setup speed fmt lint fleet-lint unit integration gpu-test lab-test
 # 13 s, what boots nothing takes 8 minutes, the integration tests 5 and the lab's 17. With MINUTES, tests that would take longer
 # do not begin: better no result than half of one.
 speed: build
-	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | \
-		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1/' | \
-		awk -v most="$(MINUTES)" '{ need = 8 + 22 * $$1 / 13; \
+	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | tr -d '[:space:]' | \
+		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1\n/' | \
+		awk -v most="$(MINUTES)" '$$1 + 0 <= 0 { print "make speed: no seconds in what vmtb lab speed says: " $$0; exit 1 } \
+			{ need = 8 + 22 * $$1 / 13; \
 			printf "a guest boots in %.0f s in the lab here: make test will take about %.0f minutes\n", $$1, need; \
 			if (most && need > most) { printf "make test: it has %d minutes: this machine is too slow, or has too much else to do\n", most; exit 1 } }'
 
