@@ -55,7 +55,9 @@ func TestMergeArtifacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for engine, pattern := range map[string]string{"slurm": "slurm/4711/[0-9]*", "gitlab": "gitlab/run-*", "lava": "lava/*/vmtb-run"} {
+	for engine, pattern := range map[string]string{
+		"slurm": "slurm/4711/[0-9]*", "gitlab": "gitlab/run-*", "lava": "lava/*/vmtb-run",
+	} {
 		dirs, err := filepath.Glob(filepath.Join(l.dir, pattern))
 		if err != nil || len(dirs) != shards {
 			t.Fatalf("%s: %q, %v", engine, dirs, err)
@@ -67,7 +69,10 @@ func TestMergeArtifacts(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(got.Info.Plan) != len(want.Info.Plan) || !maps.Equal(counts(got), counts(want)) {
-			t.Errorf("%s: %d flows, %v; want %d, %v", engine, len(got.Info.Plan), counts(got), len(want.Info.Plan), counts(want))
+			t.Errorf(
+				"%s: %d flows, %v; want %d, %v", engine, len(got.Info.Plan), counts(got), len(want.Info.Plan),
+				counts(want),
+			)
 		}
 	}
 	if c := counts(want); c[flow.Fail] != 1 || c[flow.Pass] < 8 {

@@ -29,7 +29,8 @@ func TestExternalEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, SyncAlways: true, TLS: true,
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, SyncAlways: true,
+		TLS:       true,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13},
 		Nkeys:     []*server.NkeyUser{{Nkey: personPublic}, {Nkey: dutPublic}},
 	})

@@ -60,9 +60,13 @@ func registerToys(r *flow.Registry) {
 		params = append(params, toy(fmt.Sprintf("%dVF-toy%d", []int{1, 4, 12}[i%3], i)))
 	}
 	class := func(name string, params []toy, cases ...string) {
-		c := flow.Class[toy, toy]{Name: name, Params: params, Unprivileged: true, Fixture: flow.Fixture[toy, toy]{SetUp: setUpToy}}
+		c := flow.Class[toy, toy]{
+			Name: name, Params: params, Unprivileged: true, Fixture: flow.Fixture[toy, toy]{SetUp: setUpToy},
+		}
 		for _, n := range cases {
-			c.Cases = append(c.Cases, flow.Case[toy]{Name: n, Func: func(ctx context.Context, t *flow.T, p toy) { play(ctx, t, n, p) }})
+			c.Cases = append(c.Cases, flow.Case[toy]{
+				Name: n, Func: func(ctx context.Context, t *flow.T, p toy) { play(ctx, t, n, p) },
+			})
 		}
 		flow.Add(r, "test_toy", c)
 	}
@@ -166,7 +170,8 @@ func startLab(t *testing.T, lost time.Duration) *lab {
 		}
 		logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
 		for _, f := range logs {
-			if text, _ := os.ReadFile(f); bytes.Contains(text, []byte("DATA RACE")) || bytes.Contains(text, []byte("panic:")) {
+			if text, _ := os.ReadFile(f); bytes.Contains(text, []byte("DATA RACE")) ||
+				bytes.Contains(text, []byte("panic:")) {
 				t.Errorf("%s has a race, or a panic", filepath.Base(f))
 			}
 		}
@@ -201,13 +206,22 @@ func (l *lab) vmtb() string             { return l.self + " as-vmtb" }
 // start starts the server, or a DUT's agent.
 func (l *lab) start(name string, more ...string) {
 	l.t.Helper()
-	args := []string{"serve", "--dir", filepath.Join(l.dir, "state"), "--listen", fmt.Sprintf("127.0.0.1:%d", l.port), "--url", fmt.Sprintf("tls://127.0.0.1:%d", l.port)}
+	args := []string{
+		"serve", "--dir", filepath.Join(l.dir, "state"), "--listen", fmt.Sprintf("127.0.0.1:%d", l.port), "--url",
+		fmt.Sprintf("tls://127.0.0.1:%d", l.port),
+	}
 	if name != "server" {
-		args = []string{"agent", "--key", filepath.Join(l.dir, name+".key"), "--spool", filepath.Join(l.dir, name, "spool"), "--vmtb", l.vmtb()}
+		args = []string{
+			"agent", "--key", filepath.Join(l.dir, name+".key"), "--spool", filepath.Join(l.dir, name, "spool"),
+			"--vmtb", l.vmtb(),
+		}
 	}
 	cmd := exec.Command(l.self, append(append([]string{"as-fleet"}, args...), more...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Env = append(os.Environ(), "TOY_DIR="+l.toyDir(name), "VMTB_STATE_DIR="+filepath.Join(l.toyDir(name), "state"), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(
+		os.Environ(), "TOY_DIR="+l.toyDir(name), "VMTB_STATE_DIR="+filepath.Join(l.toyDir(name), "state"),
+		"GORACE=atexit_sleep_ms=0",
+	)
 	log, err := os.OpenFile(filepath.Join(l.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		l.t.Fatal(err)
@@ -326,7 +340,8 @@ func (l *lab) children(dut string) (pids []int) {
 	for _, f := range environs {
 		env, _ := os.ReadFile(f)
 		var pid int
-		if _, err := fmt.Sscanf(f, "/proc/%d/environ", &pid); err == nil && bytes.Contains(env, []byte("TOY_DIR="+l.toyDir(dut)+"\x00")) {
+		if _, err := fmt.Sscanf(f, "/proc/%d/environ", &pid); err == nil &&
+			bytes.Contains(env, []byte("TOY_DIR="+l.toyDir(dut)+"\x00")) {
 			pids = append(pids, pid)
 		}
 	}

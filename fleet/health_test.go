@@ -116,7 +116,9 @@ func TestServerFull(t *testing.T) {
 	b := l.admin()
 	var id string
 	l.wait("a full server", func() bool {
-		out, code := l.run("submit", "--vmtb", l.vmtb(), "--lost-after", short.String(), "--id=full", "test_toy::TestToy")
+		out, code := l.run(
+			"submit", "--vmtb", l.vmtb(), "--lost-after", short.String(), "--id=full", "test_toy::TestToy",
+		)
 		if code == 0 {
 			id = "full"
 		}
@@ -172,7 +174,9 @@ func TestDie(t *testing.T) {
 	if c := counts(run); c[flow.Incomplete] != 1 || c[flow.NotRun] != 1 {
 		t.Errorf("%v", c)
 	}
-	if p := run.Info.Participants(); !strings.HasPrefix(p, "Participating DUTs 0 of 2; missing: a (its journal ends in test_toy::TestDie::test_die[1VF-die]), b (") {
+	if p := run.Info.Participants(); !strings.HasPrefix(
+		p, "Participating DUTs 0 of 2; missing: a (its journal ends in test_toy::TestDie::test_die[1VF-die]), b (",
+	) {
 		t.Error(p)
 	}
 }
@@ -270,7 +274,8 @@ func TestReserve(t *testing.T) {
 	if out, code := l.run("watch", second); code != 0 {
 		t.Errorf("%d %s", code, out)
 	}
-	if out, code := l.run("drain", "nobody"); code != flow.ExitUsage || !strings.Contains(out, "there is no DUT nobody") {
+	if out, code := l.run("drain", "nobody"); code != flow.ExitUsage ||
+		!strings.Contains(out, "there is no DUT nobody") {
 		t.Errorf("%d %s", code, out)
 	}
 }

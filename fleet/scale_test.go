@@ -30,7 +30,10 @@ func TestScale(t *testing.T) {
 	var sub submission
 	for i := range units {
 		id := flow.ID{File: "test_scale", Case: fmt.Sprintf("test_%d", i)}
-		u := unit{Run: "scale", Name: word(id.String()), Fixture: id.String(), IDs: []string{id.String()}, Need: fmt.Sprintf("vfs>=%d", i%10)}
+		u := unit{
+			Run: "scale", Name: word(id.String()), Fixture: id.String(), IDs: []string{id.String()},
+			Need: fmt.Sprintf("vfs>=%d", i%10),
+		}
 		sub.Units, sub.Order = append(sub.Units, u), append(sub.Order, id)
 	}
 	if _, err := b.objects.PutBytes(t.Context(), submissionName("scale"), encode(sub)); err != nil {
@@ -77,7 +80,10 @@ func TestScale(t *testing.T) {
 	}
 	rss, _ := strconv.Atoi(regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindStringSubmatch(string(status))[1])
 	rate := 2 * units / cpu.Seconds()
-	t.Logf("%d units in %v; %v of the processor, which are %.0f units/s on two cores; the server had %d MB", units, took, cpu, rate, rss>>10)
+	t.Logf(
+		"%d units in %v; %v of the processor, which are %.0f units/s on two cores; the server had %d MB", units, took,
+		cpu, rate, rss>>10,
+	)
 	if rate < 100 {
 		t.Errorf("%.0f units/s", rate)
 	}

@@ -70,7 +70,8 @@ func TestSlurm(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := counts(run)
-	if len(run.Info.Plan) != 72 || c[flow.Pass]+c[flow.Fail]+c[flow.Incomplete] != 72 || c[flow.Fail] != 1 || c[flow.Incomplete] > 1 {
+	if len(run.Info.Plan) != 72 || c[flow.Pass]+c[flow.Fail]+c[flow.Incomplete] != 72 || c[flow.Fail] != 1 ||
+		c[flow.Incomplete] > 1 {
 		t.Errorf("%d flows: %v", len(run.Info.Plan), c)
 	}
 }
