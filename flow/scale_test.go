@@ -96,7 +96,6 @@ func TestScaleOpenRun(t *testing.T) {
 		if n := len(all(t, run)) - len(run.Entries); n != 16*lines {
 			t.Errorf("%d log lines, want %d", n, 16*lines)
 		}
-		run = nil
 		before := liveHeap()
 		if run, err = OpenRun(dir); err != nil {
 			t.Fatal(err)
