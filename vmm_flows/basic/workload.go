@@ -54,17 +54,19 @@ func testStore(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// store is IGT's exec_store for a machine; the case is skipped where there is none.
+// store returns the job of IGT's exec_store on m. It skips the case if m does not have the test.
 func store(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) fixture.Job {
 	w, err := s.IGT(ctx, m, work.ExecStore)
 	fixture.Require(t, err)
 	return fixture.Job{Machine: m, Workload: w}
 }
 
-// wsimRepeats of [work.Preemptible], 10 ms, take 10 s on an idle GPU.
+// wsimRepeats is a number of repetitions of [work.Preemptible]. They take 10 ms each on an idle
+// GPU, 10 s in all.
 const wsimRepeats = 1000
 
-// wsimAttempts is how often machines may start too far apart for their shares to be compared.
+// wsimAttempts is the number of attempts to start the machines close enough together to compare
+// their shares.
 const wsimAttempts = 3
 
 func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
@@ -92,8 +94,8 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart
-// they may have started.
+// wsimAtOnce runs gem_wsim on all machines at once. It returns their results, and how far apart the
+// machines may have started.
 func wsimAtOnce(ctx context.Context, t *flow.T, s *fixture.Setup) (shares []work.WsimResult, apart time.Duration) {
 	jobs := make([]fixture.Job, len(s.VMs))
 	for i, m := range s.VMs {

@@ -65,7 +65,7 @@ func testSelfConfig(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// agree compares what the host gave to VF i+1 with what machine i sees.
+// agree compares the resources of VF i+1 on the host with those that machine i sees.
 func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 	given, err := s.PF.Quotas.Of(i + 1)
 	if err != nil {
@@ -81,7 +81,7 @@ func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 	t.Logf("%v: VF%d holds %+v", s.VMs[i], i+1, given)
 }
 
-// resources are what the guest's driver was told.
+// resources returns the resources of the VF as the guest's driver sees them.
 func resources(ctx context.Context, m *vm.VM, driver string) (vgpu.Resources, error) {
 	vf, err := fixture.GuestVF(ctx, m, driver)
 	if err != nil {
@@ -90,7 +90,7 @@ func resources(ctx context.Context, m *vm.VM, driver string) (vgpu.Resources, er
 	return vf.Resources(ctx)
 }
 
-// Quotas come in these steps: GGTT in pages of 4 KiB, VRAM in 2 MiB (contract, section 3.4).
+// Steps of quotas in bytes: GGTT has pages of 4 KiB, VRAM of 2 MiB (contract, section 3.4).
 const (
 	ggttStep = 4 << 10
 	vramStep = 2 << 20

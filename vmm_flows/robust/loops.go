@@ -11,7 +11,7 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// A looped is a setup with a number of rounds.
+// A looped is a Setup with a number of rounds.
 type looped struct {
 	*fixture.Setup
 	rounds int
@@ -38,7 +38,7 @@ func addLoops(r *flow.Registry) {
 	})
 }
 
-// run has the machine boot anew so many times.
+// run restarts the machine l.rounds times with do, and checks its VF each time.
 func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.Power, context.Context) error) {
 	m := l.VMs[0]
 	for i := range l.rounds {
@@ -48,7 +48,7 @@ func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.Pow
 				func(ctx context.Context) error { return do(m.Power(), ctx) },
 			},
 			{"find its VF", func(ctx context.Context) error {
-				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // it may not do so by itself
+				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // the guest may not load it at boot
 					return err
 				}
 				return xe.CheckDriver(ctx, m, l.GuestDriver)

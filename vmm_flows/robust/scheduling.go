@@ -21,10 +21,12 @@ func addScheduling(r *flow.Registry) {
 	))
 }
 
-// changeRepeats of [work.Preemptible], 10 ms, take 30 s on an idle GPU.
+// changeRepeats is a number of repetitions of [work.Preemptible]. They take 10 ms each on an idle
+// GPU, 30 s in all.
 const changeRepeats = 3000
 
-// The slices that VFs are given at work. The second one is to get three times as much.
+// slices are the time slices of the two VFs while they work. The second VF gets three times the
+// quantum.
 var slices = []vgpu.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
 
 func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {

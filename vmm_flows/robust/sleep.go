@@ -29,7 +29,8 @@ func addSleep(r *flow.Registry) {
 	flow.Add(r, file, class)
 }
 
-// sleeper skips the lab with stand-ins, whose guests do not answer after S3 with a VF: docs/lab.md says what was seen.
+// sleeper skips the flow in the lab with stand-in drivers: its guests do not answer after S3 with a
+// VF. docs/lab.md describes the observation.
 var sleeper = flow.Need[fixture.Config]{
 	Name: "a machine that wakes",
 	Check: func(_ context.Context, env *flow.Env, _ fixture.Config) (string, error) {

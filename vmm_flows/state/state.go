@@ -56,8 +56,8 @@ func Register(r *flow.Registry) {
 	})
 }
 
-// A witness is what a guest must still have after it was restored: a workload that goes on, its
-// boot, its driver with its VF.
+// A witness records what a guest must still have after a restore: a running workload, its boot id,
+// and the resources of its VF.
 type witness struct {
 	run    *work.Run
 	boot   string
@@ -66,7 +66,7 @@ type witness struct {
 
 const stopFile = "/tmp/vmtb-stop"
 
-// observe begins to observe a guest.
+// observe starts the workload of a guest and returns its witness.
 func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witness) {
 	var err error
 	must(t, remove(ctx, m, stopFile))
@@ -78,7 +78,7 @@ func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witn
 	return w
 }
 
-// check fails the case unless all is still there, on m.
+// check fails the case unless machine m still has everything that w records.
 func (w witness) check(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if got := bootID(ctx, t, m); got != w.boot {
 		t.Errorf("%v: another boot than before: %s, %s", m, w.boot, got)
@@ -120,7 +120,7 @@ func bootID(ctx context.Context, t *flow.T, m bench.Machine) string {
 	return strings.TrimSpace(string(data))
 }
 
-// selfConfig is what the guest's driver says that its VF holds.
+// selfConfig returns the resources of the VF as the guest's driver reports them.
 func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) vgpu.Resources {
 	vf, err := fixture.GuestVF(ctx, m, s.GuestDriver)
 	must(t, err)
@@ -193,14 +193,14 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, t.Step(ctx, "cancel a migration", func(context.Context) error {
 		_, err := m.Migrate(stopped, to, vm.MigrateOptions{Progress: func(vm.Migration) { stop() }})
 		if err == nil {
-			return fmt.Errorf("%v: a migration that was cancelled was not", m)
+			return fmt.Errorf("%v: a cancelled migration completed", m)
 		}
 		return nil
 	}))
 	if state, err := m.State(ctx); err != nil || state != vm.Running {
 		t.Fatalf("%v is %s after a cancelled migration (%v), want running", m, state, err)
 	}
-	must(t, to.Close(ctx)) // it has half of a state
+	must(t, to.Close(ctx)) // it has received only a part of the state
 
 	to, err = s.Start(ctx, m.Twin("vm1", vf), vm.ModeIncoming)
 	must(t, err)
