@@ -246,8 +246,8 @@ func (f *fixture) phase(ctx context.Context, p Phase, timeout time.Duration, do 
 	return how
 }
 
-// evidence saves what helps to explain a missed deadline: the stacks of goroutines, and the files
-// of Options.Evidence.
+// evidence saves files about a missed deadline: the stacks of goroutines, and the files of
+// Options.Evidence.
 func (r *runner) evidence(ctx context.Context, how ending, id ID, dir string) {
 	if how.abandoned {
 		if err := os.WriteFile(filepath.Join(dir, "goroutines.txt"), stacks(), 0o644); err != nil {

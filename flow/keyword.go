@@ -13,7 +13,7 @@ import (
 // "not" (which binds closest) and parentheses.
 type Keyword struct{ match func(id string) bool }
 
-// maxDepth is how deep parentheses and "not" may nest.
+// maxDepth is the largest nesting depth of parentheses and "not".
 const maxDepth = 100
 
 // ParseKeyword parses an expression. A mistake in it is a [bench.UsageError].

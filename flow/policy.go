@@ -52,7 +52,7 @@ func (p Policy) Check() error {
 	return nil
 }
 
-// A standing is what the run knows about a case so far.
+// A standing is the history of a case in this run.
 type standing struct {
 	attempts int    // number of attempts with a result
 	last     Result // of the newest attempt; "" or notrun: no result yet

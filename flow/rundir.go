@@ -28,7 +28,7 @@ const (
 	UndoFile = "undo.jsonl" // passed to Options.OpenUndo; another process recovers from it
 )
 
-// Info is run.json: what the run knew before anything ran.
+// Info is run.json: the facts about a run that are known before anything runs.
 type Info struct {
 	Format       int             `json:"format"`
 	Version      string          `json:"vmtb"` // version of the program

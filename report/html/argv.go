@@ -36,8 +36,9 @@ var (
 	argvOverlay = regexp.MustCompile(`(?:file\.filename|file)=(/[^, ']+\.qcow2)`)
 )
 
-// prepare returns the shell commands that recreate what the command line argv needs and the run has
-// removed: the directories of the machine's sockets and console, and its overlays over image.
+// prepare returns shell commands that create the files for the command line argv again, because the
+// run has removed them: the directories of the machine's sockets and console, and its overlays over
+// image.
 func prepare(argv, image string) string {
 	var dirs, lines []string
 	overlays := argvOverlay.FindAllStringSubmatch(argv, -1)

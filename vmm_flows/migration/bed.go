@@ -27,8 +27,8 @@ const tag = "vmtb"
 // vm returns the current machine.
 func (b *bed) vm() *vm.VM { return b.VMs[0] }
 
-// save saves the state of the machine. If QEMU tells why the machine cannot be saved here, save
-// skips the case.
+// save saves the state of the machine. If QEMU gives a reason why that is impossible here, save skips
+// the case.
 func (b *bed) save(ctx context.Context, t *flow.T, tag string) error {
 	err := b.vm().Snapshots().Save(ctx, tag)
 	if errors.As(err, new(*vm.BlockedError)) {

@@ -58,7 +58,7 @@ func testGuestSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	s.Works(ctx, t, m)
 }
 
-// hostSleep is how long the host sleeps.
+// hostSleep is the duration of the host's sleep.
 const hostSleep = 10 * time.Second
 
 func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
