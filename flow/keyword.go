@@ -22,7 +22,7 @@ func ParseKeyword(expression string) (Keyword, error) {
 	p.next()
 	match := p.or(0)
 	if p.token != "" {
-		p.fail("%q is one too many", p.token)
+		p.fail("unexpected %q", p.token)
 	}
 	if p.wrong != "" {
 		return Keyword{}, &bench.UsageError{
@@ -63,7 +63,7 @@ func (p *keywordParser) next() {
 	case strings.ContainsRune(`"'`, rune(p.rest[0])):
 		text, rest, closed := strings.Cut(p.rest[1:], p.rest[:1])
 		if !closed || text == "" {
-			p.fail("text in quotes that does not end, or is empty")
+			p.fail("a quoted text is empty or has no closing quote")
 			return
 		}
 		p.token, p.rest, p.quoted = text, rest, true
@@ -105,7 +105,7 @@ func (p *keywordParser) and(depth int) func(string) bool {
 
 func (p *keywordParser) not(depth int) func(string) bool {
 	if depth > maxDepth {
-		p.fail("it is too deep")
+		p.fail(`parentheses and "not" are nested too deeply`)
 	}
 	switch {
 	case p.is("not"):

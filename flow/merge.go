@@ -149,7 +149,7 @@ func (m *merger) order() {
 		}
 		kept[i].Extra = kept[i].Extra && p.Extra
 		m.notes = append(m.notes, fmt.Sprintf(
-			"the run of %s that began at %s was given more than once, and is taken once",
+			"the run of %s that began at %s was given more than once; it counts once",
 			hostOf(p.run.Info.DUT), p.run.Info.Start.UTC().Format("15:04:05")))
 	}
 	m.parts = kept

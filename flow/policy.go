@@ -129,7 +129,7 @@ func (r *runner) abortOn(f *fixture, it Item, e Entry, found []Finding) {
 	}
 	if r.Keep != nil && r.kept == nil && f != nil && f.env != nil && e.Result.failed() {
 		r.kept = f
-		r.stop(&failuresError{fmt.Errorf("%s: %s, and what its fixture has made is kept", it.ID, e.Result)})
+		r.stop(&failuresError{fmt.Errorf("%s: %s, and its fixture is kept", it.ID, e.Result)})
 	}
 	if wanted(string(e.Result)) {
 		r.stop(fmt.Errorf("%s: %s (asked to abort on that)", it.ID, e.Result))

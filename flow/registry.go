@@ -273,7 +273,7 @@ func (r *Registry) checkCase(where string, it Item, hasFunc bool) bool {
 	case !hasFunc:
 		r.fail(where, "%s has no function", id)
 	case it.After != "" && !known:
-		r.fail(where, "%s comes after %s, which is not before it in its class", id, it.After)
+		r.fail(where, "%s: After names %s, which is not an earlier case of its class", id, it.After)
 	case dup:
 		r.fail(where, "%s is already registered at %s", id, first)
 	default:

@@ -222,7 +222,7 @@ func (h *journalState) cutOff(begin Entry, plan []Item) Entry {
 	switch {
 	case h.boot == h.now:
 	case h.marks[e.ID] != "":
-		e.Reason, e.Blame = "the host was rebooted, as it had asked for", ""
+		e.Reason, e.Blame = "the host was rebooted, as the case asked", ""
 	default:
 		e.Reason, e.Blame = "the host went down", BlameHost
 	}

@@ -18,7 +18,7 @@ import (
 func addDriverLoadRemove(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestVfDriverLoadRemove",
-		Doc:  "A machine's driver comes and goes while its neighbour works.",
+		Doc:  "One machine loads and unloads its driver while its neighbour works.",
 		Params: []fixture.Config{
 			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
 			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
@@ -98,7 +98,7 @@ func ensureLoaded(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if loaded {
 		return
 	}
-	fixture.Steps{{fmt.Sprintf("load %s in %v, which is to work", s.GuestDriver, m), func(ctx context.Context) error {
+	fixture.Steps{{fmt.Sprintf("load %s in %v, which will work", s.GuestDriver, m), func(ctx context.Context) error {
 		return fixture.Load(ctx, m, s.GuestDriver)
 	}}}.Run(ctx, t)
 }

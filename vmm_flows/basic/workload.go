@@ -16,7 +16,7 @@ import (
 func addVMWorkload(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestVmWorkload",
-		Doc:  "Machines give work to their VFs at the same time.",
+		Doc:  "Machines run workloads on their VFs at the same time.",
 		Params: []fixture.Config{
 			{VFs: 1, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
 			{VFs: 2, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
@@ -71,7 +71,7 @@ const wsimAttempts = 3
 
 func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if len(s.VMs) < 2 {
-		t.Skipf("it compares machines that work at once, and there is one only")
+		t.Skipf("the case compares machines that work at the same time, and there is only one")
 	}
 	for attempt := 1; ; attempt++ {
 		shares, apart := wsimAtOnce(ctx, t, s)

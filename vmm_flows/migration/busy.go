@@ -61,14 +61,14 @@ var busyClasses = []busyClass{
 
 func addBusy(r *flow.Registry) {
 	for _, c := range busyClasses {
-		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved, and goes on where it was restored.", c.load),
+		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved and restored.", c.load),
 			each(c.variants, scenario{load: c.load, doomed: c.doomed}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "It is saved at work; the work passes on it all the same.", AllowLog: c.logs(),
+				Name: "test_save", Doc: "A machine is saved at work; the work still passes on it.", AllowLog: c.logs(),
 				Func: testBusySave,
 			},
 			flow.Case[*bed]{
-				Name: "test_restore", Doc: "Restored, it is at work again, and the work passes.", After: "test_save",
+				Name: "test_restore", Doc: "The restored machine is at work, and the work passes.", After: "test_save",
 				AllowLog: c.logs(), Func: testBusyRestore,
 			},
 		)
@@ -125,7 +125,7 @@ const doomedJob = 100_000 // us
 // shortTimeout shortens the preemption timeout of the machine's VF to a small part of a job. Then
 // it is unlikely that a job ends within the timeout when the machine is paused.
 func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
-	fixture.Steps{{"see to a preemption timeout shorter than a job", func(ctx context.Context) error {
+	fixture.Steps{{"make the preemption timeout shorter than a job", func(ctx context.Context) error {
 		slice, err := b.PF.Scheduler.TimeSlice(1)
 		const limit = doomedJob / 20
 		if err != nil || slice.Timeout > 0 && slice.Timeout <= limit {

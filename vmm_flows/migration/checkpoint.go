@@ -14,11 +14,11 @@ import (
 )
 
 func addCheckpoint(r *flow.Registry) {
-	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and taken back to that later.",
+	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and restored later.",
 		each(basic, scenario{}),
-		flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work; the work passes.", Func: testCheckpointSave},
+		flow.Case[*bed]{Name: "test_save", Doc: "A machine is saved at work; the work passes.", Func: testCheckpointSave},
 		flow.Case[*bed]{
-			Name: "test_load", Doc: "Long after the work's end it is at work again, and the work passes.",
+			Name: "test_load", Doc: "Restored after the end of the work, the machine works again, and the work passes.",
 			After: "test_save", Func: testCheckpointLoad,
 		},
 	)

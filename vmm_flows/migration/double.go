@@ -37,7 +37,7 @@ func addDouble(r *flow.Registry) {
 		),
 			each(quotas, scenario{load: wsim{"short_preempt", 1, 4000}, stopper: c.stopper, restore: c.restore}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "It is saved at work, with a stopper set; the work passes on it all the same.",
+				Name: "test_save", Doc: "A machine is saved at work with a stopper set; the work still passes on it.",
 				Func: testDoubleSave,
 			},
 			flow.Case[*bed]{
@@ -78,7 +78,7 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 			fixture.Steps{{"pause it", b.vm().Power().Pause}}, again,
 			fixture.Steps{
 				{
-					"load what was saved while the recovery was held",
+					"load the second save",
 					func(ctx context.Context) error { return b.goOn(ctx, secondTag) },
 				},
 			},

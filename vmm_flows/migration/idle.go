@@ -13,12 +13,11 @@ import (
 )
 
 func addIdle(r *flow.Registry) {
-	add(r, "TestIdleMigration", "A machine whose VF is idle is saved, with a program that runs, and goes on where it "+
-		"was restored.",
+	add(r, "TestIdleMigration", "A machine with an idle VF and a running program is saved and restored.",
 		each(basic, scenario{}),
-		flow.Case[*bed]{Name: "test_save", Doc: "It is saved, paused, after its VF has worked.", Func: testIdleSave},
+		flow.Case[*bed]{Name: "test_save", Doc: "A machine is saved while paused, after its VF worked.", Func: testIdleSave},
 		flow.Case[*bed]{
-			Name: "test_restore", Doc: "Restored, the program still runs, and the VF works.", After: "test_save",
+			Name: "test_restore", Doc: "After the restore the program still runs, and the VF works.", After: "test_save",
 			Func: testIdleRestore,
 		},
 	)

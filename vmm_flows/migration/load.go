@@ -73,7 +73,7 @@ func (i igt) prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM)
 		err := s.PassesAll(ctx, t.Env(), fixture.Job{Machine: m, Workload: w})
 		return time.Since(start), err
 	}
-	fixture.Steps{{fmt.Sprintf("try how long %v takes", w), func(ctx context.Context) error {
+	fixture.Steps{{fmt.Sprintf("measure how long %v takes", w), func(ctx context.Context) error {
 		once, err := took(ctx, 1)
 		if err != nil || once >= amount(s, igtEnough) {
 			return err

@@ -16,9 +16,7 @@ func addPauseResume(r *flow.Registry) {
 	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_2vm_pause_resume",
-		Doc: "A machine that works is paused, its neighbour works meanwhile, and it goes on and takes no longer than " +
-			"it " +
-			"should.",
+		Doc:  "A machine at work is paused while its neighbour works; after the resume it finishes in time.",
 		Func: testPauseResume,
 	})
 }

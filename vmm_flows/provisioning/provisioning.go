@@ -17,7 +17,7 @@ func Register(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestSelfConfig",
 		Own:  true,
-		Doc:  "What a guest's driver is told that its VF holds is what the host gave it.",
+		Doc:  "A guest's driver sees the resources that the host gave to its VF.",
 		Params: []fixture.Config{
 			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
 			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
@@ -32,7 +32,7 @@ func Register(r *flow.Registry) {
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_self_config", Doc: "Quotas and self_config agree for every VF.", Func: testSelfConfig},
 			{
-				Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.",
+				Name: "test_change", Doc: "A guest sees a changed quota after a reset of its VF.",
 				Func: testChange,
 			},
 		},
@@ -52,7 +52,7 @@ func Register(r *flow.Registry) {
 		Cases: []flow.Case[*fixture.Setup]{
 			{
 				Name: "test_release",
-				Doc:  "The time slices are as planned, and disabling the VFs frees what they held.",
+				Doc:  "The time slices are as planned, and disabling the VFs frees their resources.",
 				Func: testRelease,
 			},
 		},
@@ -115,7 +115,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		do   func(context.Context) error
 	}{
 		{"unload the guest's driver", func(ctx context.Context) error { return fixture.Unload(ctx, m, s.GuestDriver) }},
-		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.Quotas.Set(ctx, 1, half) }},
+		{"halve the quotas of VF1", func(ctx context.Context) error { return s.PF.Quotas.Set(ctx, 1, half) }},
 		{"reset the VF", vf.Reset},
 		{"load the guest's driver", func(ctx context.Context) error { return fixture.Load(ctx, m, s.GuestDriver) }},
 	}

@@ -22,7 +22,7 @@ func addLoops(r *flow.Registry) {
 	boots := auto(1)
 	boots.Cold = true
 	flow.Add(r, file, flow.Class[loop, looped]{
-		Name: "TestLoops", Doc: "A guest boots anew, again and again, and its VF works.", Own: true,
+		Name: "TestLoops", Doc: "A guest is restarted several times, and its VF works.", Own: true,
 		Params:  []loop{{boots, 3}},
 		Fixture: fixture.MachinesOf(config, func(l loop, s *fixture.Setup) looped { return looped{s, l.rounds} }),
 		Needs:   fixture.NeedsOf(config, fixture.GuestImage, fixture.EnoughVFs),

@@ -16,7 +16,7 @@ import (
 func addNeighbours(r *flow.Registry) {
 	flow.Add(
 		r, file,
-		class("TestNeighbours", "A machine works while something happens to its neighbour, and feels nothing of it.",
+		class("TestNeighbours", "A machine works undisturbed while its neighbour is reset, reloaded or killed.",
 			[]fixture.Config{auto(2)},
 			flow.Case[*fixture.Setup]{
 				Name: "test_flr", Doc: "The neighbour's VF is reset (FLR), and works again.", Func: testFLR,
@@ -86,7 +86,7 @@ func testFLR(ctx context.Context, t *flow.T, s *fixture.Setup) {
 
 func testPFReset(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if err := s.PF.Device.Reset(ctx); !errors.Is(err, syscall.EBUSY) {
-		t.Errorf("a reset of %s with VFs in use: %v, want that it is refused (EBUSY)", s.PF.Address, err)
+		t.Errorf("a reset of %s with VFs in use: %v, want EBUSY", s.PF.Address, err)
 	}
 	s.Works(ctx, t, s.VMs[0], s.VMs[1])
 }

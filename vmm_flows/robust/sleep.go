@@ -39,7 +39,7 @@ var sleeper = flow.Need[fixture.Config]{
 			return "", err
 		}
 		if h.InLab() && h.EmulatedGPU() == "" {
-			return "guests with the stand-ins do not come back whole from S3", nil
+			return "guests with the stand-in drivers do not work after S3", nil
 		}
 		return "", nil
 	},
@@ -64,7 +64,7 @@ const hostSleep = 10 * time.Second
 func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[0]
 	if s.Host.InLab() {
-		t.Skipf("the emulated machine under test does not come back whole from S3")
+		t.Skipf("the emulated machine under test does not work after S3")
 	}
 	fixture.Require(t, s.Host.CheckSuspend(ctx, host.SleepMem))
 	fixture.Steps{

@@ -31,12 +31,12 @@ func Register(r *flow.Registry) {
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_pause", Doc: "A paused machine answers nobody, and goes on.", Func: testPause},
+			{Name: "test_pause", Doc: "A paused machine does not answer, and works again when resumed.", Func: testPause},
 			{
-				Name: "test_snapshot", Doc: "A snapshot takes back what happened after it, and nothing else.",
+				Name: "test_snapshot", Doc: "Loading a snapshot undoes later changes in the guest, and nothing else.",
 				Func: testSnapshot,
 			},
-			{Name: "test_file", Doc: "A machine goes on from a file, in another QEMU.", Func: testFile},
+			{Name: "test_file", Doc: "A machine is saved to a file and goes on in another QEMU.", Func: testFile},
 		},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
@@ -49,7 +49,7 @@ func Register(r *flow.Registry) {
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{
-				Name: "test_live", Doc: "It is stopped half way, stays where it is, and then moves for good.",
+				Name: "test_live", Doc: "After a cancelled migration the machine still runs; the next migration moves it.",
 				Func: testLive,
 			},
 		},
@@ -81,10 +81,10 @@ func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witn
 // check fails the case unless machine m still has everything that w records.
 func (w witness) check(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if got := bootID(ctx, t, m); got != w.boot {
-		t.Errorf("%v: another boot than before: %s, %s", m, w.boot, got)
+		t.Errorf("%v: the guest was booted again: boot id %s before, %s now", m, w.boot, got)
 	}
 	if got := selfConfig(ctx, t, s, m); got != w.config {
-		t.Errorf("%v: the VF has another configuration than before: %+v, %+v", m, w.config, got)
+		t.Errorf("%v: the configuration of the VF changed: %+v before, %+v now", m, w.config, got)
 	}
 	run := w.run.On(m)
 	if running, err := run.Running(ctx); err != nil || !running {
@@ -149,7 +149,7 @@ func testSnapshot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, m.WriteFile(ctx, marker, []byte("after")))
 	must(t, t.Step(ctx, "load it", func(ctx context.Context) error { return m.Snapshots().Load(ctx, "vmtb") }))
 	if data, err := m.ReadFile(ctx, marker); err != nil || string(data) != "before" {
-		t.Errorf("%v: the marker reads %q, %v, want what it was when the snapshot was made", m, data, err)
+		t.Errorf("%v: the marker reads %q, %v, want \"before\"", m, data, err)
 	}
 	w.check(ctx, t, s, m)
 	must(t, m.Snapshots().Delete(ctx, "vmtb"))
