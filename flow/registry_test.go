@@ -19,8 +19,8 @@ func TestRegistrationErrors(t *testing.T) {
 	r := NewRegistry()
 	add := func(file string, c Class[param, int]) { Add(r, file, c) }
 	add("good", Class[param, int]{Name: "A", Params: ps, Cases: one})
-	add("good", Class[param, int]{Params: []param{""}, Cases: one})                                    // without a class
-	add("good", Class[param, int]{Params: []param{""}, Cases: []Case[int]{{Name: "test_y", Func: f}}}) // also without a class
+	add("good", Class[param, int]{Params: []param{""}, Cases: one})                                    // no class
+	add("good", Class[param, int]{Params: []param{""}, Cases: []Case[int]{{Name: "test_y", Func: f}}}) // no class
 	for _, bad := range []struct {
 		file string
 		c    Class[param, int]
@@ -63,7 +63,7 @@ HERE: b::TwoCases::test_x[p] is already registered at HERE
 HERE: b::TwoParams::test_x[p] is already registered at HERE
 HERE: b::BadParam: parameter "p\n" has characters that do not print
 HERE: good::test_x is already registered at HERE
-HERE: b::After::test_x[p] comes after test_y, which is not before it in its class`
+HERE: b::After::test_x[p]: After names test_y, which is not an earlier case of its class`
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -64,8 +64,8 @@ func addBusy(r *flow.Registry) {
 		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved and restored.", c.load),
 			each(c.variants, scenario{load: c.load, doomed: c.doomed}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "A machine is saved at work; the work still passes on it.", AllowLog: c.logs(),
-				Func: testBusySave,
+				Name: "test_save", Doc: "The machine is saved at work; the work still passes on it.",
+				AllowLog: c.logs(), Func: testBusySave,
 			},
 			flow.Case[*bed]{
 				Name: "test_restore", Doc: "The restored machine is at work, and the work passes.", After: "test_save",

@@ -16,7 +16,9 @@ import (
 func addCheckpoint(r *flow.Registry) {
 	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and restored later.",
 		each(basic, scenario{}),
-		flow.Case[*bed]{Name: "test_save", Doc: "A machine is saved at work; the work passes.", Func: testCheckpointSave},
+		flow.Case[*bed]{
+			Name: "test_save", Doc: "The machine is saved at work; the work passes.", Func: testCheckpointSave,
+		},
 		flow.Case[*bed]{
 			Name: "test_load", Doc: "Restored after the end of the work, the machine works again, and the work passes.",
 			After: "test_save", Func: testCheckpointLoad,

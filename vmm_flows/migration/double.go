@@ -37,7 +37,7 @@ func addDouble(r *flow.Registry) {
 		),
 			each(quotas, scenario{load: wsim{"short_preempt", 1, 4000}, stopper: c.stopper, restore: c.restore}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "A machine is saved at work with a stopper set; the work still passes on it.",
+				Name: "test_save", Doc: "The machine is saved at work with a stopper set; the work still passes on it.",
 				Func: testDoubleSave,
 			},
 			flow.Case[*bed]{

@@ -15,10 +15,12 @@ import (
 func addIdle(r *flow.Registry) {
 	add(r, "TestIdleMigration", "A machine with an idle VF and a running program is saved and restored.",
 		each(basic, scenario{}),
-		flow.Case[*bed]{Name: "test_save", Doc: "A machine is saved while paused, after its VF worked.", Func: testIdleSave},
 		flow.Case[*bed]{
-			Name: "test_restore", Doc: "After the restore the program still runs, and the VF works.", After: "test_save",
-			Func: testIdleRestore,
+			Name: "test_save", Doc: "The machine is saved while paused, after its VF has worked.", Func: testIdleSave,
+		},
+		flow.Case[*bed]{
+			Name: "test_restore", Doc: "After the restore the program still runs, and the VF works.",
+			After: "test_save", Func: testIdleRestore,
 		},
 	)
 }

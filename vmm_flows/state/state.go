@@ -31,7 +31,10 @@ func Register(r *flow.Registry) {
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_pause", Doc: "A paused machine does not answer, and works again when resumed.", Func: testPause},
+			{
+				Name: "test_pause", Doc: "A paused machine does not answer, and works again when it is resumed.",
+				Func: testPause,
+			},
 			{
 				Name: "test_snapshot", Doc: "Loading a snapshot undoes later changes in the guest, and nothing else.",
 				Func: testSnapshot,
@@ -49,7 +52,7 @@ func Register(r *flow.Registry) {
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{
-				Name: "test_live", Doc: "After a cancelled migration the machine still runs; the next migration moves it.",
+				Name: "test_live", Doc: "A cancelled migration leaves the machine in place; the next one moves it.",
 				Func: testLive,
 			},
 		},
