@@ -157,7 +157,7 @@ func (s *site) files(dir string) []link {
 func (s *site) machines(g *run.Group, v *groupView) (lanes []lane, err error) {
 	builds, err := fs.Glob(s.run, path.Join(g.Dir, "fixture-*"))
 	if err != nil || g.Dir == "" {
-		return nil, nil // vmtb makes no folder with pattern characters in its name
+		return nil, nil //nolint:nilerr // vmtb makes no folder with pattern characters in its name
 	}
 	for _, build := range builds {
 		for _, dir := range run.Machines(s.run, build) {
