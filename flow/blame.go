@@ -2,10 +2,11 @@ package flow
 
 import "vmtb/bench"
 
-// Blame says whose fault a failure is, from the kind of its error (package bench).
+// Blame is the owner of a failure: the kind of its error (package bench).
 type Blame string
 
-// The kinds of package bench; an error of none of them is the flow's own finding and has Blame "".
+// The kinds of error in package bench. An error of no kind is a finding of the flow: its Blame is
+// "".
 const (
 	BlameGuest Blame = "guest"
 	BlameHost  Blame = "host"
@@ -13,9 +14,9 @@ const (
 	BlameUsage Blame = "usage"
 )
 
-// BlameOf is the kind of the outermost typed error in err's tree.
+// BlameOf returns the kind of the outermost typed error in err's tree; "" if there is none.
 func BlameOf(err error) Blame {
-	switch e := any(err).(type) { // walked by hand: errors.As would not say which kind comes first
+	switch e := any(err).(type) { // not errors.As: it does not tell which kind comes first
 	case nil:
 		return ""
 	case *bench.GuestError:
@@ -38,8 +39,8 @@ func BlameOf(err error) Blame {
 	return ""
 }
 
-// result of a case that failed with this blame: trouble of the bench, or a mistake in what the user
-// asked for, says nothing about the software under test.
+// result returns the result of a case that failed with this blame. Trouble of the bench and a
+// mistake of the user say nothing about the software under test: they are an Error.
 func (b Blame) result() Result {
 	if b == BlameInfra || b == BlameUsage {
 		return Error

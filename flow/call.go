@@ -13,21 +13,21 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A token is in the context of everything that flow code does in one phase or case, also in
-// contexts derived with WithoutCancel. That is how [Env.Do] knows whom it serves.
+// A token marks the context of one phase or case. Every context that flow code derives from it has
+// the token, WithoutCancel included. [Env.Do] finds its caller by the token.
 type token struct{ abandoned atomic.Bool }
 
 type tokenKey struct{}
 
-// An ending is how a call of flow code ended.
+// An ending describes how a call of flow code ended.
 type ending struct {
-	err         error // returned, or *panicError, or errExited
+	err         error // returned by the code, or *panicError, or errExited
 	took        time.Duration
-	expired     bool // it missed its deadline
-	interrupted bool // its context was cancelled from outside
-	abandoned   bool // it did not come back in the grace period; err is nil
+	expired     bool // the call missed its deadline
+	interrupted bool // the context was cancelled from outside
+	abandoned   bool // the call did not return in the grace period; err is nil
 	timeout     time.Duration
-	cause       error // of interrupted
+	cause       error // why it was interrupted
 }
 
 var (
@@ -38,14 +38,14 @@ var (
 
 const killGrace = time.Second
 
-// limits of a call. kill ends it without the grace.
+// limits bound a call. Closing kill ends the call and shortens the grace period.
 type limits struct {
 	timeout, grace time.Duration
 	kill           <-chan struct{}
 }
 
-// call runs f in a goroutine of its own, catches its panics and gives it up when it does not heed
-// its deadline.
+// call runs f in a goroutine of its own and catches its panics. If f does not return after its
+// deadline and the grace period, call abandons the goroutine.
 func call(parent context.Context, l limits, f func(context.Context) error) ending {
 	start := time.Now()
 	t := &token{}
@@ -57,7 +57,7 @@ func call(parent context.Context, l limits, f func(context.Context) error) endin
 	done := make(chan error, 1)
 	go func() {
 		err := errExited
-		defer func() { done <- err }() // also after Goexit
+		defer func() { done <- err }() // a deferred call: it also runs after Goexit
 		err = recovered(func() error { return f(ctx) })
 	}()
 
@@ -80,7 +80,8 @@ func call(parent context.Context, l limits, f func(context.Context) error) endin
 	return e
 }
 
-// late waits for a call whose context has ended: for the grace period, which kill cuts short.
+// late waits for a call whose context has ended, for at most the grace period. kill shortens the
+// wait.
 func late(done <-chan error, l limits) (abandoned bool, err error) {
 	grace := time.NewTimer(l.grace)
 	defer grace.Stop()
@@ -97,7 +98,7 @@ func late(done <-chan error, l limits) (abandoned bool, err error) {
 	}
 }
 
-// cutOff says how a call that did not end by itself was ended; "" when it was not.
+// cutOff describes how the call was ended from outside; "" if the call ended by itself.
 func (e ending) cutOff() string {
 	var s string
 	switch {
@@ -114,7 +115,7 @@ func (e ending) cutOff() string {
 	return s
 }
 
-// failure is nil for a phase that did its work, else an error that says how it did not.
+// failure returns an error that describes why the phase failed; nil if it succeeded.
 func (e ending) failure() error {
 	switch s := e.cutOff(); {
 	case e.abandoned:
@@ -143,7 +144,7 @@ func recovered(f func() error) (err error) {
 	return f()
 }
 
-// panicker is the file and line that panicked, seen from a deferred function.
+// panicker returns the file and line of the panic. A deferred function must call it.
 func panicker() string {
 	pc := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])

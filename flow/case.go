@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// runGroup runs the cases that share a fixture, as often as the policy wants it: each time with a
-// new fixture.
+// runGroup runs the cases that share a fixture. The policy decides how often they run; each round
+// has a new fixture.
 func (r *runner) runGroup(ctx context.Context, items []Item) {
 	for {
 		due := r.due(items)
@@ -36,7 +36,7 @@ func (r *runner) runRound(ctx context.Context, items []Item) {
 		switch cause := stopped(ctx); {
 		case cause != nil && r.cases[it.ID].open():
 			r.unrun(nil, it, verdict{result: NotRun, reason: cause.Error()})
-		case cause != nil: // it has a result, and another attempt will not be
+		case cause != nil: // the case has a result already, and gets no other attempt
 		case f.state == failed:
 			r.unrun(f, it, f.verdict)
 		default:
@@ -48,7 +48,8 @@ func (r *runner) runRound(ctx context.Context, items []Item) {
 	}
 }
 
-// unmet says that the case that this one comes after was run and has not passed.
+// unmet reports whether the case named by it.After ran and did not pass, and returns the verdict
+// for it.
 func (r *runner) unmet(it Item) (verdict, bool) {
 	before := r.cases[it.before()]
 	if it.After == "" || before.open() || before.passed() {
@@ -59,7 +60,7 @@ func (r *runner) unmet(it Item) (verdict, bool) {
 	}, true
 }
 
-// unrun gives a result to a case that does not run; f is the fixture whose fault that is, or nil.
+// unrun journals a result for a case that does not run. f is the fixture that caused this, or nil.
 func (r *runner) unrun(f *fixture, it Item, v verdict) {
 	e := r.caseEntry(End, it)
 	e.Result, e.Reason, e.Blame, e.After = v.result, v.reason, v.blame, v.after
@@ -67,7 +68,7 @@ func (r *runner) unrun(f *fixture, it Item, v verdict) {
 	r.abortOn(f, it, e, nil)
 }
 
-// caseEntry is an entry about the next attempt of a case.
+// caseEntry returns an entry for the next attempt of a case.
 func (r *runner) caseEntry(event Event, it Item) Entry {
 	e := Entry{Event: event, Phase: PhaseCase, ID: it.ID, Dir: it.Dir}
 	if n := r.cases[it.ID].next(); n > 1 {

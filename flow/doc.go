@@ -1,9 +1,9 @@
-// Package flow runs VMM Flows: it registers them, selects them by id, gives them fixtures and
-// deadlines, and keeps the truth about a run on disk. It knows no VM, GPU or sysfs.
+// Package flow runs VMM Flows. It registers flows, selects them by id, gives them fixtures and
+// deadlines, and records the run on disk. It does not know about VMs, GPUs or sysfs.
 //
-// A flow's author starts with [Class]: cases that share a [Fixture], run once for each parameter.
-// [Add] puts a class into a [Registry]; a program's main makes the registry and hands it on, so
-// that private flows are equal citizens.
+// The author of a flow starts with [Class]: cases that share a [Fixture] and run once for each
+// parameter. [Add] puts a class into a [Registry]. The main function of a program creates the
+// registry and passes it on, so a program can add private flows in the same way.
 //
 //	func Register(r *flow.Registry) {
 //		flow.Add(r, "test_basic", flow.Class[Config, *Setup]{
@@ -15,12 +15,12 @@
 //		})
 //	}
 //
-// [Registry.Items] lists without running anything, [Registry.Select] takes a user's patterns, [Run]
-// runs.
+// [Registry.Items] lists the cases, [Registry.Select] selects cases by patterns, and [Run] runs
+// them.
 //
 // # Order and fixtures
 //
-// The plan is file, class, parameter, then cases. Cases of one class and parameter share one
+// The plan is sorted by file, class, parameter and case. Cases of one class and parameter share one
 // fixture:
 //
 //	        SetUp ok              a case ran
@@ -31,24 +31,24 @@
 //	 | failed         TearDown, restore       broken
 //	 +-------------------------------------------+
 //
-// Failed is final: the remaining cases are errors with the fixture's reason. TearDown is followed
-// by the functions given to [Env.Cleanup], newest first, and by the replay of what is left of the
-// undo journal ("restore").
+// Failed is final: the remaining cases get the result error with the fixture's reason. After
+// TearDown the engine runs the functions of [Env.Cleanup], the newest first. Then it replays the
+// rest of the undo journal ("restore").
 //
 // # Deadlines, panics, interrupts
 //
-// Every case and every phase of a fixture has a deadline, multiplied by [Options.TimeoutScale]. On
-// expiry its context is cancelled. Code that does not come back in a grace period is abandoned: the
-// stacks of all goroutines are written down, and [Env.Do] refuses it from then on. A panic fails
-// the case it happens in; TearDown runs all the same.
+// Every case and every phase of a fixture has a deadline, multiplied by [Options.TimeoutScale]. At
+// the deadline its context is cancelled. Code that does not return within the grace period is
+// abandoned: the engine saves the stacks of all goroutines, and [Env.Do] refuses the code from then
+// on. A panic fails its case; TearDown still runs.
 //
-// Cancelling Run's context is the first interrupt: the running case is cancelled, the fixture torn
-// down, the rest reported as not run. [Options.Kill] is the second: nothing graceful any more, only
-// the undo journal is replayed. The third, leaving at once, is the caller's; the undo journal is
-// still there for another process.
+// There are three interrupts. The first cancels the context of Run: the running case is cancelled,
+// the fixture is torn down, and the remaining cases get the result notrun. The second closes
+// [Options.Kill]: there is no graceful tear-down, and the engine only replays the undo journal. At
+// the third the caller exits at once; another process can still replay the undo journal.
 //
 // # Results
 //
-// See [Result] for the words, [Summary.ExitCode] for the exit codes, and docs/run-directory.md for
-// the files.
+// [Result] lists the results, [Summary.ExitCode] returns the exit code, and docs/run-directory.md
+// describes the files.
 package flow

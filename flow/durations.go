@@ -9,14 +9,14 @@ import (
 	"vmtb/bench"
 )
 
-// Durations say how long cases and fixtures took in earlier runs. The zero value knows nothing.
+// Durations hold how long cases and fixtures took in earlier runs. The zero value holds nothing.
 type Durations struct {
 	cases    map[ID]time.Duration
-	fixtures map[ID]time.Duration // of all phases that are not cases', by [ID.Fixture]
+	fixtures map[ID]time.Duration // of all phases except the cases, by [ID.Fixture]
 }
 
-// PastDurations reads them from runs. Of a case or fixture that several runs have, the last of runs
-// counts. What was cut off, did not run, or was skipped tells nothing.
+// PastDurations returns the durations of runs. If several runs have a case or fixture, the last of
+// them counts. Cases that were cut off, skipped or not run are ignored.
 func PastDurations(runs ...*RunDir) Durations {
 	d := Durations{map[ID]time.Duration{}, map[ID]time.Duration{}}
 	for _, run := range runs {
@@ -37,7 +37,7 @@ func PastDurations(runs ...*RunDir) Durations {
 			}
 		}
 		for id, took := range fixtures {
-			if cases[id] { // else it did not get to the end of its set-up
+			if cases[id] { // otherwise the set-up did not finish
 				d.fixtures[id] = took
 			}
 		}
@@ -45,7 +45,8 @@ func PastDurations(runs ...*RunDir) Durations {
 	return d
 }
 
-// ReadDurations reads them from run directories.
+// ReadDurations returns the durations of the runs in dirs. A directory that holds no run is a
+// [bench.UsageError].
 func ReadDurations(dirs ...string) (Durations, error) {
 	var runs []*RunDir
 	for _, dir := range dirs {
@@ -59,15 +60,16 @@ func ReadDurations(dirs ...string) (Durations, error) {
 	return PastDurations(runs...), nil
 }
 
-// A Unit is what one machine runs in one go: a class with a parameter, or a case that stands alone.
+// A Unit is the work that one machine runs in one go: a class with a parameter, or a case without a
+// class.
 type Unit struct {
 	ID    ID // of the fixture
 	Items []Item
-	Took  time.Duration // expected; 0 if nothing is known of any unit
+	Took  time.Duration // expected duration; 0 if no duration is known at all
 }
 
-// Units are the units of items, in the order of items. What is not known of a case or a fixture is
-// taken to be the median of what is.
+// Units returns the units of items, in the order of items. A case or fixture without a known
+// duration gets the median of the known ones.
 func (d Durations) Units(items []Item) []Unit {
 	var units []Unit
 	at := map[ID]int{}
@@ -85,7 +87,7 @@ func (d Durations) Units(items []Item) []Unit {
 	return units
 }
 
-// known is what took has of id, or the median of all.
+// known returns the duration of id in took, or the median of all if took does not have id.
 func known(took map[ID]time.Duration, id ID) time.Duration {
 	if t, ok := took[id]; ok || len(took) == 0 {
 		return t
@@ -98,15 +100,15 @@ func known(took map[ID]time.Duration, id ID) time.Duration {
 	return all[len(all)/2]
 }
 
-// LongestFirst sorts units: those that take longest come first, those that take as long stay in
-// their order.
+// LongestFirst sorts units by duration, the longest first. Units of equal duration keep their
+// order.
 func LongestFirst(units []Unit) {
 	sort.SliceStable(units, func(i, j int) bool { return units[i].Took > units[j].Took })
 }
 
-// TakeBy is the items of this shard when units are dealt out by what they took: longest first, each
-// to the shard that has least to do. Every machine that is given the same items and durations deals
-// alike. If d knows nothing it is [Shard.Take].
+// TakeBy returns the items of this shard. It deals out units by duration, the longest first, each
+// to the shard with the least work so far. Machines with the same items and durations get the same
+// split. If d holds nothing, TakeBy does the same as [Shard.Take].
 func (s Shard) TakeBy(d Durations, items []Item) []Item {
 	if len(d.cases) == 0 || s.Count == 0 {
 		return s.Take(items)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// upstreamItems are the items of the Python tool's ids.
+// upstreamItems returns items with the ids of the Python tool.
 func upstreamItems(t *testing.T) (items []Item) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/upstream-ids.txt")
@@ -33,11 +33,12 @@ func upstreamItems(t *testing.T) (items []Item) {
 	return items
 }
 
-// Over many durations such as flows have, shards by past durations end within 5 % of the ideal, and
-// each item is in one of them. Shards by name do not: that is what the flag is for.
+// Shards by past durations end within 5 % of the ideal, and each item is in exactly one of them.
+// The durations are random, with a spread like that of flows. Shards by name are worse: the flag
+// exists for that reason.
 func TestShardsByDuration(t *testing.T) {
 	items := upstreamItems(t)
-	rng := rand.New(rand.NewPCG(1, 2)) // the same each time
+	rng := rand.New(rand.NewPCG(1, 2)) // the same numbers in every run
 	var sumBy, sumHash float64
 	const draws, duts = 50, 8
 	for range draws {
@@ -104,7 +105,8 @@ func TestDurations(t *testing.T) {
 	for _, u := range units {
 		got += fmt.Sprintf("%s %d %v, ", u.ID.Param, len(u.Items), u.Took)
 	}
-	// two: the median of the cases, 7 s; b and c: nothing is known of them, 5 s and 7 s.
+	// Without a duration, case two gets the median of the cases, 7 s; b and c get the medians, 5 s
+	// and 7 s.
 	if want := "a 2 19s, b 1 12s, c 1 12s, "; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -7,32 +7,32 @@ import (
 	"time"
 )
 
-// A DUT is one machine under test of a merged run.
+// A DUT is one machine under test (DUT) of a merged run.
 type DUT struct {
 	Name        string   `json:"name"`
-	Description string   `json:"dut,omitempty"` // Info.DUT of its newest run
+	Description string   `json:"dut,omitempty"` // Info.DUT of the newest run of this DUT
 	Environment []Fact   `json:"environment,omitempty"`
-	Runs        []DUTRun `json:"runs,omitempty"` // by start; none for a DUT that was expected and sent nothing
+	Runs        []DUTRun `json:"runs,omitempty"` // by start; none for an expected DUT without a run directory
 	Missing     string   `json:"missing,omitempty"`
 }
 
-// A DUTRun is a run directory that was merged: one DUT's attempt at a part of the plan.
+// A DUTRun is a merged run directory: the attempt of one DUT at a part of the plan.
 type DUTRun struct {
-	Dir      string    `json:"dir"` // its own run.json, journal and logs, in the merged directory
+	Dir      string    `json:"dir"` // the folder of its own run.json, journal and logs, in the merged directory
 	Start    time.Time `json:"start"`
 	BootID   string    `json:"boot_id,omitempty"`
 	Planned  int       `json:"planned"`
-	Done     int       `json:"done"`                // cases that it gave a result, without those cut off
-	Extra    bool      `json:"extra,omitempty"`     // its results do not count
-	ExitCode *int      `json:"exit_code,omitempty"` // nil: the run did not come to its end
+	Done     int       `json:"done"`                // number of cases with a result, without those cut off
+	Extra    bool      `json:"extra,omitempty"`     // the results do not count
+	ExitCode *int      `json:"exit_code,omitempty"` // nil: the run has no end
 }
 
 // Merged reports whether the run directory was made by [Merge].
 func (info Info) Merged() bool { return len(info.DUTs) > 0 }
 
-// Participants says which DUTs of a merged run came to their end, and which did not and why:
-// "Participating DUTs 5 of 6; missing: bmg-07 (no run directory)". It is "" for a run of one DUT
-// that came to its end, and for one that is not merged.
+// Participants returns a line about the DUTs of a merged run: how many finished, which did not, and
+// why. An example is "Participating DUTs 5 of 6; missing: bmg-07 (no run directory)". It returns ""
+// for a run that is not merged, and for a run of one DUT that finished.
 func (info Info) Participants() string {
 	var missing []string
 	for _, d := range info.DUTs {
@@ -50,7 +50,7 @@ func (info Info) Participants() string {
 	return s
 }
 
-// Named returns the DUT of that name; ok is false if there is none.
+// Named returns the DUT with this name; ok is false if there is none.
 func (info Info) Named(name string) (d DUT, ok bool) {
 	i := slices.IndexFunc(info.DUTs, func(d DUT) bool { return d.Name == name })
 	if i < 0 {
@@ -59,7 +59,7 @@ func (info Info) Named(name string) (d DUT, ok bool) {
 	return info.DUTs[i], true
 }
 
-// hostOf is the name at the beginning of the line that describes a machine under test.
+// hostOf returns the host name at the beginning of a DUT's description.
 func hostOf(description string) string {
 	name, _, _ := strings.Cut(description, ",")
 	if name = strings.TrimSpace(name); name == "" {

@@ -11,12 +11,12 @@ import (
 	"vmtb/bench/undo"
 )
 
-// Resources carry the bench from the program to the fixtures, one value of each type.
+// Resources pass the bench from the program to the fixtures. They hold one value of each type.
 type Resources struct{ values map[any]any }
 
 type resourceKey[T any] struct{}
 
-// Provide makes v the resource of type T, in place of an earlier one.
+// Provide sets v as the resource of type T. It replaces an earlier one.
 func Provide[T any](r *Resources, v T) {
 	if r.values == nil {
 		r.values = map[any]any{}
@@ -24,7 +24,7 @@ func Provide[T any](r *Resources, v T) {
 	r.values[resourceKey[T]{}] = v
 }
 
-// Provided returns the resource of type T, and whether there is one. r may be nil.
+// Provided returns the resource of type T; ok is false if there is none. r may be nil.
 func Provided[T any](r *Resources) (v T, ok bool) {
 	if r != nil {
 		v, ok = r.values[resourceKey[T]{}].(T)
@@ -32,8 +32,8 @@ func Provided[T any](r *Resources) (v T, ok bool) {
 	return v, ok
 }
 
-// Resource is the resource of type T. That there is none is a mistake in the program: the error
-// begins with "BUG:".
+// Resource returns the resource of type T. A missing resource is a mistake in the program: the
+// error begins with "BUG:".
 func Resource[T any](env *Env) (T, error) {
 	if v, ok := Provided[T](env.resources); ok {
 		return v, nil
@@ -42,10 +42,10 @@ func Resource[T any](env *Env) (T, error) {
 	return zero, fmt.Errorf("BUG: no resource of type %s", fmt.Sprintf("%T", &zero)[1:])
 }
 
-// An Env is what a fixture has of the engine, from its SetUp to the end of its TearDown.
+// An Env connects a fixture to the engine, from its SetUp to the end of its TearDown.
 type Env struct {
-	Log *slog.Logger // lines go into the journal and to Options.Log
-	Dir string       // an existing folder for this fixture; a fixture that is built again gets another
+	Log *slog.Logger // writes to the journal and to Options.Log
+	Dir string       // an existing folder for this fixture; a fixture that is built again gets a new one
 
 	id        ID
 	undo      Undo
@@ -54,7 +54,7 @@ type Env struct {
 	scale     float64
 	watch     Watcher
 
-	later []need // those whose answer was ErrLater
+	later []need // needs whose check returned ErrLater
 
 	mu       sync.Mutex
 	cleanups []func(context.Context) error
@@ -62,13 +62,13 @@ type Env struct {
 	closed   bool
 }
 
-// ErrLater is what the check of a [Need] returns when only a prepared host has the answer, for
-// instance one with the driver loaded. SetUp then prepares the host, and calls [Env.CheckNeeds]
-// before it takes its time for the rest. Without that call the engine makes it after SetUp.
+// ErrLater is the error that the check of a [Need] returns if it needs a prepared host, for
+// instance a loaded driver. SetUp then prepares the host, and calls [Env.CheckNeeds] before its
+// slow work. If SetUp does not call it, the engine does so after SetUp.
 var ErrLater = errors.New("only known after preparation of the host")
 
-// CheckNeeds checks the needs again whose answer was [ErrLater], for SetUp, which returns its
-// error as it is. If a need is not met the cases are skipped.
+// CheckNeeds checks the needs again that returned [ErrLater]. SetUp calls it, and returns its error
+// unchanged. If a need is not met, the cases are skipped.
 func (e *Env) CheckNeeds(ctx context.Context) error {
 	later := e.later
 	e.later = nil
@@ -84,19 +84,19 @@ func (e *Env) CheckNeeds(ctx context.Context) error {
 	return nil
 }
 
-// An unmetError says that a need is not met.
+// An unmetError is the error of a need that is not met.
 type unmetError struct{ reason string }
 
 func (e *unmetError) Error() string { return e.reason }
 
-// Scaled is d multiplied by the run's timeout scale.
+// Scaled returns d multiplied by the timeout scale of the run.
 func (e *Env) Scaled(d time.Duration) time.Duration { return scaled(d, e.scale) }
 
 func scaled(d time.Duration, scale float64) time.Duration { return time.Duration(float64(d) * scale) }
 
-// Do changes the host: r is journalled, then change is made, so that another process can undo it.
-// ctx must come from the phase or case that is running; flow code that was abandoned, or whose
-// fixture is gone, gets an error matching [ErrAbandoned] and changes nothing.
+// Do changes the host: it journals r, then calls change, so that another process can undo the
+// change. ctx must come from the running phase or case. If the calling code was abandoned, or its
+// fixture is gone, Do changes nothing and returns [ErrAbandoned].
 func (e *Env) Do(ctx context.Context, r undo.Record, change func() error) error {
 	if err := e.allowed(ctx); err != nil {
 		return err
@@ -120,19 +120,20 @@ func (e *Env) allowed(ctx context.Context) error {
 	return nil
 }
 
-// ErrAbandoned refuses the host to code that missed its deadline and was given up.
+// ErrAbandoned is the error of [Env.Do] for code that missed its deadline and was abandoned.
 var ErrAbandoned = errors.New("abandoned: this code missed its deadline and may no longer change the host")
 
-// Cleanup adds f to what runs after TearDown, newest first, also when SetUp failed. It is for what
-// another process could not undo: connections, goroutines. f has the tear-down's deadline.
+// Cleanup registers f to run after TearDown, the newest first, even if SetUp failed. It is for
+// things that another process cannot undo: connections, goroutines. f runs under the deadline of
+// the tear-down.
 func (e *Env) Cleanup(f func(ctx context.Context) error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.cleanups = append(e.cleanups, f)
 }
 
-// Watch gives the log of a machine, a file that grows, to those who look for what its kernel should
-// not say. It ends with the fixture.
+// Watch adds the log of a machine, a growing file, to the watched kernel logs. The watch ends with
+// the fixture.
 func (e *Env) Watch(machine, path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -141,8 +142,7 @@ func (e *Env) Watch(machine, path string) {
 	}
 }
 
-// Step runs f and journals its name, begin and end, so that a user sees what is going on and how
-// long it took.
+// Step runs f and journals its name, begin and end. The user sees the step and its duration.
 func (e *Env) Step(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	return step(ctx, e.journal, e.id, name, f)
 }
@@ -150,7 +150,7 @@ func (e *Env) Step(ctx context.Context, name string, f func(ctx context.Context)
 func step(ctx context.Context, j *journal, id ID, name string, f func(ctx context.Context) error) error {
 	start := time.Now()
 	j.append(Entry{Event: Begin, Phase: PhaseStep, ID: id, Name: name})
-	e := Entry{Event: End, Phase: PhaseStep, ID: id, Name: name, Result: Incomplete} // stays so when f does not return
+	e := Entry{Event: End, Phase: PhaseStep, ID: id, Name: name, Result: Incomplete} // stays if f does not return
 	defer func() {
 		e.Duration = time.Since(start)
 		j.append(e)
@@ -178,7 +178,7 @@ func (e *Env) hasCleanups() bool {
 	return len(e.cleanups) > 0
 }
 
-// cleanUp runs the clean-ups, newest first, each of them whatever became of the others.
+// cleanUp runs all clean-ups, the newest first, and joins their errors.
 func (e *Env) cleanUp(ctx context.Context) (err error) {
 	for {
 		e.mu.Lock()

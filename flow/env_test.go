@@ -40,7 +40,7 @@ func TestResources(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// Whoever changes the host does it in a phase of a fixture that is there.
+// Env.Do changes the host only in a phase of a fixture that still exists.
 func TestDo(t *testing.T) {
 	change := undo.Path{Path: "/x"}
 	var old *Env
@@ -79,7 +79,7 @@ func TestDo(t *testing.T) {
 	}
 }
 
-// Clean-ups run newest first, after TearDown, whatever happens, each of them.
+// All clean-ups run after TearDown, the newest first, even if one fails.
 func TestCleanup(t *testing.T) {
 	for _, fail := range []string{"", "set-up 1", "tear-down 1"} {
 		t.Run(fail, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestCleanup(t *testing.T) {
 	}
 }
 
-// What flows log and the steps that they name are in the journal, in order.
+// Log lines and steps of flows are in the journal, in order.
 func TestLogAndSteps(t *testing.T) {
 	var text strings.Builder
 	log := slog.New(
@@ -175,7 +175,7 @@ func TestLogAndSteps(t *testing.T) {
 	}
 }
 
-// What a case says after its end is no result any more, but it is not lost.
+// An error that a case reports after its end does not change the result, but it is logged.
 func TestAfterEnd(t *testing.T) {
 	var kept *T
 	s := &script{do: do{
@@ -189,7 +189,7 @@ func TestAfterEnd(t *testing.T) {
 	}
 }
 
-// Fixtures and cases have folders of their own, and a fixture that is built again gets another.
+// Fixtures and cases have folders of their own. A fixture that is built again gets a new one.
 func TestFolders(t *testing.T) {
 	s := &script{}
 	write := func(_ context.Context, env *Env, t *T) error {

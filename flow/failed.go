@@ -2,9 +2,9 @@ package flow
 
 import "slices"
 
-// Failed is those of items that were in the run's plan and have no good result, in the end: they
-// failed, were cut off, did not run, or were skipped for another's failure. The cases that they
-// come after are among them.
+// Failed returns the items of the run's plan whose last result is not good: they failed, were cut
+// off, did not run, or were skipped because another case failed. It also returns the cases before
+// them that their After names.
 func (d *RunDir) Failed(items []Item) []Item {
 	last := map[ID]Result{}
 	for _, it := range d.Info.Plan {
@@ -22,7 +22,7 @@ func (d *RunDir) Failed(items []Item) []Item {
 	for _, it := range items {
 		failed[it.ID] = last[it.ID] != "" && !last[it.ID].good()
 	}
-	for _, it := range slices.Backward(items) { // cases that come after one that comes after one
+	for _, it := range slices.Backward(items) { // backward: the case named by After may have an After of its own
 		if failed[it.ID] && it.After != "" {
 			failed[it.before()] = true
 		}

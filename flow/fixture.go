@@ -13,15 +13,16 @@ import (
 	"vmtb/bench/undo"
 )
 
-// An Undo is the journal of host changes: a [undo.Log] and the system that it undoes on.
+// An Undo is the journal of host changes. It combines a [undo.Log] with the system on which it
+// undoes.
 type Undo interface {
 	// Do journals rec, then makes the change.
 	Do(ctx context.Context, rec undo.Record, change func() error) error
-	// Undo takes back what has not been taken back yet.
+	// Undo undoes the changes that are not undone yet.
 	Undo(ctx context.Context) error
 }
 
-// state of a fixture; the package comment has the diagram.
+// state is the state of a fixture. The package comment has the diagram.
 type state int
 
 const (
@@ -38,17 +39,17 @@ type fixture struct {
 	group *group
 	item  Item // any of its cases
 	id    ID
-	dir   string // of the group, relative to the run directory
+	dir   string // folder of the group, relative to the run directory
 
 	state state
-	env   *Env // of this build; nil before the first phase and after the tear-down
-	value any  // of this build's SetUp; nil when there is none
+	env   *Env // of the present build; nil before the first phase and after the tear-down
+	value any  // returned by SetUp of the present build; nil if there is none
 	verdict
-	checked bool      // needs were met
-	found   []Finding // in phases before the next case, to which they belong
+	checked bool      // the needs were checked and are met
+	found   []Finding // findings of phases before the next case; they count for that case
 }
 
-// A verdict is why cases cannot run.
+// A verdict is the reason why cases cannot run.
 type verdict struct {
 	result Result
 	reason string
@@ -56,7 +57,8 @@ type verdict struct {
 	after  string // Entry.After
 }
 
-// prepare makes the fixture ready for the next case, or fails it for good.
+// prepare makes the fixture ready for the next case. If that is impossible, the fixture's state
+// becomes failed, which is final.
 func (f *fixture) prepare(ctx context.Context) {
 	if f.state == used && stopped(ctx) == nil {
 		f.reset(ctx)
@@ -92,7 +94,7 @@ func (f *fixture) build(ctx context.Context) {
 	if !f.checked && !f.checkNeeds(ctx) {
 		return
 	}
-	var v any // not to be touched when SetUp was abandoned, nor is unmet
+	var v any // SetUp's goroutine may still write v and unmet after a timeout: do not read them then
 	var unmet *unmetError
 	env := f.env
 	how := f.phase(ctx, PhaseSetUp, f.item.SetUpTimeout, func(ctx context.Context) error {
@@ -117,13 +119,13 @@ func (f *fixture) build(ctx context.Context) {
 	}
 }
 
-// checkNeeds asks each precondition, and fails the fixture at the first that is not met.
+// checkNeeds runs the check of each need. The first need that is not met fails the fixture.
 func (f *fixture) checkNeeds(ctx context.Context) bool {
 	f.checked = true
 	if len(f.group.needs) == 0 {
 		return true
 	}
-	var unmet verdict // not to be touched when the check was abandoned
+	var unmet verdict // the check's goroutine may still write it after a timeout: do not read it then
 	env := f.env
 	how := f.phase(ctx, PhaseNeeds, needsTimeout, func(ctx context.Context) error {
 		for _, n := range f.group.needs {
@@ -163,8 +165,8 @@ func (f *fixture) newEnv() error {
 	return nil
 }
 
-// newFixtureDir makes the next folder in a group's: earlier rounds, and the run before it was
-// resumed, have left theirs.
+// newFixtureDir creates the next free numbered folder of a group. Earlier rounds, and the run
+// before a resume, have used the lower numbers.
 func newFixtureDir(group string) (string, error) {
 	if err := os.MkdirAll(group, 0o755); err != nil {
 		return "", err
@@ -179,8 +181,8 @@ func newFixtureDir(group string) (string, error) {
 
 func (f *fixture) fail(v verdict) { f.state, f.verdict = failed, v }
 
-// takeDown ends this build: TearDown and clean-ups unless the run was killed, then the undo
-// journal.
+// takeDown ends the present build: it runs TearDown and the clean-ups, unless the run was killed,
+// and then replays the undo journal.
 func (f *fixture) takeDown(ctx context.Context) {
 	if f.env == nil {
 		return
@@ -201,8 +203,8 @@ func (f *fixture) takeDown(ctx context.Context) {
 	f.env, f.value = nil, nil
 }
 
-// restore replays the undo journal. Nothing cuts it short but its deadline: it is quick, and
-// without it the host stays changed.
+// restore replays the undo journal. Only its deadline can cut it short, not an interrupt: it is
+// quick, and without it the host stays changed.
 func (f *fixture) restore(ctx context.Context) {
 	if f.undo == nil {
 		return
@@ -244,7 +246,8 @@ func (f *fixture) phase(ctx context.Context, p Phase, timeout time.Duration, do 
 	return how
 }
 
-// evidence writes down what is known about code that missed its deadline.
+// evidence saves files about a missed deadline: the stacks of goroutines, and the files of
+// Options.Evidence.
 func (r *runner) evidence(ctx context.Context, how ending, id ID, dir string) {
 	if how.abandoned {
 		if err := os.WriteFile(filepath.Join(dir, "goroutines.txt"), stacks(), 0o644); err != nil {
@@ -270,7 +273,7 @@ func (r *runner) killed() bool {
 	}
 }
 
-// stacks of all goroutines.
+// stacks returns the stacks of all goroutines.
 func stacks() []byte {
 	buf := make([]byte, 4<<20)
 	return buf[:runtime.Stack(buf, true)]

@@ -2,8 +2,8 @@ package flow
 
 import "strings"
 
-// An ID names one case with one parameter. Class is "" for a case that stands alone in its file,
-// Param is "" for one without a parameter; Case is "" in the id of a class's fixture.
+// An ID names one case with one parameter. Class is "" for a case without a class. Param is "" for
+// a case without a parameter. Case is "" in the id of a class's fixture.
 type ID struct {
 	File  string `json:"file"`
 	Class string `json:"class,omitempty"`
@@ -11,15 +11,15 @@ type ID struct {
 	Param string `json:"param,omitempty"`
 }
 
-// String is the canonical form, "test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]".
+// String returns the canonical form, "test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO
+// S:INFINITE)]".
 func (id ID) String() string { return id.join(id.File) }
 
-// ResultsKey is the key that results.json has always used,
-// "vmtb@test_basic.py::TestVmSetup::test_vm_boot[...]".
+// ResultsKey returns the key in results.json, "vmtb@test_basic.py::TestVmSetup::test_vm_boot[...]".
 func (id ID) ResultsKey() string { return "vmtb@" + id.join(id.File+".py") }
 
-// Fixture is the id of the fixture that serves this case. A case that stands alone in its file
-// shares it with none: it has the same id.
+// Fixture returns the id of the fixture that serves this case. A case without a class has a fixture
+// of its own: both have the same id.
 func (id ID) Fixture() ID {
 	if id.Class != "" {
 		id.Case = ""

@@ -2,8 +2,8 @@ package flow
 
 import "testing"
 
-// The cases of a class with a parameter share a fixture; those that stand alone in their file do
-// not.
+// Cases of a class with one parameter share a fixture. A case without a class has a fixture of its
+// own.
 func TestFixtureID(t *testing.T) {
 	x, y := ID{"f", "C", "x", "p"}, ID{"f", "C", "y", "p"}
 	if x.Fixture() != y.Fixture() || x.Fixture().String() != "f::C[p]" {

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// The first and the second interrupt, in each phase.
+// The first and the second interrupt work in each phase.
 func TestInterrupt(t *testing.T) {
 	for _, tt := range []struct {
 		place         string
 		heed, kill    bool
 		trace         string
 		results       string
-		reason, cased string // of the interrupted phase's end
+		reason, cased string // of the end of the interrupted phase
 	}{
 		{"set-up 1", true, false, "set-up 1; undo", "notrun notrun", "interrupted: context canceled", "set-up"},
 		{
@@ -93,14 +93,14 @@ func TestInterrupt(t *testing.T) {
 					t.Errorf("killed after %v, want 4 s", took)
 				}
 				if tt.kill {
-					time.Sleep(5 * time.Second) // lets the timer of a run that was quicker fire
+					time.Sleep(5 * time.Second) // lets the timer fire if the run ended before it
 				}
 			})
 		})
 	}
 }
 
-// The run's own deadline aborts it, in order.
+// The deadline of the run aborts it in order.
 func TestRunDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{do: do{"one": heeds}}
@@ -115,7 +115,7 @@ func TestRunDeadline(t *testing.T) {
 	})
 }
 
-// A host that cannot be put back ends the run: what came after could not be trusted.
+// If the host cannot be restored, the run ends: later results could not be trusted.
 func TestNotRestored(t *testing.T) {
 	s := &script{undo: fakeUndo{err: errors.New("sriov_numvfs is 2")}}
 	got := s.run(t.Context(), t, Options{}, "a", "b")
@@ -125,7 +125,7 @@ func TestNotRestored(t *testing.T) {
 	}
 }
 
-// Precedence of the exit codes: what matters most is first.
+// The most important exit code wins.
 func TestExitCode(t *testing.T) {
 	s := Summary{
 		Unrestored: "x", Interrupt: true, Stopped: "x", Counts: map[Result]int{Fail: 1, Error: 1, Pass: 1, Skip: 1},

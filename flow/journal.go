@@ -19,19 +19,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxText bounds each string of an entry. What is longer belongs into a file of its own.
+// maxText is the longest string of an entry, in bytes. Longer texts belong in files of their own.
 const maxText = 64 << 10
 
-// A journal appends entries to a file: each is on the disk before the observer sees it.
+// A journal appends entries to a file. The observer gets an entry when it is on the disk.
 type journal struct {
 	observe func(Entry)
-	failed  func(error) // told once, when the journal cannot be written any more
+	failed  func(error) // called once, when writing the journal fails
 
 	mu   sync.Mutex
 	f    *os.File
 	seq  int
 	size int64 // of the file
-	err  error // sticky
+	err  error // the first error; append does nothing after it
 }
 
 func (j *journal) append(e Entry) {
@@ -55,7 +55,7 @@ func (j *journal) append(e Entry) {
 	j.observe(e)
 }
 
-// close makes later entries (of abandoned goroutines) go nowhere.
+// close closes the journal. Later entries, which abandoned goroutines may write, are dropped.
 func (j *journal) close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,7 +76,7 @@ func writeLine(f *os.File, e Entry) (size int64, err error) {
 	return int64(len(line)) + 1, err
 }
 
-// text makes s fit for the journal: valid UTF-8 of bounded length.
+// text returns s as valid UTF-8 of at most maxText bytes, plus a note if s was cut.
 func text(s string) string {
 	size := len(s)
 	if size > maxText {
@@ -89,8 +89,8 @@ func text(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// ReadJournal reads the entries of a journal. The last line may be torn by a crash: it is left out,
-// and torn is true. size is the length of the part that is whole. A bad line anywhere else is an
+// ReadJournal reads the entries of a journal. A crash may tear the last line: ReadJournal leaves it
+// out and sets torn. size is the length in bytes of the whole lines. A bad line anywhere else is an
 // error.
 func ReadJournal(r io.Reader) (entries []Entry, size int64, torn bool, err error) {
 	in := newJournalReader(r, journalBuffer)
@@ -104,8 +104,8 @@ func ReadJournal(r io.Reader) (entries []Entry, size int64, torn bool, err error
 	}
 }
 
-// readStructure is ReadJournal without log lines: it returns the number of all lines instead. What
-// it holds in memory does not depend on how much flows log.
+// readStructure is ReadJournal without log lines. Its memory does not depend on how much flows log.
+// The reader that it returns has the number of all lines.
 func readStructure(r io.Reader) (entries []Entry, in *journalReader, err error) {
 	in = newJournalReader(r, journalBuffer)
 	var e Entry
@@ -127,7 +127,7 @@ func readStructure(r io.Reader) (entries []Entry, in *journalReader, err error) 
 	}
 }
 
-// ReadPart reads the entries of the journal in dir again whose lines lie between two offsets. It
+// ReadPart reads the entries of the journal in dir whose lines lie between two offsets in bytes. It
 // holds one entry at a time. An error is the last value.
 func ReadPart(dir string, from, to int64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -142,7 +142,7 @@ func ReadPart(dir string, from, to int64) iter.Seq2[Entry, error] {
 			var e Entry
 			more, err := in.next(func(line []byte, _ int) error { return json.Unmarshal(line, &e) })
 			if err == nil && in.torn {
-				err = io.ErrUnexpectedEOF // it was whole before
+				err = io.ErrUnexpectedEOF // the line was whole at the first reading
 			}
 			if err != nil {
 				yield(Entry{}, err)
@@ -159,22 +159,22 @@ func ReadPart(dir string, from, to int64) iter.Seq2[Entry, error] {
 // A journalReader reads a journal line by line.
 type journalReader struct {
 	in   *bufio.Reader
-	long []byte // a line that is longer than the buffer of in
-	n    int    // lines so far
-	size int64  // of these lines
-	last int64  // of the last of them
+	long []byte // a line longer than the buffer of in
+	n    int    // number of lines so far
+	size int64  // their bytes
+	last int64  // bytes of the last line
 	torn bool   // the last line of the journal was cut off
 }
 
-// journalBuffer is how many bytes of a journal are read at once.
+// journalBuffer is the number of bytes that one read of a journal takes.
 const journalBuffer = 64 << 10
 
 func newJournalReader(r io.Reader, buffer int64) *journalReader {
 	return &journalReader{in: bufio.NewReaderSize(r, int(buffer))}
 }
 
-// next calls parse with the next line, which parse must not keep, and its number. more is false at
-// the end of the journal's whole part.
+// next calls parse with the next line and its number. parse must not keep the line. more is false
+// at the end of the whole lines.
 func (r *journalReader) next(parse func(line []byte, seq int) error) (more bool, err error) {
 	line, err := r.line()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -202,7 +202,7 @@ func (r *journalReader) next(parse func(line []byte, seq int) error) (more bool,
 	return true, nil
 }
 
-// line returns the next line, until the next call.
+// line returns the next line. It is valid until the next call.
 func (r *journalReader) line() ([]byte, error) {
 	line, err := r.in.ReadSlice('\n')
 	if !errors.Is(err, bufio.ErrBufferFull) {
@@ -225,10 +225,10 @@ func parseLine(line []byte, seq int, e *Entry) error {
 	return nil
 }
 
-// isLogLine reports whether a line is a log line as this package writes it, with that sequence
-// number. It is much quicker than to parse the line.
+// isLogLine reports whether line is a log line of this package with the sequence number seq. This
+// is much quicker than parsing the line.
 func isLogLine(line []byte, seq int) bool {
-	const longest = 100 // sequence number, time and event
+	const longest = 100 // bytes of sequence number, time and event
 	rest, ok := bytes.CutPrefix(line, []byte(`{"seq":`))
 	var number [20]byte
 	return ok && bytes.HasPrefix(rest, append(strconv.AppendInt(number[:0], int64(seq), 10), ',')) &&

@@ -20,7 +20,7 @@ import (
 	"vmtb/bench"
 )
 
-// sample is the journal of a run with a bit of everything.
+// sample returns the journal of a run with all kinds of entries.
 func sample(t testing.TB) []byte {
 	t.Helper()
 	j, path := newJournal(t)
@@ -58,8 +58,8 @@ func newJournal(t testing.TB) (*journal, string) {
 	return &journal{f: f, observe: func(Entry) {}, failed: func(err error) { t.Error(err) }}, path
 }
 
-// A crash may cut the journal at any byte, and the disk may hold zeros after it: nothing whole is
-// lost.
+// A crash may cut the journal at any byte, and the disk may have zeros after it. All whole lines
+// are read.
 func TestTornJournal(t *testing.T) {
 	data := sample(t)
 	whole, size, torn, err := ReadJournal(bytes.NewReader(data))
@@ -123,7 +123,7 @@ func FuzzReadJournal(f *testing.F) {
 	})
 }
 
-// Text in the journal is valid UTF-8, bounded, and unchanged when it was so before.
+// Text in the journal is valid UTF-8 of bounded length. Valid short text is unchanged.
 func TestText(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes"))
@@ -142,8 +142,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// A disk that is full ends the run in order: the fixture is torn down, the host put back, the user
-// told.
+// A full disk ends the run in order: the fixture is torn down, the host is restored, and the user
+// gets an error.
 func TestDiskFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -174,7 +174,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// Entries marshal with the field names that docs/run-directory.md promises.
+// Entries have the JSON field names of docs/run-directory.md.
 func TestEntryFields(t *testing.T) {
 	doc, err := os.ReadFile("../docs/run-directory.md")
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Options.Keep is called when all is recorded, before the fixture of the case that failed is torn
-// down.
+// Options.Keep is called when all other results are recorded, and before the fixture of the failed
+// case is torn down.
 func TestKeep(t *testing.T) {
 	for _, tt := range []struct {
 		name        string

@@ -8,21 +8,21 @@ import (
 	"vmtb/bench"
 )
 
-// A Keyword is an expression about ids, as pytest's -k has them: words, or text in quotes, which an
-// id matches that has it anywhere, in capitals or not; "and", "or" and "not", which binds closest,
-// between them; parentheses.
+// A Keyword is an expression about ids, like pytest's -k. Its operands are words and quoted texts.
+// An operand is true if the id contains it; case does not matter. The operators are "and", "or",
+// "not" (which binds closest) and parentheses.
 type Keyword struct{ match func(id string) bool }
 
-// maxDepth bounds how deep parentheses and "not" go.
+// maxDepth is the largest nesting depth of parentheses and "not".
 const maxDepth = 100
 
-// ParseKeyword reads an expression. What is wrong with it is a [bench.UsageError].
+// ParseKeyword parses an expression. A mistake in it is a [bench.UsageError].
 func ParseKeyword(expression string) (Keyword, error) {
 	p := keywordParser{rest: expression}
 	p.next()
 	match := p.or(0)
 	if p.token != "" {
-		p.fail("%q is one too many", p.token)
+		p.fail("unexpected %q", p.token)
 	}
 	if p.wrong != "" {
 		return Keyword{}, &bench.UsageError{
@@ -32,17 +32,17 @@ func ParseKeyword(expression string) (Keyword, error) {
 	return Keyword{match}, nil
 }
 
-// Match reports whether the expression is true of an id.
+// Match reports whether the expression is true for id.
 func (k Keyword) Match(id string) bool { return k.match(strings.ToLower(id)) }
 
-// A keywordParser goes through an expression by recursive descent:
+// A keywordParser parses an expression by recursive descent:
 //
 //	or = and { "or" and };  and = not { "and" not };  not = "not" not | "(" or ")" | word
 type keywordParser struct {
 	rest   string
 	token  string // "" at the end
-	quoted bool   // the token is text, whatever it says
-	wrong  string // the first thing that is wrong
+	quoted bool   // the token is a quoted text, never an operator
+	wrong  string // the first mistake
 }
 
 func (p *keywordParser) fail(format string, args ...any) {
@@ -52,7 +52,7 @@ func (p *keywordParser) fail(format string, args ...any) {
 	p.rest, p.token = "", ""
 }
 
-// next goes to the next token.
+// next advances to the next token.
 func (p *keywordParser) next() {
 	p.rest = strings.TrimLeftFunc(p.rest, unicode.IsSpace)
 	p.token, p.quoted = "", false
@@ -63,7 +63,7 @@ func (p *keywordParser) next() {
 	case strings.ContainsRune(`"'`, rune(p.rest[0])):
 		text, rest, closed := strings.Cut(p.rest[1:], p.rest[:1])
 		if !closed || text == "" {
-			p.fail("text in quotes that does not end, or is empty")
+			p.fail("a quoted text is empty or has no closing quote")
 			return
 		}
 		p.token, p.rest, p.quoted = text, rest, true
@@ -76,7 +76,7 @@ func (p *keywordParser) next() {
 	}
 }
 
-// is reports that the token is a word of the language, and goes on if so.
+// is reports whether the token is this operator, and advances if it is.
 func (p *keywordParser) is(word string) bool {
 	if p.quoted || p.token != word {
 		return false
@@ -105,7 +105,7 @@ func (p *keywordParser) and(depth int) func(string) bool {
 
 func (p *keywordParser) not(depth int) func(string) bool {
 	if depth > maxDepth {
-		p.fail("it is too deep")
+		p.fail(`parentheses and "not" are nested too deeply`)
 	}
 	switch {
 	case p.is("not"):

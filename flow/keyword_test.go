@@ -25,9 +25,9 @@ func TestKeyword(t *testing.T) {
 	for expression, says := range map[string]string{
 		"": "a word is missing", "  ": "a word is missing", "and": "a word is missing", "boot and": "a word is missing",
 		"not":   "a word is missing",
-		"(boot": "a parenthesis is not closed", "boot)": `")" is one too many`,
-		"boot reload": `"reload" is one too many`, "()": "a word is missing",
-		`"boot`: "text in quotes that does not end", `''`: "or is empty", strings.Repeat("not ", 200) + "x": "too deep",
+		"(boot": "a parenthesis is not closed", "boot)": `unexpected ")"`,
+		"boot reload": `unexpected "reload"`, "()": "a word is missing",
+		`"boot`: "no closing quote", `''`: "is empty", strings.Repeat("not ", 200) + "x": "too deep",
 		strings.Repeat("(", 5000): "too deep",
 	} {
 		if _, err := ParseKeyword(expression); err == nil || !strings.Contains(err.Error(), says) {

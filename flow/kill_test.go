@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A run that is killed with SIGKILL leaves a directory that says so, with everything up to the
-// kill.
+// A run that was killed with SIGKILL leaves a directory with everything up to the kill, and the
+// directory shows that the run is dead.
 func TestKilled(t *testing.T) {
 	if dir := os.Getenv("FLOW_TEST_KILLED"); dir != "" {
 		runUntilKilled(t, dir)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// newLogger writes to the journal and to next, which may be nil.
+// newLogger returns a logger that writes to the journal and to next. next may be nil.
 func newLogger(j *journal, id ID, next *slog.Logger) *slog.Logger {
 	h := &logHandler{journal: j, id: id}
 	if next != nil {
@@ -17,12 +17,13 @@ func newLogger(j *journal, id ID, next *slog.Logger) *slog.Logger {
 	return slog.New(h)
 }
 
-// A logHandler makes entries of log records, their attributes as slog's text handler writes them.
+// A logHandler turns log records into journal entries. It formats attributes like slog's text
+// handler.
 type logHandler struct {
 	journal *journal
 	id      ID
 	next    slog.Handler
-	with    []func(slog.Handler) slog.Handler // WithAttrs and WithGroup, in order
+	with    []func(slog.Handler) slog.Handler // the calls of WithAttrs and WithGroup, in order
 }
 
 func (h *logHandler) Enabled(context.Context, slog.Level) bool { return true }

@@ -23,31 +23,33 @@ import (
 // A Part is a run directory to merge.
 type Part struct {
 	Dir string
-	DUT string // name of its DUT in reports; "" is the host name in its run.json
-	// Extra marks an attempt that does not count: what it did is kept, and comes before the
-	// attempts that count.
+	DUT string // name of the DUT in reports; "" is the host name in its run.json
+	// Extra marks an attempt that does not count. It is kept, and placed before the attempts that
+	// count.
 	Extra bool
 }
 
-// MergeOptions say what to merge. Parts and Out must be given.
+// MergeOptions are the inputs and the output of a merge. Parts and Out are required.
 type MergeOptions struct {
 	Parts    []Part
-	Out      string   // the run directory to make: new or empty
-	Order    []ID     // of the plan, such as the registry's; cases that are not in it come after it
-	Planned  []ID     // cases that belong to the run even if no part has them; they have not run then
-	Expected []string // names of DUTs that are missing if no part is theirs
-	// Copying is called before the files of each part are copied; may be nil.
+	Out      string   // the run directory to create; a directory that exists must be empty
+	Order    []ID     // order of the plan, such as the registry's; other cases come after it
+	Planned  []ID     // cases that belong to the run; those that no part has get the result notrun
+	Expected []string // names of DUTs; one without a part is missing
+	// Copying is called before the files of each part are copied. It may be nil.
 	Copying func(n, of int, dir string)
 }
 
 // Merge makes one run directory out of many: shards, attempts, runs of several DUTs. The result has
-// the same format, so that every report works on it, and does not depend on the order of the parts.
-// Entries of one part keep their order; those of different parts are woven by time, but what
-// concerns one fixture is never interleaved. Attempts of one case are numbered in the order in
-// which they come, and the last one counts. A part without an end gets ends for what was in flight.
+// the same format, so every report can read it. It does not depend on the order of the parts.
 //
-// A part that is no run directory, or whose run is alive, is a [bench.UsageError], and nothing is
-// made.
+// Entries of one part keep their order. Entries of different parts are ordered by time, but the
+// entries of a fixture are never mixed with those of another part. Attempts of a case are numbered
+// in this order, and the last one counts. If a journal has no end, Merge adds ends for the phases
+// that were open.
+//
+// A part that is not a run directory, or whose run is alive, is a [bench.UsageError]. Merge writes
+// nothing then.
 func Merge(ctx context.Context, o MergeOptions) (*RunDir, error) {
 	m := &merger{MergeOptions: o}
 	if err := m.open(); err != nil {
@@ -65,26 +67,26 @@ type merger struct {
 	MergeOptions
 	parts   []*part
 	info    Info
-	entries []Entry // without log lines, which go to the disk only
+	entries []Entry // without log lines: they go to the disk only
 	summary Summary
 	notes   []string
 	skipped int // files that are neither regular files nor directories
 }
 
-// A part is a Part, read.
+// A part is a [Part] with the run that was read from it.
 type part struct {
 	Part
 	run     *RunDir
 	name    string            // of its DUT
-	folder  string            // of its own files, in the merged directory
-	steps   []Entry           // its entries, without log lines and those of the run, with the ends that are missing
-	last    time.Time         // the newest time of its entries; known when they have been woven
-	open    []Entry           // what was in flight where its journal ends, outermost first
-	renamed map[string]string // folders in the run directory
-	key     string            // for the order of parts
+	folder  string            // folder for its own files, in the merged directory
+	steps   []Entry           // its entries with the missing ends, without log lines and entries of the run
+	last    time.Time         // newest time of its entries; known after weaving
+	open    []Entry           // phases that are open at the end of its journal, outermost first
+	renamed map[string]string // old to new names of folders in the run directory
+	key     string            // sorts the parts
 }
 
-// open reads all parts. It reports every one that cannot be merged.
+// open reads all parts. The error lists every part that cannot be merged.
 func (m *merger) open() error {
 	var errs []error
 	if len(m.Parts) == 0 {
@@ -110,7 +112,7 @@ func (m *merger) open() error {
 	return nil
 }
 
-// outside refuses an output in the middle of an input.
+// outside returns an error if the output lies inside the run directory dir, which is an input.
 func (m *merger) outside(dir string) error {
 	out, err := filepath.Abs(m.Out)
 	if err != nil {
@@ -122,10 +124,10 @@ func (m *merger) outside(dir string) error {
 	return nil
 }
 
-// order sorts the parts by what is in them, and drops those that are an older copy of another.
+// order sorts the parts by their contents. If one part is an older copy of another, order drops it.
 func (m *merger) order() {
 	for _, p := range m.parts {
-		info, _ := json.Marshal(p.run.Info) // it was read from JSON
+		info, _ := json.Marshal(p.run.Info) // cannot fail: Info was read from JSON
 		p.key = fmt.Sprintf("%s %d", info, p.run.lines)
 	}
 	sort.SliceStable(m.parts, func(i, j int) bool {
@@ -147,13 +149,13 @@ func (m *merger) order() {
 		}
 		kept[i].Extra = kept[i].Extra && p.Extra
 		m.notes = append(m.notes, fmt.Sprintf(
-			"the run of %s that began at %s was given more than once, and is taken once",
+			"the run of %s that began at %s was given more than once; it counts once",
 			hostOf(p.run.Info.DUT), p.run.Info.Start.UTC().Format("15:04:05")))
 	}
 	m.parts = kept
 }
 
-// sameRun reports whether one of p and q is the other at an earlier time.
+// sameRun reports whether p and q are copies of one run, made at different times.
 func (p *part) sameRun(q *part) bool {
 	a, b := p.run.Info, q.run.Info
 	if a.BootID == "" || a.BootID != b.BootID || a.PID != b.PID || a.PIDStart != b.PIDStart || !a.Start.Equal(b.Start) {
@@ -166,8 +168,7 @@ func (p *part) sameRun(q *part) bool {
 	return n == 0 || reflect.DeepEqual(p.run.Entries[:n], q.run.Entries[:n])
 }
 
-// nameDUTs gives each part the name of its DUT. Two machines of one name are told apart by a
-// number.
+// nameDUTs sets the name of each part's DUT. Machines with equal names get numbers.
 func (m *merger) nameDUTs() {
 	machines := map[string][]string{}
 	for i, p := range m.parts {
@@ -187,11 +188,11 @@ func (m *merger) nameDUTs() {
 	}
 }
 
-// mergedRuns is the folder in a merged run directory with what belongs to each of its runs as a
-// whole.
+// mergedRuns is the folder of a merged run directory for the files that belong to one of its runs
+// as a whole.
 const mergedRuns = "runs"
 
-// describe writes run.json's fields, but for the plan and the notes.
+// describe sets the fields of run.json, except the plan and the notes.
 func (m *merger) describe() {
 	plan := m.info.Plan
 	m.info = m.parts[0].run.Info
@@ -231,7 +232,7 @@ func (m *merger) describe() {
 	m.info.Environment = m.environment()
 }
 
-// versions are those of all parts.
+// versions returns the versions of all parts, each once.
 func (m *merger) versions() string {
 	var all []string
 	for _, p := range m.parts {
@@ -243,14 +244,15 @@ func (m *merger) versions() string {
 	return strings.Join(all, ", ")
 }
 
-// environment is what is true of all parts. What is not stays with the DUT.
+// environment returns the facts that all parts have in common. Other facts stay with the DUT.
 func (m *merger) environment() []Fact {
 	return slices.DeleteFunc(slices.Clone(m.parts[0].run.Info.Environment), func(f Fact) bool {
 		return slices.ContainsFunc(m.parts, func(p *part) bool { return !slices.Contains(p.run.Info.Environment, f) })
 	})
 }
 
-// allNotes are the notes of all parts, each once. One that not all of them have says whose it is.
+// allNotes returns the notes of all parts, each once. A note that some parts do not have begins
+// with the name of its DUT.
 func (m *merger) allNotes() []string {
 	var notes []string
 	for _, p := range m.parts {
@@ -272,7 +274,7 @@ func (m *merger) allNotes() []string {
 	return append(notes, m.notes...)
 }
 
-// severalDUTs counts the cases that began on more than one DUT.
+// severalDUTs returns the number of cases that began on more than one DUT.
 func (m *merger) severalDUTs() int {
 	on, several := map[ID]string{}, map[ID]bool{}
 	for _, e := range m.entries {
@@ -287,7 +289,7 @@ func (m *merger) severalDUTs() int {
 	return len(several)
 }
 
-// duts are the machines under test of all parts by name, and those that are missing.
+// duts returns the DUTs of all parts and the missing ones, by name.
 func (m *merger) duts() []DUT {
 	byName := map[string]*DUT{}
 	at := func(name string) *DUT {
@@ -296,8 +298,8 @@ func (m *merger) duts() []DUT {
 		}
 		return byName[name]
 	}
-	for _, p := range m.parts { // by start: what is known of the newest run counts
-		for _, inner := range p.run.Info.DUTs { // the part is a merged run itself
+	for _, p := range m.parts { // by start, so the facts of the newest run win
+		for _, inner := range p.run.Info.DUTs { // set if the part is a merged run itself
 			d := at(inner.Name)
 			d.Description, d.Environment, d.Missing = inner.Description, inner.Environment, inner.Missing
 			for _, r := range inner.Runs {
@@ -345,7 +347,7 @@ func (p *part) asRun() DUTRun {
 	return r
 }
 
-// missing says why the run has no end; "" if it has one.
+// missing returns why the run has no end; "" if it has one.
 func (p *part) missing() string {
 	if p.run.Ended() {
 		return ""
@@ -360,7 +362,7 @@ func (p *part) missing() string {
 	return fmt.Sprintf("its journal ends in the %s of %s", last.Phase, last.ID)
 }
 
-// write makes the run directory, whole or not at all.
+// write creates the run directory: complete, or not at all.
 func (m *merger) write(ctx context.Context) (*RunDir, error) {
 	out, err := filepath.Abs(m.Out)
 	if err != nil {
@@ -376,11 +378,11 @@ func (m *merger) write(ctx context.Context) (*RunDir, error) {
 	if err != nil {
 		return nil, &bench.UsageError{Err: err, Advice: "-o names another directory"}
 	}
-	defer os.RemoveAll(temp) // it is gone if all was well
+	defer os.RemoveAll(temp) // after a success it no longer exists
 	if err := m.fill(ctx, temp); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(temp, out); err != nil { // over an empty directory, or nothing
+	if err := os.Rename(temp, out); err != nil { // replaces an empty directory
 		return nil, &bench.InfraError{Op: "put the merged run directory in its place", Err: err}
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(out)); err != nil {
@@ -389,9 +391,9 @@ func (m *merger) write(ctx context.Context) (*RunDir, error) {
 	return OpenRun(out)
 }
 
-// fill writes all that is in the run directory.
+// fill writes the contents of the run directory.
 func (m *merger) fill(ctx context.Context, dir string) error {
-	err := os.Chmod(dir, 0o755) // results are for everybody to read
+	err := os.Chmod(dir, 0o755) // everybody may read results
 	for i, p := range m.parts {
 		if err != nil {
 			break

@@ -20,12 +20,12 @@ import (
 
 var mergeStart = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
-// A tape is the journal of a run on a DUT, in words: "13 begin case a.one", "14 end case a.one
-// pass", second first.
+// A tape is the journal of a run on a DUT, as text. A line is "13 begin case a.one" or "14 end case
+// a.one pass"; the number is the second.
 type tape struct {
 	dut    string
 	plan   string // "a.one a.two"
-	events string // a line each
+	events string // one on each line
 }
 
 func tapeID(s string) ID {
@@ -66,7 +66,7 @@ func (tp tape) entries() (all []Entry) {
 	return all
 }
 
-// write makes a run directory of the tape.
+// write writes a run directory with the entries of the tape.
 func (tp tape) write(t testing.TB, dir string) string {
 	t.Helper()
 	entries := tp.entries()
@@ -127,7 +127,7 @@ func mergeTapes(t testing.TB, o MergeOptions, tapes ...tape) *RunDir {
 	return run
 }
 
-// story is the journal in short, without the run's own entries.
+// story returns a short form of the journal, without the entries of the run itself.
 func story(run *RunDir) string {
 	var b strings.Builder
 	for _, e := range run.Entries {
@@ -161,8 +161,8 @@ var lostDUT = tape{"bmg-07", "a.one a.two b.one", `
 	2 end case a.one pass
 	3 begin case a.two`}
 
-// A DUT that never came back: what it had done counts, what was in flight is incomplete, the rest
-// has not run, and another DUT's attempt counts after it.
+// A DUT was lost. Its finished cases count, its running case is incomplete, and its other cases are
+// notrun. Later attempts on another DUT count instead.
 func TestMergeLostDUT(t *testing.T) {
 	run := mergeTapes(t, MergeOptions{Expected: []string{"bmg-07", "ptl-1"}}, lostDUT, tape{"bmg-03", "a.two", `
 		10 begin run
@@ -200,7 +200,7 @@ end case b.one notrun
 			t.Error(err)
 		}
 	}
-	if it := run.Info.Plan[1]; it.Dir != "02-file-Class-a/two" { // of the attempt that counts
+	if it := run.Info.Plan[1]; it.Dir != "02-file-Class-a/two" { // the folder of the attempt that counts
 		t.Errorf("%s is in %s", it.ID, it.Dir)
 	}
 	if failed := run.Failed(run.Info.Plan); len(failed) != 1 || failed[0].ID.Param != "b" {
@@ -208,7 +208,7 @@ end case b.one notrun
 	}
 }
 
-// What was planned and no part has belongs to the run all the same.
+// A planned case belongs to the run even if no part has it.
 func TestMergePlanned(t *testing.T) {
 	run := mergeTapes(t, MergeOptions{Planned: []ID{tapeID("a.one"), tapeID("z.one")}}, lostDUT)
 	if last := run.Info.Plan[len(run.Info.Plan)-1].ID; len(run.Info.Plan) != 4 || last != tapeID("z.one") {
@@ -219,7 +219,7 @@ func TestMergePlanned(t *testing.T) {
 	}
 }
 
-// An extra attempt does not count, though its clock says that it came last.
+// An extra attempt does not count, even if its clock says that it came last.
 func TestMergeExtra(t *testing.T) {
 	late := tape{"old", "a.one", "90 begin run\n91 begin case a.one\n92 end case a.one fail\n93 end run"}
 	good := tape{"new", "a.one", "10 begin run\n11 begin case a.one\n12 end case a.one pass\n13 end run"}
@@ -234,8 +234,8 @@ func TestMergeExtra(t *testing.T) {
 	}
 }
 
-// Two DUTs at the same fixture at the same time are told one after the other; others are woven by
-// time.
+// If two DUTs are at the same fixture at the same time, their entries follow one after the other.
+// Entries of different fixtures are sorted by time.
 func TestMergeWeaves(t *testing.T) {
 	run := mergeTapes(t, MergeOptions{}, tape{"x", "a.one b.one", `
 		0 begin run
@@ -274,7 +274,7 @@ end case b.one pass x
 	}
 }
 
-// How a part ended decides only if it has left something that nobody else ran.
+// The early end of a part decides the result only if the part left cases that nobody else ran.
 func TestMergeVerdict(t *testing.T) {
 	stopped := func(how string) tape {
 		return tape{
@@ -307,7 +307,7 @@ func TestMergeVerdict(t *testing.T) {
 	}
 }
 
-// A merged run can be merged again, and an older copy of a run adds nothing.
+// A merged run can be merged again. An older copy of a run adds nothing.
 func TestMergeAgain(t *testing.T) {
 	other := tape{"y", "b.one", "5 begin run\n6 begin case b.one\n7 end case b.one pass\n8 end run"}
 	third := tape{"z", "c.one", "5 begin run\n6 begin case c.one\n7 end case c.one pass\n8 end run"}
@@ -340,7 +340,7 @@ func TestMergeAgain(t *testing.T) {
 	}
 }
 
-// What cannot be merged is told, all of it, and nothing is made or changed.
+// The error lists every part that cannot be merged, and no file is written or changed.
 func TestMergeRefused(t *testing.T) {
 	base := t.TempDir()
 	good := lostDUT.write(t, filepath.Join(base, "good"))
@@ -400,7 +400,7 @@ func TestMergeRefused(t *testing.T) {
 	}
 }
 
-// A run directory of a machine that nobody trusts leads nowhere else.
+// Links in a run directory of an untrusted machine are not followed.
 func TestMergeLinks(t *testing.T) {
 	base := t.TempDir()
 	secret := filepath.Join(base, "secret")
@@ -439,7 +439,7 @@ func TestMergeLinks(t *testing.T) {
 	}
 }
 
-// unsynced is a directory where syncing costs nothing, if there is one.
+// unsynced returns a directory on a file system where syncing is cheap, if there is one.
 func unsynced(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test")
@@ -450,7 +450,7 @@ func unsynced(t testing.TB) string {
 	return dir
 }
 
-// drawTape is any run of a few cases, cut off anywhere.
+// drawTape returns a random run of a few cases, cut off at a random place.
 func drawTape(t *rapid.T, name string) tape {
 	tp := tape{dut: name}
 	var lines []string
@@ -482,9 +482,8 @@ func drawTape(t *rapid.T, name string) tape {
 	return tp
 }
 
-// In whatever order the parts are given, the result is the same; every planned case has one result
-// that counts; the entries of a part keep their order, and no two parts are inside of one fixture
-// at once.
+// The result does not depend on the order of the parts. Every planned case has one result that
+// counts. The entries of a part keep their order. No two parts are inside one fixture at once.
 func TestMergeAnyOrder(t *testing.T) {
 	shm := unsynced(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -528,7 +527,7 @@ func TestMergeAnyOrder(t *testing.T) {
 
 func checkMerged(rt *rapid.T, run *RunDir, planned map[ID]bool, several bool) {
 	last := map[ID]Entry{}
-	inside := map[ID]string{} // fixture to DUT
+	inside := map[ID]string{} // fixture to the DUT inside it
 	open := map[ID]int{}
 	now := map[string]time.Time{}
 	for _, e := range all(rt, run) {
@@ -565,8 +564,8 @@ func checkMerged(rt *rapid.T, run *RunDir, planned map[ID]bool, several bool) {
 	}
 }
 
-// Whatever the files of a part hold, a merge either refuses it and leaves nothing, or makes a run
-// directory that reads and has every planned case.
+// With any contents of a part's files, a merge has one of two outcomes. It refuses the part and
+// writes nothing, or the merged directory can be read and has every planned case.
 func FuzzMerge(f *testing.F) {
 	f.Add(
 		[]byte(`{"format":1,"plan":[{"id":{"file":"f"},"dir":"1-f/x"}]}`),

@@ -10,13 +10,13 @@ import (
 	"slices"
 )
 
-// madeAgain are files and folders in a run directory that are not kept: reports, made from the
-// rest, and the lock.
+// madeAgain lists the files and folders of a run directory that a merge does not copy: the lock,
+// and reports, which can be made again.
 var madeAgain = []string{lockFile, "results.json", "logfile.log", "html"}
 
-// copyPart copies the folders of a part's fixtures to where the merged plan has them, and all else
-// into the part's own folder. Links are not followed, and not copied: a run directory may come from
-// a machine that nobody trusts.
+// copyPart copies the folders of a part's fixtures to their places in the merged plan. Everything
+// else goes into the part's own folder. Links are neither followed nor copied: a run directory may
+// come from a machine that nobody trusts.
 func (m *merger) copyPart(ctx context.Context, p *part, out string) error {
 	root, err := os.OpenRoot(p.run.Info.Dir)
 	if err != nil {

@@ -12,22 +12,23 @@ import (
 	"time"
 )
 
-// noEnd is the reason of what was in flight where a journal ends; reports have the same words.
+// noEnd is the reason of a phase without an end in the journal. Reports use the same words.
 const noEnd = "it was running where the journal ends"
 
-// plan is the union of all plans, in one order, and the folders of the merged run directory.
+// plan sets the merged plan, which is the union of all plans in one order. It also sets the folders
+// of the merged run directory.
 func (m *merger) plan() {
 	for _, p := range m.parts {
 		p.complete()
 	}
 	items := map[ID]Item{}
 	var ids []ID
-	owner := map[ID]*part{} // the last part that counts, else the last one
+	owner := map[ID]*part{} // the last part that counts, otherwise the last part
 	dirs := make([]map[ID]string, len(m.parts))
 	for i, p := range m.parts {
 		dirs[i] = map[ID]string{}
 		for _, it := range slices.Backward(p.run.Info.Plan) {
-			dirs[i][it.ID] = it.Dir // of several items of one id, the first counts
+			dirs[i][it.ID] = it.Dir // if several items have one id, the first counts
 		}
 		for _, it := range p.run.Info.Plan {
 			ids = append(ids, it.ID)
@@ -53,15 +54,15 @@ func (m *merger) plan() {
 		}
 		m.info.Plan = append(m.info.Plan, it)
 	}
-	for _, p := range m.parts { // a journal may speak of what no plan has
+	for _, p := range m.parts { // a journal may have folders that are in no plan
 		for _, e := range p.steps {
 			n = p.rename(e.Dir, n)
 		}
 	}
 }
 
-// planOrder is ids, each once, by their place in order: file, class, parameter, case. What is not
-// in order comes after it, as it was first seen.
+// planOrder returns ids, each once, sorted by their place in order: file, class, parameter, case.
+// Ids that are not in order come last, in the order in which ids has them.
 func planOrder(order, ids []ID) []ID {
 	rank := map[ID]int{}
 	for _, list := range [][]ID{order, ids} {
@@ -73,11 +74,11 @@ func planOrder(order, ids []ID) []ID {
 	}
 	class := func(id ID) ID {
 		if id.Class == "" {
-			return id // a case that stands alone
+			return id // a case without a class
 		}
 		return ID{File: id.File, Class: id.Class}
 	}
-	first := map[ID]int{} // the least rank in a file, a class, a fixture
+	first := map[ID]int{} // smallest rank in a file, a class, a fixture
 	unique := map[ID]bool{}
 	var out []ID
 	for _, id := range ids {
@@ -91,7 +92,7 @@ func planOrder(order, ids []ID) []ID {
 			out = append(out, id)
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { // not slices.SortStableFunc: its instance for each type is large
+	sort.SliceStable(out, func(i, j int) bool { // not slices.SortStableFunc: it makes the binary larger
 		a, b := out[i], out[j]
 		return cmp.Or(
 			first[ID{File: a.File}]-first[ID{File: b.File}], first[class(a)]-first[class(b)],
@@ -103,8 +104,8 @@ func planOrder(order, ids []ID) []ID {
 
 var folderNumber = regexp.MustCompile(`^[0-9]+-`)
 
-// rename gives the folder that dir lies in its name in the merged run directory, and returns the
-// new count of folders.
+// rename sets the new name of the top folder of dir in the merged run directory. It returns the new
+// number of folders.
 func (p *part) rename(dir string, n int) int {
 	head, _, _ := strings.Cut(filepath.ToSlash(dir), "/")
 	if _, known := p.renamed[head]; known || head == "" || head == "." || !filepath.IsLocal(head) {
@@ -114,8 +115,8 @@ func (p *part) rename(dir string, n int) int {
 	return n + 1
 }
 
-// place is where dir, of the part, is in the merged run directory; "" for a path that leads out of
-// the part.
+// place returns the path of the part's folder dir in the merged run directory; "" if dir leads out
+// of the part.
 func (p *part) place(dir string) string {
 	head, rest, inside := strings.Cut(filepath.ToSlash(dir), "/")
 	to, ok := p.renamed[head]
@@ -128,10 +129,10 @@ func (p *part) place(dir string) string {
 	return to
 }
 
-// complete fills p.steps and p.open.
+// complete sets p.steps and p.open.
 func (p *part) complete() {
 	for e, err := range p.completed(inMemory(p.run.Entries)) {
-		if err == nil { // nothing is read from the disk
+		if err == nil { // always: nothing is read from the disk
 			p.steps = append(p.steps, e)
 		}
 	}
@@ -139,8 +140,9 @@ func (p *part) complete() {
 
 func inMemory(entries []Entry) iter.Seq2[Entry, error] { return (&RunDir{Entries: entries}).All() }
 
-// completed returns entries of the part without those of the run itself, and with ends for what has
-// none. It sets p.open, and p.last to the newest time. An error is the last value.
+// completed returns the entries of the part without those of the run itself. It adds the missing
+// ends. It sets p.open to the phases open at the end, and p.last to the newest time. An error is
+// the last value.
 func (p *part) completed(entries iter.Seq2[Entry, error]) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		p.open, p.last = nil, time.Time{}
@@ -170,7 +172,7 @@ func (p *part) completed(entries iter.Seq2[Entry, error]) iter.Seq2[Entry, error
 					return
 				}
 				p.see(e)
-			case e.Event == Begin: // resumed: that has ended what was in flight, but for a journal written by hand
+			case e.Event == Begin: // resume wrote the ends, except in a journal made by hand
 				if !cutOff() {
 					return
 				}
@@ -181,7 +183,7 @@ func (p *part) completed(entries iter.Seq2[Entry, error]) iter.Seq2[Entry, error
 	}
 }
 
-// see updates p.open with an entry of a phase.
+// see updates p.open for the entry of a phase.
 func (p *part) see(e Entry) {
 	switch {
 	case e.Phase == PhaseStep:
@@ -197,7 +199,7 @@ func (p *part) see(e Entry) {
 	}
 }
 
-// cutOffAt returns the end of a phase that has none in the journal.
+// cutOffAt returns an end at the time at for a phase whose end is not in the journal.
 func cutOffAt(e Entry, at time.Time, quarantined bool) Entry {
 	e.Event, e.Timeout, e.Mark, e.Reason = End, 0, "", noEnd
 	e.Result = Error
@@ -208,7 +210,7 @@ func cutOffAt(e Entry, at time.Time, quarantined bool) Entry {
 	return e
 }
 
-// A cursor goes through the entries of a part, log lines included.
+// A cursor reads the entries of a part one by one, log lines included.
 type cursor struct {
 	*part
 	read   func() (Entry, error, bool)
@@ -216,13 +218,13 @@ type cursor struct {
 	head   Entry // the next entry, if there is one
 	more   bool
 	err    error
-	at     int       // the next of part.steps
-	nexts  []int     // for each of part.steps, the next from it on that begins or ends a phase
-	now    time.Time // the newest of the part so far: a clock may be set back
-	inside ID        // the fixture that this part is at, zero for none
+	at     int       // index of the next entry in part.steps
+	nexts  []int     // for each index of part.steps: index of the next begin or end of a phase
+	now    time.Time // newest time of the part so far: a clock may be set back
+	inside ID        // fixture whose entries the part is in; zero for none
 }
 
-// newCursor returns a cursor at the first entry. The caller must call its stop.
+// newCursor returns a cursor at the first entry. The caller must call its stop method.
 func newCursor(p *part) *cursor {
 	c := &cursor{part: p, nexts: make([]int, len(p.steps)+1)}
 	c.nexts[len(p.steps)] = len(p.steps)
@@ -236,12 +238,12 @@ func newCursor(p *part) *cursor {
 	return c
 }
 
-// advance goes to the next entry.
+// advance reads the next entry into head.
 func (c *cursor) advance() {
 	c.head, c.err, c.more = c.read()
 }
 
-// take returns the next entry and goes on.
+// take returns the entry in head and advances.
 func (c *cursor) take() Entry {
 	e := c.head
 	if e.Event != Log {
@@ -251,7 +253,7 @@ func (c *cursor) take() Entry {
 	return e
 }
 
-// next is the fixture of the next phase that begins or ends, zero at the end.
+// next returns the fixture of the next phase that begins or ends; zero at the end.
 func (c *cursor) next() ID {
 	if i := c.nexts[min(c.at, len(c.steps))]; i < len(c.steps) {
 		return c.steps[i].ID.Fixture()
@@ -264,13 +266,14 @@ func opensAny(e Entry) bool {
 	return ok
 }
 
-// opens is the fixture that an entry is about, if it is a phase that begins or ends.
+// opens returns the fixture of an entry. ok reports whether the entry is the begin or end of a
+// phase, not of a step.
 func opens(e Entry) (fixture ID, ok bool) {
 	return e.ID.Fixture(), e.Phase != PhaseStep && (e.Event == Begin || e.Event == End) && e.ID != ID{}
 }
 
-// weave makes one journal of all. Two parts are never inside of the same fixture at once: a report
-// could not tell what is whose.
+// weave calls out with the entries of all parts in one order. Two parts are never inside the same
+// fixture at once: a report could not separate their entries.
 func (m *merger) weave(out func(Entry) error) error {
 	var cursors []*cursor
 	for _, p := range m.parts {
@@ -305,8 +308,8 @@ func (m *merger) weave(out func(Entry) error) error {
 	}
 }
 
-// pick is the part whose next entry is the oldest of those that may come next, nil when all are
-// through.
+// pick returns the cursor whose next entry comes next: the oldest entry that is allowed now. It
+// returns nil if all cursors are at their end.
 func pick(cursors []*cursor, extra map[ID]int) *cursor {
 	var best, oldest *cursor
 	for _, c := range cursors {
@@ -332,7 +335,7 @@ func pick(cursors []*cursor, extra map[ID]int) *cursor {
 		}
 	}
 	if best == nil {
-		return oldest // a part inside of a fixture can always go on, so this is for a mistake here
+		return oldest // unreachable: a part inside a fixture can always continue
 	}
 	return best
 }
@@ -343,20 +346,20 @@ type attemptKey struct {
 	n  int
 }
 
-// A weaver numbers attempts anew, renames folders, and says which DUT did what.
+// A weaver renumbers attempts, renames folders, and adds the name of the DUT to entries.
 type weaver struct {
 	attempts map[ID]int
 	numbers  map[attemptKey]int
-	several  bool // there is more than one DUT
+	several  bool // the run has more than one DUT
 	real     map[ID]bool
 	notRun   map[ID]*part
 }
 
-// newWeaver returns a weaver, and how many entries of fixtures are still to come from parts that do
-// not count.
+// newWeaver returns a weaver. extra is the number of entries, by fixture, that are still to come
+// from parts that do not count.
 func (m *merger) newWeaver() (w weaver, extra map[ID]int) {
 	extra = map[ID]int{}
-	hasResult := map[ID]bool{} // cases that have a result other than not run
+	hasResult := map[ID]bool{} // cases with a result other than notrun
 	names := map[string]bool{}
 	for _, p := range m.parts {
 		for _, e := range p.steps {
@@ -378,8 +381,8 @@ func (m *merger) newWeaver() (w weaver, extra map[ID]int) {
 	}, extra
 }
 
-// keepNotRun reports whether the news that a case has not run is to be kept: not if another attempt
-// has a result, nor if another part has said the same.
+// keepNotRun reports whether the result notrun of a case is kept. It is dropped if another attempt
+// has a result, or if another part has the same notrun.
 func (w *weaver) keepNotRun(p *part, id ID) bool {
 	if w.notRun[id] == nil {
 		w.notRun[id] = p
@@ -387,7 +390,8 @@ func (w *weaver) keepNotRun(p *part, id ID) bool {
 	return !w.real[id] && w.notRun[id] == p
 }
 
-// renamed returns an entry of a part as it is in the merged journal; ok is false if it is not there.
+// renamed returns the entry of a part in the form of the merged journal. ok is false if the merged
+// journal does not have it.
 func (w *weaver) renamed(p *part, e Entry) (renamed Entry, ok bool) {
 	if e.Phase == PhaseCase {
 		if e.Event == End && e.Result == NotRun && !w.keepNotRun(p, e.ID) {
@@ -413,8 +417,8 @@ func (w *weaver) renamed(p *part, e Entry) (renamed Entry, ok bool) {
 	return e, true
 }
 
-// journal calls write with all entries of the merged run: the beginning, what the parts did, a
-// result for what was never begun, and the end. It keeps those that are no log lines.
+// journal calls write with all entries of the merged run: the begin, the entries of the parts, a
+// result for each case that never began, and the end. It keeps the entries that are not log lines.
 func (m *merger) journal(write func(Entry) error) error {
 	known := map[ID]bool{}
 	put := func(e Entry) error {
@@ -463,9 +467,9 @@ func (m *merger) journal(write func(Entry) error) error {
 	return put(e)
 }
 
-// verdict says how the run ended: as a part did that counts, did not come to its planned end, and
-// left cases that nobody else ran. A part without any end is no reason: its cases are incomplete or
-// have not run, and that counts.
+// verdict sets the result and reason of the merged run. Only a part that counts, ended early, and
+// left cases without a result decides. A part without an end does not: its cases are incomplete or
+// notrun, and that counts already.
 func (m *merger) verdict(e Entry) Entry {
 	var reasons []string
 	rank := map[Result]int{Fail: 1, Error: 2, Incomplete: 3}
@@ -494,7 +498,7 @@ func (m *merger) verdict(e Entry) Entry {
 	return e
 }
 
-// leftBy reports whether a case of the part's plan has no result in the end.
+// leftBy reports whether a case of the part's plan still has no result.
 func (m *merger) leftBy(p *part) bool {
 	return slices.ContainsFunc(p.run.Info.Plan, func(it Item) bool {
 		switch m.summary.last[it.ID].Result {

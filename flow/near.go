@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// advice for a pattern that matches nothing: parameters that its names have, or names that are
-// near.
+// advice returns advice for a pattern that matches nothing: the parameters that its names have, or
+// similar names.
 func (p pattern) advice(all []Item) string {
 	const most = 5
 	var near []string
@@ -38,7 +38,7 @@ func (p pattern) advice(all []Item) string {
 	return "did you mean " + strings.Join(near, " or ") + "?"
 }
 
-// names is everything that a pattern without a parameter can name exactly, each once.
+// names returns every name that a pattern without a parameter can match exactly, each once.
 func names(all []Item) []string {
 	var out []string
 	seen := map[string]bool{}
@@ -59,8 +59,8 @@ func names(all []Item) []string {
 	return out
 }
 
-// Nearest returns at most n of names that differ least from s, and by no more than a third of its
-// length or two letters.
+// Nearest returns the n names that are nearest to s, or fewer. A name may differ by at most two
+// bytes or a third of the length of s.
 func Nearest(s string, names []string, n int) []string {
 	type candidate struct {
 		name string
@@ -80,9 +80,9 @@ func Nearest(s string, names []string, n int) []string {
 	return out
 }
 
-// distance is the number of bytes to insert, delete or replace to make b of a.
+// distance returns the number of bytes to insert, delete or replace to turn a into b.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // of the table: row[j] is for a[:i] and b[:j]
+	row := make([]int, len(b)+1) // a row of the table: row[j] is the distance of a[:i] and b[:j]
 	for j := range row {
 		row[j] = j
 	}

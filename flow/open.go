@@ -3,8 +3,8 @@ package flow
 import "slices"
 
 // OpenPhases tracks the phases of a journal that have begun and not ended, steps included,
-// outermost first. Each has a value of type T, for the user of the tracker. The run itself is not
-// tracked: a run that was killed and resumed begins more than once.
+// outermost first. Each has a value of type T, chosen by the caller. The run itself is not tracked:
+// a run that was killed and resumed begins more than once.
 type OpenPhases[T any] struct{ list []OpenPhase[T] }
 
 // An OpenPhase is a phase that has begun and not ended.
@@ -20,10 +20,10 @@ func (o *OpenPhases[T]) Begin(e Entry, value T) {
 	}
 }
 
-// End removes the phase that e ends, and returns it. If that is not a step, End also removes all of
-// its fixture that began after it, which follow in the result: their code was abandoned, and their
-// own ends may still come. In a merged run other fixtures, of other DUTs, are at work meanwhile. The
-// result is empty if e ends no phase that is open.
+// End removes the phase that e ends, and returns it. If it is not a step, End also removes and
+// returns the later phases of its fixture: their code was abandoned. Their own ends may still come.
+// Phases of other fixtures stay: in a merged run they belong to other DUTs. The result is empty if
+// e ends no open phase.
 func (o *OpenPhases[T]) End(e Entry) []OpenPhase[T] {
 	for i, p := range slices.Backward(o.list) {
 		if p.Begin.Phase != e.Phase || p.Begin.ID != e.ID || p.Begin.Name != e.Name {
@@ -43,10 +43,10 @@ func (o *OpenPhases[T]) End(e Entry) []OpenPhase[T] {
 	return nil
 }
 
-// All returns the phases that are open, outermost first. The caller must not change the slice.
+// All returns the open phases, outermost first. The caller must not change the slice.
 func (o *OpenPhases[T]) All() []OpenPhase[T] { return o.list }
 
-// Clear removes all phases, and returns them. It is for the begin of a run that is resumed.
+// Clear removes all phases and returns them. The caller uses it when a resumed run begins.
 func (o *OpenPhases[T]) Clear() []OpenPhase[T] {
 	cleared := o.list
 	o.list = nil

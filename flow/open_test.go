@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// An end removes its phase. The end of a case takes along the steps that were abandoned in it; the
-// end of a step leaves its neighbours.
+// An end removes its phase. The end of a case also removes the abandoned steps in it. The end of a
+// step leaves the other steps.
 func TestOpenPhases(t *testing.T) {
 	var o OpenPhases[string]
 	id := ID{File: "f", Case: "c"}

@@ -8,27 +8,28 @@ import (
 	"vmtb/bench"
 )
 
-// A Policy is what a run does about results. The zero Policy runs every case once, whatever comes.
+// A Policy decides how a run reacts to results. The zero Policy runs every case once, whatever the
+// results are.
 type Policy struct {
 	RerunFailed int      `json:"rerun_failed,omitempty"` // reruns of a failed case, each on a new fixture
 	Repeat      int      `json:"repeat,omitempty"`       // runs of a fixture with its cases, until one of them fails
-	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: some of AbortWords
-	MaxFail     int      `json:"max_fail,omitempty"`     // how many cases that failed end the run; 0 is no limit
+	AbortOn     []string `json:"abort_on,omitempty"`     // what ends the run: words of AbortWords
+	MaxFail     int      `json:"max_fail,omitempty"`     // number of failed cases that ends the run; 0 is no limit
 }
 
-// The findings of a [Watcher] that may end a run, by their rule.
+// The rules of a [Watcher] that Policy.AbortOn may name.
 const (
-	RuleTaint   = "taint"   // a kernel has become tainted
-	RuleLockdep = "lockdep" // a kernel has found its locking wrong
+	RuleTaint   = "taint"   // a kernel became tainted
+	RuleLockdep = "lockdep" // a kernel found a mistake in its locking
 )
 
-// AbortWords are what Policy.AbortOn may hold: results, and findings of a [Watcher].
+// AbortWords are the words that Policy.AbortOn may hold: results, and findings of a [Watcher].
 var AbortWords = []string{
 	string(Fail), string(Timeout), string(Error), string(Incomplete), string(DmesgFail), string(DmesgWarn),
 	RuleTaint, RuleLockdep,
 }
 
-// Check is nil or a [bench.UsageError].
+// Check returns a [bench.UsageError] if the policy is not valid.
 func (p Policy) Check() error {
 	bad := func(format string, args ...any) error { return &bench.UsageError{Err: fmt.Errorf(format, args...)} }
 	if p.RerunFailed < 0 {
@@ -51,15 +52,15 @@ func (p Policy) Check() error {
 	return nil
 }
 
-// A standing is what is known about a case so far.
+// A standing is the history of a case in this run.
 type standing struct {
-	attempts int    // that have a result
-	last     Result // of the newest; "" or notrun is none
-	mark     string // where to enter it again: it had the host reboot
-	waits    bool   // it was skipped because the case that it comes after had not passed
+	attempts int    // number of attempts with a result
+	last     Result // of the newest attempt; "" or notrun: no result yet
+	mark     string // mark at which to enter the case again, after a reboot of the host
+	waits    bool   // it was skipped because the case in its After did not pass
 }
 
-// ended notes the end of a case.
+// ended updates the standing with the end of a case.
 func (s *standing) ended(e Entry) {
 	if e.Result == NotRun {
 		if s.last == "" {
@@ -70,13 +71,14 @@ func (s *standing) ended(e Entry) {
 	s.attempts, s.last, s.mark, s.waits = max(1, e.Attempt), e.Result, "", e.After != ""
 }
 
-// open reports that the case has no result yet.
+// open reports whether the case has no result yet.
 func (s standing) open() bool { return s.last == "" || s.last == NotRun }
 
-// passed reports that the case has done what it should, the last time.
+// passed reports whether the last attempt passed.
 func (s standing) passed() bool { return s.last == Pass || s.last == DmesgWarn }
 
-// next is the number of the next attempt. A case that is entered again goes on with its last one.
+// next returns the number of the next attempt. A case that is entered again after a reboot
+// continues its last attempt.
 func (s standing) next() int {
 	if s.mark != "" {
 		return s.attempts
@@ -84,7 +86,7 @@ func (s standing) next() int {
 	return s.attempts + 1
 }
 
-// due are the cases of a group that are to be run, or to be run once more.
+// due returns the cases of a group that must run, or run again.
 func (r *runner) due(items []Item) []Item {
 	failed := func(it Item) bool { return !r.cases[it.ID].open() && !r.cases[it.ID].last.good() }
 	anyFailed := slices.ContainsFunc(items, failed)
@@ -94,7 +96,7 @@ func (r *runner) due(items []Item) []Item {
 		switch {
 		case s.open() || s.mark != "":
 			return true
-		case s.waits: // for one before it
+		case s.waits: // for the case in its After
 			return r.cases[it.before()].passed() ||
 				slices.ContainsFunc(due, func(d Item) bool { return d.ID == it.before() })
 		case r.Policy.Repeat > 1:
@@ -110,7 +112,7 @@ func (r *runner) due(items []Item) []Item {
 	return due
 }
 
-// abortOn ends the run if the policy says so about the end of a case.
+// abortOn stops the run if the policy says so about the end of a case.
 func (r *runner) abortOn(f *fixture, it Item, e Entry, found []Finding) {
 	if it.Quarantine != nil {
 		return
@@ -123,11 +125,11 @@ func (r *runner) abortOn(f *fixture, it Item, e Entry, found []Finding) {
 		}
 	}
 	if len(r.due([]Item{it})) > 0 {
-		return // it is tried again
+		return // the case runs again
 	}
 	if r.Keep != nil && r.kept == nil && f != nil && f.env != nil && e.Result.failed() {
 		r.kept = f
-		r.stop(&failuresError{fmt.Errorf("%s: %s, and what its fixture has made is kept", it.ID, e.Result)})
+		r.stop(&failuresError{fmt.Errorf("%s: %s, and its fixture is kept", it.ID, e.Result)})
 	}
 	if wanted(string(e.Result)) {
 		r.stop(fmt.Errorf("%s: %s (asked to abort on that)", it.ID, e.Result))

@@ -14,7 +14,7 @@ import (
 	"vmtb/bench"
 )
 
-// unstable fails until it has been called n times.
+// unstable returns a case that fails until its n-th call.
 func unstable(n int) func(context.Context, *Env, *T) error {
 	return func(context.Context, *Env, *T) error {
 		if n--; n >= 0 {
@@ -24,7 +24,7 @@ func unstable(n int) func(context.Context, *Env, *T) error {
 	}
 }
 
-// What is tried how often, on which fixture, and what counts.
+// The policy decides how often a case runs, on which fixture, and which attempt counts.
 func TestPolicy(t *testing.T) {
 	const all = "set-up 1; one; reset 1; two; tear-down 1; undo"
 	for _, tt := range []struct {
@@ -142,8 +142,7 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// A case that comes after another is skipped unless that has passed, and gets its turn when that
-// has passed at last.
+// A case with After is skipped unless that case passed. It runs when that case passes in a rerun.
 func TestAfter(t *testing.T) {
 	skip := func(_ context.Context, _ *Env, t *T) error { t.Skipf("no"); return nil }
 	for _, tt := range []struct {
@@ -221,7 +220,7 @@ func attempts(t *testing.T, got outcome) {
 	}
 }
 
-// An interrupt while a case is tried again leaves the result that it had.
+// An interrupt during a rerun leaves the earlier result.
 func TestRerunInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	s := &script{
@@ -234,7 +233,7 @@ func TestRerunInterrupted(t *testing.T) {
 	if got.results() != "fail pass" || got.ExitCode() != ExitInterrupted {
 		t.Errorf("results %s, exit code %d", got.results(), got.ExitCode())
 	}
-	// Resumed, it gets its other attempt.
+	// A resumed run does the rerun.
 	again := (&script{}).resume(t, got.dir, Options{}, "")
 	if again.final("") != ".." || again.results() != "fail pass pass" {
 		t.Errorf("resumed: %s, %s", again.final(""), again.results())
@@ -281,7 +280,7 @@ func TestShard(t *testing.T) {
 				}
 				where[it.ID.Fixture()] = i
 			}
-			for _, it := range s.Take(items[7:]) { // another selection does not move anything
+			for _, it := range s.Take(items[7:]) { // a case stays in its shard if the selection changes
 				if where[it.ID.Fixture()] != i {
 					t.Errorf("%s has moved", it.ID)
 				}
@@ -309,7 +308,7 @@ const quarantineFile = `{"quarantine": [
   {"id": "three", "reason": "gone", "expires": "2027-01-01"}
 ]}`
 
-// The results of cases in quarantine do not count; an entry ends with its day.
+// Results of cases in quarantine do not count. An entry expires at the end of its day.
 func TestQuarantine(t *testing.T) {
 	list, err := ParseQuarantine("q.json", []byte(quarantineFile))
 	if err != nil {
@@ -353,7 +352,7 @@ func TestQuarantine(t *testing.T) {
 		sum, err := Run(t.Context(), items, Options{Dir: dir, Policy: Policy{AbortOn: []string{"fail"}}})
 		wantExit := tt.exit
 		if wantExit == ExitFail {
-			wantExit = ExitAborted // it counts again
+			wantExit = ExitAborted // the result counts again
 		}
 		if err != nil || sum.ExitCode() != wantExit || sum.Counts[Fail] != 1 {
 			t.Errorf("%v: exit code %d, %v, %v; want %d", tt.now, sum.ExitCode(), sum.Counts, err, wantExit)

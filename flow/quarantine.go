@@ -10,20 +10,19 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A Quarantine takes cases out of what decides about a run: they run, and their results are
-// recorded, but do not count for the exit code. It ends by itself, so that nothing is forgotten in
-// it.
+// A Quarantine takes cases out of the verdict about a run. They run and their results are recorded,
+// but the results do not count for the exit code. It expires, so that no case is forgotten in it.
 type Quarantine struct {
-	ID      string `json:"id"`      // a pattern, as Select takes it
+	ID      string `json:"id"`      // a pattern of Select
 	Reason  string `json:"reason"`  // why
-	Link    string `json:"link"`    // to whom takes care of it; may be empty
-	Expires Date   `json:"expires"` // the last day, UTC
+	Link    string `json:"link"`    // to the bug or its owner; may be empty
+	Expires Date   `json:"expires"` // last day, UTC
 }
 
 // A Date is a day, like "2026-12-31".
 type Date string
 
-// UnmarshalText refuses what is no date.
+// UnmarshalText returns an error if text is not a date.
 func (d *Date) UnmarshalText(text []byte) error {
 	*d = Date(text)
 	if _, err := time.Parse(time.DateOnly, string(text)); err != nil {
@@ -32,15 +31,15 @@ func (d *Date) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// over reports that the day has ended at the time now, in UTC.
+// over reports whether the day has ended at the time now, in UTC.
 func (d Date) over(now time.Time) bool {
 	day, err := time.Parse(time.DateOnly, string(d))
 	return err != nil || !now.Before(day.AddDate(0, 0, 1))
 }
 
-// ParseQuarantine reads data, the content of the file at path: {"quarantine": [{"id": ...,
-// "reason": ..., "link": ..., "expires": "2026-12-31"}]}. A mistake is a [bench.UsageError] that
-// says where it is.
+// ParseQuarantine parses data, the content of the file at path: {"quarantine": [{"id": ...,
+// "reason": ..., "link": ..., "expires": "2026-12-31"}]}. A mistake is a [bench.UsageError] with
+// its place in the file.
 func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
 	const advice = "vmtb help run-policy describes the file"
 	var file struct {
@@ -67,9 +66,8 @@ func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
 	return file.Quarantine, nil
 }
 
-// Quarantine puts those of items into quarantine that list asks for. What is to be said about list
-// are notes: an entry that has expired at the time now puts nothing into quarantine, and one that
-// no flow matches is a mistake, too.
+// Quarantine sets the quarantine of those items that list selects. An entry that has expired at the
+// time now, or that matches no flow, has no effect. notes has a line about each of these.
 func (r *Registry) Quarantine(items []Item, list []Quarantine, now time.Time) (notes []string, err error) {
 	for _, q := range list {
 		ids, _, err := r.ask(r.Items(), q.ID)

@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// Deadlines of what names none itself, before [Options.TimeoutScale].
+// Default deadlines, before [Options.TimeoutScale].
 const (
 	DefaultCaseTimeout     = 10 * time.Minute
 	DefaultSetUpTimeout    = 10 * time.Minute
@@ -22,41 +22,40 @@ const (
 	restoreTimeout         = 2 * time.Minute
 )
 
-// A Class is a group of cases that share a fixture. P is the parameter, whose String is the part of
-// the id in brackets; V is what the fixture hands to the cases. A case that stands alone has a
-// class without a name.
+// A Class is a group of cases that share a fixture. P is the parameter: its String is the part of
+// the id in brackets. V is the value that the fixture passes to the cases. A class without a name
+// holds cases that stand alone in the file.
 type Class[P fmt.Stringer, V any] struct {
 	Name, Doc string
-	Params    []P // in the order in which they run; [NoParam] for a class without
+	Params    []P // in the order of the run; [NoParam] for a class without
 	Fixture   Fixture[P, V]
 	Needs     []Need[P]
 	Timeout   time.Duration // of each case; 0 is DefaultCaseTimeout
 	Cases     []Case[V]
 
-	Own          bool     // not one of the Python tool's
-	Unprivileged bool     // does nothing that only root may
-	AllowLog     []string // regular expressions of kernel messages that these cases allow against a rule
+	Own          bool     // a flow of vmtb, not of the Python tool
+	Unprivileged bool     // needs no root
+	AllowLog     []string // regular expressions of kernel messages that a rule forbids and these cases allow
 }
 
-// A Case is one flow. Func reports through t; its ctx ends at the deadline or when the run is
-// interrupted.
+// A Case is one flow. Func reports its result through t. ctx ends at the deadline, or when the run
+// is interrupted.
 type Case[V any] struct {
 	Name, Doc string
 	Func      func(ctx context.Context, t *T, v V)
-	Timeout   time.Duration // 0 is the class's
-	// After names the case before it without which it makes no sense: it is skipped if that was run
-	// and did not pass.
+	Timeout   time.Duration // 0 is the timeout of the class
+	// After names an earlier case of the class on which this case depends. If that case ran and did
+	// not pass, this case is skipped.
 	After    string
-	AllowLog []string // in addition to the class's
-	// ByName leaves the case out of every selection that does not name it, without "*": it is known
-	// to harm the machine.
+	AllowLog []string // in addition to those of the class
+	// ByName marks a case that is known to harm the machine. Only a pattern that names the case,
+	// without "*", selects it.
 	ByName bool
 }
 
 // A Fixture prepares the bench for the cases of a class with one parameter. Each function may be
-// nil. A SetUp that fails gets no TearDown: what it did to the host is undone from the journal, the
-// rest by [Env.Cleanup]. Reset runs between two cases; when it fails the fixture is torn down and
-// set up again.
+// nil. If SetUp fails, TearDown does not run: the undo journal and [Env.Cleanup] undo what SetUp
+// did. Reset runs between two cases. If Reset fails, the fixture is torn down and set up again.
 type Fixture[P, V any] struct {
 	SetUp    func(ctx context.Context, env *Env, p P) (V, error)
 	Reset    func(ctx context.Context, env *Env, v V) error
@@ -65,8 +64,9 @@ type Fixture[P, V any] struct {
 	SetUpTimeout, ResetTimeout, TearDownTimeout time.Duration // 0 is the default
 }
 
-// A Need is a precondition, checked before SetUp. A non-empty reason skips the cases; an error is an error, but for
-// [ErrLater]. Check only looks: it changes nothing on the host, so that skipped cases leave it as it was.
+// A Need is a precondition, checked before SetUp. If Check returns a reason, the cases are skipped.
+// If it returns an error other than [ErrLater], their result is error. Check must not change the
+// host, so that skipped cases leave it unchanged.
 type Need[P any] struct {
 	Name  string
 	Check func(ctx context.Context, env *Env, p P) (reason string, err error)
@@ -77,7 +77,7 @@ type NoParam struct{}
 
 func (NoParam) String() string { return "" }
 
-// An Item is one case with one parameter, as it is listed, planned and selected. Deadlines are
+// An Item is one case with one parameter, as it is listed, selected and planned. Deadlines are
 // unscaled.
 type Item struct {
 	ID              ID            `json:"id"`
@@ -95,18 +95,18 @@ type Item struct {
 	ByName          bool          `json:"by_name,omitempty"` // Case.ByName
 	AllowLog        []string      `json:"allow_log,omitempty"`
 	Quarantine      *Quarantine   `json:"quarantine,omitempty"`
-	Dir             string        `json:"dir,omitempty"` // its folder in the run directory; "" before it is planned
+	Dir             string        `json:"dir,omitempty"` // folder in the run directory; "" before planning
 
 	group *group
 	run   func(ctx context.Context, t *T, v any)
 
-	allow, allowClass []*regexp.Regexp // AllowLog, and that of the class alone
+	allow, allowClass []*regexp.Regexp // compiled AllowLog: of class and case, of the class alone
 }
 
-// before is the id of the case that this one comes After.
+// before returns the id of the case in it.After.
 func (it Item) before() ID { return ID{it.ID.File, it.ID.Class, it.After, it.ID.Param} }
 
-// A group is a class with one parameter, without its types: what one fixture serves. v is a *V.
+// A group is a class with one parameter, without its types. One fixture serves it. v is a *V.
 type group struct {
 	needs    []need
 	setUp    func(ctx context.Context, env *Env) (v any, err error)
@@ -119,32 +119,33 @@ type need struct {
 	check func(ctx context.Context, env *Env) (reason string, err error)
 }
 
-// reason is why cases are skipped whose need is not met.
+// reason returns the skip reason of cases whose need is not met.
 func (n need) reason(why string) string { return fmt.Sprintf("need %s: %s", n.name, why) }
 
 // A Registry holds the flows that a program offers.
 type Registry struct {
 	items   []Item // in the order of registration
 	files   []string
-	classes map[[2]string]string // file and class, to where it was registered
+	classes map[[2]string]string // file and class, to the place of registration
 	ids     map[ID]string
 	errs    []error
 
 	patterns map[string]*regexp.Regexp // of AllowLog: many flows have the same, and every command registers them
 }
 
-// NewRegistry is an empty registry.
+// NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
 	return &Registry{
 		classes: map[[2]string]string{}, ids: map[ID]string{}, patterns: map[string]*regexp.Regexp{},
 	}
 }
 
-// Err is every mistake made in registration, each with the file and line of its Add; nil when there
-// is none.
+// Err returns every mistake made in registration, each with the file and line of its Add; nil if
+// there is none.
 func (r *Registry) Err() error { return errors.Join(r.errs...) }
 
-// Items is everything registered, in plan order: file (as first seen), class, parameter, case.
+// Items returns all registered cases in plan order: file (in order of registration), class,
+// parameter, case.
 func (r *Registry) Items() []Item {
 	items := make([]Item, 0, len(r.items))
 	for _, file := range r.files {
@@ -157,8 +158,8 @@ func (r *Registry) Items() []Item {
 	return items
 }
 
-// Add registers c in a file: "test_basic", without directory or suffix. Mistakes are collected for
-// [Registry.Err].
+// Add registers c in a file such as "test_basic", without directory and suffix. [Registry.Err]
+// returns the mistakes.
 func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 	where := caller()
 	if !r.checkClass(where, file, c.Name, len(c.Params), len(c.Cases)) {
@@ -276,7 +277,7 @@ func (r *Registry) checkCase(where string, it Item, hasFunc bool) bool {
 	case !hasFunc:
 		r.fail(where, "%s has no function", id)
 	case it.After != "" && !known:
-		r.fail(where, "%s comes after %s, which is not before it in its class", id, it.After)
+		r.fail(where, "%s: After names %s, which is not an earlier case of its class", id, it.After)
 	case dup:
 		r.fail(where, "%s is already registered at %s", id, first)
 	default:
@@ -286,7 +287,7 @@ func (r *Registry) checkCase(where string, it Item, hasFunc bool) bool {
 	return false
 }
 
-// compile compiles what kernels may log in a case.
+// compile compiles the patterns of AllowLog.
 func (r *Registry) compile(where string, id ID, patterns []string) (compiled []*regexp.Regexp) {
 	for _, p := range patterns {
 		if r.patterns[p] == nil {
@@ -306,7 +307,7 @@ func (r *Registry) fail(where, format string, args ...any) {
 	r.errs = append(r.errs, fmt.Errorf(where+": "+format, args...))
 }
 
-// caller is the file and line that called Add.
+// caller returns the file and line of the call of Add.
 func caller() string {
 	_, file, line, _ := runtime.Caller(2)
 	return short(file, line)

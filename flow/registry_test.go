@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Mistakes in registration are shown together, each with its place, and what is right is there all
-// the same.
+// Registry.Err returns all mistakes in registration, each with its place. Correct cases are
+// registered all the same.
 func TestRegistrationErrors(t *testing.T) {
 	f := func(context.Context, *T, int) {}
 	one := []Case[int]{{Name: "test_x", Func: f}}
@@ -19,8 +19,8 @@ func TestRegistrationErrors(t *testing.T) {
 	r := NewRegistry()
 	add := func(file string, c Class[param, int]) { Add(r, file, c) }
 	add("good", Class[param, int]{Name: "A", Params: ps, Cases: one})
-	add("good", Class[param, int]{Params: []param{""}, Cases: one})                                    // stands alone
-	add("good", Class[param, int]{Params: []param{""}, Cases: []Case[int]{{Name: "test_y", Func: f}}}) // so does this
+	add("good", Class[param, int]{Params: []param{""}, Cases: one})                                    // no class
+	add("good", Class[param, int]{Params: []param{""}, Cases: []Case[int]{{Name: "test_y", Func: f}}}) // no class
 	for _, bad := range []struct {
 		file string
 		c    Class[param, int]
@@ -63,7 +63,7 @@ HERE: b::TwoCases::test_x[p] is already registered at HERE
 HERE: b::TwoParams::test_x[p] is already registered at HERE
 HERE: b::BadParam: parameter "p\n" has characters that do not print
 HERE: good::test_x is already registered at HERE
-HERE: b::After::test_x[p] comes after test_y, which is not before it in its class`
+HERE: b::After::test_x[p]: After names test_y, which is not an earlier case of its class`
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -78,8 +78,8 @@ HERE: b::After::test_x[p] comes after test_y, which is not before it in its clas
 	}
 }
 
-// The plan is file, class, parameter, case, whatever the order of registration; what is not set has
-// its default.
+// Items are sorted by file, class, parameter and case, in any order of registration. Fields that
+// are not set have their defaults.
 func TestItems(t *testing.T) {
 	r := NewRegistry()
 	f := func(context.Context, *T, int) {}

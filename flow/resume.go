@@ -17,15 +17,19 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// Resume goes on with the run in o.Dir, whose vmtb is dead. It puts back what that vmtb has left on
-// the host. Cases with a result keep it, a case that was in flight is incomplete, and the rest of
-// the plan runs, in the same journal. items are the cases that this program has, such as everything
-// registered. Of o it uses Dir, Version, DUT, RerunIncomplete and the fields that are code; the
-// rest comes from the run.
+// Resume continues the run in o.Dir, whose vmtb is dead. First it undoes the changes that this vmtb
+// left on the host. Then it runs the rest of the plan, in the same journal. Cases with a result
+// keep it; a case that was running becomes incomplete.
 //
-// If the host went down while a case was in flight, the case does not run again; nor do the cases
-// of a fixture if it went down in one of the fixture's phases. o.RerunIncomplete lets them run. A
-// case that asked for a reboot ([T.Reboot]) is entered at its mark.
+// items are the cases of this program, such as everything registered. Resume uses Dir, Version,
+// DUT, RerunIncomplete and the functions of o. The other options come from the run.
+//
+// If the host went down during a case, the case does not run again. If it went down in a phase of a
+// fixture, the cases of that fixture do not run. With o.RerunIncomplete they do. A case that asked
+// for a reboot ([T.Reboot]) is entered at its mark.
+//
+// Errors are a [bench.UsageError] (no run directory, the run is alive, merged, or has other flows)
+// or a [bench.InfraError].
 func Resume(ctx context.Context, items []Item, o Options) (Summary, error) {
 	r, err := reopen(items, o)
 	if err != nil {
@@ -51,7 +55,7 @@ func reopen(items []Item, o Options) (*runner, error) {
 	return r, nil
 }
 
-// relock locks the directory of a run that is dead.
+// relock locks the directory of a dead run.
 func relock(dir string) (*os.File, error) {
 	if _, err := os.Stat(filepath.Join(dir, infoFile)); err != nil {
 		return nil, &bench.UsageError{Err: fmt.Errorf("not a run directory: %w", err)}
@@ -73,8 +77,7 @@ func relock(dir string) (*os.File, error) {
 	return lock, nil
 }
 
-// load takes the state of the run from its directory, and opens its journals. The directory is
-// locked.
+// load reads the state of the run from its locked directory, and opens its journals.
 func (r *runner) load(dir string, items []Item) error {
 	run, err := OpenRun(dir)
 	if err != nil {
@@ -100,8 +103,7 @@ func (r *runner) load(dir string, items []Item) error {
 	return nil
 }
 
-// replan returns a plan that was read, with the code of its cases. Their needs and deadlines are
-// this program's.
+// replan returns the plan of the run with the code, needs and deadlines of this program.
 func replan(plan, items []Item) ([]Item, error) {
 	byID := map[ID]Item{}
 	for _, it := range items {
@@ -125,7 +127,7 @@ func replan(plan, items []Item) ([]Item, error) {
 	return out, nil
 }
 
-// openJournals opens the journal at the end of its whole part, and the journal of host changes.
+// openJournals opens the run's journal at the end of its whole lines, and the undo journal.
 func (r *runner) openJournals(run *RunDir) error {
 	f, err := os.OpenFile(filepath.Join(r.info.Dir, journalFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
@@ -139,11 +141,11 @@ func (r *runner) openJournals(run *RunDir) error {
 		return errors.Join(err, f.Close())
 	}
 	r.journal = &journal{f: f, seq: run.lines, size: run.size, observe: r.observe, failed: r.journalFailed}
-	r.past = append([]Entry{}, run.Entries...) // never nil: that means a new run
+	r.past = append([]Entry{}, run.Entries...) // never nil: nil marks a new run
 	return nil
 }
 
-// resume brings the runner to the state that the journal has, before anything runs.
+// resume restores the state of the runner from the journal, before anything runs.
 func (r *runner) resume(ctx context.Context) {
 	h := journalState{now: r.boot, boot: r.info.BootID, cases: r.cases, marks: map[ID]string{}}
 	for _, e := range r.past {
@@ -175,10 +177,10 @@ func (r *runner) resume(ctx context.Context) {
 // A journalState is the state of a run at the end of its journal.
 type journalState struct {
 	now  string // id of the present boot of the host
-	boot string // id of the boot in which the last entry was written
+	boot string // id of the host's boot at the last entry
 	open OpenPhases[struct{}]
-	// cases is how each case stands. marks is where the cases go on that asked for a reboot, and
-	// got it.
+	// cases is the standing of each case. marks has the marks of cases that asked for a reboot,
+	// after the reboot.
 	cases map[ID]standing
 	marks map[ID]string
 }
@@ -212,7 +214,7 @@ func (h *journalState) end(e Entry) {
 	}
 }
 
-// cutOff returns an end for a phase that has none, because vmtb or the host died in it.
+// cutOff returns an end for a phase in which vmtb or the host died.
 func (h *journalState) cutOff(begin Entry, plan []Item) Entry {
 	e := begin
 	e.Event, e.Timeout, e.Mark, e.Result = End, 0, "", Incomplete
@@ -220,7 +222,7 @@ func (h *journalState) cutOff(begin Entry, plan []Item) Entry {
 	switch {
 	case h.boot == h.now:
 	case h.marks[e.ID] != "":
-		e.Reason, e.Blame = "the host was rebooted, as it had asked for", ""
+		e.Reason, e.Blame = "the host was rebooted, as the case asked", ""
 	default:
 		e.Reason, e.Blame = "the host went down", BlameHost
 	}
@@ -230,8 +232,8 @@ func (h *journalState) cutOff(begin Entry, plan []Item) Entry {
 	return e
 }
 
-// killedFixture reports whether the host went down in a phase of the fixture that serves id,
-// without a case that had asked for it.
+// killedFixture reports whether the host went down in a phase of id's fixture, and no case of the
+// fixture had asked for a reboot.
 func (h *journalState) killedFixture(id ID) bool {
 	for marked := range h.marks {
 		if marked.Fixture() == id.Fixture() {
@@ -243,8 +245,8 @@ func (h *journalState) killedFixture(id ID) bool {
 	})
 }
 
-// Past returns the entries with which a run that is resumed can be shown as if it had never been
-// cut off. An error is the last value.
+// Past returns the entries of the run without the end of the run and the notrun results. A report
+// that gets them shows the resumed run as if it was never cut off. An error is the last value.
 func (d *RunDir) Past() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for e, err := range d.All() {

@@ -15,13 +15,13 @@ import (
 	"vmtb/internal/procfs"
 )
 
-const elsewhen = "00000000-0000-0000-0000-000000000000" // another boot's id
+const elsewhen = "00000000-0000-0000-0000-000000000000" // id of another boot
 
-// cut makes a run directory of the first lines of another's journal and a torn rest, of another
-// boot if asked.
+// cut writes a run directory with the first lines of another run's journal and a torn line. If
+// otherBoot is set, the journal is from another boot.
 func cut(t *testing.T, from string, journal []byte, otherBoot bool) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test") // where syncing costs nothing
+	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test") // syncing is cheap there
 	if err != nil {
 		dir = t.TempDir()
 	}
@@ -62,7 +62,7 @@ func (s *script) resume(t *testing.T, dir string, o Options, params ...param) ou
 	return outcome{sum, all(t, run), dir}
 }
 
-// final are the results that count, in the order of the plan, a letter each.
+// final returns the results that count, one letter each, in the order of the plan.
 func (o outcome) final(params ...param) string {
 	var b strings.Builder
 	for _, p := range params {
@@ -79,8 +79,9 @@ func (o outcome) final(params ...param) string {
 	return b.String()
 }
 
-// A run that dies anywhere, with vmtb or with the host, is resumed: what had a result keeps it and
-// is not run again, what was in flight is incomplete, the rest runs, and every id has one result.
+// A run may die at any entry, with vmtb or with the host. After a resume, cases with a result keep
+// it and do not run again. Running cases are incomplete, the rest has run, and every id has one
+// result.
 func TestResumeAnywhere(t *testing.T) {
 	params := []param{"a", "b"}
 	s := &script{do: do{"one": func(ctx context.Context, _ *Env, t *T) error {
@@ -121,7 +122,8 @@ func TestResumeAnywhere(t *testing.T) {
 	}
 }
 
-// expect says what a run that died after these entries comes to, and how many cases run in it yet.
+// expect returns the results of a run that died after these entries and was resumed, and the number
+// of cases that the resume ran.
 func expect(before []Entry, otherBoot bool, params []param) (results string, ran int) {
 	inFlight, killed := ID{}, ID{}
 	done := map[ID]bool{}
@@ -154,7 +156,7 @@ func expect(before []Entry, otherBoot bool, params []param) (results string, ran
 	return results, ran
 }
 
-// closed checks that whatever has begun has ended before the journal's last line.
+// closed checks that every phase that began has ended before the last line of the journal.
 func closed(t *testing.T, entries []Entry) {
 	t.Helper()
 	open := map[string]int{}
@@ -170,7 +172,7 @@ func closed(t *testing.T, entries []Entry) {
 		case Begin:
 			open[key]++
 		case End:
-			open[key] = max(0, open[key]-1) // a case that does not run has no beginning
+			open[key] = max(0, open[key]-1) // a case that does not run has no begin
 		}
 	}
 	for key, n := range open {
@@ -180,7 +182,7 @@ func closed(t *testing.T, entries []Entry) {
 	}
 }
 
-// After Ctrl-C: the case that was interrupted stays incomplete, unless it is to be run again.
+// After Ctrl-C the interrupted case stays incomplete, unless RerunIncomplete is set.
 func TestResumeInterrupted(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		ctx, interrupt := context.WithCancel(t.Context())
@@ -207,20 +209,20 @@ func TestResumeInterrupted(t *testing.T) {
 				t.Errorf("the second attempt: %+v, %v", e, err)
 			}
 		}
-		once := s.resume(t, first.dir, Options{}, "a", "b") // there is nothing left to do
+		once := s.resume(t, first.dir, Options{}, "a", "b") // all cases have run
 		if f := once.final("a", "b"); f != want || once.ExitCode() != code {
 			t.Errorf("resumed twice: %s, exit code %d", f, once.ExitCode())
 		}
 	}
 }
 
-// A case that wants a reboot is entered at its mark, in its folder, on a new fixture, if the host
-// was rebooted.
+// If the host was rebooted, a case that asked for it is entered at its mark, in its folder, on a
+// new fixture.
 func TestReboot(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		otherBoot bool
-		cutAt     func([]Entry) int // how much of the journal the reboot leaves
+		cutAt     func([]Entry) int // number of journal entries before the reboot
 		want      string
 	}{
 		{
@@ -272,7 +274,7 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// A reboot that does not come is no end of the case.
+// If the reboot fails, or the run cannot reboot the host, the case fails.
 func TestRebootFails(t *testing.T) {
 	for _, tt := range []struct {
 		reboot func(context.Context) error
@@ -323,7 +325,7 @@ func TestResumeRefuses(t *testing.T) {
 	}
 }
 
-// A run that cannot put the host back when it is resumed does not go on.
+// If the host cannot be restored at the resume, the run does not continue.
 func TestResumeUnrestored(t *testing.T) {
 	s := &script{}
 	dir := s.run(t.Context(), t, Options{}, "a").dir

@@ -16,47 +16,48 @@ import (
 	"vmtb/internal/prose"
 )
 
-// Options of a run. Only Dir must be given.
+// Options are the options of a run. Only Dir is required.
 type Options struct {
-	Dir          string          // the run directory: made; must not exist or be empty
-	Version, DUT string          // for run.json: of this program, and a line that names the host under test
+	Dir          string          // the run directory to create; one that exists must be empty
+	Version, DUT string          // for run.json: version of the program, and a line that names the host under test
 	Argv         []string        // for run.json
 	Config       json.RawMessage // for run.json
-	Notes        []string        // for run.json: what Select said
+	Notes        []string        // for run.json: notes of Select
 	Environment  []Fact          // for run.json
 
-	KernelLogRules json.RawMessage // for run.json: what Watch was told
+	KernelLogRules json.RawMessage // for run.json: the rules of Watch
 
-	Policy Policy // what to do about results
+	Policy Policy // how to react to results
 
 	TimeoutScale float64       // multiplies every deadline; 0 is 1
-	Timeout      time.Duration // of the whole run, which TimeoutScale does not multiply; 0 is none
-	Grace        time.Duration // between a deadline and giving up the goroutine, unscaled; 0 is 10 s
+	Timeout      time.Duration // of the whole run, unscaled; 0 is none
+	Grace        time.Duration // from a deadline until the goroutine is abandoned, unscaled; 0 is 10 s
 
 	Resources *Resources // for the fixtures
-	// Keep, if it is not nil, makes the first case that fails end the run, without tearing its
-	// fixture down: when all else of the run is done and recorded, Keep is called with what the run
-	// came to and the fixture's id, for as long as somebody looks at what the fixture has made.
-	// When it returns, the fixture is torn down and the host put back, as another part of the run.
+	// Keep, if not nil, ends the run at the first failed case, without tearing its fixture down.
+	// When the rest of the run is done and recorded, the run calls Keep with its summary and the id
+	// of the fixture. Keep returns when the user has finished looking. Then the fixture is torn
+	// down and the host restored, as another part of the run.
 	Keep func(Summary, ID)
 
-	Kill <-chan struct{} // closed to end the run without graceful tear-down; nil is never
+	Kill <-chan struct{} // closed to end the run without graceful tear-down; nil: never
 
-	// OpenUndo opens the journal of host changes at this path in the run directory; nil means that
-	// flows change none. Run closes it at the end if it is an io.Closer.
+	// OpenUndo opens the journal of host changes at this path in the run directory. nil means that
+	// the flows change nothing on the host. If the journal is an io.Closer, Run closes it at the
+	// end.
 	OpenUndo func(path string) (Undo, error)
-	Reboot   func(ctx context.Context) error // reboots the host, for T.Reboot; nil is that this run cannot
-	Watch    Watcher                         // of kernel logs; nil is none
-	// RerunIncomplete makes [Resume] run cases again that were cut off, those too that have killed
-	// the host.
+	Reboot   func(ctx context.Context) error // reboots the host, for T.Reboot; nil: the run cannot
+	Watch    Watcher                         // watches kernel logs; nil: none
+	// RerunIncomplete makes [Resume] run again the cases that were cut off, also those that took
+	// the host down.
 	RerunIncomplete bool
 	// Evidence is called when a case or a fixture missed its deadline, after the grace period and
-	// before the tear-down. It may write what helps to understand into dir.
+	// before the tear-down. It may write files that explain the failure into dir.
 	Evidence func(ctx context.Context, id ID, dir string)
 
 	Started  func(Info)   // called when run.json is on disk, before the first entry
-	Observer func(Entry)  // called for each entry once it is on disk, one at a time; must not log into the run
-	Log      *slog.Logger // gets what flows log, too; nil is nowhere
+	Observer func(Entry)  // called for each entry on disk, one at a time; must not log into the run
+	Log      *slog.Logger // also gets the logs of flows; nil: none
 }
 
 const (
@@ -64,9 +65,9 @@ const (
 	evidenceTimeout = 30 * time.Second
 )
 
-// Run runs the items in their order. The error says that there is no run or no record of it (a
-// directory that is not empty: [bench.UsageError]; a disk that is full: [bench.InfraError]); what
-// flows did wrong is in the Summary.
+// Run runs the items in their order. A directory that is not empty is a [bench.UsageError]. If the
+// run directory or the journal cannot be written, the error is a [bench.InfraError]. Failures of
+// flows are in the Summary, not in the error.
 func Run(ctx context.Context, items []Item, o Options) (Summary, error) {
 	r, err := newRunner(items, o)
 	if err != nil {
@@ -94,7 +95,7 @@ func (r *runner) finish(ctx context.Context) (Summary, error) {
 	return r.summary, err
 }
 
-// close what the run has open.
+// close closes the journals of the run.
 func (r *runner) close() error {
 	err := r.journal.close()
 	if c, ok := r.undo.(io.Closer); ok {
@@ -112,11 +113,11 @@ type runner struct {
 	journal    *journal
 	journalErr error // guarded by the journal's lock until the run is over
 	summary    Summary
-	cases      map[ID]standing // of those that have ended; written below the journal's lock, by the runner's goroutine
-	boot       string          // id of the host's present boot, when the run is resumed
-	past       []Entry         // of the run that is resumed; nil for a new one
+	cases      map[ID]standing // of cases that have ended; the runner's goroutine writes it under the journal's lock
+	boot       string          // id of the host's present boot, in a resumed run
+	past       []Entry         // entries before the resume; nil for a new run
 	stop       context.CancelCauseFunc
-	kept       *fixture // that of the case that failed, for Options.Keep
+	kept       *fixture // fixture of the failed case, for Options.Keep
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -159,7 +160,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// create writes what must be on disk before anything runs.
+// create writes the files that must be on disk before anything runs.
 func (r *runner) create(dir string, items []Item) error {
 	r.info = Info{
 		Format: Format, Version: r.Version, DUT: r.DUT, Start: time.Now().UTC().Truncate(time.Microsecond),
@@ -198,7 +199,7 @@ func (r *runner) observe(e Entry) {
 	r.Observer(e)
 }
 
-// journalFailed ends the run in order: without a record there is no point in going on.
+// journalFailed stops the run in order: a run without a record is useless.
 func (r *runner) journalFailed(err error) {
 	r.journalErr = err
 	r.stop(errors.New("the journal cannot be written: " + err.Error()))
@@ -206,7 +207,7 @@ func (r *runner) journalFailed(err error) {
 
 func (r *runner) scaled(d time.Duration) time.Duration { return scaled(d, r.TimeoutScale) }
 
-// run runs the plan, or what is left of it.
+// run runs the plan, or the rest of it after a resume.
 func (r *runner) run(ctx context.Context) {
 	start := time.Now()
 	if r.info.Timeout > 0 {
@@ -238,7 +239,7 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// keep has Options.Keep look at the fixture of the case that failed, and tears it down.
+// keep calls Options.Keep for the fixture of the failed case, then tears the fixture down.
 func (r *runner) keep(ctx context.Context) {
 	r.Keep(r.summary, r.kept.id)
 	start := time.Now()
@@ -247,7 +248,7 @@ func (r *runner) keep(ctx context.Context) {
 	r.end(ctx, start)
 }
 
-// end writes the last entry, with the exit code that the summary has with it.
+// end writes the last entry, with the exit code of the run.
 func (r *runner) end(ctx context.Context, start time.Time) {
 	e := Entry{Event: End, Phase: PhaseRun, Duration: time.Since(start)}
 	if cause := stopped(ctx); cause != nil {
@@ -266,10 +267,10 @@ func (r *runner) end(ctx context.Context, start time.Time) {
 	r.journal.append(e)
 }
 
-// A failuresError is why a run ends that was to end when flows have failed.
+// A failuresError is the reason of a run that ended because of failed flows.
 type failuresError struct{ error }
 
-// stopped is why nothing more may begin, or nil.
+// stopped returns why nothing more may begin; nil if more may.
 func stopped(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil

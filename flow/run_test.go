@@ -20,11 +20,11 @@ import (
 	"vmtb/bench/undo"
 )
 
-// A script is what the flows of a test do, by the name of the place: "set-up 1", "one", "reset",
-// "tear-down". What happens there is noted in trace.
+// A script has the code of a test's flows, by place: "set-up 1", "one", "reset", "tear-down". The
+// code records its calls in trace.
 type script struct {
 	do    map[string]func(ctx context.Context, env *Env, t *T) error
-	after string // the case that "two" comes after
+	after string // After of the case "two"
 	undo  fakeUndo
 	mu    sync.Mutex
 	trace []string
@@ -44,7 +44,7 @@ func (s *script) note(place string) {
 	s.trace = append(s.trace, place)
 }
 
-// registry has two cases, "one" and "two", for each parameter.
+// registry returns a registry of the cases "one" and "two" for each parameter.
 func (s *script) registry(params ...param) *Registry {
 	r := NewRegistry()
 	value := 0
@@ -114,7 +114,7 @@ func (u *fakeUndo) Undo(context.Context) error {
 	return u.err
 }
 
-// outcome is a finished run.
+// An outcome is a run that has ended.
 type outcome struct {
 	Summary
 	entries []Entry
@@ -161,7 +161,7 @@ func (s *script) run(ctx context.Context, t *testing.T, o Options, params ...par
 	return outcome{sum, all(t, run), o.Dir}
 }
 
-// end is the last end entry of a phase, or of a case by name.
+// end returns the last end entry of a phase, or of the case called what.
 func (o outcome) end(t *testing.T, what string) Entry {
 	t.Helper()
 	for _, e := range slices.Backward(o.entries) {
@@ -191,12 +191,12 @@ func fails(err error) func(context.Context, *Env, *T) error {
 
 func panics(context.Context, *Env, *T) error { panic("on purpose") }
 
-// heeds waits for the end of its context, hangs does not.
+// heeds returns when its context ends; hangs does not return.
 func heeds(ctx context.Context, _ *Env, _ *T) error { <-ctx.Done(); return ctx.Err() }
 
 var errBoom = errors.New("boom")
 
-// What the engine does in each situation: the order of calls, the results, the exit code.
+// The order of calls, the results and the exit code are right in each situation.
 func TestRun(t *testing.T) {
 	const all = "set-up 1; one; reset 1; two; tear-down 1; undo"
 	infra := &bench.InfraError{Op: "start QEMU", Err: errBoom}
@@ -206,8 +206,8 @@ func TestRun(t *testing.T) {
 		trace   string
 		results string
 		exit    int
-		entry   string // of this end
-		reason  string // the entry's; "" is not looked at
+		entry   string // the end to check: a phase or a case
+		reason  string // of that entry; "" is not checked
 		blame   Blame
 	}{
 		{"pass", nil, all, "pass pass", 0, "one", "", ""},
@@ -327,7 +327,8 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
-// A need that only a prepared host can answer is asked again by SetUp, or after it.
+// SetUp checks a need again that depends on a prepared host. If it does not, the engine does so
+// after SetUp.
 func TestNeedsLater(t *testing.T) {
 	ask := do{"set-up later none1": func(ctx context.Context, env *Env, _ *T) error { return env.CheckNeeds(ctx) }}
 	for _, tt := range []struct {
@@ -352,7 +353,7 @@ func TestNeedsLater(t *testing.T) {
 	}
 }
 
-// Whatever misses its deadline: with and without heeding its context.
+// Code that misses its deadline is handled, whether it heeds its context or not.
 func TestDeadline(t *testing.T) {
 	const rebuilt = "set-up 1; one; tear-down 1; undo; set-up 2; two; tear-down 2; undo"
 	for _, tt := range []struct {
@@ -413,7 +414,7 @@ func checkDeadline(t *testing.T, s *script, got outcome, trace, results, entry s
 		)
 	}
 	e := got.end(t, entry)
-	for _, x := range got.entries { // the first build's
+	for _, x := range got.entries { // those of the first build
 		if x.Event == End && x.Reason != "" {
 			e = x
 			break
@@ -432,7 +433,7 @@ func checkDeadline(t *testing.T, s *script, got outcome, trace, results, entry s
 	}
 }
 
-// all are all entries of a run, log lines included.
+// all returns all entries of a run, log lines included.
 func all(t interface {
 	Helper()
 	Fatal(args ...any)

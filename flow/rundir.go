@@ -25,10 +25,10 @@ const (
 	journalFile = "journal.jsonl"
 	lockFile    = "lock"
 
-	UndoFile = "undo.jsonl" // what Options.OpenUndo is given; another process recovers from it
+	UndoFile = "undo.jsonl" // passed to Options.OpenUndo; another process recovers from it
 )
 
-// Info is run.json: what was known before anything ran.
+// Info is run.json: the facts about a run that are known before anything runs.
 type Info struct {
 	Format       int             `json:"format"`
 	Version      string          `json:"vmtb"` // version of the program
@@ -38,46 +38,47 @@ type Info struct {
 	PID          int             `json:"pid"`
 	PIDStart     uint64          `json:"pid_start"` // clock ticks after boot: field 22 of /proc/PID/stat
 	BootID       string          `json:"boot_id"`
-	MachineID    string          `json:"machine_id,omitempty"` // procfs.MachineID; "" is not known
+	MachineID    string          `json:"machine_id,omitempty"` // procfs.MachineID; "" is unknown
 	TimeoutScale float64         `json:"timeout_scale"`
 	Timeout      time.Duration   `json:"timeout_ns,omitempty"` // of the whole run; 0 is none
 	Policy       Policy          `json:"policy,omitzero"`
 	Config       json.RawMessage `json:"config,omitempty"`
-	Notes        []string        `json:"notes,omitempty"` // of the selection
+	Notes        []string        `json:"notes,omitempty"` // notes of Select
 	Environment  []Fact          `json:"environment,omitempty"`
-	// KernelLogRules are the user's rules of what kernels may log, as their file has them.
+	// KernelLogRules are the user's rules about kernel messages, as their file has them.
 	KernelLogRules json.RawMessage `json:"kernel_log_rules,omitempty"`
 	Plan           []Item          `json:"plan"`
-	DUTs           []DUT           `json:"duts,omitempty"` // of a run made by Merge
+	DUTs           []DUT           `json:"duts,omitempty"` // only in a run made by Merge
 
 	Dir string `json:"-"` // the run directory itself, absolute
 }
 
-// A Fact is something known about the machine under test before anything ran: "qemu", "10.0.13".
+// A Fact is a known property of the machine under test, such as "qemu", "10.0.13".
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// A RunDir is a run directory, read.
+// A RunDir is the contents of a run directory.
 type RunDir struct {
 	Info    Info
-	Entries []Entry // without log lines: All has them, too
+	Entries []Entry // without log lines; All returns these, too
 	Torn    bool    // the last line of the journal was cut off, and is not in Entries
-	Alive   bool    // its vmtb still runs
+	Alive   bool    // its vmtb is still running
 
-	size  int64 // of the whole part of the journal
-	lines int   // of that part, log lines included
+	size  int64 // bytes of the whole lines of the journal
+	lines int   // number of these lines, log lines included
 }
 
-// IsRunDir reports whether dir has the file that each run directory begins with.
+// IsRunDir reports whether dir has a run.json.
 func IsRunDir(dir string) bool {
 	info, err := os.Stat(filepath.Join(dir, infoFile))
 	return err == nil && info.Mode().IsRegular()
 }
 
-// OpenRun reads a run directory, of a run that is over, alive or dead. It holds no log lines in
-// memory: they may be larger than it.
+// OpenRun reads the directory of a run that is over, alive or dead. It keeps no log lines in
+// memory: they may be larger than it. Any error means that dir is not a run directory or cannot be
+// read.
 func OpenRun(dir string) (*RunDir, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -95,13 +96,13 @@ func OpenRun(dir string) (*RunDir, error) {
 		return nil, fmt.Errorf("%s has format %d; this vmtb reads %d", dir, r.Info.Format, Format)
 	}
 	r.Info.Dir = dir
-	// Before the journal: entries that come in between belong to a run that was seen alive.
+	// The lock before the journal: if the run ends in between, it still counts as alive.
 	if r.Alive, err = locked(filepath.Join(dir, lockFile)); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(filepath.Join(dir, journalFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return r, nil // died between the two files
+		return r, nil // vmtb died between writing the two files
 	}
 	if err != nil {
 		return nil, err
@@ -115,8 +116,8 @@ func OpenRun(dir string) (*RunDir, error) {
 	return r, nil
 }
 
-// All returns all entries, log lines included. It reads those of a run that was opened from the
-// disk, one at a time. An error is the last value.
+// All returns all entries, log lines included. If the run was opened from the disk, All reads its
+// journal, one entry at a time. An error is the last value.
 func (d *RunDir) All() iter.Seq2[Entry, error] {
 	if d.size > 0 {
 		return ReadPart(d.Info.Dir, 0, d.size)
@@ -130,14 +131,13 @@ func (d *RunDir) All() iter.Seq2[Entry, error] {
 	}
 }
 
-// Ended reports whether the run came to its end: its journal says so. A run that goes on, or died,
-// did not.
+// Ended reports whether the journal has the end of the run. A run that is alive or died has none.
 func (d *RunDir) Ended() bool {
 	n := len(d.Entries)
 	return n > 0 && d.Entries[n-1].Event == End && d.Entries[n-1].Phase == PhaseRun
 }
 
-// makeRunDir creates dir, which must not exist or be empty, and locks it. Closing the file unlocks.
+// makeRunDir creates and locks dir. If dir exists, it must be empty. Closing the file unlocks it.
 func makeRunDir(dir string) (lock *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "create the run directory", Err: err}
@@ -178,7 +178,7 @@ func locked(path string) (bool, error) {
 	return false, err
 }
 
-// writeInfo writes run.json so that it is there whole or not at all.
+// writeInfo writes run.json: the whole file, or nothing.
 func writeInfo(info Info) error {
 	data, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
@@ -187,7 +187,7 @@ func writeInfo(info Info) error {
 	return atomicfile.WriteFile(filepath.Join(info.Dir, infoFile), append(data, '\n'), 0o644)
 }
 
-// identity of this process on this boot of the host.
+// identify sets the fields that identify this process and this boot of the host.
 func (info *Info) identify() error {
 	boot, err := procfs.BootID()
 	if err != nil {
@@ -198,8 +198,8 @@ func (info *Info) identify() error {
 	return err
 }
 
-// plan gives every item its folder: one for the class and parameter, numbered as they come, and one
-// in it for the case.
+// plan sets the folder of every item: a numbered folder for the class and parameter, and in it one
+// for the case.
 func plan(items []Item) []Item {
 	out := make([]Item, len(items))
 	var n int
@@ -224,7 +224,8 @@ func groupDir(n int, id ID) string {
 	return strings.Join(parts, "-")
 }
 
-// slug is s with nothing in it that a shell or a web server minds, at most 80 bytes long.
+// slug returns s without characters that are special to a shell or a web server, at most 80 bytes
+// long.
 func slug(s string) string {
 	words := strings.FieldsFunc(s, func(r rune) bool {
 		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.'

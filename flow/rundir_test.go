@@ -17,7 +17,8 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// run.json is on disk, whole, before anything runs; the run is seen alive, then dead.
+// run.json is complete on disk before anything runs. The run is alive at first, and dead after its
+// end.
 func TestRunDir(t *testing.T) {
 	s := &script{}
 	items := s.registry("a").Items()
@@ -91,7 +92,7 @@ func TestRunDir(t *testing.T) {
 	}
 }
 
-// One run does not touch the directory of another, nor anything else's.
+// A run does not change a directory that another run or another program uses.
 func TestRunDirTaken(t *testing.T) {
 	s := &script{}
 	dir := t.TempDir()
@@ -109,7 +110,7 @@ func TestRunDirTaken(t *testing.T) {
 		}
 	}
 	s.do = do{"one": func(context.Context, *Env, *T) error { again(); return nil }}
-	if _, err := Run(t.Context(), items, Options{Dir: dir}); err != nil { // an empty one is fine
+	if _, err := Run(t.Context(), items, Options{Dir: dir}); err != nil { // an empty directory is allowed
 		t.Fatal(err)
 	}
 	again()
@@ -164,7 +165,7 @@ func TestOpenRunErrors(t *testing.T) {
 	}
 	try("run.json", `{"format":2}`, "has format 2; this vmtb reads 1")
 	try("run.json", `{"form`, "unexpected end of JSON")
-	try("run.json", `{"format":1}`, "") // died before the journal
+	try("run.json", `{"format":1}`, "") // vmtb died before it created the journal
 	try("journal.jsonl", "{}\n{\"seq\":2}\n", "line 1: sequence number 0, want 1")
 	try("journal.jsonl", "{\"seq\":1}\n{\"seq\":2", "")
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shm returns a directory in which syncing costs nothing, if there is one.
+// shm returns a directory in which syncing is cheap, if there is one.
 func shm(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "vmtb-scale")
@@ -24,7 +24,7 @@ func shm(t testing.TB) string {
 	return dir
 }
 
-// manyCases returns n cases in fixtures of 8, each of which writes log lines.
+// manyCases returns n cases, 8 for each fixture. Each case writes lines log lines.
 func manyCases(n, lines int) []Item {
 	r := NewRegistry()
 	line := strings.Repeat("x", 100)
@@ -50,7 +50,7 @@ func manyCases(n, lines int) []Item {
 	return r.Items()[:n]
 }
 
-// sameForMore fails the test if a count is more than a tenth higher for the larger run.
+// sameForMore fails the test if many is more than a tenth higher than few.
 func sameForMore(t *testing.T, what string, few, many float64) {
 	t.Helper()
 	t.Logf("%s: %.1f in the small run, %.1f in the large one", what, few, many)
@@ -59,7 +59,8 @@ func sameForMore(t *testing.T, what string, few, many float64) {
 	}
 }
 
-// The engine's work for a case does not depend on how many cases there are, and no goroutines stay.
+// The engine's work for a case does not depend on the number of cases, and no goroutines are left
+// over.
 func TestScaleEngine(t *testing.T) {
 	allocations := func(n int) float64 {
 		items := manyCases(n, 5)
@@ -73,16 +74,16 @@ func TestScaleEngine(t *testing.T) {
 		if err != nil || sum.Counts[Pass] != n {
 			t.Fatalf("%+v, %v", sum, err)
 		}
-		if most > goroutines+3 { // the runner's own, and the case's
+		if most > goroutines+3 { // those of the runner and the case
 			t.Errorf("%d cases: %d goroutines, %d before", n, most, goroutines)
 		}
 		return float64(after.Mallocs-before.Mallocs) / float64(n)
 	}
-	allocations(16) // what is made once
+	allocations(16) // the first run allocates what is allocated only once
 	sameForMore(t, "allocations of Run for a case", allocations(160), allocations(1600))
 }
 
-// What OpenRun holds does not depend on how much flows log.
+// The memory that OpenRun holds does not depend on how much flows log.
 func TestScaleOpenRun(t *testing.T) {
 	held := func(lines int) float64 {
 		dir := filepath.Join(shm(t), "run")
@@ -117,8 +118,8 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// cpuTime returns the CPU time of this process so far. A machine that has other things to do changes
-// it less than the time on the clock.
+// cpuTime returns the CPU time of this process so far. Other processes disturb it less than the
+// wall-clock time.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u unix.Rusage
@@ -128,8 +129,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkEngine measures a case: with the journal on this machine's disk, and where syncing costs
-// nothing.
+// BenchmarkEngine measures the time for a case, once with the journal on this machine's disk, and
+// once where syncing is cheap.
 func BenchmarkEngine(b *testing.B) {
 	for name, dir := range map[string]string{"disk": b.TempDir(), "memory": shm(b)} {
 		b.Run(name, func(b *testing.B) {
@@ -146,7 +147,7 @@ func BenchmarkEngine(b *testing.B) {
 	}
 }
 
-// BenchmarkResume measures the resumption of a run of 10,000 cases that was interrupted at its end.
+// BenchmarkResume measures the resume of a run of 10,000 cases that was interrupted at its end.
 func BenchmarkResume(b *testing.B) {
 	items := manyCases(10_000, 5)
 	for b.Loop() {
@@ -172,7 +173,7 @@ func BenchmarkResume(b *testing.B) {
 	}
 }
 
-// BenchmarkMerge measures the merge of two runs, a time for each of their cases.
+// BenchmarkMerge measures the merge of two runs. It reports the time for one case.
 func BenchmarkMerge(b *testing.B) {
 	for _, n := range []int{500, 1000, 2000} {
 		b.Run(fmt.Sprintf("cases=%d", n), func(b *testing.B) {

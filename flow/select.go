@@ -13,17 +13,17 @@ import (
 // ErrNoMatch is in the error of a selection that matches nothing.
 var ErrNoMatch = errors.New("no flow matches")
 
-// Select is the items that any of patterns asks for, in plan order, each once; no patterns ask for
-// everything.
+// Select returns the items that match any of patterns, in plan order, each once. Without patterns
+// it returns all items except those with [Case.ByName].
 //
-// A pattern is an id, or a part of one: file, class or case may be left out, and so may the
-// parameter. The file may carry a directory and ".py"; a key of results.json is a pattern, too;
-// "vmm_flows/" is everything. "*" is the only wildcard. "[1VF]" stands for the parameter 1VF or, if
-// nothing has that, for every parameter that starts with "1VF-"; notes say which ids such a
-// shorthand took. Cases that are [Case.ByName] are taken only by patterns that name the case.
+// A pattern is an id or a part of one: file, class, case and parameter may be left out. The file
+// may have a directory and the suffix ".py". A key of results.json is a pattern, too; "vmm_flows/"
+// matches everything. "*" is the only wildcard. "[1VF]" matches the parameter 1VF. If nothing has
+// that parameter, "[1VF]" is a shorthand for every parameter that begins with "1VF-"; notes lists
+// the ids it matched. A case with [Case.ByName] must be named by the pattern.
 //
-// A pattern that is wrong or matches nothing is a [bench.UsageError], with names that are near; the
-// latter is ErrNoMatch as well.
+// A wrong pattern is a [bench.UsageError]. A pattern that matches nothing is a [bench.UsageError]
+// that matches ErrNoMatch, with similar names as advice.
 func (r *Registry) Select(patterns []string) (items []Item, notes []string, err error) {
 	all := r.Items()
 	if len(patterns) == 0 {
@@ -49,14 +49,14 @@ func (r *Registry) Select(patterns []string) (items []Item, notes []string, err 
 	return slices.DeleteFunc(all, func(it Item) bool { return !taken[it.ID] }), notes, nil
 }
 
-// ask is what one pattern takes. The exact comes before the less exact; short says that a shorthand
-// was needed.
+// ask returns the ids that one pattern matches. An exact match comes before a looser one. short
+// reports whether the pattern was a shorthand.
 func (r *Registry) ask(all []Item, text string) (ids []ID, short bool, err error) {
 	p, err := parsePattern(text)
 	if err != nil {
 		return nil, false, err
 	}
-	var unnamed string // a case that matches and was not named
+	var unnamed string // a case that matches but has ByName and is not named
 	for i, matches := range []func(ID) bool{p.is, p.matches, p.short} {
 		for _, it := range all {
 			switch {
@@ -78,18 +78,18 @@ func (r *Registry) ask(all []Item, text string) (ids []ID, short bool, err error
 	return nil, false, &bench.UsageError{Err: fmt.Errorf("%w %q", ErrNoMatch, text), Advice: advice}
 }
 
-// A pattern is what a user selects with.
+// A pattern is a parsed pattern of [Registry.Select].
 type pattern struct {
 	all      bool
 	whole    string   // without directory, ".py" and "vmtb@"
-	parts    []string // those of file, class, case that are given
+	parts    []string // the given ones of file, class, case
 	file     bool     // the first part is a file
 	param    string
 	hasParam bool
 }
 
 func parsePattern(text string) (pattern, error) {
-	s, _, _ := strings.Cut(text, "#") // as "vmtb list" marks an id
+	s, _, _ := strings.Cut(text, "#") // "vmtb list" appends "#" and marks to an id
 	s = strings.TrimPrefix(strings.TrimSpace(s), "vmtb@")
 	bad := func(why string) (pattern, error) {
 		return pattern{}, &bench.UsageError{Err: fmt.Errorf("selection %q: %s", text, why)}
@@ -129,11 +129,12 @@ func parsePattern(text string) (pattern, error) {
 	return p, nil
 }
 
-// flowsDir is the directory of flows that users of the Python tool name when they want everything.
+// flowsDir is the directory of all flows in the Python tool. Its users name it to select
+// everything.
 const flowsDir = "vmm_flows"
 
-// stripFile takes the directory and the suffix off a file; was says that there were any. Of
-// flowsDir/ and ./ nothing is left.
+// stripFile returns the file without directory and suffix. was reports whether it had any. For
+// flowsDir/ and ./ the name is "".
 func stripFile(s string) (name string, was bool) {
 	trimmed := strings.TrimRight(s, "/")
 	base := trimmed[strings.LastIndex(trimmed, "/")+1:]
@@ -144,19 +145,19 @@ func stripFile(s string) (name string, was bool) {
 	return name, name != s
 }
 
-// is reports that p is id itself.
+// is reports whether p is exactly id.
 func (p pattern) is(id ID) bool { return p.all || p.whole == id.String() }
 
-// matches reports that p, without shorthands, asks for id.
+// matches reports whether p matches id without a shorthand.
 func (p pattern) matches(id ID) bool {
 	return strings.Contains(p.whole, "*") && glob(p.whole, id.String()) ||
 		p.names(id) && (!p.hasParam || glob(p.param, id.Param))
 }
 
-// short reports that p asks for id by the beginning of its parameter.
+// short reports whether p matches id by the beginning of its parameter.
 func (p pattern) short(id ID) bool { return p.hasParam && p.names(id) && glob(p.param+"-*", id.Param) }
 
-// names reports that p's parts are among id's, in order.
+// names reports whether p's parts are among those of id, in order.
 func (p pattern) names(id ID) bool {
 	parts, of := p.parts, []string{id.File, id.Class, id.Case}
 	if p.file {
@@ -180,9 +181,9 @@ func inOrder(parts, of []string) bool {
 	return false
 }
 
-// glob reports that pattern, in which "*" stands for any text, is the whole of s.
+// glob reports whether pattern matches the whole of s. "*" matches any text.
 func glob(pattern, s string) bool {
-	star, from := -1, 0 // the last "*" met, and what it was last tried to end at
+	star, from := -1, 0 // the last "*", and the position in s where its text ends so far
 	i, j := 0, 0
 	for j < len(s) {
 		switch {
@@ -202,7 +203,7 @@ func glob(pattern, s string) bool {
 	return strings.Trim(pattern[i:], "*") == ""
 }
 
-// note says how much a shorthand selects.
+// note returns a line with the number of ids that a shorthand selects.
 func note(text string, ids []ID) string {
 	if len(ids) == 1 {
 		return fmt.Sprintf("%s selects 1 flow: %s", text, ids[0])

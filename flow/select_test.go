@@ -19,7 +19,8 @@ type param string
 
 func (p param) String() string { return string(p) }
 
-// upstream is a registry of all ids of the Python tool, and the ids as it writes them.
+// upstream returns a registry of all flows of the Python tool, and their ids in the form of that
+// tool.
 func upstream(t testing.TB) (*Registry, []string) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/upstream-ids.txt")
@@ -87,7 +88,7 @@ func TestSelect(t *testing.T) {
 	tests := []struct {
 		patterns []string
 		n        int
-		first    string // "" is not looked at
+		first    string // "" is not checked
 		notes    []string
 	}{
 		{nil, 195, "", nil},
@@ -126,13 +127,13 @@ func TestSelect(t *testing.T) {
 			2, "",
 			[]string{"TestVmSetup[2VF] selects 2 flows"},
 		},
-		// An exact parameter does not also take those that go on after it.
+		// An exact parameter does not match longer parameters.
 		{
 			[]string{"test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]"},
 			2,
 			"test_migration::TestIdleMigration::test_save[1VF-(P:AUTO S:DEFAULT_PROFILE)]", nil,
 		},
-		// Twice the same is once, and the order is the plan's.
+		// A case that two patterns match is selected once, in the order of the plan.
 		{
 			[]string{"TestVmWorkload", "test_basic", "TestVmSetup"},
 			13,
@@ -187,7 +188,7 @@ func TestSelectNothing(t *testing.T) {
 	}
 }
 
-// The matcher is the regular expression that it stands for.
+// glob matches like the regular expression for its pattern.
 func TestGlob(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := rapid.StringMatching(`[ab\[*]{0,8}`).Draw(t, "pattern")
@@ -199,7 +200,7 @@ func TestGlob(t *testing.T) {
 	})
 }
 
-// Distance is a metric, and counts the edits that were made.
+// distance is a metric, and equals the number of edits.
 func TestDistance(t *testing.T) {
 	word := rapid.StringMatching(`[abc]{0,6}`)
 	rapid.Check(t, func(t *rapid.T) {

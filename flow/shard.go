@@ -10,15 +10,16 @@ import (
 	"vmtb/bench"
 )
 
-// A Shard is a part of what is selected: the Index-th of Count. The zero Shard is all of it.
+// A Shard is the Index-th of Count parts of a selection, from 1. The zero Shard is the whole
+// selection.
 type Shard struct{ Index, Count int }
 
 var shardForm = regexp.MustCompile(`^([0-9]{1,6})/([0-9]{1,6})$`)
 
-// ParseShard reads "2/3", the second of three.
+// ParseShard parses "2/3", the second of three. A mistake is a [bench.UsageError].
 func ParseShard(s string) (Shard, error) {
 	if m := shardForm.FindStringSubmatch(s); m != nil {
-		i, _ := strconv.Atoi(m[1]) // digits, and few
+		i, _ := strconv.Atoi(m[1]) // cannot fail: at most six digits
 		n, _ := strconv.Atoi(m[2])
 		if 1 <= i && i <= n {
 			return Shard{i, n}, nil
@@ -27,8 +28,8 @@ func ParseShard(s string) (Shard, error) {
 	return Shard{}, &bench.UsageError{Err: fmt.Errorf("--shard %q: want i/n with 1 <= i <= n, like 2/3", s)}
 }
 
-// Take is the items of this shard. A class with a parameter, which shares a fixture, is in one
-// shard, and always in the same one of so many, whatever else is selected or registered.
+// Take returns the items of this shard. A class with one parameter shares a fixture, so all of it
+// is in one shard. Which shard depends only on its id and Count, not on the rest of the selection.
 func (s Shard) Take(items []Item) []Item {
 	if s.Count == 0 {
 		return items

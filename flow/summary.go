@@ -7,42 +7,41 @@ import (
 	"time"
 )
 
-// Exit codes of a run. When several apply the first of 6, 130, 5, 1, 3 counts: a host that is not
-// as it was matters most, and a failure that was seen matters more than a case of which nothing is
-// known.
+// Exit codes of a run. If several apply, the first of 6, 130, 5, 1, 3 wins. A host that is not
+// restored matters most. A failure matters more than a case about which nothing is known.
 const (
 	ExitPass        = 0   // every case passed or was skipped
 	ExitFail        = 1   // a case failed or missed its deadline, or a kernel logged a failure
 	ExitUsage       = 2   // a flag, selection or configuration is wrong; nothing ran
 	ExitError       = 3   // a fixture or the bench failed, in set-up, case or tear-down
 	ExitNoMatch     = 4   // the selection matched nothing; nothing ran
-	ExitAborted     = 5   // the run ended itself: its deadline, a full disk, what the user wants it to abort on
-	ExitNotRestored = 6   // the host could not be put back as it was
+	ExitAborted     = 5   // the run ended itself: its deadline, a full disk, or --abort-on
+	ExitNotRestored = 6   // the host could not be restored
 	ExitInterrupted = 130 // by the user
 )
 
-// A Summary is what a run came to. Of a case that was tried more than once, the last result counts.
+// A Summary is the outcome of a run. If a case ran more than once, the last result counts.
 type Summary struct {
 	Dir         string // the run directory
 	Counts      map[Result]int
-	Quarantined map[Result]int // of Counts, those that do not count for the exit code
-	Total       int            // cases planned
-	Errors      int            // tear-downs that failed, which belong to no case
-	DmesgFails  int            // tear-downs in which a kernel logged a failure
-	Unrestored  string         // why the host is not as it was; "" when it is
-	Stopped     string         // why the run ended early; "" when it did not
-	Interrupt   bool           // it was the user who stopped it
-	Failed      bool           // it was asked to end when flows have failed, and they say how it ended
-	Duration    time.Duration  // of the whole run, without the time between its end and its being resumed
+	Quarantined map[Result]int // those of Counts that do not count for the exit code
+	Total       int            // number of planned cases
+	Errors      int            // number of failed tear-downs, which belong to no case
+	DmesgFails  int            // number of tear-downs in which a kernel logged a failure
+	Unrestored  string         // why the host is not restored; "" if it is
+	Stopped     string         // why the run ended early; "" if it did not
+	Interrupt   bool           // the user stopped the run
+	Failed      bool           // failed flows stopped the run, and they decide the exit code
+	Duration    time.Duration  // of the whole run, without the time between an end and a resume
 
 	last       map[ID]Entry      // the end that counts, of each case
-	unrestored map[string]string // why a DUT is not as it was, by its name in a merged run
+	unrestored map[string]string // why a DUT is not restored, by its name; the name is "" if the run is not merged
 }
 
-// Add counts an entry. The entries of a journal, added to a zero Summary, give the summary that Run
+// Add adds an entry. The entries of a journal, added to a zero Summary, give the summary that Run
 // returned.
 func (s *Summary) Add(e Entry) {
-	if e.Event == Begin && e.Phase == PhaseRun { // perhaps resumed
+	if e.Event == Begin && e.Phase == PhaseRun { // also the begin of a resumed run
 		s.Stopped, s.Interrupt, s.Failed = "", false, false
 	}
 	if e.Event != End {
@@ -62,8 +61,8 @@ func (s *Summary) Add(e Entry) {
 	}
 }
 
-// addRestore sees the host put back, or not. A restore that went well has put back all that was
-// pending, of earlier times as well, but not on another DUT.
+// addRestore records whether the host was restored. A successful restore has undone all pending
+// changes of its DUT, also those of earlier fixtures.
 func (s *Summary) addRestore(e Entry) {
 	if s.unrestored == nil {
 		s.unrestored = map[string]string{}
@@ -96,7 +95,7 @@ func (s *Summary) addCase(e Entry) {
 	if s.last == nil {
 		s.last, s.Counts, s.Quarantined = map[ID]Entry{}, map[Result]int{}, map[Result]int{}
 	}
-	if e.ID != (ID{}) { // a reader may count cases that it knows no more about
+	if e.ID != (ID{}) { // a reader may count cases without an id
 		old, again := s.last[e.ID]
 		if again && e.Result == NotRun {
 			return
@@ -121,7 +120,7 @@ func (s *Summary) count(e Entry, n int) {
 	}
 }
 
-// failures counts the cases that have failed in the end, without those in quarantine.
+// failures returns the number of cases whose last result is a failure, without those in quarantine.
 func (s *Summary) failures() int {
 	n := 0
 	for r, count := range s.Counts {
@@ -132,7 +131,7 @@ func (s *Summary) failures() int {
 	return n
 }
 
-// ExitCode is the process's exit code for this run.
+// ExitCode returns the exit code of the process for this run.
 func (s Summary) ExitCode() int {
 	n := func(results ...Result) (n int) {
 		for _, r := range results {

@@ -12,22 +12,22 @@ import (
 	"vmtb/bench"
 )
 
-// T is how a case reports. Its methods may be called from several goroutines, those that end the
-// case (Fatal, Fatalf, Skipf) only from the case's own. A failure whose arguments hold a
-// [bench.InfraError] or a [bench.UsageError] makes the result error instead of fail; the first
-// failure decides.
+// T is the interface between a running case and the engine. Several goroutines may call its
+// methods. Only the case's own goroutine may call those that end the case: Fatal, Fatalf, Skipf,
+// Reboot. The first failure decides the result. It is error instead of fail if the arguments hold a
+// [bench.InfraError] or a [bench.UsageError].
 type T struct {
 	id     ID
 	env    *Env
 	dir    string
 	begin  Entry
-	reboot func(ctx context.Context) error // nil when this run cannot
+	reboot func(ctx context.Context) error // nil: the run cannot reboot the host
 
 	mu       sync.Mutex
 	failures []failure
 	skip     string
 	skipped  bool
-	exited   bool // by Fatal or Skipf
+	exited   bool // Fatal, Fatalf, Skipf or Reboot was called
 	over     bool // the case has its result
 }
 
@@ -36,13 +36,13 @@ type failure struct {
 	blame         Blame
 }
 
-// ID is the case's id.
+// ID returns the id of the case.
 func (t *T) ID() ID { return t.id }
 
-// Env is the fixture's environment.
+// Env returns the environment of the fixture.
 func (t *T) Env() *Env { return t.env }
 
-// Dir is an existing folder for the files of this case.
+// Dir returns an existing folder for the files of this case.
 func (t *T) Dir() string { return t.dir }
 
 // Failed reports whether the case has failed so far.
@@ -52,10 +52,10 @@ func (t *T) Failed() bool {
 	return len(t.failures) > 0
 }
 
-// Errorf fails the case, which goes on.
+// Errorf fails the case and continues it.
 func (t *T) Errorf(format string, args ...any) { t.fail(fmt.Sprintf(format, args...), args) }
 
-// Error fails the case, which goes on.
+// Error fails the case and continues it.
 func (t *T) Error(args ...any) { t.fail(sprint(args), args) }
 
 // Fatalf fails the case and ends it.
@@ -70,7 +70,7 @@ func (t *T) Fatal(args ...any) {
 	t.exit()
 }
 
-// Skipf ends the case with the result skip and a reason, unless it has failed before.
+// Skipf ends the case. The result is skip with this reason, unless the case has failed before.
 func (t *T) Skipf(format string, args ...any) {
 	t.mu.Lock()
 	t.skip, t.skipped = fmt.Sprintf(format, args...), true
@@ -81,18 +81,19 @@ func (t *T) Skipf(format string, args ...any) {
 // Logf adds a line to the journal.
 func (t *T) Logf(format string, args ...any) { t.log("INFO", fmt.Sprintf(format, args...)) }
 
-// Mark is where the case is to go on: what it gave to [T.Reboot], "" when it begins.
+// Mark returns the mark that the case passed to [T.Reboot] before the host was rebooted; "" on the
+// first entry.
 func (t *T) Mark() string { return t.begin.Mark }
 
-// Reboot reboots the host, and does not return. When the run is resumed after it ("vmtb resume"),
-// the case is entered again, with a fixture that was set up anew and the same Dir, and finds mark
-// in [T.Mark]. A host that does not go down makes the case miss its deadline.
+// Reboot reboots the host and does not return. "vmtb resume" enters the case again after the
+// reboot, with a new fixture and the same Dir. [T.Mark] returns mark then. If the host does not go
+// down, the case misses its deadline.
 func (t *T) Reboot(ctx context.Context, mark string) {
 	if mark == "" || t.reboot == nil {
 		t.Fatal(errors.New("BUG: Reboot without a mark, or in a run that cannot reboot the host"))
 	}
 	t.env.journal.append(Entry{Event: Mark, Phase: PhaseCase, ID: t.id, Attempt: t.begin.Attempt, Mark: mark})
-	if ctx.Err() == nil { // a journal that cannot be written ends it
+	if ctx.Err() == nil { // appending the mark may have failed, which stops the run
 		if err := t.reboot(ctx); err != nil {
 			t.Fatal(&bench.HostError{Op: "reboot", Noun: "the host", Err: err})
 		}
@@ -101,8 +102,8 @@ func (t *T) Reboot(ctx context.Context, mark string) {
 	t.exit()
 }
 
-// Step runs f and journals its name, begin and end. It does not fail the case: the error is
-// returned.
+// Step runs f and journals its name, begin and end. It returns the error of f, and does not fail
+// the case.
 func (t *T) Step(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	return step(ctx, t.env.journal, t.id, name, f)
 }
@@ -136,7 +137,7 @@ func (t *T) exit() {
 	runtime.Goexit()
 }
 
-// end closes t and fills in the end entry of a case that ended in this way.
+// end closes t and sets the result of the case in e.
 func (t *T) end(how ending, e *Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -165,7 +166,7 @@ func (t *T) end(how ending, e *Entry) {
 	}
 }
 
-// judged fills in the end of a case that is not a pass.
+// judged sets the result r, the reason, blame and place in e, for a case that did not pass.
 func (t *T) judged(how ending, r Result, e *Entry) {
 	e.Result, e.Abandoned = r, how.abandoned
 	var reasons []string
@@ -183,7 +184,7 @@ func (t *T) judged(how ending, r Result, e *Entry) {
 
 func sprint(args []any) string { return strings.TrimSuffix(fmt.Sprintln(args...), "\n") }
 
-// flowCode is the file and line of the nearest caller outside this package's t.go.
+// flowCode returns the file and line of the nearest caller outside the methods of T.
 func flowCode() string {
 	pc := make([]uintptr, 8)
 	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
@@ -198,7 +199,7 @@ func flowCode() string {
 	}
 }
 
-// short is "package/file.go:12".
+// short returns "package/file.go:12".
 func short(file string, line int) string {
 	return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(file)), filepath.Base(file), line)
 }

@@ -7,37 +7,37 @@ import (
 	"strings"
 )
 
-// A Watcher looks, while flows run, at what is not theirs: the logs of kernels. Its methods may be
-// called from several goroutines, Enter and Leave in turn.
+// A Watcher watches the kernel logs while flows run. Several goroutines may call its methods. Calls
+// of Enter and Leave alternate.
 type Watcher interface {
-	// Enter begins a phase: what is seen from now on belongs to it. dir is its folder.
+	// Enter begins a phase: later messages belong to it. dir is its folder.
 	Enter(dir string)
-	// Leave ends the phase, when all has been seen that happened in it, and returns what was found
-	// wrong.
+	// Leave ends the phase. It waits until all messages of the phase are read, and returns the
+	// findings.
 	Leave() []Finding
-	// Follow watches the log of a machine, too: a file that grows. stop ends that.
+	// Follow also watches the log of a machine, a growing file, until stop is called.
 	Follow(machine, path string) (stop func())
 }
 
-// A Finding is something that a Watcher saw and takes for wrong.
+// A Finding is a kernel message that a Watcher reports as wrong.
 type Finding struct {
-	Source string // "host", or a machine
-	Rule   string // what it matched, or RuleTaint, RuleLockdep
-	Fail   bool   // else it is a warning
+	Source string // "host", or the name of a machine
+	Rule   string // name of the rule that it matched, or RuleTaint, RuleLockdep
+	Fail   bool   // a failure; otherwise a warning
 	Text   string
 }
 
 func (f Finding) String() string { return fmt.Sprintf("%s: %s (%s)", f.Source, f.Text, f.Rule) }
 
-// unwatched is the Watcher of a run that has none.
+// unwatched is the Watcher of a run without one.
 type unwatched struct{}
 
 func (unwatched) Enter(string)                     {}
 func (unwatched) Leave() []Finding                 { return nil }
 func (unwatched) Follow(string, string) (f func()) { return func() {} }
 
-// leave ends a phase for the watcher, journals what it found, and returns what the flow does not
-// allow.
+// leave ends a phase for the watcher and journals the findings. It returns the findings that the
+// flow does not allow.
 func (r *runner) leave(p Phase, id ID, allow []*regexp.Regexp) []Finding {
 	found := r.Watch.Leave()
 	bad := found[:0:0]
@@ -57,7 +57,8 @@ func (r *runner) leave(p Phase, id ID, allow []*regexp.Regexp) []Finding {
 	return bad
 }
 
-// judge lets findings worsen the end of a phase, which is good when its result is "", pass or skip.
+// judge lowers the result of a phase because of findings. A result of "", pass or skip becomes
+// dmesg-fail or, except for skip, dmesg-warn.
 func judge(e *Entry, found []Finding) {
 	if len(found) == 0 {
 		return
@@ -82,10 +83,10 @@ func (f Finding) blame() Blame {
 	return BlameGuest
 }
 
-// SourceHost is the source of what was found about the host.
+// SourceHost is the source of findings in the log of the host.
 const SourceHost = "host"
 
-// withFindings is a reason with what else went wrong.
+// withFindings returns the reason followed by the findings, at most 20.
 func withFindings(reason string, found []Finding) string {
 	const most = 20
 	lines := make([]string, 0, len(found)+2)

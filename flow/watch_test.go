@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A scriptedWatcher finds, in each phase, what it is told to by the folder's name and a count:
-// "fixture-1 2".
+// A scriptedWatcher returns prepared findings in each phase. The key is the name of the folder and
+// a count: "fixture-1 2".
 type scriptedWatcher struct {
 	finds map[string][]Finding
 	dir   string
@@ -40,7 +40,7 @@ func (w *scriptedWatcher) Follow(machine, path string) (stop func()) {
 	return func() { w.logs = append(w.logs, machine+" stopped") }
 }
 
-// What was found in a phase worsens the result of the case that it belongs to.
+// Findings of a phase lower the result of the case to which the phase belongs.
 func TestWatch(t *testing.T) {
 	warn := Finding{"host", "odd", false, "odd thing"}
 	fail := Finding{"vm0", "oops", true, "BUG: no"}
@@ -48,7 +48,7 @@ func TestWatch(t *testing.T) {
 	skips := func(_ context.Context, _ *Env, t *T) error { t.Skipf("no GPU"); return nil }
 	for _, tt := range []struct {
 		name   string
-		finds  map[string][]Finding // fixture-1: needs, set-up, reset, tear-down, restore
+		finds  map[string][]Finding // the phases of fixture-1: needs, set-up, reset, tear-down, restore
 		do     do
 		policy Policy
 		final  string
@@ -184,7 +184,7 @@ func TestWatch(t *testing.T) {
 			if e := got.end(t, tt.entry); e.Reason != tt.reason || e.Blame != tt.blame {
 				t.Errorf("%s: reason %q, blame %q; want %q, %q", tt.entry, e.Reason, e.Blame, tt.reason, tt.blame)
 			}
-			for _, found := range tt.finds { // each is in the journal, allowed or not
+			for _, found := range tt.finds { // every finding is in the journal, allowed or not
 				for _, f := range found {
 					if !slices.ContainsFunc(got.entries, func(e Entry) bool {
 						return e.Event == Log && e.Source == f.Source && e.Rule == f.Rule && e.Message == f.Text
@@ -197,8 +197,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// The watcher is told of each phase, in order, first of all of the run, and of machines for as long
-// as their fixture is.
+// The watcher gets each phase in order, the run itself first. It follows a machine until the end of
+// its fixture.
 func TestWatchPhases(t *testing.T) {
 	w := &scriptedWatcher{}
 	s := &script{

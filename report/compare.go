@@ -9,8 +9,8 @@ import (
 	"vmtb/report/run"
 )
 
-// Compare returns a comparison with an earlier run as text: a line of counts, then a line for each
-// case that fails or failed.
+// Compare compares a run with an earlier one. It returns text: a line of counts, then a line for
+// each case that fails now or failed before.
 func Compare(earlier, now *flow.RunDir) string {
 	c := run.Compare(run.Read(earlier), run.Read(now))
 	var b strings.Builder

@@ -12,14 +12,14 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// What a run took, and when it ended, may differ: a merged run lasts from its first entry to its
-// last.
+// runTimes matches the duration and the end of a run, which may differ: a merged run lasts from its
+// first entry to its last.
 var runTimes = regexp.MustCompile(`(?m)("end"|"start"): [0-9.]+|"time_elapsed".*|^.* (begin|end) run.*$`)
 
-// A run that is merged with no other has the same reports.
+// If a single run is merged, its reports stay the same.
 func TestMergedAlone(t *testing.T) {
 	for _, s := range reporttest.Samples() {
-		if s.Name == "empty" || s.Name == "killed" { // they have no end; a merged run has
+		if s.Name == "empty" || s.Name == "killed" { // they have no end; a merged run has one
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestMergedAlone(t *testing.T) {
 				Out: filepath.Join(t.TempDir(), s.Name), Parts: []flow.Part{{Dir: run.Info.Dir}},
 			})
 			for _, f := range Formats {
-				// that journal lacks an end, which a merge writes
+				// the journal of this sample lacks an end, which the merge writes
 				if f.file == nil || f.Name == "logfile" && s.Name == "resumed" {
 					continue
 				}
@@ -43,7 +43,7 @@ func TestMergedAlone(t *testing.T) {
 	}
 }
 
-// Reports of a merged run say which DUT ran what, and which are missing.
+// Reports of a merged run show the DUT of each case, and the missing DUTs.
 func TestMergedGolden(t *testing.T) {
 	run := reporttest.MergedRun(t)
 	for _, f := range Formats {

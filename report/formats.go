@@ -16,14 +16,14 @@ import (
 	"vmtb/report/html"
 )
 
-// A Format is a kind of report that goes into a file, or into a directory of its own.
+// A Format is a kind of report that is a file or a directory of its own.
 type Format struct {
 	Name string // "junit"
-	Path string // its default place in the run directory
+	Path string // default path in the run directory
 	Doc  string
 
 	file   func(w io.Writer, dir fs.FS) Report
-	stream bool // it is written as the run goes on
+	stream bool // the report is written during the run
 }
 
 // Formats lists every format, in the order of the documentation.
@@ -50,13 +50,13 @@ func FormatNames() []string {
 	return names
 }
 
-// A Spec is a report that a user asks for.
+// A Spec is a report that the user asks for.
 type Spec struct {
 	Format Format
-	Path   string // "" is the format's default place, "-" standard output
+	Path   string // "" is the format's default path, "-" is standard output
 }
 
-// ParseSpec reads "format" or "format:path". Errors are [bench.UsageError].
+// ParseSpec parses "format" or "format:path". A mistake is a [bench.UsageError].
 func ParseSpec(s string) (Spec, error) {
 	name, path, given := strings.Cut(s, ":")
 	i := slices.IndexFunc(Formats, func(f Format) bool { return f.Name == name })
@@ -76,7 +76,7 @@ func ParseSpec(s string) (Spec, error) {
 	return Spec{f, path}, nil
 }
 
-// Place returns the path of the report of the run in dir; "-" is standard output.
+// Place returns the path of the report for the run in dir; "-" is standard output.
 func (s Spec) Place(dir string) string {
 	if s.Path == "" {
 		return filepath.Join(dir, s.Format.Path)
@@ -84,19 +84,19 @@ func (s Spec) Place(dir string) string {
 	return s.Path
 }
 
-// Default returns the reports that every run directory gets.
+// Default returns the reports that every run directory has.
 func Default() []Spec { return []Spec{{Format: Formats[0]}, {Format: Formats[1]}} }
 
-// Options say what a report is made from.
+// Options are the inputs of a report.
 type Options struct {
 	Dir     string       // the run directory
 	Stdout  io.Writer    // for the path "-"
-	Earlier *flow.RunDir // to compare with; may be nil
+	Earlier *flow.RunDir // the run to compare with; may be nil
 }
 
-// Check returns an error if the report of a run in dir cannot be written to its place, and leaves
-// nothing behind. It does not check a place in dir itself, nor the reader of a FIFO. dir is empty
-// if it is not known yet.
+// Check returns an error if the report of a run in dir cannot be written to its path. It leaves no
+// files behind. It does not check a path inside dir, nor whether a FIFO has a reader. dir is "" if
+// it is not known yet.
 func (s Spec) Check(dir string) error {
 	path := s.Path
 	if path == "" || path == "-" || dir != "" && within(dir, path) {
@@ -108,7 +108,7 @@ func (s Spec) Check(dir string) error {
 	return s.targetError(atomicfile.Check(path))
 }
 
-// targetError adds to err which report it belongs to.
+// targetError adds the format and path of the report to err.
 func (s Spec) targetError(err error) error {
 	if err == nil {
 		return nil
@@ -116,10 +116,10 @@ func (s Spec) targetError(err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("report %s: %w", s.Format.Name, err)}
 }
 
-// Open opens a report. It returns an error at once if the report cannot be written to its place: a
-// user learns that before a run of hours. A report in the directory of a run to come, which must be
-// empty, is opened by its Start. Files exist, whole, when Close has returned. A log file grows as
-// the run goes on.
+// Open opens a report. If the report cannot be written to its path, Open returns an error at once,
+// so that a long run does not start in vain. The exception is a report inside the directory of a
+// future run, which must be empty: Start opens it. Files exist and are complete when Close has
+// returned. A log file grows during the run.
 func (s Spec) Open(o Options) (Report, error) {
 	path := s.Place(o.Dir)
 	open := func() (Report, error) {
@@ -194,7 +194,7 @@ func (s Spec) open(path string, o Options) (Report, error) {
 	return &replacing{s.Format.file(out, files), out}, nil
 }
 
-// streamed is a report in a file that grows.
+// A streamed report is a file that grows during the run.
 type streamed struct {
 	Report
 	f *os.File
@@ -202,13 +202,13 @@ type streamed struct {
 
 func (s *streamed) Close() error { return errors.Join(s.Report.Close(), s.f.Close()) }
 
-// replacing is a report in a file that exists only when it is whole.
+// A replacing report is a file that replaces an older one when it is complete.
 type replacing struct {
 	Report
 	out *output
 }
 
-// Close leaves the file as it was if there was no run: there is nothing to report.
+// Close leaves the older file if there was no run.
 func (r *replacing) Close() error {
 	if err := r.Report.Close(); err != nil || !r.out.written {
 		return errors.Join(err, r.out.Discard())
@@ -216,7 +216,7 @@ func (r *replacing) Close() error {
 	return r.out.Commit()
 }
 
-// output is a file that knows whether anything was written to it.
+// An output is a file with a flag that is set by the first write.
 type output struct {
 	*atomicfile.File
 	written bool

@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// write makes a report of a format and returns what it wrote.
+// write returns the report of a run in a format.
 func write(t testing.TB, format string, run *flow.RunDir) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -36,7 +36,7 @@ func write(t testing.TB, format string, run *flow.RunDir) string {
 	return b.String()
 }
 
-// Every format of a file, of every sample, as it was when somebody last looked at it.
+// Every file format of every sample is equal to its golden file.
 func TestGolden(t *testing.T) {
 	for _, s := range reporttest.Samples() {
 		run := s.Open(t)
@@ -51,7 +51,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// Whatever a journal says, every format stays readable for its readers.
+// With any journal, every format stays readable.
 func FuzzFormats(f *testing.F) {
 	f.Add("plain", "reason", "message", "case", "pass", int64(1), "log")
 	f.Add(reporttest.Odd, reporttest.Odd, reporttest.Odd, "step", "dmesg-warn", int64(-5), reporttest.Odd)

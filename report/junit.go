@@ -16,10 +16,10 @@ import (
 	"vmtb/report/run"
 )
 
-// How much output of a test goes into JUnit XML. GitLab accepts files of less than 30 MB.
+// Limits of the output of tests in JUnit XML, in bytes. GitLab accepts files of less than 30 MB.
 const (
 	junitFile = 20 << 20
-	junitOut  = 16 << 10 // each of a test's outputs, if there are not too many tests
+	junitOut  = 16 << 10 // for each output of a test, if there are not too many tests
 )
 
 // NewJUnit returns a report that writes JUnit XML to w, for Jenkins and GitLab. fsys is the run
@@ -31,7 +31,7 @@ type junitCounts struct {
 	took                             time.Duration
 }
 
-// attrs returns the counts as attributes.
+// attrs returns the counts as XML attributes.
 func (c junitCounts) attrs() []xml.Attr {
 	return []xml.Attr{
 		attr("tests", strconv.Itoa(c.tests)), attr("failures", strconv.Itoa(c.failures)),
@@ -46,8 +46,7 @@ func element(name string, attrs ...xml.Attr) xml.StartElement {
 	return xml.StartElement{Name: xml.Name{Local: name}, Attr: attrs}
 }
 
-// add counts a test. It does not add the time: fixtures and attempts before the last take time,
-// too.
+// add counts a test, without its time: fixtures and earlier attempts take time, too.
 func (c *junitCounts) add(t *junitCase) {
 	c.tests++
 	switch {
@@ -68,7 +67,7 @@ func (c *junitCounts) addSuite(s junitCounts) {
 	c.took += s.took
 }
 
-// tookInAll returns the time of a DUT's phases of groups: fixtures, and all attempts of cases.
+// tookInAll returns the time that a DUT spent in groups: in fixtures and in all attempts of cases.
 func tookInAll(groups []*run.Group, dut string) time.Duration {
 	var sum time.Duration
 	for _, g := range groups {
@@ -82,7 +81,7 @@ func tookInAll(groups []*run.Group, dut string) time.Duration {
 }
 
 // hostName returns the name at the beginning of dut, a line such as "dut-7, Linux 6.19.0,
-// Battlemage". Without a name it is "localhost", as Ant's JUnit task writes it.
+// Battlemage". If there is no name it returns "localhost", like the JUnit task of Ant.
 func hostName(dut string) string {
 	const letters = "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 	name := dut[:len(dut)-len(strings.TrimLeft(dut, letters))]
@@ -91,7 +90,7 @@ func hostName(dut string) string {
 
 func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d).Seconds()) }
 
-// A junitSuite is a class, or what of it a DUT of a merged run has done.
+// A junitSuite is a class. In a merged run it is the part of a class that one DUT ran.
 type junitSuite struct {
 	class []*run.Group
 	dut   string
@@ -103,7 +102,7 @@ type junitProperty struct {
 	Value string `xml:"value,attr"`
 }
 
-// A junitCase has its children in the order of the schema.
+// A junitCase is a test. Its fields have the order of the schema.
 type junitCase struct {
 	XMLName   xml.Name       `xml:"testcase"`
 	Name      string         `xml:"name,attr"`
@@ -113,8 +112,8 @@ type junitCase struct {
 	Skipped   *junitProblem  `xml:"skipped"`
 	Error     *junitProblem  `xml:"error"`
 	Failure   *junitProblem  `xml:"failure"`
-	Reruns    []junitProblem `xml:"rerunFailure"` // attempts after the first, when none passed
-	Flakes    []junitProblem `xml:"flakyFailure"` // attempts before one that passed
+	Reruns    []junitProblem `xml:"rerunFailure"` // attempts after the first, if none passed
+	Flakes    []junitProblem `xml:"flakyFailure"` // attempts before the one that passed
 	Out       *junitText     `xml:"system-out"`
 	Err       *junitText     `xml:"system-err"`
 }
@@ -136,7 +135,7 @@ func newJUnitText(s string) *junitText {
 	return &junitText{s}
 }
 
-// writeJUnit writes the file piece by piece: it has the texts of only one test in memory at a time.
+// writeJUnit writes the file piece by piece, with the texts of only one test in memory.
 func writeJUnit(p *printer, h *run.History) {
 	var all junitCounts
 	var suites []junitSuite
@@ -168,7 +167,7 @@ type junitWriter struct {
 	*printer
 	h     *run.History
 	enc   *xml.Encoder
-	limit int // bytes of each text of a test
+	limit int // largest number of bytes of each text of a test
 }
 
 func (w *junitWriter) token(t xml.Token) { w.fail(w.enc.EncodeToken(t)) }
@@ -194,7 +193,7 @@ func (w *junitWriter) suite(s junitSuite) {
 	w.token(suite.End())
 }
 
-// junitSuiteOf counts the tests of a suite.
+// junitSuiteOf returns a suite with its counts of tests.
 func junitSuiteOf(class []*run.Group, dut string) junitSuite {
 	s := junitSuite{class: class, dut: dut}
 	for _, g := range class {
@@ -213,18 +212,18 @@ func junitSuiteOf(class []*run.Group, dut string) junitSuite {
 	return s
 }
 
-// hostOf returns the name of the host on which the DUT of that name runs.
+// hostOf returns the host name of a DUT.
 func hostOf(info flow.Info, dut string) string {
 	switch {
 	case dut != "":
 		return hostName(run.Clean(dut))
 	case len(info.DUTs) > 1:
-		return hostName("") // it ran nowhere
+		return hostName("") // the case did not run
 	}
 	return hostName(info.DUT)
 }
 
-// dotted returns the class as JUnit names it: "test_basic.TestVmSetup".
+// dotted returns the class name in the form of JUnit: "test_basic.TestVmSetup".
 func dotted(id flow.ID) string { return strings.ReplaceAll(run.ClassName(id), "::", ".") }
 
 func junitProperties(info flow.Info, dut string) []junitProperty {
@@ -255,8 +254,8 @@ func junitCaseOf(p *printer, h *run.History, c *run.Case, limit int) *junitCase 
 	return t
 }
 
-// problem adds why the case did not pass. The first attempt is the failure, later ones are its
-// reruns.
+// problem adds the reasons why the case did not pass. The first attempt is the failure, later
+// attempts are its reruns.
 func (t *junitCase) problem(c *run.Case, limit int) {
 	if run.KindOf(c.Last().Result) == run.Good {
 		for _, a := range c.Attempts[:len(c.Attempts)-1] {
@@ -297,8 +296,8 @@ func junitProblemOf(a *run.Phase, limit int) junitProblem {
 	return junitProblem{Message: message, Type: run.OneLine(string(a.Result), 50), Text: run.LastBytes(a.Why(), limit)}
 }
 
-// junitTrouble returns a test with an error for each failure of the group's fixtures that is the
-// result of no case.
+// junitTrouble returns a test with an error for each failure of the group's fixtures that no case
+// has.
 func junitTrouble(g *run.Group, dut string, limit int) []*junitCase {
 	var out []*junitCase
 	for _, bad := range g.Trouble() {
@@ -315,14 +314,14 @@ func junitTrouble(g *run.Group, dut string, limit int) []*junitCase {
 	return out
 }
 
-// whereFile returns the file of "basic/basic.go:41".
+// whereFile returns the file of a place such as "basic/basic.go:41".
 func whereFile(where string) string {
 	file, _, _ := strings.Cut(where, ":")
 	return run.OneLine(file, 200)
 }
 
-// attachments returns a line for each file of the case's folder, which Jenkins (with its
-// attachments plug-in) and GitLab turn into links.
+// attachments returns a line for each file in the case's folder. Jenkins (with the attachments
+// plug-in) and GitLab turn these lines into links.
 func attachments(p *printer, dir string, a *run.Phase) string {
 	if a.Dir == "" || !fs.ValidPath(a.Dir) {
 		return ""

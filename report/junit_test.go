@@ -13,7 +13,7 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// A node is XML, read back.
+// A node is an XML element that was read.
 type node struct {
 	XMLName  xml.Name
 	Attrs    []xml.Attr `xml:",any,attr"`
@@ -39,12 +39,12 @@ func (n node) all(name string) (out []node) {
 	return out
 }
 
-// junitOrder is the order of a test case's children.
+// junitOrder is the order of the children of a test case.
 var junitOrder = []string{
 	"properties", "skipped", "error", "failure", "rerunFailure", "flakyFailure", "system-out", "system-err",
 }
 
-// checkJUnit holds a file against what Jenkins and GitLab rely on.
+// checkJUnit checks a file against the rules of Jenkins and GitLab.
 func checkJUnit(t testing.TB, text string) node {
 	t.Helper()
 	var root node
@@ -141,8 +141,8 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
-// checkJUnitSuites checks that suites have the name of a host, and the time of all their phases:
-// fixtures and reruns, too.
+// checkJUnitSuites checks that each suite has the name of a host, and the time of all its phases,
+// fixtures and reruns included.
 func checkJUnitSuites(t *testing.T, root node, entries []flow.Entry) {
 	t.Helper()
 	took := map[string]time.Duration{}
@@ -179,7 +179,7 @@ func TestHostName(t *testing.T) {
 	}
 }
 
-// Thousands of tests that say much stay below the 30 MB that GitLab takes.
+// A file with thousands of tests with much output stays below GitLab's limit of 30 MB.
 func TestJUnitSize(t *testing.T) {
 	log, reason := strings.Repeat("much to say\n", 1000), strings.Repeat("why\n", 3000)
 	var info flow.Info
@@ -201,8 +201,7 @@ func TestJUnitSize(t *testing.T) {
 	}
 }
 
-// checkJUnitWellFormed is checkJUnit for ids that no registry lets in: they may be the same, and
-// empty.
+// checkJUnitWellFormed is checkJUnit for ids that no registry accepts: they may be equal or empty.
 func checkJUnitWellFormed(t testing.TB, text string) {
 	t.Helper()
 	var root node

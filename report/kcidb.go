@@ -13,11 +13,11 @@ import (
 	"vmtb/report/run"
 )
 
-// kcidbExcerpt is how many characters the schema allows in a log_excerpt.
+// kcidbExcerpt is the largest number of characters of a log_excerpt in the schema.
 const kcidbExcerpt = 16384
 
 // NewKCIDB returns a report that writes KCIDB's schema 5.3 to w. fsys is the run directory. vmtb
-// does not send it.
+// does not send the report.
 func NewKCIDB(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeKCIDB) }
 
 type kcidbVersion struct {
@@ -58,15 +58,15 @@ type kcidbEnvironment struct {
 }
 
 type kcidbMisc struct {
-	Vmtb     string   `json:"vmtb"`     // version
-	Result   string   `json:"result"`   // in vmtb's words
-	Attempts []string `json:"attempts"` // the results of all, the last of which counts
+	Vmtb     string   `json:"vmtb"`     // version of vmtb
+	Result   string   `json:"result"`   // the result as a word of vmtb
+	Attempts []string `json:"attempts"` // results of all attempts; the last one counts
 	Reason   string   `json:"reason,omitempty"`
 	Blame    string   `json:"blame,omitempty"`
 }
 
-// kcidbStatus returns a status of the schema: ERROR is a test that did not complete, MISS a test
-// that the harness did not let run.
+// kcidbStatus returns a status of the schema. ERROR means that the test did not complete. MISS
+// means that the harness did not let it run.
 func kcidbStatus(p *run.Phase) string {
 	switch p.Result {
 	case flow.Pass, flow.DmesgWarn:
@@ -85,7 +85,7 @@ func kcidbStatus(p *run.Phase) string {
 	return "ERROR"
 }
 
-// kcidbConfig is the part of the configuration that says who reports, and which build is tested.
+// kcidbConfig has those fields of the configuration that name the origin and the tested build.
 type kcidbConfig struct {
 	CI struct {
 		Origin  string `json:"kcidb_origin"`
@@ -98,8 +98,8 @@ var (
 	kcidbID     = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]*$`)
 )
 
-// kcidbWho returns origin and build of all tests. Without a build in the configuration it writes
-// one into the report, for the kernel of the host.
+// kcidbWho returns the origin and the build of all tests. If the configuration has no build, it
+// writes one into the report, for the host's kernel.
 func kcidbWho(o *object, h *run.History) (origin, build string) {
 	var c kcidbConfig
 	if json.Unmarshal(h.Info.Config, &c) != nil || !kcidbOrigin.MatchString(c.CI.Origin) {
@@ -118,7 +118,7 @@ func kcidbWho(o *object, h *run.History) (origin, build string) {
 
 func hash(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))[:32] }
 
-// writeKCIDB writes the file piece by piece: it has only one test in memory at a time.
+// writeKCIDB writes the file piece by piece, with only one test in memory.
 func writeKCIDB(p *printer, h *run.History) {
 	o := &object{p: p, sep: "{\n  "}
 	o.member("version", kcidbVersion{5, 3})
@@ -156,7 +156,7 @@ func writeKCIDB(p *printer, h *run.History) {
 	p.print("\n")
 }
 
-// kcidbEnvironmentOf returns the environment of the DUT of that name.
+// kcidbEnvironmentOf returns the environment of the DUT called dut.
 func kcidbEnvironmentOf(info flow.Info, dut string) kcidbEnvironment {
 	line, facts := run.Describe(info, dut)
 	e := kcidbEnvironment{Comment: run.Clean(line), Misc: map[string]string{}}
@@ -166,7 +166,8 @@ func kcidbEnvironmentOf(info flow.Info, dut string) kcidbEnvironment {
 	return e
 }
 
-// excerpt returns the end of an attempt's transcript and reason. A character takes at least a byte.
+// excerpt returns the end of an attempt's transcript and reason. A limit in bytes is safe: a
+// character has at least one byte.
 func excerpt(a *run.Phase) string {
 	return run.LastBytes(a.Transcript(seconds2)+a.Why(), kcidbExcerpt)
 }

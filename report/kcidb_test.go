@@ -14,7 +14,7 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// A schema is the part of JSON Schema that KCIDB's uses.
+// A schema is the part of JSON Schema that KCIDB uses.
 type schema struct {
 	typ      string // "object", "array", "string", "number", "integer"
 	props    map[string]schema
@@ -37,7 +37,7 @@ var (
 	kcidbNumber   = schema{typ: "number"}
 )
 
-// kcidb53 is schema 5.3 for what vmtb may write; every other property is an error.
+// kcidb53 returns schema 5.3 with only the properties that vmtb may write.
 func kcidb53() schema {
 	list := func(s schema) schema { return schema{typ: "array", items: &s} }
 	status := schema{typ: "string", enum: []string{"FAIL", "ERROR", "MISS", "PASS", "DONE", "SKIP"}}
@@ -72,7 +72,7 @@ func kcidb53() schema {
 	}
 }
 
-// check returns every violation, each with its place. Nothing may be null, anywhere.
+// check returns every violation with its place. null is not allowed anywhere.
 func (s schema) check(at string, v any) []string {
 	bad := func(format string, args ...any) []string { return []string{at + ": " + fmt.Sprintf(format, args...)} }
 	switch v := v.(type) {
@@ -124,7 +124,7 @@ func (s schema) check(at string, v any) []string {
 	return nil
 }
 
-// A kcidbReport is a report as a tool reads it.
+// A kcidbReport is a report in the form that a tool reads.
 type kcidbReport struct {
 	Version   kcidbVersion    `json:"version"`
 	Checkouts []kcidbCheckout `json:"checkouts"`
@@ -132,7 +132,7 @@ type kcidbReport struct {
 	Tests     []kcidbTest     `json:"tests"`
 }
 
-// checkKCIDB holds a report against the schema, and against what a database wants beyond it.
+// checkKCIDB checks a report against the schema, and against further rules of the database.
 func checkKCIDB(t testing.TB, text string) kcidbReport {
 	t.Helper()
 	var v any
@@ -187,7 +187,7 @@ func TestKCIDB(t *testing.T) {
 	}
 }
 
-// The validator itself finds what it should.
+// The validator finds violations.
 func TestKCIDBSchema(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `{"version":{"major":5}}`, `{"version":{"major":5.5,"minor":3}}`,

@@ -11,12 +11,12 @@ import (
 	"vmtb/report/run"
 )
 
-// ktapLines is how many diagnostic lines a test has at most.
+// ktapLines is the largest number of diagnostic lines of a test.
 const ktapLines = 200
 
 // NewKTAP returns a report that writes the kernel's Test Anything Protocol, version 1
-// (Documentation/dev-tools/ktap.rst), to w: a test for each class, in it one for each parameter, in
-// it one for each case. fsys is the run directory.
+// (Documentation/dev-tools/ktap.rst), to w. Tests nest: class, parameter, case. fsys is the run
+// directory.
 func NewKTAP(w io.Writer, fsys fs.FS) Report {
 	return newWhole(w, fsys, func(p *printer, h *run.History) {
 		var tests []*ktapTest
@@ -33,12 +33,12 @@ func NewKTAP(w io.Writer, fsys fs.FS) Report {
 	})
 }
 
-// A ktapTest is a line of result, with subtests and diagnostic lines before it.
+// A ktapTest is a result line, with subtests and diagnostic lines before it.
 type ktapTest struct {
 	name      string
 	ok        bool
 	directive string        // "SKIP reason"
-	notes     func() string // the diagnostic lines, which may be long; nil for none
+	notes     func() string // returns the diagnostic lines, which may be long; nil: none
 	tests     []*ktapTest
 }
 
@@ -47,7 +47,7 @@ func ktapClass(class []*run.Group) *ktapTest {
 	for _, g := range class {
 		sub := ktapGroup(g)
 		if g.ID.Param == "" && len(class) == 1 {
-			t.tests = sub.tests // a level with one entry adds nothing
+			t.tests = sub.tests // a level with one entry is left out
 			break
 		}
 		t.tests = append(t.tests, sub)
@@ -157,7 +157,7 @@ func (t *ktapTest) write(p *printer, indent string, n int) {
 	p.print(fmt.Sprintf("%s%s %d %s%s\n", indent, status, n, ktapName(t.name), directive))
 }
 
-// ktapName returns a name without the character that begins a directive.
+// ktapName returns s with "_" for "#", because "#" begins a directive.
 func ktapName(s string) string {
 	return cmp.Or(strings.ReplaceAll(run.OneLine(s, 1000), "#", "_"), "unnamed")
 }

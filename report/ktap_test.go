@@ -15,14 +15,14 @@ var (
 	ktapResult = regexp.MustCompile(`^(ok|not ok) (\d+) ([^#]+?)(?: # (SKIP|TODO|XFAIL|TIMEOUT|ERROR)( .*)?)?$`)
 )
 
-// A ktapReader reads KTAP and counts the results of the tests that have no subtests.
+// A ktapReader reads KTAP and counts the results of tests without subtests.
 type ktapReader struct {
 	lines  []string
 	counts map[string]int
 }
 
-// level reads a version line, a plan and that many results at this indentation, and returns how
-// many failed.
+// level reads a version line, a plan and its results at one indentation. It returns the number of
+// failed results.
 func (r *ktapReader) level(indent string) (bad int, err error) {
 	if err := r.expect(indent + "KTAP version 1"); err != nil {
 		return 0, err
@@ -147,7 +147,7 @@ func TestLAVA(t *testing.T) {
 	}
 }
 
-// writes remembers each write.
+// writes records each write.
 type writes struct{ all []string }
 
 func (w *writes) Write(p []byte) (int, error) {

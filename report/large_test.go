@@ -12,7 +12,8 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// writeSite writes the pages of a run into its own directory, and returns theirs.
+// writeSite writes the pages of a run into the run directory, and returns the directory of the
+// pages.
 func writeSite(t testing.TB, run *flow.RunDir) string {
 	t.Helper()
 	spec, err := ParseSpec("html")
@@ -29,7 +30,7 @@ func writeSite(t testing.TB, run *flow.RunDir) string {
 	return filepath.Join(run.Info.Dir, "html")
 }
 
-// Logs of 100 MB go through every format by their ends: no report grows with them, in memory or on
+// Every format reads only the ends of logs of 100 MB: no report grows with them, in memory or on
 // disk.
 func TestLargeLogs(t *testing.T) {
 	run := reporttest.MixedRun().Open(t)
@@ -44,7 +45,7 @@ func TestLargeLogs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.WriteAt([]byte("\n<3>[ 1.0] the last line\n"), size) // zeros before it
+		_, err = f.WriteAt([]byte("\n<3>[ 1.0] the last line\n"), size) // zeros are before it
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func TestLargeLogs(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc
 	t.Logf("%v, %d MiB allocated, %d KiB written", time.Since(began), allocated>>20, total>>10)
-	if took := time.Since(began); took > 20*time.Second { // 0.2 s on a quiet machine; one that copies takes minutes
+	if took := time.Since(began); took > 20*time.Second { // 0.2 s on a quiet machine; copying takes minutes
 		t.Errorf("took %v", took)
 	}
 	if allocated > 400<<20 || total > 4<<20 {

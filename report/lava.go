@@ -11,9 +11,9 @@ import (
 	"vmtb/report/run"
 )
 
-// NewLAVA returns a report that writes LAVA's signals to w as cases end. Each signal is a line and
-// one write, so that other output on the same console cannot get into its middle. There are no
-// STARTRUN and ENDRUN: vmtb runs in lava-test-shell, which has its own.
+// NewLAVA returns a report that writes LAVA's signals to w when cases end. Each signal is one line
+// and one write, so that other output on the console cannot split it. There are no STARTRUN and
+// ENDRUN: vmtb runs in lava-test-shell, which writes its own.
 func NewLAVA(w io.Writer, fsys fs.FS) Report {
 	return newLAVALive(w, fsys, lavaWords{
 		set: func(verb, name string) string {
@@ -29,8 +29,8 @@ func NewLAVA(w io.Writer, fsys fs.FS) Report {
 	})
 }
 
-// NewLAVAScript returns a report that writes a shell script which calls LAVA's lava-test-case and
-// lava-test-set instead.
+// NewLAVAScript returns a report that writes a shell script. The script calls lava-test-case and
+// lava-test-set of LAVA.
 func NewLAVAScript(w io.Writer, fsys fs.FS) Report {
 	return newLAVA(w, fsys, "#!/bin/sh\n", lavaWords{
 		set: func(verb, name string) string {
@@ -74,8 +74,8 @@ func newLAVA(w io.Writer, fsys fs.FS, head string, words lavaWords) Report {
 	})
 }
 
-// lavaResult returns a result in LAVA's words. "unknown" says nothing about the software under
-// test.
+// lavaResult returns a result as a word of LAVA. "unknown" means that nothing is known about the
+// software under test.
 func lavaResult(r flow.Result) string {
 	switch run.KindOf(r) {
 	case run.Good:

@@ -8,19 +8,18 @@ import (
 	"vmtb/report/run"
 )
 
-// A lavaLive writes LAVA's signals as cases end, so that LAVA keeps what a DUT had done that died.
-// A result that may be followed by another of the same case is held back until its fixture is done
-// with. A merged run, in which several DUTs work at the same time, is written when all of it is
-// known.
+// A lavaLive writes LAVA's signals when cases end, so that LAVA keeps the results of a DUT that
+// dies. If a case may run again, its result waits until the fixture is done. A merged run is
+// written at its end, because its DUTs work at the same time.
 type lavaLive struct {
 	*run.History
 	p     *printer
 	words lavaWords
 
-	set     string                 // the test set that has begun, "" for none
-	current *run.Group             // the one that runs
-	told    map[flow.ID]*run.Phase // the attempt whose result was written
-	trouble map[*run.Phase]bool    // what was written of fixtures
+	set     string                 // the open test set; "" for none
+	current *run.Group             // the running group
+	told    map[flow.ID]*run.Phase // the attempts whose results are written
+	trouble map[*run.Phase]bool    // the fixture failures that are written
 }
 
 func newLAVALive(w io.Writer, fsys fs.FS, words lavaWords) Report {
@@ -50,7 +49,7 @@ func (l *lavaLive) Entry(e flow.Entry) {
 	}
 }
 
-// Close writes what has not been written, also of cases that never began.
+// Close writes the remaining results, also those of cases that never began.
 func (l *lavaLive) Close() error {
 	if l.History == nil {
 		return nil
@@ -65,11 +64,11 @@ func (l *lavaLive) Close() error {
 	return l.p.err
 }
 
-// settled reports whether the result of a case is the last one, by the policy of the run.
+// settled reports whether the policy of the run makes this result of the case final.
 func (l *lavaLive) settled(c *run.Case) bool {
 	last, tries := c.Last(), len(c.Attempts)
 	switch policy := l.Info.Policy; {
-	case last.Result == flow.Incomplete, last.Result == flow.NotRun: // a resumed run may go on with it
+	case last.Result == flow.Incomplete, last.Result == flow.NotRun: // a resumed run may continue with it
 		return false
 	case policy.Repeat > 1:
 		return tries >= policy.Repeat || run.Failed(last.Result)
@@ -81,7 +80,7 @@ func (l *lavaLive) settled(c *run.Case) bool {
 	return true
 }
 
-// tellGroup writes what is known of a group and has not been written.
+// tellGroup writes the known results of a group that are not written yet.
 func (l *lavaLive) tellGroup(g *run.Group) {
 	if g == nil {
 		return
@@ -111,7 +110,7 @@ func (l *lavaLive) write(id flow.ID, a *run.Phase) {
 	l.line(l.words.test(run.PathName(id), lavaResult(a.Result), a.Duration))
 }
 
-// enter ends the test set that has begun and begins another, none for "".
+// enter ends the open test set and begins another; "" begins none.
 func (l *lavaLive) enter(set string) {
 	if set == l.set {
 		return
@@ -124,7 +123,7 @@ func (l *lavaLive) enter(set string) {
 	}
 }
 
-// line writes a line in one write.
+// line writes s and a line end in one write.
 func (l *lavaLive) line(s string) {
 	l.p.print(s + "\n")
 	l.p.flush()

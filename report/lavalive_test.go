@@ -7,8 +7,8 @@ import (
 	"vmtb/flow"
 )
 
-// A signal is written when the result of its case is known for good, not at the end of the run:
-// after each entry, what has been written is what LAVA keeps if the DUT dies there.
+// A signal is written as soon as the result of its case is final. If the DUT dies after an entry,
+// LAVA keeps the signals that were written until then.
 func TestLAVALive(t *testing.T) {
 	a, b := flow.ID{File: "f", Class: "TestC", Case: "test_a", Param: "1"}, flow.ID{
 		File: "f", Class: "TestC", Case: "test_b", Param: "1",
@@ -20,14 +20,14 @@ func TestLAVALive(t *testing.T) {
 	begin := func(id flow.ID) flow.Entry { return flow.Entry{Event: flow.Begin, Phase: flow.PhaseCase, ID: id} }
 	type step struct {
 		e    flow.Entry
-		want string // results in all that has been written so far
+		want string // results that were written until then
 	}
 	waits := end(b, flow.Skip)
 	waits.After = "test_a"
 	for name, c := range map[string]struct {
 		policy flow.Policy
 		steps  []step
-		all    string // at the end
+		all    string // results at the end
 	}{
 		"at once": {
 			steps: []step{

@@ -13,15 +13,15 @@ import (
 	"vmtb/report/run"
 )
 
-// logConsole is how many bytes of the end of each machine's console go into a log file.
+// logConsole is the number of bytes from the end of each console in a log file.
 const logConsole = 256 << 10
 
-// A logfile is logfile.log of upstream's tool: a line for each entry, "time level logger: message".
-// When a fixture is gone, the consoles of its machines follow; they hold the machines' kernel logs.
-// It is written as the run goes on.
+// A logfile is the logfile.log of the Python tool, written during the run: a line "time level
+// logger: message" for each entry. When a fixture is gone, the consoles of its machines follow;
+// they contain the machines' kernel logs.
 type logfile struct {
 	p     printer
-	began map[string]time.Time // by folder of a fixture whose consoles are not written yet
+	began map[string]time.Time // key: folder of a fixture whose consoles are not written yet
 }
 
 // NewLogfile returns a report that writes a log file to w. fsys is the run directory.
@@ -71,8 +71,7 @@ func (l *logfile) Entry(e flow.Entry) {
 	l.p.flush()
 }
 
-// consoles writes the consoles of a fixture when it is gone: after its restore, or at the end of
-// the run.
+// consoles writes the consoles of a fixture after its restore, or at the end of the run.
 func (l *logfile) consoles(e flow.Entry) {
 	switch {
 	case e.Event == flow.Begin && e.Phase == flow.PhaseSetUp && e.Dir != "":
@@ -109,8 +108,8 @@ func (l *logfile) Close() error {
 	return l.p.err
 }
 
-// line writes a message. Each of its lines gets the same beginning, so that grep finds the logger
-// of each.
+// line writes a message. Every line of the message begins with time, level and logger, so that grep
+// finds all of them.
 func (l *logfile) line(at time.Time, level, logger, message string) {
 	stamp := strings.Repeat(" ", len(stampFormat))
 	if !at.IsZero() {
@@ -126,10 +125,10 @@ func (l *logfile) line(at time.Time, level, logger, message string) {
 	}
 }
 
-// stampFormat is that of Python's logging, in UTC.
+// stampFormat is the time format of Python's logging module, in UTC.
 const stampFormat = "2006-01-02 15:04:05,000"
 
-// subject returns what an entry is about: "step boot 1 VM".
+// subject returns the subject of an entry, such as "step boot 1 VM".
 func subject(e flow.Entry) string {
 	if e.Name != "" {
 		return string(e.Phase) + " " + e.Name + run.On(e)
@@ -137,7 +136,7 @@ func subject(e flow.Entry) string {
 	return string(e.Phase) + run.On(e)
 }
 
-// ending returns how a phase ended: " after 1.2 s: fail\nreason".
+// ending returns the end of a phase as text, such as " after 1.2 s: fail\nreason".
 func ending(e flow.Entry) string {
 	s := " after " + prose.Duration(e.Duration)
 	if e.Result != "" {

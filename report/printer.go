@@ -11,8 +11,7 @@ import (
 	"vmtb/report/run"
 )
 
-// newWhole returns a report that write prints to w when all entries have been seen. fsys is the run
-// directory.
+// newWhole returns a report that calls write after the last entry. fsys is the run directory.
 func newWhole(w io.Writer, fsys fs.FS, write func(p *printer, h *run.History)) Report {
 	return &run.Collector{Write: func(h *run.History) error {
 		p := newPrinter(w, fsys)
@@ -22,7 +21,8 @@ func newWhole(w io.Writer, fsys fs.FS, write func(p *printer, h *run.History)) R
 	}}
 }
 
-// A printer writes, and keeps the first error of the writer and of the files that it read.
+// A printer writes to the report. It keeps the first error of the writer and of the files that it
+// reads.
 type printer struct {
 	*bufio.Writer
 	fsys fs.FS
@@ -46,14 +46,14 @@ func (p *printer) print(s string) {
 	p.fail(err)
 }
 
-// tail reads the end of a file of the run.
+// tail returns the last n bytes of a file of the run.
 func (p *printer) tail(name string, n int64) run.Tail {
 	t, err := run.ReadTail(p.fsys, name, n)
 	p.fail(err)
 	return t
 }
 
-// dmesg returns the kernel messages that came during an attempt, of every machine at most n bytes.
+// dmesg returns the kernel messages of an attempt, at most n bytes from each machine.
 func (p *printer) dmesg(a *run.Phase, n int64) string {
 	if a.Dir == "" {
 		return ""
@@ -69,9 +69,9 @@ func (p *printer) dmesg(a *run.Phase, n int64) string {
 	return b.String()
 }
 
-// seconds2 returns a duration in seconds with as many digits as it is worth: "0.015s", "13.70s",
-// "312s". It is for reports that programs read (results.json, JUnit, KTAP, KCIDB), which keep this
-// form. People get prose.Duration.
+// seconds2 returns a duration in seconds with its significant digits: "0.015s", "13.70s", "312s".
+// Only reports for programs use it (results.json, JUnit, KTAP, KCIDB), which keep this form. Text
+// for people uses prose.Duration.
 func seconds2(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case d < 0:

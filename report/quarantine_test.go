@@ -11,8 +11,7 @@ import (
 	"vmtb/report/terminal"
 )
 
-// What failed in quarantine is shown as such, with the reason, and no reader of results takes it
-// for a failure.
+// A failure in quarantine is shown with its reason. No reader of results takes it for a failure.
 func TestQuarantined(t *testing.T) {
 	id := reporttest.Boot("1VF-" + reporttest.Profile)
 	tape := reporttest.NewTape(id)
@@ -44,7 +43,7 @@ func TestQuarantined(t *testing.T) {
 		}
 	}
 	for _, page := range reporttest.Pages(t, writeSite(t, run)) {
-		if strings.HasSuffix(page, "/matrix.html") { // has no room for reasons
+		if strings.HasSuffix(page, "/matrix.html") { // this page has no room for reasons
 			continue
 		}
 		data, err := os.ReadFile(page)

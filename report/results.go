@@ -14,17 +14,17 @@ import (
 	"vmtb/report/run"
 )
 
-// How many bytes of a test's output go into results.json.
+// Limits of a test's output in results.json, in bytes.
 const (
 	resultsOut   = 64 << 10
-	resultsDmesg = 256 << 10 // of each machine
+	resultsDmesg = 256 << 10 // for each machine
 )
 
-// NewResults returns a report that writes results.json of version 10 to w, as igt_runner does
-// (runner/resultgen.c of IGT), with upstream's keys. fsys is the run directory.
+// NewResults returns a report that writes results.json of version 10 to w, like igt_runner
+// (runner/resultgen.c of IGT), with the keys of the Python tool. fsys is the run directory.
 func NewResults(w io.Writer, fsys fs.FS) Report { return newWhole(w, fsys, writeResults) }
 
-// igtResults are the results in igt_runner's words. Upstream calls an error crash.
+// igtResults maps results to the words of igt_runner. The Python tool calls an error crash.
 var igtResults = map[flow.Result]string{
 	flow.Pass: "pass", flow.Fail: "fail", flow.Skip: "skip", flow.Error: "crash", flow.Timeout: "timeout",
 	flow.Incomplete: "incomplete", flow.NotRun: "notrun", flow.DmesgWarn: "dmesg-warn", flow.DmesgFail: "dmesg-fail",
@@ -35,10 +35,10 @@ func igtResult(r flow.Result) string {
 	if s, ok := igtResults[r]; ok {
 		return s
 	}
-	return "incomplete" // igt_runner does the same with a result that it does not know
+	return "incomplete" // igt_runner also writes this for a result that it does not know
 }
 
-// igtCounters are the counters of each object in totals.
+// igtCounters are the counters of each object in "totals".
 type igtCounters struct {
 	Crash      int `json:"crash"`
 	Pass       int `json:"pass"`
@@ -61,8 +61,8 @@ func (c *igtCounters) add(result string) {
 	*counter[result]++
 }
 
-// A decimal is a number that is written with a point, as igt_runner's library does. Its readers
-// tell reals from integers by the point.
+// A decimal is a number that JSON writes with a decimal point, like the library of igt_runner. Its
+// readers tell reals from integers by the point.
 type decimal float64
 
 func (d decimal) MarshalJSON() ([]byte, error) {
@@ -93,7 +93,7 @@ type igtTest struct {
 	Time          igtTime `json:"time"`
 }
 
-// writeResults writes the file piece by piece: it has only one test in memory at a time.
+// writeResults writes the file piece by piece, with only one test in memory.
 func writeResults(p *printer, h *run.History) {
 	o := &object{p: p, sep: "{\n  "}
 	s := h.Summary()
@@ -151,7 +151,7 @@ func igtTestOf(p *printer, h *run.History, g *run.Group, c *run.Case) igtTest {
 			before.Reason, 1000,
 		) + "\n"
 	}
-	if c == g.Cases[len(g.Cases)-1] { // failures of the fixture go with its last case
+	if c == g.Cases[len(g.Cases)-1] { // the last case of a group carries the failures of the fixture
 		for _, bad := range g.Trouble() {
 			t.Err += bad.Title() + ": " + bad.Why()
 		}
@@ -164,7 +164,7 @@ func version(info flow.Info) string { return "vmtb " + run.Clean(info.Version) }
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// binary returns the part of a key that names the program, "vmtb@test_basic.py".
+// binary returns the program in a key, such as "vmtb@test_basic.py".
 func binary(key string) string {
 	first, rest, _ := strings.Cut(key, "@")
 	rest, _, _ = strings.Cut(rest, "::")
@@ -172,7 +172,7 @@ func binary(key string) string {
 	return first + "@" + rest
 }
 
-// igtTotals are counters by name: "" and "root" are all tests, the others are binaries.
+// igtTotals are counters by name. "" and "root" count all tests; other names are binaries.
 type igtTotals struct {
 	names  []string
 	counts map[string]*igtCounters
@@ -201,11 +201,11 @@ func (t *igtTotals) write(o *object) {
 	o.end()
 }
 
-// An object is a JSON object that is written member by member, in the order of the calls.
+// An object writes a JSON object member by member, in the order of the calls.
 type object struct {
 	p      *printer
 	indent string
-	sep    string // what comes before the next member
+	sep    string // text before the next member
 }
 
 func (o *object) member(name string, v any) {
@@ -218,7 +218,7 @@ func (o *object) name(name string) {
 	o.sep = ",\n  " + o.indent
 }
 
-// object begins a member that is an object. The caller must call its end.
+// object begins a member that is an object. The caller must call end on the result.
 func (o *object) object(name string) *object {
 	o.name(name)
 	return &object{p: o.p, indent: o.indent + "  ", sep: "{\n    " + o.indent}
@@ -232,13 +232,13 @@ func (o *object) end() {
 	o.p.print("\n" + o.indent + "}")
 }
 
-// array begins a member that is an array. The caller must call its end.
+// array begins a member that is an array. The caller must call end on the result.
 func (o *object) array(name string) *array {
 	o.name(name)
 	return &array{object{p: o.p, indent: o.indent + "  ", sep: "[\n    " + o.indent}}
 }
 
-// An array is a JSON array that is written item by item.
+// An array writes a JSON array item by item.
 type array struct{ object }
 
 func (a *array) item(v any) {

@@ -30,7 +30,7 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// The result of every case, in the words of each format.
+// Every result has the right word in each format.
 func TestResultWords(t *testing.T) {
 	run := reporttest.MixedRun().Open(t)
 	f := reporttest.Read(t, write(t, "results", run))
@@ -66,7 +66,7 @@ func TestResultWords(t *testing.T) {
 	}
 }
 
-// All keys of upstream's list, byte for byte.
+// All keys of the Python tool are right, byte for byte.
 func TestResultsKeys(t *testing.T) {
 	list, err := os.ReadFile("../flow/testdata/upstream-ids.txt")
 	if err != nil {

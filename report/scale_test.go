@@ -15,8 +15,8 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// heldBy returns how many bytes of live heap there are at most while a report of a run is made. It looks at some of its
-// writes, and at some of the files that it opens.
+// heldBy returns the largest number of bytes of live heap while a report of a run is made. It
+// samples the heap at some of the report's writes and opened files.
 func heldBy(t *testing.T, f Format, path string) (most int64) {
 	t.Helper()
 	run, err := flow.OpenRun(path)
@@ -65,8 +65,8 @@ func (f lookingFS) Open(name string) (fs.File, error) {
 	return f.ReadDirFS.Open(name)
 }
 
-// Logs that are 100 times as large do not make a report hold more memory, but for the end of one
-// case's log.
+// Logs that are 100 times as large do not increase the memory of a report, except for the end of
+// one case's log.
 func TestScaleReports(t *testing.T) {
 	const cases, lines, size = 48, 20, 10_000
 	write := func(size int) (path string) {
@@ -85,9 +85,9 @@ func TestScaleReports(t *testing.T) {
 	}
 }
 
-// BenchmarkScale runs the commands that read run directories on runs of 10,000 cases, with small
-// and with large logs, each command in a process of its own. It needs a vmtb: VMTB=bin/vmtb. "make
-// bench-scale" calls it.
+// BenchmarkScale measures commands that read run directories, on runs of 10,000 cases with small
+// and with large logs. Each command is a process of its own. VMTB names the program: VMTB=bin/vmtb.
+// "make bench-scale" calls it.
 func BenchmarkScale(b *testing.B) {
 	vmtb := os.Getenv("VMTB")
 	if vmtb == "" {
@@ -129,7 +129,7 @@ func BenchmarkScale(b *testing.B) {
 	}
 }
 
-// BenchmarkStart measures commands that only start: the mean of 20 processes.
+// BenchmarkStart measures the start of commands, as the mean of 20 processes.
 func BenchmarkStart(b *testing.B) {
 	vmtb := os.Getenv("VMTB")
 	if vmtb == "" {

@@ -11,8 +11,8 @@ import (
 	"vmtb/vmm_flows"
 )
 
-// What the Python tool has is here, under the same ids; testdata/upstream-ids.txt has them in its
-// order. Everything else is marked as our own.
+// All flows of the Python tool are here, under the same ids and in its order
+// (testdata/upstream-ids.txt). All other flows are marked as vmtb's own.
 func TestUpstreamIDs(t *testing.T) {
 	data, err := os.ReadFile("testdata/upstream-ids.txt")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"vmtb/report/run"
 )
 
-// optionLines splits a shell command line before each option, so that people can read it. Joined by
+// optionLines splits a shell command line before each option, to make it readable. Joined by
 // blanks, the lines are the same command again.
 func optionLines(line string) []string {
 	var out []string
@@ -36,8 +36,9 @@ var (
 	argvOverlay = regexp.MustCompile(`(?:file\.filename|file)=(/[^, ']+\.qcow2)`)
 )
 
-// prepare returns the commands that recreate what a machine's command line needs and the run has
-// removed: the directories of its sockets and console, and its overlays over image.
+// prepare returns shell commands that create the files for the command line argv again, because the
+// run has removed them: the directories of the machine's sockets and console, and its overlays over
+// image.
 func prepare(argv, image string) string {
 	var dirs, lines []string
 	overlays := argvOverlay.FindAllStringSubmatch(argv, -1)
@@ -63,7 +64,7 @@ func prepare(argv, image string) string {
 	return run.Clean(strings.Join(lines, "\n")) + "\n"
 }
 
-// image returns the guest image that the run's configuration names, "" if it names none.
+// image returns the guest image in the run's configuration; "" if there is none.
 func image(info flow.Info) string {
 	var c struct {
 		Guest struct {

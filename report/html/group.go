@@ -20,7 +20,7 @@ type groupView struct {
 	Machines                    []machineView
 }
 
-// A phaseView is a phase of the fixture, or the part of a case that is the same.
+// A phaseView is a phase of the fixture, or those fields of a case that phases have, too.
 type phaseView struct {
 	Name, Class, Took, Reason, Facts, Stack string
 	Logs                                    []logView
@@ -50,7 +50,7 @@ type machineView struct {
 	Files                      []link
 }
 
-// maxFiles is how many files of a folder are listed.
+// maxFiles is the largest number of listed files of a folder.
 const maxFiles = 100
 
 func (s *site) group(g *run.Group) (groupView, error) {
@@ -152,12 +152,12 @@ func (s *site) files(dir string) []link {
 	return out
 }
 
-// machines adds the machines of all builds of the fixture to v, and returns them as lanes of the
+// machines adds the machines of all builds of the fixture to v. It returns their lanes of the
 // timeline.
 func (s *site) machines(g *run.Group, v *groupView) (lanes []lane, err error) {
 	builds, err := fs.Glob(s.run, path.Join(g.Dir, "fixture-*"))
 	if err != nil || g.Dir == "" {
-		return nil, nil //nolint:nilerr // a folder with characters of a pattern in its name is none of ours
+		return nil, nil //nolint:nilerr // vmtb makes no folder with pattern characters in its name
 	}
 	for _, build := range builds {
 		for _, dir := range run.Machines(s.run, build) {

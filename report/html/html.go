@@ -22,22 +22,22 @@ import (
 //go:embed *.tmpl report.css
 var files embed.FS
 
-// pages returns the templates. They are parsed when a report is made, not when vmtb starts.
+// pages returns the templates. They are parsed when a report is made, not at the start of vmtb.
 var pages = sync.OnceValue(func() *template.Template { return template.Must(template.ParseFS(files, "*.tmpl")) })
 
-// IndexPage is the file of the page from which all others are reached.
+// IndexPage is the file name of the first page, which links to all others.
 const IndexPage = "index.html"
 
-// Options say what a report is made from.
+// Options are the inputs of the pages.
 type Options struct {
 	Run     fs.FS        // the run directory
-	Dir     string       // the same as a path, to which links lead
-	Earlier *flow.RunDir // a run to compare with; may be nil
+	Dir     string       // path of Run, for links
+	Earlier *flow.RunDir // the run to compare with; may be nil
 }
 
-// New returns a report that writes pages into the directory at path: index.html, matrix.html,
-// compare.html if there is an earlier run, a page for each class and parameter, report.css. It
-// creates the directory, and returns an error if no file can be created there.
+// New returns a report that writes pages into the directory at path: index.html, matrix.html, a
+// page for each class and parameter, and report.css. If there is an earlier run, it also writes
+// compare.html. New creates the directory, and returns an error if it cannot create files there.
 func New(path string, o Options) (*run.Collector, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, err
@@ -70,15 +70,15 @@ func New(path string, o Options) (*run.Collector, error) {
 	}}, nil
 }
 
-// A site is the set of pages while it is written.
+// A site is the set of pages during writing.
 type site struct {
-	out, rel   string // the directory of the pages, and the way from there to the run directory
+	out, rel   string // the directory of the pages, and the relative path from it to the run directory
 	run        fs.FS
 	h          *run.History
 	comparison *run.Comparison
 }
 
-// A frame is the part that every page has.
+// A frame is the part that all pages have in common.
 type frame struct {
 	Title, Tab   string
 	Version, Dir string
@@ -148,7 +148,7 @@ func (s *site) href(name string) string {
 	for i, p := range parts {
 		parts[i] = url.PathEscape(p)
 	}
-	if parts[0] != ".." { // a colon in the first part of a relative link would end a scheme
+	if parts[0] != ".." { // a colon in the first part would make the link an absolute URL
 		return "./" + strings.Join(parts, "/")
 	}
 	return strings.Join(parts, "/")
@@ -182,11 +182,11 @@ type tailView struct {
 
 type tailLine struct{ Class, Text string }
 
-// shown is how many bytes of the end of each file a page shows.
+// shown is the number of bytes that a page shows from the end of a file.
 const shown = 24 << 10
 
-// tail reads the end of a file, and marks lines that the kernel logged as errors ("<3>[...") or
-// warnings.
+// tail returns the end of a file, with marks on lines that the kernel logged as errors ("<3>[...")
+// or warnings.
 func (s *site) tail(name, title string, open bool) (tailView, error) {
 	t, err := run.ReadTail(s.run, name, shown)
 	if err != nil || t.Size == 0 {
@@ -202,7 +202,7 @@ func (s *site) tail(name, title string, open bool) (tailView, error) {
 	return v, nil
 }
 
-// severity returns the class of a line of a kernel's log, "" for most.
+// severity returns the CSS class of a line of a kernel's log; "" for most lines.
 func severity(line string) string {
 	if len(line) > 3 && line[0] == '<' && line[2] == '>' {
 		switch {

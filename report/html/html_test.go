@@ -16,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// writeSite writes the pages of a run into its own directory, and returns theirs.
+// writeSite writes the pages of a run into the run directory, and returns the directory of the
+// pages.
 func writeSite(t *testing.T, run, earlier *flow.RunDir) string {
 	t.Helper()
 	dir := filepath.Join(run.Info.Dir, "html")
@@ -54,7 +55,7 @@ func TestHTMLGolden(t *testing.T) {
 	}
 }
 
-// The pages of a merged run say which DUT ran what, and which are missing.
+// The pages of a merged run show the DUT of each case, and the missing DUTs.
 func TestHTMLMerged(t *testing.T) {
 	run := reporttest.MergedRun(t)
 	for _, name := range reporttest.Pages(t, writeSite(t, run, nil)) {
@@ -66,8 +67,8 @@ func TestHTMLMerged(t *testing.T) {
 	}
 }
 
-// A page keeps to what Jenkins lets through ("sandbox; default-src 'none'; img-src 'self';
-// style-src 'self'"), and no link leads nowhere.
+// Pages have only what Jenkins allows ("sandbox; default-src 'none'; img-src 'self'; style-src
+// 'self'"), and every link has a target.
 func TestHTMLPolicy(t *testing.T) {
 	for _, s := range reporttest.Samples() {
 		run := s.Open(t)
@@ -109,7 +110,7 @@ func checkLink(t *testing.T, ids map[string]map[string]bool, page, href string) 
 	}
 }
 
-// Pages may lie elsewhere: the links find the run directory.
+// The links are right if the pages are outside the run directory.
 func TestHTMLElsewhere(t *testing.T) {
 	run := reporttest.MixedRun().Open(t)
 	out := filepath.Join(t.TempDir(), "a", "pages")

@@ -51,7 +51,7 @@ type classView struct {
 
 type caseRow struct{ Case, Param, Href, Class, Reason, Took, Note string }
 
-// maxProblems is how many problems the first page shows at length.
+// maxProblems is the largest number of problems that the first page shows in full.
 const maxProblems = 60
 
 func (s *site) index() indexView {
@@ -93,7 +93,7 @@ func (s *site) index() indexView {
 	return v
 }
 
-// title names a run by the time of its beginning.
+// title returns a title for a run: the time of its begin.
 func title(info flow.Info) string {
 	return "Run of " + info.Start.UTC().Format("2 January 2006, 15:04")
 }
@@ -153,7 +153,7 @@ func (v *indexView) count(s flow.Summary) {
 	}
 }
 
-// problems returns all that somebody has to look at, in the order of the plan.
+// problems returns the problems that the user should look at, in the order of the plan.
 func (s *site) problems() []problemView {
 	var out []problemView
 	for _, g := range s.h.Groups {
@@ -175,7 +175,7 @@ func (s *site) problems() []problemView {
 	return out
 }
 
-// problemText returns a reason in full, if it is not too long for a list.
+// problemText returns a phase's reason, shortened if it is too long for a list.
 func problemText(p *run.Phase) string {
 	const most = 2000
 	text := run.Clean(strings.TrimSpace(p.Reason))
@@ -188,7 +188,7 @@ func problemText(p *run.Phase) string {
 	return text
 }
 
-// facts returns what is known of a result besides its reason, on one line.
+// facts returns the known facts about a result other than its reason, on one line.
 func facts(p *run.Phase) string {
 	var parts []string
 	if p.DUT != "" {
@@ -250,7 +250,7 @@ func (s *site) classes() []classView {
 	return out
 }
 
-// resultClass returns a result as a class of the style sheet.
+// resultClass returns the CSS class of a result.
 func resultClass(r flow.Result) string {
 	if slices.Contains(run.Results, r) {
 		return string(r)
@@ -258,7 +258,7 @@ func resultClass(r flow.Result) string {
 	return "incomplete"
 }
 
-// environment returns what is known of the machine under test and the run.
+// environment returns the known facts about the machine under test and the run.
 func environment(info flow.Info) []flow.Fact {
 	out := []flow.Fact{
 		{Name: "machine under test", Value: run.Clean(info.DUT)}, {Name: "vmtb", Value: run.Clean(info.Version)},

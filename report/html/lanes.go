@@ -12,31 +12,32 @@ import (
 	"time"
 )
 
-// A lane is a machine on the timeline, from the events in its QMP transcript.
+// A lane is a machine on the timeline, made from the events in its QMP transcript.
 type lane struct {
 	name     string
 	segments []segment
-	to       time.Time // the last line of the transcript
+	to       time.Time // time of the transcript's last line
 }
 
-// A segment is a time in which a machine was running or paused, or a moment to mark.
+// A segment is a time in which a machine was running or paused, or a moment with a mark.
 type segment struct {
 	from, to     time.Time
 	state, title string
 }
 
-// maxTranscript is how many bytes of a transcript are read.
+// maxTranscript is the largest number of bytes of a transcript that are read.
 const maxTranscript = 8 << 20
 
-// qmpEvents are the states of a machine after an event of QMP: running, paused, or "" if it stays
-// the same.
+// qmpEvents maps a QMP event to the state of the machine after it: running, paused, or "" for no
+// change.
 var qmpEvents = map[string]string{
 	"RESUME": "running", "STOP": "paused", "SHUTDOWN": "", "RESET": "", "GUEST_PANICKED": "", "WATCHDOG": "",
 	"SUSPEND": "paused",
 	"WAKEUP":  "running", "MIGRATION": "",
 }
 
-// readLane reads a machine's folder. A machine without a transcript has an empty lane.
+// readLane returns the lane of a machine from its folder. A machine without a transcript has an
+// empty lane.
 func readLane(fsys fs.FS, dir string) (lane, error) {
 	l := lane{name: path.Base(dir)}
 	f, err := fsys.Open(path.Join(dir, "qmp.jsonl"))
@@ -50,14 +51,15 @@ func readLane(fsys fs.FS, dir string) (lane, error) {
 	return l, l.read(io.LimitReader(f, maxTranscript))
 }
 
-// read reads a transcript. It skips lines that it cannot parse: a transcript may be torn.
+// read reads a transcript into the lane. It skips lines that it cannot parse: a crash may cut a
+// transcript off.
 func (l *lane) read(r io.Reader) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	state, title, since := "paused", "not started", time.Time{}
 	for {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			continue // events are short: a long line has none
+			continue // events are short: a long line is not an event
 		}
 		if at, event, ok := parseQMP(line); ok {
 			if since.IsZero() {
@@ -86,7 +88,7 @@ func (l *lane) read(r io.Reader) error {
 	return nil
 }
 
-// parseQMP returns the time of a line, and the event in it, "" if there is none.
+// parseQMP returns the time of a line and its event; "" if it has no event.
 func parseQMP(line []byte) (at time.Time, event string, ok bool) {
 	var head struct {
 		T    time.Time       `json:"t"`

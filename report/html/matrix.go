@@ -16,20 +16,20 @@ type matrixView struct {
 
 type matrixTable struct {
 	File    string
-	Columns [][]string // each a name in lines
+	Columns [][]string // each is a name, split into lines
 	Rows    []matrixRow
 }
 
 type matrixRow struct {
-	Head, Name, Rest string // Head: a class begins with this row
+	Head, Name, Rest string // if Head is set, a class begins with this row
 	Span             int
 	Cells            []matrixCell
 }
 
 type matrixCell struct{ Class, Href, Title string }
 
-// matrix returns a table for each file. A row is a case with the part of its parameter behind the
-// configuration, a column is a configuration.
+// matrix returns a table for each file. A column is a configuration. A row is a case with the rest
+// of its parameter.
 func (s *site) matrix() matrixView {
 	v := matrixView{frame: s.frame("vmtb: matrix", "matrix")}
 	var files []string
@@ -55,7 +55,7 @@ func (s *site) matrixTable(file string) matrixTable {
 	}
 	type key struct{ class, name, rest string }
 	rows := map[key]int{}
-	class := "\x00" // no class has this name
+	class := "\x00" // differs from every class name
 	for _, g := range s.h.Groups {
 		if g.ID.File != file {
 			continue
@@ -83,7 +83,8 @@ func (s *site) matrixTable(file string) matrixTable {
 	return t
 }
 
-// splitParam splits a parameter into the configuration, "1VF-(P:AUTO S:INFINITE)", and the rest.
+// splitParam splits a parameter into the configuration, such as "1VF-(P:AUTO S:INFINITE)", and the
+// rest.
 func splitParam(param string) (config, rest string) {
 	i := strings.IndexByte(param, ')')
 	if i < 0 || !strings.Contains(param[:i], "(") {
@@ -92,7 +93,7 @@ func splitParam(param string) (config, rest string) {
 	return param[:i+1], strings.TrimPrefix(param[i+1:], "-")
 }
 
-// columnLines returns a configuration in lines: "1VF", "P:AUTO", "S:INFINITE".
+// columnLines splits a configuration into lines: "1VF", "P:AUTO", "S:INFINITE".
 func columnLines(config string) []string {
 	name, inside, ok := strings.Cut(run.Clean(config), "-(")
 	if !ok {

@@ -13,7 +13,7 @@ import (
 type chart struct {
 	Ticks []tick
 	Rows  []row
-	Left  int // rows that are not drawn
+	Left  int // number of rows that are not drawn
 }
 
 type tick struct {
@@ -27,15 +27,15 @@ type row struct {
 	Bars              []bar
 }
 
-// A bar is at x and is w wide, in percent: a drawing fits any width without a script, and its texts
-// keep their size.
+// A bar has the position x and the width w, in percent. With percentages, a drawing fits every page
+// width without a script, and its texts keep their size.
 type bar struct {
 	x, w         float64
 	Class, Title string
-	mark         bool // a moment: narrow, and high
+	mark         bool // a moment: narrow and high
 }
 
-// Percentages, as the attributes of SVG take them.
+// Percentages, in the form of SVG attributes.
 const slimmest = 0.3
 
 func (b bar) X() string { return percent(min(b.x, 100-slimmest)) }
@@ -51,7 +51,7 @@ func (b bar) H() int { return 14 - 2*b.Y() }
 
 func percent(x float64) string { return fmt.Sprintf("%.2f%%", x) }
 
-// maxRows is how many rows a chart has at most.
+// maxRows is the largest number of rows of a chart.
 const maxRows = 400
 
 func (c *chart) add(r row) {
@@ -62,7 +62,7 @@ func (c *chart) add(r row) {
 	c.Rows = append(c.Rows, r)
 }
 
-// A span is the time that a chart shows.
+// A span is the time range of a chart.
 type span struct{ from, to time.Time }
 
 func (s *span) cover(from, to time.Time) {
@@ -81,7 +81,7 @@ func (s span) bar(from time.Time, d time.Duration, class, title string) bar {
 	return bar{x: x, w: min(share(d), 100-x), Class: class, Title: title}
 }
 
-// tickSteps are the distances between ticks that are easy to read.
+// tickSteps are readable distances between ticks.
 var tickSteps = []time.Duration{
 	time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second,
 	2 * time.Second,
@@ -99,11 +99,11 @@ func (s span) ticks() []tick {
 			break
 		}
 	}
-	for total/step > 12 { // a run of weeks
+	for total/step > 12 { // runs may take weeks
 		step *= 2
 	}
 	var out []tick
-	for i := range int(total / step) { // an integer range: total may be the longest duration there is
+	for i := range int(total / step) { // an integer range, because total may be the longest possible duration
 		at := time.Duration(i+1) * step
 		x := 100 * at.Seconds() / total.Seconds()
 		out = append(out, tick{percent(x), prose.Duration(at), x > 96})
@@ -133,7 +133,7 @@ func (s *site) overview() chart {
 	return c
 }
 
-// groupName returns "TestVmSetup[2VF-...]".
+// groupName returns a name such as "TestVmSetup[2VF-...]".
 func groupName(id flow.ID) string {
 	if id.Class == "" {
 		return id.String()
@@ -141,7 +141,7 @@ func groupName(id flow.ID) string {
 	return flow.ID{File: id.Class, Param: id.Param}.String()
 }
 
-// phaseClass returns the class of a phase's bar.
+// phaseClass returns the CSS class of a phase's bar.
 func phaseClass(p *run.Phase) string {
 	switch {
 	case p.Phase == flow.PhaseCase:

@@ -1,3 +1,3 @@
-// Package reporttest helps to test reports. It has runs made by hand ([Tape], [Samples]), and
-// readers that hold reports against the rules of the programs that read them.
+// Package reporttest helps to test reports. It has handmade runs ([Tape], [Samples]). It also has
+// readers that check reports against the rules of the programs that read them.
 package reporttest

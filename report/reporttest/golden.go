@@ -11,8 +11,8 @@ import (
 	"vmtb/flow"
 )
 
-// Golden compares got with a file in testdata, in which the run directory is called /runs/NAME.
-// With update it writes the file anew.
+// Golden compares got with the file name in testdata. In got it replaces the path of each run
+// directory by /runs/NAME. If update is set, it writes the file.
 func Golden(t *testing.T, update bool, name, got string, runs ...*flow.RunDir) {
 	t.Helper()
 	for _, run := range runs {

@@ -13,20 +13,20 @@ import (
 	"vmtb/flow"
 )
 
-// Large is a run of many cases. [Large.Write] makes its directory without holding the run in memory.
+// Large is a run of many cases. [Large.Write] writes its directory without holding it in memory.
 type Large struct {
 	Cases int
-	// Log returns how many log lines the i-th case writes, and how long each is; nil is 5 lines of
-	// 100 bytes.
+	// Log returns how many log lines the i-th case writes, and how long each is in bytes. nil is 5
+	// lines of 100 bytes.
 	Log func(i int) (lines, size int)
-	// Passed makes every case pass. Else one of 50 fails and one of 100 is an error.
+	// Passed makes every case pass. Otherwise one case of 50 fails, and one of 100 is an error.
 	Passed bool
-	// Console is the size of the console log of each machine, most of it a hole in the file. Every
-	// fixture has one machine.
+	// Console is the size in bytes of each machine's console log. Most of it is a hole in the file.
+	// Every fixture has one machine.
 	Console int64
 }
 
-// casesOfGroup and groupsOfClass are the shape of a large run: upstream's are alike.
+// casesOfGroup and groupsOfClass give a large run the shape of the Python tool's runs.
 const (
 	casesOfGroup  = 8
 	groupsOfClass = 50
@@ -41,7 +41,8 @@ func (l Large) id(i int) flow.ID {
 	}
 }
 
-// Write writes the run directory, which must not exist, and returns how many bytes the journal has.
+// Write writes the run directory, which must not exist. It returns the size of the journal in
+// bytes.
 func (l Large) Write(t testing.TB, dir string) int64 {
 	t.Helper()
 	begin := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)

@@ -7,8 +7,8 @@ import (
 	"vmtb/flow"
 )
 
-// MergedRun merges a run that passed on one DUT and one that was killed on another; a third DUT has
-// no run.
+// MergedRun merges a run that passed on one DUT with a run that was killed on another. A third DUT
+// has no run.
 func MergedRun(t testing.TB) *flow.RunDir {
 	t.Helper()
 	one := PassedRun().Open(t)
@@ -20,7 +20,7 @@ func MergedRun(t testing.TB) *flow.RunDir {
 	})
 }
 
-// Merged returns what [flow.Merge] makes.
+// Merged calls [flow.Merge], and fails the test on an error.
 func Merged(t testing.TB, o flow.MergeOptions) *flow.RunDir {
 	t.Helper()
 	run, err := flow.Merge(t.Context(), o)

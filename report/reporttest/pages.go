@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Pages returns the pages in a directory.
+// Pages returns the file names of the pages in a directory.
 func Pages(t testing.TB, dir string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.html"))
@@ -21,8 +21,8 @@ func Pages(t testing.TB, dir string) []string {
 	return names
 }
 
-// Walk parses a page, and returns its places and links. It fails the test on what Jenkins' content
-// security policy does not let through.
+// Walk parses a page, and returns its anchors and links. It fails the test if Jenkins' content
+// security policy blocks a part of the page.
 func Walk(t *testing.T, name string) (ids map[string]bool, links []string) {
 	t.Helper()
 	f, err := os.Open(name)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Results is results.json as a tool reads it. Other fields are an error.
+// Results is results.json in the form that a tool reads. Other fields are an error.
 type Results struct {
 	Type     string                    `json:"__type__"`
 	Version  json.Number               `json:"results_version"`
@@ -55,7 +55,7 @@ func Read(t testing.TB, text string) Results {
 	return f
 }
 
-// Check fails the test where a file breaks a rule of igt_runner's writer.
+// Check fails the test if the file breaks a rule of igt_runner's writer.
 func (f Results) Check(t testing.TB) {
 	t.Helper()
 	if f.Type != "TestrunResult" || f.Version != "10" || f.Name == nil || f.Uname == nil || f.Cmdline == nil {
@@ -69,7 +69,7 @@ func (f Results) Check(t testing.TB) {
 	sums.check(t, f)
 }
 
-// check checks a test, and returns how long it took.
+// check checks a test result, and returns its duration in seconds.
 func (r test) check(t testing.TB, key string) float64 {
 	t.Helper()
 	if r.Out == nil || r.Err == nil || r.Dmesg == nil || r.Version == nil || *r.Out+*r.Err+*r.Dmesg == "" {
@@ -91,7 +91,7 @@ func (r test) check(t testing.TB, key string) float64 {
 	return end
 }
 
-// sums are the totals and runtimes that must be in the file.
+// sums are the expected totals and runtimes of the file.
 type sums struct {
 	counts map[string]map[string]int
 	times  map[string]float64
@@ -135,7 +135,7 @@ func (s sums) check(t testing.TB, f Results) {
 	}
 }
 
-// check returns the end. Times are reals: they have a point.
+// check returns the end of the span. The times must be reals, with a decimal point.
 func (s *span) check(t testing.TB, where string) float64 {
 	t.Helper()
 	if s == nil || s.Type != "TimeAttribute" {

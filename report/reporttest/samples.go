@@ -17,11 +17,11 @@ import (
 type Sample struct {
 	Name  string
 	Tape  *Tape
-	Files map[string]string // beside run.json and journal.jsonl
-	Torn  string            // a last line of the journal that a crash cut off
+	Files map[string]string // other files than run.json and journal.jsonl
+	Torn  string            // last line of the journal, cut off by a crash
 }
 
-// Open writes the run directory, and reads it as the caller of a report does.
+// Open writes the run directory and opens it with [flow.OpenRun].
 func (s Sample) Open(t testing.TB) *flow.RunDir {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), s.Name)
@@ -57,7 +57,7 @@ func (s Sample) Open(t testing.TB) *flow.RunDir {
 	return run
 }
 
-// Samples returns runs with everything in them that a report shows.
+// Samples returns runs that together have everything that a report shows.
 func Samples() []Sample {
 	return []Sample{
 		PassedRun(), MixedRun(),
@@ -68,12 +68,12 @@ func Samples() []Sample {
 	}
 }
 
-// Odd is what a guest may write: invalid UTF-8, control characters, commands for a terminal,
+// Odd is text as a guest may write it: invalid UTF-8, control characters, terminal commands,
 // markup, a direction override.
 const Odd = "bad \xff\xfe bytes \x00\x00\x00 \x1b[31mred\x1b[0m \x1b]0;title\x07 bell \x07 " +
 	"<b>&\"'</b> ]]> \u202eabc\u2028 \ufffe # x"
 
-// MachineFiles returns the files of a machine in its folder, by name.
+// MachineFiles returns the files of a machine, by name. dir is the machine's folder.
 func MachineFiles(dir string) map[string]string {
 	at := "2026-04-01T12:00:"
 	qmp := `{"t":"` + at + `01.5Z","dir":"in","line":{"QMP":{}}}
@@ -117,7 +117,7 @@ func PassedRun() Sample {
 	return Sample{Name: "pass", Tape: t, Files: MachineFiles("01-x/fixture-1/vm0")}
 }
 
-// MixedRun has every result, attempts, messages of kernels, and bytes of all kinds.
+// MixedRun is a run with every result, reruns, kernel messages, and bytes of all kinds.
 func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	mig := func(class, name, param string) flow.ID {
 		return flow.ID{File: "test_migration", Class: class, Case: name, Param: param}
@@ -250,7 +250,7 @@ func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	return Sample{Name: "mixed", Tape: t, Files: files}
 }
 
-// ResumedRun was killed in its second case, and went on later.
+// ResumedRun is a run that was killed in its second case and resumed later.
 func ResumedRun() Sample {
 	t := Killed()
 	t.At = t.At.Add(time.Minute)
@@ -260,7 +260,7 @@ func ResumedRun() Sample {
 	return Sample{Name: "resumed", Tape: t}
 }
 
-// EarlierRun is a run of the cases of [MixedRun], before it.
+// EarlierRun is a run with the cases of [MixedRun], at an earlier time.
 func EarlierRun() Sample {
 	s := MixedRun()
 	s.Name = "earlier"

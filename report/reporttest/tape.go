@@ -7,32 +7,32 @@ import (
 	"vmtb/flow"
 )
 
-// A Player shows a run while it goes on.
+// A Player shows a run during the run, such as a terminal.
 type Player interface {
 	Start(flow.Info)
 	Entry(flow.Entry)
 	Tick(time.Time)
 }
 
-// A Tape is a run made by hand: entries and ticks at exact times.
+// A Tape is a handmade run: entries and ticks at exact times.
 type Tape struct {
 	Info    flow.Info
-	At      time.Time    // of what comes next
+	At      time.Time    // time of the next entry
 	Entries []flow.Entry // the journal
 
 	events []func(Player) // entries and ticks
 	n      int
 }
 
-// Profile is a parameter of upstream's flows, behind the number of VFs.
+// Profile is the part of the Python tool's parameters after the number of VFs.
 const Profile = "(P:VGPU_PROFILE S:DEFAULT_PROFILE)"
 
-// Boot returns the id of a case with a parameter.
+// Boot returns the id of test_vm_boot with a parameter.
 func Boot(param string) flow.ID {
 	return flow.ID{File: "test_basic", Class: "TestVmSetup", Case: "test_vm_boot", Param: param}
 }
 
-// NewTape returns a run of the cases that has begun.
+// NewTape returns a run that has begun, with cases as its plan.
 func NewTape(ids ...flow.ID) *Tape {
 	t := &Tape{At: time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)}
 	t.Info = flow.Info{
@@ -61,7 +61,7 @@ func (t *Tape) Begin(p flow.Phase, id flow.ID) {
 	t.Entry(flow.Entry{Event: flow.Begin, Phase: p, ID: id})
 }
 
-// End ends a phase after a time without ticks.
+// End ends a phase after d, without ticks.
 func (t *Tape) End(e flow.Entry, after time.Duration) {
 	t.At = t.At.Add(after)
 	e.Event, e.Duration = flow.End, after
@@ -82,7 +82,7 @@ func (t *Tape) Phase(e flow.Entry, d time.Duration) {
 	t.Entry(e)
 }
 
-// Step begins a step and ends it, with a tick each second.
+// Step begins a step and ends it after seconds, with a tick each second.
 func (t *Tape) Step(name string, id flow.ID, seconds int, e flow.Entry) {
 	t.Entry(flow.Entry{Event: flow.Begin, Phase: flow.PhaseStep, ID: id, Name: name})
 	t.Ticks(seconds)
@@ -90,7 +90,7 @@ func (t *Tape) Step(name string, id flow.ID, seconds int, e flow.Entry) {
 	t.Entry(e)
 }
 
-// Ticks lets n seconds pass, with a tick each.
+// Ticks adds n ticks, one each second.
 func (t *Tape) Ticks(n int) {
 	for range n {
 		t.At = t.At.Add(time.Second)
@@ -121,7 +121,7 @@ func (t *Tape) Plan(dirs ...string) {
 	}
 }
 
-// Passes is a run of two cases that pass.
+// Passes returns a run of two cases that pass.
 func Passes() *Tape {
 	one, two := Boot("1VF-"+Profile), Boot("2VF-"+Profile)
 	t := NewTape(one, two)
@@ -140,7 +140,7 @@ func Passes() *Tape {
 	return t
 }
 
-// Failures is a run with failures of every kind.
+// Failures returns a run with failures of every kind.
 func Failures() *Tape {
 	ids := []flow.ID{
 		Boot("1VF"), Boot("2VF"), Boot("3VF"), Boot("4VF"), Boot("5VF"), Boot("6VF"), Boot("7VF"),
@@ -209,7 +209,7 @@ func Failures() *Tape {
 	return t
 }
 
-// Killed is a run whose vmtb was killed in the second of three cases.
+// Killed returns a run whose vmtb was killed in the second of three cases.
 func Killed() *Tape {
 	t := NewTape(Boot("1VF"), Boot("2VF"), Boot("3VF"))
 	t.Phase(flow.Entry{Phase: flow.PhaseCase, ID: Boot("1VF"), Result: flow.Pass}, time.Second)
@@ -218,7 +218,7 @@ func Killed() *Tape {
 	return t
 }
 
-// Interrupted is a run that was interrupted in the first of two cases.
+// Interrupted returns a run that was interrupted in the first of two cases.
 func Interrupted() *Tape {
 	t := NewTape(Boot("1VF"), Boot("2VF"))
 	t.Phase(

@@ -15,9 +15,9 @@ var (
 	lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 )
 
-// Clean returns text of a machine as text that every format takes: valid UTF-8, lines that end in
-// \n, no commands for a terminal. Other characters that do not print are written out ("\x07"); what
-// XML and JSON cannot hold is among these.
+// Clean returns text of a machine in a form that every format can hold: valid UTF-8, lines that end
+// in \n, no terminal commands. It writes other characters that do not print as escapes ("\x07").
+// These include all characters that XML and JSON cannot hold.
 func Clean(s string) string {
 	if plain(s) {
 		return s
@@ -39,14 +39,14 @@ func plain(s string) bool {
 	return true
 }
 
-// OneLine returns clean text without line ends, at most n characters long.
+// OneLine returns s cleaned, on one line, at most n characters long.
 func OneLine(s string, n int) string {
 	s = s[:min(len(s), 16*n)]
 	return Cut(strings.ReplaceAll(strings.TrimSpace(Clean(s)), "\n", " / "), n)
 }
 
-// LastBytes returns the end of clean text, at most n bytes, from the beginning of a line if there
-// is one.
+// LastBytes returns at most the last n bytes of clean text. If there is a line start in them, the
+// result begins there.
 func LastBytes(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -62,8 +62,8 @@ func LastBytes(s string, n int) string {
 	return mark + s
 }
 
-// Escape writes out what must not reach a terminal: control characters, and others that do not
-// print.
+// Escape replaces characters that must not reach a terminal by escapes: control characters, and
+// others that do not print.
 func Escape(s string) string {
 	if plain(s) {
 		return s
@@ -84,10 +84,10 @@ func Escape(s string) string {
 	return b.String()
 }
 
-// Width returns the number of columns that s takes.
+// Width returns the number of terminal columns of s.
 func Width(s string) int { return utf8.RuneCountInString(s) }
 
-// Cut returns s in at most n columns.
+// Cut returns s, shortened to at most n columns.
 func Cut(s string, n int) string {
 	if Width(s) <= n {
 		return s

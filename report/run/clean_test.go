@@ -58,7 +58,7 @@ func TestCleanPlainText(t *testing.T) {
 	}
 }
 
-// BenchmarkClean measures Clean of a text with nothing to clean, and of one with control characters.
+// BenchmarkClean measures Clean of a plain text, and of one with control characters.
 func BenchmarkClean(b *testing.B) {
 	for name, text := range map[string]string{
 		"plain": "the driver has bound the VF", "odd": "the \x1b[31mdriver\x1b[0m has\r\nbound\x07 the VF",

@@ -2,9 +2,9 @@ package run
 
 import "vmtb/flow"
 
-// A Collector is a report that is written when all entries have been seen.
+// A Collector is a report that is written after the last entry.
 type Collector struct {
-	// Write writes the report. It is called once, if there was a run.
+	// Write writes the report. It is called once, and not if there was no run.
 	Write func(*History) error
 
 	h *History

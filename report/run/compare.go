@@ -2,20 +2,20 @@ package run
 
 import "vmtb/flow"
 
-// A Change is a case in two runs.
+// A Change is the same case in two runs.
 type Change struct {
 	Now    *Case
-	Before *Case // nil: it was not in the earlier run
+	Before *Case // nil: the earlier run does not have the case
 }
 
-// A Comparison is a run beside an earlier one, in the words that GitLab uses.
+// A Comparison compares a run with an earlier one. Its words are those of GitLab.
 type Comparison struct {
 	Earlier *History
 
-	New      []Change // fail now, and did not before
-	Fixed    []Change // failed before, and pass now
-	Still    []Change // fail now as before
-	NotTried []Change // failed before, and did not run now
+	New      []Change // fail now and did not fail before
+	Fixed    []Change // pass now and failed before
+	Still    []Change // fail now and failed before
+	NotTried []Change // did not run now and failed before
 }
 
 // Compare compares each case of h with the same case of an earlier run.
@@ -42,7 +42,7 @@ func Compare(earlier, h *History) *Comparison {
 	return c
 }
 
-// Was returns the result in the earlier run, "" if the case was not in it.
+// Was returns the result in the earlier run; "" if that run does not have the case.
 func (c Change) Was() flow.Result {
 	if c.Before == nil {
 		return ""

@@ -6,7 +6,7 @@ import (
 	"vmtb/flow"
 )
 
-// On says which DUT of a merged run an entry is of: " on bmg-03". It is "" in other runs.
+// On returns the DUT of an entry in a merged run, as " on bmg-03". In other runs it returns "".
 func On(e flow.Entry) string {
 	if e.DUT == "" {
 		return ""
@@ -14,8 +14,8 @@ func On(e flow.Entry) string {
 	return " on " + OneLine(e.DUT, 100)
 }
 
-// DUTsOf returns the DUTs whose results the groups have, in the order in which they come; "" alone
-// for a run that is not merged of several.
+// DUTsOf returns the DUTs that have results in groups, in the order of their first result. For a
+// run of one DUT it returns only "".
 func DUTsOf(groups []*Group) []string {
 	var names []string
 	add := func(name string) {
@@ -34,7 +34,7 @@ func DUTsOf(groups []*Group) []string {
 	return names
 }
 
-// Describe returns the line that describes the DUT of that name, and what is known of it.
+// Describe returns the description and the environment of the DUT called dut.
 func Describe(info flow.Info, dut string) (line string, environment []flow.Fact) {
 	if d, ok := info.Named(dut); ok && dut != "" {
 		return d.Description, d.Environment
@@ -42,7 +42,7 @@ func Describe(info flow.Info, dut string) (line string, environment []flow.Fact)
 	return info.DUT, info.Environment
 }
 
-// DUTFacts returns the DUTs of a merged run, for people.
+// DUTFacts returns the DUTs of a merged run as facts for people.
 func DUTFacts(info flow.Info) (facts []flow.Fact) {
 	if s := info.Participants(); s != "" {
 		facts = append(facts, flow.Fact{Name: "participants", Value: OneLine(s, 2000)})

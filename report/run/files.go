@@ -14,14 +14,14 @@ import (
 
 // A Tail is the end of a file.
 type Tail struct {
-	Path string // in the run directory
-	Size int64  // of the whole file
-	Text string // clean
-	Left int64  // bytes before Text
+	Path string // path in the run directory
+	Size int64  // bytes of the whole file
+	Text string // clean text
+	Left int64  // bytes before Text in the file
 }
 
-// ReadTail reads at most the last n bytes of a file, whatever its size. The tail of a file that
-// does not exist is empty.
+// ReadTail returns at most the last n bytes of a file of any size. The tail of a missing file is
+// empty.
 func ReadTail(fsys fs.FS, name string, n int64) (Tail, error) {
 	t := Tail{Path: name}
 	f, err := fsys.Open(name)
@@ -60,7 +60,7 @@ func ReadTail(fsys fs.FS, name string, n int64) (Tail, error) {
 	return t, nil
 }
 
-// String returns the text, below a line that says what is left out.
+// String returns the text. If bytes are left out, a line before it says so.
 func (t Tail) String() string {
 	if t.Left == 0 {
 		return t.Text
@@ -68,8 +68,8 @@ func (t Tail) String() string {
 	return fmt.Sprintf("[%s before this are left out: %s]\n%s", prose.Bytes(t.Left), t.Path, t.Text)
 }
 
-// Machines returns the folders of the machines in a fixture's folder: "vm0", "vm1". A folder with a
-// command line (argv) is a machine's.
+// Machines returns the folders of the machines in a fixture's folder, such as "vm0" and "vm1". A
+// folder is a machine's if it has a command line (argv).
 func Machines(fsys fs.FS, dir string) []string {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
@@ -86,8 +86,8 @@ func Machines(fsys fs.FS, dir string) []string {
 	return out
 }
 
-// KernelLogs returns the files with kernel messages in a phase's folder: the host's, dmesg.txt,
-// then the machines', console-vm0.txt and so on.
+// KernelLogs returns the kernel log files in a phase's folder: dmesg.txt of the host, then
+// console-vm0.txt and so on.
 func KernelLogs(fsys fs.FS, dir string) []string {
 	names, err := fs.Glob(fsys, path.Join(dir, "console-*.txt"))
 	if err != nil {

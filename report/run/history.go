@@ -7,66 +7,66 @@ import (
 	"vmtb/flow"
 )
 
-// Bounds of what a history keeps of one phase, so that its size depends on how many phases there
-// are and not on how much they log. The journal has all of it.
+// Limits of what a history keeps of one phase. They make its size depend on the number of phases,
+// not on the amount of logs. The journal has all log lines.
 const (
 	maxLog   = 64 << 10 // bytes of log messages; the newest are kept
 	maxSteps = 500      // steps; the oldest are kept
 	maxBlock = 1 << 20  // bytes of the journal that a block of log lines spans
 )
 
-// A History is a run as reports need it that show all of it at once. Fill it with Add, then call
+// A History is a whole run, for reports that need all of it at once. Fill it with Add, then call
 // Finish.
 type History struct {
 	Info   flow.Info
 	Groups []*Group               // in the order of the plan
 	Cases  map[flow.ID]*Case      // all cases of all groups
-	Until  time.Time              // the newest time of all entries
-	groups map[flow.ID]*Group     // by the fixture's id
-	runs   []flow.Entry           // begins and ends of the run, which may have been resumed
-	open   flow.OpenPhases[ender] // the phases and steps that run
+	Until  time.Time              // newest time of all entries
+	groups map[flow.ID]*Group     // by the id of the fixture
+	runs   []flow.Entry           // begins and ends of the run, which may be resumed
+	open   flow.OpenPhases[ender] // phases and steps that are running
 }
 
 // An ender is a *Phase or a *Step. end takes its end entry.
 type ender interface{ end(e flow.Entry) }
 
-// A Group is a class with one parameter: the cases that share a fixture.
+// A Group is a class with one parameter: cases that share a fixture.
 type Group struct {
 	ID     flow.ID // without Case
-	Dir    string  // its folder, relative to the run directory
+	Dir    string  // folder, relative to the run directory
 	Doc    string
 	Cases  []*Case
-	Phases []*Phase // in the order in which they began, the cases' attempts among them
+	Phases []*Phase // in the order of their begins; includes the attempts of cases
 
 	run     string // the run directory
-	logging *Phase // the phase that the newest log line belongs to
+	logging *Phase // the phase of the newest log line
 }
 
-// A Case is a case with one parameter. A rerun is another attempt; the last one counts.
+// A Case is a case with one parameter. A rerun is another attempt. The last attempt counts.
 type Case struct {
 	flow.Item
-	Attempts []*Phase // after Finish at least one
+	Attempts []*Phase // at least one after Finish
 }
 
-// A Phase is a phase of a fixture, or an attempt of a case. The embedded entry is its end. Without
-// an end in the journal, Finish makes one up.
+// A Phase is a phase of a fixture, or an attempt of a case. The embedded entry is its end. If the
+// journal has no end, Finish creates one.
 type Phase struct {
 	flow.Entry
-	Began time.Time // zero for a case that has a result without having run
+	Began time.Time // zero for a case that has a result but did not run
 	Steps []*Step
 
 	group  *Group
-	log    []flow.Entry // log lines that are in no journal
-	blocks []logBlock   // log lines in the journal, which Transcript reads again
-	logged int          // bytes of the messages in log and blocks
-	left   int          // log lines and steps that are not kept
+	log    []flow.Entry // log lines that are not in a journal on the disk
+	blocks []logBlock   // places of log lines in the journal; Transcript reads them
+	logged int          // bytes of messages in log and blocks
+	left   int          // number of log lines and steps that are not kept
 }
 
-// A logBlock is a part of the journal in which all log lines of a group belong to one phase.
+// A logBlock is a part of the journal. All log lines of a group in it belong to one phase.
 type logBlock struct {
-	from, to int64 // offsets
+	from, to int64 // offsets in bytes
 	lines    int
-	bytes    int // of their messages
+	bytes    int // bytes of the messages
 }
 
 // A Step is a named part of a phase. A step without an end lasts as long as its phase: its code was
@@ -76,7 +76,7 @@ type Step struct {
 	Began time.Time
 }
 
-// New returns the history of a run of which no entries are known.
+// New returns the history of a run without entries.
 func New(info flow.Info) *History {
 	h := &History{Info: info, Until: info.Start, Cases: map[flow.ID]*Case{}, groups: map[flow.ID]*Group{}}
 	for _, it := range info.Plan {
@@ -95,7 +95,7 @@ func Read(dir *flow.RunDir) *History {
 	return h
 }
 
-// Group returns the group of a case or of its fixture, nil if there is none.
+// Group returns the group of a case or its fixture; nil if there is none.
 func (h *History) Group(id flow.ID) *Group { return h.groups[id.Fixture()] }
 
 func (h *History) plan(it flow.Item) *Case {
@@ -111,8 +111,8 @@ func (h *History) plan(it flow.Item) *Case {
 	return c
 }
 
-// Add takes the next entry. It cleans the words of the entry (phase, result, level), because they
-// are used everywhere. Texts are cleaned where they are shown.
+// Add adds the next entry. It cleans the words of the entry (phase, result, level) at once, because
+// all reports use them. Reports clean texts when they show them.
 func (h *History) Add(e flow.Entry) {
 	e.Phase, e.Result = flow.Phase(Clean(string(e.Phase))), flow.Result(Clean(string(e.Result)))
 	e.Level = Clean(e.Level)
@@ -120,7 +120,7 @@ func (h *History) Add(e flow.Entry) {
 		h.Until = e.Time
 	}
 	switch {
-	case e.Phase == flow.PhaseRun: // it begins, once more when it is resumed, or ends
+	case e.Phase == flow.PhaseRun: // the run begins, is resumed, or ends
 		h.cutOff()
 		h.runs = append(h.runs, e)
 	case e.Event == flow.Log:
@@ -134,13 +134,13 @@ func (h *History) Add(e flow.Entry) {
 	}
 }
 
-// over reports whether the run came to its own end.
+// over reports whether the run ended by itself.
 func (h *History) over() bool {
 	return len(h.runs) > 0 && h.runs[len(h.runs)-1].Event == flow.End
 }
 
-// groupOf returns the group of an entry. A journal may name cases that are not in the plan: they
-// get a group all the same.
+// groupOf returns the group of an entry. If the journal names a case that is not in the plan,
+// groupOf creates a group for it.
 func (h *History) groupOf(e flow.Entry) *Group {
 	g := h.Group(e.ID)
 	if g == nil {
@@ -176,7 +176,7 @@ func (h *History) beginStep(e flow.Entry) {
 	}
 }
 
-// attempt adds p to its case. A result without a run, from before the run was resumed, is no
+// attempt adds p to the attempts of its case. A notrun result from before a resume is not an
 // attempt.
 func (h *History) attempt(e flow.Entry, p *Phase) {
 	c := h.Cases[e.ID]
@@ -217,8 +217,8 @@ func (p *Phase) end(e flow.Entry) {
 
 func (s *Step) end(e flow.Entry) { s.Entry = e }
 
-// place returns the phase that a step or a log line with this id belongs to: the newest of its
-// group that runs, else the newest.
+// place returns the phase to which a step or log line with this id belongs: the newest running
+// phase of its group, or else the newest phase.
 func (h *History) place(id flow.ID) *Phase {
 	g := h.Group(id)
 	if g == nil || len(g.Phases) == 0 {
@@ -248,8 +248,8 @@ func (h *History) logLine(e flow.Entry) {
 	}
 }
 
-// keepPlace keeps where a log line is in the journal. It forgets the oldest lines if the others are
-// more than a transcript shows.
+// keepPlace records the place of a log line in the journal. It drops the oldest lines that no
+// transcript will show.
 func (p *Phase) keepPlace(e flow.Entry) {
 	b := logBlock{from: e.Offset}
 	n := len(p.blocks)
@@ -273,7 +273,7 @@ func (p *Phase) keepPlace(e flow.Entry) {
 // HasLog reports whether log lines belong to the phase.
 func (p *Phase) HasLog() bool { return len(p.log)+len(p.blocks) > 0 }
 
-// logLines returns the newest log lines, and how many lines and steps are left out.
+// logLines returns the newest log lines, and the number of lines and steps that are left out.
 func (p *Phase) logLines() (lines []flow.Entry, left int, err error) {
 	lines, left = p.log, p.left
 	logged := 0
@@ -296,14 +296,14 @@ func (p *Phase) logLines() (lines []flow.Entry, left int, err error) {
 	return lines, left, nil
 }
 
-// Reasons of what has no end in the journal.
+// Reasons of phases and runs without an end in the journal.
 const (
 	cutShort = "it was running where the journal ends"
 	noEnd    = "the journal has no end: vmtb was killed, or still runs"
 )
 
-// CutOff returns an end for a phase that began and has none in the journal. at is when the journal
-// ends.
+// CutOff returns an end for a phase that began and has no end in the journal. at is the time of the
+// last entry.
 func CutOff(begin flow.Entry, at time.Time) flow.Entry {
 	e := begin
 	e.Event, e.Time, e.Duration = flow.End, at, at.Sub(begin.Time)
@@ -318,14 +318,14 @@ func CutOff(begin flow.Entry, at time.Time) flow.Entry {
 	return e
 }
 
-// CutOffRun returns an end for a run that began and has none in the journal.
+// CutOffRun returns an end for a run that began and has no end in the journal.
 func CutOffRun(began, at time.Time) flow.Entry {
 	return flow.Entry{
 		Event: flow.End, Phase: flow.PhaseRun, Result: flow.Error, Duration: at.Sub(began), Reason: noEnd,
 	}
 }
 
-// cutOff ends all that runs.
+// cutOff ends all phases and steps that are running.
 func (h *History) cutOff() { cutOff(h.open.Clear(), h.Until) }
 
 func cutOff(list []flow.OpenPhase[ender], at time.Time) {

@@ -10,7 +10,7 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// A flow that never stops talking does not fill the memory: the newest lines are kept.
+// A flow that logs without end does not fill the memory: only the newest lines are kept.
 func TestManyLines(t *testing.T) {
 	tp := reporttest.NewTape(reporttest.Boot("1VF"))
 	id := reporttest.Boot("1VF")
@@ -36,8 +36,8 @@ func TestManyLines(t *testing.T) {
 	}
 }
 
-// A step whose code was abandoned lasts as long as its phase. Its own end, which comes later, changes
-// nothing; nor is it taken for the end of the next phase's step of that name.
+// A step whose code was abandoned lasts as long as its phase. Its own end, which comes later,
+// changes nothing. In particular it does not end a step of the same name in the next phase.
 func TestAbandonedStep(t *testing.T) {
 	id, next := reporttest.Boot("1VF"), reporttest.Boot("2VF")
 	tape := reporttest.NewTape(id, next)
@@ -62,7 +62,8 @@ func TestAbandonedStep(t *testing.T) {
 	}
 }
 
-// What runs where a journal ends is cut off there: a case is incomplete, a phase of a fixture an error.
+// Phases that run at the end of a journal are cut off there: a case is incomplete, a phase of a
+// fixture is an error.
 func TestCutOff(t *testing.T) {
 	id := reporttest.Boot("1VF")
 	tape := reporttest.NewTape(id, reporttest.Boot("2VF"))
@@ -82,7 +83,8 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// In a merged run cases of several DUTs run at once: the end of one leaves the others running.
+// In a merged run, cases of several DUTs run at once. The end of one case leaves the others
+// running.
 func TestInterleaved(t *testing.T) {
 	a, b := reporttest.Boot("1VF"), reporttest.Boot("2VF")
 	tape := reporttest.NewTape(a, b)

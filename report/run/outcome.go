@@ -12,16 +12,16 @@ import (
 	"vmtb/internal/prose"
 )
 
-// Aborted is the result of the case that ended the run: --abort-on.
+// Aborted is the result of the case that ended the run because of --abort-on.
 const Aborted flow.Result = "abort"
 
-// Results lists every result, in the order in which a summary names them.
+// Results lists every result, in the order of a summary.
 var Results = []flow.Result{
 	flow.Fail, flow.DmesgFail, flow.Timeout, flow.Error, Aborted, flow.Incomplete, flow.Pass, flow.DmesgWarn, flow.Skip,
 	flow.NotRun,
 }
 
-// A Kind is what a result means.
+// A Kind is the meaning of a result.
 type Kind int
 
 // The kinds of results.
@@ -29,7 +29,7 @@ const (
 	Good    Kind = iota
 	Bad          // the software under test failed
 	Unknown      // the bench failed, or the case was cut off: nothing is known about the software
-	Idle         // nothing was tried
+	Idle         // the case was skipped or did not run
 )
 
 // KindOf returns the kind of a result. A result that vmtb does not know is Unknown.
@@ -45,20 +45,20 @@ func KindOf(r flow.Result) Kind {
 	return Unknown
 }
 
-// Failed reports whether somebody has to look at a result.
+// Failed reports whether a result needs the user's attention.
 func Failed(r flow.Result) bool { k := KindOf(r); return k == Bad || k == Unknown }
 
-// counted are the results as they follow a number.
+// counted maps results to the words that follow a number.
 var counted = map[flow.Result]string{
 	flow.Pass: "passed", flow.Fail: "failed", flow.Skip: "skipped", flow.Error: "error",
 	flow.Timeout: "timed out", flow.Incomplete: "incomplete", flow.NotRun: "not run",
 	flow.DmesgWarn: "passed with kernel warnings", flow.DmesgFail: "failed by kernel messages", Aborted: "aborted",
 }
 
-// Counted returns a result as it follows a number: "passed", "error".
+// Counted returns the word for a result after a number: "passed", "error".
 func Counted(r flow.Result) string { return counted[r] }
 
-// Tally returns a number of results of one kind: "3 passed", "1 error", "2 errors".
+// Tally returns a count of results of one kind: "3 passed", "1 error", "2 errors".
 func Tally(n int, r flow.Result) string {
 	if r == flow.Error {
 		return prose.Count(n, counted[r])
@@ -69,13 +69,13 @@ func Tally(n int, r flow.Result) string {
 // Last returns the attempt that counts.
 func (c *Case) Last() *Phase { return c.Attempts[len(c.Attempts)-1] }
 
-// Flaky reports whether the case passed after it had failed.
+// Flaky reports whether the case passed after an earlier attempt failed.
 func (c *Case) Flaky() bool {
 	return KindOf(c.Last().Result) == Good &&
 		slices.ContainsFunc(c.Attempts, func(p *Phase) bool { return Failed(p.Result) })
 }
 
-// Excused reports whether the case failed in quarantine: the failure does not count.
+// Excused reports whether the case failed in quarantine, so that the failure does not count.
 func (c *Case) Excused() bool { return c.Last().Quarantined && Failed(c.Last().Result) }
 
 // Excuse returns why the case is in quarantine.
@@ -90,10 +90,10 @@ func (c *Case) Excuse() string {
 	return text
 }
 
-// OfFixture reports whether the phase is one of a fixture, not a case.
+// OfFixture reports whether this is a phase of a fixture, not an attempt of a case.
 func (p *Phase) OfFixture() bool { return p.Phase != flow.PhaseCase }
 
-// Start returns when the phase began, or got its result without having run.
+// Start returns the time of the phase's begin, or of the result if it did not run.
 func (p *Phase) Start() time.Time {
 	if p.Began.IsZero() {
 		return p.Time
@@ -101,21 +101,21 @@ func (p *Phase) Start() time.Time {
 	return p.Began
 }
 
-// A Trouble is a failure of a fixture that is the result of no case: of a reset, a tear-down, a
+// A Trouble is a failure of a fixture that no case has as its result: a failed reset, tear-down or
 // restore.
 type Trouble struct {
 	*Phase
-	Name string // "tear-down", and "tear-down 2" for the second of the group; no two of a group are the same
+	Name string // "tear-down", then "tear-down 2" and so on; unique in the group
 }
 
-// CaseID returns the id of a case in the fixture's place: no case is called "tear-down".
+// CaseID returns an id like that of a case, with the name of the trouble. No case has such a name.
 func (t Trouble) CaseID() flow.ID {
 	id := t.ID
 	id.Case = t.Name
 	return id
 }
 
-// Trouble returns the failures of the group's fixtures that are the result of no case.
+// Trouble returns the fixture failures of the group that no case has as its result.
 func (g *Group) Trouble() []Trouble {
 	var out []Trouble
 	seen := map[flow.Phase]int{}
@@ -136,7 +136,8 @@ func (g *Group) Trouble() []Trouble {
 	return out
 }
 
-// Title names a phase for people: the case's id, or the fixture's with the phase.
+// Title returns a name of the phase for people: the id of the case, or the id of the fixture with
+// the phase.
 func (p *Phase) Title() string {
 	if p.Phase == flow.PhaseCase {
 		return p.ID.String()
@@ -144,7 +145,7 @@ func (p *Phase) Title() string {
 	return p.ID.String() + " " + string(p.Phase)
 }
 
-// Summary counts each case once.
+// Summary returns the summary of the run. It counts each case once.
 func (h *History) Summary() flow.Summary {
 	s := flow.Summary{Dir: h.Info.Dir, Total: len(h.Info.Plan)}
 	for _, g := range h.Groups {
@@ -170,8 +171,8 @@ func (h *History) Summary() flow.Summary {
 	return s
 }
 
-// Uname returns the kernel of the host under test as uname names it, else the line that names the
-// host.
+// Uname returns the kernel of the host under test in the form of uname. If it is not known, it
+// returns the description of the host.
 func (h *History) Uname() string {
 	for _, f := range h.Info.Environment {
 		if f.Name == "uname" {
@@ -197,10 +198,10 @@ func (h *History) Classes() [][]*Group {
 // ClassName returns "test_basic::TestVmSetup", or the file of a case without a class.
 func ClassName(id flow.ID) string { return flow.ID{File: id.File, Class: id.Class}.String() }
 
-// CaseName returns "test_vm_boot[1VF-...]".
+// CaseName returns a name such as "test_vm_boot[1VF-...]".
 func CaseName(id flow.ID) string { return flow.ID{File: id.Case, Param: id.Param}.String() }
 
-// fixtureDir returns the folder of a fixture: the one above the folder of a case.
+// fixtureDir returns the folder of a fixture: the parent of a case's folder.
 func fixtureDir(caseDir string) string {
 	if caseDir == "" {
 		return ""

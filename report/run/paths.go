@@ -10,10 +10,10 @@ import (
 	"vmtb/flow"
 )
 
-// PathName returns an id for where blanks, brackets and colons are not allowed, in KCIDB and LAVA:
-// "basic.VmSetup.vm_boot.2VF-P_AUTO-S_INFINITE". It leaves out prefixes that nearly every name has:
-// "Test" of a class, "test_" of a case, and "test_" of upstream's files. The few names that would
-// then be equal to others end in a hash.
+// PathName returns an id without blanks, brackets and colons, for KCIDB and LAVA:
+// "basic.VmSetup.vm_boot.2VF-P_AUTO-S_INFINITE". It leaves out common prefixes: "Test" of a class,
+// "test_" of a case, and "test_" of the Python tool's files. A hash at the end keeps names
+// different that would otherwise become equal.
 func PathName(id flow.ID) string {
 	parts := []string{filePart(id.File)}
 	if id.Class != "" {
@@ -28,8 +28,8 @@ func PathName(id flow.ID) string {
 	return strings.Join(parts, ".")
 }
 
-// upstreamFiles are the files whose prefix is left out, without it. Other files keep their names:
-// vm_state, test_acme.
+// upstreamFiles are the Python tool's files without their prefix. Only these files lose it:
+// vm_state and test_acme keep their names.
 var upstreamFiles = []string{"basic", "migration"}
 
 func filePart(s string) string {
@@ -44,8 +44,8 @@ func filePart(s string) string {
 	return part
 }
 
-// namePart leaves out the prefix of s. A name without the prefix gets a hash, because it may be
-// equal to the rest of a name with it. Names have no "-": "tear-down" needs no hash.
+// namePart returns s without the prefix. If s does not have the prefix, it gets a hash, because it
+// may be equal to a shortened name. Names have no "-", so "tear-down" needs no hash.
 func namePart(s, prefix string) string {
 	name, cut := strings.CutPrefix(s, prefix)
 	part := PathPart(name)
@@ -55,17 +55,17 @@ func namePart(s, prefix string) string {
 	return part
 }
 
-// Upstream's parameters, and what [PathPart] returns for them. No two parameters of these forms
-// have the same path.
+// Patterns of the Python tool's parameters, and of their forms from [PathPart]. Different
+// parameters of these forms have different paths.
 var (
 	upstreamParam = regexp.MustCompile(`^[0-9A-Za-z]+VF-\(P:\w+ S:\w+\)` +
 		`(-N:\w+|-WL:\w+\.\w+|-WL:\w+-\(C:[0-9]+ R:[0-9]+\)|-RS:\w+-MR:\w+\.\w+)?$`)
 	upstreamPath = regexp.MustCompile(`^[0-9A-Za-z]+VF-P_`)
 )
 
-// paramPart returns a parameter as [PathPart] writes it. It ends in a hash unless it has one of
-// upstream's forms, or needs no change and cannot be the path of an upstream parameter: "6.18" and
-// "6-18" stay different.
+// paramPart returns a parameter in the form of [PathPart]. It ends in a hash, with two exceptions.
+// One is a parameter in a form of the Python tool. The other is a parameter that needs no change
+// and cannot be such a form: "6.18" and "6-18" stay different.
 func paramPart(s string) string {
 	part, odd := mapPart(s)
 	plain := part == s && !upstreamPath.MatchString(s)
@@ -75,8 +75,8 @@ func paramPart(s string) string {
 	return part
 }
 
-// PathPart returns s in letters, digits, "_" and "-". s with a character that upstream's parameters
-// do not have gets a hash at its end, so that different parts stay different.
+// PathPart returns s with only letters, digits, "_" and "-". If s has characters that the Python
+// tool's parameters do not have, a hash at the end keeps different parts different.
 func PathPart(s string) string {
 	part, odd := mapPart(s)
 	if odd {
@@ -85,8 +85,8 @@ func PathPart(s string) string {
 	return part
 }
 
-// mapPart returns s in letters, digits, "_" and "-". odd reports whether s has a character that
-// upstream's parameters do not have, or nothing is left of it.
+// mapPart returns s with only letters, digits, "_" and "-". odd reports whether s has characters
+// that the Python tool's parameters do not have, or whether part is empty.
 func mapPart(s string) (part string, odd bool) {
 	var b strings.Builder
 	for _, r := range s {
@@ -108,6 +108,6 @@ func mapPart(s string) (part string, odd bool) {
 
 func hashEnd(s string) string {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(s)) // never fails
+	_, _ = h.Write([]byte(s)) // writing to a hash never fails
 	return fmt.Sprintf("-%08x", h.Sum32())
 }

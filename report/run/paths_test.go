@@ -11,8 +11,8 @@ import (
 // validPath is the pattern of KCIDB's schema for a path.
 var validPath = regexp.MustCompile(`^([a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*)?$`)
 
-// Parameters of a private flow that differ have paths that differ; a plain one, and upstream's,
-// have no hash.
+// Different parameters of a private flow have different paths. Plain parameters and those of the
+// Python tool have no hash.
 func TestPathOfParam(t *testing.T) {
 	of := func(param string) string {
 		return PathName(flow.ID{File: "kdev", Class: "TestK", Case: "test_boot", Param: param})
@@ -59,9 +59,8 @@ func TestPathPart(t *testing.T) {
 	}
 }
 
-// Names that differ in a prefix have paths that differ, and so has what went wrong after a case: a
-// phase "restore" and the case test_restore. Built-in names, and private ones of the usual form,
-// have no hash.
+// Names that differ only in a prefix have different paths. So do the phase "restore" and the case
+// test_restore. Built-in names, and private names of the usual form, have no hash.
 func TestPathOfNames(t *testing.T) {
 	seen := map[string]flow.ID{}
 	for _, file := range []string{

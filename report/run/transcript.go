@@ -9,8 +9,8 @@ import (
 	"vmtb/flow"
 )
 
-// Transcript returns the steps and log lines of a phase in the order of time, a line each, as clean
-// text. took formats the duration of a step. It reads the log lines from the journal.
+// Transcript returns the steps and log lines of a phase by time, one on each line, as clean text.
+// It reads the log lines from the journal. took formats the duration of a step.
 func (p *Phase) Transcript(took func(time.Duration) string) string {
 	type line struct {
 		at   time.Time
@@ -42,8 +42,8 @@ func (p *Phase) Transcript(took func(time.Duration) string) string {
 	return b.String()
 }
 
-// Why returns the reason of the phase's result, its place, blame and stack, as clean text. It is ""
-// if there are none of these.
+// Why returns the reason, place, blame and stack of the phase's result, as clean text; "" if there
+// are none.
 func (p *Phase) Why() string { return Why(p.Entry) }
 
 // Why is [Phase.Why] for an end entry.
@@ -64,7 +64,7 @@ func Why(e flow.Entry) string {
 	return b.String()
 }
 
-// blames says whose fault an error is.
+// blames maps a blame to words.
 var blames = map[flow.Blame]string{
 	flow.BlameGuest: "the guest",
 	flow.BlameHost:  "the host",
@@ -72,7 +72,7 @@ var blames = map[flow.Blame]string{
 	flow.BlameUsage: "the command line or the configuration",
 }
 
-// Blamed returns a blame in words: "the guest".
+// Blamed returns a blame in words, such as "the guest".
 func Blamed(b flow.Blame) string {
 	if s := blames[b]; s != "" {
 		return s

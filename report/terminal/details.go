@@ -11,7 +11,7 @@ import (
 	"vmtb/report/run"
 )
 
-// finish prints all that follows the results, once.
+// finish prints everything after the results, once.
 func (t *Terminal) finish() {
 	if t.over {
 		return
@@ -23,8 +23,8 @@ func (t *Terminal) finish() {
 	t.totals()
 }
 
-// details prints the details of every failure. Cases that failed for the same reason as an earlier
-// one of their fixture are only in the short summary.
+// details prints the details of every failure. If an earlier case of the same fixture failed for
+// the same reason, the case is only in the short summary.
 func (t *Terminal) details() {
 	type cause struct {
 		fixture flow.ID
@@ -92,7 +92,7 @@ func (t *Terminal) short() {
 	}
 }
 
-// totals prints the last line, and before it what concerns the run as a whole.
+// totals prints messages about the whole run, then the last line.
 func (t *Terminal) totals() {
 	s := t.summary
 	if s.Unrestored != "" {
@@ -122,7 +122,7 @@ func (t *Terminal) totals() {
 	t.line(t.paint(c, t.rule("=", strings.Join(parts, ", ")+" in "+prose.Duration(s.Duration))))
 }
 
-// slowest lists the cases and phases that took longest, as pytest --durations does.
+// slowest prints the slowest cases and phases, like pytest --durations.
 func (t *Terminal) slowest() {
 	n := t.o.Slowest
 	if n < 0 || n > len(t.timed) {
@@ -139,7 +139,7 @@ func (t *Terminal) slowest() {
 	}
 }
 
-// cutOff gives the results that are missing to a run whose journal has no end.
+// cutOff adds the missing results of a run whose journal has no end.
 func (t *Terminal) cutOff() {
 	missing := len(t.info.Plan) - t.done
 	for _, o := range t.open.All() {

@@ -1,3 +1,3 @@
-// Package terminal shows a run to people, in the manner of pytest -v: live, while the run goes on,
-// or from its directory. Both print the same, up to the status of what is in progress.
+// Package terminal shows a run to people, in the style of pytest -v: live during the run, or later
+// from its directory. Both print the same, except for the status line.
 package terminal

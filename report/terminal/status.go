@@ -10,7 +10,7 @@ import (
 	"vmtb/report/run"
 )
 
-// verbs begin the sentence that says which phase runs. The subject follows.
+// verbs maps a phase to the first words of its status. The subject follows.
 var verbs = map[flow.Phase]string{
 	flow.PhaseNeeds:    "checking what is needed for",
 	flow.PhaseSetUp:    "setting up",
@@ -20,14 +20,15 @@ var verbs = map[flow.Phase]string{
 	flow.PhaseRestore:  "putting the host back after",
 }
 
-// activity returns a phase as a sentence: "setting up TestVmSetup[2VF-(P:AUTO S:INFINITE)]".
+// activity returns a running phase as text, such as "setting up TestVmSetup[2VF-(P:AUTO
+// S:INFINITE)]".
 func activity(e flow.Entry) string {
 	id := e.ID
 	id.File = ""
 	return verbs[e.Phase] + " " + run.Escape(strings.TrimPrefix(id.String(), "::"))
 }
 
-// doing returns which phase and step run, and for how long, in at most n columns. It is "" between
+// doing returns the running phase and step and their durations, in at most n columns; "" between
 // two phases.
 func (t *Terminal) doing(n int) string {
 	var phase, step flow.Entry
@@ -43,7 +44,7 @@ func (t *Terminal) doing(n int) string {
 		return ""
 	}
 	tail := ", " + running(t.now.Sub(phase.Time))
-	if step.Name != "" { // the time beside the step's name is the step's
+	if step.Name != "" { // the duration after a step's name is that of the step
 		tail = ": " + firstLine(step.Name) + ", " + running(t.now.Sub(step.Time))
 	}
 	return run.Cut(run.Cut(activity(phase), max(n/2, n-run.Width(tail)))+tail, n)
@@ -75,11 +76,12 @@ func (t *Terminal) erase() {
 	}
 }
 
-// running formats a duration that goes on, in whole seconds: "12 s", "2 min 5 s".
+// running formats the duration of something that is still running, in whole seconds: "12 s", "2 min
+// 5 s".
 func running(d time.Duration) string { return prose.Duration(d.Truncate(time.Second)) }
 
-// clock formats the time since the run began, for the start of a line: "0:02:05". It is a position
-// in time, in a column, and so not a [prose.Duration].
+// clock formats the time since the begin of the run for the start of a line: "0:02:05". It is a
+// time in a column, not a duration, so it does not use [prose.Duration].
 func clock(d time.Duration) string {
 	s := int(d / time.Second)
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)

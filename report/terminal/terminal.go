@@ -22,18 +22,18 @@ import (
 	"vmtb/report/run"
 )
 
-// Options say how a [Terminal] looks.
+// Options control the output of a [Terminal].
 type Options struct {
-	Verbose int        // 1 also prints what begins, 2 also what flows log; -1 prints only what did not pass
-	LogFrom slog.Level // the lowest level of what flows log that is printed; 0 is INFO
-	Slowest int        // how many of the phases that took longest are listed at the end; -1 is all
-	Live    bool       // show what runs in a line at the bottom; else print it after each Heartbeat of silence
-	Color   bool       // colours by ANSI sequences
-	Width   func() int // columns; nil or 0 is 80
+	Verbose int        // 1 also prints begins, 2 also log lines of flows; -1 prints only cases that did not pass
+	LogFrom slog.Level // lowest level of printed log lines of flows; 0 is INFO
+	Slowest int        // number of slowest phases that are listed at the end; -1 is all
+	Live    bool       // show the running phase in a status line; otherwise print it after each Heartbeat of silence
+	Color   bool       // use colours (ANSI sequences)
+	Width   func() int // returns the number of columns; nil or 0 is 80
 }
 
-// For returns how a Terminal looks on f: live and in colours if f is a terminal that can do it,
-// without colours if the user does not want them (the NO_COLOR variable, https://no-color.org).
+// For returns o with Live, Color and Width set for the file f. Live is set if f is a terminal that
+// supports it. Color is set, too, unless the NO_COLOR variable is set (https://no-color.org).
 func (o Options) For(f *os.File) Options {
 	o.Live = term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 	o.Color = o.Live && os.Getenv("NO_COLOR") == ""
@@ -47,40 +47,39 @@ func (o Options) For(f *os.File) Options {
 	return o
 }
 
-// Heartbeat is the longest silence of a Terminal that is not live, while a phase runs.
+// Heartbeat is the longest silence of a Terminal that is not live, while a phase is running.
 const Heartbeat = 30 * time.Second
 
-// A Terminal prints a run in the manner of pytest -v. Its methods may be called from several
-// goroutines at once.
+// A Terminal prints a run in the style of pytest -v. Several goroutines may call its methods at
+// once.
 type Terminal struct {
 	o Options
 
 	mu       sync.Mutex
 	w        io.Writer
-	err      error // the first error of w
+	err      error // first error of w
 	info     flow.Info
 	summary  flow.Summary
-	done     int // cases that have their result
+	done     int // number of cases with a result
 	open     flow.OpenPhases[struct{}]
-	now      time.Time    // the newest of all times seen
-	printed  time.Time    // when something was last printed
-	status   string       // what the status line shows now
+	now      time.Time    // newest time seen
+	printed  time.Time    // time of the last output
+	status   string       // the text in the status line
 	recent   []flow.Entry // log lines of the present case or phase
 	failures []failure
-	noted    []flow.Entry       // for the short summary: skipped, or passed with kernel warnings
-	timed    []flow.Entry       // ends of cases and phases, for the slowest
-	folders  map[flow.ID]string // of the newest fixture of each group, with its machines' files
+	noted    []flow.Entry       // for the short summary: cases that were skipped or passed with kernel warnings
+	timed    []flow.Entry       // ends of cases and phases, for the list of the slowest
+	folders  map[flow.ID]string // folder of each group's newest fixture, which has the machines' files
 	over     bool
 }
 
 type failure struct {
 	flow.Entry
 	log     []flow.Entry
-	fixture string // folder of the fixture that served it, relative to the run directory; "" if there was none
+	fixture string // folder of its fixture, relative to the run directory; "" if there was none
 }
 
-// levelOf returns the level of a log line. A line with a word that slog does not know is always
-// printed.
+// levelOf returns the level of a log line. A line whose level slog does not know is always printed.
 func levelOf(e flow.Entry) slog.Level {
 	var level slog.Level
 	if level.UnmarshalText([]byte(e.Level)) != nil {
@@ -119,7 +118,7 @@ func (t *Terminal) Start(info flow.Info) {
 	t.line(fmt.Sprintf("selected: %d\n", len(info.Plan)))
 }
 
-// Entry takes the next entry, and prints what the options ask for.
+// Entry adds the next entry, and prints it if the options ask for it.
 func (t *Terminal) Entry(e flow.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,7 +138,7 @@ func (t *Terminal) Entry(e flow.Entry) {
 	t.draw()
 }
 
-// Tick takes the time while nothing happens.
+// Tick sets the present time while there are no entries.
 func (t *Terminal) Tick(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,7 +151,7 @@ func (t *Terminal) Tick(now time.Time) {
 	t.draw()
 }
 
-// Follow ticks once a second until ctx ends.
+// Follow calls Tick once a second until ctx ends.
 func (t *Terminal) Follow(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -166,7 +165,8 @@ func (t *Terminal) Follow(ctx context.Context) {
 	}
 }
 
-// Close prints the end of the report, also of a run whose journal has no end.
+// Close prints the end of the report, even if the journal has no end. It returns the first error of
+// the writer.
 func (t *Terminal) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -174,7 +174,7 @@ func (t *Terminal) Close() error {
 		t.cutOff()
 		t.finish()
 	}
-	if errors.Is(t.err, syscall.EPIPE) { //  head|the reader has gone: vmtb run \| head| head
+	if errors.Is(t.err, syscall.EPIPE) { // the reader is gone, as in "vmtb run | head"
 		return nil
 	}
 	return t.err
@@ -235,7 +235,7 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 	bare := run.Escape(e.ID.String()) + " " + words[e.Result] + took(e) + run.On(e)
 	switch e.Result {
 	case flow.NotRun:
-		return // counted in the summary; there may be hundreds
+		return // the summary counts it; there may be hundreds
 	case flow.Skip:
 		t.noted = append(t.noted, e)
 		left += " (" + firstLine(e.Reason) + ")"
@@ -258,7 +258,7 @@ func (t *Terminal) caseEnd(e flow.Entry) {
 	t.line(left + strings.Repeat(" ", pad) + percent)
 }
 
-// keep keeps a log line for the details of a failure.
+// keep keeps a log line for the details of a later failure.
 func (t *Terminal) keep(e flow.Entry) {
 	const most = 20
 	t.recent = append(t.recent, e)
@@ -273,8 +273,8 @@ func (t *Terminal) fail(e flow.Entry) {
 	t.recent = slices.DeleteFunc(t.recent, same)
 }
 
-// sameFixture reports of an entry whether it is about the same fixture as e: in a merged run several
-// are at work at once.
+// sameFixture returns a function that reports whether an entry is about the same fixture as e. In a
+// merged run several fixtures are active at once.
 func sameFixture(e flow.Entry) func(flow.Entry) bool {
 	return func(o flow.Entry) bool { return o.ID.Fixture() == e.ID.Fixture() }
 }
@@ -286,7 +286,7 @@ func (t *Terminal) line(s string) {
 	t.printed = t.now
 }
 
-// progress prints a line that is not part of the results, with the time since the run began.
+// progress prints a line that is not a result, with the time since the begin of the run.
 func (t *Terminal) progress(s string) {
 	t.line(t.paint(dim, "  "+clock(t.now.Sub(t.info.Start))+"  "+s))
 }
@@ -297,5 +297,5 @@ func (t *Terminal) print(s string) {
 	}
 }
 
-// dir returns a folder of the run directory as a user can open it.
+// dir returns the path of a folder of the run directory, so that a user can open it.
 func (t *Terminal) dir(folder string) string { return filepath.Join(t.info.Dir, folder) }

@@ -32,8 +32,8 @@ func play(tape *reporttest.Tape, o Options) string {
 	return b.String()
 }
 
-// The time beside a step is the step's, and a failed case names the folder of its fixture, where
-// its machines' files are.
+// The duration beside a step is that of the step. A failed case shows the folder of its fixture,
+// which has the files of its machines.
 func TestStepsAndFolders(t *testing.T) {
 	id := reporttest.Boot("1VF")
 	r := reporttest.NewTape(id)
@@ -80,7 +80,7 @@ func TestTerminal(t *testing.T) {
 	} {
 		t.Run(tt.golden, func(t *testing.T) {
 			got := play(tt.Tape, tt.o)
-			if tt.o.Live { // one line of the file for each time that the status is drawn
+			if tt.o.Live { // the file has a line for each time the status is drawn
 				got = strings.NewReplacer("\r", "\n<CR>", "\x1b", "<ESC>").Replace(got)
 			}
 			got = strings.ReplaceAll(got, "\x1b", "<ESC>")
@@ -101,7 +101,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// What is printed while a run goes on, up to the heartbeats, is what is printed from its directory.
+// The output during a run, without heartbeats, equals the output from its directory.
 func TestReplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := flow.NewRegistry()
@@ -161,7 +161,7 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// A file is no terminal: no status line, no colours, and a width that is made up.
+// A file is not a terminal: there are no status line and no colours, and the width is the default.
 func TestFor(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -193,7 +193,7 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// Nothing that a guest or a kernel wrote reaches the terminal as a command, and lines stay lines.
+// Text of a guest or a kernel never reaches the terminal as a command, and never adds lines.
 func FuzzTerminal(f *testing.F) {
 	f.Add("plain", "reason", "\x1b[31m")
 	f.Add("a\rb", "\x9b1m\u202e", "\xff\x00\n\n")
@@ -218,7 +218,7 @@ func FuzzTerminal(f *testing.F) {
 	})
 }
 
-// The report of a merged run says which DUT ran what, and which are missing.
+// The report of a merged run shows the DUT of each case, and the missing DUTs.
 func TestMerged(t *testing.T) {
 	run := reporttest.MergedRun(t)
 	var b strings.Builder

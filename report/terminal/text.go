@@ -17,7 +17,7 @@ const (
 	yellow = "33"
 )
 
-// words are the results as the terminal shows them.
+// words maps results to the words of the terminal.
 var words = map[flow.Result]string{
 	flow.Pass: "PASSED", flow.Fail: "FAILED", flow.Skip: "SKIPPED", flow.Error: "ERROR",
 	flow.Timeout: "TIMEOUT", flow.Incomplete: "INCOMPLETE", flow.NotRun: "NOT RUN",
@@ -59,7 +59,7 @@ func (t *Terminal) rule(dash, text string) string {
 	return strings.Repeat(dash, n/2) + text + strings.Repeat(dash, n-n/2)
 }
 
-// indent returns s, escaped, each line behind two spaces.
+// indent returns s, escaped, with two spaces before each line.
 func indent(s string) string {
 	return "  " + strings.ReplaceAll(run.Escape(strings.TrimRight(s, "\n")), "\n", "\n  ")
 }
@@ -76,7 +76,7 @@ func took(e flow.Entry) string {
 	return " " + prose.Duration(e.Duration)
 }
 
-// logLine returns an entry of a flow's log, or a step that failed, on one line.
+// logLine returns a log entry of a flow, or a failed step, on one line.
 func logLine(e flow.Entry) string {
 	if e.Phase == flow.PhaseStep {
 		return fmt.Sprintf("%s: %s", run.Escape(e.Name), firstLine(e.Reason))

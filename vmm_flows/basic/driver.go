@@ -18,7 +18,7 @@ import (
 func addDriverLoadRemove(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestVfDriverLoadRemove",
-		Doc:  "A machine's driver comes and goes while its neighbour works.",
+		Doc:  "One machine loads and unloads its driver while its neighbour works.",
 		Params: []fixture.Config{
 			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
 			{VFs: 4, MaxVMs: 4, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile, ManualDriver: true},
@@ -37,13 +37,14 @@ func addDriverLoadRemove(r *flow.Registry) {
 	})
 }
 
-// neighbourRepeats of [work.Preemptible], 10 ms, take 30 s on an idle GPU.
+// neighbourRepeats is a number of repetitions of [work.Preemptible]. They take 10 ms each on an
+// idle GPU, 30 s in all.
 const neighbourRepeats = 3000
 
-// Times that the tests are about.
+// Durations of parts of the tests, before --workload-scale.
 const (
-	aheadOfLoad = 2 * time.Second // a neighbour works for so long before a driver is loaded
-	unloaded    = 3 * time.Second // a VF is without a driver for so long
+	aheadOfLoad = 2 * time.Second // a neighbour works this long before a driver is loaded
+	unloaded    = 3 * time.Second // a VF stays without a driver this long
 )
 
 func testLoad(ctx context.Context, t *flow.T, s *fixture.Setup) {
@@ -88,7 +89,7 @@ func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	undisturbed(ctx, t, s, neighbour)
 }
 
-// ensureLoaded loads the driver that another case may have loaded already.
+// ensureLoaded loads the guest driver unless another case has loaded it.
 func ensureLoaded(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	loaded, err := fixture.Loaded(ctx, m, s.GuestDriver)
 	if err != nil {
@@ -97,19 +98,20 @@ func ensureLoaded(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if loaded {
 		return
 	}
-	fixture.Steps{{fmt.Sprintf("load %s in %v, which is to work", s.GuestDriver, m), func(ctx context.Context) error {
+	fixture.Steps{{fmt.Sprintf("load %s in %v, which will work", s.GuestDriver, m), func(ctx context.Context) error {
 		return fixture.Load(ctx, m, s.GuestDriver)
 	}}}.Run(ctx, t)
 }
 
-// begin gives a machine the work that is not to be disturbed.
+// begin starts the neighbour's work, which must stay undisturbed, on m.
 func begin(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) *work.Run {
 	w, err := s.Wsim(ctx, m, work.Preemptible, neighbourRepeats)
 	fixture.Require(t, err)
 	return s.BeginOn(ctx, t, m, w)
 }
 
-// undisturbed waits for the neighbour's work and fails the case if it did not take its time.
+// undisturbed waits for the neighbour's work. It fails the case if the work took longer or shorter
+// than on an idle GPU.
 func undisturbed(ctx context.Context, t *flow.T, s *fixture.Setup, r *work.Run) {
 	results, err := s.End(ctx, r)
 	if err == nil {

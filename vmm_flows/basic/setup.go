@@ -47,7 +47,7 @@ func testVMBoot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// kernelLog is what a guest's kernel said last that mentions word.
+// kernelLog returns the last lines of the guest's kernel log that contain word.
 func kernelLog(ctx context.Context, m bench.Machine, word string) string {
 	r, err := m.Exec(ctx, bench.Command{Argv: []string{"dmesg"}})
 	if err != nil {

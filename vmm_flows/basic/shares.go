@@ -10,18 +10,18 @@ import (
 	"vmtb/internal/prose"
 )
 
-// cycle is what a repetition of [work.Preemptible] takes on an idle GPU.
+// cycle is the duration of one repetition of [work.Preemptible] on an idle GPU.
 const cycle = 10 * time.Millisecond
 
-// Tolerances of the Python tool.
+// Tolerances of the Python tool, as fractions.
 const (
-	shareTolerance = 0.1 // how much machines that work at once may differ
-	soloTolerance  = 0.2 // how much longer or shorter work may take whose neighbours do nothing
+	shareTolerance = 0.1 // largest difference between machines that work at the same time
+	soloTolerance  = 0.2 // largest difference from the time on an idle GPU, for work with idle neighbours
 )
 
-// unequal says what is wrong with the results of machines that each ran repeats of
-// [work.Preemptible] at the same time. The first must not be faster than an equal share allows
-// (then it was not alone at work), nor slower, and the others must be like it.
+// unequal returns complaints about the results of machines that worked at the same time. Each ran
+// repeats of [work.Preemptible]. vm0 must not be faster than an equal share allows: then it worked
+// alone. It must not be slower either, and the other machines must be like it.
 func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 	bad := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	n := len(results)
@@ -51,8 +51,8 @@ func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 	return complaints
 }
 
-// startedApart is an error of the bench if machines may have started so long one after the other
-// that unequal results say nothing about how the GPU was shared.
+// startedApart returns a [bench.InfraError] if the machines may have started too far apart. Unequal
+// results then say nothing about the sharing of the GPU.
 func startedApart(apart time.Duration, results []work.WsimResult, repeats int) error {
 	together := time.Duration(repeats) * cycle * time.Duration(len(results))
 	if apart <= scale(together, shareTolerance) {
@@ -67,8 +67,8 @@ func startedApart(apart time.Duration, results []work.WsimResult, repeats int) e
 	}
 }
 
-// disturbed says what is wrong with the result of a machine that ran repeats of [work.Preemptible] while its neighbours
-// did nothing that takes GPU time; "" if nothing is.
+// disturbed returns a complaint about the result of a machine whose neighbours used no GPU time; ""
+// if there is none. The machine ran repeats of [work.Preemptible].
 func disturbed(r work.WsimResult, repeats int) string {
 	alone := time.Duration(repeats) * cycle
 	if d := differ(r.Elapsed.Seconds(), alone.Seconds()); d > soloTolerance {
@@ -78,7 +78,7 @@ func disturbed(r work.WsimResult, repeats int) string {
 	return ""
 }
 
-// differ is by what part of want got differs from it.
+// differ returns the difference of got and want as a fraction of want.
 func differ(got, want float64) float64 { return math.Abs(got-want) / want }
 
 func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }

@@ -16,7 +16,7 @@ import (
 func addVMWorkload(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestVmWorkload",
-		Doc:  "Machines give work to their VFs at the same time.",
+		Doc:  "Machines run workloads on their VFs at the same time.",
 		Params: []fixture.Config{
 			{VFs: 1, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
 			{VFs: 2, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
@@ -54,22 +54,24 @@ func testStore(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// store is IGT's exec_store for a machine; the case is skipped where there is none.
+// store returns the job of IGT's exec_store on m. It skips the case if m does not have the test.
 func store(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) fixture.Job {
 	w, err := s.IGT(ctx, m, work.ExecStore)
 	fixture.Require(t, err)
 	return fixture.Job{Machine: m, Workload: w}
 }
 
-// wsimRepeats of [work.Preemptible], 10 ms, take 10 s on an idle GPU.
+// wsimRepeats is a number of repetitions of [work.Preemptible]. They take 10 ms each on an idle
+// GPU, 10 s in all.
 const wsimRepeats = 1000
 
-// wsimAttempts is how often machines may start too far apart for their shares to be compared.
+// wsimAttempts is the number of attempts to start the machines close enough together to compare
+// their shares.
 const wsimAttempts = 3
 
 func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if len(s.VMs) < 2 {
-		t.Skipf("it compares machines that work at once, and there is one only")
+		t.Skipf("the case compares machines that work at the same time, and there is only one")
 	}
 	for attempt := 1; ; attempt++ {
 		shares, apart := wsimAtOnce(ctx, t, s)
@@ -92,8 +94,8 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// wsimAtOnce runs gem_wsim in all machines at once, and returns their results and how far apart
-// they may have started.
+// wsimAtOnce runs gem_wsim on all machines at once. It returns their results, and how far apart the
+// machines may have started.
 func wsimAtOnce(ctx context.Context, t *flow.T, s *fixture.Setup) (shares []work.WsimResult, apart time.Duration) {
 	jobs := make([]fixture.Job, len(s.VMs))
 	for i, m := range s.VMs {

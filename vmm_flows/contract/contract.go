@@ -12,8 +12,9 @@ import (
 	"vmtb/flow"
 )
 
-// refusals are what the driver may log when a rule has it refuse something: lines of its PF part, and requests that the
-// firmware refuses (xe_sriov_printk.h, xe_guc_ct.c, xe_guc.c). A reset or a wedged device is never a refusal.
+// refusals are kernel messages that the driver may log when a rule makes it refuse a request: lines
+// of its PF part, and requests that the firmware refuses (xe_sriov_printk.h, xe_guc_ct.c,
+// xe_guc.c). A reset or a wedged device is never a refusal.
 var refusals = []string{
 	`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: (\[drm\] )?(\*ERROR\* )?(Tile[0-9]+: )?(GT[0-9]+: )?` +
 		`(PF: |H2G request |GuC mmio request |lab stand-in: )`,
@@ -44,7 +45,7 @@ func Register(r *flow.Registry) {
 	}
 }
 
-// A setup is a PF without VFs, in automatic mode.
+// A setup is a probe of a PF without VFs, in automatic mode.
 type setup struct {
 	probe   *rules.Probe
 	harmful bool // rules may harm a machine in use
@@ -87,13 +88,14 @@ func check(r rules.Rule) func(context.Context, *flow.T, *setup) {
 			t.Skipf("%s", missing.Error())
 		}
 		if err != nil {
-			// What the kernel does here is what is tested, so nobody else is to blame.
+			// The text only, not the error: the kernel is under test, so the failure must have no
+			// blame.
 			t.Errorf("%s", err.Error())
 		}
 	}
 }
 
-// unmet is why a rule is not checked, "" if it is.
+// unmet returns why a rule is not checked; "" if it is.
 func (s *setup) unmet(r rules.Rule) string {
 	if reason := s.probe.Unmet(r); reason != "" {
 		return reason

@@ -28,7 +28,7 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-// TestByName: a rule that crashes kernels is in no selection but one that names it.
+// TestByName: only a selection by name contains a rule that crashes kernels.
 func TestByName(t *testing.T) {
 	r := flow.NewRegistry()
 	Register(r)
@@ -75,7 +75,8 @@ type noJournal struct{}
 
 func (noJournal) Do(_ context.Context, _ undo.Record, change func() error) error { return change() }
 
-// TestDestructive: what harms a machine in use is skipped with a reason, unless it may.
+// TestDestructive: a rule that harms a machine in use is skipped with a reason, unless it is
+// allowed.
 func TestDestructive(t *testing.T) {
 	o := fakehost.BMG()
 	o.Loaded = []string{"xe"}
@@ -118,7 +119,8 @@ func TestDestructive(t *testing.T) {
 	}
 }
 
-// What the driver logs when it refuses something is allowed; a device that is wedged or reset is not.
+// Messages of the driver about a refused request are allowed. Messages about a wedged or reset
+// device are not.
 func TestRefusals(t *testing.T) {
 	for text, want := range map[string]bool{
 		"xe 0000:03:00.0: [drm] GT0: PF: Failed to provision VF1 with 1 (1 B) GGTT (-ENOSPC)":            true,

@@ -12,21 +12,23 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// A bed is what the cases of a class share: what one has saved, the next one restores.
+// A bed is the value that the cases of a class share. One case saves a machine, and the next one
+// restores it.
 type bed struct {
 	*fixture.Setup
 	scenario
-	saved   *work.Run // what ran when the machine was saved; nil before that
-	unsaved error     // why there is no state of it, as has to be
+	saved   *work.Run // workload of the saved machine; nil before the save
+	unsaved error     // why saving failed, if the scenario expects a failure
 }
 
-// tag names the snapshot that cases share.
+// tag is the name of the snapshot that the cases share.
 const tag = "vmtb"
 
-// vm is the machine that there is now.
+// vm returns the current machine.
 func (b *bed) vm() *vm.VM { return b.VMs[0] }
 
-// save saves the machine as it is. One that cannot be saved here, for a reason that QEMU tells, skips the case.
+// save saves the state of the machine. If QEMU gives a reason why that is impossible here, save skips
+// the case.
 func (b *bed) save(ctx context.Context, t *flow.T, tag string) error {
 	err := b.vm().Snapshots().Save(ctx, tag)
 	if errors.As(err, new(*vm.BlockedError)) {
@@ -35,8 +37,8 @@ func (b *bed) save(ctx context.Context, t *flow.T, tag string) error {
 	return err
 }
 
-// target is where the state is restored: the same machine, or one on the second VF that has the
-// first one's disk, which is off.
+// target prepares the machine for the restore. With one VF it is the saved machine. With two VFs it
+// is a new machine on the second VF, with the disk of the saved machine, which is off.
 func (b *bed) target(ctx context.Context) error {
 	if !b.two() {
 		return nil
@@ -44,7 +46,8 @@ func (b *bed) target(ctx context.Context) error {
 	return b.takeOver(ctx, func(spec *vm.Spec) {})
 }
 
-// takeOver puts a machine on the second VF, with the disk of the first, which is off, in its place.
+// takeOver starts a new machine on the second VF in place of the first machine, which is off. The
+// new machine uses the disk of the first one.
 func (b *bed) takeOver(ctx context.Context, change func(*vm.Spec)) error {
 	if err := b.BindSpare(ctx, 1); err != nil {
 		return err
@@ -62,7 +65,7 @@ func (b *bed) takeOver(ctx context.Context, change func(*vm.Spec)) error {
 	return err
 }
 
-// goOn restores the state, and lets the machine go on from there.
+// goOn loads the snapshot and resumes the machine.
 func (b *bed) goOn(ctx context.Context, tag string) error {
 	m := b.vm()
 	if err := m.Snapshots().Load(ctx, tag); err != nil {
@@ -71,7 +74,7 @@ func (b *bed) goOn(ctx context.Context, tag string) error {
 	return resume(ctx, m)
 }
 
-// resume lets a machine run that may do so already.
+// resume resumes the machine unless it is running.
 func resume(ctx context.Context, m *vm.VM) error {
 	state, err := m.State(ctx)
 	if err != nil || state == vm.Running {
@@ -80,7 +83,7 @@ func resume(ctx context.Context, m *vm.VM) error {
 	return m.Power().Resume(ctx)
 }
 
-// off shuts the machine down when another one is to go on as it.
+// off shuts the machine down if another machine will take its place.
 func (b *bed) off(ctx context.Context) error {
 	if !b.two() {
 		return nil
@@ -89,7 +92,8 @@ func (b *bed) off(ctx context.Context) error {
 	return err
 }
 
-// drivers is an error unless the host has its driver, and the machine its one on its VF.
+// drivers returns an error unless the host driver is loaded and the guest driver is bound to its
+// VF.
 func (b *bed) drivers(ctx context.Context) error {
 	loaded, err := fixture.Loaded(ctx, b.Host, b.Bench.Host.Driver)
 	if err == nil && !loaded {

@@ -17,8 +17,8 @@ type busyClass struct {
 	doomed   bool
 }
 
-// logs are kernel messages that have to come: the guest's driver tells of an engine that was reset,
-// and of the job that it has lost.
+// logs returns the kernel messages that a doomed load causes: the guest's driver reports an engine
+// reset and a lost job.
 func (c busyClass) logs() []string {
 	if !c.doomed {
 		return nil
@@ -26,8 +26,8 @@ func (c busyClass) logs() []string {
 	return []string{`Engine reset: engine_class=`, `Timedout job: `}
 }
 
-// busyClasses are machines that are saved at work. The work has to pass on the machine that was
-// saved, which goes on, and once more after the restore.
+// busyClasses are loads of machines that are saved while they work. The work must pass on the saved
+// machine, which continues, and once more after the restore.
 var busyClasses = []busyClass{
 	{"TestBusyMigrationWsim1", full, wsim{"short_preempt", 1, 4000}, false},
 	{"TestBusyMigrationWsim2", basic, wsim{"short_nonpreempt", 1, 4000}, false},
@@ -61,14 +61,14 @@ var busyClasses = []busyClass{
 
 func addBusy(r *flow.Registry) {
 	for _, c := range busyClasses {
-		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved, and goes on where it was restored.", c.load),
+		add(r, c.name, fmt.Sprintf("A machine that works (%v) is saved and restored.", c.load),
 			each(c.variants, scenario{load: c.load, doomed: c.doomed}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "It is saved at work; the work passes on it all the same.", AllowLog: c.logs(),
-				Func: testBusySave,
+				Name: "test_save", Doc: "The machine is saved at work; the work still passes on it.",
+				AllowLog: c.logs(), Func: testBusySave,
 			},
 			flow.Case[*bed]{
-				Name: "test_restore", Doc: "Restored, it is at work again, and the work passes.", After: "test_save",
+				Name: "test_restore", Doc: "The restored machine is at work, and the work passes.", After: "test_save",
 				AllowLog: c.logs(), Func: testBusyRestore,
 			},
 		)
@@ -94,11 +94,11 @@ func testBusySave(ctx context.Context, t *flow.T, b *bed) {
 }
 
 func testBusyRestore(ctx context.Context, t *flow.T, b *bed) {
-	if b.saved == nil { // it runs alone
+	if b.saved == nil { // this case was selected without test_save
 		testBusySave(ctx, t, b)
 	}
 	if b.unsaved != nil {
-		t.Skipf("there is nothing to restore, as has to be: %v", b.unsaved)
+		t.Skipf("nothing to restore: the save failed, as expected: %v", b.unsaved)
 	}
 	fixture.Steps{
 		{"make ready for the state", b.target},
@@ -117,16 +117,15 @@ func testBusyRestore(ctx context.Context, t *flow.T, b *bed) {
 	}.Run(ctx, t)
 }
 
-// doomedJob is how long the jobs of the doomed load are, which cannot be preempted. With a shorter
-// preemption timeout they cannot be taken from the GPU when the machine is paused: its engine is
-// reset, and the work is lost. That it fails is what has to happen; that it passes would mean that
-// it was not at work, or that the timeout means nothing.
+// doomedJob is the duration of a job of the doomed load. These jobs cannot be preempted. If the
+// preemption timeout is shorter, pausing the machine resets its engine, and the work must fail. If
+// the work passes, it was not running, or the timeout has no effect.
 const doomedJob = 100_000 // us
 
-// shortTimeout makes the preemption timeout of the machine's VF so much shorter than a job that
-// hardly any is about to end within it when the machine is paused.
+// shortTimeout shortens the preemption timeout of the machine's VF to a small part of a job. Then
+// it is unlikely that a job ends within the timeout when the machine is paused.
 func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
-	fixture.Steps{{"see to a preemption timeout shorter than a job", func(ctx context.Context) error {
+	fixture.Steps{{"make the preemption timeout shorter than a job", func(ctx context.Context) error {
 		slice, err := b.PF.Scheduler.TimeSlice(1)
 		const limit = doomedJob / 20
 		if err != nil || slice.Timeout > 0 && slice.Timeout <= limit {
@@ -138,24 +137,24 @@ func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
 	}}}.Run(ctx, t)
 }
 
-// saveWork saves a machine at work. Of doomed work it may be refused.
+// saveWork saves a machine at work. With doomed work a failure is allowed: it is kept in b.unsaved.
 func (b *bed) saveWork(ctx context.Context, t *flow.T) error {
 	err := b.save(ctx, t, tag)
 	if err == nil || !b.doomed {
 		return err
 	}
-	t.Logf("as has to be: %v", err)
+	t.Logf("the save failed, as expected: %v", err)
 	b.unsaved = err
 	return nil
 }
 
-// outcome waits for a workload's end, and is nil when it has ended as it has to.
+// outcome waits for the end of a workload. It returns nil if the outcome is the expected one.
 func (b *bed) outcome(ctx context.Context, t *flow.T, run *work.Run) error {
 	if !b.doomed {
 		return b.Passes(ctx, run)
 	}
 	results, err := b.End(ctx, run)
-	if err != nil || b.unsaved != nil { // whatever became of it
+	if err != nil || b.unsaved != nil { // if the save failed, the result of the work does not matter
 		return err
 	}
 	lost := results[0].Err()
@@ -166,6 +165,6 @@ func (b *bed) outcome(ctx context.Context, t *flow.T, run *work.Run) error {
 			doomedJob,
 		)
 	}
-	t.Logf("as has to be: %v", lost)
+	t.Logf("the work failed, as expected: %v", lost)
 	return nil
 }

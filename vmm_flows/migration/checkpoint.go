@@ -14,11 +14,13 @@ import (
 )
 
 func addCheckpoint(r *flow.Registry) {
-	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and taken back to that later.",
+	add(r, "TestCheckpoint", "A machine is saved while it works, without a pause, and restored later.",
 		each(basic, scenario{}),
-		flow.Case[*bed]{Name: "test_save", Doc: "It is saved at work; the work passes.", Func: testCheckpointSave},
 		flow.Case[*bed]{
-			Name: "test_load", Doc: "Long after the work's end it is at work again, and the work passes.",
+			Name: "test_save", Doc: "The machine is saved at work; the work passes.", Func: testCheckpointSave,
+		},
+		flow.Case[*bed]{
+			Name: "test_load", Doc: "Restored after the end of the work, the machine works again, and the work passes.",
 			After: "test_save", Func: testCheckpointLoad,
 		},
 	)
@@ -36,7 +38,7 @@ func testCheckpointSave(ctx context.Context, t *flow.T, b *bed) {
 }
 
 func testCheckpointLoad(ctx context.Context, t *flow.T, b *bed) {
-	if b.saved == nil { // it runs alone
+	if b.saved == nil { // this case was selected without test_save
 		testCheckpointSave(ctx, t, b)
 	}
 	fixture.Steps{
@@ -53,7 +55,7 @@ func testCheckpointLoad(ctx context.Context, t *flow.T, b *bed) {
 	}.Run(ctx, t)
 }
 
-// copied is target, but with copies of the disks: the checkpoint stays as it is.
+// copied is target with copies of the disks, so that the checkpoint does not change.
 func (b *bed) copied(ctx context.Context) error {
 	if !b.two() {
 		return nil
@@ -72,7 +74,7 @@ func (b *bed) copied(ctx context.Context) error {
 	return err
 }
 
-// copyFile copies a file of the host, beside it: both go together.
+// copyFile copies a file of the host into the same folder: both are removed together.
 func (b *bed) copyFile(ctx context.Context, name string) (copied string, err error) {
 	copied = filepath.Join(filepath.Dir(name), "copy-of-"+filepath.Base(name))
 	c := bench.Command{Argv: []string{"cp", "--sparse=always", "--", name, copied}}
@@ -83,7 +85,7 @@ func (b *bed) copyFile(ctx context.Context, name string) (copied string, err err
 	return copied, err
 }
 
-// nobody is an error if a program runs on the machine.
+// nobody returns an error if a process called name runs on the machine.
 func (b *bed) nobody(ctx context.Context, name string) error {
 	r, err := b.vm().Exec(ctx, bench.Command{Argv: []string{"pgrep", "-x", name}})
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// doubleClasses are machines that are restored and saved again while their driver recovers from the
-// first restore, which a stopper in the driver holds (gt0/vf/resfix_stoppers; it is part of the
-// state).
+// doubleClasses are the classes that save a machine a second time during its recovery from the
+// first restore. A stopper in the guest's driver holds the recovery (gt0/vf/resfix_stoppers). The
+// stopper is part of the saved state.
 var doubleClasses = []struct {
 	name    string
 	stopper xe.Stoppers
@@ -37,7 +37,7 @@ func addDouble(r *flow.Registry) {
 		),
 			each(quotas, scenario{load: wsim{"short_preempt", 1, 4000}, stopper: c.stopper, restore: c.restore}),
 			flow.Case[*bed]{
-				Name: "test_save", Doc: "It is saved at work, with a stopper set; the work passes on it all the same.",
+				Name: "test_save", Doc: "The machine is saved at work with a stopper set; the work still passes on it.",
 				Func: testDoubleSave,
 			},
 			flow.Case[*bed]{
@@ -49,7 +49,7 @@ func addDouble(r *flow.Registry) {
 	}
 }
 
-// secondTag names the snapshot that is made while the recovery is held.
+// secondTag is the name of the snapshot that is made while the recovery is held.
 const secondTag = tag + "-2"
 
 func testDoubleSave(ctx context.Context, t *flow.T, b *bed) {
@@ -58,7 +58,7 @@ func testDoubleSave(ctx context.Context, t *flow.T, b *bed) {
 }
 
 func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
-	if b.saved == nil { // it runs alone
+	if b.saved == nil { // this case was selected without test_save
 		testDoubleSave(ctx, t, b)
 	}
 	defer b.clearStoppers(ctx, t)
@@ -78,7 +78,7 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 			fixture.Steps{{"pause it", b.vm().Power().Pause}}, again,
 			fixture.Steps{
 				{
-					"load what was saved while the recovery was held",
+					"load the second save",
 					func(ctx context.Context) error { return b.goOn(ctx, secondTag) },
 				},
 			},
@@ -93,7 +93,7 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	}.Run(ctx, t)
 }
 
-// setStoppers sets the machine's stoppers. A driver without any skips the case.
+// setStoppers sets the stoppers of the machine. A driver without stoppers skips the case.
 func (b *bed) setStoppers(ctx context.Context, t *flow.T, s xe.Stoppers) {
 	fixture.Steps{{fmt.Sprintf("set stopper %#x in %v", uint8(s), b.vm()), func(ctx context.Context) error {
 		err := b.stop(ctx, s)
@@ -102,7 +102,7 @@ func (b *bed) setStoppers(ctx context.Context, t *flow.T, s xe.Stoppers) {
 	}}}.Run(ctx, t)
 }
 
-// stop sets stoppers of the first GT, as the Python tool does.
+// stop sets the stoppers of the first GT, like the Python tool.
 func (b *bed) stop(ctx context.Context, s xe.Stoppers) error {
 	vf, err := fixture.GuestVF(ctx, b.vm(), b.GuestDriver)
 	if err != nil {
@@ -123,11 +123,11 @@ func (b *bed) stoppersAre(ctx context.Context, want xe.Stoppers) error {
 	return err
 }
 
-// clearTime is what it takes at most to clear stoppers when the case has ended.
+// clearTime bounds the time to clear the stoppers at the end of a case.
 const clearTime = 10 * time.Second
 
-// clearStoppers leaves no recovery held, whatever became of the case. The machine may be one that
-// does not answer any more.
+// clearStoppers clears the stoppers at the end of a case, even if it failed. The machine may no
+// longer answer, so it only logs an error.
 func (b *bed) clearStoppers(ctx context.Context, t *flow.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Env().Scaled(clearTime))
 	defer cancel()

@@ -13,13 +13,14 @@ import (
 )
 
 func addIdle(r *flow.Registry) {
-	add(r, "TestIdleMigration", "A machine whose VF is idle is saved, with a program that runs, and goes on where it "+
-		"was restored.",
+	add(r, "TestIdleMigration", "A machine with an idle VF and a running program is saved and restored.",
 		each(basic, scenario{}),
-		flow.Case[*bed]{Name: "test_save", Doc: "It is saved, paused, after its VF has worked.", Func: testIdleSave},
 		flow.Case[*bed]{
-			Name: "test_restore", Doc: "Restored, the program still runs, and the VF works.", After: "test_save",
-			Func: testIdleRestore,
+			Name: "test_save", Doc: "The machine is saved while paused, after its VF has worked.", Func: testIdleSave,
+		},
+		flow.Case[*bed]{
+			Name: "test_restore", Doc: "After the restore the program still runs, and the VF works.",
+			After: "test_save", Func: testIdleRestore,
 		},
 	)
 }
@@ -33,7 +34,7 @@ func addNoDriver(r *flow.Registry) {
 	})
 }
 
-// editor is a program that does nothing until somebody types, which nobody does.
+// editor is a program that waits for input forever.
 const editor = "vim migrate.txt"
 
 func testIdleSave(ctx context.Context, t *flow.T, b *bed) {
@@ -50,7 +51,7 @@ func testIdleSave(ctx context.Context, t *flow.T, b *bed) {
 }
 
 func testIdleRestore(ctx context.Context, t *flow.T, b *bed) {
-	if b.saved == nil { // it runs alone
+	if b.saved == nil { // this case was selected without test_save
 		testIdleSave(ctx, t, b)
 	}
 	fixture.Steps{
@@ -84,7 +85,7 @@ func testNoDriver(ctx context.Context, t *flow.T, b *bed) {
 	b.Works(ctx, t, b.vm())
 }
 
-// edit starts the editor on the machine. Nobody types, but somebody might: its input stays open.
+// edit starts the editor on the machine. Its input stays open and empty.
 func (b *bed) edit(ctx context.Context, t *flow.T) *work.Run {
 	r, err := b.vm().Exec(ctx, bench.Shell("command -v vim"))
 	if err == nil && !r.OK() {
@@ -98,8 +99,9 @@ func (b *bed) edit(ctx context.Context, t *flow.T) *work.Run {
 	return run
 }
 
-// editing is an error unless the editor runs: the workload that was begun, and in it the editor
-// itself, not just the shell that has started it, whose command line has the same words.
+// editing returns an error unless the editor runs. Both the workload and the process of the editor
+// must be alive. The command line of the workload's shell contains the same words, so pgrep matches
+// the whole line.
 func (b *bed) editing(ctx context.Context, run *work.Run) error {
 	if err := fixture.AtWork(ctx, run); err != nil {
 		return err
@@ -111,7 +113,7 @@ func (b *bed) editing(ctx context.Context, run *work.Run) error {
 	return err
 }
 
-// stopEditing ends the editor: after the restore there can be no other than the one that was saved.
+// stopEditing ends the editor. After the restore, only the restored editor can be running.
 func (b *bed) stopEditing(ctx context.Context, run *work.Run) error {
 	if err := run.Kill(ctx, 0); err != nil {
 		return err

@@ -12,35 +12,35 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// Times that are part of what the flows test, scaled by --workload-scale.
+// Times that the flows test, before --workload-scale.
 const (
-	beforeSave   = 6 * time.Second // a machine works for so long before it is saved
-	afterRestore = 3 * time.Second // and for so long before it is looked at again
+	beforeSave   = 6 * time.Second // a machine works this long before it is saved
+	afterRestore = 3 * time.Second // a restored machine works this long before it is checked again
 	wsimWork     = 20 * time.Second
-	igtEnough    = 8 * time.Second  // a test of IGT that takes so long is run once
-	igtWork      = 12 * time.Second // shorter ones are repeated until they take so long
+	igtEnough    = 8 * time.Second  // an IGT test of this length runs once
+	igtWork      = 12 * time.Second // a shorter test is repeated until it takes this long
 )
 
-// look is how much work of a scale below 1 is left when a machine is saved, as far as a normal
-// amount would leave it: so long may it take until somebody sees that the restored machine is at
-// work.
+// look bounds the time from the restore until a flow has seen that the machine works. Work with a
+// scale below 1 must have this much left at the save, unless the normal amount has less left.
 const look = 5 * time.Second
 
-// amount is how much work of a normal amount is given, scaled: if that is less than normal, enough
-// to be there still when the machine is restored.
+// amount returns the amount of work for a normal amount, scaled by --workload-scale. A scale below
+// 1 still leaves enough work for the check of the restored machine.
 func amount(s *fixture.Setup, normal time.Duration) time.Duration {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * s.Bench.WorkloadScale) }
 	return max(scaled(normal), min(normal, scaled(beforeSave)+look))
 }
 
-// A load is what a machine does. String is its part of the id.
+// A load is the work of a machine. String is its part of the id.
 type load interface {
 	fmt.Stringer
-	// prepare makes a workload for a machine of it. It skips the case if the machine lacks what it takes.
+	// prepare returns a workload for the machine m. It skips the case if the machine lacks a
+	// program for it.
 	prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) work.Workload
 }
 
-// A wsim is gem_wsim with a descriptor that takes [wsimWork] in all, whatever it is made of.
+// A wsim is gem_wsim with a descriptor. Clients and repeats are chosen so that it takes [wsimWork].
 type wsim struct {
 	name             string
 	clients, repeats int
@@ -55,13 +55,13 @@ func (w wsim) prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM
 	return workload
 }
 
-// An igt is one of IGT's tests, repeated if it is short: how long it takes is tried first.
+// An igt is an IGT test. prepare measures its duration and repeats a short test.
 type igt work.TestType
 
 func (i igt) String() string { return work.TestType(i).String() }
 
-// tries is how often what is short is run to see how long it takes: igt_runner needs longer from
-// one test to the next than many a test says that it took.
+// tries is the number of runs that measure the duration of a short test. igt_runner spends more
+// time between two tests than many tests take.
 const tries = 11
 
 func (i igt) prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) work.Workload {
@@ -73,7 +73,7 @@ func (i igt) prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM)
 		err := s.PassesAll(ctx, t.Env(), fixture.Job{Machine: m, Workload: w})
 		return time.Since(start), err
 	}
-	fixture.Steps{{fmt.Sprintf("try how long %v takes", w), func(ctx context.Context) error {
+	fixture.Steps{{fmt.Sprintf("measure how long %v takes", w), func(ctx context.Context) error {
 		once, err := took(ctx, 1)
 		if err != nil || once >= amount(s, igtEnough) {
 			return err
@@ -86,7 +86,7 @@ func (i igt) prepare(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM)
 	return w
 }
 
-// repeats is how often what takes d is run until it takes as long as wanted.
+// repeats returns how often a test of duration d must run to take at least the time wanted.
 func repeats(d, wanted time.Duration) int {
 	return int(math.Floor(wanted.Seconds()/max(d.Seconds(), 0.01))) + 1
 }

@@ -17,7 +17,7 @@ func TestRepeats(t *testing.T) {
 		{7999 * time.Millisecond, 2},
 		{6 * time.Second, 3}, // int(12/6)+1
 		{500 * time.Millisecond, 25},
-		{0, 1201}, // what takes no time takes 10 ms
+		{0, 1201}, // a test that takes no time counts as 10 ms
 	} {
 		if got := repeats(tt.took, igtWork); got != tt.want {
 			t.Errorf("what takes %v: %d times, want %d", tt.took, got, tt.want)
@@ -25,7 +25,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// Work is scaled, but it does not end before the restored machine has been looked at.
+// Work is scaled, but it does not end before the check of the restored machine.
 func TestAmount(t *testing.T) {
 	for _, tt := range []struct {
 		scale        float64

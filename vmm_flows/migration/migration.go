@@ -19,7 +19,7 @@ func Register(r *flow.Registry) {
 	addNoDriver(r)
 }
 
-// add adds a class, or a function if it has no name.
+// add adds a class. Without a class name it adds cases that stand alone in the file.
 func add(r *flow.Registry, class, doc string, params []scenario, cases ...flow.Case[*bed]) {
 	flow.Add(r, file, flow.Class[scenario, *bed]{
 		Name: class, Doc: doc,

@@ -16,21 +16,19 @@ func addPauseResume(r *flow.Registry) {
 	c := fixture.Config{VFs: 2, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_2vm_pause_resume",
-		Doc: "A machine that works is paused, its neighbour works meanwhile, and it goes on and takes no longer than " +
-			"it " +
-			"should.",
+		Doc:  "A machine at work is paused while its neighbour works; after the resume it finishes in time.",
 		Func: testPauseResume,
 	})
 }
 
-// pausedSlice makes sure that the first VF is taken from the GPU soon.
+// pausedSlice is a short time slice: the GPU switches away from the first VF soon.
 var pausedSlice = vgpu.TimeSlice{Quantum: 1, Timeout: 100}
 
 const (
-	pausedCycle   = 10 * time.Millisecond // of work.Preemptible
+	pausedCycle   = 10 * time.Millisecond // one repetition of work.Preemptible
 	pausedRepeats = 3000
-	// What the work of the machine that was paused may take, of its time on an idle GPU; the time
-	// in which it was paused does not count, that in which both work does.
+	// Limits for the work of the paused machine, as fractions of its time on an idle GPU. The
+	// measured time includes the time in which both machines work, but not the pause.
 	leastTime, mostTime = 0.8, 1.5
 )
 
@@ -64,7 +62,7 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 	}.Run(ctx, t)
 }
 
-// inTime is an error unless the work of the machine that was paused has taken its time.
+// inTime returns an error unless the work of the paused machine took the expected time.
 func (b *bed) inTime(ctx context.Context, t *flow.T, run *work.Run) error {
 	results, err := b.End(ctx, run)
 	if err != nil {

@@ -8,19 +8,19 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// A scenario is the parameter of a flow. Where there is one VF, a machine is saved and goes back to
-// what it was; where there are two, the first machine is saved and another one, on the second VF,
-// goes on as it.
+// A scenario is the parameter of a flow. With one VF, a machine is saved and restored in place.
+// With two VFs, the first machine is saved, and a second machine on the other VF continues from its
+// state.
 type scenario struct {
 	fixture.Config
-	load    load        // what the machine does meanwhile; nil is nothing that the id tells of
-	doomed  bool        // load does not survive: see busy.go
-	stopper xe.Stoppers // holds the recovery between the two saves of a double migration; 0 is no double migration
-	restore which       // of its saves to go on from
-	bare    bool        // the id does not show it
+	load    load        // work of the machine; nil: none that is part of the id
+	doomed  bool        // load does not survive the save: see busy.go
+	stopper xe.Stoppers // holds the recovery during a double migration; 0: no double migration
+	restore which       // the save from which a double migration restores
+	bare    bool        // the id has no parameter
 }
 
-// which of two saves, as the ids have it.
+// A which is one of two saves, with the word that ids use.
 type which string
 
 const (
@@ -28,7 +28,7 @@ const (
 	second which = "SECOND"
 )
 
-// String is the parameter as the Python tool writes it.
+// String returns the parameter in the form of the Python tool.
 func (s scenario) String() string {
 	switch {
 	case s.bare:
@@ -41,7 +41,7 @@ func (s scenario) String() string {
 	return s.Config.String()
 }
 
-// two says that another machine goes on.
+// two reports whether a second machine takes the place of the saved one.
 func (s scenario) two() bool { return s.VFs > 1 }
 
 func one(p fixture.Provisioning, n int) fixture.Config {
@@ -54,14 +54,14 @@ func small(n int) fixture.Config {
 	return c
 }
 
-// The variants that flows come in.
+// The configurations of the flows.
 var (
 	basic  = []fixture.Config{one(fixture.Auto, 1), one(fixture.Auto, 2)}
 	full   = append(basic[:2:2], one(fixture.Profile, 1), one(fixture.Profile, 2))
-	quotas = []fixture.Config{small(1), small(2)} // little local memory, for two saves
+	quotas = []fixture.Config{small(1), small(2)} // little local memory, because a machine is saved twice
 )
 
-// each makes a scenario of each variant.
+// each returns s with each of the configurations.
 func each(variants []fixture.Config, s scenario) []scenario {
 	all := make([]scenario, len(variants))
 	for i, c := range variants {

@@ -1,3 +1,4 @@
-// Package provisioning holds flows of our own, "xe_provisioning", that the Python tool has not:
-// what the host gives a VF is what a guest gets, and what is given back is free.
+// Package provisioning holds the flows of xe_provisioning, which the Python tool does not have.
+// They check that a guest gets the resources that the host gave to its VF, and that returned
+// resources are free.
 package provisioning

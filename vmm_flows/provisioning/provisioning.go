@@ -17,7 +17,7 @@ func Register(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestSelfConfig",
 		Own:  true,
-		Doc:  "What a guest's driver is told that its VF holds is what the host gave it.",
+		Doc:  "A guest's driver sees the resources that the host gave to its VF.",
 		Params: []fixture.Config{
 			{VFs: 1, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
 			{VFs: 2, MaxVMs: 4, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite},
@@ -32,7 +32,7 @@ func Register(r *flow.Registry) {
 		Cases: []flow.Case[*fixture.Setup]{
 			{Name: "test_self_config", Doc: "Quotas and self_config agree for every VF.", Func: testSelfConfig},
 			{
-				Name: "test_change", Doc: "A quota changed on the host is what the guest gets after a reset of its VF.",
+				Name: "test_change", Doc: "A guest sees a changed quota after a reset of its VF.",
 				Func: testChange,
 			},
 		},
@@ -52,7 +52,7 @@ func Register(r *flow.Registry) {
 		Cases: []flow.Case[*fixture.Setup]{
 			{
 				Name: "test_release",
-				Doc:  "The time slices are as planned, and disabling the VFs frees what they held.",
+				Doc:  "The time slices are as planned, and disabling the VFs frees their resources.",
 				Func: testRelease,
 			},
 		},
@@ -65,7 +65,7 @@ func testSelfConfig(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}
 }
 
-// agree compares what the host gave to VF i+1 with what machine i sees.
+// agree compares the resources of VF i+1 on the host with those that machine i sees.
 func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 	given, err := s.PF.Quotas.Of(i + 1)
 	if err != nil {
@@ -81,7 +81,7 @@ func agree(ctx context.Context, t *flow.T, s *fixture.Setup, i int) {
 	t.Logf("%v: VF%d holds %+v", s.VMs[i], i+1, given)
 }
 
-// resources are what the guest's driver was told.
+// resources returns the resources of the VF as the guest's driver sees them.
 func resources(ctx context.Context, m *vm.VM, driver string) (vgpu.Resources, error) {
 	vf, err := fixture.GuestVF(ctx, m, driver)
 	if err != nil {
@@ -90,7 +90,7 @@ func resources(ctx context.Context, m *vm.VM, driver string) (vgpu.Resources, er
 	return vf.Resources(ctx)
 }
 
-// Quotas come in these steps: GGTT in pages of 4 KiB, VRAM in 2 MiB (contract, section 3.4).
+// Steps of quotas in bytes: GGTT has pages of 4 KiB, VRAM of 2 MiB (contract, section 3.4).
 const (
 	ggttStep = 4 << 10
 	vramStep = 2 << 20
@@ -115,7 +115,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		do   func(context.Context) error
 	}{
 		{"unload the guest's driver", func(ctx context.Context) error { return fixture.Unload(ctx, m, s.GuestDriver) }},
-		{"halve what VF1 holds", func(ctx context.Context) error { return s.PF.Quotas.Set(ctx, 1, half) }},
+		{"halve the quotas of VF1", func(ctx context.Context) error { return s.PF.Quotas.Set(ctx, 1, half) }},
 		{"reset the VF", vf.Reset},
 		{"load the guest's driver", func(ctx context.Context) error { return fixture.Load(ctx, m, s.GuestDriver) }},
 	}

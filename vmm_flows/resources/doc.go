@@ -1,3 +1,3 @@
-// Package resources holds the files that vmtb's own flows come with, embedded in the binary: descriptors of
-// workloads for gem_wsim by model of GPU (wsim/<model>/<name>.wsim). The vGPU profiles are in bench/xe/vgpu.
+// Package resources embeds the files of vmtb's own flows in the binary: workload descriptors for
+// gem_wsim by GPU model (wsim/<model>/<name>.wsim). The vGPU profiles are in bench/xe/vgpu.
 package resources

@@ -16,18 +16,19 @@ import (
 var files embed.FS
 
 func wsim() fs.FS {
-	dir, _ := fs.Sub(files, "wsim") // fails for an unclean name only
+	dir, _ := fs.Sub(files, "wsim") // fails only if the name is not clean
 	return dir
 }
 
-// upstreamNames are the directories in which the Python tool looks for the descriptors of a model:
-// its GpuModel in lower case.
+// upstreamNames maps a model to its folder of descriptors in the Python tool: its GpuModel in lower
+// case.
 var upstreamNames = map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"}
 
-// Wsim returns the workload descriptor name, "short_preempt", for a model of GPU, "Bmg_g21_12" (the
-// name of its vGPU profile file): from <model>/<name>.wsim in the directory override, or from where
-// the Python tool has it ("bmg/short_preempt.wsim"), or else our own. from is the path of the file,
-// or says that it is built in. A descriptor that is nowhere is a [bench.UsageError].
+// Wsim returns the workload descriptor name, such as "short_preempt", for a GPU model, such as
+// "Bmg_g21_12" (the name of its vGPU profile file). It takes the file <model>/<name>.wsim in the
+// directory override, or the file of the Python tool ("bmg/short_preempt.wsim") there, or the
+// built-in one. from is the path of the file, or says that it is built in. If there is no such
+// descriptor, the error is a [bench.UsageError].
 func Wsim(override, model, name string) (data []byte, from string, err error) {
 	file := path.Join(model, name+".wsim")
 	type place struct {

@@ -12,7 +12,7 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// Every model that has vGPU profiles has every descriptor that upstream's flows name.
+// Every model with vGPU profiles has every descriptor that the Python tool's flows use.
 func TestWsim(t *testing.T) {
 	files, err := fs.Glob(vgpu.Files(), "*.json")
 	if err != nil || len(files) == 0 {
@@ -46,7 +46,7 @@ func TestWsimOverride(t *testing.T) {
 		from != "vmtb's own Ptl/short_preempt.wsim" {
 		t.Errorf("what the user has not: %q, %v", data, err)
 	}
-	// Where the Python tool's users have them.
+	// The folders of the Python tool work, too.
 	for model, theirs := range map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"} {
 		file := filepath.Join(dir, theirs, "short_preempt.wsim")
 		if err := errors.Join(

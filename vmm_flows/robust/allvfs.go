@@ -19,12 +19,13 @@ func addAllVFs(r *flow.Registry) {
 			Func: testBootAll,
 		},
 	)
-	class.Fixture = fixture.VFs // the machines come and go
+	class.Fixture = fixture.VFs // the case boots and ends the machines itself
 	class.Timeout = 20 * time.Minute
 	flow.Add(r, file, class)
 }
 
-// wave is how many machines run at once: VFIO pins all of their memory.
+// wave is the number of machines that run at once. It is small because VFIO pins all of their
+// memory.
 const wave = 2
 
 func testBootAll(ctx context.Context, t *flow.T, s *fixture.Setup) {

@@ -1,4 +1,4 @@
-// Package robust has flows of our own about what happens to VFs and their machines beside plain
-// work: resets, killed machines, drivers that come and go, sleep, all VFs at once. There is a file
+// Package robust holds the flows of vm_robust, which the Python tool does not have. They test VFs
+// and machines under resets, kills, driver reloads and sleep, and all VFs at once. There is a file
 // for each kind.
 package robust

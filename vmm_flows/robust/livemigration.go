@@ -38,7 +38,7 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	s.Works(ctx, t, s.VMs[0])
 }
 
-// move moves the first machine to the second VF.
+// move moves the first machine to the second VF by live migration.
 func move(ctx context.Context, t *flow.T, s *fixture.Setup) error {
 	m := s.VMs[0]
 	if err := s.BindSpare(ctx, 1); err != nil {

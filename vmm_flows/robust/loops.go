@@ -11,7 +11,7 @@ import (
 	"vmtb/vmm_flows/fixture"
 )
 
-// A looped is a setup with a number of rounds.
+// A looped is a Setup with a number of rounds.
 type looped struct {
 	*fixture.Setup
 	rounds int
@@ -22,7 +22,7 @@ func addLoops(r *flow.Registry) {
 	boots := auto(1)
 	boots.Cold = true
 	flow.Add(r, file, flow.Class[loop, looped]{
-		Name: "TestLoops", Doc: "A guest boots anew, again and again, and its VF works.", Own: true,
+		Name: "TestLoops", Doc: "A guest is restarted several times, and its VF works.", Own: true,
 		Params:  []loop{{boots, 3}},
 		Fixture: fixture.MachinesOf(config, func(l loop, s *fixture.Setup) looped { return looped{s, l.rounds} }),
 		Needs:   fixture.NeedsOf(config, fixture.GuestImage, fixture.EnoughVFs),
@@ -38,7 +38,7 @@ func addLoops(r *flow.Registry) {
 	})
 }
 
-// run has the machine boot anew so many times.
+// run restarts the machine l.rounds times with do, and checks its VF each time.
 func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.Power, context.Context) error) {
 	m := l.VMs[0]
 	for i := range l.rounds {
@@ -48,7 +48,7 @@ func (l looped) run(ctx context.Context, t *flow.T, what string, do func(*vm.Pow
 				func(ctx context.Context) error { return do(m.Power(), ctx) },
 			},
 			{"find its VF", func(ctx context.Context) error {
-				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // it may not do so by itself
+				if err := fixture.Load(ctx, m, l.GuestDriver); err != nil { // the guest may not load it at boot
 					return err
 				}
 				return xe.CheckDriver(ctx, m, l.GuestDriver)

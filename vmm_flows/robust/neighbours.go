@@ -16,7 +16,7 @@ import (
 func addNeighbours(r *flow.Registry) {
 	flow.Add(
 		r, file,
-		class("TestNeighbours", "A machine works while something happens to its neighbour, and feels nothing of it.",
+		class("TestNeighbours", "A machine works undisturbed while its neighbour is reset, reloaded or killed.",
 			[]fixture.Config{auto(2)},
 			flow.Case[*fixture.Setup]{
 				Name: "test_flr", Doc: "The neighbour's VF is reset (FLR), and works again.", Func: testFLR,
@@ -36,10 +36,12 @@ func addNeighbours(r *flow.Registry) {
 	)
 }
 
-// roundRepeats of [work.Preemptible], 10 ms, take 5 s on an idle GPU.
+// roundRepeats is a number of repetitions of [work.Preemptible]. They take 10 ms each on an idle
+// GPU, 5 s in all.
 const roundRepeats = 500
 
-// beside does something to the second machine while the first one works, again and again: each round has to pass.
+// beside runs steps, which act on the second machine, while the first machine works in rounds. Each
+// round must pass.
 func beside(ctx context.Context, t *flow.T, s *fixture.Setup, steps fixture.Steps) {
 	w, err := s.Wsim(ctx, s.VMs[0], work.Preemptible, roundRepeats)
 	fixture.Require(t, err)
@@ -54,7 +56,8 @@ func beside(ctx context.Context, t *flow.T, s *fixture.Setup, steps fixture.Step
 	)
 }
 
-// rounds runs a job until it fails, or has ended after stop was closed.
+// rounds runs a job again and again. It returns when the job fails, or at the end of a round after
+// stop is closed.
 func rounds(ctx context.Context, t *flow.T, s *fixture.Setup, j fixture.Job, stop <-chan struct{}) error {
 	for n := 1; ; n++ {
 		if err := s.PassesAll(ctx, t.Env(), j); err != nil {
@@ -83,12 +86,12 @@ func testFLR(ctx context.Context, t *flow.T, s *fixture.Setup) {
 
 func testPFReset(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if err := s.PF.Device.Reset(ctx); !errors.Is(err, syscall.EBUSY) {
-		t.Errorf("a reset of %s with VFs in use: %v, want that it is refused (EBUSY)", s.PF.Address, err)
+		t.Errorf("a reset of %s with VFs in use: %v, want EBUSY", s.PF.Address, err)
 	}
 	s.Works(ctx, t, s.VMs[0], s.VMs[1])
 }
 
-// reloads is how often the driver comes and goes.
+// reloads is the number of driver reloads.
 const reloads = 3
 
 func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {

@@ -21,12 +21,12 @@ func Register(r *flow.Registry) {
 	addAllVFs(r)
 }
 
-// auto is n VFs with the driver's fair shares.
+// auto returns a configuration of n VFs with the driver's fair shares.
 func auto(n int) fixture.Config {
 	return fixture.Config{VFs: n, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}
 }
 
-// class is what the classes have in common.
+// class returns a class with the fields that all classes here share.
 func class(
 	name, doc string, params []fixture.Config, cases ...flow.Case[*fixture.Setup],
 ) flow.Class[fixture.Config, *fixture.Setup] {
@@ -40,7 +40,7 @@ func class(
 	}
 }
 
-// A loop is a parameter with a number of rounds.
+// A loop is a Config with a number of rounds.
 type loop struct {
 	fixture.Config
 	rounds int

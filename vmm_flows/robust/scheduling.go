@@ -15,16 +15,18 @@ func addScheduling(r *flow.Registry) {
 	flow.Add(r, file, class("TestScheduling", doc, []fixture.Config{auto(2)},
 		flow.Case[*fixture.Setup]{
 			Name: "test_change",
-			Doc:  "Of two machines that do the same work, the one that is given more of the GPU is done first.",
+			Doc:  "Of two machines with the same work, the one with the larger share of the GPU finishes first.",
 			Func: testChange,
 		},
 	))
 }
 
-// changeRepeats of [work.Preemptible], 10 ms, take 30 s on an idle GPU.
+// changeRepeats is a number of repetitions of [work.Preemptible]. They take 10 ms each on an idle
+// GPU, 30 s in all.
 const changeRepeats = 3000
 
-// The slices that VFs are given at work. The second one is to get three times as much.
+// slices are the time slices of the two VFs while they work. The second VF gets three times the
+// quantum.
 var slices = []vgpu.TimeSlice{{Quantum: 10, Timeout: 20_000}, {Quantum: 30, Timeout: 60_000}}
 
 func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
@@ -40,7 +42,7 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 				fmt.Sprintf("set VF%d to %v", i+1, slice),
 				func(ctx context.Context) error { return s.PF.Scheduler.SetTimeSlice(ctx, i+1, slice) },
 			},
-			{"see that it says so", func(ctx context.Context) error {
+			{"read the time slice back", func(ctx context.Context) error {
 				got, err := s.PF.Scheduler.TimeSlice(i + 1)
 				if err == nil && got != slice {
 					err = fmt.Errorf("VF%d has %v, want %v", i+1, got, slice)

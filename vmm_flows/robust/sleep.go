@@ -29,7 +29,8 @@ func addSleep(r *flow.Registry) {
 	flow.Add(r, file, class)
 }
 
-// sleeper skips the lab with stand-ins, whose guests do not answer after S3 with a VF: docs/lab.md says what was seen.
+// sleeper skips the flow in the lab with stand-in drivers: its guests do not answer after S3 with a
+// VF. docs/lab.md describes the observation.
 var sleeper = flow.Need[fixture.Config]{
 	Name: "a machine that wakes",
 	Check: func(_ context.Context, env *flow.Env, _ fixture.Config) (string, error) {
@@ -38,7 +39,7 @@ var sleeper = flow.Need[fixture.Config]{
 			return "", err
 		}
 		if h.InLab() && h.EmulatedGPU() == "" {
-			return "guests with the stand-ins do not come back whole from S3", nil
+			return "guests with the stand-in drivers do not work after S3", nil
 		}
 		return "", nil
 	},
@@ -57,13 +58,13 @@ func testGuestSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	s.Works(ctx, t, m)
 }
 
-// hostSleep is how long the host sleeps.
+// hostSleep is the duration of the host's sleep.
 const hostSleep = 10 * time.Second
 
 func testHostSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	m := s.VMs[0]
 	if s.Host.InLab() {
-		t.Skipf("the emulated machine under test does not come back whole from S3")
+		t.Skipf("the emulated machine under test does not work after S3")
 	}
 	fixture.Require(t, s.Host.CheckSuspend(ctx, host.SleepMem))
 	fixture.Steps{

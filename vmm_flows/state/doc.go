@@ -1,4 +1,4 @@
-// Package state holds the flows of vm_state, which are vmtb's own: a machine with a VF is paused,
-// saved, restored and moved, and the VF's driver in the guest, the guest's processes and what the
-// VF was given go on as before.
+// Package state holds the flows of vm_state, which the Python tool does not have. They pause, save,
+// restore and move a machine with a VF. The VF's driver, the guest's processes and the resources of
+// the VF must stay the same.
 package state

@@ -31,12 +31,15 @@ func Register(r *flow.Registry) {
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_pause", Doc: "A paused machine answers nobody, and goes on.", Func: testPause},
 			{
-				Name: "test_snapshot", Doc: "A snapshot takes back what happened after it, and nothing else.",
+				Name: "test_pause", Doc: "A paused machine does not answer, and works again when it is resumed.",
+				Func: testPause,
+			},
+			{
+				Name: "test_snapshot", Doc: "Loading a snapshot undoes later changes in the guest, and nothing else.",
 				Func: testSnapshot,
 			},
-			{Name: "test_file", Doc: "A machine goes on from a file, in another QEMU.", Func: testFile},
+			{Name: "test_file", Doc: "A machine is saved to a file and goes on in another QEMU.", Func: testFile},
 		},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
@@ -49,15 +52,15 @@ func Register(r *flow.Registry) {
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
 			{
-				Name: "test_live", Doc: "It is stopped half way, stays where it is, and then moves for good.",
+				Name: "test_live", Doc: "A cancelled migration leaves the machine in place; the next one moves it.",
 				Func: testLive,
 			},
 		},
 	})
 }
 
-// A witness is what a guest must still have after it was restored: a workload that goes on, its
-// boot, its driver with its VF.
+// A witness records what a guest must still have after a restore: a running workload, its boot id,
+// and the resources of its VF.
 type witness struct {
 	run    *work.Run
 	boot   string
@@ -66,7 +69,7 @@ type witness struct {
 
 const stopFile = "/tmp/vmtb-stop"
 
-// observe begins to observe a guest.
+// observe starts the workload of a guest and returns its witness.
 func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witness) {
 	var err error
 	must(t, remove(ctx, m, stopFile))
@@ -78,13 +81,13 @@ func observe(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) (w witn
 	return w
 }
 
-// check fails the case unless all is still there, on m.
+// check fails the case unless machine m still has everything that w records.
 func (w witness) check(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if got := bootID(ctx, t, m); got != w.boot {
-		t.Errorf("%v: another boot than before: %s, %s", m, w.boot, got)
+		t.Errorf("%v: the guest was booted again: boot id %s before, %s now", m, w.boot, got)
 	}
 	if got := selfConfig(ctx, t, s, m); got != w.config {
-		t.Errorf("%v: the VF has another configuration than before: %+v, %+v", m, w.config, got)
+		t.Errorf("%v: the configuration of the VF changed: %+v before, %+v now", m, w.config, got)
 	}
 	run := w.run.On(m)
 	if running, err := run.Running(ctx); err != nil || !running {
@@ -120,7 +123,7 @@ func bootID(ctx context.Context, t *flow.T, m bench.Machine) string {
 	return strings.TrimSpace(string(data))
 }
 
-// selfConfig is what the guest's driver says that its VF holds.
+// selfConfig returns the resources of the VF as the guest's driver reports them.
 func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) vgpu.Resources {
 	vf, err := fixture.GuestVF(ctx, m, s.GuestDriver)
 	must(t, err)
@@ -149,7 +152,7 @@ func testSnapshot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, m.WriteFile(ctx, marker, []byte("after")))
 	must(t, t.Step(ctx, "load it", func(ctx context.Context) error { return m.Snapshots().Load(ctx, "vmtb") }))
 	if data, err := m.ReadFile(ctx, marker); err != nil || string(data) != "before" {
-		t.Errorf("%v: the marker reads %q, %v, want what it was when the snapshot was made", m, data, err)
+		t.Errorf("%v: the marker reads %q, %v, want \"before\"", m, data, err)
 	}
 	w.check(ctx, t, s, m)
 	must(t, m.Snapshots().Delete(ctx, "vmtb"))
@@ -193,14 +196,14 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, t.Step(ctx, "cancel a migration", func(context.Context) error {
 		_, err := m.Migrate(stopped, to, vm.MigrateOptions{Progress: func(vm.Migration) { stop() }})
 		if err == nil {
-			return fmt.Errorf("%v: a migration that was cancelled was not", m)
+			return fmt.Errorf("%v: a cancelled migration completed", m)
 		}
 		return nil
 	}))
 	if state, err := m.State(ctx); err != nil || state != vm.Running {
 		t.Fatalf("%v is %s after a cancelled migration (%v), want running", m, state, err)
 	}
-	must(t, to.Close(ctx)) // it has half of a state
+	must(t, to.Close(ctx)) // it has received only a part of the state
 
 	to, err = s.Start(ctx, m.Twin("vm1", vf), vm.ModeIncoming)
 	must(t, err)
