@@ -13,9 +13,9 @@ import (
 	"vmtb/internal/pick"
 )
 
-// assign sets *to to the VFs with these names, numbers or addresses: each must be enabled, have a
-// VFIO driver, and be unused. It holds the lock of the host until unlock is called, so that no run
-// gives the VFs to machines of its own.
+// assign sets *to to the VFs with these names, numbers or addresses. Each must be enabled, have a
+// VFIO driver, and be unused. assign holds the lock of the host until unlock is called, so that no
+// run gives the VFs to its own machines.
 func assign(e *env.Env, to *[]vm.VF, config *bench.Config, names []string) (unlock func(), err error) {
 	if *to = nil; len(names) == 0 {
 		return func() {}, nil
