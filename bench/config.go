@@ -27,7 +27,8 @@ type Config struct {
 	// DeviceModels (ours) maps a PCI device id ("e20b") to the name of a vGPU profile file
 	// ("Bmg_g21_12.json"). It takes precedence over the built-in table.
 	DeviceModels map[string]string `json:"device_models"`
-	TimeoutScale float64           `json:"timeout_scale"` // ours: multiplies every deadline, 1 by default
+	// Ours: multiplies every deadline, 1 by default.
+	TimeoutScale float64 `json:"timeout_scale"`
 
 	// WorkloadScale (ours) multiplies amounts of work, and the waits that are part of a flow's
 	// test. The default is 1.
@@ -41,16 +42,17 @@ type Config struct {
 	Destructive bool `json:"-"`
 }
 
-// A HostConfig says what to test on the host.
+// A HostConfig names the PF and its driver.
 type HostConfig struct {
 	// DRM card number of the PF; without it, the host's only PF is used.
 	CardIndex  *int       `json:"card_index"`
 	PCIAddress PCIAddress `json:"pci_address"` // ours: of the PF, instead of card_index
-	Driver     string     `json:"driver"`      // PF driver; "<driver>-vfio-pci" is its vendor VFIO variant
-	IGT        IGTConfig  `json:"igt"`
+	// PF driver; "<driver>-vfio-pci" is its vendor VFIO variant.
+	Driver string    `json:"driver"`
+	IGT    IGTConfig `json:"igt"`
 }
 
-// A GuestConfig says what to boot and what to expect in it.
+// A GuestConfig names the guest image, and the driver and programs in the guest.
 type GuestConfig struct {
 	OSImage string    `json:"os_image"` // relative to the working directory, as in the Python tool
 	Driver  string    `json:"driver"`
@@ -73,7 +75,7 @@ type ResourcesConfig struct {
 	GuCPath          string `json:"guc_ver_path"` // unused
 }
 
-// A CIConfig holds what the reports of a CI run need.
+// A CIConfig has settings for the reports of a CI run.
 type CIConfig struct {
 	HostDmesgFile string `json:"host_dmesg_file"` // unused
 	// KCIDBOrigin names the CI system that reports to KCIDB: lower-case letters, digits and "_". ""

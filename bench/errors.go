@@ -16,7 +16,8 @@ type GuestError struct {
 func (e *GuestError) Error() string { return join(e.Machine, e.Op, e.Err, "") }
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// A HostError is a refusal by the host's kernel or programs: a sysfs write that failed, a module that did not load.
+// A HostError is a refusal by the host's kernel or programs: a sysfs write that failed, a module
+// that did not load.
 type HostError struct {
 	Op     string // "write", "load module"
 	Noun   string // the path, BDF or program that Op was applied to

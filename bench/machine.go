@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A Machine runs commands and holds files: the host under test, or a guest reached through its agent.
-// All methods may be called from several goroutines at once.
+// A Machine runs commands and holds files: the host under test, or a guest reached through its
+// agent. All methods may be called from several goroutines at once.
 type Machine interface {
 	// String names the machine in messages: "host", "vm0".
 	String() string
@@ -34,7 +34,8 @@ type Machine interface {
 	// system or a driver reports late (at flush or close).
 	WriteFile(ctx context.Context, path string, data []byte) error
 
-	// ReadDir lists a directory, sorted by name. A missing directory is an error matching [fs.ErrNotExist].
+	// ReadDir lists a directory, sorted by name. A missing directory is an error matching
+	// [fs.ErrNotExist].
 	ReadDir(ctx context.Context, path string) ([]DirEntry, error)
 }
 
@@ -47,7 +48,8 @@ type DirEntry struct {
 // A Command is a program to run, with its arguments. It is not run by a shell: use [Shell] for
 // that.
 type Command struct {
-	Argv  []string      // program (a path, or a name looked up in the machine's PATH) and its arguments
+	// Program (a path, or a name looked up in the machine's PATH) and its arguments.
+	Argv  []string
 	Env   []string      // "KEY=value", added to the machine's own environment
 	Dir   string        // working directory; "" leaves the choice to the machine
 	Stdin []byte        // nil is an empty input

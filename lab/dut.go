@@ -25,10 +25,11 @@ const ShareTag = "vmtb"
 
 // Options says how to start a DUT.
 type Options struct {
-	Images        Images
-	Dir           string   // folder for evidence about the DUT: console, transcripts, command line
-	Share         string   // directory of this machine to which the DUT may write
-	XeParams      []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
+	Images Images
+	Dir    string // folder for evidence about the DUT: console, transcripts, command line
+	Share  string // directory of this machine to which the DUT may write
+	// Parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them.
+	XeParams      []string
 	GPUProperties []string // NAME=VALUE, of the emulated GPU: lab/gpu/README.md lists them
 	Program       string   // the vmtb that [DUT.Vmtb] runs; "" is this program
 	Progress      *progress.Progress

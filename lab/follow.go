@@ -19,7 +19,7 @@ type follower struct {
 	err    error
 }
 
-// follow creates path as an empty file, and starts to copy to out what is written to it.
+// follow creates path as an empty file, and starts to copy later writes to out.
 func follow(path string, out io.Writer) (*follower, error) {
 	file, err := os.Create(path)
 	if err != nil {

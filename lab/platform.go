@@ -15,9 +15,11 @@ import (
 type GPU string
 
 const (
-	// StandIn is the device of QEMU's igb, driven by the stand-ins of lab/kmod for xe and xe-vfio-pci.
+	// StandIn is the device of QEMU's igb, driven by the stand-ins of lab/kmod for xe and
+	// xe-vfio-pci.
 	StandIn GPU = "stand-in"
-	// PTL is an emulated integrated GPU like Panther Lake (lab/gpu), driven by Debian's own, unmodified xe.
+	// PTL is an emulated integrated GPU like Panther Lake (lab/gpu), driven by Debian's own,
+	// unmodified xe.
 	PTL GPU = "ptl"
 
 	// DefaultGPU is the GPU of a DUT whose [GPU] is "".

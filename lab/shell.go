@@ -10,7 +10,8 @@ import (
 	"vmtb/internal/rawterm"
 )
 
-// attach connects a terminal to a shell's serial port, until the user types Ctrl-] or the machine ends.
+// attach connects a terminal to a shell's serial port, until the user types Ctrl-] or the machine
+// ends.
 func attach(ctx context.Context, conn net.Conn, in *os.File, out io.Writer) error {
 	defer conn.Close()
 	restore, err := rawterm.Make(in, out)

@@ -51,7 +51,8 @@ func ParseKernelMessage(record []byte) (KernelMessage, error) {
 		return m, fmt.Errorf("kernel log: %q is no record: %w", shorten(record), err)
 	}
 	m.Level, m.Facility, m.Seq, m.Time = int(priority&7), int(priority>>3), seq, time.Duration(usec)*time.Microsecond
-	m.Continue = fields[3] == "+" || fields[3] == "c" // older kernels mark a line's first part with "c"
+	// Older kernels mark a line's first part with "c".
+	m.Continue = fields[3] == "+" || fields[3] == "c"
 	text, dict, _ := strings.Cut(strings.TrimSuffix(text, "\n"), "\n")
 	m.Text = unescape(text)
 	for line := range strings.Lines(dict) {

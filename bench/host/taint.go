@@ -47,7 +47,7 @@ var taintBits = []TaintBit{
 // machine check, forced unload. The other taints describe the machine's software.
 const Broken Taint = 1<<3 | 1<<4 | 1<<5 | 1<<7 | 1<<9 | 1<<14
 
-// Bits returns the reasons in t, including those that this package has no name for.
+// Bits returns the reasons in t, including those without a name in this package.
 func (t Taint) Bits() []TaintBit {
 	var bits []TaintBit
 	for i := range 64 {

@@ -99,9 +99,10 @@ type State struct {
 	SSHPort  int      `json:"ssh_port,omitempty"`
 	Logs     string   `json:"logs"` // folder of the machine's logs; changes with a migration
 
-	VNCListens string        `json:"vnc_listens,omitempty"` // address and port that the VNC server listens on
-	Boot       time.Duration `json:"boot"`                  // limit of a wait for the guest
-	Sockets    string        `json:"sockets"`               // private directory of QEMU's sockets
+	// Address and port that the VNC server listens on.
+	VNCListens string        `json:"vnc_listens,omitempty"`
+	Boot       time.Duration `json:"boot"`    // limit of a wait for the guest
+	Sockets    string        `json:"sockets"` // private directory of QEMU's sockets
 }
 
 // Info requests the machine's description.
@@ -167,8 +168,8 @@ func (c *Client) ExecAs(ctx context.Context, id string, cmd bench.Command, in io
 	return r, c.do(ctx, "exec", execArgs{id, cmd}, in, o, &r)
 }
 
-// Shell runs a shell in the guest. The shell reads in line by line, until in or the shell ends. The
-// argument prompt tells whether it prints prompts.
+// Shell runs a shell in the guest. The shell reads in line by line, until in or the shell ends. It
+// prints prompts if prompt is true.
 func (c *Client) Shell(
 	ctx context.Context, prompt bool, in io.Reader, out, errs io.Writer,
 ) (r bench.Result, err error) {

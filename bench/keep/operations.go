@@ -245,7 +245,7 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	if !done.Moved {
 		return nil, errors.Join(err, to.Close(ctx))
 	}
-	// From here on k's machine is to, whatever else fails.
+	// From here on k holds the machine to, even if a later step fails.
 	if err = errors.Join(err, k.moved(to, vfs), from.Close(ctx)); err != nil {
 		return nil, fmt.Errorf(
 			"machine %s has moved and runs in its new QEMU (pid %d), but: %w", k.record.Name, to.PID(), err,

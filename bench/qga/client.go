@@ -145,7 +145,7 @@ type call struct {
 	release func() // lets the next request begin; may be called more than once
 }
 
-// Forget gives up the answer, and lets the next request begin.
+// Forget abandons the answer, and lets the next request begin.
 func (k *call) Forget() {
 	k.Call.Forget()
 	k.release()

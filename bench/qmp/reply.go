@@ -27,7 +27,7 @@ func parseReply(line []byte) (m reply, ok bool) {
 const longReply = 4 << 10
 
 // splitReply splits long replies in the format of QEMU and its agent: {"return": {...}, "id":
-// "..."}. It does not check the part between; whoever unmarshals it does.
+// "..."}. It does not check the value of "return"; Unmarshal does that later.
 func splitReply(line []byte) (m reply, ok bool) {
 	const begin, key, end = `{"return": `, `, "id": "`, `"}`
 	if len(line) < longReply || !bytes.HasPrefix(line, []byte(begin)) || !bytes.HasSuffix(line, []byte(end)) {

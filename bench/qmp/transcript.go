@@ -26,9 +26,10 @@ type transcript struct {
 }
 
 type entry struct {
-	T     time.Time       `json:"t"`
-	Dir   string          `json:"dir"`             // "in", "out"
-	Line  json.RawMessage `json:"line"`            // the message, or a string if it is not JSON or was shortened
+	T   time.Time `json:"t"`
+	Dir string    `json:"dir"` // "in", "out"
+	// The message, or a string if it is not JSON or was shortened.
+	Line  json.RawMessage `json:"line"`
 	Bytes int             `json:"bytes,omitempty"` // the full length of a shortened line
 	Lost  int64           `json:"lost,omitempty"`  // lines dropped before this one
 }

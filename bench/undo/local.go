@@ -54,7 +54,7 @@ func (p Path) Undo(_ context.Context, sys System) error {
 	}
 	info, err := sys.Stat(p.Path)
 	switch {
-	case err != nil: // gone by itself, perhaps just now
+	case err != nil: // removed by its owner, perhaps just now
 	case info.IsDir() != p.Dir:
 		return fmt.Errorf("%s is a %s: %w", p.Path, typeName(info.Mode()), ErrNotOurs)
 	case p.Dir:

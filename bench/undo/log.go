@@ -164,7 +164,8 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 		}
 		var ln line
 		if err := json.Unmarshal(text, &ln); err != nil {
-			if len(rest) == 0 { // torn by a crash of the machine: blocks need not reach the disk in order
+			// Torn by a crash of the machine: blocks need not reach the disk in order.
+			if len(rest) == 0 {
 				return nil
 			}
 			return fmt.Errorf("line %d: %w", n, err)
@@ -172,7 +173,8 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 		switch {
 		case ln.Done != 0:
 			l.forget(ln.Done)
-		case ln.ID < max(l.last, 1), ln.ID > maxID: // ids count up from 1; the id of a torn line may come twice
+		// Ids count up from 1; the id of a torn line may come twice.
+		case ln.ID < max(l.last, 1), ln.ID > maxID:
 			return fmt.Errorf("line %d: a record with id %d after the one with id %d", n, ln.ID, l.last)
 		default:
 			l.pending = append(l.pending, Entry{ln.ID, decode(ln, kinds), ln.Boot != "" && ln.Boot != l.boot})

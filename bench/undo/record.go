@@ -92,8 +92,9 @@ func (w Write) Undo(_ context.Context, sys System) error {
 
 // A Binding is a PCI device that was bound to another driver through driver_override, or unbound.
 type Binding struct {
-	Device      string `json:"device"`                 // its directory in /sys/bus/pci/devices
-	Driver      string `json:"driver"`                 // the new driver, also written to driver_override; "" is none
+	Device string `json:"device"` // its directory in /sys/bus/pci/devices
+	// The new driver, also written to driver_override; "" is none.
+	Driver      string `json:"driver"`
 	OldDriver   string `json:"old_driver,omitempty"`   // "" is none
 	OldOverride string `json:"old_override,omitempty"` // "" is none
 }

@@ -56,8 +56,8 @@ func isPrivate(dir string) bool {
 	return path.IsAbs(dir) && path.Clean(dir) == dir && strings.HasPrefix(path.Base(dir), dirPrefix)
 }
 
-// A Leftover is a run's processes and directories on the host, which stay until somebody removes
-// them. It is an [undo.Record]: pass undo.KindOf[work.Leftover]() to [undo.Open].
+// A Leftover has the processes and directories that a run leaves on the host until they are
+// removed. It is an [undo.Record]: pass undo.KindOf[work.Leftover]() to [undo.Open].
 type Leftover struct {
 	Dir     string `json:"dir"`
 	Results string `json:"results,omitempty"`

@@ -16,12 +16,14 @@ import (
 // An IGT workload runs tests with igt_runner. Its results go to a new directory below
 // [bench.IGTConfig].ResultDir.
 type IGT struct {
-	Config    bench.IGTConfig `json:"config"`
-	Tests     []string        `json:"tests"`               // "igt@xe_exec_store@basic-store", in this order
-	Repeat    int             `json:"repeat,omitempty"`    // how often the whole list is run, 1 by default
-	Blocklist []string        `json:"blocklist,omitempty"` // regular expressions of tests to skip
-	Options   []string        `json:"options,omitempty"`   // for igt_runner, after those of Config
-	Skips     SkipPolicy      `json:"skips,omitempty"`
+	Config bench.IGTConfig `json:"config"`
+	// "igt@xe_exec_store@basic-store", in this order.
+	Tests []string `json:"tests"`
+	// How often the whole list is run, 1 by default.
+	Repeat    int        `json:"repeat,omitempty"`
+	Blocklist []string   `json:"blocklist,omitempty"` // regular expressions of tests to skip
+	Options   []string   `json:"options,omitempty"`   // for igt_runner, after those of Config
+	Skips     SkipPolicy `json:"skips,omitempty"`
 }
 
 // A SkipPolicy says how a skipped test affects the verdict if nothing failed.

@@ -8,7 +8,7 @@ import (
 	"vmtb/bench"
 )
 
-// A Workload is what to run: [Shell], [IGT] or [Wsim].
+// A Workload is a program to run: [Shell], [IGT] or [Wsim].
 type Workload interface {
 	fmt.Stringer
 	// job returns the job for the workload. dir is the run's private directory on the machine.

@@ -26,11 +26,12 @@ const (
 type Wsim struct {
 	Config bench.IGTConfig `json:"config"`
 	// A descriptor, or the path of a file with one on the machine.
-	Descriptor string   `json:"descriptor,omitempty"`
-	File       []byte   `json:"file,omitempty"`    // the content of a .wsim file, instead of Descriptor
-	Clients    int      `json:"clients,omitempty"` // 1 by default
-	Repeats    int      `json:"repeats,omitempty"` // of the workload in each client, 1 by default
-	Options    []string `json:"options,omitempty"` // further options
+	Descriptor string `json:"descriptor,omitempty"`
+	// The content of a .wsim file, instead of Descriptor.
+	File    []byte   `json:"file,omitempty"`
+	Clients int      `json:"clients,omitempty"` // 1 by default
+	Repeats int      `json:"repeats,omitempty"` // of the workload in each client, 1 by default
+	Options []string `json:"options,omitempty"` // further options
 }
 
 func (w Wsim) String() string {

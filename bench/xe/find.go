@@ -171,7 +171,8 @@ func (p *PF) probe() error {
 			return err
 		}
 		for i, gt := range gts {
-			p.GTs = append(p.GTs, GT{Tile: tile, ID: gt, Media: i > 0}) // a tile's first GT is the main one
+			// A tile's first GT is the main one.
+			p.GTs = append(p.GTs, GT{Tile: tile, ID: gt, Media: i > 0})
 		}
 	}
 	if len(p.GTs) == 0 {

@@ -11,8 +11,12 @@ import (
 )
 
 // A Halt is the record of a VF that was halted: paused, stopped, or paused to be saved or restored.
-// Undo makes the VF run again, by the first of these ways that the kernel accepts: a resume; a
-// pause and a resume, which is harmless if the VF already runs; and, if MayReset, a reset.
+// Undo makes the VF run again. It tries these ways, and takes the first one that the kernel
+// accepts:
+//
+//   - a resume;
+//   - a pause and a resume, which is harmless if the VF already runs;
+//   - a reset, if MayReset is set.
 type Halt struct {
 	VF       pci.Address `json:"vf"`
 	How      string      `json:"how"` // "paused", "stopped", "being saved", "being restored"

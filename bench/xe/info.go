@@ -54,9 +54,10 @@ func (p *PF) AdverseEvents(gt GT) ([]Events, error) {
 
 // Policies are the firmware's rules for all functions on a GT.
 type Policies struct {
-	ResetEngine  bool   `json:"reset_engine"`     // engines are reset on each switch of VFs
-	SchedIfIdle  bool   `json:"sched_if_idle"`    // idle VFs keep their time slice
-	SamplePeriod uint64 `json:"sample_period_ms"` // ms between checks of the counters of adverse events; 0 is never
+	ResetEngine bool `json:"reset_engine"`  // engines are reset on each switch of VFs
+	SchedIfIdle bool `json:"sched_if_idle"` // idle VFs keep their time slice
+	// Ms between checks of the counters of adverse events; 0 is never.
+	SamplePeriod uint64 `json:"sample_period_ms"`
 }
 
 // Policies reads the policies of a GT.

@@ -51,7 +51,8 @@ func (c Control) Save(ctx context.Context, w io.Writer) error {
 func (c Control) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	_, _ = c.pf.files.tree.Pull(ctx, c.file("migration_data"), io.Discard) // finish reports whether it helped
+	// Finish reports whether it helped.
+	_, _ = c.pf.files.tree.Pull(ctx, c.file("migration_data"), io.Discard)
 }
 
 // finish ends a save or a restore. It reads the driver's file to get the result.

@@ -44,8 +44,9 @@ type Function struct {
 	TimeSlice  *vgpu.TimeSlice `json:"time_slice"`
 	Priority   *Priority       `json:"priority"`
 	// Agreed on by the driver of the VF; nil if none has.
-	Version *Version         `json:"version"`
-	Events  *vgpu.Thresholds `json:"events"` // adverse events, of all GTs together; nil if there were none
+	Version *Version `json:"version"`
+	// Adverse events, of all GTs together; nil if there were none.
+	Events *vgpu.Thresholds `json:"events"`
 }
 
 // Summary reads everything that the kernel reports. It fails only if the kernel reports nothing.

@@ -23,7 +23,8 @@ type File struct {
 	err     error    // first error of Write
 }
 
-// Create begins to write the file at path, and checks that it can be written. A FIFO must get a reader within 5 s.
+// Create begins to write the file at path, and checks that it can be written. If it is a FIFO, a
+// reader must open it within 5 s.
 func Create(path string, perm fs.FileMode) (*File, error) {
 	t, err := find(path)
 	if err != nil {

@@ -206,7 +206,8 @@ func (p *roff) section(title string, paragraphs ...string) {
 		if i > 0 {
 			p.raw(".PP")
 		}
-		if strings.HasPrefix(text, "  ") || strings.Contains(text, "\n  ") { // a list keeps its lines
+		// A list keeps its lines.
+		if strings.HasPrefix(text, "  ") || strings.Contains(text, "\n  ") {
 			text = ".nf\n" + roffText(text) + "\n.fi"
 		} else {
 			text = roffText(text)

@@ -97,7 +97,8 @@ func checkIOMMU(_ context.Context, t *Target) Result {
 
 func checkPF(ctx context.Context, t *Target) Result {
 	driver := t.Config.Host.Driver
-	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host)) // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host))
 	if err == nil {
 		t.pf = pf
 		from := ""

@@ -37,7 +37,7 @@ func (t *Target) CheckImage(ctx context.Context, each func(Result)) ([]Result, e
 	}, each)
 }
 
-// checkGuest boots the guest image without a VF, and checks that the guest has what flows need.
+// checkGuest boots the guest image without a VF, and checks that flows can run in the guest.
 func checkGuest(ctx context.Context, t *Target) Result {
 	if !t.Deep {
 		return skip("not looked into; --deep boots the image")
@@ -105,7 +105,8 @@ func (g *guestCheck) boot(ctx context.Context, t *Target) Result {
 // remedyByConsole returns what to do about an image whose agent does not answer. It judges by the
 // console.
 func remedyByConsole(dir string) string {
-	console, _ := os.ReadFile(filepath.Join(dir, "console.log")) // a missing file is like an empty one
+	// A missing file is like an empty one.
+	console, _ := os.ReadFile(filepath.Join(dir, "console.log"))
 	switch {
 	case bytes.Contains(console, []byte("login:")):
 		return "it boots as far as a login: install and enable qemu-guest-agent in it"

@@ -50,7 +50,8 @@ func (t *Target) Labels(ctx context.Context, version string) labels.Set {
 
 // labelGPU adds the properties of the PF. If no driver is bound, it adds those of Intel's GPU.
 func (t *Target) labelGPU(s labels.Set) {
-	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host)) // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host))
 	if err != nil {
 		s.Put("vfs", "0")
 		for _, name := range t.intelGPUs() {

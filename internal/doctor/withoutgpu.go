@@ -12,9 +12,9 @@ var gpuChecks = map[string]bool{
 	"iommu": true, "pf": true, "vfs": true, "mmio": true, "debugfs": true, "vfio": true, "memlock": true, "igt": true,
 }
 
-// checkGPU looks for an Intel display controller among the PCI functions, whatever its driver. In
-// the lab a network card may stand in for a GPU. The DMI product of the emulated machine identifies
-// the lab.
+// checkGPU looks for an Intel display controller among the PCI functions, with any driver. In the
+// lab a network card may stand in for a GPU. The DMI product of the emulated machine identifies the
+// lab.
 func checkGPU(_ context.Context, t *Target) Result {
 	found := t.intelGPUs()
 	if product := t.text("/sys/class/dmi/id/product_name"); len(found) == 0 && strings.HasPrefix(product, "vmtb lab") {
@@ -30,10 +30,11 @@ func checkGPU(_ context.Context, t *Target) Result {
 	return good("%s", strings.Join(found, ", "))
 }
 
-// intelGPUs returns the PCI addresses of Intel's display controllers, whatever their drivers.
+// intelGPUs returns the PCI addresses of Intel's display controllers, with any drivers.
 func (t *Target) intelGPUs() (found []string) {
 	const devices = "/sys/bus/pci/devices"
-	entries, _ := t.host.System.ReadDir(devices) // a machine without PCI has no such directory, and no GPU
+	// A machine without PCI has no such directory, and no GPU.
+	entries, _ := t.host.System.ReadDir(devices)
 	for _, e := range entries {
 		dir := devices + "/" + e.Name()
 		// PCI_BASE_CLASS_DISPLAY

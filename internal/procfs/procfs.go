@@ -45,7 +45,8 @@ func StatFile(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/stat" }
 // Self returns the stat of this process.
 func Self() (Stat, error) { return Read(os.Getpid()) }
 
-// Read returns the stat of a process of this host. The error matches [fs.ErrNotExist] if there is no such process.
+// Read returns the stat of a process of this host. The error matches [fs.ErrNotExist] if there is
+// no such process.
 func Read(pid int) (Stat, error) {
 	text, err := os.ReadFile(StatFile(pid))
 	if errors.Is(err, syscall.ESRCH) { // the process ended between open and read

@@ -51,7 +51,7 @@ const wedged = "/sys/module/xe/parameters/wedged"
 // and does not crash the kernel where the real one does.
 func (p *Probe) standIn() bool { return p.exists(wedged) }
 
-// MayCrash returns what the rule does to this kernel, or "" if it is harmless. It returns
+// MayCrash returns the harm that the rule does to this kernel, or "" if it is harmless. It returns
 // [Rule.Crashes] unless the driver is the lab's stand-in.
 func (p *Probe) MayCrash(r Rule) string {
 	if p.standIn() {

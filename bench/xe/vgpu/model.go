@@ -113,7 +113,8 @@ type SchedulerMode string
 
 // These are the scheduler modes. All but INFINITE come from the model's profile file.
 const (
-	Infinite             SchedulerMode = "INFINITE"        // no time slices; the kernel's default up to Linux 7.0
+	// No time slices; the kernel's default up to Linux 7.0.
+	Infinite             SchedulerMode = "INFINITE"
 	DefaultProfile       SchedulerMode = "DEFAULT_PROFILE" // the default of the file
 	Flexible30FPS        SchedulerMode = "FLEXIBLE_30FPS"
 	Fixed30FPS           SchedulerMode = "FIXED_30FPS"

@@ -56,8 +56,9 @@ type Scheduling struct {
 
 // A TimeSlice is the GPU time of one function before the next one's turn. 0 is infinite.
 type TimeSlice struct {
-	Quantum uint64 `json:"exec_quantum_ms"`    // execution quantum (EQ), ms
-	Timeout uint64 `json:"preempt_timeout_us"` // preemption timeout (PT), us, after which an engine is reset
+	Quantum uint64 `json:"exec_quantum_ms"` // execution quantum (EQ), ms
+	// Preemption timeout (PT), us, after which an engine is reset.
+	Timeout uint64 `json:"preempt_timeout_us"`
 }
 
 func (t TimeSlice) String() string { return fmt.Sprintf("EQ %d ms, PT %d us", t.Quantum, t.Timeout) }

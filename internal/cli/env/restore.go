@@ -17,7 +17,8 @@ import (
 // UndoSince undoes the changes in log that are newer than mark, and prints the outcome of each:
 // successes to out, failures to e.Err.
 func (e *Env) UndoSince(ctx context.Context, log *undo.Log, mark undo.Mark, out io.Writer) {
-	_ = log.UndoAndTell(ctx, e.System, mark, func(c undo.Entry, err error) { // its error joins those printed here
+	// Its error joins those printed here.
+	_ = log.UndoAndTell(ctx, e.System, mark, func(c undo.Entry, err error) {
 		switch {
 		case err == nil:
 			fmt.Fprintf(out, "put back: %s\n", ansi.Printable(c.Record.Undone()))

@@ -12,7 +12,7 @@ import (
 	"vmtb/report/terminal"
 )
 
-// ReportFlags choose what a run shows to the user.
+// ReportFlags choose how much of a run the user sees.
 type ReportFlags struct {
 	OutputFlags
 	Verbose int // -v, -vv

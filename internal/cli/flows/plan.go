@@ -10,7 +10,7 @@ import (
 	"vmtb/internal/kernelwatch"
 )
 
-// A Plan says what a run will do.
+// A Plan is the flows of a run, with their configuration and rules.
 type Plan struct {
 	Items      []flow.Item
 	Notes      []string // lines for the user

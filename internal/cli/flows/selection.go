@@ -51,7 +51,8 @@ func (f *SelectionFlags) Add(cmd *cobra.Command) {
 	// The help shows any other value of a "bool" flag.
 	flags.Lookup("last-failed").NoOptDefVal = "true"
 	flags.StringVar(&f.failed, "failed-in", "", "only flows that did not pass in the run in the directory `DIR`")
-	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.Collect, "collect-only": &f.Collect} { // pytest's
+	// These are the names of pytest.
+	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.Collect, "collect-only": &f.Collect} {
 		flags.BoolVar(at, name, false, "")
 		flags.Lookup(name).Hidden = true
 	}

@@ -139,7 +139,8 @@ func endKept(ctx context.Context, e *env.Env) error {
 			continue // the machine has just ended
 		}
 		killErr := c.Kill(ctx, nil)
-		if errors.Is(killErr, keep.ErrNotRestored) { // the machine has ended; recover continues with its journal
+		// The machine has ended; recover continues with its journal.
+		if errors.Is(killErr, keep.ErrNotRestored) {
 			fmt.Fprintf(e.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
 			continue
 		}

@@ -74,7 +74,7 @@ func after(e *env.Env, err, left error) error {
 	return err
 }
 
-// ready waits until a lab has booted, which somebody else has started or which has rebooted.
+// ready waits until a lab has booted that another command has started, or that has rebooted.
 func (o *upOptions) ready(ctx context.Context, e *env.Env, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil {

@@ -25,10 +25,11 @@ type treatment int
 const (
 	// The run in the DUT gets the flag unchanged; also flags that flagTreatments does not list.
 	forwarded treatment = iota
-	replaced            // the run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs
-	handled             // this command does it on this machine
-	absent              // "vmtb lab run" does not have it
-	labOnly             // only "vmtb lab run" has it
+	// The run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs.
+	replaced
+	handled // this command does it on this machine
+	absent  // "vmtb lab run" does not have it
+	labOnly // only "vmtb lab run" has it
 )
 
 // flagTreatments lists every flag of "vmtb run" and of "vmtb lab run". A test compares.

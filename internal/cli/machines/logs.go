@@ -228,7 +228,8 @@ func lastLines(f io.ReaderAt, n int) (int64, error) {
 			return 0, err
 		}
 		for i := len(part) - 1; i >= 0; i-- {
-			if part[i] == '\n' && begin+int64(i) != size-1 { // the newline at the end of the file begins no line
+			// The newline at the end of the file begins no line.
+			if part[i] == '\n' && begin+int64(i) != size-1 {
 				if found++; found == n {
 					return begin + int64(i) + 1, nil
 				}

@@ -48,11 +48,12 @@ type Machine struct {
 	Keeper    int       `json:"keeper_pid"`
 	QEMU      int       `json:"qemu_pid,omitempty"`
 	Accel     string    `json:"accel,omitempty"`
-	VNC       string    `json:"vnc,omitempty"`         // the address for a viewer on this host
-	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" means every address of this host
-	Password  string    `json:"vnc_password,omitempty"`
-	SSHPort   int       `json:"ssh_port,omitempty"`
-	Logs      string    `json:"logs"` // folder
+	VNC       string    `json:"vnc,omitempty"` // the address for a viewer on this host
+	// "0.0.0.0:5900" means every address of this host.
+	Listens  string `json:"vnc_listens,omitempty"`
+	Password string `json:"vnc_password,omitempty"`
+	SSHPort  int    `json:"ssh_port,omitempty"`
+	Logs     string `json:"logs"` // folder
 }
 
 // MachineOf returns the JSON form of a machine's description.

@@ -52,7 +52,8 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 	}
 	add("iommu", strings.Join(iommus, ", "))
 	add("driver", driverModule(ctx, h, config.Host.Driver, text))
-	if pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)); err == nil { // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	if pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)); err == nil {
 		add("pf", pick.DescribePF(pf))
 		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
 	}

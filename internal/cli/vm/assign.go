@@ -36,7 +36,8 @@ func assignable(e *env.Env, config *bench.Config, names []string) ([]vm.VF, erro
 	if err := h.CheckIOMMU(); err != nil {
 		return nil, err
 	}
-	pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)) // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host))
 	if err != nil {
 		return nil, err
 	}

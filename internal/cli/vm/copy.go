@@ -86,7 +86,8 @@ func (p endpoint) stdio() bool { return p.guest == nil && p.path == "-" }
 
 // base returns the name of the copy of p in a directory.
 func (p endpoint) base() string {
-	if abs, err := filepath.Abs(p.path); err == nil && p.guest == nil { // the base of "." would be "."
+	// The base of "." would be ".".
+	if abs, err := filepath.Abs(p.path); err == nil && p.guest == nil {
 		return filepath.Base(abs)
 	}
 	return path.Base(p.path)

@@ -9,8 +9,9 @@ import (
 // states: an operation ends before the write returns, unless [Hooks.Firmware] delays it.
 type control struct {
 	State string // "" (ready), "paused", "resumed", "stopped"
-	Data  string // while paused: "", "saving", "saved", "restoring", "restored", "failed" (to restore)
-	Done  bool   // an operation has completed since the last reset
+	// While paused: "", "saving", "saved", "restoring", "restored", "failed" (to restore).
+	Data string
+	Done bool // an operation has completed since the last reset
 }
 
 const (

@@ -50,7 +50,8 @@ type share struct {
 
 // gt holds the policies of one GT.
 type gt struct {
-	Numbers map[string]uint64 // reset_engine, sched_if_idle, sample_period_ms, contexts_spare, doorbells_spare (as set)
+	// Reset_engine, sched_if_idle, sample_period_ms, contexts_spare, doorbells_spare (as set).
+	Numbers map[string]uint64
 }
 
 type process struct {
