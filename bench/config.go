@@ -14,8 +14,9 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A Config is the file vmtb_config.json: the keys of the Python tool, which load unchanged, and our own, which all
-// have defaults. Keys that the Python tool reads and never uses are accepted and marked "unused".
+// A Config is the content of vmtb_config.json. It has the keys of the Python tool, which load
+// unchanged, and our own keys, which all have defaults. Keys that the Python tool reads and never
+// uses are accepted and marked "unused".
 type Config struct {
 	Host      HostConfig      `json:"host"`
 	Guest     GuestConfig     `json:"guest"`
@@ -23,30 +24,35 @@ type Config struct {
 	CI        CIConfig        `json:"ci"`
 
 	VM VMConfig `json:"vm"` // ours: the shape of every virtual machine
-	// ours: PCI device id ("e20b") to the name of a vGPU profile file ("Bmg_g21_12.json"), before the built-in table
+	// DeviceModels (ours) maps a PCI device id ("e20b") to the name of a vGPU profile file
+	// ("Bmg_g21_12.json"). It takes precedence over the built-in table.
 	DeviceModels map[string]string `json:"device_models"`
-	TimeoutScale float64           `json:"timeout_scale"` // ours: multiplies every deadline, 1 by default
+	// Ours: multiplies every deadline, 1 by default.
+	TimeoutScale float64 `json:"timeout_scale"`
 
-	// WorkloadScale, ours, multiplies amounts of work and the waits that are part of what a flow tests; 1 by default.
+	// WorkloadScale (ours) multiplies amounts of work, and the waits that are part of a flow's
+	// test. The default is 1.
 	WorkloadScale float64 `json:"workload_scale"`
 
-	// ours: run what harms a machine that is in use; in the lab it always runs
+	// AllowDestructive (ours) allows flows that harm a machine in use. In the lab they always run.
 	AllowDestructive bool `json:"allow_destructive"`
 
-	// Destructive is the flag --destructive: AllowDestructive, and what is known to crash the
-	// kernel if it is selected by name. No file can say it.
+	// Destructive is the flag --destructive. It includes AllowDestructive, and allows flows known
+	// to crash the kernel if they are selected by name. No configuration file can set it.
 	Destructive bool `json:"-"`
 }
 
-// A HostConfig says what to test on the host.
+// A HostConfig names the PF and its driver.
 type HostConfig struct {
-	CardIndex  *int       `json:"card_index"`  // DRM card number of the PF; without it "the only one" is taken
+	// DRM card number of the PF; without it, the host's only PF is used.
+	CardIndex  *int       `json:"card_index"`
 	PCIAddress PCIAddress `json:"pci_address"` // ours: of the PF, instead of card_index
-	Driver     string     `json:"driver"`      // PF driver; "<driver>-vfio-pci" is its vendor VFIO variant
-	IGT        IGTConfig  `json:"igt"`
+	// PF driver; "<driver>-vfio-pci" is its vendor VFIO variant.
+	Driver string    `json:"driver"`
+	IGT    IGTConfig `json:"igt"`
 }
 
-// A GuestConfig says what to boot and what to expect in it.
+// A GuestConfig names the guest image, and the driver and programs in the guest.
 type GuestConfig struct {
 	OSImage string    `json:"os_image"` // relative to the working directory, as in the Python tool
 	Driver  string    `json:"driver"`
@@ -62,19 +68,21 @@ type IGTConfig struct {
 	Options   string `json:"options"` // of every igt_runner call
 }
 
-// A ResourcesConfig names directories, relative to the configuration file.
+// A ResourcesConfig names directories. Paths are relative to the configuration file.
 type ResourcesConfig struct {
 	VGPUProfilesPath string `json:"vgpu_profiles_path"`
 	WsimPath         string `json:"wsim_wl_path"`
 	GuCPath          string `json:"guc_ver_path"` // unused
 }
 
-// A CIConfig is what the continuous integration around a run wants of its reports.
+// A CIConfig has settings for the reports of a CI run.
 type CIConfig struct {
 	HostDmesgFile string `json:"host_dmesg_file"` // unused
-	// who reports to KCIDB: lower-case letters, digits and "_"; "" is "vmtb"
+	// KCIDBOrigin names the CI system that reports to KCIDB: lower-case letters, digits and "_". ""
+	// stands for "vmtb".
 	KCIDBOrigin string `json:"kcidb_origin"`
-	// the build that is tested, "origin:id"; "" makes one of the running kernel
+	// KCIDBBuildID identifies the tested build: "origin:id". If it is "", vmtb makes one from the
+	// running kernel.
 	KCIDBBuildID string `json:"kcidb_build_id"`
 }
 
@@ -86,11 +94,14 @@ type VMConfig struct {
 	MemoryMiB int    `json:"memory_mib"` // VFIO pins all of it
 	CPUs      int    `json:"cpus"`
 	DiskBus   string `json:"disk_bus"` // "virtio", or "ide" as the Python tool had it
-	// who may see the screens: "off", "local", "on", "open"; "" leaves it to the command, see Screens
+	// VNC says who may see the screens: "off", "local", "on" or "open". "" leaves the choice to the
+	// command: see Screens.
 	VNC string `json:"vnc"`
-	// of the host's loopback for the guest's SSH, plus the machine's number; 0 is any; without it there is none
+	// SSHPort is the port on the host's loopback for the guest's SSH; the machine's number is added
+	// to it. 0 takes any free port. Without SSHPort, SSH is not forwarded.
 	SSHPort *int `json:"ssh_port"`
-	// machines go on from the state of one like them that has booted, where a flow allows it
+	// Warm lets machines start from the saved state of an equal machine that has booted, where the
+	// flow allows it.
 	Warm      bool     `json:"warm"`
 	ExtraArgs []string `json:"extra_args"`
 }
@@ -98,21 +109,22 @@ type VMConfig struct {
 // VNCModes are the values of [VMConfig.VNC].
 var VNCModes = []string{"off", "local", "on", "open"}
 
-// Screens is VNC, or usual if that is not set.
+// Screens returns VNC, or usual if VNC is not set.
 func (c VMConfig) Screens(usual string) string { return cmp.Or(c.VNC, usual) }
 
-// NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]: a run of such a flow without
-// the image is refused before it begins.
+// NeedGuestImage is the name of the precondition of flows that boot [GuestConfig.OSImage]. A run of
+// such a flow is refused before it begins if the image is missing.
 const NeedGuestImage = "guest image"
 
-// The directories of the Python tool's own files: a configuration that names them, and a vmtb without them, means
-// the files built into vmtb.
+// These are the directories of the Python tool's own files. If a configuration names one of them,
+// and vmtb does not have it, the files built into vmtb are used.
 const (
 	DefaultVGPUProfilesPath = "vmm_flows/resources/vgpu_profiles"
 	DefaultWsimPath         = "vmm_flows/resources/wsim"
 )
 
-// DefaultConfig is what an empty file means. The values of shared keys are the Python tool's.
+// DefaultConfig returns the configuration of an empty file. The values of shared keys are the
+// Python tool's.
 func DefaultConfig() *Config {
 	igt := IGTConfig{
 		TestDir:   "/usr/local/libexec/igt-gpu-tools/",
@@ -134,8 +146,9 @@ func DefaultConfig() *Config {
 	}
 }
 
-// ParseConfig reads data, the content of the file at path, over the defaults and makes its directories relative to
-// the file. Anything it does not know is a [UsageError] that says file, line, column and key.
+// ParseConfig parses data, the content of the file at path, on top of the defaults. It makes
+// directories relative to the file. Anything unknown is a [UsageError] with file, line, column and
+// key.
 func ParseConfig(path string, data []byte) (*Config, error) {
 	c := DefaultConfig()
 	if err := strictjson.Unmarshal(path, data, c); err != nil {
@@ -157,12 +170,12 @@ var (
 	driverName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 	fileName   = regexp.MustCompile(`^[^/.][^/]*$`) // in the directory of profiles, not elsewhere
 
-	// What KCIDB's schema allows.
+	// KCIDB's schema allows these values.
 	kcidbOrigin = regexp.MustCompile(`^[a-z0-9_]+$`)
 	kcidbBuild  = regexp.MustCompile(`^[a-z0-9_]+:[^\x00]+$`)
 )
 
-// validate checks the shape of machines.
+// validate checks the values of a VMConfig, and reports each wrong one with bad.
 func (v VMConfig) validate(bad func(format string, args ...any)) {
 	if v.MemoryMiB < 64 {
 		bad("vm.memory_mib is %d, want 64 or more", v.MemoryMiB)
@@ -194,7 +207,7 @@ func (c CIConfig) validate() error {
 	return nil
 }
 
-// Validate checks what the types do not say.
+// Validate checks the rules that the types cannot express.
 func (c *Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

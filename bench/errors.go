@@ -5,23 +5,24 @@ import (
 	"strings"
 )
 
-// A GuestError is the fault of the software under test inside a machine: a guest that panicked, a driver that did
-// not load, a command that failed there.
+// A GuestError is a failure of the software under test inside a machine: a guest that panicked, a
+// driver that did not load, a command that failed there.
 type GuestError struct {
 	Machine string // "vm0"
-	Op      string // what was being done, in the infinitive: "load xe"
+	Op      string // the failed operation, in the infinitive: "load xe"
 	Err     error
 }
 
 func (e *GuestError) Error() string { return join(e.Machine, e.Op, e.Err, "") }
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// A HostError is a refusal by the host's kernel or programs: a sysfs write that failed, a module that did not load.
+// A HostError is a refusal by the host's kernel or programs: a sysfs write that failed, a module
+// that did not load.
 type HostError struct {
 	Op     string // "write", "load module"
-	Noun   string // the path, BDF or program that it was done to
-	Value  string // what was written, if anything
-	Err    error  // the errno, if there is one
+	Noun   string // the path, BDF or program that Op was applied to
+	Value  string // the written value, if any
+	Err    error  // the errno, if any
 	Advice string // what the user can do about it; "" when nothing is known
 }
 
@@ -37,13 +38,14 @@ func (e *HostError) Error() string {
 }
 func (e *HostError) Unwrap() error { return e.Err }
 
-// An InfraError is the test bench's own trouble, which says nothing about the software under test: QEMU missing, a
-// lab that did not boot, a full disk.
+// An InfraError is a failure of the test bench itself: QEMU is missing, a lab did not boot, a disk
+// is full. It says nothing about the software under test.
 type InfraError struct {
-	Op       string
-	Err      error
-	Advice   string
-	Evidence string // the tail of a console or of stderr, kept apart so that a report can show it whole
+	Op     string
+	Err    error
+	Advice string
+	// Tail of a console or of stderr; apart from Err so that a report can show it whole.
+	Evidence string
 }
 
 func (e *InfraError) Error() string {
@@ -64,11 +66,13 @@ type UsageError struct {
 func (e *UsageError) Error() string { return join("", "", e.Err, e.Advice) }
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// A StartError is the error for a command whose program could not be run. It is not for a program that ran and failed.
+// A StartError is the error for a command whose program could not be run. A program that ran and
+// failed is not a StartError.
 type StartError struct {
 	Program string
-	Code    int    // exit code of a shell for it: 127 when there is no such program, 126 when it cannot be executed
-	Reason  string // "not found", ...
+	// A shell's exit code: 127 if there is no such program, 126 if it cannot be executed.
+	Code   int
+	Reason string // "not found", ...
 }
 
 func (e *StartError) Error() string { return join(e.Program, "", errors.New(e.Reason), "") }
@@ -79,7 +83,8 @@ const (
 	CodeNotFound      = 127
 )
 
-// ErrNotAvailable marks what this kernel, device or program does not have, as opposed to what it has and failed at.
+// ErrNotAvailable marks a feature that this kernel, device or program does not have. A feature that
+// exists and failed is another error.
 var ErrNotAvailable = errors.New("not available here")
 
 func join(noun, op string, err error, advice string) string {

@@ -1,7 +1,7 @@
 package bench
 
-// LabProduct is what the firmware of the lab's machine under test calls it. LabGPU and the GPU's
-// name follow if that is emulated.
+// LabProduct is the product name in the firmware of the lab's machine under test. With an emulated
+// GPU, LabGPU and the GPU's name follow it.
 const (
 	LabProduct = "vmtb lab (emulated)"
 	LabGPU     = ", GPU "

@@ -10,28 +10,32 @@ import (
 	"time"
 )
 
-// A Machine runs commands and holds files: the host under test, or a guest reached through its agent.
-// All methods may be called from several goroutines at once.
+// A Machine runs commands and holds files: the host under test, or a guest reached through its
+// agent. All methods may be called from several goroutines at once.
 type Machine interface {
 	// String names the machine in messages: "host", "vm0".
 	String() string
 
-	// Exec runs c to its end: Start, then [Finish]. A command that ran and failed is a Result with a non-zero ExitCode
-	// or a Signal and a nil error; the error is for commands that could not be started, watched or finished in time.
+	// Exec runs c to its end: Start, then [Finish]. If the command ran and failed, the Result has a
+	// non-zero ExitCode or a Signal, and the error is nil. The error is for commands that could not
+	// be started, watched, or finished in time.
 	Exec(ctx context.Context, c Command) (Result, error)
 
-	// Start starts c and does not wait for it; ctx is for the start alone. The process goes on until it ends or is
-	// killed, and its output arrives in the writers of c, whether somebody waits for it or not.
+	// Start starts c and does not wait for it. ctx applies only to the start. The process runs
+	// until it ends or is killed. Its output arrives in the writers of c, whether the caller waits
+	// for it or not.
 	Start(ctx context.Context, c Command) (Process, error)
 
-	// ReadFile returns a whole file, whatever bytes it holds. A missing file is an error matching [fs.ErrNotExist].
+	// ReadFile returns the whole content of a file. A missing file is an error matching
+	// [fs.ErrNotExist].
 	ReadFile(ctx context.Context, path string) ([]byte, error)
 
-	// WriteFile writes the whole of data in one open, truncating what was there. Errors that a file system or a
-	// driver reports late (at flush or close) are returned too.
+	// WriteFile truncates a file and writes data in one open. It also returns errors that a file
+	// system or a driver reports late (at flush or close).
 	WriteFile(ctx context.Context, path string, data []byte) error
 
-	// ReadDir lists a directory, sorted by name. A missing directory is an error matching [fs.ErrNotExist].
+	// ReadDir lists a directory, sorted by name. A missing directory is an error matching
+	// [fs.ErrNotExist].
 	ReadDir(ctx context.Context, path string) ([]DirEntry, error)
 }
 
@@ -41,37 +45,39 @@ type DirEntry struct {
 	Mode fs.FileMode // type bits only
 }
 
-// A Command is what to run. There is no shell in between: use [Shell] to ask for one.
+// A Command is a program to run, with its arguments. It is not run by a shell: use [Shell] for
+// that.
 type Command struct {
-	Argv  []string      // program (a path, or a name looked up in the machine's PATH) and its arguments
-	Env   []string      // "KEY=value" added to the machine's own environment
-	Dir   string        // working directory; "" is the machine's own choice
+	// Program (a path, or a name looked up in the machine's PATH) and its arguments.
+	Argv  []string
+	Env   []string      // "KEY=value", added to the machine's own environment
+	Dir   string        // working directory; "" leaves the choice to the machine
 	Stdin []byte        // nil is an empty input
-	Grace time.Duration // between the polite and the final kill when ctx ends; 0 is [DefaultGrace]
+	Grace time.Duration // time between SIGTERM and SIGKILL when ctx ends; 0 is [DefaultGrace]
 
-	// What the command writes goes to these while it runs: all of it, whatever its size, with no
-	// more than some chunks of it in memory. A writer that is slow slows the command down. One that
-	// fails ends the command, as the end of ctx does, and its error is that of Exec and Wait. Both
-	// may be called at the same time, unless they are the same writer: then both streams arrive in
-	// it in the order in which they were written. Without a writer (nil) the output is in the
+	// Stdout and Stderr receive the command's output while it runs. All of it arrives, and only a
+	// few chunks are in memory at once. A slow writer slows the command down. A writer that fails
+	// ends the command, as the end of ctx does, and Exec and Wait return its error. The two writers
+	// may be called at the same time. If they are the same writer, both streams arrive in it in the
+	// order in which they were written. The output of a stream without a writer (nil) is in the
 	// Result.
 	Stdout io.Writer
 	Stderr io.Writer
 }
 
-// DefaultGrace is the Grace of a Command that has none of its own.
+// DefaultGrace is used for a Command whose Grace is 0.
 const DefaultGrace = 2 * time.Second
 
-// OneStream reports whether both streams go to the same writer.
+// OneStream reports whether c's Stdout and Stderr are the same writer.
 func (c Command) OneStream() bool {
-	defer func() { _ = recover() }() // writers of a type that cannot be compared: two streams
+	defer func() { _ = recover() }() // types that cannot be compared panic: they are two streams
 	return c.Stdout != nil && c.Stdout == c.Stderr
 }
 
-// Shell is the command that gives line to /bin/sh.
+// Shell returns the command that runs line in /bin/sh.
 func Shell(line string) Command { return Command{Argv: []string{"/bin/sh", "-c", line}} }
 
-// String is the command as a person would type it; it can be pasted into a shell.
+// String returns the command quoted for a POSIX shell, ready to paste.
 func (c Command) String() string {
 	words := make([]string, len(c.Argv))
 	for i, w := range c.Argv {
@@ -92,25 +98,27 @@ func Quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// A Result is how a command ended.
+// A Result says how a command ended.
 type Result struct {
 	ExitCode int // meaningful when Signal is 0
 	Signal   int // the signal that ended it, or 0
 
-	// The output that had no writer of its own in the Command.
+	// Stdout and Stderr hold the output of a stream that had no writer in the Command.
 	Stdout []byte
 	Stderr []byte
 
-	// Truncated output lost its end: the machine's channel keeps only so much (16 MiB a stream in
-	// qemu-ga, 64 MiB on the host), or a process that the command left behind holds it open.
+	// StdoutTruncated and StderrTruncated report that the end of an output is missing. Either the
+	// machine keeps no more of it (16 MiB a stream in qemu-ga, 64 MiB on the host), or a process
+	// that the command left behind holds it open.
 	StdoutTruncated bool
 	StderrTruncated bool
 }
 
-// OK reports an exit with code 0.
+// OK reports whether the command exited with code 0.
 func (r Result) OK() bool { return r.Signal == 0 && r.ExitCode == 0 }
 
-// Err is nil for an OK result, else an error that names how c ended and quotes the end of what it wrote.
+// Err returns nil for an OK result. Otherwise the error says how c ended and quotes the end of its
+// output.
 func (r Result) Err(c Command) error {
 	if r.OK() {
 		return nil
@@ -129,11 +137,12 @@ func (r Result) Err(c Command) error {
 	return fmt.Errorf("%s: %s", c, how)
 }
 
-// igtCritical is in each line of an IGT program that says why it fails. A backtrace of any length follows.
+// igtCritical is in each line in which an IGT program says why it fails. A backtrace of any length
+// follows.
 const igtCritical = "-CRITICAL: "
 
-// Gist returns the lines of a program's output that say why it failed, n at most: those that IGT
-// calls critical, else the last.
+// Gist returns at most n lines of a program's output that say why it failed: IGT's critical lines,
+// or the last lines if there are none.
 func Gist(text []byte, n int) string {
 	var critical []string
 	for line := range strings.Lines(string(text)) {
@@ -144,7 +153,7 @@ func Gist(text []byte, n int) string {
 	return cmp.Or(strings.Join(critical, "\n"), Tail(text, n))
 }
 
-// Tail is the last n lines of text, without the white space around them.
+// Tail returns the last n lines of text, without white space around them.
 func Tail(text []byte, n int) string {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")

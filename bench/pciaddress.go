@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// A PCIAddress (BDF) names a PCI function as sysfs does: domain:bus:slot.function in lower-case hexadecimal digits, the
-// domain with four digits or more: "0000:03:00.0", "10000:e1:00.0".
+// A PCIAddress (BDF) names a PCI function in the format of sysfs: "0000:03:00.0", "10000:e1:00.0".
+// It is domain:bus:slot.function in lower-case hexadecimal digits; the domain has four digits or
+// more.
 type PCIAddress string
 
-// ParsePCIAddress reads an address. The domain may be missing (it is 0 then), digits may be
-// upper-case and leading zeros missing.
+// ParsePCIAddress parses an address. The domain may be missing (it is 0 then), digits may be
+// upper-case, and leading zeros may be missing.
 func ParsePCIAddress(s string) (PCIAddress, error) {
 	head, function, ok := cutLast(s, ".")
 	head, slot, ok2 := cutLast(head, ":")
@@ -49,7 +50,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // MarshalText implements [encoding.TextMarshaler].
 func (a PCIAddress) MarshalText() ([]byte, error) { return []byte(a), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. No text is no address.
+// UnmarshalText implements [encoding.TextUnmarshaler]. An empty text gives an empty address.
 func (a *PCIAddress) UnmarshalText(text []byte) (err error) {
 	if *a = ""; len(text) > 0 {
 		*a, err = ParsePCIAddress(string(text))
@@ -57,5 +58,5 @@ func (a *PCIAddress) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Dir is the device's directory in sysfs.
+// Dir returns the device's directory in sysfs.
 func (a PCIAddress) Dir() string { return "/sys/bus/pci/devices/" + string(a) }

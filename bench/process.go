@@ -5,28 +5,29 @@ import (
 	"fmt"
 )
 
-// A Process is a command that was started with [Machine.Start]. All methods may be called from several goroutines at
-// once, and after its end too.
+// A Process is a command that was started with [Machine.Start]. All methods may be called from
+// several goroutines at once, and after the process has ended.
 type Process interface {
-	// PID is the number of the process on its machine.
+	// PID returns the process's number on its machine.
 	PID() int
 
-	// Signal sends a signal to the process alone. One that has ended is an error matching [os.ErrProcessDone].
+	// Signal sends a signal to this process only. If the process has ended, the error matches
+	// [os.ErrProcessDone].
 	Signal(ctx context.Context, sig int) error
 
-	// Wait waits for the end of the process and of its output. It gives up with ctx, and with an error when the machine
-	// falls silent; the process goes on, and Wait may be called again.
+	// Wait waits until the process and its output have ended. It fails when ctx ends, or when the
+	// machine stops answering. The process keeps running then, and Wait may be called again.
 	Wait(ctx context.Context) (Result, error)
 
-	// Kill ends the process and what it started: politely (SIGTERM), and after the command's Grace
-	// by force. It returns what became of the process, at once if that has ended already; the error
-	// says that it could not be ended. A guest's processes are found wherever they went, the host's
-	// in the process group that each command leads.
+	// Kill ends the process and its descendants: with SIGTERM, and after the command's Grace with
+	// SIGKILL. It returns how the process ended, at once if it has ended already. The error says
+	// that the process could not be ended. In a guest, Kill finds all descendants. On the host it
+	// ends the process group that each command leads.
 	Kill(ctx context.Context) (Result, error)
 }
 
-// Finish waits for the end of p. When the wait fails, because ctx ended above all, p is killed, and
-// the Result beside the error is what became of it.
+// Finish waits until p ends. If the wait fails, usually because ctx ended, Finish kills p. The
+// Result beside the error then says how p ended.
 func Finish(ctx context.Context, p Process) (Result, error) {
 	r, err := p.Wait(ctx)
 	if err == nil {

@@ -11,8 +11,7 @@ import (
 	"vmtb/internal/progress"
 )
 
-// CacheDir returns the directory where images are kept: $XDG_CACHE_HOME/vmtb/lab or
-// ~/.cache/vmtb/lab.
+// CacheDir returns the directory of the image cache: $XDG_CACHE_HOME/vmtb/lab or ~/.cache/vmtb/lab.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -22,7 +21,7 @@ func CacheDir() (string, error) {
 }
 
 // Clean removes all images of the cache in dir, and returns how many bytes that freed. Images in
-// use stay, with an error that names the user.
+// use stay, and the error names their user.
 func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
 	freed, err = cache.Clean(ctx, dir, p)
 	if errors.Is(err, cache.ErrInUse) {

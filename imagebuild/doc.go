@@ -1,9 +1,10 @@
-// Package imagebuild builds disk images from Debian packages: those of the lab, and guest images
+// Package imagebuild builds disk images from Debian packages: images of the lab, and guest images
 // for real hardware.
 //
-// Each image is built in stages, and each stage is an entry of a cache, named by the hash of all
-// that goes into it. A stage is a script of image/, which runs in a root tree of Debian packages,
-// in a chroot and a mount namespace of its own. [BuildLab] makes the images that package lab boots,
-// [BuildGuest] a guest image for real hardware, [BuildGPUTest] what the tests of the emulated GPU
-// need. All need root. [Missing] tells what else this machine lacks to build.
+// Each image is built in stages. The result of a stage is an entry of a cache, named by the hash of
+// all its inputs. A stage is a script of image/. It runs in a root tree of Debian packages, in a
+// chroot and its own mount namespace. [BuildLab] builds the images that package lab boots,
+// [BuildGuest] builds a guest image for real hardware, and [BuildGPUTest] builds the files for the
+// tests of the emulated GPU. All of them need root. [Missing] returns what else this machine lacks
+// to build images.
 package imagebuild

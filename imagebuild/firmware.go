@@ -6,23 +6,23 @@ import (
 	"path/filepath"
 )
 
-// A firmware is a firmware file of our own for the emulated GPU: a header that xe accepts, and
-// zeros. The header is uc_css_header of drivers/gpu/drm/xe/xe_uc_fw_abi.h; xe_uc_fw.c checks it.
-// The driver does not read the rest, and the emulated GPU does not execute it.
+// A firmware is a firmware file for the emulated GPU: a header that xe accepts, and zeros. The
+// header is uc_css_header of drivers/gpu/drm/xe/xe_uc_fw_abi.h; xe_uc_fw.c checks it. The driver
+// does not read the rest, and the emulated GPU does not execute it.
 type firmware struct {
 	file              string // below /lib/firmware/xe
 	version           [3]uint32
-	submissionVersion [3]uint32 // of the interface to VFs; zeros for other than GuC
+	submissionVersion [3]uint32 // of the interface to VFs; zeros except for GuC
 }
 
-// firmwares are the files that the lab's images have. There is no file for GSC: xe refuses to load
-// if it finds one and there is no media GT (xe_gsc.c).
+// firmwares are the files in the lab's images. There is no file for GSC: xe refuses to load if it
+// finds one and there is no media GT (xe_gsc.c).
 var firmwares = []firmware{
 	{file: "ptl_guc_70.bin", version: [3]uint32{70, 54, 0}, submissionVersion: [3]uint32{1, 27, 0}},
 	{file: "ptl_huc.bin", version: [3]uint32{1, 0, 0}}, // for the media GT
 }
 
-// Sizes in dwords of 4 bytes, and in bytes.
+// These are sizes in dwords of 4 bytes, and in bytes.
 const (
 	cssDwords      = 32
 	keyDwords      = 64

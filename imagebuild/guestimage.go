@@ -24,16 +24,16 @@ import (
 type NewGuest struct {
 	File     string   // path of the disk, qcow2
 	Suite    string   // Debian release, "trixie"
-	Packages []string // Debian packages beside its own
+	Packages []string // additional Debian packages
 	SizeMiB  int      // of the disk
-	Version  string   // of the vmtb that makes it
-	Force    bool     // replace File if it is there
+	Version  string   // of the vmtb that builds it
+	Force    bool     // replace File if it exists
 }
 
-// smallestGuest is the size in MiB of the smallest disk that holds what is always installed.
+// smallestGuest is the smallest disk size in MiB that fits the packages that are always installed.
 const smallestGuest = 3072
 
-// tooOld are the releases that cannot be in an image, because they have no igt_runner.
+// tooOld are releases without igt_runner, which an image needs.
 var tooOld = []string{"buster", "bullseye", "bookworm", "oldstable", "oldoldstable"}
 
 var suiteName = regexp.MustCompile(`^[a-z]{3,20}$`)
@@ -75,8 +75,8 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// BuildGuest makes a guest image. It keeps the packages in the cache, so that the next image takes
-// less time. The file exists only when it is whole.
+// BuildGuest builds a guest image. It keeps the packages in the cache, so that the next image takes
+// less time. The file appears only when it is complete.
 func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Progress) error {
 	if err := g.check(); err != nil {
 		return err
@@ -92,7 +92,8 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	}
 	defer c.Close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil) // it has the tools
+	// It has the tools.
+	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil)
 	tree := b.debian(g)
 	if b.err != nil {
 		return b.err
@@ -100,7 +101,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	return p.Step("disk", func(log io.Writer) error { return b.guestDisk(g, root, tree, log) })
 }
 
-// debian returns the entry with the tree of a guest image, tree.tar.
+// debian returns the cache entry with the tree of a guest image, tree.tar.
 func (b *builder) debian(g NewGuest) string {
 	list, err := scripts.ReadFile("image/debian-packages")
 	if err != nil {
@@ -113,9 +114,9 @@ func (b *builder) debian(g NewGuest) string {
 	}, g.Suite, igtSuite, strings.Join(packages, " "), "recipe 2")
 }
 
-// packages returns the packages of the list and the image's own. In a release that has IGT's tests
-// itself, no package is from another release. "/backports" becomes the name of the release's
-// backports.
+// packages returns the packages in the file list and the image's additional ones. If the release
+// has IGT's tests itself, no package is from another release. "/backports" becomes the name of the
+// release's backports.
 func (g NewGuest) packages(list string) []string {
 	names := slices.Concat(readPackages(list), g.Packages)
 	for i, name := range names {
@@ -130,7 +131,7 @@ func (g NewGuest) packages(list string) []string {
 	return names
 }
 
-// guestDisk makes the disk, and moves it to its place when it is whole.
+// guestDisk builds the disk, and moves it to its path when it is complete.
 func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error {
 	tmp, remove, err := b.cache.Scratch("disk")
 	if err != nil {
@@ -154,8 +155,8 @@ func (b *builder) guestDisk(g NewGuest, root, tree string, log io.Writer) error 
 	return moveTo(b.ctx, filepath.Join(tmp.Name(), "work", "out", "guest.qcow2"), g.File)
 }
 
-// moveTo moves a file, perhaps to another file system. The new name exists only for the whole file,
-// and not if ctx has ended.
+// moveTo moves a file, perhaps to another file system. The new name appears only with the complete
+// file, and not if ctx has ended.
 func moveTo(ctx context.Context, from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

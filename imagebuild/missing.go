@@ -14,13 +14,13 @@ import (
 	"vmtb/bench"
 )
 
-// roomToBuild is the free space, in bytes, that the lab's images and a guest image need in the
-// cache.
+// roomToBuild is the free space in bytes that the cache needs for the lab's images and a guest
+// image.
 const roomToBuild = 6 << 30
 
 // Missing returns what this machine lacks to build images with a cache in cacheDir: programs, the
-// archive's keys, a Debian mirror, disk space. Each error has advice. It does not check for root.
-// An image that is in the cache needs none of this.
+// archive's keys, a Debian mirror, disk space. Each error has advice. Missing does not check for
+// root. An image that is in the cache already needs none of this.
 func Missing(ctx context.Context, cacheDir string) []error {
 	var missing []error
 	for _, tool := range []struct{ program, of string }{{"mmdebstrap", "mmdebstrap"}, {"unshare", "util-linux"}} {
@@ -50,7 +50,7 @@ func Missing(ctx context.Context, cacheDir string) []error {
 	return missing
 }
 
-// checkRoom returns an error unless need bytes are free where dir is or will be made.
+// checkRoom returns an error unless the file system of dir has need free bytes. dir need not exist.
 func checkRoom(dir string, need uint64) error {
 	var st unix.Statfs_t
 	err := unix.Statfs(dir, &st)

@@ -16,8 +16,8 @@ import (
 	"vmtb/internal/progress"
 )
 
-// buildReal makes the images with the real xe driver and the emulated GPU. With o.Migration the DUT
-// has xe and xe-vfio-pci built from Debian's source of its kernel instead of Debian's own xe.
+// buildReal builds the images with the real xe driver and the emulated GPU. With o.Migration the
+// DUT gets xe and xe-vfio-pci built from the source of Debian's kernel, instead of Debian's own xe.
 func (b *builder) buildReal(o LabOptions) LabImages {
 	root := b.realRoot(o.Packages)
 	gpu := b.gpu(root)
@@ -33,15 +33,15 @@ func (b *builder) buildReal(o LabOptions) LabImages {
 	return images
 }
 
-// realRoot returns the entry with the root tree of the lab with the real driver.
+// realRoot returns the cache entry with the root tree of the lab with the real driver.
 func (b *builder) realRoot(packages []string) string {
 	return b.root("xeroot", "xe-packages", "root file system (Debian "+suite+", kernel of "+backports+")", packages)
 }
 
-// backports is the release that has a kernel whose xe supports SR-IOV.
+// backports is the release whose kernel has an xe with SR-IOV.
 const backports = suite + "-backports"
 
-// firmware returns the entry with the firmware files.
+// firmware returns the cache entry with the firmware files.
 func (b *builder) firmware() string {
 	if b.err != nil {
 		return ""
@@ -54,7 +54,7 @@ func (b *builder) firmware() string {
 	return b.entry("firmware", "firmware files", write, parts...)
 }
 
-// gpu returns the entry with the emulated GPU, and with a program "qemu" that runs the root tree's
+// gpu returns the cache entry with the emulated GPU, and a program "qemu" that runs the root tree's
 // QEMU with that GPU.
 func (b *builder) gpu(root string) string {
 	if b.err != nil {
@@ -72,7 +72,8 @@ func (b *builder) gpu(root string) string {
 	return dir
 }
 
-// qemuSource returns the entry with the source of the root tree's QEMU, as Debian publishes it.
+// qemuSource returns the cache entry with the source of the root tree's QEMU, as Debian publishes
+// it.
 func (b *builder) qemuSource(root string) (dir, version string) {
 	if b.err != nil {
 		return "", ""
@@ -83,17 +84,17 @@ func (b *builder) qemuSource(root string) (dir, version string) {
 	}, version), version
 }
 
-// A GPUTest is the files that the tests of the emulated GPU (lab/gpu/qtest) need.
+// A GPUTest has the files for the tests of the emulated GPU (lab/gpu/qtest).
 type GPUTest struct {
 	Root      string // root tree with the QEMU that loads the device
-	Plain     string // the device, a shared object, with QEMU's accelerator qtest in it
+	Plain     string // the device, a shared object that includes QEMU's accelerator qtest
 	Sanitized string // the same with sanitizers: shared objects to preload, separated by colons
 
-	inUse *cache.Cache // keeps clean-up from removing the files while this GPUTest is referred to
+	inUse *cache.Cache // keeps clean-up from removing the files while this GPUTest is in use
 }
 
-// BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages, and
-// caches the result by its inputs. sources are the lab's own, as in [LabOptions].
+// BuildGPUTest compiles the emulated GPU for its own tests, from the lab's cached stages. It caches
+// the result by its inputs. sources are the lab's sources, as in [LabOptions].
 func BuildGPUTest(ctx context.Context, cacheDir string, sources fs.FS, p *progress.Progress) (GPUTest, error) {
 	if err := mustBeRoot(); err != nil {
 		return GPUTest{}, err
@@ -121,8 +122,8 @@ func BuildGPUTest(ctx context.Context, cacheDir string, sources fs.FS, p *progre
 	}, nil
 }
 
-// writeLauncher writes a program that runs QEMU out of a root tree with that tree's own libraries:
-// it does not matter which QEMU this machine has. It loads the GPU into QEMU only: a shell cannot
+// writeLauncher writes a program that runs the QEMU of a root tree with that tree's libraries. So
+// this machine's own QEMU does not matter. It loads the GPU into QEMU only, because a shell cannot
 // resolve its symbols.
 func writeLauncher(file, tree, gpu string) error {
 	lib := tree + "/usr/lib/x86_64-linux-gnu"
@@ -140,8 +141,8 @@ QEMU_MODULE_DIR='%[1]s/qemu' exec '%[2]s/lib64/ld-linux-x86-64.so.2' --library-p
 	return os.Rename(file+".new", file)
 }
 
-// modules returns the entry with xe and xe-vfio-pci, built from Debian's source of the root tree's
-// kernel.
+// modules returns the cache entry with xe and xe-vfio-pci, built from Debian's source of the root
+// tree's kernel.
 func (b *builder) modules(root string) string {
 	if b.err != nil {
 		return ""
@@ -168,7 +169,7 @@ func (b *builder) modules(root string) string {
 	return b.stage("xemodules", root, "xe-modules.sh", title, []string{source})
 }
 
-// packageVersion returns the version of a package in a root tree.
+// packageVersion returns the version of an installed package in a root tree.
 func packageVersion(ctx context.Context, root, name string) (string, error) {
 	database := filepath.Join(root, "tree/var/lib/dpkg")
 	out, err := exec.CommandContext(ctx, "dpkg-query", "--admindir="+database, "-W", "-f", "${Version}", name).Output()
@@ -184,8 +185,8 @@ func packageVersion(ctx context.Context, root, name string) (string, error) {
 }
 
 // fetch runs a command of apt-get that downloads files into a directory, from the releases of this
-// machine's mirror. apt keeps its state in that directory, so that the machine's own package lists
-// stay as they are.
+// machine's mirror. apt keeps its state in that directory, so the machine's own package lists do
+// not change.
 func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command ...string) error {
 	mirror, err := debianMirror(b.ctx)
 	if err != nil {
@@ -213,7 +214,7 @@ func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command
 		"apt-get", "-q", "-o", "Dir::State=" + state, "-o", "Dir::State::status=" + status,
 		"-o", "Dir::Cache=" + filepath.Join(state, "cache"),
 		"-o", "Dir::Etc::sourcelist=" + list, "-o", "Dir::Etc::sourceparts=-",
-		"-o", "APT::Sandbox::User=root", // the user that apt downloads as has no access to the cache
+		"-o", "APT::Sandbox::User=root", // apt's usual download user has no access to the cache
 		"-o", "APT::Architecture=amd64",
 	}
 	for _, args := range [][]string{{"update"}, command} {

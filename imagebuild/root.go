@@ -28,11 +28,11 @@ const (
 	igtSuite = "forky"
 	keyring  = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-	// mirrorVariable names a Debian mirror where the machine's own package sources have none.
+	// mirrorVariable names a Debian mirror, for machines whose package sources have none.
 	mirrorVariable = "VMTB_DEBIAN_MIRROR"
 )
 
-// buildRoot makes a root tree of a Debian release from packages. target is a directory or a tar
+// buildRoot builds a root tree of a Debian release from packages. target is a directory or a tar
 // file.
 func buildRoot(ctx context.Context, release, target string, packages []string, lock *os.File, log io.Writer) error {
 	mirror, err := debianMirror(ctx)
@@ -49,8 +49,8 @@ func buildRoot(ctx context.Context, release, target string, packages []string, l
 	return run(ctx, lock, log, append(argv, packageSources(mirror, release, packages)...)...)
 }
 
-// packageSources returns the lines of apt's sources for a release, for IGT if the release has none
-// of its own, and for the release's backports if one of packages comes from there.
+// packageSources returns the lines of apt's sources for a release. It adds a source for IGT if the
+// release has none, and the release's backports if one of packages comes from there.
 func packageSources(mirror, release string, packages []string) []string {
 	if hasIGT(release) {
 		return []string{inTheMaking(mirror, release)}
@@ -65,16 +65,16 @@ func packageSources(mirror, release string, packages []string) []string {
 	return lines
 }
 
-// inTheMaking returns the source of a release that still changes. A mirror's copy of it may be
-// older than a week; apt checks signatures all the same.
+// inTheMaking returns the source of a release that still changes. It accepts a mirror's copy that
+// is older than a week; apt still checks signatures.
 func inTheMaking(mirror, release string) string {
 	return fmt.Sprintf("deb [signed-by=%s check-valid-until=no] %s %s main", keyring, mirror, release)
 }
 
-// hasIGT reports whether IGT's runner and tests are all in that release itself.
+// hasIGT reports whether a release itself has IGT's runner and all its tests.
 func hasIGT(release string) bool { return release == igtSuite || release == "sid" }
 
-// debianMirror returns the mirror of the machine's own package sources.
+// debianMirror returns the Debian mirror in the machine's own package sources.
 func debianMirror(ctx context.Context) (string, error) {
 	if m := os.Getenv(mirrorVariable); m != "" {
 		return m, nil
@@ -82,7 +82,7 @@ func debianMirror(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(
 		ctx, "apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages",
 	)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is ours
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // vmtb handles the terminal's Ctrl-C
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
@@ -103,7 +103,7 @@ func debianMirror(ctx context.Context) (string, error) {
 }
 
 // pickMirror returns the address of Debian's main archive in lines of "origin codename address".
-// Its release is a bare code name; bookworm-security is in another archive.
+// The main archive's release is a bare code name; bookworm-security is in another archive.
 func pickMirror(targets string) string {
 	for line := range strings.Lines(targets) {
 		f := strings.Fields(line)
@@ -114,8 +114,8 @@ func pickMirror(targets string) string {
 	return ""
 }
 
-// inRoot runs a script of image/ inside root, with work on /mnt and in a mount namespace of its
-// own, so that nothing stays mounted, even after a crash.
+// inRoot runs a script of image/ inside root, with work on /mnt. It uses its own mount namespace,
+// so nothing stays mounted, even after a crash.
 func inRoot(ctx context.Context, root, work, script string, lock *os.File, log io.Writer) error {
 	const enter = `mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && cd / && unset TMPDIR && ` +
 		`exec chroot "$2" /bin/sh -e "/mnt/in/image/$3"`
@@ -125,21 +125,22 @@ func inRoot(ctx context.Context, root, work, script string, lock *os.File, log i
 	)
 }
 
-// run runs a build program. Its output goes to log, and the end of it into the error. When ctx
-// ends, the program gets time to unmount and remove what it made. It inherits the lock of the entry
-// that it builds: if vmtb is killed, the next build of the entry waits until the program has ended.
+// run runs a build program. Its output goes to log, and the end of the output into the error. When
+// ctx ends, the program gets time to unmount and to remove its files. It inherits the lock of the
+// entry that it builds. So if vmtb is killed, the next build of the entry waits until the program
+// has ended.
 func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) error {
 	var tail bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LC_ALL=C", "DEBIAN_FRONTEND=noninteractive",
-		"INITRD=No") // Debian's kernel package: make no initramfs, the lab has its own
+		"INITRD=No") // Debian's kernel package: build no initramfs, because the lab has its own
 	cmd.Stdout = io.MultiWriter(log, &tail)
 	cmd.Stderr = cmd.Stdout
 	cmd.ExtraFiles = []*os.File{lock}
-	// A Ctrl-C at the terminal reaches the program only through ctx, and the program does not
-	// outlive a vmtb that is killed. The parent-death signal belongs to the thread that forked:
-	// this goroutine keeps the thread until the program has ended.
+	// A Ctrl-C at the terminal reaches the program only through ctx, and the program ends if vmtb
+	// is killed. The parent-death signal is sent when the thread that forked ends. So this
+	// goroutine keeps the thread until the program has ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -157,7 +158,8 @@ func run(ctx context.Context, lock *os.File, log io.Writer, argv ...string) erro
 
 var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(/` + igtSuite + `|/backports)?$`)
 
-// CheckPackages returns a [bench.UsageError] for a name that cannot be that of a Debian package.
+// CheckPackages returns a [bench.UsageError] if one of names is not a valid name of a Debian
+// package.
 func CheckPackages(names []string) error {
 	for _, name := range names {
 		if !packageName.MatchString(name) {
@@ -170,7 +172,7 @@ func CheckPackages(names []string) error {
 	return nil
 }
 
-// readPackages returns the packages of a list in image/.
+// readPackages returns the packages in a list of image/.
 func readPackages(list string) []string {
 	var names []string
 	for line := range strings.Lines(list) {

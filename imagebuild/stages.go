@@ -24,31 +24,31 @@ type LabImages struct {
 	DUT         string // the DUT's disk, raw
 	DUTKernel   string
 	DUTInitrd   string
-	Guest       string // a bootable disk, raw, which the DUT has, too
+	Guest       string // a bootable disk, raw, which the DUT also has
 	GuestKernel string
 	GuestInitrd string
 
 	QEMU string // the program that runs the DUT; "" is this machine's QEMU
 
-	inUse *cache.Cache // keeps clean-up from removing the files while these images are referred to
+	inUse *cache.Cache // keeps clean-up from removing the files while these images are in use
 }
 
-// LabOptions say which images [BuildLab] makes.
+// LabOptions says which images [BuildLab] builds.
 type LabOptions struct {
-	Sources   fs.FS    // the lab's own: kmod, workload and gpu
-	Real      bool     // with the real xe driver and the emulated GPU; else with the stand-ins
-	Packages  []string // Debian packages that the DUT has besides its own
-	Migration bool     // the DUT can save and migrate VFs. With the stand-ins it always can
+	Sources   fs.FS    // the lab's sources: kmod, workload and gpu
+	Real      bool     // with the real xe driver and the emulated GPU, not the stand-ins
+	Packages  []string // additional Debian packages for the DUT
+	Migration bool     // the DUT can save and migrate VFs; with the stand-ins it always can
 }
 
-// extraList is a marker file in the root tree: the tree contains extra packages, so image/dut.sh
-// must keep all interpreters.
+// extraList is a marker file in the root tree. It means that the tree has additional packages, so
+// image/dut.sh must keep all interpreters.
 const extraList = "etc/vmtb-lab-packages"
 
-// BuildLab makes the lab's images that are not in the cache yet, and returns where they all are. It
-// makes a stage anew when anything that goes into it has changed: the packages' names, vmtb's
-// files, the modules' sources, an earlier stage. It returns an error unless it runs as root; names
-// of packages must have been checked ([CheckPackages]).
+// BuildLab builds the lab's images that are not in the cache yet, and returns the paths of all
+// images. It rebuilds a stage if one of its inputs has changed: the packages' names, vmtb's files,
+// the modules' sources, an earlier stage. It fails unless it runs as root. The caller must have
+// checked the names of packages ([CheckPackages]).
 func BuildLab(ctx context.Context, cacheDir string, o LabOptions, p *progress.Progress) (LabImages, error) {
 	if err := mustBeRoot(); err != nil {
 		return LabImages{}, err
@@ -87,7 +87,7 @@ func mustBeRoot() error {
 	return &bench.UsageError{Err: err, Advice: "run as root"}
 }
 
-// imagesIn names the files that the stages for DUT and guest have made.
+// imagesIn returns the images in the entries of the stages for DUT and guest.
 func imagesIn(dut, guest string) LabImages {
 	in := filepath.Join
 	return LabImages{
@@ -96,16 +96,16 @@ func imagesIn(dut, guest string) LabImages {
 	}
 }
 
-// A builder runs the stages one after the other; after the first error they do nothing.
+// A builder runs the stages one after the other. After the first error, further stages do nothing.
 type builder struct {
 	ctx      context.Context
 	cache    *cache.Cache
 	progress *progress.Progress
-	sources  fs.FS // the lab's, nil where no stage needs them
+	sources  fs.FS // the lab's sources; nil if no stage needs them
 	err      error
 }
 
-// dir returns a directory that a stage is made from: below image/, or of the lab's sources.
+// dir returns a directory with inputs of a stage, below image/ or in the lab's sources.
 func (b *builder) dir(name string) (fs.FS, error) {
 	if strings.HasPrefix(name, "image/") {
 		return fs.Sub(scripts, name)
@@ -113,8 +113,8 @@ func (b *builder) dir(name string) (fs.FS, error) {
 	return fs.Sub(b.sources, name)
 }
 
-// root returns the entry with the tree of the Debian packages in the file list of image/, and extra
-// ones.
+// root returns the cache entry with the tree of the Debian packages in the file listFile of image/,
+// and the packages in extra.
 func (b *builder) root(kind, listFile, title string, extra []string) string {
 	list, err := scripts.ReadFile("image/" + listFile)
 	if err != nil {
@@ -140,9 +140,9 @@ func (b *builder) root(kind, listFile, title string, extra []string) string {
 	}, parts...)
 }
 
-// stage runs an image script in the root tree. The script sees the files of image/, the lab's
-// sources, and the files that the earlier stages in from have made. What it leaves in out/ is the
-// entry.
+// stage runs an image script in the root tree, and returns the cache entry. The script sees the
+// files of image/, the lab's sources, and the output of the earlier stages in from. The entry is
+// the content of the script's out/.
 func (b *builder) stage(kind, root, script, title string, from []string) string {
 	if b.err != nil {
 		return ""
@@ -179,7 +179,7 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 	}, parts...)
 }
 
-// inputs are the directories that a stage is made from, beside its script.
+// inputs are the directories that a stage uses, besides its script.
 var inputs = map[string][]string{
 	"kmod":      {"kmod"},
 	"workload":  {"workload"},
@@ -216,7 +216,7 @@ func (b *builder) runStage(tmp *os.File, root, script string, from []string, log
 	return inRoot(b.ctx, filepath.Join(root, "tree"), work, script, tmp, log)
 }
 
-// keep keeps the output of a stage, and removes the rest.
+// keep keeps the output of a stage, and removes its other files.
 func (b *builder) keep(tmp string) error {
 	work := filepath.Join(tmp, "work")
 	if err := linkFiles(filepath.Join(work, "out"), tmp); err != nil {
@@ -253,7 +253,7 @@ func (b *builder) entry(kind, title string, build func(dir *os.File, log io.Writ
 	return dir
 }
 
-// linkFiles links each regular file of from into to.
+// linkFiles hard-links each regular file of from into to.
 func linkFiles(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"vmtb/internal/progress"
 )
 
-// sources are the parts of the lab's images that are the lab's own.
+// sources are the inputs of the lab's images that belong to the lab.
 //
 //go:embed kmod workload/*.go gpu/*.c gpu/*.h gpu/build.sh gpu/config
 var sources embed.FS
@@ -17,20 +17,20 @@ var sources embed.FS
 // Images are the files that the lab boots.
 type Images struct {
 	imagebuild.LabImages
-	GPU GPU // what the DUT is to have
+	GPU GPU // the GPU of the DUT
 }
 
-// BuildOptions say which images [BuildImages] makes.
+// BuildOptions says which images [BuildImages] builds.
 type BuildOptions struct {
 	GPU       GPU      // "" is [DefaultGPU]
-	Packages  []string // Debian packages that the DUT has besides its own
-	Migration bool     // the DUT can save and migrate VFs. With the stand-ins it always can
+	Packages  []string // additional Debian packages for the DUT
+	Migration bool     // the DUT can save and migrate VFs; with the stand-ins it always can
 }
 
-// GuestImage is where the DUT finds the disk of its guests.
+// GuestImage is the path of the guests' disk in the DUT.
 const GuestImage = "/lab/guest.img"
 
-// BuildImages makes the images that are not in the cache yet, and returns where they all are.
+// BuildImages builds the images that are not in the cache yet, and returns the paths of all images.
 func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progress.Progress) (Images, error) {
 	if err := errors.Join(o.GPU.Check(), imagebuild.CheckPackages(o.Packages)); err != nil {
 		return Images{}, err

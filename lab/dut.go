@@ -19,22 +19,23 @@ import (
 	"vmtb/internal/progress"
 )
 
-// ShareTag is the 9p tag under which the DUT finds its [Options.Share]. It mounts it at the same
-// path as here, so that a path in a report is right on both machines.
+// ShareTag is the 9p tag of [Options.Share] in the DUT. The DUT mounts it at the same path as on
+// this machine, so that a path in a report is valid on both.
 const ShareTag = "vmtb"
 
-// Options say how a DUT is started.
+// Options says how to start a DUT.
 type Options struct {
-	Images        Images
-	Dir           string   // folder for the DUT's own evidence: console, transcripts, command line
-	Share         string   // directory of this machine that the DUT may write to
-	XeParams      []string // parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them
+	Images Images
+	Dir    string // folder for evidence about the DUT: console, transcripts, command line
+	Share  string // directory of this machine to which the DUT may write
+	// Parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them.
+	XeParams      []string
 	GPUProperties []string // NAME=VALUE, of the emulated GPU: lab/gpu/README.md lists them
 	Program       string   // the vmtb that [DUT.Vmtb] runs; "" is this program
 	Progress      *progress.Progress
 
-	MayReboot bool // it can be reset, and boots again; else a DUT whose kernel dies ends
-	Boot      bool // it boots, also if it could go on from the state of one that has booted
+	MayReboot bool // a reset reboots it; otherwise the DUT ends if its kernel dies
+	Boot      bool // boot even if a saved state could be used
 }
 
 // A DUT is a running emulated machine under test.
@@ -43,9 +44,10 @@ type DUT struct {
 	share, program string
 }
 
-// Start starts a DUT, twice if need be. A second failure is a [bench.InfraError] with the end of the console.
+// Start starts a DUT, and tries a second time if that fails. After a second failure the error is a
+// [bench.InfraError] with the end of the console.
 func Start(ctx context.Context, o Options) (d *DUT, err error) {
-	defer runtime.KeepAlive(o.Images) // until QEMU has its files open
+	defer runtime.KeepAlive(o.Images) // until QEMU has opened its files
 	dir := o.Dir
 	err = o.Twice(ctx, func(o Options) (err error) {
 		d, err = start(ctx, o, dir)
@@ -58,8 +60,8 @@ func Start(ctx context.Context, o Options) (d *DUT, err error) {
 	return d, err
 }
 
-// Twice starts a DUT with these options. One that does not come up is booted once more, and said so: nothing of a flow
-// has run by then.
+// Twice calls start with these options. If the DUT does not come up, it prints that and calls start
+// again, with a boot instead of a saved state. No part of a flow has run by then.
 func (o Options) Twice(ctx context.Context, start func(Options) error) error {
 	err := start(o)
 	if err == nil || ctx.Err() != nil || isUsage(err) {
@@ -75,7 +77,7 @@ func isUsage(err error) bool {
 	return is
 }
 
-// infra makes any error of the DUT the lab's fault: no flow is to blame for it.
+// infra turns an error of the DUT into a [bench.InfraError]: no flow caused it.
 func infra(op string, err error) error {
 	return &bench.InfraError{Op: "lab: " + op, Err: err, Advice: "that says nothing about the driver under test"}
 }
@@ -100,7 +102,7 @@ func start(ctx context.Context, o Options, dir string) (d *DUT, err error) {
 	return d, err
 }
 
-// dut is a machine that has been started with these options.
+// dut returns the DUT for a machine that was started with these options.
 func (o Options) dut(m *vm.VM) *DUT {
 	return &DUT{VM: m, share: o.Share, program: cmp.Or(o.Program, "/proc/self/exe")}
 }
@@ -121,16 +123,17 @@ func boot(ctx context.Context, s vm.Spec, dir string) (*vm.VM, error) {
 	return m, nil
 }
 
-// hardware is the DUT's. What is odd about it was found out by crashes: see lab/kmod/README.md and docs/lab.md.
+// hardware returns the DUT's hardware. Crashes were the reasons for its unusual settings: see
+// lab/kmod/README.md and docs/lab.md.
 func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 	devices, extra, cmdline := o.Images.GPU.hardware(o.GPUProperties)
 	s := vm.Spec{
 		Name: "dut", QEMU: o.Images.QEMU, Machine: "q35,kernel-irqchip=split",
 		// Nested SVM under emulation corrupts the stack of a kernel with more than one CPU.
 		Accel: "tcg,thread=single", CPU: "EPYC,+svm", CPUs: 1,
-		// All of it below 4 GiB, which on q35 ends at 2816 MiB: otherwise firmware puts the VFs'
-		// BARs above it, where QEMU's igb decodes only the low 32 bits of an address, and the
-		// stand-in of xe has to move them.
+		// All memory is below 4 GiB, which on q35 ends at 2816 MiB. Otherwise firmware puts the
+		// VFs' BARs above 4 GiB. There QEMU's igb decodes only the low 32 bits of an address, and
+		// the stand-in of xe has to move the BARs.
 		MemoryMiB: 2800,
 		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
 		Kernel: &vm.Kernel{
@@ -156,13 +159,13 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 	return s, err
 }
 
-// virtualTime ties the DUT's clock to what its CPU has done: 2^0 ns for an instruction, and real
-// time while it idles. By this machine's clock the timers of the DUT and of its guests would come
-// however little each has got done in between: where this machine is loaded, they end up doing
-// nothing else. Only a QEMU that lab/gpu has mended runs guests so (nested.c).
+// virtualTime ties the DUT's clock to its CPU's progress: 2^0 ns for an instruction, and real time
+// while it idles. With this machine's clock, the timers of the DUT and its guests would fire
+// however little each has done in between. On a loaded machine they would do nothing else. Only a
+// QEMU with the fixes of lab/gpu runs guests with this setting (nested.c).
 const virtualTime = "shift=0,sleep=on"
 
-// xeCmdline is the part of the kernel command line that modprobe gives to xe.
+// xeCmdline returns the part of the kernel command line that modprobe passes to xe.
 func (o Options) xeCmdline() string {
 	var b strings.Builder
 	for _, p := range o.XeParams {
@@ -171,7 +174,7 @@ func (o Options) xeCmdline() string {
 	return b.String()
 }
 
-// nestedKVM reports whether this machine's KVM lets guests have KVM, too.
+// nestedKVM reports whether this machine's KVM offers KVM to guests.
 func nestedKVM() bool {
 	for _, module := range []string{"kvm_intel", "kvm_amd"} {
 		on, err := os.ReadFile("/sys/module/" + module + "/parameters/nested")
@@ -182,33 +185,34 @@ func nestedKVM() bool {
 	return false
 }
 
-// wake makes a DUT that has started, or booted, usable, and sets its clock: that of an emulated one
-// stands still while this machine has no time for it.
+// wake prepares a DUT after its start or boot, and sets its clock. The clock of an emulated DUT
+// stops while this machine has no time for it.
 func (d *DUT) wake(ctx context.Context) error {
 	const setClock = `date -s "@$2" >/dev/null`
 	return d.run(ctx, wakeScript+setClock, d.share, strconv.FormatInt(time.Now().Unix(), 10))
 }
 
-// wakeScript is what is to be done in a DUT after its start and after each boot, before anything
-// else: it mounts the share $1 at the path that it has here.
+// wakeScript prepares a DUT after its start and after each boot, before anything else. It mounts
+// the share $1 at the path that it has on this machine.
 const wakeScript = `
 mkdir -p "$1"
 grep -q " $1 9p " /proc/mounts ||
 	mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none ` + ShareTag + ` "$1"
 `
 
-// run runs a shell script in the DUT, which must end well.
+// run runs a shell script in the DUT. It fails unless the script exits with 0.
 func (d *DUT) run(ctx context.Context, script string, args ...string) error {
 	c := bench.Command{Argv: append([]string{"/bin/sh", "-ec", script, "sh"}, args...)}
 	r, err := d.Exec(ctx, c)
 	if err == nil && !r.OK() {
-		err = errors.New(bench.Tail(r.Stderr, 3)) // not the script: who reads the error has not written it
+		// Without the script, which the reader of the error does not know.
+		err = errors.New(bench.Tail(r.Stderr, 3))
 	}
 	return err
 }
 
-// Vmtb runs vmtb inside the DUT, with args, and returns its exit code. What it prints goes to out as it comes. When ctx
-// ends it gets a SIGTERM, and stopDeadline to put the DUT back.
+// Vmtb runs vmtb with args inside the DUT, and returns its exit code. Its output goes to out as it
+// arrives. When ctx ends, vmtb gets a SIGTERM, and stopDeadline to restore the DUT.
 func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int, err error) {
 	bin, output := filepath.Join(d.share, "vmtb-run"), filepath.Join(d.share, "output.log")
 	if err := filecopy.Copy(bin, d.program, 0o755); err != nil {
@@ -219,15 +223,17 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 	if err != nil {
 		return 0, infra("follow the DUT's output", err)
 	}
-	// A copy of its own: guards of an earlier one may still run.
+	// A copy of the program, because guards of an earlier one may still run.
 	const line = `out=$1 bin=$2; shift 2; own=/run/vmtb-bin-$$; rm -f /run/vmtb-bin-*; cp "$bin" $own; ` +
 		`cd /root; echo $$ >/run/vmtb-bin.pid; exec $own "$@" >"$out" 2>&1`
 	c := bench.Command{Argv: append([]string{"/bin/sh", "-ec", line, "sh", output, bin}, args...)}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { // Exec's own end would signal vmtb's machines, too
+	// The end of Exec's own context would also signal vmtb's machines.
+	defer context.AfterFunc(ctx, func() {
 		time.AfterFunc(stopDeadline, cancel)
-		_, _ = d.Exec(running, bench.Shell("kill -TERM $(cat /run/vmtb-bin.pid)")) // a failure shows in the other Exec
+		// The other Exec shows a failure.
+		_, _ = d.Exec(running, bench.Shell("kill -TERM $(cat /run/vmtb-bin.pid)"))
 	})()
 	r, err := d.Exec(running, c)
 	err = errors.Join(err, tail.stop())
@@ -236,7 +242,7 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 		return 0, infra("run vmtb in the DUT", err)
 	case r.Signal != 0:
 		return 0, infra("run vmtb in the DUT", fmt.Errorf("it was killed by signal %d", r.Signal))
-	case len(r.Stderr) > 0: // the shell's: vmtb writes elsewhere
+	case len(r.Stderr) > 0: // only the shell writes to stderr; vmtb writes elsewhere
 		return 0, infra("run vmtb in the DUT", errors.New(bench.Tail(r.Stderr, 3)))
 	}
 	return r.ExitCode, nil
@@ -244,7 +250,8 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 
 const stopDeadline = 5 * time.Minute
 
-// Leftovers is what runs have left on the DUT: a line for each thing that is not as it was after boot.
+// Leftovers returns the changes that runs have left on the DUT, one line for each difference from
+// its state after boot.
 func (d *DUT) Leftovers(ctx context.Context) ([]string, error) {
 	const script = `
 for pf in /sys/bus/pci/drivers/xe/*:*; do

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A follower copies a file as it grows. The kernel tells it about every write (inotify): QEMU's 9p server writes on
-// this machine, whoever wrote in the DUT.
+// A follower copies a file as it grows. The kernel reports every write (inotify), because QEMU's 9p
+// server writes on this machine for the DUT.
 type follower struct {
 	file   *os.File
 	notify *os.File
@@ -19,13 +19,13 @@ type follower struct {
 	err    error
 }
 
-// follow makes path, empty, and begins to copy to out what is written to it.
+// follow creates path as an empty file, and starts to copy later writes to out.
 func follow(path string, out io.Writer) (*follower, error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	// non-blocking: os.File polls it, so that Close ends a Read
+	// non-blocking: os.File polls it, so Close ends a Read
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -51,14 +51,15 @@ func (f *follower) run() {
 	}
 }
 
-// copy copies what is new. A reader of out that went away ("vmtb lab run | head") is no error: the file has everything.
+// copy copies new data. It ignores an error of out ("vmtb lab run | head"), because the file has
+// everything.
 func (f *follower) copy() {
 	if _, f.err = io.Copy(f.out, f.file); errors.Is(f.err, unix.EPIPE) {
 		f.out, f.err = io.Discard, nil
 	}
 }
 
-// stop copies what is left and ends.
+// stop copies the rest and ends.
 func (f *follower) stop() error {
 	closed := f.notify.Close()
 	f.ended.Wait()

@@ -16,10 +16,10 @@ import (
 	"vmtb/internal/filecopy"
 )
 
-// This file is for a DUT that outlives the command that starts it: package keep starts it from its
-// [Options.Spec], and [SetUp] makes it fit for people.
+// This file is for a DUT that outlives the command that starts it. Package keep starts it from its
+// [Options.Spec], and [SetUp] prepares it for users.
 
-// Give puts vmtb (this program) into share, where [SetUp] finds it.
+// Give copies this program, vmtb, into share, where [SetUp] finds it.
 func Give(share string) error {
 	if err := filecopy.Copy(filepath.Join(share, givenProgram), "/proc/self/exe", 0o755); err != nil {
 		return infra("give vmtb to the DUT", err)
@@ -29,10 +29,11 @@ func Give(share string) error {
 
 const givenProgram = "vmtb"
 
-// SetUp is the command that makes a DUT which has booted one for people: its share has the path that it
-// has here; vmtb is in PATH, with a configuration beside it that suits the lab; the guest image of
-// the docs' commands is in /root; and shells on the second serial port are bash, if the DUT has it,
-// with vmtb's completion. It does that once in a boot. Deadlines in it are multiplied by scale.
+// SetUp returns the command that prepares a booted DUT for users. It mounts the share at its path
+// on this machine. It puts vmtb into PATH, with a configuration for the lab beside it. It puts the
+// guest image of the docs' commands into /root. Shells on the second serial port become bash, if
+// the DUT has it, with vmtb's completion. The command does this once in a boot. scale multiplies
+// the deadlines in the configuration.
 func SetUp(s vm.Spec, scale float64) bench.Command {
 	share := ""
 	if len(s.Shares) > 0 {
@@ -42,7 +43,7 @@ func SetUp(s vm.Spec, scale float64) bench.Command {
 	return bench.Command{Argv: append([]string{"/bin/sh", "-ec", setUpScript, "sh"}, args...)}
 }
 
-// GPUOf returns the GPU of the DUT whose hardware is s.
+// GPUOf returns the GPU of the DUT with the hardware s.
 func GPUOf(s vm.Spec) GPU {
 	for _, d := range s.Devices {
 		if strings.HasPrefix(d, "vmtb-gpu,") {
@@ -52,15 +53,15 @@ func GPUOf(s vm.Spec) GPU {
 	return StandIn
 }
 
-// config is what differs from vmtb's defaults in the lab.
+// config returns the lab's differences from vmtb's default configuration.
 func config(scale float64) string {
 	const format = `{"guest": {"os_image": %q}, "vm": {"memory_mib": %d}, "timeout_scale": %g}`
 	return fmt.Sprintf(format, GuestImage, GuestMiB, scale)
 }
 
 // setUpScript takes the share $1, the guest image $2, the configuration $3, the start-up file of
-// shells $4 and the time $5. The shell on the second serial port has begun already: it ends, and init starts the
-// next one.
+// shells $4 and the time $5. The first shell on the second serial port has started already. The
+// script ends it, and init starts the next one.
 const setUpScript = wakeScript + `
 date -s "@$5" >/dev/null
 [ ! -e /run/vmtb-lab ] || exit 0
@@ -79,9 +80,9 @@ if [ -x /usr/bin/bash ] && [ ! -e /etc/vmtb.bashrc ]; then
 fi
 touch /run/vmtb-lab`
 
-// bashrc comes before vmtb's completion. That asks for three functions of bash-completion, which the
-// DUT does not have: where "=" and ":" do not end words, this is all that they do. _filedir offers
-// files with any ending.
+// bashrc comes before vmtb's completion, which calls three functions of bash-completion. The DUT
+// does not have them. Where "=" and ":" do not end words, this is all that they do. _filedir offers
+// files with any extension.
 const bashrc = `PS1='lab# '
 COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
 _get_comp_words_by_ref() {
@@ -95,8 +96,8 @@ _filedir() {
 }
 `
 
-// Attach connects a terminal to the shell on the second serial port of a DUT whose sockets are in a
-// directory, until the user types Ctrl-] or the DUT ends.
+// Attach connects a terminal to the shell on the second serial port of a DUT, until the user types
+// Ctrl-] or the DUT ends. sockets is the directory of the DUT's sockets.
 func Attach(ctx context.Context, sockets string, in *os.File, out io.Writer) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(sockets, "serial1"))
 	if err != nil {

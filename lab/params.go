@@ -10,12 +10,11 @@ import (
 	"vmtb/bench"
 )
 
-// xeParam declares a parameter of the stand-in for xe, in its source.
+// xeParam matches the declaration of a parameter in the source of the stand-in for xe.
 var xeParam = regexp.MustCompile(`module_param(?:_named)?\((\w+),`)
 
-// CheckXeParams refuses parameters that the stand-in for xe does not have, with a
-// [bench.UsageError]: the kernel ignores them but for a line in its log. Values are for the module
-// to judge.
+// CheckXeParams returns a [bench.UsageError] for parameters that the stand-in for xe does not have.
+// The kernel only logs a line about them. The module itself checks values.
 func CheckXeParams(params []string) error {
 	source, err := sources.ReadFile("kmod/xe/params.c")
 	if err != nil {

@@ -10,20 +10,23 @@ import (
 	"vmtb/bench"
 )
 
-// A GPU names the device that the DUT has, and with it the drivers: "stand-in" or a platform of the emulated GPU.
+// A GPU names the DUT's device, which decides the drivers: "stand-in" or a platform of the emulated
+// GPU.
 type GPU string
 
 const (
-	// StandIn is the device of QEMU's igb, driven by the stand-ins of lab/kmod for xe and xe-vfio-pci.
+	// StandIn is the device of QEMU's igb, driven by the stand-ins of lab/kmod for xe and
+	// xe-vfio-pci.
 	StandIn GPU = "stand-in"
-	// PTL is an emulated integrated GPU like Panther Lake (lab/gpu), driven by Debian's own, unmodified xe.
+	// PTL is an emulated integrated GPU like Panther Lake (lab/gpu), driven by Debian's own,
+	// unmodified xe.
 	PTL GPU = "ptl"
 
 	// DefaultGPU is the GPU of a DUT whose [GPU] is "".
 	DefaultGPU = PTL
 )
 
-// GPUs are the GPUs that the lab has.
+// GPUs are the lab's GPUs.
 var GPUs = []GPU{StandIn, PTL}
 
 // or returns g, or the default if g is "".
@@ -32,11 +35,11 @@ func (g GPU) or() GPU { return cmp.Or(g, DefaultGPU) }
 // Real reports whether the real xe driver drives g.
 func (g GPU) Real() bool { return g.or() != StandIn }
 
-// GuestMiB is the memory in MiB that a run in the lab gives a guest unless the user says otherwise.
-// VFIO pins all of it.
+// GuestMiB is a guest's memory in MiB for runs in the lab, unless the user sets another. VFIO pins
+// all of it.
 const GuestMiB = 256
 
-// Check refuses a GPU that the lab does not have, with a [bench.UsageError].
+// Check returns a [bench.UsageError] for an unknown GPU.
 func (g GPU) Check() error {
 	if slices.Contains(GPUs, g.or()) {
 		return nil
@@ -50,18 +53,20 @@ func (g GPU) Check() error {
 	}
 }
 
-// GPUDevice is how QEMU calls the emulated GPU: its properties are those of /machine/peripheral/GPUDevice.
+// GPUDevice is QEMU's name of the emulated GPU. Its properties are those of
+// /machine/peripheral/GPUDevice.
 const GPUDevice = "gpu0"
 
 // pfAddress is the slot of the emulated GPU on the root complex, where integrated GPUs are.
 const pfAddress = "2"
 
-// hardware returns what depends on the GPU, which has the properties: QEMU's arguments and the kernel's.
+// hardware returns the settings that depend on the GPU and its properties: arguments of QEMU and of
+// the kernel.
 func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
 	if g.Real() {
 		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress}
 		if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, "gts=") }) {
-			gpu = append(gpu, "gts=2") // as Panther Lake has
+			gpu = append(gpu, "gts=2") // Panther Lake has two
 		}
 		for _, p := range properties {
 			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
@@ -72,7 +77,8 @@ func (g GPU) hardware(properties []string) (devices, extra []string, cmdline str
 	return devices, []string{"-netdev", "hubport,id=pf-net,hubid=0"}, " module_blacklist=igb,igbvf"
 }
 
-// product returns how the DUT's firmware tables call the machine, and so every report made in it.
+// product returns the name of the machine in the DUT's firmware tables, and so in every report made
+// in it.
 func (g GPU) product() string {
 	if g.Real() {
 		return bench.LabProduct + bench.LabGPU + string(g.or())
@@ -80,11 +86,11 @@ func (g GPU) product() string {
 	return bench.LabProduct
 }
 
-// gpuProperty matches NAME=VALUE. A comma would begin another argument of QEMU's, so it is doubled.
+// gpuProperty matches NAME=VALUE. A comma would begin another argument for QEMU, so it is doubled.
 var gpuProperty = regexp.MustCompile(`^[a-z0-9-]+=.+$`)
 
-// CheckProperties refuses what cannot be properties of g, with a [bench.UsageError]. Names and
-// values are for QEMU to judge.
+// CheckProperties returns a [bench.UsageError] for texts that cannot be properties of g. QEMU
+// itself checks names and values.
 func (g GPU) CheckProperties(properties []string) error {
 	for _, p := range properties {
 		switch {

@@ -2,8 +2,8 @@ package lab
 
 import "context"
 
-// Reset resets the DUT as its power button would, and returns when it has booted again. Its disk is what had been
-// written to it. It needs [Options.MayReboot].
+// Reset resets the DUT like its reset button, and returns when it has booted again. Its disk keeps
+// the data written so far. Reset needs [Options.MayReboot].
 func (d *DUT) Reset(ctx context.Context) error {
 	if err := d.VM.Power().Reset(ctx); err != nil {
 		return infra("reset the DUT", err)
@@ -11,8 +11,8 @@ func (d *DUT) Reset(ctx context.Context) error {
 	return d.wake(ctx)
 }
 
-// Rebooted returns when a DUT that rebooted by itself, as what was asked of it has told by its
-// error, is there again. It needs [Options.MayReboot].
+// Rebooted waits until a DUT that has rebooted by itself is usable again. Call it after an error
+// that shows the reboot. It needs [Options.MayReboot].
 func (d *DUT) Rebooted(ctx context.Context) error {
 	if err := d.WaitReady(ctx); err != nil {
 		return infra("wait for the DUT after its reboot", err)

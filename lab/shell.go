@@ -10,7 +10,8 @@ import (
 	"vmtb/internal/rawterm"
 )
 
-// attach connects a terminal to a shell's serial port, until the user types Ctrl-] or the machine ends.
+// attach connects a terminal to a shell's serial port, until the user types Ctrl-] or the machine
+// ends.
 func attach(ctx context.Context, conn net.Conn, in *os.File, out io.Writer) error {
 	defer conn.Close()
 	restore, err := rawterm.Make(in, out)
@@ -24,7 +25,8 @@ func attach(ctx context.Context, conn net.Conn, in *os.File, out io.Writer) erro
 		ended <- err
 	}()
 	go func() { ended <- rawterm.CopyUntilEscape(conn, in) }()
-	if _, err := conn.Write([]byte("\n")); err != nil { // for a prompt: the shell has printed its first one to nobody
+	// Makes the shell print its prompt again: nobody saw the first one.
+	if _, err := conn.Write([]byte("\n")); err != nil {
 		return infra("write to the DUT's shell", err)
 	}
 	select {

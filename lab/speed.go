@@ -20,11 +20,12 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// A Boot is what it took to boot guests in the lab, all at once, until their agents answered.
+// A Boot is the time to boot guests in the lab, all at once, until their agents answered.
 type Boot struct {
 	Guests  int     `json:"guests"`
-	Seconds float64 `json:"seconds"`     // by this machine's clock
-	CPU     float64 `json:"cpu_seconds"` // of the DUT's QEMU: other programs on this machine change it less
+	Seconds float64 `json:"seconds"` // by this machine's clock
+	// Of the DUT's QEMU; depends less on other programs on this machine.
+	CPU float64 `json:"cpu_seconds"`
 }
 
 // TimeBoot boots guests without VFs in the DUT, all at once, and ends them again.
@@ -59,17 +60,17 @@ done`
 	return Boot{Guests: guests, Seconds: took.Seconds(), CPU: (after.CPU() - before.CPU()).Seconds()}, nil
 }
 
-// A Speed is how fast guests boot in the lab on this machine, as it was measured last.
+// A Speed is the last measurement of how fast guests boot in the lab on this machine.
 type Speed struct {
 	Measured time.Time `json:"measured"`
 	DUT      float64   `json:"dut_seconds"` // from QEMU's start until the DUT's agent answers
 	Boots    []Boot    `json:"boots"`
 }
 
-// speedFile is beside the lab's images: both belong to this machine.
+// speedFile is in the same directory as the lab's images: both belong to this machine.
 const speedFile = "speed.json"
 
-// Save keeps s for the runs to come.
+// Save saves s for later runs.
 func (s Speed) Save() error {
 	dir, err := imagebuild.CacheDir()
 	if err != nil {
@@ -88,7 +89,7 @@ func (s Speed) Save() error {
 	return nil
 }
 
-// MeasuredSpeed returns what was saved last, and the zero Speed if nothing was.
+// MeasuredSpeed returns the last saved Speed, or the zero Speed if none was saved.
 func MeasuredSpeed() (s Speed, err error) {
 	dir, err := imagebuild.CacheDir()
 	if err != nil {
@@ -109,7 +110,7 @@ func MeasuredSpeed() (s Speed, err error) {
 	return s, nil
 }
 
-// Of returns the seconds, and the CPU seconds, of each boot of so many guests.
+// Of returns the seconds, and the CPU seconds, of each boot with this number of guests.
 func (s Speed) Of(guests int) (seconds, cpu []float64) {
 	for _, b := range s.Boots {
 		if b.Guests == guests {
@@ -119,22 +120,23 @@ func (s Speed) Of(guests int) (seconds, cpu []float64) {
 	return seconds, cpu
 }
 
-// Guest returns how many seconds one guest took to boot, the median of what was measured; 0 if nothing was.
+// Guest returns how many seconds one guest took to boot: the median of the measurements, or 0
+// without one.
 func (s Speed) Guest() float64 {
 	seconds, _ := s.Of(1)
 	return Median(seconds)
 }
 
-// BootLimit returns how long a DUT may take to boot: eight times what it took when it was measured,
-// but not less than what a machine has on which nothing was measured.
+// BootLimit returns how long a DUT may take to boot. It is eight times the measured time, but not
+// less than usualBootLimit.
 func (s Speed) BootLimit() time.Duration {
 	return max(usualBootLimit, time.Duration(8*s.DUT)*time.Second)
 }
 
-// usualBootLimit is seven times what a DUT takes on the machine that vmtb is developed on.
+// usualBootLimit is seven times the boot time of a DUT on vmtb's development machine.
 const usualBootLimit = 150 * time.Second
 
-// Median returns the middle of values, the upper one of two; 0 if there are none.
+// Median returns the middle of values, or the upper one of two. It returns 0 if there are none.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -143,8 +145,8 @@ func Median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// Deadlines of flows are made for guests that boot in a few seconds. In the lab they are multiplied
-// by usualScale if nobody has measured a boot, else by the seconds of a boot divided by
+// The deadlines of flows are for guests that boot in a few seconds. In the lab they are multiplied
+// by usualScale if no boot was measured. Otherwise the factor is the seconds of a boot divided by
 // secondsEach, within limits.
 const (
 	usualScale    = 5.0
@@ -153,7 +155,7 @@ const (
 	secondsEach   = 3.0
 )
 
-// TimeoutScale returns what multiplies the deadlines of a run in the lab on this machine.
+// TimeoutScale returns the factor for the deadlines of a run in the lab on this machine.
 func (s Speed) TimeoutScale() float64 {
 	boot := s.Guest()
 	if boot <= 0 {

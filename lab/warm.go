@@ -13,8 +13,9 @@ import (
 	"vmtb/bench/vm/warm"
 )
 
-// Spec is the DUT's hardware and the state from which it goes on, which is made if it is not there
-// yet. started is to be called with the error of the start: see [warm.Store.Prepare].
+// Spec returns the DUT's hardware and the saved state from which it starts. It makes the state if
+// it does not exist. The caller calls started with the error of the start: see
+// [warm.Store.Prepare].
 func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err error) {
 	started = func(error) {}
 	if s, err = o.hardware(ctx); err != nil || !o.keepsState(s) {
@@ -30,15 +31,15 @@ func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err 
 	return warm.Store{Dir: filepath.Dir(filepath.Dir(o.Images.DUT))}.Prepare(ctx, s, kept)
 }
 
-// keepsState reports whether a DUT may go on from another one's state: what parameters and
-// properties of its own have it do at its boot is to be seen. With KVM it boots fast, and its CPU
-// is this machine's.
+// keepsState reports whether a DUT may start from the saved state of another one. With its own
+// parameters or properties it must boot, because their effects at boot are of interest. With KVM it
+// boots fast, and its CPU is this machine's.
 func (o Options) keepsState(s vm.Spec) bool {
 	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && len(o.XeParams)+len(o.GPUProperties) == 0 &&
 		!o.Boot
 }
 
-// settle has a DUT boot a guest for those of --warm to go on from: see "vmtb vm warm".
+// settle makes a DUT boot a guest, from whose state the guests of --warm start: see "vmtb vm warm".
 func (o Options) settle(ctx context.Context, m *vm.VM) error {
 	speed, err := MeasuredSpeed()
 	if err != nil {
@@ -59,11 +60,12 @@ func (o Options) settle(ctx context.Context, m *vm.VM) error {
 	if err != nil {
 		return err
 	}
-	// What is mounted cannot be saved; the next command removes the program that ran.
+	// Mounts cannot be saved. The next command removes the program that ran.
 	return d.run(ctx, `umount "$1"; rm -f /run/vmtb-bin*`, d.share)
 }
 
-// guestShape changes with what vmtb makes of a guest in the lab: DUTs with states of other guests are of no use then.
+// guestShape changes with vmtb's settings for a guest in the lab. Then saved states of DUTs with
+// older guests are of no use.
 func guestShape() string {
 	guest := vm.Spec{
 		Name: "guest", MemoryMiB: GuestMiB, Disks: []vm.Disk{{Image: GuestImage, Format: "raw"}},
@@ -72,7 +74,7 @@ func guestShape() string {
 	return warm.Hardware(guest, "kvm")
 }
 
-// Starting says what starting a DUT with this hardware means.
+// Starting describes the start of a DUT with this hardware.
 func Starting(s vm.Spec) string {
 	if s.State != "" {
 		return "starting the DUT"

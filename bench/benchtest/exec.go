@@ -39,7 +39,7 @@ func testExec(t *testing.T, m bench.Machine, dir string) {
 		{argv("cat"), 0, 0, "", ""},
 		{in(bench.Shell(`pwd; echo "$A-$B"`), "", dir, "A=1 2", "B="), 0, 0, dir + "\n1 2-\n", ""},
 		{in(bench.Shell("cat; exit 7"), "in", "/proc"), 7, 0, "in", ""},
-		// Env is added to the environment
+		// Env is added to the environment.
 		{in(bench.Shell(`[ -n "$PATH" ] && echo "$X"`), "", "", "X=y"), 0, 0, "y\n", ""},
 	} {
 		r, err := m.Exec(t.Context(), c.command)
@@ -67,7 +67,8 @@ func testNotStarted(t *testing.T, m bench.Machine, dir string) {
 	}
 }
 
-// testTimeout: all processes of a command that takes too long are gone when Exec returns, politely if they will.
+// testTimeout tests a command that takes too long: all its processes have ended when Exec returns,
+// after SIGTERM if that suffices.
 func testTimeout(t *testing.T, m bench.Machine, dir string) {
 	file := dir + "/" + rand.Text()
 	script := fmt.Sprintf(`(trap "" TERM; echo 1 >%[1]s.child; while :; do sleep 0.2; echo x >>%[1]s.alive; done) &
@@ -138,7 +139,7 @@ func testBigOutput(t *testing.T, m bench.Machine, _ string) {
 	}
 }
 
-// testInput: much of it, of any bytes, whether it is read or not.
+// testInput tests large inputs of any bytes, whether the command reads them or not.
 func testInput(t *testing.T, m bench.Machine, dir string) {
 	for _, n := range []int{1, 64<<10 + 1, 1<<20 + 1, 5 << 20} {
 		c := bench.Command{Argv: []string{"cat"}, Stdin: pattern(n)}
@@ -161,7 +162,8 @@ func testInput(t *testing.T, m bench.Machine, dir string) {
 	}
 }
 
-// testCut: output that is too large to be captured is cut, which is flagged, and the command ends well.
+// testCut tests output that is too large to be captured: it is cut, the Result says so, and the
+// command ends normally.
 func testCut(t *testing.T, m bench.Machine, _ string) {
 	const least, size = 16 << 20, 66 << 20
 	r, err := m.Exec(t.Context(), bench.Shell(fmt.Sprintf("head -c %d /dev/zero; echo end >&2; exit 9", size)))

@@ -87,7 +87,7 @@ func testReadDir(t *testing.T, m bench.Machine, dir string) {
 	}
 }
 
-// testProc: the kernel's files, whose size is 0, are read whole.
+// testProc tests that the kernel's files, whose size is 0, are read whole.
 func testProc(t *testing.T, m bench.Machine, _ string) {
 	if data, err := m.ReadFile(t.Context(), "/proc/kallsyms"); err != nil || len(data) < 100_000 {
 		t.Errorf("/proc/kallsyms: %d bytes, %v", len(data), err)

@@ -9,7 +9,7 @@ import (
 	"vmtb/bench"
 )
 
-// Machine runs all tests on m, in a directory of their own that they remove.
+// Machine runs all tests on m. They use their own directory and remove it.
 func Machine(t *testing.T, m bench.Machine) {
 	t.Helper()
 	if m.String() == "" {
@@ -38,7 +38,7 @@ func Machine(t *testing.T, m bench.Machine) {
 	}
 }
 
-// run runs a line that must succeed.
+// run runs a command line that must succeed.
 func run(t *testing.T, m bench.Machine, line string) {
 	t.Helper()
 	r, err := m.Exec(t.Context(), bench.Shell(line))

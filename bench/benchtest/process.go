@@ -15,8 +15,8 @@ import (
 	"vmtb/bench"
 )
 
-// begin starts a line that says "ready" when it is, and returns what it says after that. If the
-// test leaves it behind, it is killed.
+// begin starts a command line that prints "ready" first, and returns a reader of its further
+// output. If the process still runs at the end of the test, it is killed.
 func begin(t *testing.T, m bench.Machine, line string) (bench.Process, *bufio.Reader) {
 	t.Helper()
 	r, w := io.Pipe()
@@ -38,8 +38,8 @@ func begin(t *testing.T, m bench.Machine, line string) (bench.Process, *bufio.Re
 	return p, said
 }
 
-// testSignals: a signal reaches the process, and it alone. None of them is SIGHUP: below nohup a
-// shell cannot trap that.
+// testSignals tests that a signal reaches the process, and no other one. It does not use SIGHUP:
+// below nohup a shell cannot trap that.
 func testSignals(t *testing.T, m bench.Machine, _ string) {
 	p, said := begin(
 		t, m, "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done",
@@ -71,7 +71,8 @@ func testSignals(t *testing.T, m bench.Machine, _ string) {
 	}
 }
 
-// testWait: a wait that was given up on ends nothing; everybody is told the end, and later again.
+// testWait tests that an abandoned wait ends nothing, and that all waits get the result, also later
+// ones.
 func testWait(t *testing.T, m bench.Machine, dir string) {
 	c := bench.Shell("until [ -e end ]; do sleep 0.05; done; echo out; echo err >&2; exit 6")
 	c.Dir = dir
@@ -108,7 +109,7 @@ func testEnd(t *testing.T, p bench.Process) {
 	}
 }
 
-// testKill: politely, then by force, and whatever was started with it.
+// testKill tests Kill with SIGTERM and with SIGKILL, and that descendants end too.
 func testKill(t *testing.T, m bench.Machine, dir string) {
 	p, _ := begin(t, m, "trap 'exit 8' TERM; echo ready; while :; do sleep 0.05; done")
 	if r, err := p.Kill(t.Context()); err != nil || r.ExitCode != 8 {

@@ -14,14 +14,15 @@ import (
 	"vmtb/bench"
 )
 
-// pattern is n bytes in which all values occur and no part is like another. It is the same in each run.
+// pattern returns n bytes in which all values occur and no part repeats. It is the same in each
+// run.
 func pattern(n int) []byte {
 	data := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(data)
 	return data
 }
 
-// testStreams: with writers a command is the same as without.
+// testStreams tests that a command behaves the same with writers as without.
 func testStreams(t *testing.T, m bench.Machine, dir string) {
 	for _, c := range []struct {
 		line         string
@@ -33,7 +34,7 @@ func testStreams(t *testing.T, m bench.Machine, dir string) {
 		{"printf out; exit 255", 255, 0, "out", ""},
 		{"printf err >&2; kill -9 $$", 0, 9, "", "err"},
 		{`printf '\000\377\n\r\033'; printf '\000\377\n\r\033' >&2`, 0, 0, "\x00\xff\n\r\x1b", "\x00\xff\n\r\x1b"},
-		{`pwd; echo "$A$PATH"; cat`, 0, 0, dir + "\nb/none\nin", ""}, // whatever PATH says
+		{`pwd; echo "$A$PATH"; cat`, 0, 0, dir + "\nb/none\nin", ""}, // independent of PATH
 		{"(sleep 0.3; echo late) & exit 4", 4, 0, "late\n", ""},
 	} {
 		command := bench.Shell(c.line)
@@ -62,7 +63,8 @@ func testStreams(t *testing.T, m bench.Machine, dir string) {
 	}
 }
 
-// execInto runs c with a writer for stdout (1), stderr (2) or both (3), and returns what came either way.
+// execInto runs c with a writer for stdout (1), stderr (2) or both (3), and returns the outputs in
+// the Result.
 func execInto(t *testing.T, m bench.Machine, c bench.Command, which int) (bench.Result, error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -80,7 +82,8 @@ func execInto(t *testing.T, m bench.Machine, c bench.Command, which int) (bench.
 	return r, err
 }
 
-// testHuge: all of an output that is larger than what is captured anywhere arrives, and another beside it.
+// testHuge tests that an output larger than every capture limit arrives completely, and a second
+// output beside it.
 func testHuge(t *testing.T, m bench.Machine, dir string) {
 	const times = 40
 	part := pattern(1<<20 + 13)
@@ -107,7 +110,7 @@ func testHuge(t *testing.T, m bench.Machine, dir string) {
 	}
 }
 
-// A repeated writer fails on what is not part over and over.
+// A repeated writer fails unless all it gets is one text, repeated.
 type repeated struct {
 	part       []byte
 	n, largest int
@@ -126,7 +129,7 @@ func (w *repeated) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// testOneWriter: streams with the same writer keep their order.
+// testOneWriter tests that two streams with the same writer keep their order.
 func testOneWriter(t *testing.T, m bench.Machine, _ string) {
 	var both, want bytes.Buffer
 	c := bench.Shell("i=0; while [ $i -lt 300 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done")
@@ -140,7 +143,8 @@ func testOneWriter(t *testing.T, m bench.Machine, _ string) {
 	}
 }
 
-// testLive: output arrives before the end of the command, which waits for us to have seen it.
+// testLive tests that output arrives before the command ends: the command waits until the test has
+// seen it.
 func testLive(t *testing.T, m bench.Machine, dir string) {
 	for _, stream := range []string{"1", "2"} {
 		r, w := io.Pipe()
@@ -173,7 +177,7 @@ func testLive(t *testing.T, m bench.Machine, dir string) {
 
 var errFull = errors.New("the writer is full")
 
-// A narrow writer takes room bytes.
+// A narrow writer accepts room bytes, and then fails.
 type narrow struct{ room int }
 
 func (w *narrow) Write(p []byte) (int, error) {
@@ -185,7 +189,8 @@ func (w *narrow) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// testWriterFails: the command ends with its writer, whether it says more or not, and so does what it started.
+// testWriterFails tests that the command and its descendants end when a writer fails, whether more
+// output follows or not.
 func testWriterFails(t *testing.T, m bench.Machine, dir string) {
 	for name, line := range map[string]string{
 		"talks":  "while :; do echo more and more; done",
@@ -210,7 +215,7 @@ func testWriterFails(t *testing.T, m bench.Machine, dir string) {
 			); err != nil || !r.OK() {
 				t.Errorf("%s: the command lives: %+v, %v", file, r, err)
 			}
-			// Started and not waited for, it ends all the same.
+			// A command that was started and that nobody waits for ends all the same.
 			if stream == "out" {
 				c.Stdout = &narrow{room: 5}
 				p, err := m.Start(t.Context(), c)

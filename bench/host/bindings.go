@@ -14,10 +14,10 @@ type Binding struct {
 	Driver   string
 }
 
-// Bindings are those of PFs, each followed by its enabled VFs in order.
+// Bindings are the bindings of PFs, each followed by its enabled VFs in order.
 type Bindings []Binding
 
-// BindingsOf reads them.
+// BindingsOf reads the bindings of pfs and their VFs from sysfs.
 func BindingsOf(pfs ...*pci.Device) (Bindings, error) {
 	var all Bindings
 	for _, pf := range pfs {
@@ -32,8 +32,8 @@ func BindingsOf(pfs ...*pci.Device) (Bindings, error) {
 	return all, nil
 }
 
-// Same is nil if now is what before was, or a [bench.HostError] that names every function that has
-// come, gone or changed its driver.
+// Same returns nil if now equals before. Otherwise it returns a [bench.HostError] that names every
+// function that was added or removed, or changed its driver.
 func (now Bindings) Same(before Bindings) error {
 	var errs []error
 	differs := func(b Binding, format string, args ...any) {

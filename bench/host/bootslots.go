@@ -14,16 +14,18 @@ import (
 	"vmtb/internal/flock"
 )
 
-// BootSlots limit how many machines of a host boot at once, whichever processes boot them. More than
-// the host has CPUs take longer at once than one after the other (docs/lab.md has figures).
+// BootSlots limits how many machines of a host boot at once, over all processes. Booting more
+// machines at once than the host has CPUs takes longer than booting them one after the other
+// (docs/lab.md has figures).
 type BootSlots struct {
 	Dir string // has a file for each slot
 	N   int    // number of slots; 0 stands for the number of CPUs that this process may use
 }
 
-// Take takes a slot, as soon as one is free, and returns the function that gives it back: the caller
-// calls it when the machine has booted or has failed to. If all slots are taken, Take calls show,
-// which has to call wait and may tell the user. The slots of a process that dies are free.
+// Take takes a slot as soon as one is free, and returns the function that frees it. The caller
+// calls that function when the machine has booted or failed to boot. If all slots are taken, Take
+// calls show, which must call wait and may tell the user. The kernel frees the slots of a process
+// that dies.
 func (s BootSlots) Take(
 	ctx context.Context, show func(slots int, wait func() error) error,
 ) (release func(), err error) {

@@ -9,8 +9,8 @@ import (
 	"vmtb/bench"
 )
 
-// Describe is a line that names the host for a report: name, kernel, product. Nobody may take the
-// lab for hardware: its firmware tables say what it is (package lab).
+// Describe returns a line that names the host for a report: name, kernel, product. The product
+// shows whether the host is the lab: the lab's firmware tables say so (package lab).
 func (h *Host) Describe() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -27,7 +27,7 @@ func (h *Host) Describe() string {
 	return strings.Join(parts, ", ")
 }
 
-// product is what the firmware calls the machine; "" if it has no DMI.
+// product returns the machine's name in the firmware tables, or "" if the machine has no DMI.
 func (h *Host) product() string {
 	text, err := h.System.ReadFile("/sys/class/dmi/id/product_name")
 	if err != nil {
@@ -39,7 +39,7 @@ func (h *Host) product() string {
 // InLab reports whether the host is the emulated machine under test of "vmtb lab".
 func (h *Host) InLab() bool { return strings.HasPrefix(h.product(), bench.LabProduct) }
 
-// EmulatedGPU returns the name of the lab's emulated GPU, "" anywhere else.
+// EmulatedGPU returns the name of the lab's emulated GPU, or "" outside the lab.
 func (h *Host) EmulatedGPU() string {
 	gpu, ok := strings.CutPrefix(h.product(), bench.LabProduct+bench.LabGPU)
 	if !ok {

@@ -16,7 +16,7 @@ type System interface {
 	// Create makes or truncates a regular file.
 	Create(path string, data []byte) error
 	Exec(ctx context.Context, c bench.Command) (bench.Result, error)
-	// Spawn is what [bench.Machine] calls Start.
+	// Spawn implements [bench.Machine]'s Start.
 	Spawn(ctx context.Context, c bench.Command) (bench.Process, error)
 }
 
@@ -27,10 +27,10 @@ type Host struct {
 
 var _ bench.Machine = (*Host)(nil)
 
-// New is the host that sys is.
+// New returns the Host of the operating system sys.
 func New(sys System) *Host { return &Host{sys} }
 
-// Tree is the host's sysfs and debugfs, with changes recorded in log.
+// Tree returns the host's sysfs and debugfs. Changes are recorded in log.
 func (h *Host) Tree(log undo.Journal) *sysfs.Tree { return &sysfs.Tree{FS: h.System, Log: log} }
 
 // String implements [bench.Machine].
@@ -52,7 +52,8 @@ func (h *Host) ReadFile(_ context.Context, path string) ([]byte, error) {
 	return h.System.ReadFile(path)
 }
 
-// WriteFile implements [bench.Machine]. It is not recorded: it is for files of a run's own.
+// WriteFile implements [bench.Machine]. The write is not recorded in a journal: use it only for a
+// run's own files.
 func (h *Host) WriteFile(_ context.Context, path string, data []byte) error {
 	return h.System.Create(path, data)
 }

@@ -23,23 +23,25 @@ type KernelMessage struct {
 	Facility int           // 0 is the kernel itself, 1 what user space wrote
 	Seq      uint64        // counts records since boot
 	Time     time.Duration // since boot
-	Continue bool          // a part of a line of which the former record was a part too
+	Continue bool          // the former record is part of the same line
 	Text     string        // may have several lines
 	Dict     []string      // "SUBSYSTEM=pci", "DEVICE=+pci:0000:03:00.0"; often empty
-	Lost     uint64        // how many records before this one are lost: the kernel overwrote them before they were read
+	// Number of records before this one that the kernel overwrote before they were read.
+	Lost uint64
 }
 
-// String is the message as dmesg shows it.
+// String returns the message as dmesg shows it.
 func (m KernelMessage) String() string {
 	return fmt.Sprintf("<%d>[%12.6f] %s", m.Level, m.Time.Seconds(), m.Text)
 }
 
-// ParseKernelMessage reads one record as /dev/kmsg gives it: "6,339,5140900,-;text\n KEY=value\n".
+// ParseKernelMessage parses one record in the format of /dev/kmsg: "6,339,5140900,-;text\n
+// KEY=value\n".
 func ParseKernelMessage(record []byte) (KernelMessage, error) {
 	var m KernelMessage
 	prefix, text, ok := strings.Cut(string(record), ";")
 	fields := strings.Split(prefix, ",")
-	if !ok || len(fields) < 4 { // more may come, says the ABI
+	if !ok || len(fields) < 4 { // the ABI allows more fields
 		return m, fmt.Errorf("kernel log: %q is no record", shorten(record))
 	}
 	priority, err := strconv.ParseUint(fields[0], 10, 31)
@@ -49,7 +51,8 @@ func ParseKernelMessage(record []byte) (KernelMessage, error) {
 		return m, fmt.Errorf("kernel log: %q is no record: %w", shorten(record), err)
 	}
 	m.Level, m.Facility, m.Seq, m.Time = int(priority&7), int(priority>>3), seq, time.Duration(usec)*time.Microsecond
-	m.Continue = fields[3] == "+" || fields[3] == "c" // older kernels mark a line's first part with "c"
+	// Older kernels mark a line's first part with "c".
+	m.Continue = fields[3] == "+" || fields[3] == "c"
 	text, dict, _ := strings.Cut(strings.TrimSuffix(text, "\n"), "\n")
 	m.Text = unescape(text)
 	for line := range strings.Lines(dict) {
@@ -60,7 +63,7 @@ func ParseKernelMessage(record []byte) (KernelMessage, error) {
 
 func shorten(b []byte) []byte { return b[:min(len(b), 80)] }
 
-// unescape undoes what the kernel does to bytes that it does not print: \x0a is a line end.
+// unescape undoes the kernel's escaping of unprintable bytes: \x0a is a line end.
 func unescape(s string) string {
 	if !strings.Contains(s, `\x`) {
 		return s
@@ -85,18 +88,18 @@ type KernelLog struct {
 	use  func(KernelMessage)
 
 	reading sync.Mutex
-	kmsg    *kmsg  // nil when it is closed
-	next    uint64 // sequence number to come; 0 is not known
+	kmsg    *kmsg  // nil after the log is closed
+	next    uint64 // next sequence number; 0 if not known yet
 
 	mu  sync.Mutex
 	err error
 }
 
-// FollowKernelLog hands every message that the kernel logs from now on to use, in order, one at a
-// time. It returns when the log is open, so nothing is missed that is caused after it. Reading goes
-// on until ctx ends; then what was logged before is handed over still. use should not wait for
-// anything: the kernel overwrites what is not read in time. A message without a line end, which the
-// kernel may go on with, comes when the next one does.
+// FollowKernelLog passes every message that the kernel logs from now on to use, in order, one at a
+// time. It returns after the log is open, so no later message is missed. It reads until ctx ends,
+// and then passes on the messages logged before that. use must not block: the kernel overwrites
+// messages that are not read in time. The kernel may still continue a message without a line end,
+// so such a message is passed on when the next one arrives.
 func (h *Host) FollowKernelLog(ctx context.Context, use func(KernelMessage)) (*KernelLog, error) {
 	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err == nil {
@@ -111,7 +114,7 @@ func (h *Host) FollowKernelLog(ctx context.Context, use func(KernelMessage)) (*K
 // kmsg is the kernel's log, opened with O_NONBLOCK.
 type kmsg struct{ *os.File }
 
-// take is a Read that does not wait: it fails with EAGAIN.
+// take is a Read that does not wait: it fails with EAGAIN if there is no record.
 func (f kmsg) take(p []byte) (n int, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -121,7 +124,7 @@ func (f kmsg) take(p []byte) (n int, err error) {
 	return max(n, 0), errors.Join(err, failed)
 }
 
-// await waits until there is something to take, or [os.File.SetReadDeadline] ends it.
+// await waits until there is a record to read, or until the deadline of [os.File.SetReadDeadline].
 func (f kmsg) await() error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -133,7 +136,7 @@ func (f kmsg) await() error {
 	})
 }
 
-// follow follows a log whose every Read is a record. It closes r.
+// follow follows a log. Each Read of r returns one record. It closes r.
 func follow(ctx context.Context, r io.ReadCloser, use func(KernelMessage)) *KernelLog {
 	l := &KernelLog{done: make(chan struct{}), use: use}
 	read := l.read
@@ -154,7 +157,7 @@ func follow(ctx context.Context, r io.ReadCloser, use func(KernelMessage)) *Kern
 	return l
 }
 
-// interrupt makes a Read that waits for more return, and lets those that do not wait go on.
+// interrupt ends a Read of r that waits for more records. Reads that do not wait still work.
 func interrupt(r io.Closer) {
 	if f, ok := r.(kmsg); ok && f.SetReadDeadline(time.Unix(1, 0)) == nil {
 		return
@@ -162,7 +165,7 @@ func interrupt(r io.Closer) {
 	r.Close()
 }
 
-// close ends it for Sync, too.
+// close closes r, and makes further calls of Sync do nothing.
 func (l *KernelLog) close(r io.Closer) {
 	l.reading.Lock()
 	defer l.reading.Unlock()
@@ -170,13 +173,16 @@ func (l *KernelLog) close(r io.Closer) {
 	r.Close()
 }
 
-// maxRecord is more than the kernel puts into one read (PRINTK_MESSAGE_MAX, 2 KiB).
+// maxRecord is larger than any record that the kernel returns in one read (PRINTK_MESSAGE_MAX, 2
+// KiB).
 const maxRecord = 8 << 10
 
-// maxDrain bounds what is read without waiting: a kernel in trouble may log without end.
+// maxDrain limits how many records are read without waiting: a kernel in trouble may log without
+// end.
 const maxDrain = 100_000
 
-// readKmsg takes what there is and waits for more, until ctx ends and all has been taken.
+// readKmsg reads the records that exist, then waits for more. After ctx ends it reads the remaining
+// records and returns.
 func (l *KernelLog) readKmsg(ctx context.Context, r io.Reader) error {
 	for {
 		last := ctx.Err() != nil
@@ -189,8 +195,8 @@ func (l *KernelLog) readKmsg(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// Sync returns when all that was logged before has been handed over. use is called by it, too; it
-// must not call Sync.
+// Sync returns after all earlier messages have been passed to use. It calls use itself, so use must
+// not call Sync.
 func (l *KernelLog) Sync() error { return l.drain() }
 
 func (l *KernelLog) drain() error {
@@ -198,7 +204,7 @@ func (l *KernelLog) drain() error {
 	defer l.reading.Unlock()
 	buf := make([]byte, maxRecord)
 	for range maxDrain {
-		if l.kmsg == nil { // it has ended, or follows something else
+		if l.kmsg == nil { // the log has ended, or l follows another source
 			return nil
 		}
 		n, err := l.kmsg.take(buf)
@@ -207,7 +213,8 @@ func (l *KernelLog) drain() error {
 			err = l.record(buf[:n])
 		case errors.Is(err, syscall.EAGAIN):
 			return nil
-		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.EINTR): // overwritten: the next number shows the gap
+		// Overwritten: the next sequence number shows the gap.
+		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.EINTR):
 			err = nil
 		}
 		if err != nil {
@@ -217,7 +224,7 @@ func (l *KernelLog) drain() error {
 	return nil
 }
 
-// read reads what has no Sync.
+// read reads a log that cannot Sync.
 func (l *KernelLog) read(ctx context.Context, r io.Reader) error {
 	buf := make([]byte, maxRecord)
 	for {
@@ -236,7 +243,7 @@ func (l *KernelLog) read(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// record hands over one record.
+// record parses one record and passes it to use.
 func (l *KernelLog) record(data []byte) error {
 	m, err := ParseKernelMessage(data)
 	if err != nil {
@@ -250,7 +257,7 @@ func (l *KernelLog) record(data []byte) error {
 	return nil
 }
 
-// Wait waits until following has ended, and returns why if it was not for its context.
+// Wait waits until following has ended. It returns nil if ctx ended it, or else the reason.
 func (l *KernelLog) Wait() error {
 	<-l.done
 	l.mu.Lock()

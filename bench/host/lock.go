@@ -14,13 +14,13 @@ import (
 	"vmtb/internal/flock"
 )
 
-// LockFile is held by the process that uses the host. /run/lock is where Linux keeps such files
-// (FHS 3.0, 5.9).
+// LockFile is locked by the process that uses the host. /run/lock is the standard directory for
+// such files (FHS 3.0, 5.9).
 const LockFile = "/run/lock/vmtb.lock"
 
-// Lock takes the host for this process by locking a file, [LockFile]: two runs that provision the
-// same PF would destroy each other's work. The kernel gives it back when the process ends, however
-// it ends.
+// Lock reserves the host for this process by locking a file, normally [LockFile]. Two runs that
+// provision the same PF would destroy each other's work. The kernel releases the lock when the
+// process ends for any reason.
 func Lock(path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "lock the host", Err: err}

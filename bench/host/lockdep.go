@@ -12,9 +12,9 @@ import (
 
 var debugLocks = regexp.MustCompile(`(?m)^\s*debug_locks:\s*([01])$`)
 
-// LockdepOff reports that a machine's kernel has switched its lock validator off, which it does
-// when it has found something wrong (debug_locks in /proc/lockdep_stats). A kernel without one has
-// none to switch off.
+// LockdepOff reports whether a machine's kernel has switched its lock validator off (debug_locks in
+// /proc/lockdep_stats). The kernel does that after the validator found an error. For a kernel
+// without a lock validator it returns false.
 func LockdepOff(ctx context.Context, m bench.Machine) (bool, error) {
 	data, err := m.ReadFile(ctx, "/proc/lockdep_stats")
 	if errors.Is(err, fs.ErrNotExist) {

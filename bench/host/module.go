@@ -18,7 +18,8 @@ func (h *Host) ModuleLoaded(name string) bool {
 	return err == nil
 }
 
-// ModuleExists reports whether the host's kernel has a module of that name, loaded or not.
+// ModuleExists reports whether the host's kernel has a module of that name, whether it is loaded or
+// not.
 func (h *Host) ModuleExists(ctx context.Context, name string) (bool, error) {
 	if h.ModuleLoaded(name) {
 		return true, nil
@@ -30,7 +31,7 @@ func (h *Host) ModuleExists(ctx context.Context, name string) (bool, error) {
 	return r.OK(), nil
 }
 
-// withoutModprobe is what to do if a program could not be run because it is not there.
+// withoutModprobe returns advice if err says that a program does not exist.
 func withoutModprobe(err error) string {
 	if errors.Is(err, exec.ErrNotFound) {
 		return "install kmod"
@@ -38,8 +39,8 @@ func withoutModprobe(err error) string {
 	return ""
 }
 
-// LoadModule loads a module unless it is loaded. Undoing it unloads it, so a driver that the host
-// had loaded anyway stays. A refusal says what modprobe and the kernel said.
+// LoadModule loads a module unless it is already loaded. Undo unloads only a module that LoadModule
+// loaded. The error of a refusal contains the messages of modprobe and the kernel.
 func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, params ...string) error {
 	if h.ModuleLoaded(name) {
 		return nil
@@ -60,8 +61,8 @@ func (h *Host) LoadModule(ctx context.Context, log undo.Journal, name string, pa
 	})
 }
 
-// kernelSaid are the last lines of the kernel log that mention a module, "" if the log cannot be
-// read.
+// kernelSaid returns the last lines of the kernel log that mention a module, or "" if the log
+// cannot be read.
 func (h *Host) kernelSaid(ctx context.Context, name string) string {
 	r, err := h.Exec(ctx, bench.Command{Argv: []string{"dmesg"}})
 	if err != nil || !r.OK() {
@@ -77,9 +78,9 @@ func (h *Host) kernelSaid(ctx context.Context, name string) string {
 	return bench.Tail([]byte(strings.Join(lines, "")), 10)
 }
 
-// LoadDrivers loads the PF driver and the VFIO driver for its VFs: the vendor's variant
-// ("xe-vfio-pci") if the host has it, else vfio-pci, with which VFs work but cannot be migrated. It
-// returns the VFIO driver's name.
+// LoadDrivers loads the PF driver and the VFIO driver for its VFs, and returns the VFIO driver's
+// name. It prefers the vendor's variant ("xe-vfio-pci"). Otherwise it loads vfio-pci, which works
+// with VFs but cannot migrate them.
 func (h *Host) LoadDrivers(ctx context.Context, log undo.Journal, driver string) (vfio string, err error) {
 	if err := h.LoadModule(ctx, log, driver); err != nil {
 		return "", err
@@ -90,12 +91,13 @@ func (h *Host) LoadDrivers(ctx context.Context, log undo.Journal, driver string)
 	return vfio, h.LoadModule(ctx, log, vfio)
 }
 
-// VFIODriver returns the name of the VFIO driver that [Host.LoadDrivers] loads for the VFs of driver. It only looks.
+// VFIODriver returns the name of the VFIO driver that [Host.LoadDrivers] loads for the VFs of
+// driver. It loads nothing.
 func (h *Host) VFIODriver(ctx context.Context, driver string) (string, error) {
 	return h.firstModule(ctx, driver+"-vfio-pci", "vfio-pci")
 }
 
-// firstModule returns the first of names that is a module of the host.
+// firstModule returns the first of names that exists as a module of the host.
 func (h *Host) firstModule(ctx context.Context, names ...string) (string, error) {
 	for _, name := range names {
 		if ok, err := h.ModuleExists(ctx, name); err != nil || ok {
@@ -108,8 +110,8 @@ func (h *Host) firstModule(ctx context.Context, names ...string) (string, error)
 	}
 }
 
-// CheckIOMMU is nil if the host has a working IOMMU, without which no device can be given to a
-// guest.
+// CheckIOMMU returns nil if the host has a working IOMMU. Without one, no device can be assigned to
+// a guest.
 func (h *Host) CheckIOMMU() error {
 	if groups, err := h.System.ReadDir("/sys/kernel/iommu_groups"); err == nil && len(groups) > 0 {
 		return nil

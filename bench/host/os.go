@@ -21,7 +21,7 @@ var (
 // Create implements [System].
 func (OS) Create(path string, data []byte) error { return os.WriteFile(path, data, 0o644) }
 
-// OpenFile opens an existing file as a stream; see [sysfs.Opener].
+// OpenFile opens an existing file as a stream: see [sysfs.Opener].
 func (OS) OpenFile(path string, flag int) (io.ReadWriteCloser, error) {
 	f, err := os.OpenFile(path, flag, 0)
 	if err != nil {

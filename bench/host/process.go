@@ -13,18 +13,19 @@ import (
 	"vmtb/bench"
 )
 
-// deathTime is how long a process may take to go after SIGKILL, which it does not while it is in
-// the kernel (state D).
+// deathTime is how long a process may take to end after SIGKILL. It does not end while it is
+// blocked in the kernel (state D).
 const deathTime = 5 * time.Second
 
-// A process leads a process group of its own.
+// A process is a command that leads its own process group.
 type process struct {
 	name    string
 	cmd     *exec.Cmd
 	grace   time.Duration
 	streams []*stream // stdout and stderr; one if they are the same
 
-	done   chan struct{} // closed when it has ended and its output is complete, with the two below
+	// Closed after the process ended and its output is complete; the two below are set then.
+	done   chan struct{}
 	result bench.Result
 	err    error
 }
@@ -38,7 +39,8 @@ func (OS) Spawn(ctx context.Context, c bench.Command) (bench.Process, error) {
 	if ctx.Err() != nil {
 		return nil, p.fault("run", context.Cause(ctx))
 	}
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), c.Argv[0], c.Argv[1:]...) // Kill does what its end would
+	// Kill replaces ctx's cancellation.
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), c.Argv[0], c.Argv[1:]...)
 	p.cmd.Dir, p.cmd.Env = c.Dir, append(os.Environ(), c.Env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.start(c); err != nil {
@@ -47,7 +49,7 @@ func (OS) Spawn(ctx context.Context, c bench.Command) (bench.Process, error) {
 	return p, nil
 }
 
-// start opens the pipes and starts the process and what reads them.
+// start opens the pipes, starts the process, and starts the goroutines that read its output.
 func (p *process) start(c bench.Command) error {
 	ends, err := p.connect(c)
 	defer func() {
@@ -74,7 +76,7 @@ func (p *process) start(c bench.Command) error {
 	return nil
 }
 
-// connect makes a stream for each output, and returns their ends in the process.
+// connect makes a stream for each output, and returns the process's ends of them.
 func (p *process) connect(c bench.Command) (ends []*os.File, err error) {
 	s, end, err := newStream(c.Stdout)
 	if err != nil {
@@ -94,7 +96,7 @@ func (p *process) connect(c bench.Command) (ends []*os.File, err error) {
 	return ends, nil
 }
 
-// feed gives the process its input. Wait of os/exec closes the pipe when the process has ended.
+// feed writes the process's input. Wait of os/exec closes the pipe when the process has ended.
 func (p *process) feed(input []byte) error {
 	if len(input) == 0 {
 		return nil // os/exec opens /dev/null
@@ -104,14 +106,14 @@ func (p *process) feed(input []byte) error {
 		return err
 	}
 	go func() {
-		_, _ = in.Write(input) // a command need not read it all
+		_, _ = in.Write(input) // a command need not read all its input
 		_ = in.Close()
 	}()
 	return nil
 }
 
-// watch waits for the end of the process, and then for that of its output: no longer than for a
-// moment while another process holds that open.
+// watch waits for the process to end, and then for the end of its output. If another process holds
+// the output open, watch waits only for drainTime.
 func (p *process) watch() {
 	defer close(p.done)
 	err := p.cmd.Wait()
@@ -130,7 +132,7 @@ func (p *process) watch() {
 	}
 }
 
-// breakOff ends a process whose output nobody takes any more.
+// breakOff kills a process whose output writer has failed.
 func (p *process) breakOff() { _, _ = p.Kill(context.Background()) }
 
 func (p *process) PID() int { return p.cmd.Process.Pid }
@@ -195,7 +197,7 @@ func (p *process) fault(op string, err error) error {
 	return &bench.HostError{Op: op, Noun: p.name, Err: err}
 }
 
-// killGroup signals a command and its descendants; one that has ended is no error.
+// killGroup signals a command and its descendants. It is no error if they have ended already.
 func killGroup(pid int, sig syscall.Signal) error {
 	err := syscall.Kill(-pid, sig)
 	if errors.Is(err, syscall.ESRCH) {

@@ -6,8 +6,8 @@ import (
 	"vmtb/bench"
 )
 
-// Reboot asks the host's init system to reboot it, and returns when that was taken note of: the
-// host goes down soon after.
+// Reboot asks the host's init system to reboot the host. It returns when init has accepted the
+// request: the host goes down soon after.
 func (h *Host) Reboot(ctx context.Context) error {
 	c := bench.Command{Argv: []string{"reboot"}}
 	r, err := h.Exec(ctx, c)

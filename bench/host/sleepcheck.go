@@ -9,19 +9,23 @@ import (
 	"vmtb/bench"
 )
 
-// Files by which the kernel says how it can sleep (Documentation/admin-guide/pm/sleep-states.rst).
+// These files tell which sleep modes the kernel has
+// (Documentation/admin-guide/pm/sleep-states.rst).
 const (
 	powerState = "/sys/power/state"     // "freeze mem disk"
-	memSleep   = "/sys/power/mem_sleep" // what "mem" means: "[s2idle] deep"
+	memSleep   = "/sys/power/mem_sleep" // the meaning of "mem": "[s2idle] deep"
 	powerDisk  = "/sys/power/disk"      // "[platform] shutdown ...", or "[disabled]"
-	diskResume = "/sys/power/resume"    // major:minor of the partition with the image, "0:0" for none
+	// Major:minor of the partition for the image; "0:0" if there is none.
+	diskResume = "/sys/power/resume"
 
 	rtcName = "rtc0"
-	rtcWake = "/sys/class/rtc/" + rtcName + "/wakealarm" // only where the clock can wake the machine
+	// Exists only if the clock can wake the machine.
+	rtcWake = "/sys/class/rtc/" + rtcName + "/wakealarm"
 )
 
-// CheckSuspend is nil if the host can sleep in this mode and be woken, as far as that shows without
-// trying; else a [bench.HostError] that matches [bench.ErrNotAvailable] and says what is missing.
+// CheckSuspend returns nil if the host can probably sleep in this mode and be woken. It checks
+// without trying. Otherwise it returns a [bench.HostError] that matches [bench.ErrNotAvailable] and
+// names what is missing.
 func (h *Host) CheckSuspend(ctx context.Context, mode SleepMode) error {
 	reason := h.cannotSleep(mode)
 	if reason == "" {
@@ -33,7 +37,7 @@ func (h *Host) CheckSuspend(ctx context.Context, mode SleepMode) error {
 	return &bench.HostError{Op: "suspend", Noun: string(mode), Err: bench.ErrNotAvailable, Advice: reason}
 }
 
-// cannotSleep is why, or "".
+// cannotSleep returns why the host cannot sleep in this mode, or "" if it can.
 func (h *Host) cannotSleep(mode SleepMode) string {
 	states := h.text(powerState)
 	switch {

@@ -9,28 +9,28 @@ import (
 )
 
 const (
-	// outputLimit is how much of each output stream is kept. More is read and dropped, so the
-	// command does not block.
+	// outputLimit is how many bytes of each output stream are kept. More output is read and
+	// dropped, so the command does not block.
 	outputLimit = 64 << 20
 
-	// pipeSize is what a pipe can hold (see pipe(7)): what a process wrote last and nobody has read
-	// is not more.
+	// pipeSize is the capacity of a pipe (pipe(7)) in bytes. Unread output of a process that has
+	// ended is not larger.
 	pipeSize  = 64 << 10
-	drainTime = 100 * time.Millisecond // to read what is in a pipe already
+	drainTime = 100 * time.Millisecond // time to read the rest of a pipe
 )
 
-// A stream is an output of a process on its way to a writer.
+// A stream copies one output of a process to a writer.
 type stream struct {
 	pipe *os.File
 	to   io.Writer
-	kept capped // what has no writer of the caller's
+	kept capped // the output, if the caller gave no writer
 
-	done chan struct{} // closed when all has been copied, with the two below
-	cut  bool          // the pipe was still open when it was given up
-	err  error         // of the writer
+	done chan struct{} // closed after all was copied; the two below are set then
+	cut  bool          // the pipe was still open when copying stopped
+	err  error         // the writer's error
 }
 
-// newStream returns a stream and the end of it that the process gets. w is nil for output that is
+// newStream returns a stream and the end of its pipe for the process. w is nil if the output is
 // kept.
 func newStream(w io.Writer) (*stream, *os.File, error) {
 	r, end, err := os.Pipe()
@@ -44,12 +44,12 @@ func newStream(w io.Writer) (*stream, *os.File, error) {
 	return s, end, nil
 }
 
-// ended says that the process has ended. Others may hold its output open, and are waited for no
-// longer than for d.
+// ended is called when the process has ended. If other processes hold the output open, copy waits
+// for at most d more.
 func (s *stream) ended(d time.Duration) { _ = s.pipe.SetReadDeadline(time.Now().Add(d)) }
 
-// copy brings the output to the writer. broken is called when that fails; from then on the output
-// is dropped.
+// copy copies the output to the writer. If the writer fails, copy calls broken and drops the
+// remaining output.
 func (s *stream) copy(broken func()) {
 	defer close(s.done)
 	defer s.pipe.Close()
@@ -66,17 +66,18 @@ func (s *stream) copy(broken func()) {
 		}
 		switch {
 		case err == nil && left > 0:
-		case errors.Is(err, os.ErrDeadlineExceeded) && !s.cut: // the writer may be what took so long: there may be more
+		// The writer may have been slow: there may be more to read.
+		case errors.Is(err, os.ErrDeadlineExceeded) && !s.cut:
 			s.cut = true
 			_ = s.pipe.SetReadDeadline(time.Now().Add(drainTime))
-		default: // the end, or the deadline again
+		default: // the end of the output, or a second deadline
 			s.cut = s.cut && !errors.Is(err, io.EOF)
 			return
 		}
 	}
 }
 
-// capped is a buffer that takes outputLimit bytes and drops the rest.
+// capped is a buffer that keeps the first outputLimit bytes and drops the rest.
 type capped struct {
 	bytes.Buffer
 	truncated bool

@@ -18,57 +18,59 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A SleepMode is a way for the host to sleep, by the name that rtcwake(8) gives it.
+// A SleepMode is a way for the host to sleep. Its value is the name that rtcwake(8) uses.
 type SleepMode string
 
-// The sleep modes.
+// These are the sleep modes.
 const (
 	SleepMem    SleepMode = "mem"    // suspend to RAM, ACPI S3 ("deep")
 	SleepDisk   SleepMode = "disk"   // hibernation, ACPI S4
-	SleepFreeze SleepMode = "freeze" // suspend to idle, s2idle: no firmware has a part in it
+	SleepFreeze SleepMode = "freeze" // suspend to idle, s2idle, without the firmware
 )
 
 // A Suspend is one sleep of the host.
 type Suspend struct {
 	Mode    SleepMode
-	For     time.Duration // until the RTC's alarm; 10 s when 0; whole seconds
-	Timeout time.Duration // for going to sleep and coming back, on top of For; 2 minutes when 0
+	For     time.Duration // until the RTC's alarm, in whole seconds; 0 means 10 s
+	Timeout time.Duration // for entering and leaving sleep, added to For; 0 means 2 minutes
 
-	// PFs are devices that must be there afterwards, with their VFs and all drivers as before.
+	// PFs are the devices that must still exist after the sleep, with the same VFs and drivers.
 	PFs []*pci.Device
-	// Check, unless nil, looks afterwards for what else must have survived: machines, clocks.
+	// Check, unless nil, runs after the sleep and checks what else must have survived, such as
+	// machines and clocks.
 	Check func(ctx context.Context) error
 }
 
-// Slept is the proof that the host slept.
+// Slept holds the measurements that prove that the host slept.
 type Slept struct {
-	// Clock is how much CLOCK_BOOTTIME, which goes on in sleep, gained on CLOCK_MONOTONIC, which
-	// does not. In s2idle the latter stops only where the idle driver can stop it (tick_freeze), so
-	// it may be 0 there.
+	// Clock is how much CLOCK_BOOTTIME, which runs during sleep, gained on CLOCK_MONOTONIC, which
+	// stops. In s2idle CLOCK_MONOTONIC stops only if the idle driver can stop it (tick_freeze), so
+	// Clock may be 0.
 	Clock time.Duration
 	// Counted is how many successful suspends the kernel counted (/sys/power/suspend_stats/success,
-	// since Linux 5.4). It does not count hibernation.
+	// since Linux 5.4). The kernel does not count hibernation there.
 	Counted int
 }
 
-// ErrDidNotSleep is the error for a host that came back without having slept.
+// ErrDidNotSleep is the error if the host came back without having slept.
 var ErrDidNotSleep = errors.New("the host did not sleep")
 
 const (
 	defaultSleep   = 10 * time.Second
 	defaultSuspend = 2 * time.Minute
-	suspendGrace   = 2 * time.Second // for rtcwake to be seen to end after its time
-	leastSleep     = time.Second     // by the clock; clocks jump by microseconds for other reasons
+	suspendGrace   = 2 * time.Second // time for rtcwake to end after the kernel woke up
+	// Smallest gain of the clock that counts as sleep; clocks jump by microseconds anyway.
+	leastSleep = time.Second
 )
 
-// Suspend puts the host to sleep, has the RTC wake it, and proves that it slept and that what s
-// names is as before. What the host cannot do is an error matching [bench.ErrNotAvailable] that
-// says why, before anything is tried: see [Host.CheckSuspend]. All errors are [bench.HostError]s,
-// but for those of s.Check, which come as they are. mem_sleep is set to "deep" for [SleepMem] where
-// it is not, recorded in log.
+// Suspend puts the host to sleep, has the RTC wake it, and proves that it slept. Then it checks the
+// devices in s.PFs and calls s.Check. If the host cannot sleep in s.Mode, Suspend tries nothing and
+// returns an error that matches [bench.ErrNotAvailable]: see [Host.CheckSuspend]. Errors of s.Check
+// are returned unchanged; all others are [bench.HostError]s. For [SleepMem] it sets mem_sleep to
+// "deep" if necessary, and records that in log.
 //
-// The timeouts of vmtb stand still while the host sleeps: they go by CLOCK_MONOTONIC. A host that
-// does not wake up takes vmtb with it; whoever runs it from another machine has to notice.
+// vmtb's timeouts use CLOCK_MONOTONIC, so they do not run while the host sleeps. If the host does
+// not wake up, vmtb cannot report it: whoever runs vmtb from another machine needs a timeout.
 func (h *Host) Suspend(ctx context.Context, log undo.Journal, s Suspend) (Slept, error) {
 	s.For = cmp.Or(s.For, defaultSleep).Round(time.Second)
 	if s.For < time.Second {
@@ -100,7 +102,7 @@ func (h *Host) Suspend(ctx context.Context, log undo.Journal, s Suspend) (Slept,
 	return slept, err
 }
 
-// sleep sleeps, and looks whether it did.
+// sleep puts the host to sleep, and checks that it slept.
 func (h *Host) sleep(ctx context.Context, s Suspend) (slept Slept, err error) {
 	clock, count, err := h.sleepMarks()
 	if err != nil {
@@ -120,7 +122,7 @@ func (h *Host) sleep(ctx context.Context, s Suspend) (slept Slept, err error) {
 	return slept, nil
 }
 
-// rtcwake runs the program of that name. It is bounded also when the program hangs in the kernel,
+// rtcwake runs the program rtcwake. It also returns in time if the program hangs in the kernel,
 // where no signal ends it.
 func (h *Host) rtcwake(ctx context.Context, s Suspend) error {
 	limit := s.For + cmp.Or(s.Timeout, defaultSuspend)
@@ -153,7 +155,7 @@ func (h *Host) rtcwake(ctx context.Context, s Suspend) error {
 	}
 }
 
-// suspendError adds what the kernel has noted about the suspend that failed last.
+// suspendError adds the kernel's record of the last failed suspend to err.
 func (h *Host) suspendError(mode SleepMode, err error) error {
 	var noted []string
 	for _, name := range []string{"last_failed_dev", "last_failed_step", "last_failed_errno"} {
@@ -167,13 +169,13 @@ func (h *Host) suspendError(mode SleepMode, err error) error {
 	return &bench.HostError{Op: "suspend", Noun: string(mode), Err: err, Advice: "the kernel log has more"}
 }
 
-// A sleepClock is a [System] that knows how long it has slept since boot: CLOCK_BOOTTIME less
-// CLOCK_MONOTONIC.
+// A sleepClock is a [System] that can measure how long it has slept since boot: CLOCK_BOOTTIME
+// minus CLOCK_MONOTONIC.
 type sleepClock interface {
 	SleptSinceBoot() (time.Duration, error)
 }
 
-// SleptSinceBoot is how long the system has slept since boot.
+// SleptSinceBoot returns how long the system has slept since boot.
 func (OS) SleptSinceBoot() (time.Duration, error) {
 	var awake, all unix.Timespec
 	err := errors.Join(unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake), unix.ClockGettime(unix.CLOCK_BOOTTIME, &all))
@@ -182,8 +184,8 @@ func (OS) SleptSinceBoot() (time.Duration, error) {
 
 const suspendStats = "/sys/power/suspend_stats/"
 
-// sleepMarks are the two things by which sleep shows: the clock, and the kernel's count, 0 where it
-// has none.
+// sleepMarks returns the two values that show sleep: the clock's gain, and the kernel's count (0 if
+// the kernel has none).
 func (h *Host) sleepMarks() (clock time.Duration, count int, err error) {
 	if c, ok := h.System.(sleepClock); ok {
 		if clock, err = c.SleptSinceBoot(); err != nil {
@@ -198,7 +200,7 @@ func (h *Host) sleepMarks() (clock time.Duration, count int, err error) {
 	return clock, count, nil
 }
 
-// selectDeep makes "mem" mean suspend to RAM: mem_sleep reads "[s2idle] deep".
+// selectDeep makes "mem" mean suspend to RAM. mem_sleep reads "[s2idle] deep", for example.
 func (h *Host) selectDeep(ctx context.Context, log undo.Journal) error {
 	now := h.text(memSleep)
 	if now == "" || strings.Contains(now, "[deep]") { // kernels before 4.10 know no other
@@ -214,7 +216,7 @@ func (h *Host) selectDeep(ctx context.Context, log undo.Journal) error {
 	return h.Tree(log).Change(ctx, w, "deep")
 }
 
-// text is what a file has, without white space around it; "" if it cannot be read.
+// text returns the trimmed content of a file, or "" if the file cannot be read.
 func (h *Host) text(path string) string {
 	data, err := h.System.ReadFile(path)
 	if err != nil {

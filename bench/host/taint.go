@@ -9,14 +9,14 @@ import (
 	"vmtb/bench"
 )
 
-// A Taint is the set of reasons for which a kernel is tainted, a bit each
+// A Taint is a set of reasons why a kernel is tainted, one bit for each
 // (Documentation/admin-guide/tainted-kernels.rst).
 type Taint uint64
 
-// A TaintBit is one reason.
+// A TaintBit is one reason of a [Taint].
 type TaintBit struct {
 	Bit    int
-	Letter string // in an oops
+	Letter string // the letter in an oops
 	Reason string
 }
 
@@ -43,11 +43,11 @@ var taintBits = []TaintBit{
 	{19, "J", "userspace used a mutating debug operation in fwctl"},
 }
 
-// Broken are the taints that say that something went wrong, rather than what the machine is made
-// of: bad page, oops or BUG, warning, soft lockup, machine check, forced unload.
+// Broken contains the taints that mean a failure: bad page, oops or BUG, warning, soft lockup,
+// machine check, forced unload. The other taints describe the machine's software.
 const Broken Taint = 1<<3 | 1<<4 | 1<<5 | 1<<7 | 1<<9 | 1<<14
 
-// Bits are the reasons in t, those too that this package has no name for.
+// Bits returns the reasons in t, including those without a name in this package.
 func (t Taint) Bits() []TaintBit {
 	var bits []TaintBit
 	for i := range 64 {
@@ -62,7 +62,7 @@ func (t Taint) Bits() []TaintBit {
 	return bits
 }
 
-// String is "not tainted", or the letters and reasons: "WO: kernel issued warning, ...".
+// String returns "not tainted", or the letters and reasons: "WO: kernel issued warning, ...".
 func (t Taint) String() string {
 	var letters strings.Builder
 	var reasons []string
@@ -76,7 +76,7 @@ func (t Taint) String() string {
 	return letters.String() + ": " + strings.Join(reasons, ", ")
 }
 
-// TaintOf reads for what a machine's kernel is tainted. What came between two readings is later &^
+// TaintOf reads the taint of a machine's kernel. The taints added between two readings are later &^
 // earlier.
 func TaintOf(ctx context.Context, m bench.Machine) (Taint, error) {
 	const file = "/proc/sys/kernel/tainted"

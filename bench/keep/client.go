@@ -14,10 +14,10 @@ import (
 	"vmtb/bench/vm"
 )
 
-// A Client asks the keeper of a machine.
+// A Client sends requests to the keeper of a machine.
 type Client struct{ record Record }
 
-// Open is a client for a machine that lives.
+// Open returns a client for a living machine.
 func (s Store) Open(name string) (*Client, error) {
 	r, err := s.Get(name)
 	if err != nil {
@@ -29,7 +29,7 @@ func (s Store) Open(name string) (*Client, error) {
 	return r.client(), nil
 }
 
-// gone is the error for a machine that does not live.
+// gone returns the error for a machine that is not alive.
 func (r Record) gone(s Store, life Life) error {
 	if life == Died {
 		err := fmt.Errorf("its keeper (pid %d) died, and QEMU with it", r.Keeper)
@@ -49,10 +49,10 @@ func (r Record) gone(s Store, life Life) error {
 
 func (r Record) client() *Client { return &Client{r} }
 
-// Name is the machine's.
+// Name returns the machine's name.
 func (c *Client) Name() string { return c.record.Name }
 
-// do asks for an operation and waits for its result.
+// do requests an operation and waits for its result.
 func (c *Client) do(ctx context.Context, operation string, args any, in io.Reader, o Output, result any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *Client) do(ctx context.Context, operation string, args any, in io.Reade
 	return c.lost(operation, err)
 }
 
-// lost is the error of a keeper that did not answer.
+// lost returns the error for a keeper that did not answer.
 func (c *Client) lost(operation string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		err = errors.New("its keeper is gone")
@@ -82,7 +82,7 @@ func (c *Client) lost(operation string, err error) error {
 	}
 }
 
-// An Info is what a keeper tells of its machine.
+// An Info is a keeper's description of its machine.
 type Info struct {
 	Record
 	State State `json:"state"`
@@ -94,23 +94,24 @@ type State struct {
 	Agent    bool     `json:"agent"` // the guest's agent has its port open
 	Accel    string   `json:"accel"`
 	QEMU     int      `json:"qemu"`          // pid
-	VNC      string   `json:"vnc,omitempty"` // as a viewer on this host takes it
+	VNC      string   `json:"vnc,omitempty"` // address for a viewer on this host
 	Password string   `json:"vnc_password,omitempty"`
 	SSHPort  int      `json:"ssh_port,omitempty"`
-	Logs     string   `json:"logs"` // folder of the machine's logs; another one after a migration
+	Logs     string   `json:"logs"` // folder of the machine's logs; changes with a migration
 
-	VNCListens string        `json:"vnc_listens,omitempty"` // address and port that the VNC server listens on
-	Boot       time.Duration `json:"boot"`                  // how long a wait for the guest lasts at most
-	Sockets    string        `json:"sockets"`               // private directory of QEMU's sockets
+	// Address and port that the VNC server listens on.
+	VNCListens string        `json:"vnc_listens,omitempty"`
+	Boot       time.Duration `json:"boot"`    // limit of a wait for the guest
+	Sockets    string        `json:"sockets"` // private directory of QEMU's sockets
 }
 
-// Info asks what the machine is like.
+// Info requests the machine's description.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	info := Info{Record: c.record}
 	return info, c.do(ctx, "info", nil, nil, Output{}, &info)
 }
 
-// WaitReady waits until the guest can be used; see [vm.VM.WaitReady].
+// WaitReady waits until the guest can be used: see [vm.VM.WaitReady].
 func (c *Client) WaitReady(ctx context.Context) error {
 	return c.do(ctx, "ready", time.Duration(0), nil, Output{}, nil)
 }
@@ -118,7 +119,7 @@ func (c *Client) WaitReady(ctx context.Context) error {
 // An Order is a change of state without arguments.
 type Order string
 
-// The orders; see the methods of [vm.VM] of these names.
+// These are the orders. Each does the same as the method of [vm.VM] of that name.
 const (
 	Pause   Order = "pause"
 	Resume  Order = "resume"
@@ -128,55 +129,55 @@ const (
 	Reset   Order = "reset"
 )
 
-// Order does o, and returns when the machine has been seen to have done it.
+// Order carries out o, and returns when the machine's new state was seen.
 func (c *Client) Order(ctx context.Context, o Order) error {
 	return c.do(ctx, string(o), nil, nil, Output{}, nil)
 }
 
-// An Off is how a machine was shut down.
+// An Off says how a machine was shut down.
 type Off struct {
-	How     vm.Step  `json:"how"`                // what ended it
-	LeftOut []string `json:"left_out,omitempty"` // steps before that could not work, and why
+	How     vm.Step  `json:"how"`                // the step that ended it
+	LeftOut []string `json:"left_out,omitempty"` // earlier steps that could not work, with reasons
 }
 
-// PowerOff ends the machine as [vm.Power.Off] does, and the keeper. It returns when the host is
-// as it was. The error matches [ErrNotRestored] if the machine has ended and the host is not as it
-// was. progress is told what goes on.
+// PowerOff ends the machine as [vm.Power.Off] does, and then its keeper. It returns after the host
+// is restored. If the machine has ended but the host could not be restored, the error matches
+// [ErrNotRestored]. progress is called with a text for each step.
 func (c *Client) PowerOff(ctx context.Context, progress func(string)) (off Off, err error) {
 	return off, c.do(ctx, "off", nil, nil, Output{Progress: progress}, &off)
 }
 
-// Kill ends the machine without asking the guest, and the keeper. It returns when the host is as it
-// was. The error matches [ErrNotRestored] if the machine has ended and the host is not as it was.
-// progress is told what goes on.
+// Kill ends the machine without asking the guest, and then its keeper. It returns after the host is
+// restored. If the machine has ended but the host could not be restored, the error matches
+// [ErrNotRestored]. progress is called with a text for each step.
 func (c *Client) Kill(ctx context.Context, progress func(string)) error {
 	return c.do(ctx, "kill", nil, nil, Output{Progress: progress}, nil)
 }
 
-// Exec runs a command in the guest. Output goes to the command's writers, or into the result.
-// A program that cannot be run is an error matching [bench.StartError].
+// Exec runs a command in the guest. Output goes to the command's writers, or into the result. If
+// the program cannot be run, the error matches [bench.StartError].
 func (c *Client) Exec(ctx context.Context, cmd bench.Command, in io.Reader) (r bench.Result, err error) {
 	return c.ExecAs(ctx, "", cmd, in)
 }
 
-// ExecAs is Exec for a command that [Client.Signal] finds by id, which nobody else may use
-// meanwhile.
+// ExecAs is Exec for a command that [Client.Signal] can find by id. No other running command may
+// have the same id.
 func (c *Client) ExecAs(ctx context.Context, id string, cmd bench.Command, in io.Reader) (r bench.Result, err error) {
 	o := Output{Stdout: cmd.Stdout, Stderr: cmd.Stderr}
 	cmd.Stdout, cmd.Stderr = nil, nil
 	return r, c.do(ctx, "exec", execArgs{id, cmd}, in, o, &r)
 }
 
-// Shell runs a shell in the guest that reads in, line by line, until that ends or the shell does;
-// with a prompt if asked to.
+// Shell runs a shell in the guest. The shell reads in line by line, until in or the shell ends. It
+// prints prompts if prompt is true.
 func (c *Client) Shell(
 	ctx context.Context, prompt bool, in io.Reader, out, errs io.Writer,
 ) (r bench.Result, err error) {
 	return r, c.do(ctx, "shell", prompt, in, Output{Stdout: out, Stderr: errs}, &r)
 }
 
-// Console attaches to the serial console, and tells attached when that is done: what the guest
-// writes goes to out, in goes to the guest, until either ends.
+// Console attaches to the serial console, and then calls attached. The guest's output is written to
+// out and in is sent to the guest, until the console or in ends.
 func (c *Client) Console(ctx context.Context, in io.Reader, out io.Writer, attached func()) error {
 	return c.do(ctx, "console", nil, in, Output{Stdout: out, Progress: func(string) { attached() }}, nil)
 }
@@ -186,47 +187,47 @@ func (c *Client) ReadFile(ctx context.Context, path string, to io.Writer) error 
 	return c.do(ctx, "read", path, nil, Output{Stdout: to}, nil)
 }
 
-// WriteFile makes a file in the guest, or replaces its content.
+// WriteFile creates a file in the guest, or replaces its content.
 func (c *Client) WriteFile(ctx context.Context, path string, from io.Reader) error {
 	return c.do(ctx, "write", path, from, Output{}, nil)
 }
 
-// Screenshot writes a picture of the machine's screen, PNG, to w.
+// Screenshot writes a PNG picture of the machine's screen to w.
 func (c *Client) Screenshot(ctx context.Context, w io.Writer) error {
 	return c.do(ctx, "screenshot", nil, nil, Output{Stdout: w}, nil)
 }
 
-// QMP gives a command to QEMU's monitor and returns its reply.
+// QMP sends a command to QEMU's monitor and returns its reply.
 func (c *Client) QMP(ctx context.Context, command string, args json.RawMessage) (reply json.RawMessage, err error) {
 	return reply, c.do(ctx, "qmp", qmpArgs{command, args}, nil, Output{}, &reply)
 }
 
-// Agent gives a command to the guest's agent and returns its reply.
+// Agent sends a command to the guest's agent and returns its reply.
 func (c *Client) Agent(ctx context.Context, command string, args json.RawMessage) (reply json.RawMessage, err error) {
 	return reply, c.do(ctx, "qga", qmpArgs{command, args}, nil, Output{}, &reply)
 }
 
-// SaveSnapshot is that of [vm.VM].
+// SaveSnapshot saves a snapshot, as [vm.VM] does.
 func (c *Client) SaveSnapshot(ctx context.Context, tag string) error {
 	return c.do(ctx, "save", tag, nil, Output{}, nil)
 }
 
-// LoadSnapshot is that of [vm.VM].
+// LoadSnapshot loads a snapshot, as [vm.VM] does.
 func (c *Client) LoadSnapshot(ctx context.Context, tag string) error {
 	return c.do(ctx, "restore", tag, nil, Output{}, nil)
 }
 
-// DeleteSnapshot is that of [vm.VM].
+// DeleteSnapshot deletes a snapshot, as [vm.VM] does.
 func (c *Client) DeleteSnapshot(ctx context.Context, tag string) error {
 	return c.do(ctx, "forget", tag, nil, Output{}, nil)
 }
 
-// Snapshots is that of [vm.VM].
+// Snapshots lists the snapshots, as [vm.VM] does.
 func (c *Client) Snapshots(ctx context.Context) (list []vm.Snapshot, err error) {
 	return list, c.do(ctx, "snapshots", nil, nil, Output{}, &list)
 }
 
-// Migrate moves the machine, while it runs, to a QEMU of its own with other VFs.
+// Migrate moves the running machine to a new QEMU with other VFs.
 func (c *Client) Migrate(ctx context.Context, vfs []vm.VF, progress func(string)) (done vm.Migration, err error) {
 	return done, c.do(ctx, "migrate", vfs, nil, Output{Progress: progress}, &done)
 }

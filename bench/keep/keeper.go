@@ -18,42 +18,43 @@ import (
 	"vmtb/internal/prose"
 )
 
-// An Undo is the journal of what a keeper changes on the host.
+// An Undo is the journal of a keeper's changes of the host.
 type Undo interface {
 	Add(undo.Record) error
 	Undo(ctx context.Context) error
 	Close() error
 }
 
-// A keeper is the process of one machine.
+// A keeper holds one machine, and answers requests for it.
 type keeper struct {
 	record Record
 	undo   Undo
-	life   context.Context         // ends when the keeper is to end
-	leave  context.CancelCauseFunc // ends the keeper, and why
-	told   atomic.Bool             // to end
-	over   chan struct{}           // closed when the machine has ended and the keeper has tried to put the host back
-	result error                   // of putting the host back; valid after over
-	reason error                   // why a shared machine has ended; see [Sharing]
-	once   sync.Once               // of finish
+	life   context.Context         // ends when the keeper must end
+	leave  context.CancelCauseFunc // ends life, with the reason
+	told   atomic.Bool             // a client or a signal asked the keeper to end
+	// Closed after the machine has ended and the keeper has tried to restore the host.
+	over   chan struct{}
+	result error     // error of restoring the host; valid after over
+	reason error     // why a shared machine has ended; see [Sharing]
+	once   sync.Once // of finish
 
 	mu      sync.Mutex
-	machine *vm.VM // changes with a migration
+	machine *vm.VM // replaced by a migration
 
 	commands running
 
-	moving chan struct{} // holds a token while a migration, a shutdown or the keeper's end goes on
-	moves  int           // migrations begun
+	moving chan struct{} // holds a token during a migration, a shutdown or the keeper's end
+	moves  int           // number of migrations begun
 }
 
-// errTold is why a keeper ends that was told to.
+// errTold is the reason for the end of a keeper that was asked to end.
 var errTold = errors.New("it was told to end")
 
 var emptyObject = json.RawMessage("{}")
 
-// Run is the keeper of the machine whose folder [Store.Start] has made: it starts the machine and
-// does what clients ask for until the machine ends, a client ends it, or ctx ends; then it puts the
-// host back. started gets what [Store.Start] waits for: whether the machine has started.
+// Run is the keeper of a machine whose folder [Store.Start] has made. It starts the machine and
+// answers requests until the machine ends, a client ends it, or ctx ends. Then it restores the
+// host. It writes to started whether the machine has started; [Store.Start] waits for that.
 func Run(ctx context.Context, dir string, openUndo func(path string) (Undo, error), started io.Writer) error {
 	tell := json.NewEncoder(started)
 	k, err := open(dir, openUndo)
@@ -61,7 +62,8 @@ func Run(ctx context.Context, dir string, openUndo func(path string) (Undo, erro
 		err = k.run(ctx, tell)
 	}
 	if err != nil {
-		_ = tell.Encode(message{Error: wireError(err)}) // nobody listens any more once the machine has started
+		// Once the machine has started, nobody reads this.
+		_ = tell.Encode(message{Error: wireError(err)})
 	}
 	return err
 }
@@ -93,11 +95,11 @@ func (k *keeper) run(ctx context.Context, tell *json.Encoder) error {
 	}
 	server := &server{operations: k.operations()}
 	server.serve(l)                               // until l is closed
-	_ = tell.Encode(message{Result: emptyObject}) // who started us may have gone
+	_ = tell.Encode(message{Result: emptyObject}) // the process that started us may have ended
 	err = k.end(k.wait(ctx))
-	l.Close() // before the answer: nobody is to find the machine alive after it
+	l.Close() // before the answer: after it, no client may find the machine alive
 	close(k.over)
-	// Requests end with the machine; the one that has ended it has an answer to give.
+	// Requests end with the machine. The request that ended it still needs its answer.
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	server.finish(patience)
@@ -112,14 +114,14 @@ func (k *keeper) start(ctx context.Context) error {
 	return err
 }
 
-// bind makes ctx end when the keeper is to end, too.
+// bind returns a context that also ends when the keeper must end.
 func (k *keeper) bind(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(k.life, func() { cancel(context.Cause(k.life)) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// move waits until nothing else moves or ends the machine.
+// move waits until no other goroutine moves or ends the machine.
 func (k *keeper) move(ctx context.Context) (release func(), err error) {
 	select {
 	case k.moving <- struct{}{}:
@@ -129,7 +131,7 @@ func (k *keeper) move(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// wait returns why the keeper is to end.
+// wait waits until the keeper must end, and returns the reason.
 func (k *keeper) wait(ctx context.Context) error {
 	for {
 		m := k.get()
@@ -137,21 +139,21 @@ func (k *keeper) wait(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-m.Done():
-			// A migration, or a shutdown, that goes on knows better what this is.
+			// A migration or a shutdown in progress may be the cause: wait for it.
 			release, err := k.move(ctx)
 			if err != nil {
 				return err
 			}
 			release()
 			if k.get() != m {
-				continue // it has moved
+				continue // the machine has migrated
 			}
 			return k.ending(m)
 		}
 	}
 }
 
-// ending is why a machine that is gone has ended.
+// ending returns the reason why a machine has ended.
 func (k *keeper) ending(m *vm.VM) error {
 	exit, err := m.Wait(context.Background())
 	switch {
@@ -171,22 +173,21 @@ func (k *keeper) get() *vm.VM {
 	return k.machine
 }
 
-// endTime is what the keeper gives the host to be put back, scaled: a write to sysfs may never
-// return. It is a variable for tests.
+// endTime limits the time to restore the host, before scaling: a write to sysfs may never return.
+// It is a variable for tests.
 var endTime = 2 * time.Minute
 
-// ErrNotRestored is matched by the error for a machine that has ended and has left the host
-// changed.
+// ErrNotRestored is the error if a machine has ended and the host could not be restored.
 var ErrNotRestored = errors.New("the host is not as it was")
 
-// end puts the host back, and writes down why the machine has ended. It returns reason, unless that
-// was as told.
+// end restores the host, and records why the machine has ended. It returns reason, or nil if the
+// keeper was asked to end.
 func (k *keeper) end(reason error) error {
 	waiting, stop := k.endContext()
 	defer stop()
-	_, err := k.move(waiting) // what goes on ends with k.life
+	_, err := k.move(waiting) // running operations end with k.life
 	if m := k.get(); m != nil {
-		err = errors.Join(err, m.Close(waiting)) // which has time of its own
+		err = errors.Join(err, m.Close(waiting)) // Close has its own deadline
 	}
 	ctx, cancel := k.endContext()
 	defer cancel()
@@ -219,7 +220,7 @@ func (k *keeper) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * max(k.record.Scale, 1))
 }
 
-// noteEnd records why the machine has ended, and why the host was not put back if it was not.
+// noteEnd records why the machine has ended and, if the host was not restored, why not.
 func (k *keeper) noteEnd(reason, notRestored error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

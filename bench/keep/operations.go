@@ -14,7 +14,8 @@ import (
 	"vmtb/bench/vm"
 )
 
-// operations are what a keeper does for clients. Client has a method for each.
+// operations returns the operations that a keeper carries out for clients. Client has a method for
+// each.
 func (k *keeper) operations() map[string]operation {
 	return map[string]operation{
 		"info":        k.info,
@@ -46,7 +47,7 @@ func (k *keeper) press(do func(*vm.Power, context.Context) error) operation {
 	return func(ctx context.Context, _ *call) (any, error) { return nil, do(k.get().Power(), ctx) }
 }
 
-// snapshot returns the operation that a method of the machine's snapshots does with a tag.
+// snapshot returns the operation that calls a method of the machine's snapshots with a tag.
 func (k *keeper) snapshot(do func(*vm.Snapshots, context.Context, string) error) operation {
 	return with(func(ctx context.Context, _ *call, tag string) (any, error) {
 		return nil, do(k.get().Snapshots(), ctx, tag)
@@ -56,7 +57,7 @@ func (k *keeper) snapshot(do func(*vm.Snapshots, context.Context, string) error)
 func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 	m, info := k.now()
 	state, err := m.State(ctx)
-	for err != nil && k.get() != m { // it has moved, and its old QEMU has ended
+	for err != nil && k.get() != m { // the machine migrated, and its old QEMU has ended
 		m, info = k.now()
 		state, err = m.State(ctx)
 	}
@@ -71,7 +72,7 @@ func (k *keeper) info(ctx context.Context, _ *call) (any, error) {
 	return info, err
 }
 
-// now returns the machine and what its record says.
+// now returns the machine and its record.
 func (k *keeper) now() (*vm.VM, Info) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -79,9 +80,9 @@ func (k *keeper) now() (*vm.VM, Info) {
 }
 
 func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
-	ctx, cancel := k.bind(ctx) // "vm kill" cuts the polite steps short
+	ctx, cancel := k.bind(ctx) // "vm kill" ends the polite steps early
 	defer cancel()
-	release, err := k.move(ctx) // a migration must end on one side or the other
+	release, err := k.move(ctx) // wait for a migration to end
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
 		off.LeftOut = append(off.LeftOut, fmt.Sprintf("%s: %v", what, refusal))
 	})
 	if err != nil {
-		k.told.Store(false) // what the machine ends of later is another story
+		k.told.Store(false) // if the machine ends later, this request is not the reason
 	}
 	release()
 	if err != nil {
@@ -109,7 +110,7 @@ func (k *keeper) kill(_ context.Context, c *call) (any, error) {
 	return nil, k.ended(c)
 }
 
-// ended ends the keeper, and returns when the host is as it was, or why it is not.
+// ended ends the keeper. It returns after the host is restored; the error says why it could not be.
 func (k *keeper) ended(c *call) error {
 	c.progress("putting the host back")
 	k.leave(errTold)
@@ -117,7 +118,7 @@ func (k *keeper) ended(c *call) error {
 	return k.result
 }
 
-// maxInput bounds what is read of a command's input: it goes to the agent in one piece.
+// maxInput limits a command's input in bytes: the input goes to the agent in one piece.
 const maxInput = 32 << 20
 
 func (k *keeper) exec(ctx context.Context, c *call, args execArgs) (any, error) {
@@ -152,7 +153,8 @@ func (k *keeper) console(ctx context.Context, c *call) (any, error) {
 	go func() {
 		_, _ = io.Copy(conn, c.in) // the client has detached, or the machine has ended
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite() // QEMU hangs up when it has sent what the guest has written until then
+			// QEMU closes the connection after it has sent the rest of the guest's output.
+			_ = half.CloseWrite()
 		}
 	}()
 	_, _ = io.Copy(c.stdout(), conn)
@@ -163,8 +165,8 @@ func (k *keeper) readFile(ctx context.Context, c *call, file string) (any, error
 	return nil, k.get().Guest().ReadFileTo(ctx, file, c.stdout())
 }
 
-// screenshot has QEMU write the picture into the machine's folder, and sends it: where the client
-// wants it is the client's to open, with its rights, its working directory and its descriptors.
+// screenshot has QEMU write the picture into the machine's folder, and sends it. The client opens
+// the target file itself, with its own rights and working directory.
 func (k *keeper) screenshot(ctx context.Context, c *call) (any, error) {
 	f, err := os.CreateTemp(k.record.Dir, "screenshot-*.png")
 	if err != nil {
@@ -185,7 +187,7 @@ func (k *keeper) writeFile(ctx context.Context, c *call, file string) (any, erro
 	return nil, k.get().Guest().WriteFileFrom(ctx, file, c.in)
 }
 
-// qmpArgs are a command of QEMU's monitor, or of the agent.
+// qmpArgs is a command for QEMU's monitor or the guest's agent.
 type qmpArgs struct {
 	Command string
 	Args    json.RawMessage `json:",omitempty"` // an object
@@ -202,7 +204,7 @@ func (k *keeper) qga(ctx context.Context, _ *call, a qmpArgs) (any, error) {
 func (a qmpArgs) execute(
 	ctx context.Context, do func(ctx context.Context, cmd string, args, ret any) error,
 ) (any, error) {
-	var args any // nil, and not a nil slice: that would be sent as null
+	var args any // nil, not a nil slice, which would be sent as null
 	if len(a.Args) > 0 {
 		args = a.Args
 	}
@@ -214,12 +216,12 @@ func (a qmpArgs) execute(
 	return reply, err
 }
 
-// migrate moves the machine to a QEMU of its own with other VFs, which is the machine from then on.
-// A migration ends with the keeper.
+// migrate moves the machine to a new QEMU with other VFs. k then uses the new machine. A migration
+// ends with the keeper.
 func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error) {
 	ctx, cancel := k.bind(ctx)
 	defer cancel()
-	release, err := k.move(ctx) // a second one would move what has just gone
+	release, err := k.move(ctx) // a second migration waits, or it would move the old machine
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +245,7 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	if !done.Moved {
 		return nil, errors.Join(err, to.Close(ctx))
 	}
-	// From here on to is the machine, whatever else fails.
+	// From here on k holds the machine to, even if a later step fails.
 	if err = errors.Join(err, k.moved(to, vfs), from.Close(ctx)); err != nil {
 		return nil, fmt.Errorf(
 			"machine %s has moved and runs in its new QEMU (pid %d), but: %w", k.record.Name, to.PID(), err,
@@ -252,7 +254,7 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	return done, nil
 }
 
-// moved makes to the machine.
+// moved makes to the machine of k, and records its VFs.
 func (k *keeper) moved(to *vm.VM, vfs []vm.VF) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -23,56 +23,56 @@ import (
 	"vmtb/internal/flock"
 )
 
-// Files in a machine's folder.
+// These are the files in a machine's folder.
 const (
 	recordFile  = "machine.json"
 	controlFile = "control"
 	lockFile    = "lock" // in the directory of all machines
-	// UndoFile is the journal of what the keeper has changed on the host.
+	// UndoFile is the journal of the keeper's changes of the host.
 	UndoFile = "undo.jsonl"
-	// LogFile has what the keeper itself had to say.
+	// LogFile is the keeper's own log.
 	LogFile = "keeper.log"
 )
 
-// A Record is what is known of a machine without asking its keeper: machine.json.
+// A Record describes a machine without its keeper: the content of machine.json.
 type Record struct {
 	Name    string    `json:"name"`
-	Spec    vm.Spec   `json:"spec"`  // as it was started; the VFs are those of now
-	Scale   float64   `json:"scale"` // of every deadline
+	Spec    vm.Spec   `json:"spec"`  // as it was started, but with its current VFs
+	Scale   float64   `json:"scale"` // multiplies every deadline
 	Started time.Time `json:"started"`
 	Keeper  int       `json:"keeper"` // pid
 	Ended   time.Time `json:"ended,omitzero"`
-	Reason  string    `json:"reason,omitempty"` // why it has ended
-	Logs    string    `json:"logs,omitempty"`   // folder of the machine's logs after a migration; see LogDir
-	// NotRestored is why its keeper could not put the host back. "vmtb recover" may have done so
-	// since: see [Record.Life].
+	Reason  string    `json:"reason,omitempty"` // why the machine has ended
+	Logs    string    `json:"logs,omitempty"`   // folder of the logs after a migration; see LogDir
+	// NotRestored says why the keeper could not restore the host. "vmtb recover" may have restored
+	// it since: see [Record.Life].
 	NotRestored string `json:"not_restored,omitempty"`
 
-	// Dir is the machine's folder. It is not in the file: a record is where it is.
+	// Dir is the machine's folder. It is not in the file, because a folder may be moved.
 	Dir string `json:"-"`
 }
 
-// LogDir is the folder of the logs of the machine's QEMU: the machine's own, or after a migration
-// one in it.
+// LogDir returns the folder of the logs of the machine's QEMU: Dir, or a folder in it after a
+// migration.
 func (r Record) LogDir() string { return cmp.Or(r.Logs, r.Dir) }
 
-// A Store is a directory of kept machines, a folder each.
+// A Store is a directory of kept machines. Each machine has a folder in it.
 type Store struct {
 	Dir     string
-	Prefix  string // of the names of machines that are given none: "vm" when empty
-	Command string // the commands for these machines, for advice: "vmtb vm" when empty
-	End     string // the one of them that ends a machine: "off" when empty
+	Prefix  string // prefix of generated names; "" stands for "vm"
+	Command string // command for these machines, used in advice; "" stands for "vmtb vm"
+	End     string // subcommand that ends a machine; "" stands for "off"
 }
 
-// verb is the command that does something with these machines.
+// verb returns the command line of subcommand v for these machines.
 func (s Store) verb(v string) string { return cmp.Or(s.Command, "vmtb vm") + " " + v }
 
-// ending is the command that ends one of them.
+// ending returns the command line that ends a machine.
 func (s Store) ending() string { return s.verb(cmp.Or(s.End, "off")) }
 
 var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
 
-// CheckName reports what is wrong with the name of a machine.
+// CheckName returns an error if name is not a valid machine name.
 func CheckName(name string) error {
 	if nameRE.MatchString(name) {
 		return nil
@@ -82,7 +82,7 @@ func CheckName(name string) error {
 	)}
 }
 
-// lock is held while a machine is being started: until its keeper listens, nothing else tells that
+// lock reserves the names while a machine starts. Until its keeper listens, nothing else shows that
 // its name is taken.
 func (s Store) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
@@ -102,9 +102,10 @@ func (s Store) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// Start starts a machine with a keeper, and returns when QEMU runs. Without a name it gets the
-// first that is free of vm0, vm1 and so on. argv is the keeper's command line, for the machine's
-// folder: a program that calls [Run] with [Started]. When ctx ends before, the keeper ends, too.
+// Start starts a machine with a keeper, and returns when QEMU runs. A machine without a name gets
+// the first free one of vm0, vm1 and so on. argv returns the keeper's command line for the
+// machine's folder: a program that calls [Run] with [Started]. If ctx ends before Start returns,
+// the keeper ends, too.
 func (s Store) Start(ctx context.Context, r Record, argv func(dir string) []string) (*Client, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -129,8 +130,8 @@ func (s Store) freeName() string {
 	}
 }
 
-// create makes the folder of a new machine, in place of one of that name that has ended and left
-// nothing on the host.
+// create makes the folder of a new machine. It replaces the folder of an ended machine with the
+// same name if that left no changes on the host.
 func (s Store) create(r Record) (Record, error) {
 	if err := errors.Join(CheckName(r.Name), r.Spec.Validate()); err != nil {
 		return r, err
@@ -145,13 +146,13 @@ func (s Store) create(r Record) (Record, error) {
 	return r, r.write()
 }
 
-// makeRoom removes what an ended machine of the same name has left.
+// makeRoom removes the folder of an ended machine with the same name.
 func (s Store) makeRoom(r Record) error {
 	old, err := readRecord(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	old.Dir = r.Dir // also of a record that cannot be read
+	old.Dir = r.Dir // also if the old record cannot be read
 	switch old.Life() {
 	case Living:
 		return &bench.UsageError{
@@ -181,7 +182,7 @@ func (s Store) failed(op string, err error) error {
 	return e
 }
 
-// write puts the record into its folder, whole or not at all.
+// write writes the record to its folder atomically.
 func (r Record) write() error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -209,7 +210,7 @@ func readRecord(dir string) (r Record, err error) {
 	return r, nil
 }
 
-// Get is the record of a machine, alive or not.
+// Get returns the record of a machine, alive or not.
 func (s Store) Get(name string) (Record, error) {
 	if err := CheckName(name); err != nil {
 		return Record{}, err
@@ -221,14 +222,14 @@ func (s Store) Get(name string) (Record, error) {
 	return r, err
 }
 
-// none is the error for a machine that is not there.
+// none returns the error for a machine that does not exist.
 func (s Store) none(name string) error {
 	return &bench.UsageError{Err: fmt.Errorf("there is no machine %s", name), Advice: s.others()}
 }
 
-// others is the advice to take one of the machines that live.
+// others returns advice that names the living machines.
 func (s Store) others() string {
-	all, _ := s.List() // what is wrong with one of them is another error
+	all, _ := s.List() // an unreadable record is reported elsewhere
 	var names []string
 	for _, r := range all {
 		if r.Life() == Living {
@@ -241,7 +242,7 @@ func (s Store) others() string {
 	return "there are: " + strings.Join(names, ", ")
 }
 
-// List is all machines, alive or not, by name.
+// List returns the records of all machines, alive or not, sorted by name.
 func (s Store) List() ([]Record, error) {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -254,7 +255,7 @@ func (s Store) List() ([]Record, error) {
 		}
 		r, err := readRecord(filepath.Join(s.Dir, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // being made, or removed
+			continue // the machine is being created or removed
 		}
 		if err != nil {
 			return nil, err
@@ -265,17 +266,18 @@ func (s Store) List() ([]Record, error) {
 	return list, nil
 }
 
-// A Life is what has become of a machine.
+// A Life is the state of a kept machine.
 type Life int
 
-// The lives.
+// These are the states.
 const (
-	Living Life = iota // its keeper answers its socket
-	Died               // its keeper was killed or could not put the host back, which is not as it was yet
-	Ended              // it is gone, with all that belonged to it but its logs
+	Living Life = iota // the keeper answers on its socket
+	// The keeper was killed or could not restore the host, which is still changed.
+	Died
+	Ended // the machine is gone; only its logs are left
 )
 
-// Life asks what has become of the machine.
+// Life returns the machine's state.
 func (r Record) Life() Life {
 	switch {
 	case alive(r.Dir):
@@ -286,17 +288,17 @@ func (r Record) Life() Life {
 	return Ended
 }
 
-// leftSomething reports whether the journal of a keeper that does not live has something to put
-// back. It takes no lock: "vmtb recover" may be about to open the journal.
+// leftSomething reports whether the journal of a dead keeper has pending changes. It takes no lock:
+// "vmtb recover" may be about to open the journal.
 func (r Record) leftSomething() bool {
 	pending, err := undo.Peek(filepath.Join(r.Dir, UndoFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false // it had not begun
+		return false // the keeper had not begun
 	}
-	return err != nil || len(pending) > 0 // a journal that cannot be read may have something
+	return err != nil || len(pending) > 0 // an unreadable journal may have pending changes
 }
 
-// End is when and why a machine that does not live has ended, for people.
+// End returns a text that says when and why a machine has ended.
 func (r Record) End() string {
 	if r.Ended.IsZero() {
 		return fmt.Sprintf("its keeper (pid %d) was killed", r.Keeper)

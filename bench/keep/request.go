@@ -19,17 +19,17 @@ type request struct {
 }
 
 const (
-	// maxRequest bounds the first line: the arguments of a command, and its environment.
+	// maxRequest limits the first line in bytes: a command's arguments and its environment.
 	maxRequest = 8 << 20
-	// requestTime bounds the wait for the first line.
+	// requestTime limits the wait for the first line.
 	requestTime = time.Minute
-	// maxChunk bounds a piece of the input.
+	// maxChunk limits a piece of the input in bytes.
 	maxChunk = 1 << 20
 )
 
-// sendRequest writes the first line and then the input, which may be nil: pieces with their length
-// in four bytes before them, and a length of 0 at its end. A connection that ends before that
-// length was cut off.
+// sendRequest writes the first line and then the input, which may be nil. The input is sent in
+// pieces. Each piece has its length in four bytes before it, and a length of 0 ends the input. If
+// the connection ends before that length, the input was cut off.
 func sendRequest(conn io.Writer, r request, in io.Reader) error {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -63,12 +63,13 @@ func sendChunk(w io.Writer, data []byte) error {
 	return err
 }
 
-// An inputError is the error of the reader whose data an operation gets.
+// An inputError is an error of the reader that supplies an operation's input.
 type inputError struct{ error }
 
 func (e *inputError) Unwrap() error { return e.error }
 
-// readRequest reads the first line. io.EOF is a client that only looked whether somebody listens.
+// readRequest reads the first line. It returns io.EOF if the client only checked whether somebody
+// listens.
 func readRequest(r *bufio.Reader) (q request, err error) {
 	var line []byte
 	for {
@@ -86,8 +87,8 @@ func readRequest(r *bufio.Reader) (q request, err error) {
 	}
 }
 
-// readInput writes the pieces of the input to w, and closes that at their end. Then it waits until
-// the connection ends, and returns.
+// readInput writes the pieces of the input to w, and closes w at their end. It returns when the
+// connection ends.
 func readInput(r io.Reader, w *io.PipeWriter) {
 	var size [4]byte
 	for {
@@ -109,12 +110,12 @@ func readInput(r io.Reader, w *io.PipeWriter) {
 		}
 	}
 	w.Close()
-	_, _ = io.Copy(io.Discard, r) // nothing more comes; its end is that of the connection
+	_, _ = io.Copy(io.Discard, r) // no more data comes; this waits for the end of the connection
 }
 
-// converse asks for an operation on a connection, and reads the answer. It ends the connection. If
-// in fails it returns that error, and not before the keeper has ended the operation: what that has
-// left may be removed then.
+// converse requests an operation on a connection, reads the answer, and closes the connection. If
+// in fails, it returns that error after the keeper has ended the operation. Then the caller may
+// remove the operation's results.
 func converse(ctx context.Context, conn net.Conn, r request, in io.Reader, o Output, result any) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -123,12 +124,12 @@ func converse(ctx context.Context, conn net.Conn, r request, in io.Reader, o Out
 		err := sendRequest(conn, r, in)
 		sent <- err
 		if errors.As(err, new(*inputError)) {
-			_ = conn.(*net.UnixConn).CloseWrite() // the keeper sees that the input was cut off
+			_ = conn.(*net.UnixConn).CloseWrite() // tells the keeper that the input was cut off
 		}
 	}()
 	err := receive(conn, o, result)
 	if err == nil {
-		return nil // the operation may not have wanted all of the input
+		return nil // the operation may not need all of the input
 	}
 	select {
 	case sendErr := <-sent:

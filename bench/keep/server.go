@@ -17,22 +17,23 @@ import (
 // A call is one request to a keeper.
 type call struct {
 	args json.RawMessage
-	in   io.Reader // the operation's input, as it comes
+	in   io.Reader // the operation's input, as it arrives
 
 	mu    sync.Mutex
 	lines *json.Encoder
 }
 
-// send sends a message to the client. Its error is for a client that has gone.
+// send sends a message to the client. It fails if the client has disconnected.
 func (c *call) send(m message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lines.Encode(m)
 }
 
-// progress tells the client what is being done.
+// progress sends the client a text about the current step.
 func (c *call) progress(format string, args ...any) {
-	_ = c.send(message{Progress: fmt.Sprintf(format, args...)}) // one that has gone is seen by its context
+	// The call's context ends if the client has disconnected.
+	_ = c.send(message{Progress: fmt.Sprintf(format, args...)})
 }
 
 func (c *call) stdout() io.Writer {
@@ -43,7 +44,7 @@ func (c *call) stderr() io.Writer {
 	return writer(func(b []byte) error { return c.send(message{Stderr: b}) })
 }
 
-// A writer sends what is written as messages.
+// A writer sends the data written to it as messages.
 type writer func([]byte) error
 
 func (w writer) Write(b []byte) (int, error) {
@@ -53,10 +54,10 @@ func (w writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// An operation does what one kind of request asks for.
+// An operation carries out one kind of request.
 type operation func(ctx context.Context, c *call) (result any, err error)
 
-// with makes an operation of a function that takes its arguments unmarshalled.
+// with makes an operation of a function whose arguments are unmarshalled from the request.
 func with[T any](do func(ctx context.Context, c *call, args T) (any, error)) operation {
 	return func(ctx context.Context, c *call) (any, error) {
 		var args T
@@ -69,16 +70,16 @@ func with[T any](do func(ctx context.Context, c *call, args T) (any, error)) ope
 	}
 }
 
-// A server answers requests on a socket; the package comment says how.
+// A server answers requests on a socket, as the package comment describes.
 type server struct {
 	operations map[string]operation
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	busy  sync.WaitGroup // connections, and the one that accepts them
+	busy  sync.WaitGroup // the connections, and the goroutine that accepts them
 }
 
-// serve starts to answer, until l is closed.
+// serve starts a goroutine that answers requests until l is closed.
 func (s *server) serve(l net.Listener) {
 	s.busy.Go(func() { s.accept(l) })
 }
@@ -107,8 +108,8 @@ func (s *server) accept(l net.Listener) {
 	}
 }
 
-// finish waits until all requests are answered, and ends those that are not when ctx ends. The
-// listener is closed.
+// finish waits until all requests are answered. When ctx ends, it ends the others. The caller has
+// closed the listener.
 func (s *server) finish(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() {
 		s.mu.Lock()
@@ -120,7 +121,7 @@ func (s *server) finish(ctx context.Context) {
 	s.busy.Wait()
 }
 
-// answer does what one connection asks for.
+// answer carries out the request of one connection.
 func (s *server) answer(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(requestTime))
 	buffered := bufio.NewReader(conn)
@@ -132,17 +133,17 @@ func (s *server) answer(conn net.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	in, input := io.Pipe()
-	defer in.Close() // what is left of the input is not wanted
+	defer in.Close() // the rest of the input is not needed
 	go func() {
 		readInput(buffered, input)
-		cancel() // the client has gone
+		cancel() // the client has disconnected
 	}()
 	c := &call{args: q.Args, in: in, lines: json.NewEncoder(conn)}
 	do, ok := s.operations[q.Operation]
 	if !ok {
 		do = unknownOperation(q.Operation, err)
 	}
-	_ = c.send(last(do(ctx, c))) // there may be nobody to tell any more
+	_ = c.send(last(do(ctx, c))) // the client may have disconnected
 }
 
 func unknownOperation(name string, err error) operation {
@@ -154,7 +155,7 @@ func unknownOperation(name string, err error) operation {
 	}
 }
 
-// last is the message with which an answer ends.
+// last returns the message that ends an answer.
 func last(result any, err error) message {
 	if err == nil && result == nil {
 		return message{Result: emptyObject}

@@ -13,20 +13,20 @@ import (
 	"vmtb/bench/vm"
 )
 
-// A Sharing is machines of this process, such as those of a run, which it keeps up so that other
-// processes get at them as they get at machines of [Store.Start]. This process is the keeper of
-// each. The journal of what they have changed on the host is the caller's.
+// A Sharing makes machines of this process, such as those of a run, available to other processes,
+// like machines of [Store.Start]. This process is the keeper of each machine. The caller owns the
+// journal of their changes of the host.
 type Sharing struct {
 	keepers []*keeper
 	sockets []net.Listener
 	servers []*server
 
 	mu   sync.Mutex
-	left int // machines that have not ended
+	left int // number of machines that have not ended
 }
 
-// Share makes machines known in the store, each by its name or, if there is one of that name, by
-// the next free of vm0, vm1 and so on. scale multiplies every deadline.
+// Share adds machines to the store. Each keeps its name, or gets the first free one of vm0, vm1 and
+// so on if the name is taken. scale multiplies every deadline.
 func (s Store) Share(ctx context.Context, machines []*vm.VM, scale float64) (*Sharing, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func (h *Sharing) share(s Store, m *vm.VM, scale float64) error {
 	return nil
 }
 
-// Names are the machines' names in the store.
+// Names returns the machines' names in the store.
 func (h *Sharing) Names() []string {
 	var names []string
 	for _, k := range h.keepers {
@@ -77,9 +77,8 @@ func (h *Sharing) Names() []string {
 	return names
 }
 
-// Wait answers other processes until all machines have ended, because their guests shut down or
-// somebody ended them, or until ctx ends. Who ends the last machine gets the answer from
-// [Sharing.Close]: then the host is as it was.
+// Wait answers other processes until all machines have ended or ctx ends. The client that ends the
+// last machine gets its answer from [Sharing.Close], after the host is restored.
 func (h *Sharing) Wait(ctx context.Context) {
 	var all sync.WaitGroup
 	for i, k := range h.keepers {
@@ -96,20 +95,20 @@ func (h *Sharing) Wait(ctx context.Context) {
 	all.Wait()
 }
 
-// ended ends what the store knows of a machine, unless it is the last one.
+// ended records that a machine has ended, unless it is the last one.
 func (h *Sharing) ended(i int, reason error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := h.keepers[i]
 	k.reason = reason
 	if h.left--; h.left > 0 {
-		h.sockets[i].Close() // before the answer: nobody is to find the machine alive after it
+		h.sockets[i].Close() // before the answer: after it, no client may find the machine alive
 		k.finish()
 	}
 }
 
-// Close ends the sharing; failure is why the host could not be put back, or nil. It answers who
-// ended the last machine, and takes the sockets away.
+// Close ends the sharing. failure is nil, or says why the host could not be restored. Close answers
+// the client that ended the last machine, and removes the sockets.
 func (h *Sharing) Close(failure error) {
 	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -126,13 +125,14 @@ func (h *Sharing) Close(failure error) {
 	}
 }
 
-// finish notes why the machine has ended, and lets those go on who wait for that.
+// finish records why the machine has ended, and wakes up those who wait for its end.
 func (k *keeper) finish() {
 	k.once.Do(func() {
 		if k.reason == nil {
 			k.reason = errors.New("it was not shared")
 		}
-		_ = k.noteEnd(fmt.Errorf("it was kept after a failure: %w", k.reason), k.result) // its folder tells as much
+		// The machine's folder has the same information.
+		_ = k.noteEnd(fmt.Errorf("it was kept after a failure: %w", k.reason), k.result)
 		close(k.over)
 	})
 }

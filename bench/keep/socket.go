@@ -9,8 +9,9 @@ import (
 	"os"
 )
 
-// The path of a unix socket must be shorter than 108 bytes (struct sockaddr_un), which that of a
-// folder need not be. Its file is therefore named through the folder's descriptor.
+// inDir calls do with a short path of the folder dir. The path of a unix socket must be shorter
+// than 108 bytes (struct sockaddr_un), and a folder's path may be longer. So the path goes through
+// the folder's descriptor.
 func inDir[T any](dir string, do func(path string) (T, error)) (T, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -21,9 +22,8 @@ func inDir[T any](dir string, do func(path string) (T, error)) (T, error) {
 	return do(fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), controlFile))
 }
 
-// listen makes the socket in a machine's folder. Only its owner may connect. What a keeper that
-// died has left of its own is taken away; whoever calls holds the folder's journal, so that it is
-// nobody else's.
+// listen makes the socket in a machine's folder. Only its owner may connect. It removes the socket
+// of a dead keeper: the caller holds the folder's journal, so no living keeper uses the socket.
 func listen(dir string) (net.Listener, error) {
 	return inDir(dir, func(path string) (net.Listener, error) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +33,7 @@ func listen(dir string) (net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.(*net.UnixListener).SetUnlinkOnClose(false) // the path ends with this function
+		l.(*net.UnixListener).SetUnlinkOnClose(false) // the path is invalid after this function
 		if err := os.Chmod(path, 0o600); err != nil {
 			l.Close()
 			return nil, err
@@ -46,7 +46,7 @@ func dial(ctx context.Context, dir string) (net.Conn, error) {
 	return inDir(dir, func(path string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", path) })
 }
 
-// alive reports whether somebody listens on the socket of a machine's folder.
+// alive reports whether a process listens on the socket of a machine's folder.
 func alive(dir string) bool {
 	conn, err := dial(context.Background(), dir)
 	if err != nil {

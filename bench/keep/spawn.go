@@ -11,16 +11,16 @@ import (
 	"vmtb/bench"
 )
 
-// startedFD is where a keeper finds the pipe to tell its start to.
+// startedFD is the keeper's file descriptor of the pipe on which it reports its start.
 const startedFD = 3
 
-// Started is the writer for [Run] in a process that [Store.Start] has started.
+// Started returns the writer to pass to [Run] in a process started by [Store.Start].
 func Started() *os.File {
-	syscall.CloseOnExec(startedFD) // else QEMU's guard would hold it open
+	syscall.CloseOnExec(startedFD) // otherwise QEMU's guard would hold it open
 	return os.NewFile(startedFD, "started")
 }
 
-// spawn starts the keeper of a machine whose folder has been made, and waits until its machine has
+// spawn starts the keeper of a machine whose folder exists, and waits until the machine has
 // started.
 func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 	log, err := os.OpenFile(filepath.Join(r.Dir, LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -33,8 +33,7 @@ func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 		return nil, &bench.InfraError{Op: "start the keeper", Err: err}
 	}
 	defer told.Close()
-	// It outlives us: neither our end, nor that of our terminal, nor the Ctrl-C that is for us,
-	// concerns it.
+	// The keeper outlives this process and its terminal. Ctrl-C does not reach it.
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: argv, Dir: "/", Stdout: log, Stderr: log, ExtraFiles: []*os.File{tell},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
@@ -45,14 +44,14 @@ func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 		return nil, &bench.InfraError{Op: "start the keeper", Err: err}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // reaps it should it end while we live
+	go func() { ended <- cmd.Wait() }() // reaps the keeper if it ends while we run
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	err = receive(told, Output{}, nil)
 	if err == nil {
 		return r.client(), nil
 	}
-	exit := <-ended // what it has changed is put back
+	exit := <-ended // the keeper has undone its changes
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

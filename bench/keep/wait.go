@@ -13,7 +13,7 @@ import (
 
 // execArgs are the arguments of the operation "exec".
 type execArgs struct {
-	ID      string `json:"id,omitempty"` // for "signal"; "" is none
+	ID      string `json:"id,omitempty"` // for "signal"; "" means that there is none
 	Command bench.Command
 }
 
@@ -23,13 +23,13 @@ type signalArgs struct {
 	Signal int
 }
 
-// running are the commands that have an ID.
+// running holds the commands that have an ID.
 type running struct {
 	mu   sync.Mutex
 	byID map[string]bench.Process
 }
 
-// note makes p known as id, until the function is called that it returns.
+// note registers p as id, until the returned function is called.
 func (k *keeper) note(id string, p bench.Process) (forget func()) {
 	if id == "" {
 		return func() {}
@@ -61,8 +61,7 @@ func (k *keeper) signal(ctx context.Context, _ *call, a signalArgs) (any, error)
 	return nil, err
 }
 
-// Signal sends a signal to the command that [Client.ExecAs] runs as id, and to nothing that it has
-// started.
+// Signal sends a signal to the command that [Client.ExecAs] runs as id, but not to its descendants.
 func (c *Client) Signal(ctx context.Context, id string, signal int) error {
 	return c.do(ctx, "signal", signalArgs{id, signal}, nil, Output{}, nil)
 }
@@ -75,12 +74,12 @@ func (k *keeper) ready(ctx context.Context, _ *call, limit time.Duration) (any, 
 	return nil, m.WaitReadyWithin(ctx, limit)
 }
 
-// WaitReadyWithin is [Client.WaitReady] with another limit than the machine's own.
+// WaitReadyWithin is [Client.WaitReady] with its own limit instead of the machine's.
 func (c *Client) WaitReadyWithin(ctx context.Context, limit time.Duration) error {
 	return c.do(ctx, "ready", limit, nil, Output{}, nil)
 }
 
-// untilEnd answers when the machine has ended and the host was put back.
+// untilEnd answers when the machine has ended and the host is restored.
 func (k *keeper) untilEnd(ctx context.Context, _ *call) (any, error) {
 	select {
 	case <-k.over:
@@ -90,8 +89,8 @@ func (k *keeper) untilEnd(ctx context.Context, _ *call) (any, error) {
 	}
 }
 
-// WaitEnd waits until the machine of a name has ended, however, and returns its record. A machine
-// that ended before is no error; one whose keeper died is.
+// WaitEnd waits until the named machine has ended for any reason, and returns its record. If the
+// machine ended earlier, that is no error. If its keeper died, that is an error.
 func (s Store) WaitEnd(ctx context.Context, name string) (Record, error) {
 	r, err := s.Get(name)
 	if err != nil {
@@ -115,8 +114,8 @@ func (s Store) WaitEnd(ctx context.Context, name string) (Record, error) {
 	return again, err
 }
 
-// Remove removes the folder of a machine that has ended, and with it its logs. A machine that
-// lives, and one whose keeper died, are errors.
+// Remove removes the folder of a machine that has ended, with its logs. It fails if the machine is
+// alive or its keeper died.
 func (s Store) Remove(ctx context.Context, name string) error {
 	unlock, err := s.lock(ctx)
 	if err != nil {

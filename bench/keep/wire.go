@@ -10,16 +10,16 @@ import (
 	"vmtb/bench"
 )
 
-// A message is one line of a keeper's answer. It has one of its fields.
+// A message is one line of a keeper's answer. One of its fields is set.
 type message struct {
-	Progress string          `json:"progress,omitempty"` // what is being done, for a person
+	Progress string          `json:"progress,omitempty"` // the current step, for people
 	Stdout   []byte          `json:"stdout,omitempty"`
 	Stderr   []byte          `json:"stderr,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"` // the last message
 	Error    *Error          `json:"error,omitempty"`  // the last message
 }
 
-// Whose fault an [Error] is.
+// These say whose failure an [Error] is.
 const (
 	faultUsage = "usage"
 	faultGuest = "guest"
@@ -29,13 +29,13 @@ const (
 	faultNotRestored = "not-restored" // infra, and matches ErrNotRestored
 )
 
-// An Error is a keeper's error as it comes over the socket: the text of all that it wraps, and
-// whose fault it is. It wraps an error of package bench of that kind.
+// An Error is a keeper's error as sent over the socket: its whole text, and whose failure it is. It
+// wraps an error of package bench of that kind.
 type Error struct {
 	Fault string `json:"fault"`
 	Text  string `json:"text"`
 
-	// Start is what a [bench.StartError] among them says.
+	// Start is set if the error wraps a [bench.StartError].
 	Start *bench.StartError `json:"start,omitempty"`
 }
 
@@ -66,7 +66,7 @@ type notRestored struct{ text string }
 func (e notRestored) Error() string        { return e.text }
 func (e notRestored) Is(target error) bool { return target == ErrNotRestored }
 
-// wireError is err as it goes over the socket.
+// wireError returns the form of err for the socket.
 func wireError(err error) *Error {
 	e := &Error{Fault: faultInfra, Text: err.Error()}
 	e.Start, _ = errors.AsType[*bench.StartError](err)
@@ -82,8 +82,8 @@ func wireError(err error) *Error {
 	return e
 }
 
-// Output is where a caller wants what comes before the result. A nil writer, or function, gets
-// nothing.
+// Output has the caller's writers and functions for messages before the result. Those that are nil
+// get nothing.
 type Output struct {
 	Stdout, Stderr io.Writer
 	Progress       func(string)
@@ -102,13 +102,14 @@ func (o Output) take(m message) (err error) {
 	return err
 }
 
-// maxLine bounds a line of an answer: a reply of QEMU's of 64 MiB, and more.
+// maxLine limits a line of an answer in bytes: QEMU's longest reply is 64 MiB.
 const maxLine = 128 << 20
 
-// errCutOff: the keeper ended before it had answered.
+// errCutOff is the error if the keeper ended before it had answered.
 var errCutOff = errors.New("the keeper went away without an answer")
 
-// receive reads messages until the last one, whose result goes into result unless that is nil.
+// receive reads messages until the last one. It unmarshals the result into result, unless that is
+// nil.
 func receive(r io.Reader, o Output, result any) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)

@@ -8,27 +8,27 @@ import (
 	"vmtb/internal/ansi"
 )
 
-// stamp is the time that a kernel writes before each line: "[ 12.345678]" on a console, "[Tue Aug
-// 26 16:31:20 2025]" by "dmesg -T". A kernel with CONFIG_PRINTK_CALLER adds the task or CPU: "[
-// T12]"; dmesg of util-linux puts a blank before it.
+// stamp matches the time that a kernel writes before each line: "[ 12.345678]" on a console, "[Tue
+// Aug 26 16:31:20 2025]" by "dmesg -T". A kernel with CONFIG_PRINTK_CALLER adds the task or CPU: "[
+// T12]". dmesg of util-linux puts a blank before it.
 var stamp = regexp.MustCompile(`\[(?: *[0-9]+\.[0-9]{6}|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4})\]` +
 	`(?: ?\[ *[TC][0-9]+[^]\[]*\])? ?`)
 
-// Priorities, as "<4>" or "<30>": eight times the facility, plus the level (print_syslog in
-// kernel/printk/printk.c).
+// These match priorities such as "<4>" or "<30>": eight times the facility, plus the level
+// (print_syslog in kernel/printk/printk.c).
 var (
 	priorityBefore = regexp.MustCompile(`<([0-9]{1,3})>$`)
 	priorityFirst  = regexp.MustCompile(`^<([0-9]{1,3})>`)
 )
 
-// ParseConsole returns the kernel messages in a line of a guest's console, oldest first; none for
-// what programs write there. A message may begin anywhere in the line: printk writes no line end
-// first, so a prompt, a status line or the half of an escape sequence may stand before it. A
+// ParseConsole returns the kernel messages in a line of a guest's console, oldest first. It returns
+// none for the output of programs. A message may begin anywhere in the line. printk writes no line
+// end first, so a prompt, a status line or half an escape sequence may precede the message. A
 // message ends where the next one begins.
 //
 // The level is known if the guest's kernel writes it (console_msg_format=syslog). A message that a
-// program has written to /dev/kmsg has a facility other than 0; its level is [UnknownLevel], so
-// that rules judge it by its text only.
+// program has written to /dev/kmsg has a facility other than 0. Its level is [UnknownLevel], so
+// rules judge it by its text only.
 func ParseConsole(line string) []Message {
 	if !strings.ContainsAny(line, "[<") {
 		return nil
@@ -36,7 +36,7 @@ func ParseConsole(line string) []Message {
 	var found []Message
 	for part := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == '\r' || r == '\n' }) {
 		stamps := stamp.FindAllStringIndex(part, -1)
-		if len(stamps) == 0 { // a kernel that writes levels and no times (printk.time=0)
+		if len(stamps) == 0 { // a kernel that writes levels but no times (printk.time=0)
 			if level := priorityFirst.FindStringSubmatch(part); level != nil {
 				found = append(found, message(level[1], part[len(level[0]):]))
 			}
@@ -66,11 +66,11 @@ func message(priority, text string) Message {
 	return m
 }
 
-// CutLine returns where the beginning of a line that is too long to be kept can be cut off:
-// [ParseConsole] finds in the two pieces what it finds in the whole, as long as no message is
-// longer than a kernel makes them.
+// CutLine returns where to split the beginning off a line that is too long to be kept.
+// [ParseConsole] finds the same messages in the two pieces as in the whole line, if no message is
+// longer than the kernel's limit.
 func CutLine(line string) int {
-	const longest = 4 << 10 // PRINTK_MESSAGE_MAX, with room for control sequences
+	const longest = 4 << 10 // PRINTK_MESSAGE_MAX, plus control sequences
 	near := max(0, len(line)-longest)
 	if stamps := stamp.FindAllStringIndex(line[near:], -1); len(stamps) > 0 {
 		at := near + stamps[len(stamps)-1][0]

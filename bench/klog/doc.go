@@ -1,10 +1,11 @@
-// Package klog judges what kernels log, by rules that people write: each message is to be ignored,
-// is a warning, or is a failure.
+// Package klog judges kernel messages by rules that users write. The result for a message is to
+// ignore it, to warn, or to fail.
 //
 //	rules, err := klog.Parse("my-rules.json", data)
-//	rule, action := rules.Judge(klog.Message{Source: klog.Host, Level: 3, Text: "xe 0000:03:00.0: ..."})
+//	m := klog.Message{Source: klog.Host, Level: 3, Text: "xe 0000:03:00.0: ..."}
+//	rule, action := rules.Judge(m)
 //
-// The first rule that matches decides; those built in (builtin.json) come after the user's own;
-// what none matches is ignored. [ParseConsole] finds the kernel's messages on a serial console,
-// which is how a guest's log is seen from outside.
+// The first rule that matches decides. The built-in rules (builtin.json) come after the user's own.
+// A message that no rule matches is ignored. [ParseConsole] finds the kernel's messages on a serial
+// console, which shows a guest's log from outside.
 package klog

@@ -12,43 +12,43 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A Source is whose kernel logged a message.
+// A Source says whose kernel logged a message.
 type Source string
 
-// The sources.
+// These are the sources.
 const (
 	Host  Source = "host"
 	Guest Source = "guest"
 )
 
-// A Message is what a kernel logged.
+// A Message is a message in a kernel's log.
 type Message struct {
 	Source    Source
 	Level     int    // 0 (emergency) to 7 (debug), or UnknownLevel
-	Subsystem string // "pci", from the record's dictionary; "" is none, as for most messages
+	Subsystem string // "pci", from the record's dictionary; most messages have none: ""
 	Text      string
 }
 
 // UnknownLevel is the level of a message from a console that does not show levels.
 const UnknownLevel = -1
 
-// An Action is what a message means.
+// An Action is the consequence of a message.
 type Action string
 
-// The actions.
+// These are the actions.
 const (
 	Ignore Action = "ignore"
 	Warn   Action = "warn"
 	Fail   Action = "fail"
 )
 
-// UnmarshalText refuses what is no action.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It returns an error for an unknown action.
 func (a *Action) UnmarshalText(text []byte) error {
 	*a = Action(text)
 	return oneOf("action", *a, Ignore, Warn, Fail)
 }
 
-// UnmarshalText refuses what is no source.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It returns an error for an unknown source.
 func (s *Source) UnmarshalText(text []byte) error {
 	*s = Source(text)
 	return oneOf("source", *s, Host, Guest)
@@ -61,14 +61,16 @@ func oneOf[T ~string](what string, v T, valid ...T) error {
 	return fmt.Errorf("%s %q, want one of %q", what, v, valid)
 }
 
-// A Rule says what messages mean that it matches: those of which all that it names is true.
+// A Rule gives the action for the messages that match all its fields.
 type Rule struct {
-	Name      string         `json:"name"`
-	Match     *regexp.Regexp `json:"match"`     // somewhere in the text (Go's RE2 syntax); none is any text
-	Level     *int           `json:"level"`     // this severity or worse: 3 is error. An unknown level does not match
-	Subsystem string         `json:"subsystem"` // just this one
-	Source    Source         `json:"source"`    // just this one
-	Action    Action         `json:"action"`
+	Name string `json:"name"`
+	// Matches part of the text (Go's RE2 syntax); nil matches any text.
+	Match *regexp.Regexp `json:"match"`
+	// This severity or worse: 3 is error; an unknown level does not match.
+	Level     *int   `json:"level"`
+	Subsystem string `json:"subsystem"` // exactly this one; "" matches all
+	Source    Source `json:"source"`    // exactly this one; "" matches all
+	Action    Action `json:"action"`
 }
 
 func (r *Rule) matches(m Message) bool {
@@ -78,10 +80,11 @@ func (r *Rule) matches(m Message) bool {
 		(r.Match == nil || r.Match.MatchString(m.Text))
 }
 
-// Rules are rules, in order.
+// Rules is a list of rules. The first match decides.
 type Rules []Rule
 
-// Judge is the first rule that matches, and what it says; no rule is "" and [Ignore].
+// Judge returns the name and the action of the first rule that matches m. If no rule matches, it
+// returns "" and [Ignore].
 func (rs Rules) Judge(m Message) (rule string, a Action) {
 	for i := range rs {
 		if rs[i].matches(m) {
@@ -94,12 +97,12 @@ func (rs Rules) Judge(m Message) (rule string, a Action) {
 //go:embed builtin.json
 var builtin []byte
 
-// Builtin are the rules built in.
+// Builtin returns the built-in rules.
 func Builtin() (Rules, error) { return Parse("builtin.json", builtin) }
 
-// Parse reads data, the content of the file at path: {"rules": [{"name": ..., "match": ...,
-// "level": 3, "subsystem": ..., "source": "host", "action": "fail"}]}. A mistake is a
-// [bench.UsageError] that says where it is.
+// Parse parses data, the content of the file at path: {"rules": [{"name": ..., "match": ...,
+// "level": 3, "subsystem": ..., "source": "host", "action": "fail"}]}. The error for a mistake is a
+// [bench.UsageError] with the position.
 func Parse(path string, data []byte) (Rules, error) {
 	rules, err := parse(path, data)
 	if err != nil {
@@ -108,8 +111,8 @@ func Parse(path string, data []byte) (Rules, error) {
 	return rules, nil
 }
 
-// matchesAny reports whether every message matches re, as ".*", "." and "oops|" do: two texts match
-// that have nothing in common and that no expression is written for.
+// matchesAny reports whether re matches every message, as ".*", "." and "oops|" do. It tries two
+// texts that have nothing in common and that no rule is written for.
 func matchesAny(re *regexp.Regexp) bool {
 	return re.MatchString(strings.Repeat("\x01", 64)) && re.MatchString(strings.Repeat("~", 64))
 }

@@ -2,7 +2,8 @@ package pci
 
 import "vmtb/bench"
 
-// An Address (BDF) names a PCI function as sysfs does. The type is in package bench, whose configuration has one.
+// An Address (BDF) names a PCI function in the format of sysfs. The type is in package bench
+// because bench's configuration uses it.
 type Address = bench.PCIAddress
 
 // Parse is [bench.ParsePCIAddress].

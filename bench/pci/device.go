@@ -20,10 +20,10 @@ type Device struct {
 	tree *sysfs.Tree
 }
 
-// At is the device with address a, whether or not it is there.
+// At returns the device with address a. It does not check whether the device exists.
 func At(t *sysfs.Tree, a Address) *Device { return &Device{a, t} }
 
-// IDs are what a driver matches on.
+// IDs are the vendor and device id, which drivers match on.
 type IDs struct{ Vendor, Device uint16 }
 
 func (i IDs) String() string { return fmt.Sprintf("%04x:%04x", i.Vendor, i.Device) }
@@ -38,14 +38,14 @@ func (d *Device) IDs() (IDs, error) {
 	return IDs{uint16(vendor), uint16(device)}, err
 }
 
-// Driver is the name of the bound driver, "" if there is none.
+// Driver returns the name of the bound driver, or "" if there is none.
 func (d *Device) Driver() string { return undo.DriverOf(d.tree.FS, d.Dir()) }
 
 // IsVF reports whether the device is a Virtual Function.
 func (d *Device) IsVF() bool { return d.tree.Exists(d.Dir() + "/physfn") }
 
-// IOMMUGroup is the number of the device's IOMMU group. Without one (no IOMMU, or switched off) the
-// error matches [bench.ErrNotAvailable].
+// IOMMUGroup returns the number of the device's IOMMU group. Without a group (no IOMMU, or switched
+// off) the error matches [bench.ErrNotAvailable].
 func (d *Device) IOMMUGroup() (int, error) {
 	link, err := d.tree.FS.Readlink(d.Dir() + "/iommu_group")
 	if err != nil {
@@ -57,9 +57,9 @@ func (d *Device) IOMMUGroup() (int, error) {
 	return strconv.Atoi(path.Base(link))
 }
 
-// Reset does a Function Level Reset, or whatever reset_method says. It cannot be undone and is not
-// recorded. A PF with VFs is not reset: the kernel would do it, and take the VFs from whoever uses
-// them.
+// Reset does a Function Level Reset, or the reset that reset_method names. It cannot be undone and
+// is not recorded. Reset refuses to reset a PF with VFs: the kernel would do it, and take the VFs
+// away from their users.
 func (d *Device) Reset(ctx context.Context) error {
 	if n, err := d.NumVFs(); err == nil && n > 0 {
 		return &bench.HostError{
@@ -71,12 +71,12 @@ func (d *Device) Reset(ctx context.Context) error {
 	return d.tree.Write(ctx, d.Dir()+"/reset", "1")
 }
 
-// bindTime is how long a driver may take until its device shows it.
+// bindTime is how long to wait until a device shows its new driver.
 const bindTime = 10 * time.Second
 
-// Bind gives the device to driver by driver_override and drivers_probe, and checks that it is bound
-// and has an IOMMU group. A driver that was bound before is unbound. Undoing it gives the device
-// back.
+// Bind binds the device to driver with driver_override and drivers_probe. It unbinds the former
+// driver first. Then it checks that the device is bound and has an IOMMU group. Undo binds the
+// former driver again.
 func (d *Device) Bind(ctx context.Context, driver string) error {
 	override, err := d.tree.Text(d.Dir() + "/driver_override")
 	if err != nil {
@@ -89,7 +89,7 @@ func (d *Device) Bind(ctx context.Context, driver string) error {
 	return d.tree.Log.Do(ctx, r, func() error { return d.rebind(ctx, driver) })
 }
 
-// Unbind takes the device from its driver and sees to it that none is bound by itself. It is
+// Unbind unbinds the device's driver, and prevents that another one binds by itself. The change is
 // recorded.
 func (d *Device) Unbind(ctx context.Context) error {
 	override, err := d.tree.Text(d.Dir() + "/driver_override")

@@ -14,10 +14,10 @@ import (
 	"vmtb/internal/prose"
 )
 
-// TotalVFs is how many VFs the driver allows.
+// TotalVFs returns how many VFs the driver allows.
 func (d *Device) TotalVFs() (int, error) { return d.count("/sriov_totalvfs") }
 
-// NumVFs is how many VFs are enabled.
+// NumVFs returns how many VFs are enabled.
 func (d *Device) NumVFs() (int, error) { return d.count("/sriov_numvfs") }
 
 func (d *Device) count(file string) (int, error) {
@@ -25,7 +25,7 @@ func (d *Device) count(file string) (int, error) {
 	return int(n), err
 }
 
-// SetAutoprobe says whether the host's drivers take new VFs by themselves (the kernel's default).
+// SetAutoprobe sets whether the host's drivers bind new VFs by themselves (the kernel's default).
 func (d *Device) SetAutoprobe(ctx context.Context, on bool) error {
 	file := d.Dir() + "/sriov_drivers_autoprobe"
 	old, err := d.tree.Text(file)
@@ -42,8 +42,8 @@ func (d *Device) SetAutoprobe(ctx context.Context, on bool) error {
 	return d.tree.Change(ctx, undo.Write{Path: file, Old: old, New: value}, value)
 }
 
-// EnableVFs enables n VFs and waits until all of them are there. While other VFs are enabled the
-// kernel refuses (EBUSY): see [Device.DisableVFs].
+// EnableVFs enables n VFs and waits until all of them exist. The kernel refuses (EBUSY) while other
+// VFs are enabled: see [Device.DisableVFs].
 func (d *Device) EnableVFs(ctx context.Context, n int) error {
 	file := d.Dir() + "/sriov_numvfs"
 	old, err := d.tree.Text(file)
@@ -59,7 +59,8 @@ func (d *Device) EnableVFs(ctx context.Context, n int) error {
 	return d.awaitVFs(ctx, n)
 }
 
-// awaitVFs waits for numvfs and all links. Hosts exist on which 125 VFs take 65 s to appear.
+// awaitVFs waits until sriov_numvfs is n and all links exist. On some hosts 125 VFs take 65 s to
+// appear.
 func (d *Device) awaitVFs(ctx context.Context, n int) error {
 	limit := 10*time.Second + time.Duration(n)*time.Second
 	seen := 0
@@ -83,8 +84,9 @@ func (d *Device) awaitVFs(ctx context.Context, n int) error {
 	return nil
 }
 
-// DisableVFs removes all VFs. It is not recorded: having no VFs is what a host is put back to.
-// While a process holds a VF the kernel would block, so this refuses instead and names the process.
+// DisableVFs removes all VFs. It is not recorded: a host without VFs is the state that undo
+// restores. While a process holds a VF the kernel would block, so DisableVFs refuses and names the
+// process.
 func (d *Device) DisableVFs(ctx context.Context) error {
 	n, err := d.NumVFs()
 	if err != nil || n == 0 {
@@ -93,7 +95,7 @@ func (d *Device) DisableVFs(ctx context.Context) error {
 	for i := 1; i <= n; i++ {
 		vf, err := d.VF(i)
 		if err != nil {
-			continue // half enabled, or just going away: nothing can hold it
+			continue // half enabled, or being removed: no process can hold it
 		}
 		if h := vf.Holders(); len(h) > 0 {
 			return &bench.HostError{
@@ -106,7 +108,7 @@ func (d *Device) DisableVFs(ctx context.Context) error {
 	return d.tree.Write(ctx, d.Dir()+"/sriov_numvfs", "0")
 }
 
-// VF is the VF number i (1 is the first), which must be enabled.
+// VF returns VF number i (1 is the first). The VF must be enabled.
 func (d *Device) VF(i int) (*Device, error) {
 	link := fmt.Sprintf("%s/virtfn%d", d.Dir(), i-1)
 	target, err := d.tree.FS.Readlink(link)
@@ -120,7 +122,7 @@ func (d *Device) VF(i int) (*Device, error) {
 	return At(d.tree, a), nil
 }
 
-// VFs are all enabled VFs, in order.
+// VFs returns all enabled VFs, in order.
 func (d *Device) VFs() ([]*Device, error) {
 	n, err := d.NumVFs()
 	if err != nil {
@@ -135,14 +137,15 @@ func (d *Device) VFs() ([]*Device, error) {
 	return vfs, nil
 }
 
-// VFIONodes are the files through which user space may hold the device while a VFIO driver has it:
-// the group's, and the device's own where the kernel has them.
+// VFIONodes returns the files through which user space can hold the device while a VFIO driver is
+// bound. These are the group's file, and the device's own file if the kernel has it.
 func (d *Device) VFIONodes() []string {
 	var nodes []string
 	if g, err := d.IOMMUGroup(); err == nil {
 		nodes = append(nodes, fmt.Sprintf("/dev/vfio/%d", g))
 	}
-	entries, _ := d.tree.FS.ReadDir(d.Dir() + "/vfio-dev") // not there: the kernel has group files only
+	// Missing on kernels that have group files only.
+	entries, _ := d.tree.FS.ReadDir(d.Dir() + "/vfio-dev")
 	for _, e := range entries {
 		nodes = append(nodes, "/dev/vfio/devices/"+e.Name())
 	}
@@ -157,8 +160,8 @@ type Holder struct {
 
 func (h Holder) String() string { return fmt.Sprintf("%s (pid %d)", h.Comm, h.PID) }
 
-// Holders finds the processes that have one of the device's VFIO nodes open: those of other users
-// too, for root.
+// Holders returns the processes that have one of the device's VFIO nodes open. Root also gets the
+// processes of other users.
 func (d *Device) Holders() []Holder {
 	if !strings.Contains(d.Driver(), "vfio") {
 		return nil
@@ -169,7 +172,8 @@ func (d *Device) Holders() []Holder {
 	for _, p := range procs {
 		pid, err := strconv.Atoi(p.Name())
 		if err == nil && d.holds(pid, nodes) {
-			comm, _ := d.tree.Text(fmt.Sprintf("/proc/%d/comm", pid)) // it may have ended meanwhile
+			// The process may have ended meanwhile.
+			comm, _ := d.tree.Text(fmt.Sprintf("/proc/%d/comm", pid))
 			holders = append(holders, Holder{pid, comm})
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Where the memory of VFs is in a PF's file "resource", a line each with start, end and flags
-// (Linux, include/linux/pci.h, PCI_IOV_RESOURCES), and flags of theirs (include/linux/ioport.h).
+// These lines of a PF's file "resource" describe the memory of its VFs: start, end and flags
+// (Linux, include/linux/pci.h, PCI_IOV_RESOURCES). The flags are those of include/linux/ioport.h.
 const (
 	firstVFResource   = 7
 	vfResources       = 6
@@ -16,9 +16,9 @@ const (
 	resourceWindowBit = resourcePrefetch | resourceMemory64
 )
 
-// VFWindow is how many MiB of 64-bit prefetchable address space a bridge must have for one VF of
-// this PF to be plugged in below it, wherever the window begins: twice what its BARs take. It is 0
-// if the VFs have no such BAR, or the kernel tells none.
+// VFWindow returns how many MiB of 64-bit prefetchable address space a bridge needs so that one VF
+// of this PF can be plugged in below it. It is twice the size of the VF's BARs, so that the window
+// may begin anywhere. It is 0 if the VFs have no such BAR or the kernel does not report one.
 func (d *Device) VFWindow() (int, error) {
 	total, err := d.TotalVFs()
 	if err != nil || total == 0 {
@@ -43,8 +43,8 @@ func (d *Device) VFWindow() (int, error) {
 	return 2 << bits.Len64(mib-1), nil
 }
 
-// vfBARs adds up the prefetchable 64-bit BARs of one VF. The kernel tells each BAR of all total VFs
-// together (drivers/pci/iov.c, sriov_init()).
+// vfBARs returns the size in bytes of the prefetchable 64-bit BARs of one VF. The kernel reports
+// each BAR for all total VFs together (drivers/pci/iov.c, sriov_init()).
 func vfBARs(text string, total uint64) (size uint64, err error) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i := firstVFResource; i < min(len(lines), firstVFResource+vfResources); i++ {

@@ -17,16 +17,16 @@ import (
 const (
 	syncCommand = "guest-sync-delimited"
 
-	syncFirst = 500 * time.Millisecond // the first try of a sync; later ones are longer
+	syncFirst = 500 * time.Millisecond // for the first try of a sync; later tries are longer
 	syncLast  = 5 * time.Second
-	graceTime = 2 * time.Second // for the error reply of commands that otherwise have none
+	graceTime = 2 * time.Second // wait for the error reply of commands that have no other reply
 	cleanTime = 5 * time.Second // for closing a file or killing a process after ctx has ended
 )
 
-// Options of a [Client]. The zero value is good.
+// Options configures a [Client]. The zero value is usable.
 type Options struct {
-	Transcript io.Writer // gets every line in and out; see [qmp.Options]
-	Scale      float64   // multiplies the deadlines of commands; 0 is 1
+	Transcript io.Writer // gets every line in and out: see [qmp.Options]
+	Scale      float64   // multiplies the deadlines of commands; 0 means 1
 }
 
 // A Client is a connection to the agent of one machine. Its methods may be called from several
@@ -35,12 +35,12 @@ type Client struct {
 	lines   *qmp.Lines
 	scale   float64
 	synced  atomic.Bool
-	syncing chan struct{} // holds a token while somebody synchronises
-	turn    chan struct{} // holds a token from a request to its answer, see call
+	syncing chan struct{} // holds a token while a goroutine synchronises
+	turn    chan struct{} // holds a token from a request to its answer: see call
 	environ environ
 }
 
-// Dial connects to the socket at path. Nothing is sent yet: it succeeds without any agent.
+// Dial connects to the socket at path. It sends nothing, and succeeds even without an agent.
 func Dial(ctx context.Context, path string, o Options) (*Client, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
@@ -49,7 +49,7 @@ func Dial(ctx context.Context, path string, o Options) (*Client, error) {
 	return New(conn, o), nil
 }
 
-// New takes over conn.
+// New returns a client that owns conn.
 func New(conn net.Conn, o Options) *Client {
 	c := &Client{
 		scale: o.Scale, syncing: make(chan struct{}, 1), turn: make(chan struct{}, 1),
@@ -60,15 +60,14 @@ func New(conn net.Conn, o Options) *Client {
 	}
 	c.lines = qmp.NewLines(conn, qmp.LinesOptions{
 		Transcript: o.Transcript,
-		Stray:      func([]byte) error { return nil }, // late, from before, or cut short: see Sync
+		Stray:      func([]byte) error { return nil }, // late, old or cut-off replies: see Sync
 		Resync:     true,
 	})
 	return c
 }
 
-// Sync makes sure that an agent is there and that it and the client understand each other. It asks
-// again and again, in short tries, until an agent answers, ctx ends or the connection does.
-// [Client.Execute] calls it where it is needed.
+// Sync makes sure that an agent answers on the channel. It retries with short timeouts until an
+// agent answers, or ctx or the connection ends. [Client.Execute] calls it when necessary.
 func (c *Client) Sync(ctx context.Context) error {
 	began := time.Now()
 	for try := syncFirst; ; try = min(2*try, syncLast) {
@@ -85,8 +84,8 @@ func (c *Client) Sync(ctx context.Context) error {
 	}
 }
 
-// trySync passes when our number comes back. The request and the reply both begin with 0xFF, for
-// which the agent and [qmp.Lines] drop the unfinished message before it.
+// trySync succeeds when our number comes back. The request and the reply both begin with 0xFF,
+// which makes the agent and [qmp.Lines] drop an unfinished message before it.
 func (c *Client) trySync(ctx context.Context, timeout time.Duration) error {
 	number, back := rand.Int64N(1<<53), int64(-1) //nolint:gosec // to be different from old ones, not secret
 	err := c.lines.Execute(ctx, timeout, qmp.Request{
@@ -105,7 +104,7 @@ func gaveUp(ctx context.Context, began time.Time) error {
 	return fmt.Errorf("%s: %w", syncCommand, context.Cause(ctx))
 }
 
-// ensureSynced lets one goroutine synchronise for all.
+// ensureSynced synchronises if necessary. One goroutine does it for all.
 func (c *Client) ensureSynced(ctx context.Context) error {
 	if c.synced.Load() {
 		return nil
@@ -125,10 +124,10 @@ func (c *Client) ensureSynced(ctx context.Context) error {
 	return c.Sync(ctx)
 }
 
-// Execute runs a command of the agent that has a reply. args is marshalled, nil for none; the reply
-// is unmarshalled into ret unless that is nil. It ends with ctx or at the command's own deadline:
-// 10 s, 30 s for files and processes, 5 minutes for slow ones, times Scale; a sync that is needed
-// before has 10 s of its own.
+// Execute runs a command of the agent that has a reply. args is marshalled (nil for none). The
+// reply is unmarshalled into ret, unless that is nil. Execute ends when ctx ends, or at the
+// command's own deadline: 10 s, 30 s for files and processes, 5 minutes for slow commands, times
+// Scale. If a sync is needed first, it has its own 10 s.
 func (c *Client) Execute(ctx context.Context, cmd string, args, ret any) error {
 	call, err := c.send(ctx, cmd, args)
 	if err != nil {
@@ -138,16 +137,15 @@ func (c *Client) Execute(ctx context.Context, cmd string, args, ret any) error {
 	return c.await(ctx, call, cmd, ret)
 }
 
-// A call is a request whose turn it is. There is one at a time: what is sent to a virtio port while
-// the agent answers something else can be lost on the way (seen with QEMU 10.0 and a guest of Linux
-// 6.12: of eight writes sent behind eight opens one arrived). The agent answers one after the other
-// anyway.
+// A call is the request in progress. There is only one at a time: data sent to a virtio port while
+// the agent is busy can be lost. With QEMU 10.0 and a Linux 6.12 guest, one of eight writes sent
+// behind eight opens arrived. The agent answers one request after the other anyway.
 type call struct {
 	*qmp.Call
-	release func() // ends the turn; more than once does no harm
+	release func() // lets the next request begin; may be called more than once
 }
 
-// Forget gives up the answer and the turn.
+// Forget abandons the answer, and lets the next request begin.
 func (k *call) Forget() {
 	k.Call.Forget()
 	k.release()
@@ -162,7 +160,7 @@ func (c *Client) send(ctx context.Context, cmd string, args any) (*call, error) 
 		return nil, c.Err()
 	}
 	release := sync.OnceFunc(func() { <-c.turn })
-	if err := c.ensureSynced(ctx); err != nil { // after the former request, which may have timed out
+	if err := c.ensureSynced(ctx); err != nil { // the former request may have timed out
 		release()
 		return nil, err
 	}
@@ -178,7 +176,7 @@ func (c *Client) send(ctx context.Context, cmd string, args any) (*call, error) 
 }
 
 func (c *Client) await(ctx context.Context, k *call, cmd string, ret any) error {
-	defer k.release() // unanswered, too: the next request begins with a sync
+	defer k.release() // also without an answer: the next request begins with a sync
 	ctx, cancel := context.WithTimeout(ctx, c.deadline(cmd))
 	defer cancel()
 	err := asDisabled(k.Wait(ctx, ret))
@@ -203,16 +201,16 @@ func (c *Client) deadline(cmd string) time.Duration {
 
 func (c *Client) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * c.scale) }
 
-// cleanup is a ctx for putting things back after the caller's has ended.
+// cleanup returns a context for cleaning up after the caller's context has ended.
 func (c *Client) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), c.scaled(cleanTime))
 }
 
-// Done is closed when the connection has ended.
+// Done returns a channel that is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.lines.Done() }
 
-// Err is nil until the connection has ended, then an error matching [qmp.ErrClosed].
+// Err returns nil while the connection is open, and then an error matching [qmp.ErrClosed].
 func (c *Client) Err() error { return c.lines.Err() }
 
-// Close ends the connection; the agent and the processes that it started go on.
+// Close closes the connection. The agent and the processes that it started keep running.
 func (c *Client) Close() error { return c.lines.Close() }

@@ -10,19 +10,19 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// CommandDisabled is the error for a command that the agent does not offer: its configuration
-// forbids it (as the packages of the RHEL family do with guest-exec and guest-file-*), a frozen
-// file system does, or the agent is too old. It matches [bench.ErrNotAvailable].
+// CommandDisabled is the error for a command that the agent does not offer. Its configuration
+// forbids the command (packages of the RHEL family forbid guest-exec and guest-file-*), a file
+// system is frozen, or the agent is too old. It matches [bench.ErrNotAvailable].
 type CommandDisabled struct {
 	Cmd  string
-	Desc string // the agent's words
+	Desc string // the agent's description
 }
 
 func (e *CommandDisabled) Error() string { return e.Cmd + ": " + e.Desc }
 func (e *CommandDisabled) Unwrap() error { return bench.ErrNotAvailable }
 
-// asDisabled gives the refusal of a command as such the type that it has here. Agents up to 1.6 had
-// the class CommandDisabled.
+// asDisabled converts the refusal of a disabled command to a [*CommandDisabled]. Agents up to 1.6
+// used the class CommandDisabled.
 func asDisabled(err error) error {
 	var refusal *qmp.Error
 	if errors.As(err, &refusal) && (refusal.Class == "CommandNotFound" || refusal.Class == "CommandDisabled") {
@@ -36,7 +36,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t)
 }
 
-// A guestErrno is an errno in the guest, of which the agent reports the words.
+// A guestErrno is an errno in the guest. The agent reports only its text.
 type guestErrno struct {
 	syscall.Errno
 	reply *qmp.Error
@@ -44,9 +44,9 @@ type guestErrno struct {
 
 func (e *guestErrno) Unwrap() []error { return []error{e.Errno, e.reply} }
 
-// pathError gives a refused file operation its errno, so that it matches [fs.ErrNotExist] and its
-// like. The agent's words end with those of strerror: "failed to open file '/x' (mode: 'r'): No
-// such file or directory".
+// pathError gives a refused file operation its errno, so that it matches [fs.ErrNotExist], for
+// example. The agent's message ends with the text of strerror: "failed to open file '/x' (mode:
+// 'r'): No such file or directory".
 func pathError(op, path string, err error) error {
 	if err == nil {
 		return nil
@@ -61,7 +61,7 @@ func pathError(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
-// errnos finds an errno by its words. Go's are those of glibc, in small letters.
+// errnos finds an errno by its text. Go's texts are those of glibc in lower case.
 var errnos = func() map[string]syscall.Errno {
 	m := map[string]syscall.Errno{}
 	for e := syscall.Errno(133); e > 0; e-- { // EHWPOISON is the last

@@ -24,8 +24,8 @@ func (c *Client) Exec(ctx context.Context, cmd bench.Command) (bench.Result, err
 	return bench.Finish(ctx, p)
 }
 
-// Start runs a command and does not wait for it. In its environment there is also VMTB_EXEC, with a
-// value of its own.
+// Start runs a command and does not wait for it. It adds the variable VMTB_EXEC with a unique value
+// to the command's environment.
 func (c *Client) Start(ctx context.Context, cmd bench.Command) (*Process, error) {
 	if err := checkCommand(cmd); err != nil {
 		return nil, err
@@ -58,8 +58,8 @@ func (c *Client) newProcess(cmd bench.Command) *Process {
 	}
 }
 
-// args are the arguments of guest-exec. A command that needs more than the agent gives is started
-// by a shell.
+// args returns the arguments of guest-exec. A command that needs features that guest-exec lacks is
+// started by a shell.
 func (p *Process) args(cmd bench.Command, own []string) map[string]any {
 	argv := cmd.Argv
 	if cmd.Dir != "" || p.room != nil {
@@ -81,7 +81,8 @@ func execArgs(argv []string) map[string]any {
 	return map[string]any{"path": argv[0], "arg": argv[1:], "capture-output": true}
 }
 
-// start sends the command. It sets p.unsure when the agent may have started it without saying so.
+// start sends the command. It sets p.unsure if the agent may have started the command without an
+// answer.
 func (p *Process) start(ctx context.Context, args map[string]any) error {
 	call, err := p.client.send(ctx, "guest-exec", args)
 	if err != nil {
@@ -97,9 +98,9 @@ func (p *Process) start(ctx context.Context, args map[string]any) error {
 	return nil
 }
 
-// refused tells a program that cannot be run from other refusals of guest-exec. The agent's words
-// end with those of strerror, in parentheses: "Failed to execute child process ?nosuch? (No such
-// file or directory)" (GLib's g_spawn).
+// refused returns a [bench.StartError] if err says that the program cannot be run. The agent's
+// message then ends with the text of strerror in parentheses: "Failed to execute child process
+// ?nosuch? (No such file or directory)" (GLib's g_spawn).
 func (p *Process) refused(err error) error {
 	if reply, ok := errors.AsType[*qmp.Error](err); ok {
 		switch words := strings.ToLower(reply.Desc); {
@@ -112,9 +113,9 @@ func (p *Process) refused(err error) error {
 	return fmt.Errorf("%s: %w", p.name, err)
 }
 
-// marker is a variable in the environment of every process, by which it and its descendants are
-// found when they must end. guest-exec makes no process group, setsid is not in every guest, and a
-// child may leave its group.
+// marker is a variable in the environment of every process. With it Kill finds the process and its
+// descendants. guest-exec makes no process group, setsid is not in every guest, and a child may
+// leave its group.
 const marker = "VMTB_EXEC"
 
 func checkCommand(cmd bench.Command) error {
@@ -134,7 +135,8 @@ func checkCommand(cmd bench.Command) error {
 	return nil
 }
 
-// checkText refuses what would not reach the agent unchanged: its protocol is JSON.
+// checkText returns an error for text that would not reach the agent unchanged, because its
+// protocol is JSON.
 func checkText(s string) error {
 	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 		return fmt.Errorf("%q is not text that can be sent to the guest agent", s)
@@ -142,9 +144,9 @@ func checkText(s string) error {
 	return nil
 }
 
-// An environ is the environment of the agent, asked for once.
+// An environ is the agent's environment, read once.
 type environ struct {
-	asking chan struct{} // holds a token while somebody asks
+	asking chan struct{} // holds a token while a goroutine reads it
 	vars   []string
 }
 
@@ -157,7 +159,7 @@ func (e *environ) get(ctx context.Context, c *Client) ([]string, error) {
 	}
 	if e.vars == nil {
 		show := bench.Command{Argv: []string{"cat", "/proc/self/environ"}}
-		p := c.newProcess(show) // without a mark, which needs an environment
+		p := c.newProcess(show) // without a mark, which needs the environment
 		if err := p.start(ctx, execArgs(show.Argv)); err != nil {
 			return nil, err
 		}
@@ -173,7 +175,7 @@ func (e *environ) get(ctx context.Context, c *Client) ([]string, error) {
 	return e.vars, nil
 }
 
-// mergeEnv joins environments; of a variable that is in several the last one counts.
+// mergeEnv joins environments. If a variable is in several of them, the last one counts.
 func mergeEnv(envs ...[]string) []string {
 	merged, at := []string{}, map[string]int{}
 	for _, v := range slices.Concat(envs...) {

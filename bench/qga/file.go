@@ -8,18 +8,18 @@ import (
 	"vmtb/bench"
 )
 
-// chunk is how much of a file goes in one message. Once a file that is read whole has turned out to
-// be longer, it comes in long ones: in an emulated guest that is a quarter faster
-// (BenchmarkReadFile), but an agent clears as much memory as it is asked for (g_malloc0 in
+// chunk is how many bytes of a file go in one message. Reading a whole file begins with short
+// chunks and continues with long ones. In an emulated guest long chunks are a quarter faster
+// (BenchmarkReadFile), but the agent clears as much memory as the client asks for (g_malloc0 in
 // qga/commands-posix.c).
 const (
 	chunk     = 64 << 10
 	longChunk = 512 << 10
 )
 
-// ReadFile returns a whole file of the guest, of any size and content. A missing one is an error
-// matching [fs.ErrNotExist]. It is not for files that make the reader wait: the agent does nothing
-// else meanwhile.
+// ReadFile returns the whole content of a guest's file, of any size. For a missing file the error
+// matches [fs.ErrNotExist]. Do not use it for files whose read blocks: the agent does nothing else
+// meanwhile.
 func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err error) {
 	err = c.withFile(ctx, path, "r", func(f file) error {
 		data, err = f.readAll(ctx)
@@ -28,15 +28,15 @@ func (c *Client) ReadFile(ctx context.Context, path string) (data []byte, err er
 	return data, err
 }
 
-// WriteFile makes data the whole content of a file of the guest. What the file system or a driver
-// has against it comes as an error, also when it says so late. Up to 4096 bytes reach the kernel in
-// one write, as attributes in sysfs want it.
+// WriteFile replaces the content of a guest's file with data. It returns the errors of the file
+// system or driver, including late ones. Up to 4096 bytes reach the kernel in one write, as sysfs
+// requires.
 func (c *Client) WriteFile(ctx context.Context, path string, data []byte) error {
 	return c.withFile(ctx, path, "w", func(f file) error { return f.writeAll(ctx, data) })
 }
 
-// ReadFileTo writes a whole file of the guest to w, of any size, with no more than two chunks of it
-// in memory. An error of w is a [bench.InfraError].
+// ReadFileTo writes the content of a guest's file of any size to w. It holds at most two chunks in
+// memory. An error of w is a [bench.InfraError].
 func (c *Client) ReadFileTo(ctx context.Context, path string, w io.Writer) error {
 	return c.withFile(ctx, path, "r", func(f file) error {
 		return f.readEach(ctx, func(data []byte) error {
@@ -48,8 +48,9 @@ func (c *Client) ReadFileTo(ctx context.Context, path string, w io.Writer) error
 	})
 }
 
-// WriteFileFrom makes what r has the whole content of a file of the guest, of any size, with a
-// chunk of it in memory. An error of r is a [bench.InfraError]; the file then has what came before.
+// WriteFileFrom replaces the content of a guest's file with the data from r, of any size. It holds
+// one chunk in memory. An error of r is a [bench.InfraError]; the file then has the data before the
+// error.
 func (c *Client) WriteFileFrom(ctx context.Context, path string, r io.Reader) error {
 	return c.withFile(ctx, path, "w", func(f file) error {
 		buf := make([]byte, chunk)
@@ -68,14 +69,14 @@ func (c *Client) WriteFileFrom(ctx context.Context, path string, r io.Reader) er
 	})
 }
 
-// A file is one that the agent has open.
+// A file is a file that the agent has open.
 type file struct {
 	client *Client
 	path   string
 	handle int64
 }
 
-// open opens a file; mode is that of fopen.
+// open opens a file. mode is a mode of fopen.
 func (c *Client) open(ctx context.Context, path, mode string) (file, error) {
 	f := file{client: c, path: path}
 	err := checkText(path)
@@ -85,8 +86,8 @@ func (c *Client) open(ctx context.Context, path, mode string) (file, error) {
 	return f, pathError("open", path, err)
 }
 
-// withFile opens a file, uses it and closes it, which is done even when ctx has ended. The first
-// error wins.
+// withFile opens a file, calls use and closes the file, even if ctx has ended. It returns the first
+// error.
 func (c *Client) withFile(ctx context.Context, path, mode string, use func(file) error) (err error) {
 	f, err := c.open(ctx, path, mode)
 	if err != nil {
@@ -110,13 +111,13 @@ func (f file) do(ctx context.Context, op string, args map[string]any, ret any) e
 	return pathError(op, f.path, f.client.Execute(ctx, "guest-file-"+op, all, ret))
 }
 
-// seek goes to a place counted from the beginning.
+// seek moves to offset, counted from the beginning of the file.
 func (f file) seek(ctx context.Context, offset int64) error {
 	return f.do(ctx, "seek", map[string]any{"offset": offset, "whence": "set"}, nil)
 }
 
-// fill reads until buf is full, or with the error that ended it before: io.EOF only at the end of
-// what r has.
+// fill reads until buf is full. Otherwise it returns the error that ended reading: io.EOF only at
+// the end of r.
 func fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Info is what the agent says about itself.
+// Info is the agent's version and its commands.
 type Info struct {
 	Version  string
 	Commands []CommandInfo `json:"supported_commands"`
@@ -19,15 +19,15 @@ type CommandInfo struct {
 	Replies bool `json:"success-response"` // false: answers only if it fails
 }
 
-// Info asks the agent what it offers.
+// Info returns the agent's version and its commands.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var i Info
 	err := c.Execute(ctx, "guest-info", nil, &i)
 	return i, err
 }
 
-// Check is nil if the agent offers all of cmds, else a [*CommandDisabled] for the first that it
-// does not.
+// Check returns nil if the agent offers all of cmds. Otherwise it returns a [*CommandDisabled] for
+// the first missing one.
 func (i Info) Check(cmds ...string) error {
 	for _, cmd := range cmds {
 		at := slices.IndexFunc(i.Commands, func(c CommandInfo) bool { return c.Name == cmd })
@@ -41,15 +41,15 @@ func (i Info) Check(cmds ...string) error {
 	return nil
 }
 
-// Time is the guest's clock.
+// Time returns the guest's clock.
 func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	var ns int64
 	err := c.Execute(ctx, "guest-get-time", nil, &ns)
 	return time.Unix(0, ns), err
 }
 
-// SetTime sets the guest's clock, and then its hardware's with hwclock(8): an error may mean that
-// only this is missing.
+// SetTime sets the guest's clock, and then its hardware clock with hwclock(8). An error may mean
+// that only the second step failed.
 func (c *Client) SetTime(ctx context.Context, now time.Time) error {
 	return c.Execute(ctx, "guest-set-time", map[string]any{"time": now.UnixNano()}, nil)
 }

@@ -6,16 +6,15 @@ import (
 	"vmtb/bench"
 )
 
-// launchScript runs its arguments $6... in directory $2, if that is not empty, with the streams $4
-// (of roomUses) by way of the room $3. What goes wrong here, and not in the command, is known by
-// the token $1 at the end of stderr. It sets no variable: one that is in the environment would be
-// changed for the command.
+// launchScript runs its arguments $6... in directory $2, if that is not empty. The streams $4 (of
+// roomUses) go through the room $3. The token $1 at the end of stderr marks a failure of the script
+// itself, not of the command. The script sets no variable, because that could change the command's
+// environment.
 //
-// A pipe is read by the script $5, so that output counts and blocks as it does on a pipe to vmtb
-// itself. That process is none of the command's: not its child, nor marked as one, nor does it hold
-// more of the agent's pipes than the one that the stream would have had. So for the agent the
-// command ends when all its output is in the files, and what it gets as output is what the script
-// has to say when it failed.
+// The script $5 reads a pipe, so output is counted and blocks as on a pipe to vmtb itself. The
+// reading process is independent of the command: it is not its child, has no mark, and holds only
+// the agent's pipe that it replaces. So for the agent the command ends when all its output is in
+// the files, and the agent's output is the script's error message, if any.
 const launchScript = `
 [ -z "$2" ] || cd -- "$2" || { echo "cannot enter the directory $2 $1" >&2; exit 1; }
 case $6 in
@@ -41,8 +40,8 @@ case " $4 " in *" in "*) exec <"$3/in"; esac
 shift 5
 exec "$@"`
 
-// copyLoop copies its input to the files $1.0, $1.1, ...: what comes with 64 reads to each. A file
-// is begun when the reader has emptied the fourth before it; see ring.
+// copyLoop copies its input to the files $1.0, $1.1, ...: 64 reads go to each. It begins a file
+// when the reader has emptied the fourth file before it: see ring.
 const copyLoop = `
 n=0
 while :; do
@@ -54,8 +53,8 @@ while :; do
 	n=$((n + 1))
 done`
 
-// copyScript is copyLoop with the programs of the agent's environment, whatever PATH the command
-// has.
+// copyScript returns copyLoop with the programs found in the agent's environment, whatever the
+// command's PATH is.
 func copyScript(own []string) string {
 	for _, v := range own {
 		if path, ok := strings.CutPrefix(v, "PATH="); ok {

@@ -7,9 +7,10 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// Shutdown asks the guest to end: mode is "powerdown", "reboot" or "halt". Success has no reply.
-// Shutdown returns nil when the request is out and no refusal came for 2 s (times Scale), the
-// connection ended, or ctx did. That it worked is for QEMU to say (its SHUTDOWN or RESET event).
+// Shutdown asks the guest to shut down. mode is "powerdown", "reboot" or "halt". The agent does not
+// report success. Shutdown returns nil if it sent the request and no refusal came for 2 s (times
+// Scale), or the connection or ctx ended. QEMU's SHUTDOWN or RESET event confirms that the guest
+// obeyed.
 func (c *Client) Shutdown(ctx context.Context, mode string) error {
 	o, err := c.BeginShutdown(ctx, mode)
 	if err != nil {
@@ -18,7 +19,7 @@ func (c *Client) Shutdown(ctx context.Context, mode string) error {
 	return o.Refusal(ctx)
 }
 
-// An Order is a command that is out, and that the agent answers only if it fails.
+// An Order is a sent command that the agent answers only if it fails.
 type Order struct {
 	client *Client
 	call   *call
@@ -29,8 +30,8 @@ func (c *Client) BeginShutdown(ctx context.Context, mode string) (*Order, error)
 	return c.begin(ctx, "guest-shutdown", map[string]any{"mode": mode})
 }
 
-// BeginSuspend asks the guest to sleep: mode is "ram", "disk" or "hybrid". That it worked is QEMU's
-// SUSPEND event.
+// BeginSuspend asks the guest to sleep. mode is "ram", "disk" or "hybrid". QEMU's SUSPEND event
+// confirms that the guest sleeps.
 func (c *Client) BeginSuspend(ctx context.Context, mode string) (*Order, error) {
 	return c.begin(ctx, "guest-suspend-"+mode, nil)
 }
@@ -44,8 +45,8 @@ func (c *Client) begin(ctx context.Context, cmd string, args any) (*Order, error
 	return &Order{c, call}, nil
 }
 
-// Refusal waits for the agent to refuse the order. It must be called once, and returns nil when
-// that has not come for 2 s (times Scale), the connection ended, or ctx did.
+// Refusal waits for the agent to refuse the order. It must be called once. It returns nil if no
+// refusal came for 2 s (times Scale), or the connection or ctx ended.
 func (o *Order) Refusal(ctx context.Context) error {
 	defer o.call.Forget()
 	ctx, cancel := context.WithTimeout(ctx, o.client.scaled(graceTime))

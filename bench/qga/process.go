@@ -15,7 +15,7 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// ErrLost is matched by the error for a process that the agent no longer knows: the agent or the
+// ErrLost is the error for a process that the agent no longer knows, because the agent or the
 // machine was restarted.
 var ErrLost = errors.New("the guest agent does not know the process any more")
 
@@ -24,8 +24,8 @@ const (
 	pollLast  = 250 * time.Millisecond
 )
 
-// A Process was started in the guest. It goes on until it ends or is signalled; nobody needs to
-// wait for it.
+// A Process is a process that was started in the guest. It runs until it ends or gets a signal,
+// whether the caller waits for it or not.
 type Process struct {
 	client  *Client
 	name    string
@@ -35,22 +35,22 @@ type Process struct {
 	room    *room // nil if it needs none
 	tap     *tap  // empties the room
 	pid     int
-	unsure  bool // whether it was started
+	unsure  bool // the agent may or may not have started it
 
-	asking chan struct{} // holds a token while somebody asks the agent
-	call   *call         // a question that was given up on, and whose answer may have come; guarded by asking
+	asking chan struct{} // holds a token while a goroutine asks the agent
+	call   *call         // an abandoned question whose answer may have come; guarded by asking
 
-	done   chan struct{} // closed with the two below
+	done   chan struct{} // closed after the two below are set
 	result bench.Result
 	err    error
 }
 
-// PID is the process's number in the guest.
+// PID returns the process's number in the guest.
 func (p *Process) PID() int { return p.pid }
 
-// Status asks whether the process has ended, with all its output, and how. Once done is true it
-// stays so, and the agent is not asked again. For the agent a process has not ended while another
-// one holds its output open.
+// Status asks whether the process and its output have ended, and how. Once done is true it stays
+// true, and the agent is not asked again. The agent reports the end only after all holders of the
+// output have closed it.
 func (p *Process) Status(ctx context.Context) (done bool, r bench.Result, err error) {
 	if p.tap == nil && !p.ended() {
 		if err := p.ask(ctx); err != nil {
@@ -64,10 +64,10 @@ func (p *Process) Status(ctx context.Context) (done bool, r bench.Result, err er
 	return true, r, err
 }
 
-// ended reports whether the agent has said that the process has ended.
+// ended reports whether the agent has reported the end of the process.
 func (p *Process) ended() bool { return isClosed(p.done) }
 
-// over reports whether its output has arrived, too.
+// over reports whether the process has ended and its output has arrived.
 func (p *Process) over() bool {
 	if p.tap != nil {
 		return p.tap.over()
@@ -75,7 +75,7 @@ func (p *Process) over() bool {
 	return p.ended()
 }
 
-// outcome is what became of a process that is over.
+// outcome returns the result of a process that is over.
 func (p *Process) outcome() (r bench.Result, err error) {
 	if p.ended() {
 		r, err = p.result, p.err
@@ -86,8 +86,8 @@ func (p *Process) outcome() (r bench.Result, err error) {
 	return r, err
 }
 
-// Wait implements [bench.Process]. It gives up with a [*qmp.TimeoutError] when the agent is silent
-// for long (a paused machine, a hung guest).
+// Wait implements [bench.Process]. It fails with a [*qmp.TimeoutError] if the agent is silent for
+// long (a paused machine, a hung guest).
 func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
 	if p.tap == nil {
 		return p.wait(ctx)
@@ -98,7 +98,7 @@ func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
 	return p.outcome()
 }
 
-// wait asks until the process has ended.
+// wait asks the agent until the process has ended.
 func (p *Process) wait(ctx context.Context) (bench.Result, error) {
 	for start := time.Now(); !p.ended(); {
 		err := p.ask(ctx)
@@ -112,7 +112,7 @@ func (p *Process) wait(ctx context.Context) (bench.Result, error) {
 	return p.result, p.err
 }
 
-// pause waits before the agent is asked again: the longer, the longer nothing has happened.
+// pause waits before the agent is asked again. The wait grows with the time since the last change.
 func pause(ctx context.Context, since time.Time, done <-chan struct{}) error {
 	if isClosed(done) {
 		return nil
@@ -148,19 +148,19 @@ type execStatus struct {
 	ErrTruncated *bool `json:"err-truncated"`
 }
 
-// outputLimit is what the agent keeps of each stream (GUEST_EXEC_MAX_OUTPUT in QEMU's
+// outputLimit is how many bytes of each stream the agent keeps (GUEST_EXEC_MAX_OUTPUT in QEMU's
 // qga/commands.c).
 const outputLimit = 16 << 20
 
-// truncated reports whether the agent has lost output. Agent 10.0.2 has the flag in its reply just
-// if it has, and forgets to make it true; others always have it, and right. So of output that fills
-// the limit exactly, one that is there and false says nothing.
+// truncated reports whether the agent has lost output. Agent 10.0.2 includes the flag only when
+// output was lost, and then sets it to false. Other versions always include it, with the right
+// value. So if the output fills the limit exactly, a false flag means nothing.
 func truncated(output []byte, flag *bool) bool {
 	return flag != nil && (*flag || len(output) >= outputLimit)
 }
 
-// ask puts the question to the agent, one caller at a time. The agent says "exited" only once, so a
-// question that its caller gave up on stays in p.call for the next one.
+// ask asks the agent, one caller at a time. The agent reports the end only once, so an abandoned
+// question stays in p.call for the next caller.
 func (p *Process) ask(ctx context.Context) error {
 	select {
 	case p.asking <- struct{}{}:
@@ -180,7 +180,8 @@ func (p *Process) ask(ctx context.Context) error {
 		return err
 	}
 	p.call = nil
-	if refusal := new(*qmp.Error); errors.As(err, refusal) { // there is one reason: "Invalid parameter 'pid'"
+	// The only reason: "Invalid parameter 'pid'".
+	if refusal := new(*qmp.Error); errors.As(err, refusal) {
 		p.end(bench.Result{}, fmt.Errorf("%s: %w: %w", p.name, ErrLost, err))
 		return nil
 	}
@@ -193,7 +194,7 @@ func (p *Process) ask(ctx context.Context) error {
 // open makes p.call a question whose answer has come or will come.
 func (p *Process) open(ctx context.Context) (err error) {
 	if p.call != nil {
-		// The agent answers in order: what it has not answered before this sync, it never will.
+		// The agent answers in order. After this sync it will not answer older questions.
 		p.client.synced.Store(false)
 		if err := p.client.ensureSynced(ctx); err != nil {
 			return err
@@ -212,8 +213,8 @@ func (p *Process) end(r bench.Result, err error) {
 	close(p.done)
 }
 
-// judge tells a command that failed from one that launchScript could not run, and from one whose
-// output was lost.
+// judge returns the result of the command. It returns an error if launchScript failed or output was
+// lost.
 func (p *Process) judge(s execStatus) (bench.Result, error) {
 	if text, ok := bytes.CutSuffix(s.Stderr, []byte(" "+p.token+"\n")); ok && p.token != "" {
 		if s.ExitCode == bench.CodeNotFound || s.ExitCode == bench.CodeNotExecutable {
@@ -241,12 +242,12 @@ func (p *Process) judge(s execStatus) (bench.Result, error) {
 	return r, nil
 }
 
-// Signal sends a signal to the process alone. One that has ended is [os.ErrProcessDone].
+// Signal sends a signal to this process only. If it has ended, the error is [os.ErrProcessDone].
 func (p *Process) Signal(ctx context.Context, sig int) error { return p.signal(ctx, sig, "") }
 
-// signalScript sends signal $1 to process $2, if that is still a child of the agent as this shell
-// is, and to all other processes that have $3 in their environment, if it is not empty. Nobody gets
-// it twice: a second SIGTERM means more than the first.
+// signalScript sends signal $1 to process $2 if that is still a child of the agent, like this
+// shell. If $3 is not empty, it also sends the signal to all other processes with $3 in their
+// environment. No process gets it twice: a second SIGTERM can have another effect than the first.
 const signalScript = `
 while read -r key value; do
 	[ "$key $value" = "PPid: $PPID" ] && kill -"$1" "$2" && sent=1
@@ -276,9 +277,10 @@ func (p *Process) signal(ctx context.Context, sig int, mark string) error {
 	return err
 }
 
-// abandon puts back what a start that failed may have left. The caller has an error already.
+// abandon cleans up after a start that failed. Its own errors are dropped, because the caller has
+// one already.
 func (p *Process) abandon(ctx context.Context) {
-	if p.unsure { // the agent's word did not come
+	if p.unsure { // the agent did not answer
 		clean, cancel := p.client.cleanup(ctx)
 		defer cancel()
 		_ = p.signal(clean, int(syscall.SIGKILL), p.mark())
@@ -288,13 +290,12 @@ func (p *Process) abandon(ctx context.Context) {
 	}
 }
 
-// mark is what the environment of the process and of its descendants holds.
+// mark returns the variable in the environment of the process and its descendants.
 func (p *Process) mark() string { return marker + "=" + p.token }
 
-// Kill implements [bench.Process]. It finds what the process started by a variable in its
-// environment.
+// Kill implements [bench.Process]. It finds the descendants by a variable in their environment.
 func (p *Process) Kill(ctx context.Context) (bench.Result, error) {
-	if !p.over() && p.client.Err() == nil { // with the connection the machine has ended, and all that was in it
+	if !p.over() && p.client.Err() == nil { // if the connection has ended, so has the machine
 		if err := p.kill(ctx); err != nil {
 			if p.tap != nil {
 				p.tap.giveUp(ctx)
@@ -314,21 +315,21 @@ func (p *Process) kill(ctx context.Context) error {
 	}
 	polite, cancel := context.WithTimeout(ctx, p.grace)
 	defer cancel()
-	_ = p.outlast(polite) // whatever comes of it, force is next
+	_ = p.outlast(polite) // if this fails, SIGKILL follows
 	if err := p.signal(ctx, int(syscall.SIGKILL), p.mark()); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return p.outlast(ctx)
 }
 
-// outlast waits until a process that is killed has ended, however.
+// outlast waits until a killed process has ended, for any reason.
 func (p *Process) outlast(ctx context.Context) error {
 	if p.tap != nil {
 		if err := p.tap.wait(ctx); !p.over() {
 			return err
 		}
 	}
-	_, err := p.wait(ctx) // a tap that failed leaves the process behind
+	_, err := p.wait(ctx) // if a tap failed, the process may still run
 	if p.ended() {
 		return nil
 	}

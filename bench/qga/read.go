@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// read returns the next chunk of the file; nothing is its end for now.
+// read returns the next chunk of the file. An empty chunk means that there is no more data for now.
 func (f file) read(ctx context.Context) ([]byte, error) {
 	text, _, err := f.ask(ctx, chunk)
 	if err != nil {
@@ -18,7 +18,7 @@ func (f file) read(ctx context.Context) ([]byte, error) {
 	return data, pathError("read", f.path, err)
 }
 
-// readAll reads to the end.
+// readAll reads to the end of the file.
 func (f file) readAll(ctx context.Context) ([]byte, error) {
 	var chunks [][]byte
 	err := f.readEach(ctx, func(data []byte) error {
@@ -31,7 +31,7 @@ func (f file) readAll(ctx context.Context) ([]byte, error) {
 	return slices.Concat(chunks...), nil
 }
 
-// readEach gives each chunk to take, to the end. It decodes a chunk while the agent works at the
+// readEach passes each chunk to take, up to the end. It decodes a chunk while the agent reads the
 // next one.
 func (f file) readEach(ctx context.Context, take func([]byte) error) error {
 	for next := f.askAhead(ctx, chunk); next != nil; {
@@ -72,7 +72,7 @@ func (f file) askAhead(ctx context.Context, count int) <-chan answer {
 	return next
 }
 
-// ask asks for up to count bytes, and whether that is the end.
+// ask requests up to count bytes, and reports whether the end was reached.
 func (f file) ask(ctx context.Context, count int) (text []byte, eof bool, err error) {
 	var reply json.RawMessage
 	if err := f.do(ctx, "read", map[string]any{"count": count}, &reply); err != nil {
@@ -82,8 +82,8 @@ func (f file) ask(ctx context.Context, count int) (text []byte, eof bool, err er
 	return text, eof, pathError("read", f.path, err)
 }
 
-// splitChunk takes the base64 text out of a reply to guest-file-read. It is done by hand because
-// encoding/json goes over a text four times, which took longer than all that the agent does.
+// splitChunk returns the base64 text in a reply to guest-file-read. It avoids encoding/json, which
+// scans a text four times and took longer than the agent's own work.
 func splitChunk(reply []byte) (text []byte, eof bool, err error) {
 	var rest struct {
 		Text string `json:"buf-b64"`

@@ -7,18 +7,18 @@ import (
 	"io/fs"
 )
 
-// A ring is an output on its way through the guest's files path.0, path.1, ... of which at most
-// four have anything in them, of 4 MiB each (64 reads of 64 KiB in copyLoop). Two rules make it
-// lose nothing: the copier begins a file only when the fourth before it is empty, and the reader
-// empties one when it has read it to the end after it had seen something in the next one. No name
-// comes twice, so that a file can be emptied once more when it is not known whether it was.
+// A ring moves an output through the guest's files path.0, path.1, ... At most four of them hold
+// data at once, 4 MiB each (64 reads of 64 KiB in copyLoop). Two rules prevent losses. The copier
+// begins a file only when the fourth file before it is empty. The reader empties a file after it
+// saw data in the next file and then read this one to its end. No name is used twice, so a file can
+// be emptied again if the first attempt may have failed.
 type ring struct {
 	client    *Client
 	path      string
 	now, next ringFile
-	begun     int          // the number of next
-	held      []byte       // the beginning of next
-	deliver   func([]byte) // gets what comes
+	begun     int          // number of the next file
+	held      []byte       // the beginning of the next file
+	deliver   func([]byte) // called with the data
 }
 
 func newRing(c *Client, path string, deliver func([]byte)) *ring {
@@ -34,8 +34,8 @@ func (r *ring) file(n int) ringFile {
 
 func (r *ring) begin(n int) { r.begun, r.next = n, r.file(n) }
 
-// step moves a chunk, if there is one; moved says that there may be more. After an error it can be
-// called again, and nothing is lost.
+// step moves one chunk, if there is one. moved reports that there may be more. After an error it
+// can be called again without a loss.
 func (r *ring) step(ctx context.Context) (moved bool, err error) {
 	data, err := r.now.read(ctx)
 	switch {
@@ -44,7 +44,7 @@ func (r *ring) step(ctx context.Context) (moved bool, err error) {
 	case len(data) > 0:
 		r.deliver(data)
 		return true, nil
-	case len(r.held) == 0: // the end for now; once there is something in the next file, it is the end for good
+	case len(r.held) == 0: // the end for now; it is final once the next file has data
 		r.held, err = r.next.read(ctx)
 		return len(r.held) > 0, err
 	}
@@ -59,18 +59,18 @@ func (r *ring) step(ctx context.Context) (moved bool, err error) {
 	return true, nil
 }
 
-// close closes the files.
+// close closes the files in the guest.
 func (r *ring) close(ctx context.Context) {
 	r.now.close(ctx)
 	r.next.close(ctx)
 }
 
-// A ringFile is read while it grows, and before there is one.
+// A ringFile is a file that is read while it grows. It may not exist yet.
 type ringFile struct {
 	file
 	isOpen bool
-	offset int64 // of what comes next
-	lost   bool  // where the agent is: an answer did not come
+	offset int64 // of the next byte to read
+	lost   bool  // the agent's offset is unknown, because an answer did not come
 }
 
 func (f *ringFile) read(ctx context.Context) (data []byte, err error) {
@@ -98,13 +98,13 @@ func (f *ringFile) read(ctx context.Context) (data []byte, err error) {
 	return data, nil
 }
 
-// empty gives the file's space back, and lets the copier go on.
+// empty truncates the file, so that the copier goes on.
 func (f *ringFile) empty(ctx context.Context) error {
 	return f.client.withFile(ctx, f.path, "w", func(file) error { return nil })
 }
 
 func (f *ringFile) close(ctx context.Context) {
 	if f.isOpen {
-		_ = f.do(ctx, "close", nil, nil) // it was only read from
+		_ = f.do(ctx, "close", nil, nil) // only read, so an error does not matter
 	}
 }

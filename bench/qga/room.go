@@ -10,25 +10,25 @@ import (
 	"vmtb/bench"
 )
 
-// stdinInline is how much input goes with guest-exec; the agent takes no message of more than 64
-// MiB.
+// stdinInline is the largest input in bytes that goes with guest-exec. The agent accepts messages
+// of up to 64 MiB.
 const stdinInline = 1 << 20
 
-// A room is a private directory in the guest, for what does not go through guest-exec: much input,
-// and output that is wanted while the command runs.
+// A room is a private directory in the guest, for data that does not go through guest-exec: large
+// input, and output that is needed while the command runs.
 type room struct {
 	client *Client
 	name   string
 	path   string
-	uses   []string // of useInput, ...
+	uses   []string // some of useInput, ...
 }
 
-// What a room is for.
+// These are the uses of a room.
 const (
 	useInput  = "in"
 	useStdout = "out"
 	useStderr = "err"
-	useMerged = "merged" // both streams take the way of stdout
+	useMerged = "merged" // both streams go through stdout's files
 )
 
 func roomUses(cmd bench.Command) (uses []string) {
@@ -46,8 +46,8 @@ func roomUses(cmd bench.Command) (uses []string) {
 	return uses
 }
 
-// prepareScript makes the directory $1, where there is most likely space (/tmp may be in memory),
-// and in it a pipe for each of $2... It prints the path.
+// prepareScript makes the directory $1 where there is most likely space (/tmp may be in memory). In
+// it, it makes a pipe for each of $2... It prints the path.
 const prepareScript = `
 umask 077
 for d in /var/tmp /tmp; do
@@ -62,11 +62,11 @@ done
 echo "no directory can be made in /var/tmp or /tmp" >&2
 exit 1`
 
-// newRoom makes what cmd needs. With an error nothing is left.
+// newRoom makes the room that cmd needs. After an error nothing is left in the guest.
 func (c *Client) newRoom(ctx context.Context, cmd bench.Command) (*room, error) {
 	r := &room{client: c, name: "vmtb-exec-" + rand.Text(), uses: roomUses(cmd)}
 	if err := r.prepare(ctx, cmd.Stdin); err != nil {
-		_ = r.remove(ctx) // there is an error already
+		_ = r.remove(ctx) // the first error counts
 		return nil, fmt.Errorf("private directory in the guest: %w", err)
 	}
 	return r, nil
@@ -91,7 +91,7 @@ func (r *room) prepare(ctx context.Context, input []byte) error {
 	return nil
 }
 
-// remove removes the directory, wherever it was made, even when ctx has ended.
+// remove removes the directory, even if ctx has ended.
 func (r *room) remove(ctx context.Context) error {
 	ctx, cancel := r.client.cleanup(ctx)
 	defer cancel()

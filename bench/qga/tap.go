@@ -10,22 +10,22 @@ import (
 	"vmtb/bench"
 )
 
-// A tap brings the output of a process to its writers, and removes its room after the end of both.
-// It does not give up while the agent is silent, for the machine may be paused: it tells those who
-// wait.
+// A tap copies the output of a process to its writers, and removes its room after both have ended.
+// It does not give up while the agent is silent, because the machine may be paused. It reports the
+// silence to waiting callers.
 type tap struct {
 	p      *Process
 	rings  []*ring
 	stop   context.CancelFunc
-	silent chan error // for somebody who waits
+	silent chan error // the silence, for a caller that waits
 
-	// done is closed when the process has ended, its output has arrived and the room is removed, or
-	// when the client gives the process up.
+	// done is closed when the process has ended, its output has arrived and the room is removed. It
+	// is also closed when the client abandons the process.
 	done chan struct{}
-	err  error // of a writer, or of the way there
+	err  error // error of a writer or of the copying
 }
 
-// tapInto begins to bring p's output to the writers of cmd.
+// tapInto starts to copy p's output to the writers of cmd.
 func (p *Process) tapInto(cmd bench.Command) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &tap{p: p, stop: cancel, silent: make(chan error), done: make(chan struct{})}
@@ -38,8 +38,8 @@ func (p *Process) tapInto(cmd bench.Command) {
 	go t.run(ctx)
 }
 
-// writer returns what gives data to w. When w fails the process is killed, and what it still says
-// is dropped.
+// writer returns a function that writes data to w. If w fails, the process is killed and its
+// further output dropped.
 func (t *tap) writer(ctx context.Context, w io.Writer) func([]byte) {
 	return func(data []byte) {
 		if t.err != nil {
@@ -69,10 +69,10 @@ func (t *tap) run(ctx context.Context) {
 	}
 }
 
-// pump moves output until there is no more.
+// pump moves output until the end.
 func (t *tap) pump(ctx context.Context) error {
 	for active := time.Now(); ; {
-		ended := t.p.ended() // so all output is in the files
+		ended := t.p.ended() // if so, all output is in the files
 		moved, err := t.step(ctx)
 		if err == nil && !moved {
 			if ended {
@@ -95,7 +95,7 @@ func (t *tap) pump(ctx context.Context) error {
 	}
 }
 
-// step moves a chunk of each stream.
+// step moves one chunk of each stream.
 func (t *tap) step(ctx context.Context) (moved bool, err error) {
 	for _, r := range t.rings {
 		m, err := r.step(ctx)
@@ -107,7 +107,7 @@ func (t *tap) step(ctx context.Context) (moved bool, err error) {
 	return moved, nil
 }
 
-// because prefers the process's own fate to what it did to its files.
+// because returns the process's own error, if there is one, or else err.
 func (t *tap) because(ctx context.Context, err error) error {
 	if t.p.ask(ctx) == nil && t.p.ended() && t.p.err != nil {
 		return t.p.err
@@ -122,7 +122,7 @@ func (t *tap) tell(err error) {
 	}
 }
 
-// wait waits for the end of all, or for the agent to be silent.
+// wait waits until everything has ended, or the agent is silent.
 func (t *tap) wait(ctx context.Context) error {
 	if t.over() {
 		return t.err
@@ -139,8 +139,8 @@ func (t *tap) wait(ctx context.Context) error {
 
 func (t *tap) over() bool { return isClosed(t.done) }
 
-// giveUp ends the tap, and leaves it time to remove the room; a writer that does not return keeps
-// it from that.
+// giveUp ends the tap, with time to remove the room. If a writer does not return, the room is not
+// removed.
 func (t *tap) giveUp(ctx context.Context) {
 	t.stop()
 	ctx, cancel := t.p.client.cleanup(ctx)

@@ -17,15 +17,15 @@ type Call struct {
 	err      *Error
 }
 
-// Wait waits for the reply, and unmarshals it into ret unless that is nil; a [*json.RawMessage]
-// gets it as it is. When ctx ends first it may be called again.
+// Wait waits for the reply, and unmarshals it into ret, unless that is nil. A [*json.RawMessage]
+// gets the reply unchanged. If ctx ends first, Wait may be called again.
 func (c *Call) Wait(ctx context.Context, ret any) error {
 	select {
 	case <-c.answered:
 	case <-c.lines.done:
 	case <-ctx.Done():
 	}
-	if !c.Answered() { // a reply counts even if the connection ended right behind it
+	if !c.Answered() { // a reply counts even if the connection ended after it
 		if err := c.lines.Err(); err != nil {
 			return fmt.Errorf("%s: %w", c.cmd, err)
 		}
@@ -47,7 +47,7 @@ func (c *Call) Wait(ctx context.Context, ret any) error {
 	return nil
 }
 
-// Answered reports whether the reply is there.
+// Answered reports whether the reply has arrived.
 func (c *Call) Answered() bool {
 	select {
 	case <-c.answered:
@@ -57,7 +57,7 @@ func (c *Call) Answered() bool {
 	}
 }
 
-// failed is err, or what the end of ctx means for the caller.
+// failed returns err, or the error for the end of ctx.
 func (c *Call) failed(ctx context.Context, err error) error {
 	switch ctx.Err() {
 	case nil:
@@ -69,7 +69,7 @@ func (c *Call) failed(ctx context.Context, err error) error {
 	}
 }
 
-// Forget gives up on the reply: if it comes it is a stray line.
+// Forget abandons the reply. If it still comes, it is a stray line.
 func (c *Call) Forget() {
 	c.lines.mu.Lock()
 	defer c.lines.mu.Unlock()

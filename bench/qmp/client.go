@@ -12,27 +12,26 @@ import (
 	"time"
 )
 
-// Options of a [Client]. The zero value is good.
+// Options configures a [Client]. The zero value is usable.
 type Options struct {
 	// Transcript gets every line in and out as JSONL: {"t": time, "dir": "in" or "out", "line":
-	// message}. Lines of more than 1 MiB are shortened. It is written by a goroutine of its own: if
-	// it is slow or fails, lines are lost and nothing else.
+	// message}. Lines of more than 1 MiB are shortened. Its own goroutine writes it: if the writer
+	// is slow or fails, only transcript lines are lost.
 	Transcript io.Writer
 
-	// GreetingTimeout bounds the wait for QEMU's first words and the negotiation after them; 0 is
-	// 30 s times Scale. With VFIO devices QEMU maps the guest's memory first: give it more, by the
-	// GiB.
+	// GreetingTimeout limits the wait for QEMU's greeting and the negotiation. 0 means 30 s times
+	// Scale. With VFIO devices QEMU maps the guest's memory first, so allow more time for each GiB.
 	GreetingTimeout time.Duration
 
-	// Scale multiplies the deadlines of commands: 10 s for queries, an hour for what saves, loads or moves a machine's
-	// state, 120 s for all else. 0 is 1.
+	// Scale multiplies the deadlines of commands; 0 means 1. The deadlines are 10 s for queries, an
+	// hour for commands that save, load or move a machine's state, and 120 s for all others.
 	Scale float64
 }
 
-// A Version is that of QEMU.
+// A Version is a version of QEMU.
 type Version struct {
 	Major, Minor, Micro int
-	Package             string // the distribution's name for it, or ""
+	Package             string // the distribution's package name, or ""
 }
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro) }
@@ -48,7 +47,7 @@ type Client struct {
 
 	mu    sync.Mutex
 	subs  map[*Subscription]struct{}
-	ended error // set when there will be no more events
+	ended error // set when no more events follow
 }
 
 type greeting struct {
@@ -68,8 +67,8 @@ func Dial(ctx context.Context, path string, o Options) (*Client, error) {
 	return New(ctx, conn, o)
 }
 
-// New takes over conn, waits for QEMU's greeting and negotiates. QEMU serves one client a monitor:
-// behind another one the greeting only comes when that has left.
+// New returns a client that owns conn, after QEMU's greeting and the negotiation. QEMU serves one
+// client per monitor: a second one gets the greeting after the first has disconnected.
 func New(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	c := &Client{opts: o, greeting: make(chan greeting, 1), subs: map[*Subscription]struct{}{}}
 	c.lines = NewLines(conn, LinesOptions{Transcript: o.Transcript, Stray: c.stray})
@@ -106,14 +105,14 @@ func (c *Client) negotiate(ctx context.Context) error {
 	return c.lines.Execute(ctx, timeout, Request{Cmd: "qmp_capabilities", Args: args}, nil)
 }
 
-// Execute runs a command. args is marshalled, nil for none; the reply is unmarshalled into ret
-// unless that is nil. It ends with the ctx or at the command's own deadline (see [Options]),
+// Execute runs a command. args is marshalled (nil for none). The reply is unmarshalled into ret,
+// unless that is nil. Execute ends when ctx ends or at the command's own deadline (see [Options]),
 // whichever is first.
 func (c *Client) Execute(ctx context.Context, cmd string, args, ret any) error {
 	return c.lines.Execute(ctx, c.deadline(cmd), Request{Cmd: cmd, Args: args}, ret)
 }
 
-// stray takes what is no reply to us: the greeting and events. It is called by the reader only.
+// stray handles lines that answer no request: the greeting and events. Only the reader calls it.
 func (c *Client) stray(line []byte) error {
 	var m struct {
 		QMP       *greeting
@@ -138,21 +137,22 @@ func (c *Client) stray(line []byte) error {
 			at = time.Now()
 		}
 		c.publish(Event{Name: m.Event, Data: m.Data, Time: at})
-	case m.Error != nil && m.ID == nil: // QEMU could not read what we wrote
+	case m.Error != nil && m.ID == nil: // QEMU could not parse our request
 		return errors.New("QEMU did not understand a request: " + m.Error.Desc)
 	}
 	return nil
 }
 
-// Version is that of the QEMU at the other end.
+// Version returns the version of the connected QEMU.
 func (c *Client) Version() Version { return c.version }
 
-// Done is closed when the connection has ended, which is when QEMU has: see [Client.Err].
+// Done returns a channel that is closed when the connection, and so QEMU, has ended: see
+// [Client.Err].
 func (c *Client) Done() <-chan struct{} { return c.lines.Done() }
 
-// Err is nil until the connection has ended, then an error matching [ErrClosed].
+// Err returns nil while the connection is open, and then an error matching [ErrClosed].
 func (c *Client) Err() error { return c.lines.Err() }
 
-// Close ends the connection; QEMU goes on. The transcript is written when it returns, or its writer
-// took more than 2 s.
+// Close closes the connection. QEMU keeps running. When Close returns, the transcript is written,
+// unless its writer took more than 2 s.
 func (c *Client) Close() error { return c.lines.Close() }

@@ -6,9 +6,11 @@ import (
 )
 
 const (
-	queryTime     = 10 * time.Second
-	deviceTime    = 120 * time.Second // VFIO: reset and mapping of a GPU with all of the guest's memory
-	operationTime = time.Hour         // grows with the state to move, which the caller's ctx knows better
+	queryTime = 10 * time.Second
+	// VFIO: reset and mapping of a GPU with all of the guest's memory.
+	deviceTime = 120 * time.Second
+	// Depends on the size of the state; the caller's ctx can be tighter.
+	operationTime = time.Hour
 )
 
 func (c *Client) deadline(cmd string) time.Duration {

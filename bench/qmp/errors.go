@@ -9,12 +9,11 @@ import (
 	"vmtb/internal/prose"
 )
 
-// ErrClosed is matched by the errors of everything that needs a connection which has ended; they
-// wrap the cause too (io.EOF when the other side left).
+// ErrClosed is matched by the errors of calls on a connection that has ended. They also wrap the
+// cause (io.EOF if the other side closed the connection).
 var ErrClosed = errors.New("connection closed")
 
-// An Error is a refusal in reply to a command. Match on Class only: QEMU promises nothing about the
-// words of Desc.
+// An Error is QEMU's refusal of a command. Match on Class only: QEMU may change the text of Desc.
 type Error struct {
 	Class string `json:"class"` // "GenericError", "CommandNotFound", "DeviceNotFound", ...
 	Desc  string `json:"desc"`
@@ -23,8 +22,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Cmd + ": " + e.Desc }
 
-// A TimeoutError says that no reply came in time. Whether the command took effect, and will yet, is
-// unknown. It matches [context.DeadlineExceeded].
+// A TimeoutError is the error if no reply came in time. The command may have taken effect, or may
+// still do so. It matches [context.DeadlineExceeded].
 type TimeoutError struct {
 	Cmd    string
 	Waited time.Duration
@@ -40,7 +39,7 @@ func (e *TimeoutError) Is(target error) bool { return target == context.Deadline
 // Timeout is true, as in [net.Error].
 func (e *TimeoutError) Timeout() bool { return true }
 
-// A JobError says why a background job failed.
+// A JobError is the error of a background job.
 type JobError struct {
 	Job  string // its id
 	Cmd  string // the command that started it

@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// An Event is something that happened in QEMU.
+// An Event is an event of QEMU.
 type Event struct {
 	Name string          // "STOP", "JOB_STATUS_CHANGE", ...
 	Data json.RawMessage // an object, or nil
 	Time time.Time       // by QEMU's clock
 }
 
-// A Subscription gets the events of a [Client].
+// A Subscription receives the events of a [Client].
 type Subscription struct {
 	client *Client
 	match  func(Event) bool
 	queue  *queue[Event]
 }
 
-// Subscribe starts to collect the events for which match is true, or all if it is nil. Subscribe
-// before the command that causes what you wait for. match is called by the goroutine that reads: it
-// must be quick and must not use the client. Some events come at most once a second (RTC_CHANGE,
-// WATCHDOG, ...): for state, ask QEMU, and let events say when.
+// Subscribe starts to collect the events for which match is true, or all if match is nil. Subscribe
+// before you run the command that causes the event. The reader calls match: it must be quick and
+// must not use the client. QEMU sends some events at most once a second (RTC_CHANGE, WATCHDOG,
+// ...). Ask QEMU for its state, and use events only to know when to ask.
 func (c *Client) Subscribe(match func(Event) bool) *Subscription {
 	s := &Subscription{client: c, match: match, queue: newQueue[Event]()}
 	c.mu.Lock()
@@ -36,12 +36,11 @@ func (c *Client) Subscribe(match func(Event) bool) *Subscription {
 	return s
 }
 
-// Next waits for the next event. After the end of the connection it gives those that came before,
-// then an error matching [ErrClosed].
+// Next waits for the next event. After the connection has ended, it returns the remaining events,
+// and then an error matching [ErrClosed].
 func (s *Subscription) Next(ctx context.Context) (Event, error) { return s.queue.next(ctx) }
 
-// Close ends the subscription. A subscription that nobody closes nor drains collects events in
-// memory.
+// Close ends the subscription. Without Close or Next, a subscription collects events in memory.
 func (s *Subscription) Close() {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()

@@ -9,11 +9,11 @@ import (
 )
 
 // RunJob runs a command that starts a background job (snapshot-save, ...) and follows the job to
-// its end. It adds the argument job-id, and takes the job off QEMU's list in the end, which QEMU
-// itself never does. A job that failed is a [*JobError].
+// its end. It adds the argument job-id. At the end it removes the job from QEMU's list, because
+// QEMU never does. If the job failed, the error is a [*JobError].
 //
-// When ctx ends the job is cancelled, which not every kind of job obeys, and its end is waited for
-// a little while.
+// When ctx ends, RunJob cancels the job and waits a short time for its end. Not every kind of job
+// can be cancelled.
 func (c *Client) RunJob(ctx context.Context, cmd string, args map[string]any) error {
 	id := "vmtb-" + c.lines.newID()
 	all := map[string]any{}
@@ -42,11 +42,11 @@ func jobEvents(id string) func(Event) bool {
 type job struct{ ID, Status, Error string }
 
 func jobOf(e Event) (j job) {
-	_ = json.Unmarshal(e.Data, &j) // an event that is no such object is about no job
+	_ = json.Unmarshal(e.Data, &j) // an event without such an object is not about a job
 	return j
 }
 
-// followJob waits for the job's end, asks how it ended, and dismisses it.
+// followJob waits until the job ends, asks for its result, and dismisses it.
 func (c *Client) followJob(ctx context.Context, sub *Subscription, id, cmd string) error {
 	if err := awaitEnd(ctx, sub); err != nil {
 		return fmt.Errorf("%s: job %s: %w", cmd, id, err)
@@ -80,7 +80,7 @@ func awaitEnd(ctx context.Context, sub *Subscription) error {
 	}
 }
 
-// cancelJob leaves no trace of a job, as well as that can be done in a little time.
+// cancelJob cancels and dismisses a job within a short time, if possible.
 func (c *Client) cancelJob(ctx context.Context, sub *Subscription, id string) {
 	ctx, cancel := context.WithTimeout(ctx, scale(queryTime, c.opts.Scale))
 	defer cancel()

@@ -17,46 +17,47 @@ import (
 	"time"
 )
 
-// MaxLine is the longest message in bytes, either way. It is the limit of QEMU's own parser
-// (MAX_TOKEN_SIZE in qobject/json-streamer.c); the longest in practice is the output of a guest
-// command, 45 MB.
+// MaxLine is the longest message in bytes, in both directions. It is the limit of QEMU's own parser
+// (MAX_TOKEN_SIZE in qobject/json-streamer.c). The longest message in practice is the output of a
+// guest command, 45 MB.
 const MaxLine = 64 << 20
 
-// resync is a byte that no JSON text holds. The guest agent forgets an unfinished request when it
-// reads one, and sends one before the reply to guest-sync-delimited, which an unfinished reply may
-// precede.
+// resync is a byte that never occurs in JSON text. The guest agent drops an unfinished request when
+// it reads one. It also sends one before the reply to guest-sync-delimited, because an unfinished
+// reply may precede that.
 const resync = 0xFF
 
-// Lines carries requests and replies over a connection, one JSON message a line. See the package's
-// documentation.
+// Lines carries requests and replies over a connection, one JSON message a line: see the package
+// comment.
 type Lines struct {
 	conn  net.Conn
 	opts  LinesOptions
 	log   *transcript
-	ended chan struct{} // the reader has ended
+	ended chan struct{} // closed when the reader has ended
 
-	writing chan struct{} // holds a token while somebody writes
-	torn    bool          // a request was written in part; guarded by writing
+	writing chan struct{} // holds a token while a goroutine writes
+	torn    bool          // a request was written partly; guarded by writing
 
-	done chan struct{} // closed with err
+	done chan struct{} // closed after err is set
 	mu   sync.Mutex
 	err  error
 
-	prefix  string // makes ids differ from those of other connections, whose replies may still come
+	// Makes ids differ from those of other connections, whose replies may still arrive.
+	prefix  string
 	last    atomic.Uint64
 	pending map[string]*Call
 }
 
-// LinesOptions is what the protocols on top of [Lines] differ in.
+// LinesOptions are the differences between the protocols that use [Lines].
 type LinesOptions struct {
 	Transcript io.Writer // gets every line; see [Options]
 
 	// Stray is called by the reader, in the order of arrival, with each line that answers no
-	// request under way. An error from it ends the connection.
+	// request. If it returns an error, the connection ends.
 	Stray func(line []byte) error
 
-	// Resync says that the other side knows the byte 0xFF as "forget the unfinished request before
-	// it": then a request that was written in part does not end the connection.
+	// Resync means that the byte 0xFF makes the other side drop an unfinished request before it. So
+	// a request that was written partly does not end the connection.
 	Resync bool
 }
 
@@ -67,7 +68,7 @@ type Request struct {
 	Resync bool // send 0xFF first
 }
 
-// NewLines takes over conn and starts to read from it.
+// NewLines returns a Lines that owns conn, and starts to read from it.
 func NewLines(conn net.Conn, o LinesOptions) *Lines {
 	l := &Lines{
 		conn: conn, opts: o, log: newTranscript(o.Transcript),
@@ -78,8 +79,8 @@ func NewLines(conn net.Conn, o LinesOptions) *Lines {
 	return l
 }
 
-// Execute sends a command and waits for its reply, for at most timeout. The result is unmarshalled
-// into ret unless that is nil.
+// Execute sends a command and waits at most timeout for its reply. The result is unmarshalled into
+// ret, unless that is nil.
 func (l *Lines) Execute(ctx context.Context, timeout time.Duration, r Request, ret any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -91,8 +92,8 @@ func (l *Lines) Execute(ctx context.Context, timeout time.Duration, r Request, r
 	return call.Wait(ctx, ret)
 }
 
-// Send sends a request. Its Call must be given back with [Call.Forget]. With an error nothing was
-// sent that the other side could act upon.
+// Send sends a request. The caller must end the Call with [Call.Forget]. If Send fails, the other
+// side got nothing that it could act on.
 func (l *Lines) Send(ctx context.Context, r Request) (*Call, error) {
 	call := l.newCall(r.Cmd)
 	line, err := json.Marshal(struct {
@@ -154,7 +155,8 @@ func (l *Lines) write(ctx context.Context, line []byte, fresh bool) error {
 	return l.written(ctx, n, err)
 }
 
-// written decides what a failed write means for the connection: half a request spoils the next one.
+// written handles a failed write. A partial request would spoil the next one, so it may end the
+// connection.
 func (l *Lines) written(ctx context.Context, n int, err error) error {
 	switch {
 	case err == nil:
@@ -172,7 +174,7 @@ func (l *Lines) written(ctx context.Context, n int, err error) error {
 func (l *Lines) read() {
 	defer close(l.ended)
 	defer l.log.close()
-	r := bufio.NewReaderSize(l.conn, 128<<10) // a chunk of a file in one piece
+	r := bufio.NewReaderSize(l.conn, 128<<10) // holds a whole chunk of a file
 	for {
 		line, err := readLine(r)
 		l.log.add("in", bytes.TrimSpace(line))
@@ -186,7 +188,7 @@ func (l *Lines) read() {
 	}
 }
 
-// readLine returns a line in memory of its own.
+// readLine returns a line in a new buffer.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
@@ -242,18 +244,18 @@ func (l *Lines) fail(cause error) {
 	close(l.done)
 }
 
-// Done is closed when the connection has ended; Err says why.
+// Done returns a channel that is closed when the connection has ended; then Err returns the reason.
 func (l *Lines) Done() <-chan struct{} { return l.done }
 
-// Err is nil until the connection has ended.
+// Err returns nil while the connection is open, and then why it ended.
 func (l *Lines) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// Close ends the connection. Calls under way fail. The transcript is written when it returns,
-// unless its writer takes more than 2 s.
+// Close closes the connection. Calls in progress fail. When Close returns, the transcript is
+// written, unless its writer took more than 2 s.
 func (l *Lines) Close() error {
 	l.fail(nil)
 	<-l.ended

@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// A queue is first in, first out, without bound: put never blocks.
+// A queue is an unbounded FIFO: put never blocks.
 type queue[T any] struct {
 	mu    sync.Mutex
 	items []T
-	err   error         // why there will be no more
-	ready chan struct{} // holds a token while there may be something to take
+	err   error         // why no more items follow
+	ready chan struct{} // holds a token while the queue may have items
 }
 
 func newQueue[T any]() *queue[T] { return &queue[T]{ready: make(chan struct{}, 1)} }
@@ -24,7 +24,7 @@ func (q *queue[T]) put(v T) {
 	}
 }
 
-// close lets next give what is left, then err.
+// close makes next return the remaining items, and then err.
 func (q *queue[T]) close(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -58,7 +58,7 @@ func (q *queue[T]) take() (v T, ok bool, err error) {
 		err = q.err
 	}
 	if len(q.items) > 0 || q.err != nil {
-		q.signal() // another taker may be waiting
+		q.signal() // for another waiting caller of next
 	}
 	return v, ok, err
 }

@@ -6,14 +6,14 @@ import (
 	"unicode/utf8"
 )
 
-// A reply is what answers a request.
+// A reply is the answer to a request.
 type reply struct {
 	ID     any
 	Return json.RawMessage
 	Error  *Error
 }
 
-// parseReply reports false for what is no reply.
+// parseReply parses a line. It returns false if the line is not a reply.
 func parseReply(line []byte) (m reply, ok bool) {
 	if m, ok := splitReply(line); ok {
 		return m, true
@@ -22,12 +22,12 @@ func parseReply(line []byte) (m reply, ok bool) {
 	return m, ok
 }
 
-// longReply is the length from which a reply is worth being split by hand. encoding/json goes over
-// it twice, at a cost as high as that of all else that is done with it.
+// longReply is the length in bytes from which splitReply handles a reply instead of encoding/json.
+// encoding/json scans a reply twice, which costs as much as all other work on it.
 const longReply = 4 << 10
 
-// splitReply takes long replies apart that are written as QEMU and its agent do: {"return": {...},
-// "id": "..."}. What is in between is looked at by whoever unmarshals it.
+// splitReply splits long replies in the format of QEMU and its agent: {"return": {...}, "id":
+// "..."}. It does not check the value of "return"; Unmarshal does that later.
 func splitReply(line []byte) (m reply, ok bool) {
 	const begin, key, end = `{"return": `, `, "id": "`, `"}`
 	if len(line) < longReply || !bytes.HasPrefix(line, []byte(begin)) || !bytes.HasSuffix(line, []byte(end)) {

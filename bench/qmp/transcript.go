@@ -12,26 +12,26 @@ import (
 const (
 	transcriptLine  = 1 << 20         // longer lines are shortened to transcriptHead
 	transcriptHead  = 1 << 10         //
-	transcriptQueue = 8 << 20         // bytes that may wait for a slow writer; more is counted and left out
+	transcriptQueue = 8 << 20         // limit of the bytes that wait for a slow writer
 	transcriptFlush = 2 * time.Second // how long Close waits for the writer
 )
 
-// A transcript writes the lines of a connection as JSONL. It has a goroutine of its own, so that a
-// slow, stuck or failing writer is never felt by the connection. A nil transcript takes everything
-// and writes nothing.
+// A transcript writes the lines of a connection as JSONL. It has its own goroutine, so a slow,
+// stuck or failing writer does not affect the connection. A nil transcript writes nothing.
 type transcript struct {
 	queue  *queue[entry]
 	queued atomic.Int64 // bytes
-	lost   atomic.Int64 // lines, since the last one written
+	lost   atomic.Int64 // lines dropped since the last one written
 	ended  chan struct{}
 }
 
 type entry struct {
-	T     time.Time       `json:"t"`
-	Dir   string          `json:"dir"`             // "in", "out"
-	Line  json.RawMessage `json:"line"`            // the message, or a string if it is not JSON or was shortened
-	Bytes int             `json:"bytes,omitempty"` // the true length of a shortened line
-	Lost  int64           `json:"lost,omitempty"`  // lines left out before this one
+	T   time.Time `json:"t"`
+	Dir string    `json:"dir"` // "in", "out"
+	// The message, or a string if it is not JSON or was shortened.
+	Line  json.RawMessage `json:"line"`
+	Bytes int             `json:"bytes,omitempty"` // the full length of a shortened line
+	Lost  int64           `json:"lost,omitempty"`  // lines dropped before this one
 }
 
 func newTranscript(w io.Writer) *transcript {
@@ -43,7 +43,7 @@ func newTranscript(w io.Writer) *transcript {
 	return t
 }
 
-// add takes line, which must not change afterwards.
+// add adds a line, which must not change afterwards.
 func (t *transcript) add(dir string, line []byte) {
 	if t == nil || len(line) == 0 {
 		return
@@ -71,27 +71,27 @@ func (t *transcript) write(w io.Writer) {
 		t.queued.Add(-int64(len(e.Line)))
 		e.Lost = t.lost.Swap(0)
 		if !json.Valid(e.Line) {
-			e.Line, _ = json.Marshal(string(e.Line)) // a string always has a JSON form
+			e.Line, _ = json.Marshal(string(e.Line)) // a string can always be marshalled
 		}
 		line, err := json.Marshal(e)
 		if err == nil {
 			_, err = w.Write(append(line, '\n'))
 		}
 		if err != nil {
-			t.queue.close(err) // nothing is taken any more
+			t.queue.close(err) // accepts no more lines
 			return
 		}
 	}
 }
 
-// close ends the transcript after what was added.
+// close ends the transcript after the lines added so far.
 func (t *transcript) close() {
 	if t != nil {
 		t.queue.close(errors.New("transcript closed"))
 	}
 }
 
-// flush waits, for a limited time, until a closed transcript is written.
+// flush waits for a limited time until a closed transcript is written.
 func (t *transcript) flush() {
 	if t == nil {
 		return

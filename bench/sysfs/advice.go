@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// advices says what to do about a refusal. The first row whose pattern matches the end of the path
-// and whose errno is the kernel's is taken. Sources: the kernel's drivers/pci/iov.c and
+// advices lists what to do about a refusal. The first row whose pattern matches the end of the
+// path, and whose errno is the kernel's, is used. Sources: the kernel's drivers/pci/iov.c and
 // drivers/gpu/drm/xe.
 var advices = []struct {
 	file   string // a path.Match pattern for the last element

@@ -10,9 +10,8 @@ import (
 	"vmtb/bench"
 )
 
-// An Opener is an [FS] that can open a file to be read or written as a stream: the few files of a
-// kernel that hold more than a value, such as the state of a GPU's VF. flag is [os.O_RDONLY] or
-// [os.O_WRONLY].
+// An Opener is an [FS] that can open a file as a stream. A few kernel files hold more than one
+// value, such as the state of a GPU's VF. flag is [os.O_RDONLY] or [os.O_WRONLY].
 type Opener interface {
 	OpenFile(path string, flag int) (io.ReadWriteCloser, error)
 }
@@ -26,11 +25,11 @@ func (t *Tree) open(path string, flag int) (io.ReadWriteCloser, error) {
 	return f, HostError("open", path, "", err)
 }
 
-// pieceSize is how much of a stream is moved at once.
+// pieceSize is how many bytes of a stream are copied at once.
 const pieceSize = 1 << 20
 
-// Pull copies a file to w, up to the file's end. It returns when ctx ends even if the kernel does
-// not; w is not used after it has returned. Errors of w are passed on as they are.
+// Pull copies a file to w, up to the file's end. It returns when ctx ends, even if the kernel does
+// not return from a read; w is not used after that. Errors of w are returned unchanged.
 func (t *Tree) Pull(ctx context.Context, path string, w io.Writer) (int64, error) {
 	f, err := t.open(path, os.O_RDONLY)
 	if err != nil {
@@ -58,15 +57,17 @@ func (t *Tree) Pull(ctx context.Context, path string, w io.Writer) (int64, error
 	}
 }
 
-// Push copies r to a file, up to r's end. It returns when ctx ends even if the kernel does not.
-// Errors of r are passed on as they are; that r does not block for ever is the caller's to see to.
+// Push copies r to a file, up to r's end. It returns when ctx ends, even if the kernel does not
+// return from a write. Errors of r are returned unchanged. The caller must make sure that r does
+// not block for ever.
 func (t *Tree) Push(ctx context.Context, path string, r io.Reader) (int64, error) {
 	f, err := t.open(path, os.O_WRONLY)
 	if err != nil {
 		return 0, err
 	}
 	for moved := int64(0); ; {
-		buf := make([]byte, pieceSize) // its own for each write, which may outlive us
+		// A new buffer for each write: the write may outlive this call.
+		buf := make([]byte, pieceSize)
 		n, readErr := io.ReadFull(r, buf)
 		if n > 0 {
 			err := within(ctx, func() error { _, err := f.Write(buf[:n]); return err }, f)
@@ -87,8 +88,8 @@ func (t *Tree) Push(ctx context.Context, path string, r io.Reader) (int64, error
 	}
 }
 
-// Await is the content of a file of which a read waits for something, without the white space
-// around it. It returns when ctx ends even if the kernel does not.
+// Await returns the trimmed content of a file whose read blocks until an event. It returns when ctx
+// ends, even if the kernel does not return from the read.
 func (t *Tree) Await(ctx context.Context, path string) (string, error) {
 	var s string
 	var err error
@@ -98,7 +99,7 @@ func (t *Tree) Await(ctx context.Context, path string) (string, error) {
 	return s, err
 }
 
-// An abandonedError says that ctx ended first.
+// An abandonedError is the error if ctx ended before the kernel returned.
 type abandonedError struct{ error }
 
 func (e *abandonedError) Unwrap() error { return e.error }
@@ -108,15 +109,16 @@ func abandoned(err error) bool {
 	return errors.As(err, &a)
 }
 
-// within calls f and returns with it, or when ctx ends. In that case f goes on in the background,
-// all that it uses is its own, and c (if there is one) is closed after it.
+// within calls f. It returns when f does, or when ctx ends. In the second case f goes on in the
+// background, so f must not share data with the caller. Then c, if it is not nil, is closed after f
+// returns.
 func within(ctx context.Context, f func() error, c io.Closer) error {
 	var result error
 	done := make(chan struct{})
 	release := func() {
 		<-done
 		if c != nil {
-			_ = c.Close() // nobody is there any more to be told
+			_ = c.Close() // the caller has gone: the error has no receiver
 		}
 	}
 	if ctx.Err() != nil {

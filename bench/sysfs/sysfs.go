@@ -27,14 +27,13 @@ type FS interface {
 	Stat(path string) (fs.FileInfo, error)      // links are not followed
 }
 
-// A Tree is a host's files, and the journal in which changes of them are recorded before they are
-// made.
+// A Tree is a host's files, and the journal that records a change before it is made.
 type Tree struct {
 	FS  FS
 	Log undo.Journal
 }
 
-// Text is the content of a file without the white space around it. sysfs' "(null)" is "".
+// Text returns the trimmed content of a file. sysfs' "(null)" is "".
 func (t *Tree) Text(path string) (string, error) {
 	b, err := t.FS.ReadFile(path)
 	if err != nil {
@@ -47,7 +46,7 @@ func (t *Tree) Text(path string) (string, error) {
 	return s, nil
 }
 
-// Uint is the number in a file, decimal or with 0x in front.
+// Uint returns the number in a file, decimal or hexadecimal with 0x.
 func (t *Tree) Uint(path string) (uint64, error) {
 	s, err := t.Text(path)
 	if err != nil {
@@ -60,14 +59,15 @@ func (t *Tree) Uint(path string) (uint64, error) {
 	return n, nil
 }
 
-// Exists reports whether there is something at path.
+// Exists reports whether path exists.
 func (t *Tree) Exists(path string) bool {
 	_, err := t.FS.Stat(path)
 	return err == nil
 }
 
-// Write gives value to a file. It returns when ctx ends even if the kernel does not: some writes
-// (sriov_numvfs, unbind) wait for whoever holds a device. Such a write goes on in the background.
+// Write writes value to a file. It returns when ctx ends, even if the kernel does not: some writes
+// (sriov_numvfs, unbind) wait for the processes that hold a device. Such a write goes on in the
+// background.
 func (t *Tree) Write(ctx context.Context, path, value string) error {
 	if ctx.Err() != nil {
 		return HostError("write", path, value, context.Cause(ctx))
@@ -85,13 +85,14 @@ func (t *Tree) Write(ctx context.Context, path, value string) error {
 	}
 }
 
-// Change is a [Tree.Write] that is recorded first. The caller fills in how to undo it; w.Path is
-// where value goes.
+// Change records w and then writes value to w.Path. The caller fills in the fields of w that say
+// how to undo the change.
 func (t *Tree) Change(ctx context.Context, w undo.Write, value string) error {
 	return t.Log.Do(ctx, w, func() error { return t.Write(ctx, w.Path, value) })
 }
 
-// HostError wraps what the kernel said about path, with advice where there is any; nil for nil.
+// HostError wraps the kernel's error about path, and adds advice if there is any. It returns nil
+// for nil.
 func HostError(op, path, value string, err error) error {
 	if err == nil {
 		return nil
@@ -103,7 +104,7 @@ func HostError(op, path, value string, err error) error {
 	return &bench.HostError{Op: op, Noun: path, Value: strings.TrimSpace(value), Err: err, Advice: advice(path, errno)}
 }
 
-// named is an errno that gives its name too, which is what people search for.
+// named is an errno whose message includes its name, because people search for the name.
 type named struct{ errno syscall.Errno }
 
 func (e named) Error() string {
@@ -116,8 +117,8 @@ func (e named) Error() string {
 
 func (e named) Unwrap() error { return e.errno }
 
-// Poll asks cond every few milliseconds until it is true, fails, or ctx or the time limit ends.
-// what names the awaited condition.
+// Poll calls cond every few milliseconds until it returns true or fails, ctx ends, or limit is
+// over. The error for a timeout names the awaited condition with the argument called what.
 func Poll(ctx context.Context, limit time.Duration, what string, cond func() (bool, error)) error {
 	late := fmt.Errorf("%s: still not so after %s", what, prose.Exact(limit))
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)

@@ -1,38 +1,42 @@
-// Package undo keeps the promise that a host is put back, whatever happens to the program that
-// changed it.
+// Package undo restores a host after changes, even if the program that made them has crashed.
 //
-// Every change of the host is written down as data, and synced to disk, before it is made:
+// Every change of the host is written to a journal as data, and synced to disk, before it is made:
 //
 //	log, err := undo.Open(filepath.Join(runDir, "undo.jsonl"))
 //	...
 //	change := undo.Write{Path: numvfs, Old: "0", New: "2"}
 //	err = log.Do(ctx, change, func() error { return fsys.WriteFile(numvfs, "2") })
 //
-// and undone newest first, by the same process ([Log.Undo], [Log.UndoTo]) or, after a kill -9 or a
-// power cut, by another one that opens the same file.
+// Changes are undone newest first. The same process does it ([Log.Undo], [Log.UndoTo]). After a
+// kill -9 or a power cut, another process opens the same file and does it.
 //
-// # What a change that failed half-way means
+// # A change that failed half-way
 //
-// A [Record] does not say that a change was made, only that it may have been. Its Undo therefore
-// looks at the host first: a change that was never made, or has been undone already, costs nothing;
-// one that was made is taken back; and what has since become somebody else's (another process under
-// the same pid, a value that neither we nor the former owner wrote) is left alone and reported as
-// [ErrNotOurs]. So it does not matter whether the program died before, during or after a change,
-// nor how often Undo is run. When change returns an error, its record stays pending for the same
-// reason: only Undo knows how much of it happened.
+// A [Record] says that a change may have been made, not that it was made. Its Undo therefore looks
+// at the host first:
 //
-// A reboot undoes most changes, and whatever the host looks like after one is not our doing. So
-// each record also says in which boot of the host it was made: those that the reboot has undone are
-// not looked at any more ([ErrPast]), only files on disks are.
+//   - If the change was never made, or has been undone already, Undo does nothing.
+//   - If it was made, Undo takes it back.
+//   - If the object belongs to somebody else by now, Undo leaves it alone and returns [ErrNotOurs].
+//     Examples are another process with the same pid, and a value that neither we nor the former
+//     owner wrote.
+//
+// So the program may die before, during or after a change, and Undo may run any number of times.
+// When change returns an error, its record stays pending for the same reason: only Undo finds out
+// how much of the change happened.
+//
+// A reboot undoes most changes, and the host's state after a reboot is not our doing. So each
+// record has the id of the boot in which it was made. After a reboot only changes of files on disks
+// are undone; for the others Undo returns [ErrPast].
 //
 // # Dead runs
 //
-// A [Registry] is where a run leaves word of its journal before it changes anything, and takes it
-// away again when all has been put back: so the next run finds what a dead one has left, wherever
-// its run directory is.
+// A run registers its journal in a [Registry] before it changes anything, and removes the entry
+// after everything is undone. So the next run finds the journal of a dead run, wherever its run
+// directory is.
 //
 // # Kinds of records
 //
 // [Write] (a sysfs or debugfs file), [Binding] (a PCI device and its driver), [Module], [Process],
-// [Path]. Programs with changes of their own implement [Record] and give [Open] a [Kind].
+// [Path]. Programs with other kinds of changes implement [Record] and pass a [Kind] to [Open].
 package undo

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// A Process is one that we started. It is the one record that is made right after its change,
-// because nobody knows a pid before: whoever starts a process sees to it that the process does not
-// outlive the gap (package bench/vm has a guard for that).
+// A Process is a process that we started. Its record is the only one that is written right after
+// its change, because the pid is not known before. Whoever starts a process must make sure that it
+// does not outlive the gap (package bench/vm has a guard for that).
 type Process struct {
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // clock ticks after boot: field 22 of /proc/PID/stat
@@ -31,11 +31,11 @@ func (Process) Volatile() bool { return true }
 // Undo implements [Record].
 func (p Process) Undo(ctx context.Context, sys System) error { return sys.Kill(ctx, p) }
 
-// A Path is a file (or socket, or link) or a whole directory that is about to be made where nothing
-// was.
+// A Path is a file, socket, link or whole directory that is about to be made. Nothing existed there
+// before.
 type Path struct {
 	Path string `json:"path"`
-	Dir  bool   `json:"dir,omitempty"` // a directory, removed with all that is in it
+	Dir  bool   `json:"dir,omitempty"` // a directory, removed with its content
 }
 
 // Kind implements [Record].
@@ -46,7 +46,7 @@ func (p Path) String() string { return p.Path + " created" }
 // Undone implements [Record].
 func (p Path) Undone() string { return p.Path + " removed" }
 
-// Undo implements [Record]. A directory where a file was to be, or a file instead of a directory,
+// Undo implements [Record]. If the record is of a directory and a file is there, or the reverse, it
 // is not ours.
 func (p Path) Undo(_ context.Context, sys System) error {
 	if !filepath.IsAbs(p.Path) || filepath.Clean(p.Path) != p.Path || filepath.Dir(p.Path) == "/" {
@@ -54,7 +54,7 @@ func (p Path) Undo(_ context.Context, sys System) error {
 	}
 	info, err := sys.Stat(p.Path)
 	switch {
-	case err != nil: // gone by itself, perhaps just now
+	case err != nil: // removed by its owner, perhaps just now
 	case info.IsDir() != p.Dir:
 		return fmt.Errorf("%s is a %s: %w", p.Path, typeName(info.Mode()), ErrNotOurs)
 	case p.Dir:

@@ -21,8 +21,8 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// A Journal takes the record of a change and then makes it: a [Log], or what stands in front of one
-// and decides who may still change the host.
+// A Journal records a change and then makes it. It is a [Log], or a wrapper of one that decides who
+// may still change the host.
 type Journal interface {
 	Do(ctx context.Context, r Record, change func() error) error
 }
@@ -31,11 +31,11 @@ type Journal interface {
 type Log struct {
 	undoing sync.Mutex // one Undo at a time
 
-	boot string // id of the host's present boot
+	boot string // id of the current boot of the host
 
 	mu      sync.Mutex
 	file    *os.File
-	size    int64 // of the whole lines in file
+	size    int64 // bytes of complete lines in file
 	last    int   // id of the newest entry ever made
 	pending []Entry
 }
@@ -44,21 +44,21 @@ type Log struct {
 type Entry struct {
 	ID     int
 	Record Record
-	// Past says that the host has been booted since: what a reboot undoes by itself is not touched
-	// any more.
+	// Past is true if the host has been rebooted since. Changes that a reboot undoes are not undone
+	// again.
 	Past bool
 }
 
-// A Mark is a place in a log: what is newer can be undone on its own.
+// A Mark is a position in a log. Entries after it can be undone on their own.
 type Mark int
 
-// A Kind tells [Open] how to read one kind of record back.
+// A Kind tells [Open] how to decode one kind of record.
 type Kind struct {
 	name   string
 	decode func([]byte) (Record, error)
 }
 
-// KindOf is the kind of T, whose zero value must know its name.
+// KindOf returns the Kind of T. The zero value of T must return its name from Kind.
 func KindOf[T Record]() Kind {
 	var zero T
 	return Kind{zero.Kind(), func(b []byte) (Record, error) {
@@ -68,14 +68,15 @@ func KindOf[T Record]() Kind {
 	}}
 }
 
-// ErrInUse says that the process which writes a journal is alive.
+// ErrInUse is the error if the process that writes a journal is alive.
 var ErrInUse = errors.New("journal is in use by a running process")
 
-// Open opens a journal, or makes a new one, and locks it: [ErrInUse] if another process has it
-// open. Records that an earlier process left are pending. A last line that a crash has torn is cut
-// off: its change had not begun. Kinds are needed for records from outside this package.
+// Open opens or creates a journal and locks it. If another process has it open, the error matches
+// [ErrInUse]. The records of an earlier process are pending. A last line that a crash cut short is
+// removed: its change had not begun. kinds are needed for records from outside this package.
 func Open(path string, kinds ...Kind) (*Log, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600) // a FIFO is not waited for
+	// O_NONBLOCK: do not wait for a FIFO.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +90,8 @@ func Open(path string, kinds ...Kind) (*Log, error) {
 	return l, nil
 }
 
-// Peek returns what is pending in a journal that another process may have open. It neither locks
-// nor changes it. The error matches [fs.ErrNotExist] if there is no journal.
+// Peek returns the pending entries of a journal that another process may have open. It neither
+// locks nor changes the journal. The error matches [fs.ErrNotExist] if there is no journal.
 func Peek(path string, kinds ...Kind) ([]Entry, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -140,17 +141,18 @@ func (l *Log) load(kinds []Kind) error {
 	return atomicfile.SyncDir(filepath.Dir(l.file.Name()))
 }
 
-const maxID = 1 << 32 // far more than a run makes
+const maxID = 1 << 32 // far more than a run writes
 
-// A line of the journal: an entry, or the note that one is done with.
+// A line is one line of the journal: an entry, or the note that an entry is done.
 type line struct {
 	ID     int             `json:"id,omitempty"`
 	Kind   string          `json:"kind,omitempty"`
 	Record json.RawMessage `json:"record,omitempty"`
-	Boot   string          `json:"boot,omitempty"` // id of the boot in which the change was made
+	// Id of the boot of the host in which the change was made.
+	Boot string `json:"boot,omitempty"`
 
 	Done int    `json:"done,omitempty"`
-	Note string `json:"note,omitempty"` // why it was left alone
+	Note string `json:"note,omitempty"` // why the change was left alone
 }
 
 func (l *Log) replay(data []byte, kinds []Kind) error {
@@ -162,7 +164,8 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 		}
 		var ln line
 		if err := json.Unmarshal(text, &ln); err != nil {
-			if len(rest) == 0 { // torn by a crash of the machine: blocks need not reach the disk in order
+			// Torn by a crash of the machine: blocks need not reach the disk in order.
+			if len(rest) == 0 {
 				return nil
 			}
 			return fmt.Errorf("line %d: %w", n, err)
@@ -170,7 +173,8 @@ func (l *Log) replay(data []byte, kinds []Kind) error {
 		switch {
 		case ln.Done != 0:
 			l.forget(ln.Done)
-		case ln.ID < max(l.last, 1), ln.ID > maxID: // ids count up from 1; the id of a torn line may come twice
+		// Ids count up from 1; the id of a torn line may come twice.
+		case ln.ID < max(l.last, 1), ln.ID > maxID:
 			return fmt.Errorf("line %d: a record with id %d after the one with id %d", n, ln.ID, l.last)
 		default:
 			l.pending = append(l.pending, Entry{ln.ID, decode(ln, kinds), ln.Boot != "" && ln.Boot != l.boot})
@@ -193,7 +197,7 @@ func decode(ln line, kinds []Kind) Record {
 	return r
 }
 
-// An unreadable record stays pending: another version of vmtb may know what to do with it.
+// An unreadable record stays pending: another version of vmtb may be able to undo it.
 type unreadable struct {
 	line line
 	err  error
@@ -204,9 +208,8 @@ func (u unreadable) String() string                     { return fmt.Sprintf("%s
 func (u unreadable) Undone() string                     { return u.String() + " undone" }
 func (u unreadable) Undo(context.Context, System) error { return u.err }
 
-// Do writes r to the journal, syncs it, and then makes the change. If the journal cannot be
-// written, the change is not made; nor is it when ctx has ended already. If the change fails, r
-// stays pending.
+// Do writes r to the journal, syncs it, and then calls change. If the journal cannot be written, or
+// ctx has ended already, change is not called. If change fails, r stays pending.
 func (l *Log) Do(ctx context.Context, r Record, change func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -217,7 +220,8 @@ func (l *Log) Do(ctx context.Context, r Record, change func() error) error {
 	return change()
 }
 
-// Add writes a record whose change is about to be made, or (a [Process]) has just been.
+// Add writes a record whose change is about to be made. For a [Process] it is called right after
+// the change.
 func (l *Log) Add(r Record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -233,7 +237,7 @@ func (l *Log) Add(r Record) error {
 	return nil
 }
 
-// append writes and syncs one line, or leaves the journal as it was. l.mu is held.
+// append writes and syncs one line. If that fails, the journal is unchanged. The caller holds l.mu.
 func (l *Log) append(ln line) error {
 	b, err := json.Marshal(ln)
 	if err != nil {
@@ -252,34 +256,33 @@ func (l *Log) append(ln line) error {
 	return nil
 }
 
-// Mark is the present end of the log.
+// Mark returns the current end of the log.
 func (l *Log) Mark() Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Mark(l.last)
 }
 
-// Pending lists what has not been undone yet, oldest first.
+// Pending returns the entries that have not been undone yet, oldest first.
 func (l *Log) Pending() []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.pending)
 }
 
-// Undo takes back all pending changes, newest first. One that fails stays pending and does not keep
-// the others from being tried; one that was left alone ([ErrNotOurs]) or that a reboot has undone
-// does not stay pending. The error joins all of them. Undo returns when ctx ends, even if the
+// Undo takes back all pending changes, newest first. A change whose undo fails stays pending, and
+// the others are still tried. A change that was left alone ([ErrNotOurs]) or that a reboot undid
+// does not stay pending. The error joins all of these. Undo returns when ctx ends, even if the
 // kernel does not return from a write.
 func (l *Log) Undo(ctx context.Context, sys System) error { return l.UndoTo(ctx, sys, 0) }
 
-// UndoTo is [Log.Undo] for what is newer than m.
+// UndoTo is [Log.Undo] for the entries after m.
 func (l *Log) UndoTo(ctx context.Context, sys System, m Mark) error {
 	return l.undo(ctx, sys, m, func(Entry, error) {})
 }
 
-// UndoAndTell is [Log.UndoTo], and calls tell with each change that it has tried to take back and
-// what came of it: nil, an error that matches [ErrNotOurs] or [ErrPast], or why the change stays
-// pending.
+// UndoAndTell is [Log.UndoTo], and calls tell for each change that it tried to take back. The error
+// passed to tell is nil, matches [ErrNotOurs] or [ErrPast], or says why the change stays pending.
 func (l *Log) UndoAndTell(ctx context.Context, sys System, m Mark, tell func(Entry, error)) error {
 	return l.undo(ctx, sys, m, tell)
 }
@@ -307,7 +310,7 @@ func (l *Log) undo(ctx context.Context, sys System, m Mark, tell func(Entry, err
 	return errors.Join(errs...)
 }
 
-// Gone reports that a reboot has undone the change.
+// Gone reports whether a reboot has undone the change.
 func (e Entry) Gone() bool {
 	v, ok := e.Record.(volatile)
 	return ok && e.Past && v.Volatile()
@@ -320,8 +323,8 @@ func (e Entry) undo(ctx context.Context, sys System) error {
 	return inTime(ctx, func() error { return e.Record.Undo(ctx, sys) })
 }
 
-// inTime waits for f until ctx ends. The kernel does not return from taking a device away while
-// somebody holds it.
+// inTime waits for f until ctx ends. The kernel blocks while it removes a device that a process
+// holds.
 func inTime(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -333,7 +336,7 @@ func inTime(ctx context.Context, f func() error) error {
 	}
 }
 
-// Drop ends an entry that is pending: its change has been taken back by other means than [Log.Undo].
+// Drop ends a pending entry whose change was taken back without [Log.Undo].
 func (l *Log) Drop(id int) error { return l.done(id, nil) }
 
 func (l *Log) done(id int, leftAlone error) error {
@@ -344,7 +347,7 @@ func (l *Log) done(id int, leftAlone error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget(id)
-	return l.append(ln) // should this fail, the next process finds nothing to undo: no harm
+	return l.append(ln) // if this fails, the next process finds nothing to undo: harmless
 }
 
 func (l *Log) forget(id int) {
@@ -354,5 +357,5 @@ func (l *Log) forget(id int) {
 	}
 }
 
-// Close closes the journal. What is pending stays so for the next process that opens it.
+// Close closes the journal. Pending entries stay pending for the next process that opens it.
 func (l *Log) Close() error { return l.file.Close() }

@@ -50,15 +50,15 @@ func (OS) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path) 
 // Remove removes a file or an empty directory.
 func (OS) Remove(path string) error { return os.Remove(path) }
 
-// RemoveAll removes path and what is below it; links are not followed.
+// RemoveAll removes path and everything below it. It does not follow links.
 func (OS) RemoveAll(path string) error { return os.RemoveAll(path) }
 
-// SyncDir implements [System]. What knows no sync (EINVAL) keeps nothing that a crash could bring
-// back.
+// SyncDir implements [System]. A file system without sync (EINVAL) needs none: it keeps nothing
+// after a crash.
 func (OS) SyncDir(path string) error { return atomicfile.SyncDir(path) }
 
-// RemoveModule implements [System]. It removes just this module: modprobe -r would take along what
-// it depends on and nobody else uses, such as the PF's driver below its VFIO variant.
+// RemoveModule implements [System]. It removes only this module. modprobe -r would also remove
+// modules that nobody else uses, such as the PF's driver below its VFIO variant.
 func (OS) RemoveModule(_ context.Context, name string) error {
 	if err := unix.DeleteModule(strings.ReplaceAll(name, "-", "_"), unix.O_NONBLOCK); err != nil {
 		return fmt.Errorf("remove module %s: %w", name, err)
@@ -66,8 +66,8 @@ func (OS) RemoveModule(_ context.Context, name string) error {
 	return nil
 }
 
-// Kill implements [System]. The pidfd is taken before the identity is checked, so that it cannot
-// change in between.
+// Kill implements [System]. It opens the pidfd before it checks the identity, so that the pid
+// cannot be reused in between.
 func (OS) Kill(ctx context.Context, p Process) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -86,9 +86,9 @@ func (OS) Kill(ctx context.Context, p Process) error {
 	return waitExit(ctx, fd, p)
 }
 
-// waitExit waits for a pidfd to become readable, which it does when the process has ended.
+// waitExit waits until a pidfd becomes readable, which means that the process has ended.
 func waitExit(ctx context.Context, fd int, p Process) error {
-	const slice = 100 * time.Millisecond // how late a cancelled ctx may be noticed
+	const slice = 100 * time.Millisecond // longest delay until the end of ctx is noticed
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(slice.Milliseconds()))
 		switch {
@@ -102,8 +102,8 @@ func waitExit(ctx context.Context, fd int, p Process) error {
 	}
 }
 
-// ProcessOf describes a running process so that it can be recognised later. [fs.ErrNotExist] if
-// there is none.
+// ProcessOf describes a running process so that it can be recognised later. The error matches
+// [fs.ErrNotExist] if there is no such process.
 func ProcessOf(pid int) (Process, error) {
 	stat, err := procfs.Read(pid)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// A Record is a change of the host, as data: it survives a round trip through JSON. Undo takes the
-// change back, as the package comment describes; it may be called any number of times, and is given
-// a context with time of its own.
+// A Record is a change of the host, as data that survives a round trip through JSON. Undo takes the
+// change back, as the package comment describes. It may be called any number of times, with a
+// context that has its own deadline.
 type Record interface {
 	fmt.Stringer    // the change, for people: `/sys/…/sriov_numvfs changed from "0" to "2"`
 	Undone() string // the same when it is undone: `/sys/…/sriov_numvfs changed back to "0"`
@@ -20,23 +20,23 @@ type Record interface {
 	Undo(ctx context.Context, sys System) error
 }
 
-// A volatile record may be of a change that a reboot of the host undoes. Records that are not are
-// undone after a reboot, too.
+// A volatile record reports whether a reboot of the host undoes its change. The changes of other
+// records are undone after a reboot, too.
 type volatile interface{ Volatile() bool }
 
 // A Write is a value written to a sysfs or debugfs file.
 type Write struct {
 	Path string `json:"path"`
-	// Old is what the file read before, white space trimmed. Undo compares with it.
+	// Old is the file's trimmed content before the change. Undo compares with it.
 	Old string `json:"old,omitempty"`
-	// New is what the file reads after the change. When it is set, a third value is somebody else's
-	// and left alone.
+	// New is the file's content after the change. If it is set, a third value is somebody else's,
+	// and Undo leaves it alone.
 	New string `json:"new,omitempty"`
-	// Restore is what to write to get Old back, if it is not Old itself (a [bracketed] choice, an
-	// operation file).
+	// Restore is the value to write to get Old back, if it is not Old itself (a [bracketed] choice,
+	// an operation file).
 	Restore string `json:"restore,omitempty"`
-	// Blind files cannot be read: Restore is written without looking, so writing it twice must do
-	// no harm.
+	// Blind marks a file that cannot be read. Undo writes Restore without looking, so writing it
+	// twice must be harmless.
 	Blind bool `json:"blind,omitempty"`
 }
 
@@ -62,7 +62,7 @@ func (w Write) Undone() string {
 	return fmt.Sprintf("%s changed back to %q", w.Path, cmp.Or(w.Restore, w.Old))
 }
 
-// Volatile reports that the file is the kernel's, not one on a disk.
+// Volatile reports whether the file is the kernel's, not one on a disk.
 func (w Write) Volatile() bool {
 	return strings.HasPrefix(w.Path, "/sys/") || strings.HasPrefix(w.Path, "/proc/")
 }
@@ -79,8 +79,8 @@ func (w Write) Undo(_ context.Context, sys System) error {
 	case err == nil && w.New != "" && now != w.New:
 		return fmt.Errorf("%s is %q, not the %q that we wrote: %w", w.Path, now, w.New, ErrNotOurs)
 	}
-	// A file that cannot be read (sysfs has no answer while the GTs of a GPU differ) is written all
-	// the same.
+	// A file that cannot be read is written all the same: sysfs returns no value while the GTs of a
+	// GPU differ.
 	if err := sys.WriteFile(w.Path, []byte(cmp.Or(w.Restore, w.Old))); err != nil {
 		return ignoreGone(err)
 	}
@@ -90,10 +90,11 @@ func (w Write) Undo(_ context.Context, sys System) error {
 	return ignoreGone(err)
 }
 
-// A Binding is a PCI device given to another driver through driver_override, or to none.
+// A Binding is a PCI device that was bound to another driver through driver_override, or unbound.
 type Binding struct {
-	Device      string `json:"device"`                 // its directory in /sys/bus/pci/devices
-	Driver      string `json:"driver"`                 // the new driver, also written to driver_override; "" is none
+	Device string `json:"device"` // its directory in /sys/bus/pci/devices
+	// The new driver, also written to driver_override; "" is none.
+	Driver      string `json:"driver"`
 	OldDriver   string `json:"old_driver,omitempty"`   // "" is none
 	OldOverride string `json:"old_override,omitempty"` // "" is none
 }
@@ -113,10 +114,11 @@ func (b Binding) Undone() string {
 	return fmt.Sprintf("driver of %s changed back to %s", path.Base(b.Device), cmp.Or(b.OldDriver, "none"))
 }
 
-// Volatile is true: a reboot gives devices to the drivers that the host is set up with.
+// Volatile is true: after a reboot the host binds its usual drivers.
 func (Binding) Volatile() bool { return true }
 
-// Undo implements [Record]: unbinds the new driver, puts the override back, and the old driver.
+// Undo implements [Record]. It unbinds the new driver, restores the override, and binds the old
+// driver.
 func (b Binding) Undo(_ context.Context, sys System) error {
 	override, err := readText(sys, b.Device+"/driver_override")
 	if err != nil {
@@ -146,7 +148,7 @@ func (b Binding) Undo(_ context.Context, sys System) error {
 	return nil
 }
 
-// DriverOf is the driver that a device's directory in sysfs links to, "" if none.
+// DriverOf returns the driver that a device's directory in sysfs links to, or "" if there is none.
 func DriverOf(sys interface{ Readlink(string) (string, error) }, device string) string {
 	link, err := sys.Readlink(device + "/driver")
 	if err != nil {
@@ -171,26 +173,27 @@ func (m Module) Undone() string { return "module " + m.Name + " unloaded, unless
 // Volatile is true: a module that is loaded after a reboot was loaded by the host itself.
 func (Module) Volatile() bool { return true }
 
-// Undo implements [Record]. A module that somebody uses by now (a console on the GPU, say) stays
+// Undo implements [Record]. A module that is in use by now (by a console on the GPU, say) stays
 // loaded, and that is no error.
 func (m Module) Undo(ctx context.Context, sys System) error {
 	if _, err := sys.Stat(m.Dir()); gone(err) {
 		return nil
 	}
 	err := sys.RemoveModule(ctx, m.Name)
-	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EWOULDBLOCK) { // delete_module(2): somebody uses it
+	// Delete_module(2): the module is in use.
+	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil
 	}
 	return err
 }
 
-// Dir is the module's directory in sysfs, which is there while it is loaded.
+// Dir returns the module's directory in sysfs, which exists while the module is loaded.
 func (m Module) Dir() string { return "/sys/module/" + strings.ReplaceAll(m.Name, "-", "_") }
 
 func readText(sys System, path string) (string, error) {
 	b, err := sys.ReadFile(path)
 	s := strings.TrimSpace(string(b))
-	if s == "(null)" { // what sysfs prints for no string at all
+	if s == "(null)" { // sysfs prints this for an empty string
 		s = ""
 	}
 	return s, err

@@ -15,10 +15,10 @@ import (
 )
 
 // A Registry is a directory with a note for each run that may have changed the host. A note is
-// whole or not there, and outlives a reboot if the directory does.
+// always complete. It survives a reboot if the directory does.
 type Registry struct{ Dir string }
 
-// A Note is what a run leaves in a registry.
+// A Note is a run's entry in a registry.
 type Note struct {
 	Journal string  `json:"journal"` // absolute path
 	Process Process `json:"process"` // of the run
@@ -26,7 +26,7 @@ type Note struct {
 
 const noteSuffix = ".json"
 
-// Enter leaves a note of this process's journal, in place of an earlier one of the same journal.
+// Enter writes a note for this process's journal. It replaces an earlier note of the same journal.
 func (r Registry) Enter(journal string) error {
 	me, err := ProcessOf(os.Getpid())
 	if err != nil {
@@ -42,7 +42,7 @@ func (r Registry) Enter(journal string) error {
 	return atomicfile.WriteFile(r.file(journal), append(data, '\n'), 0o600)
 }
 
-// Leave takes the note of a journal away; one that is not there is no error.
+// Leave deletes the note of a journal. A missing note is no error.
 func (r Registry) Leave(journal string) error {
 	err := os.Remove(r.file(journal))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -51,14 +51,13 @@ func (r Registry) Leave(journal string) error {
 	return errors.Join(err, atomicfile.SyncDir(r.Dir))
 }
 
-// file is where the note of a journal is.
+// file returns the path of a journal's note.
 func (r Registry) file(journal string) string {
 	sum := sha256.Sum256([]byte(journal))
 	return filepath.Join(r.Dir, hex.EncodeToString(sum[:8])+noteSuffix)
 }
 
-// Notes are those that are there. The error joins those that cannot be read; the others are
-// returned all the same.
+// Notes returns all notes that can be read. The error joins the errors of the others.
 func (r Registry) Notes() ([]Note, error) {
 	files, err := os.ReadDir(r.Dir)
 	if err != nil {

@@ -7,15 +7,16 @@ import (
 	"os"
 )
 
-// A State is one of enum vfio_device_mig_state (include/uapi/linux/vfio.h).
+// A State is a value of enum vfio_device_mig_state (include/uapi/linux/vfio.h).
 type State uint32
 
-// The states of a device that has no PRE_COPY are these; the kernel goes from one to another by the shortest way:
+// These are the states of a device without PRE_COPY. The kernel goes from one to another by the
+// shortest way:
 //
 //	Running ↔ RunningP2P ↔ Stop ↔ StopCopy (reading saves the device)
 //	                       Stop ↔ Resuming (writing restores it)
 //
-// Error is where a failed step leads; only a reset leads out.
+// A failed step leads to Error. Only a reset leads out of it.
 const (
 	Error State = iota
 	Stop
@@ -34,14 +35,14 @@ func (s State) String() string {
 	return fmt.Sprintf("state %d", uint32(s))
 }
 
-// Flags of [Device.MigrationFlags]: VFIO_MIGRATION_*.
+// These are the flags of [Device.MigrationFlags]: VFIO_MIGRATION_*.
 const (
 	HasStopCopy = 1 << 0
 	HasP2P      = 1 << 1
 	HasPreCopy  = 1 << 2
 )
 
-// Features of VFIO_DEVICE_FEATURE, and what can be asked of them.
+// These are features of VFIO_DEVICE_FEATURE, and the requests for them.
 const (
 	featureMigration = 1 // u64 flags
 	featureState     = 2 // u32 state, s32 file descriptor of the data
@@ -51,7 +52,8 @@ const (
 	featureSet = 1 << 17
 )
 
-// feature asks for a feature with a payload, which the kernel may change: struct vfio_device_feature.
+// feature requests a feature with a payload, which the kernel may change: struct
+// vfio_device_feature.
 func (d *Device) feature(what uint32, payload []byte) error {
 	const head = 8
 	b := make([]byte, head, head+len(payload))
@@ -63,29 +65,29 @@ func (d *Device) feature(what uint32, payload []byte) error {
 	return err
 }
 
-// MigrationFlags are HasStopCopy and so on. A device that cannot migrate is ENOTTY.
+// MigrationFlags returns HasStopCopy and so on. If the device cannot migrate, the error is ENOTTY.
 func (d *Device) MigrationFlags() (uint64, error) {
 	b := make([]byte, 8)
 	err := d.feature(featureGet|featureMigration, b)
 	return binary.NativeEndian.Uint64(b), d.wrap("get the migration flags", err)
 }
 
-// DataSize is how many bytes it may take to save the device.
+// DataSize returns how many bytes saving the device may take.
 func (d *Device) DataSize() (uint64, error) {
 	b := make([]byte, 8)
 	err := d.feature(featureGet|featureDataSize, b)
 	return binary.NativeEndian.Uint64(b), d.wrap("get the size of the data", err)
 }
 
-// State is the present state.
+// State returns the current state.
 func (d *Device) State() (State, error) {
 	b := make([]byte, 8)
 	err := d.feature(featureGet|featureState, b)
 	return State(binary.NativeEndian.Uint32(b)), d.wrap("get the migration state", err)
 }
 
-// SetState leads to a state. Of StopCopy and Resuming it returns the data to read or write, which the caller closes, of
-// others nil.
+// SetState changes the state. For StopCopy and Resuming it returns the data to read or write, which
+// the caller closes. For other states it returns nil.
 func (d *Device) SetState(s State) (io.ReadWriteCloser, error) {
 	b := binary.NativeEndian.AppendUint32(nil, uint32(s))
 	b = append(b, 0xff, 0xff, 0xff, 0xff) // -1, no file

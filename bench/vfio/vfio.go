@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Requests of ioctl(2): _IO(';', 100 + n) in include/uapi/linux/vfio.h.
+// These are requests of ioctl(2): _IO(';', 100 + n) in include/uapi/linux/vfio.h.
 const (
 	setIOMMU          = 0x3b66
 	groupSetContainer = 0x3b68
@@ -25,15 +25,16 @@ const (
 	bar0       = 0 // VFIO_PCI_BAR0_REGION_INDEX
 )
 
-// A Device is an open function. While it is open its VF cannot be disabled: the kernel waits for Close.
+// A Device is an open function. While it is open, its VF cannot be disabled: the kernel waits for
+// Close.
 type Device struct {
 	name                     string
 	container, group, device *os.File
-	bar0                     int64 // where BAR 0 is in device
+	bar0                     int64 // offset of BAR 0 in device
 }
 
-// Open takes a group and the function in it that has the address name. The kernel resets a function that is opened. A
-// group that is in use is EBUSY.
+// Open opens a group and the function in it with the address name. The kernel resets the function.
+// If the group is in use, the error is EBUSY.
 func Open(group int, name string) (_ *Device, err error) {
 	d := &Device{name: name}
 	defer func() {
@@ -63,7 +64,7 @@ func Open(group int, name string) (_ *Device, err error) {
 	return d, err
 }
 
-// Close gives the function back. The kernel resets it.
+// Close closes the function. The kernel resets it.
 func (d *Device) Close() error {
 	var errs []error
 	for _, f := range []*os.File{d.device, d.group, d.container} {
@@ -74,7 +75,7 @@ func (d *Device) Close() error {
 	return errors.Join(errs...)
 }
 
-// region is where a region is in the device's file: struct vfio_region_info.
+// region returns the offset of a region in the device's file: struct vfio_region_info.
 func (d *Device) region(index uint32) (int64, error) {
 	info := make([]byte, 32)
 	binary.NativeEndian.PutUint32(info, uint32(len(info)))
@@ -110,7 +111,7 @@ func (d *Device) wrap(op string, err error) error {
 	return fmt.Errorf("VFIO: %s: %s: %w", d.name, op, err)
 }
 
-// ioctl passes a structure, which the kernel may change, and returns what the kernel returns.
+// ioctl passes a structure, which the kernel may change, and returns the kernel's result.
 func ioctl(f *os.File, request uintptr, data []byte) (int, error) {
 	//nolint:gosec // no other way: x/sys has no ioctl with a structure of the caller's
 	n, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(&data[0])))

@@ -13,12 +13,12 @@ import (
 // A Handle identifies a run on its machine.
 type Handle struct {
 	Dir     string // the private directory
-	PID     int    // of the shell that watches the workload
-	Start   uint64 // its start time, in clock ticks after boot
+	PID     int    // the shell that supervises the workload
+	Start   uint64 // start time of PID, in clock ticks after boot
 	Session int    // the workload's session, 0 if it has none of its own
-	Boot    string // of the machine
+	Boot    string // id of the machine's boot
 
-	Shell *Shell // one of them is the workload
+	Shell *Shell // the workload: one of these is set
 	IGT   *IGT
 	Wsim  *Wsim
 }
@@ -51,13 +51,13 @@ func (h *Handle) workload() Workload {
 
 func (h *Handle) mark() string { return markVar + h.Dir }
 
-// isPrivate guards what is removed.
+// isPrivate checks a directory before it is removed.
 func isPrivate(dir string) bool {
 	return path.IsAbs(dir) && path.Clean(dir) == dir && strings.HasPrefix(path.Base(dir), dirPrefix)
 }
 
-// A Leftover is what a run leaves on the host when nobody ends it: processes and directories. It is
-// an [undo.Record]; give [undo.Open] an undo.KindOf[work.Leftover]().
+// A Leftover has the processes and directories that a run leaves on the host until they are
+// removed. It is an [undo.Record]: pass undo.KindOf[work.Leftover]() to [undo.Open].
 type Leftover struct {
 	Dir     string `json:"dir"`
 	Results string `json:"results,omitempty"`
@@ -73,8 +73,7 @@ func (l Leftover) String() string { return "workload started in " + l.Dir }
 // Undone implements [undo.Record].
 func (l Leftover) Undone() string { return "workload in " + l.Dir + " ended and removed" }
 
-// Undo implements [undo.Record]. Nothing else has the directory's name, so it may be done at any
-// time later.
+// Undo implements [undo.Record]. The directory's name is unique, so Undo may run at any later time.
 func (l Leftover) Undo(ctx context.Context, sys undo.System) error {
 	host, ok := sys.(execer)
 	if !ok {

@@ -13,25 +13,27 @@ import (
 	"vmtb/bench"
 )
 
-// An IGT workload runs tests with igt_runner, in a result directory of its own below
+// An IGT workload runs tests with igt_runner. Its results go to a new directory below
 // [bench.IGTConfig].ResultDir.
 type IGT struct {
-	Config    bench.IGTConfig `json:"config"`
-	Tests     []string        `json:"tests"`               // "igt@xe_exec_store@basic-store", in this order
-	Repeat    int             `json:"repeat,omitempty"`    // how often the whole list is run, 1 by default
-	Blocklist []string        `json:"blocklist,omitempty"` // regular expressions of tests to leave out
-	Options   []string        `json:"options,omitempty"`   // for igt_runner, after those of Config
-	Skips     SkipPolicy      `json:"skips,omitempty"`
+	Config bench.IGTConfig `json:"config"`
+	// "igt@xe_exec_store@basic-store", in this order.
+	Tests []string `json:"tests"`
+	// How often the whole list is run, 1 by default.
+	Repeat    int        `json:"repeat,omitempty"`
+	Blocklist []string   `json:"blocklist,omitempty"` // regular expressions of tests to skip
+	Options   []string   `json:"options,omitempty"`   // for igt_runner, after those of Config
+	Skips     SkipPolicy `json:"skips,omitempty"`
 }
 
-// A SkipPolicy says what a test that was skipped means for the verdict, when nothing failed.
+// A SkipPolicy says how a skipped test affects the verdict if nothing failed.
 type SkipPolicy string
 
-// The policies.
+// These are the policies.
 const (
-	SkipSkips SkipPolicy = ""       // the whole is skipped
-	SkipFails SkipPolicy = "fails"  // the whole has failed, as in the Python tool
-	SkipMinor SkipPolicy = "ignore" // the whole has passed, if something passed
+	SkipSkips SkipPolicy = ""       // the verdict is "skip"
+	SkipFails SkipPolicy = "fails"  // the verdict is "fail", as in the Python tool
+	SkipMinor SkipPolicy = "ignore" // the verdict is "pass" if at least one test passed
 )
 
 func (g IGT) String() string {
@@ -45,8 +47,7 @@ func (g IGT) String() string {
 	return s
 }
 
-// Programs are the paths of the programs that the machine must have: the runner, and those of the
-// tests.
+// Programs returns the paths of the programs that the machine must have: the runner and the tests.
 func (g IGT) Programs() []string {
 	programs := []string{path.Join(g.Config.ToolDir, "igt_runner")}
 	for _, t := range g.Tests {
@@ -89,7 +90,7 @@ func (g IGT) job(dir string) (job, error) {
 	return j, nil
 }
 
-// results is the run's result directory.
+// results returns the run's result directory.
 func (g IGT) results(dir string) string {
 	if g.Config.ResultDir == "" {
 		return path.Join(dir, "results")
@@ -99,7 +100,8 @@ func (g IGT) results(dir string) string {
 
 func lines(list []string) string { return strings.Join(list, "\n") + "\n" }
 
-// judge lets results.json decide: igt_runner exits with 0 also when tests have failed.
+// judge derives the verdict from results.json, because igt_runner also exits with 0 when tests
+// failed.
 func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) error {
 	name := path.Join(g.results(dir), "results.json")
 	data, err := m.ReadFile(ctx, name)
@@ -118,7 +120,7 @@ func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) 
 	return nil
 }
 
-// said is how igt_runner ended and what it said last.
+// said returns how igt_runner ended, and the end of its output.
 func (g IGT) said(r *Result) string {
 	err := r.Exit.Err(bench.Command{Argv: []string{path.Join(g.Config.ToolDir, "igt_runner")}})
 	if err == nil {
@@ -140,7 +142,7 @@ func (g IGT) verdict(r *Result) {
 		}
 	}
 	switch {
-	case root.Bad() > 0: // of a test that was repeated, Tests has the last result only
+	case root.Bad() > 0: // for a repeated test, Tests has only the last result
 		r.fail("%v", root)
 	case !r.Exit.OK():
 		r.fail("%s", g.said(r))
@@ -168,7 +170,7 @@ func colon(s string) string {
 	return ": " + s
 }
 
-// libraryPath is the environment in which IGT's programs find their libraries.
+// libraryPath returns the environment in which IGT's programs find their libraries.
 func libraryPath(c bench.IGTConfig) []string {
 	if c.LibDir == "" {
 		return nil

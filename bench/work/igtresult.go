@@ -11,10 +11,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A Status is the result of one IGT test, in igt_runner's words.
+// A Status is the result of one IGT test, in igt_runner's terms.
 type Status string
 
-// The results that igt_runner knows, in the order of its totals.
+// These are igt_runner's results, in the order of its totals.
 const (
 	StatusCrash      Status = "crash"
 	StatusPass       Status = "pass"
@@ -34,19 +34,19 @@ var statuses = []Status{
 	StatusNotrun, StatusFail, StatusWarn,
 }
 
-// Good reports a test that did what it should, with or without warnings.
+// Good reports whether the test passed, with or without warnings.
 func (s Status) Good() bool { return s == StatusPass || s == StatusWarn || s == StatusDmesgWarn }
 
-// Bad reports a test that did not: whatever is not good, and not skipped.
+// Bad reports whether the test neither passed nor was skipped.
 func (s Status) Bad() bool { return !s.Good() && s != StatusSkip }
 
-// Counts are how many tests had each result.
+// Counts is the number of tests for each result.
 type Counts map[Status]int
 
-// Good is how many tests were [Status.Good].
+// Good returns how many tests were [Status.Good].
 func (c Counts) Good() int { return c.sum(Status.Good) }
 
-// Bad is how many tests were [Status.Bad].
+// Bad returns how many tests were [Status.Bad].
 func (c Counts) Bad() int { return c.sum(Status.Bad) }
 
 func (c Counts) sum(is func(Status) bool) (n int) {
@@ -58,7 +58,7 @@ func (c Counts) sum(is func(Status) bool) (n int) {
 	return n
 }
 
-// String lists the results that there are: "2 pass, 1 skip".
+// String lists the results with a count above 0: "2 pass, 1 skip".
 func (c Counts) String() string {
 	var parts []string
 	for _, s := range statuses {
@@ -69,16 +69,16 @@ func (c Counts) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// IGTResults are what igt_runner writes to results.json (runner/resultgen.c of IGT).
+// IGTResults is the content of igt_runner's results.json (runner/resultgen.c of IGT).
 type IGTResults struct {
 	Name   string
 	Uname  string
 	Tests  []IGTTest // in the file's order
-	Totals Counts    // of all tests, each repetition counted; every result has a key
+	Totals Counts    // of all tests, with each repetition; has a key for every result
 }
 
-// An IGTTest is one test, subtest or dynamic subtest. Output that is not UTF-8 has been changed by
-// igt_runner: its bytes are taken for Latin-1.
+// An IGTTest is one test, subtest or dynamic subtest. igt_runner takes bytes that are not UTF-8 for
+// Latin-1, which changes such output.
 type IGTTest struct {
 	Name          string // "igt@xe_exec_store@basic-store"
 	Status        Status
@@ -86,17 +86,16 @@ type IGTTest struct {
 	Out           string
 	Err           string
 	Dmesg         string
-	DmesgWarnings string // those that changed the result
+	DmesgWarnings string // the warnings that changed the result
 }
 
-// missing reports a test whose program is not there, which igt_runner calls skipped.
+// missing reports whether the test's program does not exist. igt_runner calls that skipped.
 func (t IGTTest) missing() bool {
 	return t.Status == StatusSkip && t.Out == "" && strings.HasPrefix(t.Err, "Cannot execute ")
 }
 
-// ParseIGT reads a results.json. Members that it does not know and invalid UTF-8 are let through; a
-// member that is missing or has the wrong type, or a result that igt_runner does not know, is an
-// error.
+// ParseIGT parses a results.json. It accepts unknown members and invalid UTF-8. A missing member, a
+// member of the wrong type and an unknown result are errors.
 func ParseIGT(data []byte) (*IGTResults, error) {
 	var f igtFile
 	if err := json.Unmarshal(data, &f, jsontext.AllowInvalidUTF8(true)); err != nil {
@@ -180,5 +179,5 @@ func (t igtTest) test(name string) IGTTest {
 	}
 }
 
-// seconds is a duration that somebody else measured.
+// seconds converts a duration in seconds from igt_runner.
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

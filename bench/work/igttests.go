@@ -7,11 +7,11 @@ import (
 	"vmtb/bench"
 )
 
-// A TestType is a kind of GPU work that IGT has a test for, by the Python tool's name, whatever the
-// driver.
+// A TestType is a kind of GPU work that IGT tests. Its name is the Python tool's and does not
+// depend on the driver.
 type TestType string
 
-// The types.
+// These are the types.
 const (
 	ExecBasic TestType = "EXEC_BASIC"
 	ExecStore TestType = "EXEC_STORE"
@@ -44,7 +44,7 @@ const (
 	ComputePreemptMany     TestType = "COMPUTE_PREEMPT_MANY"
 )
 
-// NeedsOfGPU is what of a GPU the test needs that an emulated one does not have; "" is nothing.
+// NeedsOfGPU returns which GPU feature the test needs that an emulated GPU lacks, or "" if none.
 func (t TestType) NeedsOfGPU() string {
 	switch t {
 	case CCSBlockCopyCompressed:
@@ -55,10 +55,10 @@ func (t TestType) NeedsOfGPU() string {
 	return ""
 }
 
-// String is the type as it stands in the ids of flows.
+// String returns the type's name as used in the ids of flows.
 func (t TestType) String() string { return "IgtType." + string(t) }
 
-// testNames has the tests for xe; i915Tests those for i915, which are few.
+// testNames has the tests for xe, and i915Tests the few tests for i915.
 var (
 	testNames = map[TestType]string{
 		ExecBasic: "igt@xe_exec_basic@once-basic",
@@ -98,8 +98,8 @@ var (
 	}
 )
 
-// Test is the test of a type for a driver, "xe" or "i915". What the driver has none for is an error
-// matching [bench.ErrNotAvailable].
+// Test returns the test of a type for a driver, "xe" or "i915". If the driver has no such test, the
+// error matches [bench.ErrNotAvailable].
 func (t TestType) Test(driver string) (string, error) {
 	names, ok := map[string]map[TestType]string{"xe": testNames, "i915": i915Tests}[driver]
 	if _, known := testNames[t]; !known || !ok {
@@ -112,7 +112,7 @@ func (t TestType) Test(driver string) (string, error) {
 	return name, nil
 }
 
-// TestTypes are all types, sorted.
+// TestTypes returns all types, sorted.
 func TestTypes() []TestType {
 	types := make([]TestType, 0, len(testNames))
 	for t := range testNames {

@@ -15,17 +15,17 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// ErrLost is matched by the error for a workload that has ended nobody knows how: it was killed,
-// its directory is gone, the machine was booted anew.
+// ErrLost is the error for a workload that has ended with an unknown result: it was killed, its
+// directory is gone, or the machine was rebooted.
 var ErrLost = errors.New("the workload is lost")
 
 const (
 	pollFirst  = 2 * time.Millisecond
 	pollLast   = 250 * time.Millisecond
-	lookEvery  = time.Second     // how often Wait looks whether a workload that has not reported is still there
+	lookEvery  = time.Second     // how often Wait checks that a silent workload still runs
 	graceKill  = 2 * time.Second // of bench.Command
 	maxSignal  = 64
-	sweepTries = 50 // how often we kill before we give up on processes that go on forking
+	sweepTries = 50 // how often Kill retries while processes keep forking
 )
 
 // A Run is a workload that was started. Its methods may be called from several goroutines at once.
@@ -34,30 +34,32 @@ type Run struct {
 	h Handle
 }
 
-// Handle is the run as data.
+// Handle returns the run as data.
 func (r *Run) Handle() Handle { return r.h }
 
-// Workload is what was started.
+// Workload returns the workload that was started.
 func (r *Run) Workload() Workload { return r.h.workload() }
 
-// Machine is where it runs.
+// Machine returns the machine on which the workload runs.
 func (r *Run) Machine() bench.Machine { return r.m }
 
 func (r *Run) String() string { return fmt.Sprintf("%v on %v", r.h.workload(), r.m) }
 
-// On is the same run on what has become of its machine: restored from a snapshot, or migrated.
+// On returns the same run on machine m. m must be the same machine, restored from a snapshot or
+// migrated.
 func (r *Run) On(m bench.Machine) *Run { return &Run{m, r.h} }
 
-// Running reports whether the workload has not ended yet. One that is lost is an error matching
-// [ErrLost].
+// Running reports whether the workload has not ended yet. If the workload is lost, the error
+// matches [ErrLost].
 func (r *Run) Running(ctx context.Context) (bool, error) {
 	s, err := r.status(ctx, true)
 	return err == nil && !s.done, r.fault(err)
 }
 
-// Wait waits for the workload's end. When it gives up, with ctx or with an error of the machine
-// (one that is paused does not answer), the workload goes on and Wait may be called again. A lost
-// workload is an error matching [ErrLost]; the Result beside it has the output that is still there.
+// Wait waits until the workload ends. It fails when ctx ends or the machine does not answer
+// (because it is paused, for example). The workload keeps running then, and Wait may be called
+// again. If the workload is lost, the error matches [ErrLost], and the Result has the output that
+// still exists.
 func (r *Run) Wait(ctx context.Context) (Result, error) {
 	start := time.Now()
 	looked := start
@@ -69,7 +71,7 @@ func (r *Run) Wait(ctx context.Context) (Result, error) {
 		s, err := r.status(ctx, look)
 		if errors.Is(err, ErrLost) {
 			res := Result{Verdict: Fail, Reason: err.Error()}
-			_ = r.output(ctx, &res) // it may be gone too
+			_ = r.output(ctx, &res) // the output may be gone too
 			return res, r.fault(err)
 		}
 		if err != nil {
@@ -84,7 +86,7 @@ func (r *Run) Wait(ctx context.Context) (Result, error) {
 	}
 }
 
-// result is how a workload went that has ended.
+// result returns the result of a workload that has ended.
 func (r *Run) result(ctx context.Context, s status) (Result, error) {
 	res := Result{Verdict: Pass, Exit: bench.Result{ExitCode: s.code}}
 	if s.code > 128 && s.code <= 128+maxSignal {
@@ -104,16 +106,16 @@ func (r *Run) output(ctx context.Context, res *Result) (err error) {
 	return err
 }
 
-// Output is what the workload has written until now.
+// Output returns the workload's output so far.
 func (r *Run) Output(ctx context.Context) (stdout, stderr []byte, err error) {
 	var res Result
 	err = r.output(ctx, &res)
 	return res.Exit.Stdout, res.Exit.Stderr, r.fault(err)
 }
 
-// Kill ends all processes of the workload, politely with SIGTERM and after grace (0 is 2 s) by
-// force. A workload that has ended is no error, and what it has left behind is killed too. Wait
-// then tells that it was killed.
+// Kill ends all processes of the workload: with SIGTERM, and after grace (0 means 2 s) with
+// SIGKILL. If the workload has ended already, Kill ends its remaining processes without an error.
+// Wait then reports that the workload was killed.
 func (r *Run) Kill(ctx context.Context, grace time.Duration) error {
 	if grace == 0 {
 		grace = graceKill
@@ -131,8 +133,8 @@ func (r *Run) Kill(ctx context.Context, grace time.Duration) error {
 	return r.fault(err)
 }
 
-// Remove removes what the run has left on the machine: its private directory, and IGT's results.
-// Whatever of it still runs is killed first.
+// Remove removes the run's files from the machine: its private directory, and IGT's results. It
+// kills running processes of the run first.
 func (r *Run) Remove(ctx context.Context) error {
 	j, err := r.h.workload().job(r.h.Dir)
 	if err == nil {
@@ -148,13 +150,14 @@ func (r *Run) fault(err error) error {
 	return fault(r.m, r.h.workload(), err)
 }
 
-// A status is what the files of a run say.
+// A status is the content of a run's state files.
 type status struct {
 	done bool
-	code int // as a shell gives it
+	code int // exit code, as a shell reports it
 }
 
-// status reads how far a workload is; with look also whether it is still there.
+// status reads the state of a workload. If look is true, it also checks that the workload still
+// runs.
 func (r *Run) status(ctx context.Context, look bool) (status, error) {
 	s, err := r.state(ctx)
 	if err != nil || s.done || !look {
@@ -205,7 +208,7 @@ func parseState(text string) (status, error) {
 	return status{}, fmt.Errorf("%q is neither running nor an exit code", text)
 }
 
-// alive reports whether the shell that watches the workload is there.
+// alive reports whether the shell that supervises the workload runs.
 func (r *Run) alive(ctx context.Context) (bool, error) {
 	data, err := r.m.ReadFile(ctx, procfs.StatFile(r.h.PID))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
@@ -218,7 +221,7 @@ func (r *Run) alive(ctx context.Context) (bool, error) {
 	return err == nil && !stat.Dead() && stat.StartTime == r.h.Start, err
 }
 
-// sweep sends a signal (0: none) to all processes of a run and reports whether there were any.
+// sweep sends a signal (0: none) to all processes of a run, and reports whether there were any.
 func sweep(ctx context.Context, m execer, h Handle, sig syscall.Signal) (found bool, err error) {
 	c := bench.Command{Argv: []string{
 		shell, "-c", sweepScript, "sh", strconv.Itoa(int(sig)), h.mark(),
@@ -231,7 +234,7 @@ func sweep(ctx context.Context, m execer, h Handle, sig syscall.Signal) (found b
 	return strings.TrimSpace(string(r.Stdout)) != "", err
 }
 
-// sweepAll kills until there is nobody left: processes may fork while we look for them.
+// sweepAll repeats sweep until no process is left: processes may fork meanwhile.
 func sweepAll(ctx context.Context, m execer, h Handle) error {
 	for try := range sweepTries {
 		found, err := sweep(ctx, m, h, syscall.SIGKILL)

@@ -1,17 +1,16 @@
 package work
 
-// The scripts need nothing but a POSIX shell with /proc, and are tested with dash, bash and
-// busybox.
+// The scripts need only a POSIX shell with /proc. They are tested with dash, bash and busybox.
 
-// prepareScript makes the private directory $1, and the other directories if they are missing.
+// prepareScript makes the private directory $1, and the other directories if they do not exist.
 const prepareScript = `
 mkdir -m 700 -- "$1" && echo 'running ' >"$1/state" || exit
 shift
 umask 022
 for d; do mkdir -p -- "$d" || exit; done`
 
-// baseScript finds a directory for private ones; /tmp may be in memory, which huge output would
-// fill.
+// baseScript finds the parent for private directories. /tmp may be in memory, which huge output
+// would fill.
 const baseScript = `
 for d in /var/tmp /tmp; do [ -d "$d" ] && [ -w "$d" ] && echo "$d" && exit; done
 echo "neither /var/tmp nor /tmp can be written to" >&2; exit 1`
@@ -19,9 +18,11 @@ echo "neither /var/tmp nor /tmp can be written to" >&2; exit 1`
 // launchScript starts superviseScript ($1) with shell $2 for the private directory $3 and the
 // command $5... in the directory $4. Its output ends when the workload has been started.
 //
-//   - systemd kills all of a service's control group when it restarts the service: leave the agent's.
-//   - setsid forks only in the leader of a process group, so of two in a row one forks: the first makes the second a
-//     leader, unless it had to fork itself. "&" would do too, but makes the workload ignore SIGINT and SIGQUIT.
+//   - systemd kills all of a service's control group when it restarts the service. So the script
+//     leaves the agent's control group.
+//   - setsid forks only in the leader of a process group. So of two in a row one forks: the first
+//     makes the second a leader, unless it had to fork itself. "&" would work too, but makes the
+//     workload ignore SIGINT and SIGQUIT.
 const launchScript = `
 sup=$1 sh=$2 dir=$3
 cd -- "$4" || exit
@@ -45,18 +46,18 @@ fi
 trap '' HUP
 "$sh" -c "$sup" sh "$dir" "$@" &`
 
-// makeGateScript makes the gate in the private directory $1 at which superviseScript waits;
-// openGateScript opens it. Until there is somebody who waits, opening waits, too.
+// makeGateScript makes the gate in the private directory $1 at which superviseScript waits.
+// openGateScript opens it, and blocks until superviseScript waits there.
 const (
 	makeGateScript = `mkfifo -m 600 -- "$1/gate"`
 	openGateScript = `echo go >"$1/gate"`
 )
 
 // superviseScript runs the command $2... and writes its exit code to the private directory $1.
-// First it says who it is: process, start time, session (0 if it is not its own) and boot. If there
-// is a gate, it waits there; killed while it does, it runs nothing. The exit code goes over what is
-// in the file already, so that a full disk does not lose it. What the shell itself says of a
-// command that was killed goes to /dev/null.
+// First it writes its process, start time, session (0 if it is not its own) and boot. If there is a
+// gate, it waits there; if it is killed there, it runs nothing. It writes the exit code over the
+// file's old content, so that a full disk does not lose it. The shell's own messages about a killed
+// command go to /dev/null.
 const superviseScript = `
 dir=$1
 shift
@@ -76,11 +77,11 @@ line=go
 (exec 2>&4 4>&-; exec "$@")
 printf 'exit %-3s\n' $? 1<>"$dir/state"`
 
-// sweepScript sends signal $1 (0: only looks) once to every process that has $2 in its environment
-// or belongs to the session $3, led by the process that was started at $4 in boot $5; 0 is no
-// session. It prints those it found. When it kills, and there is a file $6 that says that the
-// workload is running, it writes there that it was killed. An environment has a NUL after each
-// variable: without -z, the grep of busybox looks at the first one only.
+// sweepScript sends signal $1 (0: none, it only looks) once to every process that has $2 in its
+// environment or belongs to the session $3. The session's leader started at $4 in boot $5; session
+// 0 means none. The script prints the processes that it found. If it kills, and the file $6 says
+// that the workload is running, it writes into the file that the workload was killed. Variables in
+// an environment end with NUL. Without -z, the grep of busybox looks only at the first one.
 const sweepScript = `
 sig=$1 mark=$2 sid=$3 start=$4 boot=$5 state=$6 found=
 add() { case " $found " in *" $1 "*) ;; *) found="$found $1" ;; esac; }

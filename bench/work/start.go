@@ -19,21 +19,21 @@ const (
 	shell      = "/bin/sh"
 	dirPrefix  = "vmtb-work-"
 	markVar    = "VMTB_WORK="
-	cleanTime  = 30 * time.Second // for putting things back when ctx has ended
+	cleanTime  = 30 * time.Second // for cleaning up after ctx has ended
 	defaultDir = "/"
 )
 
-// Options of [Start]; the zero value will do for a guest.
+// Options configures [Start]. The zero value is right for a guest.
 type Options struct {
-	// Base is where the private directory goes; by default /var/tmp, or /tmp if there is none.
+	// Base is the parent of the private directory. The default is /var/tmp, or /tmp if that does
+	// not exist.
 	Base string
-	// Journal records what a run leaves on the host until it has been killed and removed; nil for
-	// guests, which go away.
+	// Journal records a run's processes and files on the host until they are removed. It is nil for
+	// guests, which are temporary.
 	Journal undo.Journal
 }
 
-// Start puts a workload's files on the machine and starts it. A program that is not there is an
-// error.
+// Start copies a workload's files to the machine and starts it. A missing program is an error.
 func Start(ctx context.Context, m bench.Machine, w Workload, o Options) (*Run, error) {
 	p, err := prepare(ctx, m, w, o, false)
 	if err != nil {
@@ -42,16 +42,16 @@ func Start(ctx context.Context, m bench.Machine, w Workload, o Options) (*Run, e
 	return &Run{p.m, p.h}, nil
 }
 
-// A Prepared workload waits at a gate on its machine, with all that takes its time behind it. It is
-// for workloads that are to start at the same time; else [Start] will do.
+// A Prepared workload has done its slow preparations and waits at a gate on its machine. Use it to
+// start several workloads at the same time; otherwise use [Start].
 type Prepared struct {
 	m bench.Machine
 	h Handle
 	j job
 }
 
-// Prepare brings a workload up to its gate. The machine needs mkfifo(1) for it. After an error
-// nothing is left.
+// Prepare prepares a workload up to its gate. The machine needs mkfifo(1). After an error nothing
+// is left on the machine.
 func Prepare(ctx context.Context, m bench.Machine, w Workload, o Options) (*Prepared, error) {
 	return prepare(ctx, m, w, o, true)
 }
@@ -81,7 +81,7 @@ func prepare(ctx context.Context, m bench.Machine, w Workload, o Options, gate b
 	return p, nil
 }
 
-// Start opens the gate. It is called once; after an error nothing is left on the machine.
+// Start opens the gate. Call it once. After an error nothing is left on the machine.
 func (p *Prepared) Start(ctx context.Context) (*Run, error) {
 	_, err := script(ctx, p.m, nil, "start "+p.j.command.String(), openGateScript, p.h.Dir)
 	if err := p.orClean(ctx, err); err != nil {
@@ -90,7 +90,7 @@ func (p *Prepared) Start(ctx context.Context) (*Run, error) {
 	return &Run{p.m, p.h}, nil
 }
 
-// Remove ends a workload that is not to be started after all.
+// Remove removes a workload that will not be started.
 func (p *Prepared) Remove(ctx context.Context) error { return (&Run{p.m, p.h}).Remove(ctx) }
 
 func (p *Prepared) leftover() Leftover { return Leftover{Dir: p.h.Dir, Results: p.j.results} }
@@ -103,7 +103,7 @@ func (o Options) base(ctx context.Context, m bench.Machine) (string, error) {
 	return strings.TrimSpace(string(r.Stdout)), err
 }
 
-// orClean leaves nothing behind after an error.
+// orClean cleans up if there was an error.
 func (p *Prepared) orClean(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -143,7 +143,7 @@ func (p *Prepared) put(ctx context.Context) error {
 	return nil
 }
 
-// launch fills in of the handle what is known after the start.
+// launch starts the workload and fills in the handle.
 func (p *Prepared) launch(ctx context.Context) error {
 	c := p.j.command
 	env := append(slices.Clone(c.Env), p.h.mark())
@@ -158,7 +158,7 @@ func (p *Prepared) launch(ctx context.Context) error {
 	return nil
 }
 
-// script runs one of this package's scripts to its good end.
+// script runs one of this package's scripts, which must succeed.
 func script(
 	ctx context.Context, m bench.Machine, env []string, what, text string, args ...string,
 ) (bench.Result, error) {
@@ -170,8 +170,8 @@ func script(
 	return r, err
 }
 
-// fault blames the machine for an error of ours; those that the machine's own package has judged
-// stay.
+// fault attributes an error to the machine, unless the machine's own package has classified it
+// already.
 func fault(m bench.Machine, w Workload, err error) error {
 	var guest *bench.GuestError
 	var host *bench.HostError

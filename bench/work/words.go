@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// splitWords splits a line of options as a shell would that knows blanks, quotes and backslashes,
-// and expands nothing.
+// splitWords splits a line of options like a shell with blanks, quotes and backslashes. It expands
+// nothing.
 func splitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
@@ -44,7 +44,7 @@ func splitWords(line string) ([]string, error) {
 	return words, nil
 }
 
-// unescaped is what a backslash and r stand for.
+// unescaped returns the characters for a backslash followed by r.
 func unescaped(r, quote rune) string {
 	if quote == '"' && !strings.ContainsRune("\\\"$`", r) {
 		return "\\" + string(r)

@@ -8,46 +8,46 @@ import (
 	"vmtb/bench"
 )
 
-// A Workload is what to run: [Shell], [IGT] or [Wsim].
+// A Workload is a program to run: [Shell], [IGT] or [Wsim].
 type Workload interface {
 	fmt.Stringer
-	// job says what to run when dir is the run's private directory on the machine.
+	// job returns the job for the workload. dir is the run's private directory on the machine.
 	job(dir string) (job, error)
-	// judge looks at how it ended, and adds to r what this kind of workload tells.
+	// judge examines how the workload ended, and adds the results of this kind of workload to r.
 	judge(ctx context.Context, m bench.Machine, dir string, r *Result) error
 }
 
-// A job is a workload in the machine's terms.
+// A job is a workload as commands and files for a machine.
 type job struct {
 	command bench.Command
 	files   map[string][]byte // to be written to the private directory
-	parents []string          // directories that must be there
-	results string            // a directory outside the private one, removed with it
+	parents []string          // directories that must exist
+	results string            // a directory outside the private one, removed together with it
 }
 
-// A Verdict is the outcome in one word.
+// A Verdict is the result of a workload in one word.
 type Verdict string
 
-// The verdicts.
+// These are the verdicts.
 const (
 	Pass Verdict = "pass"
 	Fail Verdict = "fail"
 	Skip Verdict = "skip"
 )
 
-// A Result is how a workload went.
+// A Result is the result of a workload.
 type Result struct {
 	Verdict Verdict
-	Reason  string // why it is not [Pass], "" if it is
+	Reason  string // why the verdict is not [Pass]; "" if it is
 
-	// Exit has the whole output. A shell cannot distinguish the exit codes 129 to 192 from signals:
-	// they count as signals.
+	// Exit has the whole output. A shell does not distinguish the exit codes 129 to 192 from
+	// signals: they count as signals.
 	Exit bench.Result
-	IGT  *IGTResults // of [IGT], nil if it left none
-	Wsim *WsimResult // of [Wsim], nil if it said none
+	IGT  *IGTResults // for [IGT]; nil if there are no results
+	Wsim *WsimResult // for [Wsim]; nil if its output has no results
 }
 
-// Err is nil for [Pass], else an error with the reason.
+// Err returns nil for [Pass], or an error with the reason.
 func (r Result) Err() error {
 	if r.Verdict == Pass {
 		return nil
@@ -55,15 +55,15 @@ func (r Result) Err() error {
 	return fmt.Errorf("%s: %s", r.Verdict, r.Reason)
 }
 
-// fail makes the first reason the verdict.
+// fail sets the verdict and its reason, unless an earlier call did.
 func (r *Result) fail(format string, args ...any) {
 	if r.Verdict != Fail {
 		r.Verdict, r.Reason = Fail, fmt.Sprintf(format, args...)
 	}
 }
 
-// Do starts a workload, waits for its end and removes what it left on the machine. When ctx ends,
-// the workload is killed.
+// Do starts a workload, waits until it ends, and removes its files from the machine. When ctx ends,
+// Do kills the workload.
 func Do(ctx context.Context, m bench.Machine, w Workload, o Options) (Result, error) {
 	run, err := Start(ctx, m, w, o)
 	if err != nil {
@@ -78,7 +78,7 @@ func Do(ctx context.Context, m bench.Machine, w Workload, o Options) (Result, er
 	return r, errors.Join(err, run.Remove(clean))
 }
 
-// A Shell workload is a line for /bin/sh. It passes when it exits with 0.
+// A Shell workload is a command line for /bin/sh. It passes if it exits with 0.
 type Shell struct {
 	Line  string   `json:"line"`
 	Env   []string `json:"env,omitempty"`

@@ -14,22 +14,24 @@ import (
 	"vmtb/bench"
 )
 
-// Descriptors of work that takes 10 ms on an idle GPU: two batches of 5 ms, the second after the
-// first.
+// These descriptors are work that takes 10 ms on an idle GPU: two batches of 5 ms, one after the
+// other.
 const (
 	Preemptible    = "1.DEFAULT.5000.0.0,2.DEFAULT.5000.-1.1"
 	NonPreemptible = "X.1.0,X.2.0," + Preemptible
 )
 
-// A Wsim workload is gem_wsim, IGT's workload simulator. It passes when it exits with 0 and says
+// A Wsim workload is gem_wsim, IGT's workload simulator. It passes if it exits with 0 and prints
 // how long it took.
 type Wsim struct {
-	Config     bench.IGTConfig `json:"config"`
-	Descriptor string          `json:"descriptor,omitempty"` // or the path of a file with one, on the machine
-	File       []byte          `json:"file,omitempty"`       // the content of a .wsim file, instead of Descriptor
-	Clients    int             `json:"clients,omitempty"`    // 1 by default
-	Repeats    int             `json:"repeats,omitempty"`    // of the workload in each client, 1 by default
-	Options    []string        `json:"options,omitempty"`    // more of them
+	Config bench.IGTConfig `json:"config"`
+	// A descriptor, or the path of a file with one on the machine.
+	Descriptor string `json:"descriptor,omitempty"`
+	// The content of a .wsim file, instead of Descriptor.
+	File    []byte   `json:"file,omitempty"`
+	Clients int      `json:"clients,omitempty"` // 1 by default
+	Repeats int      `json:"repeats,omitempty"` // of the workload in each client, 1 by default
+	Options []string `json:"options,omitempty"` // further options
 }
 
 func (w Wsim) String() string {
@@ -40,7 +42,7 @@ func (w Wsim) String() string {
 	return fmt.Sprintf("gem_wsim %s (%d clients, %d repeats)", what, max(1, w.Clients), max(1, w.Repeats))
 }
 
-// Program is the path of the program that the machine must have.
+// Program returns the path of the program that the machine must have.
 func (w Wsim) Program() string { return path.Join(w.Config.TestDir, "benchmarks/gem_wsim") }
 
 func (w Wsim) job(dir string) (job, error) {
@@ -71,24 +73,25 @@ func (w Wsim) judge(_ context.Context, _ bench.Machine, _ string, r *Result) err
 	return nil
 }
 
-// A WsimResult is what gem_wsim prints.
+// A WsimResult is the parsed output of gem_wsim.
 type WsimResult struct {
 	Elapsed time.Duration
-	Rate    float64      // workloads per second, of all clients together
-	Clients []WsimClient // those that it told of, in its order: all with the option -v, else the master workload
+	Rate    float64 // workloads per second, of all clients together
+	// In the order of the output; without the option -v only the master workload.
+	Clients []WsimClient
 }
 
-// A WsimClient is one client.
+// A WsimClient is the result of one client.
 type WsimClient struct {
 	ID      int
-	Master  bool // marked with "*" rather than a blank, which stands for a background workload
+	Master  bool // marked with "*"; a blank marks a background workload
 	Elapsed time.Duration
-	Cycles  int // 0 if not told
+	Cycles  int // 0 if gem_wsim did not print it
 	Rate    float64
 }
 
-// The two printf in gem_wsim.c of IGT; older ones do not tell cycles. What follows a client's full
-// stop is about batches.
+// These match the two printf in gem_wsim.c of IGT. Older versions do not print cycles. The text
+// after a client's full stop is about batches.
 var (
 	wsimTotalRE  = regexp.MustCompile(`^(\d+\.\d+)s elapsed \((\d+\.\d+|inf) workloads/s\)$`)
 	wsimClientRE = regexp.MustCompile(
@@ -96,8 +99,8 @@ var (
 	)
 )
 
-// ParseWsim reads the output of gem_wsim. Without the line about the whole, or with two, it is an
-// error.
+// ParseWsim parses the output of gem_wsim. It fails if there is not exactly one line about the
+// whole run.
 func ParseWsim(out string) (*WsimResult, error) {
 	var r WsimResult
 	totals := 0
@@ -125,8 +128,8 @@ func ParseWsim(out string) (*WsimResult, error) {
 	return &r, nil
 }
 
-// float is a number that a regular expression has seen.
+// float parses a number that a regular expression has matched.
 func float(s string) float64 {
-	f, _ := strconv.ParseFloat(s, 64) // out of range is infinite
+	f, _ := strconv.ParseFloat(s, 64) // a number out of range is infinite
 	return f
 }

@@ -12,7 +12,7 @@ import (
 	"vmtb/bench/pci"
 )
 
-// A VFState is the state of a VF after an operation that failed, as far as the error tells it.
+// A VFState is the state of a VF after a failed operation, as far as the error reveals it.
 //
 //	ready ──pause──▶ paused ──save──▶ saving ──all read──▶ paused
 //	  ▲              │  ▲ └──restore──▶ restoring ──all written──▶ paused
@@ -24,22 +24,22 @@ import (
 // Kernel source: drivers/gpu/drm/xe/xe_gt_sriov_pf_control.c.
 type VFState string
 
-// The states of a VF.
+// These are the states of a VF.
 const (
 	StateUnknown   VFState = "unknown" // its GTs may be in different states
 	StateRunning   VFState = "running" // ready or resumed
 	StatePaused    VFState = "paused"
 	StateStopped   VFState = "stopped"
-	StateSaving    VFState = "saving"    // a save has begun: only a stop or a reset ends it
-	StateRestoring VFState = "restoring" // a restore has begun and not all has come: only a stop or a reset ends it
+	StateSaving    VFState = "saving"    // a save has begun; only a stop or a reset ends it
+	StateRestoring VFState = "restoring" // a restore is incomplete; only a stop or a reset ends it
 )
 
-// A ControlError is an operation on a VF that was refused or failed.
+// A ControlError is the error of an operation on a VF.
 type ControlError struct {
 	Op    string // "pause", "resume", "stop", "reset", "save" or "restore"
 	VF    int
-	State VFState // of the VF now; "" if the error tells nothing about it
-	Err   error   // a [bench.HostError] with the file, the errno and what it means
+	State VFState // of the VF now; "" if the error does not reveal it
+	Err   error   // a [bench.HostError] with the file, the errno and its meaning
 }
 
 func (e *ControlError) Error() string {
@@ -52,9 +52,9 @@ func (e *ControlError) Error() string {
 
 func (e *ControlError) Unwrap() error { return e.Err }
 
-// refusals says what an errno means for an operation, and what it tells about the VF.
+// refusals gives the meaning of an errno for an operation, and the VF's state after it.
 var refusals = []struct {
-	op    string // "" is any
+	op    string // "" matches any
 	errno syscall.Errno
 	means string
 	state VFState
@@ -96,8 +96,8 @@ var refusals = []struct {
 	},
 }
 
-// explain adds the meaning of an errno to the error that has it, as advice. It returns the state of
-// the VF that follows, "" if none does.
+// explain adds the meaning of an errno to its error, as advice. It returns the state of the VF, or
+// "" if it is unknown.
 func explain(op string, err error) VFState {
 	for _, r := range refusals {
 		if (r.op == op || r.op == "") && errors.Is(err, r.errno) {
@@ -110,9 +110,10 @@ func explain(op string, err error) VFState {
 	return ""
 }
 
-// A Control operates on one VF from the PF's side. Errors of its methods are [ControlError]; what
-// the kernel has no way to do matches [bench.ErrNotAvailable]. Its methods journal nothing: disabling
-// VFs resets them. [Control.Halt] returns a record for VFs that stay enabled.
+// A Control operates on one VF from the PF's side. Errors of its methods are [ControlError]. If the
+// kernel lacks an operation, the error matches [bench.ErrNotAvailable]. Its methods journal
+// nothing, because disabling VFs resets them. For VFs that stay enabled, [Control.Halt] returns a
+// record.
 type Control struct {
 	pf *PF
 	vf int
@@ -121,17 +122,17 @@ type Control struct {
 // Control returns the control of VF vf.
 func (p *PF) Control(vf int) Control { return Control{p, vf} }
 
-// Pause pauses the VF: its guest's work on the GPU stops, and can be resumed.
+// Pause pauses the VF. Its guest's work on the GPU stops until it is resumed.
 func (c Control) Pause(ctx context.Context) error { return c.do(ctx, "pause") }
 
 // Resume resumes a paused VF.
 func (c Control) Resume(ctx context.Context) error { return c.do(ctx, "resume") }
 
-// Stop stops the VF, whatever its state. Only a reset brings it back.
+// Stop stops the VF in any state. Only a reset makes it usable again.
 func (c Control) Stop(ctx context.Context) error { return c.do(ctx, "stop") }
 
-// Reset does a Function Level Reset of the VF, whatever its state. The VF is ready then, and its
-// memory is cleared.
+// Reset does a Function Level Reset of the VF in any state. The VF is ready then, and its memory is
+// cleared.
 func (c Control) Reset(ctx context.Context) error { return c.do(ctx, "reset") }
 
 // file returns a file for the VF as a whole (Linux 6.19 and later).
@@ -150,7 +151,7 @@ func (c Control) do(ctx context.Context, op string) error {
 	return c.doOnGTs(ctx, op)
 }
 
-// whole returns the file that does op on the VF as a whole, "" if this kernel has none.
+// whole returns the file that does op on the VF as a whole, or "" if this kernel has none.
 func (c Control) whole(op string) string {
 	files := []string{c.file(op)}
 	if op == "stop" {
@@ -164,7 +165,8 @@ func (c Control) whole(op string) string {
 	return ""
 }
 
-// failed explains a refusal of op, nil for nil. state, if set, is more than the errno tells.
+// failed explains a refusal of op; nil stays nil. If state is set, it takes precedence over the
+// errno's.
 func (c Control) failed(op string, state VFState, err error) error {
 	if err == nil {
 		return nil
@@ -186,8 +188,8 @@ func checkVF(pf *pci.Device, name string, vf int) error {
 	return nil
 }
 
-// doOnGTs does op on one GT after the other, on kernels that have no other way. Like newer kernels
-// it goes on after an error, so that no GT is left behind without need.
+// doOnGTs does op on one GT after the other, for kernels without another way. Like newer kernels it
+// goes on after an error, so that as many GTs as possible follow.
 func (c Control) doOnGTs(ctx context.Context, op string) error {
 	var errs []error
 	done := 0

@@ -10,7 +10,7 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// notEnabled adds to an error why VFs could not be enabled.
+// notEnabled adds the reason why VFs could not be enabled to an error.
 func (p *PF) notEnabled(err error) error {
 	he, ok := errors.AsType[*bench.HostError](err)
 	if ok && errors.Is(err, syscall.EPERM) {
@@ -19,8 +19,7 @@ func (p *PF) notEnabled(err error) error {
 	return err
 }
 
-// locked returns the advice for an EPERM. The driver answers EPERM whatever keeps VFs from being
-// enabled.
+// locked returns the advice for an EPERM, which has several possible causes.
 func (p *PF) locked() string {
 	var causes []string
 	if text, err := p.files.tree.Text(p.Dir() + "/enable_eudebug"); err == nil && text == "1" {

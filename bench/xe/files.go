@@ -15,8 +15,8 @@ import (
 	"vmtb/bench/undo"
 )
 
-// files knows in which files the kernel keeps the provisioning of a PF, and reads and writes them.
-// Function numbers: 0 is the PF, M is VF M.
+// files finds, reads and writes the kernel's files for the provisioning of a PF. Function number 0
+// is the PF, and M is VF M.
 type files struct {
 	tree *sysfs.Tree
 	dir  string // /sys/bus/pci/devices/<BDF>
@@ -38,7 +38,7 @@ func function(fn int) string {
 	return "vf" + strconv.Itoa(fn)
 }
 
-// mainGTs returns the GTs that stand for their tile's GGTT and VRAM.
+// mainGTs returns one GT for each tile, whose files have the tile's GGTT and VRAM.
 func (f files) mainGTs() []GT {
 	return slices.DeleteFunc(slices.Clone(f.gts), func(g GT) bool { return g.Media })
 }
@@ -131,12 +131,14 @@ func onOff(file string, on bool) setting {
 	return setting{file, 0, 0}
 }
 
-// apply writes a setting unless the file has it already, and reads it back. If recorded, undoing it
-// writes the old value. A setting of 0 needs no file: what this kernel does not have is off.
+// apply writes a setting unless the file has that value already, and reads it back. If recorded is
+// true, undo writes the old value. A setting of 0 needs no file: a feature that the kernel lacks is
+// off.
 func (f files) apply(ctx context.Context, s setting, recorded bool) error {
 	now, err := f.read(s.file)
 	switch {
-	case errors.Is(err, errUnclean): // the GTs differ, so there is no one value to go back to: 0 is the default
+	// The GTs differ, so there is no single old value: 0 is the default.
+	case errors.Is(err, errUnclean):
 		now = 0
 	case s.value == 0 && errors.Is(err, bench.ErrNotAvailable):
 		return nil
@@ -167,7 +169,7 @@ func (f files) apply(ctx context.Context, s setting, recorded bool) error {
 	return nil
 }
 
-// record journals the value of a file that a later write, to another file, will change.
+// record journals the value of a file that a later write to another file will change.
 func (f files) record(ctx context.Context, w undo.Write) error {
 	return f.tree.Log.Do(ctx, w, func() error { return nil })
 }

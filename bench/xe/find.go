@@ -15,8 +15,8 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// A Selector says which PF is meant: by DRM card number or by address. The zero value means the
-// only PF that the machine has.
+// A Selector selects a PF by DRM card number or by address. The zero value selects the only PF of
+// the machine.
 type Selector struct {
 	Card    *int
 	Address pci.Address
@@ -31,9 +31,9 @@ type PF struct {
 	*pci.Device
 	Card int  // its number in /dev/dri/card<n>; not stable from boot to boot
 	GTs  []GT // of all tiles, by number
-	VRAM bool // the GPU has memory of its own (the kernel's "lmem"), and VFs need a share of it
+	VRAM bool // the GPU has its own memory (the kernel's "lmem"), and VFs need a share of it
 
-	Quotas    *Quotas    // what VFs hold
+	Quotas    *Quotas    // the resources of VFs
 	Scheduler *Scheduler // how functions share GPU time
 
 	files files
@@ -43,7 +43,7 @@ type PF struct {
 // tile.
 type GT struct {
 	Tile, ID int
-	Media    bool // a media GT; the main one renders and computes
+	Media    bool // a media GT; the main GT renders and computes
 }
 
 func (g GT) String() string {
@@ -104,8 +104,8 @@ func functions(t *sysfs.Tree, driver string) ([]*PF, error) {
 	return list, nil
 }
 
-// cardOf returns the number of the device's DRM card. A GPU that failed to come up has a driver and
-// no card.
+// cardOf returns the number of the device's DRM card. A GPU that failed to initialise has a driver
+// but no card.
 func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
 	entries, err := t.FS.ReadDir(d.Dir() + "/drm")
 	if err != nil {
@@ -159,7 +159,7 @@ func notOne(want Selector, driver string, found, all []*PF) error {
 // name returns the PF's name for messages: "card1 (0000:03:00.0)".
 func (p *PF) name() string { return fmt.Sprintf("card%d (%s)", p.Card, p.Address) }
 
-// probe finds out what the PF has, by which files exist.
+// probe finds the PF's GTs and memory by the files that exist.
 func (p *PF) probe() error {
 	tiles, err := numbered(p.files.tree, p.Dir(), "tile")
 	if err != nil {
@@ -171,7 +171,8 @@ func (p *PF) probe() error {
 			return err
 		}
 		for i, gt := range gts {
-			p.GTs = append(p.GTs, GT{Tile: tile, ID: gt, Media: i > 0}) // a tile's first GT is the main one
+			// A tile's first GT is the main one.
+			p.GTs = append(p.GTs, GT{Tile: tile, ID: gt, Media: i > 0})
 		}
 	}
 	if len(p.GTs) == 0 {
@@ -187,8 +188,8 @@ func (p *PF) probe() error {
 	return nil
 }
 
-// Model reads the vGPU profile file of the PF's GPU: the one in the directory own, if own exists
-// and has it, else the one that is built into vmtb. mapping is as in [vgpu.LoadModel].
+// Model reads the vGPU profile file of the PF's GPU. It prefers the file in the directory own, if
+// that exists, over the one built into vmtb. mapping is as in [vgpu.LoadModel].
 func (p *PF) Model(mapping map[string]string, own string) (*vgpu.Model, error) {
 	ids, err := p.IDs()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"vmtb/bench/pci"
 )
 
-// DriverBound returns the PCI devices that a driver has bound on a machine, host or guest. It
-// returns none if the driver is not loaded.
+// DriverBound returns the PCI devices that a driver has bound on a machine, host or guest. If the
+// driver is not loaded, it returns none.
 func DriverBound(ctx context.Context, m bench.Machine, driver string) ([]pci.Address, error) {
 	module := strings.ReplaceAll(driver, "-", "_")
 	entries, err := m.ReadDir(ctx, "/sys/module/"+module+"/drivers/pci:"+driver)

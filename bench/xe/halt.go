@@ -11,8 +11,12 @@ import (
 )
 
 // A Halt is the record of a VF that was halted: paused, stopped, or paused to be saved or restored.
-// Undoing it makes the VF run again by the gentlest way that the kernel accepts: a resume; a pause
-// and a resume, which a VF that runs already bears; and, if MayReset, a reset.
+// Undo makes the VF run again. It tries these ways, and takes the first one that the kernel
+// accepts:
+//
+//   - a resume;
+//   - a pause and a resume, which is harmless if the VF already runs;
+//   - a reset, if MayReset is set.
 type Halt struct {
 	VF       pci.Address `json:"vf"`
 	How      string      `json:"how"` // "paused", "stopped", "being saved", "being restored"
@@ -28,8 +32,8 @@ type fileWrite struct {
 	Value string `json:"value"`
 }
 
-// Halt returns the record of halting the VF, which must be enabled. mayReset says that the VF's work
-// is lost anyway, or may be lost.
+// Halt returns the record of halting the VF, which must be enabled. mayReset means that the VF's
+// work is lost already, or may be lost.
 func (c Control) Halt(how string, mayReset bool) (Halt, error) {
 	device, err := c.pf.VF(c.vf)
 	if err != nil {
@@ -42,7 +46,7 @@ func (c Control) Halt(how string, mayReset bool) (Halt, error) {
 	return h, nil
 }
 
-// writes returns what to write to do op.
+// writes returns the writes that do op.
 func (c Control) writes(op string) []fileWrite {
 	if file := c.whole(op); file != "" {
 		return []fileWrite{{file, "1"}}
@@ -54,14 +58,15 @@ func (c Control) writes(op string) []fileWrite {
 	return list
 }
 
-// resets returns what to write to reset the VF, and to make the driver forget a part of a restore:
-// see [Control.DiscardRestore].
+// resets returns the writes that reset the VF, and make the driver drop a partial restore: see
+// [Control.DiscardRestore].
 func (c Control) resets(device *pci.Device) []fileWrite {
 	reset := []fileWrite{{device.Dir() + "/reset", "1"}}
 	if file := c.whole("reset"); file != "" {
 		reset = []fileWrite{{file, "1"}}
 	}
-	if _, err := c.MigrationSize(); err != nil { // a save where the GPU has none crashes the kernel
+	// On a GPU without migration a save crashes the kernel.
+	if _, err := c.MigrationSize(); err != nil {
 		return reset
 	}
 	list := append([]fileWrite{}, reset...)
@@ -90,7 +95,7 @@ func (h Halt) Undo(_ context.Context, sys undo.System) error {
 	if refused == nil {
 		return nil
 	}
-	// The kernel does not tell whether it refused because the VF is not paused. A pause does.
+	// The kernel does not say whether it refused because the VF is not paused. A pause shows it.
 	if writeAll(sys, h.Pause) == nil {
 		return writeAll(sys, h.Resume)
 	}
@@ -100,7 +105,7 @@ func (h Halt) Undo(_ context.Context, sys undo.System) error {
 	return writeAll(sys, h.Reset)
 }
 
-// writeAll writes to all files, also after an error, so that no GT is left behind without need.
+// writeAll writes to all files, even after an error, so that as many GTs as possible follow.
 func writeAll(sys undo.System, list []fileWrite) error {
 	var errs []error
 	for _, w := range list {

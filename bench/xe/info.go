@@ -7,10 +7,10 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// What the PF's driver reports. Errors for what a kernel does not report match
-// [bench.ErrNotAvailable].
+// The methods here return the reports of the PF's driver. If a kernel lacks a report, the error
+// matches [bench.ErrNotAvailable].
 
-// Limits returns how many VFs the hardware and the driver can have, and how many are enabled.
+// Limits returns how many VFs the hardware and the driver support, and how many are enabled.
 func (p *PF) Limits() (Limits, error) {
 	return parsed(p.files, parseLimits, p.files.root+"/sriov/pf/vfs", p.files.root+"/pf/vfs")
 }
@@ -42,21 +42,22 @@ func (p *PF) ofTile(tile int, name string) string {
 	return p.files.tileFile(0, GT{Tile: tile, ID: -1}, name) // no such file exists
 }
 
-// AvailableGGTT returns what is left of a tile's GGTT.
+// AvailableGGTT returns the free part of a tile's GGTT.
 func (p *PF) AvailableGGTT(tile int) (Available, error) {
 	return parsed(p.files, parseAvailable, p.ofTile(tile, "ggtt_available"))
 }
 
-// AdverseEvents returns what the firmware of a GT has counted, for VFs with at least one event.
+// AdverseEvents returns the firmware's counts of a GT, for VFs with at least one event.
 func (p *PF) AdverseEvents(gt GT) ([]Events, error) {
 	return parsed(p.files, parseEvents, p.files.gtFile(0, gt, "adverse_events"))
 }
 
 // Policies are the firmware's rules for all functions on a GT.
 type Policies struct {
-	ResetEngine  bool   `json:"reset_engine"`     // engines are reset on each switch of VFs
-	SchedIfIdle  bool   `json:"sched_if_idle"`    // idle VFs keep their time slice
-	SamplePeriod uint64 `json:"sample_period_ms"` // ms between checks of the counters of adverse events; 0 is never
+	ResetEngine bool `json:"reset_engine"`  // engines are reset on each switch of VFs
+	SchedIfIdle bool `json:"sched_if_idle"` // idle VFs keep their time slice
+	// Ms between checks of the counters of adverse events; 0 is never.
+	SamplePeriod uint64 `json:"sample_period_ms"`
 }
 
 // Policies reads the policies of a GT.

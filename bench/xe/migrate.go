@@ -10,17 +10,18 @@ import (
 )
 
 const (
-	drainTime  = 10 * time.Second // how long a save that was given up may take to its end
+	drainTime  = 10 * time.Second // how long an abandoned save may take to end
 	finishTime = 30 * time.Second // the driver itself waits up to 20 s for a restore to end
 )
 
-// Save writes the state of the paused VF, memory included, to w. The VF stays paused and can be
-// resumed, stopped or saved again. After an error its state is in the [ControlError]: paused if the
-// save could be brought to its end, else [StateSaving], which only a stop or a reset ends.
+// Save writes the state of the paused VF, including its memory, to w. The VF stays paused and can
+// be resumed, stopped or saved again. After an error the [ControlError] has its state: paused if
+// the save could be ended, or else [StateSaving], which only a stop or a reset ends.
 //
-// The driver writes everything whether it has changed or not: see [Control.MigrationSize].
+// The driver writes everything, whether it has changed or not: see [Control.MigrationSize].
 func (c Control) Save(ctx context.Context, w io.Writer) error {
-	if _, err := c.MigrationSize(); err != nil { // without support the files are there, and a save fails at its end
+	// Without support the files exist, but a save fails at its end.
+	if _, err := c.MigrationSize(); err != nil {
 		return err
 	}
 	const op = "save"
@@ -50,10 +51,11 @@ func (c Control) Save(ctx context.Context, w io.Writer) error {
 func (c Control) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	_, _ = c.pf.files.tree.Pull(ctx, c.file("migration_data"), io.Discard) // finish reports whether it helped
+	// Finish reports whether it helped.
+	_, _ = c.pf.files.tree.Pull(ctx, c.file("migration_data"), io.Discard)
 }
 
-// finish ends a save or a restore. It asks the driver for the result by reading its file.
+// finish ends a save or a restore. It reads the driver's file to get the result.
 func (c Control) finish(ctx context.Context, op string) error {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
@@ -68,12 +70,14 @@ func (c Control) incomplete(stream *packets) error {
 	return nil
 }
 
-// Restore gives the paused VF the state in r, which [Control.Save] wrote for this or another VF,
-// here or on another host, of the same GPU model and revision, with the same quotas. The VF stays
-// paused, to be resumed. Restore checks the header of each packet before the driver sees it, the
-// first one before anything is done to the VF: drivers up to Linux 7.3 at least crash the kernel on
-// some headers. After an error the state is in the [ControlError], "" if the VF was not touched. A
-// VF that was not restored to the end must be given up with [Control.DiscardRestore].
+// Restore gives the paused VF the state in r. [Control.Save] wrote it for this or another VF, here
+// or on another host, of the same GPU model and revision, with the same quotas. The VF stays paused
+// and can be resumed.
+//
+// Restore checks the header of each packet before it passes the packet to the driver. It checks the
+// first header before it changes the VF. Drivers up to Linux 7.3 at least crash the kernel on some
+// headers. After an error the [ControlError] has the VF's state, "" if the VF was not changed. If a
+// restore fails after that, call [Control.DiscardRestore].
 //
 // The end of ctx does not stop a Read of r that hangs.
 func (c Control) Restore(ctx context.Context, r io.Reader) error {
@@ -94,8 +98,8 @@ func (c Control) Restore(ctx context.Context, r io.Reader) error {
 	return c.failed(op, StateRestoring, c.finish(ctx, op))
 }
 
-// CheckState reads the saved state in r to its end, and returns an error unless it is whole and each of
-// its headers is one that [Control.Restore] passes on. It does nothing to the VF.
+// CheckState reads the saved state in r to its end. It returns an error unless the state is
+// complete and [Control.Restore] accepts each of its headers. It does not change the VF.
 func (c Control) CheckState(r io.Reader) error {
 	stream := &restoreStream{r: r, gts: c.pf.GTs}
 	if err := stream.begin(); err != nil {
@@ -105,10 +109,9 @@ func (c Control) CheckState(r io.Reader) error {
 	return err
 }
 
-// DiscardRestore resets the VF after a failed restore, and makes the driver forget the part of a
-// packet that it may still hold. A reset alone leaves that part, and the driver would take the
-// first bytes of the next restore for its rest. Only the beginning of a save drops it
-// (xe_sriov_packet_save_init).
+// DiscardRestore resets the VF after a failed restore, and makes the driver drop a partial packet.
+// A reset alone leaves that part, and the driver would take the first bytes of the next restore for
+// its rest. Only the beginning of a save drops it (xe_sriov_packet_save_init).
 func (c Control) DiscardRestore(ctx context.Context) error {
 	if err := c.Reset(ctx); err != nil {
 		return err

@@ -6,15 +6,16 @@ import (
 	"fmt"
 )
 
-// packets checks the stream of a VF's state while it passes, and whether it is whole at its end.
-// The stream is packets of a header of 24 bytes (version, type, tile, GT, 32 bits of flags, 64 of
-// offset, 64 of size; little-endian) and a payload: a descriptor of the GPU first, a trailer last.
-// It does not check a version that it does not know.
+// packets checks the stream of a VF's state as it passes, and whether it is complete at its end.
+// The stream consists of packets. A packet is a header of 24 bytes and a payload. The header has
+// version, type, tile, GT, 32 bits of flags, 64 of offset and 64 of size, little-endian. The first
+// packet is a descriptor of the GPU, and the last one is a trailer. packets does not check the
+// packets of an unknown version.
 //
 // Kernel source: drivers/gpu/drm/xe/xe_sriov_packet.c.
 type packets struct {
-	header  []byte // the part of it that has come
-	payload uint64 // bytes of the present packet that are still to come
+	header  []byte // the bytes of it that have arrived
+	payload uint64 // remaining bytes of the current packet
 	count   int
 	ended   bool // by a trailer
 	unknown bool // the stream has another version
@@ -28,7 +29,7 @@ const (
 	typeTrailer    = 2
 )
 
-// Write takes the next bytes of the stream. It never fails.
+// Write checks the next bytes of the stream. It never fails.
 func (p *packets) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 && p.err == nil && !p.unknown {
@@ -48,7 +49,7 @@ func (p *packets) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// begin checks a header that is whole.
+// begin checks a complete header.
 func (p *packets) begin() {
 	version, kind := p.header[0], p.header[1]
 	p.payload = binary.LittleEndian.Uint64(p.header[16:])

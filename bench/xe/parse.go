@@ -11,8 +11,8 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// The kernel's texts. Each parser accepts the format of the driver's printf and nothing else, but
-// for known differences between versions: a key that an older driver does not print, or one that a
+// These types are the kernel's texts. Each parser accepts only the format of the driver's printf,
+// and known differences between versions: a key that an older driver does not print, or that a
 // newer driver adds.
 
 // A Range is a contiguous range of GGTT addresses, context ids or doorbells. As in the kernel's
@@ -25,7 +25,7 @@ type Range struct {
 // Size returns how many addresses or ids the range has.
 func (r Range) Size() uint64 { return r.Last - r.First + 1 }
 
-// Available is what is left of the GGTT of a tile, in bytes.
+// Available is the free part of the GGTT of a tile, in bytes.
 type Available struct {
 	Holes []Range `json:"holes"` // free ranges, ascending
 	Total uint64  `json:"total"` // bytes of all holes
@@ -33,7 +33,7 @@ type Available struct {
 	Avail uint64  `json:"avail"` // bytes for VFs: Total without Spare
 }
 
-// Limits are the numbers of VFs that are possible, and of those that are enabled.
+// Limits are the possible and the enabled numbers of VFs.
 type Limits struct {
 	Total     int `json:"total"`     // by the hardware
 	Supported int `json:"supported"` // by the driver

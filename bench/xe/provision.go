@@ -15,24 +15,23 @@ import (
 
 var errUnclean error = syscall.EUCLEAN
 
-// What the driver rounds and clamps to. Kernel source: xe_gt_sriov_pf_config.c.
+// These are the driver's rounding and limits. Kernel source: xe_gt_sriov_pf_config.c.
 const (
 	pageSize   = 4 << 10     // bytes; GGTT quotas are rounded up to it
 	largePage  = 64 << 10    // bytes; the same on ATS-M (pf_get_ggtt_alignment)
 	vramAlign  = 2 << 20     // bytes; VRAM quotas are rounded up to it
-	maxQuantum = 100_000     // ms; longer execution quanta are cut to it
-	maxTimeout = 100_000_000 // us; longer preemption timeouts are cut to it
+	maxQuantum = 100_000     // ms; longer execution quanta are reduced to it
+	maxTimeout = 100_000_000 // us; longer preemption timeouts are reduced to it
 )
 
 func roundUp(n, to uint64) uint64 { return (n + to - 1) / to * to }
 
-// Provision brings the PF from whatever state it is in to the plan, short of enabling the VFs. It
-// first removes what an earlier run left: VFs, quotas, scheduling. It reads every value back.
-// Undoing it ends in automatic mode with the spares, scheduling and policies that were there
-// before.
+// Provision brings the PF from any state to the plan, but does not enable the VFs. It first removes
+// an earlier run's VFs, quotas and scheduling. It reads every value back. Undo ends in automatic
+// mode with the spares, scheduling and policies from before.
 //
-// The order works from every starting point: no VFs, automatic mode, spares, quotas, scheduling.
-// The kernel refuses a change of the mode while there are VFs, and a VF's quota cannot grow while
+// This order works from every starting state: no VFs, automatic mode, spares, quotas, scheduling.
+// The kernel refuses a change of the mode while VFs are enabled. A VF's quota cannot grow while
 // another VF still holds an old one.
 func (p *PF) Provision(ctx context.Context, plan vgpu.Plan) error {
 	total, err := p.checkCount(plan.VFs)
@@ -66,8 +65,8 @@ func (p *PF) checkCount(n int) (total int, err error) {
 	return total, err
 }
 
-// Reset disables all VFs, takes back what they hold, and returns to automatic provisioning. Quotas
-// that were set by hand are lost. Undoing it brings back the time slices of a host that had no VFs.
+// Reset disables all VFs, removes their quotas, and returns to automatic provisioning. Quotas that
+// were set by hand are lost. Undo restores the time slices of a host that had no VFs.
 func (p *PF) Reset(ctx context.Context) error {
 	n, err := p.NumVFs()
 	if err != nil {
@@ -90,14 +89,14 @@ func (p *PF) Reset(ctx context.Context) error {
 	return p.Quotas.clearVRAM(ctx)
 }
 
-// restore returns the record whose undoing returns the PF to automatic mode.
+// restore returns the record whose undo returns the PF to automatic mode.
 func (p *PF) restore() undo.Write {
 	return undo.Write{Path: p.files.restoreFile(), Blind: true, Restore: "1"}
 }
 
-// RememberMode journals that the PF is to return to automatic mode, for [Quotas.Set] without a
-// [PF.Provision] before it. It returns an error if there are VFs: their quotas could not be put
-// back. Kernels without modes need no record.
+// RememberMode journals that undo must return the PF to automatic mode. It is for [Quotas.Set]
+// without an earlier [PF.Provision]. It fails if there are VFs, because their quotas could not be
+// restored. Kernels without modes need no record.
 func (p *PF) RememberMode(ctx context.Context) error {
 	n, err := p.NumVFs()
 	if err != nil {
@@ -177,7 +176,7 @@ func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
 	for vf := 1; vf <= n; vf++ {
 		q, err := p.Quotas.Of(vf)
 		if errors.Is(err, bench.ErrNotAvailable) {
-			break // no debugfs to look into
+			break // without debugfs there are no quotas to read
 		}
 		if err == nil && (q.Contexts == 0 || q.GGTT == 0 || p.VRAM && q.VRAM == 0) {
 			err = &bench.HostError{

@@ -9,7 +9,7 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// Quotas are the hard quotas that a PF gives its VFs, and the spares that it keeps.
+// Quotas gives access to the hard quotas of a PF's VFs, and to the PF's spares.
 type Quotas struct {
 	files
 	device *pci.Device
@@ -17,15 +17,16 @@ type Quotas struct {
 	vram   bool   // the GPU has local memory
 }
 
-// Of returns what a VF holds. Tiles or GTs that differ are an error: there is no one answer then.
+// Of returns the quotas of a VF. It fails if tiles or GTs differ, because there is no single value
+// then.
 func (q *Quotas) Of(vf int) (vgpu.Resources, error) { return q.resources(vf, "_quota") }
 
-// Spare returns what the kernel keeps for the PF.
+// Spare returns the resources that the kernel keeps for the PF.
 func (q *Quotas) Spare() (vgpu.Resources, error) { return q.resources(0, "_spare") }
 
-// Set changes what one VF holds, on all tiles and GTs. It journals nothing where the kernel has
-// modes: the return to automatic mode wipes the quotas of VFs ([PF.RememberMode]). Where it has
-// none, quotas of enabled VFs are not journalled either: disabling the VFs wipes them.
+// Set changes the quotas of one VF, on all tiles and GTs. If the kernel has modes, Set journals
+// nothing: the return to automatic mode clears the quotas of VFs ([PF.RememberMode]). If it has
+// none, Set does not journal quotas of enabled VFs: disabling the VFs clears them.
 func (q *Quotas) Set(ctx context.Context, vf int, r vgpu.Resources) error {
 	if err := checkVF(q.device, q.name, vf); err != nil {
 		return err
@@ -43,15 +44,15 @@ func (q *Quotas) Set(ctx context.Context, vf int, r vgpu.Resources) error {
 	return nil
 }
 
-// keeps reports whether VFs keep their quotas until somebody takes them away one by one.
+// keeps reports whether VFs keep their quotas until they are cleared one by one.
 func (q *Quotas) keeps() bool {
 	n, err := q.device.NumVFs()
 	return q.flat && err == nil && n == 0
 }
 
-// SetVRAM changes how much local memory one VF has, in bytes on all tiles together, and nothing
-// else. Where sysfs offers that (Linux 7.1), provisioning stays automatic, and leaves the memory of
-// VFs alone from then on. Else it becomes custom.
+// SetVRAM changes only the local memory of one VF, in bytes on all tiles together. If sysfs has a
+// file for it (Linux 7.1), provisioning stays automatic, and the kernel no longer changes the
+// memory of VFs. Otherwise the mode becomes custom.
 func (q *Quotas) SetVRAM(ctx context.Context, vf int, n uint64) error {
 	if err := checkVF(q.device, q.name, vf); err != nil {
 		return err
@@ -77,8 +78,7 @@ func (q *Quotas) SetVRAM(ctx context.Context, vf int, n uint64) error {
 	return nil
 }
 
-// setSpare changes what is kept for the PF. A spare of 0 stays as it is: the kernel has minima of
-// its own.
+// setSpare changes the PF's spares. A spare of 0 is not written: the kernel has its own minima.
 func (q *Quotas) setSpare(ctx context.Context, r vgpu.Resources) error {
 	for _, h := range q.holdings(0, "_spare") {
 		n := *h.field(&r)
@@ -92,8 +92,8 @@ func (q *Quotas) setSpare(ctx context.Context, r vgpu.Resources) error {
 	return nil
 }
 
-// clear takes all quotas away, for kernels without modes. They give fair shares to VFs that hold
-// nothing.
+// clear sets all quotas to 0, on kernels without modes. Such a kernel gives fair shares to VFs
+// without quotas.
 func (q *Quotas) clear(ctx context.Context) error {
 	total, err := q.device.TotalVFs()
 	if err != nil {
@@ -107,9 +107,9 @@ func (q *Quotas) clear(ctx context.Context) error {
 	return nil
 }
 
-// clearVRAM takes away the local memory that sysfs gave to VFs. It leaves the mode automatic, so
-// that the return to automatic mode changes nothing (xe_sriov_pf_provision_set_mode), and enabling
-// VFs then gives no memory to others.
+// clearVRAM removes the local memory that sysfs gave to VFs. The mode stays automatic, so a return
+// to automatic mode would change nothing (xe_sriov_pf_provision_set_mode), and enabling VFs would
+// give no memory to others.
 func (q *Quotas) clearVRAM(ctx context.Context) error {
 	file := q.bulkFile("vram_quota")
 	if !q.tree.Exists(file) {

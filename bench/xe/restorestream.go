@@ -10,22 +10,22 @@ import (
 	"vmtb/bench"
 )
 
-// A restoreStream reads a saved state, and checks each header before it passes any of it on to the
+// A restoreStream reads a saved state, and checks each header before it passes any of it to the
 // driver. The driver trusts headers. Up to Linux 7.3 at least, a header of another version makes
 // the kernel oops: xe_sriov_packet_write_single goes on with the packet that
-// xe_sriov_packet_init_from_hdr refused. A header with a GT that does not exist, or with a huge
-// size, leaves a packet without memory, and every later write fails with EFAULT.
+// xe_sriov_packet_init_from_hdr refused. A header with a missing GT or a huge size leaves a packet
+// without memory, and every later write fails with EFAULT.
 type restoreStream struct {
 	r       io.Reader
 	gts     []GT
-	checked []byte // the rest of a good header, to be passed on
-	payload uint64 // bytes of the present packet that are still to come
+	checked []byte // the rest of a valid header, to be passed on
+	payload uint64 // remaining bytes of the current packet
 	packets int
 	ended   bool // by a trailer
 }
 
-// Payloads that the driver writes are no larger (VF_VRAM_STATE_CHUNK_MAX_SIZE; a GGTT of 4 GiB has
-// 8 MiB of entries).
+// The driver writes no larger payloads (VF_VRAM_STATE_CHUNK_MAX_SIZE; a GGTT of 4 GiB has 8 MiB of
+// entries).
 const (
 	mostVRAM  = 512 << 20
 	mostOther = 64 << 20
@@ -116,7 +116,7 @@ func (s *restoreStream) check(header []byte) error {
 	return nil
 }
 
-// damaged returns the error for a saved state that the driver must not get.
+// damaged returns the error for a saved state that must not reach the driver.
 func damaged(format string, args ...any) error {
 	return &bench.UsageError{Err: fmt.Errorf("the saved state: "+format, args...)}
 }

@@ -15,27 +15,28 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// A Scheduler is how the PF and its VFs share GPU time. Where sysfs has sriov_admin, it writes only
-// there, so that automatic provisioning stays automatic. What a kernel does not have matches
-// [bench.ErrNotAvailable].
+// A Scheduler divides GPU time among the PF and its VFs. If sysfs has sriov_admin, it writes only
+// there, so that automatic provisioning stays automatic. If the kernel lacks a feature, the error
+// matches [bench.ErrNotAvailable].
 type Scheduler struct {
 	files
 	device *pci.Device
 	plan   *vgpu.Scheduling // the last plan; nil before one was provisioned
 }
 
-// A Priority is the priority of a function when several want the GPU. VFs have low or normal.
+// A Priority is the priority of a function when several want the GPU. VFs have low or normal
+// priority.
 type Priority string
 
-// The priorities, by their number in debugfs.
+// These are the priorities, by their number in debugfs.
 const (
 	Low    Priority = "low"
 	Normal Priority = "normal"
 	High   Priority = "high"
 )
 
-// TimeSlice reads the time slice of function fn (0 is the PF). If the GTs differ, there is no one
-// answer: the error matches EUCLEAN.
+// TimeSlice reads the time slice of function fn (0 is the PF). If the GTs differ, there is no
+// single value, and the error matches EUCLEAN.
 func (s *Scheduler) TimeSlice(fn int) (vgpu.TimeSlice, error) {
 	var t vgpu.TimeSlice
 	for i, set := range s.timeSlice(fn, vgpu.TimeSlice{}) {
@@ -66,8 +67,8 @@ func (s *Scheduler) SetTimeSlice(ctx context.Context, fn int, t vgpu.TimeSlice) 
 	return nil
 }
 
-// Priority reads the priority of function fn (0 is the PF). If the GTs differ, there is no one
-// answer: the error matches EUCLEAN.
+// Priority reads the priority of function fn (0 is the PF). If the GTs differ, there is no single
+// value, and the error matches EUCLEAN.
 func (s *Scheduler) Priority(fn int) (Priority, error) {
 	if s.hasAdmin() {
 		return parsed(s.files, parseChoice, s.adminFile(fn, "sched_priority"))
@@ -89,8 +90,8 @@ func (s *Scheduler) Priority(fn int) (Priority, error) {
 	return all, nil
 }
 
-// SetPriority changes the priority of the PF and all its VFs; the kernel offers it in no other way.
-// It is low, or normal, with which idle VFs keep their time slices.
+// SetPriority changes the priority of the PF and all its VFs, because the kernel cannot change one
+// alone. want is Low or Normal. With Normal, idle VFs keep their time slices.
 func (s *Scheduler) SetPriority(ctx context.Context, want Priority) error {
 	if want != Low && want != Normal {
 		return &bench.UsageError{Err: fmt.Errorf("priority %q: VFs have %s or %s", want, Low, Normal)}
@@ -120,7 +121,7 @@ func (s *Scheduler) reapply(ctx context.Context, n int) error {
 }
 
 // setSlices brings the time slices of the PF and VF1..total to plan, and reads them back. VFs from
-// n+1 on get the default. recorded says whether to journal the old values.
+// n+1 on get the default. If recorded is true, it journals the old values.
 func (s *Scheduler) setSlices(ctx context.Context, plan vgpu.Scheduling, n, total int, recorded bool) error {
 	for fn := 0; fn <= total; fn++ {
 		slice := vgpu.TimeSlice{}
@@ -169,7 +170,7 @@ func (s *Scheduler) rememberVFs(ctx context.Context) error {
 		for _, set := range s.timeSlice(vf, vgpu.TimeSlice{}) {
 			now, err := s.read(set.file)
 			if err != nil || now == 0 {
-				continue // unreadable where GTs differ: there is no one value to go back to
+				continue // unreadable if the GTs differ: there is no single old value
 			}
 			if err := s.record(ctx, undo.Write{Path: set.file, Old: strconv.FormatUint(now, 10)}); err != nil {
 				return err
@@ -181,8 +182,8 @@ func (s *Scheduler) rememberVFs(ctx context.Context) error {
 
 // rememberPF journals the PF's time slice and the priorities. Drivers of Linux 7.3 change them when
 // VFs are enabled and disabled in automatic mode (xe_gt_sriov_pf_config_set_fair_sched,
-// xe_sriov_pf_reprovision_default). Neither a change to custom mode in between nor a failure to
-// enable VFs leaves the PF as it was, so that only a record brings it back.
+// xe_sriov_pf_reprovision_default). They also change after a switch to custom mode, or if enabling
+// VFs fails. So only a record restores them.
 func (s *Scheduler) rememberPF(ctx context.Context) error {
 	if !s.hasAdmin() {
 		return nil // up to Linux 6.18
@@ -190,7 +191,7 @@ func (s *Scheduler) rememberPF(ctx context.Context) error {
 	for _, set := range s.timeSlice(0, vgpu.TimeSlice{}) {
 		now, err := s.read(set.file)
 		if err != nil {
-			continue // unreadable where GTs differ: there is no one value to go back to
+			continue // unreadable if the GTs differ: there is no single old value
 		}
 		if err := s.record(ctx, undo.Write{Path: set.file, Old: strconv.FormatUint(now, 10)}); err != nil {
 			return err
@@ -213,15 +214,15 @@ func (s *Scheduler) rememberPF(ctx context.Context) error {
 }
 
 // recordPriority journals the PF's own priority. It must come before the record of the bulk write,
-// which overwrites the priority: undone last, it brings the priority back.
+// which overwrites the priority. Undone last, it restores the priority.
 func (s *Scheduler) recordPriority(ctx context.Context, now Priority) error {
-	now = cmp.Or(now, Low) // GTs that differ have no one priority to go back to: low is the default
+	now = cmp.Or(now, Low) // if the GTs differ there is no single old value: low is the default
 	old := strings.Replace("low normal high", string(now), "["+string(now)+"]", 1)
 	return s.record(ctx, undo.Write{Path: s.adminFile(0, "sched_priority"), Old: old, Restore: string(now)})
 }
 
-// setIfIdle sets whether idle VFs keep their time slices. They do with normal priority of all
-// functions, and do not with low priority.
+// setIfIdle sets whether idle VFs keep their time slices. With normal priority of all functions
+// they do; with low priority they do not.
 func (s *Scheduler) setIfIdle(ctx context.Context, on bool, total int) error {
 	if s.hasAdmin() {
 		return s.setPriority(ctx, on, total)
@@ -234,8 +235,8 @@ func (s *Scheduler) setIfIdle(ctx context.Context, on bool, total int) error {
 	return nil
 }
 
-// setPriority sets the priority of all functions in bulk, which is how sysfs offers
-// schedule-if-idle, and reads it back.
+// setPriority sets the priority of all functions in bulk, which is sysfs' form of schedule-if-idle,
+// and reads it back.
 func (s *Scheduler) setPriority(ctx context.Context, ifIdle bool, total int) error {
 	want := Low
 	if ifIdle {

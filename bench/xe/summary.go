@@ -8,8 +8,8 @@ import (
 	"vmtb/bench/xe/vgpu"
 )
 
-// A Summary is all that the kernel reports of a PF and its VFs. A field is nil if this kernel does
-// not report it.
+// A Summary is everything that the kernel reports of a PF and its VFs. A field is nil if this
+// kernel does not report it.
 type Summary struct {
 	Address   pci.Address     `json:"address"`
 	Card      int             `json:"card"`
@@ -22,7 +22,8 @@ type Summary struct {
 	GGTT      []Available     `json:"ggtt"` // by tile
 	Spare     *vgpu.Resources `json:"spare"`
 	Functions []Function      `json:"functions"` // the PF, then the enabled VFs
-	Problems  []string        `json:"problems"`  // errors of what could not be read, or has no one answer
+	// Errors of files that could not be read, or have no single value.
+	Problems []string `json:"problems"`
 }
 
 // A GTSummary is what the kernel reports of a GT.
@@ -35,18 +36,20 @@ type GTSummary struct {
 
 // A Function is what the kernel reports of the PF or a VF.
 type Function struct {
-	VF         int              `json:"vf"` // 0 is the PF
-	Address    pci.Address      `json:"address"`
-	Driver     string           `json:"driver"`      // on this host; "" is none
-	IOMMUGroup *int             `json:"iommu_group"` // nil without an IOMMU
-	Quota      *vgpu.Resources  `json:"quota"`       // of a VF
-	TimeSlice  *vgpu.TimeSlice  `json:"time_slice"`
-	Priority   *Priority        `json:"priority"`
-	Version    *Version         `json:"version"` // that the driver of the VF has agreed on; nil if none has
-	Events     *vgpu.Thresholds `json:"events"`  // adverse events, of all GTs together; nil if there were none
+	VF         int             `json:"vf"` // 0 is the PF
+	Address    pci.Address     `json:"address"`
+	Driver     string          `json:"driver"`      // on this host; "" is none
+	IOMMUGroup *int            `json:"iommu_group"` // nil without an IOMMU
+	Quota      *vgpu.Resources `json:"quota"`       // of a VF
+	TimeSlice  *vgpu.TimeSlice `json:"time_slice"`
+	Priority   *Priority       `json:"priority"`
+	// Agreed on by the driver of the VF; nil if none has.
+	Version *Version `json:"version"`
+	// Adverse events, of all GTs together; nil if there were none.
+	Events *vgpu.Thresholds `json:"events"`
 }
 
-// Summary reads all that the kernel reports. It returns an error only if there is nothing at all.
+// Summary reads everything that the kernel reports. It fails only if the kernel reports nothing.
 func (p *PF) Summary() (*Summary, error) {
 	ids, err := p.IDs()
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// whyNoVFs returns the reason why a GPU offers no VFs, judged by the files that exist.
+// whyNoVFs returns why a GPU offers no VFs. It judges by the files that exist.
 func (p *PF) whyNoVFs() string {
 	const board = "SR-IOV must be enabled in the firmware's set-up, and not every board has it"
 	text := func(file string) string {
-		s, _ := p.files.tree.Text(file) // a file that cannot be read says nothing
+		s, _ := p.files.tree.Text(file) // an unreadable file is treated as empty
 		return s
 	}
 	if limit := p.configfs("max_vfs"); p.files.tree.Exists(limit) && text(limit) == "0" {
@@ -41,8 +41,8 @@ func (p *PF) configfs(name string) string {
 	return "/sys/kernel/config/xe/" + string(p.Address) + "/sriov/" + name
 }
 
-// AdminOnly reports whether the PF only administers VFs: its render node takes no work. It is
-// chosen in configfs before the driver is bound (since Linux 7.1).
+// AdminOnly reports whether the PF only administers VFs: its render node accepts no work. An
+// administrator sets this in configfs before the driver is bound (since Linux 7.1).
 func (p *PF) AdminOnly() bool {
 	text, err := p.files.tree.Text(p.configfs("admin_only_pf"))
 	return err == nil && text == "yes"

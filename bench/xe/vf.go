@@ -15,8 +15,7 @@ import (
 )
 
 // A VF is a Virtual Function on the machine whose xe driver has bound it: a guest, or the host.
-// Errors are [bench.GuestError]; they match [bench.ErrNotAvailable] for what the driver there does
-// not offer.
+// Errors are [bench.GuestError]. If the driver lacks a feature, they match [bench.ErrNotAvailable].
 type VF struct {
 	Address pci.Address // on that machine
 	GTs     []GT
@@ -76,8 +75,8 @@ func numbersOf(names []string, prefix string) []int {
 	return list
 }
 
-// files returns where the driver may have a file of the VF on a GT: since Linux 6.18 in the tile's
-// directory.
+// files returns the possible paths of a file of the VF on a GT. Since Linux 6.18 it is in the
+// tile's directory.
 func (v *VF) files(gt GT, name string) []string {
 	root := "/sys/kernel/debug/dri/" + string(v.Address)
 	return []string{
@@ -109,12 +108,12 @@ func readFirst[T any](ctx context.Context, v *VF, parse func(string) (T, error),
 	)
 }
 
-// A SelfConfig is what the firmware of a GT reported to the VF's driver as the VF's resources. A
+// A SelfConfig has the VF's resources, as the firmware of a GT reported them to the VF's driver. A
 // media GT has only contexts and doorbells; up to Linux 6.18 it repeats the GGTT.
 type SelfConfig struct {
 	vgpu.Resources
 	GGTTRange Range // zero where there is none
-	Shift     int64 // bytes by which the GGTT moved when the VF was last restored; up to Linux 6.18
+	Shift     int64 // by how many bytes the GGTT moved in the VF's last restore; up to Linux 6.18
 }
 
 // SelfConfig reads the self-configuration of a GT.
@@ -123,8 +122,8 @@ func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
 	return c, err
 }
 
-// Resources returns what the VF has, to be compared with [Quotas.Of]. GTs that differ are an error:
-// there is no one answer.
+// Resources returns the VF's resources, to compare with [Quotas.Of]. It fails if GTs differ,
+// because there is no single value then.
 func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
 	var all vgpu.Resources
 	for i, gt := range v.GTs {
@@ -168,16 +167,16 @@ func parseSelfConfig(text string) (c SelfConfig, err error) {
 	return c, err
 }
 
-// Stoppers halt the recovery that a VF's driver does on a GT after a restore of the VF, each at its
-// stage. The driver checks once a second whether its stopper is still set. It never clears one.
+// Stoppers halt the recovery of a VF's driver on a GT after a restore, each at one stage. The
+// driver checks once a second whether its stopper is still set. It never clears one.
 type Stoppers uint8
 
-// The stages of recovery. Kernel source: drivers/gpu/drm/xe/xe_gt_sriov_vf.c.
+// These are the stages of recovery. Kernel source: drivers/gpu/drm/xe/xe_gt_sriov_vf.c.
 const (
-	StopBeforeResfix Stoppers = 1 << iota // before it begins
-	StopBeforeFixups                      // of addresses, when the GGTT has moved
-	StopBeforeJobs                        // are started again
-	StopBeforeDone                        // is told to the firmware
+	StopBeforeResfix Stoppers = 1 << iota // before the recovery begins
+	StopBeforeFixups                      // before addresses are fixed, if the GGTT has moved
+	StopBeforeJobs                        // before jobs are started again
+	StopBeforeDone                        // before the firmware is notified
 )
 
 // ResfixStoppers reads the stoppers of a GT. Only debug kernels from Linux 7.0 on have them.

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// sequence is a control sequence of ECMA-48, xterm or the Linux console. The alternatives are, in
-// this order: CSI ("ESC [ 31 m", "ESC [ = 3 h"); the palette of the Linux console ("ESC ] P
+// sequence matches a control sequence of ECMA-48, xterm or the Linux console. The alternatives are,
+// in this order: CSI ("ESC [ 31 m", "ESC [ = 3 h"); the palette of the Linux console ("ESC ] P
 // 0ff8800"), which has no end mark; OSC, DCS, SOS, PM and APC up to their end mark, BEL or "ESC \";
 // character sets and the like ("ESC ( B"); all others of two bytes ("ESC c").
 var sequence = regexp.MustCompile("\x1b(?:" +
@@ -16,8 +16,8 @@ var sequence = regexp.MustCompile("\x1b(?:" +
 	`[ -/]+[0-~]` + "|" +
 	`[0-~])`)
 
-// Strip returns s without control sequences. A sequence that is cut off loses its first two bytes
-// only: what follows them may be text of somebody else.
+// Strip returns s without control sequences. Of an incomplete sequence it removes only the first
+// two bytes, because the following bytes may be other text.
 func Strip(s string) string {
 	if strings.IndexByte(s, 0x1b) < 0 {
 		return s
@@ -25,8 +25,8 @@ func Strip(s string) string {
 	return sequence.ReplaceAllString(s, "")
 }
 
-// Printable returns s with "?" in the place of control characters, which file names and the output
-// of guests may hold. Line ends and tabs stay. What it returns does no harm to a terminal.
+// Printable returns s with "?" in place of control characters, which file names and guests' output
+// may contain. It keeps line ends and tabs. Its result is safe to print on a terminal.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {

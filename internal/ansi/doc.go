@@ -1,2 +1,2 @@
-// Package ansi keeps the control sequences of terminals out of text.
+// Package ansi removes terminal control sequences from text.
 package ansi

@@ -12,17 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A File is a file in the making. It must be ended by [File.Commit] or [File.Discard].
+// A File is a file that is being written. The caller must end it with [File.Commit] or
+// [File.Discard].
 type File struct {
 	path    string // the target, without links
 	perm    fs.FileMode
-	f       *os.File // nil before the first Write if the target is to be replaced
+	f       *os.File // nil before the first Write if the target will be replaced
 	temp    bool     // f is a temporary file
-	inPlace bool     // f is the target, a regular file whose old content goes with the first Write
-	err     error    // the first one of Write
+	inPlace bool     // f is the target, a regular file that the first Write truncates
+	err     error    // first error of Write
 }
 
-// Create begins to write the file at path, and checks that it can be written. A FIFO must get a reader within 5 s.
+// Create begins to write the file at path, and checks that it can be written. If it is a FIFO, a
+// reader must open it within 5 s.
 func Create(path string, perm fs.FileMode) (*File, error) {
 	t, err := find(path)
 	if err != nil {
@@ -39,13 +41,15 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 	return f, f.check(t.exists)
 }
 
-// check opens the target, or makes and removes a temporary file, to find out whether that works.
+// check opens the target, or makes and removes a temporary file, to find out whether the target can
+// be written.
 func (f *File) check(exists bool) error {
 	var target *os.File
 	if exists {
 		var err error
 		target, err = os.OpenFile(f.path, os.O_WRONLY, 0)
-		if err != nil && !errors.Is(err, unix.ETXTBSY) { // a program that runs can be replaced, not written
+		// A running program can be replaced, but not written.
+		if err != nil && !errors.Is(err, unix.ETXTBSY) {
 			return err
 		}
 	}
@@ -65,12 +69,13 @@ func (f *File) check(exists bool) error {
 	return err
 }
 
-// cannotReplace reports whether err, of making a temporary file, leaves the target itself writable.
+// cannotReplace reports whether the target may be writable in place although making a temporary
+// file failed with err.
 func cannotReplace(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EBUSY)
 }
 
-// makeTemp makes the temporary file with the mode and owner that the target has or is to have.
+// makeTemp makes the temporary file with the mode and owner of the target.
 func (f *File) makeTemp() error {
 	info, err := os.Lstat(f.path)
 	exists := err == nil
@@ -86,7 +91,7 @@ func (f *File) makeTemp() error {
 	name := filepath.Join(filepath.Dir(f.path), ".vmtb-"+rand.Text()[:12]+".tmp")
 	temp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
-		// the temporary name says nothing to users
+		// the temporary name means nothing to users
 		return &fs.PathError{Op: "write", Path: f.path, Err: errors.Unwrap(err)}
 	}
 	if exists {
@@ -128,7 +133,7 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// begin makes f.f a file that takes data.
+// begin opens f.f for the first Write.
 func (f *File) begin() error {
 	if f.f == nil {
 		return f.makeTemp()
@@ -140,8 +145,8 @@ func (f *File) begin() error {
 	return nil
 }
 
-// Commit makes what was written the content of the target, for good. After an error, of Write too,
-// a target that is to be replaced is as it was.
+// Commit makes the written data the durable content of the target. After an error, including one of
+// Write, a target that would be replaced is unchanged.
 func (f *File) Commit() error {
 	if f.err == nil {
 		f.err = f.begin()
@@ -166,7 +171,7 @@ func (f *File) Commit() error {
 	return SyncDir(filepath.Dir(f.path))
 }
 
-// Discard gives up what was written. After [File.Commit] it does nothing.
+// Discard drops the written data. After [File.Commit] it does nothing.
 func (f *File) Discard() error {
 	if f.f == nil {
 		return nil
@@ -179,7 +184,7 @@ func (f *File) Discard() error {
 	return err
 }
 
-// WriteFile makes data the content of the file at path.
+// WriteFile replaces the content of the file at path with data.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	f, err := Create(path, perm)
 	if err != nil {
@@ -189,8 +194,8 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return f.Commit()
 }
 
-// SyncDir makes the names in a directory durable. A file system that cannot (EINVAL) has nothing
-// that a crash brings back.
+// SyncDir makes the names in a directory durable. A file system without sync (EINVAL) needs none:
+// it keeps nothing after a crash.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -16,26 +16,26 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A target is what a path leads to.
+// A target is the file that a path leads to.
 type target struct {
-	path    string // without links, unless through
-	exists  bool   // as a regular file
-	through bool   // it is opened and written, not replaced
-	fd      int    // the descriptor of this process that it is, or -1
+	path    string // without links, unless through is set
+	exists  bool   // the target exists and is a regular file
+	through bool   // the target is opened and written, not replaced
+	fd      int    // descriptor of this process that the path names, or -1
 	fifo    bool
 }
 
-// maxLinks is how many links the kernel follows in a path (MAXSYMLINKS of linux/namei.h).
+// maxLinks is how many links in a path the kernel follows (MAXSYMLINKS of linux/namei.h).
 const maxLinks = 40
 
-// find follows the links of path.
+// find returns the target of path. It follows all links.
 func find(path string) (target, error) {
 	bad := func(err error) (target, error) { return target{}, &fs.PathError{Op: "write", Path: path, Err: err} }
 	if path == "" {
 		return bad(fs.ErrNotExist)
 	}
-	// The kernel refuses what we must not follow: loops, and links of others in directories like
-	// /tmp (fs.protected_symlinks).
+	// The kernel refuses links that must not be followed: loops, and links of other users in
+	// directories like /tmp (fs.protected_symlinks).
 	if _, err := os.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return target{}, err
 	}
@@ -65,7 +65,7 @@ func find(path string) (target, error) {
 		if info.Mode()&fs.ModeSymlink == 0 {
 			return classify(path, at, info)
 		}
-		if onProc(at) { // it leads to an open file, which may have no name
+		if onProc(at) { // the link leads to an open file, which may have no name
 			return follow(path, at)
 		}
 		to, err := os.Readlink(at)
@@ -79,7 +79,7 @@ func find(path string) (target, error) {
 	return bad(unix.ELOOP)
 }
 
-// follow is the target of a link of /proc to a file that another process has open.
+// follow returns the target of a link in /proc to a file that another process has open.
 func follow(path, link string) (target, error) {
 	info, err := os.Stat(link)
 	if err != nil {
@@ -90,7 +90,7 @@ func follow(path, link string) (target, error) {
 	return t, err
 }
 
-// classify judges the file at the end of all links.
+// classify returns the target for the file at the end of all links.
 func classify(path, at string, info fs.FileInfo) (target, error) {
 	t := target{path: at, fd: -1}
 	switch mode := info.Mode(); {
@@ -126,22 +126,24 @@ func onProc(link string) bool {
 	return unix.Statfs(filepath.Dir(link), &s) == nil && s.Type == unix.PROC_SUPER_MAGIC
 }
 
-// mountPoint reports whether something is mounted on path: a file of a container's host, for instance.
+// mountPoint reports whether something is mounted on path, for instance a file of a container's
+// host.
 func mountPoint(path string) bool {
 	var s unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &s)
 	return err == nil && s.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
-// fifoTime is how long a FIFO is given to get a reader. It is a variable for tests.
+// fifoTime is how long to wait for a FIFO's reader. It is a variable for tests.
 var fifoTime = 5 * time.Second
 
-// open opens a target to write through.
+// open opens a target that is written and not replaced.
 func (t target) open() (*os.File, error) {
 	if t.fd >= 0 {
 		return duplicate(t.path, t.fd)
 	}
-	flags := unix.O_WRONLY | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK // opening waits for nothing
+	// Opening does not block.
+	flags := unix.O_WRONLY | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK
 	if t.exists {
 		flags |= unix.O_TRUNC
 	}
@@ -151,11 +153,11 @@ func (t target) open() (*os.File, error) {
 		fd, err := unix.Open(t.path, flags, 0)
 		switch {
 		case err == nil:
-			if err := unix.SetNonblock(fd, false); err != nil { // but writing does
+			if err := unix.SetNonblock(fd, false); err != nil { // writing blocks
 				return nil, errors.Join(err, unix.Close(fd))
 			}
 			return os.NewFile(uintptr(fd), t.path), nil
-		// open(2): no reader yet
+		// open(2): ENXIO means that there is no reader yet
 		case errors.Is(err, unix.EINTR), t.fifo && errors.Is(err, unix.ENXIO) && time.Now().Before(late):
 			continue
 		case t.fifo && errors.Is(err, unix.ENXIO):
@@ -167,11 +169,12 @@ func (t target) open() (*os.File, error) {
 	}
 }
 
-// duplicate returns another descriptor of an open file that we were started with.
+// duplicate returns a new descriptor of an open file that this process has inherited.
 func duplicate(path string, fd int) (*os.File, error) {
 	bad := func(err error) (*os.File, error) { return nil, &fs.PathError{Op: "write", Path: path, Err: err} }
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	if err != nil || fd > 2 && flags&unix.FD_CLOEXEC != 0 { // one with that flag is this program's own
+	// A descriptor with that flag is this program's own.
+	if err != nil || fd > 2 && flags&unix.FD_CLOEXEC != 0 {
 		return bad(fmt.Errorf("vmtb was started without a descriptor %d", fd))
 	}
 	if mode, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || mode&unix.O_ACCMODE == unix.O_RDONLY {
@@ -184,17 +187,17 @@ func duplicate(path string, fd int) (*os.File, error) {
 	return os.NewFile(uintptr(n), path), nil
 }
 
-// Check finds out whether [Create] and [Stream] could write the file at path, and leaves nothing
-// behind. It does not open a FIFO or a device, because that ends the FIFO's reader, or starts a
-// watchdog: for those it looks at permissions only. Links and descriptors are treated as by Create.
-// The directories of path that do not exist yet count as made.
+// Check checks that [Create] and [Stream] could write the file at path. It leaves no files behind.
+// It does not open a FIFO or a device, because that could end the FIFO's reader or start a
+// watchdog. For those it checks only permissions. It treats links and descriptors like Create.
+// Directories of path that do not exist yet count as existing.
 func Check(path string) error {
 	for {
 		dir := filepath.Dir(path)
 		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || dir == path {
 			break
 		}
-		path = dir // it will be a directory, which takes the same permission as a file of that name
+		path = dir // path will be a directory, which needs the same permission as a file
 	}
 	t, err := find(path)
 	if err != nil {
@@ -217,8 +220,8 @@ func Check(path string) error {
 	return errors.Join(f.check(t.exists), f.Discard())
 }
 
-// Stream opens a file that grows while it is read, such as a log: a regular one is emptied and written in place. Links,
-// devices, FIFOs and descriptors are treated as by [Create].
+// Stream opens a file that is read while it grows, such as a log. It truncates a regular file and
+// writes it in place. It treats links, devices, FIFOs and descriptors like [Create].
 func Stream(path string, perm fs.FileMode) (*os.File, error) {
 	t, err := find(path)
 	if err != nil {

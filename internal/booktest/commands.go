@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// A Command is a command line in a block of the book, with its arguments for the shell as they stand there.
+// A Command is a command line in a block of the book, in the shell's notation.
 type Command struct {
 	File string // below the repository's root
 	Line int    // from 1
-	Text string // without prompt, comment, and "...", which stands for what a reader may add
+	Text string // without prompt, comment, and "...", which stands for optional arguments
 }
 
-// Chapters are the files of the book, below the repository's root.
+// Chapters returns the files of the book, below the repository's root.
 func Chapters(root string) ([]string, error) {
 	var chapters []string
 	for _, pattern := range []string{"README.md", "docs/*.md", "examples/*/README.md"} {
@@ -34,7 +34,7 @@ func Chapters(root string) ([]string, error) {
 }
 
 var (
-	// Programs that the book has its readers run, by themselves or in the description of a CI job.
+	// These are the programs that the book's commands and CI job descriptions run.
 	command = regexp.MustCompile(
 		`^(?:[$#] |- |script: |sh ')?(?:bin/)?((?:.* && )?(?:vmtb|\./acme-vmtb|make|go|scp) .*)$`,
 	)
@@ -42,7 +42,7 @@ var (
 	more    = regexp.MustCompile(` \.\.\.$`)
 )
 
-// Commands are all command lines of the book's blocks, in their order.
+// Commands returns all command lines in the book's blocks, in their order.
 func Commands(root string) ([]Command, error) {
 	chapters, err := Chapters(root)
 	if err != nil {
@@ -62,7 +62,7 @@ func Commands(root string) ([]Command, error) {
 	return commands, nil
 }
 
-// in finds the commands of a chapter: in what is fenced or indented.
+// in returns the commands in the fenced and indented blocks of a chapter.
 func in(text string) (commands []Command) {
 	fenced, n := false, 0
 	for line := range strings.Lines(text) {

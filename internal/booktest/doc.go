@@ -1,3 +1,3 @@
-// Package booktest finds the commands that the book shows, for tests that try them: the README,
+// Package booktest finds the commands in the book, for tests that try them. The book is the README,
 // docs and the examples' READMEs.
 package booktest

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Render returns a chapter as plain text in at most width columns: headings are underlined,
-// paragraphs, lists and tables are wrapped, blocks of code stay as they are behind four spaces.
-// Links keep their text only.
+// Render returns a chapter as plain text in at most width columns. Headings are underlined.
+// Paragraphs, lists and tables are wrapped. Blocks of code are indented by four spaces and
+// otherwise unchanged. Links keep only their text.
 func Render(markdown string, width int) string {
 	r := &renderer{width: max(width, 40)}
 	for line := range strings.Lines(markdown) {
@@ -34,7 +34,7 @@ type renderer struct {
 	width  int
 	fenced bool
 	words  string // of the paragraph or list item
-	bullet string // before its first line: indentation and mark
+	bullet string // indentation and mark, printed before its first line
 	table  [][]string
 }
 
@@ -95,7 +95,7 @@ func (r *renderer) heading(m []string) {
 
 func (r *renderer) print(s string) { r.out.WriteString(strings.TrimRight(s, " ") + "\n") }
 
-// blank prints an empty line unless there is one.
+// blank prints an empty line, unless the last line is empty.
 func (r *renderer) blank() {
 	if s := r.out.String(); s != "" && !strings.HasSuffix(s, "\n\n") {
 		r.out.WriteByte('\n')
@@ -122,7 +122,7 @@ func (r *renderer) endWords() {
 	r.words, r.bullet = "", ""
 }
 
-// cells are those of a row, in which \| is a character.
+// cells returns the cells of a row. \| in a cell is a character.
 func cells(row string) []string {
 	const bar = "\x00"
 	row = strings.ReplaceAll(strings.Trim(row, "|"), `\|`, bar)
@@ -151,8 +151,8 @@ func (r *renderer) endTable() {
 	r.table = nil
 }
 
-// columns are the widths of a table's columns, two blanks apart: what they need, or less of the
-// widest where that is too much.
+// columns returns the widths of a table's columns, which are two blanks apart. If the table is
+// wider than total, the widest columns get less.
 func columns(table [][]string, total int) []int {
 	var widths []int
 	for _, row := range table {
@@ -199,14 +199,14 @@ func (r *renderer) row(row []string, widths []int) {
 	}
 }
 
-// inline takes the marks of links, emphasis and code off.
+// inline removes the marks of links, emphasis and code.
 func inline(s string) string {
 	s = links.ReplaceAllString(s, "$1")
 	s = strong.ReplaceAllString(s, "$1")
 	return code.ReplaceAllString(s, "$1")
 }
 
-// wrap breaks s into lines of at most width columns; a longer word has a line of its own.
+// wrap breaks s into lines of at most width columns. A longer word gets its own line.
 func wrap(s string, width int) []string {
 	var lines []string
 	line := ""

@@ -18,22 +18,24 @@ import (
 	"vmtb/internal/progress"
 )
 
-// A Cache holds entries. An entry is a directory named after its kind and the hash of its inputs. The locks are on the
-// directories themselves:
+// A Cache holds entries. An entry is a directory named after its kind and the hash of its inputs.
+// Processes lock the directories themselves:
 //
-//   - An entry is built in the directory "building-" + its name, which its builder has locked
-//     exclusively, and renamed when it is complete. A second builder of the same entry waits for
-//     that lock; builders of other entries do not notice.
-//   - Users of an entry have it locked shared, and clean-up removes only a directory that it can lock exclusively.
-//   - A directory may be renamed or removed while somebody waits for its lock: whoever gets one looks
-//     whether the name still belongs to the locked directory, and begins again if not.
+//   - A builder builds an entry in the directory "building-" + its name, which it has locked
+//     exclusively. It renames the directory when the entry is complete. A second builder of the
+//     same entry waits for that lock. Builders of other entries do not wait.
+//   - A user of an entry holds a shared lock on it. Clean-up removes only directories that it can
+//     lock exclusively.
+//   - A directory may be renamed or removed while a process waits for its lock. So after locking, a
+//     process checks that the name still belongs to the locked directory, and begins again if not.
 type Cache struct {
 	dir      string
 	progress *progress.Progress
-	uses     []*os.File // the locks on the entries that are used: until Close, or until nobody refers to the Cache
+	// Locks on the used entries, held until Close, or until the Cache is unreachable.
+	uses []*os.File
 }
 
-// Open opens the cache in dir, which is made if it is missing, and removes old entries from it.
+// Open opens the cache in dir, and removes old entries from it. It creates dir if necessary.
 func Open(dir string, p *progress.Progress) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &bench.InfraError{Op: "make the cache", Err: err}
@@ -42,7 +44,7 @@ func Open(dir string, p *progress.Progress) (*Cache, error) {
 	return c, c.sweep()
 }
 
-// Close ends the use of all entries.
+// Close releases all entries.
 func (c *Cache) Close() {
 	for _, f := range c.uses {
 		_ = f.Close()
@@ -50,12 +52,12 @@ func (c *Cache) Close() {
 	c.uses = nil
 }
 
-// building is the kind of the directories in which entries are built.
+// building is the kind of directories in which entries are built.
 const building = "building"
 
-// Entry returns the directory for what kind and key name, building it first if it is not there. The
-// entry is in use until the cache is closed. build gets the open directory in which it leaves the
-// entry's files; a program that it starts inherits it, so that the lock outlives a vmtb that is
+// Entry returns the directory of the entry with this kind and key. It builds the entry first if it
+// does not exist. The entry is in use until the cache is closed. build gets the open directory for
+// the entry's files. A program that build starts inherits it, so the lock lasts even if vmtb is
 // killed.
 func (c *Cache) Entry(ctx context.Context, kind, key, title string, build func(dir *os.File) error) (string, error) {
 	name := kind + "-" + key
@@ -71,7 +73,7 @@ func (c *Cache) Entry(ctx context.Context, kind, key, title string, build func(d
 	}
 }
 
-// use locks an entry against clean-up and reports whether it is there.
+// use locks an entry against clean-up, and reports whether it exists.
 func (c *Cache) use(ctx context.Context, dir string) (bool, error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,8 +91,8 @@ func (c *Cache) use(ctx context.Context, dir string) (bool, error) {
 	return false, errors.Join(err, f.Close())
 }
 
-// build builds an entry, or waits until another process has done so or has failed. Whether the
-// entry is there then is for the caller to find out.
+// build builds an entry, or waits until another process has built it or failed. The caller must
+// check whether the entry exists then.
 func (c *Cache) build(ctx context.Context, name, title string, build func(dir *os.File) error) error {
 	tmp, dir := filepath.Join(c.dir, building+"-"+name), filepath.Join(c.dir, name)
 	if err := os.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -107,16 +109,17 @@ func (c *Cache) build(ctx context.Context, name, title string, build func(dir *o
 	err = flock.Exclusive(f)
 	if errors.Is(err, flock.ErrInUse) {
 		waiting := fmt.Sprintf("waiting for another vmtb that builds %s (%s/build.log)", title, tmp)
-		// Shared: the entry is still locked when it is finished, by its builder who now uses it.
+		// A shared lock suffices: the builder keeps a lock on the finished entry, because it uses
+		// the entry.
 		return c.progress.Step(waiting, func(io.Writer) error { return flock.WaitShared(ctx, f) })
 	}
 	if err != nil || !hasName(f) {
 		return err
 	}
-	if _, err := os.Stat(dir); err == nil { // it was finished after the caller had looked
+	if _, err := os.Stat(dir); err == nil { // it was finished after the caller's check
 		return removeTree(tmp)
 	}
-	if err := emptyTree(tmp); err != nil { // what a killed build left
+	if err := emptyTree(tmp); err != nil { // files of a killed build
 		return err
 	}
 	if err := build(f); err != nil {
@@ -125,7 +128,8 @@ func (c *Cache) build(ctx context.Context, name, title string, build func(dir *o
 	return os.Rename(tmp, dir)
 }
 
-// Scratch makes a directory for files that become no entry. It is locked against clean-up; remove removes it.
+// Scratch makes a directory for temporary files. It is locked against clean-up. The caller calls
+// remove to remove it.
 func (c *Cache) Scratch(kind string) (dir *os.File, remove func(), err error) {
 	for {
 		name, err := os.MkdirTemp(c.dir, building+"-"+kind+"-")
@@ -135,18 +139,19 @@ func (c *Cache) Scratch(kind string) (dir *os.File, remove func(), err error) {
 		f, err := os.Open(name)
 		if err == nil {
 			if err = flock.Exclusive(f); err == nil && hasName(f) {
-				return f, func() { _ = errors.Join(removeTree(name), f.Close()) }, nil // clean-up removes what is left
+				// Clean-up removes the rest.
+				return f, func() { _ = errors.Join(removeTree(name), f.Close()) }, nil
 			}
 			_ = f.Close()
 		}
-		// A clean-up may have come before the lock.
+		// Clean-up may have removed the directory before we locked it.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, flock.ErrInUse) {
 			return nil, nil, err
 		}
 	}
 }
 
-// hasName reports whether the directory that f has open still has the name by which it was opened.
+// hasName reports whether the open directory f still has the name under which it was opened.
 func hasName(f *os.File) bool {
 	named, err := os.Stat(f.Name())
 	if err != nil {
@@ -156,8 +161,8 @@ func hasName(f *os.File) bool {
 	return err == nil && os.SameFile(named, open)
 }
 
-// Hash is the key of parts, each of which is a string or an [fs.FS] whose files' names and bytes
-// all count, but for Go's tests, which go into nothing.
+// Hash returns the key for parts. Each part is a string or an [fs.FS]. Of an FS, the names and
+// contents of all files count, except for Go's tests, which no build uses.
 func Hash(parts ...any) (string, error) {
 	h := sha256.New()
 	for _, part := range parts {

@@ -1,3 +1,3 @@
-// Package cache keeps what is expensive to make: images, states of machines that have booted. Any number of processes
-// use one cache at a time, and may be killed at any moment.
+// Package cache caches results that are expensive to build: images, and saved states of booted
+// machines. Any number of processes may use one cache at a time, and may be killed at any moment.
 package cache

@@ -20,20 +20,20 @@ import (
 	"vmtb/internal/progress"
 )
 
-// Clean-up removes entries that have lain unused for long, and all but a few of each kind: one may take half a
-// gigabyte. It keeps those in use, and those used recently: whoever asked "vmtb lab build" where the images are uses
-// them without a lock.
+// Clean-up removes entries that were unused for long, and all but a few of each kind, because an
+// entry may take half a gigabyte. It keeps entries in use, and recently used ones: a user who asked
+// "vmtb lab build" for the images' paths uses them without a lock.
 const (
 	unusedFor   = 14 * 24 * time.Hour
 	keepEntries = 4
 	recently    = time.Hour
 )
 
-// ErrInUse is matched by the error for an entry that stays because somebody uses it.
+// ErrInUse is the error for an entry that stays because a process uses it.
 var ErrInUse = errors.New("in use")
 
-// sweep removes what killed builds left, and the entries that have not been used for the longest
-// time. If another process cleans up, this one need not.
+// sweep removes the files of killed builds, and the entries that were unused for the longest time.
+// If another process is cleaning up, sweep does nothing.
 func (c *Cache) sweep() error {
 	lock, err := c.lockCleaning(nil)
 	if errors.Is(err, flock.ErrInUse) {
@@ -62,15 +62,18 @@ func (c *Cache) sweep() error {
 	return nil
 }
 
-// unfinished reports whether directories of this kind are no entries: their builder is at work or was killed.
+// unfinished reports whether directories of this kind are not entries: their builder is at work or
+// was killed.
 func unfinished(kind string) bool {
-	return slices.Contains([]string{building, removing, "tmp"}, kind) // versions before the locks called them "tmp"
+	// Versions without locks used "tmp".
+	return slices.Contains([]string{building, removing, "tmp"}, kind)
 }
 
 const removing = "removing"
 
-// lockCleaning takes the lock that only one process that cleans up holds at a time. With a nil wait it returns
-// [flock.ErrInUse] at once if another one has it. Versions before the entries had locks hold it while they build.
+// lockCleaning takes the lock of the one process that cleans up. If wait is nil and another process
+// has the lock, it returns [flock.ErrInUse] at once. Old versions, without locks on entries, hold
+// this lock while they build.
 func (c *Cache) lockCleaning(wait func(*os.File) error) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err == nil {
@@ -101,7 +104,8 @@ func (c *Cache) directories() ([]fs.FileInfo, error) {
 	return infos, nil
 }
 
-// Remove removes a directory of the cache, unless it is in use: then the error matches [ErrInUse] and names the user.
+// Remove removes a directory of the cache. If it is in use, the error matches [ErrInUse] and names
+// the user.
 func (c *Cache) Remove(name string) error {
 	dir := filepath.Join(c.dir, name)
 	f, err := os.Open(dir)
@@ -128,7 +132,7 @@ func (c *Cache) Remove(name string) error {
 	if err == nil {
 		grave, err = os.MkdirTemp(c.dir, removing+"-")
 	}
-	if err == nil { // nobody finds half an entry by its name
+	if err == nil { // renamed first, so that no process finds half an entry
 		err = errors.Join(os.Rename(dir, filepath.Join(grave, name)), removeTree(grave))
 	}
 	if err != nil {
@@ -137,9 +141,9 @@ func (c *Cache) Remove(name string) error {
 	return nil
 }
 
-// userOf returns a process that runs from a directory or has a file below it open, "qemu-system-x86
-// (process 12)"; "" if there is none. A DUT that outlives the command that started it has no lock
-// on the entries that it runs from.
+// userOf returns a process that runs from a directory or has a file below it open: "qemu-system-x86
+// (process 12)". It returns "" if there is none. A DUT that outlives its command has no lock on the
+// entries that it runs from.
 func userOf(dir string) (string, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -149,7 +153,7 @@ func userOf(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, proc := range processes { // processes that end meanwhile use nothing
+	for _, proc := range processes { // a process that ends meanwhile uses nothing
 		if uses(proc, dir+"/") {
 			comm, _ := os.ReadFile(proc + "/comm")
 			return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(comm)), filepath.Base(proc)), nil
@@ -158,7 +162,8 @@ func userOf(dir string) (string, error) {
 	return "", nil
 }
 
-// uses reports whether the process has a file open, mapped or as its root or working directory whose path begins so.
+// uses reports whether the process uses a path that begins with prefix: as an open or mapped file,
+// its root, or its working directory.
 func uses(proc, prefix string) bool {
 	links := []string{proc + "/root", proc + "/cwd", proc + "/exe"}
 	if fds, err := os.ReadDir(proc + "/fd"); err == nil {
@@ -175,15 +180,15 @@ func uses(proc, prefix string) bool {
 	return err == nil && strings.Contains(string(maps), " "+prefix)
 }
 
-// removeTree removes a directory. A build has its mounts in a namespace of its own; should any be here all the same,
-// they go first: what is mounted is not ours to remove.
+// removeTree removes a directory. A build has its mounts in its own namespace. If there are mounts
+// here all the same, removeTree unmounts them first, so that it does not remove their files.
 func removeTree(dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return err
 	}
 	lines := strings.Split(string(mounts), "\n")
-	slices.Reverse(lines) // the newest first: mounts nest
+	slices.Reverse(lines) // newest first, because mounts nest
 	for _, line := range lines {
 		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
 			if err := unix.Unmount(f[1], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
@@ -194,7 +199,7 @@ func removeTree(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// emptyTree removes everything in a directory, and leaves the directory.
+// emptyTree removes the content of a directory, but not the directory.
 func emptyTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -203,8 +208,8 @@ func emptyTree(dir string) error {
 	return err
 }
 
-// Clean removes all entries of the cache in dir and returns how many bytes that freed. What is in use stays, with an
-// error that matches [ErrInUse] and names the user.
+// Clean removes all entries of the cache in dir, and returns how many bytes that freed. Entries in
+// use stay. The error then matches [ErrInUse] and names the user.
 func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, &bench.InfraError{Op: "make the cache", Err: err}
@@ -233,9 +238,10 @@ func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, 
 	return freed, err
 }
 
-// sizeOf returns how many bytes of the disk a directory takes; what goes away meanwhile counts nothing.
+// sizeOf returns how many bytes of the disk a directory takes. Files that disappear meanwhile do
+// not count.
 func sizeOf(dir string) (size int64) {
-	entries, _ := os.ReadDir(dir) // it returns what it could read
+	entries, _ := os.ReadDir(dir) // it returns the entries that it could read
 	for _, e := range entries {
 		if e.IsDir() {
 			size += sizeOf(filepath.Join(dir, e.Name()))

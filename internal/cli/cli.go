@@ -23,8 +23,8 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// Main runs the command line in args, program name first, with the flows that the registrars add,
-// and returns the exit code. version is that of the program.
+// Main runs the command line in args, program name first, with the flows that the registrars add.
+// It returns the exit code. version is the program's version.
 func Main(ctx context.Context, args []string, version string, registrars ...func(*flow.Registry)) int {
 	if code, ran := guard.Run(args); ran {
 		return code
@@ -39,7 +39,7 @@ func Main(ctx context.Context, args []string, version string, registrars ...func
 	return execute(ctx, e, args[1:])
 }
 
-// execute runs the command in args. It alone turns errors into messages and exit codes.
+// execute runs the command in args. No other function turns errors into messages and exit codes.
 func execute(ctx context.Context, e *env.Env, args []string) int {
 	err := e.Registry.Err()
 	if err == nil {
@@ -68,7 +68,7 @@ func execute(ctx context.Context, e *env.Env, args []string) int {
 	}
 }
 
-// command is the root of all commands.
+// command returns the root of all commands.
 func command(e *env.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vmtb",
@@ -99,7 +99,7 @@ On a machine without such a GPU, "vmtb lab run" does all of it in an emulated on
 	)
 	root.SetHelpCommand(helpCommand(e))
 	root.InitDefaultHelpCmd()
-	root.InitDefaultVersionFlag() // its -v is a flag without a value
+	root.InitDefaultVersionFlag() // its -v takes no value
 	root.InitDefaultCompletionCmd()
 	markUsage(root)
 	completeFlags(root)

@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// flagFiles maps flags that take a file to the endings of its name.
+// flagFiles maps flags that take a file to the extensions of its name.
 var flagFiles = map[string][]string{
 	"config":           env.ConfigExts,
 	"kernel-log-rules": env.ConfigExts,
@@ -34,7 +34,7 @@ func completeFlags(cmd *cobra.Command) {
 		_ = cmd.MarkFlagFilename(name, exts...) // it fails only if there is no such flag
 	}
 	for _, name := range flagDirs {
-		_ = cmd.MarkFlagDirname(name) // fails for no flag
+		_ = cmd.MarkFlagDirname(name) // it fails only if there is no such flag
 	}
 	for _, sub := range cmd.Commands() {
 		completeFlags(sub)
@@ -46,7 +46,7 @@ func completeFlags(cmd *cobra.Command) {
 //go:embed completion.bash
 var bashQuotes string
 
-// bashHooks are the places in cobra's script at which functions of bashQuotes are called.
+// bashHooks are the places in cobra's script where the script calls functions of bashQuotes.
 var bashHooks = []struct{ old, new string }{
 	{"    local out directive\n    __vmtb_get", "    local out directive flag=''\n    __vmtb_begin\n    __vmtb_get"},
 	{"    __vmtb_process_completion_results\n}", "    __vmtb_process_completion_results\n    __vmtb_end\n}"},
@@ -72,7 +72,7 @@ func bashScript(root *cobra.Command, descriptions bool) (string, error) {
 	return bashQuotes + "\n" + script, nil
 }
 
-// completeQuotes makes "completion bash" print bashScript.
+// completeQuotes makes "vmtb completion bash" print bashScript.
 func completeQuotes(root *cobra.Command) {
 	cmd, _, err := root.Find([]string{"completion", "bash"})
 	if err != nil {

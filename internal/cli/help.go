@@ -24,7 +24,7 @@ type topic struct {
 	text  string // Markdown
 }
 
-// topics returns the chapters in the order in which docs/README.md lists them.
+// topics returns the chapters in the order of docs/README.md.
 func topics() []topic {
 	contents := chapter("README")
 	var list []topic
@@ -108,7 +108,8 @@ func unknownTopic(root *cobra.Command, all []topic, asked string) error {
 	return &bench.UsageError{Err: fmt.Errorf("there is no command and no topic %q", asked), Advice: advice}
 }
 
-// columns returns the width of the terminal, at most 100, and 80 if the output is no terminal.
+// columns returns the width of the terminal, at most 100. It returns 80 if the output is no
+// terminal.
 func columns(e *env.Env) int {
 	if f, ok := e.Out.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {

@@ -20,7 +20,7 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// manCommand writes the man pages, for packagers.
+// manCommand returns the command that writes the man pages, for packagers.
 func manCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "man directory", Short: "Write a man page for each command", Hidden: true, Args: cobra.ExactArgs(1),
@@ -121,7 +121,7 @@ func seeAlso(cmd *cobra.Command) string {
 // A named is an entry of a list in a man page.
 type named struct{ name, text string }
 
-// runStatus are the exit codes of flow, as docs/exit-codes.md explains them.
+// runStatus has the exit codes of flows, as docs/exit-codes.md explains them.
 var runStatus = []named{
 	{"0", "Every flow passed or was skipped."},
 	{"1", "A flow failed or missed its deadline, or a kernel logged a failure."},
@@ -195,7 +195,7 @@ var files = []named{
 	{"~/.cache/vmtb/lab/", "The lab's images."},
 }
 
-// A roff is a page for man(7) as it grows.
+// A roff is a page for man(7) under construction.
 type roff struct{ strings.Builder }
 
 func (p *roff) raw(s string) { p.WriteString(s + "\n") }
@@ -206,7 +206,8 @@ func (p *roff) section(title string, paragraphs ...string) {
 		if i > 0 {
 			p.raw(".PP")
 		}
-		if strings.HasPrefix(text, "  ") || strings.Contains(text, "\n  ") { // a list keeps its lines
+		// A list keeps its lines.
+		if strings.HasPrefix(text, "  ") || strings.Contains(text, "\n  ") {
 			text = ".nf\n" + roffText(text) + "\n.fi"
 		} else {
 			text = roffText(text)
@@ -242,8 +243,8 @@ func (p *roff) options(cmd *cobra.Command) {
 	cmd.InheritedFlags().VisitAll(add)
 }
 
-// roffText returns s escaped, so that man prints it as it is: backslashes, hyphens, and dots and
-// quotes at the beginning of a line have meanings.
+// roffText escapes s so that man prints it unchanged. Backslashes and hyphens have meanings, and so
+// have dots and quotes at the beginning of a line.
 func roffText(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
 	lines := strings.Split(s, "\n")

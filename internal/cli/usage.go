@@ -33,10 +33,11 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
-// commandFirst moves flags before the command behind it: "vmtb -v run --help". Cobra takes the word
-// behind an unknown flag for the value of the flag, and would not see the command.
+// commandFirst moves flags before the command to after it: "vmtb -v run --help". Cobra takes the
+// word after an unknown flag for the value of the flag, and would not see the command.
 func commandFirst(root *cobra.Command, args []string) []string {
-	if len(args) > 1 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // the last word is being typed
+	// The last word is still being typed.
+	if len(args) > 1 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		last := len(args) - 1
 		return slices.Concat(args[:1], commandFirst(root, args[1:last]), args[last:])
 	}
@@ -64,7 +65,7 @@ func subCommand(cmd *cobra.Command, name string) *cobra.Command {
 	return nil
 }
 
-// argumentError returns the error for wrong arguments. It says what the command wants.
+// argumentError returns the error for wrong arguments. It says which arguments the command takes.
 func argumentError(cmd *cobra.Command, args []string) error {
 	advice := fmt.Sprintf("see %s --help", cmd.CommandPath())
 	if cmd.HasAvailableSubCommands() && len(args) > 0 {
@@ -91,7 +92,7 @@ func argumentError(cmd *cobra.Command, args []string) error {
 	return &bench.UsageError{Err: err, Advice: advice}
 }
 
-// otherWords maps commands of other tools to those that do the same here.
+// otherWords maps commands of other tools to vmtb's equivalents.
 var otherWords = map[string][]string{
 	"boot": {"start"}, "create": {"start", "build"}, "delete": {"rm", "off"}, "destroy": {"kill"}, "down": {"off"},
 	"launch": {"start"},
@@ -128,7 +129,7 @@ func commandNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// nearestNames returns at most three names of which s may be a misspelling.
+// nearestNames returns at most three names that are similar to s.
 func nearestNames(s string, names []string) []string {
 	near := flow.Nearest(s, names, 3)
 	for _, name := range names {
@@ -179,7 +180,7 @@ func dashed(f *pflag.Flag, name string) string {
 	return "--" + name
 }
 
-// wantedValues maps types of flags to what they take.
+// wantedValues maps types of flags to descriptions of their values.
 var wantedValues = map[string]string{
 	"bool":     "want true or false",
 	"count":    "want a whole number",

@@ -20,7 +20,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// hostChecks are the checks of the machine, in the order in which they are run and shown.
+// hostChecks are the checks of the machine, in the order in which they run.
 var hostChecks = []check{
 	{"gpu", checkGPU},
 	{"root", checkRoot},
@@ -60,7 +60,7 @@ func skip(format string, args ...any) Result {
 	return Result{Status: Skipped, Found: fmt.Sprintf(format, args...)}
 }
 
-// fromError returns an error as a result. The advice of the error is the remedy.
+// fromError returns the result for an error. The error's advice is the remedy.
 func fromError(err error) Result {
 	advice := adviceOf(err)
 	return bad(advice, "%s", strings.Replace(err.Error(), " ("+advice+")", "", 1))
@@ -90,13 +90,15 @@ func checkIOMMU(_ context.Context, t *Target) Result {
 	if err := t.host.CheckIOMMU(); err != nil {
 		return fromError(err)
 	}
-	groups, _ := t.host.System.ReadDir("/sys/kernel/iommu_groups") // it was there a moment ago
+	// The directory existed a moment ago.
+	groups, _ := t.host.System.ReadDir("/sys/kernel/iommu_groups")
 	return good("%s", prose.Count(len(groups), "group"))
 }
 
 func checkPF(ctx context.Context, t *Target) Result {
 	driver := t.Config.Host.Driver
-	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host)) // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host))
 	if err == nil {
 		t.pf = pf
 		from := ""
@@ -143,7 +145,7 @@ func checkVFs(_ context.Context, t *Target) Result {
 		}
 		return good("%d can be enabled", total)
 	}
-	vfs, _ := t.pf.VFs() // they are listed only to name a process that uses one
+	vfs, _ := t.pf.VFs() // the VFs are needed only to name a process that uses one
 	for _, vf := range vfs {
 		if holders := vf.Holders(); len(holders) > 0 {
 			return bad(
@@ -166,7 +168,7 @@ func enabledVFs(n int) string {
 	return fmt.Sprintf("%s %s enabled", prose.Count(n, "VF"), verb)
 }
 
-// The lines of a PF's resource file with its VFs' BARs (PCI_IOV_RESOURCES in the kernel's
+// These are the lines of a PF's resource file with its VFs' BARs (PCI_IOV_RESOURCES in the kernel's
 // include/linux/pci.h).
 const firstIOVBar, lastIOVBar = 7, 12
 
@@ -241,7 +243,7 @@ func checkVFIO(ctx context.Context, t *Target) Result {
 
 var versionRE = regexp.MustCompile(`version (\d+)\.(\d+)`)
 
-// leastQEMU is the oldest version of QEMU with what vmtb uses: VFIO migration that works, snapshots
+// leastQEMU is the oldest QEMU with the features that vmtb uses: working VFIO migration, snapshots
 // as jobs.
 const leastQEMU = "8.2"
 
@@ -303,8 +305,8 @@ func checkMemlock(_ context.Context, t *Target) Result {
 	return good("VFIO may pin a guest's memory")
 }
 
-// mayLock reports whether the effective capabilities in a status file include CAP_IPC_LOCK, to
-// which no limit applies.
+// mayLock reports whether the effective capabilities in a status file include CAP_IPC_LOCK. A
+// process with it has no limit.
 func mayLock(status string) bool {
 	_, rest, _ := strings.Cut(status, "CapEff:")
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")

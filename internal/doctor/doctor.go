@@ -22,15 +22,15 @@ import (
 // A Status is the outcome of a check.
 type Status string
 
-// The statuses, from good to bad.
+// These are the statuses, from good to bad.
 const (
 	OK      Status = "ok"
-	Skipped Status = "skip" // the check makes no sense here, or was not asked for
+	Skipped Status = "skip" // the check does not apply here, or was not requested
 	Warn    Status = "warn" // some flows are skipped, or slow
-	Bad     Status = "bad"  // nothing that needs it can run
+	Bad     Status = "bad"  // features that need it do not work
 )
 
-// A Result is what a check found.
+// A Result is the result of a check.
 type Result struct {
 	Check  string `json:"check"`
 	Status Status `json:"health"`
@@ -38,34 +38,33 @@ type Result struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Options say what is checked.
+// Options says what to check.
 type Options struct {
 	Config   *bench.Config
 	State    hoststate.State
 	Deep     bool      // boot the guest image, too
 	Warnings io.Writer // gets a line for each dead run whose directory is gone
 
-	// Booting calls wait, which may take limit, and shows meanwhile what is done and the end of the
-	// console.
+	// Booting calls wait, which may take up to limit. Meanwhile it shows the current step and the
+	// end of the console.
 	Booting func(what, console string, limit time.Duration, wait func() error) error
 }
 
-// A Target is the machine under test, with what the checks have found so far. Later checks use
-// that.
+// A Target is the machine under test, with the findings of earlier checks, which later checks use.
 type Target struct {
 	Options
 	host    *host.Host
 	euid    int
 	accel   func(context.Context) (vm.Accel, error)
 	inspect pick.InspectImage
-	missing func(context.Context) []error // what this machine lacks for building images
+	missing func(context.Context) []error // returns what this machine lacks for building images
 
 	pf     *xe.PF   // nil without one
 	noGPU  bool     // there is no Intel GPU
 	noQEMU []Result // why QEMU cannot be used; empty if it can
 }
 
-// New returns the Target that is this machine.
+// New returns the Target for this machine.
 func New(sys host.System, o Options) *Target {
 	return &Target{
 		Options: o, host: host.New(sys), euid: os.Geteuid(),
@@ -74,14 +73,14 @@ func New(sys host.System, o Options) *Target {
 	}
 }
 
-// A check looks at one thing. Later checks may use what earlier ones have found.
+// A check examines one thing. Later checks may use the findings of earlier ones.
 type check struct {
 	name string
 	run  func(ctx context.Context, t *Target) Result
 }
 
-// CheckHost runs all checks of the machine. It calls each with every result when it is known, and
-// returns all of them. The last one counts the others.
+// CheckHost runs all checks of the machine, and returns their results. It calls each with every
+// result as soon as it is known. The last result counts the others.
 func (t *Target) CheckHost(ctx context.Context, each func(Result)) ([]Result, error) {
 	return t.run(ctx, append(slices.Clone(hostChecks), check{countCheck, nil}), each)
 }
@@ -133,7 +132,7 @@ func AnyBad(results []Result) bool {
 
 // Print writes the result for people.
 func (r Result) Print(w io.Writer) {
-	const indent = "                      " // the column of what was found
+	const indent = "                      " // the column of the finding
 	if r.Check == countCheck {
 		fmt.Fprintln(w, r.Found)
 		return
@@ -146,18 +145,17 @@ func (r Result) Print(w io.Writer) {
 	}
 }
 
-// programTime limits how long a program runs that a check starts.
+// programTime limits how long a check may run a program.
 const programTime = 20 * time.Second
 
-// firstLine returns the first line that a program prints on this machine, "" if it fails.
+// firstLine returns the first line that a program prints on this machine, or "" if it fails.
 func (t *Target) firstLine(ctx context.Context, argv ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
 	return firstLine(ctx, t.host, argv...)
 }
 
-// text returns the content of a file of this machine without the white space around it, "" if it
-// cannot be read.
+// text returns the trimmed content of a file of this machine, or "" if it cannot be read.
 func (t *Target) text(path string) string {
 	data, err := t.host.System.ReadFile(path)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"vmtb/internal/prose"
 )
 
-// CheckImage runs all checks of the configured guest image, first from outside, then in a machine
-// without VFs that boots it. It calls each with every result when it is known, and returns all of
-// them.
+// CheckImage runs all checks of the configured guest image, and returns their results. It checks
+// the image first from outside, then in a machine without VFs that boots it. It calls each with
+// every result as soon as it is known.
 func (t *Target) CheckImage(ctx context.Context, each func(Result)) ([]Result, error) {
 	g := &guestCheck{absent: "give the path of an image; vmtb image build makes one"}
 	defer g.end(context.WithoutCancel(ctx))
@@ -37,7 +37,7 @@ func (t *Target) CheckImage(ctx context.Context, each func(Result)) ([]Result, e
 	}, each)
 }
 
-// checkGuest boots the guest image, without a VF, and looks for what flows need in it.
+// checkGuest boots the guest image without a VF, and checks that flows can run in the guest.
 func checkGuest(ctx context.Context, t *Target) Result {
 	if !t.Deep {
 		return skip("not looked into; --deep boots the image")
@@ -54,14 +54,14 @@ func checkGuest(ctx context.Context, t *Target) Result {
 
 // A guestCheck is a guest image, and the machine that has booted it.
 type guestCheck struct {
-	absent   string // the remedy for a missing image; "" is the error's own advice
+	absent   string // the remedy for a missing image; "" means the error's own advice
 	bootable bool   // the image is a disk that firmware can boot
 	m        *vm.VM // nil if the machine does not run
 }
 
 const needOfImage = "the image must boot by itself and start qemu-guest-agent"
 
-// image checks from outside whether the image can be booted.
+// image checks from outside that the image can be booted.
 func (g *guestCheck) image(ctx context.Context, t *Target) Result {
 	info, err := pick.GuestImage(ctx, t.Config, t.inspect)
 	if err != nil {
@@ -102,10 +102,11 @@ func (g *guestCheck) boot(ctx context.Context, t *Target) Result {
 	return good("its agent answers %s after power on (%s)", prose.Duration(time.Since(start)), m.Accel().Name)
 }
 
-// remedyByConsole returns what to do about an image whose agent does not answer. It depends on the
-// console so far.
+// remedyByConsole returns what to do about an image whose agent does not answer. It judges by the
+// console.
 func remedyByConsole(dir string) string {
-	console, _ := os.ReadFile(filepath.Join(dir, "console.log")) // a missing file is like an empty one
+	// A missing file is like an empty one.
+	console, _ := os.ReadFile(filepath.Join(dir, "console.log"))
 	switch {
 	case bytes.Contains(console, []byte("login:")):
 		return "it boots as far as a login: install and enable qemu-guest-agent in it"
@@ -116,8 +117,8 @@ func remedyByConsole(dir string) string {
 	return needOfImage + "; if it was still busy with that, --timeout-scale=2 gives it more time"
 }
 
-// end shuts the guest down. It ignores errors: flows do not need a guest that shuts down when
-// asked.
+// end shuts the guest down. It ignores errors: flows do not need a guest that shuts down on
+// request.
 func (g *guestCheck) end(ctx context.Context) {
 	if g.m == nil {
 		return
@@ -127,7 +128,8 @@ func (g *guestCheck) end(ctx context.Context) {
 	_ = os.RemoveAll(g.m.Dir())
 }
 
-// booted returns the result of run, which asks the guest, if that has booted.
+// booted calls run, which examines the guest, if the guest has booted. Otherwise the check is
+// skipped.
 func (g *guestCheck) booted(run func() Result) Result {
 	if g.m == nil {
 		return skip("it has not booted")
@@ -191,7 +193,7 @@ func (g *guestCheck) recipe(ctx context.Context, _ *Target) Result {
 	})
 }
 
-// checkGuestIGT checks whether a guest has the programs of IGT that flows run.
+// checkGuestIGT checks that a guest has the IGT programs that flows run.
 func checkGuestIGT(ctx context.Context, t *Target, m bench.Machine) Result {
 	igt := t.Config.Guest.IGT
 	programs := []string{

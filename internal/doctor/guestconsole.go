@@ -8,15 +8,15 @@ import (
 	"vmtb/bench"
 )
 
-// The remedies for a console on which flows do not see what a guest's kernel logs.
+// These are the remedies for a console that does not show all messages of the guest's kernel.
 const (
 	remedySerial = "boot its kernel with console=ttyS0"
 	remedyLevel  = "boot its kernel with loglevel=7 and without quiet, and let no sysctl lower kernel.printk"
 	remedyTime   = "boot its kernel with printk.time=1"
 )
 
-// checkGuestConsole checks whether everything that a guest's kernel logs reaches the serial
-// console, where flows look for warnings and for resets of the GPU.
+// checkGuestConsole checks that all messages of a guest's kernel reach the serial console. Flows
+// look there for warnings and for resets of the GPU.
 func checkGuestConsole(ctx context.Context, m bench.Machine) Result {
 	files := []string{
 		"/proc/consoles", "/proc/sys/kernel/printk", "/sys/module/printk/parameters/time", "/proc/cmdline",
@@ -37,7 +37,7 @@ func checkGuestConsole(ctx context.Context, m bench.Machine) Result {
 		return warn(remedySerial, "its kernel does not write to the serial console: flows do not see what it says")
 	case err != nil:
 		return skip("/proc/sys/kernel/printk is %q", printk)
-	case level < 7: // console_loglevel: what is below it is printed
+	case level < 7: // the console gets the messages below console_loglevel
 		return warn(
 			remedyLevel, "its kernel writes only levels below %d to the console: flows do not see %s", level,
 			unseen(level),
@@ -50,7 +50,7 @@ func checkGuestConsole(ctx context.Context, m bench.Machine) Result {
 	return good("its kernel writes to it, with levels")
 }
 
-// unseen returns what is missing on a console that gets only messages below a level.
+// unseen returns which messages are missing on a console that gets only messages below a level.
 func unseen(level int) string {
 	switch {
 	case level <= 3:

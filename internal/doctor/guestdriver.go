@@ -15,7 +15,7 @@ import (
 const needVFKernel = "install a kernel of Linux 6.17 or newer in the image (Debian 13 has one in its backports), or " +
 	"make one with vmtb image build"
 
-// checkGuestDriver checks which kernel a guest has, and whether its driver drives VFs of this
+// checkGuestDriver checks the guest's kernel version, and that its driver supports VFs of this
 // machine's GPU.
 func checkGuestDriver(ctx context.Context, t *Target, m bench.Machine) Result {
 	driver := t.Config.Guest.Driver
@@ -56,7 +56,7 @@ type executor interface {
 	Exec(ctx context.Context, c bench.Command) (bench.Result, error)
 }
 
-// firstLine returns the first line that a program prints on m, "" if it fails.
+// firstLine returns the first line that a program prints on m, or "" if it fails.
 func firstLine(ctx context.Context, m executor, argv ...string) string {
 	r, err := m.Exec(ctx, bench.Command{Argv: argv})
 	if err != nil || !r.OK() {
@@ -66,7 +66,7 @@ func firstLine(ctx context.Context, m executor, argv ...string) string {
 	return strings.TrimSpace(line)
 }
 
-// gpuIDs returns the PCI IDs of the PF that flows would use; ok is false if this machine has none.
+// gpuIDs returns the PCI IDs of the PF for flows. ok is false if this machine has none.
 func (t *Target) gpuIDs() (ids pci.IDs, ok bool) {
 	pf := t.pf
 	if pf == nil {
@@ -79,10 +79,10 @@ func (t *Target) gpuIDs() (ids pci.IDs, ok bool) {
 	return ids, err == nil
 }
 
-// modinfo is the part of modinfo's output about a module that we use.
+// modinfo is the used part of modinfo's output about a module.
 type modinfo struct {
 	aliases []string // "pci:v00008086d0000E20Bsv*sd*bc03sc*i*"
-	maxVFs  string   // description of the parameter max_vfs, "" without one
+	maxVFs  string   // description of the parameter max_vfs, or ""
 }
 
 func parseModinfo(text string) (m modinfo) {
@@ -102,9 +102,10 @@ func parseModinfo(text string) (m modinfo) {
 }
 
 // drivesVFs reports whether the module can drive VFs. Up to Linux 6.16 no platform of xe has
-// SR-IOV, and xe takes a VF for a whole GPU. In those versions the description of max_vfs says that
-// its default is 0, in later ones that it is unlimited (xe_module.c); this holds for the backports
-// of Intel and of distributions, too. A module without the parameter may be able to.
+// SR-IOV, and xe takes a VF for a whole GPU. The description of max_vfs shows the difference: its
+// default is 0 up to there, and unlimited in later versions (xe_module.c). This also holds for the
+// backports of Intel and of distributions. For a module without the parameter, drivesVFs returns
+// true.
 func (m modinfo) drivesVFs() bool {
 	return m.maxVFs == "" || strings.Contains(m.maxVFs, "unlimited")
 }

@@ -14,7 +14,7 @@ import (
 	"vmtb/internal/pick"
 )
 
-// yesNo is the value of a label that says whether something is so.
+// yesNo returns "yes" or "no".
 func yesNo(b bool) string {
 	if b {
 		return "yes"
@@ -22,7 +22,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// Labels returns what is found out about this machine, without changing it. version is that of vmtb.
+// Labels returns the properties of this machine, without changing it. version is vmtb's version.
 func (t *Target) Labels(ctx context.Context, version string) labels.Set {
 	s := labels.Set{}
 	s.Put("vmtb", version)
@@ -48,9 +48,10 @@ func (t *Target) Labels(ctx context.Context, version string) labels.Set {
 	return s
 }
 
-// labelGPU adds what is known of the PF, or of Intel's GPU if no driver has it.
+// labelGPU adds the properties of the PF. If no driver is bound, it adds those of Intel's GPU.
 func (t *Target) labelGPU(s labels.Set) {
-	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host)) // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	pf, err := xe.FindPF(t.host.Tree(nil), pick.GPU(t.Config.Host))
 	if err != nil {
 		s.Put("vfs", "0")
 		for _, name := range t.intelGPUs() {
@@ -78,7 +79,7 @@ func (t *Target) labelGPU(s labels.Set) {
 	}
 }
 
-// iommu is the kind of the IOMMU in use: "intel", "amd", or the name that the kernel gives it.
+// iommu returns the kind of the IOMMU in use: "intel", "amd", or the kernel's name for it.
 func (t *Target) iommu() string {
 	entries, _ := t.host.System.ReadDir("/sys/class/iommu") // none without an IOMMU
 	if len(entries) == 0 {
@@ -99,7 +100,7 @@ var (
 	firmwareWord = regexp.MustCompile(`(?m)^\s*found ([0-9]+(?:\.[0-9]+)+)`)
 )
 
-// memory is the memory of the machine from /proc/meminfo, in whole GiB: "62G".
+// memory returns the memory of the machine from /proc/meminfo, in whole GiB: "62G".
 func memory(meminfo string) string {
 	m := memTotal.FindStringSubmatch(meminfo)
 	if m == nil {
@@ -109,7 +110,7 @@ func memory(meminfo string) string {
 	return strconv.FormatUint(kib>>20, 10) + "G"
 }
 
-// foundVersion returns the version of the firmware that the driver has found, from its guc_info.
+// foundVersion returns the version of the firmware that the driver found, from its guc_info.
 func foundVersion(text string) string {
 	if m := firmwareWord.FindStringSubmatch(text); m != nil {
 		return m[1]

@@ -7,14 +7,14 @@ import (
 	"vmtb/imagebuild"
 )
 
-// gpuChecks are the checks that make sense only on a machine with a GPU.
+// gpuChecks are the checks that apply only to a machine with a GPU.
 var gpuChecks = map[string]bool{
 	"iommu": true, "pf": true, "vfs": true, "mmio": true, "debugfs": true, "vfio": true, "memlock": true, "igt": true,
 }
 
-// checkGPU looks for an Intel display controller among the PCI functions, whatever its driver. In
-// the lab a network card may stand in for a GPU: the DMI product of the emulated machine tells that
-// it is the lab.
+// checkGPU looks for an Intel display controller among the PCI functions, with any driver. In the
+// lab a network card may stand in for a GPU. The DMI product of the emulated machine identifies the
+// lab.
 func checkGPU(_ context.Context, t *Target) Result {
 	found := t.intelGPUs()
 	if product := t.text("/sys/class/dmi/id/product_name"); len(found) == 0 && strings.HasPrefix(product, "vmtb lab") {
@@ -30,10 +30,11 @@ func checkGPU(_ context.Context, t *Target) Result {
 	return good("%s", strings.Join(found, ", "))
 }
 
-// intelGPUs returns the PCI addresses of Intel's display controllers, whatever their drivers.
+// intelGPUs returns the PCI addresses of Intel's display controllers, with any drivers.
 func (t *Target) intelGPUs() (found []string) {
 	const devices = "/sys/bus/pci/devices"
-	entries, _ := t.host.System.ReadDir(devices) // a machine without PCI has no such directory, and no GPU
+	// A machine without PCI has no such directory, and no GPU.
+	entries, _ := t.host.System.ReadDir(devices)
 	for _, e := range entries {
 		dir := devices + "/" + e.Name()
 		// PCI_BASE_CLASS_DISPLAY
@@ -44,23 +45,23 @@ func (t *Target) intelGPUs() (found []string) {
 	return found
 }
 
-// checkVM checks whether "vmtb vm" would work here.
+// checkVM checks that "vmtb vm" would work here.
 func checkVM(_ context.Context, t *Target) Result {
 	return t.wouldWork(t.noQEMU)
 }
 
-// checkLab checks whether "vmtb lab" would work here.
+// checkLab checks that "vmtb lab" would work here.
 func checkLab(ctx context.Context, t *Target) Result {
 	return t.wouldWork(append(t.noQEMU, t.noImages(ctx)...))
 }
 
-// checkImageBuild checks whether "vmtb image build" would work here.
+// checkImageBuild checks that "vmtb image build" would work here.
 func checkImageBuild(ctx context.Context, t *Target) Result {
 	return t.wouldWork(t.noImages(ctx))
 }
 
-// wouldWork returns a warning with all obstacles and their remedies, root first, or that there are
-// none.
+// wouldWork returns a warning with all obstacles and their remedies, root first. Without obstacles
+// it returns a good result.
 func (t *Target) wouldWork(obstacles []Result) Result {
 	if t.euid != 0 {
 		obstacles = append([]Result{bad("run as root", "only root may do this")}, obstacles...)

@@ -1,2 +1,2 @@
-// Package filecopy copies a file, by the kernel where that can do it.
+// Package filecopy copies a file. The kernel does the copying if it can.
 package filecopy

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Copy copies the file from to the file to, which has the mode perm if it is new. Unlike package
-// atomicfile, a copy that fails may leave a part of the file.
+// Copy copies the file from to the file to. A new file gets the mode perm. Unlike with package
+// atomicfile, a failed copy may leave a partial file.
 func Copy(to, from string, perm fs.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {

@@ -10,33 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse is matched by the error for a file that another process has locked.
+// ErrInUse is the error for a file that another process has locked.
 var ErrInUse = errors.New("locked by another process")
 
-// Exclusive locks f for this process alone, or returns an error that matches [ErrInUse] at once.
+// Exclusive locks f for this process alone. If f is locked, it returns an error that matches
+// [ErrInUse] at once.
 func Exclusive(f *os.File) error { return lock(f, unix.LOCK_EX|unix.LOCK_NB) }
 
-// Shared locks f against [Exclusive], or returns an error that matches [ErrInUse] at once. Any
-// number of processes may hold a shared lock. f need not be open for writing.
+// Shared locks f against [Exclusive]. If f is locked exclusively, it returns an error that matches
+// [ErrInUse] at once. Any number of processes may hold a shared lock. f need not be open for
+// writing.
 func Shared(f *os.File) error { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
 
-// pollEvery is how late a lock may be taken after its holder has released it. A goroutine in a
-// blocking flock(2) could not be ended with ctx.
+// pollEvery is the interval of the attempts to lock. A goroutine in a blocking flock(2) could not
+// be ended with ctx.
 const pollEvery = 20 * time.Millisecond
 
-// Wait locks f for this process alone as soon as nobody else has it locked, or returns the cause of ctx's end.
+// Wait locks f for this process alone as soon as it is free. When ctx ends, it returns the cause.
 func Wait(ctx context.Context, f *os.File) error { return wait(ctx, f, Exclusive) }
 
-// WaitShared locks f as [Shared] does as soon as nobody has it locked with [Exclusive], or returns
-// the cause of ctx's end.
+// WaitShared locks f as [Shared] does, as soon as f is not locked exclusively. When ctx ends, it
+// returns the cause.
 func WaitShared(ctx context.Context, f *os.File) error { return wait(ctx, f, Shared) }
 
 func wait(ctx context.Context, f *os.File, try func(*os.File) error) error {
 	return poll(ctx, func() error { return try(f) })
 }
 
-// Any locks one of files for this process alone and returns its index, or returns an error that
-// matches [ErrInUse] at once.
+// Any locks one of files for this process alone, and returns its index. If all are locked, it
+// returns an error that matches [ErrInUse] at once.
 func Any(files []*os.File) (locked int, err error) {
 	for i, f := range files {
 		if err = Exclusive(f); !errors.Is(err, ErrInUse) {
@@ -46,7 +48,8 @@ func Any(files []*os.File) (locked int, err error) {
 	return 0, err
 }
 
-// WaitAny does what [Any] does as soon as one of files is free, or returns the cause of ctx's end.
+// WaitAny does the same as [Any] as soon as one of files is free. When ctx ends, it returns the
+// cause.
 func WaitAny(ctx context.Context, files []*os.File) (locked int, err error) {
 	err = poll(ctx, func() (err error) {
 		locked, err = Any(files)

@@ -18,10 +18,10 @@ import (
 // restore the host. If Dir is [State.VFChanges], the entries are changes made by "vmtb vf".
 type DeadRun struct {
 	Dir  string
-	Left int // changes that are not undone
+	Left int // number of changes that are not undone
 }
 
-// VFChangesText says that "vmtb vf" has changed the host.
+// VFChangesText returns a text that says that "vmtb vf" has changed the host.
 func (d DeadRun) VFChangesText() string {
 	return fmt.Sprintf(
 		`VFs are enabled by "vmtb vf enable", or changed by its like (%s in %s)`, prose.Count(d.Left, "change"), d.Dir,
@@ -32,9 +32,9 @@ func (d DeadRun) VFChangesText() string {
 // crashed run.
 func (s State) HasVFChanges(d DeadRun) bool { return d.Dir == s.VFChanges }
 
-// DeadRuns lists the runs that have left this host changed. It removes the notes of runs that have
-// not. If the directory of a run is gone, nobody knows what the run has changed: DeadRuns writes
-// that to warn.
+// DeadRuns lists the runs that have left this host changed. It removes the notes of the other runs
+// that have ended. If the directory of a run is missing, its changes are unknown: DeadRuns writes a
+// line about it to warn.
 func (s State) DeadRuns(warn io.Writer) ([]DeadRun, error) {
 	notes, err := s.Runs.Notes()
 	if err != nil {
@@ -76,7 +76,7 @@ func (s State) DeadRuns(warn io.Writer) ([]DeadRun, error) {
 }
 
 // left returns how many changes in a journal are not undone. Changes by "vmtb vf" that a reboot has
-// undone do not count, since that journal belongs to no run that "vmtb recover" could be given.
+// undone do not count: that journal belongs to no run that a user could give to "vmtb recover".
 func (s State) left(dir string, log *undo.Log) int {
 	pending := log.Pending()
 	if dir == s.VFChanges {
@@ -85,7 +85,7 @@ func (s State) left(dir string, log *undo.Log) int {
 	return len(pending)
 }
 
-// Obstacle returns the error for a command that cannot begin because of dead runs.
+// Obstacle returns the error for a command that dead runs prevent from beginning.
 func Obstacle(dead []DeadRun, advice string) error {
 	var lines []string
 	for _, d := range dead {

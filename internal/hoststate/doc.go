@@ -1,7 +1,7 @@
-// Package hoststate is what vmtb remembers about this host between commands: which run uses the
-// host, which runs died and left it changed, what "vmtb vf" has changed, and which machines and
-// labs are up.
+// Package hoststate is vmtb's state of this host between commands. It has the run that uses the
+// host, dead runs that left it changed, the changes made by "vmtb vf", and the living machines and
+// labs.
 //
-// All of it is files below one directory, a [State]. The package reads and opens them; what is
-// undone, and how that is shown, is the business of commands.
+// The state is files below one directory, a [State]. The package reads and opens them. Commands
+// decide what to undo, and how to show it.
 package hoststate

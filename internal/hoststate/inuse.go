@@ -10,7 +10,7 @@ import (
 )
 
 // EnabledVFsOf returns the PF whose VFs a change has enabled. ok is false for other changes, and
-// for one that a reboot has undone.
+// for a change that a reboot has undone.
 func EnabledVFsOf(e undo.Entry) (pf pci.Address, ok bool) {
 	write, ok := e.Record.(undo.Write)
 	if !ok || e.Gone() || path.Base(write.Path) != "sriov_numvfs" {
@@ -19,13 +19,14 @@ func EnabledVFsOf(e undo.Entry) (pf pci.Address, ok bool) {
 	return pci.Address(path.Base(path.Dir(write.Path))), true
 }
 
-// CheckUnused returns an error if somebody uses a VF that undoing log would disable or unbind: the
-// kernel would not return from that before the VF is free.
+// CheckUnused returns an error if a process uses a VF that undoing log would disable or unbind. The
+// kernel would block until the VF is free.
 func CheckUnused(sys host.System, log *undo.Log) error {
 	tree := host.New(sys).Tree(log)
 	for _, e := range log.Pending() {
 		if pf, ok := EnabledVFsOf(e); ok {
-			vfs, _ := pci.At(tree, pf).VFs() // an error means that the PF is gone, and its VFs with it
+			// An error means that the PF, and so its VFs, no longer exist.
+			vfs, _ := pci.At(tree, pf).VFs()
 			if err := pick.CheckUnused(sys, vfs...); err != nil {
 				return err
 			}

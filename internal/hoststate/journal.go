@@ -17,15 +17,15 @@ import (
 	"vmtb/flow"
 )
 
-// A Journal is the open journal of host changes of a run, with the system on which they are undone.
+// A Journal is the open journal of a run's host changes, with the system on which they are undone.
 type Journal struct {
 	*undo.Log
 	system     undo.System
 	removeNote func() error // removes the note of the run
 }
 
-// OpenJournal opens the journal of host changes at path. While it has something to undo, a note in
-// s.Runs says so.
+// OpenJournal opens the journal of host changes at path. s.Runs has a note for it while it has
+// pending changes.
 func (s State) OpenJournal(system undo.System, path string) (*Journal, error) {
 	log, err := openLog(path)
 	if err != nil {
@@ -37,10 +37,10 @@ func (s State) OpenJournal(system undo.System, path string) (*Journal, error) {
 	return &Journal{log, system, func() error { return s.Runs.Leave(path) }}, nil
 }
 
-// openLog opens a journal with all kinds of records that flows and "vmtb vf" make.
+// openLog opens a journal with all kinds of records that flows and "vmtb vf" write.
 func openLog(path string) (*undo.Log, error) { return undo.Open(path, kinds()...) }
 
-// kinds are the records from outside package undo that vmtb makes.
+// kinds returns vmtb's kinds of records from outside package undo.
 func kinds() []undo.Kind { return []undo.Kind{undo.KindOf[work.Leftover](), undo.KindOf[xe.Halt]()} }
 
 // Undo implements [flow.Undo].
@@ -65,7 +65,7 @@ func JournalIn(dir string) (string, error) {
 	return path, nil
 }
 
-// OpenDead opens the journal at path of the run in dir, which must not be alive. If there is no
+// OpenDead opens the journal at path of the run in dir. The run must not be alive. If there is no
 // journal, the error matches [fs.ErrNotExist].
 func OpenDead(dir, path string) (*undo.Log, error) {
 	if _, err := os.Stat(path); err != nil {

@@ -8,13 +8,14 @@ import (
 	"vmtb/bench/keep"
 )
 
-// Living lists the machines of a store that have a keeper.
+// Living lists the machines of a store whose keeper is alive.
 func Living(store keep.Store) ([]keep.Record, error) {
 	records, err := store.List()
 	return slices.DeleteFunc(records, func(r keep.Record) bool { return r.Life() != keep.Living }), err
 }
 
-// CheckNoVFsInMachines returns an error if a machine has VFs: a run provisions and enables its own.
+// CheckNoVFsInMachines returns an error if a machine has VFs, because a run provisions and enables
+// its own.
 func (s State) CheckNoVFsInMachines() error {
 	living, err := Living(s.Machines)
 	if err != nil {

@@ -11,28 +11,29 @@ import (
 )
 
 // Variable is the environment variable that names a directory to use instead of [Dir] and of the
-// directory of [host.LockFile]. Tests set it, and so do users who may not write there.
+// directory of [host.LockFile]. Tests set it, and so do users who have no write permission there.
 const Variable = "VMTB_STATE_DIR"
 
-// Dir is where vmtb keeps what outlives a run and a reboot (FHS 3.0, 5.8).
+// Dir is the directory of files that outlive a run and a reboot (FHS 3.0, 5.8).
 const Dir = "/var/lib/vmtb"
 
-// A State is what vmtb knows about this host from one command to the next.
+// A State is vmtb's state of this host between commands.
 type State struct {
-	LockFile  string         // held by the run that uses the host
-	Runs      undo.Registry  // runs that may have changed the host and not restored it
-	Machines  keep.Store     // machines of "vmtb vm"
-	Labs      keep.Store     // DUTs of "vmtb lab start", "exec" and "shell"
-	Warm      warm.Store     // states of machines that have booted, for others to go on from
-	Boots     host.BootSlots // of all machines of this host, whichever process boots them
-	VFChanges string         // directory with the journal of "vmtb vf", which is in Runs like that of a run
+	LockFile string         // held by the run that uses the host
+	Runs     undo.Registry  // runs that may have changed the host
+	Machines keep.Store     // machines of "vmtb vm"
+	Labs     keep.Store     // DUTs of "vmtb lab start", "exec" and "shell"
+	Warm     warm.Store     // saved states of booted machines, from which others start
+	Boots    host.BootSlots // for all machines of this host, over all processes
+	// Directory with the journal of "vmtb vf", which is in Runs like a run's journal.
+	VFChanges string
 }
 
-// FromEnvironment returns the State of this host, or the one that [Variable] names.
+// FromEnvironment returns the State of this host, or of the directory that [Variable] names.
 func FromEnvironment() State {
 	lockFile, dir := host.LockFile, Dir
 	if own := os.Getenv(Variable); own != "" {
-		if abs, err := filepath.Abs(own); err == nil { // a keeper has a working directory of its own
+		if abs, err := filepath.Abs(own); err == nil { // a keeper has another working directory
 			own = abs
 		}
 		lockFile, dir = filepath.Join(own, "vmtb.lock"), own

@@ -16,9 +16,9 @@ import (
 )
 
 // CheckThisHost returns an error if the journal of the run in dir was written on another machine,
-// such as the lab's: the paths in it would mean something else here. The journal is of this host if
-// the machine ids agree (checkMachine), and s.Runs has a note of it or its run was in this boot. A
-// directory without run.json is taken to be of this host.
+// such as the lab's: its paths would mean other files here. The journal belongs to this host if the
+// machine ids agree (checkMachine), and s.Runs has a note of it or its run was in this boot. A
+// directory without run.json counts as this host's.
 func (s State) CheckThisHost(dir, journal string) error {
 	notes, _ := s.Runs.Notes() // unreadable notes are ignored
 	known := slices.ContainsFunc(notes, func(n undo.Note) bool { return n.Journal == journal })
@@ -55,9 +55,9 @@ func (s State) CheckThisHost(dir, journal string) error {
 	}
 }
 
-// checkMachine returns an error if the run was on a machine with another id than this one, even if
-// it was in the same boot, as containers of one host are, or if there is a note of it in a directory
-// that both share. A machine without an id may be any.
+// checkMachine returns an error if the run was on a machine with another id. It does so even if the
+// run was in the same boot, as in containers of one host, or if a shared directory has a note of
+// it. A machine without an id matches any.
 func checkMachine(dir string, info flow.Info, machine string) error {
 	if info.MachineID == "" || machine == "" || info.MachineID == machine {
 		return nil

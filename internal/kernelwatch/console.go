@@ -14,16 +14,17 @@ import (
 	"vmtb/flow"
 )
 
-// A console is the console log of a machine, which is read as it grows.
+// A console is the console log of a machine, read as it grows.
 type console struct {
 	machine, path string
 	offset        int64
 }
 
-// maxLine limits how much of a line is in memory. It is much more than a kernel puts into one.
+// maxLine limits how many bytes of a line are in memory. It is much more than the longest line of a
+// kernel.
 const maxLine = 64 << 10
 
-// Follow implements [flow.Watcher]: the console's new lines are in console-MACHINE.txt in the
+// Follow implements [flow.Watcher]. It writes the console's new lines to console-MACHINE.txt in the
 // folder of each phase.
 func (w *Watch) Follow(machine, path string) (stop func()) {
 	c := &console{machine: machine, path: path}
@@ -38,12 +39,12 @@ func (w *Watch) Follow(machine, path string) (stop func()) {
 	}
 }
 
-// readConsole judges all new whole lines. Only what it stores has a limit. If the machine has
-// ended, the last line counts as whole. The caller holds w.mu.
+// readConsole judges all new complete lines. Only the stored text has a limit. If the machine has
+// ended, the last line counts as complete. The caller holds w.mu.
 func (w *Watch) readConsole(c *console, ended bool) {
 	f, err := os.Open(c.path)
 	if err != nil {
-		return // not there yet
+		return // the file does not exist yet
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -51,14 +52,14 @@ func (w *Watch) readConsole(c *console, ended bool) {
 		return
 	}
 	out := &logFile{path: filepath.Join(w.dir, fmt.Sprintf("console-%s.txt", c.machine)), left: maxLog}
-	// A guest may write faster than we read: what is written from now on belongs to the next phase.
+	// A guest may write faster than we read: later output belongs to the next phase.
 	in := bufio.NewReaderSize(io.NewSectionReader(f, c.offset, info.Size()-c.offset), maxLine)
 	for {
 		line, err := in.Peek(maxLine)
 		switch end := bytes.IndexByte(line, '\n'); {
 		case end >= 0:
 			line = line[:end+1]
-		case err != nil: // the rest of a line comes with the next phase
+		case err != nil: // the rest of a line comes in the next phase
 			if ended {
 				w.consoleLine(c.machine, string(line), out)
 			}
@@ -71,7 +72,7 @@ func (w *Watch) readConsole(c *console, ended bool) {
 		}
 		w.consoleLine(c.machine, string(line), out)
 		c.offset += int64(len(line))
-		_, _ = in.Discard(len(line)) // it has just been peeked at
+		_, _ = in.Discard(len(line)) // Peek has just returned it
 	}
 }
 

@@ -1,7 +1,6 @@
-// Package kernelwatch watches what the kernels of the host and of guests log during a run, and
-// judges it by rules.
+// Package kernelwatch watches the kernel logs of the host and of guests during a run, and judges
+// the messages by rules.
 //
-// A [Watch] is the engine's [flow.Watcher]: the messages that came during a phase are in files in
-// the folder of that phase, and those that the rules call a warning or a failure are findings of
-// it.
+// A [Watch] is the engine's [flow.Watcher]. The messages of a phase go to files in the folder of
+// that phase. Messages that the rules call a warning or a failure are findings of the phase.
 package kernelwatch

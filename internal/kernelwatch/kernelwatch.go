@@ -14,33 +14,33 @@ import (
 	"vmtb/internal/prose"
 )
 
-// dmesgFile is the file with the messages of the host's kernel in the folder of a phase.
+// dmesgFile is the file with the host's kernel messages in the folder of a phase.
 const dmesgFile = "dmesg.txt"
 
-// A Watch assigns what kernels log to the phase during which they logged it, and judges it. After
+// A Watch assigns kernel messages to the phase in which they were logged, and judges them. After
 // each phase it also checks the taint and the lockdep of the host. It implements [flow.Watcher].
 type Watch struct {
 	host  *host.Host
 	rules klog.Rules
-	log   *host.KernelLog // nil when it cannot be read here
+	log   *host.KernelLog // nil if the log cannot be read here
 
 	mu      sync.Mutex
-	dir     string // of the present phase; "" before the first
+	dir     string // of the current phase; "" before the first
 	early   strings.Builder
 	dmesg   *logFile
 	found   []flow.Finding
 	guests  []*console
 	taint   host.Taint
-	lockdep bool // is off
+	lockdep bool // lockdep is switched off
 
-	verdicts map[klog.Message]verdict // of messages that came before
+	verdicts map[klog.Message]verdict // of earlier messages
 }
 
-// Start watches until ctx ends. Reading the host's log takes root: if it cannot be read, the note
-// says so, and the rest is watched.
+// Start watches until ctx ends. Reading the host's log needs root. If it cannot be read, note says
+// so, and the rest is watched.
 func Start(ctx context.Context, h *host.Host, rules klog.Rules) (w *Watch, note string) {
 	w = &Watch{host: h, rules: rules, dmesg: &logFile{}}
-	w.checkHost(ctx) // the run has not caused what is so already
+	w.checkHost(ctx) // the run has not caused the present state
 	w.found = nil
 	var err error
 	if w.log, err = h.FollowKernelLog(ctx, w.message); err != nil {
@@ -70,10 +70,10 @@ func (w *Watch) message(m host.KernelMessage) {
 		line = fmt.Sprintf("[%s lost: the kernel wrote faster than vmtb read]\n", prose.Count(m.Lost, "message")) + line
 	}
 	if w.dir == "" {
-		w.early.WriteString(line) // this is little: the first phase begins soon
+		w.early.WriteString(line) // a few lines: the first phase begins soon
 	}
 	w.dmesg.write(line)
-	if m.Facility != 0 { // a program has written it, not the kernel
+	if m.Facility != 0 { // a program wrote it, not the kernel
 		return
 	}
 	for line := range strings.Lines(m.Text) { // judged one by one, as on a console
@@ -93,14 +93,15 @@ func subsystem(m host.KernelMessage) string {
 	return ""
 }
 
-// ruleLog is the name of the rule for trouble with a log itself.
+// ruleLog is the name of the rule for problems with a log itself.
 const ruleLog = "kernel-log"
 
-// maxFindings limits the warnings of a phase, and its failures: a kernel in trouble may repeat a
-// message without end. The two are counted apart, so that no number of warnings hides a failure.
+// maxFindings limits the number of warnings of a phase, and the number of failures. A kernel in
+// trouble may repeat a message without end. The two have separate counts, so that many warnings do
+// not hide a failure.
 const maxFindings = 50
 
-// A verdict is what the rules say about a message.
+// A verdict is the result of the rules for a message.
 type verdict struct {
 	rule   string
 	action klog.Action
@@ -160,7 +161,7 @@ func (w *Watch) Leave() []flow.Finding {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.checkHost(context.Background()) // files of the kernel's: nothing to wait for
+	w.checkHost(context.Background()) // kernel files, which do not block
 	for _, c := range w.guests {
 		w.readConsole(c, false)
 	}
@@ -172,7 +173,7 @@ func (w *Watch) Leave() []flow.Finding {
 	return found
 }
 
-// checkHost compares taint and lockdep of the host with what they were.
+// checkHost compares taint and lockdep of the host with their former values.
 func (w *Watch) checkHost(ctx context.Context) {
 	if taint, err := host.TaintOf(ctx, w.host); err == nil {
 		if fresh := taint &^ w.taint & host.Broken; fresh != 0 {

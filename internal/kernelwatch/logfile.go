@@ -5,12 +5,11 @@ import (
 	"os"
 )
 
-// maxLog limits the size of a log file. The last line of a file that has reached it says so.
+// maxLog limits the size of a log file in bytes. The last line of a full file says so.
 const maxLog = 16 << 20
 
-// A logFile is a text file of limited size, which is created by the first write. A run does not end
-// because a log file cannot be written (when the disk is full, the journal ends it): close returns
-// the error.
+// A logFile is a text file of limited size. The first write creates it. A write error does not end
+// the run; close returns it. If the disk is full, the journal ends the run.
 type logFile struct {
 	path string
 	f    *os.File
@@ -18,8 +17,8 @@ type logFile struct {
 	err  error
 }
 
-// open closes the file and appends what follows to another one. The error is that of the file
-// before.
+// open closes the file, and directs further text to another one. The error is about the former
+// file.
 func (l *logFile) open(path string) error {
 	err := l.close()
 	l.path, l.left = path, maxLog

@@ -9,7 +9,7 @@ import (
 	"vmtb/bench/klog"
 )
 
-// ReadRules reads the user's file of rules. Without a path it returns the built-in rules. raw is
+// ReadRules reads the user's file of rules. If path is "", it returns the built-in rules. raw is
 // the content of the file.
 func ReadRules(path string) (raw json.RawMessage, rules klog.Rules, err error) {
 	if path != "" {
@@ -21,7 +21,7 @@ func ReadRules(path string) (raw json.RawMessage, rules klog.Rules, err error) {
 	return raw, rules, err
 }
 
-// ParseRules returns the rules in raw, which may be empty, and then the built-in ones. The first
+// ParseRules returns the rules in raw, which may be empty, followed by the built-in ones. The first
 // rule that matches counts. path is for the errors.
 func ParseRules(path string, raw json.RawMessage) (klog.Rules, error) {
 	builtin, err := klog.Builtin()

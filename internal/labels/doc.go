@@ -1,4 +1,4 @@
-// Package labels has what a machine under test can do, as names with values, in the words of the
-// engines that choose machines by them: LAVA's tags, Slurm's features, GitLab's tags. [Parse] reads
-// an operator's own, [Set.Write] writes all.
+// Package labels describes the abilities of a machine under test as names with values. They have
+// the formats of the engines that choose machines by them: LAVA's tags, Slurm's features, GitLab's
+// tags. [Parse] parses an operator's own labels, and [Set.Write] writes all labels.
 package labels

@@ -10,27 +10,27 @@ import (
 	"strings"
 )
 
-// A Set is labels by name. A name has small letters, digits, "_" and "-"; a value is printable, has
-// no blanks, and is not "".
+// A Set maps names of labels to values. A name has lower-case letters, digits, "_" and "-". A value
+// is printable, has no blanks, and is not "".
 type Set map[string]string
 
-// Formats are the forms that [Set.Write] knows.
+// Formats are the formats of [Set.Write].
 var Formats = []string{"text", "json", "lava", "slurm", "gitlab"}
 
-// longestValue is how many bytes a value has at most.
+// longestValue is the maximum length of a value in bytes.
 const longestValue = 200
 
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 
-// isValue reports whether s can be a value. It is no regular expression: one with 200 repetitions
-// takes longer to compile than all else that vmtb does before main.
+// isValue reports whether s can be a value. It uses no regular expression: compiling one with 200
+// repetitions takes longer than everything else that vmtb does before main.
 func isValue(s string) bool {
 	odd := func(r rune) bool { return r < '!' || r > '~' }
 	return s != "" && len(s) <= longestValue && !strings.ContainsFunc(s, odd)
 }
 
-// Put adds a label. A value that cannot be one is written with "-" in the place of blanks and what
-// does not print; "" adds nothing.
+// Put adds a label. It replaces blanks and unprintable characters in the value by "-". For the
+// value "" it adds nothing.
 func (s Set) Put(name, value string) {
 	value = strings.Join(strings.FieldsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }), "-")
 	if value != "" {
@@ -38,8 +38,8 @@ func (s Set) Put(name, value string) {
 	}
 }
 
-// Parse reads an operator's labels: NAME=VALUE, one a line; empty lines and what begins with "#" do
-// not count. Errors name the file and each line that is wrong.
+// Parse parses an operator's labels: NAME=VALUE, one a line. It ignores empty lines and lines that
+// begin with "#". Errors name the file and each wrong line.
 func Parse(file string, data []byte) (Set, error) {
 	s := Set{}
 	var wrong []string
@@ -67,7 +67,7 @@ func Parse(file string, data []byte) (Set, error) {
 	return s, nil
 }
 
-// Names are the names, sorted.
+// Names returns the names, sorted.
 func (s Set) Names() []string { return slices.Sorted(maps.Keys(s)) }
 
 // Write writes the labels in one of [Formats].
@@ -83,11 +83,13 @@ func (s Set) Write(w io.Writer, format string) error {
 		for _, name := range s.Names() {
 			lines = append(lines, name+"="+s[name])
 		}
-	case "lava": // a tag has a name only
+	case "lava": // a tag has only a name
 		lines = s.words("-", `[^A-Za-z0-9_.-]+`)
-	case "gitlab": // the value of --tag-list, and of tags in config.toml when it is split; tags with colons are usual
+	// The value of --tag-list, and of tags in config.toml after splitting; tags often have colons.
+	case "gitlab":
 		lines = []string{strings.Join(s.words(":", `[,\s]+`), ",")}
-	case "slurm": // for the node's line in slurm.conf; operators of --constraint cannot be part of a feature
+	// For the node's line in slurm.conf; operators of --constraint must not be in a feature.
+	case "slurm":
 		line := "Features=" + strings.Join(s.words("-", `[^A-Za-z0-9_.-]+`), ",")
 		if vfs := s["vfs"]; vfs != "" {
 			line += " Gres=vf:" + vfs
@@ -104,7 +106,8 @@ func (s Set) Write(w io.Writer, format string) error {
 	return nil
 }
 
-// words are the labels as single words, with what the pattern matches written as "-".
+// words returns the labels as single words. Text that matches the pattern barred is replaced by
+// "-".
 func (s Set) words(between, barred string) (words []string) {
 	re := regexp.MustCompile(barred)
 	for _, name := range s.Names() {

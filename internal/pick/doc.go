@@ -1,3 +1,3 @@
-// Package pick finds what a user means: the GPU of a configuration, a VF that is named by number or
-// address, the guest image. It also tells who uses a VF. It changes nothing.
+// Package pick finds the objects that a user names: the GPU of a configuration, a VF by number or
+// address, the guest image. It also finds the process that uses a VF. It changes nothing.
 package pick

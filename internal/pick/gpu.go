@@ -8,7 +8,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// GPU returns the selector of the PF that a configuration means.
+// GPU returns the selector of the PF that a configuration names.
 func GPU(c bench.HostConfig) xe.Selector {
 	return xe.Selector{Card: c.CardIndex, Address: c.PCIAddress, Driver: c.Driver}
 }

@@ -10,7 +10,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// InspectImage is [vm.LookAtImage], or a test's.
+// InspectImage is the type of [vm.LookAtImage]. Tests replace it.
 type InspectImage func(ctx context.Context, image string, firmware vm.Firmware) (vm.ImageInfo, error)
 
 // GuestImage inspects the configured guest image from outside. Every command that boots it calls

@@ -10,14 +10,14 @@ import (
 	"vmtb/bench/xe"
 )
 
-// A VFName is how a user names VFs of a PF: by number, by address, or all enabled ones.
+// A VFName is a user's name for VFs of a PF: a number, an address, or "all" for all enabled VFs.
 type VFName struct {
 	n       int
 	address pci.Address
 	all     bool
 }
 
-// ParseVF reads a number ("1", "VF1"), a PCI address, or "all".
+// ParseVF parses a number ("1", "VF1"), a PCI address, or "all".
 func ParseVF(text string) (VFName, error) {
 	lower := strings.ToLower(text)
 	if lower == "all" {
@@ -46,7 +46,7 @@ func ParseOneVF(text string) (VFName, error) {
 // All reports whether the name is "all".
 func (v VFName) All() bool { return v.all }
 
-// Numbers returns the numbers of the VFs. A VF that is named by its number need not be enabled.
+// Numbers returns the numbers of the VFs. A VF named by its number need not be enabled.
 func (v VFName) Numbers(pf *xe.PF) ([]int, error) {
 	if !v.all && v.n > 0 {
 		return []int{v.n}, pf.CheckVF(v.n)
@@ -81,7 +81,7 @@ func FirstVFs(n int) []int {
 	return list
 }
 
-// Enabled returns the number and the device of the one VF that is named. The VF must be enabled.
+// Enabled returns the number and the device of the single named VF. The VF must be enabled.
 func (v VFName) Enabled(pf *xe.PF) (n int, d *pci.Device, err error) {
 	list, err := v.Numbers(pf)
 	if err != nil {
@@ -104,5 +104,5 @@ func notEnabled(pf *xe.PF, what string) error {
 	}
 }
 
-// IsVFIO reports whether a driver gives VFs to user space, and so to QEMU.
+// IsVFIO reports whether a driver gives VFs to user space, such as QEMU.
 func IsVFIO(driver string) bool { return strings.HasSuffix(driver, "vfio-pci") }

@@ -15,7 +15,7 @@ import (
 
 // A VFUser is the process that uses a VF.
 type VFUser struct {
-	VM      string `json:"vm"` // QEMU's -name; "" without one, and for other programs
+	VM      string `json:"vm"` // QEMU's -name; "" if there is none, and for other programs
 	Program string `json:"program"`
 	PID     int    `json:"pid"`
 }
@@ -29,7 +29,7 @@ func (u *VFUser) String() string {
 }
 
 // UserOf returns the process that has a VF open, or nil. Only root may see which files a process
-// has open: for other users it returns the process whose command line has the VF.
+// has open. For other users, UserOf returns the process whose command line has the VF.
 func UserOf(sys host.System, vf *pci.Device) *VFUser {
 	if h := vf.Holders(); len(h) > 0 {
 		return &VFUser{VM: machineName(argvOf(sys, h[0].PID)), Program: h[0].Comm, PID: h[0].PID}
@@ -37,7 +37,7 @@ func UserOf(sys host.System, vf *pci.Device) *VFUser {
 	if !strings.Contains(vf.Driver(), "vfio") {
 		return nil
 	}
-	procs, _ := sys.ReadDir("/proc") // an error means that no process is seen
+	procs, _ := sys.ReadDir("/proc") // after an error no process is found
 	for _, p := range procs {
 		pid, err := strconv.Atoi(p.Name())
 		if err != nil {
@@ -66,7 +66,7 @@ func CheckUnused(sys host.System, vfs ...*pci.Device) error {
 	return nil
 }
 
-// argvOf returns the command line of a process, nothing if the process has ended.
+// argvOf returns the command line of a process, or nil if the process has ended.
 func argvOf(sys host.System, pid int) []string {
 	data, _ := sys.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	var argv []string

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// BootIDFile holds a UUID that the kernel makes at each boot. It is the same file in a guest.
+// BootIDFile has a UUID that the kernel makes at each boot. A guest has the same file.
 const BootIDFile = "/proc/sys/kernel/random/boot_id"
 
-// BootID returns the id of this host's present boot.
+// BootID returns the id of this host's current boot.
 func BootID() (string, error) {
 	id, err := os.ReadFile(BootIDFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -23,19 +23,20 @@ func BootID() (string, error) {
 	return strings.TrimSpace(string(id)), err
 }
 
-// A Stat is a part of /proc/PID/stat. PID and StartTime together identify a process until the next boot.
+// A Stat has some fields of /proc/PID/stat. PID and StartTime together identify a process until the
+// next boot.
 type Stat struct {
 	PID       int
-	Comm      string // the command's name, at most 15 bytes, which may hold blanks and parentheses
+	Comm      string // the command's name, at most 15 bytes; may have blanks and parentheses
 	State     byte   // 'R', 'S', 'D', 'Z', ...
-	CPUTicks  uint64 // what its threads used in user and in kernel mode: fields 14 and 15
+	CPUTicks  uint64 // CPU time of its threads in user and kernel mode: fields 14 and 15
 	StartTime uint64 // clock ticks after boot: field 22
 }
 
 // CPU returns the CPU time that the process has used.
 func (s Stat) CPU() time.Duration { return time.Duration(s.CPUTicks) * clockTick }
 
-// Dead reports whether only the process's exit status is left of it.
+// Dead reports whether the process has ended and only its exit status is left.
 func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
 
 // StatFile returns the path of a process's stat file.
@@ -44,7 +45,8 @@ func StatFile(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/stat" }
 // Self returns the stat of this process.
 func Self() (Stat, error) { return Read(os.Getpid()) }
 
-// Read returns the stat of a process of this host. The error matches [fs.ErrNotExist] if there is no such process.
+// Read returns the stat of a process of this host. The error matches [fs.ErrNotExist] if there is
+// no such process.
 func Read(pid int) (Stat, error) {
 	text, err := os.ReadFile(StatFile(pid))
 	if errors.Is(err, syscall.ESRCH) { // the process ended between open and read
@@ -56,14 +58,14 @@ func Read(pid int) (Stat, error) {
 	return ParseStat(string(text))
 }
 
-// Fields of the file, which counts from 1.
+// These are fields of the file, counted from 1.
 const (
 	userTimeField, systemTimeField = 14, 15
 	startTimeField                 = 22
 )
 
-// clockTick is what the kernel counts time in towards programs: USER_HZ, which is 100 on all
-// architectures that have KVM.
+// clockTick is the kernel's unit of time for programs: USER_HZ, which is 100 on all architectures
+// with KVM.
 const clockTick = 10 * time.Millisecond
 
 // ParseStat parses "PID (COMM) STATE PPID ...".

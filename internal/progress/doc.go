@@ -1,2 +1,2 @@
-// Package progress shows people what takes a while.
+// Package progress shows the progress of long operations to users.
 package progress

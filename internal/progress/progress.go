@@ -11,16 +11,16 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A Progress shows what is being done and for how long: on a terminal one line that is drawn again each second, in a
-// log a line at the start, each half minute and at the end of each step.
+// A Progress shows the current step and its duration. On a terminal it draws one line again each
+// second. In a log it writes a line at the start, each half minute, and at the end of each step.
 type Progress struct {
 	out   io.Writer
 	who   string
 	width func() int
 }
 
-// New writes to out in the name of who: to a terminal that can draw and has so many columns now (0:
-// not known), or with a nil width to a log.
+// New returns a Progress that writes to out, with the label who. For a terminal that can redraw
+// lines, width returns its number of columns (0: unknown). For a log, width is nil.
 func New(out io.Writer, who string, width func() int) *Progress { return &Progress{out, who, width} }
 
 // Printf writes a line between steps.
@@ -28,7 +28,7 @@ func (p *Progress) Printf(format string, args ...any) {
 	fmt.Fprintf(p.out, p.who+": "+format+"\n", args...)
 }
 
-// Step runs f, which may write its output line by line: the last line is shown behind the name of the step.
+// Step runs f. f may write output to log, whose last line is shown after the name of the step.
 func (p *Progress) Step(name string, f func(log io.Writer) error) error {
 	start := time.Now()
 	var last lastLine
@@ -69,16 +69,17 @@ func (p *Progress) watch(name string, start time.Time, last *lastLine) (stop fun
 	return func() { close(done); <-ended }
 }
 
-// logEvery is how often a step that goes on is told of in a log.
+// logEvery is the interval of lines about a running step in a log.
 const logEvery = 30 * time.Second
 
-// draw draws the line of a terminal again.
+// draw redraws the line on a terminal.
 func (p *Progress) draw(format string, args ...any) {
 	line := fmt.Sprintf(p.who+": "+format, args...)
-	fmt.Fprintf(p.out, "\r\033[K%.*s", cmp.Or(p.width(), 80)-1, line) // a full row would be followed by another
+	// After a full row the terminal would begin another.
+	fmt.Fprintf(p.out, "\r\033[K%.*s", cmp.Or(p.width(), 80)-1, line)
 }
 
-// lastLine keeps the last whole line written to it, made printable.
+// lastLine keeps the last complete line written to it, made printable.
 type lastLine struct {
 	mu         sync.Mutex
 	part, line string

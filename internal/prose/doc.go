@@ -1,3 +1,3 @@
-// Package prose writes numbers and durations for people: "2 VFs", "6 min 38 s". Files that programs
-// read have formats of their own.
+// Package prose formats numbers and durations for people: "2 VFs", "6 min 38 s". Files for programs
+// have other formats.
 package prose

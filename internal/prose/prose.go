@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Count is a number of things with their noun, which is given in the singular: "1 VF", "2 VFs", "0 classes".
+// Count returns a number with its noun, which is passed in the singular: "1 VF", "2 VFs", "0
+// classes".
 func Count[N ~int | ~int64 | ~uint64](n N, noun string) string {
 	switch {
 	case n == 1:
@@ -19,7 +20,7 @@ func Count[N ~int | ~int64 | ~uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// Bytes is a size for people: "512 bytes", "20 KiB", "4096 MiB".
+// Bytes formats a size: "512 bytes", "20 KiB", "4096 MiB".
 func Bytes(n int64) string {
 	switch {
 	case n >= 10<<20:
@@ -30,13 +31,14 @@ func Bytes(n int64) string {
 	return Count(n, "byte")
 }
 
-// Duration is d in at most two units, rounded to as much as a reader wants to know: "15 ms", "13.7 s", "6 min 38 s",
-// "1 h 13 min". A part that is zero is left out ("2 min", "5 s"): a caller that counts in whole seconds truncates d. A
-// negative duration, and one that rounds to no time, is "0 s".
+// Duration formats d in at most two units, rounded for reading: "15 ms", "13.7 s", "6 min 38 s", "1
+// h 13 min". A part that is zero is omitted ("2 min", "5 s"). A caller that counts in whole seconds
+// truncates d. A negative duration, and one that rounds to no time, is "0 s".
 //
-// A time limit, and a value that is compared with another, is written by [Exact] instead.
+// Use [Exact] for a time limit, and for a value that is compared with another.
 //
-// A position in time is not a duration: the clock at the start of a line ("0:00:42 since the run began") stays a clock.
+// A position in time is not a duration. The clock at the start of a line ("0:00:42 since the run
+// began") stays a clock.
 func Duration(d time.Duration) string {
 	if ms := max(0, d).Round(time.Millisecond); 0 < ms && ms < time.Second {
 		return fmt.Sprintf("%d ms", ms.Milliseconds())
@@ -50,9 +52,9 @@ func Duration(d time.Duration) string {
 	return units(d.Round(time.Minute), time.Hour, "h", time.Minute, "min")
 }
 
-// Exact is d to the millisecond, in as many units as that takes: "250 ms", "2.5 s", "3 min", "1 h 1
-// min 30 s". It is for limits and for values that are compared, where [Duration] would round away
-// what the reader looks for. Below a millisecond it is in µs or ns.
+// Exact formats d to the millisecond, in as many units as necessary: "250 ms", "2.5 s", "3 min", "1
+// h 1 min 30 s". It is for limits and for values that are compared, where the rounding of
+// [Duration] would hide the difference. Below a millisecond it uses µs or ns.
 func Exact(d time.Duration) string {
 	switch {
 	case d < 0:

@@ -1,2 +1,3 @@
-// Package rawterm gives a terminal to something that draws on it by itself, such as a machine's console.
+// Package rawterm switches a terminal to raw mode, for programs that draw on it, such as a
+// machine's console.
 package rawterm

@@ -11,7 +11,8 @@ import (
 // escape is Ctrl-], which ends the connection, as in telnet.
 const escape = 0x1d
 
-// Make makes a terminal raw; restore puts it back and the cursor, on out, at the start of a line.
+// Make makes a terminal raw. restore resets the terminal, and moves the cursor on out to the start
+// of a line.
 func Make(in *os.File, out io.Writer) (restore func(), err error) {
 	old, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
@@ -19,11 +20,11 @@ func Make(in *os.File, out io.Writer) (restore func(), err error) {
 	}
 	return func() {
 		_ = term.Restore(int(in.Fd()), old)
-		_, _ = io.WriteString(out, "\n") // the cursor stands behind a prompt
+		_, _ = io.WriteString(out, "\n") // the cursor is after a prompt
 	}, nil
 }
 
-// CopyUntilEscape copies what a person types, up to Ctrl-] or the end of r.
+// CopyUntilEscape copies a user's input, up to Ctrl-] or the end of r.
 func CopyUntilEscape(w io.Writer, r io.Reader) error {
 	buf := make([]byte, 1024)
 	for {

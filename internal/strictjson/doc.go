@@ -1,3 +1,3 @@
-// Package strictjson reads the JSON files that people write: it refuses what it does not know and says where, by
-// file, line, column and key, so that a typing error never becomes a silent default.
+// Package strictjson parses JSON files written by people. It refuses unknown keys and wrong values,
+// and names file, line, column and key. So a typing error never silently becomes a default.
 package strictjson

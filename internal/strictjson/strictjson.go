@@ -12,8 +12,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Unmarshal parses data, the content of the file called name, into v. Unknown keys, keys given twice, values of the
-// wrong type (null is of none) and bytes after the end are errors that begin "name:line:column:".
+// Unmarshal parses data, the content of the file called name, into v. Unknown keys, repeated keys,
+// values of the wrong type (including null) and bytes after the end are errors. They begin with
+// "name:line:column:".
 func Unmarshal(name string, data []byte, v any) error {
 	if encoding := otherEncoding(data); encoding != "" {
 		return Errorf(
@@ -27,8 +28,8 @@ func Unmarshal(name string, data []byte, v any) error {
 	return Locate(name, data, err)
 }
 
-// otherEncoding returns how editors call an encoding that JSON does not take, if data begins with
-// its byte-order mark, or "".
+// otherEncoding returns the usual name of an encoding that JSON does not allow, if data begins with
+// its byte-order mark. Otherwise it returns "".
 func otherEncoding(data []byte) string {
 	switch {
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
@@ -39,7 +40,8 @@ func otherEncoding(data []byte) string {
 	return ""
 }
 
-// refuseNull keeps null, which the JSON packages take for the zero value of anything, from wiping a default out.
+// refuseNull refuses null. The JSON packages take it for the zero value of anything, which would
+// overwrite a default.
 var refuseNull = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v any) error {
 	if dec.PeekKind() == jsontext.KindNull {
 		if _, err := dec.ReadToken(); err != nil {
@@ -53,7 +55,7 @@ var refuseNull = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, v any) error
 	return errors.ErrUnsupported
 })
 
-// Locate is an error of the JSON packages as [Unmarshal] would give it.
+// Locate converts an error of the JSON packages to the form of [Unmarshal]'s errors.
 func Locate(name string, data []byte, err error) error {
 	offset, pointer, reason := len(data), jsontext.Pointer(""), err
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
@@ -70,12 +72,13 @@ func Locate(name string, data []byte, err error) error {
 	return Errorf(name, data, offset, key(pointer), "%w", reason)
 }
 
-// Errorf is an error about the value or token at, or next after, an offset in a file; key may be "".
+// Errorf returns an error about the value or token at, or next after, an offset in a file. key may
+// be "".
 func Errorf(name string, data []byte, offset int, key, format string, args ...any) error {
 	return fmt.Errorf("%s: %w", Where(name, data, offset, key), fmt.Errorf(format, args...))
 }
 
-// Where is how errors begin: "name:line:column" and, if there is one, ": key".
+// Where returns the beginning of an error: "name:line:column" and, if there is a key, ": key".
 func Where(name string, data []byte, offset int, key string) string {
 	line, col := position(data, offset)
 	if key != "" {
@@ -84,7 +87,7 @@ func Where(name string, data []byte, offset int, key string) string {
 	return fmt.Sprintf("%s:%d:%d", name, line, col)
 }
 
-// key writes a JSON pointer as a person names a key: guest.igt.test_dir.
+// key formats a JSON pointer as a key: guest.igt.test_dir.
 func key(p jsontext.Pointer) string {
 	var words []string
 	for w := range p.Tokens() {
@@ -111,7 +114,7 @@ func kind(k jsontext.Kind) string {
 	return "value"
 }
 
-// wanted names what a Go type takes, for people who write JSON.
+// wanted describes the values of a Go type, for people who write JSON.
 func wanted(t reflect.Type) string {
 	switch k := t.Kind(); {
 	case k == reflect.Pointer:
@@ -130,8 +133,8 @@ func wanted(t reflect.Type) string {
 	return "string"
 }
 
-// position turns a byte offset into a line and a column, both counted from 1, the column in bytes. An offset between
-// two tokens is moved to the start of the second.
+// position converts a byte offset to a line and a column, both counted from 1, the column in bytes.
+// An offset between two tokens counts as the start of the second.
 func position(data []byte, offset int) (line, col int) {
 	offset = min(max(offset, 0), len(data))
 	for offset < len(data) && strings.IndexByte(" \t\r\n:,", data[offset]) >= 0 {

@@ -152,7 +152,8 @@ func checkControlOffset(_ context.Context, p *Probe) error {
 	return nil
 }
 
-// checkFLR waits until the PF has noticed that the VF was reset: a VF that was stopped can be paused then.
+// checkFLR waits until the PF has noticed that the VF was reset. A VF that was stopped can be
+// paused then.
 func checkFLR(ctx context.Context, p *Probe) error {
 	for _, file := range p.each("G/vf1/control") {
 		if err := p.await(ctx, func() error { return p.Refuses(ctx, 0, file, "pause") }); err != nil {

@@ -1,9 +1,11 @@
-// Package contract is the table of what the Linux xe driver promises to user space about SR-IOV, rule by rule.
+// Package contract is the table of the promises that the Linux xe driver makes to user space about
+// SR-IOV, rule by rule.
 //
-// A [Rule] is mostly data: [Step]s that write a value and say with which errno it is refused or what reads back
-// afterwards. What needs a thought is a function (Check). One table serves three ends: it runs against the fake host of
-// internal/fake/fakehost in unit tests, against a kernel as the flow xe_contract (in the lab, on hardware), and it is
-// printed as docs/xe-contract.md. So the fake, the lab's modules and the documentation cannot drift apart.
+// A [Rule] is mostly data: [Step]s that write a value, and give the errno of the refusal or the
+// text that reads back afterwards. Rules that need more are functions (Check). One table serves
+// three purposes. It runs against the fake host of internal/fake/fakehost in unit tests. It runs
+// against a kernel as the flow xe_contract (in the lab, on hardware). It is printed as
+// docs/xe-contract.md. So the fake, the lab's modules and the documentation cannot drift apart.
 //
 //	p, err := contract.NewProbe(sys, journal, "0000:03:00.0")
 //	for _, s := range contract.Sections() {
@@ -12,8 +14,8 @@
 //		}
 //	}
 //
-// Every rule starts from the same state and is put back to it by [Probe.Restore]: no VFs, automatic
-// mode, driver probing of VFs off, nothing set.
+// Every rule starts from the same state, and [Probe.Restore] returns to it: no VFs, automatic mode,
+// driver probing of VFs off, no other settings.
 //
 // # Notation of files
 //
@@ -21,9 +23,9 @@
 //	V1/  VF1 there, V2/ VF2                   D/  the PF in /sys/kernel/debug/dri, D1/ VF1
 //	T/vf1/ggtt_quota      a file of VF1 of the tile, in debugfs; T/pf/ of the PF
 //	G/vf1/contexts_quota  a file of VF1 of each GT, all of them in turn; G0/ of the first (main) GT, G1/ of the second
-//
 //	D1/gt*/vf/self_config a file of VF1's own driver, of each GT
 //
-// T and G hide that debugfs has two layouts: sriov/{pf,vfM}/tileT/[gtG/] since Linux 6.19, gtG/{pf,vfM} before, where
-// VRAM is called lmem. In values {PF}, {VF1}, {VF2} stand for addresses, {TOTAL} and {TOTAL+1} for numbers of VFs.
+// T and G hide that debugfs has two layouts. Since Linux 6.19 it is sriov/{pf,vfM}/tileT/[gtG/].
+// Before, it was gtG/{pf,vfM}, with the name lmem for VRAM. In values, {PF}, {VF1} and {VF2} stand
+// for addresses, and {TOTAL} and {TOTAL+1} for numbers of VFs.
 package contract

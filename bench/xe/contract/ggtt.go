@@ -36,7 +36,8 @@ func (p *Probe) ggttHoles() ([]span, error) {
 	return list, nil
 }
 
-// takeGGTT takes the end of the highest hole that is large enough, as the driver does. It is false if there is none.
+// takeGGTT takes the end of the highest hole that is large enough, as the driver does. It returns
+// false if there is none.
 func takeGGTT(holes []span, size uint64) (span, bool) {
 	for i, h := range slices.Backward(holes) {
 		if h.size >= size {
@@ -62,12 +63,12 @@ func total(holes []span) (n uint64) {
 	return n
 }
 
-// ggttShifts are by how much ranges in ggtt_provisioned may be above those in ggtt_available: Linux
-// 7.3 prints the latter as offsets in its allocator, which begins behind the firmware's WOPCM
-// (xe_ggtt_print_holes, xe_ggtt_node_addr).
+// ggttShifts lists by how many bytes ranges in ggtt_provisioned may be above those in
+// ggtt_available. Linux 7.3 prints the latter as offsets in its allocator, which begins after the
+// firmware's WOPCM (xe_ggtt_print_holes, xe_ggtt_node_addr).
 var ggttShifts = []uint64{0, 2 << 20, 4 << 20, 8 << 20}
 
-// readsGGTT is nil if ggtt_provisioned is the table that want makes, with one of the shifts.
+// readsGGTT returns nil if ggtt_provisioned is the table that want returns for one of the shifts.
 func (p *Probe) readsGGTT(want func(shift uint64) (string, error)) error {
 	got, err := p.Read("T/pf/ggtt_provisioned")
 	if err != nil {
@@ -84,7 +85,8 @@ func (p *Probe) readsGGTT(want func(shift uint64) (string, error)) error {
 	return fmt.Errorf("ggtt_provisioned reads %q, want %q, all ranges higher by 2, 4 or 8 MiB at most", got, first)
 }
 
-// ggttTable is what ggtt_provisioned prints for VFs that get these sizes on the idle PF, VF1 first.
+// ggttTable returns the content of ggtt_provisioned if VFs get these sizes on the idle PF, VF1
+// first.
 func (p *Probe) ggttTable(shift uint64, sizes ...uint64) (string, error) {
 	holes := slices.Clone(p.ggttFree)
 	for i := range holes {
@@ -101,7 +103,8 @@ func (p *Probe) ggttTable(shift uint64, sizes ...uint64) (string, error) {
 	return b.String(), nil
 }
 
-// sizeText is a size as the kernel prints it, three digits of binary units: string_get_size(…, STRING_UNITS_2).
+// sizeText formats a size as the kernel does, with three digits and a binary unit:
+// string_get_size(…, STRING_UNITS_2).
 func sizeText(size uint64) string {
 	if size == 0 {
 		return "0 B"
@@ -113,7 +116,7 @@ func sizeText(size uint64) string {
 	for ; size >= 1024; unit++ {
 		rest, size = size%1024, size/1024
 	}
-	decimals := 2 // so many that there are three digits
+	decimals := 2 // three digits in total
 	for n := size; n >= 10 && decimals > 0; n /= 10 {
 		decimals--
 	}

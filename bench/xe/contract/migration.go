@@ -21,7 +21,8 @@ const (
 )
 
 var (
-	// Of a VF that is not enabled firmware may refuse to tell the size: only ENOPKG says that VFs cannot be saved.
+	// The firmware may refuse to report the size for a VF that is not enabled. Only ENOPKG means
+	// that VFs cannot be saved.
 	canSave = Need{"VFs that can be saved", func(p *Probe) bool {
 		_, err := p.Read(size1)
 		return migration.check(p) && !errors.Is(err, syscall.ENOPKG)
@@ -109,7 +110,7 @@ var migrationRules = []Rule{
 	},
 }
 
-// smallVFs enables n VFs with the same few resources each: how long saving takes depends on them.
+// smallVFs enables n VFs with the same few resources each. The time to save a VF depends on them.
 func (p *Probe) smallVFs(ctx context.Context, n int) error {
 	for vf := 1; vf <= n; vf++ {
 		if err := p.giveSmall(ctx, vf); err != nil {
@@ -119,9 +120,9 @@ func (p *Probe) smallVFs(ctx context.Context, n int) error {
 	return p.Refuses(ctx, 0, numvfs, strconv.Itoa(n))
 }
 
-// smallGGTT returns a GGTT quota in bytes that a VF's driver can begin with. On integrated GPUs it
-// has copies of batches for the page tables of all memory there: about a 128th of that memory in
-// all (alloc_bb_pool() of xe_sriov_vf_ccs.c).
+// smallGGTT returns a GGTT quota in bytes that is large enough for a VF's driver. On integrated
+// GPUs the driver keeps copies of batches for the page tables of all memory there: about a 128th of
+// that memory (alloc_bb_pool() of xe_sriov_vf_ccs.c).
 func (p *Probe) smallGGTT() uint64 {
 	const base, step = 64 << 20, 1 << 20
 	text, err := p.Read("/proc/meminfo")
@@ -132,10 +133,10 @@ func (p *Probe) smallGGTT() uint64 {
 	return base + kib<<10/128/step*step
 }
 
-// otherGGTT is another quota than smallGGTT.
+// otherGGTT returns a quota that differs from smallGGTT.
 func (p *Probe) otherGGTT() uint64 { return p.smallGGTT() + 16<<20 }
 
-// giveSmall gives a VF a little of all that it needs.
+// giveSmall gives a VF a small amount of each resource.
 func (p *Probe) giveSmall(ctx context.Context, vf int) error {
 	dir := fmt.Sprintf("vf%d/", vf)
 	steps := []Step{
@@ -162,7 +163,7 @@ func checkMigrationSize(ctx context.Context, p *Probe) error {
 	return nil
 }
 
-// save saves VF1, which is paused.
+// save saves VF1, which must be paused.
 func (p *Probe) save(ctx context.Context) (stream []byte, err error) {
 	if err := p.Refuses(ctx, 0, save1, "1"); err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func (p *Probe) save(ctx context.Context) (stream []byte, err error) {
 	return stream, errors.Join(err, p.Reads(save1, ""))
 }
 
-// feed starts to restore a paused VF with a stream, in pieces.
+// feed starts to restore a paused VF from a stream, in pieces.
 func (p *Probe) feed(ctx context.Context, vf int, stream []byte, piece int) error {
 	dir := fmt.Sprintf("D/sriov/vf%d/", vf)
 	if err := p.Refuses(ctx, 0, dir+"restore", "1"); err != nil {
@@ -198,14 +199,15 @@ func (p *Probe) feed(ctx context.Context, vf int, stream []byte, piece int) erro
 	})
 }
 
-// The header of a packet: version, type, tile, GT (a byte each), flags (4), offset (8), size of the payload (8).
+// The header of a packet has version, type, tile, GT (a byte each), flags (4), offset (8) and the
+// payload's size (8).
 const (
 	headerSize     = 24
 	typeAt         = 1
 	tileAt         = 2
 	gtAt           = 3
 	sizeAt         = 16
-	descriptorSize = 16 // of the payload: two keys with a value each
+	descriptorSize = 16 // of the payload: two keys, each with a value
 	typeDescriptor = 1
 	typeTrailer    = 2
 	typeLast       = 6
@@ -304,7 +306,7 @@ func checkRoundTrip(ctx context.Context, p *Probe) error {
 	return nil
 }
 
-// saved is the stream of VF1, which is given a little and paused.
+// saved returns the stream of VF1, after giving VF1 a small amount of each resource and pausing it.
 func (p *Probe) saved(ctx context.Context) ([]byte, error) {
 	if err := p.smallVFs(ctx, 1); err != nil {
 		return nil, err
@@ -315,7 +317,8 @@ func (p *Probe) saved(ctx context.Context) ([]byte, error) {
 	return p.save(ctx)
 }
 
-// anew resets VF1 and pauses it. The save in between drops the part of a packet that the driver may hold of a restore.
+// anew resets VF1 and pauses it. A save in between makes the driver drop a partial packet of a
+// restore.
 func (p *Probe) anew(ctx context.Context) error {
 	if err := p.resetAndPaused(ctx); err != nil {
 		return err
@@ -327,9 +330,9 @@ func (p *Probe) anew(ctx context.Context) error {
 }
 
 // resetAndPaused resets VF1, twice if the first reset is lost, and pauses it. xe loses a reset that
-// meets GuC's part of a save or a restore: GuC refuses that for a VF in reset, and
-// pf_enter_vf_save_failed() and its like end all work in progress, the reset's too, so that the VF
-// stays paused (7.3.4).
+// meets GuC's part of a save or a restore. GuC refuses that part for a VF in reset.
+// pf_enter_vf_save_failed() and its like then end all work in progress, including the reset, so the
+// VF stays paused (7.3.4).
 func (p *Probe) resetAndPaused(ctx context.Context) error {
 	steps := []Step{write("D/sriov/vf1/reset", "1"), write(pauseVF1, "1")}
 	if p.all(ctx, steps...) == nil {
@@ -338,7 +341,7 @@ func (p *Probe) resetAndPaused(ctx context.Context) error {
 	return p.all(ctx, steps...)
 }
 
-// set is an edit that changes one byte.
+// set returns an edit that changes one byte.
 func set(at int, value byte) func([]byte) []byte {
 	return func(b []byte) []byte { b[at] = value; return b }
 }
@@ -348,7 +351,7 @@ func checkStreamChecked(ctx context.Context, p *Probe) error {
 	if err != nil {
 		return err
 	}
-	const first = headerSize + descriptorSize // where the second packet begins
+	const first = headerSize + descriptorSize // offset of the second packet
 	unknown, truncated := syscall.Errno(0), syscall.ENODATA
 	if p.standIn() {
 		unknown, truncated = syscall.EINVAL, syscall.EINVAL
@@ -403,7 +406,7 @@ func checkStreamHalf(ctx context.Context, p *Probe) error {
 	return errors.Join(p.feed(ctx, 1, stream, len(stream)), p.Reads(restore1, ""))
 }
 
-// addKey adds a key that nobody knows to the descriptor.
+// addKey adds an unknown key to the descriptor.
 func addKey(b []byte) []byte {
 	const end = headerSize + descriptorSize
 	key := []byte{1, 0, 0x34, 0x12, 0, 0, 0, 0} // one word, key 0x1234

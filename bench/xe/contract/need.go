@@ -4,15 +4,15 @@ import (
 	"vmtb/internal/prose"
 )
 
-// A Need is a property that not every device or kernel has.
+// A Need is a property that some devices or kernels lack.
 type Need struct {
-	Name  string // as it is documented
+	Name  string // as in the documentation
 	check func(p *Probe) bool
 }
 
 func (n Need) String() string { return n.Name }
 
-// What rules need.
+// These are the needs of rules.
 var (
 	tree       = Need{"the sriov/ tree (6.19 and later)", func(p *Probe) bool { return !p.flat }}
 	flat       = Need{"the flat layout (up to 6.18)", func(p *Probe) bool { return p.flat }}
@@ -39,7 +39,7 @@ var (
 	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
 )
 
-// vfs is the need for n VFs.
+// vfs returns the need for n VFs.
 func vfs(n int) Need {
 	return Need{prose.Count(n, "VF"), func(p *Probe) bool { return p.Total >= n }}
 }
@@ -51,8 +51,8 @@ const wedged = "/sys/module/xe/parameters/wedged"
 // and does not crash the kernel where the real one does.
 func (p *Probe) standIn() bool { return p.exists(wedged) }
 
-// MayCrash is what a rule does to the kernel here, "" if it is harmless. It says [Rule.Crashes]
-// unless the driver is the lab's stand-in.
+// MayCrash returns the harm that the rule does to this kernel, or "" if it is harmless. It returns
+// [Rule.Crashes] unless the driver is the lab's stand-in.
 func (p *Probe) MayCrash(r Rule) string {
 	if p.standIn() {
 		return ""
@@ -60,12 +60,14 @@ func (p *Probe) MayCrash(r Rule) string {
 	return r.Crashes
 }
 
-// A MissingError says that a rule cannot be checked here after all: what it is about shows only after its first steps.
+// A MissingError says that a rule cannot be checked here. It is for a need that shows only after
+// the rule's first steps.
 type MissingError struct{ What string }
 
 func (e *MissingError) Error() string { return "needs " + e.What }
 
-// Unmet is why a rule cannot be checked here, "" if it can. It does not ask whether destruction is allowed.
+// Unmet returns why a rule cannot be checked here, or "" if it can. It does not check whether
+// destructive rules are allowed.
 func (p *Probe) Unmet(r Rule) string {
 	for _, n := range r.Needs {
 		if !n.check(p) {

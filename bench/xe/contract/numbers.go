@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// aNumber stands for the numeric attributes of debugfs, which share their parser.
+// aNumber stands for all numeric attributes of debugfs, which share a parser.
 const aNumber = "G/vf1/exec_quantum_ms"
 
 var policies = []Rule{
@@ -146,7 +146,8 @@ func numberRules() []Rule {
 	return rules
 }
 
-// perFile writes each value to each file and reads it back; what has more than 32 bits is refused.
+// perFile writes each value to each file and reads it back. A value of more than 32 bits is
+// refused.
 func perFile(files []string, values ...string) []Step {
 	var steps []Step
 	for _, f := range files {

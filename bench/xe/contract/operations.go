@@ -144,8 +144,9 @@ func checkRestoreOffset(_ context.Context, p *Probe) (err error) {
 	return writeBehind(f)
 }
 
-// isCustom finds out the mode, which the kernel tells nobody: what sysfs gave to a VF survives the return to automatic
-// mode only if the mode was automatic. It is automatic afterwards.
+// isCustom reports whether the mode is custom. The mode cannot be read. But a value that sysfs gave
+// to a VF survives the return to automatic mode only if the mode was automatic. Afterwards the mode
+// is automatic.
 func (p *Probe) isCustom(ctx context.Context) (bool, error) {
 	if err := p.write(ctx, vf1Quantum, "7"); err != nil {
 		return false, err
@@ -204,7 +205,7 @@ func checkLockdown(ctx context.Context, p *Probe) error {
 	var held []File
 	defer func() {
 		for _, f := range held {
-			_ = f.Close() // the checks below have closed what they hold, or failed already
+			_ = f.Close() // the checks below have closed their files, or failed already
 		}
 	}()
 	for range 2 {
@@ -235,7 +236,7 @@ func checkLockdown(ctx context.Context, p *Probe) error {
 	return p.Refuses(ctx, 0, numvfs, "1")
 }
 
-// writeBehind writes to an operation file at another offset than 0.
+// writeBehind writes to an operation file at an offset other than 0.
 func writeBehind(f File) error {
 	if _, err := f.Seek(1, io.SeekStart); err != nil {
 		return err

@@ -20,25 +20,25 @@ import (
 	"vmtb/bench/undo"
 )
 
-// A Probe does the steps of rules on one PF. What it writes is recorded first.
+// A Probe carries out the steps of rules on one PF. It records each write first.
 type Probe struct {
 	PF    pci.Address
 	Total int // VFs that the PF can have
 
 	sys       System
 	tree      *sysfs.Tree
-	flat      bool // debugfs is of the layout up to Linux 6.18
+	flat      bool // debugfs has the layout of Linux up to 6.18
 	vram      bool
 	gts       []int  // of tile 0
-	ggttSpare uint64 // kept for the PF when nothing is set
-	ggttFree  []span // when no VF has any, ascending
+	ggttSpare uint64 // kept for the PF by default
+	ggttFree  []span // free ranges without VFs, ascending
 
 	recorded map[string]bool // paths that are in the journal
-	changed  []undo.Record   // by the present rule
+	changed  []undo.Record   // by the current rule
 }
 
-// NewProbe looks at what the PF has. It must have no VFs and be in automatic mode, with nothing set; [Probe.Settle]
-// sees to the rest.
+// NewProbe reads the PF's properties. The PF must have no VFs and be in automatic mode without
+// settings. [Probe.Settle] establishes the rest.
 func NewProbe(sys System, journal undo.Journal, pf pci.Address) (*Probe, error) {
 	p := &Probe{PF: pf, sys: sys, tree: &sysfs.Tree{FS: sys, Log: journal}, recorded: map[string]bool{}}
 	total, err := p.tree.Uint(pf.Dir() + "/sriov_totalvfs")
@@ -58,7 +58,7 @@ func NewProbe(sys System, journal undo.Journal, pf pci.Address) (*Probe, error) 
 	return p, err
 }
 
-// Settle brings the PF to the state in which every rule starts.
+// Settle brings the PF to the state from which every rule starts.
 func (p *Probe) Settle(ctx context.Context) error {
 	if n, err := p.tree.Text(p.PF.Dir() + "/sriov_numvfs"); err != nil || n != "0" {
 		return differs(err, "%s VFs are enabled, want none", n)
@@ -67,11 +67,11 @@ func (p *Probe) Settle(ctx context.Context) error {
 		return err
 	}
 	err := p.write(ctx, "P/sriov_drivers_autoprobe", "0")
-	p.changed = nil // this outlasts the rules; the journal has it
+	p.changed = nil // rules must not undo this; the journal has it
 	return err
 }
 
-// auto returns to automatic mode where there is one. No VFs may be enabled.
+// auto returns to automatic mode if the kernel has modes. No VFs may be enabled.
 func (p *Probe) auto(ctx context.Context) error {
 	if p.flat {
 		return nil
@@ -79,7 +79,7 @@ func (p *Probe) auto(ctx context.Context) error {
 	return p.write(ctx, "D/sriov/restore_auto_provisioning", "1")
 }
 
-// Restore takes back what the present rule changed, newest first.
+// Restore undoes the changes of the current rule, newest first.
 func (p *Probe) Restore(ctx context.Context) error {
 	var errs []error
 	for _, r := range slices.Backward(p.changed) {
@@ -89,7 +89,7 @@ func (p *Probe) Restore(ctx context.Context) error {
 	return errors.Join(append(errs, p.auto(ctx))...)
 }
 
-// Path is where a file in the package's notation is.
+// Path returns the path of a file in the package's notation.
 func (p *Probe) Path(file string) (string, error) {
 	file = p.expand(file)
 	head, rest, _ := strings.Cut(file, "/")
@@ -122,7 +122,7 @@ func (p *Probe) Path(file string) (string, error) {
 	return path.Join(debugfs, "sriov", function, "tile0/gt"+head[1:], name), nil
 }
 
-// each names the files that G/… and gt* stand for.
+// each returns the files that G/… and gt* stand for.
 func (p *Probe) each(file string) []string {
 	if rest, ok := strings.CutPrefix(file, "G/"); ok {
 		file = "G*/" + rest
@@ -137,7 +137,7 @@ func (p *Probe) each(file string) []string {
 	return files
 }
 
-// vf is the address of VF n, as the PF's link says.
+// vf returns the address of VF n, from the PF's link.
 func (p *Probe) vf(n int) (pci.Address, error) {
 	target, err := p.sys.Readlink(fmt.Sprintf("%s/virtfn%d", p.PF.Dir(), n-1))
 	if err != nil {
@@ -146,7 +146,7 @@ func (p *Probe) vf(n int) (pci.Address, error) {
 	return pci.Parse(path.Base(target))
 }
 
-// expand replaces what values hold in braces.
+// expand replaces the names in braces in a value.
 func (p *Probe) expand(text string) string {
 	if !strings.Contains(text, "{") {
 		return text
@@ -167,7 +167,7 @@ func (p *Probe) exists(file string) bool {
 	return err == nil && p.tree.Exists(at)
 }
 
-// Read is the content of a file.
+// Read returns the content of a file.
 func (p *Probe) Read(file string) (string, error) {
 	at, err := p.Path(file)
 	if err != nil {
@@ -185,10 +185,10 @@ func (p *Probe) uint(file string) (uint64, error) {
 	return p.tree.Uint(at)
 }
 
-// Reads is nil if the file's content is want.
+// Reads returns nil if the file's content is want.
 func (p *Probe) Reads(file, want string) error {
 	got, err := p.Read(file)
-	if path.Base(file) == "name" { // a display server is the device's master
+	if path.Base(file) == "name" { // a display server may be the device's master
 		got = master.ReplaceAllString(got, "")
 	}
 	if err != nil || got != want {
@@ -197,18 +197,18 @@ func (p *Probe) Reads(file, want string) error {
 	return nil
 }
 
-// Unreadable is nil if reading the file gives errno.
+// Unreadable returns nil if reading the file fails with errno.
 func (p *Probe) Unreadable(errno syscall.Errno, file string) error {
 	got, err := p.Read(file)
 	return wantErrno(errno, err, fmt.Sprintf("reading %s (%q)", file, got))
 }
 
-// Refuses is nil if writing value to the file gives errno; 0 is success.
+// Refuses returns nil if writing value to the file fails with errno; errno 0 is success.
 func (p *Probe) Refuses(ctx context.Context, errno syscall.Errno, file, value string) error {
 	return wantErrno(errno, p.write(ctx, file, value), fmt.Sprintf("%s <- %.40q", file, value))
 }
 
-// differs says what is not as it should be, and err, if there is one.
+// differs returns an error for a difference, with err if that is not nil.
 func differs(err error, format string, args ...any) error {
 	said := fmt.Errorf(format, args...)
 	if err == nil {
@@ -217,7 +217,7 @@ func differs(err error, format string, args ...any) error {
 	return fmt.Errorf("%w: %w", said, err)
 }
 
-// wantErrno is nil if err is errno; what says what was done.
+// wantErrno returns nil if err is errno. The argument called what describes the operation.
 func wantErrno(errno syscall.Errno, err error, what string) error {
 	var got syscall.Errno
 	switch {
@@ -231,7 +231,7 @@ func wantErrno(errno syscall.Errno, err error, what string) error {
 	return fmt.Errorf("%s: want %s, got: %w", what, unix.ErrnoName(errno), err)
 }
 
-// write gives value to a file, and has it recorded before.
+// write writes value to a file, and records the change first.
 func (p *Probe) write(ctx context.Context, file, value string) error {
 	at, err := p.Path(file)
 	if err != nil {
@@ -255,8 +255,8 @@ func (p *Probe) write(ctx context.Context, file, value string) error {
 	return p.tree.Log.Do(ctx, record, func() error { return p.tree.Write(ctx, at, value) })
 }
 
-// rememberPF records the time slice and the priority of the PF, which drivers of Linux 7.3 change
-// on enabling and disabling VFs. A rule that has changed them itself has recorded them already.
+// rememberPF records the time slice and the priority of the PF. Drivers of Linux 7.3 change them
+// when VFs are enabled and disabled. If a rule changed them itself, they are recorded already.
 func (p *Probe) rememberPF(ctx context.Context) error {
 	for _, name := range []string{"sched_priority", "exec_quantum_ms", "preempt_timeout_us"} {
 		at, err := p.Path("A/pf/profile/" + name)
@@ -279,7 +279,7 @@ func (p *Probe) rememberPF(ctx context.Context) error {
 	return nil
 }
 
-// holds reports whether the present rule has a record of a file already.
+// holds reports whether the current rule has recorded a file already.
 func (p *Probe) holds(at string) bool {
 	return slices.ContainsFunc(p.changed, func(r undo.Record) bool {
 		w, ok := r.(undo.Write)
@@ -287,8 +287,8 @@ func (p *Probe) holds(at string) bool {
 	})
 }
 
-// undoOf is how to undo a write to a file. It is false for operations on VFs, which end with the VFs, and for what
-// cannot be written back.
+// undoOf returns the record that undoes a write to a file. It returns false for operations on VFs,
+// which end with the VFs, and for files whose value cannot be written back.
 func (p *Probe) undoOf(at string) (undo.Record, bool) {
 	if r := p.knownUndo(at); r != nil {
 		return r, true
@@ -299,7 +299,7 @@ func (p *Probe) undoOf(at string) (undo.Record, bool) {
 	w := undo.Write{Path: at}
 	var err error
 	if w.Old, err = p.tree.Text(at); err != nil {
-		w.Old = "0" // the GTs differ: no VF and no PF had anything at first
+		w.Old = "0" // the GTs differ: the default of VFs and PF is 0
 	}
 	if _, choice, ok := strings.Cut(w.Old, "["); ok {
 		w.Restore, _, _ = strings.Cut(choice, "]")
@@ -314,7 +314,8 @@ func (p *Probe) isSetting(at string) bool {
 	return err == nil && info.Mode()&0o200 != 0 && info.Mode()&0o444 != 0 && !slices.Contains(operations, path.Base(at))
 }
 
-// knownUndo is how to undo a write to a file of which that cannot be seen by reading it, else nil.
+// knownUndo returns the record that undoes a write to a file whose old value cannot be read, or
+// nil.
 func (p *Probe) knownUndo(at string) undo.Record {
 	base, dir := path.Base(at), path.Base(path.Dir(at))
 	switch {
@@ -330,9 +331,9 @@ func (p *Probe) knownUndo(at string) undo.Record {
 		return undo.Write{Path: at, Old: "N"}
 	case strings.HasSuffix(base, "_quota"), base == "sriov_numvfs",
 		(base == "exec_quantum_ms" || base == "preempt_timeout_us") && ofVF.MatchString(at):
-		return undo.Write{Path: at, Old: "0"} // whatever it is while VFs are enabled: at first there are none
+		return undo.Write{Path: at, Old: "0"} // the value without VFs is 0
 	case base == "sched_priority" && strings.HasPrefix(at, "/sys/kernel/debug/") && ofVF.MatchString(at):
-		// No VF has a priority of its own. Should a firmware give it one, this takes it back.
+		// VFs have no priority of their own. If a firmware gives them one, this resets it.
 		return undo.Write{
 			Path: ofVF.ReplaceAllString(path.Dir(at), "/pf") + "/sched_if_idle", Blind: true, Restore: "0",
 		}
@@ -342,13 +343,14 @@ func (p *Probe) knownUndo(at string) undo.Record {
 
 var master = regexp.MustCompile(` master=\S+`)
 
-// ofVF finds the directory of a VF in a path.
+// ofVF matches the directory of a VF in a path.
 var ofVF = regexp.MustCompile(`/vf[0-9]+\b`)
 
-// operations are readable files that hold no setting.
+// operations are readable files without a setting.
 var operations = []string{"control", "save", "restore", "migration_data"}
 
-// await asks cond until it is nil. Some things take the kernel a moment, and a busy emulated one longer.
+// await calls cond until it returns nil. Some changes take the kernel a moment, and a busy emulated
+// kernel longer.
 func (p *Probe) await(ctx context.Context, cond func() error) error {
 	var last error
 	err := sysfs.Poll(ctx, 30*time.Second, "expected state", func() (bool, error) {

@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// fairShares are what VFs get of an idle PF since 6.19 (estimates that are smaller win).
+// fairShares are the shares of VFs of an idle PF since 6.19. Smaller estimates take precedence.
 var fairShares = []struct {
 	vfs                       int
 	ggtt, contexts, doorbells uint64
@@ -188,10 +188,11 @@ func checkFairSpares(ctx context.Context, p *Probe) error {
 	return err
 }
 
-// Fair time slices, XE_FAIR_EXEC_QUANTUM_MS and XE_FAIR_PREEMPT_TIMEOUT_US.
+// These are the fair time slices, XE_FAIR_EXEC_QUANTUM_MS and XE_FAIR_PREEMPT_TIMEOUT_US.
 const fairQuantum, fairTimeout = "16", "16000"
 
-// fairSlices reports whether the driver gives VFs time slices by itself, as far as VF1 shows, which is enabled.
+// fairSlices reports whether the driver gives VFs time slices by itself. It looks at VF1, which
+// must be enabled.
 func (p *Probe) fairSlices() (bool, error) {
 	text, err := p.Read(vf1Quantum)
 	return text != "0\n", err
@@ -212,7 +213,7 @@ func checkAutoSlices(ctx context.Context, p *Probe) error {
 	return p.all(ctx,
 		read(quantum, vf1Quantum, "A/pf/profile/exec_quantum_ms"),
 		read(timeout, "A/vf1/profile/preempt_timeout_us", "A/pf/profile/preempt_timeout_us"),
-		write(vf1Quantum, "0"), read("0", vf1Quantum), // what is asked for afterwards wins
+		write(vf1Quantum, "0"), read("0", vf1Quantum), // a later request takes precedence
 		write(numvfs, "0"), read("0", vf1Quantum, "A/pf/profile/exec_quantum_ms"),
 		read("0", "A/pf/profile/preempt_timeout_us"),
 	)
@@ -241,7 +242,7 @@ func checkAutoScheduling(ctx context.Context, p *Probe) error {
 	)
 }
 
-// checkFair enables n VFs and looks at what each has.
+// checkFair enables n VFs and compares the resources of each with these shares.
 func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells uint64) error {
 	if err := p.Refuses(ctx, 0, numvfs, strconv.Itoa(n)); err != nil {
 		return err
@@ -274,8 +275,8 @@ func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells u
 	return nil
 }
 
-// checkFairVRAM compares the shares of n enabled VFs with the one that a single VF gets. How much memory is free nobody
-// tells; 7.1 also caps shares by a power of two.
+// checkFairVRAM compares the shares of n enabled VFs with the share of a single VF. The kernel does
+// not report how much memory is free. 7.1 also limits shares to a power of two.
 func checkFairVRAM(ctx context.Context, p *Probe, n int) error {
 	share, err := p.uint("T/vf1/vram_quota")
 	if err != nil {

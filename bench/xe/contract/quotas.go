@@ -10,7 +10,7 @@ import (
 
 const takesAll = "takes what programs on the host may need"
 
-// Files of quotas and spares.
+// These are the files of quotas and spares.
 const (
 	ggtt, vram           = "T/vf1/ggtt_quota", "T/vf1/vram_quota"
 	contexts, doorbells  = "G/vf1/contexts_quota", "G/vf1/doorbells_quota"
@@ -187,7 +187,7 @@ func checkGGTTPlace(ctx context.Context, p *Probe) error {
 	if err := p.readsGGTT(func(shift uint64) (string, error) { return p.ggttTable(shift, 1<<20, 2<<20) }); err != nil {
 		return err
 	}
-	// VF1 gives up the top, and what does not fit there goes below VF2.
+	// VF1 gives up the top. What does not fit there goes below VF2.
 	if err := p.Refuses(ctx, 0, "T/vf1/ggtt_quota", "3145728"); err != nil {
 		return err
 	}
@@ -201,12 +201,13 @@ func checkGGTTPlace(ctx context.Context, p *Probe) error {
 	})
 }
 
-// mostOwnContexts is more than the driver of an idle PF uses on a GT: one for its migrate queue, few for others.
+// mostOwnContexts is more than the driver of an idle PF uses on a GT: one for its migrate queue, a
+// few for others.
 const mostOwnContexts = 64
 
-// ownContexts returns how many contexts the PF uses itself on a GT, "G0/", whose spare is the
-// smallest. No file has the number: it is what the largest quota that is taken leaves. VF1 has that
-// quota afterwards.
+// ownContexts returns how many contexts the PF uses itself on a GT, such as "G0/". The GT's spare
+// must be the smallest. No file has the number, so it is computed from the largest accepted quota.
+// VF1 has that quota afterwards.
 func (p *Probe) ownContexts(ctx context.Context, gt string) (uint64, error) {
 	quota := gt + "vf1/contexts_quota"
 	for own := range uint64(mostOwnContexts + 1) {
@@ -222,7 +223,7 @@ func (p *Probe) ownContexts(ctx context.Context, gt string) (uint64, error) {
 	return 0, fmt.Errorf("%s: %d contexts less than all but the spare ones are still EDQUOT", quota, mostOwnContexts)
 }
 
-// checkContextsSpare looks whether another spare leaves that much less, on each GT.
+// checkContextsSpare checks, on each GT, that a larger spare leaves that many contexts less.
 func checkContextsSpare(ctx context.Context, p *Probe) error {
 	for _, file := range p.each("G/") {
 		own, err := p.ownContexts(ctx, file)

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// A move takes VF1, driven on the host, between two GGTT ranges by saving and restoring it.
+// A move saves and restores VF1, driven on the host, to change its GGTT range.
 type move struct {
 	p  *Probe
-	to span // the range that the VF's driver is to have after the last restore
+	to span // range that the VF's driver should have after the last restore
 }
 
-// newMove has two VFs, the first of them driven by xe.
+// newMove enables two VFs. xe drives the first one.
 func (p *Probe) newMove(ctx context.Context) (*move, error) {
 	if err := p.smallVFs(ctx, 2); err != nil {
 		return nil, err
@@ -23,7 +23,8 @@ func (p *Probe) newMove(ctx context.Context) (*move, error) {
 	return &move{p: p}, p.all(ctx, write(override, "xe"), write(bindXe, "{VF1}"))
 }
 
-// restore pauses and saves VF1, gives it another range, restores it and resumes it. VF2, idle, is moved out of the way.
+// restore pauses and saves VF1, gives it another range, restores it and resumes it. It moves the
+// idle VF2 to free that range.
 func (m *move) restore(ctx context.Context) error {
 	p := m.p
 	if err := p.all(ctx, write(pauseVF1, "1")); err != nil {
@@ -37,7 +38,7 @@ func (m *move) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first, second := 2, 1 // who gets its range first gets the higher one
+	first, second := 2, 1 // the VF that gets its range first gets the higher one
 	if other, err := p.ggttOf(2); err != nil {
 		return err
 	} else if other.start > before.start {
@@ -62,7 +63,7 @@ func (m *move) restore(ctx context.Context) error {
 
 func ggttQuota(vf int) string { return fmt.Sprintf("T/vf%d/ggtt_quota", vf) }
 
-// arrived is nil if the VF's driver has the new range.
+// arrived returns nil if the VF's driver has the new range.
 func (m *move) arrived() error {
 	text, err := m.p.Read("D1/gt0/vf/self_config")
 	if want := fmt.Sprintf("GGTT range:\t%#x-", m.to.start); err != nil || !strings.Contains(text, want) {
@@ -73,10 +74,10 @@ func (m *move) arrived() error {
 
 func (m *move) arrives(ctx context.Context) error { return m.p.await(ctx, m.arrived) }
 
-// held is nil if the VF's driver does not get the new range although it had time to, once a second.
+// held returns nil if the VF's driver does not get the new range within holdTime.
 func (m *move) held(ctx context.Context, stage string) error {
 	select {
-	case <-time.After(holdTime): // nothing can be waited for but time
+	case <-time.After(holdTime): // there is no event to wait for
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -86,11 +87,11 @@ func (m *move) held(ctx context.Context, stage string) error {
 	return nil
 }
 
-// holdTime is longer than the driver takes to look at resfix_stoppers, or at a restore.
+// holdTime is longer than the interval at which the driver checks resfix_stoppers, or a restore.
 const holdTime = 1500 * time.Millisecond
 
-// checkRecoveryStages holds a recovery at each stage. That it has got as far as the fixups shows in
-// the VF's range; that it has not come to its end, by a second restore that has to wait for it.
+// checkRecoveryStages stops a recovery at each stage. The VF's range shows that it reached the
+// fixups. A second restore that must wait shows that it has not ended.
 func checkRecoveryStages(ctx context.Context, p *Probe) error {
 	m, err := p.newMove(ctx)
 	if err != nil {
@@ -113,7 +114,7 @@ func checkRecoveryStages(ctx context.Context, p *Probe) error {
 		return err
 	}
 	files := p.each(stoppers1)
-	last := len(files) - 1 // one GT's is enough
+	last := len(files) - 1 // the last GT is enough
 	if err := p.all(ctx, become(stoppers1, "0x08", "0x8"), Step{
 		files: files[:last], values: []string{"0"},
 	}); err != nil {

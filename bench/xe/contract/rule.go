@@ -18,7 +18,7 @@ type Section struct {
 	Rules []Rule
 }
 
-// Sections is the whole contract.
+// Sections returns the whole contract.
 func Sections() []Section {
 	return []Section{
 		{"TestPci", "SR-IOV in the PCI core", pciRules},
@@ -37,26 +37,26 @@ func Sections() []Section {
 	}
 }
 
-// A Rule is one promise. Steps are done first, then Check.
+// A Rule is one promise. Run carries out Steps first, then Check.
 type Rule struct {
 	ID    string // of the case, without "test_": "numvfs_range"
 	Doc   string
 	Needs []Need
-	// Destructive says what the rule does to a machine that is in use; "" is nothing.
+	// Destructive says what the rule does to a machine in use; "" means no harm.
 	Destructive string
-	// Crashes says what the rule does to the kernel of released drivers, with the function; "" is
-	// nothing. Such a rule is checked only if it is asked for by its name, and with --destructive.
+	// Crashes says what the rule does to the kernel of released drivers, and in which function; ""
+	// means no harm. Such a rule is checked only if it is selected by name, with --destructive.
 	Crashes string
-	// Logs are regular expressions of kernel messages that are right in this rule.
+	// Logs are regular expressions of kernel messages that this rule is expected to cause.
 	Logs []string
-	// Unverified says what of the rule was never seen in the driver's source.
+	// Unverified says which part of the rule was never confirmed in the driver's source.
 	Unverified string
 	Steps      []Step
 	Check      func(ctx context.Context, p *Probe) error
 }
 
-// Run checks the rule. The error says which files and values differ, and how; a [MissingError] that the rule is not for
-// this kernel.
+// Run checks the rule. The error says which files and values differ, and how. A [MissingError] says
+// that the rule does not apply to this kernel.
 func (r Rule) Run(ctx context.Context, p *Probe) error {
 	if err := p.all(ctx, r.Steps...); err != nil || r.Check == nil {
 		return err
@@ -67,16 +67,16 @@ func (r Rule) Run(ctx context.Context, p *Probe) error {
 type verb int
 
 const (
-	doWrite   verb = iota // write each value; errno is what comes back
+	doWrite   verb = iota // write each value; errno is the result
 	doBecome              // write each value, then read want
 	doRead                // read want, or errno
 	doMode                // the file has this mode
 	doLink                // the file is a link with this text
-	doPresent             // the file is there
-	doAbsent              // the file is not there
+	doPresent             // the file exists
+	doAbsent              // the file does not exist
 )
 
-// A Step is one thing done to files, and what comes of it.
+// A Step is one operation on files, with its expected result.
 type Step struct {
 	verb   verb
 	files  []string
@@ -86,15 +86,15 @@ type Step struct {
 	errno  syscall.Errno // 0 is success
 }
 
-// write writes values, one after the other; all are taken.
+// write writes values, one after the other. The kernel accepts all of them.
 func write(file string, values ...string) Step { return Step{files: []string{file}, values: values} }
 
-// refuse writes values that are refused.
+// refuse writes values that the kernel refuses with errno.
 func refuse(errno syscall.Errno, file string, values ...string) Step {
 	return Step{files: []string{file}, values: values, errno: errno}
 }
 
-// become writes each of the values, after which the file reads want.
+// become writes each of the values. After each write the file reads want.
 func become(file, want string, values ...string) Step {
 	return Step{verb: doBecome, files: []string{file}, values: values, want: want}
 }
@@ -102,7 +102,7 @@ func become(file, want string, values ...string) Step {
 // read reads want from each of the files.
 func read(want string, files ...string) Step { return Step{verb: doRead, files: files, want: want} }
 
-// unreadable gets errno when it reads.
+// unreadable expects errno when it reads the files.
 func unreadable(errno syscall.Errno, files ...string) Step {
 	return Step{verb: doRead, files: files, errno: errno}
 }
@@ -163,7 +163,7 @@ func (s Step) on(ctx context.Context, p *Probe, file string) error {
 	return s.stat(p, file, want)
 }
 
-// line is the text of a file with that content: an empty one has no line.
+// line returns the text of a file with the content want. An empty file has no line.
 func line(want string) string {
 	if want == "" {
 		return ""
@@ -195,7 +195,7 @@ func (s Step) stat(p *Probe, file, want string) error {
 	return nil
 }
 
-// String is the step in the words of the documentation.
+// String returns the step in the words of the documentation.
 func (s Step) String() string {
 	files := "`" + strings.Join(s.files, "`, `") + "`"
 	switch s.verb {
@@ -223,7 +223,7 @@ func (s Step) String() string {
 	return "no " + files
 }
 
-// quoted shows values so that white space can be seen, and cuts what is too long to be shown.
+// quoted quotes values so that white space is visible, and shortens long ones.
 func quoted(values []string) string {
 	list := make([]string, len(values))
 	for i, v := range values {

@@ -9,15 +9,15 @@ import (
 //go:embed seen
 var seenFiles embed.FS
 
-// A Sighting is a driver on which rules were seen to hold: a run of xe_contract on it had no failure.
+// A Sighting is a driver on which a run of xe_contract had no failure, with the rules that passed.
 type Sighting struct {
 	Driver string   // the driver's version and the device, short: "7.3.4 emulated ptl"
 	About  string   // one sentence about both
 	Rules  []string // the IDs of the rules that passed, in the order of the table
 }
 
-// Sightings returns what was seen of all drivers so far, in the order of the drivers' names. Each
-// is a file in seen/: the driver, a sentence about it, and then a rule in each line.
+// Sightings returns the sightings of all drivers so far, sorted by the drivers' names. Each is a
+// file in seen/: the driver, a sentence about it, and then one rule a line.
 func Sightings() ([]Sighting, error) {
 	files, err := seenFiles.ReadDir("seen")
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 	"vmtb/bench/vfio"
 )
 
-// A System is a host with its files: [OS], or a fake.
+// A System is a host's file system: [OS], or a fake.
 type System interface {
 	undo.System
 	ReadDir(path string) ([]fs.DirEntry, error)
 	Open(path string, flag int) (File, error) // flag as for open(2)
 }
 
-// A File is an open file, for the rules about what happens while a file is open and about offsets.
+// A File is an open file. Rules about open files and about offsets use it.
 type File interface {
 	io.ReadWriteSeeker
 	io.Closer
@@ -24,7 +24,7 @@ type File interface {
 	io.WriterAt
 }
 
-// A VFIOSystem is a [System] that gives functions to this process through VFIO.
+// A VFIOSystem is a [System] that opens PCI functions through VFIO.
 type VFIOSystem interface {
 	OpenVFIO(group int, address string) (VFIODevice, error)
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// WriteMarkdown prints the table of rules.
+// WriteMarkdown writes the table of rules to w.
 func WriteMarkdown(w io.Writer, sections []Section) error {
 	sightings, err := Sightings()
 	if err != nil {

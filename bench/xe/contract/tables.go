@@ -59,7 +59,8 @@ var tableRules = []Rule{
 
 var someEvents = regexp.MustCompile(`:[1-9]`)
 
-// checkNoEvents: kernels with CONFIG_DRM_XE_DEBUG_SRIOV list VFs without any event, too.
+// checkNoEvents checks adverse_events. Kernels with CONFIG_DRM_XE_DEBUG_SRIOV also list VFs without
+// any event.
 func checkNoEvents(_ context.Context, p *Probe) error {
 	for _, file := range p.each("G/pf/adverse_events") {
 		if text, err := p.Read(file); err != nil || someEvents.MatchString(text) {
@@ -98,7 +99,7 @@ func checkSizeText(ctx context.Context, p *Probe) error {
 	return nil
 }
 
-// checkAvailable makes the text anew from the ranges in it.
+// checkAvailable formats the text again from the ranges in it, and compares.
 func checkAvailable(ctx context.Context, p *Probe) error {
 	holes, err := p.ggttHoles()
 	if err != nil {
@@ -130,7 +131,8 @@ func checkAvailable(ctx context.Context, p *Probe) error {
 	return p.Reads("T/pf/ggtt_available", b.String())
 }
 
-// runtimeRegisters are those of the graphics generations that have SR-IOV and that we know, by PCI device id.
+// runtimeRegisters has the registers of the known graphics generations with SR-IOV, by PCI device
+// id.
 var runtimeRegisters = map[uint64][]uint64{
 	0xe20b: {0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc},
 	0xb080: {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// thresholds are those of every kernel; 7.0 added multi_lrc_count.
+// thresholds are the thresholds of every kernel; 7.0 added multi_lrc_count.
 var thresholds = []string{
 	"cat_error_count", "engine_reset_count", "page_fault_count", "guc_time_us", "irq_time_us", "doorbell_time_us",
 }

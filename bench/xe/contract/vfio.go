@@ -18,7 +18,7 @@ var (
 	plainVFIO = Need{"VFs that cannot be saved", func(p *Probe) bool { return !canSave.check(p) }}
 )
 
-// migrates is what the rules about migration need; some need a second VF.
+// migrates are the needs of rules about migration; some also need a second VF.
 var migrates = []Need{opensVFIO, canSave}
 
 var vfioRules = []Rule{
@@ -84,7 +84,7 @@ var vfioRules = []Rule{
 	},
 }
 
-// withVFIO is a check of n open VFs, all with the same few resources.
+// withVFIO returns a check of n open VFs, all with the same few resources.
 func withVFIO(n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice) error) func(
 	context.Context, *Probe,
 ) error {
@@ -96,7 +96,8 @@ func withVFIO(n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice)
 	}
 }
 
-// openingVFIO gives VF1..n to check, and closes them: a VF that is open cannot be disabled.
+// openingVFIO opens VF1..n, passes them to check, and closes them. A VF that is open cannot be
+// disabled.
 func (p *Probe) openingVFIO(
 	ctx context.Context, n int, check func(ctx context.Context, p *Probe, vfs []VFIODevice) error,
 ) (err error) {
@@ -135,7 +136,7 @@ func (p *Probe) openVFIO(ctx context.Context, n int) (VFIODevice, error) {
 	if err != nil {
 		return nil, fmt.Errorf("iommu_group links to %q, want a number at the end", link)
 	}
-	return p.sys.(VFIOSystem).OpenVFIO(group, string(vf)) // the rules need opensVFIO
+	return p.sys.(VFIOSystem).OpenVFIO(group, string(vf)) // the rules have the need opensVFIO
 }
 
 func inState(d VFIODevice, want vfio.State) error {
@@ -146,7 +147,7 @@ func inState(d VFIODevice, want vfio.State) error {
 	return nil
 }
 
-// goTo leads to states without data, one after the other.
+// goTo changes to states without data, one after the other.
 func goTo(d VFIODevice, states ...vfio.State) error {
 	for _, s := range states {
 		data, err := d.SetState(s)
@@ -163,7 +164,7 @@ func goTo(d VFIODevice, states ...vfio.State) error {
 	return nil
 }
 
-// refuses is nil if leading to a state gives errno.
+// refuses returns nil if changing to the state fails with errno.
 func refuses(errno syscall.Errno, d VFIODevice, s vfio.State) error {
 	data, err := d.SetState(s)
 	if data != nil {
@@ -172,7 +173,7 @@ func refuses(errno syscall.Errno, d VFIODevice, s vfio.State) error {
 	return wantErrno(errno, err, "going to "+s.String())
 }
 
-// withData leads to StopCopy or Resuming.
+// withData changes to StopCopy or Resuming, and passes the data to use.
 func withData(d VFIODevice, s vfio.State, use func(io.ReadWriter) error) (err error) {
 	data, err := d.SetState(s)
 	if err != nil || data == nil {
@@ -185,7 +186,7 @@ func withData(d VFIODevice, s vfio.State, use func(io.ReadWriter) error) (err er
 	return use(data)
 }
 
-// saveVFIO takes a VF to StopCopy and reads its data.
+// saveVFIO changes to StopCopy and reads the data.
 func saveVFIO(d VFIODevice) (stream []byte, err error) {
 	err = withData(d, vfio.StopCopy, func(data io.ReadWriter) error {
 		stream, err = io.ReadAll(data)
@@ -194,7 +195,7 @@ func saveVFIO(d VFIODevice) (stream []byte, err error) {
 	return stream, err
 }
 
-// loadVFIO takes a VF to Resuming and writes the data, then to Stop, which ends the load.
+// loadVFIO changes to Resuming and writes the data, then to Stop, which ends the load.
 func loadVFIO(d VFIODevice, stream []byte) error {
 	err := withData(d, vfio.Resuming, func(data io.ReadWriter) error { _, err := data.Write(stream); return err })
 	if err != nil {
@@ -225,7 +226,7 @@ func checkPlainVFIO(_ context.Context, _ *Probe, vfs []VFIODevice) error {
 	)
 }
 
-// checkIsReady is nil if VF1 is RUNNING, and not paused: it can be, and be resumed.
+// checkIsReady returns nil if VF1 is RUNNING and not paused. It pauses and resumes VF1 to find out.
 func checkIsReady(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 	return errors.Join(
 		inState(vfs[0], vfio.Running), p.all(ctx, write(pauseVF1, "1"), write("D/sriov/vf1/resume", "1")),
@@ -296,8 +297,9 @@ func checkVFIOIllegal(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 	return errors.Join(vfs[0].Reset(), checkIsReady(ctx, p, vfs))
 }
 
-// register is where a VF has a register that only its driver uses: VF_SW_FLAG, of which IGT's xe_sriov_flr says that an
-// FLR clears it; of the stand-in, its scratch word in the mailbox (lab/kmod/xe/mailbox.h).
+// register returns the offset of a register that only the VF's driver uses. It is VF_SW_FLAG, which
+// an FLR clears (IGT's xe_sriov_flr). For the stand-in it is the scratch word in its mailbox
+// (lab/kmod/xe/mailbox.h).
 func (p *Probe) register() int64 {
 	if faults.check(p) {
 		return 0x838
@@ -324,8 +326,8 @@ func checkVFIOCarries(_ context.Context, p *Probe, vfs []VFIODevice) error {
 	return errors.Join(goTo(vfs[1], vfio.Running), goTo(vfs[0], vfio.Stop, vfio.Running))
 }
 
-// failsToLoad is nil if a load has failed so that only a reset leads out of it: the VF is in
-// RESUMING still. The stand-in's is in ERROR.
+// failsToLoad returns nil if a load has failed so that only a reset helps: the VF is still in
+// RESUMING. With the stand-in it is in ERROR.
 func (p *Probe) failsToLoad(load error, d VFIODevice, errno syscall.Errno) error {
 	if err := wantErrno(errno, load, "loading"); err != nil {
 		return err
@@ -344,7 +346,8 @@ func (p *Probe) failsToLoad(load error, d VFIODevice, errno syscall.Errno) error
 }
 
 func checkVFIOChecked(ctx context.Context, p *Probe, vfs []VFIODevice) error {
-	junk := make([]byte, headerSize) // a packet without type; kernels crash on one of another version (stream_version)
+	// A packet without type; kernels crash on a packet of another version (stream_version).
+	junk := make([]byte, headerSize)
 	junk[0] = 1
 	if err := p.failsToLoad(loadVFIO(vfs[0], junk), vfs[0], syscall.EINVAL); err != nil {
 		return err
@@ -372,7 +375,7 @@ func checkVFIOQuotasDiffer(ctx context.Context, p *Probe, vfs []VFIODevice) erro
 	if err != nil {
 		return err
 	}
-	// Contexts and doorbells are GuC's to compare: the driver (7.3) does not.
+	// GuC compares contexts and doorbells; the driver (7.3) does not.
 	others := []Step{write("T/vf2/ggtt_quota", strconv.FormatUint(p.otherGGTT(), 10))}
 	if p.vram {
 		others = append(others, write("T/vf2/vram_quota", "67108864"))
@@ -398,7 +401,7 @@ func checkVFIOReset(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 			return err
 		}
 		err := withData(d, vfio.StopCopy, func(data io.ReadWriter) error {
-			// The save is to have ended, or the reset may be lost: see resetAndPaused.
+			// Wait for the end of the save, or the reset may be lost: see resetAndPaused.
 			if _, err := io.Copy(io.Discard, data); err != nil {
 				return err
 			}

@@ -10,19 +10,20 @@ import (
 	"syscall"
 )
 
-// VF1 is driven by xe on the host here: the driver does not know where it runs, and its files are at hand.
+// xe drives VF1 on the host here. The driver does not know where it runs, and the test can read its
+// files.
 var vf1OnHost = []Step{write(numvfs, "1"), write(override, "xe"), write(bindXe, "{VF1}")}
 
-// onHost are steps with VF1 driven on the host.
+// onHost returns steps with VF1 driven on the host.
 func onHost(steps ...Step) []Step { return append(slices.Clone(vf1OnHost), steps...) }
 
 const (
 	stoppers1  = "D1/gt*/vf/resfix_stoppers"
 	resetVF1   = "V1/reset"
-	otherCount = "16" // of contexts, which no automatic provisioning gives to one VF
+	otherCount = "16" // a number of contexts that automatic provisioning never gives to one VF
 )
 
-// refusedVF is what the kernel says when the driver of a VF refuses it.
+// refusedVF are the kernel messages when the driver refuses a VF.
 var refusedVF = []string{
 	`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: (probe with driver xe failed with error -[0-9]+|` +
 		`\[drm\] \*ERROR\* (Tile[0-9]+: )?GT[0-9]+: (GuC init failed with|Failed to early initialize uC) )`,
@@ -129,7 +130,7 @@ var vfRules = []Rule{
 	},
 }
 
-// all does steps that a function needs.
+// all carries out steps for a Check function.
 func (p *Probe) all(ctx context.Context, steps ...Step) error {
 	for _, s := range steps {
 		if err := s.run(ctx, p); err != nil {
@@ -139,7 +140,8 @@ func (p *Probe) all(ctx context.Context, steps ...Step) error {
 	return nil
 }
 
-// selfConfig is what the driver of VF1 is to say on a GT, after what the PF's files say.
+// selfConfig returns the expected self_config of VF1's driver on a GT, computed from the PF's
+// files.
 func (p *Probe) selfConfig(gt int) (string, error) {
 	var b strings.Builder
 	if gt == 0 || p.flat {
@@ -179,7 +181,7 @@ func (p *Probe) selfConfig(gt int) (string, error) {
 	return b.String(), nil
 }
 
-// ggttOf is the GGTT range of a VF, which has one.
+// ggttOf returns the GGTT range of a VF. The VF must have one.
 func (p *Probe) ggttOf(vf int) (span, error) {
 	text, err := p.Read("T/pf/ggtt_provisioned")
 	for l := range strings.Lines(text) {
@@ -205,7 +207,7 @@ func checkSelfConfig(_ context.Context, p *Probe) error {
 	return nil
 }
 
-// checkContexts is nil while the driver of VF1 has not been told of the quota that it has by now.
+// checkContexts returns nil if the driver of VF1 does not know the new quota yet.
 func (p *Probe) checkContexts(when string) error {
 	text, err := p.Read("D1/gt0/vf/self_config")
 	if err != nil || strings.Contains(text, "contexts:\t"+otherCount+"\n") || !strings.Contains(text, "contexts:\t") {
@@ -254,7 +256,7 @@ func checkHandshake(ctx context.Context, p *Probe) error {
 	return errors.Join(is(nobody), p.all(ctx, write(bindXe, "{VF1}")), is(nobody+"VF1:\t1.0\n"))
 }
 
-// checkRefusesVF is nil if xe does not take VF1, which has the override.
+// checkRefusesVF returns nil if xe refuses VF1, which has the override.
 func checkRefusesVF(ctx context.Context, p *Probe) error {
 	if err := p.write(ctx, bindXe, "{VF1}"); err == nil {
 		return errors.New("xe takes VF1, which has not all that it needs")
@@ -262,7 +264,8 @@ func checkRefusesVF(ctx context.Context, p *Probe) error {
 	return p.all(ctx, absent("V1/driver"), write(probeDriver, "{VF1}"), absent("V1/driver", "D1/gt0"))
 }
 
-// withStoppers has VF1 driven on the host. Only some kernels have resfix_stoppers, and it shows only now.
+// withStoppers has VF1 driven on the host. Some kernels lack resfix_stoppers, which shows only
+// then.
 func (p *Probe) withStoppers(ctx context.Context) error {
 	if err := p.all(ctx, vf1OnHost...); err != nil {
 		return err

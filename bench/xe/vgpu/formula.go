@@ -14,8 +14,8 @@ import (
 )
 
 // A formula is a Python lambda of the number of VFs, from a profile file. Starlark evaluates it: a
-// Python without files or clocks. Only arithmetic on one number is allowed, so that a formula can
-// neither hang nor take memory.
+// Python without files or clocks. Only arithmetic on one number is allowed, so a formula can
+// neither hang nor use much memory.
 type formula struct {
 	where string // "Ptl.json:42: vGPUScheduler.….VFExecutionQuantum"
 	text  string

@@ -14,8 +14,8 @@ import (
 	"vmtb/internal/strictjson"
 )
 
-// A node is a JSON value with its place in the file. Decoding into a type, as package strictjson
-// does, would lose the order of profiles, and which keys are missing.
+// A node is a JSON value with its position in the file. Decoding into a Go type, as package
+// strictjson does, would lose the order of profiles, and which keys are missing.
 type node struct {
 	offset  int
 	key     string        // "vGPUResources.Profile.Bmg_6.VFCount"
@@ -159,7 +159,7 @@ func (p *parser) string(n node) string {
 	return n.text
 }
 
-// String returns the value as the file would have it.
+// String returns the value in JSON notation.
 func (n node) String() string {
 	switch n.kind {
 	case '{':

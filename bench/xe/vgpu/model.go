@@ -22,8 +22,8 @@ var models = map[uint16]string{
 	0xb08f: "Ptl", 0xb090: "Ptl", 0xb0a0: "Ptl", 0xb0b0: "Ptl", 0xfd80: "Ptl", 0xfd81: "Ptl",
 }
 
-// families are the SR-IOV GPUs that Linux 7.3 knows and no profile file describes. nearest is the
-// profile file of the nearest model of the same family, "" if there is none. Kernel source:
+// families are the SR-IOV GPUs that Linux 7.3 supports and that have no profile file. nearest is
+// the profile file of the nearest model of the same family, "" if there is none. Kernel source:
 // include/drm/intel/pciids.h, has_sriov in xe_pci.c.
 var families = []struct {
 	name, nearest string
@@ -68,7 +68,7 @@ type Model struct {
 	Name     string // the file's name without .json
 	Version  string
 	Profiles []Profile // in the file's order
-	// ECC selects the VRAM figures with error correction. It is true at first, as in the Python
+	// ECC selects the VRAM figures with error correction. The default is true, as in the Python
 	// tool.
 	ECC bool
 
@@ -78,7 +78,7 @@ type Model struct {
 	security         Security
 }
 
-// A Profile is the share of each of a number of VFs.
+// A Profile has the share of each VF, for a number of VFs.
 type Profile struct {
 	Name  string // "Bmg_6"
 	VFs   int
@@ -108,12 +108,13 @@ type scheduler struct {
 	quantum, timeout *formula
 }
 
-// SchedulerMode is a way to share GPU time, by the name that it has in the ids of flows.
+// A SchedulerMode is a way to share GPU time. Its value is the name used in the ids of flows.
 type SchedulerMode string
 
-// The scheduler modes. All but INFINITE come from the model's profile file.
+// These are the scheduler modes. All but INFINITE come from the model's profile file.
 const (
-	Infinite             SchedulerMode = "INFINITE"        // no time slices; the kernel's default up to Linux 7.0
+	// No time slices; the kernel's default up to Linux 7.0.
+	Infinite             SchedulerMode = "INFINITE"
 	DefaultProfile       SchedulerMode = "DEFAULT_PROFILE" // the default of the file
 	Flexible30FPS        SchedulerMode = "FLEXIBLE_30FPS"
 	Fixed30FPS           SchedulerMode = "FIXED_30FPS"
@@ -188,14 +189,14 @@ func (m *Model) planOf(p Profile, n int, mode SchedulerMode) (Plan, error) {
 	return plan, err
 }
 
-// Values of a profile that are not the name of one, for [PlanFor].
+// These values of a profile, for [PlanFor], are not names.
 const (
-	ProfileAuto = "auto" // a fair share of each VF, by the driver
+	ProfileAuto = "auto" // the driver gives each VF a fair share
 	ProfileFit  = "fit"  // the profile of [Model.Plan]
 )
 
-// PlanFor returns the plan for n VFs with a profile: one of the values above, or a name. It calls model if it needs the
-// GPU's. note, if not "", says which profile was chosen, and why.
+// PlanFor returns the plan for n VFs with a profile: one of the values above, or a name. It calls
+// model if it needs the GPU's model. If note is not "", it says which profile was chosen, and why.
 func PlanFor(
 	n int, profile string, mode SchedulerMode, model func() (*Model, error),
 ) (plan Plan, note string, err error) {

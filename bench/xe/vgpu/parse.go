@@ -48,7 +48,7 @@ func (p *parser) section(n node) (byDefault string, profiles []member) {
 	return byDefault, profiles
 }
 
-// Limits of the hardware. Kernel source: the table of numeric attributes in
+// These are limits of the hardware. Kernel source: the table of numeric attributes in
 // xe_gt_sriov_pf_config.c.
 const (
 	maxVFs       = 1 << 16
@@ -117,8 +117,8 @@ func (p *parser) formula(n node) *formula {
 	return f
 }
 
-// tryFormulas evaluates each formula for the numbers of VFs of the profiles, so that a bad one is
-// found when it is read.
+// tryFormulas evaluates each formula for the profiles' numbers of VFs, so that a wrong formula is
+// found when the file is read.
 func (p *parser) tryFormulas(m *Model) {
 	for _, profile := range m.Profiles {
 		for _, s := range m.schedulers {

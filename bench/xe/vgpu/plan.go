@@ -6,18 +6,18 @@ import (
 	"vmtb/bench"
 )
 
-// A Plan is the state in which a PF is to be provisioned.
+// A Plan is the target state of a PF's provisioning.
 type Plan struct {
 	VFs int // how many VFs will be enabled
 
 	// Quota is the share of every VF. nil is automatic provisioning: the kernel gives fair shares
-	// on enabling.
+	// when VFs are enabled.
 	Quota *Resources
-	Spare Resources // what is kept for the PF; only with a Quota
+	Spare Resources // kept for the PF; only with a Quota
 
-	// Scheduling is written before VFs are enabled. Its time slices are written once more after
-	// that: in automatic mode, drivers of Linux 7.3 give the PF and all VFs 16 ms and 16000 us if
-	// nothing else was set. The zero value is infinite time slices and low priority.
+	// Scheduling is written before VFs are enabled. Its time slices are written again after that.
+	// In automatic mode, drivers of Linux 7.3 give the PF and all VFs 16 ms and 16000 us if nothing
+	// else was set. The zero value is infinite time slices and low priority.
 	Scheduling Scheduling
 	Security   Security // only with a Quota; the zero value is off
 }
@@ -34,12 +34,13 @@ type Resources struct {
 }
 
 const (
-	maxGGTT  = 4 << 30 // bytes; the GGTT's allocator counts in 32 bits: from here on the kernel misbehaves
+	// Bytes; the GGTT's allocator counts in 32 bits: larger values confuse the kernel.
+	maxGGTT  = 4 << 30
 	ggttPage = 4 << 10 // bytes; the driver rounds GGTT quotas up to it at least
 )
 
 // Check returns an error if a VF cannot have these quotas. The driver would accept them, and then
-// tell the firmware something else than it allocates.
+// report other values to the firmware than it allocates.
 func (r Resources) Check() error {
 	if r.GGTT > maxGGTT-ggttPage {
 		return &bench.UsageError{Err: fmt.Errorf("GGTT quota of %d bytes: must be less than 4 GiB", r.GGTT)}
@@ -47,16 +48,17 @@ func (r Resources) Check() error {
 	return nil
 }
 
-// Scheduling is how GPU time is shared.
+// Scheduling says how GPU time is shared.
 type Scheduling struct {
 	PF, VF         TimeSlice // VF is for each VF
 	ScheduleIfIdle bool      // idle VFs keep their time slice: strict sharing
 }
 
-// A TimeSlice is what one function gets before the next one's turn. 0 is infinite.
+// A TimeSlice is the GPU time of one function before the next one's turn. 0 is infinite.
 type TimeSlice struct {
-	Quantum uint64 `json:"exec_quantum_ms"`    // execution quantum (EQ), ms
-	Timeout uint64 `json:"preempt_timeout_us"` // preemption timeout (PT), us, after which an engine is reset
+	Quantum uint64 `json:"exec_quantum_ms"` // execution quantum (EQ), ms
+	// Preemption timeout (PT), us, after which an engine is reset.
+	Timeout uint64 `json:"preempt_timeout_us"`
 }
 
 func (t TimeSlice) String() string { return fmt.Sprintf("EQ %d ms, PT %d us", t.Quantum, t.Timeout) }

@@ -10,8 +10,8 @@ import (
 	"vmtb/internal/doctor"
 )
 
-// Target returns this machine, or the guest image of a configuration, for the checks of package
-// doctor. deep has it boot the image when it checks the machine.
+// Target returns the target of the checks of package doctor: this machine, and the guest image of a
+// configuration. If deep is true, the checks of the machine also boot the image.
 func (e *Env) Target(config *bench.Config, deep bool) *doctor.Target {
 	return doctor.New(e.System, doctor.Options{
 		Config: config, State: e.State, Deep: deep, Warnings: e.Err,

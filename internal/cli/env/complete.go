@@ -7,17 +7,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// ImageExts and ConfigExts are how the names of guest images and of files with settings end.
+// ImageExts and ConfigExts are the file name extensions of guest images and of configuration files.
 var (
 	ImageExts  = []string{"img", "qcow2"}
 	ConfigExts = []string{"json"}
 )
 
-// CompleteValues has the shell complete the values of flags that have few.
+// CompleteValues has the shell complete the values of flags that have only a few values.
 func CompleteValues(cmd *cobra.Command, values map[string][]string) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		// This fails if there is no such flag, or if it is completed already: both are found by the
-		// tests.
+		// This fails if the flag does not exist, or is completed already: tests find both.
 		_ = cmd.RegisterFlagCompletionFunc(
 			name, cobra.FixedCompletions(values[name], cobra.ShellCompDirectiveNoFileComp),
 		)

@@ -35,10 +35,10 @@ type ConfigFlags struct {
 	Warm          bool
 
 	Given  func(flag string) bool // reports whether a flag is on the command line
-	search bool                   // look for a file when none is named
+	search bool                   // use ConfigName if no file is named
 }
 
-// Add adds all of them.
+// Add adds all these flags.
 func (f *ConfigFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.AddPF(cmd)

@@ -11,7 +11,7 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// An Env is what a command works with.
+// An Env is the environment of a command.
 type Env struct {
 	In       *os.File // a terminal, if the user types
 	Out, Err io.Writer

@@ -13,8 +13,8 @@ import (
 	"vmtb/flow"
 )
 
-// EndSignals returns the signals that end a command. Whoever started us with nohup wants us to
-// survive the terminal: then SIGHUP is not among them, because a handler would undo nohup.
+// EndSignals returns the signals that end a command. A user who starts vmtb with nohup wants it to
+// survive the terminal. Then SIGHUP is not among the signals, because a handler would undo nohup.
 func EndSignals() []os.Signal {
 	list := []os.Signal{unix.SIGINT, unix.SIGTERM}
 	if !signal.Ignored(unix.SIGHUP) {
@@ -24,15 +24,15 @@ func EndSignals() []os.Signal {
 }
 
 // sameRequest is the time after a signal in which another signal of its kind counts as the same
-// request. timeout(1) signals its child and then the child's process group, and when a terminal
-// closes, both it and our shell signal us: one request arrives twice, milliseconds apart. A person
+// request. timeout(1) signals its child and then the child's process group. When a terminal closes,
+// both it and the shell signal us. So one request arrives twice, milliseconds apart. A person
 // presses Ctrl-C again later than that.
 const sameRequest = 250 * time.Millisecond
 
 // requests maps each signal to the time when it last counted as a request to end.
 type requests map[os.Signal]time.Time
 
-// another reports whether a signal at the time now is a request of its own.
+// another reports whether a signal at the time now is a new request.
 func (r requests) another(s os.Signal, now time.Time) bool {
 	if at, ok := r[s]; ok && now.Sub(at) < sameRequest {
 		return false
@@ -41,10 +41,10 @@ func (r requests) another(s os.Signal, now time.Time) bool {
 	return true
 }
 
-// onRequests calls do, in a goroutine, for each request to end, with its number, from 1 on, and its
-// signal.
+// onRequests calls do, in a goroutine, for each request to end. n is the number of the request,
+// from 1 on.
 func onRequests(do func(n int, s os.Signal)) (stop func()) {
-	// a reader that goes away (vmtb run | head) must not stop us before the host is restored
+	// a reader that disconnects (vmtb run | head) must not end us before the host is restored
 	signal.Ignore(unix.SIGPIPE)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, EndSignals()...)
@@ -69,9 +69,8 @@ func onRequests(do func(n int, s os.Signal)) (stop func()) {
 	}
 }
 
-// CancelOnInterrupt has two levels: the first request to end cancels the context, the second ends
-// this process as its signal does by default. It is for commands that undo at once what they have
-// changed.
+// CancelOnInterrupt has two levels. The first request to end cancels the context. The second ends
+// this process as its signal does by default. It is for commands that undo their changes at once.
 func CancelOnInterrupt(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	end := onRequests(func(n int, s os.Signal) {
@@ -84,8 +83,8 @@ func CancelOnInterrupt(parent context.Context) (ctx context.Context, stop func()
 	return ctx, func() { end(); cancel() }
 }
 
-// EndInOrder has three levels: the first request to end cancels the context (tear down and report),
-// the second closes kill (kill the machines, restore the host from the journal), the third ends
+// EndInOrder has three levels. The first request to end cancels the context (tear down and report).
+// The second closes kill (kill the machines, restore the host from the journal). The third ends
 // this process. It is for commands that act on kill.
 func EndInOrder(parent context.Context, w io.Writer) (ctx context.Context, kill <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(parent)

@@ -13,7 +13,8 @@ import (
 	"vmtb/report/terminal"
 )
 
-// Progress shows what the command does in the name of who: a machine, or a family of commands.
+// Progress returns the display of the command's steps. who is the label: a machine, or a family of
+// commands.
 func (e *Env) Progress(who string) *progress.Progress {
 	if f, ok := e.Err.(*os.File); ok {
 		if look := (terminal.Options{}).For(f); look.Live {
@@ -23,7 +24,7 @@ func (e *Env) Progress(who string) *progress.Progress {
 	return progress.New(e.Err, who, nil)
 }
 
-// Step calls do, which may take a while, and shows that.
+// Step calls do, which may take a while, and shows the step meanwhile.
 func (e *Env) Step(who, what string, do func() error) error {
 	return e.Progress(who).Step(what, func(io.Writer) error { return do() })
 }
@@ -34,7 +35,7 @@ func (e *Env) Booting(who, what, console string, limit time.Duration, wait func(
 	return e.WithConsole(who, fmt.Sprintf("%s (%s at most)", what, prose.Exact(limit)), console, wait)
 }
 
-// WithConsole calls do, and shows meanwhile the last line of a guest's console, a file.
+// WithConsole calls do. Meanwhile it shows the last line of a guest's console, which is a file.
 func (e *Env) WithConsole(who, what, console string, do func() error) error {
 	return e.Progress(who).Step(what, func(log io.Writer) error {
 		done, stopped := make(chan struct{}), make(chan struct{})
@@ -56,7 +57,7 @@ func (e *Env) WithConsole(who, what, console string, do func() error) error {
 	})
 }
 
-// lastLine returns the last line of a console that is not blank, "" without one.
+// lastLine returns the last line of a console that is not blank, or "" if there is none.
 func lastLine(console string) string {
 	const most = 4 << 10
 	f, err := os.Open(console)

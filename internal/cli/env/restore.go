@@ -17,7 +17,8 @@ import (
 // UndoSince undoes the changes in log that are newer than mark, and prints the outcome of each:
 // successes to out, failures to e.Err.
 func (e *Env) UndoSince(ctx context.Context, log *undo.Log, mark undo.Mark, out io.Writer) {
-	_ = log.UndoAndTell(ctx, e.System, mark, func(c undo.Entry, err error) { // its error joins those printed here
+	// Its error joins those printed here.
+	_ = log.UndoAndTell(ctx, e.System, mark, func(c undo.Entry, err error) {
 		switch {
 		case err == nil:
 			fmt.Fprintf(out, "put back: %s\n", ansi.Printable(c.Record.Undone()))
@@ -31,8 +32,8 @@ func (e *Env) UndoSince(ctx context.Context, log *undo.Log, mark undo.Mark, out 
 	})
 }
 
-// Restore undoes all pending changes in log, and prints the outcome of each. If the host is not as
-// it was then, the error is an [ExitCode].
+// Restore undoes all pending changes in log, and prints the outcome of each. If the host could not
+// be restored, the error is an [ExitCode].
 func (e *Env) Restore(ctx context.Context, log *undo.Log, out io.Writer) error {
 	e.UndoSince(ctx, log, 0, out)
 	if n := len(log.Pending()); n > 0 {
@@ -43,10 +44,10 @@ func (e *Env) Restore(ctx context.Context, log *undo.Log, out io.Writer) error {
 	return nil
 }
 
-// CleanHost makes sure that a run does not begin on a host that a dead run has left changed. If it
-// may, it restores the host, otherwise it returns an error. It ignores the run in the directory
-// resumed: resuming restores the host itself. It never undoes what "vmtb vf" has changed, which is
-// an error, too. The caller holds the lock of the host.
+// CleanHost makes sure that a run does not begin on a host that a dead run has left changed. If
+// mayRecover is true it restores the host; otherwise it returns an error. It ignores the run in the
+// directory resumed, because resuming restores the host itself. Changes made by "vmtb vf" are an
+// error, too: CleanHost never undoes them. The caller holds the lock of the host.
 func (e *Env) CleanHost(ctx context.Context, mayRecover bool, resumed string) error {
 	dead, err := e.State.DeadRuns(e.Err)
 	dead = slices.DeleteFunc(dead, func(d hoststate.DeadRun) bool { return d.Dir == resumed })
@@ -73,8 +74,8 @@ func (e *Env) CleanHost(ctx context.Context, mayRecover bool, resumed string) er
 	return nil
 }
 
-// restoreAfter undoes what the dead run in dir has left. It prints to e.Err, because e.Out is for
-// the run that begins.
+// restoreAfter undoes the changes of the dead run in dir. It prints to e.Err, because e.Out belongs
+// to the new run.
 func (e *Env) restoreAfter(ctx context.Context, dir string) error {
 	path, err := hoststate.JournalIn(dir)
 	if err != nil {

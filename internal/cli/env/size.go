@@ -15,8 +15,8 @@ var sizeUnits = map[string]uint{
 
 var errSize = errors.New("want a size, like 512M or 4G")
 
-// ParseSize reads a size: a whole number with a unit. Without a unit the number counts 1<<bare
-// bytes.
+// ParseSize parses a size: a whole number with a unit. Without a unit, the number counts units of
+// 1<<bare bytes.
 func ParseSize(text string, bare uint) (bytes uint64, err error) {
 	text = strings.TrimSpace(text)
 	digits := strings.TrimRight(text, "BKMGTibkmgt ")
@@ -35,7 +35,7 @@ func ParseSize(text string, bare uint) (bytes uint64, err error) {
 	return n << shift, nil
 }
 
-// A Mebibytes is the value of a flag: a size, in MiB unless it has a unit. It implements
+// A Mebibytes is the value of a flag: a size in MiB, unless it has a unit. It implements
 // pflag.Value.
 type Mebibytes int
 

@@ -1,4 +1,3 @@
-// Package flows has what "vmtb run", "vmtb lab run" and the commands around them share about flows:
-// which of them a selection takes, what a run does about results, which reports it leaves, and
-// where.
+// Package flows has code for commands about flows, such as "vmtb run" and "vmtb lab run": which
+// flows a selection takes, how a run treats results, and which reports it writes where.
 package flows

@@ -12,8 +12,8 @@ import (
 	"vmtb/internal/prose"
 )
 
-// DryRun prints the plan of a run: as JSON what "vmtb list --json" prints, otherwise the fixtures
-// with their cases.
+// DryRun prints the plan of a run. As JSON it prints the same as "vmtb list --json", otherwise the
+// fixtures with their cases.
 func DryRun(e *env.Env, items []flow.Item, notes []string, config *bench.Config, asJSON bool) error {
 	if asJSON {
 		return output.Print(e.Out, items)

@@ -11,15 +11,15 @@ import (
 	"vmtb/flow"
 )
 
-// A DurationsValue is the value of --durations: a number is how many durations are listed, as in
-// pytest, and anything else a run directory whose durations even out the shards.
+// A DurationsValue is the value of --durations. A number is how many durations are listed, as in
+// pytest. Anything else is a run directory, whose durations even out the shards.
 type DurationsValue struct {
 	count   pflag.Value // nil for a command that lists none
 	counted bool        // count was set
 	dirs    *[]string
 }
 
-// addDurations adds --durations=RUNDIR to a command, beside --durations=N if it has that.
+// addDurations adds --durations=RUNDIR to a command. If the command has --durations=N, both work.
 func addDurations(cmd *cobra.Command, dirs *[]string) {
 	const usage = "a run directory `RUNDIR`: --shard makes shards that take equally long, by what flows took in it; " +
 		"may be given several times"
@@ -53,8 +53,8 @@ func (v *DurationsValue) String() string {
 	return ""
 }
 
-// Forwarded returns the values for the part of a "vmtb lab run" that runs in the DUT, which has no
-// such run directories.
+// Forwarded returns the values for the DUT's part of a "vmtb lab run". It omits run directories,
+// which the DUT does not have.
 func (v *DurationsValue) Forwarded() []string {
 	if !v.counted {
 		return nil
@@ -65,7 +65,7 @@ func (v *DurationsValue) Forwarded() []string {
 // Type implements pflag.Value.
 func (v *DurationsValue) Type() string { return "RUNDIR" }
 
-// takeShard is the shard of items that the flags ask for.
+// takeShard returns the shard of items that the flags select.
 func (f *SelectionFlags) takeShard(items []flow.Item) ([]flow.Item, error) {
 	if f.Shard == "" {
 		if len(f.Durations) > 0 {

@@ -48,7 +48,7 @@ func (o *ListOptions) Run(e *env.Env, selection []string) error {
 	return nil
 }
 
-// listClasses prints a line for each class: its name, the number of its flows, its documentation.
+// listClasses prints a line for each class: its name, its number of flows, its documentation.
 func listClasses(e *env.Env, items []flow.Item) error {
 	type class struct {
 		name, doc string

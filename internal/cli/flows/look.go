@@ -12,7 +12,7 @@ import (
 	"vmtb/report/terminal"
 )
 
-// ReportFlags choose what the user sees of a run.
+// ReportFlags choose how much of a run the user sees.
 type ReportFlags struct {
 	OutputFlags
 	Verbose int // -v, -vv
@@ -21,15 +21,16 @@ type ReportFlags struct {
 	pytest  pytestLook
 	JSON    bool
 	Color   string
-	live    int // columns of the terminal that shows our output, although we write it to a file; 0 if there is none
+	// Columns of the user's terminal if our output goes to a file that it shows; otherwise 0.
+	live int
 
-	// CalledAs is set if this run is the part in the lab of a "vmtb lab run": the command line of
+	// CalledAs is set if this run is the DUT's part of a "vmtb lab run". It is the command line of
 	// that, a JSON array.
 	CalledAs string
 	Argv     []string // the command line that the user typed; set by Check
 }
 
-// Add adds all of them.
+// Add adds all these flags.
 func (o *ReportFlags) Add(cmd *cobra.Command) {
 	o.AddShared(cmd)
 	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal of so many columns")
@@ -52,7 +53,7 @@ func (o *ReportFlags) ReadArgv() error {
 	return nil
 }
 
-// AddShared adds the flags that "vmtb lab run" has, too.
+// AddShared adds the flags that "vmtb lab run" also has.
 func (o *ReportFlags) AddShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(
@@ -71,7 +72,7 @@ func (o *ReportFlags) AddLook(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.Color, "color", "auto", "colours: auto (on a terminal), always, never")
 }
 
-// Check returns an error for values that make no sense, and sets the fields that are no flags.
+// Check returns an error for invalid values, and sets the fields that are not flags.
 func (o *ReportFlags) Check() error {
 	if err := errors.Join(o.pytest.check(), o.ReadArgv()); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (o *ReportFlags) Check() error {
 	return &bench.UsageError{Err: fmt.Errorf("--color=%s: want auto, always or never", o.Color)}
 }
 
-// Look returns how the report on the terminal f looks. f may be nil.
+// Look returns the layout of the report on the terminal f. f may be nil.
 func (o *ReportFlags) Look(f *os.File) terminal.Options {
 	var look terminal.Options
 	if f != nil {
@@ -92,7 +93,7 @@ func (o *ReportFlags) Look(f *os.File) terminal.Options {
 	if o.live > 0 {
 		look.Live, look.Width = true, func() int { return o.live }
 	}
-	if o.toLAVA() { // LAVA's log shows each drawing of a live line, and a signal must not begin behind one
+	if o.toLAVA() { // LAVA's log shows each redrawn line, and its signals must begin a line
 		look.Live, look.Color = false, false
 	}
 	if o.Color != "auto" {

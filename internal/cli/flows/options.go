@@ -23,7 +23,7 @@ type RunOptions struct {
 	DryRun  bool
 }
 
-// AddRun adds the flags for what is run, and where.
+// AddRun adds the flags that say what to run, and where.
 func (o *RunOptions) AddRun(cmd *cobra.Command) {
 	o.SelectionFlags.Add(cmd)
 	o.PolicyFlags.Add(cmd)
@@ -45,7 +45,7 @@ func (o *RunOptions) AddRun(cmd *cobra.Command) {
 	)
 }
 
-// Check returns an error for values that make no sense, and sets the fields that are no flags.
+// Check returns an error for invalid values, and sets the fields that are not flags.
 func (o *RunOptions) Check() error {
 	if o.Timeout < 0 {
 		return &bench.UsageError{Err: fmt.Errorf("--timeout=%v: want a time from now on", o.Timeout)}
@@ -56,8 +56,8 @@ func (o *RunOptions) Check() error {
 	return o.checkPlaces()
 }
 
-// checkPlaces checks whether the run directory can be created, and whether the reports can be
-// written. It leaves nothing behind.
+// checkPlaces checks that the run directory can be created, and that the reports can be written. It
+// leaves no files behind.
 func (o *RunOptions) checkPlaces() error {
 	if o.Dir != "" {
 		if err := CheckRunDir(o.Dir); err != nil {

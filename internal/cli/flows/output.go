@@ -14,8 +14,7 @@ import (
 	"vmtb/report"
 )
 
-// OutputFlags choose the reports that are written in addition to those that every run directory
-// gets.
+// OutputFlags choose additional reports. Every run directory gets the default ones.
 type OutputFlags struct {
 	Report  []string
 	Compare string
@@ -25,7 +24,7 @@ type OutputFlags struct {
 	Earlier *flow.RunDir
 }
 
-// Add adds all of them.
+// Add adds all these flags.
 func (o *OutputFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(
@@ -67,8 +66,8 @@ func (o *OutputFlags) Check() error {
 	return nil
 }
 
-// CheckTargets checks whether the reports of a run in dir can be written. dir is "" if it is not
-// known yet. It leaves nothing behind.
+// CheckTargets checks that the reports of a run in dir can be written. dir is "" if it is not known
+// yet. It leaves no files behind.
 func (o *OutputFlags) CheckTargets(dir string) error {
 	for _, s := range o.Specs {
 		if err := s.Check(dir); err != nil {
@@ -88,7 +87,8 @@ func (o *OutputFlags) Stdout() bool {
 	return false
 }
 
-// toLAVA reports whether standard output, often the same terminal as standard error, is LAVA's.
+// toLAVA reports whether standard output goes to LAVA. It often shares a terminal with standard
+// error.
 func (o *OutputFlags) toLAVA() bool {
 	return slices.ContainsFunc(o.Specs, func(s report.Spec) bool { return s.Path == "-" && s.Format.Name == "lava" })
 }
@@ -106,7 +106,7 @@ func OpenReports(e *env.Env, dir string, specs []report.Spec, earlier *flow.RunD
 	return out, nil
 }
 
-// Reports are several reports that are used as one.
+// Reports is a list of reports that is used as one report.
 type Reports []report.Report
 
 // Start implements [report.Report].

@@ -10,17 +10,17 @@ import (
 	"vmtb/internal/kernelwatch"
 )
 
-// A Plan is what a run does.
+// A Plan is the flows of a run, with their configuration and rules.
 type Plan struct {
 	Items      []flow.Item
 	Notes      []string // lines for the user
 	Config     *bench.Config
 	ConfigFile string // "" without one
 	Rules      klog.Rules
-	RawRules   json.RawMessage // the user's file of rules
+	RawRules   json.RawMessage // the user's file of rules, as JSON
 }
 
-// Plan reads the files that the flags name, and returns what is run. It changes nothing.
+// Plan reads the files that the flags name, and returns the plan of the run. It changes nothing.
 func (o *RunOptions) Plan(e *env.Env, selection []string) (*Plan, error) {
 	var p Plan
 	var err error

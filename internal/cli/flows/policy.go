@@ -19,7 +19,7 @@ type PolicyFlags struct {
 	exitFirst  bool
 }
 
-// Add adds all of them.
+// Add adds all these flags.
 func (f *PolicyFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(
@@ -40,7 +40,7 @@ func (f *PolicyFlags) Add(cmd *cobra.Command) {
 	env.CompleteValues(cmd, map[string][]string{"abort-on": flow.AbortWords})
 }
 
-// Check returns an error for values that make no sense. It reads no files.
+// Check returns an error for invalid values. It reads no files.
 func (f *PolicyFlags) Check() error {
 	if f.exitFirst && f.MaxFail == 0 {
 		f.MaxFail = 1

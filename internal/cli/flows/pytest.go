@@ -10,8 +10,8 @@ import (
 	"vmtb/bench"
 )
 
-// pytestLook are flags of pytest for the output, which users of the Python tool type. The help
-// shows -v, -vv and -q instead of them.
+// pytestLook has flags of pytest for the output, because users of the Python tool type them. The
+// help shows -v, -vv and -q instead.
 type pytestLook struct {
 	noCapture bool
 	capture   string
@@ -65,8 +65,7 @@ func pytestLevel(s string) string {
 	return s
 }
 
-// pytestFlags maps flags of pytest and its plug-ins that vmtb does not have to what does the same
-// here.
+// pytestFlags maps flags of pytest and its plug-ins that vmtb lacks to vmtb's equivalent.
 var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
 	"pdb": "--keep-on-failure", "trace": "--keep-on-failure", "setup-plan": "--dry-run", "setup-only": "--dry-run",
 	"setup-show": "-v",
@@ -89,7 +88,7 @@ var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
 	"o": "--config", "override-ini": "--config", "debug": "-vv", "collect": "vmtb list", "timeout-method": "--timeout",
 }
 
-// PytestAdvice returns what to type instead of a flag of pytest, "" for other flags.
+// PytestAdvice returns what to type instead of a flag of pytest, or "" for other flags.
 func PytestAdvice(name string) string {
 	if same := pytestFlags[name]; same != "" {
 		return "pytest's; here it is: " + same

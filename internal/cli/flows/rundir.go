@@ -13,11 +13,11 @@ import (
 	"vmtb/internal/atomicfile"
 )
 
-// ResultsDir is the directory of run directories for which --run-dir was not given.
+// ResultsDir is the parent of run directories if --run-dir is not given.
 const ResultsDir = "vmtb-results"
 
-// NewRunDir creates the directory of a run: the one asked for, which must be new or empty, or one
-// in ResultsDir with the time and suffix as its name.
+// NewRunDir creates the directory of a run. If asked is set, it must be new or empty. Otherwise
+// NewRunDir creates a directory in ResultsDir, named after the time and suffix.
 func NewRunDir(asked, suffix string) (string, error) {
 	dir, err := makeRunDir(asked, suffix)
 	if err == nil {
@@ -26,7 +26,7 @@ func NewRunDir(asked, suffix string) (string, error) {
 	return dir, runDirError(err)
 }
 
-// runDirError returns an error about the run directory for the user.
+// runDirError adds advice for the user to an error about the run directory.
 func runDirError(err error) error {
 	if err == nil {
 		return nil
@@ -34,12 +34,12 @@ func runDirError(err error) error {
 	return &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
 }
 
-// CheckRunDir checks whether dir can be a run directory: it is empty, or can be created. It leaves
-// nothing behind.
+// CheckRunDir checks that dir is empty or can be created. It leaves no files behind.
 func CheckRunDir(dir string) error {
 	err := checkEmpty(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = atomicfile.Check(filepath.Clean(dir)) // a file with that name needs the same permission
+		// Creating a file there needs the same permission.
+		err = atomicfile.Check(filepath.Clean(dir))
 	}
 	return runDirError(err)
 }
@@ -72,7 +72,7 @@ func makeRunDir(asked, suffix string) (string, error) {
 	}
 }
 
-// LabRunName is the name of the run directory in the folder that "vmtb lab run" makes.
+// LabRunName is the name of the run directory in the folder of a "vmtb lab run".
 const LabRunName = "run"
 
 // RunDirIn returns dir, or the run directory in it if dir is the folder of a "vmtb lab run".

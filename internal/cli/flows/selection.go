@@ -18,13 +18,13 @@ import (
 	"vmtb/internal/prose"
 )
 
-// SelectionHelp is the help about selections.
+// SelectionHelp is the help text about selections.
 const SelectionHelp = `A selection is an id (test_basic::TestVmSetup::test_vm_boot[1VF-(P:AUTO S:INFINITE)]) or
 a part of one: the case, the class, the file or the parameter may be left out. The file may carry a directory
 and ".py". "*" is the only wildcard. [1VF] stands for every parameter that begins with "1VF-". Quote it:
 brackets mean something to a shell.`
 
-// SelectionFlags narrow the selection that the arguments make.
+// SelectionFlags narrow the selection in the arguments.
 type SelectionFlags struct {
 	Keyword    string
 	lastFailed string
@@ -35,10 +35,10 @@ type SelectionFlags struct {
 	Durations  []string // run directories, for Shard
 }
 
-// newestRun is the value of --last-failed when it is given without one.
+// newestRun is the value of --last-failed if the flag has no value.
 const newestRun = "newest"
 
-// Add adds all of them.
+// Add adds all these flags.
 func (f *SelectionFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(
@@ -48,9 +48,11 @@ func (f *SelectionFlags) Add(cmd *cobra.Command) {
 		(*lastFailedValue)(&f.lastFailed), "last-failed",
 		"only flows that did not pass in the newest run below vmtb-results that has ended, or in the one in `[=DIR]`",
 	)
-	flags.Lookup("last-failed").NoOptDefVal = "true" // with another value the help of a "bool" flag would show it
+	// The help shows any other value of a "bool" flag.
+	flags.Lookup("last-failed").NoOptDefVal = "true"
 	flags.StringVar(&f.failed, "failed-in", "", "only flows that did not pass in the run in the directory `DIR`")
-	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.Collect, "collect-only": &f.Collect} { // pytest's
+	// These are the names of pytest.
+	for name, at := range map[string]*bool{"lf": &f.lf, "co": &f.Collect, "collect-only": &f.Collect} {
 		flags.BoolVar(at, name, false, "")
 		flags.Lookup(name).Hidden = true
 	}
@@ -72,8 +74,8 @@ func (v *lastFailedValue) Set(s string) error {
 	return nil
 }
 
-// FailedIn returns the directory of the run whose failures are selected, [newestRun], or "" for
-// none.
+// FailedIn returns the directory of the run whose failures are selected: a directory, [newestRun],
+// or "" for none.
 func (f *SelectionFlags) FailedIn() string {
 	switch {
 	case f.failed != "":
@@ -84,9 +86,9 @@ func (f *SelectionFlags) FailedIn() string {
 	return f.lastFailed
 }
 
-// takeRunDir takes the directory after a bare --last-failed out of the selection. pflag does not
-// read the next word as the value of a flag whose value is optional, so that the directory would be
-// taken for a selection.
+// takeRunDir removes the directory after a --last-failed without a value from the selection, and
+// sets the flag to it. pflag does not read the next word as the value of a flag with an optional
+// value. So the directory would be taken for a selection.
 func (f *SelectionFlags) takeRunDir(selection []string) []string {
 	if f.FailedIn() != newestRun {
 		return selection
@@ -100,8 +102,8 @@ func (f *SelectionFlags) takeRunDir(selection []string) []string {
 	return selection
 }
 
-// Choose returns the flows that the arguments and the flags of a command select. notes are lines
-// for the user.
+// Choose returns the flows that the arguments and flags of a command select. notes are lines for
+// the user.
 func (f *SelectionFlags) Choose(e *env.Env, selection []string) (items []flow.Item, notes []string, err error) {
 	items, notes, err = e.Registry.Select(f.takeRunDir(selection))
 	if err == nil && f.Keyword != "" {
@@ -165,8 +167,8 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 	return failed, fmt.Sprintf("did not pass in %s: %d of %s", dir, len(failed), prose.Count(len(items), "flow")), nil
 }
 
-// newest returns the directory of the latest run below results that has ended. A run that still
-// goes on, or died, does not tell what failed.
+// newest returns the directory of the latest run below results that has ended. Runs that are in
+// progress or died have no list of failures.
 func newest(results string) (string, error) {
 	entries, err := os.ReadDir(results) // their names begin with the time
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,3 +1,3 @@
-// Package host is the commands about this machine as a whole: "vmtb doctor" checks what runs need,
-// "vmtb recover" restores the host after a run that died.
+// Package host has the commands about this machine as a whole. "vmtb doctor" checks that this
+// machine can run flows, and "vmtb recover" restores the host after a run that died.
 package host

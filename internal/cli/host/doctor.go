@@ -13,7 +13,7 @@ type doctorOptions struct {
 	deep   bool
 }
 
-// DoctorCommand is "vmtb doctor".
+// DoctorCommand returns "vmtb doctor".
 func DoctorCommand(e *env.Env) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{

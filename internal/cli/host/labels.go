@@ -16,7 +16,7 @@ import (
 	"vmtb/internal/labels"
 )
 
-// labelsFile has the labels of the operator of this machine.
+// labelsFile is the file with the operator's labels of this machine.
 const labelsFile = "/etc/vmtb/labels"
 
 // labelsOptions are the flags of "vmtb labels".
@@ -26,7 +26,7 @@ type labelsOptions struct {
 	file   string
 }
 
-// LabelsCommand is "vmtb labels".
+// LabelsCommand returns "vmtb labels".
 func LabelsCommand(e *env.Env) *cobra.Command {
 	var o labelsOptions
 	cmd := &cobra.Command{
@@ -65,11 +65,11 @@ func (o *labelsOptions) run(ctx context.Context, e *env.Env, asked bool) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for name, value := range own { // the operator knows best
+	for name, value := range own { // the operator's values take precedence
 		set[name] = value
 	}
 	switch err := set.Write(e.Out, o.format); {
-	case errors.Is(err, unix.EPIPE): // the reader has seen enough
+	case errors.Is(err, unix.EPIPE): // the reader has closed the pipe
 		return nil
 	case err != nil:
 		return &bench.UsageError{Err: err}
@@ -77,7 +77,7 @@ func (o *labelsOptions) run(ctx context.Context, e *env.Env, asked bool) error {
 	return nil
 }
 
-// readLabels reads the operator's file. One that was not asked for need not be there.
+// readLabels reads the operator's file. If asked is false, the file may be missing.
 func readLabels(file string, asked bool) (labels.Set, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) && !asked {

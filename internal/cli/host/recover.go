@@ -25,7 +25,7 @@ type RecoverOptions struct {
 	Forget bool // forget the changes that cannot be undone
 }
 
-// RecoverCommand is "vmtb recover".
+// RecoverCommand returns "vmtb recover".
 func RecoverCommand(e *env.Env) *cobra.Command {
 	var o RecoverOptions
 	cmd := &cobra.Command{
@@ -49,7 +49,7 @@ reboot has removed. It refuses while a run is alive. Running it twice does no ha
 	return cmd
 }
 
-// Run restores the host after the runs in dirs, or after all that have left it changed.
+// Run restores the host after the runs in dirs, or after all dead runs if dirs is empty.
 func (o *RecoverOptions) Run(ctx context.Context, e *env.Env, dirs []string) error {
 	if len(dirs) == 0 {
 		if err := endKept(ctx, e); err != nil {
@@ -78,7 +78,7 @@ func (o *RecoverOptions) Run(ctx context.Context, e *env.Env, dirs []string) err
 	return worst
 }
 
-// recoverRun undoes what one dead run has left.
+// recoverRun undoes the changes of one dead run.
 func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string) error {
 	path, err := hoststate.JournalIn(dir)
 	if err != nil {
@@ -99,7 +99,7 @@ func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string)
 	if err := e.State.CheckThisHost(dir, path); err != nil {
 		return err
 	}
-	unlock, err := host.Lock(e.State.LockFile) // a living run may use what the dead one has left
+	unlock, err := host.Lock(e.State.LockFile) // a living run may use what the dead one has changed
 	if err != nil {
 		return err
 	}
@@ -107,8 +107,8 @@ func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string)
 	return o.restore(ctx, e, log, path)
 }
 
-// restore undoes the changes in a journal. What cannot be undone stays in it, unless it is to be
-// forgotten.
+// restore undoes the changes in a journal. Changes that cannot be undone stay in it, unless
+// o.Forget is set.
 func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log, path string) error {
 	byVF := filepath.Dir(path) == e.State.VFChanges
 	if byVF {
@@ -130,7 +130,7 @@ func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log,
 	return e.State.Forget(path)
 }
 
-// endKept ends the machines that are up, and prints their names.
+// endKept ends the living machines, and prints their names.
 func endKept(ctx context.Context, e *env.Env) error {
 	living, err := hoststate.Living(e.State.Machines)
 	for _, r := range living {
@@ -139,7 +139,8 @@ func endKept(ctx context.Context, e *env.Env) error {
 			continue // the machine has just ended
 		}
 		killErr := c.Kill(ctx, nil)
-		if errors.Is(killErr, keep.ErrNotRestored) { // the machine has ended; recover continues with its journal
+		// The machine has ended; recover continues with its journal.
+		if errors.Is(killErr, keep.ErrNotRestored) {
 			fmt.Fprintf(e.Err, "vmtb: machine %s has ended: %s\n", r.Name, ansi.Printable(killErr.Error()))
 			continue
 		}

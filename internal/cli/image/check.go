@@ -39,7 +39,7 @@ func checkCommand(e *env.Env) *cobra.Command {
 	return cmd
 }
 
-// completeImage offers guest images for the first argument, and nothing for more.
+// completeImage offers guest images for the first argument, and nothing for further ones.
 func completeImage(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -1,2 +1,2 @@
-// Package image is "vmtb image": make a guest image, check one.
+// Package image has the commands "vmtb image build" and "vmtb image check", for guest images.
 package image

@@ -6,7 +6,7 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// Command is "vmtb image".
+// Command returns "vmtb image".
 func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",

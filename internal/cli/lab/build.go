@@ -62,7 +62,8 @@ func (o *buildOptions) run(ctx context.Context, e *env.Env) error {
 	return nil
 }
 
-// buildGPUTest builds what the tests in lab/gpu/qtest need and prints it for their environment.
+// buildGPUTest builds the files for the tests in lab/gpu/qtest and prints their environment
+// variables.
 func buildGPUTest(ctx context.Context, e *env.Env) error {
 	dir, err := imagebuild.CacheDir()
 	if err != nil {

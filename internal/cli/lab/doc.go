@@ -1,4 +1,4 @@
-// Package lab is "vmtb lab": runs, commands and shells in the emulated machine under test. Each
-// command is a file: its options, and run with what it does. The machine itself is package
+// Package lab has the commands "vmtb lab": runs, commands and shells in the emulated machine under
+// test. Each command is a file with its options and a method run. The machine itself is package
 // vmtb/lab.
 package lab

@@ -16,7 +16,8 @@ import (
 	"vmtb/lab"
 )
 
-// runningLab returns the lab with that name, or the one that is up. It returns nil if none is up.
+// runningLab returns the lab with that name, or the running one if name is "". It returns nil if
+// none is running.
 func runningLab(e *env.Env, name string) (*keep.Client, error) {
 	if name != "" {
 		return e.State.Labs.Open(name)
@@ -38,7 +39,7 @@ func runningLab(e *env.Env, name string) (*keep.Client, error) {
 	return e.State.Labs.Open(living[0].Name)
 }
 
-// enter returns a lab to work in: the one that is up, or a new one, which release ends.
+// enter returns a lab to work in: the running one, or a new one, which release ends.
 func (o *upOptions) enter(
 	ctx context.Context, e *env.Env,
 ) (c *keep.Client, own bool, release func() error, err error) {
@@ -63,8 +64,8 @@ func (o *upOptions) enter(
 	return c, false, func() error { return nil }, o.ready(ctx, e, c)
 }
 
-// after returns the error of a command, err, or that of its clean-up, left. If both failed, it
-// prints the latter.
+// after returns the error of a command, err, or the error of its clean-up, left. If both failed, it
+// prints the second.
 func after(e *env.Env, err, left error) error {
 	if left == nil || err == nil {
 		return errors.Join(err, left)
@@ -73,7 +74,7 @@ func after(e *env.Env, err, left error) error {
 	return err
 }
 
-// ready waits until a lab has booted that somebody else has started, or that has rebooted.
+// ready waits until a lab has booted that another command has started, or that has rebooted.
 func (o *upOptions) ready(ctx context.Context, e *env.Env, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil {

@@ -113,7 +113,8 @@ func runInLab(
 	defer context.AfterFunc(ctx, func() {
 		late := time.NewTimer(stopDeadline)
 		defer late.Stop()
-		if c.Signal(running, id, int(syscall.SIGTERM)) != nil { // it has not started yet, or has ended
+		// It has not started yet, or has ended.
+		if c.Signal(running, id, int(syscall.SIGTERM)) != nil {
 			cancel()
 		}
 		select {

@@ -18,19 +18,21 @@ import (
 	"vmtb/report/terminal"
 )
 
-// A treatment is what becomes of a flag of "vmtb run" when it is given to "vmtb lab run", whose run
-// in the DUT is a "vmtb run".
+// A treatment says how "vmtb lab run" treats a flag of "vmtb run". The run in the DUT is a "vmtb
+// run".
 type treatment int
 
 const (
-	forwarded treatment = iota // the run in the DUT gets it as it is; also flags that flagTreatments does not name
-	replaced                   // the run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs
-	handled                    // this command does on this machine what it says
-	absent                     // "vmtb lab run" does not have it
-	labOnly                    // only "vmtb lab run" has it
+	// The run in the DUT gets the flag unchanged; also flags that flagTreatments does not list.
+	forwarded treatment = iota
+	// The run in the DUT gets another value, from shapeArgs, lookArgs or fileArgs.
+	replaced
+	handled // this command does it on this machine
+	absent  // "vmtb lab run" does not have it
+	labOnly // only "vmtb lab run" has it
 )
 
-// flagTreatments has every flag of "vmtb run" and of "vmtb lab run". A test compares.
+// flagTreatments lists every flag of "vmtb run" and of "vmtb lab run". A test compares.
 var flagTreatments = map[string]treatment{
 	"abort-on": forwarded, "capture": forwarded, "durations": forwarded, "exitfirst": forwarded, "json": forwarded,
 	"keyword": forwarded, "log-cli-level": forwarded, "maxfail": forwarded, "no-capture": forwarded, "quiet": forwarded,
@@ -51,7 +53,7 @@ var flagTreatments = map[string]treatment{
 	"gpu": labOnly, "gpu-property": labOnly, "migration": labOnly, "package": labOnly, "xe": labOnly,
 }
 
-// forwardArgs returns the flags on the command line that the run in the DUT gets as they are.
+// forwardArgs returns the flags on the command line that the run in the DUT gets unchanged.
 func forwardArgs(flags *pflag.FlagSet) []string {
 	var args []string
 	flags.Visit(func(f *pflag.Flag) {
@@ -72,7 +74,7 @@ func forwardArgs(flags *pflag.FlagSet) []string {
 	return args
 }
 
-// shapeArgs returns the flags that suit a run to the lab, unless the user says otherwise.
+// shapeArgs returns the flags that adapt a run to the lab, unless the user gave others.
 func (o *runOptions) shapeArgs(c *bench.Config) []string {
 	memory := lab.GuestMiB
 	if usual := bench.DefaultConfig(); o.Given("vm-memory") || c.VM.MemoryMiB != usual.VM.MemoryMiB {
@@ -80,18 +82,19 @@ func (o *runOptions) shapeArgs(c *bench.Config) []string {
 	}
 	scale := strconv.FormatFloat(c.TimeoutScale, 'g', -1, 64)
 	args := []string{"--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(memory), "--timeout-scale", scale}
-	if o.Shard != "" && !o.selectedHere() { // otherwise the selection is a list of ids, and the shard is taken
+	// Otherwise the shard is taken already, and the selection is a list of ids.
+	if o.Shard != "" && !o.selectedHere() {
 		args = append(args, "--shard", o.Shard)
 	}
 	return args
 }
 
-// selectedHere reports whether the selection is made on this machine, because it needs run
-// directories that are not in the DUT.
+// selectedHere reports whether the flows are selected on this machine, because that needs run
+// directories that the DUT does not have.
 func (o *runOptions) selectedHere() bool { return o.FailedIn() != "" || len(o.Durations) > 0 }
 
-// lookArgs returns the flags with which the report in the DUT, which goes to a file, looks as it
-// would look here.
+// lookArgs returns flags for the report in the DUT. It goes to a file, but looks as on this
+// terminal.
 func lookArgs(e *env.Env, look func(*os.File) terminal.Options) []string {
 	var args []string
 	if f, ok := e.Out.(*os.File); ok { // it may be a terminal
@@ -105,14 +108,14 @@ func lookArgs(e *env.Env, look func(*os.File) terminal.Options) []string {
 			args = append(args, fmt.Sprintf("--live=%d", look.Width()))
 		}
 	}
-	if argv, err := json.Marshal(os.Args); err == nil { // strings always have a JSON form
+	if argv, err := json.Marshal(os.Args); err == nil { // strings can always be marshalled
 		args = append(args, "--called-as="+string(argv))
 	}
 	return args
 }
 
-// fileArgs copies the files that flags name into dir, which the DUT sees, and returns the flags
-// that name the copies.
+// fileArgs copies the files that flags name into dir, which the DUT sees, and returns flags that
+// name the copies.
 func (o *runOptions) fileArgs(dir string, c *bench.Config) ([]string, error) {
 	var args []string
 	for _, f := range []struct{ flag, name, from string }{
@@ -134,8 +137,8 @@ func (o *runOptions) fileArgs(dir string, c *bench.Config) ([]string, error) {
 	return args, giveDirs(dir, filepath.Dir(o.File), c.Resources.VGPUProfilesPath, c.Resources.WsimPath)
 }
 
-// give copies a file into dir, which the DUT sees, under a name. Without a file it copies nothing,
-// and returns "".
+// give copies the file from into dir, which the DUT sees, under a name. If from is "", it copies
+// nothing and returns "".
 func give(dir, name, from string) (copied string, err error) {
 	if from == "" {
 		return "", nil
@@ -151,8 +154,8 @@ func give(dir, name, from string) (copied string, err error) {
 	return copied, nil
 }
 
-// giveDirs copies directories that a configuration in base names into dir, which the DUT sees: they
-// keep their paths relative to the configuration. Directories that do not exist are skipped.
+// giveDirs copies directories that a configuration in base names into dir, which the DUT sees. They
+// keep their paths relative to the configuration. Missing directories are skipped.
 func giveDirs(dir, base string, dirs ...string) error {
 	for _, from := range dirs {
 		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {

@@ -15,7 +15,7 @@ import (
 	"vmtb/lab"
 )
 
-// Command is "vmtb lab".
+// Command returns "vmtb lab".
 func Command(e *env.Env) *cobra.Command {
 	var d dutFlags
 	cmd := &cobra.Command{
@@ -32,7 +32,7 @@ IOMMU and nested virtualization, so all of vmtb runs in it without a real GPU. S
 	return cmd
 }
 
-// dutFlags say what DUT is built and booted. All commands of the lab have them.
+// dutFlags say which DUT is built and booted. All commands of the lab have them.
 type dutFlags struct {
 	packages   []string // Debian packages beside the DUT's own
 	gpu        string   // a [lab.GPU]
@@ -70,7 +70,7 @@ func (d *dutFlags) check(params []string) error {
 	return nil
 }
 
-// buildImages builds the lab's images, or those that have changed.
+// buildImages builds the lab's images that are missing or out of date.
 func (d *dutFlags) buildImages(ctx context.Context, e *env.Env) (lab.Images, error) {
 	dir, err := imagebuild.CacheDir()
 	if err != nil {

@@ -53,7 +53,7 @@ type runOptions struct {
 	dut *dutFlags
 	xe  string
 
-	forwarded []string // flags for the run in the DUT, as they were given
+	forwarded []string // flags for the run in the DUT, as the user gave them
 }
 
 func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) error {
@@ -72,7 +72,7 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	if o.DryRun {
 		return flows.DryRun(e, plan.Items, plan.Notes, plan.Config, o.JSON)
 	}
-	if o.selectedHere() { // the run directories that it was made with are not in the DUT
+	if o.selectedHere() { // the DUT does not have the run directories of the selection
 		selection = flows.Names(plan.Items)
 	}
 	ctx, kill, stop := env.EndInOrder(ctx, e.Err)
@@ -99,10 +99,11 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
-	go func() { // the second interrupt: the DUT has nothing that must be restored
+	go func() { // the second interrupt: nothing in the DUT must be restored
 		select {
 		case <-kill:
-			_ = dut.Power().Kill(context.WithoutCancel(ctx)) // Close, below, returns what has become of it
+			// Close, below, returns the error, if any.
+			_ = dut.Power().Kill(context.WithoutCancel(ctx))
 		case <-dut.Done():
 		}
 	}()
@@ -124,9 +125,9 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	return ended(e, code, closeErr, reportErr)
 }
 
-// ended returns the error of the program for the exit code of a run in the lab. A DUT that did not
-// end, or a report that could not be written, is printed, and decides the exit code only if all
-// flows passed.
+// ended returns the error of the program for the exit code of a run in the lab. If a DUT did not
+// end, or a report could not be written, ended prints the error. Such an error decides the exit
+// code only if all flows passed.
 func ended(e *env.Env, code int, errs ...error) error {
 	err := errors.Join(errs...)
 	if code == flow.ExitPass {
@@ -138,13 +139,13 @@ func ended(e *env.Env, code int, errs ...error) error {
 	return env.ExitCode(code)
 }
 
-// movesVFs reports whether a flow saves, restores or migrates VFs. It is true for every flow of a
-// file in which one class does.
+// movesVFs reports whether a flow saves, restores or migrates VFs. It returns true for every flow
+// of a file in which one class does.
 func movesVFs(item flow.Item) bool {
 	return slices.Contains([]string{"test_migration", "vm_state", "vm_robust"}, item.ID.File)
 }
 
-// plan is Plan, with deadlines that suit the lab unless the user gives others.
+// plan is Plan, with deadlines for the lab unless the user gives others.
 func (o *runOptions) plan(e *env.Env, selection []string) (*flows.Plan, error) {
 	plan, err := o.Plan(e, selection)
 	if err != nil {
@@ -176,7 +177,7 @@ func writeReports(dir string, files flows.Reports) error {
 	return nil
 }
 
-// runInDUT runs vmtb in the DUT, and then looks for changes that it has left there.
+// runInDUT runs vmtb in the DUT, and then looks for changes that the run has left there.
 func (o *runOptions) runInDUT(
 	ctx context.Context, e *env.Env, dut *lab.DUT, dir string, c *bench.Config, selection []string,
 ) (code int, err error) {
@@ -201,7 +202,7 @@ func (o *runOptions) runInDUT(
 	left, err := dut.Leftovers(context.WithoutCancel(ctx))
 	for _, line := range left {
 		if slices.Contains(before, line) {
-			continue // it was so before the run: an injected fault
+			continue // the difference existed before the run: an injected fault
 		}
 		fmt.Fprintf(e.Err, "lab: left over in the DUT: %s\n", ansi.Printable(line))
 		code = flow.ExitNotRestored

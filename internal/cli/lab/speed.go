@@ -44,7 +44,7 @@ func (o *speedOptions) check() error {
 	return nil
 }
 
-// maxSpeedGuests is the number of guests for which the DUT has memory.
+// maxSpeedGuests is the largest number of guests that fits in the DUT's memory.
 const maxSpeedGuests = 4
 
 func speedCommand(e *env.Env, d *dutFlags) *cobra.Command {
@@ -82,7 +82,8 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // it has only evidence about the DUT, whose end is in the error
+	// It has only evidence about the DUT; an error is reported already.
+	defer func() { _ = os.RemoveAll(dir) }()
 	speed := lab.Speed{Measured: time.Now()}
 	p := e.Progress("lab")
 	dut, err := lab.Start(
@@ -105,8 +106,8 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 	return printSpeed(e.Out, speed, o.guests)
 }
 
-// measureBoots boots each number of guests once per round, so that other load on this machine
-// affects all numbers alike.
+// measureBoots boots each number of guests once per round. So other load on this machine affects
+// all numbers alike.
 func (o *speedOptions) measureBoots(ctx context.Context, dut *lab.DUT, p *progress.Progress, speed *lab.Speed) error {
 	for round := range o.rounds {
 		for _, n := range o.guests {

@@ -22,7 +22,7 @@ import (
 	"vmtb/lab"
 )
 
-// upOptions are the flags that choose a lab that is up, or start one.
+// upOptions are the flags that choose a running lab, or start one.
 type upOptions struct {
 	dut   *dutFlags
 	name  string
@@ -73,7 +73,7 @@ image: /root/guest_os.img.`,
 	return cmd
 }
 
-// start boots a lab and sets it up. If that fails, or ctx ends, nothing is left.
+// start boots a lab and sets it up. If that fails, or ctx ends, it leaves nothing behind.
 func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err error) {
 	params := strings.Fields(o.xe)
 	if o.name != "" {
@@ -108,7 +108,7 @@ func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err 
 	return c, err
 }
 
-// startDUT starts the machine of a lab. If that fails, nothing is left.
+// startDUT starts the machine of a lab. If that fails, it leaves nothing behind.
 func startDUT(ctx context.Context, e *env.Env, name string, o lab.Options) (c *keep.Client, err error) {
 	spec, started, err := o.Spec(ctx)
 	if err != nil {
@@ -159,7 +159,7 @@ func sharedDir(asked string) (string, error) {
 	return dir, nil
 }
 
-// setUpLab sets a lab up after each boot: what was mounted before a reboot is not mounted any more.
+// setUpLab sets a lab up after each boot. A reboot unmounts the shared directory.
 func setUpLab(ctx context.Context, c *keep.Client, spec vm.Spec) error {
 	speed, err := lab.MeasuredSpeed()
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package machines has what "vmtb vm" and "vmtb lab" do alike to machines that a keeper keeps: list
-// them, print their logs, end them, complete their names, and turn the end of a command in a guest
-// into an exit code.
+// Package machines has code that "vmtb vm" and "vmtb lab" share for kept machines. It lists them,
+// prints their logs, ends them and completes their names. It also turns the result of a guest's
+// command into an exit code.
 package machines

@@ -16,7 +16,7 @@ import (
 type EndOptions struct {
 	Store keep.Store
 	All   bool
-	What  string // what is done to a machine, for the progress: "shut down"
+	What  string // the action, for the progress: "shut down"
 	End   func(ctx context.Context, c *keep.Client, progress func(string)) error
 }
 

@@ -9,8 +9,8 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// NotStarted returns the exit code that a shell gives for a program that could not be started, and
-// prints why. It returns other errors unchanged.
+// NotStarted prints why a program could not be started, and returns the exit code that a shell
+// gives. It returns other errors unchanged.
 func NotStarted(e *env.Env, machine string, err error) error {
 	start, ok := errors.AsType[*bench.StartError](err)
 	if !ok {
@@ -20,7 +20,7 @@ func NotStarted(e *env.Env, machine string, err error) error {
 	return env.ExitCode(start.Code)
 }
 
-// EndedAs returns the exit code of a guest's command as ours, in the way of a shell.
+// EndedAs returns the result of a guest's command as our exit code, like a shell.
 func EndedAs(r bench.Result) error {
 	switch {
 	case r.Signal != 0:

@@ -25,7 +25,7 @@ type listOptions struct {
 	asJSON bool
 }
 
-// ListCommand lists the machines of a store.
+// ListCommand returns the command that lists the machines of a store.
 func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
@@ -42,8 +42,8 @@ func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 	return cmd
 }
 
-// stateDead is the state of a machine whose keeper died: what the machine has changed on the host
-// is not undone yet.
+// stateDead is the state of a machine whose keeper died: its changes of the host are not undone
+// yet.
 const stateDead = "dead"
 
 func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) error {
@@ -71,8 +71,8 @@ func (o *listOptions) run(ctx context.Context, e *env.Env, store keep.Store) err
 	return printMachines(e.Out, list, time.Now())
 }
 
-// describe returns what is known about a machine. If the machine is up and answers, that is
-// everything.
+// describe returns the description of a machine. If the machine is up and answers, the description
+// is complete.
 func describe(ctx context.Context, store keep.Store, r keep.Record, life keep.Life) keep.Info {
 	dead := keep.Info{Record: r, State: keep.State{State: stateDead, Logs: r.LogDir()}}
 	switch life {
@@ -123,7 +123,7 @@ func printMachines(out io.Writer, list []keep.Info, now time.Time) error {
 	return w.Flush()
 }
 
-// access returns how people reach a machine, beside its console.
+// access returns how users reach a machine, apart from its console.
 func access(s keep.State) string {
 	var ways []string
 	if s.VNC != "" {

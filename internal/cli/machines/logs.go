@@ -35,7 +35,7 @@ type logsOptions struct {
 	lines  int
 }
 
-// LogsCommand prints the logs of a store's machines.
+// LogsCommand returns the command that prints the logs of a store's machines.
 func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
 	var o logsOptions
 	cmd := &cobra.Command{
@@ -64,7 +64,8 @@ new QEMU; those before are in the machine's folder.`,
 	return cmd
 }
 
-// completeLogs offers the names of all machines for the first argument, and of logs for the second.
+// completeLogs offers the names of all machines for the first argument, and the names of logs for
+// the second.
 func completeLogs(store keep.Store) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 1 {
@@ -106,7 +107,7 @@ func (o *logsOptions) run(ctx context.Context, e *env.Env, store keep.Store, nam
 		err = l.follow(ctx)
 	}
 	switch {
-	case errors.Is(err, unix.EPIPE): // the reader has seen enough
+	case errors.Is(err, unix.EPIPE): // the reader has closed the pipe
 		return nil
 	case errors.Is(err, context.Canceled):
 		return env.ExitCode(flow.ExitInterrupted)
@@ -114,8 +115,8 @@ func (o *logsOptions) run(ctx context.Context, e *env.Env, store keep.Store, nam
 	return err
 }
 
-// terminalText replaces control characters of guests, for a terminal. It drops carriage returns,
-// which end lines of a console.
+// terminalText replaces control characters in a guest's output, for a terminal. It drops carriage
+// returns, which end lines of a console.
 type terminalText struct{ w io.Writer }
 
 func (t terminalText) Write(p []byte) (int, error) {
@@ -142,7 +143,7 @@ func (l *machineLog) where() string {
 	return filepath.Join(l.record.LogDir(), l.name)
 }
 
-// open opens the log at the beginning of its last lines, or of the file if lines is negative.
+// open opens the log at its last lines. If lines is negative, it opens the log at the beginning.
 func (l *machineLog) open(lines int) error {
 	f, err := os.Open(l.where())
 	if err != nil {
@@ -173,13 +174,13 @@ func (l *machineLog) copy() error {
 	return err
 }
 
-// How often follow reads the log, and how often it checks whether the machine still lives.
+// These are the intervals at which follow reads the log, and checks whether the machine is alive.
 const (
 	logPoll  = 200 * time.Millisecond
 	lifePoll = 5 // times logPoll
 )
 
-// follow prints what is appended until the machine has ended.
+// follow prints new lines until the machine has ended.
 func (l *machineLog) follow(ctx context.Context) error {
 	tick := time.NewTicker(logPoll)
 	defer tick.Stop()
@@ -227,7 +228,8 @@ func lastLines(f io.ReaderAt, n int) (int64, error) {
 			return 0, err
 		}
 		for i := len(part) - 1; i >= 0; i-- {
-			if part[i] == '\n' && begin+int64(i) != size-1 { // the newline at the end of the file begins no line
+			// The newline at the end of the file begins no line.
+			if part[i] == '\n' && begin+int64(i) != size-1 {
 				if found++; found == n {
 					return begin + int64(i) + 1, nil
 				}

@@ -1,4 +1,4 @@
-// Package output has the types that commands print as JSON, for programs. What programs read must
-// not change under them: package docs has all fields of [Version] in a page, which a test compares
-// with the types here.
+// Package output has the types that commands print as JSON for programs. These types are an
+// interface: package docs lists all fields of [Version] on a page, and a test compares them with
+// the types here.
 package output

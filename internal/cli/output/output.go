@@ -14,10 +14,11 @@ import (
 	"vmtb/lab"
 )
 
-// Version is raised when a field goes, or has another name, type or meaning. New fields do not raise it.
+// Version is increased when a field is removed, or gets another name, type or meaning. New fields
+// do not increase it.
 const Version = 1
 
-// Print prints v, a value or a slice of one of the types here, or what a machine has answered.
+// Print prints v as JSON: a value or a slice of one of the types here, or a machine's answer.
 func Print(out io.Writer, v any) error {
 	enc := json.NewEncoder(out)
 	enc.SetIndent("", "  ")
@@ -33,8 +34,9 @@ type Program struct {
 
 // A Machine is an element of the output of "vmtb vm list" and "vmtb lab list".
 type Machine struct {
-	Name      string    `json:"name"`
-	State     vm.State  `json:"state"`            // "running", "paused", ...; "dead": it has left the host changed
+	Name string `json:"name"`
+	// "running", "paused", ...; "dead": the host is still changed.
+	State     vm.State  `json:"state"`
 	Reason    string    `json:"reason,omitempty"` // why it has ended
 	Agent     bool      `json:"agent"`            // the guest's agent has its port open
 	Image     string    `json:"image"`
@@ -46,14 +48,15 @@ type Machine struct {
 	Keeper    int       `json:"keeper_pid"`
 	QEMU      int       `json:"qemu_pid,omitempty"`
 	Accel     string    `json:"accel,omitempty"`
-	VNC       string    `json:"vnc,omitempty"`         // the address for a viewer on this host
-	Listens   string    `json:"vnc_listens,omitempty"` // "0.0.0.0:5900" means every address of this host
-	Password  string    `json:"vnc_password,omitempty"`
-	SSHPort   int       `json:"ssh_port,omitempty"`
-	Logs      string    `json:"logs"` // folder
+	VNC       string    `json:"vnc,omitempty"` // the address for a viewer on this host
+	// "0.0.0.0:5900" means every address of this host.
+	Listens  string `json:"vnc_listens,omitempty"`
+	Password string `json:"vnc_password,omitempty"`
+	SSHPort  int    `json:"ssh_port,omitempty"`
+	Logs     string `json:"logs"` // folder
 }
 
-// MachineOf returns what is known about a machine.
+// MachineOf returns the JSON form of a machine's description.
 func MachineOf(m keep.Info) Machine {
 	s := m.State
 	return Machine{
@@ -64,7 +67,7 @@ func MachineOf(m keep.Info) Machine {
 	}
 }
 
-// imageOf returns the image on a machine's first disk, "" without a disk. Machines of flows may
+// imageOf returns the image on a machine's first disk, or "" without a disk. Machines of flows may
 // have none.
 func imageOf(s vm.Spec) string {
 	if len(s.Disks) == 0 {

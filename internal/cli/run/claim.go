@@ -13,13 +13,13 @@ import (
 	"vmtb/internal/pick"
 )
 
-// A hostClaim is what a command needs of the host before it runs flows.
+// A hostClaim has the conditions under which a command may use the host for flows.
 type hostClaim struct {
-	command    string // the one that the user typed
+	command    string // the command that the user typed
 	items      []flow.Item
 	config     *bench.Config
 	mayRecover bool   // the host may be restored if a dead run has left it changed
-	resumed    string // directory of a dead run that is no obstacle, because it is resumed
+	resumed    string // directory of a dead run to ignore, because it is resumed
 }
 
 // lock locks the host if the items can run on it.
@@ -37,7 +37,8 @@ func (c *hostClaim) lock(ctx context.Context, e *env.Env) (unlock func(), err er
 		}
 	}
 	if err := e.State.CheckNoVFsInMachines(); err != nil {
-		return nil, err // this says more than the error of a lock that such a machine's run holds
+		// This error says more than that of the lock, which such a machine's run holds.
+		return nil, err
 	}
 	unlock, err = host.Lock(e.State.LockFile)
 	if err != nil {

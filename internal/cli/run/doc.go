@@ -1,4 +1,4 @@
-// Package run is the commands about runs: run, resume, list and report. Each is a file: its
-// options, and run with what it does. What "vmtb lab run" needs, too, is in package
+// Package run has the commands about runs: run, resume, list and report. Each command is a file
+// with its options and a method run. Code that "vmtb lab run" also needs is in package
 // vmtb/internal/cli/flows.
 package run

@@ -17,11 +17,11 @@ import (
 	"vmtb/internal/pick"
 )
 
-// environmentTimeout limits how long the environment of a run is collected.
+// environmentTimeout limits how long vmtb collects the environment of a run.
 const environmentTimeout = 10 * time.Second
 
-// environment returns facts about the machine under test for the report. What is missing or does
-// not answer is left out: the flows find out whether they need it.
+// environment returns facts about the machine under test for the report. It omits facts that are
+// missing or cannot be read in time: flows check their own needs.
 func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow.Fact {
 	ctx, cancel := context.WithTimeout(ctx, environmentTimeout)
 	defer cancel()
@@ -52,7 +52,8 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 	}
 	add("iommu", strings.Join(iommus, ", "))
 	add("driver", driverModule(ctx, h, config.Host.Driver, text))
-	if pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)); err == nil { // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	if pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)); err == nil {
 		add("pf", pick.DescribePF(pf))
 		add("guc", firmware(text("/sys/kernel/debug/dri/"+string(pf.Address)+"/gt0/uc/guc_info")))
 	}
@@ -80,10 +81,10 @@ func uname() string {
 	return strings.Join(parts, " ")
 }
 
-// driverModule describes the host's driver: the kernel that it belongs to, its file, the checksum
-// of its source, and its taints. A module that was built outside of the kernel's tree, or is not
-// signed by the builder of the kernel, has a taint, and belongs to no version of the kernel. The
-// result is "" if the driver is not loaded.
+// driverModule describes the host's driver: its kernel, its file, the checksum of its source, and
+// its taints. A module with a taint belongs to no version of the kernel: it was built outside the
+// kernel's tree, or is not signed by the kernel's builder. The result is "" if the driver is not
+// loaded.
 func driverModule(ctx context.Context, h *host.Host, name string, text func(path string) string) string {
 	dir := "/sys/module/" + strings.ReplaceAll(name, "-", "_")
 	if _, err := h.System.ReadDir(dir); err != nil {
@@ -110,10 +111,10 @@ func driverModule(ctx context.Context, h *host.Host, name string, text func(path
 	return strings.Join(parts, ", ")
 }
 
-// distributionBuild matches the version of Debian's kernel package in the version of the kernel.
+// distributionBuild matches the version of Debian's kernel package in the kernel's version string.
 var distributionBuild = regexp.MustCompile(`Debian [0-9]\S+`)
 
-// firmware returns the firmware file and its version, which the driver reports, on one line.
+// firmware returns the firmware file and its version, from the driver's info, on one line.
 func firmware(info string) string {
 	var parts []string
 	for line := range strings.Lines(info) {

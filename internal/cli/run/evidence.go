@@ -10,8 +10,8 @@ import (
 	"vmtb/flow"
 )
 
-// evidenceOf returns the engine's [flow.Options.Evidence]: when a case or a fixture has missed its
-// deadline, every machine collects evidence in its own folder, and evidence.txt in dir lists the
+// evidenceOf returns the engine's [flow.Options.Evidence]. When a case or a fixture misses its
+// deadline, every machine collects evidence in its own folder. evidence.txt in dir lists the
 // folders.
 func evidenceOf(machines *vm.Roster) func(ctx context.Context, id flow.ID, dir string) {
 	return func(ctx context.Context, id flow.ID, dir string) {
@@ -20,7 +20,7 @@ func evidenceOf(machines *vm.Roster) func(ctx context.Context, id flow.ID, dir s
 			return
 		}
 		text := strings.Join(lines, "\n") + "\n"
-		// if the disk is full, the journal fails soon
+		// if the disk is full, the journal will fail, too
 		_ = os.WriteFile(filepath.Join(dir, "evidence.txt"), []byte(text), 0o644)
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"vmtb/bench"
 )
 
-// fleetProgram is a program of its own, so that the one on the machine under test stays small.
+// fleetProgram is a separate program, so that the program on the machine under test stays small.
 const fleetProgram = "vmtb-fleet"
 
-// FleetCommand is "vmtb fleet".
+// FleetCommand returns "vmtb fleet".
 func FleetCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "fleet [command...]",

@@ -25,20 +25,20 @@ import (
 	"vmtb/report"
 )
 
-// With --keep-on-failure the machines of the failed case must outlive the command. QEMU's monitor,
-// the connection to the agent, the journal of host changes and the code that tears the fixture down
-// are in the process of the run. So the command starts itself once more, as the run, and shows what
-// that prints:
+// With --keep-on-failure the machines of the failed case must outlive the command. The process of
+// the run has everything that they need: QEMU's monitor, the connection to the agent, the journal
+// of host changes, and the code that tears the fixture down. So the command starts itself again as
+// the run, and shows the run's output:
 //
 //	vmtb run --keep-on-failure ──spawns──> the run ──> guards ──> QEMU
 //	         <──────exit code─────────────
 //
 // When a case has failed, the run writes its reports, shares its machines (see [keep.Sharing]) and
-// sends its exit code to the command. The command ends. The run lives on until its machines have
+// sends its exit code to the command. The command ends. The run lives until its machines have
 // ended, tears down, and restores the host.
 
-// The run has these files after standard error: one to write its exit code to, and a pipe that is
-// closed when the command ends.
+// The run has these files after standard error: one for its exit code, and a pipe that is closed
+// when the command ends.
 const (
 	exitCodeFD = 3
 	leashFD    = 4
@@ -47,8 +47,8 @@ const (
 // keptRunVariable is set in the environment of a run that [runKept] has started.
 const keptRunVariable = "VMTB_KEPT_RUN"
 
-// runKept starts the run as a process of its own. It returns the exit code of the run when that has
-// ended, or keeps machines.
+// runKept starts the run as a separate process. It returns the exit code of the run when the run
+// has ended or keeps machines.
 func runKept() error {
 	codeIn, codeOut, err := os.Pipe()
 	if err != nil {
@@ -64,8 +64,7 @@ func runKept() error {
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, env.EndSignals()...)
 	defer signal.Stop(signals)
-	// The run has a session of its own, so that Ctrl-C on our terminal signals only us. We pass
-	// signals on.
+	// The run has its own session, so Ctrl-C on our terminal signals only us. We pass signals on.
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: os.Args, Env: append(os.Environ(), keptRunVariable+"=1"), Stdin: nil,
 		Stdout: os.Stdout, Stderr: os.Stderr,
@@ -79,7 +78,8 @@ func runKept() error {
 	}
 	code := make(chan int, 1)
 	go func() {
-		line, _ := bufio.NewReader(codeIn).ReadString('\n') // without a line the run ends by itself
+		// Without a line, the run ends by itself.
+		line, _ := bufio.NewReader(codeIn).ReadString('\n')
 		if n, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
 			code <- n
 			return
@@ -108,12 +108,12 @@ func exitOf(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// A failureKeeper keeps the machines of a run when a case has failed.
+// A failureKeeper keeps the machines of a run after a case has failed.
 type failureKeeper struct {
 	*env.Env
 	roster    *vm.Roster
 	scale     float64
-	endReport func() error // ends the report on the terminal, and writes the others
+	endReport func() error // ends the report on the terminal, and writes the other reports
 	ctx       context.Context
 	codeOut   *os.File // for the exit code
 
@@ -122,14 +122,14 @@ type failureKeeper struct {
 	holding  atomic.Bool   // machines are kept: the command may end
 }
 
-// isKeptRun reports whether this process is a run that [runKept] has started.
+// isKeptRun reports whether runKept has started this process.
 func isKeptRun() bool {
 	var s unix.Stat_t
 	return os.Getenv(keptRunVariable) != "" && unix.Fstat(exitCodeFD, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
 // newFailureKeeper returns the failureKeeper of a run that [runKept] has started. The context ends
-// with the command, until a machine is kept.
+// when the command ends, unless machines are kept by then.
 func newFailureKeeper(
 	parent context.Context, e *env.Env, o *flow.Options, endReport func() error,
 ) (*failureKeeper, context.Context) {
@@ -183,8 +183,8 @@ func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
 	sharing.Wait(k.ctx)
 }
 
-// endCommand has the command end with the exit code of err. Afterwards we have none of its terminal
-// and pipes open.
+// endCommand makes the command end with the exit code of err. Afterwards this process has closed
+// the command's terminal and pipes.
 func (k *failureKeeper) endCommand(err error) {
 	code := flow.ExitPass
 	if err != nil {
@@ -203,8 +203,9 @@ func (k *failureKeeper) endCommand(err error) {
 	k.codeOut.Close()
 }
 
-// finish writes the reports again, with what happened after the failure, and releases the host.
-// Then it answers the client that has ended the last machine: whether the host was restored.
+// finish writes the reports again, with the events after the failure, and releases the host. Then
+// it answers the client that has ended the last machine. The answer says whether the host was
+// restored.
 func (k *failureKeeper) finish(summary flow.Summary, err error, specs []report.Spec, release func()) error {
 	if summary.Unrestored != "" {
 		fmt.Fprintf(k.Err, "vmtb: the host was NOT put back as it was: %s\n", ansi.Printable(summary.Unrestored))

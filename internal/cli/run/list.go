@@ -7,7 +7,7 @@ import (
 	"vmtb/internal/cli/flows"
 )
 
-// ListCommand is "vmtb list".
+// ListCommand returns "vmtb list".
 func ListCommand(e *env.Env) *cobra.Command {
 	var o flows.ListOptions
 	cmd := &cobra.Command{

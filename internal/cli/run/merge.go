@@ -22,7 +22,7 @@ type mergeOptions struct {
 	exitCode bool
 }
 
-// MergeCommand is "vmtb merge".
+// MergeCommand returns "vmtb merge".
 func MergeCommand(e *env.Env) *cobra.Command {
 	var o mergeOptions
 	cmd := &cobra.Command{

@@ -16,7 +16,7 @@ import (
 	"vmtb/report/terminal"
 )
 
-// printReports prints where the reports are that the user asked for.
+// printReports prints the paths of the reports that the user requested.
 func printReports(e *env.Env, dir string, o flows.ReportFlags) {
 	out := e.Out
 	if o.Stdout() || o.JSON {
@@ -34,7 +34,7 @@ type reportOptions struct {
 	flows.ReportFlags
 }
 
-// ReportCommand is "vmtb report".
+// ReportCommand returns "vmtb report".
 func ReportCommand(e *env.Env) *cobra.Command {
 	var o reportOptions
 	cmd := &cobra.Command{

@@ -23,7 +23,7 @@ type resumeOptions struct {
 	rerunIncomplete bool
 }
 
-// ResumeCommand is "vmtb resume".
+// ResumeCommand returns "vmtb resume".
 func ResumeCommand(e *env.Env) *cobra.Command {
 	var o resumeOptions
 	cmd := &cobra.Command{

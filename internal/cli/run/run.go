@@ -30,7 +30,7 @@ type options struct {
 	keep    bool
 }
 
-// Command is "vmtb run".
+// Command returns "vmtb run".
 func Command(e *env.Env) *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
@@ -108,7 +108,7 @@ func (o *options) run(ctx context.Context, e *env.Env, selection []string) error
 	return perform(ctx, e, flowOptions, o.ReportFlags, release, begin)
 }
 
-// notesOf returns the notes of a plan, and those about its configuration.
+// notesOf returns the notes of a plan, and notes about its configuration.
 func notesOf(plan *flows.Plan) []string {
 	notes := plan.Notes
 	if plan.ConfigFile != "" {
@@ -122,7 +122,8 @@ func notesOf(plan *flows.Plan) []string {
 
 // watchKernels watches the kernels during a run, until stop is called.
 func watchKernels(ctx context.Context, e *env.Env, options *flow.Options, rules klog.Rules) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while an interrupted run tears down
+	// Also while an interrupted run tears down.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w, note := kernelwatch.Start(ctx, host.New(e.System), rules)
 	if note != "" {
 		options.Notes = append(options.Notes, note)
@@ -136,14 +137,14 @@ func watchKernels(ctx context.Context, e *env.Env, options *flow.Options, rules 
 	}
 }
 
-// perform calls begin, which runs flows, shows the run to the user, and handles interrupts. With
-// --keep-on-failure release unlocks the host; otherwise it is nil.
+// perform calls begin, which runs flows. It shows the run to the user, and handles interrupts. With
+// --keep-on-failure, release unlocks the host; otherwise it is nil.
 func perform(
 	ctx context.Context, e *env.Env, options flow.Options, o flows.ReportFlags, release func(),
 	begin func(context.Context, flow.Options) (flow.Summary, error),
 ) error {
 	notices := e.Err
-	if o.CalledAs != "" { // the "vmtb lab run" that the user has interrupted prints them
+	if o.CalledAs != "" { // the "vmtb lab run" that the user interrupted prints them
 		notices = io.Discard
 	}
 	ctx, kill, stop := env.EndInOrder(ctx, notices)
@@ -167,7 +168,7 @@ func perform(
 	return ended(e, summary, err, endReports(e, options.Dir, o, endReport))
 }
 
-// endReports ends the reports of a run in dir, and prints where they are.
+// endReports ends the reports of a run in dir, and prints their paths.
 func endReports(e *env.Env, dir string, o flows.ReportFlags, endReport func() error) error {
 	err := endReport()
 	printReports(e, dir, o)
@@ -175,8 +176,8 @@ func endReports(e *env.Env, dir string, o flows.ReportFlags, endReport func() er
 }
 
 // ended returns the error of the program for the end of a run. If writing the journal failed (err),
-// that decides the exit code; the results so far do not. A report that could not be written is
-// printed, and decides the exit code only if everything else is well.
+// that decides the exit code; the results so far do not. If a report could not be written, ended
+// prints the error. That decides the exit code only if everything else succeeded.
 func ended(e *env.Env, summary flow.Summary, err, reportErr error) error {
 	if reportErr != nil {
 		reportErr = &bench.InfraError{Op: "write the reports", Err: reportErr, Advice: "vmtb report writes them again"}

@@ -12,8 +12,7 @@ import (
 	"vmtb/report/terminal"
 )
 
-// addReport starts the report that the user sees, and the reports that the run leaves. end ends
-// them.
+// addReport starts the report for the user, and the reports in files. end ends them.
 func addReport(e *env.Env, options *flow.Options, o flows.ReportFlags) (end func() error, err error) {
 	files, err := flows.OpenReports(e, options.Dir, append(report.Default(), o.Specs...), o.Earlier)
 	if err != nil {
@@ -42,8 +41,8 @@ func addReport(e *env.Env, options *flow.Options, o flows.ReportFlags) (end func
 	return func() error { stop(); return all.Close() }, nil
 }
 
-// lines prints the journal as it grows. It ignores errors: a reader that goes away does not end the
-// run.
+// lines prints the journal as it grows. It ignores errors: a reader that disconnects does not end
+// the run.
 type lines struct{ enc *json.Encoder }
 
 func (l lines) Start(info flow.Info) { _ = l.enc.Encode(info) }

@@ -94,7 +94,7 @@ func (o *bindOptions) run(ctx context.Context, e *env.Env) error {
 	})
 }
 
-// unusedVF returns the device of a VF, or an error if a process uses it.
+// unusedVF returns the device of a VF. It fails if a process uses the VF.
 func (s *session) unusedVF(c bench.HostConfig, name pick.VFName) (*pci.Device, error) {
 	pf, err := s.findPF(c)
 	if err != nil {

@@ -52,7 +52,7 @@ func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
 		}
 		pf, err := s.findPF(o.host)
 		if err != nil && changed {
-			return nil // it was our driver: the PF is gone with it
+			return nil // it was our driver: the PF went with it
 		}
 		if err != nil {
 			return err
@@ -74,6 +74,6 @@ func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
 		if err != nil {
 			return err
 		}
-		return s.log.Undo(ctx) // it forgets the records for a crash in between
+		return s.log.Undo(ctx) // it removes the records for a crash in between
 	})
 }

@@ -1,4 +1,4 @@
-// Package vf is "vmtb vf": look at the VFs of a GPU, and set them up for virtual machines. Each
-// command is a file: its options, and run with what it does. What the commands change stays, and is
-// in one journal: see [session].
+// Package vf has the commands "vmtb vf": show the VFs of a GPU, and prepare them for virtual
+// machines. Each command is a file with its options and a method run. The changes of the commands
+// last, and are recorded in one journal: see [session].
 package vf

@@ -19,13 +19,13 @@ import (
 	"vmtb/internal/prose"
 )
 
-// Values of --profile that are not the name of a profile, and of --bind that are not a driver.
+// These values of --profile are not names of profiles, and these values of --bind are not drivers.
 const (
 	profileAuto = vgpu.ProfileAuto
 	profileFit  = vgpu.ProfileFit
-	profileKeep = "none" // what is provisioned already
+	profileKeep = "none" // keep the current provisioning
 
-	bindVFIO = "vfio" // the vendor's VFIO driver, else vfio-pci
+	bindVFIO = "vfio" // the vendor's VFIO driver, or vfio-pci
 	bindNone = "none"
 )
 
@@ -116,7 +116,7 @@ func modeNames() []string {
 	return names
 }
 
-// parseMode reads --sched. Without it the default depends on the profile: with quotas it is
+// parseMode parses --sched. Without it the default depends on the profile: with quotas it is
 // DEFAULT_PROFILE.
 func parseMode(text, profile string) (vgpu.SchedulerMode, error) {
 	mode := vgpu.SchedulerMode(strings.ToUpper(text))
@@ -183,7 +183,7 @@ func (s *session) enable(ctx context.Context, o enableOptions) error {
 	})
 }
 
-// loadDrivers loads the driver of the PF and the one for VFs, and returns the latter: "" for none.
+// loadDrivers loads the drivers of the PF and of VFs, and returns the second: "" for none.
 func (s *session) loadDrivers(ctx context.Context, o enableOptions) (vfs string, err error) {
 	err = s.step("load drivers", func() (err error) {
 		driver := o.config.Host.Driver
@@ -206,7 +206,7 @@ func (s *session) loadDrivers(ctx context.Context, o enableOptions) (vfs string,
 	return vfs, err
 }
 
-// checkNone returns an error if the PF has VFs: the kernel changes their number only from and to 0.
+// checkNone returns an error if the PF has VFs. The kernel changes their number only from and to 0.
 func checkNone(pf *xe.PF) error {
 	n, err := pf.NumVFs()
 	if err == nil && n > 0 {
@@ -239,7 +239,7 @@ func (s *session) prepare(ctx context.Context, pf *xe.PF, o enableOptions) error
 	)
 }
 
-// planVFs returns the plan by which the PF is provisioned.
+// planVFs returns the plan for provisioning the PF.
 func planVFs(pf *xe.PF, o enableOptions) (vgpu.Plan, error) {
 	plan, _, err := vgpu.PlanFor(o.n, o.profile, o.mode, func() (*vgpu.Model, error) {
 		return pf.Model(o.config.DeviceModels, o.config.Resources.VGPUProfilesPath)

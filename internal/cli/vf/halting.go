@@ -22,8 +22,9 @@ type controlledVF struct {
 	halt xe.Halt
 }
 
-// control returns the control of a VF, which must be enabled. how says what the command does to it, as in
-// [xe.Halt]. Unless shared is set a VF that a process uses is refused: its work would be lost.
+// control returns the control of a VF, which must be enabled. how names the command's operation, as
+// in [xe.Halt]. Unless shared is set, control refuses a VF that a process uses: its work would be
+// lost.
 func (s *session) control(c bench.HostConfig, vf pick.VFName, how string, shared bool) (controlledVF, error) {
 	pf, err := s.findPF(c)
 	if err != nil {
@@ -41,8 +42,8 @@ func (s *session) control(c bench.HostConfig, vf pick.VFName, how string, shared
 	return controlled, err
 }
 
-// halting calls do, which halts vf. Undoing the session makes vf run again, unless do was refused and
-// has left vf as it was.
+// halting calls do, which halts vf. Undoing the session makes vf run again, unless the kernel
+// refused do and vf is unchanged.
 func (s *session) halting(ctx context.Context, vf controlledVF, do func() error) error {
 	if s.hasHalted(vf.halt) {
 		return explained(vf, do())
@@ -66,7 +67,7 @@ func untouched(e *xe.ControlError) bool {
 	return false
 }
 
-// explained adds to a refusal which command helps.
+// explained adds to a refusal the command that helps.
 func explained(vf controlledVF, err error) error {
 	refused, ok := errors.AsType[*xe.ControlError](err)
 	if !ok || !errors.Is(err, syscall.EPERM) {
@@ -91,7 +92,7 @@ func isHaltOf(h xe.Halt) func(undo.Entry) bool {
 	}
 }
 
-// hasHalted reports whether the journal has a record already that does for h.
+// hasHalted reports whether the journal already has a record that serves for h.
 func (s *session) hasHalted(h xe.Halt) bool {
 	same := isHaltOf(h)
 	return slices.ContainsFunc(s.log.Pending(), func(e undo.Entry) bool {
@@ -99,7 +100,8 @@ func (s *session) hasHalted(h xe.Halt) bool {
 	})
 }
 
-// dropHalts ends the records of a VF's halts that are newer than mark: the VF is as it was before them.
+// dropHalts ends the records of a VF's halts that are newer than mark: the VF is in its state
+// before them.
 func (s *session) dropHalts(h xe.Halt, mark undo.Mark) error {
 	same := isHaltOf(h)
 	for _, e := range s.log.Pending() {

@@ -122,7 +122,7 @@ func printGPU(out io.Writer, s output.GPU) error {
 // columns are the columns of the table.
 var columns = []struct {
 	title string
-	value func(f output.Function) string // "-" if it is not known
+	value func(f output.Function) string // "-" if unknown
 }{
 	{"", func(f output.Function) string {
 		if f.VF == 0 {
@@ -160,7 +160,7 @@ var columns = []struct {
 	{"ADVERSE EVENTS", func(f output.Function) string { return of(f.Events, adverseEvents) }},
 }
 
-// of returns the text for a value that may not be known.
+// of returns the text of a value, or "-" if it is unknown.
 func of[T any](value *T, text func(T) string) string {
 	if value == nil {
 		return "-"

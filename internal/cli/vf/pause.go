@@ -10,7 +10,7 @@ import (
 	"vmtb/internal/pick"
 )
 
-// controlOptions are those of "vmtb vf pause", "vmtb vf resume" and "vmtb vf stop".
+// controlOptions are the flags of "vmtb vf pause", "vmtb vf resume" and "vmtb vf stop".
 type controlOptions struct {
 	config *bench.Config
 	vf     pick.VFName
@@ -52,7 +52,7 @@ uses the VF, who would lose their work.
 	}, (*controlOptions).stop)
 }
 
-// controlCommand completes a command that has a VF as its argument, and calls run.
+// controlCommand completes a command whose argument is a VF, and whose body is run.
 func controlCommand(
 	e *env.Env, cmd *cobra.Command, run func(*controlOptions, context.Context, *env.Env) error,
 ) *cobra.Command {

@@ -177,9 +177,9 @@ func (o *provisionOptions) run(ctx context.Context, e *env.Env) error {
 	})
 }
 
-// setQuotas changes the quotas of VFs. Undo runs newest first: the record that returns to automatic
-// mode must be older than the records of VFs being enabled, or it would be undone while there are
-// VFs. If VFs are enabled by an earlier command, that record exists.
+// setQuotas changes the quotas of VFs. Undo runs newest first. So the record that returns to
+// automatic mode must be older than the records of enabled VFs, or undo would return to automatic
+// mode while there are VFs. If an earlier command enabled the VFs, that record exists.
 func (s *session) setQuotas(ctx context.Context, pf *xe.PF, o provisionOptions, vfs []int) error {
 	if !s.hasEnabled(pf) {
 		if err := pf.RememberMode(ctx); err != nil {
@@ -226,7 +226,8 @@ func (s *session) setSlices(ctx context.Context, pf *xe.PF, f sliceFlags, vfs []
 	}
 	for _, vf := range vfs {
 		slice, err := pf.Scheduler.TimeSlice(vf)
-		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) { // if GTs differ, there is no slice to change
+		// If GTs differ, there is no time slice to change.
+		if err != nil && (f.quantum.n == nil || f.timeout.n == nil) {
 			return err
 		}
 		f.change(&slice)

@@ -47,6 +47,6 @@ func (o *resetOptions) run(ctx context.Context, e *env.Env) error {
 		if err != nil {
 			return err
 		}
-		return s.dropHalts(xe.Halt{VF: vf.Address}, 0) // a VF that was reset runs
+		return s.dropHalts(xe.Halt{VF: vf.Address}, 0) // after a reset the VF runs
 	})
 }

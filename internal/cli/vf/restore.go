@@ -18,7 +18,7 @@ import (
 	"vmtb/internal/pick"
 )
 
-// restoreOptions are those of "vmtb vf restore".
+// restoreOptions are the flags of "vmtb vf restore".
 type restoreOptions struct {
 	config *bench.Config
 	vf     pick.VFName
@@ -84,7 +84,7 @@ func (o *restoreOptions) run(ctx context.Context, e *env.Env) error {
 	})
 }
 
-// openState opens a file with a VF's state. A FIFO is not waited for.
+// openState opens a file with a VF's state. It does not wait for the writer of a FIFO.
 func openState(file string) (f *os.File, size int64, err error) {
 	f, err = os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -100,7 +100,7 @@ func openState(file string) (f *os.File, size int64, err error) {
 	return f, info.Size(), nil
 }
 
-// check returns an error unless the file has a whole state. Nothing has been done to the VF then.
+// check returns an error unless the file has a complete state. It does not change the VF.
 func (o *restoreOptions) check(s *session, vf controlledVF, f *os.File) error {
 	err := s.step("check "+o.file, func() error { return vf.CheckState(f) })
 	if err != nil {
@@ -115,10 +115,10 @@ func (o *restoreOptions) check(s *session, vf controlledVF, f *os.File) error {
 	return nil
 }
 
-// discardTime limits how long a VF is reset whose restore has failed.
+// discardTime limits how long resetting a VF may take after a failed restore.
 const discardTime = 30 * time.Second
 
-// restoreOrReset restores a VF. If that fails after the VF was touched, it resets the VF.
+// restoreOrReset restores a VF. If that fails after the VF was changed, it resets the VF.
 func (s *session) restoreOrReset(ctx context.Context, vf controlledVF, r io.Reader) error {
 	err := vf.Restore(ctx, r)
 	failed, ok := errors.AsType[*xe.ControlError](err)
@@ -130,16 +130,16 @@ func (s *session) restoreOrReset(ctx context.Context, vf controlledVF, r io.Read
 	if resetErr := vf.DiscardRestore(ctx); resetErr != nil {
 		return errors.Join(err, fmt.Errorf("reset after that: %w", resetErr))
 	}
-	// A VF that was reset runs: there is nothing to put back.
+	// After a reset the VF runs: there is nothing to undo.
 	err = fmt.Errorf("%w; %s was reset: it runs, and what it held is lost", err, vf.name)
 	return errors.Join(err, s.dropHalts(vf.halt, 0))
 }
 
-// keepPaused replaces the record of a restore that has ended by one of a pause: the VF is not to be
-// reset any more.
+// keepPaused replaces the record of a completed restore by the record of a pause. Undo then resumes
+// the VF and does not reset it.
 func (s *session) keepPaused(vf controlledVF, mark undo.Mark) error {
 	if s.log.Mark() == mark {
-		return nil // an older record has served
+		return nil // an older record serves
 	}
 	paused := vf.halt
 	paused.How, paused.MayReset = "paused", false

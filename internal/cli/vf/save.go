@@ -15,7 +15,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// saveOptions are those of "vmtb vf save".
+// saveOptions are the flags of "vmtb vf save".
 type saveOptions struct {
 	config *bench.Config
 	vf     pick.VFName
@@ -67,7 +67,7 @@ func (o *saveOptions) run(ctx context.Context, e *env.Env) error {
 		if err != nil {
 			return errors.Join(err, f.Discard())
 		}
-		if err := s.dropHalts(vf.halt, mark); err != nil { // the VF is paused again, as it was before
+		if err := s.dropHalts(vf.halt, mark); err != nil { // the VF is paused again, as before
 			return errors.Join(err, f.Discard())
 		}
 		if err := f.Commit(); err != nil {
@@ -77,7 +77,7 @@ func (o *saveOptions) run(ctx context.Context, e *env.Env) error {
 	})
 }
 
-// counted passes on what is written, or read, and shows how much that was.
+// counted passes data on, and shows how many bytes it has passed.
 type counted struct {
 	w           io.Writer
 	r           io.Reader

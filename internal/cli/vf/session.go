@@ -20,17 +20,17 @@ import (
 	"vmtb/internal/pick"
 )
 
-// A session is a "vmtb vf" command that changes the host for longer than it runs. All these
-// commands share one journal, which is undone as a whole: a later one may depend on what an earlier
-// one has changed, for instance on the driver of all GPUs.
+// A session is a "vmtb vf" command whose changes of the host outlast it. All these commands share
+// one journal, which is undone as a whole. A later command may depend on the changes of an earlier
+// one, for instance on the driver of all GPUs.
 type session struct {
 	*env.Env
 	host *host.Host
 	log  *hoststate.Journal
 }
 
-// inSession calls do while it holds the lock of this host, and keeps what do has changed. If do
-// fails, its changes are undone.
+// inSession calls do while it holds the lock of this host. The changes of do stay, unless do fails:
+// then they are undone.
 func inSession(ctx context.Context, e *env.Env, do func(context.Context, *session) error) error {
 	unlock, err := host.Lock(e.State.LockFile)
 	if err != nil {
@@ -54,8 +54,8 @@ func inSession(ctx context.Context, e *env.Env, do func(context.Context, *sessio
 	return err
 }
 
-// checkNoDeadRuns returns an error if a dead run has left this host changed. What "vmtb vf" has
-// changed is no obstacle.
+// checkNoDeadRuns returns an error if a dead run has left this host changed. Changes made by "vmtb
+// vf" are no error.
 func checkNoDeadRuns(e *env.Env) error {
 	dead, err := e.State.DeadRuns(e.Err)
 	dead = slices.DeleteFunc(dead, e.State.HasVFChanges)
@@ -73,11 +73,10 @@ func openSession(e *env.Env) (*session, error) {
 	return &session{e, host.New(e.System), log}, err
 }
 
-// undoTime limits how long a command that has failed or was interrupted undoes its changes.
+// undoTime limits how long a command that failed or was interrupted may undo its changes.
 const undoTime = 2 * time.Minute
 
-// undoSince undoes what a command that failed with err has changed, and returns the error of the
-// command.
+// undoSince undoes the changes of a command that failed with err. It returns the command's error.
 func (s *session) undoSince(ctx context.Context, m undo.Mark, err error) error {
 	if s.log.Mark() == m {
 		return err
@@ -94,7 +93,7 @@ func (s *session) undoSince(ctx context.Context, m undo.Mark, err error) error {
 	return env.ExitCode(flow.ExitNotRestored)
 }
 
-// step calls do, which may take a while, and shows that.
+// step calls do, which may take a while, and shows the step meanwhile.
 func (s *session) step(name string, do func() error) error { return s.Step("vf", name, do) }
 
 // findPF finds the configured PF.
@@ -102,8 +101,8 @@ func (s *session) findPF(c bench.HostConfig) (*xe.PF, error) {
 	return xe.FindPF(s.host.Tree(s.log), pick.GPU(c))
 }
 
-// hasEnabled reports whether an earlier command of the session's journal has enabled the VFs of a
-// PF, in this boot.
+// hasEnabled reports whether an earlier command recorded in the session's journal has enabled the
+// VFs of a PF, in this boot.
 func (s *session) hasEnabled(pf *xe.PF) bool {
 	return slices.ContainsFunc(s.log.Pending(), func(e undo.Entry) bool {
 		of, ok := hoststate.EnabledVFsOf(e)

@@ -10,7 +10,7 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// Command is "vmtb vf".
+// Command returns "vmtb vf".
 func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vf",
@@ -29,8 +29,8 @@ more.`,
 	return cmd
 }
 
-// changeVFs returns the body of a command that changes VFs: it parses the arguments, and calls run,
-// which needs root and is undone by an interrupt.
+// changeVFs returns the body of a command that changes VFs. It parses the arguments and calls run,
+// which needs root. An interrupt undoes run's changes.
 func changeVFs(
 	flags *env.ConfigFlags, parse func(c *bench.Config, args []string) error, run func(ctx context.Context) error,
 ) func(*cobra.Command, []string) error {

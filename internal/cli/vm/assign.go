@@ -13,9 +13,9 @@ import (
 	"vmtb/internal/pick"
 )
 
-// assign sets *to to the VFs with these names, numbers or addresses: each must be enabled, have a
-// VFIO driver, and be unused. It holds the lock of the host until unlock is called, so that no run
-// gives the VFs to machines of its own.
+// assign sets *to to the VFs with these names, numbers or addresses. Each must be enabled, have a
+// VFIO driver, and be unused. assign holds the lock of the host until unlock is called, so that no
+// run gives the VFs to its own machines.
 func assign(e *env.Env, to *[]vm.VF, config *bench.Config, names []string) (unlock func(), err error) {
 	if *to = nil; len(names) == 0 {
 		return func() {}, nil
@@ -36,7 +36,8 @@ func assignable(e *env.Env, config *bench.Config, names []string) ([]vm.VF, erro
 	if err := h.CheckIOMMU(); err != nil {
 		return nil, err
 	}
-	pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host)) // without a journal: nothing is changed
+	// Without a journal: nothing is changed.
+	pf, err := xe.FindPF(h.Tree(nil), pick.GPU(config.Host))
 	if err != nil {
 		return nil, err
 	}

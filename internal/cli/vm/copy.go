@@ -67,7 +67,7 @@ type endpoint struct {
 type kind string
 
 const (
-	kindNone       kind = "none" // no file, or the guest has no shell to find out with
+	kindNone       kind = "none" // no file, or the guest has no shell to check
 	kindFile       kind = "file"
 	kindExecutable kind = "executable"
 	kindDirectory  kind = "directory"
@@ -84,9 +84,10 @@ func (p endpoint) String() string {
 // stdio reports whether p is our standard input or output.
 func (p endpoint) stdio() bool { return p.guest == nil && p.path == "-" }
 
-// base returns the name that the source p gets in a directory.
+// base returns the name of the copy of p in a directory.
 func (p endpoint) base() string {
-	if abs, err := filepath.Abs(p.path); err == nil && p.guest == nil { // the base of "." would be "."
+	// The base of "." would be ".".
+	if abs, err := filepath.Abs(p.path); err == nil && p.guest == nil {
 		return filepath.Base(abs)
 	}
 	return path.Base(p.path)
@@ -137,7 +138,7 @@ func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination s
 	)
 }
 
-// parseEndpoint reads MACHINE:PATH, or a path on this machine.
+// parseEndpoint parses MACHINE:PATH, or a path on this machine.
 func parseEndpoint(e *env.Env, s string) (endpoint, error) {
 	machine, file, ok := strings.Cut(s, ":")
 	if !ok || strings.Contains(machine, "/") {
@@ -167,7 +168,7 @@ func findKind(ctx context.Context, e *env.Env, p *endpoint) error {
 	var printed head
 	err := guestRun(ctx, p.guest, "look at "+p.path, &printed, "sh", "-c", kindScript, "sh", p.path)
 	if errors.As(err, new(*bench.StartError)) {
-		return nil // without a shell files can be copied all the same
+		return nil // without a shell, files can still be copied
 	}
 	p.kind = kind(strings.TrimSpace(printed.String()))
 	return err
@@ -205,8 +206,8 @@ func (p endpoint) checkCopy(to endpoint, recursive bool) error {
 	return p.checkApart(to)
 }
 
-// checkApart returns an error for a copy within one guest of a file onto itself, or of a directory
-// into itself.
+// checkApart returns an error if a file in a guest is copied onto itself, or a directory into
+// itself.
 func (p endpoint) checkApart(to endpoint) error {
 	if p.guest == nil || to.guest == nil || p.guest.Name() != to.guest.Name() {
 		return nil
@@ -241,12 +242,12 @@ func (p endpoint) read(ctx context.Context, stdin io.Reader, w io.Writer) error 
 	return nil
 }
 
-// write writes what r has to the file p. out is our standard output.
+// write writes the content of r to the file p. out is our standard output.
 func (p endpoint) write(ctx context.Context, out io.Writer, r io.Reader, executable bool) error {
 	if p.guest != nil {
 		begun := bufio.NewReader(r)
 		if _, err := begun.Peek(1); err != nil && !errors.Is(err, io.EOF) {
-			return err // the source cannot be read: the guest's file stays as it is
+			return err // the source cannot be read: do not change the guest's file
 		}
 		if err := p.guest.WriteFile(ctx, p.path, begun); err != nil || !executable {
 			return err
@@ -267,11 +268,11 @@ func (p endpoint) write(ctx context.Context, out io.Writer, r io.Reader, executa
 	})
 }
 
-// writeWhole replaces the content of a file by what write writes. After an error the file is
-// unchanged.
+// writeWhole replaces the content of a file with the data that write writes. After an error the
+// file is unchanged.
 func writeWhole(file string, write func(io.Writer) error) error { return writeMode(file, 0o644, write) }
 
-// writeMode is writeWhole; perm is the mode of a file that does not exist yet.
+// writeMode is writeWhole with a mode: perm is the mode of a new file.
 func writeMode(file string, perm fs.FileMode, write func(io.Writer) error) error {
 	f, err := atomicfile.Create(file, perm)
 	if err != nil {
@@ -305,7 +306,7 @@ func pipe(source func(io.Writer) error, sink func(io.Reader) error) error {
 	return sinkErr
 }
 
-// guestRun runs a program in a guest. what says for the error what the program does.
+// guestRun runs a program in a guest. what describes the program's purpose, for the error.
 func guestRun(ctx context.Context, c *keep.Client, what string, stdout io.Writer, argv ...string) error {
 	var printed head
 	r, err := c.Exec(ctx, bench.Command{Argv: argv, Stdout: stdout, Stderr: &printed}, nil)
@@ -322,7 +323,7 @@ func guestRun(ctx context.Context, c *keep.Client, what string, stdout io.Writer
 	return &bench.GuestError{Err: fmt.Errorf("%s: %s: %s", c.Name(), ansi.Printable(what), ansi.Printable(why))}
 }
 
-// A head keeps the beginning of what is written to it. A guest may write without end.
+// A head keeps the beginning of the data written to it. A guest may write without end.
 type head struct{ data bytes.Buffer }
 
 func (h *head) Write(b []byte) (int, error) {

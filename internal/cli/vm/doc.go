@@ -1,4 +1,4 @@
-// Package vm is "vmtb vm": virtual machines that outlive the command which starts them. Each
-// command is a file: its options, and run with what it does. What a machine does while no command
-// runs is in package vmtb/bench/keep.
+// Package vm has the commands "vmtb vm": virtual machines that outlive the command that starts
+// them. Each command is a file with its options and a method run. Between commands, package
+// vmtb/bench/keep runs a machine.
 package vm

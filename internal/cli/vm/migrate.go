@@ -76,7 +76,7 @@ func (o *migrateOptions) run(ctx context.Context, e *env.Env, c *keep.Client) er
 	return printMoved(ctx, e, c)
 }
 
-// printMoved prints what has changed with a migration.
+// printMoved prints the changes that a migration made.
 func printMoved(ctx context.Context, e *env.Env, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil {

@@ -57,7 +57,7 @@ func (o *sshOptions) run(ctx context.Context, c *keep.Client, command []string) 
 	if err != nil {
 		return &bench.InfraError{Op: "run ssh", Err: err, Advice: "install openssh-client"}
 	}
-	// ssh replaces this process, so that it has our terminal and gets our signals.
+	// ssh replaces this process, so it has our terminal and gets our signals.
 	if err := syscall.Exec(program, o.argv(info.State.SSHPort, command), os.Environ()); err != nil {
 		return &bench.InfraError{Op: "run ssh", Err: err}
 	}
@@ -66,7 +66,7 @@ func (o *sshOptions) run(ctx context.Context, c *keep.Client, command []string) 
 
 func (o *sshOptions) argv(port int, command []string) []string {
 	argv := []string{"ssh", "-p", strconv.Itoa(port)}
-	for _, option := range o.options { // ssh uses the first value of an option that is given twice
+	for _, option := range o.options { // ssh uses the first value of a repeated option
 		argv = append(argv, "-o", option)
 	}
 	argv = append(argv, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")

@@ -72,11 +72,11 @@ writes to its disk goes with the machine, unless --direct. VFs must be enabled a
 	return cmd
 }
 
-// anyPort is the value that pflag sets for a flag of type "count" without a value. For other values
-// the help would show "[=VALUE]".
+// anyPort is the value that pflag sets for a flag of type "count" without a value. With other
+// values the help would show "[=VALUE]".
 const anyPort = "+1"
 
-// An optionalPort is the value of --ssh. 0, which anyPort stands for, takes a free port.
+// An optionalPort is the value of --ssh. 0, for which anyPort stands, takes a free port.
 type optionalPort int
 
 func (p *optionalPort) Type() string   { return "count" }
@@ -96,7 +96,8 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 	if err != nil {
 		return err
 	}
-	name := strings.Join(args, "") // cobra allows at most one; a machine without a name gets one from the store
+	// At most one name; a machine without a name gets one from the store.
+	name := strings.Join(args, "")
 	if name != "" {
 		if err := errors.Join(keep.CheckName(name), o.checkPort(name)); err != nil {
 			return err
@@ -144,8 +145,8 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 	return err
 }
 
-// takeSlot waits until the host has a CPU for one more machine to boot, and returns the function to
-// call when it has booted.
+// takeSlot waits until the host has a CPU to boot one more machine. The caller calls booted when
+// the machine has booted.
 func takeSlot(ctx context.Context, e *env.Env, name string) (booted func(), err error) {
 	return e.State.Boots.Take(ctx, func(slots int, wait func() error) error {
 		what := fmt.Sprintf("waiting for others to boot (%d at once on this host: one per CPU)", slots)
@@ -153,8 +154,8 @@ func takeSlot(ctx context.Context, e *env.Env, name string) (booted func(), err 
 	})
 }
 
-// checkPort returns an error for "--ssh 2222", which would start a machine called 2222: the value
-// of the flag needs the equals sign.
+// checkPort returns an error for "--ssh 2222", which would start a machine named 2222: the value of
+// the flag needs the equals sign.
 func (o *startOptions) checkPort(name string) error {
 	digits := strings.Trim(name, "0123456789") == ""
 	if !digits || !o.Given("ssh") || o.ssh != 0 {
@@ -200,8 +201,8 @@ func startKept(ctx context.Context, e *env.Env, r keep.Record, wait bool) error 
 	return err
 }
 
-// awaitBoot waits until a guest has booted. Meanwhile it shows the console, and how long the wait
-// may take.
+// awaitBoot waits until a guest has booted. Meanwhile it shows the console, and the limit of the
+// wait.
 func awaitBoot(ctx context.Context, e *env.Env, c *keep.Client, what string) error {
 	info, err := c.Info(ctx)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"vmtb/internal/ansi"
 )
 
-// copyTree copies a directory as a tar archive, of which only a piece is in memory at a time. A
-// guest may send any archive: each entry is checked before it is used.
+// copyTree copies a directory as a tar archive. Only a piece of the archive is in memory at a time.
+// A guest may send any archive, so each entry is checked before it is used.
 func copyTree(ctx context.Context, from, to endpoint) error {
 	var t treeCheck
 	err := pipe(func(w io.Writer) error {
@@ -49,7 +49,7 @@ func copyTree(ctx context.Context, from, to endpoint) error {
 	return errors.Join(err, t.leftOut())
 }
 
-// sendTree writes an archive of a guest's directory.
+// sendTree writes an archive of a guest's directory to w.
 func (p endpoint) sendTree(ctx context.Context, w io.Writer) error {
 	err := guestRun(ctx, p.guest, "pack "+p.path, w, "tar", "-C", p.path, "-cf", "-", ".")
 	if errors.As(err, new(*bench.StartError)) {
@@ -63,9 +63,9 @@ func noTar(c *keep.Client) error {
 	return &bench.GuestError{Err: fmt.Errorf(format, c.Name())}
 }
 
-// Shell scripts for the guest that gets the directory $1. prepareTree creates $1, and in it a
-// directory for the archive, whose name it prints. A FIFO instead of a file would block the agent
-// until somebody reads it.
+// These are shell scripts for a guest that receives the directory $1. prepareTree creates $1, and
+// in it a directory for the archive, whose name it prints. It uses no FIFO, because that would
+// block the agent until somebody reads it.
 const (
 	prepareTree = `command -v tar >/dev/null || { echo "no tar"; exit 0; }
 [ -d "$1" ] || mkdir "$1" && mktemp -d "$1/.vmtb-cp.XXXXXX"`
@@ -91,14 +91,14 @@ func (p endpoint) takeTree(ctx context.Context, r io.Reader) error {
 	return errors.Join(err, guestRun(clean, p.guest, "remove "+dir, nil, "rm", "-r", dir))
 }
 
-// A treeCheck checks the entries of an archive, and collects the names of those that are not
+// A treeCheck checks the entries of an archive, and collects the names of the entries that are not
 // copied.
 type treeCheck struct {
 	links   map[string]bool // symbolic links so far
 	special []string        // not copied
 }
 
-// leftOut returns an error that names what was not copied.
+// leftOut returns an error that names the entries that were not copied.
 func (t *treeCheck) leftOut() error {
 	if len(t.special) == 0 {
 		return nil
@@ -112,11 +112,11 @@ func (t *treeCheck) leftOut() error {
 	return &bench.UsageError{Err: err, Advice: "all else was copied"}
 }
 
-// skip notes that a file is not copied.
+// skip records that a file is not copied.
 func (t *treeCheck) skip(name string) { t.special = append(t.special, ansi.Printable(name)) }
 
-// check replaces the names in an entry by clean ones below the directory that is copied. It reports
-// whether the entry is to be copied.
+// check replaces the names in an entry by clean names below the copied directory. It reports
+// whether to copy the entry.
 func (t *treeCheck) check(h *tar.Header) (copied bool, err error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return false, nil
@@ -152,8 +152,8 @@ func (t *treeCheck) link(name string) {
 	t.links[name] = true
 }
 
-// local returns the clean form of a name in the archive. It is an error if the name leads out of
-// the directory, or through a link.
+// local returns the clean form of a name in the archive. It fails if the name leads out of the
+// directory, or through a link.
 func (t *treeCheck) local(name string) (string, error) {
 	clean := path.Clean(name)
 	if !filepath.IsLocal(clean) {
@@ -172,7 +172,7 @@ func hostile(name, how string) error {
 	return &bench.GuestError{Err: fmt.Errorf(format, ansi.Printable(name), ansi.Printable(how))}
 }
 
-// each calls do for every entry that is to be copied, and then reads r to its end.
+// each calls do for every entry to copy, and then reads r to its end.
 func (t *treeCheck) each(r io.Reader, do func(h *tar.Header, content io.Reader) error) error {
 	in := tar.NewReader(r)
 	for {
@@ -195,7 +195,7 @@ func (t *treeCheck) each(r io.Reader, do func(h *tar.Header, content io.Reader) 
 }
 
 // relay copies an archive while it checks it. whole says whether the mode of the directory itself
-// is copied, too.
+// is copied.
 func (t *treeCheck) relay(r io.Reader, w io.Writer, whole bool) error {
 	out := tar.NewWriter(w)
 	err := t.each(r, func(h *tar.Header, content io.Reader) error {
@@ -214,8 +214,8 @@ func (t *treeCheck) relay(r io.Reader, w io.Writer, whole bool) error {
 	return out.Close()
 }
 
-// header returns the header of an entry in a form that busybox's tar can read: it does not know the
-// long names of PAX.
+// header returns the header of an entry in a form that busybox's tar can read. It does not support
+// PAX's long names.
 func header(name, link string, typeflag byte, info fs.FileInfo) *tar.Header {
 	h := &tar.Header{
 		Format: tar.FormatGNU, Name: name, Linkname: link, Typeflag: typeflag,
@@ -230,8 +230,8 @@ func header(name, link string, typeflag byte, info fs.FileInfo) *tar.Header {
 	return h
 }
 
-// packTree writes an archive of a directory here. whole says whether the mode of the directory
-// itself is in it.
+// packTree writes an archive of a directory on this machine. whole says whether it has the mode of
+// the directory itself.
 func packTree(dir string, w io.Writer, whole bool, t *treeCheck) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -289,12 +289,12 @@ func packEntry(root *os.Root, name string, info fs.FileInfo, out *tar.Writer, t 
 	return nil
 }
 
-// An unpacker creates the entries of an archive in a directory here. os.Root keeps them in it, even
-// if the directory has symbolic links.
+// An unpacker creates the entries of an archive in a directory on this machine. os.Root prevents
+// that they leave the directory, even through symbolic links.
 type unpacker struct {
 	root *os.Root
-	// modes maps the directories that were created to their modes, the directory itself as "". They
-	// are set last, because a directory may be read-only.
+	// modes maps the created directories to their modes; the top directory is "". The modes are set
+	// last, because a directory may be read-only.
 	modes map[string]fs.FileMode
 }
 

@@ -14,7 +14,7 @@ import (
 	"vmtb/internal/cli/machines"
 )
 
-// Command is "vmtb vm".
+// Command returns "vmtb vm".
 func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vm",
@@ -47,8 +47,8 @@ that "vmtb vm start" has started lives on, with a process that keeps it, until t
 	return cmd
 }
 
-// onMachine returns the body of a command whose first argument names a machine. do gets the client
-// of the machine and the other arguments.
+// onMachine returns the body of a command whose first argument names a machine. do gets the
+// machine's client and the other arguments.
 func onMachine(
 	e *env.Env, do func(ctx context.Context, c *keep.Client, args []string) error,
 ) func(*cobra.Command, []string) error {

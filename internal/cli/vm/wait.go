@@ -17,7 +17,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// exitTimeout is the exit code when the time of --timeout has passed, as with timeout(1).
+// exitTimeout is the exit code after --timeout, as in timeout(1).
 const exitTimeout = 124
 
 // errWaited is the cause of a context that was cancelled by --timeout.
@@ -28,8 +28,7 @@ type errWaited struct {
 
 func (e errWaited) Error() string { return fmt.Sprintf("%s within %s", e.what, prose.Exact(e.limit)) }
 
-// within cancels ctx after limit, unless limit is 0. what says for the message what has not
-// happened by then.
+// within cancels ctx after limit, unless limit is 0. what names the awaited event, for the message.
 func within(ctx context.Context, limit time.Duration, what string) (context.Context, context.CancelFunc) {
 	if limit <= 0 {
 		return ctx, func() {}
@@ -47,8 +46,8 @@ func timedOut(ctx context.Context, e *env.Env, name string, err error) error {
 	return err
 }
 
-// reachGuest waits until the guest's agent has its port open. While the guest boots it shows that,
-// and how long the wait may take.
+// reachGuest waits until the guest's agent has its port open. While the guest boots, reachGuest
+// shows that, and the limit of the wait.
 func reachGuest(ctx context.Context, e *env.Env, c *keep.Client) error {
 	info, err := c.Info(ctx)
 	if err != nil || info.State.Agent || info.State.State != vm.Running {
@@ -58,7 +57,7 @@ func reachGuest(ctx context.Context, e *env.Env, c *keep.Client) error {
 	return e.WithConsole(c.Name(), what, consoleOf(info), func() error { return c.WaitReady(ctx) })
 }
 
-// The values of --for.
+// These are the values of --for.
 const (
 	forReady = "ready"
 	forEnd   = "end"

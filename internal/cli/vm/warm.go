@@ -90,7 +90,7 @@ func (o *warmOptions) run(ctx context.Context, e *env.Env) error {
 	return err
 }
 
-// warmPreparation returns how the state of a machine is prepared that a user starts.
+// warmPreparation returns how to prepare the state of a machine that a user starts.
 func warmPreparation(e *env.Env, config *bench.Config) warm.Options {
 	return warm.Options{
 		VM: vm.Options{Scale: cmp.Or(config.TimeoutScale, 1)}, Progress: e.Progress("vm"),

@@ -1,3 +1,3 @@
-// Package fakeenv is what commands get in tests: a host that is a fake, a state of its own, and
-// buffers for what is printed.
+// Package fakeenv is the environment of commands in tests: a fake host, a separate state, and
+// buffers for the output.
 package fakeenv

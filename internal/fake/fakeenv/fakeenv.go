@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// New returns an Env with a state below dir, and what is printed to its two streams.
+// New returns an Env with a state below dir, and the buffers of its two output streams.
 func New(dir string, sys host.System) (e *env.Env, out, errs *bytes.Buffer) {
 	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
 	return &env.Env{
@@ -21,7 +21,7 @@ func New(dir string, sys host.System) (e *env.Env, out, errs *bytes.Buffer) {
 	}, out, errs
 }
 
-// Shm returns a directory in which syncing costs nothing, if there is one.
+// Shm returns a directory in memory, where syncing is fast, if there is one.
 func Shm(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test")

@@ -1,3 +1,3 @@
-// Package fakefiles is a [fakehost.Host] on which tests say what some files hold, and on which VFs
-// are enabled and in use.
+// Package fakefiles is a [fakehost.Host] on which tests set the content of some files, with VFs
+// that are enabled and in use.
 package fakefiles

@@ -8,13 +8,14 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// A Host is a fake host on which the files whose paths end with a key of Texts hold its value.
+// A Host is a fake host with additional texts. A file whose path ends with a key of Texts has that
+// value.
 type Host struct {
 	*fakehost.Host
 	Texts map[string]string
 }
 
-// ReadFile reads one of Texts, or else a file of the fake host.
+// ReadFile returns a value of Texts, or a file of the fake host.
 func (h Host) ReadFile(p string) ([]byte, error) {
 	for end, text := range h.Texts {
 		if strings.HasSuffix(p, end) {
@@ -24,7 +25,7 @@ func (h Host) ReadFile(p string) ([]byte, error) {
 	return h.Host.ReadFile(p)
 }
 
-// TwoVFs is a host with two enabled VFs, the second of which has the driver xe-vfio-pci. VF1 has
+// TwoVFs returns a host with two enabled VFs. The second VF has the driver xe-vfio-pci, and VF1 has
 // had adverse events.
 func TwoVFs(t *testing.T, o fakehost.Options) Host {
 	t.Helper()
@@ -49,7 +50,7 @@ func TwoVFs(t *testing.T, o fakehost.Options) Host {
 	}}
 }
 
-// StartQEMU starts what looks like a QEMU that has a file open.
+// StartQEMU starts a fake process that looks like a QEMU with an open file.
 func StartQEMU(t *testing.T, h *fakehost.Host, open string, args ...string) undo.Process {
 	t.Helper()
 	p := undo.Process{PID: 4711, StartTime: 5, Comm: "qemu-system-x86"}

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// A provisioner gives VFs their shares of the GPU: what xe's PF driver allocates, and how the
-// firmware schedules.
+// A provisioner gives VFs their shares of the GPU. It does the allocation of xe's PF driver, and
+// the firmware's scheduling.
 type provisioner struct{ *core }
 
 const (
@@ -18,13 +18,13 @@ const (
 	maxContexts  = 65535
 	maxDoorbells = 256
 	minContexts  = 256 // smallest spare
-	ownContexts  = 1   // the PF's driver uses them itself, for its migrate queue (xe_migrate.c)
+	ownContexts  = 1   // for the PF driver's own migrate queue (xe_migrate.c)
 )
 
 func roundUp(n, to uint64) uint64   { return (n + to - 1) / to * to }
 func roundDown(n, to uint64) uint64 { return n / to * to }
 
-// ggttBase returns the end of what firmware keeps at the bottom of the GGTT (WOPCM).
+// ggttBase returns the end of the firmware's part at the bottom of the GGTT (WOPCM).
 func (p *provisioner) ggttBase() uint64 {
 	if p.o.VRAM > 0 {
 		return 4 << 20
@@ -44,8 +44,9 @@ func (p *provisioner) ggttHoles(skip int) []span {
 	return holes(p.ggttBase(), ggttTop, p.used(skip, func(f *function) span { return f.GGTT }))
 }
 
-// shownHoles returns the holes as Linux 7.3 shows and counts them: as offsets in the allocator,
-// which begins behind the firmware's part, but cut off where that would end (xe_ggtt_print_holes).
+// shownHoles returns the holes as Linux 7.3 shows and counts them. They are offsets in the
+// allocator, which begins after the firmware's part, but they are cut off at the allocator's size
+// (xe_ggtt_print_holes).
 func (p *provisioner) shownHoles(skip int) []span {
 	list := p.ggttHoles(skip)
 	if !p.recent() {
@@ -64,7 +65,7 @@ func (p *provisioner) ggttSpare() uint64 { return max(p.s.GGTTSpare, minGGTTSpar
 func (p *provisioner) vramSpare() uint64 { return max(p.s.VRAMSpare, minVRAMSpare) }
 
 // setGGTT gives fn a range from the top of the highest hole that is large enough. Like all
-// re-provisioning it frees the old range first: fn has nothing after a failure.
+// re-provisioning it frees the old range first, so fn has nothing after a failure.
 func (p *provisioner) setGGTT(fn int, size uint64) error {
 	size = roundUp(size, p.ggttPage())
 	f := &p.s.Functions[fn]
@@ -116,8 +117,8 @@ func (p *provisioner) contextsSpare(g int) uint64 {
 	return max(p.s.GTs[g].Numbers["contexts_spare"], minContexts)
 }
 
-// usedContexts returns the ids that are in use on a GT, without those of function skip. The PF's
-// driver has the lowest; the stand-in has none.
+// usedContexts returns the ids in use on a GT, without those of function skip. The PF's driver has
+// the lowest ones; with the stand-in it has none.
 func (p *provisioner) usedContexts(skip, g int) []span {
 	used := p.used(skip, contexts(g))
 	if !p.o.StandIn {
@@ -174,12 +175,12 @@ func enospc(n uint64) error {
 	return syscall.ENOSPC
 }
 
-// What the driver gives the PF and VFs without scheduling of their own (XE_FAIR_EXEC_QUANTUM_MS and
-// so on).
+// These are the driver's values for a PF and VFs without their own scheduling
+// (XE_FAIR_EXEC_QUANTUM_MS and so on).
 const fairQuantum, fairTimeout = 16, 16_000
 
-// fairScheduling gives the PF and VF1..n equal time slices on a GT, unless one of them has
-// scheduling of its own there (xe_gt_sriov_pf_config_set_fair_sched).
+// fairScheduling gives the PF and VF1..n equal time slices on a GT, unless one of them has its own
+// scheduling there (xe_gt_sriov_pf_config_set_fair_sched).
 func (p *provisioner) fairScheduling(g, n int) {
 	for fn := 0; fn <= n; fn++ {
 		m := p.s.Functions[fn].GTs[g].Numbers
@@ -199,7 +200,7 @@ func (p *provisioner) fairScheduling(g, n int) {
 	}
 }
 
-// defaultScheduling brings back the PF's scheduling, as disabling VFs in automatic mode does
+// defaultScheduling restores the PF's scheduling, as disabling VFs in automatic mode does
 // (xe_sriov_pf_reprovision_default).
 func (p *provisioner) defaultScheduling() {
 	for g := range p.s.GTs {
@@ -211,7 +212,7 @@ func (p *provisioner) defaultScheduling() {
 }
 
 // autoProvision gives VF1..n fair shares on each GT. Since Linux 6.19 a profile of powers of two
-// caps them, too.
+// limits them, too.
 func (p *provisioner) autoProvision(n int) error {
 	for g := range p.s.GTs {
 		empty := true
@@ -228,7 +229,7 @@ func (p *provisioner) autoProvision(n int) error {
 			return syscall.EUCLEAN
 		}
 		if !empty && p.o.Flat {
-			continue // up to 6.18 the kernel leaves what was set by hand
+			continue // up to 6.18 the kernel keeps values that were set by hand
 		}
 		if err := p.fairShares(g, uint64(n)); err != nil {
 			return err
@@ -259,7 +260,7 @@ func (p *provisioner) fairShares(g int, n uint64) error {
 		})
 	for i, r := range list {
 		if p.recent() && p.holdsAny(i, g, n) {
-			continue // the kernel leaves what VFs were given before, resource by resource
+			continue // the kernel keeps earlier values of VFs, resource by resource
 		}
 		if r.share == 0 {
 			return syscall.ENOSPC
@@ -273,8 +274,8 @@ func (p *provisioner) fairShares(g int, n uint64) error {
 	return nil
 }
 
-// holdsAny reports whether one of VF1..n has any of resource i of those that fairShares lists for
-// the GT.
+// holdsAny reports whether one of VF1..n has any of resource i in the list of fairShares for the
+// GT.
 func (p *provisioner) holdsAny(i, g int, n uint64) bool {
 	for fn := 1; fn <= int(n); fn++ {
 		f := &p.s.Functions[fn]
@@ -317,7 +318,7 @@ func (p *provisioner) fairVRAM(n uint64) uint64 {
 	return roundDown(roundDown(free-min(free, p.vramSpare()), vramAlign)/n, vramAlign)
 }
 
-// release takes the configuration of VF1..n away.
+// release clears the configuration of VF1..n.
 func (p *provisioner) release(n int) {
 	for fn := 1; fn <= n; fn++ {
 		p.s.Functions[fn].clear()
@@ -332,7 +333,7 @@ func (p *provisioner) setIdle(g int, v uint64) {
 	}
 }
 
-// used returns the spans of a resource that functions have, without function skip.
+// used returns the spans of a resource that functions have, without those of function skip.
 func (p *provisioner) used(skip int, of func(*function) span) []span {
 	var list []span
 	for i := range p.s.Functions {

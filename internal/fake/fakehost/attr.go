@@ -10,15 +10,16 @@ import (
 	"syscall"
 )
 
-// attributes are the files of a provisioner, in debugfs and in sysfs' sriov_admin.
+// attributes implements the files of a provisioner, in debugfs and in sysfs' sriov_admin.
 type attributes struct {
 	*provisioner
 	ctl       *controller
 	migration *migration
 }
 
-// number returns a numeric debugfs attribute of class xe: it reads as %llu, is parsed as u64 when
-// written, then checked for its range. A write makes the provisioning custom (since 6.19).
+// number returns a numeric debugfs attribute of class xe. It reads as %llu. A written value is
+// parsed as u64, and then checked for its range. A write makes the provisioning custom (since
+// 6.19).
 func (a *attributes) number(most uint64, get func() uint64, set func(uint64) error) node {
 	return node{mode: 0o644, read: decimal(get), write: func(text string) error {
 		v, err := parseUint(text, 64)
@@ -49,13 +50,13 @@ func decimal(get func() uint64) func() (string, error) {
 	return func() (string, error) { return fmt.Sprintf("%d\n", get()), nil }
 }
 
-// parseUint is the kernel's kstrtou64_from_user: it reads 23 bytes, and accepts a + and one
+// parseUint is the kernel's kstrtou64_from_user. It reads 23 bytes, and accepts a + and one
 // newline.
 func parseUint(text string, bits int) (uint64, error) {
 	return parseLine(text[:min(len(text), 23)], bits)
 }
 
-// parseLine is kstrtoul, which reads all of a text.
+// parseLine is kstrtoul, which reads the whole text.
 func parseLine(text string, bits int) (uint64, error) {
 	text = strings.TrimSuffix(text, "\n")
 	text = strings.TrimPrefix(text, "+")
@@ -74,7 +75,7 @@ func parseLine(text string, bits int) (uint64, error) {
 	return v, nil
 }
 
-// in returns the file of a 32-bit number that is in a map.
+// in returns the file of a 32-bit number in a map.
 func (a *attributes) in(m map[string]uint64, name string) node {
 	return a.number(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
 		set(m, name, v)
@@ -82,7 +83,7 @@ func (a *attributes) in(m map[string]uint64, name string) node {
 	})
 }
 
-// slice returns the file of a time slice that is in a map.
+// slice returns the file of a time slice in a map.
 func (a *attributes) slice(m map[string]uint64, name string) node {
 	return a.config(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
 		set(m, name, min(v, clamps[name]))
@@ -115,7 +116,7 @@ func (a *attributes) flag(g int, name string) node {
 	})
 }
 
-// spare returns a file *_spare: 0, or at least the minimum.
+// spare returns a file *_spare. Its value is 0, or at least the minimum.
 func (a *attributes) spare(least, most, align uint64, at func() uint64, store func(uint64)) node {
 	limit := uint64(math.MaxUint64)
 	if most < math.MaxUint32 {
@@ -126,14 +127,14 @@ func (a *attributes) spare(least, most, align uint64, at func() uint64, store fu
 			return syscall.EINVAL
 		}
 		if v == least {
-			v = 0 // 0 is the minimum, too: equal states must have equal snapshots
+			v = 0 // 0 also means the minimum: equal states must have equal snapshots
 		}
 		store(roundUp(v, align))
 		return nil
 	})
 }
 
-// common reads a value that sysfs shows for all GTs at once.
+// common reads a value that sysfs shows for all GTs together.
 func (a *attributes) common(fn int, name string) (uint64, error) {
 	gts := a.s.Functions[fn].GTs
 	v := gts[0].Numbers[name]
@@ -145,7 +146,7 @@ func (a *attributes) common(fn int, name string) (uint64, error) {
 	return v, nil
 }
 
-// admin returns a file of sriov_admin for the given functions. The mode stays as it is.
+// admin returns a file of sriov_admin for the given functions. A write does not change the mode.
 func (a *attributes) admin(name string, fns ...int) node {
 	n := node{mode: 0o644, read: func() (string, error) {
 		v, err := a.common(fns[0], name)
@@ -168,7 +169,7 @@ func (a *attributes) admin(name string, fns ...int) node {
 	return n
 }
 
-// adminVRAM returns vram_quota of one VF, or of all. The mode stays as it is.
+// adminVRAM returns vram_quota of one VF, or of all. A write does not change the mode.
 func (a *attributes) adminVRAM(fns ...int) node {
 	read := decimal(func() uint64 { return a.s.Functions[fns[0]].VRAM })
 	n := node{mode: 0o644, read: read, write: func(text string) error {
@@ -301,8 +302,8 @@ func (a *attributes) ggttAvailable() (string, error) {
 	return b.String(), nil
 }
 
-// provisioned returns a file that lists what each VF holds. line formats one line, "" for a VF that
-// holds nothing.
+// provisioned returns a file that lists the resources of each VF. line formats one line, or returns
+// "" for a VF without any.
 func (a *attributes) provisioned(line func(*function) string) node {
 	return node{mode: 0o444, read: func() (string, error) {
 		var b strings.Builder

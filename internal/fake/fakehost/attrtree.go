@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// tree returns the part of the tree for provisioning: it exists while xe runs the PF, and does not
-// change its shape.
+// tree returns the part of the tree for provisioning. It exists while xe runs the PF, and its shape
+// does not change.
 func (a *attributes) tree() builder {
 	b := builder{"/": {mode: fs.ModeDir | 0o755}}
 	dir := "/sys/devices/pci0000:00/" + a.address(0)
@@ -59,7 +59,7 @@ var thresholds = []string{
 	"cat_error_count", "engine_reset_count", "page_fault_count", "guc_time_us", "irq_time_us", "doorbell_time_us",
 }
 
-// debugfs places each function's files: in a tree of its own, or flat in the GTs' directories.
+// debugfs adds each function's files: in a separate tree, or flat in the GTs' directories.
 func (a *attributes) debugfs(b builder) {
 	root := "/sys/kernel/debug/dri/" + a.address(0)
 	for _, minor := range []int{a.o.Card, a.o.Card + firstRender} {
@@ -183,7 +183,7 @@ func (a *attributes) gtFiles(fn, g int) map[string]node {
 	return files
 }
 
-// controlFiles places the files that control VFs: for all GTs at once since Linux 6.19, and one for
+// controlFiles adds the files that control VFs: for all GTs at once since Linux 6.19, and one for
 // each GT.
 func (a *attributes) controlFiles(b builder, root string) {
 	for vf := 1; vf < len(a.s.Functions); vf++ {

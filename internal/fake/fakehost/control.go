@@ -5,12 +5,13 @@ import (
 	"syscall"
 )
 
-// control is the state of a VF on one GT, as xe_gt_sriov_pf_control.c keeps it. It has no states
-// between: an operation ends before the write returns, unless [Hooks.Firmware] holds it up.
+// control is the state of a VF on one GT, as in xe_gt_sriov_pf_control.c. It has no intermediate
+// states: an operation ends before the write returns, unless [Hooks.Firmware] delays it.
 type control struct {
 	State string // "" (ready), "paused", "resumed", "stopped"
-	Data  string // while paused: "", "saving", "saved", "restoring", "restored", "failed" (to restore)
-	Done  bool   // an operation has completed since the last reset
+	// While paused: "", "saving", "saved", "restoring", "restored", "failed" (to restore).
+	Data string
+	Done bool // an operation has completed since the last reset
 }
 
 const (
@@ -21,8 +22,8 @@ const (
 // An operation is a pause, resume, stop, save or restore of a VF on one GT.
 type operation func(ctl *controller, vf, gt int) error
 
-// enter returns an operation that brings a VF to a state. allow returns an error if the present
-// state does not allow it; then the firmware may refuse.
+// enter returns an operation that brings a VF to a state. allow returns an error if the current
+// state does not permit it. After that, the firmware may refuse.
 func enter(op, state string, allow func(control) error) operation {
 	return func(ctl *controller, vf, gt int) error {
 		c := &ctl.s.Functions[vf].GTs[gt].Control
@@ -70,13 +71,13 @@ var (
 	words = map[string]operation{"pause": pauseVF, "resume": resumeVF, "stop": stopVF}
 )
 
-// A controller operates on VFs as the PF's driver does, and is the VFs' own driver.
+// A controller implements the operations of the PF's driver on VFs, and the VFs' own driver.
 type controller struct {
 	*core
 	epoch int // counts the resets of VFs
 }
 
-// firmware asks the test's firmware whether an operation succeeds. It refuses VFs that are not
+// firmware calls the test's firmware, which may refuse an operation. It refuses VFs that are not
 // enabled.
 func (ctl *controller) firmware(op string, vf, gt int) error {
 	if vf > ctl.s.NumVFs {
@@ -95,7 +96,7 @@ func (ctl *controller) fault(op string, vf, gt int) error {
 }
 
 // everyGT does the steps on every GT, one after the other. As in xe_sriov_pf_control.c, after a
-// step that failed the error of every further step is EUCLEAN.
+// failed step the error of every further step is EUCLEAN.
 func (ctl *controller) everyGT(vf int, steps ...operation) error {
 	var result error
 	for _, step := range steps {
@@ -121,7 +122,7 @@ func (ctl *controller) firstOf(vf int, step operation) error {
 	return nil
 }
 
-// reset does a Function Level Reset of a VF, as the PF sees it.
+// reset does a Function Level Reset of a VF, from the PF's side.
 func (ctl *controller) reset(vf int) error {
 	begin := func(ctl *controller, vf, gt int) error { return ctl.firmware("reset", vf, gt) }
 	wait := func(ctl *controller, vf, gt int) error {
@@ -136,14 +137,14 @@ func (ctl *controller) reset(vf int) error {
 	if v := ctl.opened[vf]; v != nil {
 		v.wasReset()
 	}
-	if f.Driver == "xe" && !ctl.recent() { // the driver has no handlers of resets
+	if f.Driver == "xe" && !ctl.recent() { // that driver has no handlers for resets
 		_ = ctl.connect(vf) // a driver without resources can only wait for the next reset
 	}
 	return err
 }
 
-// ready brings a VF to its first state, as disabling does. Unlike a reset, the firmware cannot
-// refuse.
+// ready brings a VF to its initial state, as disabling does. Unlike for a reset, the firmware
+// cannot refuse.
 func (ctl *controller) ready(vf int) {
 	for gt := range ctl.s.GTs {
 		g := &ctl.s.Functions[vf].GTs[gt]
@@ -154,7 +155,7 @@ func (ctl *controller) ready(vf int) {
 	ctl.forget(vf)
 }
 
-// withoutDriver drops what a driver of a VF knew, and the contents of its files.
+// withoutDriver clears the state of a VF's driver, and its files.
 func (ctl *controller) withoutDriver(vf int) {
 	ctl.s.Functions[vf].VF = vfState{}
 	for gt := range ctl.s.GTs {
@@ -162,11 +163,11 @@ func (ctl *controller) withoutDriver(vf int) {
 	}
 }
 
-// forget drops the stream of a save or restore that a VF was in.
+// forget drops the stream of a VF's save or restore.
 func (ctl *controller) forget(vf int) {
 	ctl.s.Functions[vf].Out = nil
 	if ctl.o.StandIn {
-		ctl.s.Functions[vf].In = nil // the kernel keeps a part of a packet until the next save
+		ctl.s.Functions[vf].In = nil // the kernel keeps a partial packet until the next save
 	}
 	ctl.epoch++
 	ctl.woken()
@@ -177,8 +178,8 @@ func (ctl *controller) stopFile(vf int) node {
 	return ctl.trigger(func() error { return ctl.everyGT(vf, stopVF) })
 }
 
-// trigger returns a file that does something when a true value is written. One that cannot be read
-// has mode 0200.
+// trigger returns a file that calls do when a true value is written. A file that cannot be read has
+// mode 0200.
 func (ctl *controller) trigger(do func() error) node {
 	return node{mode: 0o200, read: func() (string, error) { return "", nil }, write: func(text string) error {
 		on, ok := kernelBool(text)
@@ -192,8 +193,7 @@ func (ctl *controller) trigger(do func() error) node {
 	}}
 }
 
-// controlFile returns the control file of a VF on one GT. It accepts words that it does not know,
-// and ignores them.
+// controlFile returns the control file of a VF on one GT. It accepts and ignores unknown words.
 func (ctl *controller) controlFile(vf, gt int) node {
 	read := func() (string, error) { return "stop\npause\nresume\n", nil }
 	return node{mode: 0o600, read: read, write: func(text string) error {

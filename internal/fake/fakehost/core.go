@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// core is what all parts of a fake host share: its state, and the lock that guards it. Methods need
-// the lock to be held.
+// core is the part that all parts of a fake host share: its state, and the lock that guards it. The
+// caller of its methods must hold the lock.
 type core struct {
 	o      Options
 	hooks  *Hooks
@@ -16,20 +16,21 @@ type core struct {
 	freed  sync.Cond // a process has ended, or a VF's control state has changed
 	opened map[int]*VFIO
 	s      state
-	nodes  map[string]node // the tree as s has it; nil when s has changed its shape
-	fixed  builder         // the part of the tree for provisioning; nil when the functions are others
+	nodes  map[string]node // the tree for s; nil if its shape has changed
+	// The part of the tree for provisioning; nil if the functions have changed.
+	fixed builder
 }
 
-// recent reports whether the driver is that of Linux 7.3, not the lab's stand-in or one up to 6.18.
+// recent reports whether the driver is Linux 7.3's, not the lab's stand-in or one up to 6.18.
 func (c *core) recent() bool { return !c.o.Flat && !c.o.StandIn }
 
-// address returns a function's PCI address: VFs follow the PF, eight functions to a slot.
+// address returns a function's PCI address. VFs follow the PF, eight functions to a slot.
 func (c *core) address(fn int) string {
 	rid := c.o.Bus<<8 + c.o.Slot<<3 + fn
 	return fmt.Sprintf("0000:%02x:%02x.%x", rid>>8, rid>>3&0x1f, rid&7)
 }
 
-// function returns the number of the function with an address, -1 if there is none now.
+// function returns the number of the function with an address, or -1 if there is none.
 func (c *core) function(address string) int {
 	for fn := 0; fn <= c.s.NumVFs; fn++ {
 		if c.address(fn) == strings.TrimSpace(address) {
@@ -50,7 +51,7 @@ func (c *core) loaded(driver string) bool {
 // group returns a function's IOMMU group.
 func (c *core) group(fn int) int { return 10 + fn }
 
-// vfioNodes returns the files in /dev/vfio of a function that a VFIO driver has.
+// vfioNodes returns the files in /dev/vfio of a function with a VFIO driver.
 func (c *core) vfioNodes(fn int) []string {
 	if !strings.Contains(c.s.Functions[fn].Driver, "vfio") {
 		return nil
@@ -58,5 +59,5 @@ func (c *core) vfioNodes(fn int) []string {
 	return []string{fmt.Sprintf("/dev/vfio/%d", c.group(fn)), fmt.Sprintf("/dev/vfio/devices/vfio%d", fn-1)}
 }
 
-// woken wakes up whoever waits for freed.
+// woken wakes up all goroutines that wait for freed.
 func (c *core) woken() { c.freed.Broadcast() }

@@ -12,7 +12,7 @@ import (
 	"vmtb/bench/undo"
 )
 
-// Start makes a process that has files open, such as a QEMU with "/dev/vfio/11".
+// Start adds a process with open files, such as a QEMU with "/dev/vfio/11".
 func (h *Host) Start(p undo.Process, open ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -35,7 +35,8 @@ func (h *Host) Kill(_ context.Context, p undo.Process) error {
 	})
 }
 
-// Create implements host.System. It writes to a file of the kernel's, and creates others.
+// Create implements host.System. It writes to an existing file of the kernel, and creates other
+// files.
 func (h *Host) Create(p string, data []byte) error {
 	h.mu.Lock()
 	at, n, err := h.find("open", p, true)
@@ -67,7 +68,7 @@ func (h *Host) Mkdir(p string) error {
 	})
 }
 
-// Remove implements host.System, for files that were created.
+// Remove implements host.System, for files made with Create.
 func (h *Host) Remove(p string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -81,10 +82,10 @@ func (h *Host) Remove(p string) error {
 	})
 }
 
-// SyncDir implements undo.System. Nothing is lost here.
+// SyncDir implements undo.System. It does nothing: this file system loses no data.
 func (h *Host) SyncDir(string) error { return nil }
 
-// RemoveAll implements host.System, for files and directories that were created.
+// RemoveAll implements host.System, for created files and directories.
 func (h *Host) RemoveAll(p string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -131,12 +132,12 @@ func (h *Host) load(name string) {
 	h.s.Loaded = append(h.s.Loaded, name)
 	slices.Sort(h.s.Loaded)
 	if name == "xe" {
-		_ = h.pci.probe(0) // loading does not depend on it
+		_ = h.pci.probe(0) // loading succeeds even if probing fails
 	}
 	h.nodes = nil
 }
 
-// RemoveModule implements host.System. vfio drivers are in use while they have a device.
+// RemoveModule implements host.System. A vfio driver is in use while it has a device.
 func (h *Host) RemoveModule(_ context.Context, name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

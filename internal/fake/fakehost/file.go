@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// A File is an open file. Reads and writes at offsets other than 0 behave as the kernel's handlers
-// do.
+// A File is an open file. Reads and writes at offsets other than 0 behave like the kernel's
+// handlers.
 type File struct {
 	h      *Host
 	path   string
@@ -22,7 +22,7 @@ type File struct {
 
 const lockdownFile = "lockdown_vfs_enabling"
 
-// Open opens a file. Later reads of a stream go on where the last one ended; other files are read
+// Open opens a file. Reads of a stream continue where the last one ended. Other files are read
 // whole, from the start.
 func (h *Host) Open(p string, flag int) (*File, error) {
 	f := &File{h: h, path: p}
@@ -104,7 +104,7 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// operations are files that do something when they are written. Numbers ignore the offset.
+// operations are files whose write starts an operation. Files of numbers ignore the offset.
 var operations = []string{"pause", "resume", "stop", "reset", "save", "restore", "restore_auto_provisioning"}
 
 // Write implements [io.Writer].

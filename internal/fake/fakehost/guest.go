@@ -2,7 +2,7 @@ package fakehost
 
 import "strconv"
 
-// GuestState returns what a VF's guest has in each GT. A migration carries it.
+// GuestState returns the state of a VF's guest in each GT. A migration moves it.
 func (h *Host) GuestState(vf int) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -13,7 +13,7 @@ func (h *Host) GuestState(vf int) []string {
 	return list
 }
 
-// SetGuestState changes what a VF's guest has in every GT, as a guest at work does.
+// SetGuestState changes the state of a VF's guest in every GT, like a guest at work.
 func (h *Host) SetGuestState(vf int, state string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

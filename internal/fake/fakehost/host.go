@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Options describe the fake host.
+// Options describes the fake host.
 type Options struct {
 	Bus      int // the PF is 0000:<Bus>:<Slot>.0
 	Slot     int
@@ -23,25 +23,24 @@ type Options struct {
 	GTs      int    // of the one tile: 1 (main) or 2 (main and media)
 	VRAM     uint64 // free bytes of local memory; 0 for an integrated GPU
 	Flat     bool   // debugfs as up to Linux 6.18, and no sriov_admin
-	// Modules are the modules that can be loaded. The value is the error of loading, "" for
+	// Modules are the modules that can be loaded. The value is the error of loading, or "" for
 	// success.
 	Modules map[string]string
-	Loaded  []string // modules loaded at first
-	Cmdline string   // the kernel's
+	Loaded  []string // modules loaded at the beginning
+	Cmdline string   // the kernel's command line
 	NoIOMMU bool
-	// StandIn makes the host one like the lab's, with a parameter of xe that makes the device
-	// wedged.
+	// StandIn makes the host like the lab's, with a parameter of xe that makes the device wedged.
 	StandIn bool
-	// NoMigration is a GPU, or a firmware, that cannot save and restore VFs. The files exist all
-	// the same.
+	// NoMigration is set for a GPU, or a firmware, that cannot save and restore VFs. The files
+	// exist all the same.
 	NoMigration bool
-	VRAMQuota   bool  // sysfs has vram_quota, as since Linux 7.1
-	AdminOnly   bool  // configfs says that the PF is for administration only
+	VRAMQuota   bool  // sysfs has vram_quota (since Linux 7.1)
+	AdminOnly   bool  // configfs sets the PF to administration only
 	Power       Power // the zero value is a host that cannot sleep
 }
 
-// BMG returns a discrete two-GT GPU like a Battlemage G21 with 12 GB, with a few VFs only. xe and a
-// vendor's VFIO driver can be loaded and are not.
+// BMG returns a discrete two-GT GPU like a Battlemage G21 with 12 GB, but with only a few VFs. The
+// modules of xe and a vendor's VFIO driver exist, and are not loaded.
 func BMG() Options {
 	return Options{
 		Bus: 3, Device: 0xe20b, Card: 1, TotalVFs: 6, GTs: 2, VRAM: 12384 << 20,
@@ -57,26 +56,27 @@ func PTL() Options {
 	return o
 }
 
-// Hooks are what a test may change on a host that runs. Set them while nothing uses the host.
+// Hooks are settings that a test may change on a running host. Set them while nothing uses the
+// host.
 type Hooks struct {
-	// Hook, if set, is called with each write before it is made and, with done true, after it. An
-	// error before it fails the write.
+	// Hook, if set, is called before each write, and after it with done true. If the first call
+	// returns an error, the write fails.
 	Hook func(path, value string, done bool) error
 	// Firmware, if set, is called before a VF is paused, resumed, stopped, saved, restored or reset
-	// on a GT, and for each part of a migration ("save data", "save finish", ...). It can refuse
-	// with an errno, and it can take its time.
+	// on a GT, and for each part of a migration ("save data", "save finish", ...). It may return an
+	// errno to refuse, and may block.
 	Firmware func(op string, vf, gt int) error
-	// NeverBind keeps drivers from binding: drivers_probe succeeds all the same.
+	// NeverBind prevents drivers from binding, although drivers_probe succeeds.
 	NeverBind bool
-	// Oopses are the kernel's functions that have oopsed: nothing that vmtb does may lead to one.
+	// Oopses lists the kernel's functions that have oopsed. vmtb must never cause an oops.
 	Oopses []string
 	// Lockdown is a process that holds lockdown_vfs_enabling.
 	Lockdown bool
 }
 
 // A Host is a fake host. Its methods may be called from several goroutines at once. It has the
-// files, the modules and the processes; pci has the functions and their drivers, attributes the
-// files of the GPU's provisioning, controller and migration the VFs.
+// files, the modules and the processes. pci has the functions and their drivers, attributes the
+// files of the GPU's provisioning, and controller and migration the VFs.
 type Host struct {
 	Hooks
 	*core
@@ -85,7 +85,7 @@ type Host struct {
 	ctl       *controller
 	migration *migration
 
-	lockdowns int // open lockdown_vfs_enabling
+	lockdowns int // number of open lockdown_vfs_enabling files
 }
 
 // New makes a host.
@@ -139,7 +139,7 @@ func (h *Host) Dump() map[string]string {
 		switch {
 		case n.link != "":
 			all[p] = "-> " + n.link
-		case n.read != nil && n.mode.Perm() != 0o600: // those operate on a VF
+		case n.read != nil && n.mode.Perm() != 0o600: // reading those operates on a VF
 			text, err := n.read()
 			all[p] = fmt.Sprint(text, err)
 		}
@@ -153,10 +153,11 @@ type node struct {
 	link  string
 	read  func() (string, error)
 	write func(string) error
-	open  func() io.ReadWriteCloser // nil unless it is a stream
+	open  func() io.ReadWriteCloser // nil unless the file is a stream
 }
 
-// find resolves a path. It follows links on the way, and the last one only with follow.
+// find resolves a path. It follows links on the way. It follows the last link only if follow is
+// true.
 func (h *Host) find(op, p string, follow bool) (string, node, error) {
 	tree := h.tree()
 	at, rest := "/", strings.TrimPrefix(path.Clean(p), "/")
@@ -196,7 +197,7 @@ func (h *Host) ReadFile(p string) ([]byte, error) {
 	case n.mode.IsDir():
 		err = syscall.EISDIR
 	case n.mode&0o400 == 0 && strings.HasPrefix(at, "/sys/kernel/debug/"):
-		return nil, nil // root may open it, and there is nothing to read
+		return nil, nil // root may open it, but it has no content
 	case n.mode&0o400 == 0:
 		err = syscall.EACCES
 	}
@@ -220,11 +221,11 @@ func (h *Host) WriteFile(p string, data []byte) error {
 	case n.mode.IsDir():
 		err = syscall.EISDIR
 	case n.mode&0o200 == 0 && strings.HasPrefix(at, "/sys/kernel/debug/"):
-		err = syscall.EINVAL // root may open it, and there is no handler
+		err = syscall.EINVAL // root may open it, but it has no handler
 	case n.mode&0o200 == 0:
 		err = syscall.EACCES
 	case len(data) == 0 && strings.HasPrefix(at, "/sys/"):
-		return nil // never reaches the handler
+		return nil // the write does not reach the handler
 	default:
 		err = h.change(at, string(data), func() error { return n.write(string(data)) })
 	}
@@ -234,7 +235,8 @@ func (h *Host) WriteFile(p string, data []byte) error {
 	return nil
 }
 
-// change makes a change between two calls of the hook. The lock is held, and free during the calls.
+// change makes a change between two calls of the hook. The caller holds the lock; change releases
+// it during the calls.
 func (h *Host) change(p, value string, change func() error) error {
 	if err := h.hook(p, value, false); err != nil {
 		return err

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// The stream of a VF's state, as xe_sriov_packet.c has it: packets of a header and a payload.
+// The stream of a VF's state has the format of xe_sriov_packet.c: packets of a header and a
+// payload.
 const (
 	packetHeader     = 24
 	packetDescriptor = 1
@@ -18,11 +19,11 @@ const (
 	packetMMIO       = 4
 	packetGuC        = 5
 	packetVRAM       = 6
-	packetLast       = 6 // the highest type there is
+	packetLast       = 6 // the highest known type
 	packetMost       = 512 << 20
 )
 
-// migration saves and restores VFs: the stream of a VF's state, and the files for it.
+// migration saves and restores VFs. It has the stream of a VF's state, and the files for it.
 type migration struct {
 	*core
 	ctl *controller
@@ -36,7 +37,7 @@ func packet(kind, gt byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// descriptor returns the ids of the device that the state belongs to, as key-length-values.
+// descriptor returns the ids of the device to which the state belongs, as key-length-values.
 func (m *migration) descriptor() []byte {
 	var b []byte
 	for key, value := range []uint32{uint32(m.o.Device), revision} {
@@ -48,8 +49,7 @@ func (m *migration) descriptor() []byte {
 
 const revision = 0
 
-// stream returns the state of a VF: what it was given, its register, and what its guest has in each
-// GT.
+// stream returns the state of a VF: its resources, its register, and its guest's state in each GT.
 func (m *migration) stream(vf int) []byte {
 	f := &m.s.Functions[vf]
 	b := packet(packetDescriptor, 0, m.descriptor())
@@ -64,8 +64,8 @@ func (m *migration) stream(vf int) []byte {
 	return append(b, packet(packetTrailer, 0, nil)...)
 }
 
-// sums returns what a restore of a GT's state compares: the numbers of ids, and a checksum of what
-// the guest has.
+// sums returns the values that a restore of a GT's state compares: the numbers of ids, and a
+// checksum of the guest's state.
 func (g *share) sums(guest string) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(g.Contexts.Size))
 	b = binary.LittleEndian.AppendUint32(b, uint32(g.Doorbells.Size))
@@ -117,8 +117,8 @@ func finishSave(ctl *controller, vf, gt int) error {
 	return nil
 }
 
-// finishRestore ends a restore. The kernel would wait 20 s for data that does not come; this fails
-// at once.
+// finishRestore ends a restore. If data is missing, the kernel would wait 20 s for it;
+// finishRestore fails at once.
 func finishRestore(ctl *controller, vf, gt int) error {
 	c := &ctl.s.Functions[vf].GTs[gt].Control
 	switch {
@@ -130,7 +130,7 @@ func finishRestore(ctl *controller, vf, gt int) error {
 	return syscall.EIO
 }
 
-// files places the files that save and restore a VF.
+// files adds the files that save and restore a VF.
 func (m *migration) files(b builder, dir string, vf int) {
 	save := m.ctl.trigger(func() error { return m.startSave(vf) })
 	save.mode = 0o600
@@ -168,7 +168,7 @@ func (m *migration) files(b builder, dir string, vf int) {
 	}})
 }
 
-// dataFile is an open migration_data.
+// A dataFile is an open migration_data.
 type dataFile struct {
 	m  *migration
 	vf int
@@ -209,8 +209,8 @@ func (m *migration) drain(vf int, to *bytes.Buffer) error {
 }
 
 // give reads migration_data. Without a save it blocks until a save begins, or the VF is reset. In
-// the kernel it does not end with a save: the save waits for the reader's lock
-// (xe_sriov_pf_migration_read). No rule is about that, and vmtb never reads before it saves.
+// the kernel even a save does not end the wait: the save waits for the reader's lock
+// (xe_sriov_pf_migration_read). No rule covers that, and vmtb never reads before it saves.
 func (m *migration) give(vf int, p []byte) (int, error) {
 	if err := m.ctl.fault("save data", vf, 0); err != nil {
 		return 0, err
@@ -219,7 +219,7 @@ func (m *migration) give(vf int, p []byte) (int, error) {
 	for epoch := m.ctl.epoch; f.GTs[last].Control.Data != saving; {
 		m.freed.Wait()
 		if m.ctl.epoch != epoch || f.GTs[last].Control.State == stopped {
-			return 0, syscall.EIO // the save was given up
+			return 0, syscall.EIO // the save was abandoned
 		}
 	}
 	if m.o.NoMigration {
@@ -315,8 +315,8 @@ func (m *migration) restorePacket(vf int, kind byte, gt int, payload []byte) err
 	return nil
 }
 
-// refusePacket does to a restore what a refused packet does: nothing, the driver waits for another
-// packet. The stand-in fails the restore.
+// refusePacket changes a restore after a refused packet. The driver changes nothing, and waits for
+// another packet. The stand-in fails the restore.
 func (m *migration) refusePacket(f *function) {
 	if m.o.StandIn {
 		f.failRestore()
@@ -338,7 +338,7 @@ func (m *migration) truncated() error {
 	return syscall.ENODATA // xe_guc_klv_count
 }
 
-// checkDescriptor compares the device ids. It skips keys that it does not know.
+// checkDescriptor compares the device ids. It skips unknown keys.
 func (m *migration) checkDescriptor(b []byte) error {
 	want := map[uint32]uint32{0xf001: uint32(m.o.Device), 0xf002: revision}
 	for len(b) > 0 {

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// A pciBus has the PCI functions and their drivers, with the files that enable VFs and bind them.
+// A pciBus has the PCI functions and their drivers, and the files that enable VFs and bind drivers.
 type pciBus struct {
 	*core
 	provisioner *provisioner
@@ -14,7 +14,8 @@ type pciBus struct {
 	locked      func() bool // whether a process holds lockdown_vfs_enabling
 }
 
-// writeNumVFs is sriov_numvfs_store of drivers/pci/iov.c, then xe_pci_sriov_configure.
+// writeNumVFs does the work of sriov_numvfs_store in drivers/pci/iov.c, and then of
+// xe_pci_sriov_configure.
 func (p *pciBus) writeNumVFs(text string) error {
 	n64, err := parseUint(text, 16)
 	n := int(n64)
@@ -47,7 +48,7 @@ func (p *pciBus) writeNumVFs(text string) error {
 	p.nodes = nil
 	for fn := 1; fn <= n; fn++ {
 		p.s.Functions[fn].Driver, p.s.Functions[fn].Override = "", ""
-		_ = p.probe(fn) // enabling does not depend on it
+		_ = p.probe(fn) // enabling succeeds even if probing fails
 	}
 	return nil
 }
@@ -70,8 +71,8 @@ func (p *pciBus) disable() {
 	p.nodes = nil
 }
 
-// match returns the driver that would take a function: really_probe with driver_override and
-// pci_device_can_probe. It is "" if none would.
+// match returns the driver that would bind a function, or "" if none would: really_probe with
+// driver_override and pci_device_can_probe.
 func (p *pciBus) match(fn int) string {
 	f := p.s.Functions[fn]
 	switch {
@@ -83,7 +84,7 @@ func (p *pciBus) match(fn int) string {
 	return ""
 }
 
-// probe lets a driver take a function. The error that xe returns for a VF without resources is a
+// probe binds a driver to a function. The error that xe returns for a VF without resources is a
 // guess.
 func (p *pciBus) probe(fn int) error {
 	f := &p.s.Functions[fn]
@@ -106,7 +107,7 @@ func (p *pciBus) writeDriversProbe(text string) error {
 	if fn < 0 {
 		return syscall.ENODEV
 	}
-	_ = p.probe(fn) // success says nothing about whether a driver took it
+	_ = p.probe(fn) // success does not mean that a driver was bound
 	return nil
 }
 
@@ -137,7 +138,7 @@ func (p *pciBus) writeUnbind(driver, text string) error {
 	return nil
 }
 
-// unbindPF unbinds xe from the PF: VFs and all provisioning go.
+// unbindPF unbinds xe from the PF. VFs and all provisioning are lost.
 func (p *pciBus) unbindPF() {
 	p.disable()
 	fresh := newState(p.o)
@@ -163,7 +164,7 @@ func (p *pciBus) writeAutoprobe(text string) error {
 	return nil
 }
 
-// kernelBool is the kernel's kstrtobool: the first character decides, for "o" the second.
+// kernelBool is the kernel's kstrtobool: the first character decides, or for "o" the second.
 func kernelBool(text string) (value, ok bool) {
 	text = strings.ToLower(text)
 	switch {
@@ -177,7 +178,8 @@ func kernelBool(text string) (value, ok bool) {
 	return false, false
 }
 
-// writeMSIX is sriov_vf_msix_count_store. xe cannot change how many interrupts its VFs have.
+// writeMSIX does the work of sriov_vf_msix_count_store. xe cannot change the number of its VFs'
+// interrupts.
 func writeMSIX(text string) error {
 	if _, err := parseUint(text, 31); err != nil {
 		return syscall.EINVAL
@@ -185,8 +187,8 @@ func writeMSIX(text string) error {
 	return syscall.EOPNOTSUPP
 }
 
-// writeReset is reset_store of drivers/pci/pci-sysfs.c, where the reset is an FLR. A reset of the
-// PF does not touch its VFs.
+// writeReset does the work of reset_store in drivers/pci/pci-sysfs.c, with an FLR. A reset of the
+// PF does not change its VFs.
 func (p *pciBus) writeReset(fn int, text string) error {
 	v, err := parseUint(text, 64)
 	if err != nil || v != 1 {
@@ -195,12 +197,13 @@ func (p *pciBus) writeReset(fn int, text string) error {
 	if fn == 0 || !p.pfBound() {
 		return nil
 	}
-	_ = p.ctl.reset(fn) // the device is reset all the same: the PF's error goes to the kernel log only
+	// The device is reset all the same: the PF's error goes only to the kernel log.
+	_ = p.ctl.reset(fn)
 	return nil
 }
 
-// held waits until no process has a function open through VFIO, as the kernel does before it takes
-// a device away.
+// held waits until no process has a function open through VFIO, as the kernel does before it
+// removes a device.
 func (p *pciBus) held(fn int) {
 	for slices.ContainsFunc(p.vfioNodes(fn), p.isOpen) {
 		p.freed.Wait()

@@ -5,7 +5,7 @@ import (
 	"path"
 )
 
-// drivers places the drivers' directories, and the files that bind functions.
+// drivers adds the drivers' directories, and the files that bind functions.
 func (p *pciBus) drivers(b builder) {
 	b.add("/sys/bus/pci/drivers_probe", node{mode: 0o200, write: p.writeDriversProbe})
 	for _, m := range p.s.Loaded {
@@ -21,7 +21,7 @@ func (p *pciBus) drivers(b builder) {
 // firstRender is the minor number of the first render node.
 const firstRender = 128
 
-// device places what every PCI function has.
+// device adds the files of every PCI function.
 func (p *pciBus) device(b builder, fn int) {
 	f := &p.s.Functions[fn]
 	bdf := p.address(fn)
@@ -74,7 +74,7 @@ func (p *pciBus) device(b builder, fn int) {
 	}
 }
 
-// pf places what only the PF has.
+// pf adds the files that only the PF has.
 func (p *pciBus) pf(b builder) {
 	dir := "/sys/devices/pci0000:00/" + p.address(0)
 	b.text(dir+"/sriov_totalvfs", fmt.Sprintf("%d\n", p.o.TotalVFs))

@@ -11,21 +11,21 @@ import (
 	"vmtb/bench"
 )
 
-// Power is how a fake host can sleep. The fields are the contents of the files; "" is a file that
-// does not exist.
+// Power says how a fake host can sleep. The fields are the contents of files; "" means that the
+// file does not exist.
 type Power struct {
 	State, MemSleep, Disk string // of /sys/power
 	Resume                string // of /sys/power
 	Swaps                 string // /proc/swaps
 	NoRTC, NoRtcwake      bool
 
-	Fails string // what the suspend fails with: "" for success
-	Awake bool   // it returns at once, and nobody slept
-	// Wake, if set, is called when the host has slept and is awake again, and may change it.
+	Fails string // error of the suspend; "" for success
+	Awake bool   // the suspend returns at once without a sleep
+	// Wake, if set, is called when the host is awake again after a sleep. It may change the host.
 	Wake func()
 }
 
-// sleeps is what the host keeps of its sleeps.
+// sleeps is the record of a host's sleeps.
 type sleeps struct {
 	Counted  int
 	Clock    time.Duration
@@ -86,7 +86,7 @@ func (h *Host) SleptSinceBoot() (time.Duration, error) {
 	return h.s.Sleeps.Clock, nil
 }
 
-// rtcwake plays the program: rtcwake -d rtc0 -m MODE -s SECONDS. h.mu is held.
+// rtcwake plays the program: rtcwake -d rtc0 -m MODE -s SECONDS. The caller holds h.mu.
 func (h *Host) rtcwake(args []string) (bench.Result, error) {
 	p := h.o.Power
 	if p.NoRtcwake {
@@ -111,7 +111,7 @@ func (h *Host) rtcwake(args []string) (bench.Result, error) {
 	if p.Awake {
 		return bench.Result{}, nil
 	}
-	if args[3] != "freeze" { // like hosts whose clock goes on in s2idle
+	if args[3] != "freeze" { // like hosts whose clock runs in s2idle
 		h.s.Sleeps.Clock += time.Duration(seconds) * time.Second
 	}
 	if args[3] != "disk" {

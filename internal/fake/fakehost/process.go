@@ -9,7 +9,7 @@ import (
 	"vmtb/bench"
 )
 
-// ended is a process of the fake's. It has ended when it starts.
+// ended is a fake process. It has ended when it starts.
 type ended struct {
 	result bench.Result
 	err    error

@@ -1,6 +1,6 @@
 package fakehost
 
-// Reboot makes the host what it was at first, but for the files on its disks.
+// Reboot resets the host to its first state, except for the files on its disks.
 func (h *Host) Reboot() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// deviceFiles places the files of the whole device, and the links from a GT's own directory into
-// the sriov/ tree.
+// deviceFiles adds the files of the whole device, and the links from a GT's own directory into the
+// sriov/ tree.
 func (a *attributes) deviceFiles(b builder, root string) {
 	b.text(root+"/sriov_info", "supported: yes\nenabled: yes\nmode: SR-IOV PF\n")
 	info := root + "/pf"
@@ -34,14 +34,14 @@ func (a *attributes) gtLinks(b builder, root string) {
 	}
 }
 
-// tileLinks places links in the directory of a main GT, for programs that know the flat layout.
+// tileLinks adds links in the directory of a main GT, for programs that expect the flat layout.
 func (a *attributes) tileLinks(b builder, gtDir string, names map[string]node) {
 	for name := range names {
 		b.link(gtDir+"/"+strings.Replace(name, "vram_", "lmem_", 1), "../"+name)
 	}
 }
 
-// lockdown returns a file without content: it only matters whether the file is open.
+// lockdown returns a file without content. It only matters whether the file is open.
 func (a *attributes) lockdown() node {
 	return node{mode: 0o400, read: func() (string, error) {
 		if a.s.NumVFs > 0 {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// state is all that can change, as plain data. A snapshot is its JSON.
+// state is everything that can change, as plain data. A snapshot is its JSON.
 type state struct {
 	Loaded    []string // modules, sorted
 	Files     map[string]string
@@ -24,16 +24,17 @@ type state struct {
 	Sleeps    sleeps
 }
 
-// function is what a PCI function is bound to and what it was given.
+// function is the driver and the resources of a PCI function.
 type function struct {
 	Driver, Override string
 	GGTT             span
 	VRAM             uint64
 	GTs              []share
-	Out, In          []byte // a save not yet read; a packet not yet whole of a restore
-	Agreed           bool   // a driver of the VF has shaken hands with the PF since the last reset
-	VF               vfState
-	Register         uint32 // a register that only the VF's driver uses
+	Out, In          []byte // an unread save; an incomplete packet of a restore
+	// A driver of the VF has agreed on a version with the PF since the last reset.
+	Agreed   bool
+	VF       vfState
+	Register uint32 // a register that only the VF's driver uses
 }
 
 // share is a function's part of one GT.
@@ -44,18 +45,19 @@ type share struct {
 
 	Control  control // a VF's
 	Stoppers uint8   // resfix_stoppers
-	Guest    string  // what the VF's guest keeps in the GT
+	Guest    string  // state of the VF's guest in the GT
 }
 
 // gt holds the policies of one GT.
 type gt struct {
-	Numbers map[string]uint64 // reset_engine, sched_if_idle, sample_period_ms, contexts_spare, doorbells_spare (as set)
+	// Reset_engine, sched_if_idle, sample_period_ms, contexts_spare, doorbells_spare (as set).
+	Numbers map[string]uint64
 }
 
 type process struct {
 	Comm      string
 	StartTime uint64
-	Open      []string // the files that it has open
+	Open      []string // the files that the process has open
 }
 
 func newState(o Options) state {
@@ -76,7 +78,7 @@ func newState(o Options) state {
 	return s
 }
 
-// clear takes away what the function was given. The priority is a policy of the GT and stays.
+// clear removes the function's resources. The priority is a policy of the GT and stays.
 func (f *function) clear() {
 	f.GGTT, f.VRAM = span{}, 0
 	for i := range f.GTs {
@@ -94,7 +96,7 @@ func set(m map[string]uint64, name string, v uint64) {
 	}
 }
 
-// span is a contiguous range; Size 0 is none.
+// span is a contiguous range; Size 0 means none.
 type span struct{ Start, Size uint64 }
 
 func (s span) end() uint64 { return s.Start + s.Size }

@@ -27,7 +27,7 @@ func (b builder) text(p, text string) {
 	b.add(p, node{mode: 0o444, read: func() (string, error) { return text, nil }})
 }
 
-// tree returns the present tree. The lock is held.
+// tree returns the current tree. The caller holds the lock.
 func (h *Host) tree() map[string]node {
 	if h.nodes == nil {
 		if h.fixed == nil {

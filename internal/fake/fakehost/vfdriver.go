@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// vfDriver places the files of xe as the VF's own driver, on the host or in a guest.
+// vfDriver adds the files of xe as the VF's own driver, on the host or in a guest.
 func (ctl *controller) vfDriver(b builder, vf int) {
 	bdf := ctl.address(vf)
 	root := "/sys/kernel/debug/dri/" + bdf
@@ -31,7 +31,8 @@ func (ctl *controller) vfDriver(b builder, vf int) {
 	}
 }
 
-// selfConfig returns what xe_gt_sriov_vf.c prints. Up to Linux 6.18 a media GT had the GGTT, too.
+// selfConfig returns the text that xe_gt_sriov_vf.c prints. Up to Linux 6.18 a media GT also had
+// the GGTT.
 func (ctl *controller) selfConfig(vf, gt int) string {
 	var b strings.Builder
 	t := &ctl.s.Functions[vf].VF.Told
@@ -51,23 +52,24 @@ func (ctl *controller) selfConfig(vf, gt int) string {
 	return b.String()
 }
 
-// vfState is the knowledge of a VF's driver, and how far its recovery from a restore is.
+// vfState is the state of a VF's driver, including its recovery from a restore.
 type vfState struct {
-	Told     told
-	Stage    uint8 // the bit of resfix_stoppers that can hold the recovery now, 0 without one
-	Restored bool  // there was another restore, and its recovery has not begun
+	Told told
+	// The bit of resfix_stoppers that can stop the recovery now; 0 without a recovery.
+	Stage    uint8
+	Restored bool // there was another restore, whose recovery has not begun
 }
 
-// told is what the PF told a VF's driver that the VF has: when it was loaded, and after a reset or
-// a restore.
+// told has the VF's resources as the PF reported them to the VF's driver: when it was loaded, and
+// after a reset or a restore.
 type told struct {
 	GGTT                span
 	VRAM                uint64
 	Contexts, Doorbells []uint64 // by GT
 }
 
-// connect lets the driver of a VF ask the PF what the VF has. It is ENODATA if the VF lacks a
-// resource.
+// connect makes the driver of a VF ask the PF for the VF's resources. If one is missing, the error
+// is ENODATA.
 func (ctl *controller) connect(vf int) error {
 	f := &ctl.s.Functions[vf]
 	t := ctl.given(vf)
@@ -79,7 +81,7 @@ func (ctl *controller) connect(vf int) error {
 	return nil
 }
 
-// given returns what a VF has.
+// given returns the resources of a VF.
 func (ctl *controller) given(vf int) told {
 	f := &ctl.s.Functions[vf]
 	t := told{GGTT: f.GGTT, VRAM: f.VRAM}
@@ -89,15 +91,15 @@ func (ctl *controller) given(vf int) told {
 	return t
 }
 
-// Stages of the recovery after a restore, by the bit of resfix_stoppers that holds it before:
-// start, fixups, restart of jobs, end.
+// These are the stages of the recovery after a restore. Each is the bit of resfix_stoppers that
+// stops the recovery before it: start, fixups, restart of jobs, end.
 const (
 	stageStart  = 1 << 0
 	stageFixups = 1 << 1
 	stageEnd    = 1 << 3
 )
 
-// recover goes on with the recovery of a VF as far as resfix_stoppers allows.
+// recover continues the recovery of a VF as far as resfix_stoppers allows.
 func (ctl *controller) recover(vf int) {
 	f := &ctl.s.Functions[vf]
 	for {
@@ -136,7 +138,7 @@ func (ctl *controller) stoppers(vf, gt int) node {
 	}}
 }
 
-// versions returns the PF's versions, and those that it has agreed on with the drivers of VFs.
+// versions returns the PF's versions, and the versions agreed on with the drivers of VFs.
 func (ctl *controller) versions() (string, error) {
 	var b strings.Builder
 	b.WriteString("base:\t1.0\nlatest:\t1.0\n")

@@ -42,16 +42,16 @@ func (h *Host) OpenVFIO(group int, address string) (*VFIO, error) {
 	return v, nil
 }
 
-// Close gives the function back, and resets it.
+// Close closes the function, and resets it.
 func (v *VFIO) Close() error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
-	_ = v.h.ctl.reset(v.vf) // a close has nobody to report it to
+	_ = v.h.ctl.reset(v.vf) // close cannot return the error
 	delete(v.h.opened, v.vf)
 	return nil
 }
 
-// Reset is an FLR.
+// Reset does an FLR.
 func (v *VFIO) Reset() error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -79,7 +79,7 @@ func (v *VFIO) migrates() error {
 	return nil
 }
 
-// MigrationFlags returns STOP_COPY and P2P.
+// MigrationFlags returns the flags STOP_COPY and P2P.
 func (v *VFIO) MigrationFlags() (uint64, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -93,18 +93,18 @@ func (v *VFIO) DataSize() (uint64, error) {
 	return uint64(len(v.h.migration.stream(v.vf))), v.migrates()
 }
 
-// State returns the present state.
+// State returns the current state.
 func (v *VFIO) State() (vfio.State, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
 	return v.state, v.migrates()
 }
 
-// registers are the offsets of a register that only the VF's driver uses: a GPU's, and the lab's
-// stand-in's.
+// registers are the offsets of a register that only the VF's driver uses, for a GPU and for the
+// lab's stand-in.
 var registers = []int64{0x190240, 0x838}
 
-// Register reads the register that a VF's driver has for itself.
+// Register reads the register that only the VF's driver uses.
 func (v *VFIO) Register(offset int64) (uint32, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -114,7 +114,7 @@ func (v *VFIO) Register(offset int64) (uint32, error) {
 	return v.h.s.Functions[v.vf].Register, nil
 }
 
-// SetRegister writes the register that a VF's driver has for itself.
+// SetRegister writes the register that only the VF's driver uses.
 func (v *VFIO) SetRegister(offset int64, value uint32) error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -125,8 +125,8 @@ func (v *VFIO) SetRegister(offset int64, value uint32) error {
 	return nil
 }
 
-// SetState goes to a state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A
-// step that fails leaves the state as it is. In the lab's stand-in it stops the VF and leads to
+// SetState changes the state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A
+// step that fails leaves the state unchanged. With the lab's stand-in, it stops the VF and leads to
 // ERROR.
 func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 	v.h.mu.Lock()
@@ -145,7 +145,7 @@ func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 		if err := v.step(next); err != nil {
 			v.drop()
 			if v.h.recent() {
-				return nil, err // the driver knows no state ERROR
+				return nil, err // the driver has no state ERROR
 			}
 			_ = v.h.ctl.everyGT(v.vf, stopVF) // it may be stopped already
 			v.state = vfio.Error
@@ -159,7 +159,7 @@ func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 	return v.data, nil
 }
 
-// chain is the states without data. The states with data follow its end.
+// chain has the states without data. The states with data follow its end.
 var chain = []vfio.State{vfio.Running, vfio.RunningP2P, vfio.Stop}
 
 func towards(from, to vfio.State) vfio.State {
@@ -198,7 +198,7 @@ func (v *VFIO) step(to vfio.State) error {
 	return nil
 }
 
-// vfioData is the file of a state with data: migration_data, until the state is left.
+// vfioData is the file of a state with data. It is migration_data until the state changes.
 type vfioData struct {
 	file dataFile
 	dead bool

@@ -11,7 +11,7 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// Bare plays a QEMU without a guest to its end if args are those with which package vm starts one.
+// Bare plays a QEMU without a guest to its end, if args are those with which package vm starts one.
 // Its monitor accepts every command.
 func Bare(args []string) (code int, ran bool) {
 	if len(args) < 2 || args[1] != "-name" {
@@ -40,9 +40,9 @@ func bare(ctx context.Context, args string) error {
 	}
 	p := fakeqmp.New(conn)
 	if p.Negotiate() != nil {
-		return nil // the client has gone away
+		return nil // the client has disconnected
 	}
-	_ = p.Serve(func(r fakeqmp.Request) (any, error) { // it ends when the client goes away
+	_ = p.Serve(func(r fakeqmp.Request) (any, error) { // it ends when the client disconnects
 		if r.Cmd == "human-monitor-command" {
 			return "RIP=0\r\n", nil
 		}

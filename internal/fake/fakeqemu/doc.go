@@ -1,4 +1,4 @@
-// Package fakeqemu plays QEMU with a guest, whose state can be migrated, in a process of its own.
-// Tests choose what fails: any command that QEMU is given can be refused, crash QEMU, or be obeyed
+// Package fakeqemu plays QEMU with a guest in a separate process. The guest's state can be
+// migrated. Tests choose the failures: QEMU can refuse any command, crash on it, or carry it out
 // without an answer.
 package fakeqemu

@@ -32,10 +32,10 @@ import (
 //	                   obeyed, but not answered
 const Flag = "-fakeqemu"
 
-// LogFile is the log of all commands in the words' directory: lines of "ROLE CMD".
+// LogFile is the log of all commands in the directory of the word dir: lines of "ROLE CMD".
 const LogFile = "commands"
 
-// faultFile is made in the words' directory when a fault has happened.
+// faultFile is created in the same directory when a fault has happened.
 const faultFile = "fault"
 
 // WaitFault returns when a fault has happened, or ctx has ended.
@@ -50,7 +50,7 @@ func WaitFault(ctx context.Context, dir string) {
 	}
 }
 
-// Faulted reports whether a fault has happened: how often a command is given may depend on who is faster.
+// Faulted reports whether a fault has happened. How often a command is given may depend on a race.
 func Faulted(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, faultFile))
 	return err == nil
@@ -81,7 +81,7 @@ func Play(args []string) (code int, ran bool) {
 	go q.serveAgent(agent)
 	go func() { _, _ = console.Accept() }()
 	_ = q.qmp.Serve(q.command)
-	select {} // as QEMU does when its client goes away
+	select {} // as QEMU does when its client disconnects
 }
 
 type qemu struct {
@@ -95,7 +95,7 @@ type qemu struct {
 	status    string
 	migration string
 	booted    bool
-	lags      int // so many times who asks for the status hears the old one
+	lags      int // number of status queries that still get the old status
 }
 
 func (q *qemu) listen(id string) net.Listener {
@@ -112,7 +112,7 @@ func listen(path string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(context.Background(), "unix", path)
 }
 
-// exit ends this process, which is QEMU.
+// exit ends this process, which plays QEMU.
 func exit(code int) { os.Exit(code) } //nolint:forbidigo // as QEMU does
 
 func (q *qemu) dir() string {
@@ -124,13 +124,13 @@ func (q *qemu) dir() string {
 	return os.DevNull
 }
 
-// exec logs what the guest is to run: "ROLE exec PROGRAM", and the last of its arguments.
+// exec logs a command for the guest: "ROLE exec PROGRAM", and its last argument.
 func (q *qemu) exec(args json.RawMessage) (any, error) {
 	var a struct {
 		Path string
 		Arg  []string
 	}
-	_ = json.Unmarshal(args, &a) // then it is logged as nothing
+	_ = json.Unmarshal(args, &a) // after an error it is logged as nothing
 	line := append([]string{"exec", filepath.Base(a.Path)}, a.Arg[max(0, len(a.Arg)-1):]...)
 	q.log(line...)
 	return map[string]int{"pid": 1}, nil
@@ -154,7 +154,7 @@ func (q *qemu) log(words ...string) {
 	}
 }
 
-// command logs a command, and obeys it unless it has a fault.
+// command logs a command, and carries it out unless it has a fault.
 func (q *qemu) command(r fakeqmp.Request) (any, error) {
 	q.counts[r.Cmd]++
 	q.log(r.Cmd)
@@ -215,7 +215,7 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// told is the status, which may be an old one. It holds q.mu.
+// told returns the status, which may be outdated. The caller holds q.mu.
 func (q *qemu) told() string {
 	status := q.status
 	if q.lags > 0 {
@@ -232,7 +232,7 @@ func uriOf(args json.RawMessage) string {
 	return a.URI
 }
 
-// incoming takes a state.
+// incoming receives a state.
 func (q *qemu) incoming(args json.RawMessage) error {
 	take, err := source(uriOf(args))
 	if err != nil {
@@ -246,12 +246,12 @@ func (q *qemu) incoming(args json.RawMessage) error {
 			fmt.Fprintln(os.Stderr, "half a state")
 			exit(1) // as QEMU does
 		}
-		q.ended("completed", "paused") // it was started with -S
+		q.ended("completed", "paused") // QEMU was started with -S
 	}()
 	return nil
 }
 
-// source is where a state comes from.
+// source returns the source of a state.
 func source(uri string) (take func() ([]byte, error), err error) {
 	if file, ok := strings.CutPrefix(uri, "file:"); ok {
 		return func() ([]byte, error) { return os.ReadFile(file) }, nil
@@ -266,7 +266,7 @@ func source(uri string) (take func() ([]byte, error), err error) {
 	}, err
 }
 
-// outgoing gives the state away. It holds q.mu.
+// outgoing sends the state. The caller holds q.mu.
 func (q *qemu) outgoing(args json.RawMessage) {
 	if err := giveAway("whole", args); err != nil {
 		q.ended("failed", "running")
@@ -293,7 +293,7 @@ func giveAway(state string, args json.RawMessage) error {
 	return err
 }
 
-// ended ends a migration. It holds q.mu.
+// ended ends a migration. The caller holds q.mu.
 func (q *qemu) ended(migration, status string) {
 	q.migration, q.status = migration, status
 	_ = q.qmp.Event("MIGRATION", map[string]string{"status": migration})

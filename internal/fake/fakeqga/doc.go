@@ -1,3 +1,3 @@
-// Package fakeqga plays a QEMU guest agent for tests: it synchronises as the real one (7.2) does and leaves the
-// commands to the test.
+// Package fakeqga plays a QEMU guest agent for tests. It synchronises like the real agent (7.2).
+// The test implements the commands.
 package fakeqga

@@ -8,11 +8,11 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// Commands are what an agent can do. A handler gets the arguments and returns the reply's value, or an error as in
-// [fakeqmp.Peer.Serve].
+// Commands are the agent's commands. A handler gets the arguments and returns the reply's value, or
+// an error as in [fakeqmp.Peer.Serve].
 type Commands map[string]func(args json.RawMessage) (any, error)
 
-// Serve answers what comes over conn until that ends.
+// Serve answers requests over conn until the connection ends.
 func Serve(conn net.Conn, commands Commands) error {
 	p := fakeqmp.New(conn)
 	return p.Serve(func(r fakeqmp.Request) (any, error) {
@@ -35,7 +35,8 @@ func Serve(conn net.Conn, commands Commands) error {
 	})
 }
 
-// Sync answers a guest-sync-delimited; it returns [fakeqmp.ErrSilence] because nothing more is to be said.
+// Sync answers a guest-sync-delimited. It returns [fakeqmp.ErrSilence], because it has sent the
+// answer itself.
 func Sync(p *fakeqmp.Peer, r fakeqmp.Request) error {
 	var args struct{ ID json.Number }
 	if err := json.Unmarshal(r.Args, &args); err != nil {

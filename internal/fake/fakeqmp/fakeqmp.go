@@ -11,19 +11,19 @@ import (
 	"sync"
 )
 
-// Greeting is what QEMU 10.0.2 says first.
+// Greeting is the greeting of QEMU 10.0.2.
 const Greeting = `{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "fake"}, ` +
 	`"capabilities": ["oob"]}}`
 
-// A Request came from the client.
+// A Request is a request of the client.
 type Request struct {
-	Resync bool // the byte 0xFF came before it
+	Resync bool // the byte 0xFF preceded it
 	Cmd    string
 	Args   json.RawMessage
 	ID     json.RawMessage
 }
 
-// Failure is the error of a handler that QEMU's side reports in these words.
+// Failure is an error of a handler that the peer reports with this class and description.
 type Failure struct{ Class, Desc string }
 
 func (f Failure) Error() string { return f.Class + ": " + f.Desc }
@@ -31,7 +31,8 @@ func (f Failure) Error() string { return f.Class + ": " + f.Desc }
 // ErrSilence is the error of a handler that does not answer.
 var ErrSilence = errors.New("no answer")
 
-// A Peer is the server's end of a connection. Its sending methods may be used from several goroutines.
+// A Peer is the server's end of a connection. Its sending methods may be called from several
+// goroutines.
 type Peer struct {
 	Conn net.Conn
 
@@ -39,16 +40,17 @@ type Peer struct {
 	mu   sync.Mutex
 }
 
-// Pipe returns the two ends of a connection in memory, on which a write waits for its reader.
+// Pipe returns the two ends of a connection in memory. A write blocks until the other end reads.
 func Pipe() (*Peer, net.Conn) {
 	server, client := net.Pipe()
 	return New(server), client
 }
 
-// New is the peer at the given end of a connection.
+// New returns a peer at the given end of a connection.
 func New(conn net.Conn) *Peer { return &Peer{Conn: conn, read: bufio.NewReader(conn)} }
 
-// Next reads a request. What it cannot read is an error; io.EOF at the end of the connection.
+// Next reads a request. It returns an error for a malformed request, and io.EOF at the end of the
+// connection.
 func (p *Peer) Next() (Request, error) {
 	line, err := p.read.ReadBytes('\n')
 	if err != nil {
@@ -66,7 +68,7 @@ func (p *Peer) Next() (Request, error) {
 	return Request{Resync: at >= 0, Cmd: m.Execute, Args: m.Arguments, ID: m.ID}, nil
 }
 
-// Send writes text as it is.
+// Send sends text unchanged.
 func (p *Peer) Send(text string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,8 +118,8 @@ func (p *Peer) Negotiate() error {
 	return p.Return(r, nil)
 }
 
-// Serve answers requests until the connection ends, one after another as QEMU does. handle returns the value to return
-// or an error: a [Failure], [ErrSilence], or one that ends Serve.
+// Serve answers requests until the connection ends, one after another like QEMU. handle returns the
+// value to return or an error: a [Failure], [ErrSilence], or an error that ends Serve.
 func (p *Peer) Serve(handle func(Request) (any, error)) error {
 	for {
 		r, err := p.Next()
