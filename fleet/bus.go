@@ -5,44 +5,136 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
+
+	"vmtb/bench"
 )
 
-// Names in the engine.
+// Names in the engine. Keys of values begin with their kind: "claim.RUN.UNIT", "result.RUN.UNIT",
+// "extra.RUN.UNIT.ATTEMPT.DUT", "run.RUN", "dut.NAME", "standing.NAME", "key.NAME".
 const (
 	unitStream = "UNITS"
 	logStream  = "LOG"
-	wakeTopic  = "fleet.wake"  // something has changed that agents look at
-	adminTopic = "fleet.admin" // requests to "vmtb-fleet serve"
-
-	bucketClaims   = "claims"
-	bucketResults  = "results"
-	bucketRuns     = "runs"
-	bucketDUTs     = "duts"
-	bucketStanding = "standing"
-	bucketPools    = "pools"
-	bucketObjects  = "runs" // of objects
-	allPools       = "all"  // the only key of pools: a map of pool to requirement
+	bucket     = "fleet"      // of values, and of objects: submissions and run directories
+	wakeTopic  = "fleet.wake" // agents look for work when they get this message
 )
 
 // answerTime bounds a question to the engine.
 const answerTime = 10 * time.Second
 
-// A bus is a connection to the engine.
-type bus struct {
-	nc                                            *nats.Conn
-	js                                            jetstream.JetStream
-	claims, results, runs, duts, standings, pools jetstream.KeyValue
-	objects                                       jetstream.ObjectStore
+// A unit is what one DUT runs in one go. It has ids and options, which agents check, and never a
+// command line.
+type unit struct {
+	Run      string            `json:"run"`
+	Name     string            `json:"name"` // hash of Fixture and Kind: a word for subjects
+	Fixture  string            `json:"fixture"`
+	Kind     string            `json:"kind,omitempty"` // of a run with --each-gpu: the GPU, "bmg"
+	IDs      []string          `json:"ids"`
+	Options  map[string]string `json:"options,omitempty"`
+	Need     string            `json:"need,omitempty"`
+	Deadline time.Time         `json:"deadline,omitzero"`
 }
 
-// connect connects with a key. An agent waits for an engine that is not there (patient); for others
-// that is an error.
-func connect(ctx context.Context, k key, patient bool, more ...nats.Option) (*bus, error) {
+func (u unit) key() string  { return u.Run + "." + u.Name }
+func (u unit) pool() string { return word(u.Need) }
+
+// title names a unit for people.
+func (u unit) title() string {
+	if u.Kind != "" {
+		return u.Fixture + " on " + u.Kind
+	}
+	return u.Fixture
+}
+
+// A claim is the lease of a unit.
+type claim struct {
+	DUT     string   `json:"dut"` // "" if the DUT gave the unit back
+	Attempt int      `json:"attempt"`
+	Lost    []string `json:"lost,omitempty"` // DUTs that had the unit and did not come back in time
+}
+
+// A result says how an attempt ended. The first result of a unit counts.
+type result struct {
+	Unit    string `json:"unit"`
+	DUT     string `json:"dut"`
+	Attempt int    `json:"attempt"`
+	Object  string `json:"object,omitempty"` // "" if there is no run directory
+	Exit    int    `json:"exit"`
+	Why     string `json:"why,omitempty"` // for people, if vmtb did not come to its own end
+}
+
+// A runInfo is what was submitted, without its units.
+type runInfo struct {
+	Words     []string  `json:"selection"`
+	Deadline  time.Time `json:"deadline,omitzero"`
+	Cancelled bool      `json:"cancelled,omitempty"`
+}
+
+// A standing says whether a DUT may take units. People change it, agents read it.
+type standing struct {
+	Who   string    `json:"who,omitempty"`
+	Until time.Time `json:"until,omitzero"` // reserved until then
+	Drain bool      `json:"drain,omitempty"`
+	Clear int       `json:"clear,omitempty"` // counts how often somebody declared the DUT good again
+}
+
+// A dutInfo is what an agent reports of its DUT.
+type dutInfo struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels"`
+	State  string            `json:"state"` // idle, running, reserved, draining, bad
+	Why    string            `json:"why,omitempty"`
+	Unit   string            `json:"unit,omitempty"`
+	BootID string            `json:"boot_id"`
+	Seen   time.Time         `json:"seen"` // by the server's clock
+}
+
+// word is a short word for any text, for subjects and keys.
+func word(s string) string {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$`)
+
+// checkName refuses a name that cannot be a word of a subject.
+func checkName(what, name string) error {
+	if !nameForm.MatchString(name) {
+		return usagef("%s %q: want letters, digits, - and _", what, name)
+	}
+	return nil
+}
+
+func usagef(format string, args ...any) error {
+	return &bench.UsageError{Err: fmt.Errorf(format, args...)}
+}
+
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: " + err.Error()) //nolint:forbidigo // our own types marshal
+	}
+	return data
+}
+
+// A bus is a connection to the engine.
+type bus struct {
+	key     key
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	kv      jetstream.KeyValue
+	objects jetstream.ObjectStore
+}
+
+// dial connects with a key, and comes back whenever the connection is lost.
+func dial(k key, more ...nats.Option) (*bus, error) {
 	conf, err := k.tls()
 	if err != nil {
 		return nil, err
@@ -55,110 +147,104 @@ func connect(ctx context.Context, k key, patient bool, more ...nats.Option) (*bu
 	if err != nil {
 		return nil, err
 	}
-	options := append([]nats.Option{
-		nats.Name(k.Name), nats.Secure(conf), nats.Nkey(public, pair.Sign), nats.CustomInboxPrefix("_INBOX_" + k.Name),
-		nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.ReconnectJitter(300*time.Millisecond, time.Second),
-		nats.IgnoreAuthErrorAbort(), nats.Timeout(answerTime),
-	}, more...)
-	for {
-		nc, err := nats.Connect(k.URL, options...)
-		if err == nil {
-			b, err := open(ctx, nc, k.Role != roleDUT)
-			if err == nil || !patient {
-				if err != nil {
-					nc.Close()
-				}
-				return b, err
-			}
-			nc.Close()
-		} else if !patient {
-			return nil, fmt.Errorf("the engine at %s does not answer: %w (does \"vmtb-fleet serve\" run? is the key still good?)", k.URL, err)
-		}
-		select { // there is no event for an engine that comes up
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(time.Second):
-		}
+	nc, err := nats.Connect(k.URL, append(more,
+		nats.Name(k.Name), nats.Secure(conf), nats.Nkey(public, pair.Sign), nats.CustomInboxPrefix("_INBOX_"+k.Name),
+		nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectJitter(300*time.Millisecond, time.Second), nats.Timeout(answerTime))...)
+	if err != nil {
+		const format = "the engine at %s does not answer: %w (does \"vmtb-fleet serve\" run? is the key still good?)"
+		return nil, fmt.Errorf(format, k.URL, err)
 	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(answerTime))
+	return &bus{key: k, nc: nc, js: js}, err
 }
 
-// open finds what is kept in the engine, or makes it.
-func open(ctx context.Context, nc *nats.Conn, create bool) (*bus, error) {
-	b := &bus{nc: nc}
-	var err error
-	if b.js, err = jetstream.New(nc); err != nil {
+// connect connects with a key of a person, and makes the streams and buckets that are missing.
+func connect(ctx context.Context, k key, more ...nats.Option) (*bus, error) {
+	b, err := dial(k, more...)
+	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	if create {
-		if err := b.create(ctx); err != nil {
-			return nil, err
-		}
+	if err = b.open(ctx); errors.Is(err, jetstream.ErrBucketNotFound) {
+		err = errors.Join(b.create(ctx), b.open(ctx))
 	}
-	for name, at := range b.buckets() {
-		if *at, err = b.js.KeyValue(ctx, name); err != nil {
-			return nil, fmt.Errorf("the engine has no bucket %s: %w (a submit or admin key makes it)", name, err)
-		}
+	if err != nil {
+		b.nc.Close()
 	}
-	b.objects, err = b.js.ObjectStore(ctx, bucketObjects)
 	return b, err
 }
 
-func (b *bus) buckets() map[string]*jetstream.KeyValue {
-	return map[string]*jetstream.KeyValue{
-		bucketClaims: &b.claims, bucketResults: &b.results, bucketRuns: &b.runs, bucketDUTs: &b.duts, bucketStanding: &b.standings,
-		bucketPools: &b.pools,
+// open finds the buckets.
+func (b *bus) open(ctx context.Context) (err error) {
+	if b.objects, err = b.js.ObjectStore(ctx, bucket); err == nil {
+		b.kv, err = b.js.KeyValue(ctx, bucket)
 	}
+	if err != nil {
+		err = fmt.Errorf("the engine has no bucket %s: %w (a submit or admin key makes it)", bucket, err)
+	}
+	return err
 }
 
-const month = 30 * 24 * time.Hour
-
-// create makes streams and buckets that are not there. Those that are there stay as somebody has
-// set them.
+// create makes the streams and buckets. The bucket of values is the last: it shows that all is
+// there.
 func (b *bus) create(ctx context.Context) error {
+	const month = 30 * 24 * time.Hour
 	for _, c := range []jetstream.StreamConfig{
-		{Name: unitStream, Subjects: []string{"unit.>"}, Retention: jetstream.WorkQueuePolicy, Duplicates: 24 * time.Hour, Discard: jetstream.DiscardNew},
+		{
+			Name: unitStream, Subjects: []string{"unit.>"}, Retention: jetstream.WorkQueuePolicy,
+			Duplicates: 24 * time.Hour, Discard: jetstream.DiscardNew,
+		},
 		{Name: logStream, Subjects: []string{"log.>"}, MaxAge: month, Duplicates: time.Hour},
 	} {
-		if _, err := b.js.CreateStream(ctx, c); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
 			return fmt.Errorf("stream %s: %w", c.Name, err)
 		}
 	}
-	for name := range b.buckets() {
-		if _, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, History: 5}); err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-			return fmt.Errorf("bucket %s: %w", name, err)
-		}
+	objects := jetstream.ObjectStoreConfig{Bucket: bucket, TTL: month}
+	if _, err := b.js.CreateOrUpdateObjectStore(ctx, objects); err != nil {
+		return fmt.Errorf("object store %s: %w", bucket, err)
 	}
-	_, err := b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: bucketObjects, TTL: month})
-	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-		return fmt.Errorf("objects: %w", err)
-	}
-	return nil
+	_, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, History: 5})
+	return err
 }
 
-// get reads a value. ok is false if there is none.
-func get[T any](ctx context.Context, kv jetstream.KeyValue, key string) (v T, entry jetstream.KeyValueEntry, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	entry, err = kv.Get(ctx, key)
+// get reads a value. The entry is nil if there is none.
+func get[T any](ctx context.Context, b *bus, key string) (v T, entry jetstream.KeyValueEntry, err error) {
+	entry, err = b.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return v, nil, false, nil
+		return v, nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(entry.Value(), &v)
 	}
 	if err != nil {
-		return v, nil, false, fmt.Errorf("%s %s: %w", kv.Bucket(), key, err)
+		return v, nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	if err := json.Unmarshal(entry.Value(), &v); err != nil {
-		return v, nil, false, fmt.Errorf("%s %s: %w", kv.Bucket(), key, err)
-	}
-	return v, entry, true, nil
+	return v, entry, nil
 }
 
-// all reads all values whose keys match, "run.*".
-func all[T any](ctx context.Context, kv jetstream.KeyValue, keys string) (map[string]T, error) {
+// swap writes a value if nobody has written it since entry was read. nil stands for no value.
+// notConflict tells the error of a later writer from others.
+func (b *bus) swap(ctx context.Context, key string, entry jetstream.KeyValueEntry, v any) (revision uint64, err error) {
+	if entry == nil {
+		return b.kv.Create(ctx, key, encode(v))
+	}
+	return b.kv.Update(ctx, key, encode(v), entry.Revision())
+}
+
+// notConflict is err, unless it says that somebody else has written the value meanwhile.
+func notConflict(err error) error {
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return nil
+	}
+	return err
+}
+
+// all reads all values whose keys match, "result.RUN.*". The keys of the map lack the kind.
+func all[T any](ctx context.Context, b *bus, kind, keys string) (map[string]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*answerTime)
 	defer cancel()
-	w, err := kv.Watch(ctx, keys, jetstream.IgnoreDeletes())
+	w, err := b.kv.Watch(ctx, kind+"."+keys, jetstream.IgnoreDeletes())
 	if err != nil {
 		return nil, err
 	}
@@ -167,19 +253,19 @@ func all[T any](ctx context.Context, kv jetstream.KeyValue, keys string) (map[st
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s %s: %w", kv.Bucket(), keys, ctx.Err())
+			return nil, fmt.Errorf("read %s.%s: %w", kind, keys, ctx.Err())
 		case e := <-w.Updates():
 			if e == nil {
 				return values, nil
 			}
 			var v T
 			if err := json.Unmarshal(e.Value(), &v); err != nil {
-				return nil, fmt.Errorf("%s %s: %w", kv.Bucket(), e.Key(), err)
+				return nil, fmt.Errorf("read %s: %w", e.Key(), err)
 			}
-			values[e.Key()] = v
+			values[e.Key()[len(kind)+1:]] = v
 		}
 	}
 }
 
-// wake has agents look at once.
+// wake has agents look for work at once.
 func (b *bus) wake() { _ = b.nc.Publish(wakeTopic, nil) } // they look by themselves, too

@@ -89,11 +89,12 @@ func chaos(t *testing.T, seed uint64) {
 	}
 	took := time.Since(began)
 	l.wait("an empty queue, and spools", func() bool {
-		return l.queued(b) == 0 && !l.has("dut1", "spool/units/*") && !l.has("dut2", "spool/units/*") && !l.has("dut3", "spool/units/*")
+		return l.queued(b) == 0 && !l.has("dut1", "spool/units/*") && !l.has("dut2", "spool/units/*") &&
+			!l.has("dut3", "spool/units/*")
 	})
 	results := l.done(b, id)
 	run := l.fetch(id, 72) // every object reads, or this fails
-	extra, err := all[result](t.Context(), b.results, "extra.>")
+	extra, err := all[result](t.Context(), b, "extra", ">")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,10 @@ func chaos(t *testing.T, seed uint64) {
 			t.Errorf("%s is not as it was", dut)
 		}
 	}
-	t.Logf("seed %d: %v, killed %v; results %v; attempts %v; extra %d", seed, took.Round(time.Second), kills, c, attempts, len(extra))
+	t.Logf(
+		"seed %d: %v, killed %v; results %v; attempts %v; extra %d", seed, took.Round(time.Second), kills, c, attempts,
+		len(extra),
+	)
 	if !strings.Contains(run.Info.Participants(), "Participating DUTs 3 of 3") {
 		t.Log(run.Info.Participants())
 	}

@@ -15,8 +15,11 @@ func TestRequirements(t *testing.T) {
 	l.dut("a", small)
 	b := l.admin()
 	l.becomes(b, "a", "idle")
-	out := l.must("submit", "--vmtb", l.vmtb(), "--id=r1", "--need=kernel>=7.1 gpu!=bmg", "test_toy::TestWeak::*[1VF-a]")
-	if !strings.Contains(out, `no DUT meets "gpu!=bmg kernel>=7.1 vfs>=1"`) || !strings.Contains(out, "a lacks kernel>=7.1 (it has 7.0.1)") {
+	out := l.must(
+		"submit", "--vmtb", l.vmtb(), "--id=r1", "--need=kernel>=7.1 gpu!=bmg", "test_toy::TestWeak::*[1VF-a]",
+	)
+	if !strings.Contains(out, `no DUT meets "gpu!=bmg kernel>=7.1 vfs>=1"`) ||
+		!strings.Contains(out, "a lacks kernel>=7.1 (it has 7.0.1)") {
 		t.Error(out)
 	}
 	l.label("a", map[string]string{"gpu": "ptl", "vfs": "4", "kernel": "7.1.0"}) // as LAVA boots another kernel
@@ -26,7 +29,9 @@ func TestRequirements(t *testing.T) {
 	if out, code := l.run("watch", late); code != flow.ExitError || !strings.Contains(out, "1 notrun") {
 		t.Errorf("watch: %d\n%s", code, out)
 	}
-	for _, c := range [][]string{{"--need=rack"}, {"--option=run-dir=/etc"}, {"--option=timeout=../x"}, {"--id=a.b"}, {"nothing::like::this"}} {
+	for _, c := range [][]string{
+		{"--need=rack"}, {"--option=run-dir=/etc"}, {"--option=timeout=../x"}, {"--id=a.b"}, {"nothing::like::this"},
+	} {
 		if out, code := l.run(append([]string{"submit", "--vmtb", l.vmtb()}, c...)...); code != flow.ExitUsage {
 			t.Errorf("%v: %d %s", c, code, out)
 		}
@@ -70,7 +75,7 @@ func TestSubmitAgain(t *testing.T) {
 	l := newLab(t, long)
 	b := l.admin()
 	o := submitOptions{vmtb: l.vmtb(), id: "r1", lost: long}
-	sub, err := b.plan(t.Context(), o, runInfo{ID: "r1"}, []string{"test_toy::TestToy"})
+	sub, err := b.plan(t.Context(), o, runInfo{Words: []string{"test_toy::TestToy"}})
 	if err != nil {
 		t.Fatal(err)
 	}

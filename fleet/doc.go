@@ -1,28 +1,24 @@
 // Command vmtb-fleet runs flows on many machines under test (DUTs). It is a queue with results on
 // NATS JetStream: "serve" runs the engine, "agent" runs on each DUT and runs vmtb as a child,
 // "submit", "watch" and "fetch" are for people and CI. It installs no kernel and drives no console:
-// where a DUT must first be given a kernel, LAVA runs vmtb, or boots the machine and lets its agent
-// come.
+// where a DUT must first be given a kernel, LAVA runs vmtb, or boots the machine and starts its
+// agent.
 //
 // # Words
 //
-// A unit is a class with a parameter, the least that a DUT runs in one go. A run is what was
-// submitted at once. An attempt is one DUT's go at a unit. A pool is all units with the same
-// requirement.
+// A unit is a class with a parameter, the least that a DUT runs in one go. A run is all units of
+// one submit. An attempt is one DUT's work on a unit. A pool is all units with the same
+// requirement; it is a consumer of the queue, whose description is the requirement.
 //
 // # The way of a unit
 //
-//	submit -> UNITS (work queue) -> an agent fetches one -> claim (compare and set) -> vmtb run or resume -> object store -> result -> ack
+//	submit -> queue -> an agent fetches it -> claim -> vmtb run or resume -> upload -> result -> ack
 //
-// A claim is a lease. Its revision in the key-value store is the fencing token: only who knows the
-// newest one may extend it. Each heartbeat extends the claim and the delivery of the message.
-// Whoever comes first with a result has the result of the unit; what others bring later is kept as
-// an extra attempt. All that an agent must not forget is in its spool, on disk, until the message
-// is acknowledged.
+// A claim is a lease in the key-value store, and its revision is the fencing token: only the agent
+// that knows the newest revision can extend the claim. Each heartbeat extends the claim and the
+// delivery of the message. The first result of a unit counts. Later results are kept as extra
+// attempts.
 //
-//	             lease lapsed            two DUTs lost
-//	queued ----> claimed --> claimed by another --> result "incomplete"
-//	               | ^  DUT comes back in time: resumed there
-//	               v |
-//	             result --> acknowledged
+// An agent keeps what it must not forget in its spool until the result is stored. It has no orderly
+// end: it may be killed at any time, and its next start goes on from the spool.
 package main

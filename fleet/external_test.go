@@ -29,7 +29,8 @@ func TestExternalEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, SyncAlways: true, TLS: true,
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, SyncAlways: true,
+		TLS:       true,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13},
 		Nkeys:     []*server.NkeyUser{{Nkey: personPublic}, {Nkey: dutPublic}},
 	})
@@ -55,10 +56,10 @@ func TestExternalEngine(t *testing.T) {
 	l.label("dut1", large)
 	ended := make(chan error, 1)
 	go func() {
-		o := agentOptions{vmtb: []string{l.self, "as-vmtb"}, spool: filepath.Join(dir, "spool")}
+		o := agentOptions{vmtb: l.vmtb(), spool: filepath.Join(dir, "spool")}
 		ended <- runAgent(t.Context(), dut, o, slog.New(slog.DiscardHandler))
 	}()
-	b, err := connect(t.Context(), person, false)
+	b, err := connect(t.Context(), person)
 	if err != nil {
 		t.Fatal(err)
 	}

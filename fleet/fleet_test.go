@@ -58,7 +58,8 @@ func TestRun(t *testing.T) {
 		t.Error(got)
 	}
 	// What a run takes is ordered as vmtb lists it.
-	if !slices.IsSortedFunc(run.Info.Plan, func(a, b flow.Item) int { return 0 }) || run.Info.Plan[0].ID.Param != "1VF-toy0" {
+	if !slices.IsSortedFunc(run.Info.Plan, func(a, b flow.Item) int { return 0 }) ||
+		run.Info.Plan[0].ID.Param != "1VF-toy0" {
 		t.Errorf("the plan begins with %s", run.Info.Plan[0].ID)
 	}
 }

@@ -1,4 +1,4 @@
-module vmtb-fleet
+module vmtb/fleet
 
 go 1.26.0
 
@@ -7,7 +7,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nats-io/nkeys v0.4.16
 	github.com/spf13/pflag v1.0.9
-	golang.org/x/sys v0.49.0
+	go.yaml.in/yaml/v3 v3.0.6
 	vmtb v0.0.0-00010101000000-000000000000
 )
 
@@ -23,6 +23,7 @@ require (
 	github.com/spf13/cobra v1.10.2 // indirect
 	go.starlark.net v0.0.0-20260908191801-89a6a09411d5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 )

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"vmtb/flow"
+	"vmtb/internal/flock"
 )
 
 // state is what a DUT's agent says of it.
 func (l *lab) state(b *bus, dut string) dutInfo {
-	d, _, _, err := get[dutInfo](l.t.Context(), b.duts, dut)
+	d, _, err := get[dutInfo](l.t.Context(), b, "dut."+dut)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestAway(t *testing.T) {
 	}
 	l.start("a")
 	l.wait("a's extra attempt", func() bool {
-		r, err := all[result](t.Context(), b.results, "extra.>")
+		r, err := all[result](t.Context(), b, "extra", ">")
 		return err == nil && len(r) == 1
 	})
 	if l.has("a", "changed-*") {
@@ -115,7 +116,9 @@ func TestServerFull(t *testing.T) {
 	b := l.admin()
 	var id string
 	l.wait("a full server", func() bool {
-		out, code := l.run("submit", "--vmtb", l.vmtb(), "--lost-after", short.String(), "--id=full", "test_toy::TestToy")
+		out, code := l.run(
+			"submit", "--vmtb", l.vmtb(), "--lost-after", short.String(), "--id=full", "test_toy::TestToy",
+		)
 		if code == 0 {
 			id = "full"
 		}
@@ -171,7 +174,9 @@ func TestDie(t *testing.T) {
 	if c := counts(run); c[flow.Incomplete] != 1 || c[flow.NotRun] != 1 {
 		t.Errorf("%v", c)
 	}
-	if p := run.Info.Participants(); !strings.HasPrefix(p, "Participating DUTs 0 of 2; missing: a (its journal ends in test_toy::TestDie::test_die[1VF-die]), b (") {
+	if p := run.Info.Participants(); !strings.HasPrefix(
+		p, "Participating DUTs 0 of 2; missing: a (its journal ends in test_toy::TestDie::test_die[1VF-die]), b (",
+	) {
 		t.Error(p)
 	}
 }
@@ -252,7 +257,10 @@ func TestReserve(t *testing.T) {
 	if n := len(l.done(b, second)); n != 0 {
 		t.Error("a reserved DUT took a unit")
 	}
-	unlock, err := lockFile(filepath.Join(l.toyDir("a"), "state/vmtb.lock"))
+	lock, err := os.Create(filepath.Join(l.toyDir("a"), "state/vmtb.lock"))
+	if err == nil {
+		err = flock.Exclusive(lock)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,12 +269,13 @@ func TestReserve(t *testing.T) {
 		log, _ := os.ReadFile(filepath.Join(l.dir, "a.log"))
 		return strings.Contains(string(log), "waits for another vmtb")
 	})
-	unlock()
+	lock.Close()
 	l.wait("the second", func() bool { return len(l.done(b, second)) == 1 })
 	if out, code := l.run("watch", second); code != 0 {
 		t.Errorf("%d %s", code, out)
 	}
-	if out, code := l.run("drain", "nobody"); code != flow.ExitUsage || !strings.Contains(out, "there is no DUT nobody") {
+	if out, code := l.run("drain", "nobody"); code != flow.ExitUsage ||
+		!strings.Contains(out, "there is no DUT nobody") {
 		t.Errorf("%d %s", code, out)
 	}
 }

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,13 +9,15 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"math/big"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nkeys"
+
+	"vmtb/internal/atomicfile"
 )
 
 // Roles of keys.
@@ -26,12 +27,12 @@ const (
 	roleDUT    = "dut"
 )
 
-// serverName is the name in the engine's certificate: clients check it wherever they find the
+// serverName is the name in the engine's certificate. Clients check it wherever they find the
 // engine.
 const serverName = "vmtb-fleet"
 
-// A key is all that a client needs: where the engine is, by what it is known, and the client's own
-// secret. It is a file of its own.
+// A key is a file with all that a client needs: the engine's address and certificate, and the
+// client's own secret.
 type key struct {
 	URL  string `json:"url"`
 	Name string `json:"name"`
@@ -55,20 +56,18 @@ func newKey(url, name, role, ca string) (k key, public string, err error) {
 	return key{URL: url, Name: name, Role: role, CA: ca, Seed: string(seed)}, public, err
 }
 
-func (k key) write(path string) error { return writeFile(path, append(encode(k), '\n'), 0o600) }
+func (k key) write(path string) error {
+	return atomicfile.WriteFile(path, append(encode(k), '\n'), 0o600)
+}
 
 // readKey reads a key file, which only its owner may read.
 func readKey(path string) (k key, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return k, usageError{fmt.Errorf("key: %w (--key names it; \"vmtb-fleet enroll\" makes one)", err)}
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return k, usagef("key %s can be read by others: chmod 600 %[1]s", path)
-	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return k, usageError{err}
+		return k, usagef("key: %w (--key names it; \"vmtb-fleet enroll\" makes one)", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		return k, usagef("key %s can be read by others: chmod 600 %[1]s", path)
 	}
 	return parseKey(path, data)
 }
@@ -78,19 +77,19 @@ func parseKey(path string, data []byte) (k key, err error) {
 		return k, usagef("key %s: %v", path, err)
 	}
 	if _, err := nkeys.FromSeed([]byte(k.Seed)); err != nil || k.URL == "" || checkName("name", k.Name) != nil {
-		return k, usagef("key %s: it has no url, name or seed that makes sense", path)
+		return k, usagef("key %s: its url, name or seed is missing or wrong", path)
 	}
 	return k, nil
 }
 
-// tls is how the engine is recognized.
+// tls says how a client recognizes the engine.
 func (k key) tls() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: k.Host}
 	if k.CA == "" {
 		return c, nil
 	}
 	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM([]byte(k.CA)) {
-		return nil, errors.New("key: the certificate in it does not read")
+		return nil, errors.New("key: it has no certificate in PEM")
 	}
 	if k.Host == "" {
 		c.ServerName = serverName
@@ -98,70 +97,41 @@ func (k key) tls() (*tls.Config, error) {
 	return c, nil
 }
 
-// certificate reads the engine's certificate from dir, or makes it.
+// certificate reads the engine's certificate and its key from dir, or makes them. ca is the
+// certificate alone.
 func certificate(dir string) (cert tls.Certificate, ca string, err error) {
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "cert.key")
-	if _, err := os.Stat(certFile); errors.Is(err, os.ErrNotExist) {
-		if err := makeCertificate(certFile, keyFile); err != nil {
-			return cert, "", err
+	path := filepath.Join(dir, "cert.pem")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if data, err = newCertificate(); err == nil {
+			err = atomicfile.WriteFile(path, data, 0o600)
 		}
 	}
-	if cert, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+	if err == nil {
+		cert, err = tls.X509KeyPair(data, data)
+	}
+	if err != nil {
 		return cert, "", err
 	}
-	data, err := os.ReadFile(certFile)
-	return cert, string(data), err
+	return cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})), nil
 }
 
-func makeCertificate(certFile, keyFile string) error {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func newCertificate() ([]byte, error) {
+	public, secret, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return err
+		return nil, err
 	}
 	t := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: serverName}, DNSNames: []string{serverName},
+		Subject: pkix.Name{CommonName: serverName}, DNSNames: []string{serverName},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().AddDate(20, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, &k.PublicKey, k)
+	cert, err := x509.CreateCertificate(rand.Reader, t, t, public, secret)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		return err
-	}
-	block := func(kind string, data []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}) }
-	if err := writeFile(keyFile, block("PRIVATE KEY", secret), 0o600); err != nil {
-		return err
-	}
-	return writeFile(certFile, block("CERTIFICATE", der), 0o644)
-}
-
-// writeFile writes a file whole or not at all, and onto the disk.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return errors.Join(err, syncDir(filepath.Dir(path)))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	der, err := x509.MarshalPKCS8PrivateKey(secret)
+	return slices.Concat(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -18,218 +19,12 @@ import (
 	"vmtb/flow"
 )
 
-// An action is what a command does with its arguments; a busAction needs the engine for it.
-type (
-	action    func(ctx context.Context, args []string, out, log io.Writer) error
-	busAction func(ctx context.Context, b *bus, args []string, out, log io.Writer) error
-)
-
-// A command of the program. Its flags are added by flags, and run gets what is left of the command
-// line.
-type command struct {
-	name, args, short string
-	most              int // arguments; -1 is any number
-	least             int
-	prepare           func(f *pflag.FlagSet) action
-}
-
-// onBus is a command that needs the engine: it gets the flag --key, and a connection.
-func onBus(prepare func(f *pflag.FlagSet) busAction) func(*pflag.FlagSet) action {
-	return func(f *pflag.FlagSet) action {
-		file := keyFlag(f)
-		run := prepare(f)
-		return func(ctx context.Context, args []string, out, log io.Writer) error {
-			k, err := readKey(*file)
-			if err != nil {
-				return err
-			}
-			b, err := connect(ctx, k, false)
-			if err != nil {
-				return err
-			}
-			defer b.nc.Close()
-			return run(ctx, b, args, out, log)
-		}
-	}
-}
-
 const serverDir = "/var/lib/vmtb-fleet"
 
-func keyFlag(f *pflag.FlagSet) *string {
-	file := os.Getenv("VMTB_FLEET_KEY")
-	if file == "" {
-		file = serverDir + "/admin.key"
-	}
-	return f.String("key", file, "the key file of this machine or person (default: $VMTB_FLEET_KEY, else that of the server's administrator)")
-}
+// An exitCode ends the program without a message.
+type exitCode int
 
-func (o *submitOptions) add(f *pflag.FlagSet) {
-	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb that lists the selection")
-	f.StringVar(&o.id, "id", "", "id of the run; with the id of a run that was not queued to its end, goes on with that")
-	f.StringVar(&o.need, "need", "", "what a DUT must be, by its labels: 'gpu=bmg vfs>=4 kernel>=7.0'")
-	f.BoolVar(&o.eachGPU, "each-gpu", false, "run each flow once on each kind of GPU that the DUTs have")
-	f.StringArrayVar(&o.options, "option", nil, "NAME=VALUE, a flag of vmtb run: "+strings.Join(options, ", "))
-	f.StringArrayVar(&o.durations, "durations", nil, "a run directory: what took longest in it is queued first")
-	f.DurationVar(&o.deadline, "deadline", 0, "what has not run after this time does not run (default: never)")
-	f.DurationVar(&o.lost, "lost-after", defaultLost, "a DUT that is silent for so long has lost its unit")
-}
-
-var commands = []command{
-	{name: "serve", short: "run the engine", prepare: func(f *pflag.FlagSet) action {
-		var o serveOptions
-		f.StringVar(&o.dir, "dir", serverDir, "state: keys, queue, results, run directories")
-		f.StringVar(&o.listen, "listen", "0.0.0.0:4222", "HOST:PORT to listen on, with TLS")
-		f.StringVar(&o.url, "url", "", "how others reach it, for their keys (default: tls://HOSTNAME:PORT)")
-		f.Int64Var(&o.maxStore, "max-store", 0, "bytes that the state may take (default: what the disk has)")
-		return func(ctx context.Context, _ []string, out, _ io.Writer) error {
-			if o.url == "" {
-				host, err := os.Hostname()
-				if err != nil {
-					return err
-				}
-				o.url = "tls://" + host + o.listen[strings.LastIndex(o.listen, ":"):]
-			}
-			return serve(ctx, o, out)
-		}
-	}},
-	{
-		name: "enroll", args: "NAME", least: 1, most: 1, short: "make a key for a DUT, or for who submits",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			role := f.String("role", roleDUT, "dut, submit or admin")
-			file := f.StringP("output", "o", "", "the key file to write (default: NAME.key)")
-			return func(_ context.Context, b *bus, args []string, out, _ io.Writer) error {
-				if *file == "" {
-					*file = args[0] + ".key"
-				}
-				if err := enroll(b, args[0], *role, *file); err != nil {
-					return err
-				}
-				next := "VMTB_FLEET_KEY=" + *file + " vmtb-fleet submit ..."
-				if *role == roleDUT {
-					next = "copy it there, then: vmtb-fleet agent --key=" + *file
-				}
-				fmt.Fprintf(out, "%s is the key of %s: %s\n", *file, args[0], next)
-				return nil
-			}
-		}),
-	},
-	{name: "agent", short: "run units on this machine", prepare: func(f *pflag.FlagSet) action {
-		file := keyFlag(f)
-		var o agentOptions
-		vmtb := f.String("vmtb", "vmtb", "the vmtb to run, with arguments that come before its command")
-		f.StringVar(&o.spool, "spool", "/var/lib/vmtb-agent", "directory for units in flight")
-		f.StringVar(&o.health, "health", "", "selection that must pass before a broken DUT takes units again (default: a person decides, by \"repair\")")
-		f.DurationVar(&o.check, "health-every", 10*time.Minute, "time between two health checks of a broken DUT")
-		return func(ctx context.Context, _ []string, _, log io.Writer) error {
-			k, err := readKey(*file)
-			if err != nil {
-				return err
-			}
-			o.vmtb = strings.Fields(*vmtb)
-			return runAgent(ctx, k, o, slog.New(slog.NewTextHandler(log, nil)))
-		}
-	}},
-	{
-		name: "submit", args: "[SELECTION...]", most: -1, short: "queue flows, and print the run's id",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			var o submitOptions
-			o.add(f)
-			return func(ctx context.Context, b *bus, args []string, out, log io.Writer) error {
-				id, err := submit(ctx, b, o, args, log)
-				if id != "" {
-					fmt.Fprintln(out, id)
-				}
-				return err
-			}
-		}),
-	},
-	{
-		name: "watch", args: "RUN", least: 1, most: 1, short: "show a run as it goes on; ends with its exit code",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			asJSON := f.Bool("json", false, "print the journals' entries, an object a line")
-			return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
-				code, err := watch(ctx, b, args[0], out, *asJSON)
-				if err == nil && code != 0 {
-					err = exitCode(code)
-				}
-				return err
-			}
-		}),
-	},
-	{
-		name: "fetch", args: "RUN -o DIR", least: 1, most: 1, short: "bring all attempts of a run, merged into one run directory",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			dir := f.StringP("output", "o", "", "the run directory to make")
-			reports := f.StringArray("report", nil, "FORMAT or FORMAT:PATH, as for vmtb report")
-			vmtb := f.String("vmtb", "vmtb", "the vmtb that makes the reports")
-			return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
-				if *dir == "" {
-					return usagef("vmtb-fleet fetch needs -o DIR")
-				}
-				return fetch(ctx, b, args[0], *dir, *vmtb, *reports, out)
-			}
-		}),
-	},
-	{
-		name: "duts", short: "list the DUTs: labels, what they do, and why they do not",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			asJSON := f.Bool("json", false, "print an array of objects")
-			return func(ctx context.Context, b *bus, _ []string, out, _ io.Writer) error {
-				return listDUTs(ctx, b, out, *asJSON)
-			}
-		}),
-	},
-	{
-		name: "reserve", args: "DUT", least: 1, most: 1, short: "keep a DUT for a person, or end that",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			length := f.Duration("for", time.Hour, "how long; 0 ends the reservation")
-			return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error {
-				return b.setStanding(ctx, args[0], func(s *standing) { s.Who, s.Until = who(), time.Now().Add(*length) })
-			}
-		}),
-	},
-	{
-		name: "drain", args: "DUT", least: 1, most: 1, short: "have a DUT finish what it has, and take nothing new",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			end := f.Bool("end", false, "have it take units again")
-			return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error {
-				return b.setStanding(ctx, args[0], func(s *standing) { s.Who, s.Drain = who(), !*end })
-			}
-		}),
-	},
-	{
-		name: "cancel", args: "RUN", least: 1, most: 1, short: "end a run in order",
-		prepare: onBus(func(*pflag.FlagSet) busAction {
-			return func(ctx context.Context, b *bus, args []string, _, _ io.Writer) error { return b.cancel(ctx, args[0]) }
-		}),
-	},
-	{
-		name: "repair", args: "RUN|DUT", least: 1, most: 1, short: "queue again what has no result; call a broken DUT good again",
-		prepare: onBus(func(f *pflag.FlagSet) busAction {
-			lost := f.Duration("lost-after", defaultLost, "as for submit")
-			return func(ctx context.Context, b *bus, args []string, out, _ io.Writer) error {
-				if _, _, ok, err := get[dutInfo](ctx, b.duts, args[0]); err == nil && ok {
-					return b.setStanding(ctx, args[0], func(s *standing) { s.Clear++ })
-				}
-				if _, _, err := b.run(ctx, args[0]); err != nil {
-					return err
-				}
-				n, err := b.repair(ctx, args[0], *lost)
-				fmt.Fprintf(out, "units queued again: %d\n", n)
-				return err
-			}
-		}),
-	},
-	{
-		name: "revoke", args: "NAME", least: 1, most: 1, short: "take a key's rights away, at once",
-		prepare: onBus(func(*pflag.FlagSet) busAction {
-			return func(_ context.Context, b *bus, args []string, _, _ io.Writer) error {
-				_, err := b.request(adminRequest{Revoke: args[0]})
-				return err
-			}
-		}),
-	},
-}
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -240,54 +35,233 @@ func main() {
 
 // run runs a command line and returns the exit code.
 func run(ctx context.Context, args []string, out, log io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") {
-		help(out)
-		return 0
-	}
-	i := slices.IndexFunc(commands, func(c command) bool { return c.name == args[0] })
-	err := usagef("there is no command %q: \"vmtb-fleet help\" lists them", args[0])
-	if i >= 0 {
-		err = commands[i].run(ctx, args[1:], out, log)
-	}
-	code, said := errors.AsType[exitCode](err)
-	switch {
-	case err == nil || errors.Is(err, pflag.ErrHelp):
-		return 0
-	case said:
+	err := (&program{out: out, log: log}).run(ctx, args)
+	if code, ok := errors.AsType[exitCode](err); ok || err == nil {
 		return int(code)
 	}
 	fmt.Fprintln(log, "vmtb-fleet:", err)
-	if _, usage := errors.AsType[usageError](err); usage {
+	switch {
+	case flow.BlameOf(err) == flow.BlameUsage:
 		return flow.ExitUsage
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return flow.ExitInterrupted
 	}
 	return flow.ExitError
 }
 
-func (c command) run(ctx context.Context, args []string, out, log io.Writer) error {
-	f := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
-	f.SetOutput(out)
-	f.Usage = func() {
-		fmt.Fprintf(out, "vmtb-fleet %s\n\n%s\n\n%s", strings.TrimSpace(c.name+" "+c.args), c.short, f.FlagUsagesWrapped(100))
-	}
-	do := c.prepare(f)
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return err
-		}
-		return usagef("%s: %v (vmtb-fleet %[1]s --help)", c.name, err)
-	}
-	if n := f.NArg(); n < c.least || c.most >= 0 && n > c.most {
-		return usagef("vmtb-fleet %s", strings.TrimSpace(c.name+" "+c.args))
-	}
-	return do(ctx, f.Args(), out, log)
+// A program is one call of vmtb-fleet: where it prints, and the values of its flags.
+type program struct {
+	out, log io.Writer
+	key      string
+
+	serve  serveOptions
+	agent  agentOptions
+	submit submitOptions
+	fetch  fetchOptions
+
+	role, file   string
+	json, end    bool
+	length, lost time.Duration
 }
 
-func help(out io.Writer) {
-	fmt.Fprint(out, "vmtb-fleet runs flows of vmtb on many machines under test. \"vmtb-fleet COMMAND --help\" shows the flags.\n\n")
-	for _, c := range commands {
-		fmt.Fprintf(out, "  %-24s %s\n", strings.TrimSpace(c.name+" "+c.args), c.short)
+type (
+	action    func(ctx context.Context, args []string) error
+	busAction func(ctx context.Context, b *bus, args []string) error
+)
+
+// A command has as many arguments as use names; "..." is any number.
+type command struct {
+	use, short string
+	flags      func(*pflag.FlagSet)
+	do         action
+}
+
+func (c command) name() string { return strings.Fields(c.use)[0] }
+
+func (p *program) run(ctx context.Context, args []string) error {
+	commands := p.commands()
+	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") {
+		fmt.Fprint(p.out, "vmtb-fleet runs flows of vmtb on many machines under test.\n",
+			"\"vmtb-fleet COMMAND --help\" shows the flags.\n\n")
+		for _, c := range commands {
+			fmt.Fprintf(p.out, "  %-24s %s\n", c.use, c.short)
+		}
+		return nil
 	}
+	i := slices.IndexFunc(commands, func(c command) bool { return c.name() == args[0] })
+	if i < 0 {
+		return usagef("there is no command %q: \"vmtb-fleet help\" lists them", args[0])
+	}
+	c := commands[i]
+	f := pflag.NewFlagSet(c.name(), pflag.ContinueOnError)
+	f.Usage = func() {
+		fmt.Fprintf(p.out, "vmtb-fleet %s\n\n%s\n\n%s", c.use, c.short, f.FlagUsagesWrapped(100))
+	}
+	key := os.Getenv("VMTB_FLEET_KEY")
+	if key == "" {
+		key = serverDir + "/admin.key"
+	}
+	f.StringVar(&p.key, "key", key, "the key `file` of this machine or person (environment: VMTB_FLEET_KEY)")
+	if c.flags != nil {
+		c.flags(f)
+	}
+	err := f.Parse(args[1:])
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return nil
+	case err != nil:
+		return usagef("%s: %w (vmtb-fleet %[1]s --help)", c.name(), err)
+	case f.NArg() != strings.Count(c.use, " ") && !strings.Contains(c.use, "..."):
+		return usagef("want: vmtb-fleet %s", c.use)
+	}
+	return c.do(ctx, f.Args())
+}
+
+// onBus returns what a command does that needs the engine.
+func (p *program) onBus(do busAction) action {
+	return func(ctx context.Context, args []string) error {
+		k, err := readKey(p.key)
+		if err != nil {
+			return err
+		}
+		b, err := connect(ctx, k)
+		if err != nil {
+			return err
+		}
+		defer b.nc.Close()
+		return do(ctx, b, args)
+	}
+}
+
+func (p *program) commands() []command {
+	return []command{
+		{"serve", "run the engine", p.serveFlags, p.runServe},
+		{"enroll NAME", "make a key for a DUT or a person", func(f *pflag.FlagSet) {
+			f.StringVar(&p.role, "role", roleDUT, "dut, submit or admin")
+			f.StringVarP(&p.file, "output", "o", "", "the key file to write (default: NAME.key)")
+		}, p.onBus(p.runEnroll)},
+		{"agent", "run units on this machine", p.agentFlags, func(ctx context.Context, _ []string) error {
+			k, err := readKey(p.key)
+			if err != nil {
+				return err
+			}
+			return runAgent(ctx, k, p.agent, slog.New(slog.NewTextHandler(p.log, nil)))
+		}},
+		{"submit [SELECTION...]", "queue flows, and print the run's id", p.submitFlags, p.onBus(
+			func(ctx context.Context, b *bus, words []string) error {
+				id, err := submit(ctx, b, p.submit, words, p.log)
+				if id != "" {
+					fmt.Fprintln(p.out, id)
+				}
+				return err
+			})},
+		{"watch RUN", "show a run as it goes on; ends with its exit code", func(f *pflag.FlagSet) {
+			f.BoolVar(&p.json, "json", false, "print the journals' entries, an object a line")
+		}, p.onBus(func(ctx context.Context, b *bus, args []string) error {
+			code, err := watch(ctx, b, args[0], p.out, p.json)
+			if err == nil {
+				err = exitCode(code)
+			}
+			return err
+		})},
+		{"fetch RUN", "bring all attempts of a run, merged into one run directory", func(f *pflag.FlagSet) {
+			f.StringVarP(&p.fetch.dir, "output", "o", "", "the run directory to make")
+			f.StringArrayVar(&p.fetch.reports, "report", nil, "FORMAT or FORMAT:PATH, as for vmtb report")
+			f.StringVar(&p.fetch.vmtb, "vmtb", "vmtb", "the vmtb that makes the reports")
+		}, p.onBus(func(ctx context.Context, b *bus, args []string) error {
+			return fetch(ctx, b, args[0], p.fetch, p.out)
+		})},
+		{"duts", "list the DUTs: state, labels, reason", func(f *pflag.FlagSet) {
+			f.BoolVar(&p.json, "json", false, "print an array of objects")
+		}, p.onBus(func(ctx context.Context, b *bus, _ []string) error { return b.listDUTs(ctx, p.out, p.json) })},
+		{"reserve DUT", "keep a DUT for a person, or end that", func(f *pflag.FlagSet) {
+			f.DurationVar(&p.length, "for", time.Hour, "how long; 0s ends the reservation")
+		}, p.standing(func(s *standing) { s.Who, s.Until = who(), time.Now().Add(p.length) })},
+		{"drain DUT", "have a DUT finish its unit, and take nothing new", func(f *pflag.FlagSet) {
+			f.BoolVar(&p.end, "end", false, "have it take units again")
+		}, p.standing(func(s *standing) { s.Who, s.Drain = who(), !p.end })},
+		{"cancel RUN", "end a run in order", nil, p.onBus(func(ctx context.Context, b *bus, args []string) error {
+			return b.cancel(ctx, args[0])
+		})},
+		{"repair RUN|DUT", "queue again what has no result; declare a bad DUT good", func(f *pflag.FlagSet) {
+			f.DurationVar(&p.lost, "lost-after", defaultLost, "as for submit")
+		}, p.onBus(func(ctx context.Context, b *bus, args []string) error {
+			if b.knows(ctx, args[0]) == nil {
+				return b.setStanding(ctx, args[0], func(s *standing) { s.Clear++ })
+			}
+			n, err := b.repair(ctx, args[0], p.lost)
+			fmt.Fprintf(p.out, "units queued again: %d\n", n)
+			return err
+		})},
+		{"revoke NAME", "delete a key, at once", nil, p.onBus(func(ctx context.Context, b *bus, args []string) error {
+			return b.revoke(ctx, args[0])
+		})},
+	}
+}
+
+// standing returns a command that changes whether a DUT may take units.
+func (p *program) standing(change func(*standing)) action {
+	return p.onBus(func(ctx context.Context, b *bus, args []string) error {
+		return b.setStanding(ctx, args[0], change)
+	})
+}
+
+func (p *program) serveFlags(f *pflag.FlagSet) {
+	o := &p.serve
+	f.StringVar(&o.dir, "dir", serverDir, "state: keys, queue, results, run directories")
+	f.StringVar(&o.listen, "listen", "0.0.0.0:4222", "HOST:PORT to listen on, with TLS")
+	f.StringVar(&o.url, "url", "", "the address in the keys of clients (default: tls://HOSTNAME:PORT)")
+	f.Int64Var(&o.maxStore, "max-store", 0, "the most bytes of state (default: the space on the disk)")
+}
+
+func (p *program) runServe(ctx context.Context, _ []string) error {
+	o := p.serve
+	_, port, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return usagef("--listen=%s: %w", o.listen, err)
+	}
+	if o.url == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		o.url = "tls://" + net.JoinHostPort(name, port)
+	}
+	return serve(ctx, o, p.out)
+}
+
+func (p *program) runEnroll(ctx context.Context, b *bus, args []string) error {
+	if p.file == "" {
+		p.file = args[0] + ".key"
+	}
+	if err := enroll(ctx, b, args[0], p.role, p.file); err != nil {
+		return err
+	}
+	next := "VMTB_FLEET_KEY=" + p.file + " vmtb-fleet submit ..."
+	if p.role == roleDUT {
+		next = "copy it there, then: vmtb-fleet agent --key=" + p.file
+	}
+	fmt.Fprintf(p.out, "%s is the key of %s: %s\n", p.file, args[0], next)
+	return nil
+}
+
+func (p *program) agentFlags(f *pflag.FlagSet) {
+	o := &p.agent
+	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb to run, with arguments that come before its command")
+	f.StringVar(&o.spool, "spool", "/var/lib/vmtb-agent", "directory for units in flight")
+	const health = "selection that must pass before a bad DUT takes units again (default: \"repair\" decides)"
+	f.StringVar(&o.health, "health", "", health)
+	f.DurationVar(&o.check, "health-every", 10*time.Minute, "time between two health checks of a bad DUT")
+}
+
+func (p *program) submitFlags(f *pflag.FlagSet) {
+	o := &p.submit
+	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb that lists the selection")
+	f.StringVar(&o.id, "id", "", "id of the run; the id of a run that was queued in part goes on with it")
+	f.StringVar(&o.need, "need", "", "labels that a DUT must have: 'gpu=bmg vfs>=4 kernel>=7.0'")
+	f.BoolVar(&o.eachGPU, "each-gpu", false, "run each flow once on each kind of GPU that the DUTs have")
+	f.StringArrayVar(&o.options, "option", nil, "NAME=VALUE, a flag of vmtb run: "+strings.Join(options, ", "))
+	f.StringArrayVar(&o.durations, "durations", nil, "a run directory: what took longest in it is queued first")
+	f.DurationVar(&o.deadline, "deadline", 0, "units that have not ended by then do not run on (default: never)")
+	f.DurationVar(&o.lost, "lost-after", defaultLost, "a DUT that is silent for so long has lost its unit")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,15 +20,16 @@ func parseNeed(s string) ([]term, error) {
 	for _, w := range strings.Fields(s) {
 		m := termForm.FindStringSubmatch(w)
 		if m == nil {
-			return nil, usagef("--need %q: %q: want LABEL OP VALUE without blanks, like vfs>=4; OP is one of = != >= <= > <", s, w)
+			const want = "want LABEL OP VALUE without blanks, like vfs>=4; OP is one of = != >= <= > <"
+			return nil, usagef("--need %q: %q: %s", s, w, want)
 		}
 		terms = append(terms, term{m[1], m[2], m[3]})
 	}
 	return terms, nil
 }
 
-// canonical is a requirement with its terms in order, each once, so that the same one makes the
-// same pool.
+// canonical returns a requirement with its terms in order, each once, so that equal requirements
+// make one pool.
 func canonical(needs ...string) string {
 	words := strings.Fields(strings.Join(needs, " "))
 	slices.Sort(words)
@@ -41,11 +43,12 @@ func (t term) met(labels map[string]string) bool {
 		return t.op == "!="
 	}
 	order := compareValues(value, t.value)
+	equal := value == t.value || order == 0 && numbers(t.value) != nil
 	switch t.op {
 	case "=":
-		return value == t.value || order == 0 && numeric(t.value)
+		return equal
 	case "!=":
-		return value != t.value && (order != 0 || !numeric(t.value))
+		return !equal
 	case ">=":
 		return order >= 0
 	case "<=":
@@ -56,8 +59,8 @@ func (t term) met(labels map[string]string) bool {
 	return order < 0
 }
 
-// lacks are the terms of a requirement that labels do not meet, with what there is instead. A
-// requirement that does not read is met by nothing.
+// lacks returns the terms of a requirement that labels do not meet, with what there is instead. No
+// DUT meets a requirement that cannot be read.
 func lacks(need string, labels map[string]string) (missing []string) {
 	terms, err := parseNeed(need)
 	if err != nil {
@@ -65,66 +68,39 @@ func lacks(need string, labels map[string]string) (missing []string) {
 	}
 	for _, t := range terms {
 		if !t.met(labels) {
-			has := "none"
-			if v := labels[t.name]; v != "" {
-				has = v
-			}
-			missing = append(missing, t.name+t.op+t.value+" (it has "+has+")")
+			missing = append(missing, t.name+t.op+t.value+" (it has "+cmp.Or(labels[t.name], "none")+")")
 		}
 	}
 	return missing
 }
 
-var (
-	sizeForm    = regexp.MustCompile(`^([0-9]+)([KMGT])$`)
-	versionForm = regexp.MustCompile(`^[0-9]+(?:\.[0-9]+)*`)
-	rcForm      = regexp.MustCompile(`^-rc([0-9]+)`)
-)
+var numberForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)*)(?:([KMGT])$|-rc([0-9]+))?`)
 
-func numeric(s string) bool { return versionForm.FindString(s) == s || sizeForm.MatchString(s) }
-
-// compareValues compares numbers, sizes (16G) and versions as such: 6.9 < 6.19, 7.0-rc3 < 7.0,
-// 7.0.1+deb13 = 7.0.1. Other values are compared as text.
-func compareValues(a, b string) int {
-	if x, y := sizeForm.FindStringSubmatch(a), sizeForm.FindStringSubmatch(b); x != nil && y != nil {
-		return cmp.Compare(bytesOf(x), bytesOf(y))
+// numbers reads a number, a size (16G) or a version; nil if s begins with none. The last number is
+// that of the release candidate; the release itself comes after all of them.
+func numbers(s string) (n []float64) {
+	m := numberForm.FindStringSubmatch(s)
+	if m == nil {
+		return nil
 	}
-	x, y := versionForm.FindString(a), versionForm.FindString(b)
-	if x == "" || y == "" {
+	for _, digits := range append(strings.Split(m[1], "."), cmp.Or(m[3], "Inf")) {
+		x, _ := strconv.ParseFloat(digits, 64) // too many digits are infinite
+		n = append(n, x)
+	}
+	n[0] *= math.Pow(1024, float64(1+strings.Index("KMGT", cmp.Or(m[2], "?"))))
+	return n
+}
+
+// compareValues compares numbers, sizes and versions as such: 6.9 < 6.19, 7.0-rc3 < 7.0,
+// 7.0.1+deb13 = 7.0.1. It compares other values as text.
+func compareValues(a, b string) int {
+	x, y := numbers(a), numbers(b)
+	if x == nil || y == nil {
 		return cmp.Compare(a, b)
 	}
-	p, q := strings.Split(x, "."), strings.Split(y, ".")
-	for i := range max(len(p), len(q)) {
-		if order := cmp.Compare(part(p, i), part(q, i)); order != 0 {
-			return order
-		}
+	last := max(len(x), len(y)) - 1
+	pad := func(n []float64) []float64 { // 7 is 7.0.0
+		return slices.Concat(n[:len(n)-1], make([]float64, last+1-len(n)), n[len(n)-1:])
 	}
-	return cmp.Compare(candidate(a[len(x):]), candidate(b[len(y):]))
-}
-
-func bytesOf(m []string) float64 {
-	n, _ := strconv.ParseFloat(m[1], 64) // digits
-	return n * float64(uint64(1)<<(10*(1+strings.Index("KMGT", m[2]))))
-}
-
-func part(parts []string, i int) float64 {
-	if i >= len(parts) {
-		return 0
-	}
-	n, _ := strconv.ParseFloat(parts[i], 64) // digits, perhaps many
-	return n
-}
-
-// candidate is the place of a release candidate among those of its version: the release itself
-// comes last.
-func candidate(rest string) int {
-	m := rcForm.FindStringSubmatch(rest)
-	if m == nil {
-		return 1 << 30
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		return 1 << 30
-	}
-	return n
+	return slices.Compare(pad(x), pad(y))
 }

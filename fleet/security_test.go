@@ -26,7 +26,8 @@ func TestPermissions(t *testing.T) {
 	b := l.admin()
 	file := filepath.Join(l.dir, "dut1.key")
 	l.must("enroll", "dut1", "-o", file)
-	if out, code := l.run("enroll", "dut1", "-o", file+"2"); code == 0 || !strings.Contains(out, "dut1 has a key already") {
+	if out, code := l.run("enroll", "dut1", "-o", file+"2"); code == 0 ||
+		!strings.Contains(out, "dut1 has a key already") {
 		t.Errorf("a second key: %d %s", code, out)
 	}
 	k, err := readKey(file)
@@ -34,7 +35,7 @@ func TestPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := make(chan string, 20)
-	d, err := connect(t.Context(), k, false, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	d, err := connect(t.Context(), k, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		select {
 		case refused <- err.Error():
 		default:
@@ -50,19 +51,27 @@ func TestPermissions(t *testing.T) {
 		return ctx
 	}
 	for name, do := range map[string]func() error{
-		"submit a unit":      func() error { _, err := d.js.Publish(within(), "unit.x.r.u", []byte("{}")); return err },
-		"log for another":    func() error { _, err := d.js.Publish(within(), "log.dut2.r.u.1", []byte("{}")); return err },
-		"speak for another":  func() error { _, err := d.duts.Put(within(), "dut2", []byte("{}")); return err },
+		"submit a unit": func() error { _, err := d.js.Publish(within(), "unit.x.r.u", []byte("{}")); return err },
+		"log for another": func() error {
+			_, err := d.js.Publish(within(), "log.dut2.r.u.1", []byte("{}"))
+			return err
+		},
+		"speak for another":  func() error { _, err := d.kv.Put(within(), "dut.dut2", []byte("{}")); return err },
 		"delete the queue":   func() error { return d.js.DeleteStream(within(), unitStream) },
 		"purge the run dirs": func() error { return d.objects.Delete(within(), "x") },
-		"change a run":       func() error { _, err := d.runs.Put(within(), "r", []byte("{}")); return err },
-		"call itself good":   func() error { _, err := d.standings.Put(within(), "dut1", []byte("{}")); return err },
-		"make a pool":        func() error { _, err := d.pools.Put(within(), allPools, []byte("{}")); return err },
-		"make a consumer": func() error {
+		"change a run":       func() error { _, err := d.kv.Put(within(), "run.r", []byte("{}")); return err },
+		"call itself good":   func() error { _, err := d.kv.Put(within(), "standing.dut1", []byte("{}")); return err },
+		"change the queue": func() error {
+			_, err := d.js.UpdateStream(within(), jetstream.StreamConfig{
+				Name: unitStream, Subjects: []string{"unit.>"},
+			})
+			return err
+		},
+		"make a pool": func() error {
 			_, err := d.js.CreateOrUpdateConsumer(within(), unitStream, jetstream.ConsumerConfig{Durable: "x"})
 			return err
 		},
-		"enroll": func() error { _, err := d.nc.RequestWithContext(within(), adminTopic, []byte("{}")); return err },
+		"enroll": func() error { _, err := d.kv.Put(within(), "key.dut2", []byte("{}")); return err },
 	} {
 		if err := do(); err == nil {
 			t.Errorf("a DUT can %s", name)
@@ -83,25 +92,25 @@ func TestPermissions(t *testing.T) {
 			}
 		})
 	}
-	if _, err := b.claims.Create(t.Context(), "r.u", []byte("{}")); err != nil {
+	if _, err := b.kv.Create(t.Context(), "claim.r.u", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	c, err := d.claims.Get(within(), "r.u")
+	c, err := d.kv.Get(within(), "claim.r.u")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rev, err := d.claims.Update(within(), "r.u", []byte("{}"), c.Revision())
+	rev, err := d.kv.Update(within(), "claim.r.u", []byte("{}"), c.Revision())
 	if err != nil || rev == 0 {
 		t.Errorf("a DUT cannot claim: %v", err)
 	}
-	if _, err := d.claims.Update(within(), "r.u", []byte("{}"), c.Revision()); notConflict(err) != nil || err == nil {
+	if _, err := d.kv.Update(within(), "claim.r.u", []byte("{}"), c.Revision()); notConflict(err) != nil || err == nil {
 		t.Errorf("a stale revision is not refused: %v", err)
 	}
 	if _, err := d.objects.PutBytes(within(), "mine", bytes.Repeat([]byte("z"), 300_000)); err != nil {
 		t.Errorf("a DUT cannot upload: %v", err)
 	}
 	for range 2 {
-		if _, err = d.results.Create(within(), "r.u", []byte("{}")); err != nil {
+		if _, err = d.kv.Create(within(), "result.r.u", []byte("{}")); err != nil {
 			break
 		}
 	}
@@ -130,7 +139,9 @@ func TestKeys(t *testing.T) {
 	if _, err := nats.Connect(k.URL, nats.Secure(conf)); err == nil {
 		t.Error("without a key")
 	}
-	if _, err := nats.Connect(k.URL, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, ServerName: serverName})); err == nil {
+	if _, err := nats.Connect(
+		k.URL, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, ServerName: serverName}),
+	); err == nil {
 		t.Error("an engine that nobody knows is trusted")
 	}
 	if _, err := nats.Connect(strings.Replace(k.URL, "tls:", "nats:", 1), nats.RootCAs("/dev/null")); err == nil {
@@ -140,7 +151,8 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := connect(t.Context(), stranger, false); err == nil || !strings.Contains(err.Error(), "is the key still good?") {
+	if _, err := connect(t.Context(), stranger); err == nil ||
+		!strings.Contains(err.Error(), "is the key still good?") {
 		t.Errorf("with a key that nobody has enrolled: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "k")
@@ -183,7 +195,8 @@ func TestUnitsAreChecked(t *testing.T) {
 	l.wait("results", func() bool { return len(l.done(b, "r1")) == len(units) })
 	for _, u := range units {
 		r := l.done(b, "r1")[u.key()]
-		if fine := u.Fixture == "fine"; fine != (r.Exit == 0) || !fine && (r.Exit != flow.ExitUsage || !strings.Contains(r.Why, "refused by a: ")) {
+		if fine := u.Fixture == "fine"; fine != (r.Exit == 0) ||
+			!fine && (r.Exit != flow.ExitUsage || !strings.Contains(r.Why, "refused by a: ")) {
 			t.Errorf("%s: %+v", u.Fixture, r)
 		}
 	}
@@ -213,9 +226,12 @@ func tarOf(t testing.TB, h tar.Header, text string) []byte {
 
 func TestUnpack(t *testing.T) {
 	for name, h := range map[string]tar.Header{
-		"the way up": {Name: "../x", Typeflag: tar.TypeReg}, "an absolute path": {Name: "/tmp/x", Typeflag: tar.TypeReg},
-		"a link": {Name: "x", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, "a hard link": {Name: "x", Typeflag: tar.TypeLink, Linkname: "y"},
-		"a device": {Name: "x", Typeflag: tar.TypeChar}, "10 GB": {Name: "x", Typeflag: tar.TypeReg, Size: 10 << 30},
+		"the way up":       {Name: "../x", Typeflag: tar.TypeReg},
+		"an absolute path": {Name: "/tmp/x", Typeflag: tar.TypeReg},
+		"a link":           {Name: "x", Typeflag: tar.TypeSymlink, Linkname: "/etc"},
+		"a hard link":      {Name: "x", Typeflag: tar.TypeLink, Linkname: "y"},
+		"a device":         {Name: "x", Typeflag: tar.TypeChar},
+		"10 GB":            {Name: "x", Typeflag: tar.TypeReg, Size: 10 << 30},
 	} {
 		dir := filepath.Join(t.TempDir(), "run")
 		text := "text"
@@ -243,7 +259,8 @@ func TestUnpack(t *testing.T) {
 	if err := errors.Join(pack(from, &b), unpack(&b, to, 100)); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := os.ReadFile(filepath.Join(to, "a/b/c")); err != nil || string(data) != "text" || exists(filepath.Join(to, "link")) {
+	if data, err := os.ReadFile(filepath.Join(to, "a/b/c")); err != nil || string(data) != "text" ||
+		exists(filepath.Join(to, "link")) {
 		t.Errorf("%q, %v", data, err)
 	}
 }

@@ -5,18 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sys/unix"
 
 	"vmtb/flow"
+	"vmtb/internal/flock"
+	"vmtb/internal/procfs"
 )
 
 // Why a unit that runs is to stop.
@@ -26,360 +30,282 @@ var (
 	errDeadline  = errors.New("the run missed its deadline")
 )
 
-// toStop reports whether the work of ctx is to stop in order. When the agent itself ends, vmtb is
-// left alone.
-func toStop(ctx context.Context) bool {
-	cause := context.Cause(ctx)
-	return errors.Is(cause, errFenced) || errors.Is(cause, errCancelled) || errors.Is(cause, errDeadline)
-}
-
-func over(ctx context.Context) bool { return ctx.Err() != nil }
-
 // mostLost is how many DUTs a unit may take down.
 const mostLost = 2
 
-// A spooledUnit is what an agent must know of a unit when it comes back after a crash.
-type spooledUnit struct {
+// An attempt is the work of this DUT on a unit.
+type attempt struct {
 	Unit  unit   `json:"unit"`
-	Reply string `json:"reply"` // acknowledges the message, also from another connection
+	Reply string `json:"reply"` // subject that acknowledges the message, also from another connection
 	Claim claim  `json:"claim"`
 	Boot  string `json:"boot_id"`
 
-	rev uint64 // of the claim: the fencing token
+	revision uint64 // of the claim: the fencing token
+	mu       sync.Mutex
+	judged   bool
+	told     int // lines of the journal that are in the log; run.json is the first
 }
 
-func (a *agent) unitDir(key string) string    { return filepath.Join(a.spool, "units", key) }
-func (a *agent) runDir(s *spooledUnit) string { return filepath.Join(a.unitDir(s.Unit.key()), "run") }
-
-func (s *spooledUnit) object(dut string) string {
-	return fmt.Sprintf("%s.%d.%s", s.Unit.key(), s.Claim.Attempt, dut)
+func (s *attempt) claimKey() string { return "claim." + s.Unit.key() }
+func (s *attempt) name() string {
+	return fmt.Sprintf("%s.%d.%s", s.Unit.key(), s.Claim.Attempt, s.Claim.DUT)
 }
+
+func (s *attempt) late(now time.Time) bool {
+	return !s.Unit.Deadline.IsZero() && now.After(s.Unit.Deadline)
+}
+
+func (a *agent) unitDir(s *attempt) string { return filepath.Join(a.spool, "units", s.Unit.key()) }
+func (a *agent) runDir(s *attempt) string  { return filepath.Join(a.unitDir(s), "run") }
 
 // take claims the unit in a message and runs it, unless it has a result or belongs to another DUT.
 func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 	var u unit
-	if err := json.Unmarshal(m.Data(), &u); err != nil || checkName("run", u.Run) != nil || checkName("unit", u.Name) != nil {
+	if json.Unmarshal(m.Data(), &u) != nil || checkName("run", u.Run) != nil || checkName("unit", u.Name) != nil {
 		a.log.Error("dropped a message that is no unit", "subject", m.Subject())
 		return m.Term()
 	}
-	if _, _, ok, err := get[result](ctx, a.results, u.key()); err != nil || ok {
-		if err != nil {
-			return errors.Join(err, m.NakWithDelay(a.beat()))
-		}
+	_, done, err := get[result](ctx, a.bus, "result."+u.key())
+	if done != nil {
 		return m.DoubleAck(ctx)
 	}
-	c, e, known, err := get[claim](ctx, a.claims, u.key())
-	if err != nil {
+	c, e, claimErr := get[claim](ctx, a.bus, "claim."+u.key())
+	if err = errors.Join(err, claimErr); err != nil {
 		return errors.Join(err, m.NakWithDelay(a.beat()))
 	}
-	if known && c.DUT != a.dut && c.DUT != "" {
-		if left := a.lost() - a.serverAge(e); left > 0 || !a.steady() {
+	if e != nil && c.DUT != a.dut && c.DUT != "" {
+		// After the engine was away claims look old: their DUTs need time to extend them.
+		settled := time.Since(time.Unix(0, a.up.Load())) >= min(a.lost()/4, time.Minute)
+		if left := a.lost() - a.now().Sub(e.Created()); left > 0 || !settled {
 			return m.NakWithDelay(max(left, a.beat()))
 		}
 		a.log.Warn("takes over", "unit", u.title(), "from", c.DUT)
 		c.Lost = append(c.Lost, c.DUT)
 	}
-	s := &spooledUnit{Unit: u, Reply: m.Reply(), Boot: a.boot}
+	s := &attempt{Unit: u, Reply: m.Reply(), Boot: a.boot}
 	s.Claim = claim{DUT: a.dut, Attempt: c.Attempt + 1, Lost: c.Lost}
-	if known {
-		s.rev, err = a.claims.Update(ctx, u.key(), encode(s.Claim), e.Revision())
-	} else {
-		s.rev, err = a.claims.Create(ctx, u.key(), encode(s.Claim))
+	if s.revision, err = a.swap(ctx, s.claimKey(), e, s.Claim); err != nil {
+		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err)) // whoever gets the message next sees why
 	}
-	if err != nil { // another was faster, or the answer is lost: whoever gets the message next sees
-		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err))
-	}
-	if err := a.save(s); err != nil {
+	a.state.Unit = s
+	if err := errors.Join(os.RemoveAll(filepath.Join(a.spool, "units")), a.save()); err != nil {
 		return err
 	}
 	return a.perform(ctx, s)
 }
 
-// notConflict is err, unless it says that somebody else has written the value meanwhile.
-func notConflict(err error) error {
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-		return nil
-	}
-	return err
-}
-
-func (a *agent) save(s *spooledUnit) error {
-	dir := a.unitDir(s.Unit.key())
-	err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
-	if err == nil {
-		err = errors.Join(writeFile(filepath.Join(dir, "unit.json"), encode(s), 0o644), syncDir(filepath.Dir(dir)))
-	}
-	return err
-}
-
-// spooled goes on with a unit that was in flight when the agent, or its DUT, went down. done says
-// that there was one.
-func (a *agent) spooled(ctx context.Context) (done bool, err error) {
-	names, err := filepath.Glob(filepath.Join(a.spool, "units", "*"))
-	if err != nil || len(names) == 0 {
-		return false, err
-	}
-	s := &spooledUnit{}
-	data, err := os.ReadFile(filepath.Join(names[0], "unit.json"))
-	if err == nil {
-		err = json.Unmarshal(data, s)
-	}
-	if err != nil { // it died before the unit began
-		return true, os.RemoveAll(names[0])
-	}
-	c, e, _, err := get[claim](ctx, a.claims, s.Unit.key())
+// resume goes on with the attempt in the spool. If its claim is lost it runs nothing: it restores
+// the host, and keeps what there is as an extra attempt.
+func (a *agent) resume(ctx context.Context) error {
+	s := a.state.Unit
+	c, e, err := get[claim](ctx, a.bus, s.claimKey())
 	if err != nil {
-		return false, err
+		return err
 	}
-	if c.DUT != a.dut || c.Attempt != s.Claim.Attempt {
-		return true, a.tooLate(ctx, s)
+	if c.DUT == a.dut && c.Attempt == s.Claim.Attempt {
+		s.revision = e.Revision()
+		a.log.Info("goes on with", "unit", s.Unit.title(), "attempt", s.Claim.Attempt)
+		return a.perform(ctx, s)
 	}
-	s.rev = e.Revision()
-	a.log.Info("goes on with", "unit", s.Unit.title(), "attempt", s.Claim.Attempt)
-	return true, a.perform(ctx, s)
-}
-
-// tooLate puts the host back after an attempt that lost its lease, and keeps what there is of it.
-// It runs nothing.
-func (a *agent) tooLate(ctx context.Context, s *spooledUnit) error {
-	a.log.Warn("another DUT has the unit now: this one puts itself back", "unit", s.Unit.title())
-	dir := a.runDir(s)
-	if run, err := flow.OpenRun(dir); err == nil {
-		if run.Alive {
-			_ = unix.Kill(run.Info.PID, unix.SIGINT) // it may end just now
-			if err := waitLock(ctx, filepath.Join(dir, "lock")); err != nil {
-				return err
-			}
-		}
-		if _, err := a.vmtbRun(ctx, nil, "recover", dir); err != nil {
+	a.log.Warn("another DUT has the unit now: restores the host", "unit", s.Unit.title())
+	stopped, stop := context.WithCancelCause(ctx)
+	stop(errFenced)
+	if err := a.waitRun(stopped, s); err != nil {
+		return err
+	}
+	if flow.IsRunDir(a.runDir(s)) {
+		if _, err := runVmtb(ctx, a.vmtb, "recover", a.runDir(s)); err != nil {
 			return err
 		}
 	}
-	r := a.result(s, 3, "the DUT came back too late")
-	if err := a.upload(ctx, s, &r); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	if _, err := a.results.Put(ctx, "extra."+s.object(a.dut), encode(r)); err != nil {
-		return err
-	}
-	return os.RemoveAll(a.unitDir(s.Unit.key()))
+	return a.finish(ctx, s, flow.ExitError, "the DUT came back too late", true)
 }
 
-// perform runs the unit, or goes on with it, and brings its run directory home.
-func (a *agent) perform(ctx context.Context, s *spooledUnit) error {
+// perform runs the unit, or goes on with it, and stores its result. The heart beats until then.
+func (a *agent) perform(ctx context.Context, s *attempt) error {
 	work, stop := context.WithCancelCause(ctx)
-	beats := make(chan struct{})
-	alive, quiet := context.WithCancel(ctx) // the heart beats until the message is acknowledged
+	alive, quiet := context.WithCancel(ctx)
+	var heart sync.WaitGroup
 	every := a.beat()
-	go func() { defer close(beats); a.heart(alive, s, every, stop) }()
-	defer func() { quiet(); <-beats; stop(nil) }()
+	heart.Go(func() { a.heart(alive, s, every, stop) })
+	defer func() { quiet(); heart.Wait(); stop(nil) }()
 	code, why, err := a.drive(work, s)
 	switch {
-	case ctx.Err() != nil || errors.Is(context.Cause(work), errFenced):
-		return nil // the spool knows
+	case errors.Is(context.Cause(work), errFenced):
+		return nil // the next round sees it
 	case err != nil && a.state.Bad != "":
 		quiet()
-		<-beats // the claim is this goroutine's alone
+		heart.Wait() // it changes the claim, too
 		return a.giveBack(ctx, s)
 	case err != nil:
 		return err
 	}
-	a.judge(s, code)
-	for {
-		err := a.finish(ctx, s, code, why)
-		if err == nil || ctx.Err() != nil || errors.Is(context.Cause(work), errFenced) {
-			return nil
-		}
-		a.log.Warn("the result is not home yet", "unit", s.Unit.title(), "error", err)
-		select {
-		case <-work.Done(): // fenced, or cancelled while it ended
-		case <-ctx.Done():
-		case <-time.After(a.beat()):
-		}
+	if !s.judged {
+		a.judge(s, code)
 	}
+	return a.finish(ctx, s, code, why, false)
 }
 
-// heart extends the claim and the delivery until ctx ends, and stops the work when it must not go
-// on.
-func (a *agent) heart(ctx context.Context, s *spooledUnit, every time.Duration, stop context.CancelCauseFunc) {
-	for {
-		if err := a.pulse(ctx, s); err != nil {
-			stop(err)
+// heart extends the claim and the delivery, and sends the journal, until ctx ends. It stops the work
+// when that must not go on.
+func (a *agent) heart(ctx context.Context, s *attempt, every time.Duration, stop context.CancelCauseFunc) {
+	for next := time.Now(); ctx.Err() == nil; {
+		if !time.Now().Before(next) {
+			next = time.Now().Add(every)
+			if err := a.pulse(ctx, s); err != nil {
+				stop(err)
+			}
 		}
+		_ = a.tell(ctx, s) // the next call goes on
 		select {
 		case <-ctx.Done():
-			return
 		case <-a.poke:
-		case <-time.After(every):
+			next = time.Now()
+		case <-time.After(min(every, time.Second)):
 		}
 	}
 }
 
-// pulse is one sign of life. Its error says why the work is to stop; an engine that is away is no
+// pulse is one heartbeat. Its error says why the work is to stop; an engine that is away is no
 // reason.
-func (a *agent) pulse(ctx context.Context, s *spooledUnit) error {
-	tctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	rev, err := a.claims.Update(tctx, s.Unit.key(), encode(s.Claim), s.rev)
-	switch {
-	case err == nil:
-		s.rev = rev
-	case notConflict(err) == nil: // perhaps our own write, whose answer was lost
-		c, e, _, err := get[claim](ctx, a.claims, s.Unit.key())
+func (a *agent) pulse(ctx context.Context, s *attempt) error {
+	if !a.nc.IsConnected() {
+		return nil
+	}
+	revision, err := a.kv.Update(ctx, s.claimKey(), encode(s.Claim), s.revision)
+	if err == nil {
+		s.revision = revision
+	} else if notConflict(err) == nil { // perhaps our own write, whose answer was lost
+		c, e, err := get[claim](ctx, a.bus, s.claimKey())
 		if err == nil && (c.DUT != a.dut || c.Attempt != s.Claim.Attempt) {
 			return errFenced
 		}
 		if err == nil {
-			s.rev = e.Revision()
+			s.revision = e.Revision()
 		}
 	}
-	if !a.nc.IsConnected() {
-		return nil
-	}
 	_ = a.nc.Publish(s.Reply, []byte("+WPI")) // the next one may get through
-	if err := a.hello(ctx, "running", "", s.Unit.title()); err != nil {
-		return nil
-	}
-	if r, _, ok, err := get[runInfo](ctx, a.runs, s.Unit.Run); err == nil && ok && r.State == stateCancelled {
+	_ = a.report(ctx, "running", "", s.Unit.title())
+	if r, _, err := get[runInfo](ctx, a.bus, "run."+s.Unit.Run); err == nil && r.Cancelled {
 		return errCancelled
 	}
-	if d := s.Unit.Deadline; !d.IsZero() && a.now().After(d) {
+	if s.late(a.now()) {
 		return errDeadline
 	}
 	return nil
 }
 
-// drive runs vmtb until the run in the spool has come to its end. The result is vmtb's exit code,
-// and why it is no proper one.
-func (a *agent) drive(ctx context.Context, s *spooledUnit) (code int, why string, err error) {
-	if code, why, err := a.refuse(ctx, s); why != "" || err != nil {
-		return code, why, err
+// tell logs the lines of the journal that are not logged yet. The engine drops lines that it has.
+func (a *agent) tell(ctx context.Context, s *attempt) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run, began := a.openRun(s)
+	if !began {
+		return nil
 	}
-	dir := a.runDir(s)
+	subject := fmt.Sprintf("log.%s.%s.%d", a.dut, s.Unit.key(), s.Claim.Attempt)
+	for ; s.told <= len(run.Entries); s.told++ {
+		line := encode(run.Info)
+		if s.told > 0 {
+			line = encode(run.Entries[s.told-1])
+		}
+		id := jetstream.WithMsgID(fmt.Sprintf("%s.%d", s.name(), s.told))
+		if _, err := a.js.Publish(ctx, subject, append(line, '\n'), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drive runs vmtb until the run in the spool has come to its end. The result is vmtb's exit code,
+// and why vmtb did not come to that end.
+func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, err error) {
+	if code, why := a.refuse(s); why != "" {
+		return code, why, nil
+	}
 	const tries = 5
-	for try := 0; try < tries; try++ {
-		code, why, done, err := a.settle(ctx, s, dir)
-		if done || err != nil {
-			return code, why, err
-		}
-		line := func(text []byte) { a.publish(s, text) }
-		code, err = a.vmtbRun(ctx, line, a.argv(s, flow.IsRunDir(dir))...)
-		if code < 0 || flow.IsRunDir(dir) { // it was killed, or has begun: look what there is
-			continue
-		}
-		if code != flow.ExitError {
-			return code, fmt.Sprintf("vmtb did not begin: %v", err), nil
-		}
-		if err := a.waitHost(ctx, err); err != nil && !over(ctx) {
+	for try := 0; try < tries; {
+		if err := a.waitRun(ctx, s); err != nil {
 			return 0, "", err
 		}
-		try--
+		run, began := a.openRun(s)
+		if began && run.Ended() {
+			if end := run.Entries[len(run.Entries)-1].ExitCode; end != nil {
+				return *end, "", nil
+			}
+			return flow.ExitError, "", nil
+		}
+		if why := stopped(ctx); why != "" {
+			return flow.ExitInterrupted, why, nil
+		}
+		err := a.start(ctx, s, began)
+		switch code := exitOf(err); {
+		case ctx.Err() != nil: // the next turn returns why
+		case flow.IsRunDir(a.runDir(s)) || err == nil || code < 0:
+			try++
+		case code != flow.ExitError:
+			return flow.ExitUsage, fmt.Sprintf("refused by %s: %v", a.dut, err), nil
+		default:
+			if err := a.waitHost(ctx, err); err != nil && ctx.Err() == nil {
+				return 0, "", err
+			}
+		}
 	}
 	return flow.ExitError, fmt.Sprintf("vmtb died %d times", tries), nil
 }
 
-// settle waits for a run in dir that is not this process's child. It is done if the run has ended,
-// or is not to go on.
-func (a *agent) settle(ctx context.Context, s *spooledUnit, dir string) (code int, why string, done bool, err error) {
-	for {
-		run, openErr := flow.OpenRun(dir)
-		began := openErr == nil
-		switch {
-		case began && run.Alive: // only the agent had died: the run goes on without it
-			if err := a.follow(ctx, run, dir); err != nil {
-				return 0, "", false, err
-			}
-			continue
-		case began && run.Ended():
-			a.catchUp(s, run)
-			return exitOf(run), "", true, nil
-		case over(ctx): // if the agent itself ends, its caller knows
-			return flow.ExitInterrupted, context.Cause(ctx).Error(), true, nil
-		case !began:
-			return 0, "", false, emptied(ctx, dir)
-		}
-		return 0, "", false, nil
+// stopped returns why work is to stop; "" if it is not.
+func stopped(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause.Error()
 	}
+	return ""
 }
 
-// emptied removes what a vmtb has left in dir that was killed before its run began. One that is
-// about to begin is waited for.
-func emptied(ctx context.Context, dir string) error {
-	if err := waitLock(ctx, filepath.Join(dir, "lock")); err != nil || flow.IsRunDir(dir) {
+// start runs the unit, or goes on with a run that began.
+func (a *agent) start(ctx context.Context, s *attempt, began bool) error {
+	dir := a.runDir(s)
+	if began {
+		_, err := runVmtb(ctx, a.vmtb, "resume", dir)
 		return err
 	}
-	return os.RemoveAll(dir)
+	if err := os.RemoveAll(dir); err != nil { // of a vmtb that was killed before its run began
+		return err
+	}
+	args := []string{"run", "--recover", "--run-dir=" + dir}
+	for name, value := range s.Unit.Options {
+		args = append(args, "--"+name+"="+value)
+	}
+	_, err := runVmtb(ctx, a.vmtb, append(append(args, "--"), s.Unit.IDs...)...)
+	return err
 }
 
-// refuse says why a unit is not to be run at all; why is "" if it is. The error says that this is
-// not known yet.
-func (a *agent) refuse(ctx context.Context, s *spooledUnit) (code int, why string, err error) {
+// openRun reads the run directory. ok is false if there is none that can be read.
+func (a *agent) openRun(s *attempt) (run *flow.RunDir, ok bool) {
+	run, err := flow.OpenRun(a.runDir(s))
+	return run, err == nil
+}
+
+// refuse returns why a unit is not to be run at all; why is "" if it is to be run. A unit may have
+// options from the list, and ids: vmtb takes them for flows, whatever they are, and refuses those
+// that it does not have.
+func (a *agent) refuse(s *attempt) (code int, why string) {
 	if len(s.Claim.Lost) >= mostLost {
-		return flow.ExitError, "took down " + strings.Join(s.Claim.Lost, ", "), nil
+		return flow.ExitError, "took down " + strings.Join(s.Claim.Lost, ", ")
 	}
-	if d := s.Unit.Deadline; !d.IsZero() && a.now().After(d) {
-		return flow.ExitError, errDeadline.Error(), nil
+	if s.late(a.now()) {
+		return flow.ExitError, errDeadline.Error()
 	}
-	out, err := a.ask(ctx, "list", "--json")
-	var known []flow.Item
-	if err == nil {
-		err = json.Unmarshal(out, &known)
+	for name, value := range s.Unit.Options {
+		if !goodOption(name, value) {
+			const format = "refused by %s: a unit may not have the option --%s=%s"
+			return flow.ExitUsage, fmt.Sprintf(format, a.dut, name, value)
+		}
 	}
-	if err != nil {
-		return 0, "", err // vmtb was killed, perhaps
+	if len(s.Unit.IDs) == 0 { // vmtb would run all flows
+		return flow.ExitUsage, "refused by " + a.dut + ": the unit has no flows"
 	}
-	if why := wrong(s.Unit, known); why != "" {
-		return flow.ExitUsage, "refused by " + a.dut + ": " + why, nil
-	}
-	return 0, "", nil
-}
-
-// exitOf is the exit code of a run that has ended.
-func exitOf(run *flow.RunDir) int {
-	if code := run.Entries[len(run.Entries)-1].ExitCode; code != nil {
-		return *code
-	}
-	return flow.ExitError
-}
-
-// argv is the command that begins the unit, or goes on with it.
-func (a *agent) argv(s *spooledUnit, resume bool) []string {
-	if resume {
-		return []string{"resume", "--json", "--recover", a.runDir(s)}
-	}
-	argv := []string{"run", "--json", "--recover", "--run-dir=" + a.runDir(s)}
-	for _, name := range slices.Sorted(maps.Keys(s.Unit.Options)) {
-		argv = append(argv, "--"+name+"="+s.Unit.Options[name])
-	}
-	return append(append(argv, "--"), s.Unit.IDs...)
-}
-
-// follow waits for the end of a run that is not this process's child, and stops it when ctx says
-// so.
-func (a *agent) follow(ctx context.Context, run *flow.RunDir, dir string) error {
-	err := waitLock(ctx, filepath.Join(dir, "lock"))
-	if err == nil || !toStop(ctx) {
-		return err
-	}
-	_ = unix.Kill(run.Info.PID, unix.SIGINT) // it may end just now
-	return waitLock(context.WithoutCancel(ctx), filepath.Join(dir, "lock"))
-}
-
-// waitHost waits until the vmtb that somebody runs by hand has ended. If none runs, the DUT itself
-// is the reason, and broken.
-func (a *agent) waitHost(ctx context.Context, reason error) error {
-	lock := filepath.Join(os.Getenv("VMTB_STATE_DIR"), "vmtb.lock")
-	if os.Getenv("VMTB_STATE_DIR") == "" {
-		lock = "/run/lock/vmtb.lock"
-	}
-	if locked(lock) {
-		a.log.Info("waits for another vmtb on this DUT")
-		return waitLock(ctx, lock)
-	}
-	a.bad("vmtb does not begin here: %v", reason)
-	return reason
+	return 0, ""
 }
 
 // options are the flags of vmtb run that a unit may give.
@@ -387,29 +313,62 @@ var options = []string{"timeout-scale", "workload-scale", "rerun-failed", "repea
 
 var optionForm = regexp.MustCompile(`^[a-z0-9,.-]{1,100}$`)
 
-// wrong says what is wrong with a unit; "" if nothing is. It may have ids that this DUT's vmtb knows,
-// and options from the list: who submits names flows, and nothing else.
-func wrong(u unit, known []flow.Item) string {
-	for name, value := range u.Options {
-		if !slices.Contains(options, name) || !optionForm.MatchString(value) {
-			return fmt.Sprintf("the option --%s=%s is not one that a unit may have", name, value)
-		}
-	}
-	for _, id := range u.IDs {
-		if !slices.ContainsFunc(known, func(it flow.Item) bool { return it.Name == id }) {
-			return fmt.Sprintf("its vmtb has no flow %q", id)
-		}
-	}
-	if len(u.IDs) == 0 {
-		return "the unit has no flows"
-	}
-	return ""
+func goodOption(name, value string) bool {
+	return slices.Contains(options, name) && optionForm.MatchString(value)
 }
 
-// judge takes the DUT out if what it did shows that it is broken.
-func (a *agent) judge(s *spooledUnit, code int) {
-	run, err := flow.OpenRun(a.runDir(s))
+// waitRun waits until no vmtb uses the run directory: one whose agent was killed may. The end of ctx
+// interrupts that vmtb.
+func (a *agent) waitRun(ctx context.Context, s *attempt) error {
+	lock := filepath.Join(a.runDir(s), "lock")
+	err := waitLock(ctx, lock)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if run, ok := a.openRun(s); ok {
+		if p, err := procfs.Read(run.Info.PID); err == nil && p.StartTime == run.Info.PIDStart {
+			_ = syscall.Kill(run.Info.PID, syscall.SIGINT) // it may end just now
+		}
+	}
+	return waitLock(context.WithoutCancel(ctx), lock)
+}
+
+// waitLock waits until no process has the file locked.
+func waitLock(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return flock.WaitShared(ctx, f)
+}
+
+// waitHost waits until the vmtb that somebody runs by hand has ended. If none runs, the DUT itself
+// is the reason, and bad.
+func (a *agent) waitHost(ctx context.Context, reason error) error {
+	lock := "/run/lock/vmtb.lock" // as bench/host has it, which would make this program larger
+	if dir := os.Getenv("VMTB_STATE_DIR"); dir != "" {
+		lock = filepath.Join(dir, "vmtb.lock")
+	}
+	if f, err := os.Open(lock); err == nil {
+		defer f.Close()
+		if errors.Is(flock.Shared(f), flock.ErrInUse) {
+			a.log.Info("waits for another vmtb on this DUT")
+			return flock.WaitShared(ctx, f)
+		}
+	}
+	a.bad("vmtb does not begin here: %v", reason)
+	return reason
+}
+
+// judge takes the DUT out if the attempt shows that it is bad.
+func (a *agent) judge(s *attempt, code int) {
+	s.judged = true
+	run, ok := a.openRun(s)
+	if !ok {
 		return
 	}
 	var sum flow.Summary
@@ -421,7 +380,6 @@ func (a *agent) judge(s *spooledUnit, code int) {
 	} else {
 		a.state.Errors = 0
 	}
-	a.saveState()
 	switch {
 	case code == flow.ExitNotRestored:
 		a.bad("%s left the host changed: %s", s.Unit.title(), sum.Unrestored)
@@ -432,49 +390,62 @@ func (a *agent) judge(s *spooledUnit, code int) {
 	}
 }
 
-func (a *agent) result(s *spooledUnit, code int, why string) result {
-	return result{Unit: s.Unit.Name, DUT: a.dut, Attempt: s.Claim.Attempt, Exit: code, Why: why, At: a.now()}
-}
-
-// finish brings the run directory home, says so, and acknowledges the message. It may be done
-// again.
-func (a *agent) finish(ctx context.Context, s *spooledUnit, code int, why string) error {
-	r := a.result(s, code, why)
-	if err := a.upload(ctx, s, &r); err != nil {
-		return err
+// finish stores the run directory and the result, and acknowledges the message. After an error it is
+// called again. extra keeps the result beside that of another attempt.
+func (a *agent) finish(ctx context.Context, s *attempt, code int, why string, extra bool) (err error) {
+	r := result{Unit: s.Unit.Name, DUT: a.dut, Attempt: s.Claim.Attempt, Exit: code, Why: why}
+	_ = a.tell(ctx, s) // the run directory has all of it
+	if r.Object, err = a.upload(ctx, s); err != nil {
+		return fmt.Errorf("the result is not home yet: store the run directory of %s: %w", s.Unit.title(), err)
 	}
-	tctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	_, err := a.results.Create(tctx, s.Unit.key(), encode(r))
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		var first result
-		if first, _, _, err = get[result](ctx, a.results, s.Unit.key()); err == nil && (first.DUT != r.DUT || first.Attempt != r.Attempt) {
-			_, err = a.results.Put(tctx, "extra."+s.object(a.dut), encode(r))
-		}
+	first, e, err := get[result](ctx, a.bus, "result."+s.Unit.key())
+	switch mine := first.DUT == r.DUT && first.Attempt == r.Attempt; {
+	case err != nil || mine:
+	case extra || e != nil:
+		_, err = a.kv.Put(ctx, "extra."+s.name(), encode(r))
+	default:
+		_, err = a.kv.Create(ctx, "result."+s.Unit.key(), encode(r))
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("the result is not home yet: %w", err)
 	}
-	// A server that was restarted may not know the delivery any more: whoever gets the message next
-	// finds the result.
-	if _, err := a.nc.RequestWithContext(tctx, s.Reply, []byte("+ACK")); err != nil && !a.nc.IsConnected() {
-		return err
+	if !extra { // if the answer is lost, whoever gets the message next finds the result
+		_ = a.nc.Publish(s.Reply, []byte("+ACK"))
 	}
 	a.log.Info("done", "unit", s.Unit.title(), "attempt", s.Claim.Attempt, "exit", code)
-	return os.RemoveAll(a.unitDir(s.Unit.key()))
+	return a.forget(s)
 }
 
-// giveBack lets go of a unit that this DUT cannot begin.
-func (a *agent) giveBack(ctx context.Context, s *spooledUnit) error {
+// forget ends the attempt in the spool.
+func (a *agent) forget(s *attempt) error {
+	a.state.Unit = nil
+	return errors.Join(a.save(), os.RemoveAll(a.unitDir(s)))
+}
+
+// upload stores the run directory of an attempt, and returns the name of the object: "" if there is
+// none. Each call makes a new object, for a DUT may not delete.
+func (a *agent) upload(ctx context.Context, s *attempt) (name string, err error) {
+	if !flow.IsRunDir(a.runDir(s)) {
+		return "", nil
+	}
+	name = s.name() + "." + strconv.FormatInt(a.now().UnixNano(), 36)
+	ctx, cancel := context.WithTimeout(ctx, a.lost())
+	defer cancel()
+	in, out := io.Pipe()
+	go func() { out.CloseWithError(pack(a.runDir(s), out)) }()
+	_, err = a.objects.Put(ctx, jetstream.ObjectMeta{Name: name}, in)
+	in.CloseWithError(err) // else the packer waits for ever
+	return name, err
+}
+
+// giveBack releases a unit that this DUT cannot begin.
+func (a *agent) giveBack(ctx context.Context, s *attempt) error {
 	c := s.Claim
 	c.DUT = ""
-	if err := os.RemoveAll(a.unitDir(s.Unit.key())); err != nil {
+	if _, err := a.kv.Update(ctx, s.claimKey(), encode(c), s.revision); err != nil {
 		return err
 	}
-	if _, err := a.claims.Update(ctx, s.Unit.key(), encode(c), s.rev); err != nil {
-		return err
-	}
-	err := a.nc.Publish(s.Reply, []byte("-NAK"))
+	_ = a.nc.Publish(s.Reply, []byte("-NAK")) // else the message comes back when the lease lapses
 	a.wake()
-	return err
+	return a.forget(s)
 }

@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"vmtb/flow"
+	"vmtb/internal/ansi"
 )
 
 // A viewer shows a run of several DUTs: a line for each flow that ends.
@@ -19,170 +20,107 @@ type viewer struct {
 	out     io.Writer
 	json    *json.Encoder // instead of lines for people, if it is not nil
 	flows   int
-	seen    map[string]bool
-	results map[string]flow.Result // by flow, the last one
+	seen    map[string]bool // lines of the log
+	summary flow.Summary
+	ended   map[string]bool // flows
 }
 
 // entry shows a line of a DUT's journal, once.
-func (v *viewer) entry(m jetstream.Msg) {
-	parts := strings.Split(m.Subject(), ".") // log.DUT.RUN.UNIT.ATTEMPT
-	var e flow.Entry
-	if len(parts) != 5 || json.Unmarshal(m.Data(), &e) != nil || e.Seq == 0 {
+func (v *viewer) entry(subject string, e flow.Entry, _ []byte) {
+	line := fmt.Sprint(subject, " ", e.Seq)
+	if e.Seq == 0 || e.Phase == flow.PhaseRun || v.seen[line] {
 		return
 	}
-	key := fmt.Sprintf("%s %d", m.Subject(), e.Seq)
-	if v.seen[key] || e.Phase == flow.PhaseRun {
-		return
-	}
-	v.seen[key] = true
-	e.DUT = parts[1]
+	v.seen[line] = true
+	e.DUT = strings.Split(subject, ".")[1] // log.DUT.RUN.UNIT.ATTEMPT
 	v.show(e)
 }
 
 func (v *viewer) show(e flow.Entry) {
 	ends := e.Event == flow.End && e.Phase == flow.PhaseCase
 	if ends {
-		v.results[e.ID.String()] = e.Result
+		v.ended[e.ID.String()] = true
+		v.summary.Add(e)
 	}
-	switch reason, _, _ := strings.Cut(printable(e.Reason), "\n"); {
+	reason, _, _ := strings.Cut(e.Reason, "\n")
+	text := ""
+	switch {
 	case v.json != nil:
 		_ = v.json.Encode(e) // a reader that went away does not end the run
 	case ends:
-		if e.DUT != "" {
-			reason = strings.TrimSpace("on " + e.DUT + " " + reason)
-		}
-		fmt.Fprintf(v.out, "[%3d%%] %-10s %s  %s %s\n", 100*len(v.results)/max(1, v.flows), e.Result, printable(e.ID.String()),
-			e.Duration.Round(100*time.Millisecond), reason)
+		percent := 100 * len(v.ended) / max(1, v.flows)
+		took := e.Duration.Round(100 * time.Millisecond)
+		text = fmt.Sprintf("[%3d%%] %-10s %s  %s on %s %s", percent, e.Result, e.ID, took, e.DUT, reason)
 	case e.Event == flow.End && e.Result != "" && e.Phase != flow.PhaseStep:
-		fmt.Fprintf(v.out, "       %-10s %s %s on %s: %s\n", e.Result, e.Phase, printable(e.ID.String()), e.DUT, reason)
+		text = fmt.Sprintf("       %-10s %s %s on %s: %s", e.Result, e.Phase, e.ID, e.DUT, reason)
 	}
-}
-
-// printable keeps control characters from the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
+	if text != "" {
+		fmt.Fprintln(v.out, ansi.Printable(text))
+	}
 }
 
 // watch shows a run until all of its units have a result, or its deadline has passed, and returns
 // its exit code.
 func watch(ctx context.Context, b *bus, id string, out io.Writer, asJSON bool) (code int, err error) {
-	run, _, err := b.run(ctx, id)
+	run, _, sub, err := b.run(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	sub, err := b.submitted(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	v := &viewer{out: out, seen: map[string]bool{}, results: map[string]flow.Result{}}
+	v := &viewer{out: out, seen: map[string]bool{}, ended: map[string]bool{}, flows: len(sub.Order)}
 	if asJSON {
 		v.json = json.NewEncoder(out)
 	}
-	for _, u := range sub.Units {
-		v.flows += len(u.IDs)
-	}
-	results, err := v.follow(ctx, b, run, sub)
+	c, err := b.logOf(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	return v.end(run, sub, results), nil
-}
-
-// follow shows what happens until the run is over, and returns the results of its units.
-func (v *viewer) follow(ctx context.Context, b *bus, run runInfo, sub submission) (map[string]result, error) {
-	w, err := b.results.Watch(ctx, run.ID+".*")
+	w, err := b.kv.Watch(ctx, "result."+id+".*")
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer w.Stop() //nolint:errcheck // it ends with the connection
-	subjects := "log.*." + run.ID + ".>"
-	lines, stop, err := b.lines(ctx, subjects)
+	results, err := v.follow(ctx, c, w, run.Deadline, len(sub.Units))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer stop()
-	var late <-chan time.Time
-	if !run.Deadline.IsZero() {
-		late = time.After(time.Until(run.Deadline))
-	}
+	return v.end(id, sub, results), nil
+}
+
+// follow shows the log until all units have a result, or the deadline has passed, and returns the
+// results.
+func (v *viewer) follow(ctx context.Context, log jetstream.Consumer, stored jetstream.KeyWatcher,
+	deadline time.Time, units int,
+) (map[string]result, error) {
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
 	results := map[string]result{}
-	var last, at uint64 // sequence numbers of the log: the last of this run, and where we are
-	for len(results) < len(sub.Units) || at < last {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-late:
-			return results, nil
-		case m := <-lines:
-			v.entry(m)
-			if meta, err := m.Metadata(); err == nil {
-				at = meta.Sequence.Stream
+		case e := <-stored.Updates():
+			var r result
+			if e != nil && json.Unmarshal(e.Value(), &r) == nil {
+				results[r.Unit] = r
 			}
 			continue
-		case e := <-w.Updates():
-			var r result
-			if e == nil || json.Unmarshal(e.Value(), &r) != nil {
-				continue
-			}
-			results[r.Unit] = r
+		case <-tick.C:
 		}
-		if len(results) == len(sub.Units) { // what a DUT has logged is in the log before its result is
-			if last, err = b.lastLogged(ctx, subjects); err != nil {
-				return nil, err
-			}
+		late := !deadline.IsZero() && time.Now().After(deadline)
+		n, err := drain(log, v.entry) // a DUT logs what it has before it stores its result
+		if err == nil && n == 0 && (late || len(results) == units) {
+			return results, nil
 		}
 	}
-	return results, nil
 }
 
-// lines are those of the log under subjects, from the first one on, as they come.
-func (b *bus) lines(ctx context.Context, subjects string) (lines chan jetstream.Msg, stop func(), err error) {
-	c, err := b.js.OrderedConsumer(ctx, logStream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects}})
-	if err != nil {
-		return nil, nil, err
-	}
-	lines = make(chan jetstream.Msg)
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := c.Consume(func(m jetstream.Msg) {
-		select {
-		case lines <- m:
-		case <-ctx.Done():
-		}
-	})
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	return lines, func() { cancel(); stream.Stop() }, nil
+// exitOrder says which exit code of several counts, as in a run of vmtb.
+var exitOrder = []int{
+	flow.ExitNotRestored, flow.ExitInterrupted, flow.ExitAborted, flow.ExitUsage, flow.ExitFail, flow.ExitError,
 }
-
-// lastLogged is the sequence number of the newest line of the log under subjects, 0 if there is
-// none.
-func (b *bus) lastLogged(ctx context.Context, subjects string) (uint64, error) {
-	s, err := b.js.Stream(ctx, logStream)
-	if err != nil {
-		return 0, err
-	}
-	m, err := s.GetLastMsgForSubject(ctx, subjects)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return m.Sequence, nil
-}
-
-// exitOrder is which exit code of several counts, as in a run of vmtb.
-var exitOrder = []int{flow.ExitNotRestored, flow.ExitInterrupted, flow.ExitAborted, flow.ExitUsage, flow.ExitFail, flow.ExitError}
 
 // end shows how the run ended, with a result for each flow that has none.
-func (v *viewer) end(run runInfo, sub submission, results map[string]result) (code int) {
+func (v *viewer) end(id string, sub submission, results map[string]result) (code int) {
 	ids := map[string]flow.ID{}
 	for _, id := range sub.Order {
 		ids[id.String()] = id
@@ -195,36 +133,32 @@ func (v *viewer) end(run runInfo, sub submission, results map[string]result) (co
 		}
 		codes[r.Exit] = true
 		for _, id := range u.IDs {
-			if v.results[id] != "" {
+			if v.ended[id] {
 				continue
 			}
-			e := flow.Entry{Event: flow.End, Phase: flow.PhaseCase, ID: ids[id], DUT: r.DUT, Result: flow.Incomplete, Reason: r.Why, Time: time.Now()}
-			if r.DUT == "" || !ok {
+			e := flow.Entry{
+				Event: flow.End, Phase: flow.PhaseCase, ID: ids[id], DUT: r.DUT, Result: flow.Incomplete, Reason: r.Why,
+				Time: time.Now(),
+			}
+			if r.DUT == "" {
 				e.Result = flow.NotRun
 			}
 			v.show(e)
 		}
 	}
-	for _, c := range exitOrder {
-		if codes[c] {
-			code = c
-			break
-		}
+	if i := slices.IndexFunc(exitOrder, func(c int) bool { return codes[c] }); i >= 0 {
+		code = exitOrder[i]
 	}
 	if v.json != nil {
-		_ = v.json.Encode(flow.Entry{Event: flow.End, Phase: flow.PhaseRun, Time: time.Now(), ExitCode: &code}) // see show
+		v.show(flow.Entry{Event: flow.End, Phase: flow.PhaseRun, Time: time.Now(), ExitCode: &code})
 		return code
-	}
-	counts := map[flow.Result]int{}
-	for _, r := range v.results {
-		counts[r]++
 	}
 	var parts []string
 	for _, r := range flow.Results {
-		if n := counts[r]; n > 0 {
+		if n := v.summary.Counts[r]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, r))
 		}
 	}
-	fmt.Fprintf(v.out, "run %s: %s; exit code %d\n", run.ID, strings.Join(parts, ", "), code)
+	fmt.Fprintf(v.out, "run %s: %s; exit code %d\n", id, strings.Join(parts, ", "), code)
 	return code
 }

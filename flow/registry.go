@@ -129,11 +129,15 @@ type Registry struct {
 	classes map[[2]string]string // file and class, to where it was registered
 	ids     map[ID]string
 	errs    []error
+
+	patterns map[string]*regexp.Regexp // of AllowLog: many flows have the same, and every command registers them
 }
 
 // NewRegistry is an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{classes: map[[2]string]string{}, ids: map[ID]string{}}
+	return &Registry{
+		classes: map[[2]string]string{}, ids: map[ID]string{}, patterns: map[string]*regexp.Regexp{},
+	}
 }
 
 // Err is every mistake made in registration, each with the file and line of its Add; nil when there
@@ -285,12 +289,15 @@ func (r *Registry) checkCase(where string, it Item, hasFunc bool) bool {
 // compile compiles what kernels may log in a case.
 func (r *Registry) compile(where string, id ID, patterns []string) (compiled []*regexp.Regexp) {
 	for _, p := range patterns {
-		re, err := regexp.Compile(p)
-		if err != nil {
-			r.fail(where, "%s: AllowLog: %v", id, err)
-			continue
+		if r.patterns[p] == nil {
+			re, err := regexp.Compile(p)
+			if err != nil {
+				r.fail(where, "%s: AllowLog: %v", id, err)
+				continue
+			}
+			r.patterns[p] = re
 		}
-		compiled = append(compiled, re)
+		compiled = append(compiled, r.patterns[p])
 	}
 	return compiled
 }

@@ -35,7 +35,8 @@ type junitCounts struct {
 func (c junitCounts) attrs() []xml.Attr {
 	return []xml.Attr{
 		attr("tests", strconv.Itoa(c.tests)), attr("failures", strconv.Itoa(c.failures)),
-		attr("errors", strconv.Itoa(c.errors)), attr("skipped", strconv.Itoa(c.skipped)), attr("time", junitTime(c.took)),
+		attr("errors", strconv.Itoa(c.errors)), attr("skipped", strconv.Itoa(c.skipped)),
+		attr("time", junitTime(c.took)),
 	}
 }
 

@@ -68,7 +68,8 @@ func startMany(t testing.TB, n int) usage {
 		t.Errorf("%d machines: %d files are open afterwards, %d before", n, after.files, before.files)
 	}
 	return usage{
-		ready.goroutines - before.goroutines, ready.files - before.files, ready.heap - before.heap, after.cpu - before.cpu,
+		ready.goroutines - before.goroutines, ready.files - before.files, ready.heap - before.heap,
+		after.cpu - before.cpu,
 	}
 }
 

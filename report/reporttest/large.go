@@ -77,7 +77,9 @@ func (l Large) Write(t testing.TB, dir string) int64 {
 		}
 		l.oneCase(w, i, it)
 		if i%casesOfGroup == casesOfGroup-1 || i == l.Cases-1 {
-			w.phase(flow.Entry{Phase: flow.PhaseTearDown, ID: it.ID.Fixture(), Dir: filepath.Dir(it.Dir) + "/fixture-1"})
+			w.phase(flow.Entry{
+				Phase: flow.PhaseTearDown, ID: it.ID.Fixture(), Dir: filepath.Dir(it.Dir) + "/fixture-1",
+			})
 		}
 	}
 	w.entry(flow.Entry{Event: flow.End, Phase: flow.PhaseRun, Duration: w.at.Sub(begin), ExitCode: new(int)})
