@@ -136,7 +136,7 @@ fuzz:
 bench: build
 	env $$(bin/vmtb lab build --env) go test -run '^$$' -bench . -tags integration ./bench/...
 
-# What grows with machines, cases and logs, and how long vmtb takes to start. On a quiet machine; docs/reports.md has figures.
+# What grows with machines, cases and logs, and how long vmtb takes to start. On a quiet machine; docs/run-directory.md has figures.
 bench-scale: build
 	VMTB=$(CURDIR)/bin/vmtb go test -p 1 -run '^$$' -bench 'Scale|Start|Clean' -benchtime 1x -timeout 1h ./report ./report/run
 	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 1h ./flow ./bench/vm
