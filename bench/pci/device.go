@@ -65,7 +65,7 @@ func (d *Device) Reset(ctx context.Context) error {
 		return &bench.HostError{
 			Op: "reset", Noun: string(d.Address),
 			Err:    fmt.Errorf("it has %s enabled: %w", prose.Count(n, "VF"), syscall.EBUSY),
-			Advice: "disable them first: they would vanish under whoever uses them",
+			Advice: "disable them first: the reset would remove VFs in use",
 		}
 	}
 	return d.tree.Write(ctx, d.Dir()+"/reset", "1")

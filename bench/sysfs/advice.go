@@ -32,7 +32,7 @@ var advices = []struct {
 	{"*_quota", syscall.ENOSPC, "not that much left: other VFs or the PF hold it; " +
 		"see the *_provisioned files beside it"},
 	{"*_quota", syscall.ENOMEM, "not that much VRAM left: other VFs or the PF hold it"},
-	{"*_quota", syscall.EDQUOT, "with this the VFs would take what is set aside for the PF (the *_spare file)"},
+	{"*_quota", syscall.EDQUOT, "the VFs would then take the spare of the PF (the *_spare file)"},
 	{"*_quota", syscall.EINVAL, "more than the hardware has at all"},
 	{"*_quota", syscall.EIO, "the GPU's firmware refused; is the VF running?"},
 	{"*_spare", syscall.EINVAL, "less than the kernel's minimum, or more than the hardware has"},

@@ -124,7 +124,7 @@ func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) 
 func (g IGT) said(r *Result) string {
 	err := r.Exit.Err(bench.Command{Argv: []string{path.Join(g.Config.ToolDir, "igt_runner")}})
 	if err == nil {
-		return cmp.Or(bench.Gist(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "it said nothing")
+		return cmp.Or(bench.Gist(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "it printed nothing")
 	}
 	return err.Error()
 }

@@ -174,7 +174,7 @@ func (r *Run) status(ctx context.Context, look bool) (status, error) {
 	if err == nil && strings.TrimSpace(string(boot)) != r.h.Boot {
 		return s, fmt.Errorf("%w: the machine was booted anew", ErrLost)
 	}
-	return s, fmt.Errorf("%w: its process %d is gone without an exit code: killed by somebody", ErrLost, r.h.PID)
+	return s, fmt.Errorf("%w: its process %d ended without an exit code: it was killed", ErrLost, r.h.PID)
 }
 
 func (r *Run) state(ctx context.Context) (status, error) {

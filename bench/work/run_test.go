@@ -170,7 +170,7 @@ func TestLost(t *testing.T) {
 		how  func(h work.Handle) error
 		says string
 	}{
-		"killed":    {func(h work.Handle) error { return syscall.Kill(-h.PID, syscall.SIGKILL) }, "killed by somebody"},
+		"killed":    {func(h work.Handle) error { return syscall.Kill(-h.PID, syscall.SIGKILL) }, "it was killed"},
 		"directory": {func(h work.Handle) error { return os.RemoveAll(h.Dir) }, "no such file"},
 		"garbage": {
 			func(h work.Handle) error { return os.WriteFile(h.Dir+"/state", []byte("x"), 0o600) }, "neither running",

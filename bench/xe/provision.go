@@ -106,7 +106,7 @@ func (p *PF) RememberMode(ctx context.Context) error {
 		return &bench.HostError{
 			Op: "provision by hand", Noun: p.name(),
 			Err:    fmt.Errorf("somebody else has enabled %s: %w", prose.Count(n, "VF"), syscall.EBUSY),
-			Advice: "what they hold could not be put back: disable them first",
+			Advice: "disable them first: their quotas could not be restored",
 		}
 	}
 	if !p.files.tree.Exists(p.files.restoreFile()) {

@@ -48,8 +48,7 @@ func (s State) DeadRuns(warn io.Writer) ([]DeadRun, error) {
 		case errors.Is(err, undo.ErrInUse):
 			continue
 		case errors.Is(err, fs.ErrNotExist):
-			const format = "vmtb: the run in %s (pid %d) died, and its directory is gone: what it has left is not " +
-				"known " +
+			const format = "vmtb: the run in %s (pid %d) died, and its directory is gone: its changes are unknown " +
 				"(vmtb recover --forget %[1]s ends this message)\n"
 			fmt.Fprintf(warn, format, dir, n.Process.PID)
 			continue

@@ -34,7 +34,7 @@ func (s State) CheckThisHost(dir, journal string) error {
 		return nil
 	}
 	if err != nil {
-		return &bench.InfraError{Op: "read what is known of the run", Err: err}
+		return &bench.InfraError{Op: "read the record of the run", Err: err}
 	}
 	if err := checkMachine(dir, info, procfs.MachineID()); err != nil {
 		return err

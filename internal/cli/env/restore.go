@@ -66,7 +66,7 @@ func (e *Env) CleanHost(ctx context.Context, mayRecover bool, resumed string) er
 		return hoststate.Obstacle(dead, advice)
 	}
 	for _, d := range dead {
-		fmt.Fprintf(e.Err, "vmtb: putting back what %s has left\n", d.Dir)
+		fmt.Fprintf(e.Err, "vmtb: putting back the changes of the run in %s\n", d.Dir)
 		if err := e.restoreAfter(ctx, d.Dir); err != nil {
 			return err
 		}

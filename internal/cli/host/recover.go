@@ -120,10 +120,10 @@ func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log,
 		if !o.Forget {
 			return err
 		}
-		fmt.Fprintln(e.Out, "What was not put back is forgotten.")
+		fmt.Fprintln(e.Out, "The changes that could not be put back are forgotten.")
 		if byVF { // the next "vmtb vf" begins a new journal
 			if err := os.Remove(path); err != nil {
-				return &bench.InfraError{Op: "forget what was done by hand", Err: err}
+				return &bench.InfraError{Op: "remove the journal of vmtb vf", Err: err}
 			}
 		}
 	}

@@ -165,7 +165,7 @@ func giveDirs(dir, base string, dirs ...string) error {
 		if err != nil || !filepath.IsLocal(rel) {
 			return &bench.UsageError{
 				Err:    fmt.Errorf("%s is not below %s, the directory of the configuration", from, base),
-				Advice: "the lab takes along only what is",
+				Advice: "move it there: the lab gets only directories below the configuration's",
 			}
 		}
 		if err := os.CopyFS(filepath.Join(dir, rel), os.DirFS(from)); err != nil && !errors.Is(err, fs.ErrExist) {

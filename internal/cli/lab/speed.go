@@ -33,7 +33,7 @@ func (o *speedOptions) check() error {
 	case o.rounds < 1:
 		return &bench.UsageError{Err: fmt.Errorf("--rounds=%d: want 1 or more", o.rounds)}
 	case !slices.Contains(o.guests, 1):
-		err := errors.New("--guests has no 1: deadlines follow what one guest takes")
+		err := errors.New("--guests must include 1: deadlines depend on the boot time of one guest")
 		return &bench.UsageError{Err: err, Advice: "give 1, too: --guests=1,2"}
 	}
 	for _, n := range o.guests {

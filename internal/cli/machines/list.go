@@ -37,7 +37,7 @@ func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 			return o.run(ctx, e, store)
 		},
 	}
-	cmd.Flags().BoolVar(&o.all, "all", false, "also those that have ended, whose logs are still there")
+	cmd.Flags().BoolVar(&o.all, "all", false, "also machines that have ended and whose logs still exist")
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an array of objects")
 	return cmd
 }

@@ -93,7 +93,7 @@ func (o *resumeOptions) run(ctx context.Context, e *env.Env, dir string) error {
 			started(info)
 			for past, err := range run.Past() {
 				if err != nil {
-					fmt.Fprintf(e.Err, "vmtb: the reports lack what was before: %s\n", ansi.Printable(err.Error()))
+					fmt.Fprintf(e.Err, "vmtb: the reports lack the earlier results: %s\n", ansi.Printable(err.Error()))
 					return
 				}
 				options.Observer(past)

@@ -33,7 +33,7 @@ func listCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"show"},
-		Short:   "List the PF and its VFs: what they have, who drives and who uses them, what went wrong in them",
+		Short:   "List the PF and its VFs: their resources, drivers, users and adverse events",
 		Long: `Lists a GPU that the xe driver runs and each of its enabled VFs: quotas, time slice (EQ:
 execution quantum, PT: preemption timeout; 0 is infinite), priority, driver on this host, IOMMU group, the
 interface version that the VF's own driver has agreed on with the PF's, adverse events, and the virtual machine

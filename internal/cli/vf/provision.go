@@ -94,7 +94,7 @@ func provisionCommand(e *env.Env) *cobra.Command {
 	o := provisionOptions{ggtt: amount{size: true}, vram: amount{size: true}}
 	cmd := &cobra.Command{
 		Use:   "provision VF",
-		Short: "Change what a VF holds: quotas and time slice",
+		Short: "Change the quotas and the time slice of VFs",
 		Long: `Changes what is given of one VF ("1", "VF1" or its PCI address), or of "all" that are enabled;
 the rest stays.
 

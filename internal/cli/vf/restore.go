@@ -88,7 +88,7 @@ func (o *restoreOptions) run(ctx context.Context, e *env.Env) error {
 func openState(file string) (f *os.File, size int64, err error) {
 	f, err = os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, &bench.UsageError{Err: err, Advice: "FILE is what vmtb vf save has written"}
+		return nil, 0, &bench.UsageError{Err: err, Advice: "FILE is a file that vmtb vf save has written"}
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -131,7 +131,7 @@ func (s *session) restoreOrReset(ctx context.Context, vf controlledVF, r io.Read
 		return errors.Join(err, fmt.Errorf("reset after that: %w", resetErr))
 	}
 	// After a reset the VF runs: there is nothing to undo.
-	err = fmt.Errorf("%w; %s was reset: it runs, and what it held is lost", err, vf.name)
+	err = fmt.Errorf("%w; %s was reset: it runs, and its state is lost", err, vf.name)
 	return errors.Join(err, s.dropHalts(vf.halt, 0))
 }
 
