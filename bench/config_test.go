@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The file that the Python tool's users have loads unchanged.
+// A configuration file of the Python tool loads unchanged.
 func TestParseConfigOfPythonTool(t *testing.T) {
 	data, err := os.ReadFile("testdata/vmtb_config.json")
 	if err != nil {
@@ -27,7 +27,7 @@ func TestParseConfigOfPythonTool(t *testing.T) {
 	}
 }
 
-// The example that is deployed says what holds without it.
+// The deployed example contains the defaults.
 func TestExampleConfig(t *testing.T) {
 	const file = "../examples/vmtb_config.json"
 	data, err := os.ReadFile(file)
@@ -110,7 +110,7 @@ func FuzzParseConfig(f *testing.F) {
 	})
 }
 
-// A port of 0 is not the same as none.
+// SSH port 0 differs from no SSH port.
 func TestSSHPort(t *testing.T) {
 	c, err := ParseConfig("f.json", []byte(`{"vm": {"ssh_port": 0, "vnc": "local"}}`))
 	if err != nil || c.VM.SSHPort == nil || *c.VM.SSHPort != 0 || c.VM.VNC != "local" {

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A quoted word comes out of a real shell as it went in.
+// A real shell turns a quoted word back into the original word.
 func TestQuoteRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		word := rapid.StringMatching(`[ -~\n\t'"$\\]{0,12}`).Draw(t, "word")

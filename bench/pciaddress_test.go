@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// An address in a configuration file is complete once it is read, a wrong one is refused with its place.
+// A configuration file may shorten an address: reading completes it. The error for a wrong address
+// names its place.
 func TestPCIAddressInConfig(t *testing.T) {
 	for text, want := range map[string]PCIAddress{"": "", "3:0.0": "0000:03:00.0", "10000:E1:00.0": "10000:e1:00.0"} {
 		c, err := ParseConfig("c.json", []byte(`{"host": {"pci_address": "`+text+`"}}`))

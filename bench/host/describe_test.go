@@ -8,7 +8,7 @@ import (
 	"vmtb/bench/host"
 )
 
-// A product has nothing but the name that its firmware gives it.
+// A product is a machine that has only the firmware's file with its name.
 type product struct {
 	host.System
 	name string

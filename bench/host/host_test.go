@@ -42,7 +42,7 @@ func TestExec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		same := cmp.Comparer(bytes.Equal) // nil is empty
+		same := cmp.Comparer(bytes.Equal) // nil equals an empty slice
 		if diff := cmp.Diff(c.want, got, same); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.command, diff)
 		}
@@ -61,8 +61,8 @@ func TestExecNotStarted(t *testing.T) {
 	}
 }
 
-// TestExecTimeout: the group gets a polite and then a final signal, and a grandchild does not
-// survive.
+// TestExecTimeout: the process group gets a polite and then a final signal, and no grandchild
+// survives.
 func TestExecTimeout(t *testing.T) {
 	dir := t.TempDir()
 	script := "trap 'echo polite; touch " + dir + "/polite' TERM; sleep 60 & echo $! > " + dir + "/pid; touch " + dir +
@@ -79,7 +79,7 @@ func TestExecTimeout(t *testing.T) {
 		}
 	}()
 	c := bench.Shell(script)
-	c.Grace = 3 * time.Second // in which a shell gets to its trap on a busy machine, too
+	c.Grace = 3 * time.Second // on a busy machine, too, a shell reaches its trap in this time
 	start := time.Now()
 	r, err := onThis().Exec(ctx, c)
 	if !errors.Is(err, context.Canceled) || r.Signal != 9 || string(r.Stdout) != "polite\n" {
@@ -98,7 +98,7 @@ func TestExecTimeout(t *testing.T) {
 	}
 }
 
-// TestExecStray: a daemon that keeps our pipe does not keep us.
+// TestExecStray: Exec returns although a daemon holds the output pipe.
 func TestExecStray(t *testing.T) {
 	c := bench.Shell("echo here; sleep 60 & echo $!")
 	c.Grace = time.Millisecond
@@ -223,7 +223,7 @@ func TestModuleInUse(t *testing.T) {
 	if err := f.WriteFile("/sys/bus/pci/drivers_probe", []byte("0000:03:00.1")); err != nil {
 		t.Fatal(err)
 	}
-	err := log.Undo(t.Context(), f) // somebody else has bound a device to it
+	err := log.Undo(t.Context(), f) // another process has bound a device to it
 	if err != nil || !h.ModuleLoaded("xe-vfio-pci") || len(log.Pending()) != 0 {
 		t.Errorf("Undo: %v", err)
 	}

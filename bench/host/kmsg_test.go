@@ -58,7 +58,8 @@ func FuzzParseKernelMessage(f *testing.F) {
 	})
 }
 
-// records reads like /dev/kmsg: a record or an error at a time, then it waits to be closed.
+// A records reads like /dev/kmsg: each Read returns one record or error. After the last one, Read
+// blocks until Close.
 type records struct {
 	list   []any
 	closed chan struct{}
@@ -93,7 +94,7 @@ func TestFollow(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		list []any
-		lost []uint64 // of each message
+		lost []uint64 // numbers of lost messages, by message
 		err  string
 	}{
 		{"in order", []any{record(4), record(5)}, []uint64{0, 0}, ""},
@@ -131,7 +132,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// The kernel's own log, where it can be read and written.
+// TestFollowKernelLog reads the real kernel log. It needs the right to read and write the log.
 func TestFollowKernelLog(t *testing.T) {
 	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
@@ -159,13 +160,13 @@ func TestFollowKernelLog(t *testing.T) {
 		switch i {
 		case 0:
 			<-seen
-		case 1: // needs no waiting
+		case 1: // needs no wait
 			if err := l.Sync(); err != nil || len(seen) != 1 {
 				t.Errorf("after Sync: %d messages, %v", len(seen), err)
 			}
 		}
 	}
-	cancel() // the last one may not have been read yet
+	cancel() // the last one may still be unread
 	if err := l.Wait(); err != nil {
 		t.Error(err)
 	}

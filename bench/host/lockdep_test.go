@@ -8,7 +8,7 @@ import (
 	"vmtb/bench"
 )
 
-// lockdepStats is a machine that has just that file, or not even that.
+// A lockdepStats is a machine that has at most this one file.
 type lockdepStats struct {
 	bench.Machine
 	text string

@@ -14,7 +14,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// able is a host that can sleep in all ways.
+// able returns a host that supports every sleep state.
 func able() fakehost.Power {
 	return fakehost.Power{
 		State: "freeze mem disk", MemSleep: "[s2idle] deep", Disk: "[platform] shutdown", Resume: "8:2",
@@ -138,7 +138,7 @@ func TestSuspendFails(t *testing.T) {
 	}
 }
 
-// A hung rtcwake does not hold its caller for ever.
+// A hung rtcwake does not block the caller for ever.
 func TestSuspendHangs(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -156,7 +156,7 @@ func TestSuspendHangs(t *testing.T) {
 	}
 }
 
-// VFs that a sleep took, or whose driver it changed, are named.
+// The error names VFs that are gone or have another driver after the sleep.
 func TestSuspendLosesVFs(t *testing.T) {
 	const pf = "/sys/bus/pci/devices/0000:03:00.0"
 	write := func(f *fakehost.Host, path, value string) {
@@ -217,7 +217,7 @@ func TestSuspendLosesVFs(t *testing.T) {
 	}
 }
 
-// The real clocks can be read, and they agree with what CLOCK_BOOTTIME means.
+// The real clocks can be read, and agree with the definition of CLOCK_BOOTTIME.
 func TestSleptSinceBoot(t *testing.T) {
 	slept, err := host.OS{}.SleptSinceBoot()
 	if err != nil || slept < 0 {

@@ -10,7 +10,7 @@ import (
 	"vmtb/bench/host"
 )
 
-// A tainted machine has nothing but the kernel's file.
+// A tainted machine has only the kernel's taint file.
 type tainted struct {
 	bench.Machine
 	value string

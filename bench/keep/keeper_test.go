@@ -26,15 +26,15 @@ func TestMain(m *testing.M) {
 	if code, ran := fakeqemu.Play(os.Args); ran {
 		os.Exit(code)
 	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // a guard with the race detector would end a second late
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // with the race detector, a guard would end a second late
 	os.Exit(m.Run())
 }
 
-// A journal is what a keeper changes on the host, undone on this one.
+// A journal is the undo journal of a keeper. Its changes are undone on this host.
 type journal struct {
 	*undo.Log
-	fail error // of Undo, if the host cannot be put back
-	hang bool  // Undo takes as long as it may
+	fail error // returned by Undo
+	hang bool  // Undo blocks until its context ends
 }
 
 func (j *journal) Undo(ctx context.Context) error {
@@ -48,12 +48,12 @@ func (j *journal) Undo(ctx context.Context) error {
 	return j.Log.Undo(ctx, undo.OS{})
 }
 
-// A kept is a machine with its keeper, which runs in this process.
+// A kept is a machine with its keeper. The keeper runs in this process.
 type kept struct {
 	store  Store
 	record Record
 	client *Client
-	words  string // the folder of the fake's log
+	words  string // directory of the fake's log
 	ended  chan error
 }
 
@@ -68,7 +68,7 @@ func (k kept) wait(t *testing.T) error {
 	}
 }
 
-// keep starts a machine and its keeper.
+// keepMachine starts a machine and its keeper.
 func keepMachine(t *testing.T, words string, j *journal) kept {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vm")
@@ -124,8 +124,8 @@ func (k kept) now(t *testing.T) Record {
 	return r
 }
 
-// A machine that has ended and left the host changed is not "done": the client, the record and the
-// list of machines say so.
+// If a machine has ended and its changes of the host could not be undone, the client, the record
+// and the list of machines report this. They do not report "done".
 func TestNotRestored(t *testing.T) {
 	for name, end := range map[string]func(c *Client) error{
 		"kill": func(c *Client) error { return c.Kill(t.Context(), nil) },
@@ -153,7 +153,7 @@ func TestNotRestored(t *testing.T) {
 			_, err = k.store.create(record("vm0"))
 			wantError(t, err, "vmtb recover")
 
-			log, err := undo.Open(filepath.Join(r.Dir, UndoFile)) // as recover does
+			log, err := undo.Open(filepath.Join(r.Dir, UndoFile)) // as vmtb recover does
 			if err == nil {
 				err = errors.Join(log.Undo(t.Context(), undo.OS{}), log.Close())
 			}
@@ -165,7 +165,7 @@ func TestNotRestored(t *testing.T) {
 	}
 }
 
-// What is not put back in time ends a keeper all the same.
+// A keeper ends although its undo hangs.
 func TestUndoHangs(t *testing.T) {
 	defer func(d time.Duration) { endTime = d }(endTime)
 	endTime = 200 * time.Millisecond
@@ -179,7 +179,7 @@ func TestUndoHangs(t *testing.T) {
 	wantError(t, k.wait(t), "not within 200 ms")
 }
 
-// An order to shut down that failed is no reason for an end that comes later.
+// A failed shutdown order is not named as the reason for a later end.
 func TestToldIsForgotten(t *testing.T) {
 	k := keepMachine(t, "agent", &journal{})
 	gone, cancel := context.WithCancel(t.Context())
@@ -193,7 +193,7 @@ func TestToldIsForgotten(t *testing.T) {
 	}
 	p, err := os.FindProcess(info.State.QEMU)
 	if err == nil {
-		err = p.Kill() // as the kernel's OOM killer would
+		err = p.Kill() // as the OOM killer would
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestToldIsForgotten(t *testing.T) {
 	}
 }
 
-// Somebody who is tired of a guest that does not shut down kills it, and need not wait.
+// A kill interrupts a shutdown that the guest ignores, and does not wait for its deadline.
 func TestKillDuringOff(t *testing.T) {
 	k := keepMachine(t, "agent stubborn", &journal{})
 	off := make(chan error, 1)
@@ -222,7 +222,7 @@ func TestKillDuringOff(t *testing.T) {
 	}
 }
 
-// A machine whose guest never booted is off soon, and its end says why the guest was not asked.
+// A machine whose guest never booted is off soon, and its end explains why the guest was not asked.
 func TestOffWithoutGuest(t *testing.T) {
 	k := keepMachine(t, "", &journal{})
 	start := time.Now()
@@ -249,7 +249,7 @@ func TestMigrate(t *testing.T) {
 	k.check(t, "", err)
 }
 
-// A shutdown that comes during a migration ends the machine on whichever side it is then.
+// A shutdown during a migration ends the machine, whether it is at the source or the target.
 func TestOffDuringMigration(t *testing.T) {
 	k := keepMachine(t, "agent from:mute:migrate:1", &journal{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -276,8 +276,8 @@ func TestOffDuringMigration(t *testing.T) {
 	}
 }
 
-// TestMigrateFailsAnywhere: after a migration with a fault the keeper keeps the machine that there
-// is.
+// TestMigrateFailsAnywhere: after a migration with a fault, the keeper keeps the machine that
+// survived.
 func TestMigrateFailsAnywhere(t *testing.T) {
 	for _, step := range []string{
 		"from:%s:query-migrate:1", "to:%s:migrate-incoming:1", "from:%s:migrate:1", "from:%s:query-migrate:2",
@@ -304,8 +304,8 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 	}
 }
 
-// check looks at a machine after a migration with a fault. The keeper may still be at it: the
-// client has gone.
+// check checks a machine after a migration with a fault. The client has gone, but the keeper may
+// still be at work.
 func (k kept) check(t *testing.T, fault string, migrateErr error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -318,7 +318,7 @@ func (k kept) check(t *testing.T, fault string, migrateErr error) {
 		info, err = k.client.Info(ctx)
 	}
 	crashed := strings.Contains(fault, ":crash:")
-	if err != nil && crashed { // the machine may have been the one that crashed: the keeper has put the host back
+	if err != nil && crashed { // the crashed QEMU may have been the machine: then the keeper has restored the host
 		if k.wait(t) == nil || k.now(t).Life() != Ended {
 			t.Errorf("%v; life %v, %q", err, k.now(t).Life(), k.now(t).Reason)
 		}

@@ -46,9 +46,9 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A name is free again once its machine has ended and left nothing.
+// A name is free again when its machine has ended and its undo journal is empty.
 func TestCreate(t *testing.T) {
-	s := Store{Dir: filepath.Join(t.TempDir(), strings.Repeat("long/", 30))} // longer than a socket's path may be
+	s := Store{Dir: filepath.Join(t.TempDir(), strings.Repeat("long/", 30))} // longer than a socket's path can be
 	r := create(t, s, "vm0")
 	if life := r.Life(); life != Ended {
 		t.Errorf("a machine that was not started: life %v, want %v", life, Ended)
@@ -65,7 +65,7 @@ func TestCreate(t *testing.T) {
 		t.Error(err)
 	}
 
-	l.Close() // the keeper is killed, with something left
+	l.Close() // as if the keeper was killed, with an entry in its journal
 	log, err := undo.Open(filepath.Join(r.Dir, UndoFile))
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestCreate(t *testing.T) {
 	_, err = s.Open("vm0")
 	wantError(t, err, "died, and QEMU with it", "vmtb recover")
 
-	if err := os.Remove(filepath.Join(r.Dir, UndoFile)); err != nil { // as good as recovered
+	if err := os.Remove(filepath.Join(r.Dir, UndoFile)); err != nil { // as if recovered
 		t.Fatal(err)
 	}
 	_, err = s.Open("vm0")
@@ -125,7 +125,7 @@ func TestList(t *testing.T) {
 	wantError(t, err, "-1 CPUs")
 }
 
-// What messages advise is a command that there is.
+// Every command that a message advises exists.
 func TestAdvice(t *testing.T) {
 	if got := (Store{}).ending(); got != "vmtb vm off" {
 		t.Errorf("machines: %q", got)

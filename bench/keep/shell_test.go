@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// run runs a line of shell here, as a guest would.
+// run runs a shell line on this machine, as a guest would.
 func run(t *testing.T, line, input string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", line)
@@ -24,8 +24,8 @@ func run(t *testing.T, line, input string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// The end of the input is one for the shell, and for what runs in it (vm shell, cat, Ctrl-D).
-// Between two pieces there is none.
+// The shell, and each program in it, sees the end of input only at the real end (vm shell, cat,
+// Ctrl-D), never between two pieces.
 func TestShellInput(t *testing.T) {
 	const reads = "a command that reads"
 	for name, c := range map[string]struct {
@@ -51,13 +51,13 @@ func TestShellInput(t *testing.T) {
 			for i, p := range c.pieces {
 				run(t, "cat >"+dir+"/in", p)
 				if name == reads && i == 0 {
-					<-out.seen // what is there before, the shell may take for a command
+					<-out.seen // the shell may take earlier input for a command
 				}
 			}
 			if name != "an exit" {
 				run(t, endLine(dir), "")
 			}
-			_ = shell.Wait() // its exit code is looked at
+			_ = shell.Wait() // the test checks the exit code
 			if got := shell.ProcessState.ExitCode(); got != c.code || out.String() != c.want {
 				t.Errorf("exit code %d, output %q, want %d, %q", got, out.String(), c.code, c.want)
 			}
@@ -69,9 +69,9 @@ func TestShellInput(t *testing.T) {
 	}
 }
 
-// A lookout keeps what is written, by one writer, and closes seen when word has come.
+// A lookout stores the output of one writer, and closes seen when the word has arrived.
 type lookout struct {
-	said bytes.Buffer // not embedded: its ReadFrom would take the place of Write
+	said bytes.Buffer // not embedded: its ReadFrom would replace Write
 	word string
 	seen chan struct{}
 	did  bool
@@ -88,9 +88,9 @@ func (l *lookout) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A shell with a prompt does not complain that it has no terminal.
+// A shell with a prompt does not complain about the missing terminal.
 func TestShellPrompt(t *testing.T) {
-	dash, err := exec.LookPath("dash") // as busybox's; a bash always complains
+	dash, err := exec.LookPath("dash") // dash behaves as busybox's shell; bash always complains
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,14 +103,14 @@ func TestShellPrompt(t *testing.T) {
 	defer cancel()
 	shell := exec.CommandContext(ctx, "/bin/sh", "-c", shellLine(dir, true))
 	shell.Env = append(os.Environ(), "PS1=vm0# ", "PATH="+bin+":"+os.Getenv("PATH"))
-	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as the agent's commands, without a terminal
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal, as for the agent's commands
 	var out bytes.Buffer
 	shell.Stdout, shell.Stderr = &out, &out
 	if err := shell.Start(); err != nil {
 		t.Fatal(err)
 	}
 	run(t, "cat >"+dir+"/in", "echo hi; exit 4\n")
-	_ = shell.Wait() // its exit code is looked at
+	_ = shell.Wait() // the test checks the exit code
 	if got := shell.ProcessState.ExitCode(); got != 4 || out.String() != "vm0# hi\n" {
 		t.Errorf("exit code %d, output %q, want 4, %q", got, out.String(), "vm0# hi\n")
 	}

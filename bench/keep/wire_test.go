@@ -67,7 +67,7 @@ func FuzzReceive(f *testing.F) {
 	})
 }
 
-// An error is of the same kind, and says the same, at both ends.
+// An error has the same kind and text at both ends.
 func TestErrors(t *testing.T) {
 	no := errors.New("no")
 	kinds := func(err error) (is [4]bool) {
@@ -100,7 +100,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// serve answers on the socket of a machine's folder, as a keeper does.
+// serve answers on the socket of a machine's directory, as a keeper does.
 func serve(t *testing.T, operations map[string]operation) *Client {
 	t.Helper()
 	r := Record{Name: "vm0", Dir: t.TempDir()}
@@ -123,7 +123,7 @@ func serve(t *testing.T, operations map[string]operation) *Client {
 func TestClient(t *testing.T) {
 	left := make(chan struct{})
 	c := serve(t, map[string]operation{
-		"shell": func(_ context.Context, c *call) (any, error) { // input arrives while output goes
+		"shell": func(_ context.Context, c *call) (any, error) { // input and output at the same time
 			_, err := io.Copy(c.stdout(), c.in)
 			return bench.Result{ExitCode: 3}, err
 		},
@@ -181,10 +181,10 @@ func TestClient(t *testing.T) {
 	if err := c.WaitReady(short); !errors.Is(err, context.Canceled) {
 		t.Errorf("WaitReady: %v", err)
 	}
-	<-left // the keeper learns that the client has gone
+	<-left // the keeper learns that the client is gone
 }
 
-// A keeper that is killed in the middle is an error that says so.
+// If the keeper is killed during an operation, the client's error names this.
 func TestKeeperGone(t *testing.T) {
 	r := Record{Name: "vm0", Dir: t.TempDir()}
 	if err := r.client().WaitReady(t.Context()); err == nil || !strings.Contains(err.Error(), "its keeper is gone") {
@@ -212,15 +212,15 @@ func TestKeeperGone(t *testing.T) {
 	}
 }
 
-// Input that cannot be read to its end is an error on both sides: the guest must not take a part
-// for the whole. The caller hears of it when the operation has ended.
+// If the input breaks off, both sides get an error: the guest must not take a part for the whole.
+// The caller gets the error when the operation has ended.
 func TestInputCutOff(t *testing.T) {
 	saw := make(chan error, 1)
 	c := serve(t, map[string]operation{
 		"write": with(func(ctx context.Context, c *call, _ string) (any, error) {
 			_, err := io.ReadAll(c.in)
 			<-ctx.Done()
-			time.Sleep(50 * time.Millisecond) // to end takes a while
+			time.Sleep(50 * time.Millisecond) // the end takes a while
 			saw <- err
 			return nil, err
 		}),
@@ -240,7 +240,7 @@ func TestInputCutOff(t *testing.T) {
 	}
 }
 
-// What is no request is answered with an error, and the keeper serves the next one.
+// A malformed request gets an error as its answer, and the keeper serves the next request.
 func TestBadRequest(t *testing.T) {
 	c := serve(t, map[string]operation{
 		"ready": func(context.Context, *call) (any, error) { return nil, nil },
@@ -267,7 +267,7 @@ func TestBadRequest(t *testing.T) {
 	}
 }
 
-// A process that counts the signals that it gets.
+// A signalled is a process that counts its signals.
 type signalled struct {
 	bench.Process
 	got []int
@@ -275,10 +275,10 @@ type signalled struct {
 
 func (p *signalled) Signal(_ context.Context, sig int) error {
 	p.got = append(p.got, sig)
-	return os.ErrProcessDone // it may have ended meanwhile
+	return os.ErrProcessDone // it may have ended by now
 }
 
-// A command that has a name gets the signals that are for it, while it runs and not after.
+// A named command gets its signals while it runs, and none afterwards.
 func TestSignal(t *testing.T) {
 	k := &keeper{}
 	c := serve(t, map[string]operation{"signal": with(k.signal)})

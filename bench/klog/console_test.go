@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// parsed returns the messages in a line, each as "level text".
+// parsed returns the kernel messages in a line, each as "level text".
 func parsed(line string) []string {
 	var out []string
 	for _, m := range ParseConsole(line) {
@@ -20,11 +20,10 @@ func parsed(line string) []string {
 	return out
 }
 
-// The kernel's messages are found wherever in a line they begin, and with the level if there is
-// one.
+// ParseConsole finds a kernel message at any place in a line, with its level if there is one.
 func TestParseConsole(t *testing.T) {
 	for line, want := range map[string][]string{
-		// as printk writes them
+		// printk's format
 		"[    1.234567] xe 0000:00:04.0: hello\r\n":   {"- xe 0000:00:04.0: hello"},
 		"[12345.000001] x":                            {"- x"},
 		"<4>[    0.000001] odd":                       {"4 odd"},
@@ -35,11 +34,11 @@ func TestParseConsole(t *testing.T) {
 		"<3>no times here":                            {"3 no times here"},
 		"<30>[    5.000000] systemd[1]: by a program": {"- systemd[1]: by a program"},
 		"<0>[    5.000000] Kernel panic":              {"0 Kernel panic"},
-		// as dmesg does
+		// dmesg's format
 		"[    2.000000] [     T12] BUG: x":                   {"- BUG: x"},
 		"[Tue Aug  6 16:31:20 2025] BUG: x":                  {"- BUG: x"},
 		"\x1b[32m[    0.100000] \x1b[0m\x1b[33mxe\x1b[0m: a": {"- xe: a"},
-		// behind what others have left on the line
+		// after other text on the line
 		"guest login: [   35.123456] BUG: x":                         {"- BUG: x"},
 		"root@guest:~# [  245.000000] INFO: x":                       {"- INFO: x"},
 		"root@guest:~# <4>[  245.000000] WARNING: x":                 {"4 WARNING: x"},
@@ -51,7 +50,7 @@ func TestParseConsole(t *testing.T) {
 		"x<3>y [    1.234567] text":                                  {"- text"},
 		"<2>[    1.000000] one<4>[    2.000000] two[    3.000000] 3": {"2 one", "4 two", "- 3"},
 		"<2>[    1.000000] one\r<4>[    2.000000] two":               {"2 one", "4 two"},
-		// behind control sequences, whole or cut off
+		// after control sequences, whole or cut off
 		"\x1b[0m\x1b[1;32m[    1.234567] text \x1b[31mred\x1b[0m": {"- text red"},
 		"\x1bc[   35.100000] BUG: x":                              {"- BUG: x"},
 		"\x1b[=3h[   35.100000] BUG: x":                           {"- BUG: x"},
@@ -61,7 +60,7 @@ func TestParseConsole(t *testing.T) {
 		"\x1b(B[   35.100000] BUG: x":                             {"- BUG: x"},
 		"\x1b[!p\x1b]104\x07\x1b[?7h<3>[   35.100000] BUG: x":     {"3 BUG: x"},
 		"\x00\x00[   35.100000] BUG: x\x00":                       {"- BUG: x"},
-		// what is not the kernel's
+		// not from the kernel
 		"": nil, "login: ": nil, "[  OK  ] Started": nil, "[1.2] x": nil, "BUG: says a program": nil,
 		"[ 12.345] (II) Xorg": nil, "x <3>y": nil, "[1.234567": nil,
 	} {
@@ -71,7 +70,7 @@ func TestParseConsole(t *testing.T) {
 	}
 }
 
-// A line without end gives the same messages in pieces as in one.
+// A long line gives the same messages in pieces as in one.
 func TestCutLine(t *testing.T) {
 	const message = "<3>[   35.100000][   C0] BUG: unable to handle page fault"
 	for before := range 200 {
@@ -115,7 +114,7 @@ func FuzzParseConsole(f *testing.F) {
 		if size > len(line) {
 			t.Errorf("%q: %d bytes of text", line, size)
 		}
-		// Whatever stands before a message, it is found.
+		// A message is found after any text.
 		const late = "[   35.100000] BUG: late"
 		if all := ParseConsole(line + late); len(all) == 0 || all[len(all)-1].Text != "BUG: late" {
 			t.Errorf("%q: the message after it is lost: %+v", line, all)

@@ -8,7 +8,7 @@ import (
 	"vmtb/bench"
 )
 
-// What kernels log, and what the rules built in make of it.
+// TestBuiltin: the built-in rules judge real kernel lines.
 func TestBuiltin(t *testing.T) {
 	rules, err := Builtin()
 	if err != nil {
@@ -57,7 +57,7 @@ const sample = `{"rules": [
   {"name": "odd", "match": "odd", "action": "warn"}
 ]}`
 
-// The first rule of which everything is true decides.
+// The first rule that matches decides.
 func TestJudge(t *testing.T) {
 	rules, err := Parse("r.json", []byte(sample))
 	if err != nil {

@@ -11,8 +11,8 @@ const (
 	info     = 6
 )
 
-// Lines of the xe driver of Linux 7.3, at the levels that its source gives them, and what they
-// mean; the same line on a console without levels means the same.
+// xeLines are lines of the xe driver of Linux 7.3, at the levels in its source, and their verdicts.
+// On a console without levels the verdicts are the same.
 var xeLines = []struct {
 	level int
 	text  string
@@ -22,7 +22,7 @@ var xeLines = []struct {
 	// xe_gt.c, xe_guc_submit.c, xe_pagefault.c, xe_guc_ct.c, xe_mert.c
 	{info, "[drm] Tile0: GT0: reset queued from guc_exec_queue_timedout_job [xe]", "gpu-reset", Warn},
 	{info, "[drm] GT0: reset started", "gpu-reset", Warn},
-	// "started" has been counted
+	// the line with "started" was counted already
 	{info, "[drm] GT0: reset done", "", Ignore},
 	{info, "[drm] GT0: trying reset from guc_exec_queue_timedout_job [xe]", "gpu-reset", Warn}, // 6.12
 	{info, "[drm] GT1: Engine reset: engine_class=rcs, logical_mask: 0x1, guc_id=5, state=0x2", "gpu-reset", Warn},
@@ -55,7 +55,7 @@ var xeLines = []struct {
 	{failure, "[drm] *ERROR* GT0: VF: migration recovery failed (-EIO)", "vf-trouble", Warn},
 	{failure, "[drm] *ERROR* GT0: PF: VF1 save is still in progress!", "drm-error", Warn},
 
-	// What the driver says when all is well.
+	// lines of a healthy driver
 	{info, "[drm] GT0: PF: VF1 FLR", "", Ignore},
 	{info, "[drm] PF: VF1 paused!", "", Ignore},
 	{info, "[drm] PF: Enabled 2 of 24 VFs", "", Ignore},
@@ -86,8 +86,8 @@ func TestXe(t *testing.T) {
 	}
 }
 
-// A console without levels shows a driver that does not start in its guest: the text alone says so
-// (call_driver_probe in drivers/base/dd.c; before Linux 6.10 with the driver first).
+// On a console without levels, the text alone shows that a driver failed to start in the guest
+// (call_driver_probe in drivers/base/dd.c; before Linux 6.10 the driver's name comes first).
 func TestProbeFailedInGuest(t *testing.T) {
 	rules, err := Builtin()
 	if err != nil {
@@ -110,7 +110,7 @@ func TestProbeFailedInGuest(t *testing.T) {
 	}
 }
 
-// Kernel lines that are not those of a driver, with or without their level.
+// Kernel lines outside of drivers get the same verdict with and without their level.
 func TestKernelLines(t *testing.T) {
 	rules, err := Builtin()
 	if err != nil {
@@ -147,7 +147,7 @@ func TestKernelLines(t *testing.T) {
 
 		{info, "systemd[1]: Started a service that has no BUG: in it.", "", Ignore},
 		{info, "[IGT] xe_exec_reset: starting subtest gt-reset", "", Ignore},
-		{0, "reboot: Power down", "power-off", Ignore}, // kernel/reboot.c says it at this level
+		{0, "reboot: Power down", "power-off", Ignore}, // kernel/reboot.c uses this level
 		{0, "reboot: Restarting system", "power-off", Ignore},
 		{warning, "Kernel command line: BUG kmalloc", "", Ignore},
 		{info, "debug printing BUG foo bar", "", Ignore},

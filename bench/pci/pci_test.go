@@ -93,7 +93,7 @@ func newSetup(t *testing.T, change func(*fakehost.Options)) setup {
 	return setup{h, log, pci.At(&sysfs.Tree{FS: h, Log: log}, "0000:03:00.0")}
 }
 
-// enable gives a VF on a host whose drivers keep off it.
+// enable enables VFs and returns them. No driver of the host binds them.
 func (s setup) enable(t *testing.T, n int) []*pci.Device {
 	t.Helper()
 	if err := s.pf.SetAutoprobe(t.Context(), false); err != nil {
@@ -116,7 +116,7 @@ func TestLife(t *testing.T) {
 	if len(vfs) != 3 || vfs[2].Address != "0000:03:00.3" || !vfs[2].IsVF() || s.pf.IsVF() {
 		t.Errorf("VFs: %v", vfs)
 	}
-	for range 2 { // the second time is no change
+	for range 2 { // the second Bind changes nothing
 		if err := vfs[0].Bind(t.Context(), "xe-vfio-pci"); err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestLife(t *testing.T) {
 	if err := vfs[1].Bind(t.Context(), "vfio-pci"); err != nil {
 		t.Fatal(err)
 	}
-	if err := vfs[1].Bind(t.Context(), "xe-vfio-pci"); err != nil { // from one driver to another
+	if err := vfs[1].Bind(t.Context(), "xe-vfio-pci"); err != nil { // change the driver
 		t.Fatal(err)
 	}
 	if got := []string{s.pf.Driver(), vfs[0].Driver(), vfs[1].Driver(), vfs[2].Driver()}; !cmp.Equal(got, []string{
@@ -211,7 +211,7 @@ func TestBindFails(t *testing.T) {
 	}
 }
 
-// TestSlowVFs: numvfs says two and only one of them has come.
+// TestSlowVFs: numvfs is 2 and only one VF exists so far.
 func TestSlowVFs(t *testing.T) {
 	s := newSetup(t, nil)
 	s.enable(t, 2)
@@ -228,7 +228,7 @@ func TestSlowVFs(t *testing.T) {
 	})
 }
 
-// lateFS hides one file.
+// A lateFS hides one file.
 type lateFS struct {
 	*fakehost.Host
 	hidden string

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What a kernel tells of the BARs of a PF and of its seven VFs (PTL: 16 MiB each, and with local
-// memory 256 MiB).
+// vfBARs reads the kernel's text about the BARs of a PF and its seven VFs (PTL: 16 MiB each, and
+// with local memory 256 MiB).
 func TestVFBARs(t *testing.T) {
 	const none = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
 	const pf = "0x00000000d0000000 0x00000000d0ffffff 0x000000000014220c\n"
@@ -21,7 +21,7 @@ func TestVFBARs(t *testing.T) {
 		{head + bar0 + strings.Repeat(none, 9), 16 << 20},
 		{head + bar0 + none + bar2 + none + none + none, 272 << 20},
 		{head + low + strings.Repeat(none, 5), 0},
-		{head + strings.Repeat(none, 6) + bar0, 0}, // a window of a bridge
+		{head + strings.Repeat(none, 6) + bar0, 0}, // a bridge's window
 		{pf, 0},
 		{"", 0},
 	} {
@@ -39,6 +39,6 @@ func TestVFBARs(t *testing.T) {
 func FuzzVFBARs(f *testing.F) {
 	f.Add("0x0 0x0 0x0\n0x1 0x2 0x142204\n", uint64(7))
 	f.Fuzz(func(t *testing.T, text string, total uint64) {
-		_, _ = vfBARs(text, max(total, 1)) // it does not panic
+		_, _ = vfBARs(text, max(total, 1)) // must not panic
 	})
 }

@@ -58,7 +58,7 @@ func (a *agent) stop() {
 	_ = a.cmd.Wait()
 }
 
-// dial returns a client that is closed with the test.
+// dial returns a client that the test closes at its end.
 func (a *agent) dial(ctx context.Context, o qga.Options) *qga.Client {
 	a.t.Helper()
 	for {
@@ -79,7 +79,7 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-// agentClient returns a client of an agent of its own.
+// agentClient starts a separate agent and returns its client.
 func agentClient(t testing.TB, args ...string) (context.Context, *qga.Client) {
 	t.Helper()
 	ctx := deadline(t)
@@ -162,8 +162,8 @@ func TestIntegrationAgentBigOutput(t *testing.T) {
 	t.Logf("2 x 16 MiB of output in %v", time.Since(began))
 }
 
-// When ctx ends, so does the command with all that it started, whoever holds the output, and
-// however it left.
+// When ctx ends, the command ends with all its descendants, even those that hold the output or left
+// the process group.
 func TestIntegrationAgentExecKills(t *testing.T) {
 	ctx, c := agentClient(t)
 	for name, line := range map[string]string{
@@ -253,8 +253,8 @@ func TestIntegrationAgentRefusesShutdown(t *testing.T) {
 	}
 }
 
-// A program that cannot be run is told from one that failed, with the exit code that a shell has
-// for it.
+// Exec distinguishes a program that cannot start from one that failed, and returns the shell's exit
+// code for it.
 func TestIntegrationStartErrors(t *testing.T) {
 	c := startAgent(t).dial(t.Context(), qga.Options{})
 	dir := t.TempDir()

@@ -20,8 +20,8 @@ import (
 	"vmtb/bench/qga"
 )
 
-// BenchmarkExec measures `true` from start to result; "floor" is what busy asking over the bare
-// socket gives, by turns with it. The ratio of the two is to be at most 1.5.
+// BenchmarkExec measures `true` from start to result. "floor" polls over the bare socket, in turns
+// with the client. The ratio of both is to be at most 1.5.
 func BenchmarkExec(b *testing.B) {
 	onBoth(b, func(b *testing.B, a *shared) {
 		cmd := bench.Command{Argv: []string{"true"}}
@@ -42,8 +42,8 @@ func BenchmarkExec(b *testing.B) {
 	})
 }
 
-// BenchmarkReadFile measures a file of 8 MiB; "4KiB" is a loop of chunks of that size over the bare
-// socket, by turns with it. The ratio is that of the rates, and to be at least 2.
+// BenchmarkReadFile measures a file of 8 MiB. "4KiB" reads chunks of that size over the bare
+// socket, in turns with the client. The ratio of the rates is to be at least 2.
 func BenchmarkReadFile(b *testing.B) {
 	const size = 8 << 20
 	onBoth(b, func(b *testing.B, a *shared) {
@@ -75,7 +75,7 @@ func BenchmarkReadFile(b *testing.B) {
 	})
 }
 
-// BenchmarkStream measures what a writer gets of a command's output, from start to end.
+// BenchmarkStream measures the output rate of a command, as its writer receives it.
 func BenchmarkStream(b *testing.B) {
 	const size = 32 << 20
 	onBoth(b, func(b *testing.B, a *shared) {
@@ -98,10 +98,10 @@ func (n *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// medians are times of two ways to do the same.
+// medians are the median times of two ways to do the same.
 type medians struct{ ours, theirs time.Duration }
 
-// compare times two ways by turns, so that what else goes on meets both.
+// compare times two ways in turns, so that other load affects both.
 func compare(b *testing.B, ours, theirs func()) medians {
 	b.Helper()
 	ours()
@@ -114,7 +114,7 @@ func compare(b *testing.B, ours, theirs func()) medians {
 			times[i] = append(times[i], time.Since(began))
 		}
 	}
-	b.ReportMetric(0, "ns/op") // of both together: nobody wants to know
+	b.ReportMetric(0, "ns/op") // the time of both together has no meaning
 	return medians{middle(times[0]), middle(times[1])}
 }
 
@@ -135,11 +135,11 @@ func onBoth(b *testing.B, measure func(*testing.B, *shared)) {
 	})
 }
 
-// startGuest boots the lab's tiny guest without anything of bench/vm, and returns the socket of its
+// startGuest boots the lab's tiny guest without package bench/vm, and returns the socket of its
 // agent.
 func startGuest(b *testing.B) string {
 	b.Helper()
-	dir, err := os.MkdirTemp("", "qga") // short, for the socket
+	dir, err := os.MkdirTemp("", "qga") // short: it contains a socket
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -161,16 +161,17 @@ func startGuest(b *testing.B) string {
 	return socket
 }
 
-// A shared connection to an agent is used by a client, and between its commands by others.
+// A shared is a connection to an agent. A client uses it, and benchmarks use it directly between
+// the client's commands.
 type shared struct {
 	net.Conn
 	client *qga.Client
-	others atomic.Bool // what comes is not for the client
+	others atomic.Bool // the next replies are not for the client
 	lines  chan []byte
 	buf    []byte
 }
 
-// share returns when the agent is there.
+// share waits until the agent answers, then returns the connection.
 func share(b *testing.B, dial func() (net.Conn, error)) *shared {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
@@ -187,11 +188,11 @@ func share(b *testing.B, dial func() (net.Conn, error)) *shared {
 	if err := a.client.Sync(ctx); err != nil {
 		b.Fatal(err)
 	}
-	a.run(b, "true") // the client knows the agent's environment now
+	a.run(b, "true") // the client has read the agent's environment now
 	return a
 }
 
-// run runs a line that must succeed.
+// run runs a shell line that must succeed.
 func (a *shared) run(b *testing.B, line string) {
 	b.Helper()
 	if r, err := a.client.Exec(context.Background(), bench.Shell(line)); err != nil || !r.OK() {
@@ -199,7 +200,7 @@ func (a *shared) run(b *testing.B, line string) {
 	}
 }
 
-// Read is for the client.
+// Read reads for the client. Replies to ask go to a.lines instead.
 func (a *shared) Read(p []byte) (int, error) {
 	for {
 		n, err := a.Conn.Read(p)
@@ -210,7 +211,7 @@ func (a *shared) Read(p []byte) (int, error) {
 	}
 }
 
-// ask asks without a client.
+// ask sends a request without the client.
 func (a *shared) ask(b *testing.B, ret any, format string, args ...any) {
 	b.Helper()
 	a.others.Store(true)

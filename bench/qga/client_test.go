@@ -21,8 +21,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// connect returns a client and its peer, which does nothing yet. Inside a synctest bubble all
-// waiting is in fake time.
+// connect returns a client and its peer. The peer does nothing yet. Inside a synctest bubble all
+// waits use fake time.
 func connect(t testing.TB, o qga.Options) (*qga.Client, *fakeqmp.Peer) {
 	t.Helper()
 	peer, conn := fakeqmp.Pipe()
@@ -31,7 +31,7 @@ func connect(t testing.TB, o qga.Options) (*qga.Client, *fakeqmp.Peer) {
 	return c, peer
 }
 
-// serve returns a client of an agent with these commands.
+// serve returns a client of an agent that has these commands.
 func serve(t testing.TB, commands fakeqga.Commands) *qga.Client {
 	t.Helper()
 	c, peer := connect(t, qga.Options{})
@@ -39,7 +39,7 @@ func serve(t testing.TB, commands fakeqga.Commands) *qga.Client {
 	return c
 }
 
-// answer reads requests up to one for cmd, which it returns; syncs on the way are answered.
+// answer reads requests until one for cmd arrives, and returns it. It answers all syncs before.
 func answer(p *fakeqmp.Peer, cmd string) (fakeqmp.Request, error) {
 	for {
 		r, err := p.Next()
@@ -57,7 +57,7 @@ func isTimeout(err error, cmd string) bool {
 	return errors.As(err, &timeout) && timeout.Cmd == cmd
 }
 
-// What is in the channel from before does not matter, whole or half.
+// The client ignores old data in the channel, whole or partial.
 func TestSyncDiscards(t *testing.T) {
 	for name, old := range map[string]string{
 		"nothing": "",
@@ -99,7 +99,7 @@ func TestSyncTriesUntilAnswered(t *testing.T) {
 		},
 		"late": func(p *fakeqmp.Peer) {
 			_ = p.Serve(func(r fakeqmp.Request) (any, error) {
-				time.Sleep(3 * time.Second) // longer than the first tries
+				time.Sleep(3 * time.Second) // longer than the first attempts
 				return nil, fakeqga.Sync(p, r)
 			})
 		},
@@ -187,8 +187,8 @@ func TestDial(t *testing.T) {
 	_ = c.Close()
 }
 
-// After a command without answer the client synchronises, and the late answer is not taken for that
-// of the next.
+// After a command without an answer the client synchronises. It does not take the late answer for
+// the next one.
 func TestResyncAfterTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qga.Options{Scale: 2})
@@ -228,8 +228,8 @@ func TestResyncAfterTimeout(t *testing.T) {
 	})
 }
 
-// A request that the agent read in part does not end the connection: the next one makes the agent
-// forget it.
+// A partly written request does not end the connection: with the next request, the agent discards
+// it.
 func TestTornRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qga.Options{})
@@ -285,7 +285,7 @@ func TestDisabledCommand(t *testing.T) {
 	}
 }
 
-// Many goroutines synchronise once, and each gets its own reply.
+// Many goroutines cause one synchronisation, and each gets its own reply.
 func TestLoad(t *testing.T) {
 	const workers, queries = 64, 50
 	syncs := 0
@@ -317,7 +317,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// The connection may end after any byte: then there is ErrClosed, at once.
+// If the connection ends after any byte, the client returns ErrClosed at once.
 func TestEndAtEveryByte(t *testing.T) {
 	for n, whole := 0, false; !whole; n++ {
 		c, peer := connect(t, qga.Options{})

@@ -12,8 +12,7 @@ import (
 	"vmtb/bench/qga"
 )
 
-// A machine is this one, reached through an agent. What a guest's machine has of its own is the
-// host's here.
+// A machine is this host, reached through an agent. Methods that only a guest has are the host's.
 type machine struct {
 	*qga.Client
 	*host.Host
@@ -35,7 +34,7 @@ func (m machine) WriteFile(ctx context.Context, path string, data []byte) error 
 	return m.Client.WriteFile(ctx, path, data)
 }
 
-// Through an agent without a virtual machine the rules are the same as on the host and in a guest.
+// The rules for a machine hold through an agent without a virtual machine, too.
 func TestIntegrationAgentConformance(t *testing.T) {
 	c := startAgent(t).dial(t.Context(), qga.Options{})
 	benchtest.Machine(t, machine{c, host.New(host.OS{})})

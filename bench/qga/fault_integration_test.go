@@ -20,7 +20,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// An agent that stops answering for a while: the command times out, then everything is as before.
+// If an agent stops answering for a while, the command times out, and later commands work as
+// before.
 func TestIntegrationAgentStopsForAWhile(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
@@ -57,25 +58,25 @@ func TestIntegrationAgentStopsForAWhile(t *testing.T) {
 	}
 }
 
-// A line that a former client left unfinished is forgotten.
+// The agent discards an unfinished line of an earlier client.
 func TestIntegrationAgentAfterCrash(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
-	_ = a.dial(ctx, qga.Options{}).Close() // it is up
+	_ = a.dial(ctx, qga.Options{}).Close() // wait until the agent answers
 	former, err := net.Dial("unix", a.socket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer former.Close()
 	_, _ = io.WriteString(former, `{"execute": "guest-exec", "arguments": {"path": "tr`)
-	c := qga.New(former, qga.Options{}) // a virtio port is the same one for both
+	c := qga.New(former, qga.Options{}) // as with a virtio port, both clients use the same connection
 	if r, err := c.Exec(ctx, bench.Shell("echo hello")); err != nil || string(r.Stdout) != "hello\n" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-// A restarted agent does not know the processes of the old one. The relay plays QEMU: it stays
-// connected to the client.
+// A restarted agent does not know the processes of the old one. The relay plays QEMU: the client
+// stays connected to it.
 func TestIntegrationAgentRestarts(t *testing.T) {
 	ctx := deadline(t)
 	a := startAgent(t)
@@ -110,7 +111,7 @@ func TestIntegrationAgentRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Kill(p.PID(), syscall.SIGKILL) }()
-	if _, err := relay.Write([]byte(`{"return": {"exi`)); err != nil { // what the agent had begun to say
+	if _, err := relay.Write([]byte(`{"return": {"exi`)); err != nil { // the agent's last reply breaks off
 		t.Fatal(err)
 	}
 	a.stop()

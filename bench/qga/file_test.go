@@ -20,12 +20,12 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// A disk is one file, whose operations may fail.
+// A disk is a guest's only file. Its operations may fail.
 type disk struct {
 	content []byte
-	most    int               // bytes a write takes
-	fails   map[string]string // by operation, with these words
-	silent  string            // the operation that gets no answer
+	most    int               // bytes that a write takes at most
+	fails   map[string]string // error text by operation
+	silent  string            // the operation without an answer
 	at      int
 	closed  int
 }
@@ -143,7 +143,7 @@ func TestFileErrors(t *testing.T) {
 	}
 }
 
-// The file is closed although ctx has ended.
+// The client closes the file although ctx has ended.
 func TestFileClosedInAnyCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{silent: "read"}
@@ -156,8 +156,8 @@ func TestFileClosedInAnyCase(t *testing.T) {
 	})
 }
 
-// A file is streamed in pieces of bounded size, either way, and an error of the other side is the
-// bench's own.
+// Both ways, a file is streamed in pieces of limited size. An error of the caller's reader or
+// writer is returned as it is.
 func TestStream(t *testing.T) {
 	all := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MiB
 	no := errors.New("no")

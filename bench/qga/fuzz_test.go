@@ -11,8 +11,7 @@ import (
 	"vmtb/internal/fake/fakeqga"
 )
 
-// Whatever is in the channel, the client finds the agent behind it, and takes nothing for a reply
-// that is none.
+// With any data in the channel, the client reaches the agent, and accepts only real replies.
 func FuzzSync(f *testing.F) {
 	for _, seed := range []string{
 		"", "\xff", `{"return": 1}`, `{"return": 1, "id": "x"}` + "\n",
@@ -30,7 +29,7 @@ func FuzzSync(f *testing.F) {
 			}
 			_ = peer.Send(string(before))
 			_ = fakeqga.Sync(peer, r)
-			_ = peer.Send(string(bytes.ReplaceAll(between, []byte("\n"), nil)) + "\n") // a reply begins a line
+			_ = peer.Send(string(bytes.ReplaceAll(between, []byte("\n"), nil)) + "\n") // a reply starts a line
 			_ = fakeqga.Serve(peer.Conn, fakeqga.Commands{
 				"guest-get-time": func(json.RawMessage) (any, error) { return 42, nil },
 			})

@@ -22,15 +22,15 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// A guest has processes that are told when to end. It forgets them when it has said so, as the real
-// agent does.
+// A guest has processes, and the test decides when they end. Like the real agent, it forgets a
+// process once it has reported its end.
 type guest struct {
 	mu       sync.Mutex
 	started  []execArgs
-	ends     map[int]map[string]any // what guest-exec-status says in the end
+	ends     map[int]map[string]any // the final answer of guest-exec-status
 	asked    int
-	deaf     atomic.Bool   // does not answer guest-exec-status
-	slow     time.Duration // to answer guest-exec
+	deaf     atomic.Bool   // guest-exec-status gets no answer
+	slow     time.Duration // delay of the answer to guest-exec
 	onSignal func(sig, mark string)
 }
 
@@ -150,7 +150,7 @@ func TestProcess(t *testing.T) {
 	})
 }
 
-// A short process is waited for with short pauses.
+// The client polls a short process at short intervals.
 func TestWaitIsQuick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guest{}
@@ -169,7 +169,8 @@ func TestWaitIsQuick(t *testing.T) {
 	})
 }
 
-// An answer that comes when nobody waits for it is not lost, although the agent gives it only once.
+// An answer that arrives after its caller gave up is not lost, although the agent gives it only
+// once.
 func TestStatusGivenUpOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qga.Options{})
@@ -183,9 +184,9 @@ func TestStatusGivenUpOn(t *testing.T) {
 			}
 			asked++
 			switch asked {
-			case 1: // of cat
+			case 1: // the query for cat
 				return map[string]any{"exited": true, "exitcode": 0}, nil
-			case 2: // slow
+			case 2: // the query for slow
 				time.Sleep(time.Minute)
 				return map[string]any{"exited": true, "exitcode": 7}, nil
 			}
@@ -200,7 +201,7 @@ func TestStatusGivenUpOn(t *testing.T) {
 		if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("given up: %v", err)
 		}
-		began := time.Now() // the agent is silent for longer than it is given
+		began := time.Now() // the agent is silent for longer than the deadline
 		if _, err := p.Wait(t.Context()); !isTimeout(err, "guest-sync-delimited") ||
 			time.Since(began) != 10*time.Second {
 			t.Errorf("silence: %v after %v", err, time.Since(began))
@@ -212,8 +213,8 @@ func TestStatusGivenUpOn(t *testing.T) {
 	})
 }
 
-// An answer that was lost is asked for again; a process that was lost with the agent is an error
-// for good.
+// The client repeats the question after a lost answer. If the agent has lost the process, the error
+// is final.
 func TestStatusLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guest{}
@@ -230,7 +231,7 @@ func TestStatusLost(t *testing.T) {
 		if done, _, err := p.Status(t.Context()); done || err != nil {
 			t.Errorf("asked again: %v, %v", done, err)
 		}
-		g.end(2, nil) // as if another client had been told
+		g.end(2, nil) // as if another client had got the answer
 		for range 2 {
 			if _, err := p.Wait(t.Context()); !errors.Is(err, qga.ErrLost) || !errors.As(err, new(*qmp.Error)) {
 				t.Errorf("got %v", err)
@@ -274,7 +275,7 @@ func TestExecKills(t *testing.T) {
 	})
 }
 
-// When the agent falls silent, Exec ends in bounded time and says what it could not do.
+// If the agent falls silent, Exec ends in limited time, and its error names the failed step.
 func TestExecSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guest{}
@@ -293,7 +294,7 @@ func TestExecSilence(t *testing.T) {
 	})
 }
 
-// A process of which the start was not confirmed in time must not go on.
+// A process whose start was not confirmed in time is killed.
 func TestStartUnconfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guest{}
@@ -318,7 +319,7 @@ func TestStartUnconfirmed(t *testing.T) {
 	})
 }
 
-// Nor does the attempt to kill such a process go on for ever.
+// The attempt to kill a process with an unconfirmed start ends in limited time.
 func TestStartSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guest{}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// splitChunk says the same as encoding/json.
+// splitChunk returns the same as encoding/json.
 func FuzzSplitChunk(f *testing.F) {
 	for _, s := range []string{
 		`{"count": 3, "buf-b64": "AP8K", "eof": false}`,
@@ -24,7 +24,7 @@ func FuzzSplitChunk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		if bytes.Count(reply, []byte("buf-b64")) > 1 || bytes.Contains(bytes.ToLower(reply), []byte(`\u`)) {
-			return // the agent says it once, and in plain letters
+			return // the agent writes each key once, without escapes
 		}
 		var want struct {
 			Data []byte `json:"buf-b64"`

@@ -20,19 +20,19 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// A ringGuest writes one output to the files of a ring, by the rules of copyLoop, in parts that
-// chance makes. Now and then the agent does what it is asked and says nothing.
+// A ringGuest writes one output to the files of a ring, by the rules of copyLoop, in parts of
+// random size. Now and then the agent obeys a request without an answer.
 type ringGuest struct {
 	mu      sync.Mutex
 	chance  *rand.Rand
-	deaf    int // one of so many file operations gets no answer; 0: all do
+	deaf    int // one of so many file operations gets no answer; 0: all get one
 	output  []byte
 	end     map[string]any
 	files   map[string][]byte
-	at      int // the file that is written
-	reads   int // that the copier has made for it
+	at      int // number of the current file
+	reads   int // the copier's reads for this file
 	started bool
-	opened  map[int]string // paths by handle
+	opened  map[int]string // path by handle
 	offset  map[int]int
 	removed []string
 	signals []string
@@ -75,7 +75,7 @@ func (g *ringGuest) exec(raw json.RawMessage) (any, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	pid := 1 // one that ends at once
+	pid := 1 // a process that ends at once
 	switch {
 	case a.Path == "rm":
 		g.removed = append(g.removed, a.Arg...)
@@ -108,10 +108,10 @@ func (g *ringGuest) status(raw json.RawMessage) (any, error) {
 	return map[string]any{"exited": true, "exitcode": 0}, nil
 }
 
-// write is what the copier does between two requests.
+// write is the copier's work between two requests.
 func (g *ringGuest) write() {
 	for g.started && len(g.output) > 0 && g.chance.IntN(3) > 0 {
-		if g.reads == 3 { // of 64
+		if g.reads == 3 { // 64 in the real copier
 			if len(g.files[ringPath(g.at-3)]) > 0 {
 				return
 			}
@@ -154,8 +154,8 @@ func (g *ringGuest) read(a fileArgs) (any, error) {
 	return map[string]any{"count": len(part), "buf-b64": part, "eof": len(part) < a.Count}, nil
 }
 
-// Whatever the copier and the agent do, the writer gets every byte once and in order, and nothing
-// stays in the guest.
+// For all timings of the copier and the agent, the writer gets every byte once and in order, and no
+// file stays in the guest.
 func TestStreamLosesNothing(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestStreamLosesNothing(t *testing.T) {
 	}
 }
 
-// What the copier says is that it has lost something.
+// If the copier fails, Exec returns an error about lost output.
 func TestStreamCopierFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &ringGuest{chance: rand.New(rand.NewPCG(1, 1)), output: []byte("some"), end: map[string]any{
@@ -210,7 +210,8 @@ func TestStreamCopierFails(t *testing.T) {
 	})
 }
 
-// A writer that does not return keeps nobody: Exec ends soon after ctx, and the files go.
+// A writer that does not return blocks nobody: Exec ends soon after ctx, and the guest's files are
+// removed.
 func TestStreamWriterHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &ringGuest{

@@ -9,7 +9,7 @@ func TestTruncated(t *testing.T) {
 		flag   *bool
 		want   bool
 	}{
-		{full, nil, false}, // just as much as the agent keeps
+		{full, nil, false}, // exactly the agent's limit
 		{full, &no, true},  // agent 10.0.2
 		{full, &yes, true},
 		{short, nil, false},

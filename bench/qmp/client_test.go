@@ -21,7 +21,7 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// connect returns a negotiated client and its peer. Inside a synctest bubble all waiting is in fake
+// connect returns a negotiated client and its peer. Inside a synctest bubble all waits use fake
 // time.
 func connect(t testing.TB, o qmp.Options) (*qmp.Client, *fakeqmp.Peer) {
 	t.Helper()
@@ -39,7 +39,7 @@ func connect(t testing.TB, o qmp.Options) (*qmp.Client, *fakeqmp.Peer) {
 	return c, peer
 }
 
-// socketPair is a connection through the kernel, with its buffers.
+// socketPair returns a connection through the kernel, with the kernel's buffers.
 func socketPair(t testing.TB) (server, client net.Conn) {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
@@ -186,7 +186,7 @@ func TestExecuteErrors(t *testing.T) {
 	}
 }
 
-// A reply that came too late, comes twice or belongs to nobody must not be taken for another's.
+// A reply that is late, a duplicate or without a caller is not taken for another one.
 func TestRepliesAreMatchedByID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qmp.Options{})
@@ -298,7 +298,7 @@ func TestLongReplies(t *testing.T) {
 	}
 }
 
-// longReply asks a server that answers "last" in a line of n bytes.
+// longReply asks a server whose last line has n bytes.
 func longReply(t *testing.T, n int) (got string, err error) {
 	server, conn := socketPair(t)
 	go func() {
@@ -317,8 +317,8 @@ func longReply(t *testing.T, n int) (got string, err error) {
 	return got, err
 }
 
-// session is what a server says to a client that asks "query-a" and then waits for an event. %s is
-// the id.
+// session is all that a server sends to a client that asks "query-a" and then waits for an event.
+// %s is the id.
 var session = []string{
 	`{"event": "EARLY"}` + "\n" + fakeqmp.Greeting + "\r\n",
 	`{"return": {}, "id": %s}` + "\r\n",
@@ -374,8 +374,8 @@ func play(t *testing.T, n, piece int) (reply string, events []string, err error)
 	}
 }
 
-// The connection may end after any byte: then there is ErrClosed, at once, and nothing that was not
-// said in full.
+// If the connection ends after any byte, the client returns ErrClosed at once, and delivers only
+// complete messages.
 func TestEndAtEveryByte(t *testing.T) {
 	whole := 0
 	for sawAll := false; !sawAll; whole++ {
@@ -404,8 +404,8 @@ func TestTornLines(t *testing.T) {
 	}
 }
 
-// A request that nobody reads is a TimeoutError; one of which a part was read spoils the
-// connection.
+// A request that nobody reads gives a TimeoutError. A partly read one makes the connection
+// unusable.
 func TestWriteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qmp.Options{})
@@ -442,8 +442,8 @@ func TestWriteToClosed(t *testing.T) {
 	}
 }
 
-// Many goroutines, replies in disorder, floods of events and subscribers that never read: nothing
-// is lost or mixed.
+// With many goroutines, replies out of order, floods of events and subscribers that never read, no
+// message is lost or mixed up.
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	const workers, queries = 64, 50
@@ -485,7 +485,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// serveInDisorder echoes from several goroutines, with an event before each reply.
+// serveInDisorder echoes requests from several goroutines, with an event before each reply.
 func serveInDisorder(peer *fakeqmp.Peer) {
 	_ = peer.Negotiate()
 	requests := make(chan fakeqmp.Request)
@@ -540,7 +540,7 @@ func TestSubscriptions(t *testing.T) {
 			t.Errorf("no event: %v", err)
 		}
 		var wg sync.WaitGroup
-		for range 3 { // all of several waiters learn of the end
+		for range 3 { // each of several waiters learns of the end
 			wg.Go(func() {
 				if _, err := stops.Next(t.Context()); !errors.Is(err, qmp.ErrClosed) {
 					t.Errorf("closed: %v", err)
@@ -592,9 +592,9 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
-// A writer that fails, or never returns, is not felt.
+// A writer of the transcript that fails or never returns does not disturb the client.
 func TestTranscriptThatFails(t *testing.T) {
-	read, write := io.Pipe() // nobody reads: blocks for ever
+	read, write := io.Pipe() // a write blocks for ever
 	defer read.Close()
 	for _, w := range []io.Writer{write, failing{}} {
 		server, conn := socketPair(t)

@@ -8,8 +8,8 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// Whatever comes in, the client ends with the connection, and a reply is only what was sent with
-// the request's id ("ID" in the input).
+// For all input, the client ends with the connection. A reply always has the id of its request
+// ("ID" in the input).
 func FuzzClient(f *testing.F) {
 	for _, seed := range []string{
 		`{"return": "yes", "id": "ID"}` + "\n",

@@ -16,12 +16,12 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// jobServer is a QEMU with one job, which ends with the given error once it is told to.
+// A jobServer is a QEMU with one job. The job ends with the given error when the test says so.
 type jobServer struct {
 	peer     *fakeqmp.Peer
 	fails    string // the job's error
-	gone     bool   // dismisses itself
-	unending bool   // concludes only when cancelled
+	gone     bool   // the job dismisses itself
+	unending bool   // the job concludes only when cancelled
 	id       string
 	ended    bool
 	log      []string
@@ -58,7 +58,7 @@ func (s *jobServer) handle(r fakeqmp.Request) (any, error) {
 		s.status(s.id, "created")
 		s.status(s.id, "running")
 		if !s.unending {
-			s.conclude() // as fast jobs do: before the reply
+			s.conclude() // like a fast job: before the reply
 		}
 	case "query-jobs":
 		jobs := []map[string]string{{"id": "another", "error": "not mine", "status": "concluded"}}
@@ -138,7 +138,7 @@ func TestRunJobCancelled(t *testing.T) {
 	})
 }
 
-// A job that cannot be cancelled, and a QEMU that says nothing, are given up on.
+// RunJob gives up on a job that cannot be cancelled, and on a silent QEMU.
 func TestRunJobSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := connect(t, qmp.Options{})

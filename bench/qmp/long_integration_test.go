@@ -10,7 +10,7 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// The limit itself, which takes the race detector seconds.
+// A message of the longest allowed size arrives. With the race detector this takes seconds.
 func TestIntegrationLongestMessages(t *testing.T) {
 	if got, err := longReply(t, qmp.MaxLine); err != nil || got != "last" {
 		t.Errorf("the longest line: got %q, %v", got, err)

@@ -22,7 +22,7 @@ import (
 )
 
 // startQEMU starts a real QEMU whose processor does not run, and returns the path of its monitor.
-// It ends with the test.
+// QEMU ends with the test.
 func startQEMU(t testing.TB, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -147,7 +147,7 @@ func TestIntegrationQEMU(t *testing.T) {
 	}
 }
 
-// QEMU serves one client after another, each with a greeting.
+// QEMU serves one client after another, and greets each.
 func TestIntegrationQEMUReconnect(t *testing.T) {
 	path := startQEMU(t, "-machine", "none")
 	first := dialQEMU(t, path, qmp.Options{})
@@ -163,7 +163,7 @@ func TestIntegrationQEMUReconnect(t *testing.T) {
 	}
 }
 
-// What QEMU cannot read it answers without an id: that ends the connection, and nobody waits for
+// QEMU answers a malformed request without an id. This ends the connection, and no caller waits for
 // the reply.
 func TestIntegrationQEMUParseError(t *testing.T) {
 	path := startQEMU(t, "-machine", "none")
@@ -184,7 +184,7 @@ func TestIntegrationQEMULoad(t *testing.T) {
 	for w := range workers {
 		wg.Go(func() {
 			for q := range queries {
-				switch w % 3 { // three kinds of reply: a mixed up one does not fit
+				switch w % 3 { // three kinds of reply: a mixed-up reply does not decode
 				case 0:
 					var s struct{ Status string }
 					if err := c.Execute(t.Context(), "query-status", nil, &s); err != nil || s.Status == "" {
@@ -265,7 +265,7 @@ func TestIntegrationQEMUJobs(t *testing.T) {
 		t.Errorf("without arguments: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { // while the job runs, or just before or after
+	go func() { // during the job, or just before or after it
 		sub := c.Subscribe(func(e qmp.Event) bool { return e.Name == "JOB_STATUS_CHANGE" })
 		_, _ = sub.Next(ctx)
 		cancel()
@@ -280,7 +280,7 @@ func TestIntegrationQEMUJobs(t *testing.T) {
 	}
 }
 
-// BenchmarkQuery measures a query's round trip; "floor" is the same over a bare socket, by turns
+// BenchmarkQuery measures a query's round trip. "floor" is the same over a bare socket, in turns
 // with it.
 func BenchmarkQuery(b *testing.B) {
 	bare := bareQuery(b)
@@ -305,11 +305,11 @@ func middle(times []time.Duration) time.Duration {
 	return times[len(times)/2]
 }
 
-// bareQuery asks query-status without a client.
+// bareQuery returns a function that asks query-status without a client.
 func bareQuery(b *testing.B) func() {
 	b.Helper()
 	path := startQEMU(b, "-machine", "none")
-	_ = dialQEMU(b, path, qmp.Options{}).Close() // it is up
+	_ = dialQEMU(b, path, qmp.Options{}).Close() // wait until QEMU answers
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		b.Fatal(err)

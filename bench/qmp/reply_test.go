@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Taken apart by hand, a long reply is what encoding/json makes of it.
+// splitReply decodes a long reply as encoding/json does.
 func FuzzSplitReply(f *testing.F) {
 	for _, s := range []string{
 		`{"a": "x"}, "id": "k-1"`,
@@ -29,7 +29,7 @@ func FuzzSplitReply(f *testing.F) {
 		if !ok || json.Unmarshal(line, &want) != nil ||
 			bytes.Contains(bytes.ToLower(line[1:]), []byte(`"return"`)) &&
 				bytes.Count(bytes.ToLower(line), []byte(`"return"`)) > 1 {
-			return // left to encoding/json, or no JSON at all, or a key that QEMU does not send twice
+			return // left to encoding/json, or no JSON, or a key that occurs twice, which QEMU never sends
 		}
 		if json.Valid(got.Return) && (got.ID != want.ID || !bytes.Equal(got.Return, want.Return)) {
 			t.Errorf("%q: %v %s, want %v %s", rest, got.ID, got.Return, want.ID, want.Return)

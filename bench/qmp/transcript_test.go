@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A writer that is stuck costs a limited amount of memory, and the transcript says what is missing.
+// A writer that is stuck costs a limited amount of memory, and the transcript reports the missing
+// lines.
 func TestTranscriptLosesLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		read, write := io.Pipe()
