@@ -23,7 +23,7 @@ import (
 func TestStreams(t *testing.T) {
 	tree := &sysfs.Tree{FS: host.OS{}}
 	dir := t.TempDir()
-	data := bytes.Repeat([]byte("0123456789"), 300_000) // several pieces
+	data := bytes.Repeat([]byte("0123456789"), 300_000) // several chunks
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 	for file, b := range map[string][]byte{from: data, to: nil} {
 		if err := os.WriteFile(file, b, 0o600); err != nil {
@@ -75,7 +75,8 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// entered is the host, and cancels when a call that is going to hang is on its way into the kernel.
+// An entered is this host's files. It cancels the caller when a call that will hang is about to
+// enter the kernel.
 type entered struct {
 	host.OS
 	cancel context.CancelCauseFunc
@@ -106,7 +107,8 @@ func (f enteredFile) Write(p []byte) (int, error) {
 	return f.ReadWriteCloser.Write(p)
 }
 
-// TestStreamsHang: the kernel neither gives nor takes. A FIFO with its other end open does that.
+// TestStreamsHang: Pull, Await and Push return although the kernel neither gives nor takes data. A
+// FIFO whose other end is open behaves like this.
 func TestStreamsHang(t *testing.T) {
 	type call func(ctx context.Context, tree *sysfs.Tree, fifo string) error
 	for name, do := range map[string]call{
@@ -119,7 +121,7 @@ func TestStreamsHang(t *testing.T) {
 			return err
 		},
 		"Push": func(ctx context.Context, tree *sysfs.Tree, fifo string) error {
-			_, err := tree.Push(ctx, fifo, bytes.NewReader(make([]byte, 1<<20))) // more than a pipe holds
+			_, err := tree.Push(ctx, fifo, bytes.NewReader(make([]byte, 1<<20))) // more than a pipe's buffer
 			return err
 		},
 	} {
@@ -131,7 +133,7 @@ func TestStreamsHang(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer other.Close() // lets those go that were left behind
+		defer other.Close() // ends the calls that still hang
 		ctx, cancel := context.WithCancelCause(t.Context())
 		tree := &sysfs.Tree{FS: entered{cancel: cancel}}
 		var he *bench.HostError

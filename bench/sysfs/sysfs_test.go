@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		err := tree.Write(t.Context(), c.path, c.value)
 		if c.errno == 0 {
-			if err != nil { // still automatic, so there is nothing to restore
+			if err != nil { // provisioning is still automatic: there is nothing to restore
 				t.Error(err)
 			}
 			if err := tree.Write(
@@ -108,7 +108,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestHangingWrite: the kernel does not return from disabling a VF that a process holds.
+// TestHangingWrite: a write returns at its deadline although the kernel does not. This happens when
+// VFs are disabled while a process holds one.
 func TestHangingWrite(t *testing.T) { synctest.Test(t, testHangingWrite) }
 
 func testHangingWrite(t *testing.T) {

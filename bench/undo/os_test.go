@@ -55,7 +55,7 @@ func TestKill(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Errorf("Wait: %v", err)
 	}
-	if err := p.Undo(ctx, OS{}); err != nil { // it has gone
+	if err := p.Undo(ctx, OS{}); err != nil { // the process is gone
 		t.Errorf("a second time: %v", err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A look at a journal neither waits for its writer, nor keeps one out, nor cuts what a crash has
-// torn.
+// Peek does not wait for the writer of a journal, does not block it, and does not cut off a torn
+// line.
 func TestPeek(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "undo.jsonl")
 	if _, err := Peek(path); !errors.Is(err, fs.ErrNotExist) {

@@ -11,7 +11,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// otherBoot makes the records in a journal be of an earlier boot of the host.
+// otherBoot changes the records in a journal to an earlier boot of the host.
 func otherBoot(t *testing.T, path string) {
 	t.Helper()
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -31,7 +31,8 @@ func otherBoot(t *testing.T, path string) {
 	}
 }
 
-// After a reboot what looks like our change is the host's own: only files that we left are removed.
+// After a reboot, a value that looks like our change is the host's own. Undo only removes files
+// that we made.
 func TestUndoAfterReboot(t *testing.T) {
 	path := journal(t)
 	h, l := newHost(t), open(t, path)
@@ -72,7 +73,7 @@ func TestUndoAfterReboot(t *testing.T) {
 		!exists(h, "/sys/module/xe") || exists(h, "/tmp/left") {
 		t.Errorf("sriov_numvfs %q, %v, or xe unloaded, or a file left", n, err)
 	}
-	// What the new boot changes is undone as ever, in the same journal.
+	// Changes of the new boot are undone as usual, from the same journal.
 	write(t, l, h, undo.Write{Path: autoprobe, Old: "1", New: "0"})
 	if err := l.Undo(t.Context(), h); err == nil || len(l.Pending()) != 1 {
 		t.Errorf("Undo: %v, pending %v", err, l.Pending())

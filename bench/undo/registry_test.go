@@ -19,7 +19,7 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // the second time there is none any more
+	for range 2 { // the second time it is gone already
 		if err := r.Leave("/b/undo.jsonl"); err != nil {
 			t.Error(err)
 		}

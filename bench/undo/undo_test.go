@@ -27,7 +27,7 @@ func open(t *testing.T, path string, kinds ...undo.Kind) *undo.Log {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() }) // some tests close it themselves
+	t.Cleanup(func() { _ = l.Close() }) // some tests close the journal themselves
 	return l
 }
 
@@ -46,7 +46,7 @@ const (
 	numvfs    = pf + "/sriov_numvfs"
 )
 
-// write makes a recorded write on h.
+// write records and makes a write on h.
 func write(t *testing.T, l *undo.Log, h *fakehost.Host, w undo.Write) {
 	t.Helper()
 	if err := l.Do(t.Context(), w, func() error { return h.WriteFile(w.Path, []byte(w.New)) }); err != nil {
@@ -72,7 +72,7 @@ func TestUndoNewestFirst(t *testing.T) {
 	if n := len(l.Pending()); n != 1 {
 		t.Errorf("%d records pending after UndoTo, want the one before the mark", n)
 	}
-	for range 2 { // the second time has nothing to do
+	for range 2 { // the second time changes nothing
 		if err := l.Undo(t.Context(), h); err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestUndoNewestFirst(t *testing.T) {
 func TestNotOurs(t *testing.T) {
 	h, l := newHost(t), open(t, journal(t))
 	write(t, l, h, undo.Write{Path: numvfs, Old: "0", New: "2"})
-	for _, v := range []string{"0", "3"} { // somebody else's three VFs
+	for _, v := range []string{"0", "3"} { // three VFs enabled by another process
 		if err := h.WriteFile(numvfs, []byte(v)); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestFailedUndoStaysPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Hook = nil
-	l = open(t, path) // another process has better luck, and finds the older record undone
+	l = open(t, path) // another process succeeds, and finds the older record undone
 	want := []undo.Entry{{ID: 2, Record: undo.Write{Path: numvfs, Old: "0", New: "2"}}}
 	if diff := cmp.Diff(want, l.Pending()); diff != "" {
 		t.Error(diff)
@@ -170,7 +170,8 @@ func TestUndoStopsWithContext(t *testing.T) {
 	}
 }
 
-// TestUndoHangs: somebody whom we do not know holds a VF, and the kernel waits for him.
+// TestUndoHangs: Undo returns at its deadline although an unknown process holds a VF and the kernel
+// waits for that process.
 func TestUndoHangs(t *testing.T) { synctest.Test(t, testUndoHangs) }
 
 func testUndoHangs(t *testing.T) {
@@ -209,7 +210,7 @@ func TestJournalInUse(t *testing.T) {
 	}
 }
 
-// own is a kind of record from outside the package.
+// An own is a kind of record that another package registers.
 type own struct{ Text string }
 
 func (own) Kind() string                            { return "own" }
@@ -245,7 +246,7 @@ func TestKinds(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = open(t, path) // a program that does not know the kind keeps it, and says so
+	l = open(t, path) // a program without this kind keeps the record and reports it
 	if err := l.Undo(t.Context(), newHost(t)); err == nil || !strings.Contains(err.Error(), "unknown kind") {
 		t.Errorf("Undo: %v", err)
 	}
@@ -292,7 +293,7 @@ func TestDamagedJournal(t *testing.T) {
 			if n := len(l.Pending()); n != c.pending {
 				t.Errorf("%d pending, want %d", n, c.pending)
 			}
-			if err := l.Add(undo.Module{Name: "new"}); err != nil { // must not be glued to a torn line
+			if err := l.Add(undo.Module{Name: "new"}); err != nil { // must not be appended to a torn line
 				t.Fatal(err)
 			}
 			if err := l.Close(); err != nil {
@@ -333,7 +334,7 @@ func TestPathRefuses(t *testing.T) {
 	}
 }
 
-// TestAnyOrder makes random changes of the PF, and puts them all back.
+// TestAnyOrder makes random changes of the PF and undoes them all.
 func TestAnyOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHost(t)
@@ -359,8 +360,8 @@ func TestAnyOrder(t *testing.T) {
 				rt.Fatal(err)
 			}
 			w := undo.Write{Path: file, Old: strings.TrimSpace(string(b))}
-			// A refusal, such as EBUSY for a second sriov_numvfs, leaves a record of a change that
-			// did not happen.
+			// A refused write, such as EBUSY for a second sriov_numvfs, leaves the record of a
+			// change that did not happen.
 			_ = l.Do(t.Context(), w, func() error { return h.WriteFile(file, []byte(value)) })
 		}
 		if err := l.Undo(t.Context(), h); err != nil {
@@ -377,13 +378,13 @@ func FuzzJournal(f *testing.F) {
 		[]byte(`{"id":1,"kind":"write","record":{"path":"/sys/x","old":"1"}}` + "\n" + `{"done":1,"note":"n"}` + "\n"),
 	)
 	f.Add([]byte(`{"id":7,"kind":"nobody knows","record":[1]}` + "\n{"))
-	dir, err := os.MkdirTemp("/dev/shm", "vmtb-fuzz") // syncing to a disk would take all the time
+	dir, err := os.MkdirTemp("/dev/shm", "vmtb-fuzz") // a disk would spend all the time on syncs
 	if err != nil {
 		dir = f.TempDir()
 	}
 	f.Cleanup(func() { _ = os.RemoveAll(dir) })
 	f.Fuzz(func(t *testing.T, data []byte) {
-		path := filepath.Join(dir, fmt.Sprint(os.Getpid(), ".jsonl")) // each worker is a process
+		path := filepath.Join(dir, fmt.Sprint(os.Getpid(), ".jsonl")) // each worker of the fuzzer is a process
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -410,8 +411,7 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// What people read of a change says where it went, not where its undoing goes; what they read of
-// its undoing says that.
+// The text of a change names the new value. The text of its undoing names the restored value.
 func TestRecordString(t *testing.T) {
 	for _, c := range []struct {
 		record      undo.Record

@@ -9,7 +9,7 @@ import (
 	"vmtb/bench/vfio"
 )
 
-// What needs a device is tested by the rules of bench/xe/contract, in the lab.
+// The rules of bench/xe/contract test the operations that need a device, in the lab.
 
 func TestOpenNothing(t *testing.T) {
 	const group = 1 << 30

@@ -21,14 +21,14 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// bare is a machine that need not boot anything.
+// bare returns a machine that need not boot.
 func bare(t *testing.T) Spec {
 	s := guestSpec(t)
 	s.MemoryMiB = 128
 	return s
 }
 
-// An rfb is a client of VNC's protocol (RFC 6143), as far as its handshake goes.
+// An rfb is a client for the handshake of VNC's protocol (RFC 6143).
 type rfb struct{ net.Conn }
 
 func dialRFB(t *testing.T, port int) rfb {
@@ -54,7 +54,7 @@ func (c rfb) write(t *testing.T, b []byte) {
 	must(t, err)
 }
 
-// securityTypes begins the handshake, and returns what the server offers: 1 none, 2 VNC
+// securityTypes begins the handshake and returns the server's offer: 1 is none, 2 is VNC
 // authentication.
 func (c rfb) securityTypes(t *testing.T) []byte {
 	t.Helper()
@@ -65,15 +65,15 @@ func (c rfb) securityTypes(t *testing.T) []byte {
 	return c.read(t, int(c.read(t, 1)[0]))
 }
 
-// authenticate answers the challenge for security type 2, and reports whether the server is
-// content.
+// authenticate answers the challenge of security type 2, and reports whether the server accepts the
+// answer.
 func (c rfb) authenticate(t *testing.T, password string) bool {
 	t.Helper()
 	c.write(t, []byte{2})
 	var key [8]byte
 	copy(key[:], password)
 	for i := range key {
-		key[i] = bits.Reverse8(key[i]) // the protocol's own way to make a key
+		key[i] = bits.Reverse8(key[i]) // the protocol reverses the bits of each byte of the key
 	}
 	cipher, err := des.NewCipher(key[:])
 	must(t, err)
@@ -84,10 +84,10 @@ func (c rfb) authenticate(t *testing.T, password string) bool {
 	return bytes.Equal(c.read(t, 4), []byte{0, 0, 0, 0})
 }
 
-// The port that was asked for is taken, so it is another one; only the password opens it.
+// If the wanted port is in use, VNC gets another one. Only the password opens it.
 func TestIntegrationVNC(t *testing.T) {
 	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0") // and likely nobody has the ports after it
+	taken, err := net.Listen("tcp", "127.0.0.1:0") // the ports after it are probably free
 	must(t, err)
 	defer taken.Close()
 	display := taken.Addr().(*net.TCPAddr).Port - vncBase
@@ -155,7 +155,7 @@ func TestIntegrationSSHForward(t *testing.T) {
 			}
 		}
 	}
-	s.SSH.Port = m.UserAccess().SSHPort() // which is taken
+	s.SSH.Port = m.UserAccess().SSHPort() // this port is in use
 	_, err = Start(t.Context(), s, newPlace(t).Options)
 	if !errors.As(err, new(*bench.InfraError)) ||
 		!strings.Contains(err.Error(), "port "+port+" of the loopback is taken") {
@@ -163,7 +163,7 @@ func TestIntegrationSSHForward(t *testing.T) {
 	}
 }
 
-// What is said to the forwarded port arrives at the guest's port 22.
+// Data sent to the forwarded port arrives at the guest's port 22.
 func TestIntegrationSSHReachesGuest(t *testing.T) {
 	t.Parallel()
 	s := guestSpec(t)
@@ -172,7 +172,7 @@ func TestIntegrationSSHReachesGuest(t *testing.T) {
 	sh(t, m, "modprobe virtio_net && ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
 	p, err := m.Start(t.Context(), bench.Command{Argv: []string{"nc", "-l", "-p", "22", "-e", "cat"}})
 	must(t, err)
-	sh(t, m, "until grep -q ':0016 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done") // it listens
+	sh(t, m, "until grep -q ':0016 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done") // wait until it listens
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(m.UserAccess().SSHPort())))
 	must(t, err)
 	defer conn.Close()
@@ -208,7 +208,7 @@ func TestIntegrationScreenshot(t *testing.T) {
 	}
 }
 
-// waitFor reads until text comes.
+// waitFor reads until text arrives.
 func waitFor(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	must(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
@@ -222,11 +222,11 @@ func waitFor(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// People attach, detach and attach again; the guest never waits for them, and console.log has
-// everything.
+// Users attach, detach and attach again. The guest never waits for them, and console.log is
+// complete.
 func TestIntegrationConsole(t *testing.T) {
 	t.Parallel()
-	m := newPlace(t).boot(t, guestSpec(t)) // it boots with nobody attached
+	m := newPlace(t).boot(t, guestSpec(t)) // nobody is attached during the boot
 	enter := func(conn net.Conn, line string) {
 		t.Helper()
 		_, err := io.WriteString(conn, line+"\n")
@@ -245,7 +245,7 @@ func TestIntegrationConsole(t *testing.T) {
 		must(t, conn.Close())
 		sh(t, m, fmt.Sprintf("echo alone-$((%d+50)) >/dev/ttyS0", n))
 	}
-	sh(t, m, "head -c 300000 /dev/zero | tr '\\0' x >/dev/ttyS0") // more than any socket buffers
+	sh(t, m, "head -c 300000 /dev/zero | tr '\\0' x >/dev/ttyS0") // more than any socket's buffers
 	sh(t, m, "echo at last >/dev/ttyS0")
 	log, err := os.ReadFile(m.logs.path("console.log"))
 	must(t, err)
@@ -257,7 +257,7 @@ func TestIntegrationConsole(t *testing.T) {
 		}
 	}
 
-	people, err := qmp.Dial(t.Context(), m.Socket(PeopleSocket), qmp.Options{}) // beside our own monitor
+	people, err := qmp.Dial(t.Context(), m.Socket(PeopleSocket), qmp.Options{}) // a second client beside our own monitor
 	must(t, err)
 	defer people.Close()
 	var reply struct{ Status string }

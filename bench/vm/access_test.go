@@ -14,7 +14,7 @@ import (
 	"vmtb/bench"
 )
 
-// tree reads all regular files below the machine's folders, by name.
+// tree returns the content of all regular files below dirs, by name.
 func tree(t *testing.T, dirs ...string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -32,7 +32,7 @@ func tree(t *testing.T, dirs ...string) map[string]string {
 	return files
 }
 
-// The password is in two files that only their owner can read, and nowhere else.
+// The password is in exactly two files, which only their owner can read.
 func TestVNCPassword(t *testing.T) {
 	seen := map[string]bool{}
 	for mode, host := range map[VNCMode]string{VNCOn: "0.0.0.0", VNCLocal: "127.0.0.1"} {
@@ -108,7 +108,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// usernet is what QEMU 10.0.2 says to "info usernet".
+// usernet is the reply of QEMU 10.0.2 to "info usernet".
 const usernet = "Hub -1 (net0):\r\n" +
 	"  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n" +
 	"  TCP[ESTABLISHED]    9       10.0.2.15    22       127.0.0.1 50022     0     0\r\n" +

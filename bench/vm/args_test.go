@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files and docs")
 
-// specs are the machines whose command lines are in testdata/NAME.argv, one argument a line.
+// specs are the machines whose command lines are in testdata/NAME.argv, one argument per line.
 var specs = map[string]struct {
 	spec   Spec
 	layout Layout
@@ -41,7 +41,7 @@ var specs = map[string]struct {
 		},
 		Layout{Accel: "tcg", Overlays: []string{"/var/tmp/vmtb-x/disk0.qcow2"}},
 	},
-	"access": { // what people may get
+	"access": { // every way in for users
 		Spec{
 			Name: "vm2", Disks: []Disk{{Image: "/images/guest.img", Format: "raw", Access: ReadOnly}},
 			VNC: VNC{Mode: VNCOn, Display: 2}, SSH: SSH{Forward: true}, UserNetwork: true,

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// BenchmarkPowerOn measures machines started at once, from nothing to ready; "floor" is what the
-// same QEMUs take that are started by hand, by turns with them.
+// BenchmarkPowerOn measures n machines, started at once, until all are ready. "floor" starts the
+// same QEMUs without package vm, in turns with them.
 func BenchmarkPowerOn(b *testing.B) {
 	for _, n := range []int{1, 4} {
 		b.Run(fmt.Sprintf("%d machines", n), func(b *testing.B) {
@@ -39,8 +39,7 @@ func BenchmarkPowerOn(b *testing.B) {
 	}
 }
 
-// atOnce starts n machines and returns how long it took until all were ready. What follows on that
-// does not count.
+// atOnce starts n machines and returns the time until all are ready. Their end is not part of it.
 func atOnce(
 	b *testing.B, n int, start func(ctx context.Context, s Spec, dir string) (end func() error, err error),
 ) time.Duration {
@@ -81,7 +80,7 @@ func atOnce(
 	return took
 }
 
-// powerOnce is this package's way.
+// powerOnce starts a machine with package vm.
 func powerOnce(ctx context.Context, s Spec, dir string) (func() error, error) {
 	m, err := Start(ctx, s, Options{Dir: dir, SocketDir: dir})
 	if err != nil {
@@ -90,7 +89,7 @@ func powerOnce(ctx context.Context, s Spec, dir string) (func() error, error) {
 	return func() error { return m.Close(context.Background()) }, m.WaitReady(ctx)
 }
 
-// byHand runs the same QEMU, reads its events as they come, and sees the agent answer.
+// byHand starts the same QEMU, reads its events as they come, and waits until the agent answers.
 func byHand(ctx context.Context, s Spec, dir string) (func() error, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -102,7 +101,7 @@ func byHand(ctx context.Context, s Spec, dir string) (func() error, error) {
 	}
 	end := func() error {
 		_ = qemu.Process.Kill()
-		_ = qemu.Wait() // killed
+		_ = qemu.Wait() // killed above
 		return nil
 	}
 	monitor, err := dial(ctx, filepath.Join(dir, qmpSocket))

@@ -9,13 +9,13 @@ import (
 	"vmtb/bench"
 )
 
-// A part is a partition of an image under test.
+// A part is a partition of a test's image.
 type part struct {
 	kind   byte
 	active bool
 }
 
-// record makes the beginning of a disk with a boot record.
+// record returns the first blocks of a disk with a boot record.
 func record(code string, parts ...part) []byte {
 	start := make([]byte, startSize)
 	copy(start, code)
@@ -30,7 +30,7 @@ func record(code string, parts ...part) []byte {
 	return start
 }
 
-// gpt makes the beginning of a disk with a GPT.
+// gpt returns the first blocks of a disk with a GPT.
 func gpt(code string, attributes uint64, kinds ...[]byte) []byte {
 	start := record(code, part{kind: typeGPT})
 	header := start[sectorSize:]
@@ -46,7 +46,7 @@ func gpt(code string, attributes uint64, kinds ...[]byte) []byte {
 	return start
 }
 
-// volume makes the beginning of a disk that is one file system.
+// volume returns the first blocks of a disk with one file system and no partitions.
 func volume(at int, name string) []byte {
 	start := record("\xeb\x58\x90MSDOS")
 	copy(start[at:], name)
@@ -59,7 +59,7 @@ const (
 	windows  = "\x33\xc0\x8e Invalid partition table Error loading operating system Missing operating system"
 )
 
-// What the two firmwares find to boot on disks of all kinds.
+// TestCheckBoot: checkBoot finds on all kinds of disks what either firmware would boot.
 func TestCheckBoot(t *testing.T) {
 	linux := []byte("\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4")
 	for name, c := range map[string]struct {
@@ -106,7 +106,7 @@ func TestCheckBoot(t *testing.T) {
 	}
 }
 
-// No disk, whatever is on it, is too much for the look at it.
+// checkBoot survives any content of a disk.
 func FuzzCheckBoot(f *testing.F) {
 	f.Add(gpt(grub, legacyBoot, guidBIOSBoot, guidESP)[:4096])
 	f.Add(record(syslinux, part{0x0c, true}))

@@ -8,8 +8,7 @@ import (
 	"vmtb/bench/benchtest"
 )
 
-// A guest keeps the same rules as the host, and nothing of what commands needed on the way stays in
-// it.
+// A guest keeps the same rules as the host, and no helper file of a command stays in it.
 func TestIntegrationConformance(t *testing.T) {
 	t.Parallel()
 	m := newPlace(t).boot(t, guestSpec(t))

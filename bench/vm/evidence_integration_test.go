@@ -24,7 +24,7 @@ func read(t *testing.T, dir, name string) string {
 	return string(data)
 }
 
-// What a guest that hangs leaves: its agent is stopped, so is its CPU, and last QEMU itself.
+// A hung guest leaves evidence: first its agent is stopped, then its CPU, and last QEMU itself.
 func TestIntegrationEvidence(t *testing.T) {
 	t.Parallel()
 	s := guestSpec(t)
@@ -74,13 +74,12 @@ func TestIntegrationEvidence(t *testing.T) {
 	must(t, unix.Kill(m.PID(), unix.SIGCONT))
 }
 
-// A guest that does not come up, and one whose agent falls silent: the errors say where the
-// evidence is.
+// If a guest does not boot or its agent falls silent, the error names the evidence's directory.
 func TestIntegrationEvidenceInErrors(t *testing.T) {
 	t.Parallel()
 	s, p := guestSpec(t), newPlace(t)
 	s.Kernel.Cmdline += " rdinit=/bin/sleep -- 1000"
-	p.Boot = 5 * time.Second // 25 under emulation
+	p.Boot = 5 * time.Second // 25 s under emulation
 	m := p.run(t, s)
 	err := m.WaitReady(t.Context())
 	if !errors.As(err, new(*bench.GuestError)) ||
@@ -93,7 +92,7 @@ func TestIntegrationEvidenceInErrors(t *testing.T) {
 	})
 
 	p = newPlace(t)
-	p.Scale, p.Boot = 0.05, 20*time.Minute // the agent's deadlines are a quarter, under emulation
+	p.Scale, p.Boot = 0.05, 20*time.Minute // a quarter of the agent's deadlines, under emulation
 	m = p.boot(t, guestSpec(t))
 	sh(t, m, "setsid sh -c 'sleep 0.5; killall -STOP qemu-ga' </dev/null >/dev/null 2>&1 &")
 	waitASecond(m)

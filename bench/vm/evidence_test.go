@@ -13,8 +13,8 @@ import (
 	"vmtb/bench"
 )
 
-// content checks what is in the files of an evidence folder: a regular expression for each, "" for
-// one that must not be.
+// content checks the files of an evidence directory. want has a regular expression for each file;
+// "" means that the file must not exist.
 func content(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
 	for name, re := range want {
@@ -60,7 +60,7 @@ func TestCollectEvidence(t *testing.T) {
 	})
 }
 
-// A piece that fails does not keep the others away.
+// A part that fails does not prevent the others.
 func TestEvidenceThatFails(t *testing.T) {
 	m := bootFake(t, "fails-to-dump")
 	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Memory: true})
@@ -78,7 +78,7 @@ func TestEvidenceThatFails(t *testing.T) {
 	}
 }
 
-// A monitor that has stopped answering is not asked again, and the whole ends in time.
+// A monitor that stopped answering gets no further question, and the collection ends in time.
 func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	m := bootFake(t, "hangs")
 	m.life.scale = 0.2
@@ -99,8 +99,8 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	content(t, dir, map[string]string{"summary.txt": "registers.txt .*no time"})
 }
 
-// A boot that misses its deadline and an agent that falls silent leave evidence, and the error says
-// where.
+// A boot that misses its deadline and a silent agent leave evidence, and the error names its
+// directory.
 func TestEvidenceInErrors(t *testing.T) {
 	m, err := startFake(t, "")
 	must(t, err)
@@ -116,7 +116,7 @@ func TestEvidenceInErrors(t *testing.T) {
 
 	m, err = startFakeScaled(t, "agent", 0.02)
 	must(t, err)
-	for n := range 2 { // guest-file-open is never answered
+	for n := range 2 { // guest-file-open never gets an answer
 		_, err = m.ReadFile(t.Context(), "/x")
 		if !errors.As(err, new(*bench.GuestError)) || strings.Contains(err.Error(), "(evidence: ") != (n == 0) {
 			t.Errorf("agent, time %d: %T %v", n+1, err, err)
@@ -130,11 +130,11 @@ func TestEvidenceInErrors(t *testing.T) {
 	}
 }
 
-// Only a guest that should have shut down and did not leaves evidence before it is cut off.
+// Off collects evidence before it cuts off a guest, only if the guest did not obey its shutdown.
 func TestEvidenceBeforeForce(t *testing.T) {
 	for _, c := range []struct {
 		can  string
-		do   func(*VM) context.Context // before
+		do   func(*VM) context.Context // before Off
 		want bool
 	}{
 		{"agent", func(*VM) context.Context { return t.Context() }, true},
@@ -153,7 +153,7 @@ func TestEvidenceBeforeForce(t *testing.T) {
 		}, false},
 	} {
 		m, err := startFake(t, c.can, func(_ *Spec, o *Options) {
-			if c.want { // the deadline is to pass
+			if c.want { // the deadline must pass
 				o.Shutdown = 100 * time.Millisecond
 			}
 		})

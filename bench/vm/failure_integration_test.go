@@ -21,7 +21,7 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// within fails the test when what follows takes longer.
+// within fails the test if the code until the returned function's call takes longer than limit.
 func within(t *testing.T, limit time.Duration) func() {
 	t.Helper()
 	begin := time.Now()
@@ -98,7 +98,7 @@ func TestIntegrationStartFails(t *testing.T) {
 func TestIntegrationPowerOff(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		guest string // run in the guest before
+		guest string // shell line in the guest, before Off
 		vm    func(*VM)
 		want  Step
 	}{
@@ -137,10 +137,10 @@ func TestIntegrationPowerOff(t *testing.T) {
 	}
 }
 
-// waitASecond lets the guest do what it was asked to do later, when the agent has answered.
+// waitASecond waits for a command that the guest runs in the background, after the agent's answer.
 func waitASecond(*VM) { time.Sleep(2 * time.Second) }
 
-// powerButton makes the guest power off when its power button is pressed.
+// powerButton is a shell line: with it, the guest powers off when its power button is pressed.
 const powerButton = `modprobe -a evdev button && for e in /dev/input/event*; do
 	setsid sh -c "head -c 1 $e && poweroff -f" </dev/null >/dev/null 2>&1 &
 done
@@ -183,7 +183,7 @@ func TestIntegrationPanic(t *testing.T) {
 	}
 }
 
-// A panic before the driver for the pvpanic device is there.
+// A panic is found even before the guest has the driver for the pvpanic device.
 func TestIntegrationEarlyPanic(t *testing.T) {
 	t.Parallel()
 	for name, noReboot := range map[string]bool{"stays": false, "ends QEMU": true} {
@@ -217,7 +217,7 @@ func TestIntegrationNotReady(t *testing.T) {
 	}
 }
 
-// An agent that stops answering does not hold up whoever asks it for long, nor the machine's end.
+// A silent agent delays neither its callers nor the end of the machine for long.
 func TestIntegrationAgentHangs(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
@@ -265,7 +265,7 @@ func parentOf(t *testing.T, pid int) int {
 	return parent
 }
 
-// QEMU or its guard is killed in the middle of a wait.
+// A wait ends when QEMU or its guard is killed.
 func TestIntegrationKilled(t *testing.T) {
 	t.Parallel()
 	kill := map[string]func(*VM) int{
@@ -291,19 +291,19 @@ func TestIntegrationKilled(t *testing.T) {
 	}
 }
 
-// press returns the function that presses a button of a machine.
+// press returns a function that presses a button of a machine.
 func press(do func(*Power, context.Context) error) func(*VM, context.Context) error {
 	return func(m *VM, ctx context.Context) error { return do(m.Power(), ctx) }
 }
 
-// QEMU is killed in each state that a machine can be in for long: what is asked of it next says so,
-// and Close leaves nothing.
+// If QEMU is killed in any stable state of a machine, the next operation reports it, and Close
+// cleans up everything.
 func TestIntegrationKilledInEachState(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		state State
 		mode  Mode
-		enter func(*VM, context.Context) error // from what mode starts with; nil is that
+		enter func(*VM, context.Context) error // leads from mode's first state to state; nil: it is the first one
 		next  func(*VM, context.Context) error
 	}{
 		{Prelaunch, ModePaused, nil, press((*Power).Resume)},
@@ -342,7 +342,7 @@ func TestIntegrationKilledInEachState(t *testing.T) {
 			must(t, m.Snapshots().Save(t.Context(), "there"))
 			jobs := m.qmp.Subscribe(func(e qmp.Event) bool { return e.Name == "JOB_STATUS_CHANGE" })
 			go func() {
-				_, _ = jobs.Next(context.Background()) // it has begun
+				_, _ = jobs.Next(context.Background()) // the job has begun
 				jobs.Close()
 				_ = unix.Kill(m.PID(), unix.SIGKILL)
 			}()
@@ -360,7 +360,7 @@ func wantKilled(t *testing.T, err error) {
 	}
 }
 
-// A vmtb that boots a machine is killed: nothing is left of it.
+// If a vmtb that boots a machine is killed, it leaves no process and no file.
 func TestIntegrationKilledVmtb(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -12,8 +12,7 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// people answers the commands by which people get at a machine, and those for evidence, as QEMU
-// 10.0.2 does.
+// people answers the commands for users' access and those for evidence, as QEMU 10.0.2 does.
 func (f *fake) people(r fakeqmp.Request) (any, error) {
 	var args struct {
 		Line     string `json:"command-line"`
@@ -55,7 +54,7 @@ func (f *fake) people(r fakeqmp.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// vnc says that port 5903 was free, whatever was asked for.
+// vnc replies that QEMU took port 5903, whatever port was wanted.
 func (f *fake) vnc() any {
 	host := "0.0.0.0"
 	if strings.Contains(f.argv, "\n127.0.0.1:") {
@@ -85,7 +84,7 @@ func (f *fake) dump(file, format string) {
 	f.qmp.Event("DUMP_COMPLETED", result)
 }
 
-// A fakeConsole echoes what the one client that it serves at a time writes.
+// A fakeConsole serves one client at a time, and echoes its input.
 type fakeConsole struct{ attached atomic.Bool }
 
 func (c *fakeConsole) serve(l net.Listener) {

@@ -13,9 +13,8 @@ import (
 	"vmtb/internal/fake/fakeqmp"
 )
 
-// fakeQEMU plays QEMU with a guest, in a process of its own, when the test binary is started with
-// QEMU's arguments. The words after -fake, which are put last, say what it can do and what goes
-// wrong.
+// fakeQEMU plays QEMU with a guest in a separate process, if the test binary was started with
+// QEMU's arguments. The last argument follows -fake. Its words are abilities and faults.
 func fakeQEMU(args []string) (code int, ran bool) {
 	if len(args) < 3 || args[1] != "-name" {
 		return 0, false
@@ -46,11 +45,11 @@ func fakeQEMU(args []string) (code int, ran bool) {
 	if err := f.qmp.Serve(f.command); err != nil {
 		return 2, true
 	}
-	select {} // as QEMU does when its client goes away
+	select {} // QEMU, too, survives the end of its client
 }
 
 type fake struct {
-	woken  bool // and its agent's port has not closed and opened since
+	woken  bool // awake, but its agent's port has not closed and opened since
 	can    []string
 	status string
 	booted bool
@@ -118,7 +117,7 @@ func (f *fake) command(r fakeqmp.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// boot is what happens when the guest runs.
+// boot plays the boot of the guest.
 func (f *fake) boot() {
 	switch {
 	case f.does("panics"):
@@ -145,7 +144,7 @@ func (f *fake) end(reason string) {
 	os.Exit(0)
 }
 
-// unheard is the connection to an agent that hears nothing of it once the guest has slept.
+// An unheard is a connection to an agent. After the guest's sleep the agent reads nothing from it.
 type unheard struct {
 	net.Conn
 	f *fake

@@ -11,7 +11,7 @@ import (
 	"vmtb/bench"
 )
 
-// OVMF is found in one piece first, then in two, whose order is that of the one.
+// OVMF in one file is preferred. If it is in two files, VARS comes before CODE, as in the one file.
 func TestFirmwareFiles(t *testing.T) {
 	root := t.TempDir()
 	add := func(path string) {
@@ -48,7 +48,7 @@ func TestFirmwareFiles(t *testing.T) {
 	look("/my.fd", "/my.fd")
 }
 
-// A machine boots with the firmware of its spec, and with QEMU's own if that is all.
+// A machine boots with the firmware of its spec, or with QEMU's own if the spec has none.
 func TestFirmwareArgs(t *testing.T) {
 	s := Spec{Name: "vm0", Disks: []Disk{{Image: "/x", Format: "raw"}}}
 	if argv := s.Args(Layout{Overlays: []string{"/o"}}); slices.Contains(argv, "-bios") {

@@ -13,7 +13,7 @@ import (
 	"vmtb/bench"
 )
 
-// pick returns those lines that are among wanted ones.
+// pick returns the lines that are in wanted.
 func pick(lines, wanted []string) (picked []string) {
 	for _, line := range lines {
 		if slices.Contains(wanted, line) {
@@ -23,8 +23,8 @@ func pick(lines, wanted []string) (picked []string) {
 	return picked
 }
 
-// A machine with a state goes on from it, once: what its disks hold after that does not belong to
-// it.
+// A machine with a state goes on from it on the first start only: later, its disks have other
+// contents.
 func TestSpecState(t *testing.T) {
 	p := migrants(t, "agent")
 	spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")
@@ -73,8 +73,7 @@ func TestSpecState(t *testing.T) {
 	}
 }
 
-// A machine that does not get its VFs, or whose guest cannot be told that it is another now, does
-// not start.
+// A machine does not start if it gets no VF, or if its guest cannot be given a new identity.
 func TestGoOnFails(t *testing.T) {
 	for words, want := range map[string]string{
 		"to:refuse:device_add:2": "plug in VF 0000:03:00.2: .*the test says no",
@@ -96,7 +95,7 @@ func TestGoOnFails(t *testing.T) {
 	}
 }
 
-// TestWarmBootID: it says what it is, and is a UUID.
+// TestWarmBootID: a warm boot id is a new UUID that begins with "warm".
 func TestWarmBootID(t *testing.T) {
 	want := regexp.MustCompile(`^7761726d-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	a, b := warmBootID(), warmBootID()

@@ -25,7 +25,8 @@ func TestCheckImage(t *testing.T) {
 	}
 }
 
-// What must be unpacked first is refused with how; a disk is not.
+// An image in an archive or a compressed one is refused with the command that unpacks it. A disk
+// image is accepted.
 func TestCheckPacked(t *testing.T) {
 	dir := t.TempDir()
 	tar := make([]byte, sectorSize)
@@ -72,8 +73,8 @@ func realQEMUImg(t *testing.T, args ...string) {
 	}
 }
 
-// Images of all kinds as qemu-img sees them: those that boot are taken, whatever their names, the
-// others are refused with the reason and what to do.
+// TestLookAtImage checks images of all kinds as qemu-img sees them. Bootable ones are accepted
+// under any name; the others are refused with the reason and the remedy.
 func TestLookAtImage(t *testing.T) {
 	needQEMUImg(t)
 	t.Chdir(t.TempDir())

@@ -14,7 +14,7 @@ import (
 	"vmtb/bench"
 )
 
-// holdBytes locks bytes of a file as QEMU's programs do, until the test ends.
+// holdBytes locks bytes of a file until the test ends, as QEMU's programs do.
 func holdBytes(t *testing.T, file string, at ...int64) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -25,8 +25,8 @@ func holdBytes(t *testing.T, file string, at ...int64) {
 	}
 }
 
-// An image that another program uses is refused if that program may write to it, as QEMU would
-// refuse it, whatever the format; any number of programs may read it.
+// An image of any format is refused if another program may write to it, as QEMU would refuse it.
+// Any number of programs may read it.
 func TestImageInUse(t *testing.T) {
 	needQEMUImg(t)
 	t.Chdir(t.TempDir())
@@ -39,7 +39,7 @@ func TestImageInUse(t *testing.T) {
 	}
 	realQEMUImg(t, "create", "-q", "-f", "qcow2", "-b", "base.img", "-F", "raw", "diff.qcow2")
 	for file, bytes := range map[string][]int64{
-		"read.img": {100, 201, 203}, "read.qcow2": {100, 201, 203}, // what a machine of ours holds, by its overlay
+		"read.img": {100, 201, 203}, "read.qcow2": {100, 201, 203}, // locks of our own machines, through an overlay
 		"written.img": {100, 101, 201}, "written.qcow2": {100, 101, 103, 201, 203}, "resized.img": {103},
 		"exclusive.img": {100, 200}, "base.img": {100, 101},
 	} {
@@ -63,7 +63,7 @@ func TestImageInUse(t *testing.T) {
 	}
 }
 
-// The locks are those of a real program of QEMU's.
+// A real program of QEMU takes the expected locks.
 func TestImageOpenInQEMU(t *testing.T) {
 	needQEMUImg(t)
 	t.Chdir(t.TempDir())
@@ -85,7 +85,7 @@ func TestImageOpenInQEMU(t *testing.T) {
 		must(t, cmd.Start())
 		_, err = io.WriteString(in, "length\n")
 		must(t, err)
-		_, err = out.Read(make([]byte, 1)) // it has the image open
+		_, err = out.Read(make([]byte, 1)) // the image is open now
 		must(t, err)
 		if _, err := LookAtImage(t.Context(), "disk.img", BIOS); errors.As(err, new(*bench.UsageError)) != c.used {
 			t.Errorf("qemu-io %q: %v", c.args, err)

@@ -13,9 +13,8 @@ import (
 	"vmtb/bench/undo"
 )
 
-// startFake starts a machine whose QEMU is fakeQEMU. Deadlines are the real ones, for what is to
-// happen before them must do so on a busy machine, too: a test that waits for one shortens just
-// that.
+// startFake starts a machine whose QEMU is fakeQEMU. Its deadlines are the real ones, so that tests
+// pass on a busy machine. A test that waits for a deadline shortens only that one.
 func startFake(t *testing.T, can string, change ...func(*Spec, *Options)) (*VM, error) {
 	t.Helper()
 	return startFakeScaled(t, can, 1, change...)
@@ -51,7 +50,7 @@ func startFakeScaled(t *testing.T, can string, scale float64, change ...func(*Sp
 	return m, err
 }
 
-// bootFake starts one that gets ready.
+// bootFake starts a machine and waits until it is ready.
 func bootFake(t *testing.T, can string) *VM {
 	t.Helper()
 	m, err := startFake(t, "agent "+can)
@@ -64,7 +63,7 @@ func TestPowerOff(t *testing.T) {
 	for _, c := range []struct {
 		can      string
 		want     Step
-		shutdown time.Duration // for the agent, and half of it for the power button
+		shutdown time.Duration // for the agent; half of it for the power button
 		scale    float64
 	}{
 		{"shutdown acpi", StepAgent, time.Minute, 1},
@@ -96,8 +95,8 @@ func TestPowerOff(t *testing.T) {
 	}
 }
 
-// A guest whose agent never came up gets the power button only if it listens, and its user hears
-// why it did not.
+// A guest whose agent never came up gets the power button only if it listens for it. If not, the
+// user learns why.
 func TestPowerOffWithoutAgent(t *testing.T) {
 	for can, want := range map[string]Step{"acpi": StepQuit, "acpi button": StepACPI} {
 		m, err := startFake(t, can)
@@ -154,7 +153,7 @@ func TestKill(t *testing.T) {
 }
 
 func TestGuestEndsWhileBooting(t *testing.T) {
-	// QEMU may end before or after it has answered the command that set the guest going.
+	// QEMU may end before or after its answer to the command that starts the guest.
 	boot := func(can string) error {
 		m, err := startFake(t, can)
 		if err == nil {
@@ -180,7 +179,7 @@ func TestGuestEndsWhileBooting(t *testing.T) {
 	}
 }
 
-// A QEMU that cannot run the probe guest any further stands still; nobody waits for it.
+// If QEMU stops the probe guest and stays alive, the probe fails without a wait for its deadline.
 func TestProbeBreaks(t *testing.T) {
 	qemu := filepath.Join(t.TempDir(), "qemu")
 	must(
@@ -236,14 +235,14 @@ func TestStartOfBadQEMU(t *testing.T) {
 	if !errors.As(err, new(*bench.HostError)) || !strings.Contains(err.Error(), "another QEMU still has it") {
 		t.Errorf("refuses: %T %v, want a HostError with advice", err, err)
 	}
-	_, err = startFakeScaled(t, "mute", 0.05) // 1.5 s, some of them gone before the greeting
+	_, err = startFakeScaled(t, "mute", 0.05) // 1.5 s, part of which passes before the greeting
 	if !errors.As(err, new(*bench.InfraError)) || !strings.Contains(err.Error(), "greeting: no answer in ") {
 		t.Errorf("mute: %T %v, want an InfraError at the deadline", err, err)
 	}
 }
 
 func TestStartCancelled(t *testing.T) {
-	base, err := os.MkdirTemp("", "vm") // short: the sockets' paths are limited
+	base, err := os.MkdirTemp("", "vm") // short: the paths of sockets are limited
 	must(t, err)
 	defer os.RemoveAll(base)
 	sockets := filepath.Join(base, "run")
@@ -284,7 +283,7 @@ func TestJournal(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "path process" {
 		t.Errorf("journal: %s, want path process", got)
 	}
-	must(t, log.Undo(t.Context(), undo.OS{})) // as another vmtb would
+	must(t, log.Undo(t.Context(), undo.OS{})) // as another vmtb would do
 	gone(t, m.PID())
 	must(t, m.Close(t.Context()))
 

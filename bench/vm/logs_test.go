@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A log ends where it is full, with a line that says so, and takes whatever comes afterwards.
+// A full log ends with a line that reports this, and ignores further data.
 func TestCappedLog(t *testing.T) {
 	var b bytes.Buffer
 	l := &cappedLog{w: &b, left: 10, note: "[cut]\n"}

@@ -28,15 +28,15 @@ func TestMain(m *testing.M) {
 	if code, ran := victimMachine(os.Args); ran {
 		os.Exit(code)
 	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // a guard with the race detector would end a second late
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // with the race detector, a guard would end a second late
 	os.Exit(m.Run())
 }
 
 // victimWord is the first argument of a process that starts a real machine and waits to be killed.
 const victimWord = "__victim"
 
-// victimMachine plays that process: the directories and the description of the machine are its
-// other arguments. It prints QEMU's pid.
+// victimMachine plays that process. Its other arguments are the machine's directories and spec. It
+// prints QEMU's pid.
 func victimMachine(args []string) (code int, ran bool) {
 	if len(args) < 5 || args[1] != victimWord {
 		return 0, false
@@ -56,13 +56,13 @@ func victimMachine(args []string) (code int, ran bool) {
 	return 0, true
 }
 
-// gone fails the test if process pid is there after 10 s.
+// gone fails the test if process pid still exists after 10 s.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // its parent has not reaped it yet
+		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // a zombie: its parent has not reaped it yet
 	})
 }
 

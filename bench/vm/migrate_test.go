@@ -13,14 +13,14 @@ import (
 	"vmtb/internal/fake/fakeqemu"
 )
 
-// A pair is a machine that runs, and the one to which it is to be migrated.
+// A pair is a running machine and the target of its migration.
 type pair struct {
 	from, to *VM
 	overlay  string
-	log      string // of the fakes
+	log      string // the fakes write it
 }
 
-// migrants starts a pair with an agent in the guest and a fault, if any.
+// migrants starts a pair. words are the fakes' abilities and faults.
 func migrants(t *testing.T, words string) pair {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vm") // short: sockets are in it
@@ -61,7 +61,7 @@ func migrants(t *testing.T, words string) pair {
 	return p
 }
 
-// commands are what the fakes were told to do so far.
+// commands returns the commands that the fakes have received.
 func (p pair) commands(t *testing.T) []string {
 	t.Helper()
 	data, err := os.ReadFile(p.log)
@@ -69,7 +69,7 @@ func (p pair) commands(t *testing.T) []string {
 	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }
 
-// migrationSteps are all commands that a migration gives, as "ROLE:%s:COMMAND:N".
+// migrationSteps returns all commands of a migration, as "ROLE:%s:COMMAND:N".
 func migrationSteps(t *testing.T) (steps []string) {
 	t.Helper()
 	p := migrants(t, "agent")
@@ -91,9 +91,9 @@ func migrationSteps(t *testing.T) (steps []string) {
 	return steps
 }
 
-// TestMigrateFailsAnywhere lets each command of a migration fail in each way: refused, QEMU
-// crashes, obeyed without an answer until the caller gives up. Whatever fails, one of both machines
-// is the machine, runs alone, and has the disk.
+// TestMigrateFailsAnywhere: each command of a migration fails in each way. It is refused, QEMU
+// crashes, or it is obeyed without an answer until the caller gives up. Each time exactly one of
+// both machines survives, runs, and has the disk.
 func TestMigrateFailsAnywhere(t *testing.T) {
 	steps := migrationSteps(t)
 	if len(steps) < 12 {
@@ -109,7 +109,7 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
 				if kind == "mute" {
-					go func() { // as a user's Ctrl-C
+					go func() { // like a user's Ctrl-C
 						fakeqemu.WaitFault(ctx, filepath.Dir(p.log))
 						cancel(why)
 					}()
@@ -121,8 +121,8 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 	}
 }
 
-// QEMU says that a migration has completed before it has left finish-migrate, and says nothing when
-// it does.
+// Save returns although QEMU reports a completed migration while it still is in finish-migrate, and
+// sends no event when it leaves that state.
 func TestSaveStateUnheardOf(t *testing.T) {
 	p := migrants(t, "lagging")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -131,7 +131,7 @@ func TestSaveStateUnheardOf(t *testing.T) {
 	must(t, err)
 }
 
-// check looks at a pair after a migration with a fault.
+// check checks a pair after a migration with a fault.
 func (p pair) check(t *testing.T, fault string, moved bool, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -175,7 +175,7 @@ func (p pair) check(t *testing.T, fault string, moved bool, err error) {
 	}
 }
 
-// A guest without an agent moves as well: it is not asked.
+// A guest without an agent is migrated, too, and without a question to its agent.
 func TestMigrateWithoutAgent(t *testing.T) {
 	p := migrants(t, "")
 	start := time.Now()
@@ -186,8 +186,7 @@ func TestMigrateWithoutAgent(t *testing.T) {
 	p.check(t, "", done.Moved, err)
 }
 
-// An agent that is silent after the move is the fault of the machine that has moved, and the error
-// speaks of that.
+// If the agent is silent after the move, the error blames the machine that has moved.
 func TestMigrateSilentAgent(t *testing.T) {
 	p := migrants(t, "agent deaf-after-move")
 	p.from.life.scale = 0.02

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A panic is found wherever in a line the kernel writes it, and not where others speak of it.
+// A panic is found anywhere in a kernel line, and not in lines of other programs.
 func TestFindPanic(t *testing.T) {
 	const head = "Kernel panic - not syncing: VFS: no root"
 	for text, want := range map[string]string{
@@ -30,7 +30,7 @@ func TestFindPanic(t *testing.T) {
 	}
 }
 
-// A line without end, longer than what is looked at at once, hides no panic that comes behind it.
+// A panic is found behind a line that is longer than the search's buffer.
 func TestConsoleSearchLongLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "console.log")
 	must(

@@ -23,15 +23,15 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-// usage is what a number of machines cost this process.
+// A usage is the cost of a number of machines for this process.
 type usage struct {
 	goroutines, files int
-	heap              int64         // live
-	cpu               time.Duration // from the start of the first to the end of the last
+	heap              int64         // live bytes
+	cpu               time.Duration // from the first start to the last end
 }
 
-// startMany starts n machines at once, whose QEMUs are fakes, waits until they are ready, looks at
-// this process, and ends them.
+// startMany starts n machines with fake QEMUs at once, and waits until they are ready. It measures
+// this process, then ends the machines.
 func startMany(t testing.TB, n int) usage {
 	t.Helper()
 	base, err := os.MkdirTemp("", "vm") // short: sockets are in it
@@ -47,7 +47,8 @@ func startMany(t testing.TB, n int) usage {
 			Name: name, QEMU: "/proc/self/exe", Accel: "kvm", Kernel: &vm.Kernel{Image: kernel},
 			Extra: []string{fakeqemu.Flag, "agent dir=" + base},
 		}
-		// Deadlines are for one machine on a quiet host, and here many processes start at once.
+		// The usual deadlines are for one machine on a quiet host. Here many processes start at
+		// once.
 		o := vm.Options{Dir: filepath.Join(base, name), SocketDir: filepath.Join(base, "run"), Scale: 20}
 		m, err := vm.Start(t.Context(), s, o)
 		if err == nil {
@@ -81,7 +82,7 @@ func forEach(n int, do func(i int)) {
 	all.Wait()
 }
 
-// look returns what this process has now.
+// look returns the current usage of this process.
 func look(t testing.TB) usage {
 	t.Helper()
 	runtime.GC()
@@ -95,9 +96,9 @@ func look(t testing.TB) usage {
 	return usage{runtime.NumGoroutine(), len(files), int64(m.HeapAlloc), cpu}
 }
 
-// Each machine costs the same number of goroutines and files, however many there are.
+// The number of goroutines and open files per machine is the same for any number of machines.
 func TestScaleMachines(t *testing.T) {
-	startMany(t, 1) // what is made once
+	startMany(t, 1) // allocates what is allocated only once
 	few, many := startMany(t, 2), startMany(t, 6)
 	t.Logf("2 machines: %+v; 6 machines: %+v", few, many)
 	const spare = 3 // goroutines that are about to end
@@ -107,7 +108,7 @@ func TestScaleMachines(t *testing.T) {
 	}
 }
 
-// BenchmarkMachines measures what machines cost this process, each number of them at once.
+// BenchmarkMachines measures the cost of n machines at once for this process.
 func BenchmarkMachines(b *testing.B) {
 	startMany(b, 1)
 	for _, n := range []int{1, 7, 21, 63} {
@@ -127,7 +128,7 @@ func BenchmarkMachines(b *testing.B) {
 	}
 }
 
-// rss returns how many MB of memory this process had at most.
+// rss returns the peak memory of this process in MB.
 func rss(b *testing.B) float64 {
 	b.Helper()
 	var u unix.Rusage

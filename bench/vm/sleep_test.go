@@ -14,9 +14,9 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// sleeper is a guest's agent as far as it has to do with sleep. "path=content" among the fake's
-// words is a file, in which "_" stands for a space and "|" for a line end. Without the word there
-// is none.
+// sleeper returns the agent's commands that sleep needs. A word "path=content" of the fake is a
+// file of the guest; in content, "_" stands for a space and "|" for a line end. Without such a word
+// the file does not exist.
 func (f *fake) sleeper() fakeqga.Commands {
 	file := func(path string) (string, bool) {
 		for _, w := range f.can {
@@ -123,8 +123,8 @@ func TestWhySleepCannotBe(t *testing.T) {
 	}
 }
 
-// QEMU tells that the agent's port was closed and opened by the sleep when the agent has answered
-// already.
+// Wake succeeds if QEMU reports late, after the agent's answer, that the sleep closed and opened
+// the agent's port.
 func TestWakePortLate(t *testing.T) {
 	m := bootFake(t, "sleeper late /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
 	must(t, m.Power().Suspend(t.Context()))
@@ -134,8 +134,8 @@ func TestWakePortLate(t *testing.T) {
 	}
 }
 
-// A guest that was not told after its sleep that the host has the agent's port open is told so by
-// opening it anew.
+// After its sleep, a guest may not know that the host has the agent's port open. Then vmtb opens
+// the port anew.
 func TestWakeUnheard(t *testing.T) {
 	m := bootFake(t, "sleeper unheard /sys/power/state=freeze_mem_disk /sys/power/mem_sleep=s2idle_[deep]")
 	for range 2 {
@@ -148,7 +148,7 @@ func TestWakeUnheard(t *testing.T) {
 	}
 }
 
-// An order is out before anything is taken for a sign that it is obeyed.
+// An order is sent before any sign of its effect is looked for.
 func TestOrderUntil(t *testing.T) {
 	m := bootFake(t, "agent")
 	out := false

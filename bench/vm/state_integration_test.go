@@ -17,7 +17,7 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// diskSpec is guestSpec with an empty disk, which may hold snapshots.
+// diskSpec returns guestSpec with an empty disk that can hold snapshots.
 func diskSpec(t *testing.T) Spec {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "empty.img")
@@ -28,7 +28,7 @@ func diskSpec(t *testing.T) Spec {
 	return s
 }
 
-// bootID is which boot of the guest answers.
+// bootID returns the boot id of the running guest.
 func bootID(t *testing.T, m *VM) string {
 	t.Helper()
 	data, err := m.ReadFile(t.Context(), procfs.BootIDFile)
@@ -36,7 +36,7 @@ func bootID(t *testing.T, m *VM) string {
 	return strings.TrimSpace(string(data))
 }
 
-// wantState fails the test unless the machine is in a state.
+// wantState fails the test unless the machine is in this state.
 func wantState(t *testing.T, m *VM, want State) {
 	t.Helper()
 	if s, err := m.State(t.Context()); s != want || err != nil {
@@ -44,7 +44,7 @@ func wantState(t *testing.T, m *VM, want State) {
 	}
 }
 
-// wantStateError fails the test unless err is about a state that was seen.
+// wantStateError fails the test unless err is a StateError with this state.
 func wantStateError(t *testing.T, err error, seen State) {
 	t.Helper()
 	if at := new(StateError); !errors.As(err, &at) || at.Seen != seen {
@@ -62,7 +62,7 @@ func TestIntegrationStates(t *testing.T) {
 		wantStateError(t, m.Power().Resume(ctx), Running)
 		must(t, m.Power().Pause(ctx))
 		wantState(t, m, Paused)
-		// at once, where the agent would never answer
+		// The call fails at once. In this state the agent would never answer.
 		wantStateError(t, second(m.ReadFile(ctx, procfs.BootIDFile)), Paused)
 		wantStateError(t, m.Power().Pause(ctx), Paused)
 		wantStateError(t, m.Power().Reboot(ctx), Paused)
@@ -90,7 +90,7 @@ func TestIntegrationStates(t *testing.T) {
 	t.Run("reset", func(t *testing.T) {
 		_, err := m.Agent().Start(ctx, bench.Shell("sleep 0.5; kill -STOP $(pidof qemu-ga)"))
 		must(t, err)
-		for err == nil { // until the guest does not answer
+		for err == nil { // until the guest stops answering
 			short, cancel := context.WithTimeout(ctx, 2*time.Second)
 			_, err = m.ReadFile(short, procfs.BootIDFile)
 			cancel()
@@ -109,7 +109,7 @@ func TestIntegrationStates(t *testing.T) {
 	})
 }
 
-// What cannot be is said before it is tried, with the reason.
+// An impossible sleep is refused before it is tried, with the reason.
 func TestIntegrationCannotSleep(t *testing.T) {
 	t.Parallel()
 	s := guestSpec(t)
@@ -156,7 +156,7 @@ func TestIntegrationSnapshot(t *testing.T) {
 		t.Errorf("%v, want ErrNoSnapshot and what there is", err)
 	}
 	wantState(t, m, Paused)
-	must(t, m.Snapshots().Load(ctx, "one")) // into a paused machine: it stays so
+	must(t, m.Snapshots().Load(ctx, "one")) // Load keeps a paused machine paused
 	wantState(t, m, Paused)
 	must(t, m.Power().Resume(ctx))
 	must(t, m.Snapshots().Load(ctx, "one"))
@@ -165,7 +165,7 @@ func TestIntegrationSnapshot(t *testing.T) {
 	if off := time.Since(now).Abs(); err != nil || off > clockSlack {
 		t.Errorf("the guest's clock is off by %v, %v", off, err)
 	}
-	must(t, m.WriteFile(ctx, "/tmp/stop", nil)) // the process from before the snapshot is still known
+	must(t, m.WriteFile(ctx, "/tmp/stop", nil)) // a process from before the snapshot is still known
 	if r, err := p.Wait(ctx); err != nil || r.ExitCode != 7 || string(r.Stdout) != "before" {
 		t.Errorf("%+v, %v, want the process of the time of the snapshot", r, err)
 	}
@@ -174,7 +174,7 @@ func TestIntegrationSnapshot(t *testing.T) {
 	if err := m.Snapshots().Delete(ctx, "one"); !errors.Is(err, ErrNoSnapshot) {
 		t.Errorf("%v, want ErrNoSnapshot", err)
 	}
-	// Off and on again, with the disks as they are.
+	// Off and on again keep the disks.
 	if step, err := m.Power().Off(ctx); step != StepAgent || err != nil {
 		t.Fatalf("%q, %v", step, err)
 	}
@@ -272,10 +272,10 @@ func TestIntegrationMigrate(t *testing.T) {
 	}
 	must(t, m.Close(ctx))
 	sh(t, to, "echo there >/tmp/x && sync")
-	must(t, to.Snapshots().Save(ctx, "there")) // the disk is its own now
+	must(t, to.Snapshots().Save(ctx, "there")) // the disk belongs to this machine now
 }
 
-// A guest that hibernates goes on where it was when its machine is started again.
+// A guest that hibernates goes on at the same place when its machine is started again.
 func TestIntegrationHibernate(t *testing.T) {
 	t.Parallel()
 	s := diskSpec(t)
@@ -298,11 +298,11 @@ func TestIntegrationHibernate(t *testing.T) {
 	}
 }
 
-// A disk that is full says so before anything is done, or ends the save without harm.
+// A full disk is reported before the save begins, or the save fails without harm.
 func TestIntegrationFullDisk(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	must(t, unix.Mount("vmtb-test", p.WorkDir, "tmpfs", 0, "size=20m")) // as root, as make test runs
+	must(t, unix.Mount("vmtb-test", p.WorkDir, "tmpfs", 0, "size=20m")) // needs root, as make test has
 	t.Cleanup(func() { must(t, unix.Unmount(p.WorkDir, 0)) })
 	m := p.boot(t, diskSpec(t))
 	ctx := t.Context()
@@ -312,7 +312,7 @@ func TestIntegrationFullDisk(t *testing.T) {
 	}
 	wantState(t, m, Running)
 
-	err = m.snapshots.job(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had gone in between
+	err = m.snapshots.job(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had run out after the check
 	if err == nil {
 		t.Error("a state of 100 MiB is saved in 20 MiB")
 	}

@@ -16,7 +16,7 @@ import (
 	"vmtb/internal/prose"
 )
 
-// The document has every transition, with its deadline and its proof.
+// docs describe every transition, with its deadline and its proof.
 func TestStatesDoc(t *testing.T) {
 	const file = "../../docs/machine-states.md"
 	const begin, end = "<!-- transitions -->\n", "<!-- end -->\n"
@@ -87,8 +87,8 @@ func TestTransitionsOfFake(t *testing.T) {
 	}
 }
 
-// A transition that QEMU takes and does not make ends at its deadline, and says what was seen
-// instead.
+// If QEMU accepts a transition and does not make it, the call fails at its deadline. The error has
+// the state that was seen instead.
 func TestTransitionLate(t *testing.T) {
 	m := bootFake(t, "ignores-stop")
 	m.life.scale = 0.01
@@ -107,7 +107,8 @@ func TestTransitionLate(t *testing.T) {
 	}
 }
 
-// QEMU killed in each state: what goes on then ends with the reason, and nothing is left.
+// If QEMU is killed in any state, calls that are under way fail with the reason, and nothing is
+// left.
 func TestKilledIn(t *testing.T) {
 	for _, state := range []State{Running, Paused, Suspended} {
 		t.Run(string(state), func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestKilledIn(t *testing.T) {
 				must(t, m.qmp.Execute(t.Context(), "fake-sleep", nil, nil))
 			}
 			must(t, m.reachNow(t, state))
-			m.proc.Kill() // as the kernel's OOM killer would: nobody expects it
+			m.proc.Kill() // like the OOM killer: unexpected
 			select {
 			case <-m.life.ctx.Done():
 			case <-time.After(time.Minute):

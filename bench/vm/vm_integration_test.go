@@ -21,7 +21,7 @@ import (
 	"vmtb/bench/qmp"
 )
 
-// testFile is a file that make test builds.
+// testFile returns the path of a file that make test builds.
 func testFile(t *testing.T, variable string) string {
 	t.Helper()
 	path := os.Getenv(variable)
@@ -31,7 +31,7 @@ func testFile(t *testing.T, variable string) string {
 	return path
 }
 
-// guestSpec is the tiny guest of the tests, started directly.
+// guestSpec returns the tiny guest of the tests, booted from its kernel.
 func guestSpec(t *testing.T) Spec {
 	t.Helper()
 	return Spec{Name: "vm0", MemoryMiB: 256, Kernel: &Kernel{
@@ -40,12 +40,12 @@ func guestSpec(t *testing.T) Spec {
 	}}
 }
 
-// A place is where the machines of a test put things; it finds out what they left behind.
+// A place is the set of directories for a test's machines. It checks for leftovers.
 type place struct{ Options }
 
 func newPlace(t *testing.T) place {
 	t.Helper()
-	base, err := os.MkdirTemp("", "vm") // short, for the sockets
+	base, err := os.MkdirTemp("", "vm") // short: it contains sockets
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(base)) })
 	p := place{
@@ -58,7 +58,7 @@ func newPlace(t *testing.T) place {
 	return p
 }
 
-// clean fails the test if anything but logs is left.
+// clean fails the test if anything except logs is left.
 func (p place) clean(t *testing.T) {
 	t.Helper()
 	for _, dir := range []string{p.WorkDir, p.SocketDir} {
@@ -68,7 +68,7 @@ func (p place) clean(t *testing.T) {
 	}
 }
 
-// run starts a machine that is gone, with all it left, when the test is.
+// run starts a machine. When the test ends, the machine must be gone without leftovers.
 func (p place) run(t *testing.T, s Spec) *VM {
 	t.Helper()
 	m, err := Start(t.Context(), s, p.Options)
@@ -85,7 +85,7 @@ func (p place) run(t *testing.T, s Spec) *VM {
 	return m
 }
 
-// boot runs a machine until it is ready.
+// boot starts a machine and waits until it is ready.
 func (p place) boot(t *testing.T, s Spec) *VM {
 	t.Helper()
 	m := p.run(t, s)
@@ -97,7 +97,7 @@ func (p place) boot(t *testing.T, s Spec) *VM {
 	return m
 }
 
-// sh runs a line in the guest that must succeed.
+// sh runs a shell line in the guest. It must succeed.
 func sh(t *testing.T, m *VM, line string) {
 	t.Helper()
 	r, err := m.Exec(t.Context(), bench.Shell(line))
@@ -237,7 +237,7 @@ func TestIntegrationDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
 			m := p.boot(t, s)
-			if s.Disks[0].Bus == "" { // write to the disk, which goes to the overlay
+			if s.Disks[0].Bus == "" { // write to the disk: the data go to the overlay
 				sh(t, m, "for i in $(seq 64); do cat /bin/busybox; done | head -c 8388608 >/root/fill && sync")
 			}
 			if len(names(t, p.WorkDir)) != 1 {
@@ -280,7 +280,7 @@ func TestIntegrationSeveralAtOnce(t *testing.T) {
 	p.clean(t)
 }
 
-// Every kind of argument is one that QEMU takes; the guest need not boot for that.
+// QEMU accepts every kind of argument. The guest need not boot for that.
 func TestIntegrationEveryArgument(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

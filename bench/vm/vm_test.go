@@ -68,7 +68,7 @@ func names(t *testing.T, dir string) []string {
 }
 
 func TestSocketBase(t *testing.T) {
-	// The longest socket path that can come of it must fit sun_path with its NUL.
+	// The longest possible socket path must fit in sun_path with its NUL.
 	longest := "/" + strings.Repeat("x", maxSocketDir-1) + "/" + PeopleSocket
 	if len(longest) != 107 {
 		t.Errorf("longest socket path: %d bytes, want 107", len(longest))
@@ -83,7 +83,7 @@ func TestSocketBase(t *testing.T) {
 		!strings.Contains(err.Error(), "too long") {
 		t.Errorf("socketBase(long) = %v, want an InfraError that says too long", err)
 	}
-	t.Setenv("TMPDIR", long) // not used, since there are better ones
+	t.Setenv("TMPDIR", long) // ignored: there are better directories
 	base, err := socketBase("")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func FuzzParseList(f *testing.F) {
 	})
 }
 
-// The script runs on whatever shell this machine has, and on busybox if it has that.
+// The script runs on this machine's shell, and on busybox if that is installed.
 func TestListScript(t *testing.T) {
 	shells := [][]string{{"/bin/sh"}}
 	for _, s := range [][]string{{"dash"}, {"bash"}, {"busybox", "sh"}} {
@@ -207,12 +207,12 @@ func TestConsoleSearch(t *testing.T) {
 	}
 	look("[    0.1] Linux\r\n[    0.2] somebody said Kernel panic - not syncing\n", false)
 	look("[    0.2] Kernel pan", false)
-	look("ic - not syncing: VFS\r\n", false) // the trace is still to come
+	look("ic - not syncing: VFS\r\n", false) // the trace is yet to come
 	look("[    0.2] Call Trace:\n", false)
 	look("", true)
 }
 
-// startFailure and endError are tables of what QEMU 10.0 says.
+// startFailure and endError read the messages of QEMU 10.0.
 func TestStartFailure(t *testing.T) {
 	as := func(kind any) func(error) bool { return func(err error) bool { return errors.As(err, kind) } }
 	host, usage, infra := as(new(*bench.HostError)), as(new(*bench.UsageError)), as(new(*bench.InfraError))
@@ -266,7 +266,7 @@ func TestReverter(t *testing.T) {
 	r.add(func(context.Context) error { did = append(did, "first"); return fail })
 	r.add(func(context.Context) error { did = append(did, "second"); return nil })
 	r.add(func(context.Context) error { did = append(did, "third"); return fail })
-	for range 2 { // what failed stays to be done
+	for range 2 { // a failed step stays on the list
 		if err := r.run(t.Context()); !errors.Is(err, why) {
 			t.Errorf("run = %v, want %v", err, why)
 		}

@@ -17,7 +17,7 @@ import (
 	"vmtb/bench/work"
 )
 
-// An agentMachine is this machine, reached through a real qemu-ga.
+// An agentMachine is this host, reached through a real qemu-ga.
 type agentMachine struct {
 	*qga.Client
 }
@@ -66,7 +66,7 @@ func startAgent(t *testing.T, dir string) (m bench.Machine, stop func()) {
 	}
 }
 
-// A workload goes on when the agent is killed, and ends under the next one.
+// A workload survives the kill of its agent, and ends under the next agent.
 func TestIntegrationAgentRestart(t *testing.T) {
 	dir := t.TempDir()
 	m, stop := startAgent(t, dir)
@@ -104,7 +104,7 @@ func TestIntegrationAgent(t *testing.T) {
 	if h.Session != h.PID {
 		t.Errorf("no session of its own: %+v", h)
 	}
-	const size = 20 << 20 // more than the agent captures
+	const size = 20 << 20 // more than the agent's limit
 	r := wait(t, start(t, m, work.Shell{Line: "head -c 20971520 /dev/zero"}))
 	if len(r.Exit.Stdout) != size || r.Verdict != work.Pass {
 		t.Errorf("%d bytes, %s", len(r.Exit.Stdout), r.Reason)

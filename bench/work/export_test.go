@@ -2,7 +2,7 @@ package work
 
 import "vmtb/bench"
 
-// For the tests of this package.
+// Internals for the tests of this package.
 var (
 	SplitWords = splitWords
 	ParseState = func(s string) (done bool, code int, err error) {
@@ -11,8 +11,8 @@ var (
 	}
 )
 
-// Run is the run that waits at its gate.
+// Run returns the run that waits at its gate.
 func (p *Prepared) Run() *Run { return &Run{p.m, p.h} }
 
-// RunOf returns the run with a handle.
+// RunOf returns the run with this handle.
 func RunOf(m bench.Machine, h Handle) *Run { return &Run{m, h} }

@@ -17,7 +17,7 @@ import (
 	"vmtb/bench/work"
 )
 
-// standIns is a configuration whose programs are the stand-ins in testdata.
+// standIns returns a configuration whose programs are the stand-ins in testdata.
 func standIns(t *testing.T) bench.IGTConfig {
 	t.Helper()
 	bin, err := filepath.Abs("testdata/bin")
@@ -108,7 +108,7 @@ func TestIGT(t *testing.T) {
 	}
 }
 
-// Runs at the same time, with the same configuration, do not mix.
+// Runs that share a configuration and run at the same time do not mix their results.
 func TestIGTAtOnce(t *testing.T) {
 	config := standIns(t)
 	var wg sync.WaitGroup
@@ -128,7 +128,7 @@ func TestIGTAtOnce(t *testing.T) {
 
 func TestIGTKilled(t *testing.T) {
 	run := start(t, this(), work.IGT{Config: standIns(t), Tests: []string{"igt@a@hang"}})
-	for len(members(t, run)) < 4 { // the supervisor, the runner, its shell and two sleeps
+	for len(members(t, run)) < 4 { // supervisor, runner, its shell and two sleeps
 		if on, err := run.Running(t.Context()); !on || err != nil {
 			t.Fatal(on, err)
 		}
@@ -212,7 +212,7 @@ func TestParseIGTRefuses(t *testing.T) {
 	if _, err := work.ParseIGT(good[:len(good)/2]); err == nil {
 		t.Error("half a file taken")
 	}
-	odd := strings.ReplaceAll(string(good), "SUCCESS", "\xff\xfe") // and unknown members are everywhere in it
+	odd := strings.ReplaceAll(string(good), "SUCCESS", "\xff\xfe") // the results have unknown members everywhere, too
 	if r, err := work.ParseIGT([]byte(strings.Replace(odd, `"tests"`, `"new": {"x": [1]}, "tests"`, 1))); err != nil ||
 		len(r.Tests) != 4 {
 		t.Errorf("%v, %v", r, err)
@@ -269,7 +269,7 @@ func TestTestTypes(t *testing.T) {
 	}
 }
 
-// What a line of options is split into is what a shell makes of it.
+// A line of options is split as a shell splits it.
 func TestOptions(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		words := rapid.SliceOfN(rapid.StringMatching(`[ -~]{0,8}`), 0, 4).Draw(rt, "words")

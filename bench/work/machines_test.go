@@ -15,7 +15,7 @@ import (
 
 func this() bench.Machine { return host.New(host.OS{}) }
 
-// A shelled machine is this one with another shell as /bin/sh and other programs.
+// A shelled is this host with another shell as /bin/sh and with other programs.
 type shelled struct {
 	bench.Machine
 	shell, path string
@@ -34,11 +34,11 @@ func (s shelled) Exec(ctx context.Context, c bench.Command) (bench.Result, error
 	return s.Machine.Exec(ctx, c)
 }
 
-// machines are this host as seen with several shells, with and without setsid.
+// machines returns this host with several shells, with and without setsid.
 func machines(t *testing.T) map[string]bench.Machine {
 	t.Helper()
 	all := map[string]bench.Machine{}
-	few := t.TempDir() // no setsid, no busybox
+	few := t.TempDir() // without setsid and busybox
 	for _, tool := range []string{"grep", "mkdir", "rm", "sleep", "cat", "head"} {
 		link(t, tool, filepath.Join(few, tool))
 	}
@@ -53,7 +53,7 @@ func machines(t *testing.T) map[string]bench.Machine {
 	}
 	if bb := busybox(t); bb != "" {
 		all["busybox"] = shelled{this(), bb + "/sh", bb}
-		only := t.TempDir() // its setsid has no name of its own
+		only := t.TempDir() // setsid only as an applet of busybox, without a link
 		if err := os.Symlink(bb+"/busybox", only+"/busybox"); err != nil {
 			t.Fatal(err)
 		}
@@ -76,8 +76,8 @@ func link(t *testing.T, tool, as string) {
 	}
 }
 
-// busybox is a directory with busybox's programs, made from the one on this host or in the lab's
-// cache, or "".
+// busybox returns a directory with busybox's programs, from the busybox of this host or of the
+// lab's cache. It returns "" if there is none.
 func busybox(t *testing.T) string {
 	t.Helper()
 	cache, _ := os.UserCacheDir()
@@ -96,7 +96,7 @@ func busybox(t *testing.T) string {
 	return dir
 }
 
-// start starts a workload in a directory of the test's own, and ends and removes it with the test.
+// start starts a workload in a new directory, and ends and removes it at the end of the test.
 func start(t *testing.T, m bench.Machine, w work.Workload) *work.Run {
 	t.Helper()
 	run, err := work.Start(t.Context(), m, w, work.Options{Base: t.TempDir()})

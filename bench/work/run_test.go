@@ -22,7 +22,7 @@ import (
 	"vmtb/bench/work"
 )
 
-// eachShell runs a test with every shell that there is.
+// eachShell runs a test with every available shell.
 func eachShell(t *testing.T, test func(t *testing.T, m bench.Machine)) {
 	for name, m := range machines(t) {
 		t.Run(name, func(t *testing.T) {
@@ -67,10 +67,9 @@ func TestShell(t *testing.T) {
 	})
 }
 
-// A workload has a session of its own where there is setsid, and signals as a workload expects
-// them.
+// With setsid, a workload has its own session and ignores no further signals.
 func TestDetached(t *testing.T) {
-	here, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output() // a CI may have us ignore some
+	here, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output() // a CI may start us with ignored signals
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +97,7 @@ func TestDetached(t *testing.T) {
 	})
 }
 
-// ignored is the mask in a line of /proc/PID/status.
+// ignored returns the mask in a line of /proc/PID/status.
 func ignored(t *testing.T, line []byte) uint64 {
 	t.Helper()
 	mask, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(string(line), "SigIgn:")), 16, 64)
@@ -108,7 +107,8 @@ func ignored(t *testing.T, line []byte) uint64 {
 	return mask
 }
 
-// Kill ends all of a workload: what ignores SIGTERM, what left the session, what lost its parent.
+// Kill ends every process of a workload: also one that ignores SIGTERM, left the session, or lost
+// its parent.
 func TestKill(t *testing.T) {
 	const line = `sh -c 'trap "" TERM; sleep 301 & sleep 301' & (sleep 301 &) ; command -v setsid >/dev/null && ` +
 		`setsid sleep 301 & echo ready; sleep 301`
@@ -135,7 +135,7 @@ func TestKill(t *testing.T) {
 	})
 }
 
-// members are the processes with the run's mark, by their command lines.
+// members returns the command lines of the processes with the run's mark.
 func members(t *testing.T, run *work.Run) (list []string) {
 	t.Helper()
 	environs, err := filepath.Glob("/proc/[0-9]*/environ")
@@ -151,7 +151,7 @@ func members(t *testing.T, run *work.Run) (list []string) {
 	return list
 }
 
-// A polite workload writes its last words.
+// A workload that handles SIGTERM can write its last output.
 func TestKillPolitely(t *testing.T) {
 	run := start(t, this(), work.Shell{Line: `trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done`})
 	for out := []byte(nil); len(out) == 0; {
@@ -205,14 +205,15 @@ func TestLost(t *testing.T) {
 func TestBootedAnew(t *testing.T) {
 	run := start(t, this(), work.Shell{Line: "sleep 302"})
 	h := run.Handle()
-	h.Boot, h.Start = "another", h.Start+1 // the same number, another process
+	h.Boot, h.Start = "another", h.Start+1 // the pid of another process
 	if _, err := work.RunOf(this(), h).Wait(t.Context()); !errors.Is(err, work.ErrLost) ||
 		!strings.Contains(err.Error(), "booted anew") {
 		t.Errorf("Wait: %v", err)
 	}
 }
 
-// One that ends between Running and Wait, and one that nobody waits for until long after.
+// Wait returns the result if the workload ended between Running and Wait, or long before anybody
+// waits.
 func TestEndedBefore(t *testing.T) {
 	run := start(t, this(), work.Shell{Line: "sleep 0.1; echo done"})
 	for on := true; on; {
@@ -244,7 +245,7 @@ func TestHugeOutput(t *testing.T) {
 	})
 }
 
-// A run goes on on another machine value.
+// Another machine value can take over a run.
 func TestGoOn(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	if err := unix.Mkfifo(gate, 0o600); err != nil {
@@ -313,7 +314,7 @@ func TestDo(t *testing.T) {
 	}
 }
 
-// What a run leaves on the host when vmtb dies is undone from the journal.
+// If vmtb dies, the run's leftovers on the host are undone from the journal.
 func TestLeftover(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "undo.jsonl")
 	open := func() *undo.Log {
@@ -348,7 +349,7 @@ func TestLeftover(t *testing.T) {
 	}
 }
 
-// What is prepared runs when it is started and not before, and can be killed or removed instead.
+// A prepared workload runs only after its start, and can be killed or removed instead.
 func TestPrepare(t *testing.T) {
 	base := t.TempDir()
 	mark := filepath.Join(t.TempDir(), "ran")
@@ -387,7 +388,7 @@ func TestPrepare(t *testing.T) {
 	if left, err := os.ReadDir(base); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
-	few := t.TempDir() // no mkfifo
+	few := t.TempDir() // without mkfifo
 	for _, tool := range []string{"grep", "mkdir", "rm"} {
 		link(t, tool, filepath.Join(few, tool))
 	}
@@ -400,8 +401,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// A workload that is politely killed at its gate runs nothing, whatever the shell, and says that it
-// was killed.
+// If a workload is politely killed at its gate, its command never runs, with any shell, and the
+// result has the signal.
 func TestKilledAtGate(t *testing.T) {
 	eachShell(t, func(t *testing.T, m bench.Machine) {
 		if r, err := m.Exec(t.Context(), bench.Command{
@@ -421,7 +422,7 @@ func TestKilledAtGate(t *testing.T) {
 		if err := run.Kill(t.Context(), time.Second); err != nil {
 			t.Fatal(err)
 		}
-		// bash goes on waiting
+		// bash goes on waiting and needs SIGKILL
 		if res := wait(t, run); res.Exit.Signal != int(syscall.SIGTERM) && res.Exit.Signal != int(syscall.SIGKILL) {
 			t.Errorf("killed: %+v", res)
 		}

@@ -16,7 +16,7 @@ type noJournal struct{}
 
 func (noJournal) Do(_ context.Context, _ undo.Record, change func() error) error { return change() }
 
-// The driver says whether a VF can be moved, and the PF how much state it has.
+// The driver reports whether a VF can be migrated, and the PF reports the size of its state.
 func TestVF(t *testing.T) {
 	for name, c := range map[string]struct {
 		noMigration bool

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spawnShell starts a stand-in for QEMU: a shell script.
+// spawnShell starts a shell script in place of QEMU.
 func spawnShell(t *testing.T, script string, dirs ...string) (*Process, string) {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
@@ -40,13 +40,13 @@ func spawnShell(t *testing.T, script string, dirs ...string) (*Process, string) 
 	return p, out.Name()
 }
 
-// gone fails the test if process pid is there after 10 s.
+// gone fails the test if process pid still exists after 10 s.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // a zombie is its reaper's affair
+		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // a zombie waits for its parent, which is not ours
 	})
 }
 
@@ -60,7 +60,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Errorf("not within 10 s: %s", what)
 }
 
-// parentOf is the parent of a process.
+// parentOf returns the parent of a process.
 func parentOf(t *testing.T, pid int) int {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -99,8 +99,8 @@ func TestGuardGivesNothingOfItsOwnToQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Fields(string(data))
-	// Descriptors 0, 1, 2 only; a process group of its own, in the session of the guard, which is
-	// its parent.
+	// QEMU has descriptors 0, 1 and 2 only, and its own process group. The guard is its parent and
+	// shares its session.
 	pid, parent := strconv.Itoa(p.pid), got[len(got)-1]
 	if diff := cmp.Diff([]string{"env=", "0", "1", "2", pid, parent, pid, parent}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -159,7 +159,7 @@ func TestWhatQEMUStartedGoesWithIt(t *testing.T) {
 	gone(t, waitForPID(t, out))
 }
 
-// waitForPID reads the number that a script wrote first.
+// waitForPID waits for the number that a script writes first, and returns it.
 func waitForPID(t *testing.T, file string) (pid int) {
 	t.Helper()
 	eventually(t, "a pid in the output", func() bool {
@@ -189,10 +189,11 @@ func TestKilledGuard(t *testing.T) {
 	gone(t, p.pid)
 }
 
-// A victim is a process that starts a stand-in for QEMU and is then ended in some bad way.
+// victimWord is the first argument of a victim: a process that starts a stand-in for QEMU and is
+// then killed.
 const victimWord = "__victim"
 
-// victimReport is what it says about itself.
+// A victimReport is printed by a victim.
 type victimReport struct{ QEMU, Guard int }
 
 func victim(args []string) (code int, ran bool) {
@@ -218,7 +219,7 @@ func victim(args []string) (code int, ran bool) {
 	if mode == "panic" {
 		panic("on purpose")
 	}
-	select {} // to be killed
+	select {} // until it is killed
 }
 
 func TestVmtbEndsBadly(t *testing.T) {
@@ -249,7 +250,7 @@ func TestVmtbEndsBadly(t *testing.T) {
 			case "kill":
 				cmd.Process.Kill()
 			case "interrupt":
-				unix.Kill(-cmd.Process.Pid, unix.SIGINT) // as Ctrl-C does: the whole foreground process group
+				unix.Kill(-cmd.Process.Pid, unix.SIGINT) // like Ctrl-C: the whole foreground process group
 			case "kill both":
 				unix.Kill(r.Guard, unix.SIGKILL)
 				cmd.Process.Kill()

@@ -12,6 +12,6 @@ func TestMain(m *testing.M) {
 	if code, ran := victim(os.Args); ran {
 		os.Exit(code)
 	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // a guard with the race detector would end a second late
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // with the race detector, a guard would end a second late
 	os.Exit(m.Run())
 }

@@ -26,18 +26,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A fixture is a store, and a machine that fakes play.
+// A fixture is a store and the spec of a machine with a fake QEMU.
 type fixture struct {
 	*testing.T
 	dir   string
 	store Store
 	spec  vm.Spec
-	boots int // machines that booted for others
+	boots int // machines that booted to save a state
 	warns []string
 }
 
 func newFixture(t *testing.T) *fixture {
-	dir, err := os.MkdirTemp("", "warm") // short: sockets are in it
+	dir, err := os.MkdirTemp("", "warm") // short: it contains sockets
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,8 @@ func (f *fixture) options() Options {
 	}.AndLoad("xe")
 }
 
-// start starts a machine, and reports whether it was warm and how many have booted for it.
+// start starts a machine. It reports whether the machine started warm, and how many machines booted
+// for its state.
 func (f *fixture) start(spec vm.Spec) (warm bool, boots int) {
 	f.Helper()
 	before := f.boots
@@ -96,8 +97,8 @@ func (f *fixture) expect(what string, spec vm.Spec, warm bool, boots int) {
 	}
 }
 
-// The first machine boots for all that are like it. One that differs in what its guest sees has
-// another boot for it; one that differs in what the guest does not see has not.
+// One boot serves all machines that look alike to their guests. A difference that the guest sees
+// needs another boot; a difference that it does not see needs none.
 func TestStart(t *testing.T) {
 	f := newFixture(t)
 	f.expect("the first", f.spec, true, 1)
@@ -137,7 +138,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// A state that is damaged is removed, and the machine boots.
+// A damaged state is removed, and the machine boots.
 func TestBrokenState(t *testing.T) {
 	f := newFixture(t)
 	f.expect("the first", f.spec, true, 1)
@@ -156,7 +157,7 @@ func TestBrokenState(t *testing.T) {
 	f.expect("the next one", f.spec, true, 1)
 }
 
-// A state of which a part is gone is made anew.
+// An incomplete state is made anew.
 func TestPartOfState(t *testing.T) {
 	f := newFixture(t)
 	f.expect("the first", f.spec, true, 1)
@@ -173,7 +174,7 @@ func TestPartOfState(t *testing.T) {
 	}
 }
 
-// Nothing is left of a boot that was interrupted, and the next one boots.
+// An interrupted boot leaves nothing, and the next start boots.
 func TestInterrupted(t *testing.T) {
 	f := newFixture(t)
 	o, enough := f.options(), errors.New("enough")
@@ -192,7 +193,7 @@ func TestInterrupted(t *testing.T) {
 	f.expect("the next one", f.spec, true, 1)
 }
 
-// A boot that takes longer than Options.Boot is not waited for, and the error says so.
+// If a boot takes longer than Options.Boot, Start fails and its error names the deadline.
 func TestBootLate(t *testing.T) {
 	f := newFixture(t)
 	o := f.options()
@@ -203,7 +204,8 @@ func TestBootLate(t *testing.T) {
 	}
 }
 
-// TestAccel: a store that knows of a KVM which worked asks no QEMU again, until a machine does not start.
+// TestAccel: once a store has recorded that KVM works, it does not probe again until a machine
+// fails to start.
 func TestAccel(t *testing.T) {
 	f := newFixture(t)
 	f.spec.Accel = ""
