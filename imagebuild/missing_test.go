@@ -10,7 +10,7 @@ import (
 	"vmtb/bench"
 )
 
-// Without programs and without a mirror each is named, with what to do.
+// Each missing program and the missing mirror is named, with its remedy.
 func TestMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv(mirrorVariable, "")

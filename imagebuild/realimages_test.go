@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// xe_uc_fw.c (parse_css_header) refuses a file whose sizes do not agree with its length, and a GuC
-// that is too old.
+// The firmware file passes the driver's checks. xe_uc_fw.c (parse_css_header) refuses a file whose
+// sizes do not match its length, and an old GuC.
 func TestFirmware(t *testing.T) {
 	dir := t.TempDir()
 	if err := writeFirmware(dir); err != nil {
@@ -25,7 +25,7 @@ func TestFirmware(t *testing.T) {
 	if header-key-modulus-exponent != 32 {
 		t.Errorf("the header has %d dwords without the key, want 32", header-key-modulus-exponent)
 	}
-	// header, microcode, signature: the file has all of them.
+	// The file consists of header, microcode and signature.
 	if ucode := (total - header) * 4; len(file) != 128+ucode+(key+modulus+exponent)*4 {
 		t.Errorf("the file has %d bytes and a microcode of %d", len(file), ucode)
 	}
@@ -34,7 +34,7 @@ func TestFirmware(t *testing.T) {
 	}
 }
 
-// The program that starts QEMU gives the GPU to QEMU only, and all arguments as they are.
+// The launcher preloads the GPU into QEMU only, and passes all arguments unchanged.
 func TestLauncher(t *testing.T) {
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "tree")

@@ -43,7 +43,7 @@ func FuzzPickMirror(f *testing.F) {
 	})
 }
 
-// TestMirrorInterrupted: that the user had enough is not apt-get's failure.
+// TestMirrorInterrupted: an interrupt by the user is not reported as a failure of apt-get.
 func TestMirrorInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
@@ -58,7 +58,7 @@ func TestMirrorInterrupted(t *testing.T) {
 	t.Setenv(mirrorVariable, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		_, _ = os.ReadFile(ready) // until it has begun
+		_, _ = os.ReadFile(ready) // wait until it has begun
 		cancel()
 	}()
 	if _, err := debianMirror(ctx); err == nil || err.Error() != context.Canceled.Error() {
@@ -97,7 +97,8 @@ func TestCheckPackages(t *testing.T) {
 	}
 }
 
-// A file is there when it is whole, and what was begun goes when it ends early.
+// A file appears only when it is complete. If the move is cancelled, its unfinished copy is
+// removed.
 func TestMoveTo(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(t.TempDir(), "from"), filepath.Join(dir, "to")
@@ -129,7 +130,7 @@ func TestMoveTo(t *testing.T) {
 	}
 }
 
-// apt refuses two lines of one release that differ.
+// apt refuses two different lines about one release.
 func TestPackageSources(t *testing.T) {
 	for _, c := range []struct{ release, packages, want string }{
 		{suite, "linux", suite + " " + igtSuite},
@@ -154,7 +155,7 @@ func TestPackageSources(t *testing.T) {
 			t.Errorf("%s: packages %q, want %s", release, got, want)
 		}
 	}
-	// A guest of trixie's own kernel, 6.12, cannot drive a VF.
+	// Trixie's own kernel, 6.12, cannot drive a VF in a guest.
 	list, err := scripts.ReadFile("image/debian-packages")
 	if got := (NewGuest{Suite: suite}).packages(string(list)); err != nil ||
 		!slices.Contains(got, "linux-image-amd64/trixie-backports") {

@@ -172,7 +172,7 @@ func TestIntegrationSSHReachesGuest(t *testing.T) {
 	sh(t, m, "modprobe virtio_net && ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
 	p, err := m.Start(t.Context(), bench.Command{Argv: []string{"nc", "-l", "-p", "22", "-e", "cat"}})
 	must(t, err)
-	sh(t, m, "until grep -q ':0016 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done") // wait until it listens
+	sh(t, m, "until grep -q ':0016 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done") // until it listens
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(m.UserAccess().SSHPort())))
 	must(t, err)
 	defer conn.Close()
@@ -257,7 +257,7 @@ func TestIntegrationConsole(t *testing.T) {
 		}
 	}
 
-	people, err := qmp.Dial(t.Context(), m.Socket(PeopleSocket), qmp.Options{}) // a second client beside our own monitor
+	people, err := qmp.Dial(t.Context(), m.Socket(PeopleSocket), qmp.Options{}) // beside our own monitor
 	must(t, err)
 	defer people.Close()
 	var reply struct{ Status string }

@@ -62,7 +62,7 @@ func gone(t *testing.T, pid int) {
 	eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // a zombie: its parent has not reaped it yet
+		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // its parent must reap a zombie
 	})
 }
 

@@ -312,7 +312,7 @@ func TestIntegrationFullDisk(t *testing.T) {
 	}
 	wantState(t, m, Running)
 
-	err = m.snapshots.job(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if the space had run out after the check
+	err = m.snapshots.job(ctx, "snapshot-save", "x", []string{diskNode(0)}) // as if space ran out after the check
 	if err == nil {
 		t.Error("a state of 100 MiB is saved in 20 MiB")
 	}

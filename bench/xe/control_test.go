@@ -19,7 +19,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// enabled is a PF with two VFs.
+// enabled returns a PF with two VFs.
 func enabled(t *testing.T, o fakehost.Options) (setup, *xe.PF) {
 	t.Helper()
 	s := newSetup(t, o)
@@ -38,11 +38,12 @@ func oneGT(o fakehost.Options) fakehost.Options {
 	return o
 }
 
-// TestControl: each operation, what is said when it is refused, and what state that tells of.
+// TestControl runs each operation, and checks the errno of a refused one and the state derived from
+// it.
 func TestControl(t *testing.T) {
 	for name, c := range map[string]struct {
 		o             fakehost.Options
-		twice, resume syscall.Errno // of a second pause, of a resume of what is not paused
+		twice, resume syscall.Errno // errno of a second pause, and of a resume without a pause
 		state         xe.VFState
 	}{
 		"tree":         {fakehost.BMG(), syscall.EUCLEAN, syscall.EUCLEAN, xe.StateUnknown},
@@ -95,7 +96,7 @@ func isUsage(err error) bool {
 	return errors.As(err, &ue)
 }
 
-// TestControlInPart: one GT follows and the other does not.
+// TestControlInPart: one GT obeys and the other does not.
 func TestControlInPart(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		for gt := range 2 {
@@ -117,7 +118,7 @@ func TestControlInPart(t *testing.T) {
 	}
 }
 
-// TestStopInSysfs: without debugfs a VF can be stopped and reset, and that is all.
+// TestStopInSysfs: without debugfs a VF can only be stopped and reset.
 func TestStopInSysfs(t *testing.T) {
 	s, _ := enabled(t, fakehost.BMG())
 	pf, err := xe.FindPF(host.New(noDebugfs{s.Host}).Tree(s.log), xe.Selector{})
@@ -143,7 +144,7 @@ func TestStopInSysfs(t *testing.T) {
 	}
 }
 
-// TestSaveRestore takes a VF's state to the other VF.
+// TestSaveRestore restores a VF's saved state into the other VF.
 func TestSaveRestore(t *testing.T) {
 	ctx := t.Context()
 	s, pf := enabled(t, fakehost.BMG())
@@ -159,7 +160,7 @@ func TestSaveRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // once more from the paused state
+	for range 2 { // the second time from the paused state
 		saved.Reset()
 		if err := pf.Control(1).Save(ctx, &saved); err != nil || int64(saved.Len()) != size {
 			t.Fatalf("Save: %d bytes of %d, %v", saved.Len(), size, err)
@@ -179,7 +180,7 @@ func TestSaveRestore(t *testing.T) {
 	}
 }
 
-// faulty lets one step of the firmware fail.
+// faulty makes one step of the firmware fail.
 func faulty(s setup, at string, fault error) {
 	s.Firmware = func(op string, _, _ int) error {
 		if op == at {
@@ -189,7 +190,8 @@ func faulty(s setup, at string, fault error) {
 	}
 }
 
-// TestSaveFails: the VF is paused afterwards if that can be had, and the error says what it is.
+// TestSaveFails: after a failed save the error names the VF's state, and the VF can be paused or
+// resumed again.
 func TestSaveFails(t *testing.T) {
 	for _, c := range []struct {
 		name, at string
@@ -231,8 +233,8 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
-// TestSaveHangs: the driver does not come up with the data. The caller's time is what counts, plus
-// some to tidy up.
+// TestSaveHangs: if the driver delivers no data, Save returns at the caller's deadline, plus some
+// time to clean up.
 func TestSaveHangs(t *testing.T) {
 	for _, forGood := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -282,7 +284,7 @@ func TestRestoreFails(t *testing.T) {
 	data := saved.Bytes()
 	const (
 		begin  = "before anything is written"
-		second = 40 // where the second packet begins
+		second = 40 // offset of the second packet
 	)
 	change := func(at int, b byte) io.Reader {
 		d := bytes.Clone(data)
@@ -340,7 +342,7 @@ func TestRestoreFails(t *testing.T) {
 				t.Fatalf("Restore: %v", err)
 			}
 			s.Firmware = nil
-			if c.at == begin { // nothing was done to the VF
+			if c.at == begin { // the VF was not changed
 				if err := pf.Control(1).Resume(ctx); err != nil {
 					t.Error(err)
 				}
@@ -359,7 +361,7 @@ func TestRestoreFails(t *testing.T) {
 	}
 }
 
-// TestRestoreHangs: the driver takes no data.
+// TestRestoreHangs: Restore returns although the driver takes no data.
 func TestRestoreHangs(t *testing.T) {
 	s, pf := enabled(t, fakehost.BMG())
 	if err := pf.Control(1).Pause(t.Context()); err != nil {

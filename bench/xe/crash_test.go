@@ -17,14 +17,14 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// A moment is what a crash leaves: the state of the host, and the journal on disk.
+// A moment is what survives a crash: the state of the host, and the journal on disk.
 type moment struct {
 	when    string
 	host    fakehost.Snapshot
 	journal []byte
 }
 
-// record collects a moment before and after every change that is made on h.
+// record collects a moment before and after every change of h.
 func record(t *testing.T, h *fakehost.Host, journal string, moments *[]moment) {
 	h.Hook = func(path, value string, done bool) error {
 		b, err := os.ReadFile(journal)
@@ -37,7 +37,7 @@ func record(t *testing.T, h *fakehost.Host, journal string, moments *[]moment) {
 	}
 }
 
-// torn are the journals that a crash while the last line was being written can leave.
+// torn returns the journals that a crash can leave if it happens while the last line is written.
 func torn(journal []byte) [][]byte {
 	start := bytes.LastIndexByte(bytes.TrimSuffix(journal, []byte("\n")), '\n') + 1
 	if start >= len(journal) {
@@ -47,7 +47,7 @@ func torn(journal []byte) [][]byte {
 	return [][]byte{journal[:start], journal[:middle], journal[:len(journal)-1]}
 }
 
-// wholeFlow does all that a fixture does with the host.
+// wholeFlow makes all changes of the host that a fixture makes.
 func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*xe.PF) vgpu.Plan) error {
 	m := host.New(h)
 	vfio, err := m.LoadDrivers(ctx, log, "xe")
@@ -85,8 +85,8 @@ func wholeFlow(ctx context.Context, h *fakehost.Host, log *undo.Log, plan func(*
 }
 
 // TestKilledAnywhere kills the program before, during and after each record and change of a whole
-// flow, replays the journal, and on a small host also kills that replay everywhere. The host must
-// always be as it was.
+// flow, then replays the journal. On a small host it also kills that replay everywhere. In the end
+// the host must be as before.
 func TestKilledAnywhere(t *testing.T) {
 	profile := func(pf *xe.PF) vgpu.Plan {
 		ids, err := pf.IDs()
@@ -119,7 +119,7 @@ func TestKilledAnywhere(t *testing.T) {
 		o.TotalVFs = 3
 		return o
 	}
-	tiny := small(fakehost.BMG()) // so that it can be killed twice everywhere
+	tiny := small(fakehost.BMG()) // small enough for a kill of each replay
 	tiny.TotalVFs, tiny.GTs = 1, 1
 	loaded := func(o fakehost.Options) fakehost.Options {
 		o.Loaded = []string{"xe"}
@@ -129,7 +129,7 @@ func TestKilledAnywhere(t *testing.T) {
 		o.Flat = true
 		return o
 	}
-	// tuned is a host whose owner has changed what may be changed, and keeps it.
+	// tuned is a host whose owner has changed every setting that can be changed. They must survive.
 	tuned := []string{
 		"/sys/bus/pci/devices/0000:03:00.0/sriov_admin/.bulk_profile/exec_quantum_ms", "30",
 		"/sys/bus/pci/devices/0000:03:00.0/sriov_admin/.bulk_profile/sched_priority", "normal",
@@ -182,7 +182,7 @@ func killEverywhere(t *testing.T, h *fakehost.Host, plan func(*xe.PF) vgpu.Plan,
 	replays := 0
 	var before []byte
 	for _, m := range moments {
-		if !bytes.Equal(m.journal, before) { // its last line is new, and the change that follows has not begun
+		if !bytes.Equal(m.journal, before) { // a new last line, whose change has not begun
 			for _, cut := range torn(m.journal) {
 				replays += replay(t, h, first, moment{"torn before " + m.when, m.host, cut}, false)
 			}
@@ -196,7 +196,7 @@ func killEverywhere(t *testing.T, h *fakehost.Host, plan func(*xe.PF) vgpu.Plan,
 	}
 }
 
-// memory is a directory for a journal where syncing costs nothing, if there is one.
+// memory returns a directory for a journal, on a file system without slow syncs if there is one.
 func memory(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "vmtb-test")
 	if err != nil {
@@ -210,8 +210,8 @@ func memory(t *testing.T) string {
 	return dir
 }
 
-// replay puts the host back from a moment, and compares. If nested, it does so from every moment of
-// that as well.
+// replay undoes the journal of a moment and compares the host with first. If nested, it also does
+// so from every moment of that undo.
 func replay(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, nested bool) int {
 	t.Helper()
 	host := h.FromSnapshot(m.host)

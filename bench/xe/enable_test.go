@@ -14,7 +14,7 @@ import (
 
 const admin = pfDir + "/sriov_admin"
 
-// slices are the time slices of the PF and its first VFs.
+// slices returns the time slices of the PF and its first n VFs.
 func slices(t *testing.T, pf *xe.PF, n int) string {
 	t.Helper()
 	var list []string
@@ -28,8 +28,8 @@ func slices(t *testing.T, pf *xe.PF, n int) string {
 	return strings.Join(list, " ")
 }
 
-// TestSlicesAsAsked: drivers of Linux 7.3 give VFs 16 ms in automatic mode. A plan that says
-// infinite means it.
+// TestSlicesAsAsked: drivers of Linux 7.3 give VFs 16 ms in automatic mode. A plan with infinite
+// slices overrides this.
 func TestSlicesAsAsked(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -76,7 +76,8 @@ func TestSlicesAsAsked(t *testing.T) {
 	}
 }
 
-// TestPFIsPutBack: what enabling and disabling VFs change of the PF comes back with the rest.
+// TestPFIsPutBack: undo also restores the PF's settings that change when VFs are enabled and
+// disabled.
 func TestPFIsPutBack(t *testing.T) {
 	for _, before := range []map[string]string{
 		{},
@@ -145,8 +146,8 @@ func TestPFIsPutBack(t *testing.T) {
 	}
 }
 
-// TestResetTakesVRAM: local memory that sysfs gave to one VF, in automatic mode, keeps the driver
-// from giving any to others.
+// TestResetTakesVRAM: Provision clears local memory that sysfs gave to one VF. In automatic mode,
+// the driver would give none to the others.
 func TestResetTakesVRAM(t *testing.T) {
 	o := fakehost.BMG()
 	o.VRAMQuota = true
@@ -169,7 +170,7 @@ func TestResetTakesVRAM(t *testing.T) {
 	}
 }
 
-// TestLocked: who keeps VFs from being enabled is named.
+// TestLocked: if the driver is locked against VFs, the error names the cause.
 func TestLocked(t *testing.T) {
 	for file, says := range map[string]string{
 		"":                        "lockdown_vfs_enabling",

@@ -14,8 +14,8 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// From a host without drivers to two VFs that QEMU can take, and back. On a real host, use
-// host.OS{} for the fake.
+// Example goes from a host without drivers to two VFs for QEMU, and back. On a real host, use
+// host.OS{} in place of the fake.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "vmtb")
@@ -30,7 +30,7 @@ func Example() {
 	vfio, err := h.LoadDrivers(ctx, journal, "xe")
 	check(err)
 	check(h.CheckIOMMU())
-	pf, err := xe.FindPF(h.Tree(journal), xe.Card(1)) // or xe.Selector{}: the only one
+	pf, err := xe.FindPF(h.Tree(journal), xe.Card(1)) // or xe.Selector{}: the only GPU
 	check(err)
 
 	ids, err := pf.IDs()
@@ -51,7 +51,7 @@ func Example() {
 		fmt.Println(vf.Address, vf.Driver(), quota.Doorbells, "doorbells", plan.Scheduling.VF)
 	}
 
-	// Tear-down has time of its own: context.WithTimeout(context.WithoutCancel(ctx), ...).
+	// Tear-down has its own deadline: context.WithTimeout(context.WithoutCancel(ctx), ...).
 	check(journal.UndoTo(ctx, h.System, mark))
 	fmt.Println(len(journal.Pending()), "changes left,", "xe loaded:", h.ModuleLoaded("xe"))
 

@@ -17,7 +17,7 @@ import (
 
 func TestFindPF(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
-	s.write(t, pfDir+"/sriov_numvfs", "2") // the host's xe has taken them, with cards of their own
+	s.write(t, pfDir+"/sriov_numvfs", "2") // the host's xe binds the VFs, and makes a card for each
 	tree := host.New(s.Host).Tree(s.log)
 	for _, want := range []xe.Selector{{}, xe.Card(1), {Address: "0000:03:00.0"}} {
 		pf, err := xe.FindPF(tree, want)
@@ -29,7 +29,7 @@ func TestFindPF(t *testing.T) {
 			t.Errorf("FindPF: %s", got)
 		}
 	}
-	for _, want := range []xe.Selector{xe.Card(2), {Address: "0000:03:00.1"}} { // both are a VF
+	for _, want := range []xe.Selector{xe.Card(2), {Address: "0000:03:00.1"}} { // both name a VF
 		var ue *bench.UsageError
 		if _, err := xe.FindPF(tree, want); !errors.As(err, &ue) ||
 			!strings.Contains(err.Error(), "GPUs of the xe driver: card1 (0000:03:00.0)") {
@@ -73,7 +73,7 @@ func TestFindNone(t *testing.T) {
 	}
 }
 
-// twoGPUs is a host with a second GPU of the xe driver.
+// A twoGPUs is a host with a second GPU of the xe driver.
 type twoGPUs struct{ *fakehost.Host }
 
 func (g twoGPUs) ReadDir(p string) ([]fs.DirEntry, error) {
@@ -81,7 +81,7 @@ func (g twoGPUs) ReadDir(p string) ([]fs.DirEntry, error) {
 	if p != "/sys/bus/pci/drivers/xe" {
 		return list, err
 	}
-	vf, err := g.Stat("/sys/bus/pci/devices/0000:03:00.1") // looks like another PF once its physfn is hidden
+	vf, err := g.Stat("/sys/bus/pci/devices/0000:03:00.1") // it looks like another PF without its physfn
 	return append(list, fs.FileInfoToDirEntry(vf)), err
 }
 
@@ -107,7 +107,7 @@ func TestFindSeveral(t *testing.T) {
 	}
 }
 
-// noDebugfs is a host on which debugfs is not mounted.
+// A noDebugfs is a host on which debugfs is not mounted.
 type noDebugfs struct{ *fakehost.Host }
 
 func (n noDebugfs) ReadFile(p string) ([]byte, error) {

@@ -24,7 +24,7 @@ func TestGuestDriver(t *testing.T) {
 	if err := xe.CheckDriver(t.Context(), m, "xe"); err != nil {
 		t.Error(err)
 	}
-	for _, driver := range []string{"i915", "xe-vfio-pci"} { // not loaded; loaded and unused
+	for _, driver := range []string{"i915", "xe-vfio-pci"} { // the first is not loaded, the second not in use
 		var ge *bench.GuestError
 		if err := xe.CheckDriver(t.Context(), m, driver); !errors.As(err, &ge) ||
 			!strings.Contains(err.Error(), "no device is bound to it") {

@@ -18,7 +18,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// TestAvailable: what is left of the GGTT, in both layouts.
+// TestAvailable: AvailableGGTT reads the free part of the GGTT, in both layouts.
 func TestAvailable(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{
 		"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "PTL": ptlAtBMG(),
@@ -42,7 +42,7 @@ func ptlAtBMG() fakehost.Options {
 	return o
 }
 
-// TestTold: the PF's other texts, where each layout has them.
+// TestTold: the PF's other texts are read from their place in each layout.
 func TestTold(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestTold(t *testing.T) {
 	}
 }
 
-// overlay is a host on which some files read something else, whatever is written to them.
+// An overlay is a host on which some files have fixed contents and ignore writes.
 type overlay struct {
 	*fakehost.Host
 	files map[string]string
@@ -116,7 +116,7 @@ func (s setup) findOn(t *testing.T, sys host.System) *xe.PF {
 	return pf
 }
 
-// TestPolicies changes what can be changed and reads it back by its own way.
+// TestPolicies changes every setting and reads it back.
 func TestPolicies(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// thresholds reads the thresholds of a function on a GT.
+// thresholds returns the thresholds of a function on a GT.
 func thresholds(s setup, o fakehost.Options, fn int, gt xe.GT) (vgpu.Thresholds, error) {
 	function := "pf"
 	if fn > 0 {
@@ -190,7 +190,7 @@ func thresholds(s setup, o fakehost.Options, fn int, gt xe.GT) (vgpu.Thresholds,
 	for _, c := range t.Counters() {
 		text, err := s.ReadFile(dir + "/threshold_" + c.Name)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // newer kernels have it
+			continue // only newer kernels have this threshold
 		}
 		if err != nil {
 			return t, err
@@ -202,8 +202,8 @@ func thresholds(s setup, o fakehost.Options, fn int, gt xe.GT) (vgpu.Thresholds,
 	return t, nil
 }
 
-// TestGTsDisagree: what GTs have each for themselves has no one answer, and is put right by
-// provisioning.
+// TestGTsDisagree: a setting that differs between GTs gives EUCLEAN, until Provision makes it the
+// same on all.
 func TestGTsDisagree(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestGTsDisagree(t *testing.T) {
 	}
 }
 
-// TestPriorityNotTaken: the bulk write is read back from every function.
+// TestPriorityNotTaken: after the bulk write, the priority of every function is read back.
 func TestPriorityNotTaken(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	pf := s.find(t)
@@ -258,7 +258,7 @@ func TestPriorityNotTaken(t *testing.T) {
 	}
 }
 
-// TestSetVRAM: through sysfs where that is offered, so that provisioning stays automatic.
+// TestSetVRAM: SetVRAM uses sysfs if it has the file, so that provisioning stays automatic.
 func TestSetVRAM(t *testing.T) {
 	ctx := t.Context()
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
@@ -315,7 +315,7 @@ func TestSetQuotaRefused(t *testing.T) {
 	}
 }
 
-// TestNothingToTell: without debugfs every question has the same answer.
+// TestNothingToTell: without debugfs, every question about it returns ErrNotAvailable.
 func TestNothingToTell(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	pf := s.findOn(t, noDebugfs{s.Host})
@@ -343,7 +343,7 @@ func TestNothingToTell(t *testing.T) {
 	}
 }
 
-// TestSummary: all that is told, in both layouts and without debugfs.
+// TestSummary: a summary has all that the host offers, in both layouts and without debugfs.
 func TestSummary(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "no IOMMU": {
 		Bus: 3, Device: 0xe20b, Card: 1, TotalVFs: 2, GTs: 1, NoIOMMU: true,

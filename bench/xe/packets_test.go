@@ -28,7 +28,7 @@ func TestPackets(t *testing.T) {
 		{"two descriptors", first + first + last, "packet 2 is of type 1"},
 		{"a tail", first + last + first, "something follows its trailer"},
 	} {
-		for _, size := range []int{1, 23, 25, 1000} { // of the writes
+		for _, size := range []int{1, 23, 25, 1000} { // size of a write
 			p := &packets{}
 			for piece := range slices.Chunk([]byte(c.data), size) {
 				if n, err := p.Write(piece); n != len(piece) || err != nil {
@@ -43,7 +43,7 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// FuzzPackets: how a stream is split does not matter.
+// FuzzPackets: the result is the same for any split of a stream.
 func FuzzPackets(f *testing.F) {
 	f.Add([]byte(packet(1, 1, "0123456789abcdef")+packet(1, 5, "x")+packet(1, 2, "")), uint(7))
 	f.Fuzz(func(t *testing.T, data []byte, split uint) {

@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// a text of the kernel, the parser for it, and what is wrong with it, if anything.
+// A sample is a kernel text, its parser, and the parser's error, if any.
 type sample struct {
 	parse func(string) (any, error)
 	text  string
@@ -24,8 +24,8 @@ func as[T any](parse func(string) (T, error)) func(string) (any, error) {
 	return func(text string) (any, error) { return parse(text) }
 }
 
-// good are the worked examples of the contract (BMG 12 GB and PTL with two VFs), and the variants
-// that its format allows.
+// good has the examples of the contract (BMG 12 GB and PTL with two VFs), and the variants that the
+// format allows.
 var good = []struct {
 	name   string
 	parse  func(string) (any, error)

@@ -79,7 +79,7 @@ const (
 	dri   = "/sys/kernel/debug/dri/0000:03:00.0"
 )
 
-// TestProvision checks what the kernel holds afterwards, in both generations of its interface.
+// TestProvision checks the kernel's values afterwards, in both generations of its interface.
 func TestProvision(t *testing.T) {
 	quota := vgpu.Resources{GGTT: 1 << 30, VRAM: 3 << 20, Contexts: 1000, Doorbells: 33}
 	rounded := quota
@@ -137,8 +137,8 @@ func TestProvision(t *testing.T) {
 	}
 }
 
-// TestAutoStaysAuto: scheduling on top of automatic provisioning must not make it custom, or quotas
-// outlive their VFs.
+// TestAutoStaysAuto: a plan's scheduling must not turn automatic provisioning into custom mode. In
+// custom mode, quotas outlive their VFs.
 func TestAutoStaysAuto(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	pf := s.find(t)
@@ -166,7 +166,8 @@ func TestAutoStaysAuto(t *testing.T) {
 	}
 }
 
-// TestGTsDiffer: somebody has changed one GT only, so that sysfs has no answer (EUCLEAN).
+// TestGTsDiffer: Provision succeeds although only one GT was changed before, and sysfs returns
+// EUCLEAN for it.
 func TestGTsDiffer(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	for _, f := range []string{"pf", "vf1"} {
@@ -189,8 +190,8 @@ func TestGTsDiffer(t *testing.T) {
 	}
 }
 
-// TestDirtyStart: whatever an earlier run left when it died, without its journal, the next run
-// provisions as ever.
+// TestDirtyStart: after a run that died and left any state but no journal, the next run provisions
+// as usual.
 func TestDirtyStart(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flat(fakehost.BMG())} {
 		t.Run(name, func(t *testing.T) {
@@ -253,8 +254,8 @@ func checkProvision(t *testing.T, s setup, plan vgpu.Plan, when string) {
 	}
 }
 
-// TestEveryWriteFails lets each write of a flow fail once. The error must name it, and the host
-// must be put back.
+// TestEveryWriteFails makes each write of a flow fail once. The error must name the write, and the
+// host must be restored.
 func TestEveryWriteFails(t *testing.T) {
 	o := fakehost.BMG()
 	o.TotalVFs, o.Loaded = 3, []string{"xe"}
@@ -280,7 +281,7 @@ func TestEveryWriteFails(t *testing.T) {
 			return nil
 		}
 		err := wholeFlow(t.Context(), s.Host, s.log, plan)
-		if failed == "" { // it makes less than n writes
+		if failed == "" { // the flow makes fewer than n writes
 			if err != nil || n < 25 {
 				t.Errorf("%d writes, %v", n, err)
 			}
@@ -333,7 +334,7 @@ func TestProvisionRefused(t *testing.T) {
 	}
 }
 
-// TestNotTaken: the kernel says yes to a quota and does something else.
+// TestNotTaken: the kernel accepts a quota and sets another value.
 func TestNotTaken(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	pf := s.find(t)
@@ -350,7 +351,7 @@ func TestNotTaken(t *testing.T) {
 	}
 }
 
-// TestEmptyVF: in custom mode the kernel enables VFs that hold nothing.
+// TestEmptyVF: in custom mode the kernel enables VFs without resources. EnableVFs refuses this.
 func TestEmptyVF(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	s.write(t, dri+"/sriov/vf1/tile0/gt0/contexts_quota", "100")
@@ -366,8 +367,8 @@ func TestEmptyVF(t *testing.T) {
 	}
 }
 
-// TestShippedProfiles provisions every profile that we ship on a GPU of its kind, so that the
-// figures fit together.
+// TestShippedProfiles provisions each shipped profile on a GPU of its kind: the profile must fit
+// into the GPU.
 func TestShippedProfiles(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{
 		"BMG": fakehost.BMG(), "PTL": fakehost.PTL(),

@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// TestWhyNoVFs: each cause that keeps a GPU from offering VFs is named in its own words.
+// TestWhyNoVFs: each cause that prevents VFs has its own message.
 func TestWhyNoVFs(t *testing.T) {
 	const (
 		configfs = "/sys/kernel/config/xe/0000:03:00.0/sriov/max_vfs"
@@ -54,7 +54,7 @@ func TestWhyNoVFs(t *testing.T) {
 	}
 }
 
-// TestAdminOnly: a PF that only administers VFs says so in configfs.
+// TestAdminOnly: configfs tells whether a PF only administers VFs.
 func TestAdminOnly(t *testing.T) {
 	const file = "/sys/kernel/config/xe/0000:03:00.0/sriov/admin_only_pf"
 	for text, want := range map[string]bool{"yes\n": true, "no\n": false, "": false} {
@@ -69,8 +69,8 @@ func TestAdminOnly(t *testing.T) {
 	}
 }
 
-// TestDriverOfSelector: host.driver of the configuration names the driver whose GPUs are looked
-// for.
+// TestDriverOfSelector: the selector's driver decides which GPUs are found (host.driver in the
+// configuration).
 func TestDriverOfSelector(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	tree := host.New(s.Host).Tree(s.log)

@@ -14,7 +14,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// vfs are two VFs whose driver the host has loaded: the driver shows the same in a guest.
+// vfs returns two VFs that are bound to the host's driver. A guest's driver shows the same files.
 func vfs(t *testing.T, o fakehost.Options) (setup, *xe.PF, *xe.VF) {
 	t.Helper()
 	s := newSetup(t, o)
@@ -26,7 +26,7 @@ func vfs(t *testing.T, o fakehost.Options) (setup, *xe.PF, *xe.VF) {
 	return s, s.find(t), v
 }
 
-// TestSelfConfig: what a VF is told is what the PF's driver says that it gave.
+// TestSelfConfig: the VF's driver reports the resources that the PF's driver gave to it.
 func TestSelfConfig(t *testing.T) {
 	for name, o := range map[string]fakehost.Options{
 		"tree": fakehost.BMG(), "flat": flat(fakehost.BMG()), "one GT": oneGT(fakehost.BMG()),
@@ -79,7 +79,7 @@ func isGuest(t *testing.T, err, want error) {
 	}
 }
 
-// TestVFReset: an FLR from the guest's side is seen on the host's.
+// TestVFReset: the host notices an FLR from the guest's side.
 func TestVFReset(t *testing.T) {
 	ctx := t.Context()
 	s, pf, vf := vfs(t, fakehost.BMG())
@@ -96,10 +96,10 @@ func TestVFReset(t *testing.T) {
 	isGuest(t, vf.Reset(ctx), syscall.ENOENT)
 }
 
-// changed is a machine on which some files have another content.
+// A changed is a machine on which some files have other contents.
 type changed struct {
 	bench.Machine
-	files map[string]string // by the end of their path
+	files map[string]string // by the end of the path
 }
 
 func (c changed) ReadFile(ctx context.Context, path string) ([]byte, error) {

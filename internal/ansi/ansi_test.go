@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Control sequences of all kinds disappear, and nothing else does.
+// Strip removes control sequences of all kinds, and nothing else.
 func TestStrip(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                     "",
@@ -29,7 +29,7 @@ func TestStrip(t *testing.T) {
 	}
 }
 
-// What is left has no sequence, is no longer than the input, and lines stay lines.
+// The result has no sequence, is not longer than the input, and keeps its lines.
 func FuzzStrip(f *testing.F) {
 	f.Add("\x1b]0;t\x07[    1.000000] BUG: x\x1b[0m\n")
 	f.Fuzz(func(t *testing.T, s string) {

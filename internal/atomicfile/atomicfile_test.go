@@ -32,7 +32,7 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// only checks that a directory has just these entries: no temporary file was left.
+// only checks that a directory has exactly these entries, and so no temporary file.
 func only(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -60,14 +60,14 @@ func TestReplace(t *testing.T) {
 	must(t, os.Chmod(path, 0o640|fs.ModeSetgid))
 	f, err := Create(path, 0o644)
 	must(t, err)
-	only(t, dir, "file") // nothing that a kill -9 in the hours until the first Write could leave
+	only(t, dir, "file") // there may be hours until the first Write: a kill -9 leaves nothing
 	_, err = io.WriteString(f, "new")
 	must(t, err)
 	if got := read(t, path); got != "old and long" {
 		t.Errorf("before Commit: %q", got)
 	}
 	must(t, f.Commit())
-	must(t, f.Discard()) // as deferred
+	must(t, f.Discard()) // as a deferred call
 	info, err := os.Stat(path)
 	must(t, err)
 	if got := read(t, path); got != "new" || info.Mode() != 0o640|fs.ModeSetgid {
@@ -90,7 +90,7 @@ func TestNew(t *testing.T) {
 	old := unix.Umask(0o027)
 	defer unix.Umask(old)
 	must(t, WriteFile(filepath.Join(dir, "a"), nil, 0o666))
-	long := strings.Repeat("x", 255) // as long as a name may be
+	long := strings.Repeat("x", 255) // the longest possible name
 	must(t, WriteFile(filepath.Join(dir, long), []byte("data"), 0o600))
 	for name, mode := range map[string]fs.FileMode{"a": 0o640, long: 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
@@ -183,7 +183,7 @@ func TestFIFO(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	must(t, unix.Mkfifo(path, 0o600))
 	for _, write := range []func() error{
-		// more than a pipe holds
+		// more than a pipe's buffer
 		func() error { return WriteFile(path, bytes.Repeat([]byte("0123456789"), 20000), 0o644) },
 		func() error {
 			f, err := Stream(path, 0o644)
@@ -233,7 +233,8 @@ func TestRefused(t *testing.T) {
 	only(t, dir, "socket")
 }
 
-// A descriptor that we were started with is written where it stands: what a shell's > or >> file holds already stays.
+// A descriptor from the parent process is written at its current offset: the content of a shell's >
+// or >> file stays.
 func TestDescriptors(t *testing.T) {
 	if path := os.Getenv("VMTB_TEST_WRITE"); path != "" {
 		if err := WriteFile(path, []byte("ours\n"), 0o644); err != nil {
@@ -250,7 +251,7 @@ func TestDescriptors(t *testing.T) {
 	for path, written := range map[string]bool{
 		"/dev/stdout": true, "/dev/fd/1": true, "/proc/self/fd/1": true, "/proc/thread-self/fd/1": true, link: true,
 		"/dev/fd/3":   true,
-		"/dev/fd/4":   false, // open for reading only
+		"/dev/fd/4":   false, // only open for reading
 		"/dev/fd/477": false,
 	} {
 		f, err := os.Create(out)
@@ -276,7 +277,7 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// Descriptors of our own are not reached by guessing their numbers.
+// A path that guesses the number of our own descriptor is refused.
 func TestOwnDescriptor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	f, err := os.Create(path)
@@ -291,7 +292,7 @@ func TestOwnDescriptor(t *testing.T) {
 	}
 }
 
-// What cannot be replaced is written in place.
+// A file that cannot be replaced is written in place.
 func TestInPlace(t *testing.T) {
 	asRoot(t)
 	dir := t.TempDir()
@@ -319,7 +320,7 @@ func TestInPlace(t *testing.T) {
 	only(t, dir, "file")
 }
 
-// A target that cannot be written is refused by Create, before there is anything to write.
+// Create refuses a target that cannot be written, before there are data to write.
 func TestCreateChecks(t *testing.T) {
 	asRoot(t)
 	dir := t.TempDir()
@@ -344,7 +345,7 @@ func TestCreateChecks(t *testing.T) {
 	}
 }
 
-// Check says what Create would, leaves nothing behind, and opens no FIFO.
+// Check returns the error that Create would return, leaves nothing behind, and opens no FIFO.
 func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "file"), []byte("old"), 0o644))

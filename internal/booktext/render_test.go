@@ -48,7 +48,7 @@ End.
 	}
 }
 
-// Every chapter of the book becomes text without marks, in the columns that there are.
+// Every chapter of the book becomes text without marks that fits in the columns.
 func TestBook(t *testing.T) {
 	chapters, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(chapters) < 10 {

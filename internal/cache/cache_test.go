@@ -16,7 +16,7 @@ import (
 	"vmtb/internal/progress"
 )
 
-// quiet is a progress that nobody reads.
+// quiet returns a progress without output.
 func quiet() *progress.Progress { return progress.New(io.Discard, "lab", nil) }
 
 // testCache opens the cache in dir.
@@ -30,7 +30,7 @@ func testCache(t *testing.T, dir string, p *progress.Progress) *Cache {
 	return c
 }
 
-// content lists the cache's directories that are no leftovers.
+// content lists the directories of the cache, without leftovers.
 func content(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -46,7 +46,7 @@ func content(t *testing.T, dir string) string {
 	return strings.Join(names, " ")
 }
 
-// makeEntry makes an entry that was last used so long ago.
+// makeEntry makes an entry whose last use was this long ago.
 func makeEntry(t *testing.T, dir, name string, unused time.Duration) string {
 	t.Helper()
 	entry := filepath.Join(dir, name)
@@ -81,7 +81,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// What a killed build left is no part of the entry that is built next.
+// The leftovers of a killed build do not get into the next build of the entry.
 func TestCacheAfterKilledBuild(t *testing.T) {
 	dir := t.TempDir()
 	c := testCache(t, dir, quiet())
@@ -95,8 +95,8 @@ func TestCacheAfterKilledBuild(t *testing.T) {
 	}
 }
 
-// While one builder is at work on an entry, a second one of the same waits, says so, and takes what comes of it; one of
-// another entry goes on. If the first one fails, the second one builds.
+// A second builder of the same entry waits for the first one, reports this, and uses its result. A
+// builder of another entry does not wait. If the first one fails, the second one builds.
 func TestCacheBuilders(t *testing.T) {
 	for _, failure := range []error{nil, errors.New("no")} {
 		t.Run(fmt.Sprint(failure), func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestCacheBuilders(t *testing.T) {
 	}
 }
 
-// A builder that waits can be interrupted.
+// A waiting builder can be interrupted.
 func TestCacheWaitInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	holder := testCache(t, dir, quiet())
@@ -168,8 +168,8 @@ func TestCacheWaitInterrupted(t *testing.T) {
 	}
 }
 
-// Clean-up removes what killed builds left and entries long unused, and keeps a few of each kind.
-// It keeps all that is in use, being built, or was used a moment ago.
+// The clean-up removes leftovers of killed builds and old entries, except for a few of each kind.
+// It keeps every entry that is in use, being built, or recently used.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	c := testCache(t, dir, quiet())
@@ -212,7 +212,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// A machine that outlives the command that started it holds no lock: its open files count.
+// A machine that outlives its command holds no lock. The clean-up finds it by its open files.
 func TestCleanKeepsWhatIsInUse(t *testing.T) {
 	dir := t.TempDir()
 	makeEntry(t, dir, "kind-free", 0)
@@ -247,7 +247,7 @@ func TestCleanKeepsWhatIsInUse(t *testing.T) {
 	}
 }
 
-// The key changes with every input, and with where one ends and the next begins.
+// The key depends on every input, and on the borders between inputs.
 func TestHash(t *testing.T) {
 	file := func(name, text string) fstest.MapFS { return fstest.MapFS{name: {Data: []byte(text)}} }
 	inputs := [][]any{

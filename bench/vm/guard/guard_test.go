@@ -46,7 +46,7 @@ func gone(t *testing.T, pid int) {
 	eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // a zombie waits for its parent, which is not ours
+		return errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(rest, "Z") // its parent must reap a zombie
 	})
 }
 

@@ -22,7 +22,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// fake is a fake host as a [contract.System].
+// A fake is a fake host as a [contract.System].
 type fake struct{ *fakehost.Host }
 
 func (f fake) Open(path string, flag int) (contract.File, error) { return f.Host.Open(path, flag) }
@@ -35,7 +35,7 @@ func (f fake) OpenVFIO(group int, address string) (contract.VFIODevice, error) {
 	return d, nil
 }
 
-// journal is an undo journal in memory.
+// A journal is an undo journal in memory.
 type journal struct {
 	mu      sync.Mutex
 	records []undo.Record
@@ -48,7 +48,7 @@ func (j *journal) Do(_ context.Context, r undo.Record, change func() error) erro
 	return change()
 }
 
-// undo is what a later process does with the journal.
+// undo undoes the journal, as a later process would.
 func (j *journal) undo(t *testing.T, sys undo.System) {
 	t.Helper()
 	for _, r := range slices.Backward(j.records) {
@@ -58,7 +58,7 @@ func (j *journal) undo(t *testing.T, sys undo.System) {
 	}
 }
 
-// devices are all kinds of device and layout, by the name of a subtest.
+// devices returns all kinds of devices and layouts, by the name of a subtest.
 func devices() map[string]fakehost.Options {
 	return map[string]fakehost.Options{
 		"bmg":         device(fakehost.BMG(), func(*fakehost.Options) {}),
@@ -83,7 +83,7 @@ func device(o fakehost.Options, change func(*fakehost.Options)) fakehost.Options
 	return o
 }
 
-// hardware is a real GPU, on a kernel of now.
+// hardware returns the options of a real GPU on a recent kernel.
 func hardware(change func(*fakehost.Options)) fakehost.Options {
 	return device(fakehost.BMG(), func(o *fakehost.Options) {
 		o.StandIn, o.Loaded = false, []string{"xe", "xe_vfio_pci"}
@@ -105,16 +105,16 @@ func newProbe(t *testing.T, h *fakehost.Host, o fakehost.Options) (*contract.Pro
 	return p, j
 }
 
-// TestFake is the contract, kept by the fake host: every rule on every device that has what it
-// needs. The host is as it was after each, both when the rule is taken back and when the program
-// dies instead.
+// TestFake: the fake host keeps the contract. Each rule passes on every device that has what the
+// rule needs. Afterwards the host is as before, whether the rule undoes its changes or the program
+// dies and the journal does.
 func TestFake(t *testing.T) {
 	var checked sync.Map
 	t.Run("devices", func(t *testing.T) {
 		for name, o := range devices() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { // some rules give the kernel time
+				synctest.Test(t, func(t *testing.T) { // some rules wait for the kernel
 					h := fakehost.New(o)
 					before := h.Snapshot()
 					p, j := newProbe(t, h, o)
@@ -172,7 +172,8 @@ func tryRule(
 	}
 }
 
-// TestCrashes: the rules that crash kernels are those that are marked, and name the function.
+// TestCrashes: exactly the rules that crash kernels are marked, and each mark names the kernel
+// function.
 func TestCrashes(t *testing.T) {
 	crashes := 0
 	for _, noMigration := range []bool{false, true} {
@@ -184,7 +185,7 @@ func TestCrashes(t *testing.T) {
 				if r.Crashes == "" || p.Unmet(r) != "" {
 					continue
 				}
-				_ = r.Run(t.Context(), p) // how a dead kernel answers is no matter
+				_ = r.Run(t.Context(), p) // any answer of a dead kernel will do
 				if len(h.Oopses) == 0 || !strings.Contains(p.MayCrash(r), h.Oopses[0]) {
 					t.Errorf("%s: the kernel oopsed in %v, the rule says %q", r.ID, h.Oopses, p.MayCrash(r))
 				}
@@ -197,7 +198,7 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// noStoppers is a kernel without CONFIG_DRM_XE_DEBUG.
+// A noStoppers is a host whose kernel lacks CONFIG_DRM_XE_DEBUG.
 type noStoppers struct{ fake }
 
 func (f noStoppers) Stat(p string) (fs.FileInfo, error) {
@@ -207,8 +208,8 @@ func (f noStoppers) Stat(p string) (fs.FileInfo, error) {
 	return f.fake.Stat(p)
 }
 
-// TestMissing: what shows only in the middle of a rule to be missing makes it a rule that is not
-// for this kernel, no failure.
+// TestMissing: if a rule finds out while it runs that the kernel lacks something, it returns a
+// MissingError and is not a failure.
 func TestMissing(t *testing.T) {
 	for _, id := range []string{"stoppers_text", "recovery_stages"} {
 		h := noStoppers{fake{fakehost.New(device(fakehost.BMG(), func(*fakehost.Options) {}))}}
@@ -229,7 +230,7 @@ func TestMissing(t *testing.T) {
 
 var update = flag.Bool("update", false, "write docs/xe-contract.md anew")
 
-// TestDocs keeps the table in docs/ the one in this package.
+// TestDocs: the table in docs/ is the table of this package.
 func TestDocs(t *testing.T) {
 	const file = "../../../docs/xe-contract.md"
 	var b bytes.Buffer
@@ -250,7 +251,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// TestRules: ids are those of cases, each rule says what it is about and checks something.
+// TestRules: each rule has a unique id that suits a case, a text, and something that it checks.
 func TestRules(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range contract.Sections() {

@@ -14,17 +14,17 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// A mutation is a kernel that breaks one promise: what writing value (any if "") to a file, named
-// by the end of its path, gives, or what reading it gives.
+// A mutation is a kernel that breaks one promise: a write of value (any value if "") to a file, or
+// a read of it, gives a wrong result. file is the end of the path.
 type mutation struct {
-	rule  string // that must notice
+	rule  string // the rule that must fail
 	file  string
 	value string
-	errno syscall.Errno       // instead of what the kernel would say; 0 is success without effect
-	edit  func(string) string // of what is read
+	errno syscall.Errno       // instead of the kernel's; 0 is success without effect
+	edit  func(string) string // changes the text that a read returns
 }
 
-// mutant is a fake host with a mutation in front of it.
+// A mutant is a fake host with a mutation.
 type mutant struct {
 	fake
 	m    mutation
@@ -56,7 +56,7 @@ func replace(old, changed string) func(string) string {
 	return func(s string) string { return strings.Replace(s, old, changed, 1) }
 }
 
-// TestMutations: a kernel that breaks a promise is noticed, by the rule that is about it.
+// TestMutations: if a kernel breaks a promise, the rule about it fails.
 func TestMutations(t *testing.T) {
 	const EIO, EINVAL = syscall.EIO, syscall.EINVAL
 	for _, m := range []mutation{
@@ -102,7 +102,7 @@ func TestMutations(t *testing.T) {
 		{rule: "ggtt_place", file: "/ggtt_provisioned", edit: replace("VF1:\t0xf", "VF1:\t0xe")},
 		{rule: "vram_rounding", file: "/vram_quota", edit: replace("4194304", "2097153")},
 		{rule: "contexts_range", file: "/contexts_quota", value: "65536", errno: syscall.EDQUOT},
-		// and keeps the old quota
+		// This kernel keeps the old quota, too.
 		{rule: "contexts_spare_kept", file: "/contexts_quota", value: "65280", errno: syscall.EDQUOT},
 		{rule: "contexts_gap", file: "/contexts_quota", value: "33000", errno: syscall.EDQUOT},
 		{rule: "contexts_place", file: "/contexts_provisioned", edit: replace("65534", "65535")},
@@ -129,7 +129,7 @@ func TestMutations(t *testing.T) {
 		{rule: "admin_stop", file: "/vf1/stop", value: "1"},
 		{rule: "admin_exec_quantum_vf", file: "/vf1/profile/exec_quantum_ms", value: "4294967296", errno: EINVAL},
 		{rule: "auto_release", file: "/vf1/tile0/ggtt_quota", edit: replace("0", "4096")},
-		{rule: "custom_nothing", file: "/vf1/tile0/gt0/exec_quantum_ms", value: "0"}, // so the mode stays automatic
+		{rule: "custom_nothing", file: "/vf1/tile0/gt0/exec_quantum_ms", value: "0"}, // the mode stays automatic
 		{rule: "fair_4", file: "/vf4/tile0/ggtt_quota", edit: replace("536870912", "536866816")},
 		{rule: "fair_2", file: "/vram_provisioned", edit: replace("VF2:", "VF3:")},
 		{rule: "fair_nothing", file: "/sriov_numvfs", value: "1", errno: syscall.EDQUOT},
@@ -142,8 +142,8 @@ func TestMutations(t *testing.T) {
 		{rule: "self_config_reload", file: "/xe/unbind"},
 		{rule: "abi_versions", file: "/abi_versions", edit: replace("handshake:\t1.0", "handshake:\t0.0")},
 		{rule: "vf_handshake", file: "/pf/versions", edit: replace("VF1:\t1.0\n", "")},
-		{rule: "vf_empty", file: "/gt0/exec_quantum_ms", value: "0"}, // so the VF gets its fair share
-		{rule: "vf_incomplete", file: "/drivers/xe/bind"},            // and it succeeds
+		{rule: "vf_empty", file: "/gt0/exec_quantum_ms", value: "0"}, // the VF gets its fair share
+		{rule: "vf_incomplete", file: "/drivers/xe/bind"},            // the bind succeeds
 		{rule: "stoppers_text", file: "/resfix_stoppers", edit: replace("0x", "")},
 		{rule: "recovery", file: "/gt0/vf/self_config", edit: func(string) string { return "GGTT range:\t0x0-0x0\n" }},
 		{rule: "recovery_stages", file: "/resfix_stoppers", value: "0xf"},
@@ -172,7 +172,7 @@ func noticed(t *testing.T, m mutation) {
 	if reason := p.Unmet(r); reason != "" {
 		t.Fatal(reason)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // some rules wait for what does not come here
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // some rules wait for an event in vain
 	defer cancel()
 	if err := r.Run(ctx, p); err == nil {
 		t.Errorf("not noticed (%d times changed): %+v", kernel.hits, m)

@@ -7,8 +7,8 @@ import (
 	"vmtb/bench/xe/contract"
 )
 
-// What was seen are rules that there are, each once and in their order; none of them still says
-// that nobody has seen it.
+// Each sighting is of an existing rule, once, and in the order of the rules. No sighted rule is
+// still marked as unseen.
 func TestSightings(t *testing.T) {
 	sightings, err := contract.Sightings()
 	if err != nil || len(sightings) == 0 {

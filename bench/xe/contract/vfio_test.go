@@ -15,7 +15,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// brokenVFIO is a fake host whose VFIO devices are changed by wrap.
+// A brokenVFIO is a fake host whose VFIO devices are changed by wrap.
 type brokenVFIO struct {
 	fake
 	wrap func(contract.VFIODevice) contract.VFIODevice
@@ -29,7 +29,7 @@ func (f brokenVFIO) OpenVFIO(group int, address string) (contract.VFIODevice, er
 	return f.wrap(d), nil
 }
 
-// Devices that break one promise each.
+// Each of these devices breaks one promise.
 type (
 	moreFlags    struct{ contract.VFIODevice }
 	otherSize    struct{ contract.VFIODevice }
@@ -62,7 +62,7 @@ func (d keepsWords) SetRegister(offset int64, value uint32) error {
 }
 func (d keepsWords) Register(int64) (uint32, error) { return *d.last, nil }
 
-// neverFails: a load that fails is said to have gone well.
+// neverFails reports success for a load that fails.
 func (d neverFails) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 	data, err := d.VFIODevice.SetState(s)
 	if data != nil {
@@ -78,7 +78,7 @@ func (s swallows) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// noSteps: states change, and nothing is done to the VF.
+// noSteps changes states without an effect on the VF.
 func (d noSteps) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 	if s == vfio.RunningP2P {
 		return nil, nil //nolint:nilnil // that is what it is for
@@ -104,7 +104,7 @@ func (d otherErrno) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 
 func (d otherErrno) MigrationFlags() (uint64, error) { return 0, syscall.ENOPKG }
 
-// cutsData: the data lack the trailer.
+// cutsData cuts off the trailer of the data.
 func (d cutsData) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 	data, err := d.VFIODevice.SetState(s)
 	if err != nil || s != vfio.StopCopy {
@@ -121,7 +121,7 @@ func (d cutsData) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 	}{bytes.NewReader(all[:len(all)-1]), data, data}, nil
 }
 
-// TestVFIOMutations: a VFIO driver that breaks a promise is noticed.
+// TestVFIOMutations: if a VFIO driver breaks a promise, the rule about it fails.
 func TestVFIOMutations(t *testing.T) {
 	type device = contract.VFIODevice
 	saves, plain := vfioDevice(false), vfioDevice(true)

@@ -2,7 +2,7 @@ package vgpu
 
 import "testing"
 
-// Every GPU that is known has a short name.
+// Every known GPU has a short name.
 func TestCodename(t *testing.T) {
 	ids := []uint16{}
 	for id := range models {

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestGolden pins what every model gives for every number of VFs and every scheduler.
+// TestGolden pins the plan of every model for every number of VFs and every scheduler.
 func TestGolden(t *testing.T) {
 	for _, id := range []uint16{0xe20b, 0xb080, 0x56c0} {
 		m, err := LoadModel(id, nil, Files())
@@ -82,7 +82,7 @@ func TestBurstableRoundsDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := m.Scheduling(24, FlexibleBurstableQoS) // 2000 // 23 * 0.5 is 43.0 in Python, and 42.5 for 24 others
+	s, err := m.Scheduling(24, FlexibleBurstableQoS) // 2000 // 23 * 0.5 is 43.0 in Python, and 42.5 for 24 other VFs
 	if err != nil || s.VF != (TimeSlice{43, 43000}) {
 		t.Errorf("24 VFs: %s, %v", s.VF, err)
 	}
@@ -136,8 +136,8 @@ func TestLoadModel(t *testing.T) {
 	}
 }
 
-// TestNearestModel: a GPU that no profile file describes is offered the nearest one of its family,
-// by name.
+// TestNearestModel: for a GPU without a profile file, the error names the nearest model of its
+// family.
 func TestNearestModel(t *testing.T) {
 	for device, says := range map[uint16]string{
 		0xe211: `e211 (Battlemage): not available here (the nearest is Bmg_g21_12: ` +
@@ -165,7 +165,7 @@ func TestNearestModel(t *testing.T) {
 	}
 }
 
-// TestMalformed shows what is said about files that are not right.
+// TestMalformed shows the errors for malformed files.
 func TestMalformed(t *testing.T) {
 	good := string(builtIn(t, "Ptl.json"))
 	for _, c := range []struct{ name, old, new, want string }{
@@ -250,7 +250,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestFormulas: only arithmetic comes through, whatever the file says, and at once.
+// TestFormulas: a formula is accepted only if it is arithmetic. Any other text is refused at once.
 func TestFormulas(t *testing.T) {
 	for text, want := range map[string]string{
 		"lambda VFCount : max( 32 // VFCount, 1)": "10", "lambda n: 2.9": "2",

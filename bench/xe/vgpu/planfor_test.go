@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// PlanFor reads the model only if it is needed, and says which profile fits.
+// PlanFor reads the model only if it is needed, and names the profile that fits.
 func TestPlanFor(t *testing.T) {
 	noModel := func() (*Model, error) { return nil, errors.New("no model") }
 	model := func() (*Model, error) { return LoadModel(0xe20b, nil, Files()) }
