@@ -17,8 +17,8 @@ import (
 // root is the directory of the module.
 const root = "../.."
 
-// TestBookCommands: each command line of vmtb in the book's blocks is one that this program takes,
-// flags and all. The lab's TestBook runs them.
+// TestBookCommands: this program accepts each vmtb command line in the book's blocks, with all its
+// flags. The lab's TestBook runs these commands.
 func TestBookCommands(t *testing.T) {
 	commands, err := booktest.Commands(root)
 	if err != nil {
@@ -58,8 +58,8 @@ func checkCommandLine(t *testing.T, at, line string) {
 	}
 }
 
-// shellWords are the words of a simple command: quotes go, and so does what follows a comment, a
-// pipe, ";" or ">".
+// shellWords returns the words of a simple command, without quotes. It ends at a comment, a pipe,
+// ";" or ">".
 func shellWords(line string) (words []string) {
 	var word strings.Builder
 	var quote rune
@@ -94,7 +94,7 @@ func shellWords(line string) (words []string) {
 
 var link = regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
 
-// TestBookLinks: what the book refers to in this repository is there.
+// TestBookLinks: each file of this repository that the book names exists.
 func TestBookLinks(t *testing.T) {
 	chapters, err := booktest.Chapters(root)
 	if err != nil {
@@ -124,8 +124,8 @@ func TestBookLinks(t *testing.T) {
 	}
 }
 
-// TestBookModule does what the book says about a module of one's own, beside this one, and finds
-// each of its Go examples in the code that it has built.
+// TestBookModule builds a separate module beside this one, as the book describes, and checks that
+// its code contains each Go example of that chapter.
 func TestBookModule(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/writing-a-flow.md"))
 	if err != nil {
@@ -151,7 +151,7 @@ func TestBookModule(t *testing.T) {
 		t.Fatalf("%d scripts, %d examples", len(script), len(examples))
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", script[0]+"\n./acme-vmtb version; ./acme-vmtb list acme")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-trimpath") // else nothing that was built before is of use
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-trimpath") // otherwise it cannot use the build cache
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "unknown") ||
 		!strings.Contains(string(out), "\nacme::TestWork::test_work[") {

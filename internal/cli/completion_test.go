@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The bash-completion package, and what the lab's shells have in its place (lab/kept.go).
+// bashCompletion is the bash-completion package. labCompletion replaces it in the lab's shells
+// (lab/kept.go).
 const (
 	bashCompletion = "/usr/share/bash-completion/bash_completion"
 	labCompletion  = `COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
@@ -24,7 +25,7 @@ _filedir() {
 `
 )
 
-// completed is what is typed, and what the line is after a Tab.
+// completed has typed lines, and each line after a Tab.
 var completed = []struct{ typed, want string }{
 	{`vmtb vm sna`, `vmtb vm snapshots `},
 	{`vmtb run test_basic::TestVmS`, `vmtb run test_basic::TestVmSetup::test_vm_boot\[`},
@@ -66,7 +67,8 @@ var completed = []struct{ typed, want string }{
 	{`vmtb run --firmware my`, `vmtb run --firmware my\ guest.img `},
 }
 
-// completedBy needs _filedir of the bash-completion package, which looks at the endings of names.
+// completedBy needs _filedir of the bash-completion package: it filters files by the ends of their
+// names.
 var completedBy = []struct{ typed, want string }{
 	{`vmtb run --vm-image n`, `vmtb run --vm-image named.qcow2 `},
 	{`vmtb image check n`, `vmtb image check named.qcow2 `},
@@ -74,8 +76,8 @@ var completedBy = []struct{ typed, want string }{
 	{`vmtb run --quarantine 'n`, `vmtb run --quarantine 'named.json' `},
 }
 
-// A bash whose input is a pipe has its line editor, too: it completes, and prints the line that
-// came of it.
+// TestBashCompletes types lines into a bash whose input is a pipe, and reads the completed lines.
+// Such a bash has its line editor, too.
 func TestBashCompletes(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -96,7 +98,7 @@ func completesInBash(t *testing.T, bash, setup string, lines []struct{ typed, wa
 	for _, name := range []string{"runs", "my guest.img", "named.qcow2", "named.json", "named.txt"} {
 		err := os.WriteFile(filepath.Join(dir, name), nil, 0o600)
 		if name == "runs" {
-			// a file that begins as the directory does
+			// a file with the same first letter as the directory
 			err = os.Rename(filepath.Join(dir, name), filepath.Join(dir, "rest.txt"))
 			if err == nil {
 				err = os.Mkdir(filepath.Join(dir, name), 0o700)
@@ -126,7 +128,7 @@ bind -x '"\C-t": printf "%s\n" "$READLINE_LINE" >>lines'
 	)
 	screen, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Logf("bash: %v", err) // its exit code is that of its last command
+		t.Logf("bash: %v", err) // the exit code of its last command
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "lines"))
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// TestIntegrationInstall: what "make install" and "make deb" leave runs from where it lies, and has
-// what belongs to it.
+// TestIntegrationInstall: the results of "make install" and "make deb" run from their directories,
+// with all their files.
 func TestIntegrationInstall(t *testing.T) {
 	out := func(name string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), name, args...)
-		cmd.Dir, cmd.Stderr = "../..", t.Output() // where the Makefile is
+		cmd.Dir, cmd.Stderr = "../..", t.Output() // the Makefile's directory
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", cmd, err, out)
@@ -33,7 +33,7 @@ func TestIntegrationInstall(t *testing.T) {
 	const home = "usr/libexec/igt-gpu-tools/vmtb"
 
 	installed := t.TempDir()
-	for range 2 { // the second time over what is there
+	for range 2 { // the second time over the first
 		out("make", "-s", "install", "DESTDIR="+installed, "PREFIX=/usr")
 	}
 	version := out(filepath.Join(installed, home, "vmtb"), "--version")

@@ -12,9 +12,9 @@ import (
 
 var recipeCommand = regexp.MustCompile(`(?:^|[\s'])vmtb ((?:run|resume|recover|merge|report|labels|list|doctor)\b.*)`)
 
-// TestRecipes: each command line of vmtb in the recipes for other engines is one that this program
-// takes, flags and all, and the shell can read the scripts. The test of the fleet's module reads the
-// YAML files.
+// TestRecipes: this program accepts each vmtb command line in the recipes for other engines, with
+// all its flags, and the shell can parse the scripts. A test of the fleet's module reads the YAML
+// files.
 func TestRecipes(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "examples/fleet/*/*"))
 	if err != nil {
@@ -35,7 +35,7 @@ func TestRecipes(t *testing.T) {
 			if m := recipeCommand.FindStringSubmatch(line); m != nil {
 				seen[engine]++
 				words, _, _ := strings.Cut(m[1], " || ")
-				if strings.Count(words, "'")%2 == 1 { // sh 'vmtb ...'
+				if strings.Count(words, "'")%2 == 1 { // quoted in a step: sh 'vmtb ...'
 					words = strings.TrimSuffix(words, "'")
 				}
 				checkCommandLine(t, fmt.Sprintf("%s:%d", file, n), words)

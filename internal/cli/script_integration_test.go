@@ -14,8 +14,8 @@ import (
 	"vmtb/bench/keep"
 )
 
-// TestIntegrationScripts: "vmtb vm" with the real QEMU, and the lab's guest, which VMTB_TEST_IMAGE
-// names.
+// TestIntegrationScripts runs "vmtb vm" with the real QEMU and the lab's guest, whose path is in
+// VMTB_TEST_IMAGE.
 func TestIntegrationScripts(t *testing.T) {
 	image := os.Getenv("VMTB_TEST_IMAGE")
 	if image == "" {
@@ -32,7 +32,7 @@ func TestIntegrationScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// endMachines ends what a script that failed has left.
+// endMachines ends the machines of a script that failed.
 func endMachines(t *testing.T, dir string) {
 	t.Helper()
 	s := keep.Store{Dir: dir}

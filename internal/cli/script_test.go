@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// The scripts show the command line as a user sees it: what is printed where, and the exit code.
+// The scripts check the command line as a user sees it: both outputs, and the exit code.
 func TestScripts(t *testing.T) { testscript.Run(t, params("testdata/script")) }
 
 func params(dir string) testscript.Params {
@@ -44,7 +44,7 @@ func params(dir string) testscript.Params {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("VMTB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector's programs wait for a second when they end
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // with the race detector, a program would end a second late
 			env.Defer(func() { endKept(env) })
 			ids, err := filepath.Abs("../../vmm_flows/testdata/upstream-ids.txt")
 			env.Setenv("UPSTREAM_IDS", ids)
@@ -65,9 +65,8 @@ func params(dir string) testscript.Params {
 	}
 }
 
-// endKept ends the machines, and the runs kept for them, that a script leaves alive when it fails
-// midway. Only keepers that answer are killed: the pid of a dead one may be another process's by
-// now.
+// endKept ends the machines, and the runs kept for them, that a failed script leaves. It kills only
+// keepers that answer: the pid of a dead one may belong to another process now.
 func endKept(env *testscript.Env) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -92,7 +91,7 @@ func endKept(env *testscript.Env) {
 	}
 }
 
-// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with just that code, or
+// exits runs "exits CODE PROGRAM ARGUMENTS...": the program must end with exactly this code, or
 // "signal: killed".
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

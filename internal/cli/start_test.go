@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Every command pays for what packages make before main: they make little.
+// Packages allocate little before main, because this slows down every command.
 func TestScaleStart(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
@@ -17,7 +17,7 @@ func TestScaleStart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	// "init vmtb/bench/vm @4.2 ms, 0.4 ms clock, 97856 bytes, 950 allocs"
+	// Example: "init vmtb/bench/vm @4.2 ms, 0.4 ms clock, 97856 bytes, 950 allocs".
 	form := regexp.MustCompile(`(?m)^init (vmtb/\S+) .* (\d+) bytes, \d+ allocs$`)
 	all := 0
 	for _, m := range form.FindAllStringSubmatch(string(out), -1) {

@@ -11,8 +11,8 @@ import (
 	"vmtb/flow"
 )
 
-// A toy is the parameter of flows that need neither root nor a GPU, for scripts: each does what
-// files in the working directory tell it.
+// A toy is the parameter of flows for scripts. They need neither root nor a GPU; files in the
+// working directory control them.
 type toy string
 
 func (p toy) String() string { return string(p) }
@@ -28,7 +28,7 @@ func registerToys(r *flow.Registry) {
 	})
 }
 
-// setUpToy makes the file changed-PARAMETER, which is a change of the host.
+// setUpToy makes the file changed-PARAMETER. It stands for a change of the host.
 func setUpToy(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 	path, err := filepath.Abs("changed-" + string(p))
 	if err != nil {
@@ -37,8 +37,8 @@ func setUpToy(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 	return p, env.Do(ctx, undo.Path{Path: path}, func() error { return os.WriteFile(path, nil, 0o600) })
 }
 
-// play fails the case if the file NAME.fail exists; NAME.fail-once fails it, too, and is gone then.
-// With NAME.die the whole process is killed, as by the kernel when memory is short.
+// play fails the case if the file NAME.fail exists. NAME.fail-once does so, too, and is then
+// removed. NAME.die makes play kill the whole process, as the OOM killer would.
 func play(_ context.Context, t *flow.T, name string) {
 	switch {
 	case exists(name + ".die"):
@@ -56,7 +56,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// registerMachines adds flows with a machine, whose QEMU is the test binary; see fakeqemu.Bare.
+// registerMachines adds flows with a machine whose QEMU is the test binary: see fakeqemu.Bare.
 func registerMachines(r *flow.Registry) {
 	flow.Add(r, "test_machine", flow.Class[toy, toy]{
 		Name: "TestMachine", Params: []toy{"a", "b"}, Unprivileged: true,
@@ -75,7 +75,7 @@ func setUpMachine(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 	if err != nil {
 		return p, err
 	}
-	sockets, err := os.MkdirTemp("", "vm") // short
+	sockets, err := os.MkdirTemp("", "vm") // short: it contains sockets
 	if err != nil {
 		return p, err
 	}

@@ -10,7 +10,7 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// No flag of any command answers with the words of the flag parser or of strconv.
+// The error for a bad flag of any command is vmtb's own, not that of the flag parser or of strconv.
 func TestFlagErrors(t *testing.T) {
 	var look func(cmd *cobra.Command)
 	look = func(cmd *cobra.Command) {

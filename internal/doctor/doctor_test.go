@@ -22,12 +22,11 @@ import (
 	"vmtb/internal/hoststate"
 )
 
-// answers is a fake host on which programs say what they are told to, by their name, and files hold
-// it.
+// An answers is a fake host with given outputs of programs, by name, and given contents of files.
 type answers struct {
 	*fakehost.Host
 	programs, files map[string]string
-	missing         string // a program that is not there
+	missing         string // a program that does not exist
 }
 
 func (a answers) Exec(ctx context.Context, c bench.Command) (bench.Result, error) {
@@ -54,7 +53,7 @@ func (a answers) Stat(p string) (fs.FileInfo, error) {
 	return a.Host.Stat(p)
 }
 
-// sound is a machine on which all checks are good.
+// sound returns a machine on which all checks pass.
 func sound(o fakehost.Options) answers {
 	o.Loaded = []string{"xe"}
 	return answers{Host: fakehost.New(o), programs: map[string]string{
@@ -66,8 +65,8 @@ func sound(o fakehost.Options) answers {
 	}}
 }
 
-// Whatever is missing shows in its line, with what to do about it, and in no other but those that
-// depend on it.
+// A missing thing shows in the line of its check, with the remedy. Otherwise it shows only in
+// checks that depend on it.
 func TestDoctor(t *testing.T) {
 	const pf = "/sys/bus/pci/devices/0000:03:00.0"
 	bmg := fakehost.BMG
@@ -82,9 +81,9 @@ func TestDoctor(t *testing.T) {
 		name   string
 		host   func(t *testing.T) answers
 		change func(p *Target)
-		check  string // which is not ok
+		check  string // the check that is not OK
 		status Status
-		says   string // found and remedy
+		says   string // what is found, and the remedy
 	}{
 		{name: "sound"},
 		{name: "no root", change: func(p *Target) { p.euid = 1000 }, check: "root", status: Bad, says: "sudo"},
@@ -239,8 +238,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// A driver from outside the kernel is named with its file: what it can do does not follow from the
-// kernel's version.
+// A driver from outside the kernel is named with its file, because the kernel's version does not
+// tell its abilities.
 func TestDoctorDKMS(t *testing.T) {
 	for file, want := range map[string]string{
 		"/lib/modules/6.12.0/updates/dkms/xe.ko.zst": "driven by xe from outside the kernel " +
@@ -259,7 +258,7 @@ func TestDoctorDKMS(t *testing.T) {
 	}
 }
 
-// The lab's DUT has a network card that stands in for a GPU.
+// In the lab's DUT, a network card stands in for a GPU.
 func TestDoctorStandIn(t *testing.T) {
 	a := sound(fakehost.BMG())
 	a.files["/sys/bus/pci/devices/0000:03:00.0/class"] = "0x020000\n"
@@ -269,10 +268,10 @@ func TestDoctorStandIn(t *testing.T) {
 	}
 }
 
-// follows are the checks that sum up what others found.
+// follows has the checks that sum up others.
 var follows = map[string]bool{"vm": true, "lab": true, "image build": true}
 
-// examined returns what the checks find on a host. It is the same for people and for programs.
+// examined returns the results on a host, and checks that the text has the same as the JSON.
 func examined(t *testing.T, sys host.System, change func(*Target)) (found []Result, bad bool) {
 	t.Helper()
 	dir := t.TempDir()
@@ -285,7 +284,7 @@ func examined(t *testing.T, sys host.System, change func(*Target)) (found []Resu
 		Options: Options{
 			Config: config, State: hoststate.In(filepath.Join(dir, "vmtb.lock"), dir), Warnings: t.Output(),
 		},
-		host:    host.New(sys), // as root
+		host:    host.New(sys), // the test's Target is root
 		accel:   func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil },
 		missing: func(context.Context) []error { return nil },
 		inspect: func(context.Context, string, vm.Firmware) (vm.ImageInfo, error) {
@@ -322,8 +321,8 @@ func examined(t *testing.T, sys host.System, change func(*Target)) (found []Resu
 
 func withName(d Result, name string) Result { d.Check = name; return d }
 
-// On a machine without an Intel GPU that is said first, no advice is about a GPU's needs, and what
-// works all the same is said.
+// On a machine without an Intel GPU, the first line reports this, no remedy is about a GPU, and the
+// list says which commands still work.
 func TestDoctorWithoutGPU(t *testing.T) {
 	a := sound(fakehost.BMG())
 	a.files["/sys/bus/pci/devices/0000:03:00.0/vendor"] = "0x1002\n"
@@ -355,7 +354,7 @@ func TestDoctorWithoutGPU(t *testing.T) {
 	}
 }
 
-// A host that a dead run has left changed is told of.
+// The doctor reports the changes that a dead run left on the host.
 func TestDoctorLeftovers(t *testing.T) {
 	dead := t.TempDir()
 	found, bad := examined(t, sound(fakehost.BMG()), func(p *Target) {

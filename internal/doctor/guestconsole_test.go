@@ -9,7 +9,7 @@ import (
 	"vmtb/bench"
 )
 
-// A guestFiles is a guest that has files, and nothing else.
+// A guestFiles is a guest with these files only.
 type guestFiles struct {
 	bench.Machine
 	files map[string]string
@@ -23,7 +23,7 @@ func (g guestFiles) ReadFile(_ context.Context, name string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// A guest whose kernel keeps something from the serial console is warned of, with what to do.
+// A guest that hides kernel messages from the serial console gets a warning with the remedy.
 func TestLookAtConsole(t *testing.T) {
 	const serial = "tty0                 -WU (EC  p  )    4:1\nttyS0                -W- (E   p a)    4:64\n"
 	for name, c := range map[string]struct {

@@ -10,8 +10,7 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// A saying is a machine on which programs print what their command line maps to; other programs
-// fail.
+// A saying is a machine with a fixed output for each command line. Every other command fails.
 type saying struct {
 	bench.Machine
 	programs map[string]string
@@ -25,7 +24,7 @@ func (s saying) Exec(_ context.Context, c bench.Command) (bench.Result, error) {
 	return bench.Result{Stdout: []byte(out)}, nil
 }
 
-// As modinfo prints them of Debian's kernels, cut to what counts.
+// Output of modinfo for Debian's kernels, without the lines that do not matter.
 const (
 	oldXe = "alias:          pci:v00008086d0000E20Bsv*sd*bc03sc*i*\nparm:           max_vfs:Limit number of Virtual " +
 		"Functions (VFs) that could be managed. (0 = no VFs [default]; N = allow up to N VFs) (uint)\n"
@@ -33,7 +32,8 @@ const (
 		"Functions (VFs) that could be managed. (0=no VFs; N=allow up to N VFs [default=unlimited]) (uint)\n"
 )
 
-// TestLookForDriver: an image whose kernel has xe is no image whose xe drives VFs of this GPU.
+// TestLookForDriver: xe in an image's kernel is not enough. It must be able to drive VFs of this
+// GPU.
 func TestLookForDriver(t *testing.T) {
 	gpu := func(device uint16) fakehost.Options {
 		o := fakehost.BMG()

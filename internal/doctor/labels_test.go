@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/labels"
 )
 
-// targetOn is a machine for the labels' checks.
+// targetOn returns a machine for the checks that labels use.
 func targetOn(h answers) *Target {
 	p := New(h, Options{Config: bench.DefaultConfig()})
 	p.accel = func(context.Context) (vm.Accel, error) { return vm.Accel{Name: "kvm"}, nil }
@@ -30,7 +30,7 @@ func TestLabels(t *testing.T) {
 	}
 	p := targetOn(h)
 	got := p.Labels(t.Context(), "7")
-	for _, name := range []string{"arch", "cpus"} { // of the machine that runs the test
+	for _, name := range []string{"arch", "cpus"} { // these are of the machine that runs the test
 		if got[name] == "" {
 			t.Errorf("no %s", name)
 		}

@@ -54,12 +54,12 @@ func TestWait(t *testing.T) {
 	}
 	third := open(t, path)
 	time.AfterFunc(2*pollEvery, func() { holder.Close() })
-	if err := Wait(t.Context(), third); err != nil { // the waiter that gave up does not take it
+	if err := Wait(t.Context(), third); err != nil { // the waiter that gave up does not take the lock
 		t.Error(err)
 	}
 }
 
-// Only EWOULDBLOCK says that somebody else has the lock.
+// Only EWOULDBLOCK means that another process has the lock.
 func TestErrors(t *testing.T) {
 	t.Cleanup(func() { flock = unix.Flock })
 	f := open(t, filepath.Join(t.TempDir(), "lock"))

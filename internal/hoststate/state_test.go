@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A keeper, which works in another directory, finds the state of the command that has started it.
+// A keeper works in another directory, and still finds the state of the command that started it.
 func TestRelativeStateDir(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -13,8 +13,8 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// newWatch watches a fake host whose taint and lockdep are in texts; messages are given to it by
-// hand.
+// newWatch returns a Watch of a fake host whose taint and lockdep files are in texts. The test
+// calls its message method.
 func newWatch(t *testing.T, texts map[string]string) *Watch {
 	t.Helper()
 	rules, err := ParseRules(
@@ -52,7 +52,7 @@ func found(fs []flow.Finding) string {
 	return strings.Join(out, "; ")
 }
 
-// Each message is in the folder of its phase, and what is wrong with it is found there.
+// Each message is in the directory of its phase, and its finding belongs to that phase.
 func TestKernelWatch(t *testing.T) {
 	texts := map[string]string{"/kernel/tainted": "4096\n", "/lockdep_stats": " debug_locks: 1\n"}
 	w := newWatch(t, texts)
@@ -61,7 +61,7 @@ func TestKernelWatch(t *testing.T) {
 	w.Enter(run)
 	w.Enter(set)
 	w.message(host.KernelMessage{Level: 4, Text: "WARNING: CPU: 0 PID: 1 at x", Lost: 3})
-	w.message(host.KernelMessage{Level: 4, Text: "WARNING: CPU: 0 PID: 1 at x", Facility: 1}) // by a program
+	w.message(host.KernelMessage{Level: 4, Text: "WARNING: CPU: 0 PID: 1 at x", Facility: 1}) // from a program
 	w.message(host.KernelMessage{Level: 4, Text: "known BUG: x"})
 	if got := found(w.Leave()); got != "host warning true" {
 		t.Errorf("in the set-up: %s", got)
@@ -93,7 +93,7 @@ func TestKernelWatch(t *testing.T) {
 	}
 }
 
-// A kernel that does not stop fills neither the disk nor the journal.
+// A flood of kernel messages fills neither the disk nor the journal.
 func TestKernelWatchBounds(t *testing.T) {
 	w := newWatch(t, nil)
 	dir := t.TempDir()
@@ -114,7 +114,7 @@ func TestKernelWatchBounds(t *testing.T) {
 	}
 }
 
-// A failure counts, however many warnings came before it.
+// A failure counts after any number of warnings.
 func TestKernelWatchFailureAfterWarnings(t *testing.T) {
 	w := newWatch(t, nil)
 	w.Enter(t.TempDir())
@@ -127,7 +127,7 @@ func TestKernelWatchFailureAfterWarnings(t *testing.T) {
 	}
 }
 
-// A record of several lines is judged line by line, as a console is.
+// A record with several lines is judged line by line, like a console.
 func TestKernelWatchLines(t *testing.T) {
 	w := newWatch(t, nil)
 	w.Enter(t.TempDir())
@@ -137,7 +137,7 @@ func TestKernelWatchLines(t *testing.T) {
 	}
 }
 
-// A log that cannot be written is told once, and ends nothing.
+// If the log cannot be written, this is reported once, and the run goes on.
 func TestKernelWatchUnwritable(t *testing.T) {
 	w := newWatch(t, nil)
 	w.Enter("/nowhere/at/all")
@@ -149,7 +149,7 @@ func TestKernelWatchUnwritable(t *testing.T) {
 	}
 }
 
-// Of a guest's console each line belongs to the phase in which it ended, and the kernel's are
+// Each line of a guest's console belongs to the phase in which the line ended, and kernel lines are
 // judged.
 func TestConsole(t *testing.T) {
 	w := newWatch(t, nil)
@@ -199,7 +199,7 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-// However much a guest writes in one phase, all of it is judged; only what is stored has a limit.
+// All output of a guest in one phase is judged. Only the stored part has a limit.
 func TestConsoleFlood(t *testing.T) {
 	const bug = "[    9.000000] BUG: at the end\r\n"
 	for name, flood := range map[string]string{

@@ -55,7 +55,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// What is read can be written and read again, and its words are what engines take.
+// Labels that were read can be written and read again, and their words are valid for engines.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("a=b\n# x\nc-d_2=~!,|&\n"))
 	word := regexp.MustCompile(`^[a-z][A-Za-z0-9_.-]*$`)

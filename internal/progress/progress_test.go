@@ -31,7 +31,7 @@ func testProgress(t *testing.T) {
 	}
 }
 
-// On a terminal it is one row, which never grows into a second one.
+// On a terminal the progress is one row and never wraps.
 func TestProgressLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -66,7 +66,7 @@ func TestLastLine(t *testing.T) {
 	}
 }
 
-// In a log, a step that takes long says each half minute how far it is.
+// In a log, a long step reports its progress every half minute.
 func TestProgressLongStepInLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

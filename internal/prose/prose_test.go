@@ -39,7 +39,7 @@ func TestDuration(t *testing.T) {
 		{600 * time.Microsecond, "1 ms"},
 		{15*ms + 40*time.Microsecond, "15 ms"},
 		{999 * ms, "999 ms"},
-		{999*ms + 600*time.Microsecond, "1 s"}, // it rounds into the next unit
+		{999*ms + 600*time.Microsecond, "1 s"}, // rounds up to the next unit
 		{s, "1 s"},
 		{1040 * ms, "1 s"},
 		{1050 * ms, "1.1 s"},
@@ -63,7 +63,8 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-// A limit is read as it was set: 2.5 s is neither 2 s nor 3 s, and 61 min 30 s is not 1 h 2 min.
+// Exact shows a limit exactly as it was set: 2.5 s is not shown as 2 s or 3 s, nor 61 min 30 s as 1
+// h 2 min.
 func TestExact(t *testing.T) {
 	const ms, s, minute, h = time.Millisecond, time.Second, time.Minute, time.Hour
 	for _, c := range []struct {
@@ -83,7 +84,7 @@ func TestExact(t *testing.T) {
 		{2500 * ms, "2.5 s"},
 		{19449 * ms, "19.449 s"},
 		{60 * s, "1 min"},
-		{60*s - 1, "1 min"}, // a limit times a factor that has no exact binary form
+		{60*s - 1, "1 min"}, // a limit times a factor without an exact binary form
 		{90 * s, "1 min 30 s"},
 		{90*s + 250*ms, "1 min 30.25 s"},
 		{3 * minute, "3 min"},
@@ -104,7 +105,7 @@ func TestExact(t *testing.T) {
 	}
 }
 
-// Every duration below ten minutes has at most two units and is never shown as 60 of something.
+// A duration below ten minutes has at most two units, and never 60 of a unit.
 func TestDurationNeverSixty(t *testing.T) {
 	for d := time.Duration(0); d < 10*time.Minute; d += 7 * time.Millisecond {
 		switch got := Duration(d); got {

@@ -61,7 +61,7 @@ func TestUnmarshal(t *testing.T) {
 	}
 }
 
-// Whatever the bytes, an error names the file and a place inside it.
+// For any bytes, the error names the file and a place inside it.
 func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte(`{"host": {"card_index": 1}, "list": [1, 2]}`))
 	f.Add([]byte("{\n\"x\":"))

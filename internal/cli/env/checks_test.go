@@ -12,7 +12,7 @@ import (
 	"vmtb/internal/doctor"
 )
 
-// Checks print a line each, or one array, and have the same exit code in both forms.
+// The exit code is the same for both forms of output: a line for each check, or one JSON array.
 func TestPrintChecks(t *testing.T) {
 	for status, want := range map[doctor.Status]error{
 		doctor.OK: nil, doctor.Warn: nil, doctor.Bad: ExitCode(flow.ExitError),

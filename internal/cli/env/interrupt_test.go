@@ -20,7 +20,7 @@ import (
 	"vmtb/flow"
 )
 
-// Below nohup the end of the terminal does not end a command.
+// A command under nohup does not end when its terminal closes.
 func TestEndSignals(t *testing.T) {
 	if !signal.Ignored(unix.SIGHUP) {
 		if !slices.Contains(EndSignals(), os.Signal(unix.SIGHUP)) {
@@ -68,7 +68,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestSignals sends signals to a process that ends in order, in one way or the other.
+// TestSignals sends signals to a process that shuts down in order, by each of the two functions.
 func TestSignals(t *testing.T) {
 	if how := os.Getenv("VMTB_TEST_SIGNALS"); how != "" {
 		obedient(how)
@@ -93,7 +93,7 @@ func TestSignals(t *testing.T) {
 					}
 				}
 				say("ready")
-				for range 2 { // as timeout(1) does
+				for range 2 { // like timeout(1)
 					if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
 						t.Fatal(err)
 					}
@@ -103,7 +103,7 @@ func TestSignals(t *testing.T) {
 					impatient(t, cmd, how, say)
 					continue
 				}
-				in.Close() // the clean-up takes until here
+				in.Close() // the clean-up waits for this
 				say("in order")
 				if err := cmd.Wait(); err != nil {
 					t.Errorf("after one request: %v", err)
@@ -113,7 +113,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// impatient presses Ctrl-C until something happens.
+// impatient presses Ctrl-C until the process kills or ends.
 func impatient(t *testing.T, cmd *exec.Cmd, how string, say func(string)) {
 	t.Helper()
 	pressing, stop := context.WithCancel(t.Context())
@@ -122,7 +122,7 @@ func impatient(t *testing.T, cmd *exec.Cmd, how string, say func(string)) {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for pressing.Err() == nil {
-			_ = cmd.Process.Signal(unix.SIGINT) // it may have ended
+			_ = cmd.Process.Signal(unix.SIGINT) // the process may have ended
 			select {
 			case <-tick.C:
 			case <-pressing.Done():
@@ -144,7 +144,8 @@ func impatient(t *testing.T, cmd *exec.Cmd, how string, say func(string)) {
 	}
 }
 
-// obedient is a command that ends in order when it is asked to, which takes until its input ends.
+// obedient is a command that shuts down in order on request. Its clean-up takes until its input
+// ends.
 func obedient(how string) {
 	ctx, stop := CancelOnInterrupt(context.Background())
 	var kill <-chan struct{}

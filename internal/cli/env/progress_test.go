@@ -34,7 +34,7 @@ func TestLastLine(t *testing.T) {
 	}
 }
 
-// A wait for a guest says how long it may take, and shows the console meanwhile.
+// A wait for a guest shows its limit, and the console while it lasts.
 func TestBooting(t *testing.T) {
 	console := filepath.Join(t.TempDir(), "console.log")
 	if err := os.WriteFile(

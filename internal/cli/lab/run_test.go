@@ -21,7 +21,8 @@ import (
 	"vmtb/report"
 )
 
-// What a configuration names goes into the lab with it, if it lies below it.
+// A directory that the configuration names is copied into the lab. It must be below the
+// configuration's directory.
 func TestGiveDirs(t *testing.T) {
 	base, dir, other := t.TempDir(), t.TempDir(), t.TempDir()
 	profiles := filepath.Join(base, "my", "profiles")
@@ -30,7 +31,7 @@ func TestGiveDirs(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the lab may be started again with the same directory
+	for range 2 { // the lab may start again with the same directory
 		if err := giveDirs(dir, base, profiles, filepath.Join(base, "none")); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +44,7 @@ func TestGiveDirs(t *testing.T) {
 	}
 }
 
-// What failed after a run does not hide what became of the run.
+// A failure after a run does not replace the exit code of a failed run.
 func TestEnded(t *testing.T) {
 	failed := &bench.InfraError{Op: "write the reports", Err: errors.New("no space")}
 	tests := []struct {
@@ -75,7 +76,7 @@ func TestEnded(t *testing.T) {
 	}
 }
 
-// The run in the lab records the command line that the user typed here.
+// The run in the lab records the command line that the user typed on this machine.
 func TestLabArgv(t *testing.T) {
 	var asked flows.ReportFlags
 	for _, arg := range lookArgs(&env.Env{}, nil) {
@@ -88,7 +89,7 @@ func TestLabArgv(t *testing.T) {
 	}
 }
 
-// The lab's reports are made on this side, also of a run that the DUT did not survive.
+// This machine makes the lab's reports, even if the DUT did not survive the run.
 func TestLabReports(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	r := flow.NewRegistry()
@@ -124,7 +125,7 @@ func TestLabReports(t *testing.T) {
 	}
 }
 
-// Every flag of "vmtb run" and of "vmtb lab run" has one treatment, and the one that it says.
+// Every flag of "vmtb run" and of "vmtb lab run" has one treatment, and the flag sets match it.
 func TestFlagTreatments(t *testing.T) {
 	e, _, _ := fakeenv.New(t.TempDir(), nil)
 	here, there := runcmd.Command(e), labFlags(t, e)
@@ -136,7 +137,7 @@ func TestFlagTreatments(t *testing.T) {
 	for name, is := range flagTreatments {
 		wantRun, wantLab := is != labOnly, is != absent
 		if is == replaced {
-			wantLab = lab[name] // with or without the user's word
+			wantLab = lab[name] // may or may not be a flag of the lab
 		}
 		if run[name] != wantRun || lab[name] != wantLab {
 			t.Errorf(
@@ -154,7 +155,7 @@ func TestFlagTreatments(t *testing.T) {
 	}
 }
 
-// labFlags are the flags of "vmtb lab run", those of "vmtb lab" included.
+// labFlags returns the flags of "vmtb lab run", with those of "vmtb lab".
 func labFlags(t *testing.T, e *env.Env, args ...string) *pflag.FlagSet {
 	t.Helper()
 	cmd, rest, err := Command(e).Find(append([]string{"run"}, args...))
@@ -168,8 +169,8 @@ func labFlags(t *testing.T, e *env.Env, args ...string) *pflag.FlagSet {
 	return cmd.Flags()
 }
 
-// What the user typed reaches the run in the DUT, flag by flag, and nothing that is done here or is
-// replaced does.
+// Each flag that the user typed reaches the run in the DUT, except for flags that this machine
+// handles or replaces.
 func TestForwardArgs(t *testing.T) {
 	e, _, _ := fakeenv.New(t.TempDir(), nil)
 	for _, c := range []struct{ typed, want []string }{

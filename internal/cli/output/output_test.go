@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/json.md again")
 
-// outputs are what commands print with --json.
+// outputs are the values that commands print with --json.
 var outputs = []struct {
 	commands string
 	value    any
@@ -31,7 +31,7 @@ var outputs = []struct {
 	{"vmtb lab build", Images{}},
 }
 
-// head has ~ where the page has a backtick.
+// In head, ~ stands for a backtick.
 const head = `# JSON for programs
 
 Commands with ~--json~ print the fields below. ~vmtb version --json~ has the version of all of them
@@ -46,7 +46,7 @@ if their type has a "?".
 own: [reports](reports.md).
 `
 
-// TestPage compares docs/json.md with the types here.
+// TestPage: docs/json.md matches the types of this package.
 func TestPage(t *testing.T) {
 	const file = "../../../docs/json.md"
 	var page strings.Builder
@@ -78,10 +78,11 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// A field of JSON has the path "a.b" in an object, "a[].b" in an array of objects, and "a.*" in a map.
+// A field is a JSON field. Its name is the path: "a.b" in an object, "a[].b" in an array of
+// objects, and "a.*" in a map.
 type field struct{ name, typ string }
 
-// fieldsOf lists the fields as package encoding/json writes them: those of an embedded struct
+// fieldsOf lists the fields that package encoding/json writes. The fields of an embedded struct
 // belong to the outer one, unless that has a field of the same name.
 func fieldsOf(t *testing.T, typ reflect.Type, prefix string) (list []field) {
 	t.Helper()

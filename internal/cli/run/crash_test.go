@@ -27,18 +27,18 @@ import (
 	"vmtb/internal/fake/fakehost"
 )
 
-// How these tests crash: a run is recorded once, and at each of its moments what a crash would
-// leave is kept (the host, and the files of the run directory, down to half-written lines). Then
-// each of them is recovered, and resumed.
+// The crashes of these tests: a run is recorded once. At each of its moments, the tests keep the
+// state that a crash would leave: the host, and the files of the run directory, down to
+// half-written lines. Then they recover each moment, and resume each.
 
-// A moment is what a crash leaves.
+// A moment is the state that a crash leaves.
 type moment struct {
 	when string
 	host fakehost.Snapshot
-	run  map[string][]byte // files of the run directory, by name
+	run  map[string][]byte // content of the run directory's files, by name
 }
 
-// vfs is the parameter of flows that provision a fake GPU, and start what looks like a QEMU.
+// A vfs is the parameter of flows that provision a fake GPU and start a fake QEMU.
 type vfs int
 
 func (n vfs) String() string { return fmt.Sprintf("%dVF", int(n)) }
@@ -88,10 +88,10 @@ func startCrasher(
 		}
 	}
 	qemu = undo.Process{PID: 4711, StartTime: 99, Comm: "qemu-system-x86"}
-	err = env.Do(ctx, qemu, func() error { // in the gap before its record the guard of package bench/vm answers for it
-		env.Log.Info("about to start") // a moment
+	err = env.Do(ctx, qemu, func() error { // until the record is written, the guard of package bench/vm ends a QEMU
+		env.Log.Info("about to start") // makes a moment
 		fake.Start(qemu, enabled[0].VFIONodes()...)
-		env.Log.Info("started") // another
+		env.Log.Info("started") // makes another one
 		return nil
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ func newCrasher(dir string, h *fakehost.Host) *crasher {
 
 func (c *crasher) printed() string { return c.out.String() + c.errs.String() }
 
-// runFiles reads what a resumed or recovered run needs of a run directory.
+// runFiles reads the files of a run directory that recover and resume need.
 func runFiles(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{"lock": nil}
@@ -140,8 +140,8 @@ func runFiles(t *testing.T, dir string) map[string][]byte {
 	return files
 }
 
-// record runs all crashers on h and returns its moments: before and after each change of the host,
-// and after each line of the journals, whole, half and all but its end.
+// record runs the crasher's flows on h and returns the moments: before and after each change of the
+// host, and after each line of the journals. A line is there in full, in half, or without its end.
 func record(t *testing.T, h *fakehost.Host) []moment {
 	t.Helper()
 	base := fakeenv.Shm(t)
@@ -174,7 +174,7 @@ func record(t *testing.T, h *fakehost.Host) []moment {
 	return moments
 }
 
-// torn are the moments in which a line that is new in a file was only being written.
+// torn returns the moments in which the new line of a file is partly written.
 func torn(m moment, name string, from, to int) []moment {
 	if from == 0 || from == to {
 		return nil
@@ -188,8 +188,8 @@ func torn(m moment, name string, from, to int) []moment {
 	return list
 }
 
-// TestCrashAnywhere lets a run die at every moment, with vmtb alone or with the host: recovered,
-// the host is as it was at first; resumed, the run has every id once, and the host is as it was.
+// TestCrashAnywhere kills a run at every moment, vmtb alone or the host with it. After recover, the
+// host is as at first. After resume, so it is, and the run has every id once.
 func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()
 	o := fakehost.BMG()
@@ -213,7 +213,7 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 }
 
-// after takes up what the crash m has left.
+// after recovers or resumes the run that the crash m has left.
 func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, reboot, resume bool) {
 	t.Helper()
 	base := fakeenv.Shm(t)
@@ -248,7 +248,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 	}
 }
 
-// place writes a run directory, of another boot of the host if that was rebooted.
+// place writes a run directory. With reboot, its records belong to an earlier boot of the host.
 func place(t *testing.T, dir string, files map[string][]byte, reboot bool) {
 	t.Helper()
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -268,7 +268,7 @@ func place(t *testing.T, dir string, files map[string][]byte, reboot bool) {
 	}
 }
 
-// resumed resumes the run and looks at what it comes to.
+// resumed resumes the run and checks its result.
 func resumed(t *testing.T, a *crasher, dir, name string) {
 	t.Helper()
 	err := (&resumeOptions{ReportFlags: flows.ReportFlags{Color: "never"}}).run(t.Context(), a.Env, dir)

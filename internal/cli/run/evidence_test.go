@@ -24,11 +24,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A case that misses its deadline leaves evidence of its machine, taken while that still runs, and
-// says where.
+// If a case misses its deadline, evidence of its machine is collected while the machine still runs.
+// The error names the directory.
 func TestEvidenceOfDeadline(t *testing.T) {
 	var machines vm.Roster
-	sockets, err := os.MkdirTemp("", "vm") // short
+	sockets, err := os.MkdirTemp("", "vm") // short: it contains sockets
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,7 @@ import (
 	"vmtb/internal/cli/flows"
 )
 
-// toyRun runs a class of three cases, with reports as "vmtb run" makes them, and returns what it
-// prints.
+// toyRun runs a class of three cases with the reports of "vmtb run", and returns the output.
 func toyRun(
 	t *testing.T, o flows.ReportFlags, during func(ctx context.Context, stop func(), dir string),
 ) (dir, out string, code int, err error) {
@@ -68,8 +67,8 @@ func read(t *testing.T, name string) string {
 	return string(data)
 }
 
-// Every run leaves results.json, logfile.log and what was asked for; made again later they are the
-// same.
+// Every run writes results.json, logfile.log and the wanted reports. Reports that are made again
+// later are the same.
 func TestRunReports(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "a", "junit.xml")
 	o := flows.ReportFlags{
@@ -129,7 +128,8 @@ func TestReportsAfterInterrupt(t *testing.T) {
 	}
 }
 
-// A report that cannot be written is fakefiles.Host, and hides no failure of a flow.
+// If a report cannot be written, the error is an InfraError, and does not replace the exit code of
+// a failed flow.
 func TestReportFails(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
 	o := flows.ReportFlags{
@@ -154,7 +154,8 @@ func TestReportFails(t *testing.T) {
 	}
 }
 
-// While a run is alive its own files are left to it; others are made from what there is.
+// While a run is alive, "vmtb report" does not write the run's own files. It makes other reports
+// from the results so far.
 func TestReportOfLiveRun(t *testing.T) {
 	_, _, _, _ = toyRun(t, flows.ReportFlags{Color: "auto"}, func(ctx context.Context, _ func(), dir string) {
 		var out bytes.Buffer

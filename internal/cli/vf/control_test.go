@@ -41,7 +41,8 @@ func (b *vfTest) control(command, vf string) func(context.Context) error {
 	}
 }
 
-// theirVFs is a host on which somebody else has enabled 2 VFs, which disable and recover tell apart.
+// theirVFs returns a host on which 2 VFs were enabled without vmtb. Disable removes them; recover
+// leaves them.
 func theirVFs(t *testing.T, o fakehost.Options) *vfTest {
 	t.Helper()
 	o.Loaded = []string{"xe", "xe_vfio_pci"}
@@ -59,7 +60,7 @@ func (b *vfTest) running(t *testing.T, what, vf string) {
 	must(t, what+": "+vf+" runs", b.control("pause", vf), b.control("resume", vf))
 }
 
-// A VF that is paused, stopped, saved or restored runs after disable, recover, and what the user may do.
+// After pause, stop, save or restore, disable restores the host and recover makes the VF run.
 func TestControl(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	for name, o := range map[string]fakehost.Options{"tree": fakehost.BMG(), "flat": flatBMG()} {
@@ -103,7 +104,7 @@ func flatBMG() fakehost.Options {
 	return o
 }
 
-// The state of one VF goes to another one, and to the VF itself later.
+// The state of a VF can be restored into another VF, and later into the same VF.
 func TestSaveRestore(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	file := filepath.Join(t.TempDir(), "vf1.state")
@@ -130,7 +131,7 @@ func TestSaveRestore(t *testing.T) {
 	b.asFirst(t, "disable")
 }
 
-// What is refused leaves the VF, the file and the host as they were, and says what helps.
+// A refused command leaves the VF, the file and the host unchanged, and its error names the remedy.
 func TestControlRefused(t *testing.T) {
 	one := fakehost.BMG()
 	one.GTs = 1
@@ -181,7 +182,7 @@ func TestControlRefused(t *testing.T) {
 	b.running(t, "reset", "1")
 }
 
-// A VF in use can be paused and resumed, and nothing else.
+// A VF in use can be paused and resumed. All other commands are refused.
 func TestControlInUse(t *testing.T) {
 	b := theirVFs(t, fakehost.BMG())
 	must(t, "bind", b.bind("2", "xe-vfio-pci"))
@@ -200,7 +201,7 @@ func TestControlInUse(t *testing.T) {
 	must(t, "resume", b.control("resume", "2"))
 }
 
-// A save or a restore that the driver breaks off leaves a VF that runs, and no file.
+// If the driver breaks off a save or a restore, the VF runs afterwards, and no file is left.
 func TestControlBreaks(t *testing.T) {
 	for _, c := range []struct{ command, at string }{
 		{"save", "save"},
@@ -240,7 +241,7 @@ func TestControlBreaks(t *testing.T) {
 	}
 }
 
-// Whenever a command is killed, recover makes the VF run again.
+// If a command is killed at any moment, recover makes the VF run again.
 func TestControlKilled(t *testing.T) {
 	for _, command := range []string{"pause", "stop", "save", "restore"} {
 		for n := 1; ; n++ {

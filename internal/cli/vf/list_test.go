@@ -18,7 +18,7 @@ import (
 
 var updateVF = flag.Bool("update-vf", false, "write the golden files of vf list anew")
 
-// withoutDebugfs is a host on which it is not mounted.
+// A withoutDebugfs is a host on which debugfs is not mounted.
 type withoutDebugfs struct{ fakefiles.Host }
 
 func (h withoutDebugfs) ReadFile(p string) ([]byte, error) {

@@ -29,7 +29,7 @@ import (
 	"vmtb/internal/pick"
 )
 
-// A vfTest is a vmtb on a fake host, and what the host was at first.
+// A vfTest is a vmtb on a fake host, with the host's first state.
 type vfTest struct {
 	*env.Env
 	*fakehost.Host
@@ -49,7 +49,7 @@ func testOn(t *testing.T, dir string, h *fakehost.Host) *vfTest {
 	return &vfTest{e, h, bench.DefaultConfig(), h.Snapshot(), out, said}
 }
 
-// sized is a number that was given for a flag.
+// sized returns the amount n, as if a user had given it for a flag.
 func sized(n uint64) amount { return amount{n: &n} }
 
 func (b *vfTest) enable(n int, change ...func(*enableOptions)) func(context.Context) error {
@@ -98,7 +98,7 @@ func must(t *testing.T, what string, do ...func(context.Context) error) {
 	}
 }
 
-// asFirst checks that the host is as it was at first, and that nothing is left to be put back.
+// asFirst checks that the host is in its first state, and that nothing is left to undo.
 func (b *vfTest) asFirst(t *testing.T, what string) {
 	t.Helper()
 	if now := b.Snapshot(); now != b.first {
@@ -109,7 +109,7 @@ func (b *vfTest) asFirst(t *testing.T, what string) {
 	}
 }
 
-// listing is what list --json prints.
+// listing returns the JSON that "vmtb vf list" prints.
 func (b *vfTest) listing(t *testing.T) output.GPU {
 	t.Helper()
 	var out bytes.Buffer
@@ -124,7 +124,7 @@ func (b *vfTest) listing(t *testing.T) output.GPU {
 	return l
 }
 
-// Everything that can be done by hand, in a row, is put back by disable, and by recover.
+// After all manual commands in a row, disable restores the host, and so does recover.
 func TestSession(t *testing.T) {
 	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, vgpu.DefaultProfile }
 	named := func(o *enableOptions) { o.profile, o.mode = "Bmg_4", vgpu.Infinite; o.slice.quantum = sized(7) }
@@ -149,7 +149,7 @@ func TestSession(t *testing.T) {
 		},
 		"provisioned first": func(b *vfTest) []func(context.Context) error {
 			return []func(context.Context) error{
-				b.enable(1, scheduled), b.disable, b.enable(1), b.disable, // the driver is not loaded before
+				b.enable(1, scheduled), b.disable, b.enable(1), b.disable, // the driver is not loaded at first
 				b.enable(1, named), b.bind("1", "none"),
 			}
 		},
@@ -211,7 +211,7 @@ func TestSession(t *testing.T) {
 	})
 }
 
-// journalFiles are the journal of what was done by hand, and the note of it.
+// journalFiles returns the journal of manual changes, and the note of it.
 func journalFiles(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
@@ -232,8 +232,8 @@ func journalFiles(t *testing.T, dir string) map[string][]byte {
 	return files
 }
 
-// Whichever write fails, a command leaves the host as it found it; and whenever it is killed,
-// disable puts the host back.
+// If any write fails, a command leaves the host as it found it. If a command is killed at any
+// moment, disable restores the host.
 func TestSessionFails(t *testing.T) {
 	dir := fakeenv.Shm(t)
 	fit := func(o *enableOptions) { o.profile, o.mode = profileFit, vgpu.DefaultProfile }
@@ -284,7 +284,8 @@ func TestSessionFails(t *testing.T) {
 	}
 }
 
-// An error that cannot be undone says so, stays in the journal, and disable tries again.
+// If a failed command cannot be undone, it reports this and keeps the journal's entry. Disable
+// tries again.
 func TestSessionStuck(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	stuck := true
@@ -311,7 +312,8 @@ func TestSessionStuck(t *testing.T) {
 	b.asFirst(t, "disable")
 }
 
-// What cannot be put back is forgotten if it is to be, and the next command begins anew.
+// Recover with --forget drops a change that cannot be undone, and the next command starts with an
+// empty journal.
 func TestSessionForget(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
@@ -328,12 +330,12 @@ func TestSessionForget(t *testing.T) {
 	if dead, err := b.State.DeadRuns(b.Err); err != nil || len(dead) > 0 {
 		t.Errorf("left %v, %v", dead, err)
 	}
-	b.first = b.Snapshot() // with what was not put back
+	b.first = b.Snapshot() // includes the change that was not undone
 	must(t, "another time", b.enable(2), b.disable)
 	b.asFirst(t, "another time")
 }
 
-// An interrupted command undoes what it has done.
+// An interrupted command undoes its changes.
 func TestSessionInterrupted(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -349,7 +351,7 @@ func TestSessionInterrupted(t *testing.T) {
 	b.asFirst(t, "interrupted")
 }
 
-// What a virtual machine uses is not touched.
+// A VF that a virtual machine uses is not changed.
 func TestSessionInUse(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(2))
@@ -384,8 +386,8 @@ func TestSessionInUse(t *testing.T) {
 	b.asFirst(t, "disable")
 }
 
-// VFs that somebody else has enabled are disabled, and nothing else is done to them that could not
-// be put back.
+// VFs that were enabled without vmtb can be disabled. Other commands on them make only changes that
+// can be undone.
 func TestOthersVFs(t *testing.T) {
 	o := fakehost.BMG()
 	o.Loaded = []string{"xe", "vfio_pci"}
@@ -419,7 +421,7 @@ func TestOthersVFs(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		if name == "no driver" {
-			cancel() // is not waited for
+			cancel() // the wait for the driver ends
 			c.says = "context canceled"
 		}
 		if err := c.do(ctx); err == nil || !strings.Contains(err.Error(), c.says) {
@@ -446,7 +448,8 @@ func TestOthersVFs(t *testing.T) {
 	}
 }
 
-// Nothing is done that the PF cannot have, and nothing without a PF.
+// A request that the PF cannot fulfil is refused before any change, and so is a request without a
+// PF.
 func TestEnableRefused(t *testing.T) {
 	without := fakehost.BMG()
 	without.Modules = nil
@@ -489,8 +492,8 @@ func TestEnableRefused(t *testing.T) {
 	}
 }
 
-// A run does not begin on what "vmtb vf" has changed, whatever it may recover, and "vmtb vf"
-// not on what a run left.
+// A run does not start while changes of "vmtb vf" exist, even with the right to recover. "vmtb vf"
+// does not start on the leftovers of a run.
 func TestSessionAndRuns(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
@@ -533,12 +536,12 @@ func TestSessionAndRuns(t *testing.T) {
 	}
 }
 
-// What stands on VFs that were enabled by hand, such as a machine whose keeper died, is put back
-// before them.
+// Leftovers that use the manually enabled VFs, such as a machine whose keeper died, are undone
+// before the VFs.
 func TestSessionLast(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(1))
-	for range 8 { // notes are in the order of their hashes
+	for range 8 { // notes are sorted by their hash
 		log, err := b.State.OpenJournal(b.System, filepath.Join(t.TempDir(), flow.UndoFile))
 		if err == nil {
 			err = errors.Join(log.Add(undo.Path{Path: "/tmp/left"}), log.Close())
@@ -555,7 +558,7 @@ func TestSessionLast(t *testing.T) {
 	b.asFirst(t, "recover")
 }
 
-// otherBoot makes a journal be of an earlier boot of the host.
+// otherBoot changes a journal to an earlier boot of the host.
 func otherBoot(t *testing.T, path string) {
 	t.Helper()
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -573,7 +576,7 @@ func otherBoot(t *testing.T, path string) {
 	}
 }
 
-// Who may not see what files QEMU has open sees by its arguments what it was given.
+// If QEMU's open files are not readable, its arguments tell which VF it uses.
 func TestUserOfOthersProcess(t *testing.T) {
 	b := newTest(t, fakehost.BMG())
 	must(t, "enable", b.enable(2))

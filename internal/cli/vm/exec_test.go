@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever uses a guest's agent waits for a guest that boots, and says so.
+// Each command that uses a guest's agent waits for a guest that boots, and reports this.
 func TestReachesGuest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {

@@ -20,15 +20,16 @@ import (
 	"vmtb/internal/cli/env"
 )
 
-// A fakeKeeper plays the keeper of a machine whose guest is this host: its commands and its files.
+// A fakeKeeper plays the keeper of a machine. The machine's guest is this host: its programs and
+// its files.
 type fakeKeeper struct {
 	mu    sync.Mutex
-	ready bool     // the guest's agent has its port open
-	asked []string // operations
-	tar   []byte   // if not nil, the archive that the guest's tar writes
+	ready bool     // the guest's agent is ready
+	asked []string // operations so far
+	tar   []byte   // if not nil, the output of the guest's tar
 }
 
-// playKeeper makes a machine of that name in the app's state, and its keeper.
+// playKeeper makes a machine of this name in the state of e, and plays its keeper.
 func playKeeper(t *testing.T, e *env.Env, name string, ready bool) *fakeKeeper {
 	t.Helper()
 	dir := filepath.Join(e.State.Machines.Dir, name)
@@ -58,7 +59,7 @@ func playKeeper(t *testing.T, e *env.Env, name string, ready bool) *fakeKeeper {
 	return k
 }
 
-// said returns the operations that were asked for, in their order.
+// said returns the received operations in order.
 func (k *fakeKeeper) said() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -74,7 +75,7 @@ func (k *fakeKeeper) answer(conn net.Conn) {
 	}
 	line, err := r.ReadBytes('\n')
 	if err != nil || json.Unmarshal(line, &q) != nil {
-		return // a client that only looked whether somebody listens
+		return // the client only checked whether a keeper listens
 	}
 	k.mu.Lock()
 	k.asked = append(k.asked, q.Operation)
@@ -146,7 +147,7 @@ func runHere(args json.RawMessage, stdout, stderr io.Writer) (any, error) {
 	return map[string]any{"ExitCode": cmd.ProcessState.ExitCode()}, err
 }
 
-// messages go to one client; a command's two outputs send at once.
+// messages sends to one client. A command's two outputs may send at the same time.
 type messages struct {
 	mu sync.Mutex
 	to *json.Encoder
@@ -158,7 +159,7 @@ func (m *messages) Encode(message any) error {
 	return m.to.Encode(message)
 }
 
-// A sender sends what is written as messages.
+// A sender sends each Write as a message.
 type sender struct {
 	to    *messages
 	field string
@@ -168,7 +169,7 @@ func (s sender) Write(b []byte) (int, error) {
 	return len(b), s.to.Encode(map[string][]byte{s.field: b})
 }
 
-// pieces is the input of an operation: pieces with their length before them.
+// A pieces is the input of an operation: pieces with their length before them.
 type pieces struct {
 	from *bufio.Reader
 	left uint32
@@ -192,10 +193,10 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// newEnv is what a command gets whose machines are the fakes of a test.
+// newEnv returns the environment of a command whose machines are a test's fakes.
 func newEnv(t *testing.T) (e *env.Env, said *bytes.Buffer) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vm") // short: a unix socket's path is
+	dir, err := os.MkdirTemp("", "vm") // short: the path of a unix socket is limited
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func runCopy(t *testing.T, e *env.Env, args ...string) error {
 	return cmd.ExecuteContext(t.Context())
 }
 
-// makeTree makes a directory with all that is copied.
+// makeTree makes a directory with all kinds of files that are copied.
 func makeTree(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")
@@ -58,7 +58,7 @@ func makeTree(t *testing.T) string {
 	return dir
 }
 
-// listTree lists what is in a directory, with modes and contents.
+// listTree lists a directory, with modes and contents.
 func listTree(t *testing.T, dir string) string {
 	t.Helper()
 	var list strings.Builder
@@ -88,8 +88,8 @@ func listTree(t *testing.T, dir string) string {
 	return list.String()
 }
 
-// A directory arrives as it was, wherever from and wherever to, under a new name or in a directory,
-// and a second time.
+// A directory arrives unchanged, between any two places, under a new name or in a directory, and
+// also the second time.
 func TestCopyTree(t *testing.T) {
 	for name, prefix := range map[string][2]string{
 		"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"}, "within": {"vm0:", "vm0:"},
@@ -101,7 +101,7 @@ func TestCopyTree(t *testing.T) {
 			tree, to := makeTree(t), t.TempDir()
 			for destination, at := range map[string]string{"new": "new", "": "tree"} {
 				for range 2 {
-					if at == "new" { // there it is a directory the second time
+					if at == "new" { // the second time it would be a directory
 						if err := os.RemoveAll(filepath.Join(to, at)); err != nil {
 							t.Fatal(err)
 						}
@@ -120,7 +120,7 @@ func TestCopyTree(t *testing.T) {
 	}
 }
 
-// Special files are left out, and named; all else is copied.
+// Special files are left out and named. All others are copied.
 func TestCopyTreeSpecial(t *testing.T) {
 	for name, prefix := range map[string][2]string{
 		"in": {"", "vm0:"}, "out": {"vm0:", ""}, "between": {"vm0:", "vm1:"},
@@ -145,8 +145,8 @@ func TestCopyTreeSpecial(t *testing.T) {
 	}
 }
 
-// A guest may send any archive. Nothing outside of the destination is written, here or in another
-// guest.
+// A guest may send a hostile archive. No file outside of the destination is written, here or in
+// another guest.
 func TestCopyTreeHostile(t *testing.T) {
 	outside := t.TempDir()
 	file := func(name string) tar.Header {
@@ -202,7 +202,7 @@ func TestCopyTreeHostile(t *testing.T) {
 	}
 }
 
-// Links that the destination had before lead nowhere else.
+// Old symbolic links in the destination do not lead the copy elsewhere.
 func TestCopyTreeOldLinks(t *testing.T) {
 	e, _ := newEnv(t)
 	playKeeper(t, e, "vm0", true)
@@ -223,7 +223,7 @@ func TestCopyTreeOldLinks(t *testing.T) {
 	}
 }
 
-// A file that can be executed still can, wherever it goes; one that cannot, cannot.
+// An executable file stays executable at any destination, and no other file becomes executable.
 func TestCopyMode(t *testing.T) {
 	e, _ := newEnv(t)
 	playKeeper(t, e, "vm0", true)
@@ -246,7 +246,7 @@ func TestCopyMode(t *testing.T) {
 	}
 }
 
-// What cannot be copied is refused with the reason, and what is at the destination stays as it was.
+// A copy that is impossible is refused with the reason, and the destination stays unchanged.
 func TestCopyRefused(t *testing.T) {
 	e, _ := newEnv(t)
 	playKeeper(t, e, "vm0", true)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A limit that a user gave is in the message as it was given.
+// The message has the limit exactly as the user gave it.
 func TestWaitedMessage(t *testing.T) {
 	for limit, want := range map[time.Duration]string{
 		200 * time.Millisecond:          "it had not ended within 200 ms",

@@ -30,7 +30,7 @@ func twoGTs(t *testing.T) *Host {
 
 const vf1 = sriov + "/vf1"
 
-// reading is the errno of reading a file.
+// reading checks the errno of a read.
 func (h *Host) reading(t *testing.T, file string, want syscall.Errno) {
 	t.Helper()
 	var errno syscall.Errno
@@ -40,7 +40,7 @@ func (h *Host) reading(t *testing.T, file string, want syscall.Errno) {
 	}
 }
 
-// TestControl walks through the table of section 3.6 on one GT, where no error is folded.
+// TestControl follows the table of section 3.6 on one GT, where errors are not folded.
 func TestControl(t *testing.T) {
 	h := oneGT(t)
 	h.steps(t,
@@ -65,7 +65,7 @@ func TestControl(t *testing.T) {
 		step{vf1 + "/save", "1", syscall.EBUSY}, step{vf1 + "/resume", "1", syscall.EBUSY},
 		step{pfDir + "/virtfn0/reset", "2", syscall.EINVAL}, step{pfDir + "/virtfn0/reset", "1", 0},
 		step{vf1 + "/pause", "1", 0},
-		step{sriov + "/vf3/pause", "1", syscall.EIO}, // not enabled
+		step{sriov + "/vf3/pause", "1", syscall.EIO}, // this VF is not enabled
 		step{pfDir + "/sriov_numvfs", "0", 0}, step{pfDir + "/sriov_numvfs", "1", 0},
 		step{vf1 + "/resume", "1", syscall.EPERM},
 	)
@@ -73,7 +73,7 @@ func TestControl(t *testing.T) {
 	h.reading(t, pfDir+"/sriov_admin/vf1/stop", syscall.EACCES)
 }
 
-// TestUncleanFold: on two GTs all errors but the last step's become EUCLEAN.
+// TestUncleanFold: on two GTs, every error except the last step's becomes EUCLEAN.
 func TestUncleanFold(t *testing.T) {
 	h := twoGTs(t)
 	control := func(gt int) string { return fmt.Sprintf("%s/tile0/gt%d/control", vf1, gt) }
@@ -81,12 +81,12 @@ func TestUncleanFold(t *testing.T) {
 	h.steps(t,
 		step{vf1 + "/pause", "1", 0}, step{vf1 + "/pause", "1", syscall.EUCLEAN},
 		step{control(0), "resume\n", 0}, step{control(0), "resume", syscall.EPERM},
-		step{vf1 + "/resume", "1", syscall.EUCLEAN}, // and gt1 did
+		step{vf1 + "/resume", "1", syscall.EUCLEAN}, // gt1 resumed
 		step{control(1), "resume", syscall.EPERM}, step{control(1), "clear", 0},
 		step{control(1), strings.Repeat("x", 32), syscall.EINVAL},
 		step{control(1), "pause", 0}, step{vf1 + "/pause", "1", syscall.ESTALE}, // only the last GT fails
 		step{control(1), "resume", 0}, step{vf1 + "/save", "1", syscall.EPERM},
-		step{vf1 + "/save", "1", syscall.EALREADY}, // the first raw error, gt0 stays started
+		step{vf1 + "/save", "1", syscall.EALREADY}, // the first raw error; gt0 stays started
 		step{vf1 + "/stop", "1", 0}, step{vf1 + "/stop", "1", syscall.EUCLEAN},
 		step{pfDir + "/sriov_admin/vf1/stop", "1", syscall.EUCLEAN},
 	)
@@ -112,7 +112,7 @@ func TestUncleanFold(t *testing.T) {
 		}
 		h.steps(t, step{vf1 + "/" + c.op, "1", c.want})
 	}
-	h.steps(t, step{pfDir + "/virtfn0/reset", "1", 0}) // the device's own reset does not report it
+	h.steps(t, step{pfDir + "/virtfn0/reset", "1", 0}) // the device's own reset does not report the error
 }
 
 func TestSaveRestore(t *testing.T) {
@@ -120,21 +120,21 @@ func TestSaveRestore(t *testing.T) {
 	vf2 := sriov + "/vf2"
 	h.SetGuestState(1, "a picture")
 	h.steps(t, step{vf1 + "/pause", "1", 0}, step{vf2 + "/pause", "1", 0})
-	h.reading(t, vf1+"/save", syscall.EIO)    // none is running
+	h.reading(t, vf1+"/save", syscall.EIO)    // no save is running
 	h.reading(t, vf1+"/restore", syscall.EIO) // the pause has completed
 	h.steps(t, step{vf1 + "/save", "1", 0})
-	h.reading(t, vf1+"/save", syscall.EIO) // not finished
+	h.reading(t, vf1+"/save", syscall.EIO) // the save is not finished
 	data, err := h.ReadFile(vf1 + "/migration_data")
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.reads(t, vf1+"/migration_size", fmt.Sprintf("%d\n", len(data)))
-	h.reading(t, vf1+"/migration_data", 0) // the end, again and again
+	h.reading(t, vf1+"/migration_data", 0) // again and again the end
 	h.reading(t, vf1+"/save", 0)
 	h.steps(t, step{vf1 + "/save", "1", 0}, step{vf1 + "/stop", "1", 0})
 
 	h.steps(t, step{vf2 + "/migration_data", string(data), syscall.EIO}, step{vf2 + "/restore", "1", 0})
-	h.reading(t, vf2+"/restore", syscall.ETIMEDOUT) // nothing has come yet
+	h.reading(t, vf2+"/restore", syscall.ETIMEDOUT) // no data so far
 	f, err := h.OpenFile(vf2+"/migration_data", os.O_WRONLY)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestMigrationData(t *testing.T) {
 		return string(d)
 	}
 	smaller := bytes.Clone(data)
-	binary.LittleEndian.PutUint64(smaller[64:], 4096) // the size of the GGTT
+	binary.LittleEndian.PutUint64(smaller[64:], 4096) // size of the GGTT
 	for _, c := range []struct {
 		name, data string
 		write      syscall.Errno
@@ -194,8 +194,7 @@ func TestMigrationData(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			vf2 := sriov + "/vf2"
-			// The save drops the part of a packet that the case before may have left: a reset does
-			// not.
+			// The save drops the rest of a packet of the previous case. A reset does not.
 			h.steps(
 				t, step{vf2 + "/reset", "1", 0}, step{vf2 + "/pause", "1", 0}, step{vf2 + "/save", "1", 0},
 				step{vf2 + "/reset", "1", 0},
@@ -212,7 +211,7 @@ func TestMigrationData(t *testing.T) {
 	}
 }
 
-// TestReadBlocks: without a save a read of the data waits, and a reset ends that.
+// TestReadBlocks: a read of the data waits while there is no save. A reset ends the read.
 func TestReadBlocks(t *testing.T) {
 	h := twoGTs(t)
 	h.steps(t, step{vf1 + "/pause", "1", 0})
@@ -229,7 +228,7 @@ func TestReadBlocks(t *testing.T) {
 		done <- err
 	}()
 	<-entered
-	h.steps(t, step{vf1 + "/pause", "0", 0}) // it holds no lock
+	h.steps(t, step{vf1 + "/pause", "0", 0}) // the read holds no lock
 	for {
 		h.steps(t, step{vf1 + "/reset", "1", 0})
 		select {
@@ -238,7 +237,7 @@ func TestReadBlocks(t *testing.T) {
 				t.Errorf("read: %v", err)
 			}
 			return
-		default: // the reset came before it waited
+		default: // the reset came before the read waited
 		}
 	}
 }

@@ -21,7 +21,7 @@ func bmg(t *testing.T) *Host {
 	return New(o)
 }
 
-// step is a write and the errno that it gives, 0 for success.
+// A step is a write and its errno, 0 for success.
 type step struct {
 	file, value string
 	errno       syscall.Errno
@@ -66,7 +66,7 @@ func TestNumVFs(t *testing.T) {
 	)
 }
 
-// TestAutomatic compares with the worked example of the contract: two VFs on an idle BMG.
+// TestAutomatic: the fake gives the values of the contract's example: two VFs on an idle BMG.
 func TestAutomatic(t *testing.T) {
 	h := bmg(t)
 	h.reads(t, sriov+"/pf/tile0/ggtt_available", "range:\t0x400000-0xfe9fffff\t(3.97 GiB)\n"+
@@ -94,7 +94,7 @@ func TestCustom(t *testing.T) {
 	h := bmg(t)
 	h.steps(t,
 		step{vf1 + "/ggtt_quota", "2013265919", 0}, step{vf2 + "/ggtt_quota", "2013265920", 0},
-		step{vf1 + "/ggtt_quota", "3000000000", syscall.ENOSPC}, // and now VF1 has nothing
+		step{vf1 + "/ggtt_quota", "3000000000", syscall.ENOSPC}, // VF1 has no GGTT now
 		step{vf1 + "/gt0/contexts_quota", "65536", syscall.EINVAL},
 		step{vf1 + "/gt0/contexts_quota", "65500", syscall.EDQUOT},
 		step{vf1 + "/gt1/doorbells_quota", "257", syscall.EINVAL}, step{vf1 + "/gt1/doorbells_quota", "0x20", 0},
@@ -114,8 +114,8 @@ func TestCustom(t *testing.T) {
 	h.reads(t, vf2+"/ggtt_quota", "0\n")
 }
 
-// TestUnclean: what holds resources in automatic mode can only have been given by something else
-// than a debugfs write. Linux 7.3 leaves it, older drivers refuse.
+// TestUnclean: in automatic mode, a VF has resources before it is enabled only if something other
+// than debugfs gave them. Linux 7.3 keeps them, older drivers refuse.
 func TestUnclean(t *testing.T) {
 	h := bmg(t)
 	h.s.Functions[1].GGTT = span{1 << 30, 4096}
@@ -160,7 +160,7 @@ func TestBinding(t *testing.T) {
 		t.Errorf("driver: %q, %v", link, err)
 	}
 	h.steps(t,
-		step{vf + "/driver_override", "", 0}, // an empty write does nothing
+		step{vf + "/driver_override", "", 0}, // an empty write has no effect
 		step{vf + "/driver/unbind", "0000:03:00.1", 0},
 		step{"/sys/bus/pci/drivers/xe/unbind", "0000:03:00.1", syscall.ENODEV},
 	)
@@ -200,7 +200,7 @@ func TestFlat(t *testing.T) {
 	h := New(o)
 	quota := "/sys/kernel/debug/dri/1/gt1/vf1/contexts_quota"
 	h.steps(t, step{quota, "100", 0}, step{pfDir + "/sriov_numvfs", "1", 0})
-	h.reads(t, quota, "100\n") // what was set by hand wins, on this GT
+	h.reads(t, quota, "100\n") // the manual value wins on this GT
 	h.reads(t, "/sys/kernel/debug/dri/0000:03:00.0/gt0/vf1/contexts_quota", "65278\n")
 	h.steps(t, step{pfDir + "/sriov_numvfs", "0", 0})
 	h.reads(t, quota, "0\n")

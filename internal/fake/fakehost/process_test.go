@@ -17,7 +17,7 @@ type fullWriter struct{}
 
 func (fullWriter) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// The fake host's commands are processes, and take writers, as the real one's do.
+// Commands of the fake host are processes and take writers, as on a real host.
 func TestProcess(t *testing.T) {
 	h := host.New(fakehost.New(fakehost.Options{}))
 	var out bytes.Buffer
