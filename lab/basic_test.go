@@ -13,7 +13,8 @@ import (
 	"vmtb/flow"
 )
 
-// workScale leaves the work of test_basic long enough to cover what happens beside it: 9 s of 30.
+// workScale is the scale of work in test_basic. The shortened work, 9 s of 30, still covers the
+// steps beside it.
 const workScale = 0.3
 
 const (
@@ -22,8 +23,8 @@ const (
 	wsim2VF  = "test_basic::TestVmWorkload::test_wsim[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 )
 
-// TestRates: work goes as fast as the shares of the GPU allow. The clock of the DUT follows what
-// its CPU does, so other tests beside it do not matter.
+// TestRates: work runs at the rate of the GPU's shares. The DUT's clock follows its CPU, so tests
+// beside it do no harm.
 func TestRates(t *testing.T) {
 	t.Parallel()
 	d := start(t)
@@ -31,7 +32,7 @@ func TestRates(t *testing.T) {
 	t.Run("unequal shares", d.testUnequalShares)
 }
 
-// testStore: IGT's own runner runs a stand-in of its test in two guests at once, and on the host.
+// testStore: IGT's runner runs a stand-in of IGT's test in two guests at once, and on the host.
 func (d *dut) testStore(t *testing.T) {
 	code, dir, err := d.run(t.Context(), "--warm", store2VF)
 	if err != nil || code != flow.ExitPass {
@@ -43,11 +44,11 @@ func (d *dut) testStore(t *testing.T) {
 	d.clean(t)
 }
 
-// testBasic: the flows of test_basic with work pass, but for the one that compares machines where
-// there is one only. Those with four machines show nothing that those with two do not, TestVmSetup
-// is in TestRealDriver, and test_store in TestLab: TestUpstream has all. What compares rates is
-// tried again, for the DUT is emulated on a machine that may have other things to do; unequal
-// shares stay unequal.
+// testBasic: the flows of test_basic that do work pass. The one that compares machines is skipped
+// if there is only one machine. TestUpstream has every flow: four machines show nothing more than
+// two, TestRealDriver has TestVmSetup, and TestLab has test_store. Failed flows are rerun, because
+// other load on this machine can disturb their rates. Shares that are really unequal fail each
+// time.
 func (d *dut) testBasic(t *testing.T) {
 	code, dir, err := d.run(t.Context(), "--warm", "--workload-scale", fmt.Sprint(workScale), "--rerun-failed", "2",
 		"-k", "not 4VF and not TestVmSetup and not test_store", "test_basic")
@@ -79,8 +80,8 @@ func (d *dut) testBasic(t *testing.T) {
 	d.clean(t)
 }
 
-// onlyRatesAgain reports attempts that have failed though they measure no rates. They do not count
-// for having passed later.
+// onlyRatesAgain reports failed attempts of flows that measure no rates. A later pass does not
+// excuse them.
 func onlyRatesAgain(t *testing.T, run *flow.RunDir) {
 	t.Helper()
 	rates := []string{"test_wsim", "test_load", "test_reload"}
@@ -95,7 +96,7 @@ func onlyRatesAgain(t *testing.T, run *flow.RunDir) {
 	}
 }
 
-// testUnequalShares: a GPU that gives one VF more time than the other is caught.
+// testUnequalShares: the flow fails if the GPU gives one VF more time than the other.
 func (d *dut) testUnequalShares(t *testing.T) {
 	const fault = "fault-favour"
 	d.fault(t, fault, 1<<1) // VF1

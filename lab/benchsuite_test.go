@@ -22,10 +22,11 @@ import (
 	"vmtb/lab"
 )
 
-// TestBenchSuite is "make bench-suite": it measures, in one DUT and in turns, how long TestVmSetup
-// takes with the Python tool, with vmtb, and with warm machines, and a machine with a VF until its
-// driver is there, cold and warm. VMTB_BENCH_ROUNDS says how often, VMTB_PEER where the Python tool
-// is ("": it is left out), VMTB_BENCH_DIR where table and JSON are to be.
+// TestBenchSuite is "make bench-suite". In one DUT and in turns, it measures the time of
+// TestVmSetup with the Python tool, with vmtb, and with warm machines. It also measures the start
+// of a machine with a VF until its driver is ready, cold and warm. VMTB_BENCH_ROUNDS is the number
+// of rounds, VMTB_PEER the directory of the Python tool ("" leaves it out), VMTB_BENCH_DIR the
+// directory for the table and the JSON.
 func TestBenchSuite(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv("VMTB_BENCH_ROUNDS"))
 	if err != nil {
@@ -52,7 +53,7 @@ func TestBenchSuite(t *testing.T) {
 	s.write(t)
 }
 
-// A benchSuite is what was measured; its JSON is benchsuite.json.
+// A benchSuite has the measured times. Its JSON is benchsuite.json.
 type benchSuite struct {
 	Began  time.Time    `json:"began"`
 	Rounds int          `json:"rounds"`
@@ -60,20 +61,20 @@ type benchSuite struct {
 	Starts []contestant `json:"machine_with_vf"`
 
 	dut     *dut
-	program string // vmtb, in the DUT
+	program string // path of vmtb in the DUT
 	peer    string
 }
 
 // A contestant is one way to do something.
 type contestant struct {
 	Name    string    `json:"name"`
-	Seconds []float64 `json:"seconds"`     // by this machine's clock
+	Seconds []float64 `json:"seconds"`     // measured with this machine's clock
 	CPU     []float64 `json:"cpu_seconds"` // of the DUT's QEMU
 
 	do func(*testing.T)
 }
 
-// once does it once, and measures that.
+// once runs the contestant once and records its times.
 func (c *contestant) once(t *testing.T, d *dut) {
 	cpu := func() float64 {
 		stat, err := procfs.Read(d.PID())
@@ -88,7 +89,7 @@ func (c *contestant) once(t *testing.T, d *dut) {
 	t.Logf("%s: %.1f s", c.Name, c.Seconds[len(c.Seconds)-1])
 }
 
-// measure lets the contestants take turns, so that other load on this machine meets all of them.
+// measure runs the contestants in turns, so that other load on this machine affects all of them.
 func (s *benchSuite) measure(t *testing.T) {
 	for range s.Rounds {
 		for i := range s.Suites {
@@ -121,11 +122,11 @@ func (s *benchSuite) testVMSetup(t *testing.T, flags ...string) {
 	}
 }
 
-// testVMSetups is how many ids TestVmSetup has.
+// testVMSetups is the number of ids in TestVmSetup.
 const testVMSetups = 3
 
-// coldStart and warmStart return when the VF's driver is there in the guest: a guest that has
-// booted has to load it, and a warm one has when "vm start" returns.
+// coldStart and warmStart return when the VF's driver is ready in the guest. A booted guest has to
+// load it. A warm guest has it when "vm start" returns.
 func (s *benchSuite) coldStart(t *testing.T) {
 	s.start(t)
 	s.must(t, s.program, "vm", "exec", "gpu", "modprobe", "xe")
@@ -140,7 +141,7 @@ func (s *benchSuite) start(t *testing.T, flags ...string) {
 	}, flags...)...)
 }
 
-// hasDriver fails unless the guest's xe has probed the VF.
+// hasDriver fails the test unless the guest's xe has probed the VF.
 func (s *benchSuite) hasDriver(t *testing.T) {
 	s.must(t, s.program, "vm", "exec", "gpu", "--", "sh", "-c", "ls -d /sys/bus/pci/drivers/xe/*:*/drm")
 }
@@ -158,11 +159,12 @@ func (s *benchSuite) must(t *testing.T, argv ...string) string {
 	return string(r.Stdout)
 }
 
-// peerDir is the Python tool's place in the DUT's share, wrapDir that of a QEMU for it.
+// peerDir is the directory of the Python tool in the DUT's share, and wrapDir that of its QEMU
+// wrapper.
 const peerDir, wrapDir = "python-tool", "wrap"
 
-// givePeer puts the Python tool into the DUT as it is. Its machines have 4096 MiB, more than the
-// DUT, so a wrapper of QEMU gives them what the lab's guests have.
+// givePeer copies the unchanged Python tool into the DUT. Its machines have 4096 MiB, more than the
+// DUT. So a QEMU wrapper gives them the memory of the lab's guests.
 func (s *benchSuite) givePeer(t *testing.T) {
 	t.Helper()
 	wrapper := fmt.Sprintf(`#!/bin/bash
@@ -180,7 +182,7 @@ exec /usr/bin/qemu-system-x86_64 "${args[@]}"
 	if err != nil {
 		t.Fatal(err)
 	}
-	// its configuration has IGT in /usr/local
+	// The tool's configuration expects IGT in /usr/local.
 	s.must(t, "sh", "-ec", `mkdir -p /usr/local/libexec
 ln -sfn /usr/libexec/igt-gpu-tools /usr/local/libexec/
 ln -sf /usr/bin/igt_runner /usr/local/bin/`)
@@ -198,7 +200,7 @@ python3 -m pytest -p no:cacheprovider -q vmm_flows/test_basic.py -k TestVmSetup 
 	}
 }
 
-// write writes table and JSON.
+// write writes the table and the JSON.
 func (s *benchSuite) write(t *testing.T) {
 	dir := os.Getenv("VMTB_BENCH_DIR")
 	data, err := json.MarshalIndent(s, "", "  ")
@@ -221,7 +223,7 @@ func (s *benchSuite) write(t *testing.T) {
 	t.Logf("%s\n%s", dir, table.String())
 }
 
-// printContestants prints a table; the first contestant is what the others are compared with.
+// printContestants prints a table that compares each contestant with the first one.
 func printContestants(w io.Writer, title string, all []contestant) {
 	const format = "| %-48s | %-24s | %-24s | %-9s |\n"
 	fmt.Fprintf(w, format, title, "median (least to most)", "CPU time of DUT's QEMU", "of first")

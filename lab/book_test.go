@@ -19,20 +19,20 @@ import (
 	"vmtb/lab"
 )
 
-// notInTheDUT are the beginnings of those commands of the book that TestBook does not run in the DUT.
+// notInTheDUT has the prefixes of the book's commands that TestBook does not run in the DUT.
 var notInTheDUT = []string{
-	// set-up, demo and test are what CI and people begin with; TestIntegrationInstall and
-	// TestDeployed run the others' dist.sh
+	// CI and people begin with set-up, demo and test. TestIntegrationInstall and TestDeployed run
+	// the dist.sh of the others.
 	"make ",
 	"scp ",              // needs a machine called dut
-	"go mod ",           // TestBookModule does it,
-	"go build ",         // and builds; TestDeployed does so, too,
-	"./acme-vmtb ",      // lists its flows, and runs them in the DUT
-	"vmtb image build ", // testdata/integration/image.txtar
-	"vmtb lab ",         // TestBookLab
+	"go mod ",           // TestBookModule runs it
+	"go build ",         // TestBookModule and TestDeployed build
+	"./acme-vmtb ",      // TestDeployed runs it in the DUT
+	"vmtb image build ", // see testdata/integration/image.txtar
+	"vmtb lab ",         // see TestBookLab
 }
 
-// bookStdin is what is typed into commands that read it: Ctrl-] leaves a console and the lab.
+// bookStdin has the input of commands that read it. Ctrl-] leaves a console and the lab.
 var bookStdin = map[string]string{
 	"vmtb vm console vm0": "\x1d",
 	"vmtb vm shell vm0":   "exit\n",
@@ -40,14 +40,14 @@ var bookStdin = map[string]string{
 	"vmtb lab shell --package=python3-pytest,strace": "\x1d",
 }
 
-// bookCodes are exit codes of commands that are not 0: nothing has failed before.
+// bookCodes has the exit codes that are not 0. No earlier run had a failure here.
 var bookCodes = map[string]int{
 	"vmtb run --last-failed --vm-image=guest_os.img": flow.ExitNoMatch,
 	"vmtb lab run --last-failed":                     flow.ExitNoMatch,
 }
 
-// bookProgram is a vmtb for the book's commands: what a run selects is cut down to what shows that
-// the command works, and it is no cache of others that is cleaned.
+// bookProgram returns a script that runs vmtb for the book's commands. It reduces the selection of
+// a run to what shows that the command works, and lets "lab clean" clean only a cache of its own.
 func bookProgram(vmtb string) string {
 	return fmt.Sprintf(`#!/bin/sh
 case "$*" in
@@ -60,11 +60,10 @@ exec %s "$@"
 `, vmtb)
 }
 
-// bookConfig is the configuration of the book's reader, on a machine whose CPU is emulated.
+// bookConfig is the configuration of the book's reader, for a machine with an emulated CPU.
 const bookConfig = `{"guest": {"os_image": "guest_os.img"}, "vm": {"memory_mib": 256}, "timeout_scale": 5}`
 
-// TestBook runs the commands that the book shows, in their order and as they stand there but for
-// bookProgram, on a machine under test.
+// TestBook runs the book's commands in the DUT, in order and unchanged, through bookProgram.
 func TestBook(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full")
@@ -74,19 +73,19 @@ func TestBook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startStandIn(t) // some commands are for a GPU with memory of its own
+	d := startStandIn(t) // some commands need a GPU with local memory
 	dir := filepath.Join(d.dir, "book")
 	if err := d.furnish(dir); err != nil {
 		t.Fatal(err)
 	}
 	d.must(t.Context(), t, "cp -r "+dir+"/bin /run/book")
-	d.try(t, dir, booktest.Command{Text: "vmtb run --run-dir=first"}) // for chapters that tell what to do afterwards
+	d.try(t, dir, booktest.Command{Text: "vmtb run --run-dir=first"}) // some chapters begin after a run
 	file, ran := "", map[string]bool{}
 	for _, c := range commands {
 		if !inTheDUT(c.Text) || ran[c.Text] && !leadsOn(c.Text) {
 			continue
 		}
-		// Each chapter begins on a machine that is as it was; and so do commands that take VFs for themselves.
+		// Each chapter begins on a clean host, and so does each command that needs the VFs itself.
 		if c.File != file || strings.HasPrefix(c.Text, "vmtb vf enable") || strings.HasPrefix(c.Text, "vmtb run") {
 			d.says(t, 0, "", "recover")
 		}
@@ -100,7 +99,8 @@ func TestBook(t *testing.T) {
 	d.clean(t)
 }
 
-// leadsOn reports whether what follows a command needs what it does: then it is run wherever it stands.
+// leadsOn reports whether later commands need the effect of a command. TestBook then runs the
+// command each time.
 func leadsOn(text string) bool {
 	return strings.HasPrefix(text, "vmtb vf ") || strings.HasPrefix(text, "vmtb vm ")
 }
@@ -109,7 +109,8 @@ func inTheDUT(text string) bool {
 	return !slices.ContainsFunc(notInTheDUT, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
-// furnish makes the directory in which a reader types the book's commands, with the files that they name.
+// furnish makes the directory in which a reader types the book's commands, with the files that they
+// name.
 func (d *dut) furnish(dir string) error {
 	program, err := os.ReadFile(os.Getenv("VMTB"))
 	if err != nil {
@@ -118,7 +119,7 @@ func (d *dut) furnish(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
 		return err
 	}
-	// A test definition of LAVA finds its commands on its DUT.
+	// A test definition of LAVA finds these commands on its DUT.
 	const lava = "#!/bin/sh\necho ${0##*/} \"$@\"\n"
 	for name, content := range map[string]string{
 		"vmtb_config.json":   bookConfig,
@@ -132,7 +133,7 @@ func (d *dut) furnish(dir string) error {
 			return err
 		}
 	}
-	// Run directories that are there already go by the names that the book gives them.
+	// These run directories have the names that the book uses.
 	names := []string{"DIR", "EARLIER", "vmtb-results/20261123-120000", "vmtb-results/20261126-190000-lab/run"}
 	for _, name := range names {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
@@ -163,8 +164,8 @@ func (d *dut) try(t *testing.T, dir string, c booktest.Command) {
 	fmt.Fprintf(d.out, "(%s)\n", time.Since(began).Round(100*time.Millisecond))
 }
 
-// TestBookLab runs the commands that the book shows for the lab, on this machine. Each boots a DUT
-// of its own, so this takes its time.
+// TestBookLab runs the book's commands for the lab on this machine. It is slow: each command boots
+// its own DUT.
 func TestBookLab(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full")
@@ -185,7 +186,7 @@ func TestBookLab(t *testing.T) {
 		}
 		ran[c.Text] = true
 		fmt.Fprintf(t.Output(), "\n%s:%d# %s\n", c.File, c.Line, c.Text)
-		// on a terminal, which the shell wants
+		// the shell needs a terminal
 		cmd := exec.CommandContext(t.Context(), "script", "-qec", c.Text, "/dev/null")
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 		cmd.Stdin, cmd.Stdout = strings.NewReader(bookStdin[c.Text]), t.Output()

@@ -15,7 +15,8 @@ import (
 	"vmtb/flow"
 )
 
-// The stand-ins keep the contract of xe in every shape that they have, and between them every rule is checked.
+// The stand-ins keep the contract of xe in each shape, and every rule is checked in at least one
+// shape.
 func TestContract(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: TestRealContract has the real driver")
@@ -32,7 +33,7 @@ func TestContract(t *testing.T) {
 	}
 	for _, s := range contract.Sections() {
 		for _, r := range s.Rules {
-			// the emulated device has 8 VFs at most
+			// The emulated device has only 8 VFs.
 			if !passed["test_"+r.ID] && r.ID != "fair_12" && r.ID != "fair_24" && !onlyReal(r) {
 				t.Errorf("rule %s was checked on no device", r.ID)
 			}
@@ -40,7 +41,7 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// onlyReal reports whether a rule is not for stand-ins.
+// onlyReal reports whether a rule is only for the real driver.
 func onlyReal(r contract.Rule) bool {
 	return slices.ContainsFunc(r.Needs, func(n contract.Need) bool { return n.Name == "a driver that is no stand-in" })
 }
@@ -55,11 +56,11 @@ func labRun(t *testing.T, args ...string) {
 	}
 }
 
-// oneGTRule is the rule about a GPU with one GT; all others are tried with two.
+// oneGTRule is the rule about a GPU with one GT. All other rules run with two GTs.
 const oneGTRule = "xe_contract::TestControl::test_fold_one_gt"
 
-// The real driver keeps the contract on the emulated GPU, and what of it was seen to hold before
-// still does. Rules about VFIO need xe-vfio-pci, which Debian does not build.
+// The real driver keeps the contract on the emulated GPU, and no rule that held before is skipped.
+// Rules about VFIO need xe-vfio-pci, which Debian does not build.
 func TestRealContract(t *testing.T) {
 	t.Parallel()
 	dir, one := t.TempDir(), t.TempDir()
@@ -102,7 +103,7 @@ func keepsContract(t *testing.T, params string, passed map[string]bool) {
 		case flow.Pass:
 			_, rule, _ := strings.Cut(id[len("xe_contract::"):], "::")
 			passed[rule] = true
-		case flow.Skip: // the device lacks what the rule is about
+		case flow.Skip: // the device lacks a need of the rule
 		default:
 			t.Errorf("%s: %s", id, result)
 		}

@@ -15,11 +15,11 @@ import (
 	"vmtb/lab"
 )
 
-// provisioning are flows without machines, which are quick.
+// provisioning has flows without machines, which are quick.
 const provisioning = "xe_provisioning::TestSchedulingOnly"
 
-// TestCrash kills runs in the middle of flows, and recovers and resumes them. "make lab-full" does
-// so at many more points, and resets the DUT, too.
+// TestCrash kills runs in the middle of flows, then recovers and resumes them. "make lab-full"
+// kills at many more points, and more often resets the DUT.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{MayReboot: true})
@@ -31,7 +31,8 @@ func TestCrash(t *testing.T) {
 	t.Run("machines", func(t *testing.T) { d.crashes(t, 8, 2, boot2VF) })
 }
 
-// crashes kills runs of a selection at so many points, all over the run, and resets the DUT at others.
+// crashes kills runs of a selection at this many points, spread over the run, and resets the DUT at
+// others.
 func (d *dut) crashes(t *testing.T, points, resets int, selection ...string) {
 	t.Helper()
 	lines := d.wholeRun(t, selection)
@@ -45,7 +46,7 @@ func (d *dut) crashes(t *testing.T, points, resets int, selection ...string) {
 	}
 }
 
-// wholeRun is how many lines the journals of an undisturbed run have.
+// wholeRun returns the number of lines in the journals of an undisturbed run.
 func (d *dut) wholeRun(t *testing.T, selection []string) int {
 	t.Helper()
 	code, dir, err := d.run(t.Context(), selection...)
@@ -56,17 +57,17 @@ func (d *dut) wholeRun(t *testing.T, selection []string) int {
 	return lines(dir)
 }
 
-// lines counts those of both journals.
+// lines returns the number of lines in both journals.
 func lines(dir string) (n int) {
 	for _, name := range []string{"journal.jsonl", flow.UndoFile} {
-		data, _ := os.ReadFile(filepath.Join(dir, name)) // not there yet
+		data, _ := os.ReadFile(filepath.Join(dir, name)) // it may not exist yet
 		n += bytes.Count(data, []byte("\n"))
 	}
 	return n
 }
 
-// crash kills a run when its journals have so many lines, with the whole DUT or alone; recovers it first, if asked to;
-// resumes it, and looks at what that comes to.
+// crash kills a run when its journals have this many lines. With reset, it kills the whole DUT. It
+// resumes the run and checks the result; with first, it recovers the host before that.
 func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -77,7 +78,7 @@ func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool)
 		_, err := d.runIn(ctx, dir, selection...)
 		ended <- err
 	}()
-	for lines(dir) < at { // files on this machine, written by another: nothing tells
+	for lines(dir) < at { // poll: no event reports the other machine's writes
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
@@ -110,8 +111,8 @@ func (d *dut) crash(t *testing.T, selection []string, at int, reset, first bool)
 	}
 }
 
-// checkResumed: every case of the plan has one result, and none but the one in flight, or those of
-// its fixture, is not a pass.
+// checkResumed checks that every case of the plan has one result. All pass, except the case in
+// flight and the cases of its fixture.
 func checkResumed(t *testing.T, dir string, at int) {
 	t.Helper()
 	run, err := flow.OpenRun(dir)

@@ -18,8 +18,8 @@ import (
 	"vmtb/lab"
 )
 
-// TestDeployed: the example of a program with flows of its own runs them, and one of them has the
-// machine under test reboot; and an archive runs from where it is unpacked.
+// TestDeployed: the example program runs its own flows, and one of them reboots the DUT. A release
+// archive runs from the directory in which it was unpacked.
 func TestDeployed(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "acme-vmtb")
@@ -47,7 +47,8 @@ func TestDeployed(t *testing.T) {
 	t.Run("unpacked", d.testDist)
 }
 
-// testDist: what "make dist" makes is the same each time, and runs from where it was unpacked, with what came with it.
+// testDist: "make dist" gives the same archive each time. Its program runs from the directory in
+// which it was unpacked, with the archive's files.
 func (d *dut) testDist(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -95,7 +96,7 @@ func (d *dut) testDist(t *testing.T) {
 	d.clean(t)
 }
 
-// testReboot: a case has the host reboot, and goes on at its mark when the run is resumed.
+// testReboot: a case reboots the host, and goes on at its mark when the run is resumed.
 func (d *dut) testReboot(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

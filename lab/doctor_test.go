@@ -14,10 +14,10 @@ import (
 	"vmtb/lab"
 )
 
-// A diagnosis is a line of "vmtb doctor --json".
+// A diagnosis is an element of the JSON of "vmtb doctor --json".
 type diagnosis struct{ Check, Health, Found, Remedy string }
 
-// examine is what the doctor says of the DUT.
+// examine returns the results of "vmtb doctor" in the DUT, by check.
 func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]diagnosis) {
 	t.Helper()
 	var out bytes.Buffer
@@ -31,7 +31,7 @@ func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "\n" + out.String() // progress, with what the guest's console has, comes before the list
+	text := "\n" + out.String() // the guest's console comes before the list
 	var list []diagnosis
 	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "\n[\n")):]), &list); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
@@ -43,7 +43,7 @@ func (d *dut) examine(t *testing.T, args ...string) (code int, found map[string]
 	return code, found
 }
 
-// The doctor finds nothing wrong with the DUT, and each thing that is broken in turn.
+// The doctor finds no fault in the DUT, and then each fault that the test makes.
 func (d *dut) testDoctor(t *testing.T) {
 	code, found := d.examine(t, "--deep")
 	noBuild := map[string]bool{"lab": true, "image build": true, "in all": true} // the DUT has no mmdebstrap

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestKept: a lab that stays up, and commands in it.
+// TestKept: commands run in a lab that stays up.
 func TestKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -58,7 +58,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("no such command: %d, %s", code, errs)
 	}
 
-	// The first signal is for the command, which may end as it likes.
+	// The first signal goes to the command, which may end in its own way.
 	cmd := exec.CommandContext(t.Context(), os.Getenv("VMTB"),
 		"lab", "exec", "--", "sh", "-c", `trap "echo trapped; exit 9" TERM; echo started; while :; do sleep 0.1; done`)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, env, time.Minute
@@ -72,7 +72,7 @@ func TestKept(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // its exit code says how
+	_ = cmd.Wait() // the test checks the exit code
 	if code := cmd.ProcessState.ExitCode(); code != 9 || !strings.Contains(out.String(), "trapped") {
 		t.Errorf("interrupted: exit code %d, %q", code, out.String())
 	}
@@ -81,9 +81,9 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// A watched buffer calls found when word has been written, once.
+// A watched is a buffer that calls found once, when word has been written.
 type watched struct {
-	said  bytes.Buffer // not embedded: its ReadFrom would take the place of Write
+	said  bytes.Buffer // not embedded: its ReadFrom would replace Write
 	word  string
 	found func()
 }

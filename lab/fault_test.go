@@ -16,7 +16,8 @@ import (
 	"vmtb/lab"
 )
 
-// TestFaults: what the real driver does when the GPU fails is told as what it is, and the host is put back.
+// TestFaults: if the GPU fails, vmtb reports the real driver's failure correctly, and the host is
+// restored.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	d := start(t)
@@ -24,11 +25,11 @@ func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, property string
 		value          any
-		before         string // in the DUT
+		before         string // shell line in the DUT
 		selection      string
 		code           int
 		says           []string
-		logs           string // what the kernel of the DUT says
+		logs           string // in the kernel log of the DUT
 	}{
 		{
 			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reloadXe,
@@ -46,11 +47,11 @@ func TestFaults(t *testing.T) {
 			code: flow.ExitError, says: []string{"exec_quantum_ms: EIO"},
 			logs: "Failed to provision PF with 20ms execution quantum (-EIO)",
 		},
-		{ // the driver gives up and goes on
+		{ // the driver gives up on the FLR
 			name: "an FLR that never ends", property: "fault-flr-stuck", value: 1 << 1, selection: quick,
 			code: flow.ExitPass, says: []string{"DMESG-WARN", "(-ETIMEDOUT) (vf-troub"}, logs: "VF1 FLR didn't finish",
 		},
-		{ // one GT has taken the new quantum, and the other one takes nothing any more, until the driver is loaded anew
+		{ // one GT has the new quantum; the other accepts no request until the driver is reloaded
 			name: "a message with a wrong length", property: "fault-ctb-corrupt", value: 1 << 0, selection: quick,
 			code: flow.ExitNotRestored, says: []string{"exec_quantum_ms: ETIME", "(gpu-reset)"},
 			logs: "G2H channel broken on read",
@@ -94,9 +95,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsWarm: with each fault of the GPU, flows whose machines start warm end as those do whose
-// machines boot: the same exit code, the same result of each case. It prints the table that
-// docs/warm.md has.
+// TestFaultsWarm: with each fault of the GPU, warm and booted machines give the same exit code and
+// the same result of each case. The test prints the table of docs/warm.md.
 func TestFaultsWarm(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: it boots a machine for each fault")
@@ -141,11 +141,11 @@ func TestFaultsWarm(t *testing.T) {
 	t.Logf("fault, cold, warm:\n%s", table.String())
 }
 
-// underFault runs a selection while the GPU has a fault, and returns the exit code and what became
-// of each case, in the order of the selection. The GPU is as it was afterwards.
+// underFault runs a selection while the GPU has a fault, and then ends the fault. It returns the
+// exit code and the result of each case, in the order of the selection.
 func (d *dut) underFault(t *testing.T, property string, value any, mode string, selection []string) string {
 	t.Helper()
-	if property == "fault-guc-status" { // is seen when the driver loads the firmware
+	if property == "fault-guc-status" { // it has an effect when the driver loads the firmware
 		d.must(t.Context(), t, reloadXe)
 	}
 	if property != "" {

@@ -18,8 +18,8 @@ import (
 	"vmtb/bench"
 )
 
-// igtTests are those of IGT's SR-IOV tests that need nothing that only silicon has. A name without a subtest stands for
-// all subtests of a program. docs/lab.md says what keeps the others from running.
+// igtTests are IGT's SR-IOV tests that need no real GPU. A name without a subtest stands for all
+// subtests of a program. docs/lab.md explains why the others cannot run.
 var igtTests = []string{
 	"igt@sriov_basic",
 	"igt@xe_sriov_admin",
@@ -29,7 +29,8 @@ var igtTests = []string{
 	"igt@xe_sriov_flr@flr-basic",
 }
 
-// IGT's tests of SR-IOV, as Debian packages them, are strict users of the stand-ins that we have not written.
+// IGT's SR-IOV tests, as Debian packages them, pass on the stand-ins. They are strict, and not
+// written by us.
 func TestIGT(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: TestRealIGT has the real driver")
@@ -42,8 +43,7 @@ func TestIGT(t *testing.T) {
 	d.clean(t)
 }
 
-// checkIGT fails t unless every subtest that tests stand for has passed, and every dynamic subtest
-// in it.
+// checkIGT fails t unless every subtest in tests has passed, and each of its dynamic subtests.
 func checkIGT(t *testing.T, got map[string]igtResult, tests []string) {
 	t.Helper()
 	for _, want := range tests {
@@ -60,8 +60,8 @@ func checkIGT(t *testing.T, got map[string]igtResult, tests []string) {
 	}
 }
 
-// isSubtest reports whether name is a subtest, or a dynamic subtest in one, that the entry want of
-// a list of tests stands for.
+// isSubtest reports whether name is a subtest, or one of its dynamic subtests, that matches the
+// entry want of a list of tests.
 func isSubtest(name, want string) bool {
 	return strings.Count(name, "@") >= 2 && (name == want || strings.HasPrefix(name, want+"@"))
 }
@@ -73,14 +73,14 @@ type igtResult struct {
 	Err           string `json:"err"`
 	DmesgWarnings string `json:"dmesg-warnings"`
 	Time          struct {
-		Start float64 `json:"start"` // seconds
+		Start float64 `json:"start"` // in seconds
 		End   float64 `json:"end"`
 	} `json:"time"`
 }
 
-// runIGT has the real igt_runner run tests in the DUT and returns the results by name. It kills a
-// program that takes longer than timeout for one subtest. Its files stay in the directory name of
-// the DUT's share.
+// runIGT runs tests in the DUT with the real igt_runner, and returns the results by name. It kills
+// a program that takes longer than timeout for one subtest. The runner's files stay in the
+// directory name of the DUT's share.
 func (d *dut) runIGT(
 	ctx context.Context, t *testing.T, name string, timeout time.Duration, tests []string,
 ) map[string]igtResult {
@@ -100,7 +100,7 @@ func (d *dut) runIGT(
 	return readIGT(t, filepath.Join(dir, "results.json"))
 }
 
-// igtRunner is the command line that runs a list of tests and writes the results to dir.
+// igtRunner returns the command line that runs a list of tests and writes the results to dir.
 func igtRunner(timeout time.Duration, list, dir string) []string {
 	seconds := strconv.Itoa(int(timeout.Seconds()))
 	return []string{"igt_runner", "--per-test-timeout", seconds, "--test-list", list, "/usr/libexec/igt-gpu-tools", dir}
@@ -133,8 +133,8 @@ func (r igtResult) check(t *testing.T) {
 	)
 }
 
-// passed reports whether the subtest passed, with no warning but those that a slow CPU or a chatty
-// driver explains.
+// passed reports whether the subtest passed. It accepts warnings that come from a slow CPU or a
+// talkative driver.
 func (r igtResult) passed() bool {
 	switch r.Result {
 	case "pass":
@@ -145,21 +145,20 @@ func (r igtResult) passed() bool {
 	return false
 }
 
-// Warnings that are no fault of device or driver.
+// Warnings without a fault of the device or the driver.
 var (
 	harmlessDmesg = regexp.MustCompile(strings.Join([]string{
-		`clocksource: Long readout interval`, // the emulated machine had to wait for this one
-		// xe counts debug messages that nobody has switched on
+		`clocksource: Long readout interval`, // the DUT had to wait for this machine
+		// The number of debug messages in xe that are not enabled.
 		`xe_guc_relay: \d+ callbacks suppressed`,
-		// the answer is there, the waiter got the CPU 1 s late
+		// The answer is there. Its waiter got the CPU 1 s late.
 		`G2H fence \d+, action [0-9a-f]+, done`,
-		`NOTICE: Automounting of tracing to debugfs is deprecated`, // by IGT
+		`NOTICE: Automounting of tracing to debugfs is deprecated`, // caused by IGT
 	}, "|"))
 	harmlessErr = regexp.MustCompile(strings.Join([]string{
 		`^Starting (dynamic )?subtest: `, `^(Dynamic subtest|Subtest) .*: SUCCESS`,
-		// xe_sriov_scheduling warns if an engine has idled: the emulated CPU was too slow to submit
-		// enough. That an engine has worked for longer than it was there (a ratio above 1) has no
-		// such reason.
+		// xe_sriov_scheduling warns if an engine was idle: the emulated CPU submitted work too
+		// slowly. This does not explain a ratio above 1, so such a warning is not accepted.
 		`Warning on condition !check_within_epsilon\(metrics\[n\]\.active_to_total_ratio,`,
 		`WARNING: active/total=0\.\d+ not within `,
 	}, "|"))

@@ -11,7 +11,7 @@ import (
 	"vmtb/bench/vm"
 )
 
-// The configuration that a lab gets is one that vmtb reads.
+// vmtb can read the configuration of a lab.
 func TestLabConfig(t *testing.T) {
 	c, err := bench.ParseConfig("vmtb_config.json", []byte(config(7.5)))
 	if err != nil || c.Guest.OSImage != GuestImage || c.VM.MemoryMiB != GuestMiB || c.TimeoutScale != 7.5 {
@@ -19,7 +19,7 @@ func TestLabConfig(t *testing.T) {
 	}
 }
 
-// What a lab's hardware is tells its GPU.
+// GPUOf finds the kind of GPU from the lab's hardware.
 func TestGPUOf(t *testing.T) {
 	for _, gpu := range GPUs {
 		devices, _, _ := gpu.hardware(nil)
@@ -29,7 +29,7 @@ func TestGPUOf(t *testing.T) {
 	}
 }
 
-// The start-up file gives a completion the word that is being typed, with ":" and "=" in it.
+// With the start-up file, a completion gets the whole current word, even with ":" and "=" in it.
 func TestLabBashrc(t *testing.T) {
 	rc := filepath.Join(t.TempDir(), "rc")
 	if err := os.WriteFile(rc, []byte(bashrc), 0o600); err != nil {

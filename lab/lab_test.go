@@ -26,9 +26,9 @@ import (
 	"vmtb/report/reporttest"
 )
 
-// These tests run in the emulated DUT. "make lab-test" builds vmtb and names it in VMTB. A DUT uses
-// one CPU, so tests with one of their own run beside each other; but those that measure how fast
-// work goes run first, and alone.
+// These tests run in the emulated DUT. "make lab-test" builds vmtb and sets VMTB to its path. A DUT
+// uses one CPU, so tests with separate DUTs run in parallel. Tests that measure the rate of work
+// run first, and alone.
 
 func TestMain(m *testing.M) {
 	if code, ran := guard.Run(os.Args); ran {
@@ -42,20 +42,22 @@ const (
 	boot2VF = "test_basic::TestVmSetup::test_vm_boot[2VF-(P:AUTO S:INFINITE)]"
 )
 
-// hasVF is true once a QEMU has got a VF. The brackets keep the shell that looks from finding itself.
+// hasVF is a shell line that succeeds once a QEMU has a VF. The brackets prevent a match of the
+// shell's own command line.
 const hasVF = `pgrep -f 'vfio-pc[i],host='`
 
-// A dut is one emulated machine for all tests: what one leaves behind, the next one trips over.
+// A dut is one emulated machine for all tests. Leftovers of one test make the next one fail.
 type dut struct {
 	*lab.DUT
 	dir string
-	out io.Writer // of the test
-	n   int       // runs so far
+	out io.Writer // output of the test
+	n   int       // number of runs
 
-	memory int // of its guests, in MiB
+	memory int // of a guest, in MiB
 }
 
-// start starts a DUT with the emulated GPU, the real driver, and what saves and migrates VFs.
+// start starts a DUT with the emulated GPU, the real driver, and support for saving and migrating
+// VFs.
 func start(t *testing.T) *dut {
 	t.Helper()
 	return startWith(t, lab.BuildOptions{Migration: true}, lab.Options{})
@@ -67,7 +69,7 @@ func startStandIn(t *testing.T) *dut {
 	return startWith(t, lab.BuildOptions{GPU: lab.StandIn}, lab.Options{})
 }
 
-// startWith starts a DUT with images and options of its own.
+// startWith starts a DUT with these images and options.
 func startWith(t *testing.T, build lab.BuildOptions, o lab.Options) *dut {
 	t.Helper()
 	program := cmp.Or(o.Program, os.Getenv("VMTB"))
@@ -98,7 +100,8 @@ func startWith(t *testing.T, build lab.BuildOptions, o lab.Options) *dut {
 	return &dut{DUT: d, dir: dir, out: t.Output(), memory: lab.GuestMiB}
 }
 
-// run runs vmtb in the DUT, with a selection and perhaps flags before it, and returns its run directory.
+// run runs "vmtb run" in the DUT with args, a selection with optional flags, and returns the run
+// directory.
 func (d *dut) run(ctx context.Context, args ...string) (code int, dir string, err error) {
 	dir = d.nextDir()
 	code, err = d.runIn(ctx, dir, args...)
@@ -118,7 +121,7 @@ func (d *dut) runIn(ctx context.Context, dir string, args ...string) (code int, 
 	return d.Vmtb(ctx, append(common, args...), d.out)
 }
 
-// results are the results of a run's cases, by id.
+// results returns the results of a run's cases, by id.
 func results(t *testing.T, dir string) map[string]flow.Result {
 	t.Helper()
 	run, err := flow.OpenRun(dir)
@@ -134,7 +137,7 @@ func results(t *testing.T, dir string) map[string]flow.Result {
 	return got
 }
 
-// fault sets a property of the emulated GPU: lab/gpu/README.md lists them.
+// fault sets a property of the emulated GPU. lab/gpu/README.md lists the properties.
 func (d *dut) fault(t *testing.T, property string, value any) {
 	t.Helper()
 	args := map[string]any{"path": "/machine/peripheral/" + lab.GPUDevice, "property": property, "value": value}
@@ -151,7 +154,7 @@ func (d *dut) clean(t *testing.T) {
 	}
 }
 
-// full reports whether there is time for all: make lab-full.
+// full reports whether all tests run: make lab-full.
 func full() bool { return os.Getenv("VMTB_LAB_FULL") != "" }
 
 func TestLab(t *testing.T) {
@@ -168,7 +171,7 @@ func TestLab(t *testing.T) {
 	t.Run("panic of the kernel", d.testKernelPanic)
 }
 
-// The short form of an id runs just the one that begins so, and the DUT is as it was.
+// The short form of an id runs only the flow whose id begins with it. Afterwards the DUT is clean.
 func (d *dut) testFlow(t *testing.T) {
 	code, dir, err := d.run(t.Context(), "test_basic::TestVmSetup::test_vm_boot[1VF]")
 	if err != nil || code != flow.ExitPass {
@@ -181,8 +184,8 @@ func (d *dut) testFlow(t *testing.T) {
 	d.clean(t)
 }
 
-// resultsRead reads results.json as tools that read IGT's do: field by field, and as our own reader
-// of igt_runner's results.
+// resultsRead reads results.json field by field, as tools for IGT's results do, and with our own
+// reader of igt_runner's results.
 func resultsRead(t *testing.T, dir string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "results.json"))
@@ -201,7 +204,7 @@ func resultsRead(t *testing.T, dir string) {
 	}
 }
 
-// killInFlight starts a run and kills its vmtb with SIGKILL as soon as a guest runs.
+// killInFlight starts a run, and kills its vmtb with SIGKILL as soon as a guest runs.
 func (d *dut) killInFlight(t *testing.T) (dir string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -224,7 +227,7 @@ func (d *dut) killInFlight(t *testing.T) (dir string) {
 	return e.dir
 }
 
-// wait polls a condition in the DUT, which no event tells about.
+// wait polls a condition in the DUT, because no event reports it.
 func (d *dut) wait(ctx context.Context, t *testing.T, what, condition string) {
 	t.Helper()
 	for {
@@ -243,7 +246,7 @@ func (d *dut) wait(ctx context.Context, t *testing.T, what, condition string) {
 	}
 }
 
-// must runs a shell line in the DUT, which must end well, and returns what it prints.
+// must runs a shell line in the DUT that must succeed, and returns its output.
 func (d *dut) must(ctx context.Context, t *testing.T, line string) string {
 	t.Helper()
 	c := bench.Shell(line)
@@ -257,7 +260,7 @@ func (d *dut) must(ctx context.Context, t *testing.T, line string) string {
 	return string(r.Stdout)
 }
 
-// A vmtb that is killed takes its QEMUs with it, and "vmtb recover" puts back what it had changed.
+// The QEMUs of a killed vmtb end with it, and "vmtb recover" restores the host.
 func (d *dut) testKilled(t *testing.T) {
 	dead := d.killInFlight(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -279,7 +282,7 @@ func (d *dut) recover(t *testing.T, dead string) {
 	d.clean(t)
 }
 
-// A run that nobody recovered keeps the next one from beginning, unless that may put the host back.
+// After a dead run, the next run is refused, unless --recover lets it restore the host.
 func (d *dut) testAfterDeadRun(t *testing.T) {
 	dead := d.killInFlight(t)
 	if code, _, err := d.run(t.Context(), boot1VF); err != nil || code != flow.ExitError {
@@ -293,10 +296,10 @@ func (d *dut) testAfterDeadRun(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	d.clean(t)
-	d.recover(t, dead) // there is nothing any more
+	d.recover(t, dead) // there is nothing to recover
 }
 
-// An interrupted run tears down, says so, and leaves nothing.
+// An interrupted run tears down, reports the interrupt, and leaves nothing.
 func (d *dut) testInterrupt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -311,7 +314,8 @@ func (d *dut) testInterrupt(t *testing.T) {
 	d.clean(t)
 }
 
-// The stand-ins load, unload and take their parameters: lab/kmod/test/exercise.sh, which leaves xe unloaded.
+// The stand-ins can be loaded and unloaded, and accept their parameters. lab/kmod/test/exercise.sh
+// does this and leaves xe unloaded.
 func TestModules(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full")
@@ -336,7 +340,8 @@ func TestModules(t *testing.T) {
 	d.clean(t)
 }
 
-// A run directory that is full ends the run in order: it says so, and the DUT is as it was.
+// If the disk of the run directory is full, the run reports this and ends in order, and the DUT is
+// clean.
 func (d *dut) testFullDisk(t *testing.T) {
 	const small = "/mnt/small"
 	d.must(t.Context(), t, "mkdir -p "+small+" && mount -t tmpfs -o size=48k tmpfs "+small)
@@ -356,13 +361,14 @@ func (d *dut) testFullDisk(t *testing.T) {
 	d.clean(t)
 }
 
-// A DUT that dies is the lab's trouble, with its console, and what the run had written so far is here.
+// If the DUT dies, the lab reports the failure with the DUT's console. The run's data up to then
+// are on this machine.
 func (d *dut) testKernelPanic(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	go func() {
 		d.wait(ctx, t, "QEMU with a VF", hasVF)
-		_, _ = d.Exec(ctx, bench.Shell("echo c >/proc/sysrq-trigger")) // nobody is left to answer
+		_, _ = d.Exec(ctx, bench.Shell("echo c >/proc/sysrq-trigger")) // no answer after a panic
 	}()
 	_, dir, err := d.run(ctx, boot1VF)
 	if _, ok := errors.AsType[*bench.InfraError](err); !ok || !strings.Contains(err.Error(), "Kernel panic") {

@@ -14,17 +14,19 @@ import (
 	"vmtb/flow"
 )
 
-// migrationScale is little work, but enough to be there still when a machine has been restored: the flows see to that.
+// migrationScale is the scale of work. The work is short, but it still runs when a machine has been
+// restored: the flows check this.
 const migrationScale = "0.2"
 
-// shapes has shapes of test_migration that differ most; make lab-full has all of them (TestUpstream).
+// shapes has the shapes of test_migration that differ most. "make lab-full" runs all of them
+// (TestUpstream).
 var shapes = []string{
 	"TestBusyMigrationWsim1[2VF-(P:AUTO*]",
 	"TestCheckpoint[2VF-*]",
 	"test_1vm_save_restore_no_driver",
 }
 
-// TestMigration: machines are saved and restored in each of the Python tool's ways.
+// TestMigration: machines are saved and restored in each way that the Python tool has.
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	d := start(t)
@@ -40,7 +42,8 @@ func TestMigration(t *testing.T) {
 	d.clean(t)
 }
 
-// TestLostWork: a GPU that loses the work of a VF, by itself or in a restore, is caught, and by the right case.
+// TestLostWork: if the GPU loses the work of a VF, in normal operation or in a restore, the right
+// case fails.
 func TestLostWork(t *testing.T) {
 	t.Parallel()
 	const (
@@ -51,7 +54,7 @@ func TestLostWork(t *testing.T) {
 	)
 	d := start(t)
 	for _, c := range []struct {
-		fault, when string // the flow says that
+		fault, when string // when is a line of the flow's output
 		want        map[string]flow.Result
 		says        []string
 	}{
@@ -68,7 +71,7 @@ func TestLostWork(t *testing.T) {
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			during := *d
-			// of VF1
+			// 1<<1 is VF1.
 			during.out = io.MultiWriter(d.out, &watched{word: c.when, found: func() { d.fault(t, c.fault, 1<<1) }})
 			code, dir, err := during.run(t.Context(), "--warm", "--workload-scale", migrationScale, class+param)
 			d.fault(t, c.fault, 0)
@@ -89,14 +92,14 @@ func TestLostWork(t *testing.T) {
 	}
 }
 
-// notHere are the reasons for which flows are skipped in the lab: its GPU is emulated, and Debian's kernel has no
-// CONFIG_DRM_XE_DEBUG.
+// notHere has the accepted reasons for skipped flows in the lab. Its GPU is emulated, and Debian's
+// kernel lacks CONFIG_DRM_XE_DEBUG.
 var notHere = []string{
 	"needs compression of the GPU, and that is emulated", "needs shaders of the GPU, and that is emulated",
 	"resfix_stoppers: not available here", "test_save did not pass: skip",
 }
 
-// passOrNotHere reports what neither passed nor was skipped because of what the lab has not got.
+// passOrNotHere reports each case that neither passed nor was skipped for a reason in notHere.
 func passOrNotHere(t *testing.T, dir string, got map[string]flow.Result) {
 	t.Helper()
 	for line := range strings.Lines(reasons(t, dir)) {
@@ -108,7 +111,7 @@ func passOrNotHere(t *testing.T, dir string, got map[string]flow.Result) {
 	allPass(t, got)
 }
 
-// allPass reports what has not passed.
+// allPass reports each case that did not pass.
 func allPass(t *testing.T, got map[string]flow.Result) {
 	t.Helper()
 	for _, id := range slices.Sorted(maps.Keys(got)) {
@@ -118,8 +121,8 @@ func allPass(t *testing.T, got map[string]flow.Result) {
 	}
 }
 
-// TestUpstream runs all that the Python tool has, in two machines under test at once, and tells what became of it. With
-// VMTB_LAB_SHARD=i/n that is the i-th of n parts only.
+// TestUpstream runs all flows of the Python tool, in two DUTs at once, and logs the results.
+// VMTB_LAB_SHARD=i/n limits it to the i-th of n parts.
 func TestUpstream(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full does it: it takes about an hour")
@@ -141,7 +144,7 @@ func TestUpstream(t *testing.T) {
 				t.Error(err)
 			}
 			got := results(t, dir)
-			if got[wsim1VF] == flow.Skip { // there is nobody to compare with
+			if got[wsim1VF] == flow.Skip { // there is no machine to compare with
 				delete(got, wsim1VF)
 			}
 			counts := map[flow.Result]int{}
@@ -156,7 +159,7 @@ func TestUpstream(t *testing.T) {
 	}
 }
 
-// reasons are those of all cases that have not passed.
+// reasons returns the reasons of all cases that did not pass.
 func reasons(t *testing.T, dir string) string {
 	t.Helper()
 	run, err := flow.OpenRun(dir)

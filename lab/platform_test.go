@@ -23,7 +23,8 @@ func TestGPU(t *testing.T) {
 	}
 }
 
-// Properties are QEMU's, whatever is in them, and only an emulated GPU has some.
+// QEMU gets properties unchanged, with any characters. Some properties exist only on an emulated
+// GPU.
 func TestProperties(t *testing.T) {
 	for _, c := range []struct {
 		properties []string

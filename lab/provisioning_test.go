@@ -11,8 +11,8 @@ import (
 	"vmtb/flow"
 )
 
-// TestProvisioning: what the host gives is what guests get, with 1 and 2 VFs; with VMTB_LAB_FULL
-// set with 4 and by every vGPU profile, too.
+// TestProvisioning: guests get exactly what the host gives, with 1 and 2 VFs. With VMTB_LAB_FULL it
+// also tests 4 VFs and every vGPU profile.
 func TestProvisioning(t *testing.T) {
 	t.Parallel()
 	least, selection := 7, []string{

@@ -16,8 +16,7 @@ import (
 	"vmtb/lab"
 )
 
-// realSRIOV are IGT's tests of SR-IOV. A name without a subtest stands for all subtests of a
-// program.
+// realSRIOV has IGT's SR-IOV tests. A name without a subtest stands for all subtests of a program.
 var realSRIOV = []string{
 	"igt@sriov_basic",
 	"igt@xe_sriov_admin",
@@ -27,8 +26,8 @@ var realSRIOV = []string{
 	"igt@xe_sriov_vfio",
 }
 
-// realExec are subtests that execute batches and that no flow runs. What is not in the list needs
-// shaders: xe_exec_store@long-shader-bb-check.
+// realExec has subtests that execute batches and that no flow runs. It leaves out
+// xe_exec_store@long-shader-bb-check, which needs shaders.
 var realExec = []string{
 	"igt@xe_exec_store@basic-all",
 	"igt@xe_exec_store@basic-cond-batch",
@@ -44,19 +43,19 @@ var realExec = []string{
 	"igt@xe_spin_batch@spin-mem-copy",
 }
 
-// realTimed are subtests that fail or take minutes on a busy machine. "make lab-full" runs them.
+// realTimed has subtests that fail or take minutes on a busy machine. "make lab-full" runs them.
 var realTimed = []string{
-	// It wants the driver to create a VM and a queue, and to destroy them, within 150 ms.
+	// The driver must create a VM and a queue, and destroy them, within 150 ms.
 	"igt@xe_spin_batch@spin-fixed-duration-with-preempter",
-	// The driver gives up (-EBUSY) if it cannot get a user's pages within 1 s while threads of the
-	// test map them anew.
+	// The driver gives up (-EBUSY) if it cannot get a user's pages within 1 s while the test's
+	// threads remap them.
 	"igt@xe_exec_threads@threads-cm-userptr-invalidate",
 	"igt@xe_exec_threads@threads-bal-mixed-userptr-invalidate",
 	"igt@xe_exec_threads@threads-many-queues",
 }
 
-// flowTests are the tests that flows run as workloads, as far as the emulated GPU can run them,
-// without those in [realTimed].
+// flowTests returns the tests that flows run as workloads. It leaves out tests that the emulated
+// GPU cannot run, and those in [realTimed].
 func flowTests(t *testing.T) []string {
 	t.Helper()
 	var tests []string
@@ -72,8 +71,8 @@ func flowTests(t *testing.T) []string {
 	return tests
 }
 
-// IGT's own tests, unmodified, pass on the PF: those of SR-IOV, and some that execute batches.
-// Those that flows run are in TestGuestIGT, and here in "make lab-full".
+// IGT's own tests pass unchanged on the PF: those of SR-IOV, and some that execute batches. The
+// tests that flows run are in TestGuestIGT, and "make lab-full" runs them here, too.
 func TestRealIGT(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{Migration: true}, lab.Options{})
@@ -88,7 +87,8 @@ func TestRealIGT(t *testing.T) {
 	d.clean(t)
 }
 
-// TestGuestIGT: what flows run passes on a VF in a guest. So does, in "make lab-full", what TestRealIGT runs on the PF.
+// TestGuestIGT: the tests that flows run pass on a VF in a guest. In "make lab-full" the tests of
+// TestRealIGT pass there, too.
 func TestGuestIGT(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{}, lab.Options{})

@@ -40,8 +40,8 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// What was measured is what a later run reads; without it, deadlines are the usual ones; what is no
-// measurement is told.
+// A later run reads the saved measurement. Without one, deadlines are the usual ones. A malformed
+// file is reported.
 func TestSpeedIsKept(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)

@@ -8,7 +8,8 @@ import (
 	"vmtb/flow"
 )
 
-// testState: machines with VFs are saved and restored in every way, and one moves live from VF1 to VF2.
+// testState: machines with VFs are saved and restored in every way, and a machine is migrated live
+// from VF1 to VF2.
 func (d *dut) testState(t *testing.T) {
 	code, dir, err := d.run(t.Context(), "--warm", "vm_state")
 	if err != nil || code != flow.ExitPass {

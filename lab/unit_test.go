@@ -36,7 +36,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// What is written while it is followed arrives, all of it and in order, the last of it after the writer has gone.
+// Data that are written to a followed file arrive completely and in order, even the last data
+// before the writer ends.
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	var mu sync.Mutex
@@ -73,7 +74,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A reader of the output that goes away, as head does, ends neither the run nor the log.
+// If the reader of the output goes away, as head does, neither the run nor the log ends.
 func TestFollowForReaderThatLeft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	tried := make(chan struct{}, 10)

@@ -14,7 +14,7 @@ import (
 	"vmtb/lab"
 )
 
-// TestVF sets VFs up by hand.
+// TestVF provisions VFs by hand.
 func TestVF(t *testing.T) {
 	t.Parallel()
 	d := start(t)
@@ -30,7 +30,7 @@ func (d *dut) vf(t *testing.T, code int, something string, args ...string) strin
 	return d.says(t, code, something, append([]string{"vf"}, args...)...)
 }
 
-// A listedVF is what "vmtb vf list --json" tells of a function.
+// A listedVF is a function in the JSON of "vmtb vf list --json".
 type listedVF struct {
 	Address, Driver string
 	Quota           struct{ GGTT, Contexts, Doorbells uint64 }
@@ -44,7 +44,8 @@ type listedVF struct {
 	} `json:"used_by"`
 }
 
-// functions are those that vf with args prints as JSON, after its progress: the PF, and n VFs.
+// functions returns the functions in the JSON output of vf with args, the PF and n VFs. Progress
+// comes before the JSON.
 func (d *dut) functions(t *testing.T, n int, args ...string) []listedVF {
 	t.Helper()
 	text := d.vf(t, flow.ExitPass, "", append(args, "--json")...)
@@ -56,7 +57,7 @@ func (d *dut) functions(t *testing.T, n int, args ...string) []listedVF {
 	return list.Functions
 }
 
-// Each command does what it says, a run does not begin meanwhile, and disable puts the DUT back.
+// Each command has its effect, no run starts meanwhile, and disable restores the DUT.
 func (d *dut) testVFByHand(t *testing.T) {
 	for _, f := range d.functions(t, 2, "enable", "2")[1:] {
 		if f.Driver != "xe-vfio-pci" || f.Quota.GGTT == 0 || f.Quota.Contexts == 0 || f.UsedBy != nil {
@@ -94,7 +95,7 @@ func (d *dut) testVFByHand(t *testing.T) {
 	d.clean(t)
 }
 
-// A VF that a QEMU has is listed with it, and not touched.
+// A VF that a QEMU uses is listed with that QEMU, and not changed.
 func (d *dut) testVFInUse(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -125,7 +126,7 @@ func (d *dut) testVFInUse(t *testing.T) {
 	d.clean(t)
 }
 
-// What was enabled by hand is recovered like what a run has left.
+// "vmtb recover" removes manually enabled VFs as it removes the leftovers of a run.
 func (d *dut) testVFRecover(t *testing.T) {
 	d.functions(t, 2, "enable", "2", "--profile=fit", "--sched=FLEXIBLE_30FPS", "--bind=vfio-pci")
 	d.says(t, flow.ExitPass, "The host is as it was.", "recover")
@@ -137,7 +138,7 @@ func (d *dut) testVFRecover(t *testing.T) {
 	d.clean(t)
 }
 
-// VFs that nobody has recorded are disabled, too.
+// Disable also removes VFs without a record.
 func (d *dut) testVFOthers(t *testing.T) {
 	d.must(
 		t.Context(), t,

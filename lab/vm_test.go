@@ -12,7 +12,7 @@ import (
 	"vmtb/lab"
 )
 
-// TestVM: machines with VFs by hand, which live on from one command to the next.
+// TestVM: machines with VFs, started by hand, stay up between commands.
 func TestVM(t *testing.T) {
 	t.Parallel()
 	d := start(t)
@@ -30,7 +30,7 @@ func TestVM(t *testing.T) {
 	d.says(t, 2, `machine gpu is up and has VF`, "run", "--vm-image", lab.GuestImage, boot1VF)
 
 	d.says(t, 0, "", "vm", "exec", "gpu", "modprobe", "xe")
-	// What the two VFs have alike, without where in the GGTT it is.
+	// The properties that both VFs share: all except their range in the GGTT.
 	const self = `grep -v range /sys/kernel/debug/dri/*/gt0/vf/self_config`
 	before := d.says(t, 0, "", "vm", "exec", "gpu", "--", "sh", "-c", self)
 	d.says(t, 0, "", "vm", "save", "gpu", "before")
@@ -43,10 +43,11 @@ func TestVM(t *testing.T) {
 		t.Errorf("the VF had\n%s\nand after the migration\n%s", before, after)
 	}
 
-	// VF1 is free again, and another machine gets it; one goes by its name, the other with its keeper.
+	// VF1 is free again, and another machine gets it. Later one machine ends by its name, the other
+	// with its keeper.
 	d.says(t, 0, "other", append(start, "--warm", "--vf=1", "other")...)
 	const bound = `ls /sys/bus/pci/drivers/xe | grep -c :; cat /proc/sys/kernel/random/boot_id`
-	// its VF's driver is there, and it has not booted
+	// The VF's driver is ready, and the guest has not booted.
 	d.says(t, 0, "1\n7761726d-", "vm", "exec", "other", "--", "sh", "-c", bound)
 	d.says(t, 0, "", "vm", "reboot", "other")
 	if said := d.says(t, 0, "", "vm", "exec", "other", "cat", "/proc/sys/kernel/random/boot_id"); strings.Contains(
@@ -64,7 +65,8 @@ func TestVM(t *testing.T) {
 	d.clean(t)
 }
 
-// says runs vmtb in the DUT, which must end with code and have said something, and returns all that it said.
+// says runs vmtb in the DUT and returns its output. It must end with code, and its output must
+// contain something.
 func (d *dut) says(t *testing.T, code int, something string, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer

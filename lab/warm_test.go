@@ -18,8 +18,8 @@ import (
 	"vmtb/lab"
 )
 
-// TestGoesOn: DUTs that go on from one state are told apart, know the time, have their share, and
-// boot when they are reset.
+// TestGoesOn: DUTs that start from one state differ in their identity. Each has the right time and
+// its own share, and boots when it is reset.
 func TestGoesOn(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -57,7 +57,7 @@ func TestGoesOn(t *testing.T) {
 	}
 }
 
-// TestBrokenState: a DUT whose state is damaged boots, and says why.
+// TestBrokenState: a DUT whose state is damaged boots, and reports the reason.
 func TestBrokenState(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: it boots twice")
@@ -74,7 +74,7 @@ func TestBrokenState(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	link := filepath.Join(dir, "cache", "dut", "dut.img") // states are kept beside it
+	link := filepath.Join(dir, "cache", "dut", "dut.img") // states are beside the image
 	if err := os.MkdirAll(filepath.Dir(link), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +110,8 @@ func TestBrokenState(t *testing.T) {
 	}
 }
 
-// TestWarmStarts: machines that start from one state, one after the other, each get their VF, whose
-// driver probes it, and a boot id that says how they started, which no other has.
+// TestWarmStarts: machines that start from one state, one after the other, each get their VF, and
+// their driver probes it. Each boot id is unique and shows how the machine started.
 func TestWarmStarts(t *testing.T) {
 	if !full() {
 		t.Skip("make lab-full: 500 machines; each warm run of \"make lab-test\" starts some")
@@ -154,7 +154,7 @@ done`
 	d.clean(t)
 }
 
-// giveProgram puts vmtb into the DUT, for scripts, and returns where it is.
+// giveProgram copies vmtb into the DUT for scripts, and returns its path.
 func (d *dut) giveProgram(t *testing.T) string {
 	t.Helper()
 	program, err := os.ReadFile(os.Getenv("VMTB"))
@@ -168,5 +168,5 @@ func (d *dut) giveProgram(t *testing.T) string {
 	return path
 }
 
-// warmBootID is how the boot id of a machine begins that has not booted: "warm" in ASCII.
+// warmBootID is the prefix of the boot id of a machine that has not booted: "warm" in ASCII.
 const warmBootID = "7761726d"

@@ -15,7 +15,7 @@ import (
 	"vmtb/bench/work"
 )
 
-// A lab is a machine with the stand-in driver, as its debugfs shows it. Its clock stands in for the real one.
+// A labMachine is a machine with the stand-in driver, as debugfs shows it. Its clock is a fake.
 type labMachine struct {
 	system
 	out, err bytes.Buffer
@@ -33,7 +33,7 @@ func newLab(t *testing.T, share string, gts ...string) *labMachine {
 	if share == "" {
 		return l
 	}
-	for _, minor := range []string{"1", "128"} { // in the order of names, the wrong one may come first
+	for _, minor := range []string{"1", "128"} { // the wrong one may be the first by name
 		root := filepath.Join(dir, "dri", minor)
 		for _, sub := range append([]string{"standin"}, gts...) {
 			if err := os.MkdirAll(filepath.Join(root, sub), 0o755); err != nil {
@@ -54,7 +54,7 @@ const (
 	gt1 = "tile0/gt1"
 )
 
-// The editor waits for the end of its input, and says what it is.
+// The editor runs until the end of its input, and prints that it is a stand-in.
 func TestEditor(t *testing.T) {
 	l := newLab(t, "")
 	in, end := io.Pipe()
@@ -81,7 +81,7 @@ func TestIGT(t *testing.T) {
 		argv  []string
 		code  int
 		out   string
-		err   string // a part
+		err   string // part of the error
 	}{
 		{"list", "", nil, []string{"/x/xe_ccs", "--list-subtests"}, 0, "block-copy-compressed\n", ""},
 		{"test list", "", nil, []string{"/x/xe_ccs", "--show-testlist"}, 0, "igt@xe_ccs@block-copy-compressed\n", ""},
@@ -156,7 +156,7 @@ func TestIGT(t *testing.T) {
 	}
 }
 
-// A driver that goes away fails the test that runs; igt_runner finds its lines on stderr, too.
+// If the driver goes away, the running test fails. igt_runner finds its lines on stderr, too.
 func TestIGTFails(t *testing.T) {
 	l := newLab(t, "1000000\n", gt0)
 	l.sentinels = true
@@ -170,7 +170,7 @@ func TestIGTFails(t *testing.T) {
 	}
 }
 
-// What bench/work asks IGT for is there, and what is there is asked for.
+// Every test that bench/work uses exists here, and every test here is used.
 func TestAllTests(t *testing.T) {
 	var have, want []string
 	for _, p := range programs {
@@ -260,7 +260,7 @@ func TestWsim(t *testing.T) {
 	}
 }
 
-// By the real clock it takes at least as long as the work.
+// With the real clock, a run takes at least as long as its work.
 func TestRealClock(t *testing.T) {
 	l := newLab(t, "500000")
 	l.drive = driveByClock

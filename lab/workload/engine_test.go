@@ -9,7 +9,7 @@ import (
 
 const ms = time.Millisecond
 
-// play runs an engine with a share for each tick of 20 ms; the last one stays.
+// play runs an engine with a share for each tick of 20 ms. Later ticks have the last share.
 func play(t *testing.T, e *engine, shares ...float64) time.Duration {
 	t.Helper()
 	n := 0
@@ -78,7 +78,7 @@ func TestEngine(t *testing.T) {
 	}
 }
 
-// How often the program comes to look does not change how long the work takes.
+// The time between two steps of the program does not change the duration of the work.
 func TestSlowCPU(t *testing.T) {
 	for _, every := range []time.Duration{ms, 7 * ms, 333 * ms, maxTick} {
 		e := newEngine(steps(t, "1.DEFAULT.5000.0.1"), 1, 400)
@@ -93,7 +93,7 @@ func TestSlowCPU(t *testing.T) {
 	}
 }
 
-// A jump of the clock is no time in which work was done, but it has passed.
+// After a jump of the clock, no work counts for the time of the jump, but the time has passed.
 func TestClockJump(t *testing.T) {
 	jumps := map[int]time.Duration{3: time.Hour, 5: -time.Hour}
 	n := 0
@@ -105,7 +105,7 @@ func TestClockJump(t *testing.T) {
 		}
 		return 100 * ms
 	})
-	if ticks := n - 2; err != nil || ticks != 30 { // 8 s less the maxTick of the jump forward
+	if ticks := n - 2; err != nil || ticks != 30 { // 8 s, less maxTick for the jump forward
 		t.Errorf("%d ticks, %v", ticks, err)
 	}
 	if want := 8 * time.Second; !near(e.elapsed, want+time.Hour-maxTick-time.Hour) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Every descriptor that flows come with is understood.
+// Every descriptor of our flows can be parsed.
 func TestOwnDescriptors(t *testing.T) {
 	files, err := filepath.Glob("../../vmm_flows/resources/wsim/*/*.wsim")
 	if err != nil || len(files) < 15 {
@@ -54,7 +54,7 @@ func TestParseWsimRefuses(t *testing.T) {
 	}
 }
 
-// What cannot be preempted counts from where the descriptor says so.
+// Work cannot be preempted from the place where the descriptor says so.
 func TestLongestRigid(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"1.DEFAULT.5000.0.1":                                 0,
@@ -87,7 +87,7 @@ func FuzzParseWsim(f *testing.F) {
 			total += one.batch + one.delay + one.period
 		}
 		e := newEngine(s, 1, 1)
-		e.advance(total, 1) // it cannot take longer than one after the other
+		e.advance(total, 1) // one after the other is the longest possible
 		e.advance(time.Microsecond, 1)
 		if !e.finished() {
 			t.Errorf("%q is not done after %v", text, total)

@@ -81,7 +81,8 @@ func TestActionRefusals(t *testing.T) {
 	}
 }
 
-// A CTB whose descriptor or message is wrong is used no more, and says so.
+// After a wrong descriptor or message, the device stops using the CTB and sets an error in its
+// status.
 func TestBrokenCTB(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -107,7 +108,8 @@ func TestBrokenCTB(t *testing.T) {
 	}
 }
 
-// A function reaches its own memory only: another's entry of the GGTT faults.
+// A function reaches only its own memory. An access through a GGTT entry of another function
+// faults.
 func TestIsolation(t *testing.T) {
 	g := ready(t)
 	va, pa := g.alloc(0, 1)
@@ -130,7 +132,7 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
-// A reset in the middle of everything gives a device like a new one.
+// A reset during work gives a device in its first state.
 func TestResetGivesFreshDevice(t *testing.T) {
 	g := ready(t)
 	w := g.newWork(1, 1, render)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// dice gives out the bytes of a fuzzer's input.
+// A dice returns the bytes of a fuzzer's input one by one.
 type dice struct{ b []byte }
 
 func (d *dice) byte() byte {
@@ -21,7 +21,8 @@ func (d *dice) byte() byte {
 	return v
 }
 
-// word is a number that is small, a power of two, an address in use or arbitrary: by its first byte.
+// word returns a number. Depending on its first byte, it is small, a power of two, an address in
+// use, or arbitrary.
 func (d *dice) word(g *gpu) uint32 {
 	switch k := d.byte(); k & 7 {
 	case 0, 1:
@@ -64,7 +65,7 @@ var fuzzRegs = []uint64{
 	mediaGT + 0x941c, mediaGT + 0xc314, mediaGT + 0xa540, mediaGT + selector, selector, 0xe4f4, 0xb158, fnBase + 0x74,
 }
 
-// step does one thing that a bad guest might do.
+// step does one thing that a malicious guest might do.
 func (d *dice) step(g *gpu, w []*work, p *parallel) {
 	fn := int(d.byte())
 	fn = fn%(vfs+1) + fn>>7*media
@@ -106,11 +107,12 @@ func (d *dice) step(g *gpu, w []*work, p *parallel) {
 	}
 }
 
-// fuzzBytes is as long as an input may be: the fuzzer gives up an input that takes 10 s, with
-// sanitizers on a busy machine.
+// fuzzBytes is the greatest length of an input. With sanitizers on a busy machine, a longer input
+// could take 10 s, and the fuzzer then gives up.
 const fuzzBytes = 256
 
-// FuzzDevice plays guests that write anything anywhere. QEMU must stay alive; a sanitizer's finding ends it.
+// FuzzDevice plays guests that write anything anywhere. QEMU must survive; a sanitizer's finding
+// ends it.
 func FuzzDevice(f *testing.F) {
 	rnd := rand.New(rand.NewPCG(16, 10013))
 	for range 40 {
@@ -154,7 +156,8 @@ func FuzzDevice(f *testing.F) {
 	})
 }
 
-// BenchmarkRead measures a read of a register of a VF in the device: a long read is one message of the protocol.
+// BenchmarkRead measures one read of a VF's register in the device. It uses a long read, because
+// that is one message of the protocol.
 func BenchmarkRead(b *testing.B) {
 	g := newGPU(b)
 	const n = 0x400 / 4

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Where the test puts things in the address space of the machine.
+// Addresses and sizes in the test's machine.
 const (
 	ecam    = 0xb0000000
 	bar0    = 0xc0000000
@@ -25,15 +25,15 @@ const (
 	ramBase = 16 << 20
 	vfs     = 3
 
-	// media + n is function n where it talks to the GuC of the media GT.
+	// media + n is function n at the GuC of the media GT.
 	media   = 16
 	mediaGT = 0x380000 // registers of the media GT
 )
 
-// ctbs are the CTBs of each function, on either GT.
+// A ctbs has the CTB of each function, on both GTs.
 type ctbs [media + vfs + 1]ctb
 
-// gpu is a machine with the device, its BARs mapped, and a simple allocator of memory.
+// A gpu is a machine with the device, its BARs mapped, and a simple allocator of memory.
 type gpu struct {
 	*Machine
 	t    testing.TB
@@ -43,7 +43,7 @@ type gpu struct {
 	ct   ctbs
 }
 
-// need returns the value of an environment variable that the tests cannot do without.
+// need returns the value of an environment variable. The test fails without it.
 func need(t testing.TB, name, what string) string {
 	t.Helper()
 	v := os.Getenv(name)
@@ -55,17 +55,17 @@ func need(t testing.TB, name, what string) string {
 
 func newGPU(t testing.TB) *gpu { return newGPUWith(t, "") }
 
-// newGPUWith is newGPU with further properties of the device.
+// newGPUWith is newGPU with more properties of the device.
 func newGPUWith(t testing.TB, props string) *gpu {
 	t.Helper()
 	g := &gpu{Machine: start(t, props), t: t, ram: ramBase, ggtt: 1 << 20, pte: map[uint64]uint64{}}
-	g.Outl(0xcf8, 0x80000060) // where the extended configuration space is
+	g.Outl(0xcf8, 0x80000060) // address of the extended configuration space
 	g.Outl(0xcfc, ecam|1)
 	g.plug()
 	return g
 }
 
-// start starts a machine with the device, which ends with the test.
+// start starts a machine with the device. The machine ends with the test.
 func start(t testing.TB, props string, args ...string) *Machine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour) // a fuzzer may run for long
@@ -110,7 +110,7 @@ func (g *gpu) plug() {
 	g.ok()
 }
 
-// ok ends the test if the connection to QEMU failed.
+// ok ends the test if the connection to QEMU has failed.
 func (g *gpu) ok() {
 	g.t.Helper()
 	if err := g.Err(); err != nil {
@@ -118,7 +118,7 @@ func (g *gpu) ok() {
 	}
 }
 
-// reg is the address of a register in the BAR of a function.
+// reg returns the address of a register in the BAR of a function.
 func reg(fn int, off uint64) uint64 {
 	fn %= media
 	if fn == 0 {
@@ -127,7 +127,8 @@ func reg(fn int, off uint64) uint64 {
 	return vfBar0 + uint64(fn-1)*barSize + off
 }
 
-// alloc returns n pages: their address in the GGTT and in RAM. They are entered for the function.
+// alloc enters n pages into the GGTT for the function. It returns their addresses in the GGTT and
+// in RAM.
 func (g *gpu) alloc(fn, n int) (ggtt, ram uint64) {
 	ggtt, ram = g.ggtt, g.ram
 	for i := range uint64(n) {
@@ -141,7 +142,7 @@ func (g *gpu) alloc(fn, n int) (ggtt, ram uint64) {
 	return ggtt, ram
 }
 
-// loadGuC does what a driver does to start the firmware.
+// loadGuC starts the firmware as a driver does.
 func (g *gpu) loadGuC() { g.loadGuCOf(0) }
 
 // loadGuCOf is loadGuC for the GT whose registers begin at base.
@@ -183,7 +184,7 @@ func result(dw uint32) (ok bool, v uint32) {
 	return dw>>28 == 0xf, dw & 0xfffffff
 }
 
-// ctb is the pair of command transport buffers of a function, in RAM.
+// A ctb is the pair of command transport buffers of a function, in RAM.
 type ctb struct {
 	fn             int
 	hdesc, hbuf    uint64
@@ -198,7 +199,7 @@ type ctb struct {
 
 const ctSize = 4096
 
-// openCT registers CTBs and switches them on.
+// openCT registers CTBs and enables them.
 func (g *gpu) openCT(fn int) {
 	g.t.Helper()
 	c := ctb{fn: fn, hsize: ctSize / 4, gsize: ctSize / 4}
@@ -241,7 +242,7 @@ func (g *gpu) send(fn int, hxg ...uint32) (fence uint16) {
 	return c.fence
 }
 
-// bell rings, and lets the main loop of QEMU run what that starts.
+// bell rings the bell of a function, and lets QEMU's main loop run the resulting work.
 func (g *gpu) bell(fn int) {
 	scratch, bell := mailbox(fn)
 	g.W32(reg(fn, scratch), 0)
@@ -249,7 +250,7 @@ func (g *gpu) bell(fn int) {
 	g.Step(time.Microsecond)
 }
 
-// recv returns the messages that have come for a function: fence and HXG dwords.
+// recv returns the new messages for a function: fence and HXG dwords.
 func (g *gpu) recv(fn int) [][]uint32 {
 	g.t.Helper()
 	c := &g.ct[fn]
@@ -292,7 +293,7 @@ func (g *gpu) call(fn int, hxg ...uint32) (ok bool, v uint32) {
 	return ok, v
 }
 
-// events returns the data of the events with this action that have come.
+// events returns the data of the received events with this action.
 func (g *gpu) events(fn int, action uint32) [][]uint32 {
 	var found, other [][]uint32
 	for _, m := range g.recv(fn) {
@@ -306,7 +307,7 @@ func (g *gpu) events(fn int, action uint32) [][]uint32 {
 	return found
 }
 
-// provision gives a VF a piece of the GGTT and contexts, with the scheduling parameters.
+// provision gives a VF a part of the GGTT, contexts, and scheduling parameters.
 func (g *gpu) provision(vf int, kv ...uint32) {
 	g.t.Helper()
 	va, pa := g.alloc(0, 1)
@@ -340,7 +341,7 @@ func le(v ...uint32) []byte {
 	return b
 }
 
-// ready is a device with the GuC up, and CTBs of PF and VFs; every VF is provisioned.
+// ready returns a device whose GuC runs. The PF and the VFs have CTBs, and every VF is provisioned.
 func ready(t testing.TB) *gpu {
 	t.Helper()
 	g := newGPU(t)

@@ -10,7 +10,8 @@ const (
 	enhance = 2
 )
 
-// readyMedia is ready with a media GT, the GuC of which has CTBs and has provisioned the VFs, too.
+// readyMedia is ready with a media GT. The GuC of that GT has CTBs, too, and has provisioned the
+// VFs.
 func readyMedia(t *testing.T) *gpu {
 	t.Helper()
 	g := newGPUWith(t, ",gts=2")
@@ -25,7 +26,7 @@ func readyMedia(t *testing.T) *gpu {
 	return g
 }
 
-// The media GT has registers, firmware and engines of its own.
+// The media GT has its own registers, firmware and engines.
 func TestMediaGT(t *testing.T) {
 	g := readyMedia(t)
 	for off, want := range map[uint64]uint32{
@@ -68,7 +69,7 @@ func TestMediaGT(t *testing.T) {
 	}
 }
 
-// What is done on one GT, does nothing to the other.
+// Actions on one GT do not affect the other.
 func TestGTsAreApart(t *testing.T) {
 	g := readyMedia(t)
 	main, side := g.newWork(1, 1, render), g.newWork(media+1, 1, video)
@@ -110,7 +111,7 @@ func TestGTsAreApart(t *testing.T) {
 	}
 }
 
-// Interrupts of the media GT: which bit, and who it is.
+// Interrupts of the media GT set the right bit and have the right identity.
 func TestMediaInterrupts(t *testing.T) {
 	g := readyMedia(t)
 	w := g.newWork(media, 1, enhance)

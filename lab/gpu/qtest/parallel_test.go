@@ -4,11 +4,11 @@ package qtest
 
 import "testing"
 
-// parallel is a context with a ring on each of two copy engines, and a work queue.
+// A parallel is a context with a ring on each of two copy engines, and a work queue.
 type parallel struct {
 	rings  [2]*work
 	id     uint32
-	desc   uint64 // RAM of the work queue's descriptor; its items follow 1024 bytes later
+	desc   uint64 // RAM of the work queue's descriptor; its items begin 1024 bytes later
 	wqTail uint32
 }
 
@@ -42,7 +42,7 @@ func (p *parallel) submit(cmds [2][]uint32) {
 		w.put(cmds[i]...)
 	}
 	const dwords = 5
-	if wqSize-p.wqTail < dwords*4 { // fill up to the end
+	if wqSize-p.wqTail < dwords*4 { // fill the queue up to its end
 		g.W32(p.desc+1024+uint64(p.wqTail), ((wqSize-p.wqTail)/4-1)<<16|4)
 		p.wqTail = 0
 	}
@@ -72,12 +72,13 @@ func (p *parallel) check(what string, v uint32) {
 	}
 }
 
-// All rings of a parallel context run, each on its engine; the driver hears once of what happens to it.
+// All rings of a parallel context run, each on its engine. The driver gets one event for the whole
+// context.
 func TestParallelContext(t *testing.T) {
 	for _, fn := range []int{0, 1} {
 		g := ready(t)
 		p := g.newParallel(fn, 9)
-		for i := range uint32(60) { // the queue goes round
+		for i := range uint32(60) { // the queue wraps around
 			p.store(100 + i*2)
 			g.run(ms)
 			p.check("run", 100+i*2)
@@ -85,7 +86,7 @@ func TestParallelContext(t *testing.T) {
 		if h, s := g.R32(p.desc), g.R32(p.desc+12); h != p.wqTail || s != 0 {
 			t.Errorf("work queue: head %d, tail %d, status %d", h, p.wqTail, s)
 		}
-		// each ring waits for what the other one stores: they can only go on together
+		// Each ring waits for the other's store, so they can only go on together.
 		var both [2][]uint32
 		for i, w := range p.rings {
 			other := p.rings[1-i]
@@ -121,7 +122,7 @@ func TestParallelContext(t *testing.T) {
 		p.same("a disabled ring went on", n)
 		g.send(fn, 0x20000000|0x1001, p.id, 1)
 		g.run(ms)
-		g.Write(p.rings[1].bat, le(0x20<<23|1<<22|2, 0xfff00000, 0, 0)) // nothing is there
+		g.Write(p.rings[1].bat, le(0x20<<23|1<<22|2, 0xfff00000, 0, 0)) // no memory at this address
 		g.run(2 * ms)
 		if e := g.events(fn, 0x1008); len(e) != 1 || e[0][0] != p.id {
 			t.Errorf("one ring faults: resets %v, want one", e)

@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// Options says what to start.
+// Options describe the QEMU to start.
 type Options struct {
 	Root   string   // root directory of a Debian system with QEMU in it
-	Object string   // the device as a shared object (lab/gpu/build.sh)
-	Dir    string   // a directory for sockets; its path is short
+	Object string   // the device as a shared object, from lab/gpu/build.sh
+	Dir    string   // a directory for sockets, with a short path
 	Device string   // value of -device
-	Args   []string // further arguments of QEMU
-	Env    []string // further environment of QEMU
+	Args   []string // more arguments of QEMU
+	Env    []string // more environment of QEMU
 	Stderr *os.File // of QEMU; nil: discarded
 }
 
-// A Machine is a QEMU under the accelerator "qtest". Its methods are for one goroutine. After a method failed the
-// Machine is of no use: the first error is in Err, and all further calls do nothing.
+// A Machine is a QEMU under the accelerator "qtest". Its methods are for one goroutine. After the
+// first error, all further calls do nothing, and Err returns that error.
 type Machine struct {
 	cmd  *exec.Cmd
 	conn net.Conn
@@ -39,7 +39,7 @@ type Machine struct {
 	err  error
 }
 
-// Start starts QEMU and connects to it. ctx ends the process.
+// Start starts QEMU and connects to it. The end of ctx ends QEMU.
 func Start(ctx context.Context, o Options) (*Machine, error) {
 	lib := filepath.Join(o.Root, "usr/lib/x86_64-linux-gnu")
 	qt, qm := filepath.Join(o.Dir, "qtest"), filepath.Join(o.Dir, "qmp")
@@ -64,7 +64,8 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(o.Root, "lib64/ld-linux-x86-64.so.2"), append(args, o.Args...)...)
 	cmd.Env = append(append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(lib, "qemu")), o.Env...)
 	cmd.Stderr = o.Stderr
-	// A fuzzer's worker may end without its clean-up, and the fuzzer then waits for all that hold the worker's output.
+	// A fuzzer's worker may end without its clean-up. The fuzzer then waits for every process that
+	// has the worker's output open.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
@@ -98,7 +99,7 @@ func accept(ctx context.Context, l net.Listener) (net.Conn, error) {
 	return c, c.SetDeadline(until)
 }
 
-// Close ends QEMU. It returns an error if QEMU had ended by itself, as it does when it crashes.
+// Close ends QEMU. It returns an error if QEMU had ended before, for example by a crash.
 func (m *Machine) Close() error {
 	for _, c := range []net.Conn{m.conn, m.qmp} {
 		if c != nil {
@@ -113,10 +114,10 @@ func (m *Machine) Close() error {
 	return nil
 }
 
-// Err is the first error of the connection.
+// Err returns the first error of the connection.
 func (m *Machine) Err() error { return m.err }
 
-// do sends one line and returns what follows "OK".
+// do sends a line and returns the text after "OK".
 func (m *Machine) do(format string, args ...any) string {
 	if m.err != nil {
 		return ""
@@ -168,7 +169,7 @@ func (m *Machine) W16(addr uint64, v uint16) { m.do("writew %#x %#x", addr, v) }
 // W64 writes a physical address.
 func (m *Machine) W64(addr, v uint64) { m.do("writeq %#x %#x", addr, v) }
 
-// Read reads n bytes, by the accesses that QEMU makes of them.
+// Read reads n bytes. QEMU chooses the size of each access.
 func (m *Machine) Read(addr uint64, n int) []byte {
 	b, err := hex.DecodeString(strings.TrimPrefix(m.do("read %#x %#x", addr, n), "0x"))
 	if err != nil && m.err == nil {
@@ -187,17 +188,17 @@ func (m *Machine) Write(addr uint64, b []byte) {
 // Step lets d pass on the virtual clock.
 func (m *Machine) Step(d time.Duration) { m.do("clock_step %d", d.Nanoseconds()) }
 
-// StepToTimer lets time pass on the virtual clock until the first of QEMU's timers is due, and
-// returns how much that was.
+// StepToTimer advances the virtual clock to the first of QEMU's timers, and returns by how much.
 func (m *Machine) StepToTimer() time.Duration {
 	before := m.number(m.do("clock_step 1"))
 	return time.Duration(m.number(m.do("clock_step")) - before)
 }
 
-// QMP runs a command of the monitor and returns its error, which is no error of the Machine.
+// QMP runs a command of the monitor and returns its error. This error does not count as an error of
+// the Machine.
 func (m *Machine) QMP(command string, args map[string]any) error { return m.Query(command, args, nil) }
 
-// Query is [Machine.QMP] that decodes what the command returned into out, unless out is nil.
+// Query is [Machine.QMP] that also decodes the command's result into out, unless out is nil.
 func (m *Machine) Query(command string, args map[string]any, out any) error {
 	if m.err != nil {
 		return m.err
@@ -237,7 +238,8 @@ func (m *Machine) Query(command string, args map[string]any, out any) error {
 	}
 }
 
-// Migrate runs "migrate" or "migrate-incoming" from or to a file until it ends, and reports whether it succeeded.
+// Migrate runs "migrate" or "migrate-incoming" with a file until it ends, and reports whether it
+// succeeded.
 func (m *Machine) Migrate(ctx context.Context, command, file string) (bool, error) {
 	args := map[string]any{"uri": "file:" + file}
 	if command == "migrate-incoming" {

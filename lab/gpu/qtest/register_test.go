@@ -4,9 +4,10 @@ package qtest
 
 import "testing"
 
-const selector = 0xfd4 // which instance of a steered register is meant; bit 31: all
+const selector = 0xfd4 // selects an instance of a steered register; bit 31: all
 
-// A steered register has a value in each instance. A masked one takes the bits that the upper half of the write names.
+// A steered register has a value in each instance. A write of a masked register changes only the
+// bits that its upper half names.
 func TestSteeredRegisters(t *testing.T) {
 	for _, gt := range []struct {
 		name             string
@@ -18,7 +19,7 @@ func TestSteeredRegisters(t *testing.T) {
 			g.W32(sel, 1<<31|group<<8|instance)
 			return g.R32(r)
 		}
-		g.W32(plain, 0x1111) // as after a reset: all
+		g.W32(plain, 0x1111) // all instances, as after a reset
 		g.W32(sel, 2<<8|3)
 		g.W32(plain, 0x2222)
 		g.W32(sel, 1<<31)
@@ -64,7 +65,7 @@ func TestMaskedRegisters(t *testing.T) {
 		0xa188,
 	} {
 		r := reg(0, off)
-		if off == 0xa188 { // its answer is elsewhere
+		if off == 0xa188 { // another register shows the result
 			r = reg(0, 0xdfc)
 		}
 		g.W32(reg(0, off), 0x00030001)

@@ -14,7 +14,7 @@ func near(got, want, percent float64) bool {
 	return got >= want*(1-percent/100) && got <= want*(1+percent/100)
 }
 
-// Functions share an engine by their execution quanta.
+// Functions share an engine in proportion to their execution quanta.
 func TestSharesFollowQuanta(t *testing.T) {
 	g := ready(t)
 	quanta := []uint32{2, 2, 4, 8}
@@ -41,7 +41,7 @@ func TestSharesFollowQuanta(t *testing.T) {
 	}
 }
 
-// The time for which an engine had nothing that could run is not made up for.
+// A function gets no extra time for a pause in which nothing could run.
 func TestPauseIsNoDebt(t *testing.T) {
 	g := ready(t)
 	w := g.newWork(1, 1, render)
@@ -61,7 +61,7 @@ func TestPauseIsNoDebt(t *testing.T) {
 	}
 }
 
-// A device without work sets no timer, so that it costs the host nothing.
+// A device without work sets no timer, so that it costs the host no time.
 func TestIdleSetsNoTimer(t *testing.T) {
 	g := ready(t)
 	for fn := range 4 {
@@ -71,7 +71,7 @@ func TestIdleSetsNoTimer(t *testing.T) {
 	act, _ := g.alloc(0, 16)
 	g.call(0, 0x550d, 3, uint32(meta), 0, uint32(act), 0)
 	w := g.newWork(1, 1, render)
-	timers := func() (n int) { // those of the machine in 100 ms; the timer of the PC has some, too
+	timers := func() (n int) { // in 100 ms; the PC's own timers count, too
 		for d := time.Duration(0); d < 100*ms; n++ {
 			d += g.StepToTimer()
 		}
@@ -106,7 +106,7 @@ func TestIdleSetsNoTimer(t *testing.T) {
 	idle("the work is done")
 }
 
-// A function with normal priority has its slice with nothing to do, too.
+// A function with normal priority keeps its slice without work, too.
 func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
 	count := func(prio uint32) uint32 {
 		g := ready(t)
@@ -121,13 +121,13 @@ func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
 		return a.count() + b.count()
 	}
 	low, normal := count(0), count(1)
-	// PF and VF3 are idle: half of the time
+	// PF and VF3 are idle, half of the time.
 	if r := float64(normal) / float64(low); !near(r, 0.5, 12) {
 		t.Errorf("with idle slices the engine works %.2f of the time, want 0.5", r)
 	}
 }
 
-// Only the PF has a priority of its own.
+// Only the PF can have its own priority.
 func TestPriorityOfOneVF(t *testing.T) {
 	g := ready(t)
 	va, pa := g.alloc(0, 1)
@@ -139,7 +139,8 @@ func TestPriorityOfOneVF(t *testing.T) {
 	}
 }
 
-// Who does not give way within its timeout is reset: quantum and timeout after it began, at the earliest.
+// A context that is not preempted within its timeout is reset. This happens after the quantum and
+// the timeout, not before.
 func TestPreemptionTimeout(t *testing.T) {
 	g := ready(t)
 	for fn := range 3 {
@@ -172,7 +173,7 @@ func TestPreemptionTimeout(t *testing.T) {
 	}
 }
 
-// A timeout of 0 is none.
+// A timeout of 0 means no timeout.
 func TestNoPreemptionTimeout(t *testing.T) {
 	g := ready(t)
 	for fn := range 3 {
@@ -187,7 +188,7 @@ func TestNoPreemptionTimeout(t *testing.T) {
 	}
 }
 
-// A VF that is paused loses the work that does not make room within its preemption timeout, and no other.
+// A paused VF loses only work that is not preempted within its timeout.
 func TestPauseResetsWhatMakesNoRoom(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -223,7 +224,8 @@ func TestPauseResetsWhatMakesNoRoom(t *testing.T) {
 	}
 }
 
-// Within a function the higher priority (the smaller number) runs, equals take turns.
+// Within a function, contexts of higher priority (a smaller number) run first, and equals take
+// turns.
 func TestContextPriority(t *testing.T) {
 	g := ready(t)
 	low := g.newWork(1, 1, render, policy{0x2003, 3})
@@ -253,7 +255,7 @@ func TestContextPriority(t *testing.T) {
 	}
 }
 
-// Engines are timelines of their own.
+// Engines run independently of each other.
 func TestEnginesRunInParallel(t *testing.T) {
 	one := ready(t)
 	w := one.newWork(1, 1, render)
@@ -275,7 +277,8 @@ func TestEnginesRunInParallel(t *testing.T) {
 	}
 }
 
-// A context that is switched off while it runs answers when it is off; if it does not give way, after a reset.
+// A running context that is disabled answers when it has stopped. If it is not preempted, it
+// answers after a reset.
 func TestDisableWhileRunning(t *testing.T) {
 	for _, preempt := range []bool{true, false} {
 		g := ready(t)
@@ -297,7 +300,7 @@ func TestDisableWhileRunning(t *testing.T) {
 	}
 }
 
-// A closed semaphore gives the engine away, and is seen to open.
+// A closed semaphore yields the engine. When it opens, its context goes on.
 func TestSemaphoreYields(t *testing.T) {
 	g := ready(t)
 	w, other := g.newWork(1, 1, render), g.newWork(1, 2, render)
@@ -318,7 +321,7 @@ func TestSemaphoreYields(t *testing.T) {
 	}
 }
 
-// Activity counters say how long a function had an engine, in ticks of 19.2 MHz.
+// Activity counters count the time for which a function had an engine, in ticks of 19.2 MHz.
 func TestActivityCounters(t *testing.T) {
 	g := ready(t)
 	meta, metaRAM := g.alloc(0, 1)
@@ -326,7 +329,7 @@ func TestActivityCounters(t *testing.T) {
 	if ok, v := g.call(0, 0x550d, 3, uint32(meta), 0, uint32(act), 0); !ok {
 		t.Fatalf("refused: %#x", v)
 	}
-	for fn := range 4 { // the driver sets quanta for VFs that are not enabled, too
+	for fn := range 4 { // the driver sets the quanta of disabled VFs, too
 		g.provision(fn, 0x8a01<<16|1, 4)
 	}
 	a, b := g.newWork(1, 1, render), g.newWork(2, 1, render)

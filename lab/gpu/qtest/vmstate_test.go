@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// save writes the state of the machine to a file, which it names. The machine is stopped then.
+// save stops the machine, writes its state to a file, and returns the file's name.
 func (g *gpu) save(dir string) string {
 	g.t.Helper()
 	file := filepath.Join(dir, "state")
@@ -24,7 +24,8 @@ func (g *gpu) save(dir string) string {
 	return file
 }
 
-// load starts another machine with the state in a file, and reports whether it took it.
+// load starts another machine with the state in a file, and reports whether the machine accepted
+// it.
 func load(ctx context.Context, t testing.TB, props, file string) (*Machine, bool) {
 	t.Helper()
 	m := start(t, props, "-incoming", "defer")
@@ -35,7 +36,7 @@ func load(ctx context.Context, t testing.TB, props, file string) (*Machine, bool
 	return m, ok
 }
 
-// move continues g in another QEMU, whose clock begins at 0. The device there has further properties.
+// move continues g in another QEMU, whose clock begins at 0 and whose device has these properties.
 func (g *gpu) move(props string) {
 	g.t.Helper()
 	m, ok := load(g.t.Context(), g.t, props, g.save(g.t.TempDir()))
@@ -48,8 +49,8 @@ func (g *gpu) move(props string) {
 	}
 }
 
-// loop submits a batch that counts to n, in a few microseconds for each turn, and then a store of
-// 42 behind the counter.
+// loop submits a batch that counts to n, in a few microseconds per turn, and then stores 42 behind
+// the counter.
 func (w *work) loop(n uint32) {
 	w.batch(
 		0x2f<<23|1<<22|5<<8|1, uint32(w.counterVA), 0,
@@ -60,7 +61,7 @@ func (w *work) loop(n uint32) {
 	w.submit(0x20<<23|1<<22|2, uint32(w.counterVA)+4, 0, 42)
 }
 
-// A machine that is saved in the middle of everything goes on in another QEMU as if nothing had been.
+// A machine that is saved during work goes on in another QEMU as if nothing had happened.
 func TestMoveWithWork(t *testing.T) {
 	g := ready(t)
 	for fn := range vfs + 1 {
@@ -151,7 +152,7 @@ func TestMoveWithWork(t *testing.T) {
 	}
 }
 
-// A stopped machine's GPU does nothing: its memory may have been saved already.
+// The GPU of a stopped machine does nothing, because its memory may be saved already.
 func TestStoppedGPURests(t *testing.T) {
 	g := ready(t)
 	w := g.newWork(1, 1, render)
@@ -175,7 +176,7 @@ func TestStoppedGPURests(t *testing.T) {
 	}
 }
 
-// busy is a saved machine with work, and where the device's part of the file begins.
+// busy returns the saved state of a machine with work, and the offset of the device's part in it.
 func busy(t testing.TB) (state []byte, at int) {
 	t.Helper()
 	g := ready(t)
@@ -188,15 +189,15 @@ func busy(t testing.TB) (state []byte, at int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const name = "\x150000:00:02.0/vmtb-gpu"              // with its length: the name of the GGTT begins so, too
-	at = bytes.Index(state, []byte(name)) + len(name) + 8 // behind instance and version
+	const name = "\x150000:00:02.0/vmtb-gpu"              // with its length: the GGTT's name has the same prefix
+	at = bytes.Index(state, []byte(name)) + len(name) + 8 // after instance and version
 	if at < len(name)+8 {
 		t.Fatalf("the file has no section %s", name)
 	}
 	return state, at
 }
 
-// try loads a state and, whether it was taken or not, uses the device.
+// try loads a state, then uses the device. It reports whether the state was accepted.
 func try(ctx context.Context, t testing.TB, state []byte) bool {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "state")
@@ -215,13 +216,13 @@ func try(ctx context.Context, t testing.TB, state []byte) bool {
 	return ok
 }
 
-// A stream that is wrong is refused; QEMU stays alive, and the device can be used.
+// A malformed stream is refused. QEMU survives, and the device can be used.
 func TestBadStreams(t *testing.T) {
 	state, at := busy(t)
 	if !try(t.Context(), t, state) {
 		t.Fatal("the stream is refused as it is")
 	}
-	const config = 1 + 1 + 4 + 4096 + 16 // numbers of VFs and GTs, then version, configuration space, interrupt lines
+	const config = 1 + 1 + 4 + 4096 + 16 // numbers of VFs and GTs, version, configuration space, interrupt lines
 	for _, c := range []struct {
 		name string
 		off  int
@@ -249,7 +250,8 @@ func TestBadStreams(t *testing.T) {
 	}
 }
 
-// FuzzStream spoils the device's part of a stream. QEMU must stay alive, whatever it makes of it.
+// FuzzStream changes the device's part of a stream. QEMU must survive, whether it accepts the
+// stream or not.
 func FuzzStream(f *testing.F) {
 	state, at := busy(f)
 	for i := range 8 {

@@ -4,14 +4,14 @@ package qtest
 
 import "time"
 
-// Classes of engines as the GuC numbers them.
+// Classes of engines, as the GuC numbers them.
 const (
 	render  = 0
 	copyCls = 3
 	compute = 4
 )
 
-// work is a context with a ring and a batch in the GGTT of its function.
+// A work is a context with a ring and a batch in the GGTT of its function.
 type work struct {
 	g                *gpu
 	fn               int
@@ -19,12 +19,13 @@ type work struct {
 	lrca             uint64 // GGTT address of the context image
 	image, ring, bat uint64 // RAM
 	ringVA, batchVA  uint64
-	counter          uint64 // RAM of a dword that the batch may count in
+	counter          uint64 // RAM of a dword in which the batch may count
 	counterVA        uint64
 	tail             uint32
 }
 
-// policy is a KLV of a context: 0x2001 quantum (us), 0x2002 preemption timeout (us), 0x2003 priority.
+// A policy is a KLV of a context: 0x2001 quantum (us), 0x2002 preemption timeout (us), 0x2003
+// priority.
 type policy struct{ key, value uint32 }
 
 // newWork registers a context of a function.
@@ -39,7 +40,7 @@ func (g *gpu) newWork(fn int, id, class uint32, pol ...policy) *work {
 	return w
 }
 
-// newRing makes the memory of a context.
+// newRing allocates the memory of a context.
 func (g *gpu) newRing(fn int, id uint32) *work {
 	w := &work{g: g, fn: fn, id: id}
 	lrca, ram := g.alloc(fn, 2)
@@ -62,7 +63,7 @@ func (w *work) put(cmd ...uint32) {
 	w.tail += uint32(len(cmd)) * 4
 }
 
-// submit appends commands to the ring and tells the GuC.
+// submit appends commands to the ring and informs the GuC.
 func (w *work) submit(cmd ...uint32) {
 	w.put(cmd...)
 	w.g.W32(w.image+0x07*4, w.tail)
@@ -75,7 +76,8 @@ func (w *work) batch(cmd ...uint32) {
 	w.submit(0x31<<23|1, uint32(w.batchVA), 0)
 }
 
-// spin submits a loop without end that adds 1 to the counter. With preempt it gives way in each turn.
+// spin submits an endless loop that adds 1 to the counter. With preempt, each turn can be
+// preempted.
 func (w *work) spin(preempt bool) {
 	cmd := []uint32{0x2f<<23 | 1<<22 | 5<<8 | 1, uint32(w.counterVA), 0}
 	if preempt {
@@ -91,7 +93,7 @@ func (w *work) store(v uint32) {
 	w.submit(0x20<<23|1<<22|2, uint32(w.counterVA), 0, v)
 }
 
-// run lets d pass in steps of the scheduler's tick.
+// run advances the clock by d, in steps of the scheduler's tick.
 func (g *gpu) run(d time.Duration) {
 	for ; d > 0; d -= time.Millisecond {
 		g.Step(time.Millisecond)
