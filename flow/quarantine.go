@@ -70,7 +70,7 @@ func ParseQuarantine(path string, data []byte) ([]Quarantine, error) {
 // time now, or that matches no flow, has no effect. notes has a line about each of these.
 func (r *Registry) Quarantine(items []Item, list []Quarantine, now time.Time) (notes []string, err error) {
 	for _, q := range list {
-		ids, _, err := r.ask(r.Items(), q.ID)
+		ids, _, err := r.resolve(r.Items(), q.ID)
 		switch {
 		case errors.Is(err, ErrNoMatch):
 			notes = append(notes, fmt.Sprintf("quarantine: no flow matches %q", q.ID))

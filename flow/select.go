@@ -32,7 +32,7 @@ func (r *Registry) Select(patterns []string) (items []Item, notes []string, err 
 	taken := map[ID]bool{}
 	var errs []error
 	for _, text := range patterns {
-		ids, short, err := r.ask(all, text)
+		ids, short, err := r.resolve(all, text)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -49,9 +49,9 @@ func (r *Registry) Select(patterns []string) (items []Item, notes []string, err 
 	return slices.DeleteFunc(all, func(it Item) bool { return !taken[it.ID] }), notes, nil
 }
 
-// ask returns the ids that one pattern matches. An exact match comes before a looser one. short
+// resolve returns the ids that one pattern matches. An exact match comes before a looser one. short
 // reports whether the pattern was a shorthand.
-func (r *Registry) ask(all []Item, text string) (ids []ID, short bool, err error) {
+func (r *Registry) resolve(all []Item, text string) (ids []ID, short bool, err error) {
 	p, err := parsePattern(text)
 	if err != nil {
 		return nil, false, err

@@ -39,7 +39,7 @@ func (l *lavaLive) Entry(e flow.Entry) {
 		return
 	}
 	if g := l.Group(e.ID); g != l.current {
-		l.tellGroup(l.current)
+		l.writeGroup(l.current)
 		l.current = g
 	}
 	if e.Phase == flow.PhaseCase && e.Event == flow.End {
@@ -57,7 +57,7 @@ func (l *lavaLive) Close() error {
 	l.Finish()
 	for _, class := range l.Classes() {
 		for _, g := range class {
-			l.tellGroup(g)
+			l.writeGroup(g)
 		}
 	}
 	l.enter("")
@@ -80,8 +80,8 @@ func (l *lavaLive) settled(c *run.Case) bool {
 	return true
 }
 
-// tellGroup writes the known results of a group that are not written yet.
-func (l *lavaLive) tellGroup(g *run.Group) {
+// writeGroup writes the known results of a group that are not written yet.
+func (l *lavaLive) writeGroup(g *run.Group) {
 	if g == nil {
 		return
 	}

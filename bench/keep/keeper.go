@@ -27,11 +27,11 @@ type Undo interface {
 
 // A keeper holds one machine, and answers requests for it.
 type keeper struct {
-	record Record
-	undo   Undo
-	life   context.Context         // ends when the keeper must end
-	leave  context.CancelCauseFunc // ends life, with the reason
-	told   atomic.Bool             // a client or a signal asked the keeper to end
+	record       Record
+	undo         Undo
+	life         context.Context         // ends when the keeper must end
+	leave        context.CancelCauseFunc // ends life, with the reason
+	endRequested atomic.Bool             // a client or a signal asked the keeper to end
 	// Closed after the machine has ended and the keeper has tried to restore the host.
 	over   chan struct{}
 	result error     // error of restoring the host; valid after over
@@ -47,8 +47,8 @@ type keeper struct {
 	moves  int           // number of migrations begun
 }
 
-// errTold is the reason for the end of a keeper that was asked to end.
-var errTold = errors.New("it was told to end")
+// errEndRequested is the reason for the end of a keeper that was asked to end.
+var errEndRequested = errors.New("it was told to end")
 
 var emptyObject = json.RawMessage("{}")
 
@@ -157,8 +157,8 @@ func (k *keeper) wait(ctx context.Context) error {
 func (k *keeper) ending(m *vm.VM) error {
 	exit, err := m.Wait(context.Background())
 	switch {
-	case k.told.Load():
-		return errTold
+	case k.endRequested.Load():
+		return errEndRequested
 	case err != nil:
 		return err
 	case exit == (vm.Exit{}):
@@ -205,7 +205,7 @@ func (k *keeper) end(reason error) error {
 	if err := errors.Join(k.result, k.noteEnd(reason, notRestored)); err != nil {
 		return errors.Join(reason, err)
 	}
-	if errors.Is(reason, errTold) {
+	if errors.Is(reason, errEndRequested) {
 		return nil
 	}
 	return reason

@@ -271,7 +271,7 @@ func TestOffDuringMigration(t *testing.T) {
 	if err := errors.Join(<-off, k.wait(t)); err != nil {
 		t.Error(err)
 	}
-	if r := k.now(t); r.Life() != Ended || r.Reason != errTold.Error() {
+	if r := k.now(t); r.Life() != Ended || r.Reason != errEndRequested.Error() {
 		t.Errorf("life %v, %q", r.Life(), r.Reason)
 	}
 }

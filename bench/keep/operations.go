@@ -86,7 +86,7 @@ func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.told.Store(true)
+	k.endRequested.Store(true)
 	var off Off
 	off.How, err = k.get().Power().OffAndTell(ctx, func(what string, refusal error) {
 		if refusal == nil {
@@ -96,7 +96,7 @@ func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
 		off.LeftOut = append(off.LeftOut, fmt.Sprintf("%s: %v", what, refusal))
 	})
 	if err != nil {
-		k.told.Store(false) // if the machine ends later, this request is not the reason
+		k.endRequested.Store(false) // if the machine ends later, this request is not the reason
 	}
 	release()
 	if err != nil {
@@ -106,14 +106,14 @@ func (k *keeper) powerOff(ctx context.Context, c *call) (any, error) {
 }
 
 func (k *keeper) kill(_ context.Context, c *call) (any, error) {
-	k.told.Store(true)
+	k.endRequested.Store(true)
 	return nil, k.ended(c)
 }
 
 // ended ends the keeper. It returns after the host is restored; the error says why it could not be.
 func (k *keeper) ended(c *call) error {
 	c.progress("putting the host back")
-	k.leave(errTold)
+	k.leave(errEndRequested)
 	<-k.over
 	return k.result
 }

@@ -28,18 +28,18 @@ func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 		return nil, &bench.InfraError{Op: "start the keeper", Err: err}
 	}
 	defer log.Close()
-	told, tell, err := os.Pipe()
+	reports, keeper, err := os.Pipe()
 	if err != nil {
 		return nil, &bench.InfraError{Op: "start the keeper", Err: err}
 	}
-	defer told.Close()
+	defer reports.Close()
 	// The keeper outlives this process and its terminal. Ctrl-C does not reach it.
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: argv, Dir: "/", Stdout: log, Stderr: log, ExtraFiles: []*os.File{tell},
+		Path: "/proc/self/exe", Args: argv, Dir: "/", Stdout: log, Stderr: log, ExtraFiles: []*os.File{keeper},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	err = cmd.Start()
-	tell.Close()
+	keeper.Close()
 	if err != nil {
 		return nil, &bench.InfraError{Op: "start the keeper", Err: err}
 	}
@@ -47,7 +47,7 @@ func (r Record) spawn(ctx context.Context, argv []string) (*Client, error) {
 	go func() { ended <- cmd.Wait() }() // reaps the keeper if it ends while we run
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
-	err = receive(told, Output{}, nil)
+	err = receive(reports, Output{}, nil)
 	if err == nil {
 		return r.client(), nil
 	}

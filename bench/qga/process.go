@@ -53,7 +53,7 @@ func (p *Process) PID() int { return p.pid }
 // output have closed it.
 func (p *Process) Status(ctx context.Context) (done bool, r bench.Result, err error) {
 	if p.tap == nil && !p.ended() {
-		if err := p.ask(ctx); err != nil {
+		if err := p.poll(ctx); err != nil {
 			return false, bench.Result{}, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
@@ -101,7 +101,7 @@ func (p *Process) Wait(ctx context.Context) (bench.Result, error) {
 // wait asks the agent until the process has ended.
 func (p *Process) wait(ctx context.Context) (bench.Result, error) {
 	for start := time.Now(); !p.ended(); {
-		err := p.ask(ctx)
+		err := p.poll(ctx)
 		if err == nil {
 			err = pause(ctx, start, p.done)
 		}
@@ -159,9 +159,9 @@ func truncated(output []byte, flag *bool) bool {
 	return flag != nil && (*flag || len(output) >= outputLimit)
 }
 
-// ask asks the agent, one caller at a time. The agent reports the end only once, so an abandoned
+// poll asks the agent, one caller at a time. The agent reports the end only once, so an abandoned
 // question stays in p.call for the next caller.
-func (p *Process) ask(ctx context.Context) error {
+func (p *Process) poll(ctx context.Context) error {
 	select {
 	case p.asking <- struct{}{}:
 		defer func() { <-p.asking }()
@@ -229,15 +229,15 @@ func (p *Process) judge(s execStatus) (bench.Result, error) {
 	if p.room == nil {
 		return r, nil
 	}
-	var said []byte
+	var lost []byte
 	if slices.Contains(p.room.uses, useStdout) {
-		said, r.Stdout = append(said, r.Stdout...), nil
+		lost, r.Stdout = append(lost, r.Stdout...), nil
 	}
 	if slices.Contains(p.room.uses, useStderr) {
-		said, r.Stderr = append(said, r.Stderr...), nil
+		lost, r.Stderr = append(lost, r.Stderr...), nil
 	}
-	if len(said) > 0 {
-		return r, fmt.Errorf("%s: its output was lost on the way: %s", p.name, bench.Tail(said, 3))
+	if len(lost) > 0 {
+		return r, fmt.Errorf("%s: its output was lost on the way: %s", p.name, bench.Tail(lost, 3))
 	}
 	return r, nil
 }

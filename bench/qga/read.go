@@ -10,7 +10,7 @@ import (
 
 // read returns the next chunk of the file. An empty chunk means that there is no more data for now.
 func (f file) read(ctx context.Context) ([]byte, error) {
-	text, _, err := f.ask(ctx, chunk)
+	text, _, err := f.request(ctx, chunk)
 	if err != nil {
 		return nil, err
 	}
@@ -66,14 +66,14 @@ type answer struct {
 func (f file) askAhead(ctx context.Context, count int) <-chan answer {
 	next := make(chan answer, 1)
 	go func() {
-		text, eof, err := f.ask(ctx, count)
+		text, eof, err := f.request(ctx, count)
 		next <- answer{text, eof, err}
 	}()
 	return next
 }
 
-// ask requests up to count bytes, and reports whether the end was reached.
-func (f file) ask(ctx context.Context, count int) (text []byte, eof bool, err error) {
+// request asks for up to count bytes, and reports whether the end was reached.
+func (f file) request(ctx context.Context, count int) (text []byte, eof bool, err error) {
 	var reply json.RawMessage
 	if err := f.do(ctx, "read", map[string]any{"count": count}, &reply); err != nil {
 		return nil, false, err

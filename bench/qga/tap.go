@@ -78,13 +78,13 @@ func (t *tap) pump(ctx context.Context) error {
 			if ended {
 				return nil
 			}
-			err = t.p.ask(ctx)
+			err = t.p.poll(ctx)
 		}
 		switch {
 		case isTimeout(err):
 			t.tell(err)
 		case err != nil:
-			return t.because(ctx, err)
+			return t.causeOf(ctx, err)
 		case moved || t.p.ended():
 			active = time.Now()
 			continue
@@ -107,9 +107,9 @@ func (t *tap) step(ctx context.Context) (moved bool, err error) {
 	return moved, nil
 }
 
-// because returns the process's own error, if there is one, or else err.
-func (t *tap) because(ctx context.Context, err error) error {
-	if t.p.ask(ctx) == nil && t.p.ended() && t.p.err != nil {
+// causeOf returns the process's own error, if there is one, or else err.
+func (t *tap) causeOf(ctx context.Context, err error) error {
+	if t.p.poll(ctx) == nil && t.p.ended() && t.p.err != nil {
 		return t.p.err
 	}
 	return err

@@ -107,9 +107,9 @@ func probe(ctx context.Context, program, accel, cpu string) error {
 	ctx, broken := context.WithCancelCause(ctx)
 	defer broken(nil)
 	// After that QEMU would stand still for ever.
-	hear := func(said string) {
-		if strings.Contains(said, "internal error") {
-			line, _, _ := strings.Cut(said, "\n")
+	hear := func(text string) {
+		if strings.Contains(text, "internal error") {
+			line, _, _ := strings.Cut(text, "\n")
 			broken(errors.New(line))
 		}
 	}
@@ -135,7 +135,7 @@ func qemuImg(ctx context.Context, args ...string) ([]byte, error) {
 // there is more.
 type words struct {
 	strings.Builder
-	heard func(said string)
+	heard func(text string)
 }
 
 func (w *words) Write(b []byte) (int, error) {
@@ -145,7 +145,7 @@ func (w *words) Write(b []byte) (int, error) {
 }
 
 // runHearing is run, and tells hear what the program says on its standard error.
-func runHearing(ctx context.Context, hear func(said string), program string, args ...string) ([]byte, error) {
+func runHearing(ctx context.Context, hear func(text string), program string, args ...string) ([]byte, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -162,17 +162,17 @@ func runHearing(ctx context.Context, hear func(said string), program string, arg
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, &bench.InfraError{Op: "run " + program, Err: err, Advice: "install qemu-utils"}
 	}
-	if said := bench.Tail([]byte(stderr.String()), 3); said != "" {
-		return nil, &saidError{said: said, err: err}
+	if output := bench.Tail([]byte(stderr.String()), 3); output != "" {
+		return nil, &outputError{output: output, err: err}
 	}
 	return nil, fmt.Errorf("%s: %w", filepath.Base(program), err)
 }
 
-// A saidError is a program's own words about its failure.
-type saidError struct {
-	said string
-	err  error
+// An outputError is a program's own words about its failure.
+type outputError struct {
+	output string
+	err    error
 }
 
-func (e *saidError) Error() string { return e.said }
-func (e *saidError) Unwrap() error { return e.err }
+func (e *outputError) Error() string { return e.output }
+func (e *outputError) Unwrap() error { return e.err }

@@ -181,12 +181,12 @@ func writeSecret(path, secret string) error {
 func (u *UserAccess) find(ctx context.Context) error {
 	if u.spec.VNC.on() {
 		if err := u.findVNC(ctx); err != nil {
-			return u.life.because("find the VNC server", err)
+			return u.life.explain("find the VNC server", err)
 		}
 	}
 	if u.spec.SSH.Forward {
 		if err := u.findSSH(ctx); err != nil {
-			return u.life.because("find the SSH port", err)
+			return u.life.explain("find the SSH port", err)
 		}
 	}
 	return infra("write where people get in", os.WriteFile(u.logs.path("access.txt"), u.text(), 0o644))

@@ -32,7 +32,7 @@ func (u *UserAccess) Console(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", u.sockets.path(ConsoleSocket))
 	if err != nil {
-		return nil, u.life.because("attach to the console", err)
+		return nil, u.life.explain("attach to the console", err)
 	}
 	if err := u.awaitConsole(ctx, true); err != nil {
 		conn.Close()
@@ -67,7 +67,7 @@ func (u *UserAccess) awaitConsole(ctx context.Context, want bool) error {
 				Advice: "one at a time: it must detach first",
 			}
 		}
-		return u.life.because("attach to the console", err)
+		return u.life.explain("attach to the console", err)
 	}
 }
 

@@ -96,7 +96,7 @@ func (d *disks) makeOverlays(ctx context.Context, workDir string) (err error) {
 
 // badImage blames the image for what qemu-img said, unless qemu-img could not even run or finish.
 func badImage(image string, err error) error {
-	if said := new(saidError); !errors.As(err, &said) {
+	if failed := new(outputError); !errors.As(err, &failed) {
 		return err
 	}
 	return &bench.UsageError{Err: fmt.Errorf("disk image %s: %w", image, err)}

@@ -60,11 +60,11 @@ func (e *Evidence) Collect(ctx context.Context, o EvidenceOptions) (dir string, 
 	limit := e.life.scaled(evidenceTime)
 	c.take(ctx, "threads.txt", limit, e.saveThreads)
 	c.take(ctx, "console.txt", limit, e.saveConsole)
-	c.ask(ctx, "state.json", limit, e.saveState)
-	c.ask(ctx, "screen.png", limit, e.Screenshot)
-	c.ask(ctx, "registers.txt", limit, e.saveRegisters) // late: with KVM it waits for a CPU that hangs in the kernel
+	c.collect(ctx, "state.json", limit, e.saveState)
+	c.collect(ctx, "screen.png", limit, e.Screenshot)
+	c.collect(ctx, "registers.txt", limit, e.saveRegisters) // late: with KVM it waits for a CPU that hangs in the kernel
 	if o.Memory {
-		c.ask(ctx, "memory.dump", e.dumpTime(), e.saveMemory)
+		c.collect(ctx, "memory.dump", e.dumpTime(), e.saveMemory)
 	}
 	if c.mute {
 		c.take(ctx, "threads-mute.txt", limit, e.saveThreads)
@@ -141,8 +141,8 @@ func (c *collector) try(ctx context.Context, name string, limit time.Duration, s
 	return err
 }
 
-// ask takes what QEMU's monitor has to give.
-func (c *collector) ask(ctx context.Context, name string, limit time.Duration, save saver) {
+// collect takes what QEMU's monitor has to give.
+func (c *collector) collect(ctx context.Context, name string, limit time.Duration, save saver) {
 	if c.mute {
 		c.note(name, 0, errMute)
 		return
@@ -152,11 +152,11 @@ func (c *collector) ask(ctx context.Context, name string, limit time.Duration, s
 }
 
 func (c *collector) note(name string, took time.Duration, err error) {
-	said := "taken"
+	result := "taken"
 	if err != nil {
-		said = err.Error()
+		result = err.Error()
 	}
-	fmt.Fprintf(&c.summary, "%-17s %11s  %s\n", name, prose.Duration(took), said)
+	fmt.Fprintf(&c.summary, "%-17s %11s  %s\n", name, prose.Duration(took), result)
 }
 
 func (e *Evidence) saveConsole(_ context.Context, file string) error {

@@ -34,11 +34,11 @@ type diagnosis struct {
 
 // ofPanic quotes the panic with the lines around it.
 func (d *diagnosis) ofPanic() error {
-	err, said := ErrPanic, d.logs.tail("console.log", panicLines)
-	if line := findPanic(said); line != "" {
+	err, output := ErrPanic, d.logs.tail("console.log", panicLines)
+	if line := findPanic(output); line != "" {
 		err = fmt.Errorf("%w: %s", err, line)
 	}
-	return d.life.guestError("run", fmt.Errorf("%w\n%s", err, said))
+	return d.life.guestError("run", fmt.Errorf("%w\n%s", err, output))
 }
 
 // ofBrokenGuest quotes QEMU about a guest that it cannot run any further (run state
@@ -74,7 +74,7 @@ func (d *diagnosis) ofEnd() error {
 }
 
 // vfioAdvice explains QEMU's words about a VF that it could not attach.
-var vfioAdvice = []struct{ said, advice string }{
+var vfioAdvice = []struct{ output, advice string }{
 	{"no such host device", "there is no such PCI function: are the VFs enabled (sriov_numvfs)?"},
 	{"failed to open /dev/vfio/", "it is not bound to a VFIO driver, or another QEMU still has it"},
 	{"error getting device from group", "it is not bound to a VFIO driver, or another QEMU still has it"},
@@ -93,29 +93,29 @@ var vfioRE = regexp.MustCompile(
 
 // ofStart says why QEMU ended before it was up, from what it wrote.
 func (d *diagnosis) ofStart() error {
-	said := d.logs.tail("stderr.log", tailLines)
-	if vf := vfioRE.FindStringSubmatch(said); vf != nil {
+	output := d.logs.tail("stderr.log", tailLines)
+	if vf := vfioRE.FindStringSubmatch(output); vf != nil {
 		err := &bench.HostError{Op: d.life.String() + ": attach VF", Noun: vf[1], Err: errors.New(vf[2])}
 		for _, a := range vfioAdvice {
-			if strings.Contains(vf[2], a.said) {
+			if strings.Contains(vf[2], a.output) {
 				err.Advice = a.advice
 				break
 			}
 		}
 		return err
 	}
-	if arg := d.blamed(said); arg != "" {
-		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", d.life, arg, said)}
+	if arg := d.blamed(output); arg != "" {
+		return &bench.UsageError{Err: fmt.Errorf("%s: QEMU refuses %s: %s", d.life, arg, output)}
 	}
 	return &bench.InfraError{
-		Op: d.life.String() + ": start QEMU", Err: errors.New(d.exit().String()), Advice: d.portAdvice(said),
-		Evidence: said,
+		Op: d.life.String() + ": start QEMU", Err: errors.New(d.exit().String()), Advice: d.portAdvice(output),
+		Evidence: output,
 	}
 }
 
 // blamed returns the argument of the user's own that QEMU names as the bad one: "qemu: -device foo:
 // ...".
-func (d *diagnosis) blamed(said string) string {
+func (d *diagnosis) blamed(output string) string {
 	own := d.spec.Extra
 	for _, device := range d.spec.Devices {
 		own = append([]string{"-device", device}, own...)
@@ -125,7 +125,7 @@ func (d *diagnosis) blamed(said string) string {
 			continue
 		}
 		for _, arg := range []string{option, strings.Join(own[i:min(i+2, len(own))], " ")} {
-			if strings.Contains(said, ": "+arg+": ") {
+			if strings.Contains(output, ": "+arg+": ") {
 				return arg
 			}
 		}
@@ -150,12 +150,12 @@ func (d *diagnosis) ofRefusal(ctx context.Context, proc *guard.Process) error {
 }
 
 // portAdvice explains QEMU's words about ports that it could not have.
-func (d *diagnosis) portAdvice(said string) string {
+func (d *diagnosis) portAdvice(output string) string {
 	switch {
-	case strings.Contains(said, ": Failed to find an available port: "):
+	case strings.Contains(output, ": Failed to find an available port: "):
 		first := vncBase + d.spec.VNC.Display
 		return fmt.Sprintf("ports %d to %d are all taken: VNC off needs none", first, first+vncPorts)
-	case strings.Contains(said, ": Could not set up host forwarding rule "):
+	case strings.Contains(output, ": Could not set up host forwarding rule "):
 		return fmt.Sprintf(
 			"port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH",
 			d.spec.SSH.Port,

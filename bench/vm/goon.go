@@ -37,7 +37,7 @@ func (m *VM) goOn(ctx context.Context) error {
 func (m *VM) plugVFs(ctx context.Context) error {
 	for i, vf := range m.spec.VFs {
 		if err := m.qmp.Execute(ctx, "device_add", m.spec.vfDevice(i).arguments(), nil); err != nil {
-			return m.life.because("plug in VF "+string(vf.Host), err)
+			return m.life.explain("plug in VF "+string(vf.Host), err)
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ func (g *Guest) String() string { return g.life.name }
 
 // Exec implements [bench.Machine] through the guest's agent.
 func (g *Guest) Exec(ctx context.Context, c bench.Command) (r bench.Result, err error) {
-	err = g.ask(ctx, func(ctx context.Context) error {
+	err = g.call(ctx, func(ctx context.Context) error {
 		r, err = g.qga.Exec(ctx, c)
 		return err
 	})
@@ -42,7 +42,7 @@ func (g *Guest) Exec(ctx context.Context, c bench.Command) (r bench.Result, err 
 // Start implements [bench.Machine] through the guest's agent.
 func (g *Guest) Start(ctx context.Context, c bench.Command) (bench.Process, error) {
 	p := guestProcess{guest: g}
-	err := g.ask(ctx, func(ctx context.Context) (err error) {
+	err := g.call(ctx, func(ctx context.Context) (err error) {
 		p.Process, err = g.qga.Start(ctx, c)
 		return err
 	})
@@ -60,11 +60,11 @@ type guestProcess struct {
 }
 
 func (p guestProcess) Signal(ctx context.Context, sig int) error {
-	return p.guest.ask(ctx, func(ctx context.Context) error { return p.Process.Signal(ctx, sig) })
+	return p.guest.call(ctx, func(ctx context.Context) error { return p.Process.Signal(ctx, sig) })
 }
 
 func (p guestProcess) Wait(ctx context.Context) (r bench.Result, err error) {
-	err = p.guest.ask(ctx, func(ctx context.Context) error {
+	err = p.guest.call(ctx, func(ctx context.Context) error {
 		r, err = p.Process.Wait(ctx)
 		return err
 	})
@@ -72,7 +72,7 @@ func (p guestProcess) Wait(ctx context.Context) (r bench.Result, err error) {
 }
 
 func (p guestProcess) Kill(ctx context.Context) (r bench.Result, err error) {
-	err = p.guest.ask(ctx, func(ctx context.Context) error {
+	err = p.guest.call(ctx, func(ctx context.Context) error {
 		r, err = p.Process.Kill(ctx)
 		return err
 	})
@@ -81,7 +81,7 @@ func (p guestProcess) Kill(ctx context.Context) (r bench.Result, err error) {
 
 // ReadFile implements [bench.Machine] through the guest's agent.
 func (g *Guest) ReadFile(ctx context.Context, name string) (data []byte, err error) {
-	err = g.ask(ctx, func(ctx context.Context) error {
+	err = g.call(ctx, func(ctx context.Context) error {
 		data, err = g.qga.ReadFile(ctx, name)
 		return err
 	})
@@ -90,22 +90,22 @@ func (g *Guest) ReadFile(ctx context.Context, name string) (data []byte, err err
 
 // WriteFile implements [bench.Machine] through the guest's agent.
 func (g *Guest) WriteFile(ctx context.Context, name string, data []byte) error {
-	return g.ask(ctx, func(ctx context.Context) error { return g.qga.WriteFile(ctx, name, data) })
+	return g.call(ctx, func(ctx context.Context) error { return g.qga.WriteFile(ctx, name, data) })
 }
 
 // ReadFileTo writes a whole file of the guest to w, of any size, in constant memory.
 func (g *Guest) ReadFileTo(ctx context.Context, name string, w io.Writer) error {
-	return g.ask(ctx, func(ctx context.Context) error { return g.qga.ReadFileTo(ctx, name, w) })
+	return g.call(ctx, func(ctx context.Context) error { return g.qga.ReadFileTo(ctx, name, w) })
 }
 
 // WriteFileFrom replaces the content of a file of the guest with all of r, of any size, in constant
 // memory.
 func (g *Guest) WriteFileFrom(ctx context.Context, name string, r io.Reader) error {
-	return g.ask(ctx, func(ctx context.Context) error { return g.qga.WriteFileFrom(ctx, name, r) })
+	return g.call(ctx, func(ctx context.Context) error { return g.qga.WriteFileFrom(ctx, name, r) })
 }
 
-// ask calls do, which talks to the agent. It ends with the machine's life.
-func (g *Guest) ask(ctx context.Context, do func(context.Context) error) error {
+// call calls do, which talks to the agent. It ends with the machine's life.
+func (g *Guest) call(ctx context.Context, do func(context.Context) error) error {
 	bound, cancel := g.life.bind(ctx)
 	defer cancel()
 	if err := g.canAnswer(bound); err != nil {
@@ -120,7 +120,7 @@ func (g *Guest) ask(ctx context.Context, do func(context.Context) error) error {
 	case alive:
 		return g.life.guestError("", g.silent(ctx, err))
 	}
-	return g.life.because("ask the guest", err)
+	return g.life.explain("ask the guest", err)
 }
 
 // canAnswer returns nil unless the guest stands still and cannot answer. While its state is saved

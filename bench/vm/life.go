@@ -37,9 +37,9 @@ func (l *life) reason() error { return context.Cause(l.ctx) }
 
 func (l *life) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * l.scale) }
 
-// because says what err, which came of doing op, means: that the machine has ended, and why, or err
+// explain says what err, which came of doing op, means: that the machine has ended, and why, or err
 // itself.
-func (l *life) because(op string, err error) error {
+func (l *life) explain(op string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -26,7 +26,7 @@ func (e *BlockedError) Error() string {
 	text := fmt.Sprintf("%s: %s: its state cannot be moved: %s", e.Machine, e.Op, strings.Join(e.Reasons, "; "))
 	for _, r := range e.Reasons {
 		for _, a := range blockAdvice {
-			if strings.Contains(r, a.said) {
+			if strings.Contains(r, a.output) {
 				return text + " (" + a.advice + ")"
 			}
 		}
@@ -38,7 +38,7 @@ func (e *BlockedError) Unwrap() error { return bench.ErrNotAvailable }
 
 // blockAdvice explains QEMU's reasons (hw/vfio/migration.c). What moves the state of a VF is its
 // driver on the host, so that is what must be there.
-var blockAdvice = []struct{ said, advice string }{
+var blockAdvice = []struct{ output, advice string }{
 	{
 		"not supported in kernel",
 		"the VF's driver moves no state: bind the vendor VFIO driver (xe-vfio-pci, of Linux 6.19 or newer with " +

@@ -35,7 +35,7 @@ func (m *VM) WaitReadyWithin(ctx context.Context, limit time.Duration) error {
 	case err == nil:
 		return nil
 	case m.life.over(), !errors.Is(context.Cause(ctx), errBoot):
-		return m.life.because("wait for the guest", err)
+		return m.life.explain("wait for the guest", err)
 	}
 	resets := prose.Count(m.events.resetCount(), "reset")
 	err = fmt.Errorf("not ready within %s, %s seen: %w", prose.Exact(limit), resets, err)

@@ -30,5 +30,5 @@ func (e *Evidence) Screenshot(ctx context.Context, file string) error {
 			Advice: `the device "VGA" gives it one: vmtb vm start --vga`,
 		}
 	}
-	return e.life.because("take a screenshot", err)
+	return e.life.explain("take a screenshot", err)
 }

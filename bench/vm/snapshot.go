@@ -137,10 +137,10 @@ func (s *Snapshots) Delete(ctx context.Context, tag string) error {
 		return err
 	}
 	if !hasTag(all, tag) {
-		return s.life.because("delete a snapshot", noSnapshot(tag, all))
+		return s.life.explain("delete a snapshot", noSnapshot(tag, all))
 	}
 	args := map[string]any{"tag": tag, "devices": nodes}
-	return s.life.because("delete snapshot "+tag, s.qmp.RunJob(ctx, "snapshot-delete", args))
+	return s.life.explain("delete snapshot "+tag, s.qmp.RunJob(ctx, "snapshot-delete", args))
 }
 
 // List returns the snapshots in the machine's first disk, oldest first.
@@ -161,7 +161,7 @@ func (s *Snapshots) List(ctx context.Context) ([]Snapshot, error) {
 		}
 	}
 	if err := s.qmp.Execute(ctx, "query-named-block-nodes", map[string]any{"flat": true}, &reply); err != nil {
-		return nil, s.life.because("list snapshots", err)
+		return nil, s.life.explain("list snapshots", err)
 	}
 	var list []Snapshot
 	for _, node := range reply {

@@ -46,7 +46,7 @@ func (m *VM) start(ctx context.Context) error {
 	if m.opts.Mode != ModeRun {
 		return nil
 	}
-	return m.life.because("let the guest run", m.qmp.Execute(ctx, "cont", nil, nil))
+	return m.life.explain("let the guest run", m.qmp.Execute(ctx, "cont", nil, nil))
 }
 
 func (m *VM) chooseAccel(ctx context.Context) (err error) {
@@ -139,7 +139,7 @@ func (m *VM) launch(ctx context.Context) error {
 	}
 	line, err := dialAgent(ctx, m.Socket(agentSocket))
 	if err != nil {
-		return m.life.because("connect to the agent's port", err)
+		return m.life.explain("connect to the agent's port", err)
 	}
 	agent := qga.New(line, qga.Options{Transcript: transcript, Scale: m.life.scale})
 	m.undo.add(func(context.Context) error { return agent.Close() })

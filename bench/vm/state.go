@@ -133,7 +133,7 @@ func (s *states) expect(ctx context.Context, op string, want ...State) error {
 	case err != nil || slices.Contains(want, seen):
 		return err
 	case seen == Off || seen == Gone: // the reason is known a moment later
-		return s.life.because(op, qmp.ErrClosed)
+		return s.life.explain(op, qmp.ErrClosed)
 	}
 	return &StateError{Machine: s.life.name, Op: op, Seen: seen, Want: want, Err: s.life.reason()}
 }

@@ -203,5 +203,5 @@ func (s *states) fail(ctx context.Context, t Transition, err error) error {
 			return err
 		}
 	}
-	return s.life.because(t.Name, err)
+	return s.life.explain(t.Name, err)
 }

@@ -106,7 +106,7 @@ func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) 
 	name := path.Join(g.results(dir), "results.json")
 	data, err := m.ReadFile(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		r.fail("igt_runner left no results.json: %s", g.said(r))
+		r.fail("igt_runner left no results.json: %s", g.lastOutput(r))
 		return nil
 	}
 	if err != nil {
@@ -120,8 +120,8 @@ func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) 
 	return nil
 }
 
-// said returns how igt_runner ended, and the end of its output.
-func (g IGT) said(r *Result) string {
+// lastOutput returns how igt_runner ended, and the end of its output.
+func (g IGT) lastOutput(r *Result) string {
 	err := r.Exit.Err(bench.Command{Argv: []string{path.Join(g.Config.ToolDir, "igt_runner")}})
 	if err == nil {
 		return cmp.Or(bench.Gist(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "it printed nothing")
@@ -145,7 +145,7 @@ func (g IGT) verdict(r *Result) {
 	case root.Bad() > 0: // for a repeated test, Tests has only the last result
 		r.fail("%v", root)
 	case !r.Exit.OK():
-		r.fail("%s", g.said(r))
+		r.fail("%s", g.lastOutput(r))
 	case root.Good() == 0 && root[StatusSkip] == 0:
 		r.fail("no test was run")
 	case r.Verdict == Pass && root[StatusSkip] > 0:

@@ -22,7 +22,7 @@ func TestIntegrationScripts(t *testing.T) {
 		t.Fatal("VMTB_TEST_IMAGE does not name a guest image; make integration does that")
 	}
 	p := params("testdata/integration")
-	p.Deadline = time.Now().Add(8 * time.Minute)
+	p.Deadline = time.Now().Add(20 * time.Minute) // an image is built, on a busy machine in ten
 	sandbox := p.Setup
 	p.Setup = func(env *testscript.Env) error {
 		env.Setenv("VMTB_TEST_IMAGE", image)

@@ -42,7 +42,7 @@ func testCheckpointLoad(ctx context.Context, t *flow.T, b *bed) {
 		testCheckpointSave(ctx, t, b)
 	}
 	fixture.Steps{
-		{"see that nothing works any more", func(ctx context.Context) error { return b.nobody(ctx, "igt_runner") }},
+		{"see that nothing works any more", func(ctx context.Context) error { return b.notRunning(ctx, "igt_runner") }},
 		{"shut it down if another goes on", b.off},
 		{"make ready for the state", b.copied},
 		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
@@ -85,8 +85,8 @@ func (b *bed) copyFile(ctx context.Context, name string) (copied string, err err
 	return copied, err
 }
 
-// nobody returns an error if a process called name runs on the machine.
-func (b *bed) nobody(ctx context.Context, name string) error {
+// notRunning returns an error if a process called name runs on the machine.
+func (b *bed) notRunning(ctx context.Context, name string) error {
 	r, err := b.vm().Exec(ctx, bench.Command{Argv: []string{"pgrep", "-x", name}})
 	if err != nil {
 		return err
