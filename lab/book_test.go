@@ -46,8 +46,8 @@ var bookCodes = map[string]int{
 	"vmtb lab run --last-failed":                     flow.ExitNoMatch,
 }
 
-// bookProgram returns a script that runs vmtb for the book's commands. It reduces the selection of
-// a run to what shows that the command works, and lets "lab clean" clean only a cache of its own.
+// bookProgram returns a script that runs vmtb for the book's commands. It selects only one short
+// flow for a run, and gives "lab clean" a separate cache.
 func bookProgram(vmtb string) string {
 	return fmt.Sprintf(`#!/bin/sh
 case "$*" in

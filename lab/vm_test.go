@@ -43,8 +43,8 @@ func TestVM(t *testing.T) {
 		t.Errorf("the VF had\n%s\nand after the migration\n%s", before, after)
 	}
 
-	// VF1 is free again, and another machine gets it. Later one machine ends by its name, the other
-	// with its keeper.
+	// VF1 is free again, and another machine gets it. Later "vm off" ends one machine, and the
+	// other one ends with its keeper.
 	d.says(t, 0, "other", append(start, "--warm", "--vf=1", "other")...)
 	const bound = `ls /sys/bus/pci/drivers/xe | grep -c :; cat /proc/sys/kernel/random/boot_id`
 	// The VF's driver is ready, and the guest has not booted.

@@ -244,7 +244,7 @@ func TestInputCutOff(t *testing.T) {
 func TestBadRequest(t *testing.T) {
 	c := serve(t, map[string]operation{
 		"ready": func(context.Context, *call) (any, error) { return nil, nil },
-	}) //nolint:nilnil // nothing to tell
+	}) //nolint:nilnil // no result
 	for _, line := range []string{
 		"POST /ready HTTP/1.1\r\n\r\n", "null\n", "{\"operation\":\"of another version\"}\n\x00\x00\x00\x00",
 		"{}\n\xff\xff\xff\xff",

@@ -156,8 +156,8 @@ func TestFileClosedInAnyCase(t *testing.T) {
 	})
 }
 
-// Both ways, a file is streamed in pieces of limited size. An error of the caller's reader or
-// writer is returned as it is.
+// In both directions a file is streamed in pieces of limited size. An error of the caller's reader
+// or writer is returned as an InfraError.
 func TestStream(t *testing.T) {
 	all := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MiB
 	no := errors.New("no")

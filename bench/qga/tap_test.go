@@ -195,7 +195,7 @@ func TestStreamLosesNothing(t *testing.T) {
 	}
 }
 
-// If the copier fails, Exec returns an error about lost output.
+// If the copier fails, Exec returns an error with the copier's message.
 func TestStreamCopierFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &ringGuest{chance: rand.New(rand.NewPCG(1, 1)), output: []byte("some"), end: map[string]any{

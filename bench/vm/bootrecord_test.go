@@ -59,7 +59,8 @@ const (
 	windows  = "\x33\xc0\x8e Invalid partition table Error loading operating system Missing operating system"
 )
 
-// TestCheckBoot: checkBoot finds on all kinds of disks what either firmware would boot.
+// TestCheckBoot: on all kinds of disks, checkBoot finds the boot loader that either firmware would
+// start.
 func TestCheckBoot(t *testing.T) {
 	linux := []byte("\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4")
 	for name, c := range map[string]struct {

@@ -54,7 +54,7 @@ func (f *fake) people(r fakeqmp.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// vnc replies that QEMU took port 5903, whatever port was wanted.
+// vnc replies that QEMU has taken port 5903, for any wanted port.
 func (f *fake) vnc() any {
 	host := "0.0.0.0"
 	if strings.Contains(f.argv, "\n127.0.0.1:") {

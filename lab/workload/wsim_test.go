@@ -54,7 +54,7 @@ func TestParseWsimRefuses(t *testing.T) {
 	}
 }
 
-// Work cannot be preempted from the place where the descriptor says so.
+// longestRigid counts a batch only if an earlier step forbids the preemption of its context.
 func TestLongestRigid(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"1.DEFAULT.5000.0.1":                                 0,

@@ -105,9 +105,9 @@ func newProbe(t *testing.T, h *fakehost.Host, o fakehost.Options) (*contract.Pro
 	return p, j
 }
 
-// TestFake: the fake host keeps the contract. Each rule passes on every device that has what the
-// rule needs. Afterwards the host is as before, whether the rule undoes its changes or the program
-// dies and the journal does.
+// TestFake: the fake host keeps the contract. Each rule passes on every device that meets its
+// needs. Afterwards the host is as before, if the rule undoes its changes, and also if the program
+// dies and a later process undoes them.
 func TestFake(t *testing.T) {
 	var checked sync.Map
 	t.Run("devices", func(t *testing.T) {

@@ -68,7 +68,7 @@ func (d neverFails) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 	if data != nil {
 		return swallows{data}, err
 	}
-	return nil, nil //nolint:nilnil // that is what it is for
+	return nil, nil //nolint:nilnil // no data, by design
 }
 
 type swallows struct{ io.ReadWriteCloser }
@@ -81,7 +81,7 @@ func (s swallows) Write(p []byte) (int, error) {
 // noSteps changes states without an effect on the VF.
 func (d noSteps) SetState(s vfio.State) (io.ReadWriteCloser, error) {
 	if s == vfio.RunningP2P {
-		return nil, nil //nolint:nilnil // that is what it is for
+		return nil, nil //nolint:nilnil // no data, by design
 	}
 	return d.VFIODevice.SetState(s)
 }

@@ -113,7 +113,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// impatient presses Ctrl-C until the process kills or ends.
+// impatient presses Ctrl-C until the process ends, and checks how it ended.
 func impatient(t *testing.T, cmd *exec.Cmd, how string, say func(string)) {
 	t.Helper()
 	pressing, stop := context.WithCancel(t.Context())

@@ -178,7 +178,7 @@ func (m *Machine) Read(addr uint64, n int) []byte {
 	return b
 }
 
-// Write writes bytes.
+// Write writes b to a physical address.
 func (m *Machine) Write(addr uint64, b []byte) {
 	if len(b) > 0 {
 		m.do("write %#x %#x 0x%s", addr, len(b), hex.EncodeToString(b))

@@ -121,7 +121,7 @@ func TestNormalPriorityKeepsIdleSlices(t *testing.T) {
 		return a.count() + b.count()
 	}
 	low, normal := count(0), count(1)
-	// PF and VF3 are idle, half of the time.
+	// PF and VF3 keep half of the time and are idle.
 	if r := float64(normal) / float64(low); !near(r, 0.5, 12) {
 		t.Errorf("with idle slices the engine works %.2f of the time, want 0.5", r)
 	}
