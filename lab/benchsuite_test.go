@@ -25,8 +25,8 @@ import (
 // TestBenchSuite is "make bench-suite". In one DUT and in turns, it measures the time of
 // TestVmSetup with the Python tool, with vmtb, and with warm machines. It also measures the start
 // of a machine with a VF until its driver is ready, cold and warm. VMTB_BENCH_ROUNDS is the number
-// of rounds, VMTB_PEER the directory of the Python tool ("" leaves it out), VMTB_BENCH_DIR the
-// directory for the table and the JSON.
+// of rounds. VMTB_PEER is the directory of the Python tool; "" leaves the tool out. VMTB_BENCH_DIR
+// is the directory for the table and the JSON.
 func TestBenchSuite(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv("VMTB_BENCH_ROUNDS"))
 	if err != nil {

@@ -124,8 +124,8 @@ func (k kept) now(t *testing.T) Record {
 	return r
 }
 
-// If a machine has ended and its changes of the host could not be undone, the client, the record
-// and the list of machines report this. They do not report "done".
+// A machine that has ended without an undo of its changes of the host is not reported as "done".
+// The client, the record and the list of machines report the changes.
 func TestNotRestored(t *testing.T) {
 	for name, end := range map[string]func(c *Client) error{
 		"kill": func(c *Client) error { return c.Kill(t.Context(), nil) },

@@ -24,8 +24,8 @@ func run(t *testing.T, line, input string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// The shell, and each program in it, sees the end of input only at the real end (vm shell, cat,
-// Ctrl-D), never between two pieces.
+// The shell and its programs see the end of input only at the real end (vm shell, cat, Ctrl-D).
+// They do not see one between two pieces.
 func TestShellInput(t *testing.T) {
 	const reads = "a command that reads"
 	for name, c := range map[string]struct {

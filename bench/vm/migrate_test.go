@@ -121,8 +121,8 @@ func TestMigrateFailsAnywhere(t *testing.T) {
 	}
 }
 
-// Save returns although QEMU reports a completed migration while it still is in finish-migrate, and
-// sends no event when it leaves that state.
+// Save does not wait for an event that never comes. QEMU reports a completed migration in its state
+// finish-migrate, and sends no event at the end of that state.
 func TestSaveStateUnheardOf(t *testing.T) {
 	p := migrants(t, "lagging")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

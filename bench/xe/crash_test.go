@@ -37,7 +37,7 @@ func record(t *testing.T, h *fakehost.Host, journal string, moments *[]moment) {
 	}
 }
 
-// torn returns the journals that a crash can leave if it happens while the last line is written.
+// torn returns the possible journals after a crash during the write of the last line.
 func torn(journal []byte) [][]byte {
 	start := bytes.LastIndexByte(bytes.TrimSuffix(journal, []byte("\n")), '\n') + 1
 	if start >= len(journal) {

@@ -321,8 +321,8 @@ func examined(t *testing.T, sys host.System, change func(*Target)) (found []Resu
 
 func withName(d Result, name string) Result { d.Check = name; return d }
 
-// On a machine without an Intel GPU, the first line reports this, no remedy is about a GPU, and the
-// list says which commands still work.
+// On a machine without an Intel GPU, the first line reports this, and no remedy is about a GPU. The
+// list has the commands that still work.
 func TestDoctorWithoutGPU(t *testing.T) {
 	a := sound(fakehost.BMG())
 	a.files["/sys/bus/pci/devices/0000:03:00.0/vendor"] = "0x1002\n"

@@ -208,8 +208,8 @@ func (f noStoppers) Stat(p string) (fs.FileInfo, error) {
 	return f.fake.Stat(p)
 }
 
-// TestMissing: if a rule finds out while it runs that the kernel lacks something, it returns a
-// MissingError and is not a failure.
+// TestMissing: if the kernel lacks a need of a rule, and only the running rule finds this out, then
+// the rule returns a MissingError. It does not fail.
 func TestMissing(t *testing.T) {
 	for _, id := range []string{"stoppers_text", "recovery_stages"} {
 		h := noStoppers{fake{fakehost.New(device(fakehost.BMG(), func(*fakehost.Options) {}))}}
