@@ -62,7 +62,8 @@ func (e *Evidence) Collect(ctx context.Context, o EvidenceOptions) (dir string, 
 	c.take(ctx, "console.txt", limit, e.saveConsole)
 	c.collect(ctx, "state.json", limit, e.saveState)
 	c.collect(ctx, "screen.png", limit, e.Screenshot)
-	c.collect(ctx, "registers.txt", limit, e.saveRegisters) // late: with KVM it waits for a CPU that hangs in the kernel
+	// Late: with KVM it waits for a CPU that hangs in the kernel.
+	c.collect(ctx, "registers.txt", limit, e.saveRegisters)
 	if o.Memory {
 		c.collect(ctx, "memory.dump", e.dumpTime(), e.saveMemory)
 	}

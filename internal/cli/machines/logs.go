@@ -39,7 +39,8 @@ type logsOptions struct {
 func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
 	var o logsOptions
 	cmd := &cobra.Command{
-		Use: "logs machine [log]", Short: "Print a log of a machine, such as its console or QEMU's messages; -f follows",
+		Use:   "logs machine [log]",
+		Short: "Print a log of a machine, such as its console or QEMU's messages; -f follows",
 		Long: `Prints a log of a machine that lives or has ended:
   console  output of the guest on its serial console; the default
   qemu     standard error of QEMU
