@@ -19,10 +19,11 @@ import (
 // Names in the engine. Keys of values begin with their kind: "claim.RUN.UNIT", "result.RUN.UNIT",
 // "extra.RUN.UNIT.ATTEMPT.DUT", "run.RUN", "dut.NAME", "standing.NAME", "key.NAME".
 const (
-	unitStream = "UNITS"
-	logStream  = "LOG"
-	bucket     = "fleet"      // of values, and of objects: submissions and run directories
-	wakeTopic  = "fleet.wake" // agents look for work when they get this message
+	unitStream  = "UNITS"
+	logStream   = "LOG"
+	bucket      = "fleet"        // of values, and of objects: submissions and run directories
+	wakeTopic   = "fleet.wake"   // agents look for work when they get this message
+	loadedTopic = "fleet.loaded" // serve has loaded the keys
 )
 
 // answerTime bounds a question to the engine.

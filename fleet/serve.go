@@ -109,6 +109,7 @@ func (b *bus) follow(ctx context.Context, users map[string]enrolled, changed fun
 			if err := changed(); err != nil {
 				return fmt.Errorf("load the keys: %w", err)
 			}
+			_ = b.nc.Publish(loadedTopic, nil) // without it, enroll ends at its limit
 		}
 	}
 }
@@ -212,6 +213,15 @@ func enroll(ctx context.Context, b *bus, name, role, file string) error {
 	if err != nil {
 		return err
 	}
+	loaded := make(chan *nats.Msg, 16)
+	sub, err := b.nc.ChanSubscribe(loadedTopic, loaded)
+	if err == nil {
+		defer sub.Unsubscribe() //nolint:errcheck // it ends with the connection
+		err = b.nc.Flush()      // the engine knows of it before it knows of the key
+	}
+	if err != nil {
+		return err
+	}
 	_, err = b.kv.Create(ctx, "key."+name, encode(enrolled{role, public}))
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		return fmt.Errorf("%s has a key already: revoke it first", name)
@@ -222,17 +232,27 @@ func enroll(ctx context.Context, b *bus, name, role, file string) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(answerTime); ; { // until the engine has loaded the key
+	return k.awaitLoaded(ctx, loaded)
+}
+
+// awaitLoaded returns when the engine takes the key. loaded has a message after each time that it has
+// loaded keys.
+func (k key) awaitLoaded(ctx context.Context, loaded <-chan *nats.Msg) error {
+	limit := time.After(answerTime)
+	for {
 		c, err := dial(k)
 		if err == nil {
 			c.nc.Close()
 			return nil
 		}
-		if time.Now().After(end) {
+		select {
+		case <-loaded:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit:
 			const text = "the engine does not take the key (a NATS of your own has keys in its configuration): %w"
 			return fmt.Errorf(text, err)
 		}
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // the engine sends no event
 	}
 }
 

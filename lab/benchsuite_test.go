@@ -28,13 +28,20 @@ import (
 // of rounds. VMTB_PEER is the directory of the Python tool; "" leaves the tool out. VMTB_BENCH_DIR
 // is the directory for the table and the JSON.
 func TestBenchSuite(t *testing.T) {
-	rounds, err := strconv.Atoi(os.Getenv("VMTB_BENCH_ROUNDS"))
-	if err != nil {
+	given := os.Getenv("VMTB_BENCH_ROUNDS")
+	if given == "" {
 		t.Skip("make bench-suite")
+	}
+	rounds, err := strconv.Atoi(given)
+	if err != nil || rounds < 1 {
+		t.Fatalf("ROUNDS=%s: want 1 or more", given)
 	}
 	s := &benchSuite{Began: time.Now(), Rounds: rounds, peer: os.Getenv("VMTB_PEER")}
 	build := lab.BuildOptions{}
 	if s.peer != "" {
+		if _, err := os.Stat(filepath.Join(s.peer, "vmm_flows/test_basic.py")); err != nil {
+			t.Fatalf("PEER is not the directory of the Python tool: %v", err)
+		}
 		build.Packages = []string{"python3-pytest"}
 	}
 	s.dut = startWith(t, build, lab.Options{})

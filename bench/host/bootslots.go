@@ -14,9 +14,9 @@ import (
 	"vmtb/internal/flock"
 )
 
-// BootSlots limits how many machines of a host boot at once, over all processes. Booting more
-// machines at once than the host has CPUs takes longer than booting them one after the other
-// (docs/lab.md has figures).
+// BootSlots limits how many machines of a host boot at once, over all processes. More machines
+// at once than the host has CPUs do not boot faster than one after the other (docs/lab.md has
+// figures).
 type BootSlots struct {
 	Dir string // has a file for each slot
 	N   int    // number of slots; 0 stands for the number of CPUs that this process may use

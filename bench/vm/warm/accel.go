@@ -11,11 +11,11 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// kvmFile has what a QEMU was with which KVM worked, and since which boot of the host.
+// kvmFile says with which QEMU KVM has worked, and in which boot of the host.
 const kvmFile = "kvm-works"
 
-// accel returns what s would be run with. Once KVM has worked with a QEMU it is not tried again before
-// the host's next boot, or before a machine does not start: that costs a start of QEMU.
+// accel returns the accelerator for s. A probe of KVM costs a start of QEMU. So a KVM that has worked
+// is probed again only after the next boot of the host, and after a start that failed.
 func (st Store) accel(ctx context.Context, s vm.Spec) (string, error) {
 	now, err := presentKVM(s)
 	if err != nil { // vm.ProbeAccel says what to install
@@ -39,6 +39,9 @@ func (st Store) accel(ctx context.Context, s vm.Spec) (string, error) {
 	}
 	return a.Name, nil
 }
+
+// forgetKVM has the next start probe KVM: it may be the reason why this one failed.
+func (st Store) forgetKVM() { _ = os.Remove(filepath.Join(st.Dir, kvmFile)) }
 
 // presentKVM identifies this boot of the host, the user, and the QEMU of s.
 func presentKVM(s vm.Spec) (string, error) {

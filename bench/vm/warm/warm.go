@@ -122,13 +122,14 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 	}
 	if err != nil {
 		c.Close()
+		st.forgetKVM()
 		return s, none, err
 	}
 	return from(s, entry), func(err error) {
 		c.Close()
 		if err != nil && ctx.Err() == nil && !errors.As(err, new(*bench.UsageError)) {
-			_ = c.Remove(filepath.Base(entry)) // what is left of it fails again, and is said again
-			_ = os.Remove(filepath.Join(st.Dir, kvmFile))
+			_ = c.Remove(filepath.Base(entry)) // the next start would fail, too
+			st.forgetKVM()
 		}
 	}, nil
 }

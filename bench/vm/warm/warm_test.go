@@ -204,6 +204,21 @@ func TestBootLate(t *testing.T) {
 	}
 }
 
+// knowKVM makes the store know of a KVM that works, since a boot that before tells from this one.
+func (f *fixture) knowKVM(before string) {
+	f.Helper()
+	now, err := presentKVM(f.spec)
+	if err == nil {
+		err = os.MkdirAll(f.store.Dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(f.store.Dir, kvmFile), []byte(before+now), 0o600)
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
 // TestAccel: once a store has recorded that KVM works, it does not probe again until a machine
 // fails to start.
 func TestAccel(t *testing.T) {
@@ -217,20 +232,28 @@ func TestAccel(t *testing.T) {
 	if _, err := os.Stat(known); err == nil {
 		t.Error("the store knows of a KVM that does not work")
 	}
-	now, err := presentKVM(f.spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.MkdirAll(f.store.Dir, 0o700), os.WriteFile(known, []byte(now), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	f.knowKVM("")
 	if got, err := f.store.accel(t.Context(), f.spec); err != nil || got != "kvm" {
 		t.Errorf("%q, %v, want kvm", got, err)
 	}
-	if err := os.WriteFile(known, []byte("another boot "+now), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	f.knowKVM("another boot ")
 	if got, err := f.store.accel(t.Context(), f.spec); err != nil || got != "tcg" {
 		t.Errorf("after a boot of the host: %q, %v, want tcg", got, err)
+	}
+}
+
+// TestForgetKVM: after a state that could not be made, KVM is probed again.
+func TestForgetKVM(t *testing.T) {
+	f := newFixture(t)
+	f.spec.Accel = ""
+	f.knowKVM("")
+	failed := errors.New("no KVM")
+	o := f.options()
+	o.Step = func(context.Context, string, func(context.Context) error) error { return failed }
+	if _, _, err := f.store.Prepare(t.Context(), f.spec, o); !errors.Is(err, failed) {
+		t.Errorf("%v, want %v", err, failed)
+	}
+	if _, err := os.Stat(filepath.Join(f.store.Dir, kvmFile)); err == nil {
+		t.Error("the store still knows of a KVM that works")
 	}
 }
