@@ -99,7 +99,7 @@ Installed-Size: $(du -sk "$work/usr" | cut -f1)
 Description: VM test bench for SR-IOV GPUs
  Enables Virtual Functions of a GPU driven by the xe driver, boots QEMU/KVM
  machines with them, runs functional tests (VMM Flows) over host and guests,
- puts the host back as it was, and reports.
+ restores the host, and reports.
 EOF
 	find "$work" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	mkdir -p dist

@@ -127,7 +127,7 @@ func chaos(t *testing.T, seed uint64) {
 	}
 	for _, dut := range names[1:] {
 		if l.has(dut, "changed-*") {
-			t.Errorf("%s is not as it was", dut)
+			t.Errorf("%s is not restored", dut)
 		}
 	}
 	t.Logf(

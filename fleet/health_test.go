@@ -28,7 +28,7 @@ func (l *lab) becomes(b *bus, dut, state string) dutInfo {
 }
 
 // A DUT that is away for longer than its lease: another takes its unit over, and that counts. When
-// the first comes back it puts its host back, keeps what it had done as an extra attempt, and runs
+// the first comes back it restores its host, keeps what it had done as an extra attempt, and runs
 // nothing (check 3).
 func TestAway(t *testing.T) {
 	l := newLab(t, short)
@@ -38,7 +38,7 @@ func TestAway(t *testing.T) {
 	l.wait("a waits in the flow", func() bool { return l.has("a", "waiting") })
 	l.kill("a")
 	if !l.has("a", "changed-*") {
-		t.Fatal("the DUT died with nothing to put back: the test shows nothing")
+		t.Fatal("the DUT died with nothing to undo: the test shows nothing")
 	}
 	l.dut("b", small)
 	l.put("b", "go", true)
@@ -54,7 +54,7 @@ func TestAway(t *testing.T) {
 		return err == nil && len(r) == 1
 	})
 	if l.has("a", "changed-*") {
-		t.Error("a is not as it was")
+		t.Error("a is not restored")
 	}
 	run := l.fetch(id, 3)
 	if c := counts(run); c[flow.Pass] != 3 {
@@ -280,7 +280,7 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// A run that is cancelled ends in order: what runs is interrupted and put back, what waits has not
+// A run that is cancelled ends in order: what runs is interrupted and undone, what waits has not
 // run (check 11).
 func TestCancel(t *testing.T) {
 	l := newLab(t, long)
@@ -296,7 +296,7 @@ func TestCancel(t *testing.T) {
 		t.Errorf("watch: %d\n%s", code, out)
 	}
 	if l.has("a", "changed-*") {
-		t.Error("a is not as it was")
+		t.Error("a is not restored")
 	}
 	run := l.fetch(id, 12)
 	if c := counts(run); c[flow.Incomplete] != 1 || c[flow.Pass] != 1+done || c[flow.NotRun] != 10-done {

@@ -43,7 +43,7 @@ type attempt struct {
 	revision uint64 // of the claim: the fencing token
 	mu       sync.Mutex
 	judged   bool
-	told     int // lines of the journal that are in the log; run.json is the first
+	streamed int // lines of the journal that are in the log; run.json is the first
 }
 
 func (s *attempt) claimKey() string { return "claim." + s.Unit.key() }
@@ -204,12 +204,12 @@ func (a *agent) tell(ctx context.Context, s *attempt) error {
 		return nil
 	}
 	subject := fmt.Sprintf("log.%s.%s.%d", a.dut, s.Unit.key(), s.Claim.Attempt)
-	for ; s.told <= len(run.Entries); s.told++ {
+	for ; s.streamed <= len(run.Entries); s.streamed++ {
 		line := encode(run.Info)
-		if s.told > 0 {
-			line = encode(run.Entries[s.told-1])
+		if s.streamed > 0 {
+			line = encode(run.Entries[s.streamed-1])
 		}
-		id := jetstream.WithMsgID(fmt.Sprintf("%s.%d", s.name(), s.told))
+		id := jetstream.WithMsgID(fmt.Sprintf("%s.%d", s.name(), s.streamed))
 		if _, err := a.js.Publish(ctx, subject, append(line, '\n'), id); err != nil {
 			return err
 		}

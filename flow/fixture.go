@@ -211,7 +211,7 @@ func (f *fixture) restore(ctx context.Context) {
 	}
 	how := f.phase(ctx, PhaseRestore, restoreTimeout, f.undo.Undo)
 	if err := how.failure(); err != nil {
-		f.stop(errors.New("the host is not as it was: " + err.Error()))
+		f.stop(errors.New("the host is not restored: " + err.Error()))
 	}
 }
 

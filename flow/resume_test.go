@@ -115,7 +115,7 @@ func TestResumeAnywhere(t *testing.T) {
 				)
 			}
 			if s.trace[0] != "undo" {
-				t.Errorf("the host was not put back first: %q", s.trace)
+				t.Errorf("the host was not restored first: %q", s.trace)
 			}
 			closed(t, got.entries)
 		}

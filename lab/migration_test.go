@@ -64,7 +64,7 @@ func TestLostWork(t *testing.T) {
 			[]string{"gem_wsim: exit code 98", "error: -125 != 0", "(drm-error)"},
 		},
 		{
-			"fault-kill-work", "let it work",
+			"fault-kill-work", "run the workload",
 			map[string]flow.Result{save: flow.Fail, restore: flow.Skip},
 			[]string{"Engine reset: engine_class=", "test_save did not pass: fail"},
 		},

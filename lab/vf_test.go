@@ -84,11 +84,11 @@ func (d *dut) testVFByHand(t *testing.T) {
 		t, flow.ExitError, `VFs are enabled by "vmtb vf enable"`, "run", "--recover", "--run-dir", d.nextDir(),
 		"--vm-image", lab.GuestImage, boot1VF,
 	)
-	if !strings.Contains(said, `"vmtb vf disable" puts the host back`) {
+	if !strings.Contains(said, `"vmtb vf disable" restores the host`) {
 		t.Errorf("a run says %q", said)
 	}
 	d.vf(t, flow.ExitError, "it has 2 already", "enable", "3")
-	d.vf(t, flow.ExitPass, "The host is as it was.", "disable")
+	d.vf(t, flow.ExitPass, "The host is restored.", "disable")
 	d.clean(t)
 	d.vf(t, flow.ExitUsage, "allows 1 to ", "enable", "99")
 	d.vf(t, flow.ExitUsage, "there is no such VF, 0 are enabled", "reset", "1")
@@ -129,7 +129,7 @@ func (d *dut) testVFInUse(t *testing.T) {
 // "vmtb recover" removes manually enabled VFs as it removes the leftovers of a run.
 func (d *dut) testVFRecover(t *testing.T) {
 	d.functions(t, 2, "enable", "2", "--profile=fit", "--sched=FLEXIBLE_30FPS", "--bind=vfio-pci")
-	d.says(t, flow.ExitPass, "The host is as it was.", "recover")
+	d.says(t, flow.ExitPass, "The host is restored.", "recover")
 	d.clean(t)
 	code, dir, err := d.run(t.Context(), "--warm", boot1VF)
 	if err != nil || code != flow.ExitPass || results(t, dir)[boot1VF] != flow.Pass {

@@ -59,8 +59,8 @@ func TestVM(t *testing.T) {
 	d.must(
 		t.Context(), t, `kill -9 $(sed -n 's/.*"keeper": \([0-9]*\).*/\1/p' /var/lib/vmtb/machines/other/machine.json)`,
 	)
-	d.says(t, 3, "vmtb recover puts the host back", "vm", "exec", "other", "true")
-	d.says(t, 0, "The host is as it was", "recover")
+	d.says(t, 3, "vmtb recover restores the host", "vm", "exec", "other", "true")
+	d.says(t, 0, "The host is restored", "recover")
 	d.says(t, 0, "No machines", "vm", "list")
 	d.clean(t)
 }

@@ -16,15 +16,15 @@ type lavaLive struct {
 	p     *printer
 	words lavaWords
 
-	set     string                 // the open test set; "" for none
-	current *run.Group             // the running group
-	told    map[flow.ID]*run.Phase // the attempts whose results are written
-	trouble map[*run.Phase]bool    // the fixture failures that are written
+	set       string                 // the open test set; "" for none
+	current   *run.Group             // the running group
+	announced map[flow.ID]*run.Phase // the attempts whose results are written
+	trouble   map[*run.Phase]bool    // the fixture failures that are written
 }
 
 func newLAVALive(w io.Writer, fsys fs.FS, words lavaWords) Report {
 	return &lavaLive{
-		p: newPrinter(w, fsys), words: words, told: map[flow.ID]*run.Phase{}, trouble: map[*run.Phase]bool{},
+		p: newPrinter(w, fsys), words: words, announced: map[flow.ID]*run.Phase{}, trouble: map[*run.Phase]bool{},
 	}
 }
 
@@ -99,8 +99,8 @@ func (l *lavaLive) writeGroup(g *run.Group) {
 }
 
 func (l *lavaLive) tell(c *run.Case) {
-	if a := c.Last(); l.told[c.ID] != a {
-		l.told[c.ID] = a
+	if a := c.Last(); l.announced[c.ID] != a {
+		l.announced[c.ID] = a
 		l.write(c.ID, a)
 	}
 }

@@ -38,7 +38,7 @@ func (r Record) gone(s Store, life Life) error {
 		}
 		return &bench.InfraError{
 			Op: "machine " + r.Name, Err: err,
-			Advice: "vmtb recover puts the host back; the machine's logs are in " + r.Dir,
+			Advice: "vmtb recover restores the host; the machine's logs are in " + r.Dir,
 		}
 	}
 	return &bench.UsageError{

@@ -178,7 +178,7 @@ func (k *keeper) get() *vm.VM {
 var endTime = 2 * time.Minute
 
 // ErrNotRestored is the error if a machine has ended and the host could not be restored.
-var ErrNotRestored = errors.New("the host is not as it was")
+var ErrNotRestored = errors.New("the host is not restored")
 
 // end restores the host, and records why the machine has ended. It returns reason, or nil if the
 // keeper was asked to end.

@@ -148,7 +148,7 @@ func TestNotRestored(t *testing.T) {
 			}
 			_, err = k.store.Open("vm0")
 			wantError(
-				t, err, "it was told to end", "the host is not as it was: device or resource busy", "vmtb recover",
+				t, err, "it was told to end", "the host is not restored: device or resource busy", "vmtb recover",
 			)
 			_, err = k.store.create(record("vm0"))
 			wantError(t, err, "vmtb recover")
@@ -157,7 +157,7 @@ func TestNotRestored(t *testing.T) {
 			if err == nil {
 				err = errors.Join(log.Undo(t.Context(), undo.OS{}), log.Close())
 			}
-			if err != nil || r.Life() != Ended || strings.Contains(r.End(), "not as it was") {
+			if err != nil || r.Life() != Ended || strings.Contains(r.End(), "not restored") {
 				t.Errorf("recovered: %v, life %v: %s", err, r.Life(), r.End())
 			}
 			create(t, k.store, "vm0")
@@ -172,7 +172,7 @@ func TestUndoHangs(t *testing.T) {
 	k := keepMachine(t, "agent", &journal{hang: true})
 	var said []string
 	err := k.client.Kill(t.Context(), func(s string) { said = append(said, s) })
-	if !errors.Is(err, ErrNotRestored) || strings.Join(said, ";") != "putting the host back" {
+	if !errors.Is(err, ErrNotRestored) || strings.Join(said, ";") != "restoring the host" {
 		t.Errorf("%v, progress %q", err, said)
 	}
 	wantError(t, err, "not within 200 ms")

@@ -112,7 +112,7 @@ func (k *keeper) kill(_ context.Context, c *call) (any, error) {
 
 // ended ends the keeper. It returns after the host is restored; the error says why it could not be.
 func (k *keeper) ended(c *call) error {
-	c.progress("putting the host back")
+	c.progress("restoring the host")
 	k.leave(errEndRequested)
 	<-k.over
 	return k.result

@@ -165,7 +165,7 @@ func (s Store) makeRoom(r Record) error {
 			how = "of an earlier machine %s could not put this host back"
 		}
 		return &bench.UsageError{
-			Err: fmt.Errorf("the keeper "+how, r.Name), Advice: "vmtb recover puts that back",
+			Err: fmt.Errorf("the keeper "+how, r.Name), Advice: "vmtb recover undoes that",
 		}
 	}
 	return s.failed("remove the folder of an earlier machine", os.RemoveAll(r.Dir))
@@ -305,7 +305,7 @@ func (r Record) End() string {
 	}
 	text := r.Ended.Local().Format(time.DateTime) + ": " + r.Reason
 	if r.NotRestored != "" && r.leftSomething() {
-		text += "\nthe host is not as it was: " + r.NotRestored
+		text += "\nthe host is not restored: " + r.NotRestored
 	}
 	return strings.ReplaceAll(text, "\n", "; ")
 }

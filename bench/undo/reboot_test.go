@@ -54,7 +54,7 @@ func TestUndoAfterReboot(t *testing.T) {
 	l = open(t, path)
 	var told []string
 	err := l.UndoAndTell(t.Context(), h, 0, func(e undo.Entry, err error) {
-		what := "put back"
+		what := "undone"
 		switch {
 		case errors.Is(err, undo.ErrPast):
 			what = "past"
@@ -63,7 +63,7 @@ func TestUndoAfterReboot(t *testing.T) {
 		}
 		told = append(told, e.Record.Kind()+" "+what)
 	})
-	if want := "own stays; write put back; path put back; module past; write past"; strings.Join(told, "; ") != want {
+	if want := "own stays; write undone; path undone; module past; write past"; strings.Join(told, "; ") != want {
 		t.Errorf("told %q, want %s", told, want)
 	}
 	if err == nil || strings.Contains(err.Error(), undo.ErrPast.Error()) || len(l.Pending()) != 1 {

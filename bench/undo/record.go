@@ -74,7 +74,7 @@ func (w Write) Undo(_ context.Context, sys System) error {
 	}
 	now, err := readText(sys, w.Path)
 	switch {
-	case gone(err), err == nil && now == w.Old:
+	case targetGone(err), err == nil && now == w.Old:
 		return nil
 	case err == nil && w.New != "" && now != w.New:
 		return fmt.Errorf("%s is %q, not the %q that we wrote: %w", w.Path, now, w.New, ErrNotOurs)
@@ -176,7 +176,7 @@ func (Module) Volatile() bool { return true }
 // Undo implements [Record]. A module that is in use by now (by a console on the GPU, say) stays
 // loaded, and that is no error.
 func (m Module) Undo(ctx context.Context, sys System) error {
-	if _, err := sys.Stat(m.Dir()); gone(err) {
+	if _, err := sys.Stat(m.Dir()); targetGone(err) {
 		return nil
 	}
 	err := sys.RemoveModule(ctx, m.Name)
@@ -200,7 +200,7 @@ func readText(sys System, path string) (string, error) {
 }
 
 func ignoreGone(err error) error {
-	if gone(err) {
+	if targetGone(err) {
 		return nil
 	}
 	return err

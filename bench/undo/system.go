@@ -37,5 +37,7 @@ var ErrNotOurs = errors.New("changed by someone else, left alone")
 // state. The entry does not stay pending.
 var ErrPast = errors.New("undone by a reboot of the host")
 
-// gone reports whether a file is missing because its device is: there is nothing left to undo.
-func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) }
+// targetGone reports whether a file is missing because its device is: there is nothing left to undo.
+func targetGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)
+}

@@ -129,7 +129,7 @@ var runStatus = []named{
 	{"3", "No flow failed, but a fixture or the test bench did."},
 	{"4", "The selection matches nothing. Nothing ran."},
 	{"5", "The run ended itself: its deadline, a full disk, --abort-on."},
-	{"6", "The host could not be put back as it was."},
+	{"6", "The host could not be restored."},
 	{"130", "The user interrupted it."},
 }
 
@@ -145,7 +145,7 @@ func exitStatus(cmd *cobra.Command) []named {
 	case "vmtb", "vmtb-run", "vmtb-resume", "vmtb-lab-run":
 		return runStatus
 	case "vmtb-recover", "vmtb-vf-disable":
-		return append(slices.Clone(otherStatus[:3]), named{"6", "Something could not be put back."}, otherStatus[3])
+		return append(slices.Clone(otherStatus[:3]), named{"6", "Something could not be undone."}, otherStatus[3])
 	case "vmtb-list":
 		return append(slices.Clone(otherStatus[:3]), named{"4", "The selection matches nothing."}, otherStatus[3])
 	case "vmtb-doctor", "vmtb-image-check":

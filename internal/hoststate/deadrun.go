@@ -55,7 +55,7 @@ func (s State) DeadRuns(warn io.Writer) ([]DeadRun, error) {
 		case err != nil:
 			return nil, err
 		}
-		d := DeadRun{dir, s.left(dir, log)}
+		d := DeadRun{dir, s.pendingChanges(dir, log)}
 		err = log.Close()
 		switch {
 		case d.Left > 0:
@@ -74,9 +74,9 @@ func (s State) DeadRuns(warn io.Writer) ([]DeadRun, error) {
 	return dead, nil
 }
 
-// left returns how many changes in a journal are not undone. Changes by "vmtb vf" that a reboot has
+// pendingChanges returns how many changes in a journal are not undone. Changes by "vmtb vf" that a reboot has
 // undone do not count: that journal belongs to no run that a user could give to "vmtb recover".
-func (s State) left(dir string, log *undo.Log) int {
+func (s State) pendingChanges(dir string, log *undo.Log) int {
 	pending := log.Pending()
 	if dir == s.VFChanges {
 		pending = slices.DeleteFunc(pending, undo.Entry.Gone)
@@ -92,7 +92,7 @@ func Obstacle(dead []DeadRun, advice string) error {
 	}
 	return &bench.InfraError{
 		Op:     "begin on this host",
-		Err:    fmt.Errorf("it is not as it was before a run that died: %s", strings.Join(lines, "; ")),
+		Err:    fmt.Errorf("the changes of a run that died remain: %s", strings.Join(lines, "; ")),
 		Advice: advice,
 	}
 }

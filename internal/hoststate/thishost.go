@@ -51,7 +51,7 @@ func (s State) CheckThisHost(dir, journal string) error {
 	}
 	return &bench.UsageError{
 		Err:    fmt.Errorf("%s: that run was on another machine (%s), or before this one was booted", dir, info.DUT),
-		Advice: "a reboot has put back all but files, which undo.jsonl names",
+		Advice: "a reboot has undone all but files, which undo.jsonl names",
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *site) index() indexView {
 		v.Config = run.Clean(config.String())
 	}
 	if sum.Unrestored != "" {
-		v.Alerts = append(v.Alerts, alert{"The host was not put back as it was", run.Clean(sum.Unrestored)})
+		v.Alerts = append(v.Alerts, alert{"The host was not restored", run.Clean(sum.Unrestored)})
 	} else if sum.Stopped != "" {
 		v.Alerts = append(v.Alerts, alert{"The run did not come to its end", run.Clean(sum.Stopped)})
 	}

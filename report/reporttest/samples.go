@@ -236,9 +236,9 @@ func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	)
 	t.End(flow.Entry{
 		Phase: flow.PhaseCase, ID: ids[10], Result: flow.NotRun,
-		Reason: "the host is not as it was: undo sriov_numvfs: EBUSY",
+		Reason: "the host is not restored: undo sriov_numvfs: EBUSY",
 	}, 0)
-	t.Finish(flow.Entry{Result: flow.Error, Reason: "the host is not as it was: undo sriov_numvfs: EBUSY"})
+	t.Finish(flow.Entry{Result: flow.Error, Reason: "the host is not restored: undo sriov_numvfs: EBUSY"})
 
 	files := MachineFiles("01-b/fixture-1/vm0")
 	files["05-m/test_save/dmesg.txt"] = "<6>[  100.000001] xe: loading\n" +

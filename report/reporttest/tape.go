@@ -202,10 +202,10 @@ func Failures() *Tape {
 	for _, id := range ids[6:] {
 		t.End(flow.Entry{
 			Phase: flow.PhaseCase, ID: id, Result: flow.NotRun,
-			Reason: "the host is not as it was: undo sriov_numvfs: EBUSY",
+			Reason: "the host is not restored: undo sriov_numvfs: EBUSY",
 		}, 0)
 	}
-	t.Finish(flow.Entry{Result: flow.Error, Reason: "the host is not as it was: undo sriov_numvfs: EBUSY"})
+	t.Finish(flow.Entry{Result: flow.Error, Reason: "the host is not restored: undo sriov_numvfs: EBUSY"})
 	return t
 }
 

@@ -96,7 +96,7 @@ func (t *Terminal) short() {
 func (t *Terminal) totals() {
 	s := t.summary
 	if s.Unrestored != "" {
-		t.line(t.paint(red, "the host was NOT put back as it was:\n") + indent(s.Unrestored))
+		t.line(t.paint(red, "the host was NOT restored:\n") + indent(s.Unrestored))
 	}
 	if s.Stopped != "" && s.Unrestored == "" {
 		t.line(t.paint(yellow, "stopped: "+run.Escape(s.Stopped)))

@@ -17,7 +17,7 @@ var verbs = map[flow.Phase]string{
 	flow.PhaseCase:     "running",
 	flow.PhaseReset:    "resetting",
 	flow.PhaseTearDown: "tearing down",
-	flow.PhaseRestore:  "putting the host back after",
+	flow.PhaseRestore:  "restoring the host after",
 }
 
 // activity returns a running phase as text, such as "setting up TestVmSetup[2VF-(P:AUTO

@@ -52,8 +52,8 @@ func testLoad(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	ensureLoaded(ctx, t, s, first)
 	neighbour := begin(ctx, t, s, first)
 	fixture.Steps{
-		{"let it work alone", func(ctx context.Context) error { return s.LetPass(ctx, aheadOfLoad) }},
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
+		{"run the workload alone", func(ctx context.Context) error { return s.LetPass(ctx, aheadOfLoad) }},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
 		{
 			fmt.Sprintf("load %s in %v", s.GuestDriver, last),
 			func(ctx context.Context) error { return fixture.Load(ctx, last, s.GuestDriver) },
@@ -70,7 +70,7 @@ func testReload(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	job := store(ctx, t, s, first)
 	neighbour := begin(ctx, t, s, last)
 	fixture.Steps{
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, neighbour) }},
 		{
 			fmt.Sprintf("unload %s in %v", s.GuestDriver, first),
 			func(ctx context.Context) error { return fixture.Unload(ctx, first, s.GuestDriver) },

@@ -82,13 +82,13 @@ func testBusySave(ctx context.Context, t *flow.T, b *bed) {
 	}
 	run := b.BeginOn(ctx, t, b.vm(), w)
 	fixture.Steps{
-		{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"run the workload", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
 		{"pause " + b.vm().String(), b.vm().Power().Pause},
-		{"save it", func(ctx context.Context) error { return b.saveWork(ctx, t) }},
-		{"resume it", b.vm().Power().Resume},
-		{"wait for the end of its work", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
-		{"shut it down if another goes on", b.off},
+		{"save the machine", func(ctx context.Context) error { return b.saveWork(ctx, t) }},
+		{"resume the machine", b.vm().Power().Resume},
+		{"wait until the workload ends", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
+		{"shut it down if another machine continues", b.off},
 	}.Run(ctx, t)
 	b.saved = run
 }
@@ -101,19 +101,19 @@ func testBusyRestore(ctx context.Context, t *flow.T, b *bed) {
 		t.Skipf("nothing to restore: the save failed, as expected: %v", b.unsaved)
 	}
 	fixture.Steps{
-		{"make ready for the state", b.target},
-		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+		{"prepare the target", b.target},
+		{"load the state", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
 	}.Run(ctx, t)
 	run := b.saved.On(b.vm())
 	if !b.doomed {
 		fixture.Steps{
-			{"see that it is at work again", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-			{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) }},
+			{"check that the workload runs again", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+			{"run the workload", func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) }},
 		}.Run(ctx, t)
 	}
 	fixture.Steps{
-		{"wait for the end of its work", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
-		{"see that the drivers are there", b.drivers},
+		{"wait until the workload ends", func(ctx context.Context) error { return b.outcome(ctx, t, run) }},
+		{"check that the drivers are loaded", b.drivers},
 	}.Run(ctx, t)
 }
 

@@ -29,10 +29,10 @@ func addCheckpoint(r *flow.Registry) {
 func testCheckpointSave(ctx context.Context, t *flow.T, b *bed) {
 	run := b.BeginOn(ctx, t, b.vm(), igt(work.SpinBatch).prepare(ctx, t, b.Setup, b.vm()))
 	fixture.Steps{
-		{"let it work", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"save it as it runs", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
-		{"wait for the end of its work", func(ctx context.Context) error { return b.Passes(ctx, run) }},
+		{"run the workload", func(ctx context.Context) error { return b.LetPass(ctx, beforeSave) }},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"save it while it runs", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
+		{"wait until the workload ends", func(ctx context.Context) error { return b.Passes(ctx, run) }},
 	}.Run(ctx, t)
 	b.saved = run
 }
@@ -42,16 +42,16 @@ func testCheckpointLoad(ctx context.Context, t *flow.T, b *bed) {
 		testCheckpointSave(ctx, t, b)
 	}
 	fixture.Steps{
-		{"see that nothing works any more", func(ctx context.Context) error { return b.notRunning(ctx, "igt_runner") }},
-		{"shut it down if another goes on", b.off},
-		{"make ready for the state", b.copied},
-		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+		{"check that no workload runs", func(ctx context.Context) error { return b.notRunning(ctx, "igt_runner") }},
+		{"shut it down if another machine continues", b.off},
+		{"prepare the target", b.copied},
+		{"load the state", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
 	}.Run(ctx, t)
 	run := b.saved.On(b.vm())
 	fixture.Steps{
-		{"see that it is at work again", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"wait for the end of its work", func(ctx context.Context) error { return b.Passes(ctx, run) }},
-		{"see that the drivers are there", b.drivers},
+		{"check that the workload runs again", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"wait until the workload ends", func(ctx context.Context) error { return b.Passes(ctx, run) }},
+		{"check that the drivers are loaded", b.drivers},
 	}.Run(ctx, t)
 }
 

@@ -63,19 +63,19 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	}
 	defer b.clearStoppers(ctx, t)
 	fixture.Steps{
-		{"make ready for the state", b.target},
-		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+		{"prepare the target", b.target},
+		{"load the state", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
 		{
 			"let the recovery come to its stopper",
 			func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) },
 		},
-		{"see that the stopper is set", func(ctx context.Context) error { return b.stoppersAre(ctx, b.stopper) }},
+		{"check that the stopper is set", func(ctx context.Context) error { return b.stoppersAre(ctx, b.stopper) }},
 	}.Run(ctx, t)
 	run := b.saved.On(b.vm())
-	again := fixture.Steps{{"save it again", func(ctx context.Context) error { return b.save(ctx, t, secondTag) }}}
+	again := fixture.Steps{{"save the machine again", func(ctx context.Context) error { return b.save(ctx, t, secondTag) }}}
 	if b.restore == second {
 		again = slices.Concat(
-			fixture.Steps{{"pause it", b.vm().Power().Pause}}, again,
+			fixture.Steps{{"pause the machine", b.vm().Power().Pause}}, again,
 			fixture.Steps{
 				{
 					"load the second save",
@@ -86,10 +86,10 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	}
 	again.Run(ctx, t)
 	fixture.Steps{
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
 		{"let the recovery go on", func(ctx context.Context) error { return b.stop(ctx, 0) }},
-		{"wait for the end of its work", func(ctx context.Context) error { return b.Passes(ctx, run) }},
-		{"see that the drivers are there", b.drivers},
+		{"wait until the workload ends", func(ctx context.Context) error { return b.Passes(ctx, run) }},
+		{"check that the drivers are loaded", b.drivers},
 	}.Run(ctx, t)
 }
 

@@ -42,10 +42,10 @@ func testIdleSave(ctx context.Context, t *flow.T, b *bed) {
 	run := b.edit(ctx, t)
 	fixture.Steps{
 		{"pause " + b.vm().String(), b.vm().Power().Pause},
-		{"save it", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
-		{"resume it", b.vm().Power().Resume},
+		{"save the machine", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
+		{"resume the machine", b.vm().Power().Resume},
 		{"end the editor", func(ctx context.Context) error { return b.stopEditing(ctx, run) }},
-		{"shut it down if another goes on", b.off},
+		{"shut it down if another machine continues", b.off},
 	}.Run(ctx, t)
 	b.saved = run
 }
@@ -55,22 +55,22 @@ func testIdleRestore(ctx context.Context, t *flow.T, b *bed) {
 		testIdleSave(ctx, t, b)
 	}
 	fixture.Steps{
-		{"make ready for the state", b.target},
-		{"load it", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
+		{"prepare the target", b.target},
+		{"load the state", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
 		{
-			"see that the editor still runs",
+			"check that the editor still runs",
 			func(ctx context.Context) error { return b.editing(ctx, b.saved.On(b.vm())) },
 		},
 	}.Run(ctx, t)
 	b.Works(ctx, t, b.vm())
-	fixture.Steps{{"see that the drivers are there", b.drivers}}.Run(ctx, t)
+	fixture.Steps{{"check that the drivers are loaded", b.drivers}}.Run(ctx, t)
 }
 
 func testNoDriver(ctx context.Context, t *flow.T, b *bed) {
 	run := b.edit(ctx, t)
 	fixture.Steps{
 		{"pause " + b.vm().String(), b.vm().Power().Pause},
-		{"save it", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
+		{"save the machine", func(ctx context.Context) error { return b.save(ctx, t, tag) }},
 		{"end the editor", func(ctx context.Context) error {
 			if err := b.vm().Power().Resume(ctx); err != nil {
 				return err
@@ -78,9 +78,9 @@ func testNoDriver(ctx context.Context, t *flow.T, b *bed) {
 			return b.stopEditing(ctx, run)
 		}},
 		{"load the state", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
-		{"see that the editor still runs", func(ctx context.Context) error { return b.editing(ctx, run) }},
+		{"check that the editor still runs", func(ctx context.Context) error { return b.editing(ctx, run) }},
 		{"load " + b.GuestDriver, func(ctx context.Context) error { return fixture.Load(ctx, b.vm(), b.GuestDriver) }},
-		{"see that the drivers are there", b.drivers},
+		{"check that the drivers are loaded", b.drivers},
 	}.Run(ctx, t)
 	b.Works(ctx, t, b.vm())
 }
@@ -95,7 +95,7 @@ func (b *bed) edit(ctx context.Context, t *flow.T) *work.Run {
 	run := b.BeginOn(
 		ctx, t, b.vm(), work.Shell{Line: "tail -f /dev/null | " + editor, Dir: "/tmp", Env: []string{"TERM=dumb"}},
 	)
-	fixture.Steps{{"see that it runs", func(ctx context.Context) error { return b.editing(ctx, run) }}}.Run(ctx, t)
+	fixture.Steps{{"check that the editor runs", func(ctx context.Context) error { return b.editing(ctx, run) }}}.Run(ctx, t)
 	return run
 }
 

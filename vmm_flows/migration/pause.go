@@ -48,17 +48,17 @@ func testPauseResume(ctx context.Context, t *flow.T, b *bed) {
 	}.Run(ctx, t)
 	run := b.BeginOn(ctx, t, b.vm(), w)
 	fixture.Steps{
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"pause it", first.Power().Pause},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"pause the machine", first.Power().Pause},
 		{fmt.Sprintf("%v on %v meanwhile", spin, neighbour), func(ctx context.Context) error {
 			return b.PassesAll(ctx, t.Env(), fixture.Job{Machine: neighbour, Workload: spin})
 		}},
-		{"resume it", first.Power().Resume},
+		{"resume the machine", first.Power().Resume},
 		{
 			"set VF1 back to " + before.String(),
 			func(ctx context.Context) error { return b.PF.Scheduler.SetTimeSlice(ctx, 1, before) },
 		},
-		{"wait for the end of its work", func(ctx context.Context) error { return b.inTime(ctx, t, run) }},
+		{"wait until the workload ends", func(ctx context.Context) error { return b.inTime(ctx, t, run) }},
 	}.Run(ctx, t)
 }
 

@@ -27,13 +27,13 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	fixture.Require(t, err)
 	run := s.BeginOn(ctx, t, m, w)
 	fixture.Steps{
-		{"see that it is at work", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
 		{"migrate to VF2", func(ctx context.Context) error { return move(ctx, t, s) }},
 	}.Run(ctx, t)
 	run = run.On(s.VMs[0])
 	fixture.Steps{
-		{"see that it is at work there", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"wait for the end of its work", func(ctx context.Context) error { return s.Passes(ctx, run) }},
+		{"check that the workload runs there", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"wait until the workload ends", func(ctx context.Context) error { return s.Passes(ctx, run) }},
 	}.Run(ctx, t)
 	s.Works(ctx, t, s.VMs[0])
 }

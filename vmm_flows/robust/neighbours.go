@@ -51,7 +51,7 @@ func beside(ctx context.Context, t *flow.T, s *fixture.Setup, steps fixture.Step
 	go func() { ended <- rounds(ctx, t, s, fixture.Job{Machine: s.VMs[0], Workload: w}, stop) }()
 	steps.Run(ctx, t)
 	close(stop)
-	fixture.Steps{{"wait for the end of the first machine's work", func(context.Context) error { return <-ended }}}.Run(
+	fixture.Steps{{"wait until the first machine's workload ends", func(context.Context) error { return <-ended }}}.Run(
 		ctx, t,
 	)
 }

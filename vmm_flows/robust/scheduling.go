@@ -57,6 +57,6 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 			"see that the other is at work still",
 			func(ctx context.Context) error { return fixture.AtWork(ctx, runs[0]) },
 		},
-		{"wait for it", func(ctx context.Context) error { return s.Passes(ctx, runs[0]) }},
+		{"wait until the other workload ends", func(ctx context.Context) error { return s.Passes(ctx, runs[0]) }},
 	}.Run(ctx, t)
 }

@@ -150,7 +150,7 @@ func testSnapshot(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, m.WriteFile(ctx, marker, []byte("before")))
 	must(t, t.Step(ctx, "save a snapshot", func(ctx context.Context) error { return m.Snapshots().Save(ctx, "vmtb") }))
 	must(t, m.WriteFile(ctx, marker, []byte("after")))
-	must(t, t.Step(ctx, "load it", func(ctx context.Context) error { return m.Snapshots().Load(ctx, "vmtb") }))
+	must(t, t.Step(ctx, "load the state", func(ctx context.Context) error { return m.Snapshots().Load(ctx, "vmtb") }))
 	if data, err := m.ReadFile(ctx, marker); err != nil || string(data) != "before" {
 		t.Errorf("%v: the marker reads %q, %v, want \"before\"", m, data, err)
 	}
@@ -170,7 +170,7 @@ func testFile(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		return err
 	}))
 	must(t, m.Power().Quit(ctx))
-	must(t, t.Step(ctx, "load it in another QEMU", func(ctx context.Context) (err error) {
+	must(t, t.Step(ctx, "load the state in another QEMU", func(ctx context.Context) (err error) {
 		if m, err = s.Again(ctx, m, vm.ModeIncoming); err != nil {
 			return err
 		}

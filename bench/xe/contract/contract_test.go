@@ -156,7 +156,7 @@ func tryRule(
 		j.undo(t, dead)
 		if dead.Snapshot() != before {
 			t.Errorf(
-				"%s: after a crash the host is not as it was (-want +got):\n%s", r.ID,
+				"%s: after a crash the host is not restored (-want +got):\n%s", r.ID,
 				cmp.Diff(h.FromSnapshot(before).Dump(), dead.Dump()),
 			)
 		}
@@ -166,7 +166,7 @@ func tryRule(
 	}
 	if h.Snapshot() != settled {
 		t.Fatalf(
-			"%s: after it the host is not as it was (-want +got):\n%s", r.ID,
+			"%s: after it the host is not restored (-want +got):\n%s", r.ID,
 			cmp.Diff(h.FromSnapshot(settled).Dump(), h.Dump()),
 		)
 	}

@@ -102,7 +102,7 @@ func EndInOrder(parent context.Context, w io.Writer) (ctx context.Context, kill 
 		default:
 			fmt.Fprintf(
 				w,
-				"\nvmtb: %v: leaving; \"vmtb recover\" puts the host back, \"vmtb resume\" with the run directory "+
+				"\nvmtb: %v: leaving; \"vmtb recover\" restores the host, \"vmtb resume\" with the run directory "+
 					"goes on\n",
 				s,
 			)

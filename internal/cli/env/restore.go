@@ -21,12 +21,12 @@ func (e *Env) UndoSince(ctx context.Context, log *undo.Log, mark undo.Mark, out 
 	_ = log.UndoAndTell(ctx, e.System, mark, func(c undo.Entry, err error) {
 		switch {
 		case err == nil:
-			fmt.Fprintf(out, "put back: %s\n", ansi.Printable(c.Record.Undone()))
+			fmt.Fprintf(out, "undone: %s\n", ansi.Printable(c.Record.Undone()))
 		case errors.Is(err, undo.ErrNotOurs), errors.Is(err, undo.ErrPast):
 			fmt.Fprintf(out, "left alone: %s: %s\n", ansi.Printable(c.Record.String()), ansi.Printable(err.Error()))
 		default:
 			fmt.Fprintf(
-				e.Err, "vmtb: NOT put back: %s: %s\n", ansi.Printable(c.Record.String()), ansi.Printable(err.Error()),
+				e.Err, "vmtb: NOT undone: %s: %s\n", ansi.Printable(c.Record.String()), ansi.Printable(err.Error()),
 			)
 		}
 	})
@@ -37,10 +37,10 @@ func (e *Env) UndoSince(ctx context.Context, log *undo.Log, mark undo.Mark, out 
 func (e *Env) Restore(ctx context.Context, log *undo.Log, out io.Writer) error {
 	e.UndoSince(ctx, log, 0, out)
 	if n := len(log.Pending()); n > 0 {
-		fmt.Fprintf(e.Err, "vmtb: the host is not as it was: %d of its changes are not put back\n", n)
+		fmt.Fprintf(e.Err, "vmtb: the host is not restored: %d of its changes are not undone\n", n)
 		return ExitCode(flow.ExitNotRestored)
 	}
-	fmt.Fprintln(out, "The host is as it was.")
+	fmt.Fprintln(out, "The host is restored.")
 	return nil
 }
 
@@ -58,15 +58,15 @@ func (e *Env) CleanHost(ctx context.Context, mayRecover bool, resumed string) er
 		return &bench.InfraError{
 			Op:     "begin on this host",
 			Err:    errors.New(dead[i].VFChangesText()),
-			Advice: `"vmtb vf disable" puts the host back`,
+			Advice: `"vmtb vf disable" restores the host`,
 		}
 	}
 	if !mayRecover {
-		const advice = `"vmtb recover" puts it back, and so does this command with --recover before it begins`
+		const advice = `"vmtb recover" undoes it, and so does this command with --recover before it begins`
 		return hoststate.Obstacle(dead, advice)
 	}
 	for _, d := range dead {
-		fmt.Fprintf(e.Err, "vmtb: putting back the changes of the run in %s\n", d.Dir)
+		fmt.Fprintf(e.Err, "vmtb: undoing the changes of the run in %s\n", d.Dir)
 		if err := e.restoreAfter(ctx, d.Dir); err != nil {
 			return err
 		}

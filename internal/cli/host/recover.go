@@ -63,7 +63,7 @@ func (o *RecoverOptions) Run(ctx context.Context, e *env.Env, dirs []string) err
 			dirs = append(dirs, d.Dir)
 		}
 		if len(dirs) == 0 {
-			fmt.Fprintln(e.Out, "Nothing to put back.")
+			fmt.Fprintln(e.Out, "Nothing to undo.")
 			return nil
 		}
 	}
@@ -93,7 +93,7 @@ func (o *RecoverOptions) recoverRun(ctx context.Context, e *env.Env, dir string)
 	}
 	defer log.Close()
 	if len(log.Pending()) == 0 {
-		fmt.Fprintln(e.Out, "Nothing to put back.")
+		fmt.Fprintln(e.Out, "Nothing to undo.")
 		return e.State.Forget(path)
 	}
 	if err := e.State.CheckThisHost(dir, path); err != nil {
@@ -120,7 +120,7 @@ func (o *RecoverOptions) restore(ctx context.Context, e *env.Env, log *undo.Log,
 		if !o.Forget {
 			return err
 		}
-		fmt.Fprintln(e.Out, "The changes that could not be put back are forgotten.")
+		fmt.Fprintln(e.Out, "The changes that could not be undone are forgotten.")
 		if byVF { // the next "vmtb vf" begins a new journal
 			if err := os.Remove(path); err != nil {
 				return &bench.InfraError{Op: "remove the journal of vmtb vf", Err: err}

@@ -243,7 +243,7 @@ func after(t *testing.T, h *fakehost.Host, first fakehost.Snapshot, m moment, re
 		t.Fatalf("%s: still in mind: %v, %v", name, notes, err)
 	}
 	if err := (&hostcmd.RecoverOptions{}).Run(t.Context(), a.Env, []string{dir}); err != nil ||
-		!strings.Contains(a.printed(), "Nothing to put back.") {
+		!strings.Contains(a.printed(), "Nothing to undo.") {
 		t.Fatalf("%s: recovered again: %v\n%s", name, err, a.printed())
 	}
 }

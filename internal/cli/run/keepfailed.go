@@ -177,7 +177,7 @@ func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
 	names := sharing.Names()
 	fmt.Fprintf(k.Err, `vmtb: kept for you: %s, of %s
   vmtb vm shell %s    a shell in the guest; also vm exec, cp, console
-  vmtb vm off --all    ends the machines, and puts the host back
+  vmtb vm off --all    ends the machines, and restores the host
 `, strings.Join(names, ", "), id, names[0])
 	k.endCommand(ended(k.Env, summary, nil, err))
 	sharing.Wait(k.ctx)
@@ -208,7 +208,7 @@ func (k *failureKeeper) endCommand(err error) {
 // restored.
 func (k *failureKeeper) finish(summary flow.Summary, err error, specs []report.Spec, release func()) error {
 	if summary.Unrestored != "" {
-		fmt.Fprintf(k.Err, "vmtb: the host was NOT put back as it was: %s\n", ansi.Printable(summary.Unrestored))
+		fmt.Fprintf(k.Err, "vmtb: the host was NOT restored: %s\n", ansi.Printable(summary.Unrestored))
 		err = errors.Join(err, errors.New(summary.Unrestored))
 	}
 	reportErr := k.reportAgain(summary.Dir, specs)

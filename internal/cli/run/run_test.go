@@ -25,7 +25,7 @@ func TestEnded(t *testing.T) {
 		"no room to go on": {
 			flow.Summary{Total: 2, Counts: map[flow.Result]int{flow.Fail: 1}}, full, env.ExitCode(flow.ExitAborted),
 		},
-		"nor was it put back": {
+		"nor was it undone": {
 			flow.Summary{Total: 2, Unrestored: "EBUSY"}, full, env.ExitCode(flow.ExitNotRestored),
 		},
 		"and the user had enough": {flow.Summary{Total: 2, Interrupt: true}, full, env.ExitCode(flow.ExitInterrupted)},

@@ -151,7 +151,7 @@ func TestControlRefused(t *testing.T) {
 		{"resume", "1", "it is not paused"},
 		{"save=" + file, "1", "it is not paused: vmtb vf pause VF1"},
 		{"restore=" + file, "1", "it is not paused: vmtb vf pause VF1"},
-		{"restore=" + torn, "1", "VF1 is as it was; give a file that vmtb vf save has written to its end"},
+		{"restore=" + torn, "1", "VF1 is unchanged; give a file that vmtb vf save has written to its end"},
 		{"restore=" + filepath.Join(dir, "none"), "1", "none: no such file or directory"},
 		{"restore=" + dir, "1", dir + " is not a regular file"},
 		{"save=" + filepath.Join(dir, "none", "x"), "1", "no such file or directory"},

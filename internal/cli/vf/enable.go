@@ -59,7 +59,7 @@ When one fails, what was done before is undone.
   none   what "vmtb vf provision" has given it before
 
 "auto", "fit" and a NAME begin by taking back all that VFs hold. What this changes stays until "vmtb vf disable"
-(or "vmtb recover"), which puts the host back; or until a reboot. Provisioning is automatic in the end.`,
+(or "vmtb recover"), which restores the host; or until a reboot. Provisioning is automatic in the end.`,
 		Example: `  vmtb vf enable 2
   vmtb vf enable 4 --profile=fit --sched=FLEXIBLE_30FPS
   vmtb vf enable 1 --eq=10 --pt=20000 --bind=none`,

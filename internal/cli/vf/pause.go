@@ -34,7 +34,7 @@ func resumeCommand(e *env.Env) *cobra.Command {
 		Use:   "resume VF",
 		Short: "Resume a paused VF",
 		Long: `Resumes a paused VF ("1", "VF1" or its PCI address): the GPU goes on with its work, or with the
-work of the state that was restored. Nothing is left to be put back. Needs debugfs.`,
+work of the state that was restored. Nothing remains to be undone. Needs debugfs.`,
 		Example: `  vmtb vf resume 1`,
 	}, (*controlOptions).resume)
 }

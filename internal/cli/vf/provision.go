@@ -106,7 +106,7 @@ provisioning, and gives no VF anything by itself any more.
 Time slices can be changed at any time. So can the priority, which the kernel changes of the PF and all VFs at once:
 --priority goes with "all".
 
-"vmtb vf disable" (or "vmtb recover") puts time slices and priority back as they were, takes all quotas back and
+"vmtb vf disable" (or "vmtb recover") restores time slices and priority, takes all quotas back and
 returns to automatic provisioning; so does a reboot.`,
 		Example: `  vmtb vf provision 1 --eq=10 --pt=20000
   vmtb vf provision all --vram=512M --doorbells=32

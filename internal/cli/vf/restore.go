@@ -106,7 +106,7 @@ func (o *restoreOptions) check(s *session, vf controlledVF, f *os.File) error {
 	if err != nil {
 		return &bench.UsageError{
 			Err:    fmt.Errorf("restore %s from %s: %w", vf.name, o.file, err),
-			Advice: vf.name + " is as it was; give a file that vmtb vf save has written to its end",
+			Advice: vf.name + " is unchanged; give a file that vmtb vf save has written to its end",
 		}
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -29,10 +29,10 @@ func saveCommand(e *env.Env) *cobra.Command {
 		Use:   "save VF FILE",
 		Short: "Save the state of a paused VF in a file",
 		Long: `Writes the state of a paused VF ("1", "VF1" or its PCI address), with its local memory, into FILE. The
-VF stays paused. FILE is replaced only when all has been read from the driver: after an error it is as it was.
+VF stays paused. FILE is replaced only when all has been read from the driver: after an error it is unchanged.
 Refused while a virtual machine uses the VF: save the machine instead ("vmtb vm save").
 
-Nothing is left to be put back. Needs Linux 6.19 and debugfs, and a GPU whose firmware can save VFs.`,
+Nothing remains to be undone. Needs Linux 6.19 and debugfs, and a GPU whose firmware can save VFs.`,
 		Example: `  vmtb vf pause 1
   vmtb vf save 1 vf1.state`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStateFile,

@@ -62,7 +62,7 @@ func checkNoDeadRuns(e *env.Env) error {
 	if err != nil || len(dead) == 0 {
 		return err
 	}
-	return hoststate.Obstacle(dead, `"vmtb recover" puts it back`)
+	return hoststate.Obstacle(dead, `"vmtb recover" undoes it`)
 }
 
 func openSession(e *env.Env) (*session, error) {
@@ -88,7 +88,7 @@ func (s *session) undoSince(ctx context.Context, m undo.Mark, err error) error {
 	if !left {
 		return err
 	}
-	const format = "vmtb: %s\nvmtb: the host is not as it was before (\"vmtb vf disable\" tries again)\n"
+	const format = "vmtb: %s\nvmtb: the host is not restored (\"vmtb vf disable\" tries again)\n"
 	fmt.Fprintf(s.Err, format, ansi.Printable(err.Error()))
 	return env.ExitCode(flow.ExitNotRestored)
 }

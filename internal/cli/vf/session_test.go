@@ -102,7 +102,7 @@ func must(t *testing.T, what string, do ...func(context.Context) error) {
 func (b *vfTest) asFirst(t *testing.T, what string) {
 	t.Helper()
 	if now := b.Snapshot(); now != b.first {
-		t.Errorf("%s: the host is not as it was: %s", what, cmp.Diff(b.FromSnapshot(b.first).Dump(), b.Dump()))
+		t.Errorf("%s: the host is not restored: %s", what, cmp.Diff(b.FromSnapshot(b.first).Dump(), b.Dump()))
 	}
 	if dead, err := b.State.DeadRuns(b.Err); err != nil || len(dead) > 0 {
 		t.Errorf("%s: left %v, %v", what, dead, err)
@@ -300,7 +300,7 @@ func TestSessionStuck(t *testing.T) {
 		t.Errorf("enable: %v", err)
 	}
 	for _, want := range []string{
-		"write xe-vfio-pci to", "NOT put back: /sys/bus/pci/devices/0000:03:00.0/sriov_numvfs",
+		"write xe-vfio-pci to", "NOT undone: /sys/bus/pci/devices/0000:03:00.0/sriov_numvfs",
 		"\"vmtb vf disable\" tries again",
 	} {
 		if !strings.Contains(b.said.String(), want) {
@@ -439,7 +439,7 @@ func TestOthersVFs(t *testing.T) {
 	)
 	must(t, "recover", b.recoverAll)
 	if b.Snapshot() != theirs {
-		t.Errorf("not as it was: %s", cmp.Diff(b.FromSnapshot(theirs).Dump(), b.Dump()))
+		t.Errorf("not unchanged: %s", cmp.Diff(b.FromSnapshot(theirs).Dump(), b.Dump()))
 	}
 	must(t, "disable", b.bind("1", "vfio-pci"), b.disable)
 	b.asFirst(t, "disable")
@@ -501,7 +501,7 @@ func TestSessionAndRuns(t *testing.T) {
 		err := b.CleanHost(t.Context(), mayRecover, "")
 		text := fmt.Sprint(err)
 		if !strings.Contains(text, `VFs are enabled by "vmtb vf enable"`) ||
-			!strings.Contains(text, `("vmtb vf disable" puts the host back)`) || strings.Contains(text, "died") {
+			!strings.Contains(text, `("vmtb vf disable" restores the host)`) || strings.Contains(text, "died") {
 			t.Errorf("a run begins: %v", err)
 		}
 	}
@@ -523,7 +523,7 @@ func TestSessionAndRuns(t *testing.T) {
 	}
 	err = rebooted.enable(1)(t.Context())
 	text := fmt.Sprint(err)
-	if !strings.Contains(text, `a run that died: `) || !strings.Contains(text, `("vmtb recover" puts it back)`) {
+	if !strings.Contains(text, `a run that died remain: `) || !strings.Contains(text, `("vmtb recover" undoes it)`) {
 		t.Errorf("enable after a dead run: %v", err)
 	}
 	unlock, err := host.Lock(rebooted.State.LockFile)

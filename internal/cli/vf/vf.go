@@ -18,7 +18,7 @@ func Command(e *env.Env) *cobra.Command {
 		Long: `Looks at the Virtual Functions of a GPU that the xe driver runs, and sets them up for virtual
 machines of one's own.
 
-What these commands change stays until "vmtb vf disable", which puts the host back as it was before the first of
+What these commands change stays until "vmtb vf disable", which restores the host before the first of
 them; so does "vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" tells
 more.`,
 	}

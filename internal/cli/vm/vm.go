@@ -83,7 +83,7 @@ func offCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "off machine... | --all", Aliases: []string{"stop"}, Short: "Shut machines down, and put the host back",
 		Long: `Shuts machines down: asks the guest's agent, then presses the power button, then has QEMU quit,
-then kills it, each only if the one before did not help. What the machine has changed on the host is put back;
+then kills it, each only if the one before did not help. What the machine has changed on the host is undone;
 its logs stay until a machine of the same name is started.`,
 		ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -74,7 +74,7 @@ func waitCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait machine", Short: "Wait until a guest can be used, or until a machine has ended",
 		Long: `Waits until the guest's agent answers, or with --for=end until the machine has ended and the host
-was put back. A wait for a guest ends by itself when the time for a boot has passed (3 minutes, 15 under
+is restored. A wait for a guest ends by itself when the time for a boot has passed (3 minutes, 15 under
 emulation, times --timeout-scale of "vmtb vm start"); --timeout gives it another time, and gives exit code 124
 when it has passed, as timeout(1) does.`,
 		Example: `  vmtb vm start --no-wait --vm-image=guest_os.img && vmtb vm wait vm0

@@ -192,7 +192,7 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 		q.status = "paused"
 		_ = q.qmp.Event("STOP", nil)
 	case "query-status":
-		return map[string]string{"status": q.told()}, nil
+		return map[string]string{"status": q.reportedStatus()}, nil
 	case "query-migrate":
 		return map[string]any{"status": q.migration}, nil
 	case "query-named-block-nodes":
@@ -215,8 +215,8 @@ func (q *qemu) obey(r fakeqmp.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// told returns the status, which may be outdated. The caller holds q.mu.
-func (q *qemu) told() string {
+// reportedStatus returns the status, which may be outdated. The caller holds q.mu.
+func (q *qemu) reportedStatus() string {
 	status := q.status
 	if q.lags > 0 {
 		if q.lags--; q.lags == 0 {
