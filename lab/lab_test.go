@@ -173,7 +173,7 @@ func TestLab(t *testing.T) {
 
 // The short form of an id runs only the flow whose id begins with it. Afterwards the DUT is clean.
 func (d *dut) testFlow(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "test_basic::TestVmSetup::test_vm_boot[1VF]")
+	code, dir, err := d.run(t.Context(), "--warm", "test_basic::TestVmSetup::test_vm_boot[1VF]")
 	if err != nil || code != flow.ExitPass {
 		t.Fatalf("exit code %d, %v", code, err)
 	}
