@@ -5,7 +5,8 @@
 #
 # QEMU_SRC is the unpacked source of exactly the QEMU that loads the object.
 # Needed: cc, pkg-config, libglib2.0-dev, python3 (QEMU's generator of QAPI headers).
-# With QTEST=1 the object also contains QEMU's accelerator "qtest", for tests: Debian's QEMU does not have it.
+# With QTEST=1 the object also contains QEMU's accelerator "qtest", for tests: Debian's QEMU does
+# not have it.
 # CFLAGS_EXTRA is added to the compiler's flags, for example "-fsanitize=address".
 set -eu
 
