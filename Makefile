@@ -1,4 +1,5 @@
-# vmtb. "make demo" shows it at work, "make test" proves it; both set up what they need.
+# vmtb. "make demo" runs one flow in the lab, "make test" runs all tests. Both install the packages
+# that they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
 .PHONY: build fleet fleet-test fleet-lint fleet-chaos fleet-slurm setup demo test speed fmt lint unit integration \
@@ -8,7 +9,8 @@ VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unkn
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
 LINT_VERSION := v2.15.0
 LINT := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
-# Programs with the race detector wait for a second when they end, unless they are told not to; tests start hundreds.
+# Without atexit_sleep_ms=0, a program with the race detector sleeps for a second at its end. Tests
+# start hundreds of such programs.
 export GORACE := atexit_sleep_ms=0
 
 # One static binary: no cgo, no paths of the build machine.
@@ -16,29 +18,31 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X vmtb.version=$(VERSION)' -o bin/vmtb ./cmd/vmtb
 	@./dist.sh size bin/vmtb
 
-# vmtb-fleet, a module of its own: vmtb and its go.mod know nothing of NATS.
+# vmtb-fleet is a module of its own, so that vmtb's go.mod does not require NATS. FLEET_LARGEST is
+# its greatest size in bytes.
 FLEET_LARGEST := 19000000
 
 fleet:
 	cd fleet && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/vmtb-fleet .
 	@test $$(wc -c <bin/vmtb-fleet) -lt $(FLEET_LARGEST) || { wc -c bin/vmtb-fleet; echo "it must have less than $(FLEET_LARGEST) bytes" >&2; exit 1; }
 
-# Of its own until it takes less than a minute: it needs 136 s of the processor.
+# The fleet's tests are not in "make test", because they need 136 s of processor time. They move
+# there when they take less than a minute.
 fleet-test: fleet
 	cd fleet && go vet ./... && go test -count=1 -parallel 6 -timeout 10m ./...
 
 fleet-lint: $(LINT)
 	cd fleet && $(LINT) run --allow-parallel-runners ./...
 
-# Twenty seeds of random kills; fleet-test has three.
+# Random kills with twenty seeds; fleet-test runs three seeds.
 fleet-chaos:
 	cd fleet && FLEET_CHAOS=20 go test -count=1 -timeout 30m -v -run TestChaos .
 
-# The recipe for Slurm on Debian's packages, in namespaces: root, and 4 MB to download once.
+# The recipe for Slurm with Debian's packages, in namespaces. It needs root and downloads 4 MB once.
 fleet-slurm:
 	cd fleet && go test -count=1 -timeout 10m -tags slurm -v -run TestSlurm .
 
-# For a machine under test: ARCH is amd64 or arm64.
+# Packages for a machine under test. ARCH is amd64 or arm64.
 ARCH ?= $(shell go env GOARCH)
 PREFIX ?= /usr/local
 
@@ -48,7 +52,8 @@ dist:
 deb:
 	@./dist.sh deb $(ARCH)
 
-# Where IGT's build puts the Python tool, with the command, completions and man pages below PREFIX/bin and PREFIX/share.
+# Installs vmtb in the directory in which IGT's build installs the Python tool, and command,
+# completions and man pages below PREFIX/bin and PREFIX/share.
 install:
 	./dist.sh install "$(DESTDIR)" "$(PREFIX)" $(ARCH)
 
@@ -60,9 +65,10 @@ demo: setup build
 
 test: setup speed fmt lint fleet-lint unit integration gpu-test lab-test
 
-# How fast guests boot here: it decides how long the tests take, and the deadlines in the lab follow it. Where a guest boots in
-# 13 s, what boots nothing takes 8 minutes, the integration tests 5 and the lab's 17. With MINUTES, tests that would take longer
-# do not begin: better no result than half of one.
+# Measures how fast guests boot on this machine. The boot time decides how long the tests take, and
+# the lab's deadlines are computed from it. If a guest boots in 13 s, the integration tests take 5
+# minutes, the lab's tests 17, and all other steps 8. With MINUTES=N, the tests do not start if they
+# would take more than N minutes: CI would stop them in the middle.
 speed: build
 	@measured=$$(bin/vmtb lab speed --json) && echo "$$measured" | tr -d '[:space:]' | \
 		sed 's/.*"guests":1,"seconds":\([0-9.]*\).*/\1\n/' | \
@@ -78,7 +84,8 @@ lint: $(LINT)
 	go vet -tags 'integration lab' ./...
 	$(LINT) run --allow-parallel-runners --build-tags 'integration,lab' ./...
 
-# golangci-lint has no Debian package; it is built once, from the Go module proxy, outside of our go.mod.
+# golangci-lint has no Debian package. It is built once, from the Go module proxy, outside of vmtb's
+# go.mod.
 $(LINT):
 	@echo "building golangci-lint $(LINT_VERSION) (once, about two minutes)"
 	@mkdir -p $(CACHE)/tools/tmp
@@ -89,27 +96,28 @@ unit:
 	go test -race ./...
 	cd examples/private-flows && go vet ./... && go test ./...
 
-# Against the real QEMU and the real qemu-ga.
+# The integration tests, with the real QEMU and the real qemu-ga.
 integration: build
 	env $$(bin/vmtb lab build --env) go test -race -count=1 -p 2 -timeout 40m -tags integration -run TestIntegration ./bench/... ./internal/cli
 
-# In the emulated DUT.
+# The lab's tests, in the emulated DUT.
 lab-test: build
 	VMTB=$(CURDIR)/bin/vmtb go test -count=1 -timeout 75m -parallel 2 -v -tags lab ./lab
 
-# TestVmSetup by the Python tool (PEER=DIRECTORY, as it is), by vmtb, and by vmtb --warm, in turns, ROUNDS times; and machines with a
-# VF, cold and warm. The table is in vmtb-results, too.
+# Compares TestVmSetup in the Python tool (PEER=DIRECTORY, unchanged), in vmtb, and in vmtb --warm,
+# in turns, ROUNDS times. Measures machines with a VF, cold and warm, too. The table is printed and
+# stored in vmtb-results.
 bench-suite: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_PEER="$(abspath $(PEER))" VMTB_BENCH_ROUNDS=$(or $(ROUNDS),3) \
 		VMTB_BENCH_DIR=$(CURDIR)/vmtb-results/bench-suite-$$(date +%Y%m%d-%H%M%S) \
 		go test -count=1 -timeout 5h -v -tags lab -run TestBenchSuite ./lab
 
-# lab-test, and what takes too long for every day.
+# lab-test, and tests that take too long for every day.
 lab-full: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
 
-# The emulated GPU without a guest, plain and with sanitizers; both run the seeds of the fuzzers. The lab's cached stages have
-# QEMU and what is compiled of the device.
+# Tests of the emulated GPU without a guest, plain and with sanitizers. Both run the seeds of the
+# fuzzers. QEMU and the compiled device come from the lab's cached stages.
 GPU_ENV = env $$(bin/vmtb lab build --gpu-test) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
 GPU_TEST = go test -count=1 -timeout 10m -tags integration
 GPU_FUZZ = $(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec \
@@ -136,12 +144,14 @@ fuzz:
 bench: build
 	env $$(bin/vmtb lab build --env) go test -run '^$$' -bench . -tags integration ./bench/...
 
-# What grows with machines, cases and logs, and how long vmtb takes to start. On a quiet machine; docs/run-directory.md has figures.
+# Measures the times that grow with machines, cases and logs, and the start of vmtb. Run it on a
+# machine without other load. docs/run-directory.md has figures.
 bench-scale: build
 	VMTB=$(CURDIR)/bin/vmtb go test -p 1 -run '^$$' -bench 'Scale|Start|Clean' -benchtime 1x -timeout 1h ./report ./report/run
 	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 1h ./flow ./bench/vm
 
-# The pictures of README.md, from a stored run. It needs Chromium: CHROMIUM=/path/to/chromium if it is not in PATH.
+# The pictures of README.md, from a stored run. Chromium is needed: set CHROMIUM=/path/to/chromium
+# if it is not in PATH.
 pictures: build
 	CHROMIUM="$(CHROMIUM)" docs/pictures/make.sh bin/vmtb
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# What is deployed: dist.sh install ROOT PREFIX ARCH | tar ARCH | deb ARCH. "make dist", "make deb" and "make install" call it.
-# The same commit gives the same bytes: times are the commit's, names are sorted, owners are root.
+# Makes the packages: dist.sh install ROOT PREFIX ARCH | tar ARCH | deb ARCH. "make dist", "make
+# deb" and "make install" call it. "dist.sh size FILE" checks the size of a binary. The same commit
+# gives the same bytes: all times are the commit's time, names are sorted, and all owners are root.
 set -eu
 cd "$(dirname "$0")"
 umask 022
@@ -8,13 +9,14 @@ version=$(git describe --always --dirty --tags 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 
-# build ARCH FILE: the static binary.
+# build ARCH FILE: builds the static binary.
 build() {
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 go build -trimpath -ldflags "-s -w -X vmtb.version=$version" -o "$2" ./cmd/vmtb
 	./dist.sh size "$2"
 }
 
-# tree DIR ARCH: all that belongs to vmtb, in a directory from which it runs, wherever that is.
+# tree DIR ARCH: makes a directory with all files of vmtb. vmtb runs from it, wherever the directory
+# is.
 tree() {
 	mkdir -p "$1/completions" "$1/vmm_flows" "$1/docs/pictures"
 	build "$2" "$1/vmtb"
@@ -39,8 +41,9 @@ tree() {
 	find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
-# install_tree ROOT PREFIX ARCH: the tree where IGT's build puts the Python tool, and the command, its completions and its man pages where
-# a shell, and man, find them.
+# install_tree ROOT PREFIX ARCH: makes the tree in the directory in which IGT's build installs the
+# Python tool. It installs the command, completions and man pages in the usual directories of
+# PREFIX.
 install_tree() {
 	to=$1$2
 	home=$to/libexec/igt-gpu-tools/vmtb
@@ -53,7 +56,8 @@ install_tree() {
 	cp -p "$home/completions/vmtb.fish" "$to/share/fish/vendor_completions.d/vmtb.fish"
 }
 
-# The binary is copied to machines under test, some of them behind slow links: it must not grow without anybody seeing it.
+# The greatest size of the binary in bytes. Users copy the binary to machines under test, some
+# behind slow links, so it must not grow unnoticed.
 largest=15000000
 
 case $1 in
@@ -84,7 +88,7 @@ deb)
 	mkdir -p "$work/DEBIAN" "$work/usr/share/doc/vmtb" "$work/usr/share/zsh/vendor-completions"
 	mv "$home/docs" "$home/README.md" "$work/usr/share/doc/vmtb/"
 	mv "$home/LICENSE" "$work/usr/share/doc/vmtb/copyright"
-	mv "$work/usr/share/zsh/site-functions/_vmtb" "$work/usr/share/zsh/vendor-completions/_vmtb" # Debian's zsh looks there
+	mv "$work/usr/share/zsh/site-functions/_vmtb" "$work/usr/share/zsh/vendor-completions/_vmtb" # the directory of Debian's zsh
 	rm -r "$home/completions" "$home/man" "$work/usr/share/zsh/site-functions"
 	debversion=0.$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d)+git.$(echo "$version" | tr -- - .)
 	cat >"$work/DEBIAN/control" <<EOF

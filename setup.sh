@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what vmtb's build, tests and lab need. On Debian 12, Debian 13 and Ubuntu 24.04 it does so with apt-get, as
-# root; elsewhere, and where it may not, it says what is missing. It changes nothing when nothing is missing.
+# Installs the packages that vmtb's build, tests and lab need. It calls apt-get, as root, on Debian
+# 12, Debian 13 and Ubuntu 24.04. On another system, or without root, it lists the missing packages.
+# If none is missing it changes nothing.
 set -eu
 
 missing="" # packages
-reasons="" # a line each
+reasons="" # one line for each package
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -19,10 +20,11 @@ need() {
 	fi
 }
 
-# QEMU 8.1 is the first with all that vmtb uses: igb (8.0) for the lab, saving and restoring VFs (8.1) for migration.
+# QEMU 8.1 is the first with all features that vmtb uses: igb (8.0) for the lab, saving and
+# restoring VFs (8.1) for migration.
 new_qemu() {
 	version=$(qemu-system-x86_64 --version | sed -n 's/^QEMU emulator version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
-	# shellcheck disable=SC2086 # two words, or none where there is no QEMU
+	# shellcheck disable=SC2086 # two words, or none without QEMU
 	set -- $version 0 0
 	[ "$1" -gt 8 ] || { [ "$1" -eq 8 ] && [ "$2" -ge 1 ]; }
 }
@@ -53,7 +55,8 @@ go_missing() {
 	esac
 }
 
-# mirror: the address of the main archive among the machine's own package sources.
+# mirror CODENAME: prints the address of Debian's main archive from the machine's own package
+# sources.
 mirror() {
 	apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
 		awk -v codename="$1" '$1 == "Debian" && $2 == codename {print $3; exit}'

@@ -28,17 +28,18 @@ import (
 
 // agentOptions are the flags of "vmtb-fleet agent".
 type agentOptions struct {
-	vmtb   string        // the program, with arguments that come before its command
-	spool  string        // directory for what must outlive the agent
-	health string        // selection that must pass before a bad DUT takes units again; "" leaves that to people
+	vmtb   string        // the program, with arguments before its command
+	spool  string        // directory for state that must survive the agent
+	health string        // selection that must pass before a bad DUT takes units again; "": a person must repair it
 	check  time.Duration // between two health checks of a bad DUT
 }
 
-// defaultLost is after how long a silent DUT has lost its unit: a large server can boot in that
-// time. The queue's consumers have the value that counts.
+// defaultLost is the time after which a silent DUT loses its unit. It is long enough for a large
+// server to boot. When the agent knows the AckWait of the queue's consumers, it uses AckWait
+// instead.
 const defaultLost = 15 * time.Minute
 
-// leaseBeats is the number of heartbeats in that time.
+// leaseBeats is the number of heartbeats in the time after which a silent DUT loses its unit.
 const leaseBeats = 60
 
 // An agent takes units for its DUT.
@@ -48,7 +49,7 @@ type agent struct {
 	dut  string
 	boot string // id of the DUT's boot
 	log  *slog.Logger
-	poke chan struct{} // something has changed: look
+	poke chan struct{} // wakes the agent: there may be new work, or a change
 
 	up    atomic.Int64 // when the connection was made, in nanoseconds
 	skew  atomic.Int64 // the server's clock less the DUT's
@@ -56,7 +57,7 @@ type agent struct {
 	state agentState
 }
 
-// An agentState is what an agent must know after a crash. It is a file in the spool.
+// An agentState is the state that an agent needs after a crash. It is a file in the spool.
 type agentState struct {
 	Bad     string        `json:"bad,omitempty"` // why the DUT is bad; "" if it is not
 	Errors  int           `json:"errors"`        // units that ended with 3, one after the other
@@ -66,8 +67,8 @@ type agentState struct {
 	Unit    *attempt      `json:"unit,omitempty"`    // in flight
 }
 
-// runAgent works for the DUT of the key until ctx ends. Then it returns without ending what it does,
-// as a crash would.
+// runAgent works for the DUT of the key until ctx ends. Then it returns at once and leaves its unit
+// unfinished, like a crash.
 func runAgent(ctx context.Context, k key, o agentOptions, log *slog.Logger) error {
 	if k.Role != roleDUT {
 		return usagef("the key of %s has the role %s: an agent needs the key of a DUT", k.Name, k.Role)
@@ -108,7 +109,7 @@ func runAgent(ctx context.Context, k key, o agentOptions, log *slog.Logger) erro
 	return nil
 }
 
-// work does round after round.
+// work calls round for ever.
 func (a *agent) work(ctx context.Context) {
 	for {
 		again, err := a.round(ctx)
@@ -139,7 +140,8 @@ func (a *agent) look() {
 	}
 }
 
-// round does what is to be done now. again says that there may be more.
+// round does one step of work: it resumes or takes a unit, or reports why the DUT takes none. again
+// reports whether there may be more work.
 func (a *agent) round(ctx context.Context) (again bool, err error) {
 	if a.kv == nil {
 		if err := a.open(ctx); err != nil {
@@ -177,8 +179,8 @@ func (a *agent) round(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// pools returns the consumers whose requirement the DUT meets. Those that ask for most come first:
-// other DUTs may serve the others.
+// pools returns the consumers whose requirement the DUT meets. Requirements with the most terms
+// come first, because fewer DUTs meet them.
 func (a *agent) pools(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
 	s, err := a.js.Stream(ctx, unitStream)
 	if err != nil {
@@ -198,8 +200,8 @@ func (a *agent) pools(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
 	return pools, list.Err()
 }
 
-// fetch takes one message of a pool, nil if there is none now. It never takes more: the delivery of
-// a message that waits here would lapse.
+// fetch returns one message of a pool, nil if there is none now. It never takes more than one,
+// because the delivery of a message that waits here would lapse.
 func (a *agent) fetch(ctx context.Context, pool *jetstream.ConsumerInfo) (jetstream.Msg, error) {
 	a.state.Lost = pool.Config.AckWait
 	c, err := a.js.Consumer(ctx, unitStream, pool.Name)
@@ -214,7 +216,8 @@ func (a *agent) fetch(ctx context.Context, pool *jetstream.ConsumerInfo) (jetstr
 	return m, batch.Error()
 }
 
-// hindered returns why the DUT takes no unit: a state and its reason, "" if it can take one.
+// hindered returns the state in which the DUT takes no unit, and its reason. state is "" if the DUT
+// can take a unit.
 func (a *agent) hindered(ctx context.Context) (state, why string, err error) {
 	s, _, err := get[standing](ctx, a.bus, "standing."+a.dut)
 	if err != nil {
@@ -262,13 +265,14 @@ func (a *agent) healthy(ctx context.Context) error {
 	return err
 }
 
-// bad takes the DUT out, once the state is saved.
+// bad marks the DUT as bad, so that it takes no more units. The caller saves the state.
 func (a *agent) bad(format string, args ...any) {
 	a.state.Bad, a.state.Checked = fmt.Sprintf(format, args...), time.Time{}
 	a.log.Error("the DUT is bad, and takes no more units", "why", a.state.Bad)
 }
 
-// report tells the engine how the DUT is, and reads the engine's clock from the answer.
+// report stores the DUT's state in the engine, and computes the skew of the clocks from the time of
+// the stored value.
 func (a *agent) report(ctx context.Context, state, why, unit string) error {
 	i := &a.info
 	i.Name, i.State, i.Why, i.Unit, i.BootID, i.Seen = a.dut, state, why, unit, a.boot, a.now()
@@ -292,12 +296,12 @@ func (a *agent) labels(ctx context.Context) (labels map[string]string, err error
 	return labels, err
 }
 
-// runVmtb runs vmtb, in which program may have arguments, and returns what it prints. The end of ctx
-// interrupts it: it restores its host and ends. An error has the end of what it printed to stderr.
+// runVmtb runs vmtb and returns its standard output. program may have arguments. The end of ctx
+// interrupts vmtb, which then restores its host and ends. An error has the end of vmtb's stderr.
 func runVmtb(ctx context.Context, program string, args ...string) ([]byte, error) {
 	argv := append(strings.Fields(program), args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what interrupts the agent does not interrupt it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal for the agent's group must not reach vmtb
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Minute
 	out, err := cmd.Output()
@@ -308,7 +312,7 @@ func runVmtb(ctx context.Context, program string, args ...string) ([]byte, error
 	return out, err
 }
 
-// ask runs a command of vmtb that only looks.
+// ask runs a command of vmtb that changes nothing, for at most a minute.
 func ask(ctx context.Context, program string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -11,8 +11,8 @@ import (
 	"vmtb/flow"
 )
 
-// Shards as LAVA, Slurm and GitLab leave them merge into what one run of everything has: the same
-// plan and the same counts (check 13, with flows that need no lab).
+// Shards as LAVA, Slurm and GitLab store them merge into a run with the plan and the counts of one
+// run of all flows (check 13, with flows that need no lab).
 func TestMergeArtifacts(t *testing.T) {
 	l := &lab{t: t, dir: t.TempDir()}
 	var err error
@@ -42,7 +42,7 @@ func TestMergeArtifacts(t *testing.T) {
 		shard := fmt.Sprintf("--shard=%d/%d", i, shards)
 		run(filepath.Join(l.dir, "slurm", "4711", fmt.Sprint(i)), shard)
 	}
-	// The same directories where the recipes for GitLab and LAVA have them.
+	// The same directories, at the paths of the recipes for GitLab and LAVA.
 	for i := 1; i <= shards; i++ {
 		from := os.DirFS(filepath.Join(l.dir, "slurm", "4711", fmt.Sprint(i)))
 		for _, to := range []string{fmt.Sprintf("gitlab/run-%d", i), fmt.Sprintf("lava/job-%d/vmtb-run", i)} {

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// TestBook runs the six commands of the book with which a newcomer comes from nothing to two agents
-// and an HTML report, as they stand there but for the place of the state (check 22). Every other
-// command line of the chapter is one that this program takes.
+// TestBook runs the book's six commands for newcomers. They start two agents and make an HTML
+// report. Only the directory of the state differs from the book (check 22). TestBook also checks
+// that this program accepts every other command line of the chapter.
 func TestBook(t *testing.T) {
 	text, err := os.ReadFile("../docs/fleet.md")
 	if err != nil {
@@ -27,7 +27,7 @@ func TestBook(t *testing.T) {
 		t.Fatalf("%d commands: %q", len(lines), lines)
 	}
 	l := newLab(t, long)
-	l.kill("server") // the book's own comes up
+	l.kill("server") // the book's commands start a server
 	if err := os.RemoveAll(filepath.Join(l.dir, "state")); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,8 @@ func TestBook(t *testing.T) {
 	}
 	defer log.Close()
 	cmd := exec.CommandContext(ctx, "sh", "-ec", script.String())
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, log, log // a file: what runs in the background keeps it open
+	// The output is a file, not a pipe: programs in the background keep it open.
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Run()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -90,7 +91,7 @@ func TestBook(t *testing.T) {
 	}
 }
 
-// commandLines are the lines of a chapter's blocks that run vmtb-fleet, without comments.
+// commandLines returns the lines that run vmtb-fleet in a chapter's code blocks, without comments.
 func commandLines(text string) (lines []string) {
 	for line := range strings.Lines(text) {
 		line, indented := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")

@@ -26,11 +26,11 @@ const (
 	loadedTopic = "fleet.loaded" // serve has loaded the keys
 )
 
-// answerTime bounds a question to the engine.
+// answerTime is the limit for an answer of the engine.
 const answerTime = 10 * time.Second
 
-// A unit is what one DUT runs in one go. It has ids and options, which agents check, and never a
-// command line.
+// A unit is the smallest part of a run that a DUT takes. It has ids and options, which agents
+// check, and never a command line.
 type unit struct {
 	Run      string            `json:"run"`
 	Name     string            `json:"name"` // hash of Fixture and Kind: a word for subjects
@@ -67,25 +67,25 @@ type result struct {
 	Attempt int    `json:"attempt"`
 	Object  string `json:"object,omitempty"` // "" if there is no run directory
 	Exit    int    `json:"exit"`
-	Why     string `json:"why,omitempty"` // for people, if vmtb did not come to its own end
+	Why     string `json:"why,omitempty"` // why vmtb did not end by itself, for people
 }
 
-// A runInfo is what was submitted, without its units.
+// A runInfo describes a submitted run, without its units.
 type runInfo struct {
 	Words     []string  `json:"selection"`
 	Deadline  time.Time `json:"deadline,omitzero"`
 	Cancelled bool      `json:"cancelled,omitempty"`
 }
 
-// A standing says whether a DUT may take units. People change it, agents read it.
+// A standing has people's decisions whether a DUT may take units. Agents read it.
 type standing struct {
 	Who   string    `json:"who,omitempty"`
 	Until time.Time `json:"until,omitzero"` // reserved until then
 	Drain bool      `json:"drain,omitempty"`
-	Clear int       `json:"clear,omitempty"` // counts how often somebody declared the DUT good again
+	Clear int       `json:"clear,omitempty"` // number of "vmtb-fleet repair" commands for the DUT
 }
 
-// A dutInfo is what an agent reports of its DUT.
+// A dutInfo is an agent's report about its DUT.
 type dutInfo struct {
 	Name   string            `json:"name"`
 	Labels map[string]string `json:"labels"`
@@ -96,7 +96,7 @@ type dutInfo struct {
 	Seen   time.Time         `json:"seen"` // by the server's clock
 }
 
-// word is a short word for any text, for subjects and keys.
+// word returns a hash of a text that can be a word of a subject or key.
 func word(s string) string {
 	h := fnv.New64a()
 	h.Write([]byte(s))
@@ -134,7 +134,7 @@ type bus struct {
 	objects jetstream.ObjectStore
 }
 
-// dial connects with a key, and comes back whenever the connection is lost.
+// dial connects with a key. The connection reconnects by itself whenever it is lost.
 func dial(k key, more ...nats.Option) (*bus, error) {
 	conf, err := k.tls()
 	if err != nil {
@@ -186,8 +186,8 @@ func (b *bus) open(ctx context.Context) (err error) {
 	return err
 }
 
-// create makes the streams and buckets. The bucket of values is the last: it shows that all is
-// there.
+// create makes the streams and buckets. It makes the bucket of values last: [bus.open] takes that
+// bucket as the sign that all others exist.
 func (b *bus) create(ctx context.Context) error {
 	const month = 30 * 24 * time.Hour
 	for _, c := range []jetstream.StreamConfig{
@@ -224,8 +224,8 @@ func get[T any](ctx context.Context, b *bus, key string) (v T, entry jetstream.K
 	return v, entry, nil
 }
 
-// swap writes a value if nobody has written it since entry was read. nil stands for no value.
-// notConflict tells the error of a later writer from others.
+// swap writes a value if nobody has written it since entry was read. A nil entry means that there
+// was no value. [notConflict] recognizes the error after another write.
 func (b *bus) swap(ctx context.Context, key string, entry jetstream.KeyValueEntry, v any) (revision uint64, err error) {
 	if entry == nil {
 		return b.kv.Create(ctx, key, encode(v))
@@ -233,7 +233,7 @@ func (b *bus) swap(ctx context.Context, key string, entry jetstream.KeyValueEntr
 	return b.kv.Update(ctx, key, encode(v), entry.Revision())
 }
 
-// notConflict is err, unless it says that somebody else has written the value meanwhile.
+// notConflict returns err, or nil if err says that another write of the value came first.
 func notConflict(err error) error {
 	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return nil
@@ -241,7 +241,8 @@ func notConflict(err error) error {
 	return err
 }
 
-// all reads all values whose keys match, "result.RUN.*". The keys of the map lack the kind.
+// all returns all values whose keys match kind and keys, like "result.RUN.*". The keys of the map
+// are without the kind.
 func all[T any](ctx context.Context, b *bus, kind, keys string) (map[string]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*answerTime)
 	defer cancel()
@@ -249,7 +250,7 @@ func all[T any](ctx context.Context, b *bus, kind, keys string) (map[string]T, e
 	if err != nil {
 		return nil, err
 	}
-	defer w.Stop() //nolint:errcheck // it is read to its end
+	defer w.Stop() //nolint:errcheck // the values are read, so an error does not matter
 	values := map[string]T{}
 	for {
 		select {
@@ -268,5 +269,5 @@ func all[T any](ctx context.Context, b *bus, kind, keys string) (map[string]T, e
 	}
 }
 
-// wake has agents look for work at once.
-func (b *bus) wake() { _ = b.nc.Publish(wakeTopic, nil) } // they look by themselves, too
+// wake makes all agents look for work at once.
+func (b *bus) wake() { _ = b.nc.Publish(wakeTopic, nil) } // agents also look without it, at each beat

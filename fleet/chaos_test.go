@@ -14,9 +14,9 @@ import (
 )
 
 // TestChaos kills DUTs, agents, vmtb and the server at random with SIGKILL while 24 units run on
-// three DUTs; some DUTs stay away longer than their leases last. In the end every flow has exactly
-// one result that counts, the queue is empty, and every attempt's run directory reads.
-// FLEET_CHAOS=20 runs that many seeds.
+// three DUTs. Some DUTs stay away longer than their leases. In the end every flow has exactly one
+// result that counts, the queue is empty, and every attempt's run directory can be read.
+// FLEET_CHAOS=20 runs 20 seeds.
 func TestChaos(t *testing.T) {
 	seeds := 3
 	if n, err := strconv.Atoi(os.Getenv("FLEET_CHAOS")); err == nil {
@@ -37,7 +37,7 @@ func chaos(t *testing.T, seed uint64) {
 	b := l.admin()
 	id := l.submit("--id=chaos", "test_toy::TestToy")
 	began, kills := time.Now(), map[string]int{}
-	back := map[string]time.Time{} // when what is down comes back
+	back := map[string]time.Time{} // when a killed process starts again
 	next := began
 	l.wait("results of all units", func() bool {
 		for name, at := range back {
@@ -93,7 +93,7 @@ func chaos(t *testing.T, seed uint64) {
 			!l.has("dut3", "spool/units/*")
 	})
 	results := l.done(b, id)
-	run := l.fetch(id, 72) // every object reads, or this fails
+	run := l.fetch(id, 72) // it fails unless every object can be read
 	extra, err := all[result](t.Context(), b, "extra", ">")
 	if err != nil {
 		t.Fatal(err)

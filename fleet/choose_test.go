@@ -8,8 +8,8 @@ import (
 	"vmtb/flow"
 )
 
-// What no DUT can do is told at once, and when labels change the next fetch obeys (check 8). A run
-// ends at its deadline.
+// submit reports at once a requirement that no DUT meets. When labels change, the next fetch uses
+// the new labels (check 8). A run ends at its deadline.
 func TestRequirements(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
@@ -69,8 +69,8 @@ func TestEachGPU(t *testing.T) {
 	}
 }
 
-// A submit that was cut off between two units is repeated, and no unit is there twice; a queue that
-// was lost is made again from what has no result (check 2).
+// A submit that was killed between two units can be repeated: no unit is queued twice. After the
+// queue was lost, repair queues the units without a result again (check 2).
 func TestSubmitAgain(t *testing.T) {
 	l := newLab(t, long)
 	b := l.admin()
@@ -82,7 +82,7 @@ func TestSubmitAgain(t *testing.T) {
 	if _, err := b.objects.PutBytes(t.Context(), submissionName("r1"), encode(sub)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.queue(t.Context(), sub.Units[:7], long, ""); err != nil { // and here it was killed
+	if err := b.queue(t.Context(), sub.Units[:7], long, ""); err != nil { // then submit was killed
 		t.Fatal(err)
 	}
 	l.submit("--id=r1", "test_toy::TestToy")

@@ -6,9 +6,9 @@
 //
 // # Words
 //
-// A unit is a class with a parameter, the least that a DUT runs in one go. A run is all units of
-// one submit. An attempt is one DUT's work on a unit. A pool is all units with the same
-// requirement; it is a consumer of the queue, whose description is the requirement.
+// A unit is a class with a parameter, the smallest part of a run that a DUT takes. A run is all
+// units of one submit. An attempt is one DUT's work on a unit. A pool is all units with the same
+// requirement. It is a consumer of the queue, and the consumer's description is the requirement.
 //
 // # The way of a unit
 //
@@ -19,6 +19,6 @@
 // delivery of the message. The first result of a unit counts. Later results are kept as extra
 // attempts.
 //
-// An agent keeps what it must not forget in its spool until the result is stored. It has no orderly
-// end: it may be killed at any time, and its next start goes on from the spool.
+// An agent keeps the state of its attempt in its spool until the result is stored. It needs no
+// orderly end: it may be killed at any time, and its next start continues from the spool.
 package main

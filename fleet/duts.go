@@ -13,7 +13,7 @@ import (
 	"vmtb/internal/ansi"
 )
 
-// listDUTs prints the DUTs, and what they do.
+// listDUTs prints the DUTs and their states.
 func (b *bus) listDUTs(ctx context.Context, out io.Writer, asJSON bool) error {
 	duts, err := all[dutInfo](ctx, b, "dut", "*")
 	if err != nil {
@@ -40,7 +40,7 @@ func (b *bus) listDUTs(ctx context.Context, out io.Writer, asJSON bool) error {
 	return nil
 }
 
-// knows returns an error if there is no such DUT.
+// knows returns an error if the engine has no DUT with this name.
 func (b *bus) knows(ctx context.Context, dut string) error {
 	err := checkName("DUT", dut)
 	if err == nil {

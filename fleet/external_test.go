@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// A NATS of the lab's own, with users and certificate of its own, serves as well as ours: the first
-// submit makes streams and buckets there, and an agent that was there before waits for them (check
-// 15, with the server of our own go.mod).
+// An external NATS server, with its own users and certificate, works like "vmtb-fleet serve". The
+// first submit makes streams and buckets there. An agent that started before waits for them (check
+// 15, with the server version of our go.mod).
 func TestExternalEngine(t *testing.T) {
 	dir := t.TempDir()
 	cert, ca, err := certificate(dir)

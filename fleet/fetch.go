@@ -22,8 +22,8 @@ type fetchOptions struct {
 	reports   []string
 }
 
-// fetch brings all attempts of a run, merged into the run directory o.dir, and has vmtb make the
-// reports. A run with kinds has a directory in o.dir for each.
+// fetch downloads all attempts of a run, merges them into the run directory o.dir, and has vmtb
+// make the reports. A run with kinds of GPUs gets a directory in o.dir for each kind.
 func fetch(ctx context.Context, b *bus, id string, o fetchOptions, out io.Writer) error {
 	if o.dir == "" {
 		return usagef("vmtb-fleet fetch needs -o DIR")
@@ -84,8 +84,8 @@ func makeReports(ctx context.Context, o fetchOptions, dir string, out io.Writer)
 	return nil
 }
 
-// parts makes the run directories of all attempts of a run below dir, and returns them by unit. The
-// log of a DUT that never came back is one, too.
+// parts makes the run directories of all attempts of a run below dir, and returns them by unit. For
+// a DUT that never came back, it makes the run directory from the DUT's log.
 func (b *bus) parts(ctx context.Context, id, dir string) (map[string][]flow.Part, error) {
 	parts := map[string][]flow.Part{}
 	have := map[string]bool{} // "UNIT.ATTEMPT.DUT"
@@ -128,10 +128,10 @@ func (b *bus) parts(ctx context.Context, id, dir string) (map[string][]flow.Part
 	return parts, nil
 }
 
-// A journal is what an attempt has logged, by sequence number. Number 0 is run.json.
+// A journal is the logged lines of an attempt, by sequence number. Number 0 is run.json.
 type journal map[int][]byte
 
-// logs reads what the attempts of a run have logged so far, by subject.
+// logs returns the lines that the attempts of a run have logged so far, by subject.
 func (b *bus) logs(ctx context.Context, id string) (map[string]journal, error) {
 	c, err := b.logOf(ctx, id)
 	if err != nil {
@@ -151,13 +151,14 @@ func (b *bus) logs(ctx context.Context, id string) (map[string]journal, error) {
 	}
 }
 
-// logOf is a consumer of the log of a run.
+// logOf returns a consumer of the log of a run.
 func (b *bus) logOf(ctx context.Context, id string) (jetstream.Consumer, error) {
 	filter := []string{"log.*." + id + ".*.*"}
 	return b.js.OrderedConsumer(ctx, logStream, jetstream.OrderedConsumerConfig{FilterSubjects: filter})
 }
 
-// drain calls each for lines of the log that are there now. n is 0 if there is no other line.
+// drain calls each for up to 1000 lines that the log has now, and returns their number. n is 0 if
+// there are no more lines.
 func drain(c jetstream.Consumer, each func(subject string, e flow.Entry, line []byte)) (n int, err error) {
 	batch, err := c.FetchNoWait(1000)
 	if err != nil {
@@ -173,7 +174,7 @@ func drain(c jetstream.Consumer, each func(subject string, e flow.Entry, line []
 	return n, batch.Error()
 }
 
-// write makes a run directory of what was logged up to the first line that is missing.
+// write makes a run directory from the lines up to the first missing line.
 func (j journal) write(dir string) error {
 	var lines []byte
 	for seq := 1; j[seq] != nil; seq++ {

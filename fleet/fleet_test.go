@@ -10,7 +10,7 @@ import (
 
 const (
 	short = 3 * time.Second // a lease in tests that lose one
-	long  = time.Minute     // and in those that do not
+	long  = time.Minute     // a lease in tests that lose none
 )
 
 var (
@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	l.dut("large", large)
 	b := l.admin()
 	id := l.submit("--id=r1", "test_toy::TestToy")
-	l.submit("--id=r1", "test_toy::TestToy") // once more: the engine drops what it has
+	l.submit("--id=r1", "test_toy::TestToy") // a second time: the engine drops the units that it has
 	if out, code := l.run("submit", "--id=r1", "--vmtb", l.vmtb(), "TestSlow"); code != flow.ExitUsage {
 		t.Errorf("another selection under the same id: %d %s", code, out)
 	}
@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 	if got := run.Info.Participants(); got != "Participating DUTs 2 of 2" {
 		t.Error(got)
 	}
-	// What a run takes is ordered as vmtb lists it.
+	// The flows of a run are in vmtb's order.
 	if !slices.IsSortedFunc(run.Info.Plan, func(a, b flow.Item) int { return 0 }) ||
 		run.Info.Plan[0].ID.Param != "1VF-toy0" {
 		t.Errorf("the plan begins with %s", run.Info.Plan[0].ID)

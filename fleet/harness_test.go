@@ -24,7 +24,7 @@ import (
 	"vmtb/internal/atomicfile"
 )
 
-// The test binary plays vmtb, with toy flows, and vmtb-fleet itself.
+// The test binary also runs as vmtb, with toy flows, and as vmtb-fleet.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch args := os.Args[2:]; os.Args[1] {
@@ -77,18 +77,18 @@ func registerToys(r *flow.Registry) {
 	class("TestHealth", []toy{"x"}, "test_health")
 }
 
-// toyFile is a file of the DUT that tests and flows talk by.
+// toyFile returns the path of a file of the DUT. Tests and flows use such files as signals.
 func toyFile(name string) string { return filepath.Join(os.Getenv("TOY_DIR"), name) }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// setUpToy changes the DUT: the file "changed" is there while the fixture is.
+// setUpToy changes the DUT: the file "changed" exists as long as the fixture.
 func setUpToy(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 	if exists(toyFile("broken")) {
 		return p, errors.New("the DUT is broken")
 	}
 	path := toyFile("changed-" + p.String())
-	if exists(toyFile("sticky")) { // what cannot be undone: a directory with something in it
+	if exists(toyFile("sticky")) { // a change that cannot be undone: a directory that is not empty
 		path = toyFile("sticky")
 		return p, env.Do(ctx, undo.Path{Path: path}, func() error { return nil })
 	}
@@ -98,14 +98,14 @@ func setUpToy(ctx context.Context, env *flow.Env, p toy) (toy, error) {
 func play(ctx context.Context, t *flow.T, name string, p toy) {
 	t.Logf("on %s", os.Getenv("TOY_DIR"))
 	switch name {
-	case "test_die": // takes its agent along, when what was logged is on its way
+	case "test_die": // kills its agent, too, after a time in which the log is sent
 		select {
 		case <-ctx.Done():
 		case <-time.After(300 * time.Millisecond):
 		}
 		_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	case "test_wait": // until the file "go" is there
+	case "test_wait": // waits for the file "go"
 		if err := os.WriteFile(toyFile("waiting"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func play(ctx context.Context, t *flow.T, name string, p toy) {
 	}
 }
 
-// A lab is an engine and DUTs, in processes of their own.
+// A lab is an engine and DUTs, each in its own process.
 type lab struct {
 	t         *testing.T
 	dir, self string
@@ -140,7 +140,8 @@ type lab struct {
 	procs map[string]*exec.Cmd
 }
 
-// newLab starts an engine for a test that may run beside others: they wait most of the time.
+// newLab starts an engine for a test. The test runs in parallel with others, because all of them
+// wait most of the time.
 func newLab(t *testing.T, lost time.Duration) *lab {
 	t.Helper()
 	t.Parallel()
@@ -149,7 +150,7 @@ func newLab(t *testing.T, lost time.Duration) *lab {
 
 func startLab(t *testing.T, lost time.Duration) *lab {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "fleet-test") // where syncing costs nothing
+	dir, err := os.MkdirTemp("/dev/shm", "fleet-test") // in memory, so that syncing costs no time
 	if err != nil {
 		dir = t.TempDir()
 	}
@@ -197,7 +198,7 @@ func (l *lab) running() map[string]*exec.Cmd {
 	return m
 }
 
-// address is where the engine listens.
+// address returns the address on which the engine listens.
 func (l *lab) address() string { return fmt.Sprintf("127.0.0.1:%d", l.port) }
 
 func (l *lab) toyDir(dut string) string { return filepath.Join(l.dir, dut) }
@@ -258,7 +259,7 @@ func (l *lab) label(name string, labels map[string]string) {
 	}
 }
 
-// put makes a file of a DUT, or takes it away.
+// put makes or deletes a file of a DUT.
 func (l *lab) put(dut, name string, there bool) {
 	l.t.Helper()
 	path := filepath.Join(l.toyDir(dut), name)
@@ -318,10 +319,10 @@ func (l *lab) submit(args ...string) string {
 	return ""
 }
 
-// wait waits until something is so.
+// wait waits until a condition is true.
 func (l *lab) wait(what string, so func() bool) {
 	l.t.Helper()
-	deadline := time.Now().Add(5 * time.Minute) // on a machine that has much else to do
+	deadline := time.Now().Add(5 * time.Minute) // long enough for a busy machine
 	for !so() {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("not so within 5 minutes: %s", what)
@@ -334,7 +335,7 @@ func (l *lab) wait(what string, so func() bool) {
 	}
 }
 
-// children are the processes of vmtb on a DUT, also those whose agent is gone.
+// children returns the processes of vmtb on a DUT, also after the end of their agent.
 func (l *lab) children(dut string) (pids []int) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, f := range environs {
@@ -348,7 +349,7 @@ func (l *lab) children(dut string) (pids []int) {
 	return pids
 }
 
-// kill kills a process with SIGKILL, with all that runs below it: as a machine that loses its
+// kill kills a process and its processes of vmtb with SIGKILL, as if the machine had lost its
 // power.
 func (l *lab) kill(name string) {
 	l.killAgent(name)
@@ -357,7 +358,7 @@ func (l *lab) kill(name string) {
 	}
 }
 
-// killAgent kills the process alone.
+// killAgent kills only the process, not its children.
 func (l *lab) killAgent(name string) {
 	l.mu.Lock()
 	cmd := l.procs[name]
@@ -369,7 +370,7 @@ func (l *lab) killAgent(name string) {
 	}
 }
 
-// admin is a connection of the administrator.
+// admin returns a connection of the administrator.
 func (l *lab) admin() *bus {
 	l.t.Helper()
 	l.must("duts")
@@ -385,7 +386,7 @@ func (l *lab) admin() *bus {
 	return b
 }
 
-// done are the results of a run's units.
+// done returns the results of a run's units.
 func (l *lab) done(b *bus, id string) map[string]result {
 	ctx, cancel := context.WithTimeout(l.t.Context(), time.Second)
 	defer cancel()
@@ -396,7 +397,7 @@ func (l *lab) done(b *bus, id string) map[string]result {
 	return r
 }
 
-// queued is how many units are in the queue.
+// queued returns the number of units in the queue.
 func (l *lab) queued(b *bus) uint64 {
 	ctx, cancel := context.WithTimeout(l.t.Context(), time.Second)
 	defer cancel()
@@ -407,7 +408,7 @@ func (l *lab) queued(b *bus) uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-// fetch brings a run home, and checks that every flow of it has just one result.
+// fetch downloads a run, and checks that its plan has the number of flows and that reports exist.
 func (l *lab) fetch(id string, flows int) *flow.RunDir {
 	l.t.Helper()
 	dir := filepath.Join(l.t.TempDir(), "fetched")
@@ -425,7 +426,7 @@ func (l *lab) fetch(id string, flows int) *flow.RunDir {
 	return run
 }
 
-// counts are the results of a fetched run.
+// counts returns the number of flows with each result in a fetched run.
 func counts(run *flow.RunDir) map[flow.Result]int {
 	var s flow.Summary
 	for _, e := range run.Entries {

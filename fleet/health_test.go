@@ -11,7 +11,7 @@ import (
 	"vmtb/internal/flock"
 )
 
-// state is what a DUT's agent says of it.
+// state returns the agent's report about a DUT.
 func (l *lab) state(b *bus, dut string) dutInfo {
 	d, _, err := get[dutInfo](l.t.Context(), b, "dut."+dut)
 	if err != nil {
@@ -27,9 +27,9 @@ func (l *lab) becomes(b *bus, dut, state string) dutInfo {
 	return d
 }
 
-// A DUT that is away for longer than its lease: another takes its unit over, and that counts. When
-// the first comes back it restores its host, keeps what it had done as an extra attempt, and runs
-// nothing (check 3).
+// If a DUT is away for longer than its lease, another DUT takes over its unit, and the result of
+// that DUT counts. When the first DUT comes back it restores its host, stores its work as an extra
+// attempt, and runs nothing (check 3).
 func TestAway(t *testing.T) {
 	l := newLab(t, short)
 	l.dut("a", small)
@@ -71,8 +71,8 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// The server is away while units end: they end all the same, their results arrive when it is back,
-// and nothing runs twice (check 4).
+// Units also end while the server is away. Their results arrive when it is back, and no unit runs
+// twice (check 4).
 func TestServerAway(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
@@ -93,7 +93,7 @@ func TestServerAway(t *testing.T) {
 		return false
 	}
 	l.wait("the ends of both", func() bool { return ended("a") && ended("b") })
-	l.killAgent("b") // what waits for the server outlives the agent, too
+	l.killAgent("b") // a result that waits for the server must also survive the agent
 	l.start("b")
 	l.start("server")
 	l.wait("results", func() bool { return len(l.done(b, id)) == 2 })
@@ -105,8 +105,8 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
-// The server's disk is full: what does not fit is refused or stays with the DUT. With more room all
-// arrives (check 5).
+// The server's disk is full: the server refuses new runs, and results stay on their DUT. With more
+// space all results arrive (check 5).
 func TestServerFull(t *testing.T) {
 	l := newLab(t, short)
 	l.must("duts")
@@ -139,7 +139,7 @@ func TestServerFull(t *testing.T) {
 	}
 }
 
-// A unit that takes down its DUT is tried on two, not on a third (check 6).
+// A unit that takes down its DUT is tried on two DUTs, not on a third (check 6).
 func TestDie(t *testing.T) {
 	l := newLab(t, short)
 	l.dut("a", small)
@@ -153,7 +153,7 @@ func TestDie(t *testing.T) {
 		if dut == "b" {
 			l.dut("b", small)
 		}
-		go func(cmd interface{ Wait() error }) { _ = cmd.Wait() }(l.running()[dut]) // so that it is no zombie
+		go func(cmd interface{ Wait() error }) { _ = cmd.Wait() }(l.running()[dut]) // reaps the killed process
 		reap(dut)
 	}
 	l.dut("c", small)
@@ -170,7 +170,7 @@ func TestDie(t *testing.T) {
 	if code != flow.ExitError || !strings.Contains(out, "took down a, b") {
 		t.Errorf("watch: %d\n%s", code, out)
 	}
-	run := l.fetch(id, 2) // from what both have logged
+	run := l.fetch(id, 2) // from the logs of both DUTs
 	if c := counts(run); c[flow.Incomplete] != 1 || c[flow.NotRun] != 1 {
 		t.Errorf("%v", c)
 	}
@@ -181,8 +181,8 @@ func TestDie(t *testing.T) {
 	}
 }
 
-// A DUT on which nothing works is taken out after two units, and does not empty the queue (check
-// 7). When its health selection passes it comes back.
+// A DUT on which every flow fails is marked as bad after two units, and does not empty the queue
+// (check 7). When its health selection passes it takes units again.
 func TestBrokenDUT(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("bad", small, "--health=test_toy::TestHealth", "--health-every=300ms")
@@ -205,8 +205,8 @@ func TestBrokenDUT(t *testing.T) {
 	l.becomes(b, "bad", "idle")
 }
 
-// A DUT that a unit has left changed takes nothing until a person says that it is good again (check
-// 7).
+// If a unit leaves changes on a DUT, the DUT takes no units until a person declares it good again
+// (check 7).
 func TestNotRestored(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
@@ -234,8 +234,8 @@ func TestNotRestored(t *testing.T) {
 	l.wait("the second unit", func() bool { return len(l.done(b, second)) == 1 })
 }
 
-// A DUT that is reserved or drained takes nothing new, and finishes what it has; a vmtb that
-// somebody runs by hand is waited for (check 10).
+// A reserved or drained DUT finishes its unit and takes no new one. An agent waits for a vmtb that
+// a person runs by hand (check 10).
 func TestReserve(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
@@ -280,8 +280,8 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// A run that is cancelled ends in order: what runs is interrupted and undone, what waits has not
-// run (check 11).
+// A cancelled run ends in order: running units are interrupted and their changes undone, and
+// waiting units are not run (check 11).
 func TestCancel(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)

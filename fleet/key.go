@@ -27,22 +27,22 @@ const (
 	roleDUT    = "dut"
 )
 
-// serverName is the name in the engine's certificate. Clients check it wherever they find the
+// serverName is the name in the engine's certificate. Clients check this name at any address of the
 // engine.
 const serverName = "vmtb-fleet"
 
-// A key is a file with all that a client needs: the engine's address and certificate, and the
-// client's own secret.
+// A key is the content of a key file: the engine's address and certificate, and the client's
+// secret.
 type key struct {
 	URL  string `json:"url"`
 	Name string `json:"name"`
 	Role string `json:"role"`
 	CA   string `json:"ca"`             // PEM; "" trusts the system's certificates
-	Host string `json:"host,omitempty"` // name in the engine's certificate; "" is that of vmtb-fleet serve
+	Host string `json:"host,omitempty"` // name in the engine's certificate; "": the name of vmtb-fleet serve
 	Seed string `json:"seed"`
 }
 
-// newKey makes the secret of a client.
+// newKey makes a key with a new secret. public is the public half of the secret.
 func newKey(url, name, role, ca string) (k key, public string, err error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
@@ -60,7 +60,7 @@ func (k key) write(path string) error {
 	return atomicfile.WriteFile(path, append(encode(k), '\n'), 0o600)
 }
 
-// readKey reads a key file, which only its owner may read.
+// readKey reads a key file. Only the owner may have permissions for the file.
 func readKey(path string) (k key, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -82,7 +82,7 @@ func parseKey(path string, data []byte) (k key, err error) {
 	return k, nil
 }
 
-// tls says how a client recognizes the engine.
+// tls returns the configuration with which a client checks the engine's certificate.
 func (k key) tls() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: k.Host}
 	if k.CA == "" {
@@ -97,8 +97,8 @@ func (k key) tls() (*tls.Config, error) {
 	return c, nil
 }
 
-// certificate reads the engine's certificate and its key from dir, or makes them. ca is the
-// certificate alone.
+// certificate reads the engine's certificate and private key from dir, or makes them. ca is the
+// certificate without the private key.
 func certificate(dir string) (cert tls.Certificate, ca string, err error) {
 	path := filepath.Join(dir, "cert.pem")
 	data, err := os.ReadFile(path)

@@ -69,7 +69,7 @@ type (
 	busAction func(ctx context.Context, b *bus, args []string) error
 )
 
-// A command has as many arguments as use names; "..." is any number.
+// A command of vmtb-fleet. use names its arguments; "..." means any number of arguments.
 type command struct {
 	use, short string
 	flags      func(*pflag.FlagSet)
@@ -117,7 +117,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	return c.do(ctx, f.Args())
 }
 
-// onBus returns what a command does that needs the engine.
+// onBus returns an action that connects to the engine and calls do.
 func (p *program) onBus(do busAction) action {
 	return func(ctx context.Context, args []string) error {
 		k, err := readKey(p.key)
@@ -199,7 +199,7 @@ func (p *program) commands() []command {
 	}
 }
 
-// standing returns a command that changes whether a DUT may take units.
+// standing returns an action that changes whether a DUT may take units.
 func (p *program) standing(change func(*standing)) action {
 	return p.onBus(func(ctx context.Context, b *bus, args []string) error {
 		return b.setStanding(ctx, args[0], change)

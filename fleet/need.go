@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// A term of a requirement: "vfs>=4".
+// A term is a part of a requirement, like "vfs>=4".
 type term struct{ name, op, value string }
 
 var termForm = regexp.MustCompile(`^([a-z][a-z0-9_-]*)(!=|>=|<=|=|>|<)([!-~]+)$`)
 
-// parseNeed reads a requirement: terms with blanks between them, all of which must be met.
+// parseNeed reads a requirement: terms separated by blanks. A DUT must meet all terms.
 func parseNeed(s string) ([]term, error) {
 	var terms []term
 	for _, w := range strings.Fields(s) {
@@ -36,7 +36,7 @@ func canonical(needs ...string) string {
 	return strings.Join(slices.Compact(words), " ")
 }
 
-// met reports whether labels meet the term. A label that is not there meets "!=" only.
+// met reports whether labels meet the term. A missing label meets only "!=".
 func (t term) met(labels map[string]string) bool {
 	value, ok := labels[t.name]
 	if !ok {
@@ -59,8 +59,8 @@ func (t term) met(labels map[string]string) bool {
 	return order < 0
 }
 
-// lacks returns the terms of a requirement that labels do not meet, with what there is instead. No
-// DUT meets a requirement that cannot be read.
+// lacks returns the terms of a requirement that labels do not meet, with the values of the labels.
+// No DUT meets an invalid requirement.
 func lacks(need string, labels map[string]string) (missing []string) {
 	terms, err := parseNeed(need)
 	if err != nil {
@@ -76,22 +76,23 @@ func lacks(need string, labels map[string]string) (missing []string) {
 
 var numberForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)*)(?:([KMGT])$|-rc([0-9]+))?`)
 
-// numbers reads a number, a size (16G) or a version; nil if s begins with none. The last number is
-// that of the release candidate; the release itself comes after all of them.
+// numbers reads a number, a size (16G) or a version. It returns nil if s does not begin with one.
+// The last number is the release candidate's; the release itself is greater than all its
+// candidates.
 func numbers(s string) (n []float64) {
 	m := numberForm.FindStringSubmatch(s)
 	if m == nil {
 		return nil
 	}
 	for _, digits := range append(strings.Split(m[1], "."), cmp.Or(m[3], "Inf")) {
-		x, _ := strconv.ParseFloat(digits, 64) // too many digits are infinite
+		x, _ := strconv.ParseFloat(digits, 64) // a number with too many digits is +Inf
 		n = append(n, x)
 	}
 	n[0] *= math.Pow(1024, float64(1+strings.Index("KMGT", cmp.Or(m[2], "?"))))
 	return n
 }
 
-// compareValues compares numbers, sizes and versions as such: 6.9 < 6.19, 7.0-rc3 < 7.0,
+// compareValues compares numbers, sizes and versions by their value: 6.9 < 6.19, 7.0-rc3 < 7.0,
 // 7.0.1+deb13 = 7.0.1. It compares other values as text.
 func compareValues(a, b string) int {
 	x, y := numbers(a), numbers(b)

@@ -37,8 +37,8 @@ func TestNeed(t *testing.T) {
 	}
 }
 
-// Any requirement either does not read or is met or not, the same each time, and comparing is an
-// order.
+// A requirement that parses gives the same answer for the same labels each time, and compareValues
+// is an order.
 func FuzzNeed(f *testing.F) {
 	f.Add("vfs>=4 kernel>=7.0-rc3", "6.19.0-rc1", "16G")
 	f.Add("a!=", "1.2.3.4.5", "99999999999999999999999")

@@ -12,7 +12,7 @@ import (
 	"slices"
 )
 
-// regularFiles is a directory without links, sockets and other special files.
+// regularFiles is a file system that lists no links, sockets and other special files.
 type regularFiles struct{ fs.FS }
 
 // ReadDir implements [fs.ReadDirFS].
@@ -35,8 +35,8 @@ const (
 	maxFiles    = 100_000
 )
 
-// unpack makes dir from a tar of a machine that nobody trusts: only regular files below dir, and no
-// more than most bytes.
+// unpack makes dir from a tar of an untrusted machine. It writes only regular files below dir, and
+// no more than most bytes.
 func unpack(r io.Reader, dir string, most int64) error {
 	gz, err := gzip.NewReader(r)
 	if err != nil {
@@ -60,7 +60,7 @@ func unpack(r io.Reader, dir string, most int64) error {
 			return err
 		}
 		if h.Typeflag == tar.TypeDir {
-			continue // its files make it
+			continue // directories are made with their files
 		}
 		if h.Typeflag != tar.TypeReg || !filepath.IsLocal(h.Name) {
 			return fmt.Errorf("%q is no regular file in its directory", h.Name)

@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The recipes for other engines that are YAML can be read as such, and have what their engine looks
-// for. The commands of vmtb in them are tested in vmtb's own module.
+// The recipes in YAML are valid YAML and have the keys that their engine needs. Tests in vmtb's own
+// module check the commands of vmtb in recipes.
 func TestRecipesAreYAML(t *testing.T) {
 	want := map[string][]string{
 		"lava/job.yaml":        {"device_type", "job_name", "timeouts", "visibility", "tags", "actions"},

@@ -20,8 +20,8 @@ import (
 )
 
 // 200 agents whose vmtb takes no time empty a queue of 2,000 units at more than 100 units a second,
-// the server stays below 300 MB, and watch keeps up (check 19). The rate is that of two cores that
-// have nothing else to do: what the test and the server use is measured in time of the processor.
+// the server stays below 300 MB, and watch keeps up (check 19). The rate is computed from the
+// processor time of the test and the server, as if they ran on two cores without other load.
 func TestScale(t *testing.T) {
 	const agents, units = 200, 2000
 	l := startLab(t, long)
@@ -95,7 +95,7 @@ func TestScale(t *testing.T) {
 	}
 }
 
-// pretend takes a unit as an agent does, and stores a result without running anything.
+// pretend takes a unit like an agent, and stores a result without running vmtb.
 func (a *agent) pretend(t *testing.T, done *atomic.Int32) error {
 	ctx := t.Context()
 	pools, err := a.pools(ctx)
@@ -124,7 +124,7 @@ func (a *agent) pretend(t *testing.T, done *atomic.Int32) error {
 	return err
 }
 
-// used is the time of the processor that this process and another one have used.
+// used returns the processor time that this process and another process have used.
 func used(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	var own syscall.Rusage

@@ -20,7 +20,7 @@ import (
 	"vmtb/flow"
 )
 
-// What a key of a DUT may do, and what the engine refuses it (check 14).
+// The engine allows a DUT's key only the operations of an agent (check 14).
 func TestPermissions(t *testing.T) {
 	l := newLab(t, long)
 	b := l.admin()
@@ -124,7 +124,8 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// Without a key, with an unknown one, and to another engine than that of the key, nobody gets in.
+// A client cannot connect without a key, with an unknown key, or to an engine with another
+// certificate than the key's.
 func TestKeys(t *testing.T) {
 	l := newLab(t, long)
 	l.must("duts")
@@ -167,8 +168,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// An agent runs ids that its vmtb lists, with options from the list, and nothing else, whatever is
-// in the queue.
+// Whatever is in the queue, an agent runs only ids of its vmtb's flows, with options from its list.
 func TestUnitsAreChecked(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
@@ -203,7 +203,7 @@ func TestUnitsAreChecked(t *testing.T) {
 	l.wait("an empty queue", func() bool { return l.queued(b) == 0 })
 }
 
-// tarOf is a packed run directory with one entry.
+// tarOf returns a packed run directory with one entry.
 func tarOf(t testing.TB, h tar.Header, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -216,7 +216,7 @@ func tarOf(t testing.TB, h tar.Header, text string) []byte {
 	if err := tw.WriteHeader(&h); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(tw, text) // may be less than the header says
+	_, _ = io.WriteString(tw, text) // may be shorter than the size in the header
 	_ = tw.Close()
 	if err := gz.Close(); err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// Whatever a DUT sends, nothing outside of the directory appears.
+// Whatever a DUT sends, unpack writes nothing outside of its directory.
 func FuzzUnpack(f *testing.F) {
 	f.Add(tarOf(f, tar.Header{Name: "a/b", Typeflag: tar.TypeReg}, "x"))
 	f.Add(tarOf(f, tar.Header{Name: "../b", Typeflag: tar.TypeReg}, "x"))
@@ -278,7 +278,7 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
-// A key file either reads, and is written as it was, or is refused.
+// A key file is either refused, or read and written again without a change.
 func FuzzKey(f *testing.F) {
 	k, _, err := newKey("tls://x:1", "dut", roleDUT, "")
 	if err != nil {

@@ -26,14 +26,14 @@ type serveOptions struct {
 	maxStore         int64 // bytes; 0 is the space on the disk
 }
 
-// An enrolled key is the public half of a key, as the engine knows it.
+// An enrolled is the public half of a key. The engine stores it.
 type enrolled struct {
 	Role   string `json:"role"`
 	Public string `json:"public"`
 }
 
-// serve runs the embedded NATS server until ctx ends. The keys of its users are values in it: serve
-// reloads the server when they change.
+// serve runs the embedded NATS server until ctx ends. The server stores the public keys of its
+// users as values. When a value changes, serve reloads the server.
 func serve(ctx context.Context, o serveOptions, out io.Writer) error {
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return err
@@ -76,13 +76,13 @@ func serve(ctx context.Context, o serveOptions, out io.Writer) error {
 	return b.follow(ctx, users, func() error {
 		options, err := o.server(cert, users)
 		if err == nil {
-			err = s.ReloadOptions(options) // it closes the connections of users that are gone
+			err = s.ReloadOptions(options) // closes the connections of revoked users
 		}
 		return err
 	})
 }
 
-// follow keeps users as the keys in the engine say, and calls changed after each change.
+// follow updates users from the keys in the engine, and calls changed after each change.
 func (b *bus) follow(ctx context.Context, users map[string]enrolled, changed func() error) error {
 	w, err := b.kv.Watch(ctx, "key.*")
 	if err != nil {
@@ -96,7 +96,7 @@ func (b *bus) follow(ctx context.Context, users map[string]enrolled, changed fun
 		case e := <-w.Updates():
 			var u enrolled
 			switch {
-			case e == nil: // all keys that were there are read
+			case e == nil: // all existing keys are read
 				read = true
 			case e.Operation() == jetstream.KeyValuePut && json.Unmarshal(e.Value(), &u) == nil:
 				users[e.Key()[len("key."):]] = u
@@ -109,15 +109,15 @@ func (b *bus) follow(ctx context.Context, users map[string]enrolled, changed fun
 			if err := changed(); err != nil {
 				return fmt.Errorf("load the keys: %w", err)
 			}
-			_ = b.nc.Publish(loadedTopic, nil) // without it, enroll ends at its limit
+			_ = b.nc.Publish(loadedTopic, nil) // enroll waits for this message
 		}
 	}
 }
 
 func (o serveOptions) adminKey() string { return filepath.Join(o.dir, "admin.key") }
 
-// adminKey reads the key of the administrator, or makes it at the first start. It gets the engine's
-// present address.
+// adminKey reads the key of the administrator, or makes it at the first start. It stores the
+// engine's current address in the key.
 func adminKey(o serveOptions, ca string) (k key, first bool, err error) {
 	_, err = os.Stat(o.adminKey())
 	if first = errors.Is(err, fs.ErrNotExist); first {
@@ -132,7 +132,7 @@ func adminKey(o serveOptions, ca string) (k key, first bool, err error) {
 	return k, first, k.write(o.adminKey())
 }
 
-// enrolled is the public half of the key.
+// enrolled returns the public half of the key.
 func (k key) enrolled() (enrolled, error) {
 	pair, err := nkeys.FromSeed([]byte(k.Seed))
 	if err != nil {
@@ -163,8 +163,8 @@ func (o serveOptions) server(cert tls.Certificate, users map[string]enrolled) (*
 	return s, nil
 }
 
-// permissions are the subjects that a key may use; nil is all. A DUT may write only what is its
-// own, or what compare-and-set guards.
+// permissions returns the subjects that a key may use; nil means all. A DUT may write only its own
+// subjects, and values that compare-and-set protects.
 func permissions(name, role string) *server.Permissions {
 	values, objects := "KV_"+bucket, "OBJ_"+bucket
 	p := &server.Permissions{
@@ -197,8 +197,8 @@ func permissions(name, role string) *server.Permissions {
 	return p
 }
 
-// enroll makes a key for a DUT or a person, and writes it to a file. The engine gets the public half
-// only.
+// enroll makes a key for a DUT or a person, and writes it to a file. The engine gets the public
+// half only.
 func enroll(ctx context.Context, b *bus, name, role, file string) error {
 	if err := checkName("name", name); err != nil || name == roleAdmin {
 		return errors.Join(err, usagef("%s is not a name for a new key", name))
@@ -217,7 +217,7 @@ func enroll(ctx context.Context, b *bus, name, role, file string) error {
 	sub, err := b.nc.ChanSubscribe(loadedTopic, loaded)
 	if err == nil {
 		defer sub.Unsubscribe() //nolint:errcheck // it ends with the connection
-		err = b.nc.Flush()      // the engine knows of it before it knows of the key
+		err = b.nc.Flush()      // the subscription must be active before the key is stored
 	}
 	if err != nil {
 		return err
@@ -235,8 +235,8 @@ func enroll(ctx context.Context, b *bus, name, role, file string) error {
 	return k.awaitLoaded(ctx, loaded)
 }
 
-// awaitLoaded returns when the engine takes the key. loaded has a message after each time that it has
-// loaded keys.
+// awaitLoaded waits until the engine accepts the key. loaded gets a message after each reload of
+// the engine's keys.
 func (k key) awaitLoaded(ctx context.Context, loaded <-chan *nats.Msg) error {
 	limit := time.After(answerTime)
 	for {

@@ -12,10 +12,10 @@ import (
 	"vmtb/flow"
 )
 
-// The recipe for Slurm runs on Debian's packages, with three nodes in namespaces. A node that is killed
-// in its shard loses no flow: Slurm queues the task again, vmtb resumes the run on another node, and the
-// merged report has all flows (check 18). It needs root; apt-get downloads 4 MB the first time, and
-// installs nothing. "make fleet-slurm" runs it.
+// The recipe for Slurm runs with Debian's packages, with three nodes in namespaces. No flow is lost
+// if a node is killed during its shard: Slurm queues the task again, vmtb resumes the run on
+// another node, and the merged report has all flows (check 18). The test needs root. apt-get
+// downloads 4 MB the first time and installs nothing. "make fleet-slurm" runs the test.
 func TestSlurm(t *testing.T) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

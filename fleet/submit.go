@@ -31,8 +31,8 @@ type submitOptions struct {
 	lost      time.Duration
 }
 
-// A submission is all units of a run, in the order in which they were queued. It is an object beside
-// the run directories.
+// A submission is all units of a run, in the order in which they were queued. It is an object
+// beside the run directories.
 type submission struct {
 	Units []unit    `json:"units"`
 	Order []flow.ID `json:"order"` // of all flows, as vmtb lists them
@@ -40,8 +40,8 @@ type submission struct {
 
 func submissionName(run string) string { return run + ".submission" }
 
-// submit queues what a selection takes. It may be repeated with the same id: what is queued stays
-// as it is.
+// submit queues the flows of a selection. It may be repeated with the same id: queued units are not
+// queued again.
 func submit(ctx context.Context, b *bus, o submitOptions, words []string, log io.Writer) (id string, err error) {
 	now := time.Now()
 	if o.id == "" {
@@ -90,7 +90,7 @@ func who() string {
 	return name
 }
 
-// submitted returns what was submitted as a run.
+// submitted returns the submission of a run.
 func (b *bus) submitted(ctx context.Context, run string) (s submission, err error) {
 	data, err := b.objects.GetBytes(ctx, submissionName(run))
 	if err == nil {
@@ -99,7 +99,7 @@ func (b *bus) submitted(ctx context.Context, run string) (s submission, err erro
 	return s, err
 }
 
-// run returns what was submitted under an id, and its units.
+// run returns the run with an id: its runInfo, the entry of that value, and its submission.
 func (b *bus) run(ctx context.Context, id string) (r runInfo, e jetstream.KeyValueEntry, s submission, err error) {
 	if err = checkName("run", id); err == nil {
 		r, e, err = get[runInfo](ctx, b, "run."+id)
@@ -165,7 +165,7 @@ func (b *bus) plan(ctx context.Context, o submitOptions, run runInfo) (sub submi
 	return sub, nil
 }
 
-// list returns the flows that a selection takes, as vmtb on this machine lists them.
+// list returns the flows of a selection, in the order of "vmtb list" on this machine.
 func list(ctx context.Context, vmtb string, words ...string) (items []flow.Item, err error) {
 	out, err := ask(ctx, vmtb, append([]string{"list", "--json", "--"}, words...)...)
 	if err == nil {
@@ -176,8 +176,8 @@ func list(ctx context.Context, vmtb string, words ...string) (items []flow.Item,
 
 var vfsForm = regexp.MustCompile(`^([0-9]+)VF\b`)
 
-// ownNeed returns what the flows of a unit need, as far as a label shows it. A wrong guess costs a
-// skip with a reason, because the DUT checks it, too.
+// ownNeed returns the requirement of a unit's flows that labels can show: the number of VFs, from
+// the parameter's name. If the guess is wrong the DUT skips the flows with a reason.
 func ownNeed(u flow.Unit) string {
 	if m := vfsForm.FindStringSubmatch(u.ID.Param); m != nil {
 		return "vfs>=" + m[1]
@@ -199,8 +199,9 @@ func (b *bus) gpus(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(kinds)), err
 }
 
-// queue publishes units, and makes their pools. The engine drops units that it has seen under the
-// same name; again makes others of them.
+// queue publishes units, and makes their pools. The engine drops a unit that it has already seen
+// with the same message id. again is a suffix of the ids, so that the engine accepts the units
+// again.
 func (b *bus) queue(ctx context.Context, units []unit, lost time.Duration, again string) error {
 	known := map[string]bool{}
 	for _, u := range units {
@@ -237,7 +238,7 @@ func (b *bus) reportUnmet(ctx context.Context, units []unit, log io.Writer) erro
 	return err
 }
 
-// unmet returns what the nearest DUT lacks; "" if one lacks nothing.
+// unmet returns the terms that the nearest DUT does not meet, or "" if a DUT meets all.
 func unmet(need string, duts map[string]dutInfo) string {
 	best, least := "there is none", 0
 	for _, d := range duts {
@@ -252,7 +253,7 @@ func unmet(need string, duts map[string]dutInfo) string {
 	return best
 }
 
-// cancel ends a run: agents interrupt its units, and units that wait have not run.
+// cancel ends a run: agents interrupt its running units, and waiting units are not run.
 func (b *bus) cancel(ctx context.Context, id string) error {
 	r, e, sub, err := b.run(ctx, id)
 	if err != nil {
@@ -283,7 +284,7 @@ func (b *bus) cancel(ctx context.Context, id string) error {
 	return s.Purge(ctx, jetstream.WithPurgeSubject("unit.*."+id+".>"))
 }
 
-// repair queues the units of a run again that have no result: after the queue was lost, or purged.
+// repair queues the units of a run without a result again, after the queue was lost or purged.
 func (b *bus) repair(ctx context.Context, id string, lost time.Duration) (n int, err error) {
 	_, _, sub, err := b.run(ctx, id)
 	if err != nil {

@@ -23,27 +23,27 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// Why a unit that runs is to stop.
+// Reasons to stop a running unit.
 var (
 	errFenced    = errors.New("another DUT has the unit now")
 	errCancelled = errors.New("the run was cancelled")
 	errDeadline  = errors.New("the run missed its deadline")
 )
 
-// mostLost is how many DUTs a unit may take down.
+// mostLost is the number of DUTs that a unit may take down.
 const mostLost = 2
 
 // An attempt is the work of this DUT on a unit.
 type attempt struct {
 	Unit  unit   `json:"unit"`
-	Reply string `json:"reply"` // subject that acknowledges the message, also from another connection
+	Reply string `json:"reply"` // subject to acknowledge the message; it works from any connection
 	Claim claim  `json:"claim"`
 	Boot  string `json:"boot_id"`
 
 	revision uint64 // of the claim: the fencing token
 	mu       sync.Mutex
 	judged   bool
-	streamed int // lines of the journal that are in the log; run.json is the first
+	streamed int // number of lines in the log: run.json, then the lines of the journal
 }
 
 func (s *attempt) claimKey() string { return "claim." + s.Unit.key() }
@@ -74,7 +74,7 @@ func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 		return errors.Join(err, m.NakWithDelay(a.beat()))
 	}
 	if e != nil && c.DUT != a.dut && c.DUT != "" {
-		// After the engine was away claims look old: their DUTs need time to extend them.
+		// After the engine was away, all claims look old. Their DUTs need time to extend them.
 		settled := time.Since(time.Unix(0, a.up.Load())) >= min(a.lost()/4, time.Minute)
 		if left := a.lost() - a.now().Sub(e.Created()); left > 0 || !settled {
 			return m.NakWithDelay(max(left, a.beat()))
@@ -85,7 +85,7 @@ func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 	s := &attempt{Unit: u, Reply: m.Reply(), Boot: a.boot}
 	s.Claim = claim{DUT: a.dut, Attempt: c.Attempt + 1, Lost: c.Lost}
 	if s.revision, err = a.swap(ctx, s.claimKey(), e, s.Claim); err != nil {
-		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err)) // whoever gets the message next sees why
+		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err)) // a conflict: the next delivery finds the other claim
 	}
 	a.state.Unit = s
 	if err := errors.Join(os.RemoveAll(filepath.Join(a.spool, "units")), a.save()); err != nil {
@@ -94,8 +94,8 @@ func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 	return a.perform(ctx, s)
 }
 
-// resume goes on with the attempt in the spool. If its claim is lost it runs nothing: it restores
-// the host, and keeps what there is as an extra attempt.
+// resume continues the attempt in the spool. If another DUT has the claim, resume runs nothing: it
+// restores the host, and stores the run directory as an extra attempt.
 func (a *agent) resume(ctx context.Context) error {
 	s := a.state.Unit
 	c, e, err := get[claim](ctx, a.bus, s.claimKey())
@@ -121,7 +121,7 @@ func (a *agent) resume(ctx context.Context) error {
 	return a.finish(ctx, s, flow.ExitError, "the DUT came back too late", true)
 }
 
-// perform runs the unit, or goes on with it, and stores its result. The heart beats until then.
+// perform runs or continues the unit and stores its result. [agent.heart] runs until then.
 func (a *agent) perform(ctx context.Context, s *attempt) error {
 	work, stop := context.WithCancelCause(ctx)
 	alive, quiet := context.WithCancel(ctx)
@@ -132,10 +132,10 @@ func (a *agent) perform(ctx context.Context, s *attempt) error {
 	code, why, err := a.drive(work, s)
 	switch {
 	case errors.Is(context.Cause(work), errFenced):
-		return nil // the next round sees it
+		return nil // resume handles it in the next round
 	case err != nil && a.state.Bad != "":
 		quiet()
-		heart.Wait() // it changes the claim, too
+		heart.Wait() // heart and giveBack must not both change the claim
 		return a.giveBack(ctx, s)
 	case err != nil:
 		return err
@@ -146,8 +146,8 @@ func (a *agent) perform(ctx context.Context, s *attempt) error {
 	return a.finish(ctx, s, code, why, false)
 }
 
-// heart extends the claim and the delivery, and sends the journal, until ctx ends. It stops the work
-// when that must not go on.
+// heart extends the claim and the delivery, and sends the journal, until ctx ends. It calls stop
+// when the work must end.
 func (a *agent) heart(ctx context.Context, s *attempt, every time.Duration, stop context.CancelCauseFunc) {
 	for next := time.Now(); ctx.Err() == nil; {
 		if !time.Now().Before(next) {
@@ -156,7 +156,7 @@ func (a *agent) heart(ctx context.Context, s *attempt, every time.Duration, stop
 				stop(err)
 			}
 		}
-		_ = a.tell(ctx, s) // the next call goes on
+		_ = a.tell(ctx, s) // after an error, the next call sends the missing lines
 		select {
 		case <-ctx.Done():
 		case <-a.poke:
@@ -166,8 +166,8 @@ func (a *agent) heart(ctx context.Context, s *attempt, every time.Duration, stop
 	}
 }
 
-// pulse is one heartbeat. Its error says why the work is to stop; an engine that is away is no
-// reason.
+// pulse does one heartbeat. It returns an error if the work must stop, but not if the engine does
+// not answer.
 func (a *agent) pulse(ctx context.Context, s *attempt) error {
 	if !a.nc.IsConnected() {
 		return nil
@@ -175,7 +175,7 @@ func (a *agent) pulse(ctx context.Context, s *attempt) error {
 	revision, err := a.kv.Update(ctx, s.claimKey(), encode(s.Claim), s.revision)
 	if err == nil {
 		s.revision = revision
-	} else if notConflict(err) == nil { // perhaps our own write, whose answer was lost
+	} else if notConflict(err) == nil { // perhaps an earlier write of this agent, without an answer
 		c, e, err := get[claim](ctx, a.bus, s.claimKey())
 		if err == nil && (c.DUT != a.dut || c.Attempt != s.Claim.Attempt) {
 			return errFenced
@@ -184,7 +184,7 @@ func (a *agent) pulse(ctx context.Context, s *attempt) error {
 			s.revision = e.Revision()
 		}
 	}
-	_ = a.nc.Publish(s.Reply, []byte("+WPI")) // the next one may get through
+	_ = a.nc.Publish(s.Reply, []byte("+WPI")) // after an error, the next heartbeat tries again
 	_ = a.report(ctx, "running", "", s.Unit.title())
 	if r, _, err := get[runInfo](ctx, a.bus, "run."+s.Unit.Run); err == nil && r.Cancelled {
 		return errCancelled
@@ -195,7 +195,8 @@ func (a *agent) pulse(ctx context.Context, s *attempt) error {
 	return nil
 }
 
-// tell logs the lines of the journal that are not logged yet. The engine drops lines that it has.
+// tell sends the lines of the journal that are not in the log yet. The engine drops lines that it
+// has.
 func (a *agent) tell(ctx context.Context, s *attempt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,8 +218,8 @@ func (a *agent) tell(ctx context.Context, s *attempt) error {
 	return nil
 }
 
-// drive runs vmtb until the run in the spool has come to its end. The result is vmtb's exit code,
-// and why vmtb did not come to that end.
+// drive runs vmtb until the run in the spool has ended. It returns vmtb's exit code. If the run did
+// not end by itself, why is the reason.
 func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, err error) {
 	if code, why := a.refuse(s); why != "" {
 		return code, why, nil
@@ -240,7 +241,7 @@ func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, er
 		}
 		err := a.start(ctx, s, began)
 		switch code := exitOf(err); {
-		case ctx.Err() != nil: // the next turn returns why
+		case ctx.Err() != nil: // the next iteration returns the reason
 		case flow.IsRunDir(a.runDir(s)) || err == nil || code < 0:
 			try++
 		case code != flow.ExitError:
@@ -254,7 +255,7 @@ func (a *agent) drive(ctx context.Context, s *attempt) (code int, why string, er
 	return flow.ExitError, fmt.Sprintf("vmtb died %d times", tries), nil
 }
 
-// stopped returns why work is to stop; "" if it is not.
+// stopped returns the reason for which ctx has ended, or "" if it has not ended.
 func stopped(ctx context.Context) string {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause.Error()
@@ -262,14 +263,14 @@ func stopped(ctx context.Context) string {
 	return ""
 }
 
-// start runs the unit, or goes on with a run that began.
+// start runs the unit, or resumes its run if that began.
 func (a *agent) start(ctx context.Context, s *attempt, began bool) error {
 	dir := a.runDir(s)
 	if began {
 		_, err := runVmtb(ctx, a.vmtb, "resume", dir)
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil { // of a vmtb that was killed before its run began
+	if err := os.RemoveAll(dir); err != nil { // left by a vmtb that was killed before its run began
 		return err
 	}
 	args := []string{"run", "--recover", "--run-dir=" + dir}
@@ -280,15 +281,15 @@ func (a *agent) start(ctx context.Context, s *attempt, began bool) error {
 	return err
 }
 
-// openRun reads the run directory. ok is false if there is none that can be read.
+// openRun reads the run directory. ok reports whether it could be read.
 func (a *agent) openRun(s *attempt) (run *flow.RunDir, ok bool) {
 	run, err := flow.OpenRun(a.runDir(s))
 	return run, err == nil
 }
 
-// refuse returns why a unit is not to be run at all; why is "" if it is to be run. A unit may have
-// options from the list, and ids: vmtb takes them for flows, whatever they are, and refuses those
-// that it does not have.
+// refuse returns why a unit must not run, or "" if it may run. A unit may have only options from
+// the list. refuse does not check ids, because vmtb reads them after "--" as flows and refuses
+// unknown ones.
 func (a *agent) refuse(s *attempt) (code int, why string) {
 	if len(s.Claim.Lost) >= mostLost {
 		return flow.ExitError, "took down " + strings.Join(s.Claim.Lost, ", ")
@@ -308,7 +309,7 @@ func (a *agent) refuse(s *attempt) (code int, why string) {
 	return 0, ""
 }
 
-// options are the flags of vmtb run that a unit may give.
+// options are the flags of "vmtb run" that a unit may set.
 var options = []string{"timeout-scale", "workload-scale", "rerun-failed", "repeat", "maxfail", "abort-on", "timeout"}
 
 var optionForm = regexp.MustCompile(`^[a-z0-9,.-]{1,100}$`)
@@ -317,8 +318,8 @@ func goodOption(name, value string) bool {
 	return slices.Contains(options, name) && optionForm.MatchString(value)
 }
 
-// waitRun waits until no vmtb uses the run directory: one whose agent was killed may. The end of ctx
-// interrupts that vmtb.
+// waitRun waits until no vmtb uses the run directory. A vmtb may still use it after its agent was
+// killed. The end of ctx interrupts that vmtb.
 func (a *agent) waitRun(ctx context.Context, s *attempt) error {
 	lock := filepath.Join(a.runDir(s), "lock")
 	err := waitLock(ctx, lock)
@@ -327,7 +328,7 @@ func (a *agent) waitRun(ctx context.Context, s *attempt) error {
 	}
 	if run, ok := a.openRun(s); ok {
 		if p, err := procfs.Read(run.Info.PID); err == nil && p.StartTime == run.Info.PIDStart {
-			_ = syscall.Kill(run.Info.PID, syscall.SIGINT) // it may end just now
+			_ = syscall.Kill(run.Info.PID, syscall.SIGINT) // an error means that it has just ended
 		}
 	}
 	return waitLock(context.WithoutCancel(ctx), lock)
@@ -346,10 +347,10 @@ func waitLock(ctx context.Context, path string) error {
 	return flock.WaitShared(ctx, f)
 }
 
-// waitHost waits until the vmtb that somebody runs by hand has ended. If none runs, the DUT itself
-// is the reason, and bad.
+// waitHost waits until a vmtb that a person started on the DUT has ended. If there is none,
+// waitHost marks the DUT as bad, because then only the DUT can be the reason.
 func (a *agent) waitHost(ctx context.Context, reason error) error {
-	lock := "/run/lock/vmtb.lock" // as bench/host has it, which would make this program larger
+	lock := "/run/lock/vmtb.lock" // the lock of bench/host; importing it would make this program larger
 	if dir := os.Getenv("VMTB_STATE_DIR"); dir != "" {
 		lock = filepath.Join(dir, "vmtb.lock")
 	}
@@ -364,7 +365,7 @@ func (a *agent) waitHost(ctx context.Context, reason error) error {
 	return reason
 }
 
-// judge takes the DUT out if the attempt shows that it is bad.
+// judge marks the DUT as bad if the attempt shows that it is.
 func (a *agent) judge(s *attempt, code int) {
 	s.judged = true
 	run, ok := a.openRun(s)
@@ -390,11 +391,11 @@ func (a *agent) judge(s *attempt, code int) {
 	}
 }
 
-// finish stores the run directory and the result, and acknowledges the message. After an error it is
-// called again. extra keeps the result beside that of another attempt.
+// finish stores the run directory and the result, and acknowledges the message. After an error the
+// caller calls it again later. With extra, the result is stored as an extra attempt.
 func (a *agent) finish(ctx context.Context, s *attempt, code int, why string, extra bool) (err error) {
 	r := result{Unit: s.Unit.Name, DUT: a.dut, Attempt: s.Claim.Attempt, Exit: code, Why: why}
-	_ = a.tell(ctx, s) // the run directory has all of it
+	_ = a.tell(ctx, s) // an error does not matter: the run directory has all lines
 	if r.Object, err = a.upload(ctx, s); err != nil {
 		return fmt.Errorf("the result is not home yet: store the run directory of %s: %w", s.Unit.title(), err)
 	}
@@ -409,21 +410,21 @@ func (a *agent) finish(ctx context.Context, s *attempt, code int, why string, ex
 	if err != nil {
 		return fmt.Errorf("the result is not home yet: %w", err)
 	}
-	if !extra { // if the answer is lost, whoever gets the message next finds the result
+	if !extra { // if this ACK is lost, the next agent with the message finds the result
 		_ = a.nc.Publish(s.Reply, []byte("+ACK"))
 	}
 	a.log.Info("done", "unit", s.Unit.title(), "attempt", s.Claim.Attempt, "exit", code)
 	return a.forget(s)
 }
 
-// forget ends the attempt in the spool.
+// forget deletes the attempt from the spool.
 func (a *agent) forget(s *attempt) error {
 	a.state.Unit = nil
 	return errors.Join(a.save(), os.RemoveAll(a.unitDir(s)))
 }
 
-// upload stores the run directory of an attempt, and returns the name of the object: "" if there is
-// none. Each call makes a new object, for a DUT may not delete.
+// upload stores the run directory of an attempt and returns the name of the object, or "" if there
+// is no run directory. Each call makes a new object, because a DUT may not delete objects.
 func (a *agent) upload(ctx context.Context, s *attempt) (name string, err error) {
 	if !flow.IsRunDir(a.runDir(s)) {
 		return "", nil
@@ -434,18 +435,18 @@ func (a *agent) upload(ctx context.Context, s *attempt) (name string, err error)
 	in, out := io.Pipe()
 	go func() { out.CloseWithError(pack(a.runDir(s), out)) }()
 	_, err = a.objects.Put(ctx, jetstream.ObjectMeta{Name: name}, in)
-	in.CloseWithError(err) // else the packer waits for ever
+	in.CloseWithError(err) // without it, pack waits for ever after an error
 	return name, err
 }
 
-// giveBack releases a unit that this DUT cannot begin.
+// giveBack releases a unit that this DUT cannot start.
 func (a *agent) giveBack(ctx context.Context, s *attempt) error {
 	c := s.Claim
 	c.DUT = ""
 	if _, err := a.kv.Update(ctx, s.claimKey(), encode(c), s.revision); err != nil {
 		return err
 	}
-	_ = a.nc.Publish(s.Reply, []byte("-NAK")) // else the message comes back when the lease lapses
+	_ = a.nc.Publish(s.Reply, []byte("-NAK")) // without it, the message comes back only when the lease lapses
 	a.wake()
 	return a.forget(s)
 }

@@ -18,14 +18,14 @@ import (
 // A viewer shows a run of several DUTs: a line for each flow that ends.
 type viewer struct {
 	out     io.Writer
-	json    *json.Encoder // instead of lines for people, if it is not nil
+	json    *json.Encoder // if not nil, the viewer prints JSON instead of lines for people
 	flows   int
 	seen    map[string]bool // lines of the log
 	summary flow.Summary
 	ended   map[string]bool // flows
 }
 
-// entry shows a line of a DUT's journal, once.
+// entry shows a line of a DUT's journal, unless it was shown before.
 func (v *viewer) entry(subject string, e flow.Entry, _ []byte) {
 	line := fmt.Sprint(subject, " ", e.Seq)
 	if e.Seq == 0 || e.Phase == flow.PhaseRun || v.seen[line] {
@@ -46,7 +46,7 @@ func (v *viewer) show(e flow.Entry) {
 	text := ""
 	switch {
 	case v.json != nil:
-		_ = v.json.Encode(e) // a reader that went away does not end the run
+		_ = v.json.Encode(e) // a closed output does not end the run
 	case ends:
 		percent := 100 * len(v.ended) / max(1, v.flows)
 		took := e.Duration.Round(100 * time.Millisecond)
@@ -114,12 +114,12 @@ func (v *viewer) follow(ctx context.Context, log jetstream.Consumer, stored jets
 	}
 }
 
-// exitOrder says which exit code of several counts, as in a run of vmtb.
+// exitOrder has the exit codes by precedence: the first that a unit has is the run's, as in vmtb.
 var exitOrder = []int{
 	flow.ExitNotRestored, flow.ExitInterrupted, flow.ExitAborted, flow.ExitUsage, flow.ExitFail, flow.ExitError,
 }
 
-// end shows how the run ended, with a result for each flow that has none.
+// end shows a result for each flow that has none, and the end of the run. It returns the exit code.
 func (v *viewer) end(id string, sub submission, results map[string]result) (code int) {
 	ids := map[string]flow.ID{}
 	for _, id := range sub.Order {

@@ -1,3 +1,3 @@
-// Command acme-vmtb is a vmtb with flows of one's own: those of this program beside all that vmtb comes with. It has the same
-// verbs and flags, "lab run" included.
+// Command acme-vmtb is a vmtb with your own flows. It has the flows of this module and all flows of
+// vmtb, and all commands and flags of vmtb, including "lab run".
 package main

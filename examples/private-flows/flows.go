@@ -13,7 +13,8 @@ import (
 // Register adds our own flows. Their file name is the first part of their ids.
 func Register(r *flow.Registry) {
 	const file = "acme"
-	// The set-up is that of the flows which come with vmtb: VFs, machines with them, drivers, and all of it back.
+	// vmtb's own flows use the same set-up. It enables VFs, boots machines with them, loads drivers, and
+	// undoes all of this at the end.
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestClock", Doc: "A machine's clock is right.", Own: true,
 		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
@@ -43,7 +44,7 @@ func Register(r *flow.Registry) {
 	})
 }
 
-// mostOff is how far the clocks of host and guest may be apart.
+// mostOff is the greatest allowed difference between the clocks of host and guest.
 const mostOff = 5 * time.Second
 
 func testClock(ctx context.Context, t *flow.T, s *fixture.Setup) {
@@ -71,15 +72,15 @@ func testWork(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	for _, w := range []work.Workload{store, wsim} {
 		results, err := s.Do(ctx, t.Env(), fixture.Job{Machine: m, Workload: w})
 		if err != nil {
-			t.Fatal(err) // the bench's trouble, or the guest's: the error's kind says whose
+			t.Fatal(err) // an error of the bench or of the guest; the kind of the error tells which
 		}
 		if err := results[0].Err(); err != nil {
-			t.Errorf("%v: %v: %v", m, w, err) // what the flow has found: a failure
+			t.Errorf("%v: %v: %v", m, w, err) // the workload has failed: the flow's result is a failure
 		}
 	}
 }
 
-// back is the mark at which the case is entered again after the reboot, with a set-up made anew.
+// back is the mark of the case after the reboot: the case then starts again with a new set-up.
 const back = "back"
 
 func testReboot(ctx context.Context, t *flow.T, s *fixture.Setup) {

@@ -7,7 +7,7 @@ import (
 	"vmtb/vmm_flows"
 )
 
-// Our flows can be registered beside those that come with vmtb, and are selected like them.
+// Our flows can be registered together with vmtb's flows, and can be selected like them.
 func TestRegister(t *testing.T) {
 	r := flow.NewRegistry()
 	vmm_flows.Register(r)

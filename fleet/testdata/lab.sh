@@ -1,5 +1,6 @@
 #!/bin/sh
-# What slurm.sh does inside: the recipe of the book, with node dut2 killed while its shard runs.
+# slurm.sh runs this script in its namespaces. It runs the book's recipe for Slurm, and kills node
+# dut2 while the node's shard runs.
 set -eu
 export RUNS=/srv/runs
 here=$(dirname "$0")

@@ -1,14 +1,14 @@
 #!/bin/sh
-# slurm.sh DIR VMTB: runs the recipe for Slurm with three nodes in namespaces of their own, and kills
-# one of them. DIR/root has Debian's packages, unpacked. Its file system lies over that of the machine:
-# nothing outside of DIR changes. TestSlurm calls it below unshare(1).
+# slurm.sh DIR VMTB: runs the recipe for Slurm with three nodes in namespaces, and kills one of them.
+# DIR/root has the unpacked packages of Debian. An overlay puts DIR/root over the machine's file
+# system, so nothing outside of DIR changes. TestSlurm calls this script with unshare(1).
 set -eu
 dir=$1
 vmtb=$2
 mount -t tmpfs tmpfs "$dir/mnt"
 mkdir "$dir/mnt/upper" "$dir/mnt/work" "$dir/mnt/all"
 cp -a "$dir/root/." "$dir/mnt/upper/"
-for d in bin sbin lib; do # they are links to directories of /usr
+for d in bin sbin lib; do # on the machine these are links to directories of /usr
 	[ ! -d "$dir/mnt/upper/$d" ] || { cp -a "$dir/mnt/upper/$d" "$dir/mnt/upper/usr/" && rm -r "$dir/mnt/upper/$d"; }
 done
 mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/mnt/upper,workdir=$dir/mnt/work" "$dir/mnt/all"
@@ -22,7 +22,7 @@ for p in slurmctld slurmd slurmstepd; do ln -s $p-wlm usr/sbin/$p; done # as Deb
 ldconfig -r .
 hostname slurmlab
 ip link set lo up
-ip addr add 10.9.9.1/24 dev lo # Slurm wants an address that is no loopback address
+ip addr add 10.9.9.1/24 dev lo # Slurm needs an address that is not a loopback address
 echo '127.0.0.1 localhost
 10.9.9.1 slurmlab' >etc/hosts
 head -c 1024 /dev/urandom >etc/munge/munge.key

@@ -1,5 +1,6 @@
-# Makes a guest image for people out of a tree of Debian packages: a disk with two partitions, FAT with the boot loader, the
-# kernel and its initramfs, and ext4 with everything else. The tree is in /mnt/in/tree.tar, what was asked for in /mnt/in/vmtb-image.
+# Makes the guest image of "vmtb image build" from a tree of Debian packages. The image is a disk
+# with two partitions: FAT with the boot loader, the kernel and its initramfs, and ext4 with
+# everything else. /mnt/in/tree.tar has the tree, /mnt/in/vmtb-image the options.
 . /mnt/in/image/lib.sh
 . /mnt/in/vmtb-image
 tree=/mnt/tmp/tree
@@ -10,28 +11,29 @@ kv=$(ls "$tree/lib/modules")
 cp /mnt/in/vmtb-image "$tree/etc/vmtb-image"
 echo vmtb-guest >"$tree/etc/hostname"
 echo '127.0.0.1 localhost vmtb-guest' >"$tree/etc/hosts"
-# Of networks it meets QEMU's own, if any ("vmtb vm start --ssh"), where addresses come by DHCP and this one answers for names.
+# The only network of a guest is QEMU's user network ("vmtb vm start --ssh"). It gives addresses by
+# DHCP; its name server is 10.0.2.3.
 printf '[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n' >"$tree/etc/systemd/network/80-dhcp.network"
 chroot "$tree" systemctl -q enable systemd-networkd
 rm -f "$tree/etc/resolv.conf"
 echo 'nameserver 10.0.2.3' >"$tree/etc/resolv.conf"
 printf 'LABEL=vmtb-root / ext4 defaults 0 1\n' >"$tree/etc/fstab"
-: >"$tree/etc/machine-id" # each machine makes its own
+: >"$tree/etc/machine-id" # empty: systemd makes a new id in each machine
 passwd -R "$tree" -d root >/dev/null
-# An emulated machine may take longer to find a device or to start a service than systemd waits (90 s), and systemd does not
-# try again: the login on the serial console waits for dev-ttyS0.device.
+# systemd waits 90 s for a device or a service and does not try again. In an emulated machine either
+# may take longer, and the login on the serial console waits for dev-ttyS0.device.
 mkdir -p "$tree/etc/systemd/system.conf.d"
 printf '[Manager]\nDefaultDeviceTimeoutSec=infinity\nDefaultTimeoutStartSec=15min\n' >"$tree/etc/systemd/system.conf.d/slow.conf"
-# Whoever has the serial console is root: it is a socket of the host that only root can open.
+# The serial console needs no password: it is a socket of the host that only root can open.
 mkdir -p "$tree/etc/systemd/system/serial-getty@ttyS0.service.d"
 printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 %%I vt220\n' \
 	>"$tree/etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf"
-# IGT is where upstream's configuration, and so vmtb's default, looks for it.
+# Upstream's configuration and vmtb's default look for IGT at these paths.
 mkdir -p "$tree/usr/local/libexec" "$tree/usr/local/bin"
 ln -sfn /usr/libexec/igt-gpu-tools "$tree/usr/local/libexec/igt-gpu-tools"
 ln -sf /usr/bin/igt_runner "$tree/usr/local/bin/igt_runner"
 
-# A guest has what QEMU gives it, so its initramfs needs no more.
+# A guest's disk is on one of QEMU's controllers: the initramfs needs only these modules.
 printf 'virtio_blk\nvirtio_pci\next4\nahci\nata_piix\nsd_mod\n' >>"$tree/etc/initramfs-tools/modules"
 sed -i 's/^MODULES=.*/MODULES=list/' "$tree/etc/initramfs-tools/initramfs.conf"
 for dir in proc dev; do
@@ -40,18 +42,19 @@ done
 chroot "$tree" update-initramfs -c -k "$kv"
 umount "$tree/proc" "$tree/dev"
 
-# Sizes in sectors of 512 bytes; FAT's own idea of where it begins is what the boot loader goes by.
+# Sizes are in sectors of 512 bytes. mkfs.vfat -h stores the partition's start in the FAT, where the
+# boot loader reads it.
 first=2048
 boot=$((192 * 2048))
 truncate -s $((boot * 512)) /mnt/tmp/boot.img
 mkfs.vfat -F 32 -h $first -n VMTBBOOT /mnt/tmp/boot.img >/dev/null
 export MTOOLS_SKIP_CHECK=1
 kernel="$tree/boot/vmlinuz-$kv"
-[ -e "$kernel" ] || kernel="$tree/usr/lib/modules/$kv/vmlinuz" # where Debian's kernels from 7.3 on have it
+[ -e "$kernel" ] || kernel="$tree/usr/lib/modules/$kv/vmlinuz" # the path in Debian's kernel packages from 7.3 on
 mcopy -i /mnt/tmp/boot.img "$kernel" ::vmlinuz
 mcopy -i /mnt/tmp/boot.img "$tree/boot/initrd.img-$kv" ::initrd
-# Drivers of GPUs are loaded by flows, or by hand, not at boot. What the kernel says is judged by what comes on the console: all
-# of it, with its level.
+# The GPU drivers are not loaded at boot: flows or users load them. vmtb checks kernel messages on
+# the console, so the console gets all messages with their level.
 cat >/mnt/tmp/syslinux.cfg <<END
 SERIAL 0 115200
 DEFAULT linux

@@ -1,9 +1,9 @@
-# Builds the DUT: its disk (the root tree without the build tools, with the guest and the modules in it), its kernel,
-# and a small initramfs that finds the disk.
+# Builds the DUT: its disk (the root tree without the build tools, with the guest and the modules in
+# it), its kernel, and a small initramfs that finds the disk.
 . /mnt/in/image/lib.sh
 root=/mnt/tmp/dut
 mkdir -p "$root"
-# What the user wants in the DUT may need these.
+# Packages that the user adds to the lab (/etc/vmtb-lab-packages) may need Python and Perl.
 [ -e /etc/vmtb-lab-packages ] ||
 	set -- --exclude=./usr/lib/python3* --exclude=./usr/bin/python3* --exclude=./usr/share/perl --exclude=./usr/lib/x86_64-linux-gnu/perl
 tar -C / --one-file-system -cf - "$@" \
@@ -32,7 +32,7 @@ echo vmtb-lab >"$root/etc/hostname"
 
 size=$(du -sm "$root" | cut -f1)
 truncate -s $((size * 5 / 4 + 1024))M /mnt/out/dut.img
-# With a journal, as on any machine under test: tests reset the DUT in the middle of its writes.
+# The DUT's ext4 has a journal, because tests reset the DUT in the middle of its writes.
 mke2fs -q -t ext4 -m 0 -J size=16 -E lazy_itable_init=1,nodiscard -d "$root" /mnt/out/dut.img
 
 tree=/mnt/tmp/initramfs

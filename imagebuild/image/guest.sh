@@ -1,4 +1,4 @@
-# Builds the guest: a kernel with an initramfs that holds all, and a disk that boots by itself.
+# Builds the guest: a kernel with a complete initramfs, and a disk with its own boot loader.
 . /mnt/in/image/lib.sh
 tree=/mnt/tmp/guest
 guest_skeleton "$tree"

@@ -1,10 +1,11 @@
-# Shared by the build scripts, which all run inside the lab's root tree with the work directory on /mnt:
-# /mnt/in (our files), /mnt/out (what is to be kept), /mnt/tmp.
+# Functions of all build scripts. The scripts run inside the lab's root tree with the work directory
+# on /mnt: /mnt/in (vmtb's files), /mnt/out (results to keep), /mnt/tmp.
 set -eu
 kv=$(ls /lib/modules)
 
-# install_modules TREE NAME...: copies kernel modules with all they depend on, uncompressed, and our own ones, which
-# win because they stand in updates/.
+# install_modules TREE NAME...: copies kernel modules and their dependencies from the root tree,
+# uncompressed. It makes updates/ for modules that vmtb builds: modprobe prefers the modules in that
+# directory.
 install_modules() {
 	tree=$1
 	shift
@@ -35,7 +36,8 @@ install_program() {
 	done
 }
 
-# skeleton TREE: the directories of a Debian system with merged /usr, and busybox for everything else.
+# skeleton TREE: makes the directories of a Debian system with merged /usr, and installs busybox
+# with all of its applets.
 skeleton() {
 	mkdir -p "$1/usr/bin" "$1/usr/sbin" "$1/usr/lib/x86_64-linux-gnu" "$1/usr/lib64" "$1/dev" "$1/proc" "$1/sys" \
 		"$1/run" "$1/tmp" "$1/root" "$1/mnt" "$1/etc" "$1/var"
@@ -47,16 +49,17 @@ skeleton() {
 	for applet in $(busybox --list); do
 		[ -e "$1/usr/bin/$applet" ] || ln -s busybox "$1/usr/bin/$applet"
 	done
-	ln -s ../bin/busybox "$1/usr/sbin/modprobe" # where the kernel looks for it
+	ln -s ../bin/busybox "$1/usr/sbin/modprobe" # the kernel runs /sbin/modprobe
 }
 
-# pack TREE FILE: an initramfs.
+# pack TREE FILE: packs TREE as an initramfs.
 pack() {
 	(cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 | zstd -q -10 -T0) >"$2"
 }
 
-# install_workloads TREE: the stand-in workloads under the names of IGT's programs, and IGT where upstream's
-# configuration, and so vmtb's default, looks for it.
+# install_workloads TREE: installs the stand-in workloads under the names of IGT's programs, and
+# links to IGT at the paths of upstream's configuration. vmtb's default configuration has the same
+# paths.
 install_workloads() {
 	tests=$1/usr/libexec/igt-gpu-tools
 	mkdir -p "$tests/benchmarks" "$1/usr/local/libexec" "$1/usr/local/bin"
@@ -65,7 +68,7 @@ install_workloads() {
 		rm -f "$tests/$name"
 		ln -s /usr/libexec/igt-gpu-tools/standin "$tests/$name"
 	done
-	# igt_runner wants to know all tests there are, whatever it is asked to run.
+	# igt_runner needs a list of all tests, even to run only one.
 	[ -e "$tests/test-list.txt" ] || {
 		echo TESTLIST
 		"$tests/standin" --names | grep -v / | tr '\n' ' '
@@ -76,7 +79,7 @@ install_workloads() {
 	ln -s /usr/bin/igt_runner "$1/usr/local/bin/igt_runner"
 }
 
-# guest_skeleton TREE: what every guest of the lab is made of but for its drivers and workloads.
+# guest_skeleton TREE: makes a guest of the lab without drivers and workloads.
 guest_skeleton() {
 	skeleton "$1"
 	install_program "$1" /usr/bin/kmod /usr/sbin/qemu-ga /usr/bin/pgrep
@@ -92,9 +95,11 @@ guest_skeleton() {
 	ln -sf ../bin/busybox "$1/usr/sbin/init"
 }
 
-# guest_disk TREE: makes guest.img, a disk that boots by itself, as a user's image would: FAT with the boot loader, the kernel and an
-# initramfs that finds TREE, which is on ext4. A guest reads from it what it needs; a whole initramfs it would have to unpack at each
-# boot. There is no journal: each machine has an overlay of its own, which is thrown away.
+# guest_disk TREE: makes guest.img, a disk with its own boot loader, like a user's image. Its FAT
+# partition has the boot loader, the kernel and a small initramfs. Its ext4 partition has TREE. From
+# a disk a guest reads only the files that it needs; it would have to unpack a whole initramfs at
+# each boot. The ext4 has no journal, because each machine writes to an overlay that is deleted
+# later.
 guest_disk() {
 	initramfs=/mnt/tmp/guest-initramfs
 	skeleton "$initramfs"
@@ -103,7 +108,7 @@ guest_disk() {
 	install -m 755 /mnt/in/image/guest/initramfs-init "$initramfs/init"
 	pack "$initramfs" /mnt/tmp/boot-initrd
 
-	first=2048 # sectors of 512 bytes; FAT's own idea of where it begins is what the boot loader goes by
+	first=2048 # sectors of 512 bytes; mkfs.vfat -h stores it in the FAT, where the boot loader reads it
 	boot_mib=$(($(du -cm /mnt/out/guest-vmlinuz /mnt/tmp/boot-initrd | tail -1 | cut -f1) + 8))
 	root_mib=$(($(du -sm "$1" | cut -f1) * 5 / 4 + 64))
 	truncate -s "${boot_mib}M" /mnt/tmp/boot.img

@@ -1,5 +1,5 @@
-# Builds the stand-in workloads: one static program, which the images have under many names. What the user has set for
-# his own Go means nothing in here.
+# Builds the stand-in workloads: one static program. The images contain it under many names. env -i
+# keeps the user's settings of Go out of the build.
 . /mnt/in/image/lib.sh
 cd /mnt/in/workload
 env -i PATH="$PATH" HOME=/mnt/tmp GOENV=off GO111MODULE=off GOTOOLCHAIN=local CGO_ENABLED=0 \

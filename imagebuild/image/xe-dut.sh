@@ -1,10 +1,10 @@
-# Builds the DUT with the real xe driver: its disk (the root tree without the build tools, with the guest and the firmware in it), its
-# kernel, and a small initramfs that finds the disk.
+# Builds the DUT with the real xe driver: its disk (the root tree without the build tools, with the
+# guest and the firmware in it), its kernel, and a small initramfs that finds the disk.
 . /mnt/in/image/lib.sh
 . /mnt/in/image/xe-lib.sh
 root=/mnt/tmp/dut
 mkdir -p "$root"
-# What the user wants in the DUT may need these.
+# Packages that the user adds to the lab (/etc/vmtb-lab-packages) may need Python and Perl.
 [ -e /etc/vmtb-lab-packages ] ||
 	set -- --exclude=./usr/lib/python3* --exclude=./usr/bin/python3* --exclude=./usr/share/perl --exclude=./usr/lib/x86_64-linux-gnu/perl
 modules=./usr/lib/modules/*/kernel
@@ -21,13 +21,14 @@ tar -C / --one-file-system -cf - "$@" \
 	--exclude=./usr/lib/modules/*/vmlinuz \
 	--exclude=./proc/* --exclude=./sys/* --exclude=./dev/* . | tar -C "$root" -xf -
 mkdir -p "$root/mnt" "$root/boot" "$root/lab" "$root/var/cache" "$root/var/lib/apt" "$root/usr/lib/modules/$kv/updates"
-# xe and xe-vfio-pci built from Debian's source, where they are wanted.
+# Stage xe-modules.sh builds xe and xe-vfio-pci from Debian's source. Only a lab for migration has
+# that stage; the others use Debian's own xe.
 for module in xe.ko xe-vfio-pci.ko; do
 	[ ! -e "/mnt/in/$module" ] || cp "/mnt/in/$module" "$root/usr/lib/modules/$kv/updates/"
 done
-find "$root/usr/lib/modules/$kv/kernel" -name '*.ko.xz' -path '*drm*' -exec xz -d {} + # quicker to load
+find "$root/usr/lib/modules/$kv/kernel" -name '*.ko.xz' -path '*drm*' -exec xz -d {} + # uncompressed modules load faster
 depmod -b "$root" "$kv"
-# What was left out above must not be what xe needs (it needs parts of drivers/media).
+# Check that the exclusions above left out no module that xe needs: it needs parts of drivers/media.
 for module in $(modprobe -S "$kv" --show-depends xe | sed -n 's/^insmod .*\/\([^/.]*\)\.ko.*/\1/p'); do
 	[ -n "$(find "$root/usr/lib/modules/$kv" -name "$module.ko*")" ] || { echo "The DUT lacks the kernel module $module, which xe needs."; exit 1; }
 done
@@ -44,7 +45,7 @@ echo vmtb-lab >"$root/etc/hostname"
 
 size=$(du -sm "$root" | cut -f1)
 truncate -s $((size * 5 / 4 + 1024))M /mnt/out/dut.img
-# With a journal, as on any machine under test: tests reset the DUT in the middle of its writes.
+# The DUT's ext4 has a journal, because tests reset the DUT in the middle of its writes.
 mke2fs -q -t ext4 -m 0 -J size=16 -E lazy_itable_init=1,nodiscard -d "$root" /mnt/out/dut.img
 
 tree=/mnt/tmp/initramfs

@@ -1,5 +1,5 @@
-# Builds the emulated GPU, a shared object, against the headers of the QEMU that will load it: /mnt/in has the source of the root
-# tree's QEMU as Debian publishes it.
+# Builds the emulated GPU, a shared object, against the headers of the QEMU that loads it. /mnt/in
+# has Debian's source of the root tree's QEMU.
 . /mnt/in/image/lib.sh
 mkdir /mnt/tmp/qemu
 tar -C /mnt/tmp/qemu --strip-components=1 -xf /mnt/in/qemu_*.orig.tar.xz

@@ -1,5 +1,6 @@
-# Builds the guest with the real xe driver: Debian's kernel and its own xe, and IGT's own programs that flows run in guests, on a disk
-# that boots by itself. There is an initramfs with all but xe and IGT, too, for tests that boot a kernel directly.
+# Builds the guest with the real xe driver: a disk with its own boot loader, Debian's kernel and xe,
+# and the programs of IGT that flows run in guests. It also builds an initramfs without xe and IGT,
+# for tests that boot a kernel directly.
 . /mnt/in/image/lib.sh
 . /mnt/in/image/xe-lib.sh
 tree=/mnt/tmp/guest
@@ -12,11 +13,11 @@ cp "/usr/lib/modules/$kv/vmlinuz" /mnt/out/guest-vmlinuz
 
 install_modules "$tree" xe
 depmod -b "$tree" "$kv"
-install_program "$tree" /usr/bin/igt_runner /usr/lib/x86_64-linux-gnu/libgcc_s.so.1 # with which a thread ends
+install_program "$tree" /usr/bin/igt_runner /usr/lib/x86_64-linux-gnu/libgcc_s.so.1 # glibc loads it to end a thread
 for name in xe_exec_basic xe_exec_store xe_exec_reset xe_exec_threads xe_spin_batch xe_ccs xe_compute_preempt benchmarks/gem_wsim; do
 	install_program "$tree" "$tests/$name"
 done
-# igt_runner wants to know all tests there are, whatever it is asked to run.
+# igt_runner needs a list of all tests, even to run only one.
 {
 	echo TESTLIST
 	(cd "$tree$tests" && ls -p | grep -v / | tr '\n' ' ')

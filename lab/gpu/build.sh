@@ -5,7 +5,8 @@
 #
 # QEMU_SRC is the unpacked source of exactly the QEMU that loads the object.
 # Needed: cc, pkg-config, libglib2.0-dev, python3 (QEMU's generator of QAPI headers).
-# With QTEST=1 the object brings QEMU's accelerator "qtest", too, which Debian's QEMU does not have: for tests.
+# With QTEST=1 the object also contains QEMU's accelerator "qtest", for tests: Debian's QEMU does
+# not have it.
 # CFLAGS_EXTRA is added to the compiler's flags, for example "-fsanitize=address".
 set -eu
 
@@ -37,8 +38,8 @@ if [ -n "${QTEST:-}" ]; then
 	qtest=$qemu/accel/qtest/qtest.c
 fi
 
-# The warnings are QEMU's own (meson.build) and -Wextra without two that
-# QEMU's headers and designated initialisers cannot satisfy.
+# The warnings are QEMU's own (meson.build), and -Wextra without three warnings that code with
+# QEMU's headers and designated initializers cannot avoid.
 warn="-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 	-Wempty-body -Wendif-labels -Wexpansion-to-defined -Wformat-security -Wformat-y2k -Wignored-qualifiers
 	-Wimplicit-fallthrough=2 -Winit-self -Wmissing-format-attribute -Wmissing-prototypes -Wnested-externs
@@ -56,7 +57,7 @@ for file in "$here"/*.c; do
 	[ "$file" = "$here/nested.c" ] || others="$others $file"
 done
 
-# nested.c looks into the CPU, whose layout depends on the target.
+# nested.c reads fields of the CPU. The layout of the CPU depends on the target.
 # shellcheck disable=SC2086 # lists
 cc $flags -DCOMPILING_PER_TARGET -DCONFIG_TARGET='"x86_64-target.h"' -isystem "$qemu/target/i386" -c -o "$gen/nested.o" "$here/nested.c"
 # shellcheck disable=SC2086 # lists

@@ -1,5 +1,5 @@
 /*
- * The command parser: ring, batches, and what a command costs.
+ * The command parser: ring, batches, and the engine time that commands cost.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -65,7 +65,7 @@ void cs_charge(Cs *cs, int64_t ns)
     cs->c->run_ns += ns;
 }
 
-/* Reads n dwords of the present command from dword dw on; the ring wraps. */
+/* Reads n dwords of the current command, from dword dw on.  The ring wraps around. */
 bool cs_fetch(Cs *cs, uint32_t dw, uint32_t *v, uint32_t n)
 {
     if (cs->c->level) {
@@ -88,7 +88,7 @@ bool cs_fetch(Cs *cs, uint32_t dw, uint32_t *v, uint32_t n)
     return true;
 }
 
-/* Length of a command in dwords, by its header. */
+/* Returns the length of a command in dwords, from the command's header. */
 static uint32_t cmd_len(uint32_t h)
 {
     uint32_t op = (h >> 23) & 0x3f;
@@ -150,7 +150,7 @@ static void advance(Cs *cs)
     }
 }
 
-/* One command.  False: the ring is empty, or something is wrong. */
+/* Executes one command.  Returns false if the ring is empty or an access has faulted. */
 static bool step(Cs *cs, uint32_t tail)
 {
     GpuCtx *c = cs->c;
@@ -200,7 +200,7 @@ static void load(Cs *cs)
     cs->ring = ctx_image_r(s, c, LRC_RING_START);
     cs->ring_size = (ctx_image_r(s, c, LRC_RING_CTL) & 0x1ff000) + 0x1000;
     cs->root = u64_of(ctx_image_r(s, c, LRC_PDP0_LDW), ctx_image_r(s, c, LRC_PDP0_UDW));
-    if (head != c->head) {               /* new, or the driver has moved it */
+    if (head != c->head) {               /* the context is new, or the driver has moved its head */
         c->head = head % cs->ring_size;
         c->level = 0;
         c->watchdog = c->noarb = false;
@@ -226,7 +226,7 @@ CsResult cs_run(GpuState *s, GpuEngine *e, GpuCtx *c, int64_t until, bool preemp
     int n = 0;
 
     load(&cs);
-    /* a context may be taken off before its next command in the ring, too */
+    /* a context may also be preempted before its first command here, if that is in the ring */
     cs.may_preempt = !c->level && !c->noarb;
     for (; n < budget; n++) {
         if (preempt && cs.may_preempt) {

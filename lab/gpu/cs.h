@@ -1,5 +1,5 @@
 /*
- * The command parser, inside.
+ * Declarations shared by the files of the command parser.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,15 +23,15 @@ typedef struct Cs {
     bool fault;
     uint64_t fault_va;
 
-    /* the present command */
+    /* the current command */
     uint32_t d[CS_MAX_DWORDS];
-    uint32_t len;            /* dwords; may be more than d has */
+    uint32_t len;            /* dwords; may be larger than CS_MAX_DWORDS */
     uint64_t ip;
     bool pp;
     bool jumped;
-    bool may_preempt;        /* here the engine may be taken away */
-    bool wait;               /* the command is not done yet */
-    uint64_t blt_bytes;      /* copied or filled by it */
+    bool may_preempt;        /* the context may be preempted after this command */
+    bool wait;               /* the command waits and will be executed again */
+    uint64_t blt_bytes;      /* bytes copied or filled by this command */
 } Cs;
 
 /* cs.c */

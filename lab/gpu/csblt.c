@@ -11,7 +11,7 @@ enum {
 };
 
 #define BYTES_PER_NS    16
-/* more than any driver copies with one command; a command with more is a fault */
+/* larger than any driver's copy with one command; a command for more bytes is a fault */
 #define MAX_BYTES       (64 * MiB)
 
 static void blt_charge(Cs *cs, uint64_t va, uint64_t len)
@@ -58,7 +58,7 @@ static void fill(Cs *cs, uint64_t dst, uint64_t len, const void *pixel, uint32_t
     }
 }
 
-/* The widest row any of the commands can name is 64 Ki pixels of 16 bytes. */
+/* Returns the bytes of a pixel.  So the widest row of any command is 64 Ki pixels of 16 bytes. */
 static uint32_t depth(uint32_t code)
 {
     static const uint8_t bytes[8] = { 1, 2, 4, 4, 8, 16, 4, 4 };
@@ -138,7 +138,7 @@ void cs_blt(Cs *cs)
         fast_color(cs);
         break;
     case XY_CTRL_SURF_COPY:
-        break;                           /* no compression here */
+        break;                           /* the device has no compression, so no CCS data */
     case MEM_COPY:
         mem_copy(cs);
         break;

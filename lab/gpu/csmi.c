@@ -15,7 +15,10 @@ enum {
 
 #define USE_GGTT(h)     (((h) >> 22) & 1)
 
-/* a loop without a way out costs ever more engine time, so that it costs the host little */
+/*
+ * Each turn of a loop in a batch costs more engine time than the turn before,
+ * up to SPIN_COST << SPIN_SHIFT_MAX, so that a spinner costs little host CPU.
+ */
 #define SPIN_COST       (2 * SCALE_US)
 #define SPIN_SHIFT_MAX  6
 #define SPIN_WINDOW     (64 * KiB)
@@ -69,7 +72,7 @@ static void semaphore_wait(Cs *cs)
     uint32_t h = cs->d[0], v;
 
     if (h & (1u << 16)) {
-        return;              /* register poll: what is polled for here is always done */
+        return;              /* register poll: on this device the polled condition is always true */
     }
     v = read32(cs, USE_GGTT(h), addr_of(cs, 2));
     if (cs->fault || compare(h >> 12, v, cs->d[1])) {
@@ -78,7 +81,8 @@ static void semaphore_wait(Cs *cs)
     if (c->watchdog) {
         /*
          * The watchdog fires: the GuC resets the engine, and the context goes
-         * on behind the wait.  A VF driver gets a context with a clean state so.
+         * on after the wait.  A VF driver uses this to get a context with a
+         * clean state.
          */
         gpu_trace(cs->s, TRACE_ODD, "%s: watchdog of context %u of function %u", cs->e->name, c->id, c->fn);
         c->watchdog = false;
@@ -222,7 +226,7 @@ static void batch_start(Cs *cs)
     uint64_t to = addr_of(cs, 1) & ~3ull;
 
     if (predicated) {
-        cs->s->unknown_cmds++;           /* predication is not modelled: it jumps */
+        cs->s->unknown_cmds++;           /* predication is not modelled: the command always jumps */
     }
     if (c->level == 0) {
         c->head = (c->head + cs->len * 4) % cs->ring_size;
@@ -235,7 +239,7 @@ static void batch_start(Cs *cs)
         c->spins++;
     }
     c->ip[c->level] = to;
-    /* a batch in the PPGTT stays there, whatever it asks for */
+    /* a batch in the PPGTT cannot jump to a batch in the GGTT */
     c->pp[c->level] = ((h >> 8) & 1) || cs->pp;
     cs->jumped = true;
 }
@@ -243,11 +247,11 @@ static void batch_start(Cs *cs)
 static void cond_batch_end(Cs *cs)
 {
     uint32_t h = cs->d[0], v = read32(cs, USE_GGTT(h), addr_of(cs, 2));
-    /* with bit 21 the batch ends if the comparison fails, else if the value is not greater */
+    /* with bit 21 the batch ends if the comparison fails, without it if the value is not greater */
     bool go_on = h & (1u << 21) ? compare(h >> 12, v, cs->d[1]) : v > cs->d[1];
 
     if (!cs->fault && !go_on && cs->c->level) {
-        /* bit 18: only the present level ends */
+        /* bit 18: only the current level ends */
         cs->c->level = h & (1u << 18) ? cs->c->level - 1 : 0;
         cs->jumped = true;
     }
@@ -262,7 +266,7 @@ void cs_mi(Cs *cs)
     case MI_NOOP:
         break;
     case MI_ARB_CHECK:
-        /* with bit 8 of the mask it switches the pre-parser, and is no point of preemption */
+        /* with bit 8 set, MI_ARB_CHECK switches the pre-parser and does not allow preemption */
         cs->may_preempt = !c->noarb && !(h & (1u << 8));
         break;
     case MI_ARB_ON_OFF:

@@ -1,5 +1,5 @@
 /*
- * Registers of an engine as its commands see them, and MI_MATH.
+ * Commands' access to the registers of their engine, and MI_MATH.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,7 +36,7 @@ void cs_reg_w(Cs *cs, uint32_t reg, uint32_t v)
 
         *g = o & 4 ? deposit64(*g, 32, 32, v) : deposit64(*g, 0, 32, v);
     } else if (o == RING_WATCHDOG_CTL) {
-        cs->c->watchdog = !(v & 1);      /* 0 starts, 1 stops */
+        cs->c->watchdog = !(v & 1);      /* 0 starts the watchdog, 1 stops it */
     }
 }
 

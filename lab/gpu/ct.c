@@ -18,7 +18,7 @@
 #define H2G_MAX_BATCH   256
 #define G2H_MAX_HELD    64
 
-/* Says in the descriptor what is wrong, and uses the CTBs no more until the driver resets. */
+/* Sets an error in the descriptor, and stops using the function's CTBs until the driver resets. */
 static void ct_break(GpuState *s, GpuFn *fn, const GpuCtb *ctb, uint32_t status)
 {
     gpu_trace(s, TRACE_ODD, "fn%u: CTB at %#" PRIx64 " is broken: %#x", fn->idx, ctb->desc, status);
@@ -26,7 +26,7 @@ static void ct_break(GpuState *s, GpuFn *fn, const GpuCtb *ctb, uint32_t status)
     ggtt_w32(s, fn->idx, ctb->desc + DESC_STATUS, ggtt_r32(s, fn->idx, ctb->desc + DESC_STATUS) | status);
 }
 
-/* The driver has not read for long: the message waits, up to a bound. */
+/* Sends a message later, because the ring is full.  If too many messages wait already, breaks the CTBs. */
 static bool g2h_hold(GpuState *s, GpuFn *fn, uint16_t fence, const uint32_t *hxg, uint32_t len)
 {
     GpuLater *l;
@@ -88,7 +88,7 @@ void g2h_event(GpuState *s, GpuFn *fn, uint32_t action, const uint32_t *data, ui
     g2h_send(s, fn, 0, m, len + 1);
 }
 
-/* Sends a message when the clock has reached when. */
+/* Sends a message at the time when of the virtual clock. */
 void g2h_later(GpuState *s, GpuFn *fn, int64_t when, uint16_t fence, const uint32_t *hxg, uint32_t len)
 {
     GpuLater *l = g_new0(GpuLater, 1), *at;
@@ -121,7 +121,7 @@ void g2h_run_later(GpuState *s)
     }
 }
 
-/* Drops what is to be sent to a function later. */
+/* Drops the messages that wait to be sent to a function. */
 void g2h_drop_later(GpuState *s, const GpuFn *fn)
 {
     GpuLater *l, *nx;
@@ -138,7 +138,7 @@ void h2g_run(GpuState *s, GpuFn *fn)
 {
     uint32_t m[CTB_MAX_DWORDS];
 
-    /* a guest that never stops gets its turn again later */
+    /* a guest that sends without end must not block the main loop: sched_kick() continues later */
     for (int budget = H2G_MAX_BATCH; budget > 0; budget--) {
         uint32_t dws = fn->h2g.size / 4, head, tail, hdr, len, avail;
         uint64_t desc = fn->h2g.desc;

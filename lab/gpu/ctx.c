@@ -1,10 +1,10 @@
 /*
- * Contexts: what the driver registers, enables and submits.
+ * Contexts: the driver registers, enables and submits them.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A parallel context has a ring for each of several engines.  Each ring is a
- * GpuCtx; the first one, ring 0, stands for all of them to the driver.
+ * GpuCtx.  The driver's messages name only the context, which is ring 0.
  */
 #include "gpu.h"
 
@@ -14,7 +14,7 @@
 #define WQ_HEAD         0
 #define WQ_TAIL         4
 #define WQ_STATUS       12
-#define WQ_STATUS_BAD   3       /* there is something that is no command */
+#define WQ_STATUS_BAD   3       /* the queue has an invalid item */
 /* its items; lengths are in dwords */
 #define WQ_TYPE(h)      ((h) & 0xff)
 #define WQ_LEN(h)       ((((h) >> 16) & 0x7ff) + 1)
@@ -50,12 +50,12 @@ GpuCtx *ctx_new(GpuState *s, GpuFn *fn, uint32_t id, uint32_t ring)
     c->ring = ring;
     c->rings = 1;
     c->polled = -1;
-    c->head = UINT32_MAX;    /* not read yet */
+    c->head = UINT32_MAX;    /* not read from the context image yet */
     g_hash_table_insert(fn->ctxs, key(id, ring), c);
     return c;
 }
 
-/* Whether every context of a function has all of its rings, and an engine for each. */
+/* Reports whether every context of a function has all of its rings, and every ring an engine. */
 bool fn_ctxs_whole(GpuState *s, GpuFn *fn)
 {
     GHashTableIter it;
@@ -78,7 +78,7 @@ bool fn_ctxs_whole(GpuState *s, GpuFn *fn)
     return true;
 }
 
-/* The engine of a ring: the first that its mask allows. */
+/* Returns the engine of a ring: the first engine of its class in its mask. */
 GpuEngine *ctx_engine(GpuState *s, GpuCtx *c)
 {
     for (int i = 0; i < ENGINES; i++) {
@@ -93,7 +93,7 @@ GpuEngine *ctx_engine(GpuState *s, GpuCtx *c)
 
 void ctx_engine_off(GpuEngine *e)
 {
-    e->cur = NULL;           /* cs_run has written its state to the image */
+    e->cur = NULL;           /* cs_run() has stored the context's state in its image */
     e->preempt_at = 0;
 }
 
@@ -138,7 +138,11 @@ void ctx_remove_all(GpuState *s, GpuFn *fn)
     g_hash_table_remove_all(fn->ctxs);
 }
 
-/* An item: a header, a descriptor, id and tail of ring 0, a fence, and the tails of the other rings, in 8 bytes. */
+/*
+ * Takes an item of a work queue.  An item has a header, a descriptor, id and
+ * tail of ring 0, a fence, and the tails of the other rings.  Tails are in
+ * units of 8 bytes.
+ */
 static bool wq_item(GpuState *s, GpuCtx *c, uint64_t item, uint32_t len)
 {
     uint32_t as = s->fn[c->fn].idx, first = ggtt_r32(s, as, item + 8);
@@ -154,7 +158,7 @@ static bool wq_item(GpuState *s, GpuCtx *c, uint64_t item, uint32_t len)
     return true;
 }
 
-/* Takes what the driver has put into the work queue of a parallel context. */
+/* Takes all items that the driver has put into the work queue of a parallel context. */
 static void wq_run(GpuState *s, GpuCtx *c)
 {
     uint32_t as = s->fn[c->fn].idx;
@@ -199,7 +203,7 @@ void ctx_submit(GpuState *s, GpuCtx *c)
     sched_kick(s);
 }
 
-/* A ring has reached the mode. When all have, the driver hears of it. */
+/* Sends MODE_DONE to the driver when the last ring of the context has reached the mode. */
 void ctx_mode_done(GpuState *s, GpuCtx *c, uint32_t on)
 {
     uint32_t d[2] = { c->id, on };
@@ -224,7 +228,7 @@ void ctx_enable(GpuState *s, GpuCtx *c, bool on)
         r->disabling = false;
         r->enabled = on;
     }
-    if (owed) {              /* the driver changed its mind: it gets the answer it waits for first */
+    if (owed) {              /* the driver still waits for MODE_DONE of an earlier request: send that first */
         ctx_mode_done(s, c, 0);
     }
     if (on) {
@@ -267,7 +271,7 @@ void ctx_policy(GpuState *s, GpuCtx *c, uint32_t which, uint32_t value)
     }
 }
 
-/* Queues what was enabled when a function was paused, restored or fixed up. */
+/* Queues the enabled contexts of a function that was paused or migrated. */
 void fn_resume_work(GpuState *s, GpuFn *fn)
 {
     GHashTableIter it;
@@ -282,7 +286,7 @@ void fn_resume_work(GpuState *s, GpuFn *fn)
     sched_kick(s);
 }
 
-/* Resets the engine under a ring.  No ring of its context runs any more; its driver hears of it. */
+/* Resets the engine e of a ring.  All rings of the context stop for good, and the driver gets an event. */
 void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error)
 {
     GpuFn *fn = &s->fn[c->fn];

@@ -30,7 +30,7 @@ static const struct {
 
 static const char *const modes[] = { [H2G_FAIL] = "fail", [H2G_DROP] = "drop", [H2G_DELAY] = "delay" };
 
-/* ACTION:N:MODE[:ARG]; N counts messages from now on, 0 means each. */
+/* Parses ACTION:N:MODE[:ARG].  N counts messages from now on; 0 means every message. */
 static bool parse_rule(const char *text, GpuH2gFault *f, Error **errp)
 {
     g_auto(GStrv) w = g_strsplit(text, ":", 0);
@@ -89,7 +89,7 @@ static char *get_h2g(Object *obj, Error **errp)
     return g_string_free(g, FALSE);
 }
 
-/* VF:KEY:COUNT: the VF has caused so many adverse events of the kind, now. */
+/* Sets VF:KEY:COUNT: the VF causes COUNT adverse events of the kind KEY, now. */
 static void set_adverse(Object *obj, const char *value, Error **errp)
 {
     GpuState *s = VMTB_GPU(obj);
@@ -107,7 +107,7 @@ static void set_adverse(Object *obj, const char *value, Error **errp)
     }
 }
 
-/* What happens to a message; *arg is the error code or the delay in ms. */
+/* Returns the fault for a message.  *arg becomes the error code, or the delay in ms. */
 GpuH2gMode fault_h2g(GpuState *s, uint32_t action, uint32_t *arg)
 {
     for (int i = 0; i < GPU_MAX_H2G_FAULTS && s->fault.h2g[i].mode; i++) {

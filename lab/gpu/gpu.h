@@ -41,30 +41,30 @@ enum { ENGINES = 6, INSTANCES = 32 };
 /* priorities of functions (KLV_VF_SCHED_PRIORITY) */
 enum { FN_PRIO_LOW, FN_PRIO_NORMAL, FN_PRIO_HIGH };
 
-/* A ring of a GuC context: one logical ring context and the state of its command parser. */
+/* A ring of a GuC context: a logical ring context and the state of its command parser. */
 typedef struct GpuCtx {
     uint32_t fn;             /* function that registered it: GpuFn.at */
     uint32_t id, gclass, mask;
-    uint32_t ring, rings;    /* which of how many */
-    uint64_t wq_desc, wq_base;           /* ring 0 of several: GGTT addresses of the work queue */
+    uint32_t ring, rings;    /* number of this ring, from 0; rings of the context */
+    uint64_t wq_desc, wq_base;           /* GGTT addresses of the work queue: only in ring 0 of a parallel context */
     uint32_t wq_size;
     uint64_t lrca;           /* GGTT address of the context image */
     uint32_t prio, eq_us, pt_us;
     bool enabled;            /* scheduling is on */
-    bool queued;             /* on an engine's list: there is, or may be, work */
-    bool running;            /* in a stream only: on the engine */
-    bool hung;               /* reset: runs no more */
-    bool disabling;          /* MODE_DONE is owed to the driver */
-    int64_t polled;          /* engine time at which it last waited; -1: does not wait */
+    bool queued;             /* on an engine's list, because it may have work */
+    bool running;            /* on the engine; set only in a migration stream */
+    bool hung;               /* was reset, and must not run again */
+    bool disabling;          /* scheduling goes off when the ring leaves the engine: MODE_DONE is not sent yet */
+    int64_t polled;          /* engine time at which its semaphore was last found closed; -1: it does not wait */
 
     /* the command parser */
     bool watchdog;           /* the watchdog is armed */
-    bool noarb;              /* arbitration was switched off */
+    bool noarb;              /* MI_ARB_ON_OFF switched arbitration off */
     int level;               /* 0 ring, 1 batch, 2 second level batch */
     bool pp[3];              /* the level's address is in the PPGTT */
     uint64_t ip[3];
     uint32_t head;
-    uint32_t spins;          /* loops without a way out so far */
+    uint32_t spins;          /* short jumps back since the last command of the ring */
     uint64_t gpr[16];
     uint64_t run_ns;         /* engine time used since the image was loaded */
     uint64_t ts_base;        /* CTX_TIMESTAMP when the image was loaded */
@@ -76,25 +76,25 @@ typedef struct GpuCtb {
     uint32_t size;           /* bytes */
 } GpuCtb;
 
-/* A PCI function as GuC and scheduler of one GT see it. */
+/* The state of a PCI function in the GuC and the scheduler of one GT. */
 typedef struct GpuFn {
     uint32_t idx;            /* 0 is the PF */
     uint32_t gt;
     uint32_t at;             /* index in GpuState.fn */
-    PCIDevice *pdev;         /* NULL: not there */
+    PCIDevice *pdev;         /* NULL: the VF is not enabled */
     uint64_t memirq_status, memirq_source;
     GpuCtb h2g, g2h;
     bool ct_on;
-    bool ct_broken;          /* the last descriptor or message was wrong; until the next reset */
+    bool ct_broken;          /* a descriptor or message was wrong: the GuC does not use the CTBs until a reset */
 
-    /* what the PF gave it */
+    /* provisioned by the PF */
     uint64_t ggtt_start, ggtt_size, lmem;
     uint32_t num_ctxs, begin_ctx, num_dbs, begin_db, tile_mask;
     uint32_t eq_ms, pt_us, prio;
     uint32_t threshold[16];  /* by key, from KLV_VF_THRESHOLD_FIRST */
 
     bool paused, stopped;
-    bool migrated;           /* restored; the VF driver has not said RESFIX_DONE */
+    bool migrated;           /* restored, and the VF driver has not sent RESFIX_DONE yet */
     uint32_t counter[16];    /* adverse events of this sample period */
     uint64_t active_ns[ENGINES];
     GHashTable *ctxs;        /* id -> GpuCtx */
@@ -106,11 +106,11 @@ typedef struct GpuEngine {
     QTAILQ_HEAD(, GpuCtx) list;
     GpuCtx *cur;             /* loaded context */
     int64_t t;               /* engine time, ns of QEMU_CLOCK_VIRTUAL; may lag or lead a little */
-    bool rests;              /* nothing could run when it looked last: the time since then is not to be made up for */
-    int32_t slice_fn;        /* function whose slice it is; -1: none */
+    bool rests;              /* no context could run in the last pass: the engine does not catch up on that time */
+    int32_t slice_fn;        /* function that has the slice; -1: none */
     int64_t slice_end;       /* INT64_MAX: no end */
     int64_t ctx_end;         /* end of the slice of cur */
-    int64_t preempt_at;      /* cur must be off by then, or the engine is reset; 0: nobody asked */
+    int64_t preempt_at;      /* when the engine is reset if cur still runs; 0: cur is not being preempted */
 } GpuEngine;
 
 /* Faults, by property (fault.c); masks have a bit for each function. */
@@ -143,7 +143,7 @@ typedef struct GpuIrq {
     bool mstr;
 } GpuIrq;
 
-/* The GuC of a GT, beside what it knows of each function. */
+/* The GuC of a GT, without its state of each function (GpuFn). */
 typedef struct GpuGuc {
     bool up;
     uint64_t slpc;           /* GGTT address of the SLPC shared data */
@@ -153,7 +153,7 @@ typedef struct GpuGuc {
     uint64_t dev_meta, dev_activity, fn_meta, fn_activity;
     uint32_t fn_activity_count;
     uint32_t activity_change;
-    int64_t activity_at;     /* when the counters were written last */
+    int64_t activity_at;     /* time of the last write of the counters */
 } GpuGuc;
 
 typedef struct GpuSaved GpuSaved;
@@ -165,7 +165,7 @@ struct GpuState {
     GHashTable *steered;     /* instances of registers that differ from regs (mcr.c) */
     uint32_t fn_regs[GPU_FNS][FN_STRIDE / 4];
     uint64_t *ggtt;
-    GpuFn fn[GPU_MAX_GTS * GPU_FNS];     /* those of GT0, then those of GT1 */
+    GpuFn fn[GPU_MAX_GTS * GPU_FNS];     /* functions of GT0, then functions of GT1 */
     GpuEngine engine[ENGINES];
 
     GpuIrq irq;
@@ -175,12 +175,12 @@ struct GpuState {
     QEMUBH *bh;
     QEMUTimer *timer;
     uint8_t *seen;           /* by register: bit 0 read, bit 1 written (trace) */
-    int last_cmds;           /* commands of the last cs_run */
+    int last_cmds;           /* commands that the last cs_run() executed, at least 1 */
     uint64_t unknown_cmds;
 
     GpuFaults fault;
     VMChangeStateEntry *vm_change;
-    GpuSaved *saved;         /* what goes into, or came out of, a migration stream */
+    GpuSaved *saved;         /* copy of the state, to or from a migration stream */
 
     /* properties */
     uint8_t num_vfs;
@@ -217,7 +217,7 @@ static inline uint32_t *gpu_reg(GpuState *s, uint32_t off)
     return &s->regs[off / 4];
 }
 
-/* A register of a GT: those of the media GT lie higher. */
+/* A register of a GT: registers of the media GT lie MEDIA_OFFSET higher. */
 static inline uint32_t *gt_reg(GpuState *s, uint32_t gt, uint32_t off)
 {
     return gpu_reg(s, off + gt * MEDIA_OFFSET);
@@ -249,7 +249,7 @@ static inline int64_t gpu_now(void)
     return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 }
 
-/* mem.c: an access that faults returns false; a read then returns zeros */
+/* mem.c: an access that faults returns false; a read that faults gives zeros */
 bool ggtt_rw(GpuState *s, uint32_t as, uint64_t va, void *p, uint32_t len, bool write);
 uint32_t ggtt_r32(GpuState *s, uint32_t as, uint64_t va);
 bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v);

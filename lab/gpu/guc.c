@@ -14,7 +14,7 @@ static const uint32_t hwconfig[] = {
     70, 1, 2,
 };
 
-/* Forgets what the driver of a function has told the GuC; provisioning stays. */
+/* Resets the state that the driver of a function has set up in the GuC; provisioning stays. */
 void fn_reset(GpuState *s, GpuFn *fn)
 {
     ctx_remove_all(s, fn);
@@ -108,7 +108,7 @@ static uint32_t self_cfg(GpuFn *fn, uint32_t key, uint32_t len, uint64_t v, uint
         fn->g2h.size = v;
         break;
     default:
-        return GUC_OK;       /* unknown keys are not counted; that is no error */
+        return GUC_OK;       /* an unknown key is no error, but is not counted in *done */
     }
     *done = 1;
     return GUC_OK;
@@ -120,7 +120,7 @@ static uint32_t get_hwconfig(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
 
     *size = sizeof(table);
     if (!m[1] && !m[2] && !m[3]) {
-        return GUC_OK;       /* asks for the size */
+        return GUC_OK;       /* the driver asks only for the size */
     }
     for (int i = 0; i < ARRAY_SIZE(table); i++) {
         table[i] = cpu_to_le32(hwconfig[i]);
@@ -131,7 +131,7 @@ static uint32_t get_hwconfig(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
     return ggtt_rw(s, fn->idx, u64_of(m[1], m[2]), table, sizeof(table), true) ? GUC_OK : GUC_ERR_GGTT_ADDRESS;
 }
 
-/* The version of the VF interface: the VF asks for one, or for any. */
+/* Negotiates the version of the VF interface: the VF asks for a version, or with major 0 for any. */
 static uint32_t match_version(const uint32_t *m, uint32_t *out)
 {
     uint32_t branch = m[1] >> 24, major = (m[1] >> 16) & 0xff, minor = (m[1] >> 8) & 0xff;
@@ -153,7 +153,7 @@ static uint32_t resfix_done(GpuState *s, GpuFn *fn)
     return GUC_OK;
 }
 
-/* absent: the message is for the GuC of a media GT that is not there; VF drivers ask it all the same. */
+/* absent: the device has no media GT, but VF drivers send messages to its GuC anyway. */
 static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool absent, uint32_t *out,
                                uint32_t *data)
 {
@@ -178,7 +178,7 @@ static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool a
         return GUC_OK;
     case H2G_GET_HWCONFIG:
         return get_hwconfig(s, fn, m, data);
-    case H2G_VF_RESET:       /* the PF's has another name: client soft reset */
+    case H2G_VF_RESET:       /* the PF sends the same action as "client soft reset" */
         if (!absent) {
             fn_reset(s, fn);
         }
@@ -192,7 +192,7 @@ static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool a
         err = vf_query_klv(s, fn, m[1] & 0xffff, out);
         *data = out[0];
         if (absent) {
-            out[1] = 0;      /* its GMD_ID */
+            out[1] = 0;      /* GMD_ID 0: there is no media GT */
         }
         return err;
     case H2G_RESFIX_START:
@@ -205,7 +205,7 @@ static uint32_t mailbox_action(GpuState *s, GpuFn *fn, const uint32_t *m, bool a
     }
 }
 
-/* The bell of a function rang: there is a message in its mailbox, or in its CTB. */
+/* Handles the doorbell of a function: a message is in the function's mailbox or CTB. */
 void guc_mailbox(GpuState *s, GpuFn *fn, bool media)
 {
     uint32_t *m = &s->fn_regs[fn->idx][(media ? FN_MED_VF_SW_FLAG : FN_VF_SW_FLAG) / 4];
@@ -226,7 +226,7 @@ void guc_mailbox(GpuState *s, GpuFn *fn, bool media)
     case H2G_FAIL:
         break;
     case H2G_DROP:
-    case H2G_DELAY:          /* the driver polls: an answer that comes late is none */
+    case H2G_DELAY:          /* the driver polls the mailbox and takes no late answer */
         return;
     default:
         err = HXG_TYPE(m[0]) == HXG_REQUEST ? mailbox_action(s, fn, m, absent, out, &data) : GUC_ERR_PROTOCOL;

@@ -79,7 +79,7 @@ enum {
 enum { VF_STATE_FLR = 1, VF_STATE_FLR_DONE, VF_STATE_PAUSE_DONE, VF_STATE_FIXUP_DONE };
 enum { VF_PAUSE = 1, VF_RESUME, VF_STOP, VF_FLR_START, VF_FLR_FINISH };
 
-/* what the GuC answers when it refuses */
+/* error codes in the GuC's answers */
 enum {
     GUC_OK                      = 0,
     GUC_ERR_PROTOCOL            = 0x04,

@@ -1,6 +1,6 @@
 /*
- * What the PF asks of the GuC for its VFs: configuration, policies, control;
- * and what the GuC tells of them.
+ * The PF's requests to the GuC for its VFs (configuration, policies, control),
+ * and the GuC's events about VFs.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,7 +10,7 @@
 
 typedef uint32_t KlvSetter(GpuState *s, void *opaque, uint32_t key, uint32_t len, const uint32_t *v);
 
-/* Reads KLVs out of the PF's memory and hands each to set. */
+/* Reads KLVs from the PF's memory and calls set for each. */
 static uint32_t for_klvs(GpuState *s, uint64_t addr, uint32_t dwords, KlvSetter *set, void *opaque, uint32_t *count)
 {
     g_autofree uint32_t *b = NULL;
@@ -89,7 +89,7 @@ static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, co
         vf->begin_ctx = v[0];
         break;
     case KLV_VF_SCHED_PRIORITY:
-        /* Only the PF's can be changed alone (sched_priority_change_allowed() of xe): those of VFs go by the policy. */
+        /* Only the PF has a priority of its own (xe's sched_priority_change_allowed()); the policy sets that of VFs. */
         if (vf->idx || v[0] > FN_PRIO_HIGH) {
             return GUC_ERR_KLV_DATA;
         }
@@ -108,7 +108,7 @@ static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, co
 
 uint32_t pf_update_cfg(GpuState *s, GpuFn *vf, uint64_t addr, uint32_t dwords, uint32_t *count)
 {
-    if (!addr && !dwords) {  /* takes all away */
+    if (!addr && !dwords) {  /* removes all provisioning */
         vf->ggtt_start = vf->ggtt_size = vf->lmem = 0;
         vf->num_ctxs = vf->begin_ctx = vf->num_dbs = vf->begin_db = vf->tile_mask = 0;
         vf->eq_ms = vf->pt_us = vf->prio = 0;
@@ -163,7 +163,7 @@ uint32_t pf_control(GpuState *s, GpuFn *vf, uint32_t cmd)
     case VF_RESUME:
         vf->paused = false;
         if (vf->migrated) {
-            irq_guc(s, vf, 0);   /* the VF driver learns that it has moved */
+            irq_guc(s, vf, 0);   /* tells the VF driver that it was migrated */
         }
         fn_resume_work(s, vf);
         break;
@@ -182,7 +182,7 @@ uint32_t pf_control(GpuState *s, GpuFn *vf, uint32_t cmd)
     return GUC_OK;
 }
 
-/* Tells the PF that the command is done, after it has had the answer to it. */
+/* Sends the PF the event that a command is done.  The answer to the command was sent before. */
 void pf_control_done(GpuState *s, GpuFn *vf, uint32_t cmd)
 {
     uint32_t event = cmd == VF_PAUSE ? VF_STATE_PAUSE_DONE : VF_STATE_FLR_DONE;
@@ -199,7 +199,7 @@ void pf_control_done(GpuState *s, GpuFn *vf, uint32_t cmd)
     }
 }
 
-/* Counts an adverse event of a VF and tells the PF when the threshold is reached. */
+/* Counts an adverse event of a VF, and sends the PF an event when the count reaches the threshold. */
 void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key)
 {
     uint32_t i = key - KLV_VF_THRESHOLD_FIRST, d[2] = { fn->idx, key };
@@ -221,7 +221,7 @@ void pf_adverse(GpuState *s, GpuFn *fn, uint32_t key)
     }
 }
 
-/* value[0] gets the length in dwords, value[1] and on the value */
+/* Stores the length in dwords in value[0], and the value in value[1] and value[2]. */
 uint32_t vf_query_klv(GpuState *s, GpuFn *fn, uint32_t key, uint32_t *value)
 {
     uint64_t v;

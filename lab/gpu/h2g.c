@@ -5,10 +5,10 @@
  */
 #include "gpu.h"
 
-/* What a handler may ask for beside its error code. */
+/* Results of a handler in addition to its error code. */
 typedef struct H2gReply {
     uint32_t data;           /* DATA0 of the answer */
-    GpuFn *control;          /* VF control: tell what happened to this VF after the answer */
+    GpuFn *control;          /* VF control: after the answer, send the PF an event about this VF */
 } H2gReply;
 
 typedef uint32_t H2gHandler(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r);
@@ -32,7 +32,7 @@ static uint32_t register_ctx(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
     }
     c = ctx_get(fn, id);
     if (c) {
-        /* a VF driver that recovers from a migration registers again what it does not know to be registered */
+        /* after a migration, a VF driver does not know which of its contexts are registered, and repeats some */
         gpu_trace(s, TRACE_ODD, "fn%u: context %u is registered twice", fn->idx, id);
         ctx_remove(s, c);
     }
@@ -119,7 +119,7 @@ static uint32_t ctx_policies(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
 
 static uint32_t tlb_inval(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
-    /* nothing is cached from one command to the next; a driver that waits has a number */
+    /* no translation is kept between runs of contexts: done; with UINT32_MAX the driver does not wait for an event */
     if (m[1] != UINT32_MAX) {
         g2h_event(s, fn, G2H_TLB_INVALIDATION_DONE, &m[1], 1);
     }
@@ -188,7 +188,8 @@ static uint32_t save_restore(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
         return GUC_ERR_VFID;
     }
     /*
-     * The driver asks for the size (no address, no length) of a running VF, too: debugfs migration_size and
+     * A request without address and length asks only for the size.  The driver
+     * sends it for a running VF, too: debugfs migration_size and
      * VFIO_DEVICE_FEATURE_MIG_DATA_SIZE can be read in any state.
      */
     if (!vf->paused && (HXG_DATA0(m[0]) || m[2] || m[3] || m[4])) {
@@ -204,7 +205,7 @@ static uint32_t save_restore(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t
     }
 }
 
-/* Relay: the GuC carries messages between the drivers of PF and VF and does not look into them. */
+/* Relays a message between the drivers of PF and VF.  The GuC does not interpret it. */
 static uint32_t relay_to_vf(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
     GpuFn *vf = vf_of(s, fn, m[1]);
@@ -233,7 +234,7 @@ static uint32_t acknowledge(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t 
     return GUC_OK;
 }
 
-/* The HuC is there as soon as it is asked for; no firmware runs. */
+/* Authenticates the HuC at once; no firmware runs. */
 static uint32_t auth_huc(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
     *gt_reg(s, fn->gt, HUC_KERNEL_LOAD_INFO) |= HUC_LOADED;

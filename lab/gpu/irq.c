@@ -11,7 +11,7 @@ static const uint8_t guc_irq_bit[GPU_MAX_GTS] = { 25, 24 };
 static void kick(GpuState *s)
 {
     if (s->irq.mstr && (s->irq.intr_dw[0] | s->irq.intr_dw[1])) {
-        /* one message; the next when the driver has switched the master on again */
+        /* one MSI; the next MSI follows when the driver has switched the master interrupt on again */
         s->irq.mstr = false;
         msi_notify(PCI_DEVICE(s), 0);
     }
@@ -51,7 +51,7 @@ void irq_engine(GpuState *s, GpuCtx *c, GpuEngine *e)
         raise_pf(s, e->irq_bit, 1);
         return;
     }
-    /* a VF's context image says where its engine reports */
+    /* a VF's context image has the addresses of the status and source bytes */
     status = ctx_image_r(s, c, LRC_INT_STATUS_PTR);
     source = ctx_image_r(s, c, LRC_INT_SRC_PTR);
     if (status && source) {
@@ -135,7 +135,7 @@ bool irq_write(GpuState *s, uint32_t off, uint32_t v)
     case FN_GT_INTR_DW1:
         bank = (off - FN_GT_INTR_DW0) / 4;
         for (int b = 0; b < 32; b++) {
-            /* an interrupt that came after its identity was read stays */
+            /* the bit stays set if another interrupt came after the driver read the identity */
             if ((v >> b & 1) && !s->irq.vec[bank * 32 + b]) {
                 s->irq.intr_dw[bank] &= ~(1u << b);
             }

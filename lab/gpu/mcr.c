@@ -1,13 +1,13 @@
 /*
- * Masked registers, and steered ones, of which there is one for each
- * instance of a unit (multicast registers).
+ * Masked registers, and steered (multicast) registers.  A steered register
+ * exists once for each instance of a unit.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A read gives the value of the instance that the selector names.  A write
- * goes to all instances, or with the selector's multicast bit off to the
- * named one.  Most registers are equal in all instances: the table has the
- * values of those that are not.
+ * A read returns the value of the instance that the selector names.  A write
+ * goes to all instances, or with the selector's multicast bit off to the named
+ * instance.  Most registers are equal in all instances: GpuState.steered has
+ * only the values that differ.
  */
 #include "gpu.h"
 
@@ -60,7 +60,7 @@ static bool is_masked(const GpuState *s, uint32_t gt, uint32_t off)
         }
     }
     for (int i = 0; i < ENGINES; i++) {
-        /* those of the media GT lie above what its offset moves */
+        /* gt 0 only: the engines of the media GT lie above the registers that MEDIA_OFFSET moves */
         for (int k = 0; gt == 0 && k < ARRAY_SIZE(masked_engine_regs); k++) {
             if (off == s->engine[i].base + masked_engine_regs[k]) {
                 return true;
@@ -82,7 +82,7 @@ static gpointer key(uint32_t gt, uint32_t off, uint32_t sel)
     return GUINT_TO_POINTER((off + gt * MEDIA_OFFSET) << KEY_BITS | GROUP(sel) << 4 | INSTANCE(sel));
 }
 
-/* Reads a register of a GT that does nothing but keep its value. */
+/* Reads a register of a GT that only stores its value: no read has a side effect. */
 uint32_t mcr_read(GpuState *s, uint32_t gt, uint32_t off)
 {
     gpointer v;
@@ -94,7 +94,7 @@ uint32_t mcr_read(GpuState *s, uint32_t gt, uint32_t off)
     return *gt_reg(s, gt, off);
 }
 
-/* A write to all instances reaches those that differ, too. */
+/* Applies a write to all instances to the instances with a value of their own. */
 static void write_steered(GpuState *s, uint32_t reg, uint32_t v, bool masked)
 {
     GHashTableIter it;
@@ -130,7 +130,7 @@ void mcr_write(GpuState *s, uint32_t gt, uint32_t off, uint32_t v)
     *r = masked ? reg_masked(*r, v) : v;
 }
 
-/* Sets one instance.  False: there are too many that differ. */
+/* Sets a register in one instance.  Returns false if too many instances differ. */
 bool mcr_set(GpuState *s, uint32_t k, uint32_t v)
 {
     if (g_hash_table_size(s->steered) >= MAX_STEERED && !g_hash_table_contains(s->steered, GUINT_TO_POINTER(k))) {
@@ -142,7 +142,7 @@ bool mcr_set(GpuState *s, uint32_t k, uint32_t v)
     return true;
 }
 
-/* Whether a key, from a stream, is one that a write can make. */
+/* Reports whether a key from a migration stream is valid: a write could have made it. */
 bool mcr_key_valid(const GpuState *s, uint32_t k)
 {
     uint32_t off = k >> KEY_BITS, gt = off >= MEDIA_OFFSET;

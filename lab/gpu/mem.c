@@ -1,10 +1,10 @@
 /*
- * Memory as the GPU sees it: the GGTT and the page tables of a context.
+ * The GPU's accesses to memory, through the GGTT or a context's page tables.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Every access goes out as the PCI function that owns the GGTT entry or the
- * context, and so through the right domain of an IOMMU.
+ * Every access is a DMA of the PCI function that owns the GGTT entry or the
+ * context.  So an IOMMU translates it in the domain of that function.
  */
 #include "gpu.h"
 
@@ -25,7 +25,7 @@ bool fn_dma(GpuFn *fn, uint64_t pa, void *p, uint32_t len, bool write)
     return r == MEMTX_OK;
 }
 
-/* An entry is good for one function only: the one whose number it carries. */
+/* Looks up the GGTT entry of an address.  Only the function whose number is in the entry may use it. */
 static bool ggtt_walk(GpuState *s, uint32_t as, uint64_t va, uint64_t *pa)
 {
     uint64_t pte;
@@ -77,7 +77,7 @@ bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v)
     return ggtt_rw(s, as, va, &v, sizeof(v), true);
 }
 
-/* Five levels of 512 entries; pages of 4 KiB, 2 MiB and 1 GiB. */
+/* Walks the page tables: five levels of 512 entries; pages of 4 KiB, 2 MiB and 1 GiB. */
 bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *e)
 {
     uint64_t table = root & PTE_ADDR;

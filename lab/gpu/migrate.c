@@ -1,10 +1,10 @@
 /*
- * Save and restore of what the GuC knows of a VF.
+ * Save and restore of the GuC's state of a VF.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The blob is opaque to the driver.  Addresses in it are relative to the VF's
- * range of the GGTT, which may lie elsewhere where it is restored.
+ * range of the GGTT, because the restored VF may have another range.
  */
 #include "gpu.h"
 
@@ -30,7 +30,7 @@ static uint64_t rel(const GpuFn *fn, uint64_t a)
 
 static uint64_t unrel(const GpuFn *fn, uint64_t a)
 {
-    /* what is outside of the VF's range faults when it is used */
+    /* no check: an address outside of the VF's range faults when it is used */
     return a == NO_ADDR ? 0 : (a + fn->ggtt_start) & (GGTT_SIZE - 1);
 }
 
@@ -60,7 +60,7 @@ uint32_t vf_save(GpuState *s, GpuFn *fn, uint64_t addr, uint32_t dwords, uint32_
 
     *used = need;
     if (!addr && !dwords) {
-        return GUC_OK;       /* asks for the size */
+        return GUC_OK;       /* the driver asks only for the size */
     }
     if (dwords < need) {
         *used = 0;

@@ -1,5 +1,6 @@
 /*
- * The registers of the PF: what a reset gives, and those that do something.
+ * The registers of the PF: their values after a reset, and registers whose
+ * reads or writes have an effect.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -45,8 +46,8 @@ void mmio_reset(GpuState *s)
 }
 
 /*
- * Writes to the block of a function: its scratch registers and doorbells.
- * PF code may write the block of a VF, and does when it restores one.
+ * Writes a register in the block of a function: a scratch register or a
+ * doorbell.  The PF driver writes the block of a VF when it restores the VF.
  */
 void fn_mmio_write(GpuState *s, uint32_t n, uint32_t off, uint32_t v)
 {
@@ -79,7 +80,7 @@ static void engine_read(GpuState *s, uint32_t off, uint32_t *v)
     }
 }
 
-/* Which GT a register belongs to; *off becomes its offset there. */
+/* Returns the GT of a register.  *off becomes the register's offset in that GT. */
 static uint32_t gt_of(const GpuState *s, uint32_t *off)
 {
     if (s->gts > 1 && *off >= MEDIA_OFFSET && *off < MEDIA_OFFSET + GT_REGS_SIZE) {
@@ -141,7 +142,7 @@ static void reg_write(GpuState *s, uint32_t off, uint32_t v)
         *r = 0;
         return;
     case DMA_CTRL:
-        /* the upper half says which bits are meant */
+        /* the upper half of the value is the mask of the bits to write */
         if ((v & v >> 16 & DMA_START) == DMA_START) {
             guc_load(s, gt);
         }
@@ -149,7 +150,7 @@ static void reg_write(GpuState *s, uint32_t off, uint32_t v)
         return;
     case GUC_WOPCM_SIZE:
     case DMA_GUC_WOPCM_OFFSET:
-        *r = v | 1;                                          /* locked, or valid */
+        *r = v | 1;                                          /* bit 0: size locked, or offset valid */
         return;
     case GUC_TLB_INV_CR:
     case PVC_GUC_TLB_INV_DESC0:
@@ -231,7 +232,7 @@ static void mmio_write(void *opaque, hwaddr addr, uint64_t val, unsigned size)
 
         if (n || !irq_write(s, o, val)) {
             if (n == 0 && o == FN_VF_CAP) {
-                return;                                      /* the PF is no VF */
+                return;                                      /* read only: it tells a VF (1) from the PF (0) */
             }
             fn_mmio_write(s, n, o, val);
         }

@@ -3,25 +3,27 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * 1. An interrupt must not come twice.  helper_vmrun() delivers an external interrupt that a hypervisor injects at
- * once, and leaves its vector in exception_index.  Should the CPU thread be
- * asked to leave its loop before anything else sets exception_index,
- * cpu_handle_interrupt() takes the vector for a pending exception, and the
- * guest gets its interrupt a second time: in the handler of the first,
- * whatever its IF says.  Under -icount, where the thread leaves its loop each
- * time its budget is used up, a guest of a guest dies of it in a second.
+ * 1. QEMU delivers an injected interrupt twice.  helper_vmrun() delivers an
+ * external interrupt injected by the hypervisor at once, and leaves the vector
+ * in exception_index.  If the CPU thread is asked to leave its loop before
+ * another event sets exception_index, cpu_handle_interrupt() takes the vector
+ * for a pending exception.  The guest then gets the interrupt again inside the
+ * interrupt's handler, even with IF clear.  Under -icount the thread leaves its
+ * loop whenever its budget is used up, and a guest of a guest dies within a
+ * second.
  *
- * Such a vector is told from a real exception by what helper_vmrun() sets for
- * an injected interrupt: no software interrupt, and no next instruction.
+ * left_by_vmrun() recognizes such a vector by the other values that
+ * helper_vmrun() sets for an injected interrupt: exception_is_int is 0 (no
+ * software interrupt) and exception_next_eip is -1 (no next instruction).
  *
- * 2. An exit must not tell of an exception that was delivered long before.
- * handle_even_inj() notes each exception of a guest in the VMCB's event_inj,
- * do_interrupt_all() takes only the bit VALID away once it is delivered, and
- * do_vmexit() copies the rest to exit_int_info.  KVM looks at the type there
- * (svm_check_emulate_instruction(), Linux 6.14 and later) and takes the exit
- * for one in the middle of a delivery: if it must emulate an access to a
- * device then, it gives the guest up as broken (KVM_INTERNAL_ERROR_DELIVERY_EV).
- * On hardware the field is zero if nothing was being delivered.
+ * 2. QEMU reports an old exception at an exit.  handle_even_inj() stores each
+ * exception of a guest in the VMCB's event_inj.  After delivery,
+ * do_interrupt_all() clears only the bit VALID, and do_vmexit() copies the
+ * other bits to exit_int_info.  KVM reads the type from that field
+ * (svm_check_emulate_instruction(), Linux 6.14 and later) and concludes that
+ * the exit interrupted a delivery.  If KVM must then emulate an access to a
+ * device, it stops the guest with KVM_INTERNAL_ERROR_DELIVERY_EV.  On hardware
+ * the field is zero unless an event was being delivered.
  *
  * This file is compiled for the target, unlike the others: see build.sh.
  */
@@ -35,7 +37,7 @@
 #include "tcg/helper-tcg.h"
 #include "nested.h"
 
-#define FIRST_IRQ 0x20  /* in protected mode; below are exceptions */
+#define FIRST_IRQ 0x20  /* in protected mode; lower vectors are exceptions */
 #define FIRST_BIOS_IRQ 8 /* in real mode, as the BIOS sets up the PIC */
 
 static TCGCPUOps mended;
@@ -63,7 +65,7 @@ static void do_interrupt(CPUState *cs)
         forget_delivered(cs, cpu_env(cs));
     } else if (left_by_vmrun(cs->exception_index, cpu_env(cs))) {
         cs->exception_index = -1;
-        cpu_exit(cs); /* what was asked for is still to be done */
+        cpu_exit(cs); /* the thread was asked to leave its loop: let it */
         return;
     }
     x86_cpu_do_interrupt(cs);
@@ -77,7 +79,7 @@ bool nested_mend(Error **errp)
     if (!cpu || !cs->cc->tcg_ops || cs->cc->tcg_ops == &mended) {
         return true; /* not under TCG, or mended already */
     }
-    /* the last fields that are used here lie before phys_bits: were a layout not QEMU's, one of these would differ */
+    /* all fields used here lie before phys_bits: with another layout, one of these two comparisons fails */
     if (cs->cc->tcg_ops->do_interrupt != x86_cpu_do_interrupt ||
         object_property_get_uint(OBJECT(cs), "phys-bits", NULL) != cpu->phys_bits) {
         error_setg(errp, "vmtb-gpu: compiled for another QEMU: X86CPU has another layout there: "

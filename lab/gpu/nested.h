@@ -2,7 +2,10 @@
 #ifndef VMTB_NESTED_H
 #define VMTB_NESTED_H
 
-/* Mends nested virtualization in this QEMU, if it runs under TCG; false with an error if its layout is not known. */
+/*
+ * Mends nested virtualization in this QEMU, if it runs under TCG.  Returns
+ * false and sets errp if the layout of this QEMU's CPU is not known.
+ */
 bool nested_mend(Error **errp);
 
 #endif

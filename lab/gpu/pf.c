@@ -32,8 +32,9 @@ void gpu_log(const char *fmt, ...)
 }
 
 /*
- * The GPU rests while the machine is stopped: its memory may just be saved.
- * What it left undone then is done when the machine runs again.
+ * Runs the scheduler.  The GPU does no work while the machine is stopped,
+ * because QEMU may be saving the machine's memory.  pf_vm_change() schedules
+ * the work again when the machine continues.
  */
 static void pf_bh(void *opaque)
 {
@@ -56,7 +57,7 @@ static void pf_config_write(PCIDevice *d, uint32_t addr, uint32_t val, int len)
     pcie_cap_flr_write_config(d, addr, val, len);
 }
 
-/* All of the device but its PCI configuration. */
+/* Resets the whole device except its PCI configuration. */
 void gpu_reset(GpuState *s)
 {
     for (int i = 0; i < s->gts; i++) {
@@ -129,7 +130,7 @@ static bool pf_caps(GpuState *s, Error **errp)
             return false;
         }
         pcie_sriov_pf_init_vf_bar(d, 0, BAR_TYPE, BAR0_SIZE);
-        /* without it, all functions would share one IOMMU group */
+        /* without ACS, all functions would share one IOMMU group */
         pcie_acs_init(d, ACS_CAP);
     }
     return true;
@@ -140,7 +141,7 @@ static void pf_realize(PCIDevice *d, Error **errp)
     ERRP_GUARD();
     GpuState *s = VMTB_GPU(d);
 
-    /* the last field of PCIDevice, read by QEMU and by us: the layouts are the same */
+    /* QEMU and this object read the last field of PCIDevice: if the values differ, the layouts differ */
     if (object_property_get_uint(OBJECT(d), "x-max-bounce-buffer-size", errp) != d->max_bounce_buffer_size) {
         if (!*errp) {
             error_setg(errp, "vmtb-gpu: compiled for another QEMU: PCIDevice has another layout there: "

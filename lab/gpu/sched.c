@@ -4,18 +4,19 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Each engine has a clock of its own in nanoseconds of QEMU_CLOCK_VIRTUAL.
- * A command costs engine time, whatever the host needs to emulate it, and the
- * slices of functions and contexts are counted in engine time: equal quanta
- * give equal rates on a busy host, too.  An engine runs until its clock is
- * LEAD ahead of the virtual clock; then it sleeps until the next tick.
+ * A command costs a fixed engine time, independent of the host time that its
+ * emulation takes.  The slices of functions and contexts are counted in engine
+ * time.  So equal quanta give equal rates on a busy host, too.  An engine runs
+ * until its clock is LEAD ahead of the virtual clock.  Then it waits until the
+ * next tick.
  */
 #include "gpu.h"
 
 #define TICK            SCALE_MS
 #define LEAD            (500 * SCALE_US)
 #define MAX_DRAIN       (500 * SCALE_MS)
-#define DRAIN_BUDGET    1000000         /* commands of a context that has to make room */
-#define CMD_BUDGET      20000           /* commands of one engine in one pass */
+#define DRAIN_BUDGET    1000000         /* commands of a context in one sched_drain() */
+#define CMD_BUDGET      20000           /* commands of one engine in one sched_run() */
 #define CTX_QUANTUM     SCALE_MS        /* when the driver has set none */
 #define NEVER           INT64_MAX
 
@@ -53,7 +54,7 @@ void sched_reset(GpuState *s, uint32_t gt)
         e->slice_fn = -1;
         e->slice_end = e->ctx_end = e->preempt_at = 0;
     }
-    sched_kick(s);           /* it stops the timer if there is nothing to do */
+    sched_kick(s);           /* sched_run() then stops the timer if nothing is to be done */
 }
 
 void sched_kick(GpuState *s)
@@ -61,13 +62,13 @@ void sched_kick(GpuState *s)
     qemu_bh_schedule(s->bh);
 }
 
-/* A context that found its semaphore closed is tried again when time has passed. */
+/* Reports whether a context may run.  A context whose semaphore was closed checks it again after TICK / 4. */
 static bool ctx_ready(GpuEngine *e, GpuCtx *c)
 {
     return c->polled < 0 || e->t - c->polled >= TICK / 4;
 }
 
-/* The best context of a function: the highest priority, of equals the one at the head of the list. */
+/* Returns the context of a function to run next: highest priority first, then the order of the list. */
 static GpuCtx *best_ctx(GpuState *s, GpuEngine *e, uint32_t fn)
 {
     GpuCtx *c, *best = NULL;
@@ -88,21 +89,22 @@ static int64_t fn_quantum(GpuState *s, uint32_t fn)
     return s->fn[fn].eq_ms * (int64_t)SCALE_MS * fault_quantum_factor(s, &s->fn[fn]);
 }
 
-/* Whether a function has its slice to the end, with work or without. */
+/* Reports whether a function keeps its slice to the end even without work. */
 static bool keeps_slice(GpuState *s, uint32_t fn)
 {
     return s->fn[fn].prio == FN_PRIO_NORMAL || fault_quantum_factor(s, &s->fn[fn]) > 1;
 }
 
-/* The i-th function of an engine's GT after one of them. */
+/* Returns the i-th function after from on the engine's GT. */
 static int fn_after(const GpuEngine *e, int from, int i)
 {
     return e->gt * GPU_FNS + (from + i) % GPU_FNS;
 }
 
 /*
- * The next function after the present one.  Those of high priority come
- * first, those of normal priority get their slice with nothing to do, too.
+ * Returns the function that gets the next slice, or -1 if no function has
+ * work.  Functions of high priority with work come first.  Functions of normal
+ * priority get their slice even without work.
  */
 static int next_fn(GpuState *s, GpuEngine *e)
 {
@@ -148,7 +150,7 @@ static void start_slice(GpuState *s, GpuEngine *e, int fn)
     e->slice_end = fn >= 0 && fn_quantum(s, fn) ? e->t + fn_quantum(s, fn) : NEVER;
 }
 
-/* Loads the context that is to run now.  Returns false if there is none. */
+/* Chooses the context to run now.  Returns false if no context can run. */
 static bool pick(GpuState *s, GpuEngine *e, int64_t limit)
 {
     for (;;) {
@@ -163,7 +165,7 @@ static bool pick(GpuState *s, GpuEngine *e, int64_t limit)
                 e->preempt_at = 0;
                 return true;
             }
-            /* an idle slice lasts to its end for normal priority while others wait */
+            /* the idle slice of a function that keeps it passes while other functions wait */
             if (keeps_slice(s, e->slice_fn) && e->slice_end != NEVER &&
                 others_wait(s, e, e->slice_fn)) {
                 e->t = MIN(e->slice_end, limit);
@@ -181,7 +183,11 @@ static bool pick(GpuState *s, GpuEngine *e, int64_t limit)
     }
 }
 
-/* When cur has to make room: 0 now, NEVER not yet. *timeout is what it has to do so, in us. */
+/*
+ * Returns when cur has to leave the engine: 0 means now, NEVER means that no
+ * other context waits for its place.  *timeout becomes cur's preemption timeout
+ * in us.
+ */
 static int64_t room_at(GpuState *s, GpuEngine *e, uint32_t *timeout)
 {
     GpuCtx *c = e->cur, *best = best_ctx(s, e, c->fn);
@@ -214,7 +220,7 @@ static void to_tail(GpuEngine *e, GpuCtx *c)
     QTAILQ_INSERT_TAIL(&e->list, c, next);
 }
 
-/* Takes cur off the engine; it stays queued, behind its equals. */
+/* Takes cur off the engine.  cur goes to the end of the engine's list, or off the list if it is being disabled. */
 static void preempt(GpuState *s, GpuEngine *e)
 {
     GpuCtx *c = e->cur;
@@ -227,7 +233,7 @@ static void preempt(GpuState *s, GpuEngine *e)
     }
 }
 
-/* What a run of cur has come to; late: it should have made room by now. */
+/* Handles the result of a run of cur.  late: the preemption timeout has passed. */
 static void engine_ran(GpuState *s, GpuEngine *e, CsResult r, bool late)
 {
     GpuCtx *c = e->cur;
@@ -259,9 +265,10 @@ static void engine_ran(GpuState *s, GpuEngine *e, CsResult r, bool late)
 }
 
 /*
- * Takes a function that is about to be paused off the engines.  What does not
- * make room within its preemption timeout is reset; without a timeout, or with
- * one longer than MAX_DRAIN, it stops where it is.
+ * Takes a function that is about to be paused off the engines.  A context that
+ * is not preempted within the function's preemption timeout is reset.  Without
+ * a timeout, or with one longer than MAX_DRAIN, the context stops in the middle
+ * of a batch.
  */
 void sched_drain(GpuState *s, GpuFn *fn)
 {
@@ -275,7 +282,7 @@ void sched_drain(GpuState *s, GpuFn *fn)
         }
         r = s->fault.hang_work >> fn->idx & 1 ? CS_TIME : cs_run(s, e, e->cur, end, true, DRAIN_BUDGET);
         if (r == CS_TIME && e->t < end) {
-            e->t = end;                  /* it would have gone on so */
+            e->t = end;                  /* hung, or its budget is used up: it would run until the timeout */
         }
         engine_ran(s, e, r, true);
     }
@@ -290,7 +297,7 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
     CsResult r;
 
     if (!fn_runs(&s->fn[c->fn])) {
-        preempt(s, e);               /* paused: at the end of a command */
+        preempt(s, e);               /* the function is paused: the context stops after a command */
         return;
     }
     if (want && !e->preempt_at) {
@@ -307,7 +314,7 @@ static void engine_step(GpuState *s, GpuEngine *e, int64_t limit, int *budget)
         return;
     }
     if (s->fault.hang_work >> s->fn[c->fn].idx & 1) {
-        /* time passes, nothing else does */
+        /* the context uses engine time, but executes no command */
         e->t = MAX(until, e->t + SCALE_US);
         r = CS_TIME;
     } else {
@@ -339,7 +346,7 @@ static void engine_run(GpuState *s, GpuEngine *e, int64_t now)
     }
     while (budget > 0 && e->t < now + LEAD) {
         if (!e->cur && !pick(s, e, now + LEAD)) {
-            e->t = MAX(e->t, now);   /* nothing can run now */
+            e->t = MAX(e->t, now);   /* no context can run now */
             break;
         }
         engine_step(s, e, now + LEAD, &budget);
@@ -347,7 +354,7 @@ static void engine_run(GpuState *s, GpuEngine *e, int64_t now)
     e->rests = !engine_busy(s, e);
 }
 
-/* When the scheduler has to look again; NEVER if only a driver can bring work. */
+/* Returns when the scheduler has to run again; NEVER if only a driver can cause new work. */
 int64_t sched_next(GpuState *s)
 {
     int64_t now = gpu_now(), next = NEVER;
@@ -357,7 +364,7 @@ int64_t sched_next(GpuState *s)
         GpuEngine *e = &s->engine[i];
 
         if (engine_busy(s, e)) {
-            /* an engine that lags goes on at once, after the main loop had its turn */
+            /* an engine behind the virtual clock continues soon, but lets the main loop run first */
             next = MIN(next, e->t < now ? now + 50 * SCALE_US : now + TICK);
         }
     }

@@ -22,7 +22,7 @@ void slpc_reset(GpuGuc *g)
     g->slpc_max = 2400;
 }
 
-/* MHz in units of 16.67 */
+/* Converts MHz to units of 16.67 MHz. */
 static uint32_t ratio(uint32_t mhz)
 {
     return MIN(mhz, 10000) * 3 / 50;
@@ -58,7 +58,7 @@ void slpc_request(GpuState *s, GpuGuc *g, const uint32_t *d, uint32_t n)
     }
 }
 
-/* shapes in memory, as the driver reads them */
+/* layouts of the counters in memory, as the driver reads them */
 typedef struct QEMU_PACKED ActivityEngine {
     uint16_t change, quanta_ratio;
     uint32_t last_tick;
@@ -70,12 +70,12 @@ typedef struct QEMU_PACKED ActivityMeta {
 
 #define ACTIVITY_CLASSES        16
 #define ACTIVITY_INSTANCES      32
-#define ACTIVITY_WHOLE          0x8000  /* quanta ratio of a function that has all */
+#define ACTIVITY_WHOLE          0x8000  /* quanta ratio of a function with the whole engine */
 
 /*
- * The share of an engine's time that a function gets.  The functions that
- * share it are those that the driver counts for: the PF and the enabled VFs.
- * VFs that are provisioned but not enabled have no part in it.
+ * Returns a function's share of an engine's time.  The PF and the enabled VFs
+ * share the engine: the driver has registered counters for them.  VFs that are
+ * provisioned but not enabled have no share.
  */
 static uint32_t quanta_ratio(GpuState *s, const GpuFn *fn)
 {
@@ -87,7 +87,7 @@ static uint32_t quanta_ratio(GpuState *s, const GpuFn *fn)
     return sum ? fn->eq_ms * (uint64_t)ACTIVITY_WHOLE / sum : fn->idx ? 0 : ACTIVITY_WHOLE;
 }
 
-/* fn -1: of all functions together */
+/* Writes the counters of function fn, or with fn -1 the sums over all functions. */
 static void activity_write(GpuState *s, uint32_t gt, uint64_t meta, uint64_t base, int fn, uint32_t quanta)
 {
     uint32_t change = s->guc[gt].activity_change;
@@ -132,7 +132,7 @@ void activity_update(GpuState *s, uint32_t gt)
     }
 }
 
-/* While engines run, and once when they stop, the counters follow at a distance. */
+/* Updates the counters every 4 ms while engines run, and once when they stop. */
 void activity_tick(GpuState *s)
 {
     int64_t now = gpu_now();

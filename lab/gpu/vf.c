@@ -1,5 +1,5 @@
 /*
- * A VF as a device of QEMU: PCI, its few registers, its part of the GGTT, FLR.
+ * A VF as a device of QEMU: PCI, registers, the VF's part of the GGTT, FLR.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,7 +14,7 @@
 #define ACS_CAP         0x140
 #define BAR_TYPE        (PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH)
 
-/* A VF sees its own block of registers where the PF has that of function 0, and nothing else. */
+/* A VF has only its own block of registers, at the offset of function 0's block in the PF. */
 static uint64_t vf_read(void *opaque, hwaddr addr, unsigned size)
 {
     GpuVf *v = opaque;
@@ -32,7 +32,7 @@ static void vf_write(void *opaque, hwaddr addr, uint64_t val, unsigned size)
     GpuVf *v = opaque;
     uint32_t off = addr & ~3u, o = off - FN_BASE;
 
-    if (off == VF_WA_DUMMY) {            /* a work-around writes here and expects nothing */
+    if (off == VF_WA_DUMMY) {            /* the driver writes here for a work-around: no effect */
         return;
     }
     if (off < FN_BASE || o >= FN_STRIDE) {
@@ -50,7 +50,7 @@ static const MemoryRegionOps vf_ops = {
     .impl = { .min_access_size = 4, .max_access_size = 4 },
 };
 
-/* The GGTT entries that carry the VF's number are the VF's; others read 0 and ignore writes. */
+/* GGTT entries with the VF's number belong to the VF; other entries read 0 and ignore writes. */
 static uint64_t gsm_read(void *opaque, hwaddr addr, unsigned size)
 {
     GpuVf *v = opaque;
@@ -137,8 +137,8 @@ static void vf_realize(PCIDevice *d, Error **errp)
     pcie_ari_init(d, ARI_CAP);
     pcie_acs_init(d, ACS_CAP);
     /*
-     * A real VF has no memory enable bit, VF MSE of the PF counts alone.
-     * QEMU looks at the former: it is always set.
+     * A real VF has no memory enable bit: only VF MSE of the PF counts.  QEMU
+     * checks the VF's memory enable bit, so the bit is always set here.
      */
     pci_set_word(d->config + PCI_COMMAND, PCI_COMMAND_MEMORY);
     pci_word_test_and_clear_mask(d->wmask + PCI_COMMAND, PCI_COMMAND_MEMORY);

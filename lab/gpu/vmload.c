@@ -1,5 +1,5 @@
 /*
- * What a migration stream says of the device, checked and taken.
+ * Checks the state from a migration stream and loads it into the device.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 
 static bool load_fn(GpuFn *fn, const GpuFn *v)
 {
-    /* what the device knows of itself does not come from the stream */
+    /* the device's own numbers and pointers do not come from the stream */
     GpuFn n = *v;
 
     n.idx = fn->idx;
@@ -66,7 +66,7 @@ static bool load_ctx(GpuState *s, const GpuCtx *v)
     return true;
 }
 
-/* False: the state is wrong; what is loaded of it then is to be reset. */
+/* Returns false if the state is invalid.  The caller must then reset the device, because a part may be loaded. */
 bool saved_load(GpuState *s, const GpuSaved *v)
 {
     bool ok = true;

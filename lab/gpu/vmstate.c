@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The state goes through a copy (GpuSaved).  What comes out of a stream
- * reaches the device only when all of it is there and all of it is valid: a
- * stream that ends early, or lies, leaves a device after reset.
+ * The state goes through a copy (GpuSaved).  State from a stream is loaded into
+ * the device only when the stream is complete and valid.  After a stream that
+ * ends early or has invalid values, the device is in its state after a reset.
  * Faults are not saved: they belong to the machine in which they were set.
  */
 #include "vmstate.h"
@@ -20,9 +20,9 @@
 #define TIME_FUTURE     (60 * 86400 * (int64_t)NANOSECONDS_PER_SECOND)
 
 /*
- * A time on the virtual clock, as the distance from now: so a limit can be
- * set, and a machine whose clock starts anew can load it.  Three values are
- * not times.
+ * The stream has a time on the virtual clock as its distance from now.  So the
+ * distance can be bounded, and a machine whose clock starts at 0 can load it.
+ * Three values are not times.
  */
 static const int64_t no_times[] = { 0, -1, INT64_MAX };
 
@@ -163,7 +163,7 @@ static const VMStateDescription vmstate_later = GPU_VMSTATE("later",
     VMSTATE_UINT16(fence, GpuLater),
     VMSTATE_UINT32_ARRAY(hxg, GpuLater, CTB_MAX_DWORDS));
 
-/* Bounds, before memory is allocated for what a stream says. */
+/* Checks the counts from a stream, before memory is allocated for that many entries. */
 static bool counts_valid(void *opaque, int version_id)
 {
     const GpuSaved *v = opaque;
@@ -191,8 +191,9 @@ static const VMStateDescription vmstate_saved = GPU_VMSTATE("state",
     VMSTATE_STRUCT_VARRAY_ALLOC(later, GpuSaved, n_later, 1, vmstate_later, GpuLater));
 
 /*
- * The configuration of the PF.  QEMU enables as many VFs as the stream says
- * and does not look how many there are: this is done after a check.
+ * Loads the PCI configuration of the PF.  QEMU would enable the number of VFs in
+ * the stream without a check.  So get_pci() hides the SR-IOV capability from
+ * QEMU, checks the number, and then enables the VFs.
  */
 static int get_pci(QEMUFile *f, void *pv, size_t size, const VMStateField *field)
 {
@@ -344,8 +345,8 @@ static int pf_post_load(void *opaque, int version_id)
 }
 
 /*
- * Enabling a VF resets it, so the PF must be loaded before its VFs.  It needs
- * no IOMMU for that.
+ * Enabling a VF resets it, so the PF must be loaded before its VFs.  The
+ * priority of an IOMMU does that: loading the PF needs no IOMMU.
  */
 const VMStateDescription gpu_vmstate = {
     .name = TYPE_VMTB_GPU,
@@ -365,7 +366,7 @@ const VMStateDescription gpu_vmstate = {
     },
 };
 
-/* What a VF does is in the state of its PF. */
+/* The other state of a VF is in the state of its PF. */
 const VMStateDescription gpu_vf_vmstate = {
     .name = TYPE_VMTB_GPU_VF,
     .version_id = 1,

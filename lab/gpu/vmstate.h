@@ -1,5 +1,5 @@
 /*
- * The state of the device as it is in a migration stream.
+ * The state of the device in a migration stream.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,9 +20,9 @@ struct GpuSaved {
     GpuEngine engine[ENGINES];
     uint64_t unknown_cmds;
     int32_t n_regs, n_steered, n_ctxs, n_later;
-    SavedReg *regs;          /* those that are not 0 */
-    SavedReg *steered;       /* keys of mcr.c */
-    GpuCtx *ctxs;            /* queued ones in the order of their queue */
+    SavedReg *regs;          /* registers that are not 0 */
+    SavedReg *steered;       /* off is a key of mcr.c */
+    GpuCtx *ctxs;            /* queued contexts first, in the order of their engine's list */
     GpuLater *later;
 };
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# run.sh SELECTION...: reserves a place with the tag gpu=bmg, runs flows on it, and brings the run
-# directory here. A DUT that hangs is power-cycled once, and goes on with its run.
+# run.sh SELECTION...: reserves a place with the tag gpu=bmg, runs flows on it, and copies the run
+# directory to the current directory. If the DUT hangs, the script power-cycles it once and resumes
+# the run.
 set -eu
 eval "$(labgrid-client reserve --wait --shell gpu=bmg)" # sets LG_TOKEN
 export LG_TOKEN

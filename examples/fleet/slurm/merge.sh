@@ -1,5 +1,5 @@
 #!/bin/sh
-# merge.sh ARRAY_JOB_ID: makes one run directory, and its reports, of all shards of an array.
+# merge.sh ARRAY_JOB_ID: merges all shards of an array into one run directory with reports.
 #SBATCH --job-name=vmtb-merge
 #SBATCH --time=00:10:00
 set -u

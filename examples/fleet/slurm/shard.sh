@@ -1,6 +1,6 @@
 #!/bin/sh
-# One task of the array runs one shard of the flows on one DUT. A task that Slurm queues again, because
-# its node died, goes on with the run directory. RUNS is a directory that all nodes share.
+# One task of the array runs one shard of the flows on one DUT. If the node dies, Slurm queues the
+# task again, and the task resumes the run. RUNS is a directory that all nodes share.
 #SBATCH --job-name=vmtb
 #SBATCH --exclusive
 #SBATCH --requeue
@@ -12,7 +12,8 @@ if [ -f "$dir/run.json" ]; then
 	vmtb resume "$dir"
 	code=$?
 	[ "$code" -eq 2 ] || exit "$code"
-	# The node that died has left changes that only it can undo: run what did not pass.
+	# The dead node still has the changes of the run, and this node cannot undo them. So start a new run
+	# of the flows that did not pass.
 	exec vmtb run --failed-in="$dir" --run-dir="$dir.$SLURM_RESTART_COUNT"
 fi
 rm -rf "$dir"

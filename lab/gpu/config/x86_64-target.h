@@ -1,9 +1,9 @@
 /*
- * QEMU's x86_64-softmmu-config-target.h, as far as nested.c needs it.
+ * The part of QEMU's x86_64-softmmu-config-target.h that nested.c needs.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * CONFIG_PLUGIN, which Debian's QEMU has, adds a field to CPUState.
+ * Debian's QEMU has CONFIG_PLUGIN.  It adds a field to CPUState.
  */
 #define TARGET_X86_64 1
 #define TARGET_I386 1
