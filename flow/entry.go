@@ -87,8 +87,10 @@ type Entry struct {
 
 	Level   string `json:"level,omitempty"` // of a log line: a level of slog
 	Message string `json:"message,omitempty"`
-	Source  string `json:"source,omitempty"` // of a finding: "host", or the name of a machine
-	Rule    string `json:"rule,omitempty"`   // of a finding: the rule that it matched
+	Source  string `json:"source,omitempty"`  // of a finding: "host", or the name of a machine
+	Rule    string `json:"rule,omitempty"`    // of a finding: the rule that it matched
+	Machine string `json:"machine,omitempty"` // on log: the machine of Facts, or "host"
+	Facts   []Fact `json:"facts,omitempty"`   // on log: what the machine is
 
 	// Offset and Size are the place of the line in the journal, in bytes. [ReadPart] reads the line
 	// again with them. Size is 0 if the entry does not come from a journal.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -140,6 +141,22 @@ func (e *Env) Watch(machine, path string) {
 	if !e.closed {
 		e.unwatch = append(e.unwatch, e.watch.Follow(machine, path))
 	}
+}
+
+// Facts journals properties of a machine that were not known when the run began: of a guest, or with
+// [SourceHost] of the host, such as a module that the fixture has loaded.
+func (e *Env) Facts(machine string, facts []Fact) {
+	if len(facts) == 0 {
+		return
+	}
+	words := make([]string, len(facts))
+	for i, f := range facts {
+		words[i] = f.Name + " " + f.Value
+	}
+	e.journal.append(Entry{
+		Event: Log, ID: e.id, Level: slog.LevelInfo.String(), Message: machine + ": " + strings.Join(words, ", "),
+		Machine: machine, Facts: facts,
+	})
 }
 
 // Step runs f and journals its name, begin and end. The user sees the step and its duration.

@@ -104,9 +104,10 @@ func ReadJournal(r io.Reader) (entries []Entry, size int64, torn bool, err error
 	}
 }
 
-// readStructure is ReadJournal without log lines. Its memory does not depend on how much flows log.
-// The reader that it returns has the number of all lines.
-func readStructure(r io.Reader) (entries []Entry, in *journalReader, err error) {
+// readStructure is ReadJournal without log lines, except those with facts of machines, which it
+// returns apart. Its memory does not depend on how much flows log. The reader that it returns has
+// the number of all lines.
+func readStructure(r io.Reader) (entries, facts []Entry, in *journalReader, err error) {
 	in = newJournalReader(r, journalBuffer)
 	var e Entry
 	parse := func(line []byte, seq int) error {
@@ -118,11 +119,14 @@ func readStructure(r io.Reader) (entries []Entry, in *journalReader, err error) 
 	}
 	for {
 		if more, err := in.next(parse); !more {
-			return entries, in, err
+			return entries, facts, in, err
 		}
-		if e.Event != Log {
-			e.Offset, e.Size = in.size-in.last, in.last
+		e.Offset, e.Size = in.size-in.last, in.last
+		switch {
+		case e.Event != Log:
 			entries = append(entries, e)
+		case len(e.Facts) > 0:
+			facts = append(facts, e)
 		}
 	}
 }
@@ -225,12 +229,14 @@ func parseLine(line []byte, seq int, e *Entry) error {
 	return nil
 }
 
-// isLogLine reports whether line is a log line of this package with the sequence number seq. This
-// is much quicker than parsing the line.
+// isLogLine reports whether line is a log line of this package with the sequence number seq and
+// without facts. This is much quicker than parsing the line. A message cannot look like facts: its
+// quotes are escaped.
 func isLogLine(line []byte, seq int) bool {
 	const longest = 100 // bytes of sequence number, time and event
 	rest, ok := bytes.CutPrefix(line, []byte(`{"seq":`))
 	var number [20]byte
 	return ok && bytes.HasPrefix(rest, append(strconv.AppendInt(number[:0], int64(seq), 10), ',')) &&
-		bytes.Contains(line[:min(len(line), longest)], []byte(`,"event":"log",`)) && json.Valid(line)
+		bytes.Contains(line[:min(len(line), longest)], []byte(`,"event":"log",`)) &&
+		!bytes.Contains(line, []byte(`,"facts":[`)) && json.Valid(line)
 }

@@ -63,6 +63,7 @@ type Fact struct {
 type RunDir struct {
 	Info    Info
 	Entries []Entry // without log lines; All returns these, too
+	Facts   []Entry // the log lines with facts of machines
 	Torn    bool    // the last line of the journal was cut off, and is not in Entries
 	Alive   bool    // its vmtb is still running
 
@@ -108,11 +109,11 @@ func OpenRun(dir string) (*RunDir, error) {
 		return nil, err
 	}
 	defer f.Close()
-	entries, in, err := readStructure(f)
+	entries, facts, in, err := readStructure(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	r.Entries, r.size, r.lines, r.Torn = entries, in.size, in.n, in.torn
+	r.Entries, r.Facts, r.size, r.lines, r.Torn = entries, facts, in.size, in.n, in.torn
 	return r, nil
 }
 

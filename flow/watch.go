@@ -19,15 +19,21 @@ type Watcher interface {
 	Follow(machine, path string) (stop func())
 }
 
-// A Finding is a kernel message that a Watcher reports as wrong.
+// A Finding is a kernel message, or a report of several lines, that a Watcher reports as wrong.
 type Finding struct {
 	Source string // "host", or the name of a machine
 	Rule   string // name of the rule that it matched, or RuleTaint, RuleLockdep
 	Fail   bool   // a failure; otherwise a warning
-	Text   string
+	Text   string // the message; further lines are the rest of its report
 }
 
-func (f Finding) String() string { return fmt.Sprintf("%s: %s (%s)", f.Source, f.Text, f.Rule) }
+// String returns the message without the rest of its report, which only the journal has.
+func (f Finding) String() string { return fmt.Sprintf("%s: %s (%s)", f.Source, f.headline(), f.Rule) }
+
+func (f Finding) headline() string {
+	line, _, _ := strings.Cut(f.Text, "\n")
+	return line
+}
 
 // unwatched is the Watcher of a run without one.
 type unwatched struct{}
@@ -44,7 +50,7 @@ func (r *runner) leave(p Phase, id ID, allow []*regexp.Regexp) []Finding {
 	for _, f := range found {
 		e := Entry{Event: Log, Phase: p, ID: id, Source: f.Source, Rule: f.Rule, Message: f.Text, Level: "WARN"}
 		switch {
-		case slices.ContainsFunc(allow, func(a *regexp.Regexp) bool { return a.MatchString(f.Text) }):
+		case slices.ContainsFunc(allow, func(a *regexp.Regexp) bool { return a.MatchString(f.headline()) }):
 			e.Level = "INFO"
 		case f.Fail:
 			e.Level = "ERROR"

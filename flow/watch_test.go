@@ -91,6 +91,14 @@ func TestWatch(t *testing.T) {
 			"no GPU\nhost: odd thing (odd)", "",
 		},
 		{
+			"a report of several lines",
+			map[string][]Finding{"one": {{"host", "lockdep", true, "WARNING: possible\nclass may\n </TASK>"}}},
+			nil,
+			Policy{},
+			"D.", ExitFail, "one",
+			"host: WARNING: possible (lockdep)", BlameHost,
+		},
+		{
 			"a fail stays one",
 			map[string][]Finding{"one": {fail}},
 			do{"one": fails(errBoom)},

@@ -34,7 +34,17 @@ type Watch struct {
 	lockdep bool // lockdep is switched off
 
 	verdicts map[klog.Message]verdict // of earlier messages
+	reports  map[string]*report       // the last report of each source
 }
+
+// A report is the last report of several lines in a log.
+type report struct {
+	lines klog.Splitter
+	at    int // index in found; -1 if the finding went to an earlier phase or was not kept
+}
+
+// maxReport limits the text of a finding in bytes. It is less than a string of the journal may have.
+const maxReport = 32 << 10
 
 // Start watches until ctx ends. Reading the host's log needs root. If it cannot be read, note says
 // so, and the rest is watched.
@@ -108,7 +118,7 @@ type verdict struct {
 }
 
 // maxVerdicts limits the cache of verdicts. A kernel that floods its log repeats few messages, and
-// matching 16 regular expressions for each of them would be too slow.
+// matching many regular expressions for each of them would be too slow.
 const maxVerdicts = 256
 
 func (w *Watch) judge(source, text string, m klog.Message) {
@@ -120,21 +130,56 @@ func (w *Watch) judge(source, text string, m klog.Message) {
 		v.rule, v.action = w.rules.Judge(m)
 		w.verdicts[m] = v
 	}
-	if v.action != klog.Ignore {
-		w.find(flow.Finding{Source: source, Rule: v.rule, Fail: v.action == klog.Fail, Text: text})
+	r := w.reports[source]
+	if r == nil {
+		if w.reports == nil {
+			w.reports = map[string]*report{}
+		}
+		r = &report{at: -1}
+		w.reports[source] = r
+	}
+	f := flow.Finding{Source: source, Rule: v.rule, Fail: v.action == klog.Fail, Text: text}
+	switch r.lines.Next(text, v.action) {
+	case klog.Head:
+		f.Text = strings.Join(append([]string{text}, r.lines.Before()...), "\n")
+		r.at = w.find(f)
+	case klog.Body:
+		w.extend(r, text)
+	case klog.Single:
+		if v.action != klog.Ignore {
+			w.find(f)
+		}
 	}
 }
 
-func (w *Watch) find(f flow.Finding) {
+// extend adds a line to the finding of a report.
+func (w *Watch) extend(r *report, line string) {
+	const cut = "\n[cut: the kernel log has the rest]"
+	if r.at < 0 {
+		return
+	}
+	switch text := &w.found[r.at].Text; {
+	case strings.HasSuffix(*text, cut):
+	case len(*text)+len(line) > maxReport:
+		*text += cut
+	default:
+		*text += "\n" + line
+	}
+}
+
+// find adds a finding and returns its index, or -1 if there are too many.
+func (w *Watch) find(f flow.Finding) int {
 	same := 0
 	for _, o := range w.found {
 		if o.Fail == f.Fail {
 			same++
 		}
 	}
-	if same < maxFindings {
-		w.found = append(w.found, f)
+	if same >= maxFindings {
+		return -1
 	}
+	w.found = append(w.found, f)
+	return len(w.found) - 1
 }
 
 // Enter implements [flow.Watcher].
@@ -170,6 +215,9 @@ func (w *Watch) Leave() []flow.Finding {
 	}
 	found := w.found
 	w.found = nil
+	for _, r := range w.reports {
+		r.at = -1
+	}
 	return found
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,12 +128,71 @@ func TestKernelWatchFailureAfterWarnings(t *testing.T) {
 	}
 }
 
+// A report is one finding with all of its lines. It belongs to its source and to the phase in which
+// it began.
+func TestKernelWatchReports(t *testing.T) {
+	report := read(t, filepath.Join("..", "..", "bench", "klog", "testdata", "reports", "lockdep-circular.txt"))
+	first := strings.Index(report, "WARNING:")
+	var console strings.Builder
+	for line := range strings.Lines(report) {
+		console.WriteString("[    9.000001] " + strings.TrimSuffix(line, "\n") + "\r\n")
+	}
+	path := filepath.Join(t.TempDir(), "console.log")
+	if err := os.WriteFile(path, []byte(console.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWatch(t, nil)
+	w.Enter(t.TempDir())
+	defer w.Follow("vm0", path)()
+	for line := range strings.Lines(report) {
+		w.message(host.KernelMessage{Level: 4, Text: strings.TrimSuffix(line, "\n")})
+	}
+	fs := w.Leave()
+	if got := found(fs); got != "host lockdep true; vm0 lockdep true" {
+		t.Fatal(got)
+	}
+	for _, f := range fs {
+		if got, want := strings.Fields(f.Text), strings.Fields(report[first:]); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q\nwant %q", f.Source, got, want)
+		}
+		const want = "WARNING: possible circular locking dependency detected (lockdep)"
+		if f.String() != f.Source+": "+want {
+			t.Errorf("%q", f.String())
+		}
+	}
+
+	// A report that goes on in the next phase is still one finding.
+	half := strings.Index(report, "stack backtrace:")
+	w.Enter(t.TempDir())
+	w.message(host.KernelMessage{Level: 4, Text: report[:half]})
+	if got := found(w.Leave()); got != "host lockdep true" {
+		t.Error(got)
+	}
+	w.Enter(t.TempDir())
+	w.message(host.KernelMessage{Level: 4, Text: report[half:]})
+	w.message(host.KernelMessage{Level: 4, Text: "BUG: another"})
+	if got := found(w.Leave()); got != "host oops true" {
+		t.Error(got)
+	}
+}
+
+// The text of a finding has a limit.
+func TestKernelWatchLongReport(t *testing.T) {
+	w := newWatch(t, nil)
+	w.Enter(t.TempDir())
+	w.message(host.KernelMessage{Level: 4, Text: "BUG: long\n" + strings.Repeat(strings.Repeat("x", 200)+"\n", 300)})
+	fs := w.Leave()
+	if len(fs) != 1 || len(fs[0].Text) > maxReport+100 || !strings.HasSuffix(fs[0].Text, "log has the rest]") {
+		t.Errorf("%d findings, the first has %d bytes", len(fs), len(fs[0].Text))
+	}
+}
+
 // A record with several lines is judged line by line, like a console.
 func TestKernelWatchLines(t *testing.T) {
 	w := newWatch(t, nil)
 	w.Enter(t.TempDir())
 	w.message(host.KernelMessage{Level: 3, Text: "\nBUG: kernel NULL pointer dereference\n#PF: x\n"})
-	if fs := w.Leave(); found(fs) != "host oops true" || fs[0].Text != "BUG: kernel NULL pointer dereference" {
+	if fs := w.Leave(); found(fs) != "host oops true" || fs[0].Text != "BUG: kernel NULL pointer dereference\n#PF: x" {
 		t.Errorf("%v", fs)
 	}
 }
@@ -177,7 +237,7 @@ func TestConsole(t *testing.T) {
 	}
 	w.Enter(two)
 	add(" a line\r\nBUG: says a program\r\n[    3.000000] known BUG\r\n")
-	if fs := w.Leave(); found(fs) != "vm0 oops true" || fs[0].Text != "BUG: half a line" {
+	if fs := w.Leave(); found(fs) != "vm0 oops true" || fs[0].Text != "BUG: half a line\nknown BUG" {
 		t.Errorf("the whole line: %v", fs)
 	}
 	add(

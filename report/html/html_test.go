@@ -55,6 +55,51 @@ func TestHTMLGolden(t *testing.T) {
 	}
 }
 
+// The pages name what differs about the machines of two runs, and show what the guests were.
+func TestHTMLEnvironment(t *testing.T) {
+	run, earlier := reporttest.PassedRun().Open(t), reporttest.EarlierRun().Open(t)
+	run.Info.Environment = []flow.Fact{{Name: "kernel", Value: "7.3.4"}, {Name: "microcode", Value: "<0x11>"}}
+	earlier.Info.Environment = []flow.Fact{{Name: "kernel", Value: "7.2.13"}}
+	earlier.Facts = []flow.Entry{{
+		Event: flow.Log, Machine: "vm0", Facts: []flow.Fact{{Name: "kernel", Value: "7.2.6"}},
+	}}
+	out := filepath.Join(t.TempDir(), "html")
+	r, err := New(out, Options{Run: os.DirFS(run.Info.Dir), Dir: run.Info.Dir, Earlier: earlier})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start(run.Info)
+	for _, e := range run.Entries {
+		r.Entry(e)
+	}
+	r.Entry(flow.Entry{
+		Event: flow.Log, ID: run.Info.Plan[0].ID, Machine: "vm0", Facts: []flow.Fact{{Name: "kernel", Value: "7.2.13"}},
+	})
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{
+		"compare.html": {
+			"<dt>host kernel</dt><dd>7.2.13 &#8594; 7.3.4</dd>", "<dt>guest kernel</dt><dd>7.2.6 &#8594; 7.2.13</dd>",
+			"<dt>microcode</dt><dd>not recorded &#8594; &lt;0x11&gt;</dd>",
+		},
+		"index.html": {
+			"Environment: host kernel 7.2.13 / 7.3.4; guest kernel 7.2.6 / 7.2.13; only in this run: microcode.",
+			"<dt>guest kernel</dt><dd>7.2.13</dd>",
+		},
+	} {
+		page, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range want {
+			if !strings.Contains(string(page), text) {
+				t.Errorf("%s does not have %s", name, text)
+			}
+		}
+	}
+}
+
 // The pages of a merged run show the DUT of each case, and the missing DUTs.
 func TestHTMLMerged(t *testing.T) {
 	run := reporttest.MergedRun(t)

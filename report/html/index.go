@@ -61,7 +61,7 @@ func (s *site) index() indexView {
 		frame: s.frame(
 			"vmtb: "+title(h.Info), "index",
 		), Heading: title(h.Info), DUT: run.Clean(h.Info.DUT), When: when(h.Info, sum.Duration),
-		Chart: s.overview(), Classes: s.classes(), Facts: environment(h.Info), Command: run.Clean(
+		Chart: s.overview(), Classes: s.classes(), Facts: environment(h), Command: run.Clean(
 			bench.Command{Argv: h.Info.Argv}.String(),
 		),
 	}
@@ -259,13 +259,15 @@ func resultClass(r flow.Result) string {
 }
 
 // environment returns the known facts about the machine under test and the run.
-func environment(info flow.Info) []flow.Fact {
+func environment(h *run.History) []flow.Fact {
+	info := h.Info
 	out := []flow.Fact{
 		{Name: "machine under test", Value: run.Clean(info.DUT)}, {Name: "vmtb", Value: run.Clean(info.Version)},
 	}
 	for _, f := range info.Environment {
 		out = append(out, flow.Fact{Name: run.Clean(f.Name), Value: run.Clean(f.Value)})
 	}
+	out = append(out, h.MachineFacts()...)
 	out = append(out, run.DUTFacts(info)...)
 	return append(out,
 		flow.Fact{Name: "run directory", Value: run.Clean(path.Clean(filepath.ToSlash(info.Dir)))},

@@ -108,6 +108,8 @@ func columnLines(config string) []string {
 type comparisonView struct {
 	frame
 	Earlier, EarlierWhen string
+	EnvironmentLine      string
+	Environment          []run.Difference
 	New, Fixed, Still    []run.Change
 	Lists                []changeList
 }
@@ -123,8 +125,9 @@ func (s *site) compareView() comparisonView {
 	c := s.comparison
 	v := comparisonView{
 		frame: s.frame("vmtb: comparison", "compare"), Earlier: run.Clean(c.Earlier.Info.Dir),
-		EarlierWhen: c.Earlier.Info.Start.UTC().Format("2 January 2006, 15:04"), New: c.New, Fixed: c.Fixed,
-		Still: c.Still,
+		EarlierWhen: c.Earlier.Info.Start.UTC().Format("2 January 2006, 15:04"), Environment: c.Environment,
+		EnvironmentLine: c.EnvironmentLine(),
+		New:             c.New, Fixed: c.Fixed, Still: c.Still,
 	}
 	for _, l := range []struct {
 		changeList

@@ -1,6 +1,10 @@
 package run
 
-import "vmtb/flow"
+import (
+	"strings"
+
+	"vmtb/flow"
+)
 
 // A Change is the same case in two runs.
 type Change struct {
@@ -12,6 +16,8 @@ type Change struct {
 type Comparison struct {
 	Earlier *History
 
+	Environment []Difference // what is not the same about the machines, the kernels first
+
 	New      []Change // fail now and did not fail before
 	Fixed    []Change // pass now and failed before
 	Still    []Change // fail now and failed before
@@ -20,7 +26,7 @@ type Comparison struct {
 
 // Compare compares each case of h with the same case of an earlier run.
 func Compare(earlier, h *History) *Comparison {
-	c := &Comparison{Earlier: earlier}
+	c := &Comparison{Earlier: earlier, Environment: differences(earlier, h)}
 	for _, g := range h.Groups {
 		for _, now := range g.Cases {
 			ch := Change{Now: now, Before: earlier.Cases[now.ID]}
@@ -40,6 +46,33 @@ func Compare(earlier, h *History) *Comparison {
 		}
 	}
 	return c
+}
+
+// EnvironmentLine returns what differs about the machines on one line: "host kernel 7.2.13 / 7.3.4;
+// qemu 10.0.2 / 10.0.13". Facts that only one run recorded come last.
+func (c *Comparison) EnvironmentLine() string {
+	var parts, earlier, now []string
+	for _, d := range c.Environment {
+		name := OneLine(d.Name, 100)
+		switch {
+		case d.Now == "":
+			earlier = append(earlier, name)
+		case d.Before == "":
+			now = append(now, name)
+		default:
+			parts = append(parts, name+" "+OneLine(d.Before, 100)+" / "+OneLine(d.Now, 100))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"no difference known"}
+	}
+	if len(earlier) > 0 {
+		parts = append(parts, "only in the earlier run: "+strings.Join(earlier, ", "))
+	}
+	if len(now) > 0 {
+		parts = append(parts, "only in this run: "+strings.Join(now, ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Was returns the result in the earlier run; "" if that run does not have the case.

@@ -25,6 +25,8 @@ type History struct {
 	groups map[flow.ID]*Group     // by the id of the fixture
 	runs   []flow.Entry           // begins and ends of the run, which may be resumed
 	open   flow.OpenPhases[ender] // phases and steps that are running
+
+	machines machineFacts
 }
 
 // An ender is a *Phase or a *Step. end takes its end entry.
@@ -91,6 +93,9 @@ func Read(dir *flow.RunDir) *History {
 	for _, e := range dir.Entries {
 		h.Add(e)
 	}
+	for _, e := range dir.Facts {
+		h.addFacts(e)
+	}
 	h.Finish()
 	return h
 }
@@ -124,6 +129,7 @@ func (h *History) Add(e flow.Entry) {
 		h.cutOff()
 		h.runs = append(h.runs, e)
 	case e.Event == flow.Log:
+		h.addFacts(e)
 		h.logLine(e)
 	case e.Event == flow.Begin && e.Phase == flow.PhaseStep:
 		h.beginStep(e)

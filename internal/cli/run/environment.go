@@ -40,6 +40,9 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 		return string(data)
 	}
 	add("kernel command line", text("/proc/cmdline"))
+	for _, f := range h.Kernel(config.Host.Driver, config.Host.Driver+"-vfio-pci").Facts() {
+		add(f.Name, f.Value)
+	}
 	if r, err := h.Exec(ctx, bench.Command{Argv: []string{config.VM.QEMU, "--version"}}); err == nil && r.OK() {
 		first, _, _ := strings.Cut(string(r.Stdout), "\n")
 		add("qemu", first)

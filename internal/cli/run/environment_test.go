@@ -20,6 +20,9 @@ func TestEnvironment(t *testing.T) {
 	h.Texts["/sys/module/xe/srcversion"] = "A1B2\n"
 	h.Texts["/sys/module/xe/taint"] = "OE\n"
 	h.Texts["/proc/sys/kernel/osrelease"] = "7.3.4+deb13-amd64\n"
+	h.Texts["/boot/config-7.3.4+deb13-amd64"] = "CONFIG_64BIT=y\nCONFIG_KASAN=y\n"
+	h.Texts["/sys/module/xe_vfio_pci/srcversion"] = "C3\n"
+	h.Texts["/proc/cpuinfo"] = "processor\t: 0\nmicrocode\t: 0x11\n\nprocessor\t: 1\nmicrocode\t: 0x11\n"
 	h.Texts["/proc/sys/kernel/version"] = "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)\n"
 	config := bench.Config{Host: bench.HostConfig{Driver: "xe"}}
 	facts := environment(t.Context(), host.New(h), &config)
@@ -32,7 +35,9 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"kernel command line": "intel_iommu=on quiet", "guc": "GuC firmware: xe/bmg_guc_70.bin, found 70.44.1",
-		"guest image": "",
+		"guest image": "", "kernel": "7.3.4+deb13-amd64", "microcode": "0x11", "kernel debug options": "KASAN",
+		"kernel version": "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)",
+		"xe srcversion":  "A1B2", "xe_vfio_pci srcversion": "C3", "xe build id": "",
 		"driver": "xe, not that of the kernel package, on Linux 7.3.4+deb13-amd64 (Debian 7.3.4-1~bpo13+1), " +
 			"srcversion A1B2, taints the kernel: OE",
 	} {
