@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vmtb/bench"
@@ -18,19 +19,55 @@ import (
 
 // buildReal builds the images with the real xe driver and the emulated GPU. With o.Migration the
 // DUT gets xe and xe-vfio-pci built from the source of Debian's kernel, instead of Debian's own xe.
+// Only the lab's own kernel has them: another kernel has its own xe-vfio-pci, or none.
 func (b *builder) buildReal(o LabOptions) LabImages {
 	root := b.realRoot(o.Packages)
+	// First the kernels: if the archive lacks one, the user knows before images are built.
+	from, own := b.side(root, o.DUT)
+	guestFrom, _ := b.side(root, o.Guest)
 	gpu := b.gpu(root)
 	firmware := b.firmware()
-	guest := b.stage("xeguest", root, "xe-guest.sh", "guest image (real xe)", nil)
-	from := []string{guest, firmware}
-	if o.Migration {
+	guest := b.stage("xeguest", root, "xe-guest.sh", titleOf("guest image (real xe)", o.Guest), guestFrom)
+	from = append([]string{guest, firmware}, from...)
+	if o.Migration && own {
 		from = append(from, b.modules(root))
 	}
-	dut := b.stage("xedut", root, "xe-dut.sh", "image of the emulated DUT (real xe)", from)
+	dut := b.stage("xedut", root, "xe-dut.sh", titleOf("image of the emulated DUT (real xe)", o.DUT), from)
 	images := imagesIn(dut, guest)
 	images.QEMU = filepath.Join(gpu, "qemu")
 	return images
+}
+
+// titleOf adds a side's kernel to the title of the stage that builds its image.
+func titleOf(title string, s Side) string {
+	if s.Kernel.Own() {
+		return title
+	}
+	return title + ", kernel " + s.Kernel.String()
+}
+
+// side returns the cache entries that the image of a side is built from, beside those that all
+// images are built from, and reports whether the side's kernel and xe are the lab's own.
+func (b *builder) side(root string, s Side) (from []string, own bool) {
+	own = true
+	if kernel := b.kernel(root, s.Kernel); kernel != "" {
+		from, own = append(from, kernel), false
+	}
+	if len(s.Modules) > 0 {
+		from = append(from, b.extraModules(s.Modules))
+		own = own && !slices.ContainsFunc(s.Modules, Module.drivesGPU)
+	}
+	if s.Cmdline != "" {
+		from = append(from, b.cmdline(s.Cmdline))
+	}
+	return from, own
+}
+
+// cmdline returns the cache entry with an addition to the kernel command line.
+func (b *builder) cmdline(text string) string {
+	return b.entry("cmdline", "kernel command line", func(dir *os.File, _ io.Writer) error {
+		return os.WriteFile(filepath.Join(dir.Name(), "cmdline"), []byte(text), 0o644)
+	}, text)
 }
 
 // realRoot returns the cache entry with the root tree of the lab with the real driver.
@@ -147,15 +184,12 @@ func (b *builder) modules(root string) string {
 	if b.err != nil {
 		return ""
 	}
-	kernels, err := filepath.Glob(filepath.Join(root, "tree", "usr/lib/modules/*"))
-	if err == nil && len(kernels) != 1 {
-		err = fmt.Errorf("want 1 kernel in the root tree, found %q", kernels)
-	}
+	kernel, err := rootKernel(root)
 	if err != nil {
-		b.err = &bench.InfraError{Op: "find the lab's kernel", Err: err}
+		b.err = err
 		return ""
 	}
-	version, err := packageVersion(b.ctx, root, "linux-image-"+filepath.Base(kernels[0]))
+	version, err := packageVersion(b.ctx, root, "linux-image-"+kernel)
 	if err != nil {
 		b.err = err
 		return ""
@@ -194,33 +228,12 @@ func (b *builder) fetch(into *os.File, releases []string, log io.Writer, command
 	}
 	dir := into.Name()
 	state := filepath.Join(dir, "apt")
-	for _, sub := range []string{"lists/partial", "cache/archives/partial"} {
-		if err := os.MkdirAll(filepath.Join(state, sub), 0o755); err != nil {
-			return err
-		}
-	}
-	var lines strings.Builder
-	for _, release := range releases {
-		for _, kind := range []string{"deb", "deb-src"} {
-			fmt.Fprintf(&lines, "%s [signed-by=%s check-valid-until=no] %s %s main\n", kind, keyring, mirror, release)
-		}
-	}
-	list, status := filepath.Join(state, "sources.list"), filepath.Join(state, "status")
-	err = errors.Join(os.WriteFile(list, []byte(lines.String()), 0o644), os.WriteFile(status, nil, 0o644))
-	if err != nil {
+	a := apt{lists: filepath.Join(state, "lists"), dir: state}
+	if err := a.sources(mirror, []string{"deb", "deb-src"}, releases); err != nil {
 		return err
 	}
-	apt := []string{
-		"apt-get", "-q", "-o", "Dir::State=" + state, "-o", "Dir::State::status=" + status,
-		"-o", "Dir::Cache=" + filepath.Join(state, "cache"),
-		"-o", "Dir::Etc::sourcelist=" + list, "-o", "Dir::Etc::sourceparts=-",
-		"-o", "APT::Sandbox::User=root", // apt's usual download user has no access to the cache
-		"-o", "APT::Architecture=amd64",
-	}
 	for _, args := range [][]string{{"update"}, command} {
-		// apt-get downloads into its working directory.
-		argv := append([]string{"/bin/sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", dir}, append(apt, args...)...)
-		if err := run(b.ctx, into, log, argv...); err != nil {
+		if err := a.run(b.ctx, into, dir, log, args...); err != nil {
 			return err
 		}
 	}

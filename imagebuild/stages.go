@@ -39,6 +39,8 @@ type LabOptions struct {
 	Real      bool     // with the real xe driver and the emulated GPU, not the stand-ins
 	Packages  []string // additional Debian packages for the DUT
 	Migration bool     // the DUT can save and migrate VFs; with the stand-ins it always can
+	// DUT and Guest say which kernels the two sides boot. Only with Real.
+	DUT, Guest Side
 }
 
 // extraList is a marker file in the root tree. It means that the tree has additional packages, so
@@ -162,6 +164,9 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 	names := []string{"lib.sh", script}
 	if strings.HasPrefix(script, "xe-") {
 		names = append(names, "xe-lib.sh")
+	}
+	if kind == "xeguest" || kind == "xedut" {
+		names = append(names, "xe-kernel.sh")
 	}
 	for _, name := range names {
 		text, err := scripts.ReadFile("image/" + name)

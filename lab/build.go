@@ -25,6 +25,8 @@ type BuildOptions struct {
 	GPU       GPU      // "" is [DefaultGPU]
 	Packages  []string // additional Debian packages for the DUT
 	Migration bool     // the DUT can save and migrate VFs; with the stand-ins it always can
+	// DUT and Guest say which kernels the two sides boot. Only with an emulated GPU.
+	DUT, Guest imagebuild.Side
 }
 
 // GuestImage is the path of the guests' disk in the DUT.
@@ -37,6 +39,7 @@ func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progre
 	}
 	images, err := imagebuild.BuildLab(ctx, cacheDir, imagebuild.LabOptions{
 		Sources: sources, Real: o.GPU.Real(), Packages: o.Packages, Migration: o.Migration,
+		DUT: o.DUT, Guest: o.Guest,
 	}, p)
 	if err != nil {
 		return Images{}, err

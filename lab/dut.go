@@ -31,6 +31,7 @@ type Options struct {
 	// Parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them.
 	XeParams      []string
 	GPUProperties []string // NAME=VALUE, of the emulated GPU: lab/gpu/README.md lists them
+	Cmdline       []string // additional parameters of the DUT's kernel, "xe.force_probe=b080"
 	Program       string   // the vmtb that [DUT.Vmtb] runs; "" is this program
 	Progress      *progress.Progress
 
@@ -140,7 +141,7 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
 			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" + cmdline +
 				" cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 kvm.halt_poll_ns=0" +
-				o.xeCmdline(),
+				o.addedCmdline(),
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
@@ -165,11 +166,15 @@ func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
 // QEMU with the fixes of lab/gpu runs guests with this setting (nested.c).
 const virtualTime = "shift=0,sleep=on"
 
-// xeCmdline returns the part of the kernel command line that modprobe passes to xe.
-func (o Options) xeCmdline() string {
+// addedCmdline returns the part of the kernel command line that the user gave. modprobe passes the
+// parameters of modules to them.
+func (o Options) addedCmdline() string {
 	var b strings.Builder
 	for _, p := range o.XeParams {
 		b.WriteString(" xe." + p)
+	}
+	for _, p := range o.Cmdline {
+		b.WriteString(" " + p)
 	}
 	return b.String()
 }

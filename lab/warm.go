@@ -33,10 +33,11 @@ func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err 
 
 // keepsState reports whether a DUT may start from the saved state of another one. With its own
 // parameters or properties it must boot, because their effects at boot are of interest. With KVM it
-// boots fast, and its CPU is this machine's.
+// boots fast, and its CPU is this machine's. The state's key has the images, the kernels in them, and
+// the command line.
 func (o Options) keepsState(s vm.Spec) bool {
-	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && len(o.XeParams)+len(o.GPUProperties) == 0 &&
-		!o.Boot
+	special := len(o.XeParams) + len(o.GPUProperties) + len(o.Cmdline)
+	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && special == 0 && !o.Boot
 }
 
 // settle makes a DUT boot a guest, from whose state the guests of --warm start: see "vmtb vm warm".

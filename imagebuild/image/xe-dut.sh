@@ -2,6 +2,8 @@
 # guest and the firmware in it), its kernel, and a small initramfs that finds the disk.
 . /mnt/in/image/lib.sh
 . /mnt/in/image/xe-lib.sh
+. /mnt/in/image/xe-kernel.sh
+need_modules virtio_pci virtio_blk virtio_console ext4 9p 9pnet_virtio kvm-amd vfio-pci xe
 root=/mnt/tmp/dut
 mkdir -p "$root"
 # Packages that the user adds to the lab (/etc/vmtb-lab-packages) may need Python and Perl.
@@ -50,7 +52,7 @@ mke2fs -q -t ext4 -m 0 -J size=16 -E lazy_itable_init=1,nodiscard -d "$root" /mn
 
 tree=/mnt/tmp/initramfs
 skeleton "$tree"
-install_modules "$tree" virtio_blk ext4
+install_modules "$tree" virtio_pci virtio_blk virtio_console ext4
 depmod -b "$tree" "$kv"
 install -m 755 /mnt/in/image/dut/initramfs-init "$tree/init"
 pack "$tree" /mnt/out/dut-initrd

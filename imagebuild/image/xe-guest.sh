@@ -3,6 +3,14 @@
 # for tests that boot a kernel directly.
 . /mnt/in/image/lib.sh
 . /mnt/in/image/xe-lib.sh
+. /mnt/in/image/xe-kernel.sh
+need_modules virtio_pci virtio_blk virtio_console ext4 xe
+if [ -e /mnt/in/cmdline ]; then
+	loader=/mnt/in/image/guest/syslinux.cfg
+	usual=$(grep APPEND "$loader")
+	sed -i /APPEND/d "$loader"
+	printf '%s %s\n' "$usual" "$(cat /mnt/in/cmdline)" >>"$loader"
+fi
 tree=/mnt/tmp/guest
 tests=/usr/libexec/igt-gpu-tools
 guest_skeleton "$tree"

@@ -55,9 +55,12 @@ func (o *upOptions) enter(
 		}
 		return c, true, func() error { return c.Kill(context.WithoutCancel(ctx), nil) }, nil
 	}
-	if o.xe != "" || o.share != "" || len(o.dut.properties) > 0 {
+	if o.xe != "" || o.share != "" || len(o.dut.properties) > 0 || o.dut.given() {
 		return nil, false, nil, &bench.UsageError{
-			Err:    fmt.Errorf("--xe, --gpu-property and --share are for a lab that is booted; %s is up", c.Name()),
+			Err: fmt.Errorf(
+				"--xe, --gpu-property, --share and the flags of kernels are for a lab that is booted; %s is up",
+				c.Name(),
+			),
 			Advice: "vmtb lab stop ends it",
 		}
 	}

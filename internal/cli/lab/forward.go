@@ -50,7 +50,9 @@ var flagTreatments = map[string]treatment{
 	"card": absent, "destructive": absent, "firmware": absent, "keep-on-failure": absent, "recover": absent,
 	"vgpu-profiles": absent, "vnc": absent,
 
-	"gpu": labOnly, "gpu-property": labOnly, "migration": labOnly, "package": labOnly, "xe": labOnly,
+	"cmdline": labOnly, "gpu": labOnly, "gpu-property": labOnly, "guest-cmdline": labOnly, "guest-kernel": labOnly,
+	"guest-module": labOnly, "kernel": labOnly, "migration": labOnly, "module": labOnly, "module-param": labOnly,
+	"package": labOnly, "xe": labOnly,
 }
 
 // forwardArgs returns the flags on the command line that the run in the DUT gets unchanged.

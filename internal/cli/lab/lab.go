@@ -38,6 +38,7 @@ type dutFlags struct {
 	gpu        string   // a [lab.GPU]
 	properties []string // of that GPU
 	migration  bool     // VFs can be saved and migrated
+	kernelFlags
 }
 
 func (d *dutFlags) add(cmd *cobra.Command) {
@@ -51,13 +52,17 @@ func (d *dutFlags) add(cmd *cobra.Command) {
 		"NAME=VALUE of the emulated GPU, such as a fault (lab/gpu/README.md lists them); may be given more than once")
 	flags.BoolVar(&d.migration, "migration", false,
 		"xe and xe-vfio-pci built from Debian's source, for flows that save or migrate VFs (such flows select it)")
+	d.kernelFlags.add(flags)
 }
 
 // check returns an error for an unknown GPU, and for parameters of the stand-in for xe that would
 // have no effect.
 func (d *dutFlags) check(params []string) error {
 	gpu := cmp.Or(lab.GPU(d.gpu), lab.DefaultGPU)
-	if err := errors.Join(gpu.Check(), gpu.CheckProperties(d.properties), lab.CheckXeParams(params)); err != nil {
+	err := errors.Join(
+		gpu.Check(), gpu.CheckProperties(d.properties), lab.CheckXeParams(params), d.kernelFlags.check(gpu),
+	)
+	if err != nil {
 		return err
 	}
 	if gpu.Real() && len(params) > 0 {
@@ -76,6 +81,9 @@ func (d *dutFlags) buildImages(ctx context.Context, e *env.Env) (lab.Images, err
 	if err != nil {
 		return lab.Images{}, err
 	}
-	o := lab.BuildOptions{GPU: lab.GPU(d.gpu), Packages: d.packages, Migration: d.migration}
+	o := lab.BuildOptions{
+		GPU: lab.GPU(d.gpu), Packages: d.packages, Migration: d.migration,
+		DUT: d.dutSide, Guest: d.guestSide,
+	}
 	return lab.BuildImages(ctx, dir, o, e.Progress("lab"))
 }

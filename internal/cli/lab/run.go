@@ -94,7 +94,8 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	}
 	dut, err := lab.Start(ctx, lab.Options{
 		Images: images, Dir: filepath.Join(dir, "dut"), Share: dir,
-		XeParams: params, GPUProperties: o.dut.properties, Progress: e.Progress("lab"),
+		XeParams: params, GPUProperties: o.dut.properties, Cmdline: o.dut.parameters(), Progress: e.Progress("lab"),
+		Boot: o.dut.ownKernel(),
 	})
 	if err != nil {
 		return errors.Join(err, files.Close())

@@ -54,7 +54,7 @@ func speedCommand(e *env.Env, d *dutFlags) *cobra.Command {
 		Short: "Measure how fast guests boot in the lab here",
 		Long: `Boots the emulated machine under test and, in it, guests without VFs, until their agents answer.
 It stores the result beside the lab's images. Later runs in the lab multiply their deadlines by a third of the
-seconds that one guest took; without a result, by 5.`,
+seconds that one guest took; without a result, by 5. With another kernel it stores nothing.`,
 		Example: `  vmtb lab speed
   vmtb lab speed --guests=1,2,4 --rounds=5`,
 		Args: cobra.NoArgs,
@@ -74,6 +74,9 @@ seconds that one guest took; without a result, by 5.`,
 }
 
 func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
+	if err := o.dut.check(nil); err != nil {
+		return err
+	}
 	images, err := o.dut.buildImages(ctx, e)
 	if err != nil {
 		return err
@@ -86,9 +89,10 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	speed := lab.Speed{Measured: time.Now()}
 	p := e.Progress("lab")
-	dut, err := lab.Start(
-		ctx, lab.Options{Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Progress: p, Boot: true},
-	)
+	dut, err := lab.Start(ctx, lab.Options{
+		Images: images, Dir: filepath.Join(dir, "dut"), Share: dir, Cmdline: o.dut.parameters(), Progress: p,
+		Boot: true,
+	})
 	if err != nil {
 		return err
 	}
@@ -97,8 +101,10 @@ func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
 	if err := errors.Join(err, dut.Close(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
-	if err := speed.Save(); err != nil {
-		return err
+	if !o.dut.given() { // deadlines follow the lab's usual kernels
+		if err := speed.Save(); err != nil {
+			return err
+		}
 	}
 	if o.asJSON {
 		return output.Print(e.Out, speed)

@@ -96,7 +96,7 @@ func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err 
 	}
 	options := lab.Options{
 		Images: images, Share: share, XeParams: params, GPUProperties: o.dut.properties, MayReboot: true,
-		Progress: e.Progress("lab"),
+		Cmdline: o.dut.parameters(), Boot: o.dut.ownKernel(), Progress: e.Progress("lab"),
 	}
 	err = options.Twice(ctx, func(options lab.Options) (err error) {
 		c, err = startDUT(ctx, e, o.name, options)

@@ -1,0 +1,354 @@
+package imagebuild
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"vmtb/bench"
+)
+
+// kernelReleases are the releases of Debian whose kernels the lab can boot.
+var kernelReleases = []string{suite, backports, igtSuite, "sid"}
+
+// An archiveKernel is a kernel in Debian's archive.
+type archiveKernel struct {
+	release string // "7.2.13+deb14"
+	version string // of its packages, "7.2.13-1"
+	// Its packages. Since 6.19 Debian has image, modules and the rest in packages of their own.
+	packages []string
+	gone     bool // the archive has no modules of it any more
+}
+
+// upstream returns the kernel's version without Debian's suffix, "7.2.13".
+func (k archiveKernel) upstream() string {
+	version, _, _ := strings.Cut(k.release, "+")
+	return version
+}
+
+// download returns the kernel's packages for "apt-get download".
+func (k archiveKernel) download() []string {
+	names := make([]string, len(k.packages))
+	for i, name := range k.packages {
+		names[i] = name + "=" + k.version
+	}
+	return names
+}
+
+var kernelPackage = regexp.MustCompile(`^linux-(image|binary|modules|base)-([0-9][0-9.]*\+deb[0-9]+)-amd64$`)
+
+// parseKernels returns the kernels in the output of "apt-cache madison", oldest first. Its lines
+// are "package | version | source". Other packages are ignored.
+func parseKernels(madison string) []archiveKernel {
+	type part struct{ version, name string }
+	parts := map[string]map[string]part{} // by release of the kernel, and kind of the package
+	for line := range strings.Lines(madison) {
+		f := strings.Split(line, "|")
+		if len(f) < 3 {
+			continue
+		}
+		name, version := strings.TrimSpace(f[0]), strings.TrimSpace(f[1])
+		m := kernelPackage.FindStringSubmatch(name)
+		if m == nil || version == "" {
+			continue
+		}
+		kind, release := m[1], m[2]
+		if parts[release] == nil {
+			parts[release] = map[string]part{}
+		}
+		if _, known := parts[release][kind]; !known { // madison lists the newest version first
+			parts[release][kind] = part{version, name}
+		}
+	}
+	var kernels []archiveKernel
+	for release, of := range parts {
+		image, ok := of["image"]
+		if !ok {
+			continue
+		}
+		k := archiveKernel{release: release, version: image.version, packages: []string{image.name}}
+		if _, split := of["binary"]; split {
+			k.packages = nil
+			for _, kind := range []string{"binary", "modules", "base"} {
+				if of[kind].version != k.version {
+					k.gone = true
+				} else {
+					k.packages = append(k.packages, of[kind].name)
+				}
+			}
+		}
+		kernels = append(kernels, k)
+	}
+	slices.SortFunc(kernels, func(a, b archiveKernel) int {
+		return cmp.Or(compareVersions(a.upstream(), b.upstream()), strings.Compare(b.release, a.release))
+	})
+	return kernels
+}
+
+// compareVersions compares versions like "7.2.13", number by number.
+func compareVersions(a, b string) int {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	return slices.CompareFunc(as, bs, func(a, b string) int {
+		x, _ := strconv.Atoi(a)
+		y, _ := strconv.Atoi(b)
+		return cmp.Compare(x, y)
+	})
+}
+
+// errUnknownKernel means that the archive has no kernel of that version.
+var errUnknownKernel = errors.New("the archive of Debian has no such kernel")
+
+// pickKernel returns the newest of kernels with that version: "7.2" is every 7.2.N. kernels are
+// sorted, oldest first.
+func pickKernel(kernels []archiveKernel, version string) (archiveKernel, error) {
+	gone := false
+	for _, k := range slices.Backward(kernels) {
+		if k.release != version && k.upstream() != version && !strings.HasPrefix(k.upstream(), version+".") {
+			continue
+		}
+		if !k.gone {
+			return k, nil
+		}
+		gone = true
+	}
+	if gone {
+		return archiveKernel{}, fmt.Errorf("%w any more: it has the image, but not the modules", errUnknownKernel)
+	}
+	return archiveKernel{}, errUnknownKernel
+}
+
+// available lists the versions of kernels for a message: all whole ones, and those without modules.
+func available(kernels []archiveKernel) string {
+	var whole, gone []string
+	for _, k := range kernels {
+		if k.gone {
+			gone = append(gone, k.upstream())
+		} else {
+			whole = append(whole, k.upstream())
+		}
+	}
+	text := "it has " + strings.Join(slices.Compact(whole), ", ")
+	if len(gone) > 0 {
+		text += fmt.Sprintf("; of %s to %s it has images without modules", gone[0], gone[len(gone)-1])
+	}
+	return text
+}
+
+// archiveKernel returns the cache entry with a kernel of Debian's archive, or "" if the lab's own
+// kernel has that version.
+func (b *builder) archiveKernel(root string, k Kernel) string {
+	own, err := rootKernel(root)
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	lab := archiveKernel{release: strings.TrimSuffix(own, "-amd64")}
+	if _, err := pickKernel([]archiveKernel{lab}, k.version); err == nil {
+		return ""
+	}
+	index, found, err := b.findKernel(k)
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	return b.packKernel(root, "kernel "+found.release, func(in string, lock *os.File, log io.Writer) error {
+		a := apt{lists: index, dir: filepath.Join(filepath.Dir(in), "tmp", "apt")}
+		err := a.run(b.ctx, lock, in, log, append([]string{"download"}, found.download()...)...)
+		if err != nil && b.ctx.Err() == nil {
+			err = &bench.InfraError{
+				Op: "fetch the kernel " + found.release, Err: err,
+				Advice: "if the archive has removed it since its list was fetched: 'vmtb lab clean' forgets the list",
+			}
+		}
+		return err
+	}, append([]any{"archive", found.version}, toAny(found.packages)...)...)
+}
+
+func toAny(texts []string) []any {
+	parts := make([]any, len(texts))
+	for i, t := range texts {
+		parts[i] = t
+	}
+	return parts
+}
+
+// rootKernel returns the release of the kernel in a root tree, "7.3.4+deb13-amd64".
+func rootKernel(root string) (string, error) {
+	kernels, err := filepath.Glob(filepath.Join(root, "tree", "usr/lib/modules/*"))
+	if err == nil && len(kernels) != 1 {
+		err = fmt.Errorf("want 1 kernel in the root tree, found %q", kernels)
+	}
+	if err != nil {
+		return "", &bench.InfraError{Op: "find the lab's kernel", Err: err}
+	}
+	return filepath.Base(kernels[0]), nil
+}
+
+// kernelListAge is the age from which on a list of kernels is fetched again, if it lacks a version.
+const kernelListAge = 24 * time.Hour
+
+// findKernel returns a kernel of Debian's archive, and the directory of apt's lists in which it is.
+func (b *builder) findKernel(k Kernel) (lists string, found archiveKernel, err error) {
+	lists, found, fetched, err := b.findKernelIn(k, "")
+	if err == nil || !errors.Is(err, errUnknownKernel) || time.Since(fetched) < kernelListAge {
+		return lists, found, err
+	}
+	lists, found, _, err = b.findKernelIn(k, time.Now().UTC().Format(time.DateOnly))
+	return lists, found, err
+}
+
+// findKernelIn looks for a kernel in the list of kernels of that day, or in the one that was fetched
+// first, if day is "". It also returns when the list was fetched.
+func (b *builder) findKernelIn(k Kernel, day string) (lists string, found archiveKernel, fetched time.Time, err error) {
+	dir := b.kernelIndex(day)
+	if b.err != nil {
+		return "", found, fetched, b.err
+	}
+	file := filepath.Join(dir, kernelsFile)
+	data, err := os.ReadFile(file)
+	var info os.FileInfo
+	if err == nil {
+		info, err = os.Stat(file)
+	}
+	if err != nil {
+		return "", found, fetched, &bench.InfraError{Op: "read the list of kernels", Err: err, Advice: "vmtb lab clean"}
+	}
+	kernels := parseKernels(string(data))
+	found, err = pickKernel(kernels, k.version)
+	if err != nil {
+		err = k.usage(err, available(kernels))
+	}
+	return filepath.Join(dir, "lists"), found, info.ModTime(), err
+}
+
+// kernelsFile is the file with the output of "apt-cache madison" in the entry of kernelIndex.
+const kernelsFile = "kernels"
+
+// kernelIndex returns the cache entry with apt's lists of the releases with kernels, and the
+// kernels in them. day tells lists apart that were fetched on different days.
+func (b *builder) kernelIndex(day string) string {
+	releases := strings.Join(kernelReleases, " ")
+	const title = "list of the kernels in Debian's archive"
+	return b.entry("kernelindex", title, func(dir *os.File, log io.Writer) error {
+		mirror, err := debianMirror(b.ctx)
+		if err != nil {
+			return err
+		}
+		a := apt{lists: filepath.Join(dir.Name(), "lists"), dir: filepath.Join(dir.Name(), "apt")}
+		if err := a.sources(mirror, []string{"deb"}, kernelReleases); err != nil {
+			return err
+		}
+		if err := a.run(b.ctx, dir, dir.Name(), log, "update"); err != nil {
+			return err
+		}
+		names, err := a.query(b.ctx, "pkgnames", "linux-")
+		if err != nil {
+			return err
+		}
+		args := []string{"madison"}
+		for _, name := range strings.Fields(names) {
+			if kernelPackage.MatchString(name) {
+				args = append(args, name)
+			}
+		}
+		kernels, err := a.query(b.ctx, args...)
+		if err == nil && len(parseKernels(kernels)) == 0 {
+			err = errors.New("the mirror has no kernels for amd64")
+		}
+		if err != nil {
+			return &bench.InfraError{Op: "list the kernels in Debian's archive", Err: err}
+		}
+		if err := os.RemoveAll(a.dir); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir.Name(), kernelsFile), []byte(kernels), 0o644)
+	}, releases, day, "recipe 1")
+}
+
+// An apt is a state of apt beside the machine's own, whose package lists do not change.
+type apt struct {
+	lists string // directory of the package lists; [apt.run] with "update" fills it
+	dir   string // directory for all else
+}
+
+// sourcesFile returns the list of sources. It is beside the lists: apt removes unknown files in their
+// directory.
+func (a apt) sourcesFile() string { return a.lists + "-sources.list" }
+
+// sources makes the directories, and the list of sources: kinds ("deb", "deb-src") of packages of
+// releases.
+func (a apt) sources(mirror string, kinds, releases []string) error {
+	if err := os.MkdirAll(filepath.Join(a.lists, "partial"), 0o755); err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for _, release := range releases {
+		for _, kind := range kinds {
+			fmt.Fprintf(&lines, "%s [signed-by=%s check-valid-until=no] %s %s main\n", kind, keyring, mirror, release)
+		}
+	}
+	return os.WriteFile(a.sourcesFile(), []byte(lines.String()), 0o644)
+}
+
+// argv returns a command of one of apt's programs.
+func (a apt) argv(program string, args ...string) []string {
+	return append([]string{
+		program, "-q", "-o", "Dir::State=" + a.dir, "-o", "Dir::State::status=" + filepath.Join(a.dir, "status"),
+		"-o", "Dir::State::lists=" + a.lists, "-o", "Dir::Cache=" + filepath.Join(a.dir, "cache"),
+		"-o", "Dir::Etc::sourcelist=" + a.sourcesFile(), "-o", "Dir::Etc::sourceparts=-",
+		"-o", "APT::Sandbox::User=root", // apt's usual download user has no access to the cache
+		"-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64",
+		// Only lists of packages: no descriptions of programs, no translations.
+		"-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false", "-o", "Acquire::Languages=none",
+		"-o", "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
+	}, args...)
+}
+
+// run runs apt-get in a working directory, into which it downloads. lock is as in [run].
+func (a apt) run(ctx context.Context, lock *os.File, dir string, log io.Writer, args ...string) error {
+	if err := a.prepare(); err != nil {
+		return err
+	}
+	shell := []string{"/bin/sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", dir}
+	return run(ctx, lock, log, append(shell, a.argv("apt-get", args...)...)...)
+}
+
+// query returns the output of apt-cache.
+func (a apt) query(ctx context.Context, args ...string) (string, error) {
+	if err := a.prepare(); err != nil {
+		return "", err
+	}
+	argv := a.argv("apt-cache", args...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // vmtb handles the terminal's Ctrl-C
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		return "", &bench.InfraError{Op: "run apt-cache", Err: err, Evidence: bench.Tail(stderr.Bytes(), 5)}
+	}
+	return string(out), nil
+}
+
+// prepare makes the directories of apt's state.
+func (a apt) prepare() error {
+	if err := os.MkdirAll(filepath.Join(a.dir, "cache", "archives", "partial"), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(a.dir, "status"), nil, 0o644)
+}

@@ -1,0 +1,101 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"vmtb/bench"
+	"vmtb/imagebuild"
+	"vmtb/lab"
+)
+
+// kernelFlags say which kernels the DUT and its guests boot, and with what.
+type kernelFlags struct {
+	kernel, guestKernel   string
+	cmdline, guestCmdline string
+	params                []string // MODULE.PARAM=VALUE, of the DUT's kernel
+	modules, guestModules []string // paths
+
+	dutSide, guestSide imagebuild.Side // set by check
+}
+
+func (k *kernelFlags) add(flags *pflag.FlagSet) {
+	const kinds = "a version of Debian's archive (7.2, 6.18.15), a built kernel tree, a kernel's .deb, or " +
+		"BZIMAGE:MODULES-DIRECTORY (see \"vmtb help kernels\")"
+	flags.StringVar(&k.kernel, "kernel", "", "kernel of the DUT: "+kinds)
+	flags.StringVar(&k.guestKernel, "guest-kernel", "", "kernel of the guests, as --kernel")
+	flags.StringVar(&k.cmdline, "cmdline", "", "additional parameters for the command line of the DUT's kernel")
+	flags.StringVar(&k.guestCmdline, "guest-cmdline", "", "the same for the guests' kernel")
+	flags.StringArrayVar(&k.params, "module-param", nil,
+		"MODULE.PARAM=VALUE for a module of the DUT's kernel: --module-param=xe.guc_log_level=5; may be given more "+
+			"than once")
+	flags.StringArrayVar(&k.modules, "module", nil,
+		"kernel module for the DUT, NAME.ko, which replaces the kernel's own; may be given more than once")
+	flags.StringArrayVar(&k.guestModules, "guest-module", nil, "the same for the guests")
+}
+
+// given reports whether a flag is for a DUT that is booted, and not for one that is up.
+func (k *kernelFlags) given() bool {
+	return k.kernel != "" || k.guestKernel != "" || k.cmdline != "" || k.guestCmdline != "" ||
+		len(k.params)+len(k.modules)+len(k.guestModules) > 0
+}
+
+var moduleParam = regexp.MustCompile(`^[a-zA-Z0-9_-]+\.[a-zA-Z0-9_.-]+=\S+$`)
+
+// check returns a [bench.UsageError] for flags that cannot be right. It reads the modules, and looks at
+// kernels that the user has built.
+func (k *kernelFlags) check(gpu lab.GPU) error {
+	if k.given() && !gpu.Real() {
+		return &bench.UsageError{
+			Err:    fmt.Errorf("--gpu=%s has stand-ins for xe, which are built for the lab's own kernel only", gpu),
+			Advice: "leave out --gpu, or the flags of kernels, modules and command lines",
+		}
+	}
+	for _, p := range k.params {
+		if !moduleParam.MatchString(p) {
+			return &bench.UsageError{
+				Err:    fmt.Errorf("--module-param=%s: want MODULE.PARAM=VALUE", p),
+				Advice: "for example --module-param=xe.guc_log_level=5",
+			}
+		}
+	}
+	for _, c := range []struct{ flag, text string }{{"--cmdline", k.cmdline}, {"--guest-cmdline", k.guestCmdline}} {
+		if strings.ContainsAny(c.text, "\n\x00") {
+			return &bench.UsageError{Err: fmt.Errorf("%s=%q: want one line", c.flag, c.text)}
+		}
+	}
+	var errs [4]error
+	k.dutSide.Kernel, errs[0] = imagebuild.ParseKernel("--kernel", k.kernel)
+	k.guestSide.Kernel, errs[1] = imagebuild.ParseKernel("--guest-kernel", k.guestKernel)
+	k.dutSide.Modules, errs[2] = readModules("--module", k.modules)
+	k.guestSide.Modules, errs[3] = readModules("--guest-module", k.guestModules)
+	k.guestSide.Cmdline = strings.TrimSpace(k.guestCmdline)
+	return errors.Join(errs[:]...)
+}
+
+func readModules(flag string, paths []string) (modules []imagebuild.Module, err error) {
+	seen := map[string]string{}
+	for _, path := range paths {
+		m, readErr := imagebuild.ReadModule(flag, path)
+		if readErr == nil && seen[m.Name] != "" {
+			err := fmt.Errorf("%s: %s and %s are both module %s", flag, seen[m.Name], path, m.Name)
+			readErr = &bench.UsageError{Err: err, Advice: "leave one out"}
+		}
+		seen[m.Name] = path
+		modules, err = append(modules, m), errors.Join(err, readErr)
+	}
+	return modules, err
+}
+
+// ownKernel reports whether the user has built a part of the lab's kernels. Such a lab boots: a saved
+// state of it takes longer to make than a boot, and the next build has no use for it.
+func (k *kernelFlags) ownKernel() bool {
+	return k.dutSide.Kernel.Built() || k.guestSide.Kernel.Built() || len(k.dutSide.Modules)+len(k.guestSide.Modules) > 0
+}
+
+// parameters returns the additional parameters of the DUT's kernel.
+func (k *kernelFlags) parameters() []string { return append(strings.Fields(k.cmdline), k.params...) }
