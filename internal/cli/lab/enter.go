@@ -33,7 +33,7 @@ func runningLab(e *env.Env, name string) (*keep.Client, error) {
 		}
 		return nil, &bench.UsageError{
 			Err:    fmt.Errorf("%d labs are up: %s", len(names), strings.Join(names, ", ")),
-			Advice: "--lab=NAME says which",
+			Advice: "--lab=NAME selects one",
 		}
 	}
 	return e.State.Labs.Open(living[0].Name)
@@ -57,7 +57,7 @@ func (o *upOptions) enter(
 	}
 	if o.xe != "" || o.share != "" || len(o.dut.properties) > 0 {
 		return nil, false, nil, &bench.UsageError{
-			Err:    fmt.Errorf("--xe, --gpu-property and --share are for a lab that is booted; %s is up", c.Name()),
+			Err:    fmt.Errorf("--xe, --gpu-property and --share need a new lab, but %s is up", c.Name()),
 			Advice: "vmtb lab stop ends it",
 		}
 	}
