@@ -238,7 +238,7 @@ func (c *Config) Validate() error {
 func (c *Config) validateModels(bad func(format string, args ...any)) {
 	for _, id := range slices.Sorted(maps.Keys(c.DeviceModels)) {
 		if _, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(id), "0x"), 16, 16); err != nil {
-			bad("device_models: %q is no PCI device id, want up to four hexadecimal digits, like e20b", id)
+			bad("device_models: %q is not a PCI device id, want up to four hexadecimal digits, like e20b", id)
 		}
 		if model := c.DeviceModels[id]; !fileName.MatchString(model) {
 			bad("device_models.%s is %q, want the name of a profile file, like Bmg_g21_12", id, model)

@@ -53,7 +53,7 @@ func TestParseConfigRefuses(t *testing.T) {
 	}
 	tests := []struct{ name, data, want string }{
 		{"unknown key", "{\"host\": {\n  \"cardindex\": 1}}", "c.json:2:3: host.cardindex: unknown key"},
-		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: cannot take a JSON string"},
+		{"wrong type", `{"vm": {"cpus": "2"}}`, "c.json:1:17: vm.cpus: found a JSON string"},
 		{
 			"a KCIDB origin that is none", `{"ci": {"kcidb_origin": "My Lab"}}`,
 			`c.json: ci.kcidb_origin is "My Lab", want lower-case letters, digits and _`,
@@ -72,13 +72,16 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},
 		{"no driver", `{"guest": {"driver": ""}}`, `guest.driver is "", want the name of a kernel driver`},
 		{"driver", `{"host": {"driver": "../xe"}}`, `host.driver is "../xe", want the name of a kernel driver`},
-		{"null", `{"host": null}`, "c.json:1:10: host: cannot take a JSON null here"},
+		{"null", `{"host": null}`, "c.json:1:10: host: found a JSON null"},
 		{
 			"card and address", `{"host": {"card_index": 0, "pci_address": "0000:03:00.0"}}`,
 			"host.card_index and host.pci_address: give one",
 		},
-		{"device id", `{"device_models": {"bmg": "Bmg_g21_12"}}`, `device_models: "bmg" is no PCI device id`},
-		{"long device id", `{"device_models": {"1e20b": "Bmg_g21_12"}}`, `device_models: "1e20b" is no PCI device id`},
+		{"device id", `{"device_models": {"bmg": "Bmg_g21_12"}}`, `device_models: "bmg" is not a PCI device id`},
+		{
+			"long device id", `{"device_models": {"1e20b": "Bmg_g21_12"}}`,
+			`device_models: "1e20b" is not a PCI device id`,
+		},
 		{
 			"model elsewhere", `{"device_models": {"0xE20C": "../Bmg_g21_12"}}`,
 			`device_models.0xE20C is "../Bmg_g21_12"`,

@@ -82,7 +82,7 @@ func runAgent(ctx context.Context, k key, o agentOptions, log *slog.Logger) erro
 	}
 	defer lock.Close()
 	if err := flock.Exclusive(lock); err != nil {
-		return fmt.Errorf("another agent works in %s: %w", o.spool, err)
+		return fmt.Errorf("another agent uses %s: %w", o.spool, err)
 	}
 	a := &agent{agentOptions: o, dut: k.Name, log: log, poke: make(chan struct{}, 1)}
 	if a.boot, err = procfs.BootID(); err != nil {
@@ -103,7 +103,7 @@ func runAgent(ctx context.Context, k key, o agentOptions, log *slog.Logger) erro
 	if _, err := a.nc.Subscribe(wakeTopic, func(*nats.Msg) { a.look() }); err != nil {
 		return err
 	}
-	log.Info("works for", "dut", a.dut, "engine", k.URL)
+	log.Info("agent started", "dut", a.dut, "engine", k.URL)
 	go a.work(context.WithoutCancel(ctx))
 	<-ctx.Done()
 	return nil
@@ -114,7 +114,7 @@ func (a *agent) work(ctx context.Context) {
 	for {
 		again, err := a.round(ctx)
 		if err != nil {
-			a.log.Warn("cannot go on, and tries again", "error", err)
+			a.log.Warn("the agent failed, and tries again", "error", err)
 		}
 		if again && err == nil {
 			continue
@@ -237,7 +237,7 @@ func (a *agent) hindered(ctx context.Context) (state, why string, err error) {
 	case a.state.Bad == "":
 		return "", "", nil
 	case a.health == "":
-		return "bad", a.state.Bad + ` ("vmtb-fleet repair ` + a.dut + `" when it is good again)`, nil
+		return "bad", a.state.Bad + ` ("vmtb-fleet repair ` + a.dut + `" when its fault is fixed)`, nil
 	case time.Since(a.state.Checked) < a.check:
 		return "bad", a.state.Bad, nil
 	}
@@ -249,7 +249,7 @@ func (a *agent) hindered(ctx context.Context) (state, why string, err error) {
 		a.log.Warn("the health check failed", "error", err)
 		return "bad", fmt.Sprintf("%s; health check: %v", a.state.Bad, err), a.save()
 	}
-	a.log.Info("the DUT is good again")
+	a.log.Info("the DUT has passed its health check")
 	a.state.Bad, a.state.Errors = "", 0
 	return "", "", a.save()
 }

@@ -102,7 +102,7 @@ func chaos(t *testing.T, seed uint64) {
 	for _, r := range results {
 		attempts[r.Attempt]++
 		lostTwo = lostTwo || r.Why != ""
-		if r.Object == "" && !strings.HasPrefix(r.Why, "took down") {
+		if r.Object == "" && !strings.HasPrefix(r.Why, "the unit made these DUTs fail") {
 			t.Errorf("%s has no run directory: %s", r.Unit, r.Why)
 		}
 	}

@@ -63,7 +63,7 @@ func (b *bus) setStanding(ctx context.Context, dut string, change func(*standing
 	}
 	change(&s)
 	if _, err = b.swap(ctx, "standing."+dut, e, s); err != nil {
-		return fmt.Errorf("%s was changed meanwhile? Try again: %w", dut, err)
+		return fmt.Errorf("change the state of %s: %w (another command may have changed it: try again)", dut, err)
 	}
 	b.wake()
 	return nil

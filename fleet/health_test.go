@@ -127,7 +127,7 @@ func TestServerFull(t *testing.T) {
 	if id != "" {
 		l.wait("an upload that does not fit", func() bool {
 			log, _ := os.ReadFile(filepath.Join(l.dir, "a.log"))
-			return strings.Contains(string(log), "the result is not home yet")
+			return strings.Contains(string(log), "the result is not stored yet")
 		})
 	}
 	l.kill("server")
@@ -159,7 +159,8 @@ func TestDie(t *testing.T) {
 	l.dut("c", small)
 	l.wait("c's word", func() bool { return len(l.done(b, id)) == 1 })
 	for _, r := range l.done(b, id) {
-		if r.DUT != "c" || r.Exit != flow.ExitError || r.Why != "took down a, b" || r.Object != "" {
+		if r.DUT != "c" || r.Exit != flow.ExitError || r.Object != "" ||
+			r.Why != "the unit made these DUTs fail: a, b" {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -167,7 +168,7 @@ func TestDie(t *testing.T) {
 		t.Error("c has run something")
 	}
 	out, code := l.run("watch", id)
-	if code != flow.ExitError || !strings.Contains(out, "took down a, b") {
+	if code != flow.ExitError || !strings.Contains(out, "the unit made these DUTs fail: a, b") {
 		t.Errorf("watch: %d\n%s", code, out)
 	}
 	run := l.fetch(id, 2) // from the logs of both DUTs

@@ -89,7 +89,7 @@ func (k key) tls() (*tls.Config, error) {
 		return c, nil
 	}
 	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM([]byte(k.CA)) {
-		return nil, errors.New("key: it has no certificate in PEM")
+		return nil, errors.New("the key has no certificate in PEM")
 	}
 	if k.Host == "" {
 		c.ServerName = serverName

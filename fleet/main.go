@@ -155,8 +155,8 @@ func (p *program) commands() []command {
 				}
 				return err
 			})},
-		{"watch RUN", "show a run as it goes on; ends with its exit code", func(f *pflag.FlagSet) {
-			f.BoolVar(&p.json, "json", false, "print the journals' entries, an object a line")
+		{"watch RUN", "show the progress of a run; the exit code is that of the run", func(f *pflag.FlagSet) {
+			f.BoolVar(&p.json, "json", false, "print the journals' entries, one object per line")
 		}, p.onBus(func(ctx context.Context, b *bus, args []string) error {
 			code, err := watch(ctx, b, args[0], p.out, p.json)
 			if err == nil {
@@ -164,7 +164,7 @@ func (p *program) commands() []command {
 			}
 			return err
 		})},
-		{"fetch RUN", "bring all attempts of a run, merged into one run directory", func(f *pflag.FlagSet) {
+		{"fetch RUN", "fetch all attempts of a run, merged into one run directory", func(f *pflag.FlagSet) {
 			f.StringVarP(&p.fetch.dir, "output", "o", "", "the run directory to make")
 			f.StringArrayVar(&p.fetch.reports, "report", nil, "FORMAT or FORMAT:PATH, as for vmtb report")
 			f.StringVar(&p.fetch.vmtb, "vmtb", "vmtb", "the vmtb that makes the reports")
@@ -174,17 +174,17 @@ func (p *program) commands() []command {
 		{"duts", "list the DUTs: state, labels, reason", func(f *pflag.FlagSet) {
 			f.BoolVar(&p.json, "json", false, "print an array of objects")
 		}, p.onBus(func(ctx context.Context, b *bus, _ []string) error { return b.listDUTs(ctx, p.out, p.json) })},
-		{"reserve DUT", "keep a DUT for a person, or end that", func(f *pflag.FlagSet) {
+		{"reserve DUT", "reserve a DUT for a person, or end the reservation", func(f *pflag.FlagSet) {
 			f.DurationVar(&p.length, "for", time.Hour, "how long; 0s ends the reservation")
 		}, p.standing(func(s *standing) { s.Who, s.Until = who(), time.Now().Add(p.length) })},
-		{"drain DUT", "have a DUT finish its unit, and take nothing new", func(f *pflag.FlagSet) {
-			f.BoolVar(&p.end, "end", false, "have it take units again")
+		{"drain DUT", "let a DUT finish its unit and take no new one", func(f *pflag.FlagSet) {
+			f.BoolVar(&p.end, "end", false, "let the DUT take units again")
 		}, p.standing(func(s *standing) { s.Who, s.Drain = who(), !p.end })},
 		{"cancel RUN", "end a run in order", nil, p.onBus(func(ctx context.Context, b *bus, args []string) error {
 			return b.cancel(ctx, args[0])
 		})},
-		{"repair RUN|DUT", "queue again what has no result; declare a bad DUT good", func(f *pflag.FlagSet) {
-			f.DurationVar(&p.lost, "lost-after", defaultLost, "as for submit")
+		{"repair RUN|DUT", "queue units without a result again; let a bad DUT work again", func(f *pflag.FlagSet) {
+			f.DurationVar(&p.lost, "lost-after", defaultLost, "the same as for submit")
 		}, p.onBus(func(ctx context.Context, b *bus, args []string) error {
 			if b.knows(ctx, args[0]) == nil {
 				return b.setStanding(ctx, args[0], func(s *standing) { s.Clear++ })
@@ -211,7 +211,7 @@ func (p *program) serveFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.dir, "dir", serverDir, "state: keys, queue, results, run directories")
 	f.StringVar(&o.listen, "listen", "0.0.0.0:4222", "HOST:PORT to listen on, with TLS")
 	f.StringVar(&o.url, "url", "", "the address in the keys of clients (default: tls://HOSTNAME:PORT)")
-	f.Int64Var(&o.maxStore, "max-store", 0, "the most bytes of state (default: the space on the disk)")
+	f.Int64Var(&o.maxStore, "max-store", 0, "limit of the state in bytes (default: the space on the disk)")
 }
 
 func (p *program) runServe(ctx context.Context, _ []string) error {
@@ -239,7 +239,7 @@ func (p *program) runEnroll(ctx context.Context, b *bus, args []string) error {
 	}
 	next := "VMTB_FLEET_KEY=" + p.file + " vmtb-fleet submit ..."
 	if p.role == roleDUT {
-		next = "copy it there, then: vmtb-fleet agent --key=" + p.file
+		next = "copy it to the DUT, then: vmtb-fleet agent --key=" + p.file
 	}
 	fmt.Fprintf(p.out, "%s is the key of %s: %s\n", p.file, args[0], next)
 	return nil
@@ -247,7 +247,7 @@ func (p *program) runEnroll(ctx context.Context, b *bus, args []string) error {
 
 func (p *program) agentFlags(f *pflag.FlagSet) {
 	o := &p.agent
-	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb to run, with arguments that come before its command")
+	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb to run, with arguments before its command")
 	f.StringVar(&o.spool, "spool", "/var/lib/vmtb-agent", "directory for units in flight")
 	const health = "selection that must pass before a bad DUT takes units again (default: \"repair\" decides)"
 	f.StringVar(&o.health, "health", "", health)
@@ -257,11 +257,11 @@ func (p *program) agentFlags(f *pflag.FlagSet) {
 func (p *program) submitFlags(f *pflag.FlagSet) {
 	o := &p.submit
 	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb that lists the selection")
-	f.StringVar(&o.id, "id", "", "id of the run; the id of a run that was queued in part goes on with it")
+	f.StringVar(&o.id, "id", "", "id of the run; the id of a partly queued run continues that run")
 	f.StringVar(&o.need, "need", "", "labels that a DUT must have: 'gpu=bmg vfs>=4 kernel>=7.0'")
 	f.BoolVar(&o.eachGPU, "each-gpu", false, "run each flow once on each kind of GPU that the DUTs have")
 	f.StringArrayVar(&o.options, "option", nil, "NAME=VALUE, a flag of vmtb run: "+strings.Join(options, ", "))
-	f.StringArrayVar(&o.durations, "durations", nil, "a run directory: what took longest in it is queued first")
-	f.DurationVar(&o.deadline, "deadline", 0, "units that have not ended by then do not run on (default: never)")
-	f.DurationVar(&o.lost, "lost-after", defaultLost, "a DUT that is silent for so long has lost its unit")
+	f.StringArrayVar(&o.durations, "durations", nil, "a run directory: its slowest flows are queued first")
+	f.DurationVar(&o.deadline, "deadline", 0, "stop units that have not ended after this time (default: never)")
+	f.DurationVar(&o.lost, "lost-after", defaultLost, "a DUT that is silent for this time loses its unit")
 }

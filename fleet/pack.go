@@ -63,10 +63,10 @@ func unpack(r io.Reader, dir string, most int64) error {
 			continue // directories are made with their files
 		}
 		if h.Typeflag != tar.TypeReg || !filepath.IsLocal(h.Name) {
-			return fmt.Errorf("%q is no regular file in its directory", h.Name)
+			return fmt.Errorf("%q is not a regular file in its directory", h.Name)
 		}
 		if most -= h.Size; most < 0 || n == maxFiles {
-			return errors.New("it is too large")
+			return errors.New("the run directory is too large")
 		}
 		if err := root.MkdirAll(filepath.Dir(h.Name), 0o755); err != nil {
 			return err

@@ -153,7 +153,7 @@ func TestKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := connect(t.Context(), stranger); err == nil ||
-		!strings.Contains(err.Error(), "is the key still good?") {
+		!strings.Contains(err.Error(), "is the key still valid?") {
 		t.Errorf("with a key that nobody has enrolled: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "k")

@@ -61,7 +61,7 @@ func serve(ctx context.Context, o serveOptions, out io.Writer) error {
 	s.Start()
 	defer func() { s.Shutdown(); s.WaitForShutdown() }()
 	if !s.ReadyForConnections(30 * time.Second) {
-		return fmt.Errorf("the engine is not ready within 30 s: does another process use %s?", o.listen)
+		return fmt.Errorf("the engine was not ready within 30 s: does another process use %s?", o.listen)
 	}
 	b, err := connect(ctx, k, nats.InProcessServer(s))
 	if err != nil {

@@ -74,7 +74,7 @@ func submit(ctx context.Context, b *bus, o submitOptions, words []string, log io
 		return "", err
 	}
 	if err := b.queue(ctx, sub.Units, o.lost, ""); err != nil {
-		return "", fmt.Errorf("queue run %s: %w (the same command with --id=%[1]s goes on)", o.id, err)
+		return "", fmt.Errorf("queue run %s: %w (the same command with --id=%[1]s continues)", o.id, err)
 	}
 	return o.id, b.reportUnmet(ctx, sub.Units, log)
 }
@@ -240,7 +240,7 @@ func (b *bus) reportUnmet(ctx context.Context, units []unit, log io.Writer) erro
 
 // unmet returns the terms that the nearest DUT does not meet, or "" if a DUT meets all.
 func unmet(need string, duts map[string]dutInfo) string {
-	best, least := "there is none", 0
+	best, least := "there are no DUTs", 0
 	for _, d := range duts {
 		missing := lacks(need, d.Labels)
 		if len(missing) == 0 {

@@ -62,7 +62,7 @@ func (a *agent) runDir(s *attempt) string  { return filepath.Join(a.unitDir(s), 
 func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 	var u unit
 	if json.Unmarshal(m.Data(), &u) != nil || checkName("run", u.Run) != nil || checkName("unit", u.Name) != nil {
-		a.log.Error("dropped a message that is no unit", "subject", m.Subject())
+		a.log.Error("dropped a message that is not a unit", "subject", m.Subject())
 		return m.Term()
 	}
 	_, done, err := get[result](ctx, a.bus, "result."+u.key())
@@ -79,7 +79,7 @@ func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 		if left := a.lost() - a.now().Sub(e.Created()); left > 0 || !settled {
 			return m.NakWithDelay(max(left, a.beat()))
 		}
-		a.log.Warn("takes over", "unit", u.title(), "from", c.DUT)
+		a.log.Warn("takes over the unit", "unit", u.title(), "from", c.DUT)
 		c.Lost = append(c.Lost, c.DUT)
 	}
 	s := &attempt{Unit: u, Reply: m.Reply(), Boot: a.boot}
@@ -104,7 +104,7 @@ func (a *agent) resume(ctx context.Context) error {
 	}
 	if c.DUT == a.dut && c.Attempt == s.Claim.Attempt {
 		s.revision = e.Revision()
-		a.log.Info("goes on with", "unit", s.Unit.title(), "attempt", s.Claim.Attempt)
+		a.log.Info("continues the unit", "unit", s.Unit.title(), "attempt", s.Claim.Attempt)
 		return a.perform(ctx, s)
 	}
 	a.log.Warn("another DUT has the unit now: restores the host", "unit", s.Unit.title())
@@ -118,7 +118,7 @@ func (a *agent) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.finish(ctx, s, flow.ExitError, "the DUT came back too late", true)
+	return a.finish(ctx, s, flow.ExitError, "the DUT reconnected too late", true)
 }
 
 // perform runs or continues the unit and stores its result. [agent.heart] runs until then.
@@ -292,7 +292,7 @@ func (a *agent) openRun(s *attempt) (run *flow.RunDir, ok bool) {
 // unknown ones.
 func (a *agent) refuse(s *attempt) (code int, why string) {
 	if len(s.Claim.Lost) >= mostLost {
-		return flow.ExitError, "took down " + strings.Join(s.Claim.Lost, ", ")
+		return flow.ExitError, "the unit made these DUTs fail: " + strings.Join(s.Claim.Lost, ", ")
 	}
 	if s.late(a.now()) {
 		return flow.ExitError, errDeadline.Error()
@@ -361,7 +361,7 @@ func (a *agent) waitHost(ctx context.Context, reason error) error {
 			return flock.WaitShared(ctx, f)
 		}
 	}
-	a.bad("vmtb does not begin here: %v", reason)
+	a.bad("vmtb cannot start a run on this DUT: %v", reason)
 	return reason
 }
 
@@ -385,9 +385,9 @@ func (a *agent) judge(s *attempt, code int) {
 	case code == flow.ExitNotRestored:
 		a.bad("%s left the host changed: %s", s.Unit.title(), sum.Unrestored)
 	case a.state.Errors > 1:
-		a.bad("errors in %d units, one after the other, the last in %s", a.state.Errors, s.Unit.title())
+		a.bad("errors in %d units in a row, the last in %s", a.state.Errors, s.Unit.title())
 	case s.Boot != a.boot && a.health != "":
-		a.bad("it was booted in %s", s.Unit.title())
+		a.bad("the DUT was booted during %s", s.Unit.title())
 	}
 }
 
@@ -397,7 +397,7 @@ func (a *agent) finish(ctx context.Context, s *attempt, code int, why string, ex
 	r := result{Unit: s.Unit.Name, DUT: a.dut, Attempt: s.Claim.Attempt, Exit: code, Why: why}
 	_ = a.tell(ctx, s) // an error does not matter: the run directory has all lines
 	if r.Object, err = a.upload(ctx, s); err != nil {
-		return fmt.Errorf("the result is not home yet: store the run directory of %s: %w", s.Unit.title(), err)
+		return fmt.Errorf("the result is not stored yet: store the run directory of %s: %w", s.Unit.title(), err)
 	}
 	first, e, err := get[result](ctx, a.bus, "result."+s.Unit.key())
 	switch mine := first.DUT == r.DUT && first.Attempt == r.Attempt; {
@@ -408,7 +408,7 @@ func (a *agent) finish(ctx context.Context, s *attempt, code int, why string, ex
 		_, err = a.kv.Create(ctx, "result."+s.Unit.key(), encode(r))
 	}
 	if err != nil {
-		return fmt.Errorf("the result is not home yet: %w", err)
+		return fmt.Errorf("the result is not stored yet: %w", err)
 	}
 	if !extra { // if this ACK is lost, the next agent with the message finds the result
 		_ = a.nc.Publish(s.Reply, []byte("+ACK"))

@@ -110,7 +110,7 @@ func (e ending) cutOff() string {
 		return ""
 	}
 	if e.abandoned {
-		s += " and did not come back; abandoned"
+		s += " and did not return; abandoned"
 	}
 	return s
 }

@@ -53,7 +53,7 @@ func ReadDurations(dirs ...string) (Durations, error) {
 		run, err := OpenRun(dir)
 		if err != nil {
 			err = fmt.Errorf("--durations: %w", err)
-			return Durations{}, &bench.UsageError{Err: err, Advice: "it wants the directory of a run"}
+			return Durations{}, &bench.UsageError{Err: err, Advice: "give the directory of a run"}
 		}
 		runs = append(runs, run)
 	}

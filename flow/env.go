@@ -66,7 +66,7 @@ type Env struct {
 // ErrLater is the error that the check of a [Need] returns if it needs a prepared host, for
 // instance a loaded driver. SetUp then prepares the host, and calls [Env.CheckNeeds] before its
 // slow work. If SetUp does not call it, the engine does so after SetUp.
-var ErrLater = errors.New("only known after preparation of the host")
+var ErrLater = errors.New("known only after the host is prepared")
 
 // CheckNeeds checks the needs again that returned [ErrLater]. SetUp calls it, and returns its error
 // unchanged. If a need is not met, the cases are skipped.

@@ -184,7 +184,9 @@ func TestAfterEnd(t *testing.T) {
 	}}
 	got := s.run(t.Context(), t, Options{}, "")
 	if got.results() != "pass pass" ||
-		!slices.ContainsFunc(got.entries, func(e Entry) bool { return e.Message == "after the case's end: too late" }) {
+		!slices.ContainsFunc(got.entries, func(e Entry) bool {
+			return e.Message == "after the end of the case: too late"
+		}) {
 		t.Errorf("results %s, entries %v", got.results(), got.entries)
 	}
 }

@@ -27,7 +27,7 @@ func TestInterrupt(t *testing.T) {
 		},
 		{
 			"one", false, false, "set-up 1; one; tear-down 1; undo", "incomplete notrun",
-			"interrupted and did not come back; abandoned", "one",
+			"interrupted and did not return; abandoned", "one",
 		},
 		{
 			"reset 1", true, false, "set-up 1; one; reset 1; tear-down 1; undo", "pass notrun",
@@ -35,10 +35,10 @@ func TestInterrupt(t *testing.T) {
 		},
 		{
 			"tear-down 1", false, false, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass",
-			"missed its deadline of 1 min and did not come back; abandoned", "tear-down",
+			"missed its deadline of 1 min and did not return; abandoned", "tear-down",
 		},
 		{
-			"set-up 1", false, true, "set-up 1; undo", "notrun notrun", "interrupted and did not come back; abandoned",
+			"set-up 1", false, true, "set-up 1; undo", "notrun notrun", "interrupted and did not return; abandoned",
 			"set-up",
 		},
 		{
@@ -47,15 +47,15 @@ func TestInterrupt(t *testing.T) {
 		},
 		{
 			"one", false, true, "set-up 1; one; undo", "incomplete notrun",
-			"interrupted and did not come back; abandoned", "one",
+			"interrupted and did not return; abandoned", "one",
 		},
 		{
 			"reset 1", false, true, "set-up 1; one; reset 1; undo", "pass notrun",
-			"interrupted and did not come back; abandoned", "reset",
+			"interrupted and did not return; abandoned", "reset",
 		},
 		{
 			"tear-down 1", false, true, "set-up 1; one; reset 1; two; tear-down 1; undo", "pass pass",
-			"interrupted again: killed and did not come back; abandoned", "tear-down",
+			"interrupted again: killed and did not return; abandoned", "tear-down",
 		},
 	} {
 		t.Run(fmt.Sprintf("%s heeds %v kill %v", tt.place, tt.heed, tt.kill), func(t *testing.T) {

@@ -119,7 +119,7 @@ func (m *merger) outside(dir string) error {
 		return err
 	}
 	if rel, err := filepath.Rel(dir, out); err == nil && filepath.IsLocal(rel) {
-		return fmt.Errorf("%s lies in %s, which is to be merged", m.Out, dir)
+		return fmt.Errorf("%s is inside %s, one of the directories to merge", m.Out, dir)
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (m *merger) order() {
 		}
 		kept[i].Extra = kept[i].Extra && p.Extra
 		m.notes = append(m.notes, fmt.Sprintf(
-			"the run of %s that began at %s was given more than once; it counts once",
+			"the run of %s that began at %s was given several times; it counts once",
 			hostOf(p.run.Info.DUT), p.run.Info.Start.UTC().Format("15:04:05")))
 	}
 	m.parts = kept
@@ -383,7 +383,7 @@ func (m *merger) write(ctx context.Context) (*RunDir, error) {
 		return nil, err
 	}
 	if err := os.Rename(temp, out); err != nil { // replaces an empty directory
-		return nil, &bench.InfraError{Op: "put the merged run directory in its place", Err: err}
+		return nil, &bench.InfraError{Op: "rename the merged run directory", Err: err}
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(out)); err != nil {
 		return nil, &bench.InfraError{Op: "write the merged run directory", Err: err}
@@ -412,7 +412,8 @@ func (m *merger) fill(ctx context.Context, dir string) error {
 	if err == nil {
 		m.info.Dir, m.info.Notes = dir, m.allNotes()
 		if n := m.skipped; n > 0 {
-			m.info.Notes = append(m.info.Notes, "left out: "+prose.Count(n, "file")+" that are no regular files")
+			left := "left out: " + prose.Count(n, "file") + ", because only regular files are copied"
+			m.info.Notes = append(m.info.Notes, left)
 		}
 		err = writeInfo(m.info)
 	}

@@ -330,7 +330,7 @@ func TestMergeAgain(t *testing.T) {
 		t.Errorf("%q, and all at once %q", a, b)
 	}
 	if !strings.Contains(
-		strings.Join(flat.Info.Notes, "\n"), "the run of bmg-07 that began at 12:00:00 was given more than once",
+		strings.Join(flat.Info.Notes, "\n"), "the run of bmg-07 that began at 12:00:00 was given several times",
 	) {
 		t.Errorf("notes %q", flat.Info.Notes)
 	}
@@ -368,8 +368,8 @@ func TestMergeRefused(t *testing.T) {
 	}{
 		{"out", []string{bad, good, filepath.Join(base, "none")}, []string{"journal: line 1", "not a run directory"}},
 		{"out", nil, []string{"no run directory to merge"}},
-		{"good/out", []string{good}, []string{"lies in"}},
-		{"good", []string{good}, []string{"lies in"}},
+		{"good/out", []string{good}, []string{"is inside"}},
+		{"good", []string{good}, []string{"is inside"}},
 		{"bad", []string{good}, []string{"bad is not empty"}},
 		{"good/run.json/x", []string{live}, []string{"not a directory"}},
 	} {
@@ -434,7 +434,7 @@ func TestMergeLinks(t *testing.T) {
 	if got := run.Info.Plan[0].Dir; got != "" {
 		t.Errorf("the plan leads to %s", got)
 	}
-	if !slices.Contains(run.Info.Notes, "left out: 2 files that are no regular files") {
+	if !slices.Contains(run.Info.Notes, "left out: 2 files, because only regular files are copied") {
 		t.Errorf("notes %q", run.Info.Notes)
 	}
 }

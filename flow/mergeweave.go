@@ -13,7 +13,7 @@ import (
 )
 
 // noEnd is the reason of a phase without an end in the journal. Reports use the same words.
-const noEnd = "it was running where the journal ends"
+const noEnd = "it was running when the journal ended"
 
 // plan sets the merged plan, which is the union of all plans in one order. It also sets the folders
 // of the merged run directory.
@@ -452,7 +452,7 @@ func (m *merger) journal(write func(Entry) error) error {
 			continue
 		}
 		err := put(Entry{
-			Event: End, Phase: PhaseCase, ID: it.ID, Dir: it.Dir, Time: last, Result: NotRun, Reason: "never begun",
+			Event: End, Phase: PhaseCase, ID: it.ID, Dir: it.Dir, Time: last, Result: NotRun, Reason: "not started",
 			Quarantined: it.Quarantine != nil,
 		})
 		if err != nil {

@@ -26,7 +26,7 @@ func (p pattern) advice(all []Item) string {
 			near = append(near[:most], "...")
 		}
 		if len(near) > 0 {
-			return "there is " + strings.Join(near, " ")
+			return "these exist: " + strings.Join(near, " ")
 		}
 	}
 	for _, s := range Nearest(strings.Join(p.parts, "::"), names(all), 3) {

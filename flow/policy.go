@@ -36,17 +36,17 @@ func (p Policy) Check() error {
 		return bad("--rerun-failed %d: want 0 or more", p.RerunFailed)
 	}
 	if p.MaxFail < 0 {
-		return bad("--maxfail %d: want 0, which is no limit, or more", p.MaxFail)
+		return bad("--maxfail %d: want 0 (no limit) or more", p.MaxFail)
 	}
 	if p.Repeat < 0 {
 		return bad("--repeat %d: want 1 or more", p.Repeat)
 	}
 	if p.Repeat > 1 && p.RerunFailed > 0 {
-		return bad("--repeat runs until something fails, --rerun-failed until nothing does: want one of them")
+		return bad("--repeat runs flows until one fails, --rerun-failed until all pass: give only one of them")
 	}
 	for _, w := range p.AbortOn {
 		if !slices.Contains(AbortWords, w) {
-			return bad("--abort-on %q: want some of %s", w, strings.Join(AbortWords, ","))
+			return bad("--abort-on %q: want one or more of %s", w, strings.Join(AbortWords, ","))
 		}
 	}
 	return nil
@@ -120,7 +120,7 @@ func (r *runner) abortOn(f *fixture, it Item, e Entry, found []Finding) {
 	wanted := func(word string) bool { return slices.Contains(r.Policy.AbortOn, word) }
 	for _, f := range found {
 		if wanted(f.Rule) {
-			r.stop(fmt.Errorf("%s: %s (asked to abort on %s)", it.ID, f, f.Rule))
+			r.stop(fmt.Errorf("%s: %s (--abort-on=%s)", it.ID, f, f.Rule))
 			return
 		}
 	}
@@ -132,9 +132,9 @@ func (r *runner) abortOn(f *fixture, it Item, e Entry, found []Finding) {
 		r.stop(&failuresError{fmt.Errorf("%s: %s, and its fixture is kept", it.ID, e.Result)})
 	}
 	if wanted(string(e.Result)) {
-		r.stop(fmt.Errorf("%s: %s (asked to abort on that)", it.ID, e.Result))
+		r.stop(fmt.Errorf("%s: %s (--abort-on)", it.ID, e.Result))
 	}
 	if n := r.summary.failures(); r.Policy.MaxFail > 0 && n >= r.Policy.MaxFail && !e.Result.good() {
-		r.stop(&failuresError{fmt.Errorf("%d failed, and --maxfail=%d ends the run", n, r.Policy.MaxFail)})
+		r.stop(&failuresError{fmt.Errorf("%d failed: --maxfail=%d ends the run", n, r.Policy.MaxFail)})
 	}
 }

@@ -242,13 +242,13 @@ func TestRerunInterrupted(t *testing.T) {
 
 func TestPolicyCheck(t *testing.T) {
 	for want, p := range map[string]Policy{
-		"--rerun-failed -1":  {RerunFailed: -1},
-		"--repeat -2":        {Repeat: -2},
-		"want one of them":   {Repeat: 2, RerunFailed: 1},
-		`--maxfail -1`:       {MaxFail: -1},
-		`--abort-on "pass"`:  {AbortOn: []string{"fail", "pass"}},
-		`taint,lockdep`:      {AbortOn: []string{""}},
-		`--abort-on "Taint"`: {AbortOn: []string{"Taint"}},
+		"--rerun-failed -1":     {RerunFailed: -1},
+		"--repeat -2":           {Repeat: -2},
+		"give only one of them": {Repeat: 2, RerunFailed: 1},
+		`--maxfail -1`:          {MaxFail: -1},
+		`--abort-on "pass"`:     {AbortOn: []string{"fail", "pass"}},
+		`taint,lockdep`:         {AbortOn: []string{""}},
+		`--abort-on "Taint"`:    {AbortOn: []string{"Taint"}},
 	} {
 		var usage *bench.UsageError
 		_, err := Run(t.Context(), nil, Options{Dir: filepath.Join(t.TempDir(), "run"), Policy: p})
@@ -367,7 +367,7 @@ func TestQuarantine(t *testing.T) {
 func TestParseQuarantineErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"quarantine": [{"id": "a", "reason": "r", "expires": "soon"}]}`: `q.json:1:55: quarantine.0.expires: ` +
-			`"soon" is no date, want YYYY-MM-DD`,
+			`"soon" is not a date, want YYYY-MM-DD`,
 		"{\"quarantine\": [\n{\"id\": \"a\", \"why\": \"r\"}]}": "q.json:2:13: quarantine.0.why: " +
 			"unknown key",
 		`{"quarantine": [{"id": "a", "reason": "r"}]}`: "q.json: quarantine.0: expires is " +

@@ -26,7 +26,7 @@ type Date string
 func (d *Date) UnmarshalText(text []byte) error {
 	*d = Date(text)
 	if _, err := time.Parse(time.DateOnly, string(text)); err != nil {
-		return fmt.Errorf("%q is no date, want YYYY-MM-DD", text)
+		return fmt.Errorf("%q is not a date, want YYYY-MM-DD", text)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (r *Registry) Quarantine(items []Item, list []Quarantine, now time.Time) (n
 			return notes, err
 		case q.Expires.over(now):
 			notes = append(notes, fmt.Sprintf(
-				"quarantine: %q has expired on %s: its results count again (%s)",
+				"quarantine: %q expired on %s: its results count again (%s)",
 				q.ID, q.Expires, strings.TrimSpace(q.Reason+" "+q.Link),
 			))
 			continue

@@ -173,7 +173,7 @@ func Add[P fmt.Stringer, V any](r *Registry, file string, c Class[P, V]) {
 	}
 	for _, p := range c.Params {
 		if strings.ContainsFunc(p.String(), func(r rune) bool { return !unicode.IsPrint(r) }) {
-			r.fail(where, "%s::%s: parameter %q has characters that do not print", file, c.Name, p)
+			r.fail(where, "%s::%s: parameter %q has non-printable characters", file, c.Name, p)
 			continue
 		}
 		g := newGroup(c, p)

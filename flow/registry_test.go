@@ -61,7 +61,7 @@ HERE: b::NoFunc::test_x[p] has no function
 HERE: b::NoName[p]: case name "": want letters, digits and _
 HERE: b::TwoCases::test_x[p] is already registered at HERE
 HERE: b::TwoParams::test_x[p] is already registered at HERE
-HERE: b::BadParam: parameter "p\n" has characters that do not print
+HERE: b::BadParam: parameter "p\n" has non-printable characters
 HERE: good::test_x is already registered at HERE
 HERE: b::After::test_x[p]: After names test_y, which is not an earlier case of its class`
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {

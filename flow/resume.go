@@ -121,7 +121,7 @@ func replan(plan, items []Item) ([]Item, error) {
 	}
 	if missing != nil {
 		return nil, &bench.UsageError{
-			Err: fmt.Errorf("this program does not have all flows of that run: %s", strings.Join(missing, ", ")),
+			Err: fmt.Errorf("this vmtb does not have these flows of the run: %s", strings.Join(missing, ", ")),
 		}
 	}
 	return out, nil
@@ -161,7 +161,7 @@ func (r *runner) resume(ctx context.Context) {
 		s.mark = h.marks[it.ID]
 		if s.open() && h.killedFixture(it.ID) {
 			e := r.caseEntry(End, it)
-			e.Result, e.Reason, e.Blame = Incomplete, "the host went down in a phase of its fixture", BlameHost
+			e.Result, e.Reason, e.Blame = Incomplete, "the host went down during a phase of the fixture", BlameHost
 			r.journal.append(e)
 			s = r.cases[it.ID]
 		}

@@ -314,7 +314,7 @@ func TestResumeRefuses(t *testing.T) {
 	try("no directory", resume(filepath.Join(dir, "x"), "a"), "not a run directory")
 	try(
 		"other flows", resume(dir, "b"),
-		"does not have all flows of that run: file::Class::one[a], file::Class::two[a]",
+		"does not have these flows of the run: file::Class::one[a], file::Class::two[a]",
 	)
 	if err := os.WriteFile(filepath.Join(dir, journalFile), []byte("{}\n{}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -151,7 +151,9 @@ func makeRunDir(dir string) (lock *os.File, err error) {
 			lock.Close()
 			os.Remove(lock.Name())
 		}
-		return nil, &bench.UsageError{Err: fmt.Errorf("run directory %s is not empty", dir), Advice: "name a new one"}
+		return nil, &bench.UsageError{
+			Err: fmt.Errorf("run directory %s is not empty", dir), Advice: "name a new directory",
+		}
 	case lerr != nil:
 		err = lerr
 	case err == nil:

@@ -95,7 +95,7 @@ func parsePattern(text string) (pattern, error) {
 		return pattern{}, &bench.UsageError{Err: fmt.Errorf("selection %q: %s", text, why)}
 	}
 	if s == "" {
-		return bad("empty")
+		return bad("it is empty")
 	}
 	var p pattern
 	names, param, hasParam := strings.Cut(s, "[")
@@ -123,7 +123,7 @@ func parsePattern(text string) (pattern, error) {
 		}
 	}
 	if p.parts == nil && !hasParam {
-		return bad("names nothing")
+		return bad("it names no flow")
 	}
 	p.file = p.file && file != ""
 	return p, nil

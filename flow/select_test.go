@@ -158,7 +158,7 @@ func TestSelectNothing(t *testing.T) {
 	r, _ := upstream(t)
 	for pattern, want := range map[string]string{
 		"test_basic::TestVmSetup::test_vm_boot[3VF]": `no flow matches "test_basic::TestVmSetup::test_vm_boot[3VF]" ` +
-			`(there is [1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] [2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] ` +
+			`(these exist: [1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] [2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)] ` +
 			`[2VF-(P:AUTO S:INFINITE)])`,
 		"TestVMSetup":            `no flow matches "TestVMSetup" (did you mean TestVmSetup?)`,
 		"test_basc::TestVmSetp":  `no flow matches "test_basc::TestVmSetp" (did you mean test_basic::TestVmSetup?)`,
@@ -166,10 +166,10 @@ func TestSelectNothing(t *testing.T) {
 		"xyzzy":                  `no flow matches "xyzzy" (see vmtb list)`,
 		"[1vf]":                  ``,
 		"test_basc/":             `no flow matches "test_basc/" (did you mean test_basic or test_save?)`,
-		"::":                     `selection "::": names nothing`, "/": `no flow matches "/" (see vmtb list)`,
+		"::":                     `selection "::": it names no flow`, "/": `no flow matches "/" (see vmtb list)`,
 		"[":                       `selection "[": the bracket is not closed`,
 		"test_vm_boot[1VF":        `selection "test_vm_boot[1VF": the bracket is not closed`,
-		" ":                       `selection " ": empty`,
+		" ":                       `selection " ": it is empty`,
 		"TestVmSetup::test_basic": ``,
 	} {
 		items, _, err := r.Select([]string{"TestVmSetup", pattern})

@@ -126,7 +126,7 @@ func (t *T) fail(reason string, args []any) {
 	}
 	t.mu.Unlock()
 	if over {
-		t.log("ERROR", "after the case's end: "+reason)
+		t.log("ERROR", "after the end of the case: "+reason)
 	}
 }
 

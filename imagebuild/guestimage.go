@@ -42,22 +42,22 @@ func (g NewGuest) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if runtime.GOARCH != "amd64" {
-		bad("images are made on amd64 and for it only, this is %s", runtime.GOARCH)
+		bad("images can only be made on amd64, and this machine is %s", runtime.GOARCH)
 	}
 	if !suiteName.MatchString(g.Suite) {
 		bad("--suite=%s: want the code name of a Debian release, like trixie", g.Suite)
 	}
 	if g.SizeMiB < smallestGuest {
-		bad("--size: %d MiB are too few, want %d or more", g.SizeMiB, smallestGuest)
+		bad("--size: %d MiB is too small, want %d MiB or more", g.SizeMiB, smallestGuest)
 	}
 	if slices.Contains(tooOld, g.Suite) {
-		bad("--suite=%s: it has no igt_runner; want trixie or newer", g.Suite)
+		bad("--suite=%s: this release has no igt_runner; want trixie or newer", g.Suite)
 	}
 	switch info, err := os.Stat(g.File); {
 	case err == nil && !info.Mode().IsRegular():
-		bad("%s is there already, and no file", g.File)
+		bad("%s exists already, and is not a regular file", g.File)
 	case err == nil && !g.Force:
-		bad("%s is there already: --force replaces it", g.File)
+		bad("%s exists already: --force replaces it", g.File)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		errs = append(errs, err)
 	}
@@ -177,7 +177,7 @@ func moveTo(ctx context.Context, from, to string) error {
 		err = errors.Join(err, out.Discard())
 	}
 	if err != nil && ctx.Err() == nil {
-		err = &bench.InfraError{Op: "write " + to, Err: err, Advice: "is there space for it? -o chooses another place"}
+		err = &bench.InfraError{Op: "write " + to, Err: err, Advice: "is the disk full? -o chooses another place"}
 	}
 	return err
 }

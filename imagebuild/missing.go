@@ -58,16 +58,16 @@ func checkRoom(dir string, need uint64) error {
 		dir = filepath.Dir(dir)
 		err = unix.Statfs(dir, &st)
 	}
-	const op = "find room for images"
+	const op = "find space for images"
 	if err != nil {
 		return &bench.InfraError{
-			Op: op, Err: fmt.Errorf("%s: %w", dir, err), Advice: "set XDG_CACHE_HOME to a directory with room",
+			Op: op, Err: fmt.Errorf("%s: %w", dir, err), Advice: "set XDG_CACHE_HOME to a directory with more space",
 		}
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < need {
 		return &bench.InfraError{
-			Op: op, Err: fmt.Errorf("%s has %d MiB free, and images take up to %d MiB", dir, free>>20, need>>20),
-			Advice: "free some space, or set XDG_CACHE_HOME to a directory with room",
+			Op: op, Err: fmt.Errorf("%s has %d MiB free, but images take up to %d MiB", dir, free>>20, need>>20),
+			Advice: "free some space, or set XDG_CACHE_HOME to a directory with more space",
 		}
 	}
 	return nil

@@ -164,7 +164,7 @@ func CheckPackages(names []string) error {
 	for _, name := range names {
 		if !packageName.MatchString(name) {
 			return &bench.UsageError{
-				Err:    fmt.Errorf("%q is no name of a Debian package", name),
+				Err:    fmt.Errorf("%q is not the name of a Debian package", name),
 				Advice: "names are as apt-get install takes them, without version: python3-pytest",
 			}
 		}

@@ -43,7 +43,9 @@ func TestContract(t *testing.T) {
 
 // onlyReal reports whether a rule is only for the real driver.
 func onlyReal(r contract.Rule) bool {
-	return slices.ContainsFunc(r.Needs, func(n contract.Need) bool { return n.Name == "a driver that is no stand-in" })
+	return slices.ContainsFunc(r.Needs, func(n contract.Need) bool {
+		return n.Name == "a driver that is not a stand-in"
+	})
 }
 
 // labRun runs "vmtb lab run" with args.

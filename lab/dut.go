@@ -68,7 +68,7 @@ func (o Options) Twice(ctx context.Context, start func(Options) error) error {
 	if err == nil || ctx.Err() != nil || isUsage(err) {
 		return err
 	}
-	o.Progress.Printf("the DUT did not come up, booting it once more: %v", err)
+	o.Progress.Printf("the DUT did not boot, so it is booted again: %v", err)
 	o.Boot = true
 	return start(o)
 }
@@ -80,7 +80,7 @@ func isUsage(err error) bool {
 
 // infra turns an error of the DUT into a [bench.InfraError]: no flow caused it.
 func infra(op string, err error) error {
-	return &bench.InfraError{Op: "lab: " + op, Err: err, Advice: "that says nothing about the driver under test"}
+	return &bench.InfraError{Op: "lab: " + op, Err: err, Advice: "this is not a fault of the driver under test"}
 }
 
 func start(ctx context.Context, o Options, dir string) (d *DUT, err error) {
@@ -246,7 +246,7 @@ func (d *DUT) Vmtb(ctx context.Context, args []string, out io.Writer) (code int,
 	case err != nil:
 		return 0, infra("run vmtb in the DUT", err)
 	case r.Signal != 0:
-		return 0, infra("run vmtb in the DUT", fmt.Errorf("it was killed by signal %d", r.Signal))
+		return 0, infra("run vmtb in the DUT", fmt.Errorf("vmtb was killed by signal %d", r.Signal))
 	case len(r.Stderr) > 0: // only the shell writes to stderr; vmtb writes elsewhere
 		return 0, infra("run vmtb in the DUT", errors.New(bench.Tail(r.Stderr, 3)))
 	}

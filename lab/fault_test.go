@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 		{
 			name: "firmware does not start", property: "fault-guc-status", value: 0x7100, before: reloadXe,
 			selection: quick,
-			code:      flow.ExitError, says: []string{"has brought up no GPU", "illegal init/ADS data"},
+			code:      flow.ExitError, says: []string{"has initialised no GPU", "illegal init/ADS data"},
 			logs: "probe with driver xe failed",
 		},
 		{

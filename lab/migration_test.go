@@ -95,7 +95,7 @@ func TestLostWork(t *testing.T) {
 // notHere has the accepted reasons for skipped flows in the lab. Its GPU is emulated, and Debian's
 // kernel lacks CONFIG_DRM_XE_DEBUG.
 var notHere = []string{
-	"needs compression of the GPU, and that is emulated", "needs shaders of the GPU, and that is emulated",
+	"needs compression of the GPU, but the GPU is emulated", "needs shaders of the GPU, but the GPU is emulated",
 	"resfix_stoppers: not available here", "test_save did not pass: skip",
 }
 

@@ -31,7 +31,7 @@ func CheckXeParams(params []string) error {
 		case !slices.Contains(known, name):
 			err = fmt.Errorf("the stand-in for xe has no parameter %q", name)
 		case value == "" || strings.ContainsAny(value, `"'`):
-			err = errors.New(name + " is given no value, or a quoted one")
+			err = errors.New(name + " needs a value, without quotation marks")
 		}
 		if err != nil {
 			return &bench.UsageError{

@@ -97,13 +97,14 @@ func (g GPU) CheckProperties(properties []string) error {
 		case !g.Real():
 			return &bench.UsageError{
 				Err: fmt.Errorf(
-					"--gpu-property=%s: only an emulated GPU has properties, and --gpu=%s is none", p, g,
+					"--gpu-property=%s: only an emulated GPU has properties, and --gpu=%s is not emulated", p, g,
 				),
 				Advice: "leave out --gpu=" + string(g) + "; the stand-in for xe takes --xe",
 			}
 		case !gpuProperty.MatchString(p):
 			return &bench.UsageError{
-				Err: fmt.Errorf("--gpu-property=%s: want NAME=VALUE", p), Advice: "lab/gpu/README.md lists them",
+				Err:    fmt.Errorf("--gpu-property=%s: want NAME=VALUE", p),
+				Advice: "lab/gpu/README.md lists the properties",
 			}
 		}
 	}

@@ -81,7 +81,7 @@ func (d *dut) testVFByHand(t *testing.T) {
 		t.Errorf("the table:\n%s", table)
 	}
 	said := d.says(
-		t, flow.ExitError, `VFs are enabled by "vmtb vf enable"`, "run", "--recover", "--run-dir", d.nextDir(),
+		t, flow.ExitError, `"vmtb vf" has enabled or changed VFs`, "run", "--recover", "--run-dir", d.nextDir(),
 		"--vm-image", lab.GuestImage, boot1VF,
 	)
 	if !strings.Contains(said, `"vmtb vf disable" restores the host`) {
@@ -118,7 +118,7 @@ func (d *dut) testVFInUse(t *testing.T) {
 		{"vf", "disable"},
 		{"recover"},
 	} {
-		d.says(t, flow.ExitError, "it is in use by mine (pid ", args...)
+		d.says(t, flow.ExitError, "the VF is in use by mine (pid ", args...)
 	}
 	d.must(ctx, t, fmt.Sprintf(`kill $(cat %s)`, pid))
 	d.wait(ctx, t, "QEMU to end", `! pgrep qemu-system`)
@@ -146,7 +146,7 @@ func (d *dut) testVFOthers(t *testing.T) {
 			`echo 1 >${f%/*}/sriov_drivers_autoprobe; done`,
 	)
 	d.functions(t, 2, "list")
-	d.vf(t, flow.ExitError, "somebody else has enabled 2 VFs", "provision", "1", "--doorbells=4")
+	d.vf(t, flow.ExitError, "another program has enabled 2 VFs", "provision", "1", "--doorbells=4")
 	d.vf(t, flow.ExitPass, "", "disable")
 	d.clean(t)
 }

@@ -105,7 +105,7 @@ func TestBrokenState(t *testing.T) {
 	if _, err := os.Stat(states[0]); err == nil {
 		t.Error("the damaged state is still there")
 	}
-	if !strings.Contains(said.String(), "the DUT did not come up, booting it once more") {
+	if !strings.Contains(said.String(), "the DUT did not boot, so it is booted again") {
 		t.Errorf("it says %q", said.String())
 	}
 }

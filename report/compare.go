@@ -22,7 +22,7 @@ func Compare(earlier, now *flow.RunDir) string {
 		changes []run.Change
 	}{{"NEW", c.New}, {"FIXED", c.Fixed}, {"STILL", c.Still}, {"NOT TRIED", c.NotTried}} {
 		for _, ch := range list.changes {
-			was := cmp.Or(string(ch.Was()), "not there")
+			was := cmp.Or(string(ch.Was()), "not in that run")
 			fmt.Fprintf(&b, "%s %s (%s, was %s)\n", list.word, run.Escape(ch.Now.Name), ch.Now.Last().Result, was)
 		}
 	}

@@ -30,7 +30,7 @@ type Format struct {
 var Formats = []Format{
 	{Name: "results", Path: "results.json", Doc: "IGT's results.json, version 10", file: NewResults},
 	{
-		Name: "logfile", Path: "logfile.log", Doc: "everything in the order of time, with the machines' consoles",
+		Name: "logfile", Path: "logfile.log", Doc: "everything in chronological order, with the machines' consoles",
 		file: NewLogfile, stream: true,
 	},
 	{Name: "html", Path: "html", Doc: "pages for people; a directory"},

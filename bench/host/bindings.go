@@ -53,11 +53,11 @@ func (now Bindings) Same(before Bindings) error {
 	}
 	for _, b := range before {
 		if _, gone := was[b.Function]; gone {
-			differs(b, "is gone")
+			differs(b, "is missing")
 		}
 	}
 	if len(errs) == 0 {
 		return nil
 	}
-	return &bench.HostError{Op: "compare the PCI functions with those before", Err: errors.Join(errs...)}
+	return &bench.HostError{Op: "compare the PCI functions with those before the sleep", Err: errors.Join(errs...)}
 }

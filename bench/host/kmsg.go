@@ -42,13 +42,13 @@ func ParseKernelMessage(record []byte) (KernelMessage, error) {
 	prefix, text, ok := strings.Cut(string(record), ";")
 	fields := strings.Split(prefix, ",")
 	if !ok || len(fields) < 4 { // the ABI allows more fields
-		return m, fmt.Errorf("kernel log: %q is no record", shorten(record))
+		return m, fmt.Errorf("kernel log: %q is not a record", shorten(record))
 	}
 	priority, err := strconv.ParseUint(fields[0], 10, 31)
 	seq, err2 := strconv.ParseUint(fields[1], 10, 64)
 	usec, err3 := strconv.ParseInt(fields[2], 10, 53)
 	if err := errors.Join(err, err2, err3); err != nil || usec < 0 {
-		return m, fmt.Errorf("kernel log: %q is no record: %w", shorten(record), err)
+		return m, fmt.Errorf("kernel log: %q is not a record: %w", shorten(record), err)
 	}
 	m.Level, m.Facility, m.Seq, m.Time = int(priority&7), int(priority>>3), seq, time.Duration(usec)*time.Microsecond
 	// Older kernels mark a line's first part with "c".

@@ -106,7 +106,7 @@ func TestFollow(t *testing.T) {
 		},
 		{"overwritten first", []any{epipe, record(7)}, []uint64{0}, ""},
 		{"broken", []any{record(1), io.ErrUnexpectedEOF}, []uint64{0}, "unexpected EOF"},
-		{"garbage", []any{record(1), "no record"}, []uint64{0}, "is no record"},
+		{"garbage", []any{record(1), "no record"}, []uint64{0}, "is not a record"},
 		{"end", []any{record(1), io.EOF}, []uint64{0}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -123,7 +123,7 @@ func (p *process) watch() {
 	for _, s := range p.streams {
 		<-s.done
 		if s.err != nil && p.err == nil {
-			p.err = &bench.InfraError{Op: "take the output of " + p.name, Err: s.err}
+			p.err = &bench.InfraError{Op: "pass on the output of " + p.name, Err: s.err}
 		}
 	}
 	p.result = result(p.cmd.ProcessState, p.streams[0], p.streams[len(p.streams)-1])
@@ -171,7 +171,7 @@ func (p *process) Kill(ctx context.Context) (bench.Result, error) {
 	}
 	if !p.endedWithin(ctx, p.grace+deathTime) {
 		return bench.Result{}, p.fault(
-			"kill", fmt.Errorf("not gone after SIGKILL (pid %d), or its output is not taken", p.PID()),
+			"kill", fmt.Errorf("pid %d has not ended after SIGKILL, or its output cannot be passed on", p.PID()),
 		)
 	}
 	return p.result, nil

@@ -44,7 +44,7 @@ func (h *Host) cannotSleep(mode SleepMode) string {
 	case mode != SleepMem && mode != SleepDisk && mode != SleepFreeze:
 		return "the modes are mem, disk and freeze"
 	case states == "":
-		return powerState + " says nothing: the kernel cannot suspend"
+		return powerState + " is empty: the kernel cannot suspend"
 	case mode == SleepDisk:
 		return h.cannotHibernate(strings.Fields(states))
 	case !slices.Contains(strings.Fields(states), string(mode)):
@@ -65,10 +65,10 @@ func (h *Host) cannotHibernate(states []string) string {
 	case how == "" || !slices.Contains(states, string(SleepDisk)):
 		return fmt.Sprintf("%s has only %q", powerState, strings.Join(states, " "))
 	case strings.Count(h.text("/proc/swaps"), "\n") == 0: // the first line is the heading
-		return "there is no swap to hold the image"
+		return "there is no swap space for the hibernation image"
 	}
 	if resume := h.text(diskResume); resume == "" || resume == "0:0" {
-		return "the kernel does not know where to resume from (resume= on its command line): it would not come back"
+		return "the kernel has no device to resume from, so the host would not wake: set resume= on its command line"
 	}
 	return ""
 }
@@ -78,7 +78,7 @@ func (h *Host) cannotWake(ctx context.Context) string {
 		return "no clock can wake the machine: there is no " + rtcWake
 	}
 	if _, err := h.Exec(ctx, bench.Command{Argv: []string{"rtcwake", "--version"}}); err != nil {
-		return fmt.Sprintf("rtcwake is missing, a part of util-linux: %v", err)
+		return fmt.Sprintf("the program rtcwake does not run (install util-linux): %v", err)
 	}
 	return ""
 }

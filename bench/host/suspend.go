@@ -74,7 +74,7 @@ const (
 func (h *Host) Suspend(ctx context.Context, log undo.Journal, s Suspend) (Slept, error) {
 	s.For = cmp.Or(s.For, defaultSleep).Round(time.Second)
 	if s.For < time.Second {
-		return Slept{}, &bench.UsageError{Err: fmt.Errorf("suspend for %s: want a second or more", prose.Exact(s.For))}
+		return Slept{}, &bench.UsageError{Err: fmt.Errorf("suspend for %s: want 1 s or more", prose.Exact(s.For))}
 	}
 	if err := h.CheckSuspend(ctx, s.Mode); err != nil {
 		return Slept{}, err
@@ -126,7 +126,7 @@ func (h *Host) sleep(ctx context.Context, s Suspend) (slept Slept, err error) {
 // where no signal ends it.
 func (h *Host) rtcwake(ctx context.Context, s Suspend) error {
 	limit := s.For + cmp.Or(s.Timeout, defaultSuspend)
-	late := fmt.Errorf("not back within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
+	late := fmt.Errorf("the host did not wake within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	seconds := strconv.Itoa(int(s.For / time.Second))
@@ -151,7 +151,7 @@ func (h *Host) rtcwake(ctx context.Context, s Suspend) error {
 	case err := <-done:
 		return err
 	case <-grace.C:
-		return fmt.Errorf("%s: it hangs in the kernel: %w", c, context.Cause(ctx))
+		return fmt.Errorf("%s: the program hangs in the kernel: %w", c, context.Cause(ctx))
 	}
 }
 

@@ -43,7 +43,7 @@ func TestCheckSuspend(t *testing.T) {
 		{host.SleepFreeze, nil, ""},
 		{host.SleepMem, func(p *fakehost.Power) { p.MemSleep = "" }, ""},
 		{"standby", nil, "the modes are mem, disk and freeze"},
-		{host.SleepFreeze, func(p *fakehost.Power) { p.State = "" }, "says nothing"},
+		{host.SleepFreeze, func(p *fakehost.Power) { p.State = "" }, "is empty"},
 		{host.SleepMem, func(p *fakehost.Power) { p.State = "freeze" }, `/sys/power/state has only "freeze"`},
 		{host.SleepMem, func(p *fakehost.Power) { p.MemSleep = "[s2idle]" }, "the firmware has no S3"},
 		{host.SleepDisk, func(p *fakehost.Power) { p.State = "freeze mem" }, `/sys/power/state has only "freeze mem"`},
@@ -51,7 +51,7 @@ func TestCheckSuspend(t *testing.T) {
 		{host.SleepDisk, func(p *fakehost.Power) { p.Swaps = "Filename\tType" }, "no swap"},
 		{host.SleepDisk, func(p *fakehost.Power) { p.Resume = "0:0" }, "resume="},
 		{host.SleepFreeze, func(p *fakehost.Power) { p.NoRTC = true }, "no clock can wake the machine"},
-		{host.SleepFreeze, func(p *fakehost.Power) { p.NoRtcwake = true }, "rtcwake is missing"},
+		{host.SleepFreeze, func(p *fakehost.Power) { p.NoRtcwake = true }, "rtcwake does not run"},
 	} {
 		h, _, log := sleeper(t, c.change)
 		err := h.CheckSuspend(t.Context(), c.mode)
@@ -127,7 +127,7 @@ func TestSuspendFails(t *testing.T) {
 	h, _, log := sleeper(t, nil)
 	_, err := h.Suspend(t.Context(), log, host.Suspend{Mode: host.SleepMem, For: time.Millisecond})
 	if !errors.As(err, new(*bench.UsageError)) ||
-		!strings.Contains(err.Error(), "suspend for 0 s: want a second or more") {
+		!strings.Contains(err.Error(), "suspend for 0 s: want 1 s or more") {
 		t.Errorf("too short: %v", err)
 	}
 	lost := errors.New("vm0 is gone")
@@ -151,7 +151,7 @@ func TestSuspendHangs(t *testing.T) {
 	}
 	limited := host.Suspend{Mode: host.SleepFreeze, For: time.Second, Timeout: 50 * time.Millisecond}
 	if _, err := h.Suspend(t.Context(), log, limited); err == nil ||
-		!strings.Contains(err.Error(), "not back within 1.05 s") {
+		!strings.Contains(err.Error(), "the host did not wake within 1.05 s") {
 		t.Errorf("at its deadline: %v", err)
 	}
 }
@@ -176,7 +176,7 @@ func TestSuspendLosesVFs(t *testing.T) {
 		},
 		"gone": {
 			func(f *fakehost.Host) { write(f, pf+"/sriov_numvfs", "0") },
-			[]string{"0000:03:00.1 is gone", "0000:03:00.2 is gone"},
+			[]string{"0000:03:00.1 is missing", "0000:03:00.2 is missing"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -74,7 +74,7 @@ func (c *Client) do(ctx context.Context, operation string, args any, in io.Reade
 // lost returns the error for a keeper that did not answer.
 func (c *Client) lost(operation string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		err = errors.New("its keeper is gone")
+		err = errors.New("its keeper has ended")
 	}
 	return &bench.InfraError{
 		Op: fmt.Sprintf("machine %s: %s", c.record.Name, operation), Err: err,

@@ -48,7 +48,7 @@ type keeper struct {
 }
 
 // errEndRequested is the reason for the end of a keeper that was asked to end.
-var errEndRequested = errors.New("it was told to end")
+var errEndRequested = errors.New("a command ended it")
 
 var emptyObject = json.RawMessage("{}")
 
@@ -196,7 +196,7 @@ func (k *keeper) end(reason error) error {
 	case notRestored != nil:
 		notRestored = errors.Join(err, notRestored)
 		k.result = &bench.InfraError{
-			Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, notRestored),
+			Op: "restore the host", Err: fmt.Errorf("%w: %w", ErrNotRestored, notRestored),
 			Advice: "vmtb recover tries again",
 		}
 	case err != nil:
@@ -213,7 +213,7 @@ func (k *keeper) end(reason error) error {
 
 func (k *keeper) endContext() (context.Context, context.CancelFunc) {
 	limit := k.scaled(endTime)
-	return context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %s", prose.Exact(limit)))
+	return context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not done within %s", prose.Exact(limit)))
 }
 
 func (k *keeper) scaled(d time.Duration) time.Duration {

@@ -148,7 +148,7 @@ func TestNotRestored(t *testing.T) {
 			}
 			_, err = k.store.Open("vm0")
 			wantError(
-				t, err, "it was told to end", "the host is not restored: device or resource busy", "vmtb recover",
+				t, err, "a command ended it", "the host is not restored: device or resource busy", "vmtb recover",
 			)
 			_, err = k.store.create(record("vm0"))
 			wantError(t, err, "vmtb recover")
@@ -175,8 +175,8 @@ func TestUndoHangs(t *testing.T) {
 	if !errors.Is(err, ErrNotRestored) || strings.Join(said, ";") != "restoring the host" {
 		t.Errorf("%v, progress %q", err, said)
 	}
-	wantError(t, err, "not within 200 ms")
-	wantError(t, k.wait(t), "not within 200 ms")
+	wantError(t, err, "not done within 200 ms")
+	wantError(t, k.wait(t), "not done within 200 ms")
 }
 
 // A failed shutdown order is not named as the reason for a later end.
@@ -232,7 +232,7 @@ func TestOffWithoutGuest(t *testing.T) {
 	}
 	text := strings.Join(off.LeftOut, "; ")
 	if !strings.Contains(text, "the agent has not opened its port") ||
-		!strings.Contains(text, "no agent has ever answered") {
+		!strings.Contains(text, "no agent has answered yet") {
 		t.Errorf("left out: %q", text)
 	}
 	if err := k.wait(t); err != nil {

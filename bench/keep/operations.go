@@ -228,7 +228,7 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	defer release()
 	from := k.get()
 	k.moves++
-	c.progress("starting QEMU anew")
+	c.progress("starting a second QEMU")
 	to, err := vm.Start(ctx, from.Twin(k.record.Name, vfs...), vm.Options{
 		Mode: vm.ModeIncoming, Dir: filepath.Join(k.record.Dir, fmt.Sprintf("moved-%d", k.moves)),
 		Scale: k.record.Scale, Journal: k.undo.Add,
@@ -238,7 +238,7 @@ func (k *keeper) migrate(ctx context.Context, c *call, vfs []vm.VF) (any, error)
 	}
 	done, err := from.Migrate(ctx, to, vm.MigrateOptions{Progress: func(m vm.Migration) {
 		c.progress(
-			"%s, %d MiB of memory and %d of VF state moved, %d MiB to go",
+			"%s, %d MiB of memory and %d MiB of VF state moved, %d MiB left",
 			m.Status, m.RAM>>20, m.VF>>20, m.Remaining>>20,
 		)
 	}})

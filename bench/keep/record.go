@@ -156,16 +156,16 @@ func (s Store) makeRoom(r Record) error {
 	switch old.Life() {
 	case Living:
 		return &bench.UsageError{
-			Err:    fmt.Errorf("there is a machine %s already", r.Name),
+			Err:    fmt.Errorf("a machine %s exists already", r.Name),
 			Advice: s.verb("list") + " shows it; " + s.ending() + " ends it",
 		}
 	case Died:
-		how := "of an earlier machine %s died, and may have left something on this host"
+		how := "of an earlier machine %s died, and may have left changes on this host"
 		if !old.Ended.IsZero() {
-			how = "of an earlier machine %s could not put this host back"
+			how = "of an earlier machine %s could not restore this host"
 		}
 		return &bench.UsageError{
-			Err: fmt.Errorf("the keeper "+how, r.Name), Advice: "vmtb recover undoes that",
+			Err: fmt.Errorf("the keeper "+how, r.Name), Advice: "vmtb recover undoes them",
 		}
 	}
 	return s.failed("remove the folder of an earlier machine", os.RemoveAll(r.Dir))

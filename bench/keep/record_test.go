@@ -58,7 +58,7 @@ func TestCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.create(record("vm0"))
-	wantError(t, err, "there is a machine vm0 already", "vmtb vm off")
+	wantError(t, err, "a machine vm0 exists already", "vmtb vm off")
 	_, err = s.Open("vm1")
 	wantError(t, err, "there is no machine vm1", "there are: vm0")
 	if _, err := s.Open("vm0"); err != nil {

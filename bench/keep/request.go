@@ -77,7 +77,7 @@ func readRequest(r *bufio.Reader) (q request, err error) {
 		line = append(line, part...)
 		switch {
 		case len(line) > maxRequest:
-			return q, fmt.Errorf("a request of more than %d MiB", maxRequest>>20)
+			return q, fmt.Errorf("the request is larger than %d MiB", maxRequest>>20)
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case err != nil:
@@ -101,7 +101,7 @@ func readInput(r io.Reader, w *io.PipeWriter) {
 			break
 		}
 		if n > maxChunk {
-			w.CloseWithError(fmt.Errorf("a piece of input of %d bytes", n))
+			w.CloseWithError(fmt.Errorf("the input has a piece of %d bytes, which is too large", n))
 			return
 		}
 		if _, err := io.CopyN(w, r, int64(n)); err != nil {

@@ -149,9 +149,12 @@ func (s *server) answer(conn net.Conn) {
 func unknownOperation(name string, err error) operation {
 	return func(context.Context, *call) (any, error) {
 		if err == nil {
-			err = fmt.Errorf("%q is nothing that a keeper does", name)
+			err = fmt.Errorf("the keeper has no operation %q", name)
 		}
-		return nil, &bench.UsageError{Err: err, Advice: "is vmtb of another version than the keeper?"}
+		return nil, &bench.UsageError{
+			Err:    err,
+			Advice: "the keeper may be of another version of vmtb: end the machine, and start it again",
+		}
 	}
 }
 

@@ -60,7 +60,8 @@ func (h *Sharing) share(s Store, m *vm.VM, scale float64) error {
 	operations := k.operations()
 	operations["migrate"] = func(context.Context, *call) (any, error) {
 		return nil, &bench.UsageError{
-			Err: errors.New("this machine is a run's, which cannot be moved"), Advice: "vmtb vm save keeps its state",
+			Err:    errors.New("this machine belongs to a run, and cannot be moved"),
+			Advice: "vmtb vm save keeps its state",
 		}
 	}
 	srv := &server{operations: operations}
@@ -115,7 +116,7 @@ func (h *Sharing) Close(failure error) {
 	for i, k := range h.keepers {
 		if failure != nil {
 			k.result = &bench.InfraError{
-				Op: "put the host back", Err: fmt.Errorf("%w: %w", ErrNotRestored, failure),
+				Op: "restore the host", Err: fmt.Errorf("%w: %w", ErrNotRestored, failure),
 				Advice: "vmtb recover tries again",
 			}
 		}
@@ -129,7 +130,7 @@ func (h *Sharing) Close(failure error) {
 func (k *keeper) finish() {
 	k.once.Do(func() {
 		if k.reason == nil {
-			k.reason = errors.New("it was not shared")
+			k.reason = errors.New("it could not be shared")
 		}
 		// The machine's folder has the same information.
 		_ = k.noteEnd(fmt.Errorf("it was kept after a failure: %w", k.reason), k.result)

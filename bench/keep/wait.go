@@ -52,7 +52,7 @@ func (k *keeper) signal(ctx context.Context, _ *call, a signalArgs) (any, error)
 	p := k.commands.byID[a.ID]
 	k.commands.mu.Unlock()
 	if p == nil {
-		return nil, &bench.UsageError{Err: fmt.Errorf("no command %q runs", a.ID)}
+		return nil, &bench.UsageError{Err: fmt.Errorf("no command %q is running", a.ID)}
 	}
 	err := p.Signal(ctx, a.Signal)
 	if errors.Is(err, os.ErrProcessDone) {

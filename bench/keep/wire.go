@@ -106,7 +106,7 @@ func (o Output) take(m message) (err error) {
 const maxLine = 128 << 20
 
 // errCutOff is the error if the keeper ended before it had answered.
-var errCutOff = errors.New("the keeper went away without an answer")
+var errCutOff = errors.New("the keeper closed the connection before it answered")
 
 // receive reads messages until the last one. It unmarshals the result into result, unless that is
 // nil.

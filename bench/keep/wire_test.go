@@ -28,8 +28,11 @@ func TestReceive(t *testing.T) {
 			name: "error", answer: `{"stdout":"aGkK"}` + "\n" + `{"error":{"fault":"guest","text":"no"}}`, out: "hi\n",
 			err: "no",
 		},
-		{name: "cut off", answer: `{"stdout":"aGkK"}`, out: "hi\n", err: "the keeper went away without an answer"},
-		{name: "nothing", err: "the keeper went away without an answer"},
+		{
+			name: "cut off", answer: `{"stdout":"aGkK"}`, out: "hi\n",
+			err: "the keeper closed the connection before it answered",
+		},
+		{name: "nothing", err: "the keeper closed the connection before it answered"},
 		{name: "torn", answer: `{"result":`, err: `a keeper's message "{\"result\":": unexpected end of JSON input`},
 		{
 			name: "not of the shape", answer: `{"stdout":7}`,
@@ -172,7 +175,7 @@ func TestClient(t *testing.T) {
 	}
 	err = c.Kill(ctx, nil)
 	if _, ok := errors.AsType[*bench.UsageError](err); !ok ||
-		!strings.Contains(err.Error(), `"kill" is nothing that a keeper does`) {
+		!strings.Contains(err.Error(), `the keeper has no operation "kill"`) {
 		t.Errorf("Kill: %v", err)
 	}
 
@@ -187,7 +190,7 @@ func TestClient(t *testing.T) {
 // If the keeper is killed during an operation, the client's error names this.
 func TestKeeperGone(t *testing.T) {
 	r := Record{Name: "vm0", Dir: t.TempDir()}
-	if err := r.client().WaitReady(t.Context()); err == nil || !strings.Contains(err.Error(), "its keeper is gone") {
+	if err := r.client().WaitReady(t.Context()); err == nil || !strings.Contains(err.Error(), "its keeper has ended") {
 		t.Errorf("got %v", err)
 	}
 	l, err := listen(r.Dir)

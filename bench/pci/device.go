@@ -139,7 +139,7 @@ func (d *Device) notBound(driver, now string, err error) error {
 	if now != "" {
 		err = fmt.Errorf("%s is bound instead", now)
 	}
-	advice := "see dmesg for what " + driver + " said about it"
+	advice := "dmesg has the messages of " + driver
 	if !d.tree.Exists("/sys/bus/pci/drivers/" + driver) {
 		advice = "the driver is not loaded"
 	}

@@ -190,7 +190,7 @@ func TestBindFails(t *testing.T) {
 			"not loaded", "vfio-pci", func(o *fakehost.Options) { o.Loaded = []string{"xe"} }, false,
 			"the driver is not loaded",
 		},
-		{"probe fails", "xe-vfio-pci", nil, true, "bound driver: still not so after 10 s (see dmesg"},
+		{"probe fails", "xe-vfio-pci", nil, true, "bound driver: not seen within 10 s (dmesg has"},
 		{"no IOMMU", "xe-vfio-pci", func(o *fakehost.Options) { o.NoIOMMU = true }, false, "intel_iommu=on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -221,7 +221,8 @@ func TestSlowVFs(t *testing.T) {
 		err := pf.EnableVFs(t.Context(), 2)
 		if err == nil ||
 			!strings.Contains(
-				err.Error(), "enable 2 VFs of 0000:03:00.0: 1 of them came: all VFs in sysfs: still not so after 12 s",
+				err.Error(),
+				"enable 2 VFs of 0000:03:00.0: only 1 of them appeared: all VFs in sysfs: not seen within 12 s",
 			) {
 			t.Errorf("EnableVFs: %v", err)
 		}

@@ -77,7 +77,7 @@ func (d *Device) awaitVFs(ctx context.Context, n int) error {
 	if err != nil {
 		return &bench.HostError{
 			Op: "enable " + prose.Count(n, "VF") + " of", Noun: string(d.Address),
-			Err:    fmt.Errorf("%d of them came: %w", seen, err),
+			Err:    fmt.Errorf("only %d of them appeared: %w", seen, err),
 			Advice: "see dmesg",
 		}
 	}

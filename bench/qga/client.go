@@ -92,7 +92,7 @@ func (c *Client) trySync(ctx context.Context, timeout time.Duration) error {
 		Cmd: syncCommand, Args: map[string]any{"id": number}, Resync: true,
 	}, &back)
 	if err == nil && back != number {
-		err = fmt.Errorf("%s: sent %d and got %d back", syncCommand, number, back)
+		err = fmt.Errorf("%s: sent %d, but the reply has %d", syncCommand, number, back)
 	}
 	return asDisabled(err)
 }

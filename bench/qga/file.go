@@ -41,7 +41,7 @@ func (c *Client) ReadFileTo(ctx context.Context, path string, w io.Writer) error
 	return c.withFile(ctx, path, "r", func(f file) error {
 		return f.readEach(ctx, func(data []byte) error {
 			if _, err := w.Write(data); err != nil {
-				return &bench.InfraError{Op: "take the content of " + path, Err: err}
+				return &bench.InfraError{Op: "pass on the content of " + path, Err: err}
 			}
 			return nil
 		})
@@ -63,7 +63,7 @@ func (c *Client) WriteFileFrom(ctx context.Context, path string, r io.Reader) er
 				return f.do(ctx, "flush", nil, nil)
 			}
 			if readErr != nil {
-				return &bench.InfraError{Op: "read the content for " + path, Err: readErr}
+				return &bench.InfraError{Op: "read the input for " + path, Err: readErr}
 			}
 		}
 	})

@@ -33,9 +33,9 @@ func (i Info) Check(cmds ...string) error {
 		at := slices.IndexFunc(i.Commands, func(c CommandInfo) bool { return c.Name == cmd })
 		switch {
 		case at < 0:
-			return &CommandDisabled{Cmd: cmd, Desc: "guest agent " + i.Version + " does not know it"}
+			return &CommandDisabled{Cmd: cmd, Desc: "guest agent " + i.Version + " does not have this command"}
 		case !i.Commands[at].Enabled:
-			return &CommandDisabled{Cmd: cmd, Desc: "the guest agent's configuration forbids it"}
+			return &CommandDisabled{Cmd: cmd, Desc: "the guest agent's configuration forbids this command"}
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ const launchScript = `
 case $6 in
 	*/*)
 		[ -e "$6" ] || { echo "not found $1" >&2; exit 127; }
-		[ -f "$6" ] || { echo "no file to execute $1" >&2; exit 126; }
+		[ -f "$6" ] || { echo "not a regular file $1" >&2; exit 126; }
 		[ -x "$6" ] || { echo "not executable (chmod +x) $1" >&2; exit 126; } ;;
 	*) command -v -- "$6" >/dev/null || { echo "not found in its PATH ($PATH) $1" >&2; exit 127; } ;;
 esac

@@ -17,7 +17,7 @@ import (
 
 // ErrLost is the error for a process that the agent no longer knows, because the agent or the
 // machine was restarted.
-var ErrLost = errors.New("the guest agent does not know the process any more")
+var ErrLost = errors.New("the guest agent no longer has the process")
 
 const (
 	pollFirst = 250 * time.Microsecond

@@ -201,7 +201,7 @@ func TestStatusGivenUpOn(t *testing.T) {
 		if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("given up: %v", err)
 		}
-		began := time.Now() // the agent is silent for longer than the deadline
+		began := time.Now() // the agent does not answer for longer than the deadline
 		if _, err := p.Wait(t.Context()); !isTimeout(err, "guest-sync-delimited") ||
 			time.Since(began) != 10*time.Second {
 			t.Errorf("silence: %v after %v", err, time.Since(began))

@@ -46,7 +46,7 @@ func (t *tap) writer(ctx context.Context, w io.Writer) func([]byte) {
 			return
 		}
 		if _, err := w.Write(data); err != nil {
-			t.err = &bench.InfraError{Op: "take the output of " + t.p.name, Err: err}
+			t.err = &bench.InfraError{Op: "pass on the output of " + t.p.name, Err: err}
 			go func() { _, _ = t.p.Kill(ctx) }()
 		}
 	}
@@ -122,7 +122,7 @@ func (t *tap) tell(err error) {
 	}
 }
 
-// wait waits until everything has ended, or the agent is silent.
+// wait waits until everything has ended, or the agent does not answer.
 func (t *tap) wait(ctx context.Context) error {
 	if t.over() {
 		return t.err

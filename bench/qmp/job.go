@@ -65,7 +65,7 @@ func (c *Client) followJob(ctx context.Context, sub *Subscription, id, cmd strin
 		}
 		return err
 	}
-	return fmt.Errorf("%s: job %s vanished before its result could be read (was it given auto-dismiss?)", cmd, id)
+	return fmt.Errorf("%s: job %s disappeared before its result could be read (was it given auto-dismiss?)", cmd, id)
 }
 
 func awaitEnd(ctx context.Context, sub *Subscription) error {

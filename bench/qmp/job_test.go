@@ -94,7 +94,7 @@ func TestRunJob(t *testing.T) {
 			[]string{"snapshot-save", "query-jobs", "job-dismiss"},
 		},
 		"refused": {jobServer{}, nil, "snapshot-save: Parameter 'tag' is missing", []string{"snapshot-save"}},
-		"gone":    {jobServer{gone: true}, args, "vanished", []string{"snapshot-save", "query-jobs"}},
+		"gone":    {jobServer{gone: true}, args, "disappeared", []string{"snapshot-save", "query-jobs"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, peer := connect(t, qmp.Options{})

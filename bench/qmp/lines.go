@@ -102,7 +102,7 @@ func (l *Lines) Send(ctx context.Context, r Request) (*Call, error) {
 		ID        string `json:"id"`
 	}{r.Cmd, r.Args, call.id})
 	if err == nil && len(line) > MaxLine {
-		err = fmt.Errorf("a request of %d bytes is more than can be sent", len(line))
+		err = fmt.Errorf("the request has %d bytes, which is too large", len(line))
 	}
 	if err != nil {
 		call.Forget()
@@ -194,7 +194,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	for {
 		part, err := r.ReadSlice('\n')
 		if len(line)+len(part) > MaxLine {
-			return line[:min(len(line), transcriptHead)], fmt.Errorf("a line of more than %d bytes came in", MaxLine)
+			return line[:min(len(line), transcriptHead)], fmt.Errorf("received a line longer than %d bytes", MaxLine)
 		}
 		line = append(line, part...)
 		if !errors.Is(err, bufio.ErrBufferFull) {

@@ -18,8 +18,8 @@ var advices = []struct {
 	{"sriov_numvfs", syscall.ERANGE, "more VFs than sriov_totalvfs; look at the xe.max_vfs parameter, " +
 		"at sriov/max_vfs of the GPU in configfs, and at SR-IOV in the firmware's set-up"},
 	{"sriov_numvfs", syscall.ENOENT, "the PF has no driver that can do SR-IOV: load xe"},
-	{"sriov_numvfs", syscall.ENOSPC, "there is not enough for a fair share for every VF: " +
-		"ask for fewer, or free GPU memory used on the host"},
+	{"sriov_numvfs", syscall.ENOSPC, "the resources are not enough for a fair share for each VF: " +
+		"enable fewer VFs, or free GPU memory used on the host"},
 	{"sriov_numvfs", syscall.EPERM, "enabling VFs is locked: a process holds debugfs lockdown_vfs_enabling open, " +
 		"the EU debugger is enabled, a GT's ccs_mode is not 1; or you are not root"},
 	{"sriov_numvfs", syscall.ENOMEM, "not enough MMIO or bus numbers for the VFs: " +
@@ -29,14 +29,14 @@ var advices = []struct {
 	{"restore_auto_provisioning", syscall.EBUSY, "VFs are enabled: write 0 to sriov_numvfs first"},
 	{"ggtt_quota", syscall.ENOSPC, "no free GGTT range of that size: " +
 		"another VF still holds one, or the PF uses it; see ggtt_available and ggtt_provisioned"},
-	{"*_quota", syscall.ENOSPC, "not that much left: other VFs or the PF hold it; " +
+	{"*_quota", syscall.ENOSPC, "not enough left: other VFs or the PF hold it; " +
 		"see the *_provisioned files beside it"},
-	{"*_quota", syscall.ENOMEM, "not that much VRAM left: other VFs or the PF hold it"},
+	{"*_quota", syscall.ENOMEM, "not enough VRAM left: other VFs or the PF hold it"},
 	{"*_quota", syscall.EDQUOT, "the VFs would then take the spare of the PF (the *_spare file)"},
-	{"*_quota", syscall.EINVAL, "more than the hardware has at all"},
+	{"*_quota", syscall.EINVAL, "more than the hardware has"},
 	{"*_quota", syscall.EIO, "the GPU's firmware refused; is the VF running?"},
 	{"*_spare", syscall.EINVAL, "less than the kernel's minimum, or more than the hardware has"},
-	{"drivers_probe", syscall.ENODEV, "there is no such PCI device: was the VF disabled meanwhile?"},
+	{"drivers_probe", syscall.ENODEV, "there is no such PCI device: the VF may have been disabled"},
 	{"bind", syscall.ENODEV, "the driver does not match the device, or it is bound already; " +
 		"VFs need driver_override when sriov_drivers_autoprobe is 0"},
 	{"unbind", syscall.ENODEV, "the device is not bound to this driver"},

@@ -19,7 +19,8 @@ type Opener interface {
 func (t *Tree) open(path string, flag int) (io.ReadWriteCloser, error) {
 	o, ok := t.FS.(Opener)
 	if !ok {
-		return nil, &bench.HostError{Op: "open", Noun: path, Err: fmt.Errorf("no streams: %w", bench.ErrNotAvailable)}
+		err := fmt.Errorf("reading and writing in pieces is %w", bench.ErrNotAvailable)
+		return nil, &bench.HostError{Op: "open", Noun: path, Err: err}
 	}
 	f, err := o.OpenFile(path, flag)
 	return f, HostError("open", path, "", err)

@@ -120,7 +120,7 @@ func (e named) Unwrap() error { return e.errno }
 // Poll calls cond every few milliseconds until it returns true or fails, ctx ends, or limit is
 // over. The error for a timeout names the awaited condition with the argument called what.
 func Poll(ctx context.Context, limit time.Duration, what string, cond func() (bool, error)) error {
-	late := fmt.Errorf("%s: still not so after %s", what, prose.Exact(limit))
+	late := fmt.Errorf("%s: not seen within %s", what, prose.Exact(limit))
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -149,7 +149,7 @@ func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		err := sysfs.Poll(t.Context(), time.Minute, "the moon", func() (bool, error) { return false, nil })
-		if err == nil || err.Error() != "the moon: still not so after 1 min" || time.Since(start) != time.Minute {
+		if err == nil || err.Error() != "the moon: not seen within 1 min" || time.Since(start) != time.Minute {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

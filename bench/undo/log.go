@@ -114,7 +114,7 @@ func Peek(path string, kinds ...Kind) ([]Entry, error) {
 // read reads the whole journal.
 func (l *Log) read() ([]byte, error) {
 	if info, err := l.file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(errors.New("not a file"), err)
+		return nil, errors.Join(errors.New("not a regular file"), err)
 	}
 	return io.ReadAll(l.file)
 }

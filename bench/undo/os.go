@@ -33,7 +33,7 @@ func (OS) WriteFile(path string, data []byte) error {
 	if err != nil {
 		err = &fs.PathError{Op: "write", Path: path, Err: err}
 	} else if n < len(data) {
-		err = &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("%d of %d bytes taken", n, len(data))}
+		err = &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("only %d of %d bytes written", n, len(data))}
 	}
 	return errors.Join(err, f.Close())
 }

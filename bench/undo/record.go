@@ -46,7 +46,7 @@ func (Write) Kind() string { return "write" }
 func (w Write) String() string {
 	switch {
 	case w.Blind:
-		return fmt.Sprintf("%s, which %q undoes", w.Path, w.Restore)
+		return fmt.Sprintf("%s changed, writing %q undoes it", w.Path, w.Restore)
 	case w.New == "":
 		return fmt.Sprintf("%s changed from %q", w.Path, w.Old)
 	default:
@@ -57,7 +57,7 @@ func (w Write) String() string {
 // Undone implements [Record].
 func (w Write) Undone() string {
 	if w.Blind {
-		return fmt.Sprintf("%s given %q", w.Path, w.Restore)
+		return fmt.Sprintf("%s changed by writing %q", w.Path, w.Restore)
 	}
 	return fmt.Sprintf("%s changed back to %q", w.Path, cmp.Or(w.Restore, w.Old))
 }
@@ -85,7 +85,7 @@ func (w Write) Undo(_ context.Context, sys System) error {
 		return ignoreGone(err)
 	}
 	if now, err = readText(sys, w.Path); err == nil && now != w.Old {
-		return fmt.Errorf("%s is %q, not %q again", w.Path, now, w.Old)
+		return fmt.Errorf("%s is still %q, not %q", w.Path, now, w.Old)
 	}
 	return ignoreGone(err)
 }

@@ -76,7 +76,7 @@ func (r Registry) Notes() ([]Note, error) {
 			err = json.Unmarshal(data, &n)
 		}
 		if err == nil && !filepath.IsAbs(n.Journal) {
-			err = errors.New("names no journal")
+			err = errors.New("it has no absolute path of a journal")
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("note of a run %s: %w", path, err))

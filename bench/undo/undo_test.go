@@ -318,7 +318,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		fifo: "not a file", filepath.Dir(fifo): "is a directory", backwards: "line 2: a record with id 1 after",
+		fifo: "not a regular file", filepath.Dir(fifo): "is a directory", backwards: "line 2: a record with id 1 after",
 	} {
 		if _, err := undo.Open(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
@@ -433,8 +433,8 @@ func TestRecordString(t *testing.T) {
 		},
 		{
 			undo.Write{Path: "/sys/restore", Restore: "1", Blind: true},
-			`/sys/restore, which "1" undoes`,
-			`/sys/restore given "1"`,
+			`/sys/restore changed, writing "1" undoes it`,
+			`/sys/restore changed by writing "1"`,
 		},
 		{
 			undo.Binding{Device: "/sys/bus/pci/devices/0000:01:10.0", Driver: "vfio-pci"},

@@ -189,7 +189,7 @@ func (u *UserAccess) find(ctx context.Context) error {
 			return u.life.explain("find the SSH port", err)
 		}
 	}
-	return infra("write where people get in", os.WriteFile(u.logs.path("access.txt"), u.text(), 0o644))
+	return infra("write access.txt", os.WriteFile(u.logs.path("access.txt"), u.text(), 0o644))
 }
 
 func (u *UserAccess) findVNC(ctx context.Context) error {

@@ -158,7 +158,7 @@ func TestIntegrationSSHForward(t *testing.T) {
 	s.SSH.Port = m.UserAccess().SSHPort() // this port is in use
 	_, err = Start(t.Context(), s, newPlace(t).Options)
 	if !errors.As(err, new(*bench.InfraError)) ||
-		!strings.Contains(err.Error(), "port "+port+" of the loopback is taken") {
+		!strings.Contains(err.Error(), "port "+port+" of 127.0.0.1 is in use") {
 		t.Errorf("port taken: %T %v", err, err)
 	}
 }

@@ -78,7 +78,7 @@ func (l *agentLine) again(ctx context.Context) error {
 }
 
 // errSilent: the agent has its port open, and does not answer.
-var errSilent = errors.New("the agent is silent")
+var errSilent = errors.New("the agent does not answer")
 
 // agentPatience is how long an agent whose port is open may be silent before the connection is made
 // anew; each next time it is twice as long.

@@ -109,21 +109,21 @@ func TestArgsDoesNotChangeTheSpec(t *testing.T) {
 func TestValidate(t *testing.T) {
 	disk := []Disk{{Image: "x"}}
 	for want, s := range map[string]Spec{
-		"name":                  {Name: "a b", Disks: disk},
-		"nothing to boot":       {Name: "vm0"},
-		"has no image":          {Name: "vm0", Disks: []Disk{{}}},
-		"virtio or ide":         {Name: "vm0", Disks: []Disk{{Image: "x", Bus: "scsi"}}},
-		"cannot be read-only":   {Name: "vm0", Disks: []Disk{{Image: "x", Bus: "ide", Access: ReadOnly}}},
-		"CPUs":                  {Name: "vm0", Disks: disk, CPUs: -1},
-		"MiB":                   {Name: "vm0", Disks: disk, MemoryMiB: -1},
-		"without an image":      {Name: "vm0", Kernel: &Kernel{}},
-		"need machine q35":      {Name: "vm0", Disks: disk, Machine: "pc", SparePorts: 1},
-		"vf0: address":          {Name: "vm0", Disks: disk, VFs: []VF{{}}},
-		"want a tag":            {Name: "vm0", Disks: disk, Shares: []Share{{Path: "/x"}}},
-		"VNC mode":              {Name: "vm0", Disks: disk, VNC: VNC{Mode: "loud"}},
-		"VNC display":           {Name: "vm0", Disks: disk, VNC: VNC{Mode: VNCOn, Display: -1}},
-		"SSH port":              {Name: "vm0", Disks: disk, SSH: SSH{Forward: true, Port: 65536}},
-		"further serial ports:": {Name: "vm0", Disks: disk, Serials: 4},
+		"name":                        {Name: "a b", Disks: disk},
+		"neither a disk nor a kernel": {Name: "vm0"},
+		"has no image":                {Name: "vm0", Disks: []Disk{{}}},
+		"virtio or ide":               {Name: "vm0", Disks: []Disk{{Image: "x", Bus: "scsi"}}},
+		"cannot be read-only":         {Name: "vm0", Disks: []Disk{{Image: "x", Bus: "ide", Access: ReadOnly}}},
+		"CPUs":                        {Name: "vm0", Disks: disk, CPUs: -1},
+		"MiB":                         {Name: "vm0", Disks: disk, MemoryMiB: -1},
+		"the kernel has no image":     {Name: "vm0", Kernel: &Kernel{}},
+		"need machine q35":            {Name: "vm0", Disks: disk, Machine: "pc", SparePorts: 1},
+		"vf0: address":                {Name: "vm0", Disks: disk, VFs: []VF{{}}},
+		"want a tag":                  {Name: "vm0", Disks: disk, Shares: []Share{{Path: "/x"}}},
+		"VNC mode":                    {Name: "vm0", Disks: disk, VNC: VNC{Mode: "loud"}},
+		"VNC display":                 {Name: "vm0", Disks: disk, VNC: VNC{Mode: VNCOn, Display: -1}},
+		"SSH port":                    {Name: "vm0", Disks: disk, SSH: SSH{Forward: true, Port: 65536}},
+		"further serial ports:":       {Name: "vm0", Disks: disk, Serials: 4},
 	} {
 		err := s.Validate()
 		if usage := new(bench.UsageError); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {

@@ -121,7 +121,7 @@ func checkBoot(start []byte, image string, firmware Firmware) error {
 	switch {
 	case !r.signature:
 		return refuseImage(
-			needOfImage+"; vmtb image build makes one that does", "%s has no boot record: it is no disk to boot from",
+			needOfImage+"; vmtb image build makes one that does", "%s has no boot record: it is not a bootable disk",
 			image,
 		)
 	case firmware != BIOS && r.uefi(), firmware == BIOS && r.bios():
@@ -132,17 +132,17 @@ func checkBoot(start []byte, image string, firmware Firmware) error {
 		)
 	case r.esp:
 		return refuseImage(
-			"--firmware=uefi, or vm.firmware in the configuration: \"uefi\"",
+			"give --firmware=uefi, or set vm.firmware to \"uefi\" in the configuration",
 			"%s boots by UEFI only: its boot record has nothing that a BIOS boots", image,
 		)
 	case r.code && r.wants:
 		return refuseImage(
-			"mark the partition to boot from as active, as with sfdisk --activate",
+			"mark the partition to boot from as active, for example with sfdisk --activate",
 			"%s has no active partition: its boot record finds nothing to boot", image,
 		)
 	}
 	return refuseImage(
 		needOfImage+"; vmtb image build makes one that does",
-		"%s has no code in its boot record: it is no disk to boot from", image,
+		"%s has no code in its boot record: it is not a bootable disk", image,
 	)
 }

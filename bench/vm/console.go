@@ -12,7 +12,7 @@ import (
 )
 
 // ErrAttached is the refusal of a second connection to a console.
-var ErrAttached = errors.New("somebody is attached to the console")
+var ErrAttached = errors.New("another client is attached to the console")
 
 // attachTime is what QEMU gets to see that a client has come or gone.
 const attachTime = 2 * time.Second
@@ -64,7 +64,7 @@ func (u *UserAccess) awaitConsole(ctx context.Context, want bool) error {
 		if errors.Is(context.Cause(ctx), ErrAttached) && !u.life.over() {
 			return &bench.UsageError{
 				Err:    fmt.Errorf("%s: attach to the console: %w", u.life, ErrAttached),
-				Advice: "one at a time: it must detach first",
+				Advice: "only one client can be attached: the other one must detach first",
 			}
 		}
 		return u.life.explain("attach to the console", err)

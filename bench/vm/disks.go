@@ -113,7 +113,7 @@ func (d *disks) nodes(machine string) ([]string, error) {
 		if disk.Access == Direct && disk.Format != "qcow2" {
 			return nil, &bench.UsageError{
 				Err:    fmt.Errorf("machine %s: disk%d is %s: only qcow2 holds snapshots", machine, i, disk.Format),
-				Advice: "give it an overlay",
+				Advice: "give the disk an overlay",
 			}
 		}
 		nodes = append(nodes, diskNode(i))
@@ -121,7 +121,7 @@ func (d *disks) nodes(machine string) ([]string, error) {
 	if len(nodes) == 0 {
 		return nil, &bench.UsageError{
 			Err:    fmt.Errorf("machine %s has no writable disk to hold a snapshot", machine),
-			Advice: "give it a small empty one",
+			Advice: "give the machine a small empty disk",
 		}
 	}
 	return nodes, nil

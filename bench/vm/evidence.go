@@ -96,7 +96,7 @@ func (e *Evidence) beforeForce(ctx context.Context) {
 		return
 	}
 	// without it, the end comes all the same
-	_, _ = e.Collect(ctx, EvidenceOptions{Why: "it did not shut down when asked"})
+	_, _ = e.Collect(ctx, EvidenceOptions{Why: "the guest did not shut down when asked"})
 }
 
 // folder makes the next folder.
@@ -127,7 +127,7 @@ func (c *collector) take(ctx context.Context, name string, limit time.Duration, 
 // try has save write a file, for a limited time: one that hangs, say in the kernel, is left behind.
 func (c *collector) try(ctx context.Context, name string, limit time.Duration, save saver) error {
 	began := time.Now()
-	late := fmt.Errorf("not there within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
+	late := fmt.Errorf("not done within %s: %w", prose.Exact(limit), context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	done := make(chan error, 1)

@@ -66,7 +66,7 @@ func TestIntegrationEvidence(t *testing.T) {
 	dir, err = m.Evidence().Collect(t.Context(), EvidenceOptions{Why: "QEMU is stopped", Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt": `(?s)state.json .*not there within 2 s.*screen.png .*left out.*registers.txt .*left ` +
+		"summary.txt": `(?s)state.json .*not done within 2 s.*screen.png .*left out.*registers.txt .*left ` +
 			`out.*memory.dump .*left out.*threads-mute.txt .*taken`,
 		"threads.txt":      `T \(stopped\)`,
 		"threads-mute.txt": `T \(stopped\)`,

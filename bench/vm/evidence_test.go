@@ -56,7 +56,7 @@ func TestCollectEvidence(t *testing.T) {
 	third, err := m.Evidence().Collect(t.Context(), EvidenceOptions{})
 	must(t, err)
 	content(t, third, map[string]string{
-		"summary.txt": `(?s)threads.txt .*QEMU is gone\nconsole.txt .*taken\nstate.json .*`, "state.json": "^{}",
+		"summary.txt": `(?s)threads.txt .*QEMU has ended\nconsole.txt .*taken\nstate.json .*`, "state.json": "^{}",
 	})
 }
 
@@ -85,7 +85,7 @@ func TestEvidenceOfAMuteMonitor(t *testing.T) {
 	dir, err := m.Evidence().Collect(t.Context(), EvidenceOptions{Memory: true})
 	must(t, err)
 	content(t, dir, map[string]string{
-		"summary.txt": `(?s)registers.txt .*not there within 2 s.*\nmemory.dump .*left out: QEMU's monitor has ` +
+		"summary.txt": `(?s)registers.txt .*not done within 2 s.*\nmemory.dump .*left out: QEMU's monitor has ` +
 			`stopped answering\nthreads-mute.txt .*taken\n$`,
 		"threads-mute.txt": "thread",
 		"registers.txt":    "",

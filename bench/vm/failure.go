@@ -29,7 +29,7 @@ type diagnosis struct {
 	accel  string
 	events *guestEvents
 	logs   *logs
-	exit   func() Exit // valid when QEMU is gone
+	exit   func() Exit // valid when QEMU has ended
 }
 
 // ofPanic quotes the panic with the lines around it.
@@ -47,7 +47,7 @@ func (d *diagnosis) ofBrokenGuest() error {
 	return &bench.InfraError{
 		Op: d.life.String(), Err: fmt.Errorf("QEMU has stopped the guest: internal error, with %s", d.accel),
 		Evidence: d.logs.tails(),
-		Advice:   "the guest itself is hardly to blame: what stderr.log says is about KVM and this host",
+		Advice:   "the guest is probably not the cause: the messages in stderr.log are about KVM and this host",
 	}
 }
 
@@ -76,15 +76,15 @@ func (d *diagnosis) ofEnd() error {
 // vfioAdvice explains QEMU's words about a VF that it could not attach.
 var vfioAdvice = []struct{ output, advice string }{
 	{"no such host device", "there is no such PCI function: are the VFs enabled (sriov_numvfs)?"},
-	{"failed to open /dev/vfio/", "it is not bound to a VFIO driver, or another QEMU still has it"},
-	{"error getting device from group", "it is not bound to a VFIO driver, or another QEMU still has it"},
+	{"failed to open /dev/vfio/", "the VF is not bound to a VFIO driver, or another QEMU still has it"},
+	{"error getting device from group", "the VF is not bound to a VFIO driver, or another QEMU still has it"},
 	{"no iommu_group found", "there is no IOMMU: is it on in the firmware and on the kernel's command line?"},
 	{"is not viable", "its IOMMU group has functions that other drivers hold"},
 	{
 		"migration is not supported in kernel",
-		"its driver is plain vfio-pci, which moves no state: bind the vendor VFIO driver",
+		"the VF's driver is plain vfio-pci, which cannot move the VF's state: bind the vendor VFIO driver",
 	},
-	{"Cannot allocate memory", "the memory of the guest cannot be pinned: see ulimit -l, and how much is free"},
+	{"Cannot allocate memory", "the memory of the guest cannot be pinned: see ulimit -l, and the free memory"},
 }
 
 var vfioRE = regexp.MustCompile(
@@ -144,7 +144,7 @@ func (d *diagnosis) ofRefusal(ctx context.Context, proc *guard.Process) error {
 		return nil
 	}
 	return &bench.InfraError{
-		Op: d.life.String() + ": take over a state", Err: errors.New(d.exit().String()),
+		Op: d.life.String() + ": load a state", Err: errors.New(d.exit().String()),
 		Evidence: d.logs.tail("stderr.log", tailLines),
 	}
 }
@@ -154,10 +154,10 @@ func (d *diagnosis) portAdvice(output string) string {
 	switch {
 	case strings.Contains(output, ": Failed to find an available port: "):
 		first := vncBase + d.spec.VNC.Display
-		return fmt.Sprintf("ports %d to %d are all taken: VNC off needs none", first, first+vncPorts)
+		return fmt.Sprintf("ports %d to %d are all in use: --vnc=off needs none", first, first+vncPorts)
 	case strings.Contains(output, ": Could not set up host forwarding rule "):
 		return fmt.Sprintf(
-			"port %d of the loopback is taken, or not yours: port 0 lets the kernel choose one for SSH",
+			"port %d of 127.0.0.1 is in use, or only root may use it: for SSH, port 0 takes a free one",
 			d.spec.SSH.Port,
 		)
 	}

@@ -82,7 +82,7 @@ func (f Firmware) files(root string) ([]string, error) {
 		}
 	}
 	return nil, &bench.InfraError{
-		Op: "find UEFI firmware", Err: errors.New("OVMF is in none of the usual places, as /usr/share/ovmf/OVMF.fd"),
+		Op: "find UEFI firmware", Err: errors.New("OVMF is not in the usual places, such as /usr/share/ovmf/OVMF.fd"),
 		Advice: "install the package ovmf (Debian, Ubuntu), edk2-ovmf (Fedora, Arch) or qemu-ovmf-x86_64 (openSUSE), " +
 			"or give the path of an OVMF.fd as --firmware",
 	}

@@ -59,7 +59,7 @@ func (g *Guest) renew(ctx context.Context, vfs int) error {
 		err = r.Err(c)
 	}
 	if err != nil {
-		return g.life.guestError("go on from a saved state", err)
+		return g.life.guestError("continue from a saved state", err)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func TestSpecState(t *testing.T) {
 func TestGoOnFails(t *testing.T) {
 	for words, want := range map[string]string{
 		"to:refuse:device_add:2": "plug in VF 0000:03:00.2: .*the test says no",
-		"false":                  "go on from a saved state: .*exit code 1",
+		"false":                  "continue from a saved state: .*exit code 1",
 	} {
 		p := migrants(t, "agent "+words)
 		spec, file := p.from.spec, filepath.Join(filepath.Dir(p.log), "state")

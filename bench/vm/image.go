@@ -26,12 +26,12 @@ func CheckImage(path string) error {
 		return &bench.UsageError{Err: fmt.Errorf("guest image: %w", err), Advice: advice}
 	}
 	if !utf8.ValidString(path) {
-		return refuse(fmt.Errorf("%q: the name is not UTF-8", path), "rename it: QEMU's protocol takes no other names")
+		return refuse(fmt.Errorf("%q: the name is not UTF-8", path), "rename it: QEMU's protocol takes only UTF-8")
 	}
 	info, err := os.Stat(path)
 	// a disk is fine, /dev/null is not
 	if err == nil && !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeDevice {
-		err = fmt.Errorf("%s: neither a file nor a disk", path)
+		err = fmt.Errorf("%s is neither a file nor a disk", path)
 	}
 	if err != nil {
 		return refuse(err, "")
@@ -67,7 +67,7 @@ func inspect(ctx context.Context, name, file string) (info ImageInfo, err error)
 		return info, badImage(name, err)
 	}
 	if err := json.Unmarshal(out, &info); err != nil {
-		return info, infra("read what qemu-img info says", err)
+		return info, infra("read the output of qemu-img info", err)
 	}
 	return info, nil
 }
@@ -87,7 +87,7 @@ func LookAtImage(ctx context.Context, image string, firmware Firmware) (ImageInf
 	info, err := InspectImage(ctx, image)
 	if err != nil {
 		if usage, ok := errors.AsType[*bench.UsageError](err); ok {
-			usage.Advice = "it may be damaged, or a copy or a download that was cut off: get or make it anew"
+			usage.Advice = "the image may be damaged or incomplete: download, copy or make it again"
 		}
 		return info, err
 	}
@@ -144,14 +144,14 @@ func checkPacked(image string) error {
 		if bytes.HasPrefix(head[:n], []byte(p.magic)) {
 			return refuseImage(
 				fmt.Sprintf("unpack it first: %s %s", p.unpack, bench.Command{Argv: []string{image}}),
-				"%s is %s: it is no disk", image, p.name,
+				"%s is %s, not a disk", image, p.name,
 			)
 		}
 	}
 	if n == sectorSize && string(head[257:262]) == "ustar" {
 		return refuseImage(
 			fmt.Sprintf("unpack it first: tar -xf %s", bench.Command{Argv: []string{image}}),
-			"%s is a tar archive: it is no disk", image,
+			"%s is a tar archive, not a disk", image,
 		)
 	}
 	return nil
@@ -171,14 +171,14 @@ func checkChain(ctx context.Context, image string, info ImageInfo) error {
 	chain := []link{{file, info.Format}}
 	for info.Backing != "" {
 		if len(chain) > maxChain {
-			return refuseImage("", "%s: more than %d backing files, one behind the other", image, maxChain)
+			return refuseImage("", "%s has a chain of more than %d backing files", image, maxChain)
 		}
 		backing := info.Backing
 		info, err = inspect(ctx, backing, backing)
 		switch {
 		case errors.As(err, new(*bench.UsageError)):
 			return refuseImage(
-				"put that file there, or make an image without one: qemu-img convert -O qcow2",
+				"restore the backing file, or make an image without one: qemu-img convert -O qcow2",
 				"%s: its backing file cannot be used: %w", image, err,
 			)
 		case err != nil:
@@ -230,7 +230,7 @@ func checkFormat(ctx context.Context, image, what, file, format string) error {
 	case strings.Contains(err.Error(), "another process using the image"):
 		return inUse(image, "which writes to it") // since [checkUnlocked]
 	}
-	return refuseImage("get or make it anew: it may be a copy or a download that was cut off",
+	return refuseImage("the image may be incomplete: download, copy or make it again",
 		"%s: %s is damaged as a %s file: qemu-img check: %s", image, what, format, lastWords(err))
 }
 

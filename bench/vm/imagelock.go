@@ -22,7 +22,7 @@ var imageLocks = []struct {
 }{
 	{101, "which writes to it"},
 	{103, "which may change its size"},
-	{200, "which lets no other read it"},
+	{200, "which lets no other program read it"},
 }
 
 // checkUnlocked refuses a file of an image that another of QEMU's programs uses so that a machine
@@ -56,6 +56,6 @@ func checkUnlocked(name, file string) error {
 }
 
 func inUse(name, say string) error {
-	advice := fmt.Sprintf("end that program, which lsof %s shows", bench.Command{Argv: []string{name}})
+	advice := fmt.Sprintf("end that program; lsof %s shows it", bench.Command{Argv: []string{name}})
 	return refuseImage(advice, "%s is in use by another program, %s", name, say)
 }

@@ -47,11 +47,11 @@ func TestImageInUse(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"read.img": "", "read.qcow2": "",
-		"written.img": "written.img is in use by another program, which writes to it (end that program, which lsof " +
-			"written.img shows)",
+		"written.img": "written.img is in use by another program, which writes to it (end that program; lsof " +
+			"written.img shows it)",
 		"written.qcow2": "written.qcow2 is in use by another program, which writes to it",
 		"resized.img":   "resized.img is in use by another program, which may change its size",
-		"exclusive.img": "exclusive.img is in use by another program, which lets no other read it",
+		"exclusive.img": "exclusive.img is in use by another program, which lets no other program read it",
 		"diff.qcow2":    "base.img is in use by another program, which writes to it",
 	} {
 		_, err := LookAtImage(t.Context(), name, BIOS)

@@ -186,7 +186,7 @@ func TestMigrateWithoutAgent(t *testing.T) {
 	p.check(t, "", done.Moved, err)
 }
 
-// If the agent is silent after the move, the error blames the machine that has moved.
+// If the agent does not answer after the move, the error blames the machine that has moved.
 func TestMigrateSilentAgent(t *testing.T) {
 	p := migrants(t, "agent deaf-after-move")
 	p.from.life.scale = 0.02

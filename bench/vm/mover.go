@@ -41,7 +41,7 @@ func (e *BlockedError) Unwrap() error { return bench.ErrNotAvailable }
 var blockAdvice = []struct{ output, advice string }{
 	{
 		"not supported in kernel",
-		"the VF's driver moves no state: bind the vendor VFIO driver (xe-vfio-pci, of Linux 6.19 or newer with " +
+		"the VF's driver cannot move its state: bind the vendor VFIO driver (xe-vfio-pci, Linux 6.19 or newer with " +
 			"CONFIG_XE_VFIO_PCI) instead of vfio-pci",
 	},
 	{"dirty", "the VF's driver does not track written memory: start the machine with EnableMigration"},
@@ -85,7 +85,7 @@ func (v *mover) room(op, path string) error {
 		return &bench.InfraError{
 			Op:     fmt.Sprintf("%s: %s to %s", v.life, op, path),
 			Err:    fmt.Errorf("%w: %d MiB free, up to %d MiB needed", unix.ENOSPC, free, need),
-			Advice: "make room, or have the machine's files made elsewhere",
+			Advice: "free some space",
 		}
 	}
 	return nil
@@ -200,8 +200,8 @@ func (v *mover) progress(ctx context.Context) (Migration, error) {
 	switch reply.Status {
 	case "failed":
 		return now, v.life.guestError(
-			"move its state",
-			fmt.Errorf("QEMU: %s", cmp.Or(reply.Desc, "it failed for a reason that QEMU does not give")),
+			"move the state",
+			fmt.Errorf("QEMU: %s", cmp.Or(reply.Desc, "failed, without a reason")),
 		)
 	case "cancelled":
 		return now, ErrCancelled
@@ -231,9 +231,9 @@ func (v *mover) takeUp(ctx context.Context, was State) error {
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.life.scaled(quitTime))
 	defer cancel()
 	if err := v.qmp.Execute(clean, "cont", nil, nil); err != nil {
-		return fmt.Errorf("it does not go on: %w", err)
+		return fmt.Errorf("the machine cannot continue: %w", err)
 	}
-	_, err := v.states.reach(clean, "go on after a failed migration", was)
+	_, err := v.states.reach(clean, "continue after a failed migration", was)
 	return err
 }
 

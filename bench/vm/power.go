@@ -76,7 +76,7 @@ func (p *Power) OffAndTell(ctx context.Context, tell func(what string, refusal e
 		{StepACPI, true, p.life.scaled(p.shutdown) / 2, p.pressButton, "pressing the power button"},
 		{
 			StepQuit, false, p.life.scaled(quitTime),
-			func(ctx context.Context) error { return p.qmp.Execute(ctx, "quit", nil, nil) }, "telling QEMU to quit",
+			func(ctx context.Context) error { return p.qmp.Execute(ctx, "quit", nil, nil) }, "asking QEMU to quit",
 		},
 		{StepKill, false, killTime, func(context.Context) error { p.proc.Kill(); return nil }, "killing QEMU"},
 	}
@@ -124,7 +124,7 @@ func (p *Power) Kill(ctx context.Context) error {
 	}
 }
 
-// step takes one step and reports whether QEMU is gone. It waits until limit or life ends. If the
+// step takes one step and reports whether QEMU has ended. It waits until limit or life ends. If the
 // step was refused, it does not wait, and returns the refusal.
 func (p *Power) step(
 	ctx context.Context, limit time.Duration, life <-chan struct{}, do func(context.Context) error,
@@ -163,7 +163,7 @@ func (p *Power) pressButton(ctx context.Context) error {
 }
 
 var errDeaf = errors.New(
-	"no agent has ever answered, and no system in the guest listens to the power button: it has not booted",
+	"no agent has answered yet, and the guest does not listen to the power button: it has not booted",
 )
 
 // deafToButton reports whether the power button certainly does nothing: the guest has not enabled

@@ -28,7 +28,7 @@ func (m *VM) WaitReadyWithin(ctx context.Context, limit time.Duration) error {
 	err := m.guest.waitOpen(ctx)
 	if err == nil {
 		if err = m.guest.sync(ctx); err != nil {
-			err = fmt.Errorf("the agent has its port open and does not answer: %w", err)
+			err = fmt.Errorf("the agent has opened its port but does not answer: %w", err)
 		}
 	}
 	switch {

@@ -82,7 +82,7 @@ func (g *Guest) bootedAfter(ctx context.Context, before boot) error {
 		case <-ctx.Done():
 			_, opens := g.events.agentSeen()
 			return fmt.Errorf(
-				"the guest has not come back from another boot (agents came up since: %d): %w", opens-before.opens,
+				"the guest has not booted again (agent starts seen: %d): %w", opens-before.opens,
 				context.Cause(ctx),
 			)
 		}

@@ -41,7 +41,7 @@ func (p *Power) Wake(ctx context.Context) error {
 		}
 		before := p.events.sleeper()
 		if before != "" && now.id != before {
-			return p.life.guestError(wake.Name, errors.New("it did not wake, it booted anew"))
+			return p.life.guestError(wake.Name, errors.New("the guest did not wake, it booted again"))
 		}
 		return nil
 	})
@@ -89,7 +89,7 @@ func (c sleepCheck) canSuspend(ctx context.Context) error {
 		return err
 	}
 	if !machine.Wakes {
-		return c.life.cannot(suspend.Name, "machine type %s cannot be woken", c.machine)
+		return c.life.cannot(suspend.Name, "a guest of machine type %s cannot be woken", c.machine)
 	}
 	return c.canSleep(ctx, suspend.Name, "mem", "ram", "suspend.target", func() error {
 		// With the firmware's S3 the kernel offers "deep"

@@ -35,7 +35,7 @@ type Snapshot struct {
 // Errors about snapshots.
 var (
 	ErrNoSnapshot     = errors.New("no such snapshot")
-	ErrSnapshotExists = errors.New("there is a snapshot of that name")
+	ErrSnapshotExists = errors.New("a snapshot of that name exists already")
 )
 
 // Save saves the machine's state under tag, which must be new, into its first disk. The machine
@@ -68,7 +68,7 @@ func (s *Snapshots) Save(ctx context.Context, tag string) error {
 	}, func(ctx context.Context) error {
 		now, err := s.List(ctx)
 		if err == nil && !hasTag(now, tag) {
-			err = s.unproved(save, fmt.Errorf("QEMU says that %q is saved, and does not list it", tag))
+			err = s.unproved(save, fmt.Errorf("QEMU reported %q as saved, but does not list it", tag))
 		}
 		return errors.Join(err, s.sameState(ctx, save, before))
 	})

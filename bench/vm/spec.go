@@ -144,13 +144,13 @@ func (s Spec) Validate() error {
 		}
 	}
 	check(nameRE.MatchString(s.Name), "name %q: want letters, digits, '-', '_', '.'", s.Name)
-	check(s.CPUs > 0, "%d CPUs", s.CPUs)
+	check(s.CPUs > 0, "%d CPUs: want 1 or more", s.CPUs)
 	check(s.MemoryMiB > 0, "%d MiB of memory", s.MemoryMiB)
-	check(len(s.Disks) > 0 || s.Kernel != nil, "nothing to boot: neither a disk nor a kernel")
-	check(s.Kernel == nil || s.Kernel.Image != "", "a kernel without an image")
+	check(len(s.Disks) > 0 || s.Kernel != nil, "it has neither a disk nor a kernel to boot")
+	check(s.Kernel == nil || s.Kernel.Image != "", "the kernel has no image")
 	check(s.Firmware.valid(), "firmware %q: want bios, uefi or an absolute path", s.Firmware)
 	check(s.SparePorts == 0 || s.pcie(), "spare root ports need machine q35, not %s", s.Machine)
-	check(s.Serials >= 0 && s.Serials <= 3, "%d further serial ports: a PC has 3", s.Serials)
+	check(s.Serials >= 0 && s.Serials <= 3, "%d further serial ports: want 3 at most", s.Serials)
 	if err := s.VNC.validate(); err != nil {
 		errs = append(errs, err)
 	}

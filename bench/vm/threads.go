@@ -18,7 +18,7 @@ func (e *Evidence) saveThreads(_ context.Context, file string) error {
 	dir := fmt.Sprintf("/proc/%d", e.pid)
 	status, err := os.ReadFile(dir + "/status")
 	if err != nil {
-		return errors.New("QEMU is gone")
+		return errors.New("QEMU has ended")
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "process %d\n%s", e.pid, status)

@@ -84,13 +84,13 @@ var (
 		"SaveSnapshot",
 		[]State{Running, Paused, Prelaunch},
 		Saving, time.Minute, true, "QMP job snapshot-save",
-		"the job has concluded without an error, the disks list the snapshot, query-status says what it said before",
+		"the job has concluded without an error, the disks list the snapshot, query-status says the same as before",
 	}
 	load = Transition{
 		"LoadSnapshot",
 		[]State{Running, Paused, Prelaunch, Restoring},
 		Restoring, time.Minute, true, "QMP job snapshot-load",
-		"the job has concluded without an error and query-status says what it said before; if that is running, the " +
+		"the job has concluded without an error and query-status says the same as before; if that is running, the " +
 			"agent answers and its clock is set",
 	}
 	saveFile = Transition{
@@ -109,8 +109,8 @@ var (
 		"Migrate",
 		[]State{Running, Paused},
 		Paused, 3 * time.Minute, true, "QMP migrate over a Unix socket",
-		"query-migrate says completed on both sides; if the machine was running, it runs there, and an agent that " +
-			"was up before answers and its clock is set",
+		"query-migrate says completed on both sides; if the machine was running, it runs in the new QEMU, and an " +
+			"agent that was up before answers and its clock is set",
 	}
 )
 
@@ -152,7 +152,7 @@ func (s *states) transit(ctx context.Context, t Transition, do, prove func(conte
 	case s.moving <- struct{}{}:
 		defer func() { <-s.moving }()
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %s: another transition goes on: %w", s.life, t.Name, context.Cause(ctx))
+		return fmt.Errorf("%s: %s: another transition is in progress: %w", s.life, t.Name, context.Cause(ctx))
 	}
 	if err := s.expect(ctx, t.Name, t.From...); err != nil {
 		return err

@@ -75,7 +75,7 @@ func (g *guestEvents) sleeper() string {
 
 func (g *guestEvents) expectEnd() { g.update(func() { g.expected = true }) }
 
-// watch reads QEMU's events until QEMU is gone. Then it ends the machine's life with the reason.
+// watch reads QEMU's events until QEMU has ended. Then it ends the machine's life with the reason.
 func (m *VM) watch(ctx context.Context, events *qmp.Subscription) {
 	defer events.Close()
 	for {

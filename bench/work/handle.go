@@ -32,7 +32,7 @@ func (h *Handle) describe(w Workload) error {
 	case Wsim:
 		h.Wsim = &w
 	default:
-		return &bench.UsageError{Err: fmt.Errorf("%T is no workload of this package", w)}
+		return &bench.UsageError{Err: fmt.Errorf("%T is not a workload of this package", w)}
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (g IGT) job(dir string) (job, error) {
 	}
 	for _, line := range slices.Concat(g.Tests, g.Blocklist) {
 		if line == "" || strings.ContainsAny(line, "\n\x00") {
-			return job{}, &bench.UsageError{Err: fmt.Errorf("IGT: %q is no test or expression", line)}
+			return job{}, &bench.UsageError{Err: fmt.Errorf("IGT: %q is not a test or an expression", line)}
 		}
 	}
 	options, err := splitWords(g.Config.Options)
@@ -124,7 +124,7 @@ func (g IGT) judge(ctx context.Context, m bench.Machine, dir string, r *Result) 
 func (g IGT) lastOutput(r *Result) string {
 	err := r.Exit.Err(bench.Command{Argv: []string{path.Join(g.Config.ToolDir, "igt_runner")}})
 	if err == nil {
-		return cmp.Or(bench.Gist(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "it printed nothing")
+		return cmp.Or(bench.Gist(r.Exit.Stderr, 5), bench.Tail(r.Exit.Stdout, 5), "no output")
 	}
 	return err.Error()
 }

@@ -201,7 +201,7 @@ func TestParseIGTRefuses(t *testing.T) {
 		{`"notrun": 1`, `"notrun": "1"`, "notrun"},
 		{`TestrunResult`, `Other`, "__type__"},
 		{`"results_version": 10`, `"results_version": 9`, "results_version 9"},
-		{`"tests": {`, `"tests": 5, "x": {`, "no object"},
+		{`"tests": {`, `"tests": 5, "x": {`, "not an object"},
 	} {
 		bad := strings.ReplaceAll(string(good), c[0], c[1])
 		if r, err := work.ParseIGT([]byte(bad)); bad == string(good) || err == nil ||

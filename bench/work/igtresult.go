@@ -140,7 +140,7 @@ type igtTests []IGTTest
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (l *igtTests) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return errors.Join(err, errors.New("tests is no object"))
+		return errors.Join(err, errors.New("tests is not an object"))
 	}
 	for dec.PeekKind() != '}' {
 		var name string

@@ -172,9 +172,9 @@ func (r *Run) status(ctx context.Context, look bool) (status, error) {
 	}
 	boot, err := r.m.ReadFile(ctx, procfs.BootIDFile)
 	if err == nil && strings.TrimSpace(string(boot)) != r.h.Boot {
-		return s, fmt.Errorf("%w: the machine was booted anew", ErrLost)
+		return s, fmt.Errorf("%w: the machine was booted again", ErrLost)
 	}
-	return s, fmt.Errorf("%w: its process %d ended without an exit code: it was killed", ErrLost, r.h.PID)
+	return s, fmt.Errorf("%w: process %d was killed, and left no exit code", ErrLost, r.h.PID)
 }
 
 func (r *Run) state(ctx context.Context) (status, error) {
@@ -245,7 +245,7 @@ func sweepAll(ctx context.Context, m execer, h Handle) error {
 			return context.Cause(ctx)
 		}
 	}
-	return errors.New("its processes do not die")
+	return errors.New("processes of the workload are still running after SIGKILL")
 }
 
 // pause reports false when ctx ended first.

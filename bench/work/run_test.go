@@ -170,7 +170,7 @@ func TestLost(t *testing.T) {
 		how  func(h work.Handle) error
 		says string
 	}{
-		"killed":    {func(h work.Handle) error { return syscall.Kill(-h.PID, syscall.SIGKILL) }, "it was killed"},
+		"killed":    {func(h work.Handle) error { return syscall.Kill(-h.PID, syscall.SIGKILL) }, "was killed"},
 		"directory": {func(h work.Handle) error { return os.RemoveAll(h.Dir) }, "no such file"},
 		"garbage": {
 			func(h work.Handle) error { return os.WriteFile(h.Dir+"/state", []byte("x"), 0o600) }, "neither running",
@@ -207,7 +207,7 @@ func TestBootedAnew(t *testing.T) {
 	h := run.Handle()
 	h.Boot, h.Start = "another", h.Start+1 // the pid of another process
 	if _, err := work.RunOf(this(), h).Wait(t.Context()); !errors.Is(err, work.ErrLost) ||
-		!strings.Contains(err.Error(), "booted anew") {
+		!strings.Contains(err.Error(), "booted again") {
 		t.Errorf("Wait: %v", err)
 	}
 }

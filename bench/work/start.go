@@ -118,7 +118,7 @@ func (p *Prepared) begin(ctx context.Context, gate bool) error {
 		return err
 	}
 	if gate {
-		if _, err := script(ctx, p.m, nil, "make a gate in "+p.h.Dir, makeGateScript, p.h.Dir); err != nil {
+		if _, err := script(ctx, p.m, nil, "make a FIFO in "+p.h.Dir, makeGateScript, p.h.Dir); err != nil {
 			return err
 		}
 	}
@@ -153,7 +153,7 @@ func (p *Prepared) launch(ctx context.Context) error {
 		return err
 	}
 	if _, err := fmt.Sscan(string(r.Stdout), &p.h.PID, &p.h.Start, &p.h.Session, &p.h.Boot); err != nil {
-		return fmt.Errorf("it did not say who it is: %q %q: %w", r.Stdout, bench.Tail(r.Stderr, 3), err)
+		return fmt.Errorf("the workload did not report its process: %q %q: %w", r.Stdout, bench.Tail(r.Stderr, 3), err)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func splitWords(line string) ([]string, error) {
 		}
 	}
 	if quote != 0 || escaped {
-		return nil, errors.New("a quote or a backslash at the end has no partner")
+		return nil, errors.New("a quote is not closed, or a backslash ends the text")
 	}
 	if inWord {
 		words = append(words, word.String())

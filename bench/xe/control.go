@@ -59,40 +59,42 @@ var refusals = []struct {
 	means string
 	state VFState
 }{
-	{"pause", syscall.ESTALE, "it is paused already", StatePaused},
-	{"pause", syscall.EPERM, "it is stopped: only a reset brings it back", StateStopped},
-	{"resume", syscall.EPERM, "it is not paused", ""},
-	{"resume", syscall.EBUSY, "it is being saved or restored", ""},
-	{"stop", syscall.ESTALE, "it is stopped already", StateStopped},
-	{"save", syscall.EPERM, "it is not paused", ""},
-	{"save", syscall.EBUSY, "it is being restored", StateRestoring},
-	{"save", syscall.EALREADY, "it is being saved already", StateSaving},
-	{"save", syscall.EIO, "the driver cannot get at the VF's state: see dmesg", StateUnknown},
-	{"restore", syscall.EPERM, "it is not paused", ""},
-	{"restore", syscall.EBUSY, "it is being saved", StateSaving},
-	{"restore", syscall.EALREADY, "it is being restored already", StateRestoring},
+	{"pause", syscall.ESTALE, "the VF is paused already", StatePaused},
+	{"pause", syscall.EPERM, "the VF is stopped: only a reset ends that", StateStopped},
+	{"resume", syscall.EPERM, "the VF is not paused", ""},
+	{"resume", syscall.EBUSY, "the VF is being saved or restored", ""},
+	{"stop", syscall.ESTALE, "the VF is stopped already", StateStopped},
+	{"save", syscall.EPERM, "the VF is not paused", ""},
+	{"save", syscall.EBUSY, "the VF is being restored", StateRestoring},
+	{"save", syscall.EALREADY, "the VF is being saved already", StateSaving},
+	{"save", syscall.EIO, "the driver cannot read the VF's state: see dmesg", StateUnknown},
+	{"restore", syscall.EPERM, "the VF is not paused", ""},
+	{"restore", syscall.EBUSY, "the VF is being saved", StateSaving},
+	{"restore", syscall.EALREADY, "the VF is being restored already", StateRestoring},
 	{"restore", syscall.ENODEV, "the saved state is of another GPU model or revision", StateRestoring},
-	{"restore", syscall.EINVAL, "the saved state is damaged, or of another version of the driver", StateRestoring},
+	{
+		"restore", syscall.EINVAL, "the saved state is damaged, or was saved by another version of the driver",
+		StateRestoring,
+	},
 	{"restore", syscall.ENODATA, "the saved state is damaged", StateRestoring},
 	{
 		"restore", syscall.EIO,
-		"it cannot be restored: has the VF the same GGTT and VRAM quotas as the one that was saved? see dmesg",
+		"the state cannot be restored: this VF must have the same GGTT and VRAM quotas as the saved one; see dmesg",
 		StateUnknown,
 	},
 	{"restore", syscall.ETIMEDOUT, "the driver waits for more of the saved state: see dmesg", StateUnknown},
 	{"", syscall.EALREADY, "the same operation is in progress", StateUnknown},
 	{
 		"", syscall.ECANCELED,
-		"another operation came in between, or the driver has declared the GPU wedged: see dmesg",
+		"another operation interfered, or the driver has declared the GPU wedged: see dmesg",
 		StateUnknown,
 	},
 	{"", syscall.ETIMEDOUT, "the GPU's firmware did not answer in time: see dmesg", StateUnknown},
 	{"", syscall.EIO, "the GPU's firmware refused: is the VF enabled? see dmesg", StateUnknown},
 	{
 		"", syscall.EUCLEAN,
-		"a GT refused, and others may have followed; the kernel does not say why: most often because " +
-			"the VF is in " +
-			"that state already, or in one that does not allow it; see dmesg", StateUnknown,
+		"a GT refused, and other GTs may have obeyed; the kernel does not say why. Most often " +
+			"the VF is in that state already, or in a state that does not allow it; see dmesg", StateUnknown,
 	},
 }
 
@@ -218,7 +220,7 @@ func (c Control) doOnGTs(ctx context.Context, op string) error {
 func (c Control) resetFunction(ctx context.Context) error {
 	device, err := c.pf.VF(c.vf)
 	if err != nil {
-		return &bench.UsageError{Err: fmt.Errorf("reset VF%d: it is not enabled", c.vf)}
+		return &bench.UsageError{Err: fmt.Errorf("reset VF%d: the VF is not enabled", c.vf)}
 	}
 	return c.failed("reset", "", device.Reset(ctx))
 }

@@ -395,7 +395,7 @@ func TestNoMigration(t *testing.T) {
 	_, unsupported := enabled(t, o)
 	_, old := enabled(t, flat(fakehost.BMG()))
 	for says, pf := range map[string]*xe.PF{
-		"this GPU, or its firmware": unsupported, "this kernel's xe driver does not have it": old,
+		"this GPU, or its firmware": unsupported, "this kernel's xe driver does not have the file": old,
 	} {
 		for name, err := range map[string]error{
 			"save":    pf.Control(1).Save(t.Context(), io.Discard),

@@ -28,20 +28,20 @@ func (p *PF) locked() string {
 	for _, gt := range p.GTs {
 		file := fmt.Sprintf("%s/tile%d/gt%d/ccs_mode", p.Dir(), gt.Tile, gt.ID)
 		if n, err := p.files.tree.Uint(file); err == nil && n > 1 {
-			causes = append(causes, "the compute mode is not the default one, which keeps VFs off: echo 1 > "+file)
+			causes = append(causes, "a compute mode other than the default prevents VFs: echo 1 > "+file)
 		}
 	}
 	if len(causes) > 0 {
 		return strings.Join(causes, "; ")
 	}
-	return "only root may; while a process holds lockdown_vfs_enabling in the PF's debugfs open, nobody may"
+	return "only root may do this, and only while no process has lockdown_vfs_enabling in the PF's debugfs open"
 }
 
 // missingQuota returns the advice for an enabled VF that lacks resources.
 func (p *PF) missingQuota(q vgpu.Resources) string {
 	if q.Contexts > 0 && q.GGTT > 0 && p.files.tree.Exists(p.files.bulkFile("vram_quota")) {
-		return "sysfs gave local memory to another VF before, so that the driver gives none by itself: " +
+		return "another VF was given local memory through sysfs, so the driver gives none automatically: " +
 			"echo 0 > " + p.files.bulkFile("vram_quota") + ", and enable VFs again"
 	}
-	return "the PF is in custom mode with quotas missing: provision it first"
+	return "the PF is in custom mode and quotas are missing: provision it first"
 }

@@ -175,7 +175,7 @@ func TestLocked(t *testing.T) {
 	for file, says := range map[string]string{
 		"":                        "lockdown_vfs_enabling",
 		pfDir + "/enable_eudebug": "the EU debugger is enabled: echo 0 > " + pfDir + "/enable_eudebug",
-		pfDir + "/tile0/gt0/ccs_mode": "the compute mode is not the default one, which keeps VFs off: " +
+		pfDir + "/tile0/gt0/ccs_mode": "a compute mode other than the default prevents VFs: " +
 			"echo 1 > " + pfDir + "/tile0/gt0/ccs_mode",
 	} {
 		s := newSetup(t, fakehost.BMG())

@@ -110,7 +110,7 @@ func available(file string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	advice := "this kernel's xe driver does not have it"
+	advice := "this kernel's xe driver does not have the file"
 	if strings.HasPrefix(file, "/sys/kernel/debug/") {
 		advice += ", or debugfs is not mounted on /sys/kernel/debug"
 	}
@@ -162,8 +162,8 @@ func (f files) apply(ctx context.Context, s setting, recorded bool) error {
 	case now != s.readsBack:
 		return &bench.HostError{
 			Op: "write", Noun: s.file, Value: value,
-			Err:    fmt.Errorf("it reads %d afterwards, not %d", now, s.readsBack),
-			Advice: "the driver took the write and not the value: see dmesg",
+			Err:    fmt.Errorf("the file then reads %d, not %d", now, s.readsBack),
+			Advice: "the driver accepted the write but not the value: see dmesg",
 		}
 	}
 	return nil

@@ -123,7 +123,7 @@ func cardOf(t *sysfs.Tree, d *pci.Device) (int, bool) {
 
 func noSRIOV(pf *PF) error {
 	return &bench.HostError{
-		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("it offers no VFs: %w", bench.ErrNotAvailable),
+		Op: "use as a PF", Noun: pf.name(), Err: fmt.Errorf("the GPU offers no VFs: %w", bench.ErrNotAvailable),
 		Advice: pf.whyNoVFs(),
 	}
 }
@@ -151,7 +151,7 @@ func notOne(want Selector, driver string, found, all []*PF) error {
 		return noSRIOV(all[0])
 	}
 	return &bench.HostError{
-		Op: "find a GPU", Err: fmt.Errorf("the %s driver is loaded and has brought up no GPU", driver),
+		Op: "find a GPU", Err: fmt.Errorf("the %s driver is loaded but has initialised no GPU", driver),
 		Advice: "see dmesg; " + driver + " must support the GPU, and no other driver may have it",
 	}
 }

@@ -50,9 +50,9 @@ func TestFindNone(t *testing.T) {
 			xe.Selector{},
 			"the xe driver is not loaded: modprobe xe",
 		},
-		{"no SR-IOV", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Selector{}, "it offers no VFs"},
+		{"no SR-IOV", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Selector{}, "the GPU offers no VFs"},
 		{"no SR-IOV on the card", func(o *fakehost.Options) { o.TotalVFs = 0 }, xe.Card(1), "use as a PF card1 " +
-			"(0000:03:00.0): it offers no VFs"},
+			"(0000:03:00.0): the GPU offers no VFs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := fakehost.BMG()
@@ -68,7 +68,7 @@ func TestFindNone(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	s.write(t, pfDir+"/driver/unbind", "0000:03:00.0")
 	if _, err := xe.FindPF(host.New(s.Host).Tree(s.log), xe.Selector{}); err == nil ||
-		!strings.Contains(err.Error(), "has brought up no GPU") {
+		!strings.Contains(err.Error(), "has initialised no GPU") {
 		t.Errorf("FindPF: %v", err)
 	}
 }

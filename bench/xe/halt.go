@@ -81,7 +81,7 @@ func (Halt) Kind() string { return "vf-halt" }
 func (h Halt) String() string { return fmt.Sprintf("VF %s %s", h.VF, h.How) }
 
 // Undone implements [undo.Record].
-func (h Halt) Undone() string { return fmt.Sprintf("VF %s made to run again", h.VF) }
+func (h Halt) Undone() string { return fmt.Sprintf("VF %s resumed or reset", h.VF) }
 
 // Volatile is true: a reboot resets VFs.
 func (Halt) Volatile() bool { return true }

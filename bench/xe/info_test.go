@@ -252,7 +252,7 @@ func TestPriorityNotTaken(t *testing.T) {
 	err := pf.Provision(t.Context(), plan)
 	const admin = pfDir + "/sriov_admin"
 	const says = "write normal to " + admin + "/.bulk_profile/sched_priority: " +
-		admin + "/pf/profile/sched_priority reads high afterwards"
+		admin + "/pf/profile/sched_priority then reads high"
 	if err == nil || !strings.Contains(err.Error(), says) {
 		t.Errorf("Provision: %v", err)
 	}
@@ -286,7 +286,7 @@ func TestSetVRAM(t *testing.T) {
 		t.Errorf("SetVRAM to what it is: %v", err)
 	}
 	err := pf.Quotas.SetVRAM(ctx, 1, 0)
-	if err == nil || !strings.Contains(err.Error(), "write 0 to "+file+": it reads 6291456 afterwards, not 0") {
+	if err == nil || !strings.Contains(err.Error(), "write 0 to "+file+": the file then reads 6291456, not 0") {
 		t.Errorf("SetVRAM: %v", err)
 	}
 }

@@ -57,7 +57,7 @@ func (p *packets) begin() {
 	p.count++
 	switch {
 	case p.ended:
-		p.err = errors.New("something follows its trailer")
+		p.err = errors.New("data follow its trailer")
 	case version != streamVersion:
 		p.unknown = true
 	case (kind == typeDescriptor) != (p.count == 1):

@@ -26,7 +26,7 @@ func TestPackets(t *testing.T) {
 		{"payload cut", first[:30], "it ends in the middle of packet 1"},
 		{"no descriptor", last, "packet 1 is of type 2: only the first is a descriptor (1)"},
 		{"two descriptors", first + first + last, "packet 2 is of type 1"},
-		{"a tail", first + last + first, "something follows its trailer"},
+		{"a tail", first + last + first, "data follow its trailer"},
 	} {
 		for _, size := range []int{1, 23, 25, 1000} { // size of a write
 			p := &packets{}

@@ -91,7 +91,7 @@ func fields(text string, into map[string]func(value string) error, optional ...s
 			continue
 		}
 		if seen[key] {
-			return fmt.Errorf("%q is there twice in %q", key, text)
+			return fmt.Errorf("%q occurs twice in %q", key, text)
 		}
 		if err := read(value); err != nil {
 			return fmt.Errorf("%s: %w", key, err)

@@ -111,7 +111,7 @@ func TestNotKernelTexts(t *testing.T) {
 		{as(parseAvailable), "range:\t0x5-0x4\t(x)\n" + avail, "not a range"},
 		{as(parseAvailable), strings.Replace(avail, "1", "many", 1), `total: "many\t(1 B)" is not a number`},
 		{as(parseAvailable), strings.Replace(avail, "avail", "left", 1), `no "avail"`},
-		{as(parseAvailable), avail + avail, `"total" is there twice`},
+		{as(parseAvailable), avail + avail, `"total" occurs twice`},
 		{as(parseLimits), "total: 24\nsupported: 24\n", `no "enabled"`},
 		{as(parseLimits), "total: -1\nsupported: 24\nenabled: 0", "not a number of VFs"},
 		{as(parseVersions), "base:\t1\nlatest:\t1.0\n", `"1" is not a version`},

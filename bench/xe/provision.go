@@ -105,7 +105,7 @@ func (p *PF) RememberMode(ctx context.Context) error {
 	if n > 0 {
 		return &bench.HostError{
 			Op: "provision by hand", Noun: p.name(),
-			Err:    fmt.Errorf("somebody else has enabled %s: %w", prose.Count(n, "VF"), syscall.EBUSY),
+			Err:    fmt.Errorf("another program has enabled %s: %w", prose.Count(n, "VF"), syscall.EBUSY),
 			Advice: "disable them first: their quotas could not be restored",
 		}
 	}
@@ -148,9 +148,9 @@ func (p *PF) checkGGTT(plan vgpu.Plan) error {
 		if need > a.Avail {
 			return &bench.HostError{
 				Op: "provision", Noun: p.name(),
-				Err: fmt.Errorf("%s would need %d bytes of GGTT, and %d can be given away: %w",
+				Err: fmt.Errorf("%s would need %d bytes of GGTT, but only %d are available: %w",
 					prose.Count(plan.VFs, "VF"), need, a.Avail, syscall.ENOSPC),
-				Advice: "ask for fewer VFs or for a smaller profile",
+				Advice: "enable fewer VFs, or use a smaller profile",
 			}
 		}
 	}
@@ -181,7 +181,7 @@ func (p *PF) EnableVFs(ctx context.Context, n int) ([]*pci.Device, error) {
 		if err == nil && (q.Contexts == 0 || q.GGTT == 0 || p.VRAM && q.VRAM == 0) {
 			err = &bench.HostError{
 				Op: "enable", Noun: fmt.Sprintf("VF%d of %s", vf, p.name()),
-				Err:    fmt.Errorf("it holds too little: %+v", q),
+				Err:    fmt.Errorf("its resources are not enough: %+v", q),
 				Advice: p.missingQuota(q),
 			}
 		}

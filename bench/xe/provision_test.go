@@ -316,12 +316,12 @@ func TestProvisionRefused(t *testing.T) {
 		{
 			"PF's GGTT",
 			vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 2110 << 20}},
-			"2 VFs would need 4424990720 bytes of GGTT, and 4200595456 can be given away",
+			"2 VFs would need 4424990720 bytes of GGTT, but only 4200595456 are available",
 		},
 		{
 			"VRAM",
 			vgpu.Plan{VFs: 2, Quota: &vgpu.Resources{GGTT: 1 << 20, VRAM: 7 << 30}},
-			"vf2/tile0/vram_quota: ENOSPC (no space left on device) (not that much left",
+			"vf2/tile0/vram_quota: ENOSPC (no space left on device) (not enough left",
 		},
 		{"contexts", vgpu.Plan{VFs: 1, Quota: &vgpu.Resources{Contexts: 65535}}, "contexts_quota: EDQUOT"},
 	} {
@@ -346,7 +346,7 @@ func TestNotTaken(t *testing.T) {
 		return nil
 	}
 	err := pf.Quotas.Set(t.Context(), 1, vgpu.Resources{Contexts: 100, Doorbells: 32})
-	if err == nil || !strings.Contains(err.Error(), "write 32 to "+file+": it reads 31 afterwards, not 32") {
+	if err == nil || !strings.Contains(err.Error(), "write 32 to "+file+": the file then reads 31, not 32") {
 		t.Errorf("SetQuota: %v", err)
 	}
 }
@@ -356,13 +356,13 @@ func TestEmptyVF(t *testing.T) {
 	s := newSetup(t, fakehost.BMG())
 	s.write(t, dri+"/sriov/vf1/tile0/gt0/contexts_quota", "100")
 	_, err := s.find(t).EnableVFs(t.Context(), 1)
-	if err == nil || !strings.Contains(err.Error(), "100, and") && !strings.Contains(err.Error(), "it is 0") {
+	if err == nil || !strings.Contains(err.Error(), "100, but") && !strings.Contains(err.Error(), "the value is 0") {
 		t.Errorf("EnableVFs: %v", err)
 	}
 	s.write(t, pfDir+"/sriov_numvfs", "0")
 	s.write(t, dri+"/sriov/vf1/tile0/gt1/contexts_quota", "100")
 	if _, err = s.find(t).EnableVFs(t.Context(), 1); err == nil ||
-		!strings.Contains(err.Error(), "custom mode with quotas missing") {
+		!strings.Contains(err.Error(), "custom mode and quotas are missing") {
 		t.Errorf("EnableVFs: %v", err)
 	}
 }

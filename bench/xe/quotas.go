@@ -129,7 +129,7 @@ func (q *Quotas) resources(fn int, suffix string) (vgpu.Resources, error) {
 		field := h.field(&r)
 		if other := seen[field]; other != "" && *field != n {
 			return r, &bench.HostError{
-				Op: "read", Noun: h.file, Err: fmt.Errorf("it is %d, and %s is %d", n, other, *field),
+				Op: "read", Noun: h.file, Err: fmt.Errorf("the value is %d, but %s is %d", n, other, *field),
 			}
 		}
 		*field, seen[field] = n, h.file

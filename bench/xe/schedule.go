@@ -48,7 +48,7 @@ func (s *Scheduler) TimeSlice(fn int) (vgpu.TimeSlice, error) {
 		if i >= 2 && *field != n {
 			return t, &bench.HostError{
 				Op: "read", Noun: set.file,
-				Err: fmt.Errorf("it is %d, and %d on another GT: %w", n, *field, errUnclean),
+				Err: fmt.Errorf("the value is %d, but %d on another GT: %w", n, *field, errUnclean),
 			}
 		}
 		*field = n
@@ -82,7 +82,8 @@ func (s *Scheduler) Priority(fn int) (Priority, error) {
 		}
 		if i > 0 && now != all {
 			return "", &bench.HostError{
-				Op: "read", Noun: file, Err: fmt.Errorf("it is %s, and %s on another GT: %w", now, all, errUnclean),
+				Op: "read", Noun: file,
+				Err: fmt.Errorf("the value is %s, but %s on another GT: %w", now, all, errUnclean),
 			}
 		}
 		all = now
@@ -264,7 +265,7 @@ func (s *Scheduler) setPriority(ctx context.Context, ifIdle bool, total int) err
 	if fn := other(now, want); fn >= 0 {
 		return &bench.HostError{
 			Op: "write", Noun: bulk.Path, Value: string(want),
-			Err: fmt.Errorf("%s reads %s afterwards",
+			Err: fmt.Errorf("%s then reads %s",
 				s.adminFile(fn, "sched_priority"), cmp.Or(string(now[fn]), "differently from GT to GT")),
 		}
 	}

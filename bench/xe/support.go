@@ -19,18 +19,16 @@ func (p *PF) whyNoVFs() string {
 	if found && strings.HasPrefix(strings.TrimSpace(supported), "no") {
 		return fmt.Sprintf(
 			"the xe driver of this kernel (%s) has no SR-IOV for this GPU: Linux 6.17 or newer may have it, and "+
-				"Intel's DKMS "+
-				"driver has",
+				"Intel's DKMS driver has it",
 			text("/proc/sys/kernel/osrelease"),
 		)
 	}
 	if text("/sys/module/xe/parameters/max_vfs") == "0" {
 		return "the parameter xe.max_vfs is 0, which is the default before Linux 6.17: boot with xe.max_vfs=64, or " +
-			"load a " +
-			"newer driver"
+			"load a newer driver"
 	}
 	if !p.files.tree.Exists(p.Dir() + "/sriov_totalvfs") {
-		return "it has no SR-IOV capability: " + board
+		return "the GPU has no SR-IOV capability: " + board
 	}
 	return board + "; xe.max_vfs and " + p.configfs("max_vfs") + " must not be 0"
 }

@@ -40,7 +40,7 @@ func FindVF(ctx context.Context, m bench.Machine, a pci.Address) (*VF, error) {
 		}
 	}
 	if len(v.GTs) == 0 {
-		return nil, v.failed("find the GTs of "+string(a), errors.New("there are none: is the xe driver bound to it?"))
+		return nil, v.failed("find the GTs of "+string(a), errors.New("none found: is the xe driver bound to the VF?"))
 	}
 	return v, nil
 }
@@ -104,7 +104,7 @@ func readFirst[T any](ctx context.Context, v *VF, parse func(string) (T, error),
 	var none T
 	return none, "", v.failed(
 		"read "+files[len(files)-1],
-		fmt.Errorf("%w (its kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable),
+		fmt.Errorf("%w (the machine's kernel does not have it, or debugfs is not mounted)", bench.ErrNotAvailable),
 	)
 }
 
@@ -197,7 +197,7 @@ func (v *VF) SetResfixStoppers(ctx context.Context, gt GT, s Stoppers) error {
 	}
 	now, err := v.ResfixStoppers(ctx, gt)
 	if err == nil && now != s {
-		err = v.failed(op, fmt.Errorf("it reads %#x afterwards, not %#x", uint8(now), uint8(s)))
+		err = v.failed(op, fmt.Errorf("the file then reads %#x, not %#x", uint8(now), uint8(s)))
 	}
 	return err
 }

@@ -122,7 +122,7 @@ func TestVFRefused(t *testing.T) {
 	isGuest(t, err, syscall.ENOENT)
 	s.write(t, pfDir+"/virtfn0/driver/unbind", "0000:03:00.1")
 	if _, err = xe.FindVF(ctx, m, "0000:03:00.1"); err == nil ||
-		!strings.Contains(err.Error(), "is the xe driver bound to it?") {
+		!strings.Contains(err.Error(), "is the xe driver bound to the VF?") {
 		t.Errorf("FindVF without a driver: %v", err)
 	}
 	for text, says := range map[string]string{
@@ -143,7 +143,7 @@ func TestVFRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := vf.SetResfixStoppers(ctx, vf.GTs[0], 2); err == nil ||
-		!strings.Contains(err.Error(), "it reads 0x1 afterwards, not 0x2") {
+		!strings.Contains(err.Error(), "the file then reads 0x1, not 0x2") {
 		t.Errorf("SetResfixStoppers: %v", err)
 	}
 }

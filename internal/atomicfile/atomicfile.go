@@ -82,7 +82,7 @@ func (f *File) makeTemp() error {
 	perm := f.perm
 	switch {
 	case exists && !info.Mode().IsRegular():
-		return &fs.PathError{Op: "replace", Path: f.path, Err: fmt.Errorf("has become a %s", typeName(info.Mode()))}
+		return &fs.PathError{Op: "replace", Path: f.path, Err: fmt.Errorf("is now a %s", typeName(info.Mode()))}
 	case exists:
 		perm = 0o600
 	case !errors.Is(err, fs.ErrNotExist):

@@ -108,7 +108,7 @@ func (c *Cache) build(ctx context.Context, name, title string, build func(dir *o
 	defer f.Close()
 	err = flock.Exclusive(f)
 	if errors.Is(err, flock.ErrInUse) {
-		waiting := fmt.Sprintf("waiting for another vmtb that builds %s (%s/build.log)", title, tmp)
+		waiting := fmt.Sprintf("waiting for another vmtb, which builds %s (%s/build.log)", title, tmp)
 		// A shared lock suffices: the builder keeps a lock on the finished entry, because it uses
 		// the entry.
 		return c.progress.Step(waiting, func(io.Writer) error { return flock.WaitShared(ctx, f) })

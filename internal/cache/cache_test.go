@@ -122,7 +122,7 @@ func TestCacheBuilders(t *testing.T) {
 			}
 
 			said := writerFunc(func(b []byte) (int, error) {
-				if strings.Contains(string(b), "waiting for another vmtb that builds the thing") &&
+				if strings.Contains(string(b), "waiting for another vmtb, which builds the thing") &&
 					strings.Contains(string(b), "...") {
 					close(end)
 				}

@@ -216,7 +216,7 @@ func Clean(ctx context.Context, dir string, p *progress.Progress) (freed int64, 
 	}
 	c := &Cache{dir: dir, progress: p}
 	lock, err := c.lockCleaning(func(f *os.File) error {
-		const waiting = "waiting for another vmtb that cleans up"
+		const waiting = "waiting for another vmtb, which cleans up"
 		return p.Step(waiting, func(io.Writer) error { return flock.Wait(ctx, f) })
 	})
 	if err != nil {

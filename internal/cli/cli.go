@@ -74,10 +74,10 @@ func command(e *env.Env) *cobra.Command {
 		Use:   "vmtb",
 		Short: "VM test bench for SR-IOV GPUs",
 		Long: `vmtb tests the virtualization (SR-IOV) of GPUs driven by Linux' xe driver: it enables and
-provisions Virtual Functions, boots QEMU machines with them, runs flows on host and guests, restores the host
-and writes reports.
+provisions Virtual Functions (VFs), boots QEMU machines with them, runs flows on the host and in the guests,
+restores the host and writes reports.
 
-On a machine without such a GPU, "vmtb lab run" does all of it in an emulated one.
+On a machine without such a GPU, "vmtb lab run" does all of this in an emulated machine.
 
 "vmtb help" also lists the topics of the book; "vmtb help getting-started" shows one.`,
 		Version:       e.Version,

@@ -50,8 +50,8 @@ func helpCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command or topic]",
 		Short: "Show the help of a command, or a chapter of the book",
-		Long: `Shows the help of a command, a chapter of the book, or for a name that is both the one and then
-the other. Without a name it lists the commands and the topics.`,
+		Long: `Shows the help of a command or a chapter of the book; if both have the name, first the help and then
+the chapter. Without a name it lists the commands and the topics.`,
 		Example: `  vmtb help vm start
   vmtb help troubleshooting | less`,
 		Args:              cobra.ArbitraryArgs,
@@ -89,7 +89,7 @@ func help(e *env.Env, root *cobra.Command, args []string) error {
 }
 
 func listTopics(e *env.Env) {
-	fmt.Fprint(e.Out, "\nTopics, which are the chapters of the book (vmtb help TOPIC):\n")
+	fmt.Fprint(e.Out, "\nTopics: the chapters of the book (vmtb help TOPIC):\n")
 	for _, t := range topics() {
 		fmt.Fprintf(e.Out, "  %-18s %s\n", t.name, t.title)
 	}

@@ -130,14 +130,14 @@ var runStatus = []named{
 	{"4", "The selection matches nothing. Nothing ran."},
 	{"5", "The run ended itself: its deadline, a full disk, --abort-on."},
 	{"6", "The host could not be restored."},
-	{"130", "The user interrupted it."},
+	{"130", "The user interrupted the command."},
 }
 
 var otherStatus = []named{
-	{"0", "It did what was asked."},
+	{"0", "The command succeeded."},
 	{"2", "A flag or an argument is wrong. Nothing was done."},
-	{"3", "It could not be done. The message says why."},
-	{"130", "The user interrupted it."},
+	{"3", "The command failed. The message says why."},
+	{"130", "The user interrupted the command."},
 }
 
 func exitStatus(cmd *cobra.Command) []named {
@@ -145,19 +145,19 @@ func exitStatus(cmd *cobra.Command) []named {
 	case "vmtb", "vmtb-run", "vmtb-resume", "vmtb-lab-run":
 		return runStatus
 	case "vmtb-recover", "vmtb-vf-disable":
-		return append(slices.Clone(otherStatus[:3]), named{"6", "Something could not be undone."}, otherStatus[3])
+		return append(slices.Clone(otherStatus[:3]), named{"6", "A change could not be undone."}, otherStatus[3])
 	case "vmtb-list":
 		return append(slices.Clone(otherStatus[:3]), named{"4", "The selection matches nothing."}, otherStatus[3])
 	case "vmtb-doctor", "vmtb-image-check":
 		return append(
-			[]named{{"0", "Nothing is bad."}, {"3", "Something is bad; see the lines that begin so."}}, otherStatus[1],
+			[]named{{"0", "No check is bad."}, {"3", "A check is bad; see the lines that begin so."}}, otherStatus[1],
 			otherStatus[3],
 		)
 	case "vmtb-vm-exec", "vmtb-vm-shell", "vmtb-lab-exec":
 		return []named{
 			{
 				"N",
-				"The exit code of the command, or 128 and the number of the signal that ended it; vmtb's own trouble " +
+				"The exit code of the command, or 128 + N if signal N ended it; an error of vmtb itself " +
 					"is 2 or 3. See \"vmtb help vm\".",
 			},
 		}
@@ -167,13 +167,13 @@ func exitStatus(cmd *cobra.Command) []named {
 
 var environmentVariables = []named{
 	{"NO_COLOR", "If it is set, there are no colours (https://no-color.org)."},
-	{"TERM", "If it is \"dumb\", no line is drawn that changes."},
-	{"TMPDIR", "Where short-lived files go; /tmp by default."},
+	{"TERM", "If it is \"dumb\", vmtb does not draw a status line."},
+	{"TMPDIR", "The directory for temporary files; /tmp by default."},
 	{
 		"VMTB_DEBIAN_MIRROR",
 		"The mirror from which \"vmtb lab\" and \"vmtb image build\" take packages, instead of this machine's own.",
 	},
-	{"VMTB_STATE_DIR", "Takes the place of /var/lib/vmtb, and of /run/lock for the lock."},
+	{"VMTB_STATE_DIR", "The directory to use instead of /var/lib/vmtb, and instead of /run/lock for the lock."},
 	{"XDG_CACHE_HOME", "Where the lab's images are, in vmtb/lab; ~/.cache by default."},
 }
 
@@ -185,11 +185,11 @@ var files = []named{
 	},
 	{
 		flows.ResultsDir + "/",
-		"Run directories, each called after the time. \"vmtb help run-directory\" describes them.",
+		"Run directories, named by their start time. \"vmtb help run-directory\" describes them.",
 	},
 	{
 		hoststate.Dir + "/",
-		"What outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\".",
+		"State that outlives a command: notes of runs that have changed the host, machines of \"vmtb vm\".",
 	},
 	{host.LockFile, "Held by the run that uses the host."},
 	{"~/.cache/vmtb/lab/", "The lab's images."},

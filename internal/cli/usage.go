@@ -80,14 +80,14 @@ func argumentError(cmd *cobra.Command, args []string) error {
 	var err error
 	switch {
 	case wants == "":
-		err = fmt.Errorf("%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
+		err = fmt.Errorf("%s takes no arguments, but got %q", cmd.CommandPath(), args[0])
 		if f := cmd.Flags().Lookup("output"); f != nil {
 			advice = fmt.Sprintf("--output=%s names a file; %s", args[0], advice)
 		}
 	case len(args) == 0:
 		err = fmt.Errorf("%s needs arguments: %s %s", cmd.CommandPath(), cmd.CommandPath(), wants)
 	default:
-		err = fmt.Errorf("wrong number of arguments, %d: %s %s", len(args), cmd.CommandPath(), wants)
+		err = fmt.Errorf("wrong number of arguments (%d), want: %s %s", len(args), cmd.CommandPath(), wants)
 	}
 	return &bench.UsageError{Err: err, Advice: advice}
 }
@@ -189,7 +189,7 @@ var wantedValues = map[string]string{
 	"int":      "want a whole number",
 	"intSlice": "want whole numbers, separated by commas",
 
-	"stringSlice": "want words, separated by commas; a word with a quotation mark in it stands in quotation marks",
+	"stringSlice": "want words, separated by commas; put quotation marks around a word that contains one",
 }
 
 func nearFlags(cmd *cobra.Command, name string) []string {

@@ -116,7 +116,7 @@ func checkPF(ctx context.Context, t *Target) Result {
 	case lookErr != nil:
 		return fromError(lookErr)
 	case there:
-		return warn("a run loads it; to see more here: modprobe "+driver, "the driver %s is not loaded", driver)
+		return warn("a run loads it; for more checks: modprobe "+driver, "the driver %s is not loaded", driver)
 	default:
 		d.Found += "; this kernel has no driver " + driver
 		d.Remedy = "install the kernel's extra modules, or a kernel with CONFIG_DRM_XE=m and CONFIG_PCI_IOV=y"
@@ -149,13 +149,14 @@ func checkVFs(_ context.Context, t *Target) Result {
 	for _, vf := range vfs {
 		if holders := vf.Holders(); len(holders) > 0 {
 			return bad(
-				"end it first, or choose another PF with --card", "%s, and %s is used by %v", enabledVFs(n), vf.Address,
-				holders[0],
+				"end that process first, or choose another PF with --card",
+				"%s, and %s is used by %v", enabledVFs(n), vf.Address, holders[0],
 			)
 		}
 	}
 	return bad(
-		"vmtb recover, if a run has left them; else: vmtb vf disable", "%s, and no process uses a VF", enabledVFs(n),
+		"vmtb recover, if a run has left them; otherwise vmtb vf disable",
+		"%s, and no process uses a VF", enabledVFs(n),
 	)
 }
 
@@ -178,7 +179,7 @@ func checkMMIO(_ context.Context, t *Target) Result {
 	}
 	lines := strings.Split(t.text(t.pf.Dir()+"/resource"), "\n")
 	if len(lines) <= lastIOVBar {
-		return skip("%s does not tell of its VFs' BARs", t.pf.Address)
+		return skip("%s does not report its VFs' BARs", t.pf.Address)
 	}
 	var room uint64
 	for _, line := range lines[firstIOVBar : lastIOVBar+1] {
@@ -280,16 +281,16 @@ func checkKVM(ctx context.Context, t *Target) Result {
 	case err != nil:
 		return fromError(err)
 	case accel.Name == "kvm":
-		return good("a guest runs with it")
+		return good("guests run with KVM")
 	}
 	return warn("guests run emulated, many times slower: enable virtualization in the firmware's set-up, or nested "+
 		"virtualization on the host of this machine; modprobe kvm_intel or kvm_amd",
-		"no guest runs with it: %s", cmp.Or(accel.Reason, "not known why"))
+		"guests cannot run with KVM: %s", cmp.Or(accel.Reason, "the reason is unknown"))
 }
 
 func checkMemlock(_ context.Context, t *Target) Result {
 	if t.euid != 0 {
-		return skip("asked when run as root")
+		return skip("only checked for root")
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
@@ -299,7 +300,7 @@ func checkMemlock(_ context.Context, t *Target) Result {
 	if limit.Cur < need && !mayLock(t.text("/proc/self/status")) {
 		return bad(
 			"ulimit -l unlimited, or give this container CAP_IPC_LOCK",
-			"VFIO pins all of a guest's memory (%d MiB), and the limit is %d MiB", need>>20, limit.Cur>>20,
+			"VFIO pins all of a guest's memory (%d MiB), but the limit is %d MiB", need>>20, limit.Cur>>20,
 		)
 	}
 	return good("VFIO may pin a guest's memory")
@@ -325,11 +326,11 @@ func checkDisk(_ context.Context, t *Target) Result {
 			path, _ := filepath.Abs(dir)
 			return bad(
 				"free some space, or start vmtb elsewhere",
-				"%s has %d MiB free; machines with their saved states want %d MiB", path, free>>20, need>>20,
+				"%s has %d MiB free; machines with their saved states need %d MiB", path, free>>20, need>>20,
 			)
 		}
 	}
-	return good("more than %d MiB free in /var/tmp and here", need>>20)
+	return good("more than %d MiB free in /var/tmp and in the working directory", need>>20)
 }
 
 func checkImage(ctx context.Context, t *Target) Result {
@@ -348,7 +349,7 @@ func checkIGT(_ context.Context, t *Target) Result {
 	for _, path := range programs {
 		if _, err := t.host.System.Stat(path); err != nil {
 			const remedy = "flows that run IGT on the host are skipped: " +
-				"install IGT, or say in the configuration (host.igt) where it is"
+				"install IGT, or give its path in the configuration (host.igt)"
 			return warn(remedy, "%v", err)
 		}
 	}
@@ -373,9 +374,9 @@ func checkLeftovers(_ context.Context, t *Target) Result {
 }
 
 func checkKernelLog(ctx context.Context, t *Target) Result {
-	const remedy = "it will not count for flows, but says that this kernel is in trouble: reboot"
+	const remedy = "flows do not count this message, but this kernel may be damaged: reboot"
 	if taint, err := host.TaintOf(ctx, t.host); err == nil && taint&host.Broken != 0 {
-		return warn(remedy, "the kernel has been in trouble before (tainted: %d, %v)", uint64(taint), taint&host.Broken)
+		return warn(remedy, "the kernel has had an error before (tainted: %d, %v)", uint64(taint), taint&host.Broken)
 	}
 	rules, err := klog.Builtin()
 	if err != nil {
@@ -385,7 +386,7 @@ func checkKernelLog(ctx context.Context, t *Target) Result {
 	defer cancel()
 	r, err := t.host.Exec(ctx, bench.Command{Argv: []string{"dmesg"}})
 	if err != nil || !r.OK() {
-		return skip("dmesg does not tell: %v", errors.Join(err, r.Err(bench.Command{Argv: []string{"dmesg"}})))
+		return skip("dmesg failed: %v", errors.Join(err, r.Err(bench.Command{Argv: []string{"dmesg"}})))
 	}
 	for line := range strings.Lines(string(r.Stdout)) {
 		for _, m := range klog.ParseConsole(line) {
@@ -395,5 +396,5 @@ func checkKernelLog(ctx context.Context, t *Target) Result {
 			}
 		}
 	}
-	return good("nothing bad in it")
+	return good("no errors")
 }

@@ -40,7 +40,7 @@ func (t *Target) CheckImage(ctx context.Context, each func(Result)) ([]Result, e
 // checkGuest boots the guest image without a VF, and checks that flows can run in the guest.
 func checkGuest(ctx context.Context, t *Target) Result {
 	if !t.Deep {
-		return skip("not looked into; --deep boots the image")
+		return skip("not checked; --deep boots the image")
 	}
 	g := &guestCheck{}
 	defer g.end(context.WithoutCancel(ctx))
@@ -109,12 +109,12 @@ func remedyByConsole(dir string) string {
 	console, _ := os.ReadFile(filepath.Join(dir, "console.log"))
 	switch {
 	case bytes.Contains(console, []byte("login:")):
-		return "it boots as far as a login: install and enable qemu-guest-agent in it"
+		return "the image boots to a login: install and enable qemu-guest-agent in it"
 	case len(bytes.TrimSpace([]byte(ansi.Strip(string(console))))) == 0:
-		return needOfImage + "; that nothing came on the serial console may be for want of console=ttyS0 on its " +
-			"kernel's command line"
+		return needOfImage + "; the serial console is empty, so console=ttyS0 may be missing on its kernel's " +
+			"command line"
 	}
-	return needOfImage + "; if it was still busy with that, --timeout-scale=2 gives it more time"
+	return needOfImage + "; if it was still booting, --timeout-scale=2 gives it more time"
 }
 
 // end shuts the guest down. It ignores errors: flows do not need a guest that shuts down on
@@ -132,7 +132,7 @@ func (g *guestCheck) end(ctx context.Context) {
 // skipped.
 func (g *guestCheck) booted(run func() Result) Result {
 	if g.m == nil {
-		return skip("it has not booted")
+		return skip("the guest has not booted")
 	}
 	return run()
 }
@@ -147,11 +147,11 @@ func (g *guestCheck) agent(ctx context.Context, _ *Target) Result {
 			)
 		}
 		if err != nil {
-			return bad("allow it in the guest's /etc/qemu/qemu-ga.conf, or on RHEL and its relatives in "+
+			return bad("allow the command in the guest's /etc/qemu/qemu-ga.conf, or on RHEL and similar systems in "+
 				"/etc/sysconfig/qemu-ga (FILTER_RPC_ARGS, "+
 				"BLOCK_RPCS); or install a newer agent", "%v", err)
 		}
-		return good("version %s, all that flows use is allowed", info.Version)
+		return good("version %s, all commands that flows use are allowed", info.Version)
 	})
 }
 
@@ -176,7 +176,7 @@ func (g *guestCheck) sleep(ctx context.Context, _ *Target) Result {
 		if err != nil {
 			return warn("flows that suspend the guest are skipped", "%v", err)
 		}
-		return good("the agent can suspend it")
+		return good("the agent can suspend the guest")
 	})
 }
 
@@ -187,7 +187,7 @@ func (g *guestCheck) recipe(ctx context.Context, _ *Target) Result {
 	return g.booted(func() Result {
 		text, err := g.m.ReadFile(ctx, recipeFile)
 		if err != nil {
-			return skip("it has no %s: it was not made by vmtb image build", recipeFile)
+			return skip("the image has no %s: it was not made by vmtb image build", recipeFile)
 		}
 		return good("%s", strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", ", "))
 	})
@@ -204,11 +204,11 @@ func checkGuestIGT(ctx context.Context, t *Target, m bench.Machine) Result {
 			return fromError(err)
 		} else if !found {
 			const remedy = "flows that run IGT in guests are skipped: " +
-				"install it in the image, or say in the configuration (guest.igt) where it is"
-			return warn(remedy, "it has no %s", file)
+				"install IGT in the image, or give its path in the configuration (guest.igt)"
+			return warn(remedy, "the image has no %s", file)
 		}
 	}
-	return good("igt_runner and the tests are there")
+	return good("igt_runner and the tests exist")
 }
 
 // hasProgram reports whether a machine has a program.

@@ -34,20 +34,20 @@ func checkGuestConsole(ctx context.Context, m bench.Machine) Result {
 	level, err := strconv.Atoi(first)
 	switch {
 	case !strings.Contains("\n"+consoles, "\nttyS0 "):
-		return warn(remedySerial, "its kernel does not write to the serial console: flows do not see what it says")
+		return warn(remedySerial, "the guest's kernel does not write to the serial console: flows miss its messages")
 	case err != nil:
 		return skip("/proc/sys/kernel/printk is %q", printk)
 	case level < 7: // the console gets the messages below console_loglevel
 		return warn(
-			remedyLevel, "its kernel writes only levels below %d to the console: flows do not see %s", level,
+			remedyLevel, "the guest's kernel writes only levels below %d to the console: flows do not see %s", level,
 			unseen(level),
 		)
 	case times == "N":
-		return warn(remedyTime, "its kernel writes no times: flows cannot tell its messages from those of programs")
+		return warn(remedyTime, "the guest's kernel writes no times: flows cannot recognise kernel messages")
 	case !strings.Contains(cmdline, "console_msg_format=syslog"):
-		return good("its kernel writes to it, without levels (console_msg_format=syslog adds them)")
+		return good("the guest's kernel writes to it, without levels (console_msg_format=syslog adds them)")
 	}
-	return good("its kernel writes to it, with levels")
+	return good("the guest's kernel writes to it, with levels")
 }
 
 // unseen returns which messages are missing on a console that gets only messages below a level.
@@ -58,5 +58,5 @@ func unseen(level int) string {
 	case level == 4:
 		return "its warnings"
 	}
-	return "its notices, as of a reset of the GPU"
+	return "its notices, for example about a reset of the GPU"
 }

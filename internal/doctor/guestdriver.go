@@ -37,18 +37,18 @@ func checkGuestDriver(ctx context.Context, t *Target, m bench.Machine) Result {
 		return good("%s has %s", kernel, driver)
 	}
 	if !info.drivesVFs() {
-		return bad(needVFKernel, "%s: its xe drives no VFs: that came with Linux 6.17", kernel)
+		return bad(needVFKernel, "%s: its xe does not support VFs, which needs Linux 6.17", kernel)
 	}
 	ids, ok := t.gpuIDs()
 	switch {
 	case !ok:
-		return good("%s, and its xe drives VFs", kernel)
+		return good("%s, and its xe supports VFs", kernel)
 	case !info.knows(ids):
 		return bad(
 			"install a newer kernel in the image", "%s: its xe does not know this machine's GPU, %s", kernel, ids,
 		)
 	}
-	return good("%s, and its xe drives VFs of this machine's GPU, %s", kernel, ids)
+	return good("%s, and its xe supports VFs of this machine's GPU, %s", kernel, ids)
 }
 
 // An executor runs programs: this machine, or a guest.

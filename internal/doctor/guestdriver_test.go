@@ -49,21 +49,21 @@ func TestLookForDriver(t *testing.T) {
 	}{
 		{
 			"of this GPU", "7.3.4+deb13-amd64", newXe, gpu(0xe20b), OK,
-			"kernel 7.3.4+deb13-amd64, and its xe drives VFs of this machine's GPU, 8086:e20b",
+			"kernel 7.3.4+deb13-amd64, and its xe supports VFs of this machine's GPU, 8086:e20b",
 		},
-		{"no GPU here", "7.3.4+deb13-amd64", newXe, noGPU, OK, "kernel 7.3.4+deb13-amd64, and its xe drives VFs"},
+		{"no GPU here", "7.3.4+deb13-amd64", newXe, noGPU, OK, "kernel 7.3.4+deb13-amd64, and its xe supports VFs"},
 		{
 			"Debian 13's own", "6.12.117-amd64", oldXe, gpu(0xe20b), Bad,
-			"kernel 6.12.117-amd64: its xe drives no VFs: that came with Linux 6.17",
+			"kernel 6.12.117-amd64: its xe does not support VFs, which needs Linux 6.17",
 		},
-		{"old, no GPU here", "6.12.117-amd64", oldXe, noGPU, Bad, "its xe drives no VFs"},
+		{"old, no GPU here", "6.12.117-amd64", oldXe, noGPU, Bad, "its xe does not support VFs"},
 		{
 			"another GPU", "6.17.0", newXe, gpu(0xd740), Bad,
 			"kernel 6.17.0: its xe does not know this machine's GPU, 8086:d740",
 		},
 		{
 			"a driver of one's own", "6.12.117-amd64", "filename: /lib/modules/xe.ko\n", gpu(0xe20b), OK,
-			"its xe drives VFs of",
+			"its xe supports VFs of",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func checkGPU(_ context.Context, t *Target) Result {
 	t.noGPU = len(found) == 0
 	if t.noGPU {
 		return bad(
-			`"vmtb lab run" runs flows in an emulated machine and needs no GPU; "vmtb run" needs one`,
+			`"vmtb lab run" runs flows in an emulated machine, and needs no GPU; "vmtb run" needs a GPU`,
 			"this machine has no Intel GPU",
 		)
 	}

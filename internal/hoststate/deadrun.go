@@ -24,7 +24,7 @@ type DeadRun struct {
 // VFChangesText returns a text that says that "vmtb vf" has changed the host.
 func (d DeadRun) VFChangesText() string {
 	return fmt.Sprintf(
-		`VFs are enabled by "vmtb vf enable", or changed by its like (%s in %s)`, prose.Count(d.Left, "change"), d.Dir,
+		`"vmtb vf" has enabled or changed VFs (%s in %s)`, prose.Count(d.Left, "change"), d.Dir,
 	)
 }
 
@@ -48,7 +48,7 @@ func (s State) DeadRuns(warn io.Writer) ([]DeadRun, error) {
 		case errors.Is(err, undo.ErrInUse):
 			continue
 		case errors.Is(err, fs.ErrNotExist):
-			const format = "vmtb: the run in %s (pid %d) died, and its directory is gone: its changes are unknown " +
+			const format = "vmtb: the run in %s (pid %d) died, and its directory is missing: its changes are unknown " +
 				"(vmtb recover --forget %[1]s ends this message)\n"
 			fmt.Fprintf(warn, format, dir, n.Process.PID)
 			continue
@@ -92,7 +92,7 @@ func Obstacle(dead []DeadRun, advice string) error {
 	}
 	return &bench.InfraError{
 		Op:     "begin on this host",
-		Err:    fmt.Errorf("the changes of a run that died remain: %s", strings.Join(lines, "; ")),
+		Err:    fmt.Errorf("a run that died has left changes: %s", strings.Join(lines, "; ")),
 		Advice: advice,
 	}
 }

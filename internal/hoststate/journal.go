@@ -71,7 +71,7 @@ func OpenDead(dir, path string) (*undo.Log, error) {
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			return nil, &bench.UsageError{
-				Err: fmt.Errorf("%s: no run directory with a journal of host changes: %w", dir, err),
+				Err: fmt.Errorf("%s: not a run directory with a journal of host changes: %w", dir, err),
 			}
 		}
 		return nil, &bench.InfraError{Op: "open the journal", Err: err}
@@ -79,7 +79,7 @@ func OpenDead(dir, path string) (*undo.Log, error) {
 	log, err := openLog(path)
 	if errors.Is(err, undo.ErrInUse) {
 		return nil, &bench.UsageError{
-			Err: fmt.Errorf("%s: that run is alive: %w", dir, err), Advice: "interrupt it instead",
+			Err: fmt.Errorf("%s: that run is alive: %w", dir, err), Advice: "interrupt the run instead",
 		}
 	}
 	if err != nil {

@@ -50,8 +50,8 @@ func (s State) CheckThisHost(dir, journal string) error {
 		return nil
 	}
 	return &bench.UsageError{
-		Err:    fmt.Errorf("%s: that run was on another machine (%s), or before this one was booted", dir, info.DUT),
-		Advice: "a reboot has undone all but files, which undo.jsonl names",
+		Err:    fmt.Errorf("%s: that run was on another machine (%s), or before a reboot of this one", dir, info.DUT),
+		Advice: "a reboot has undone all changes except files; undo.jsonl lists those",
 	}
 }
 
@@ -68,8 +68,8 @@ func checkMachine(dir string, info flow.Info, machine string) error {
 			info.DUT,
 		),
 		Advice: fmt.Sprintf(
-			"there: vmtb recover %[1]s, and then vmtb resume %[1]s; or run here what did not pass: "+
-				"vmtb run --failed-in=%[1]s", dir,
+			"on that machine: vmtb recover %[1]s, and then vmtb resume %[1]s; or here, for the flows that did not "+
+				"pass: vmtb run --failed-in=%[1]s", dir,
 		),
 	}
 }

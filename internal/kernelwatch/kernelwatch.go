@@ -239,7 +239,7 @@ func (w *Watch) checkHost(ctx context.Context) {
 			w.find(
 				flow.Finding{
 					Source: flow.SourceHost, Rule: flow.RuleLockdep, Fail: true,
-					Text: "lockdep has found something and switched itself off",
+					Text: "lockdep has found a problem and switched itself off",
 				},
 			)
 		}

@@ -110,7 +110,7 @@ func TestKernelWatchBounds(t *testing.T) {
 		t.Error(err)
 	}
 	got := read(t, filepath.Join(dir, dmesgFile))
-	if len(got) > maxLog+100 || !strings.HasSuffix(got, "[cut: this file has its 16 MiB]\n") {
+	if len(got) > maxLog+100 || !strings.HasSuffix(got, "[cut: this file has reached its limit of 16 MiB]\n") {
 		t.Errorf("%d bytes, ends %q", len(got), got[len(got)-60:])
 	}
 }

@@ -39,7 +39,7 @@ func (l *logFile) write(text string) {
 		}
 	}
 	if l.left < len(text) {
-		text = fmt.Sprintf("[cut: this file has its %d MiB]\n", maxLog>>20)
+		text = fmt.Sprintf("[cut: this file has reached its limit of %d MiB]\n", maxLog>>20)
 		l.left = 0
 	}
 	l.left -= len(text)

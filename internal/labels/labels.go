@@ -53,7 +53,7 @@ func Parse(file string, data []byte) (Set, error) {
 		name, value, ok := strings.Cut(line, "=")
 		switch {
 		case !ok || !nameForm.MatchString(name) || !isValue(value):
-			const want = "want NAME=VALUE, like rack=b7: a name of small letters, a value without blanks"
+			const want = "want NAME=VALUE, like rack=b7: the name in lower-case letters, the value without blanks"
 			wrong = append(wrong, fmt.Sprintf("%s:%d: %q: %s", file, n, line, want))
 		case s[name] != "":
 			wrong = append(wrong, fmt.Sprintf("%s:%d: %s was given before", file, n, name))

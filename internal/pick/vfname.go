@@ -30,7 +30,7 @@ func ParseVF(text string) (VFName, error) {
 		return VFName{address: address}, nil
 	}
 	return VFName{}, &bench.UsageError{
-		Err: fmt.Errorf("%q names no VF", text), Advice: "like 1, VF1 or 0000:03:00.1; vmtb vf list shows them",
+		Err: fmt.Errorf("%q is not a VF", text), Advice: "like 1, VF1 or 0000:03:00.1; vmtb vf list shows them",
 	}
 }
 
@@ -38,7 +38,7 @@ func ParseVF(text string) (VFName, error) {
 func ParseOneVF(text string) (VFName, error) {
 	name, err := ParseVF(text)
 	if err == nil && name.all {
-		err = &bench.UsageError{Err: fmt.Errorf("%q: one VF at a time", text), Advice: "like 1, VF1 or 0000:03:00.1"}
+		err = &bench.UsageError{Err: fmt.Errorf("%q: want one VF", text), Advice: "like 1, VF1 or 0000:03:00.1"}
 	}
 	return name, err
 }
@@ -66,7 +66,7 @@ func (v VFName) Numbers(pf *xe.PF) ([]int, error) {
 	if v.all {
 		return nil, &bench.UsageError{
 			Err:    fmt.Errorf("no VFs of %s are enabled", pf.Address),
-			Advice: "vmtb vf enable does that; or name a VF by its number",
+			Advice: "vmtb vf enable enables them; or give the number of a VF",
 		}
 	}
 	return nil, notEnabled(pf, string(v.address))

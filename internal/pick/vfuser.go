@@ -58,7 +58,7 @@ func CheckUnused(sys host.System, vfs ...*pci.Device) error {
 	for _, vf := range vfs {
 		if u := UserOf(sys, vf); u != nil {
 			return &bench.HostError{
-				Op: "change", Noun: string(vf.Address), Err: fmt.Errorf("it is in use by %s", u),
+				Op: "change", Noun: string(vf.Address), Err: fmt.Errorf("the VF is in use by %s", u),
 				Advice: "stop the virtual machine or program that uses it",
 			}
 		}

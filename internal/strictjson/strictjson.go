@@ -18,7 +18,8 @@ import (
 func Unmarshal(name string, data []byte, v any) error {
 	if encoding := otherEncoding(data); encoding != "" {
 		return Errorf(
-			name, data, 0, "", "the file is %s, want UTF-8 without a byte-order mark: save it again as that", encoding,
+			name, data, 0, "",
+			"the file is %s, want UTF-8 without a byte-order mark: save it in that encoding", encoding,
 		)
 	}
 	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(refuseNull))
@@ -61,7 +62,7 @@ func Locate(name string, data []byte, err error) error {
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		offset, pointer, reason = int(e.ByteOffset), e.JSONPointer, e.Err
 		if reason == nil || errors.Is(reason, strconv.ErrSyntax) { // 1.5 for a whole number
-			reason = fmt.Errorf("cannot take a JSON %s here, want %s", kind(e.JSONKind), wanted(e.GoType))
+			reason = fmt.Errorf("found a JSON %s, want %s", kind(e.JSONKind), wanted(e.GoType))
 		}
 	} else if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		offset, pointer, reason = int(e.ByteOffset), e.JSONPointer, e.Err

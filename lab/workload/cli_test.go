@@ -110,7 +110,8 @@ func TestIGT(t *testing.T) {
 			[]string{"xe_exec_store", "--run-subtest", "basic-store"},
 			77,
 			head +
-				"Test requirement not met: no GPU of the stand-in driver xe here\nSubtest basic-store: SKIP (0.000s)\n",
+				"Test requirement not met: no GPU of the stand-in driver xe found\n" +
+				"Subtest basic-store: SKIP (0.000s)\n",
 			"",
 		},
 		{"no media GT", "1000000\n", []string{gt0}, []string{
@@ -230,13 +231,13 @@ func TestWsim(t *testing.T) {
 		},
 		{"quiet", "1000000", "-q -w " + file, 0, "", ""},
 		{"no GPU", "", "-w " + file, 1, "", "no GPU"},
-		{"bad share", "2000000", "-w " + file, 1, notice, "no share in parts per million"},
-		{"no file", "1000000", "-w /no/such.wsim", 1, "", "no such step"},
+		{"bad share", "2000000", "-w " + file, 1, notice, "not a share in parts per million"},
+		{"no file", "1000000", "-w /no/such.wsim", 1, "", "does not support this step"},
 		{"no workload", "1000000", "-r 3", 1, "", "No workload descriptor"},
-		{"two", "1000000", "-w " + file + " -w " + file, 1, "", "one workload only"},
-		{"no number", "1000000", "-w " + file + " -c 0", 1, "", `-c: "0" is no number`},
-		{"no factor", "1000000", "-w " + file + " -F NaN", 1, "", `-F: "NaN" is no number`},
-		{"unknown", "1000000", "-w " + file + " -W x", 1, "", `no option "-W"`},
+		{"two", "1000000", "-w " + file + " -w " + file, 1, "", "only one workload"},
+		{"no number", "1000000", "-w " + file + " -c 0", 1, "", `-c: "0" is not a number`},
+		{"no factor", "1000000", "-w " + file + " -F NaN", 1, "", `-F: "NaN" is not a number`},
+		{"unknown", "1000000", "-w " + file + " -W x", 1, "", `not support option "-W"`},
 		{"torn", "1000000", "-w", 1, "", "-w wants a value"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

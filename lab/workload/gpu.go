@@ -24,7 +24,7 @@ type gpu struct {
 }
 
 var (
-	errNoGPU  = errors.New("no GPU of the stand-in driver xe here")
+	errNoGPU  = errors.New("no GPU of the stand-in driver xe found")
 	errKilled = errors.New("GPU hang: the engine was reset, or the state of the work was lost")
 )
 
@@ -72,7 +72,7 @@ func (g *gpu) share() (float64, error) {
 	text := strings.TrimSpace(string(buf[:n]))
 	ppm, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || ppm > 1e6 {
-		return 0, fmt.Errorf("%s: %q is no share in parts per million", g.file.Name(), text)
+		return 0, fmt.Errorf("%s: %q is not a share in parts per million", g.file.Name(), text)
 	}
 	return float64(ppm) / 1e6, nil
 }

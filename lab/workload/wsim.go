@@ -74,7 +74,7 @@ func parseStep(f []string, before []step) (s step, err error) {
 		p.want(2)
 		s.sync = p.back(1, before)
 		if s.sync == 0 {
-			p.fail("it waits for no step")
+			p.fail("it does not name a step to wait for")
 		}
 	default:
 		p.want(5)
@@ -106,7 +106,7 @@ func (p *fields) fail(format string, args ...any) {
 
 func (p *fields) want(n int) {
 	if len(p.f) != n {
-		p.fail("the stand-in knows no such step")
+		p.fail("the stand-in does not support this step")
 		p.f = append(p.f, make([]string, n)...)
 	}
 }
@@ -114,7 +114,7 @@ func (p *fields) want(n int) {
 func (p *fields) number(i, least, most int) int {
 	n, err := strconv.Atoi(p.f[i])
 	if err != nil || n < least || n > most {
-		p.fail("%q is no number from %d to %d, which is all that the stand-in knows here", p.f[i], least, most)
+		p.fail("%q is not a number from %d to %d: the stand-in supports no other values here", p.f[i], least, most)
 		return 0
 	}
 	return n
@@ -127,7 +127,7 @@ func (p *fields) micros(i int) time.Duration {
 
 func (p *fields) engine(i int) {
 	if p.f[i] != "DEFAULT" {
-		p.fail("the stand-in knows no engine but DEFAULT")
+		p.fail("the stand-in supports only the engine DEFAULT")
 	}
 }
 
@@ -135,7 +135,7 @@ func (p *fields) engine(i int) {
 func (p *fields) back(i int, before []step) int {
 	n := -p.number(i, -len(before), 0)
 	if n > 0 && before[len(before)-n].batch == 0 {
-		p.fail("the step %s is no batch", p.f[i])
+		p.fail("the step %s is not a batch", p.f[i])
 	}
 	return n
 }

@@ -19,8 +19,8 @@ type wsimOptions struct {
 
 const wsimUsage = `Usage: gem_wsim [OPTIONS]
 
-Lets the time pass that a simulated workload takes on a GPU.
-%s. Of gem_wsim's options it knows
+Waits for as long as a simulated workload takes on a GPU.
+%s. It supports these options of gem_wsim:
   -h                This text.
   -q                Print nothing.
   -w <desc|path>    Workload descriptor, or a file with one.
@@ -62,7 +62,7 @@ func parseWsimOptions(args []string) (o wsimOptions, err error) {
 			continue
 		}
 		if len(arg) < 2 || arg[0] != '-' || strings.IndexByte("wcrfF", arg[1]) < 0 {
-			return o, fmt.Errorf("the stand-in knows no option %q", arg)
+			return o, fmt.Errorf("the stand-in does not support option %q", arg)
 		}
 		value := arg[2:]
 		if value == "" {
@@ -93,7 +93,7 @@ func (o *wsimOptions) set(option byte, value string) (err error) {
 		o.delays, err = factor(value)
 	case 'w':
 		if o.workload != "" {
-			return errors.New("the stand-in runs one workload only")
+			return errors.New("the stand-in runs only one workload")
 		}
 		if o.workload = value; value == "" {
 			return errors.New("empty")
@@ -107,7 +107,7 @@ const maxCount = 1_000_000
 func positive(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > maxCount {
-		return 0, fmt.Errorf("%q is no number from 1 to %d", text, maxCount)
+		return 0, fmt.Errorf("%q is not a number from 1 to %d", text, maxCount)
 	}
 	return n, nil
 }
@@ -116,7 +116,7 @@ func positive(text string) (int, error) {
 func factor(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(f >= 0.001 && f <= 1000) {
-		return 0, fmt.Errorf("%q is no number from 0.001 to 1000", text)
+		return 0, fmt.Errorf("%q is not a number from 0.001 to 1000", text)
 	}
 	return f, nil
 }

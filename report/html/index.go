@@ -76,7 +76,7 @@ func (s *site) index() indexView {
 	if sum.Unrestored != "" {
 		v.Alerts = append(v.Alerts, alert{"The host was not restored", run.Clean(sum.Unrestored)})
 	} else if sum.Stopped != "" {
-		v.Alerts = append(v.Alerts, alert{"The run did not come to its end", run.Clean(sum.Stopped)})
+		v.Alerts = append(v.Alerts, alert{"The run ended early", run.Clean(sum.Stopped)})
 	}
 	if s := h.Info.Participants(); strings.Contains(s, "missing") {
 		v.Alerts = append(v.Alerts, alert{"DUTs are missing", run.Clean(s)})
@@ -201,7 +201,7 @@ func facts(p *run.Phase) string {
 		parts = append(parts, "at "+run.Clean(p.Where))
 	}
 	if p.Abandoned {
-		parts = append(parts, "its code did not come back and was abandoned")
+		parts = append(parts, "its code did not return and was abandoned")
 	}
 	return strings.Join(parts, " · ")
 }

@@ -133,7 +133,7 @@ func (s *site) compareView() comparisonView {
 		changeList
 		changes []run.Change
 	}{
-		{changeList{Name: "New", Anchor: "new", Doc: "They fail now, and did not before."}, c.New},
+		{changeList{Name: "New", Anchor: "new", Doc: "They fail now, and did not fail before."}, c.New},
 		{changeList{Name: "Fixed", Anchor: "fixed", Doc: "They failed before, and pass now."}, c.Fixed},
 		{changeList{Name: "Still failing", Anchor: "still", Doc: "They failed before, too."}, c.Still},
 		{

@@ -217,7 +217,7 @@ func MixedRun() Sample { //nolint:funlen // a table, in the order of time
 	run(
 		6,
 		flow.Entry{
-			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned",
+			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not return; abandoned",
 			Abandoned: true,
 		},
 		61*time.Second,

@@ -176,7 +176,7 @@ func Failures() *Tape {
 	c(
 		4,
 		flow.Entry{
-			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not come back; abandoned",
+			Result: flow.Timeout, Reason: "missed its deadline of 1 min and did not return; abandoned",
 			Abandoned: true,
 		},
 		61*time.Second,

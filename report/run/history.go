@@ -304,8 +304,8 @@ func (p *Phase) logLines() (lines []flow.Entry, left int, err error) {
 
 // Reasons of phases and runs without an end in the journal.
 const (
-	cutShort = "it was running where the journal ends"
-	noEnd    = "the journal has no end: vmtb was killed, or still runs"
+	cutShort = "it was running when the journal ended"
+	noEnd    = "the journal has no end: vmtb was killed, or is still running"
 )
 
 // CutOff returns an end for a phase that began and has no end in the journal. at is the time of the
@@ -349,7 +349,7 @@ func (h *History) Finish() {
 		if len(c.Attempts) == 0 {
 			c.Attempts = []*Phase{{Entry: flow.Entry{
 				Event: flow.End, Phase: flow.PhaseCase, ID: c.ID, Dir: c.Dir, Time: h.Until,
-				Result: flow.NotRun, Reason: "never begun",
+				Result: flow.NotRun, Reason: "not started",
 			}}}
 		}
 	}

@@ -52,7 +52,8 @@ func Failed(r flow.Result) bool { k := KindOf(r); return k == Bad || k == Unknow
 var counted = map[flow.Result]string{
 	flow.Pass: "passed", flow.Fail: "failed", flow.Skip: "skipped", flow.Error: "error",
 	flow.Timeout: "timed out", flow.Incomplete: "incomplete", flow.NotRun: "not run",
-	flow.DmesgWarn: "passed with kernel warnings", flow.DmesgFail: "failed by kernel messages", Aborted: "aborted",
+	flow.DmesgWarn: "passed with kernel warnings", flow.DmesgFail: "failed because of kernel messages",
+	Aborted: "aborted",
 }
 
 // Counted returns the word for a result after a number: "passed", "error".

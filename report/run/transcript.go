@@ -68,7 +68,7 @@ func Why(e flow.Entry) string {
 var blames = map[flow.Blame]string{
 	flow.BlameGuest: "the guest",
 	flow.BlameHost:  "the host",
-	flow.BlameInfra: "the test bench, not what it tests",
+	flow.BlameInfra: "the test bench, not the tested software",
 	flow.BlameUsage: "the command line or the configuration",
 }
 

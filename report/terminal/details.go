@@ -66,7 +66,7 @@ func (t *Terminal) detail(f failure) {
 		t.line("files: " + run.Escape(t.dir(f.Dir)))
 	}
 	if f.fixture != "" && f.fixture != f.Dir {
-		t.line("       " + run.Escape(t.dir(f.fixture)) + " (the fixture's: consoles and logs of its machines)")
+		t.line("       " + run.Escape(t.dir(f.fixture)) + " (fixture: consoles and logs of its machines)")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // verbs maps a phase to the first words of its status. The subject follows.
 var verbs = map[flow.Phase]string{
-	flow.PhaseNeeds:    "checking what is needed for",
+	flow.PhaseNeeds:    "checking the needs of",
 	flow.PhaseSetUp:    "setting up",
 	flow.PhaseCase:     "running",
 	flow.PhaseReset:    "resetting",

@@ -51,7 +51,7 @@ func TestStepsAndFolders(t *testing.T) {
 	got := play(r, Options{})
 	for _, want := range []string{
 		"still setting up TestVmSetup[1VF]: boot 2 VMs, 30 s", "boot 2 VMs, 4 min 30 s", "load xe in guests, 30 s",
-		"files: " + r.Info.Dir + "/01-x/test_vm_boot\n       " + r.Info.Dir + "/01-x/fixture-1 (the fixture's",
+		"files: " + r.Info.Dir + "/01-x/test_vm_boot\n       " + r.Info.Dir + "/01-x/fixture-1 (fixture",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in the report:\n%s", want, got)

@@ -27,10 +27,13 @@ func addDriverLoadRemove(r *flow.Registry) {
 		Needs:   []flow.Need[fixture.Config]{fixture.GuestImage, fixture.EnoughVFs, fixture.ProfileAvailable},
 		Timeout: 5 * time.Minute,
 		Cases: []flow.Case[*fixture.Setup]{
-			{Name: "test_load", Doc: "The last machine loads its driver while the first one works.", Func: testLoad},
+			{
+				Name: "test_load", Doc: "The last machine loads its driver while the first machine works.",
+				Func: testLoad,
+			},
 			{
 				Name: "test_reload",
-				Doc:  "The first machine unloads its driver, loads it again and works, while the last one works.",
+				Doc:  "The first machine unloads its driver, loads it again and works, while the last machine works.",
 				Func: testReload,
 			},
 		},
@@ -98,7 +101,8 @@ func ensureLoaded(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.VM) {
 	if loaded {
 		return
 	}
-	fixture.Steps{{fmt.Sprintf("load %s in %v, which will work", s.GuestDriver, m), func(ctx context.Context) error {
+	load := fmt.Sprintf("load %s in %v, which then runs a workload", s.GuestDriver, m)
+	fixture.Steps{{load, func(ctx context.Context) error {
 		return fixture.Load(ctx, m, s.GuestDriver)
 	}}}.Run(ctx, t)
 }

@@ -15,7 +15,7 @@ import (
 func addVMSetup(r *flow.Registry) {
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name: "TestVmSetup",
-		Doc:  "Enable and provision VFs, boot a machine with each, load the driver in them, and put the host back.",
+		Doc:  "Enable and provision VFs, boot a machine with each VF, load their drivers, and restore the host.",
 		Params: []fixture.Config{
 			{VFs: 1, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},
 			{VFs: 2, Provisioning: fixture.Profile, Scheduling: vgpu.DefaultProfile},

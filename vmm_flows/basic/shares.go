@@ -34,7 +34,7 @@ func unequal(results []work.WsimResult, repeats int) (complaints []string) {
 		)
 	}
 	if least := (1 - shareTolerance) / cycle.Seconds() / float64(n); first.Rate <= least {
-		bad("vm0 did %.3f workloads/s, less than %.3f: it had less than its share of the GPU", first.Rate, least)
+		bad("vm0 did %.3f workloads/s, less than %.3f: it got less than its share of the GPU", first.Rate, least)
 	}
 	for i, r := range results[1:] {
 		if d := differ(r.Elapsed.Seconds(), first.Elapsed.Seconds()); d > shareTolerance {
@@ -61,9 +61,9 @@ func startedApart(apart time.Duration, results []work.WsimResult, repeats int) e
 	return &bench.InfraError{
 		Op: "start gem_wsim in all machines at once",
 		Err: fmt.Errorf(
-			"they may have started up to %s apart, for work of %s", prose.Exact(apart), prose.Exact(together),
+			"the machines may have started up to %s apart, for work of %s", prose.Exact(apart), prose.Exact(together),
 		),
-		Advice: "a calmer host, or more work (--workload-scale), helps",
+		Advice: "run on a less busy host, or with more work (--workload-scale)",
 	}
 }
 
@@ -72,7 +72,7 @@ func startedApart(apart time.Duration, results []work.WsimResult, repeats int) e
 func disturbed(r work.WsimResult, repeats int) string {
 	alone := time.Duration(repeats) * cycle
 	if d := differ(r.Elapsed.Seconds(), alone.Seconds()); d > soloTolerance {
-		return fmt.Sprintf("it took %s, which differs from the %s on an idle GPU by %.0f %%, more than %.0f %%",
+		return fmt.Sprintf("the workload took %s, which differs from %s on an idle GPU by %.0f %%, more than %.0f %%",
 			prose.Exact(r.Elapsed), prose.Exact(alone), d*100, soloTolerance*100)
 	}
 	return ""

@@ -71,7 +71,7 @@ const wsimAttempts = 3
 
 func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	if len(s.VMs) < 2 {
-		t.Skipf("the case compares machines that work at the same time, and there is only one")
+		t.Skipf("the case compares machines that work at the same time, and the flow has only one machine")
 	}
 	for attempt := 1; ; attempt++ {
 		shares, apart := wsimAtOnce(ctx, t, s)
@@ -90,7 +90,7 @@ func testWsim(ctx context.Context, t *flow.T, s *fixture.Setup) {
 			t.Error(err, "\n"+strings.Join(complaints, "\n"))
 			return
 		}
-		t.Logf("once more: %v", err)
+		t.Logf("the case runs once more: %v", err)
 	}
 }
 

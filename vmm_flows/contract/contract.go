@@ -101,10 +101,10 @@ func (s *setup) unmet(r rules.Rule) string {
 		return reason
 	}
 	if crash := s.probe.MayCrash(r); crash != "" && !s.crash {
-		return crash + ": --destructive must be given"
+		return crash + ": only with --destructive"
 	}
 	if r.Destructive == "" || s.harmful {
 		return ""
 	}
-	return "it " + r.Destructive + ": the configuration must say allow_destructive, or --destructive be given"
+	return "the rule " + r.Destructive + ": only with allow_destructive in the configuration, or with --destructive"
 }

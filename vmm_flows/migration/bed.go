@@ -97,7 +97,7 @@ func (b *bed) off(ctx context.Context) error {
 func (b *bed) drivers(ctx context.Context) error {
 	loaded, err := fixture.Loaded(ctx, b.Host, b.Bench.Host.Driver)
 	if err == nil && !loaded {
-		err = fmt.Errorf("the host has lost its driver %s", b.Bench.Host.Driver)
+		err = fmt.Errorf("the driver %s on the host is no longer loaded", b.Bench.Host.Driver)
 	}
 	if err != nil {
 		return err

@@ -132,7 +132,7 @@ func (b *bed) shortTimeout(ctx context.Context, t *flow.T) {
 			return err
 		}
 		slice = vgpu.TimeSlice{Quantum: slice.Quantum, Timeout: limit}
-		t.Logf("VF1: %v from now on, since a job takes %d us", slice, doomedJob)
+		t.Logf("VF1 now has %v, because a job takes %d us", slice, doomedJob)
 		return b.PF.Scheduler.SetTimeSlice(ctx, 1, slice)
 	}}}.Run(ctx, t)
 }

@@ -20,7 +20,8 @@ func addCheckpoint(r *flow.Registry) {
 			Name: "test_save", Doc: "The machine is saved at work; the work passes.", Func: testCheckpointSave,
 		},
 		flow.Case[*bed]{
-			Name: "test_load", Doc: "Restored after the end of the work, the machine works again, and the work passes.",
+			Name:  "test_load",
+			Doc:   "After the end of the work the machine is restored: it works again, and the work passes.",
 			After: "test_save", Func: testCheckpointLoad,
 		},
 	)

@@ -32,7 +32,7 @@ var doubleClasses = []struct {
 func addDouble(r *flow.Registry) {
 	for _, c := range doubleClasses {
 		add(r, c.name, fmt.Sprintf(
-			"A machine that works is saved again while stopper %#x holds its recovery, and goes on from the %s save.",
+			"A machine that works is saved again while stopper %#x holds its recovery, and continues from the %s save.",
 			uint8(c.stopper), map[which]string{first: "first", second: "second"}[c.restore],
 		),
 			each(quotas, scenario{load: wsim{"short_preempt", 1, 4000}, stopper: c.stopper, restore: c.restore}),
@@ -42,8 +42,8 @@ func addDouble(r *flow.Registry) {
 			},
 			flow.Case[*bed]{
 				Name: "test_restore_save",
-				Doc: "Restored, its recovery is held; it is saved again, then the recovery goes on, and the work " +
-					"passes.", After: "test_save", Func: testRestoreSave,
+				Doc: "The restored machine's recovery is held; the machine is saved again, the recovery continues, " +
+					"and the work passes.", After: "test_save", Func: testRestoreSave,
 			},
 		)
 	}
@@ -66,13 +66,15 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 		{"prepare the target", b.target},
 		{"load the state", func(ctx context.Context) error { return b.goOn(ctx, tag) }},
 		{
-			"let the recovery come to its stopper",
+			"let the recovery reach its stopper",
 			func(ctx context.Context) error { return b.LetPass(ctx, afterRestore) },
 		},
 		{"check that the stopper is set", func(ctx context.Context) error { return b.stoppersAre(ctx, b.stopper) }},
 	}.Run(ctx, t)
 	run := b.saved.On(b.vm())
-	again := fixture.Steps{{"save the machine again", func(ctx context.Context) error { return b.save(ctx, t, secondTag) }}}
+	again := fixture.Steps{
+		{"save the machine again", func(ctx context.Context) error { return b.save(ctx, t, secondTag) }},
+	}
 	if b.restore == second {
 		again = slices.Concat(
 			fixture.Steps{{"pause the machine", b.vm().Power().Pause}}, again,
@@ -87,7 +89,7 @@ func testRestoreSave(ctx context.Context, t *flow.T, b *bed) {
 	again.Run(ctx, t)
 	fixture.Steps{
 		{"check that the workload runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
-		{"let the recovery go on", func(ctx context.Context) error { return b.stop(ctx, 0) }},
+		{"let the recovery continue", func(ctx context.Context) error { return b.stop(ctx, 0) }},
 		{"wait until the workload ends", func(ctx context.Context) error { return b.Passes(ctx, run) }},
 		{"check that the drivers are loaded", b.drivers},
 	}.Run(ctx, t)
@@ -118,7 +120,7 @@ func (b *bed) stoppersAre(ctx context.Context, want xe.Stoppers) error {
 	}
 	got, err := vf.ResfixStoppers(ctx, vf.GTs[0])
 	if err == nil && got != want {
-		err = fmt.Errorf("%v: stoppers %#x, want %#x as when it was saved", b.vm(), uint8(got), uint8(want))
+		err = fmt.Errorf("%v: stoppers are %#x, want %#x as at the save", b.vm(), uint8(got), uint8(want))
 	}
 	return err
 }
@@ -132,6 +134,6 @@ func (b *bed) clearStoppers(ctx context.Context, t *flow.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Env().Scaled(clearTime))
 	defer cancel()
 	if err := b.stop(ctx, 0); err != nil {
-		t.Logf("%v: stoppers stay set: %v", b.vm(), err)
+		t.Logf("%v: the stoppers are not cleared: %v", b.vm(), err)
 	}
 }

@@ -95,7 +95,9 @@ func (b *bed) edit(ctx context.Context, t *flow.T) *work.Run {
 	run := b.BeginOn(
 		ctx, t, b.vm(), work.Shell{Line: "tail -f /dev/null | " + editor, Dir: "/tmp", Env: []string{"TERM=dumb"}},
 	)
-	fixture.Steps{{"check that the editor runs", func(ctx context.Context) error { return b.editing(ctx, run) }}}.Run(ctx, t)
+	fixture.Steps{
+		{"check that the editor runs", func(ctx context.Context) error { return b.editing(ctx, run) }},
+	}.Run(ctx, t)
 	return run
 }
 

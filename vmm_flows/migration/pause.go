@@ -73,7 +73,7 @@ func (b *bed) inTime(ctx context.Context, t *flow.T, run *work.Run) error {
 	}
 	alone := time.Duration(b.Repeats(pausedRepeats)) * pausedCycle
 	took := results[0].Wsim.Elapsed
-	t.Logf("%v took %s, %s alone on an idle GPU", run, prose.Exact(took), prose.Exact(alone))
+	t.Logf("%v took %s, and %s alone on an idle GPU", run, prose.Exact(took), prose.Exact(alone))
 	if r := took.Seconds() / alone.Seconds(); r < leastTime || r > mostTime {
 		return fmt.Errorf("%v took %s, which is %.2f of its time on an idle GPU: want %v to %v",
 			run, prose.Exact(took), r, leastTime, mostTime)

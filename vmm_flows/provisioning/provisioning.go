@@ -137,7 +137,7 @@ func testRelease(ctx context.Context, t *flow.T, s *fixture.Setup) {
 			want = s.Plan.Scheduling.PF
 		}
 		if got, err := s.PF.Scheduler.TimeSlice(fn); err != nil || got != want {
-			t.Errorf("function %d has the time slice %v, %v; planned was %v", fn, got, err, want)
+			t.Errorf("function %d has the time slice %v, %v, want %v", fn, got, err, want)
 		}
 	}
 	if err := s.PF.DisableVFs(ctx); err != nil {

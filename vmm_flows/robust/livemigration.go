@@ -14,8 +14,10 @@ func addLiveMigration(r *flow.Registry) {
 	c := auto(2)
 	c.MaxVMs = 1
 	class := class(
-		"TestBusyLiveMigration", "A machine that works moves from one VF to another, live.", []fixture.Config{c},
-		flow.Case[*fixture.Setup]{Name: "test_live", Doc: "The work goes on there, and passes.", Func: testLive},
+		"TestBusyLiveMigration", "A machine that works is live-migrated from one VF to another.", []fixture.Config{c},
+		flow.Case[*fixture.Setup]{
+			Name: "test_live", Doc: "The work continues on the other VF, and passes.", Func: testLive,
+		},
 	)
 	class.Needs = append(class.Needs, fixture.Movable)
 	flow.Add(r, file, class)
@@ -32,7 +34,7 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	}.Run(ctx, t)
 	run = run.On(s.VMs[0])
 	fixture.Steps{
-		{"check that the workload runs there", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
+		{"check that the workload still runs", func(ctx context.Context) error { return fixture.AtWork(ctx, run) }},
 		{"wait until the workload ends", func(ctx context.Context) error { return s.Passes(ctx, run) }},
 	}.Run(ctx, t)
 	s.Works(ctx, t, s.VMs[0])
@@ -56,7 +58,7 @@ func move(ctx context.Context, t *flow.T, s *fixture.Setup) error {
 	if err != nil {
 		return err
 	}
-	t.Logf("moved in %s, %s of it standing still: %d KiB of memory, %d KiB of VF state",
+	t.Logf("moved in %s, paused for %s: %d KiB of memory, %d KiB of VF state",
 		prose.Duration(moved.Total), prose.Duration(moved.Downtime), moved.RAM>>10, moved.VF>>10)
 	s.VMs[0] = to
 	return m.Close(ctx)

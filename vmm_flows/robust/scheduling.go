@@ -52,9 +52,12 @@ func testChange(ctx context.Context, t *flow.T, s *fixture.Setup) {
 		}.Run(ctx, t)
 	}
 	fixture.Steps{
-		{"wait for the machine that has more", func(ctx context.Context) error { return s.Passes(ctx, runs[1]) }},
 		{
-			"see that the other is at work still",
+			"wait for the machine with the larger share",
+			func(ctx context.Context) error { return s.Passes(ctx, runs[1]) },
+		},
+		{
+			"check that the other workload still runs",
 			func(ctx context.Context) error { return fixture.AtWork(ctx, runs[0]) },
 		},
 		{"wait until the other workload ends", func(ctx context.Context) error { return s.Passes(ctx, runs[0]) }},

@@ -21,7 +21,7 @@ func addSleep(r *flow.Registry) {
 		},
 		flow.Case[*fixture.Setup]{
 			Name: "test_host_s3",
-			Doc:  "The host sleeps (S3) with VFs enabled and a machine paused; both are there afterwards, and work.",
+			Doc:  "The host sleeps (S3) with VFs enabled and a machine paused; both work afterwards.",
 			Func: testHostSleep,
 		},
 	)
@@ -53,7 +53,7 @@ func testGuestSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {
 			fixture.Require(t, err)
 			return nil
 		}},
-		{"wake it", m.Power().Wake},
+		{"wake the guest", m.Power().Wake},
 	}.Run(ctx, t)
 	s.Works(ctx, t, m)
 }

@@ -39,13 +39,13 @@ func Register(r *flow.Registry) {
 				Name: "test_snapshot", Doc: "Loading a snapshot undoes later changes in the guest, and nothing else.",
 				Func: testSnapshot,
 			},
-			{Name: "test_file", Doc: "A machine is saved to a file and goes on in another QEMU.", Func: testFile},
+			{Name: "test_file", Doc: "A machine is saved to a file and continues in another QEMU.", Func: testFile},
 		},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
 		Name:    "TestLiveMigration",
 		Own:     true,
-		Doc:     "A running machine moves from one VF to another, live.",
+		Doc:     "A running machine is live-migrated from one VF to another.",
 		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
@@ -91,13 +91,13 @@ func (w witness) check(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.V
 	}
 	run := w.run.On(m)
 	if running, err := run.Running(ctx); err != nil || !running {
-		t.Fatalf("%v: the workload does not go on: %v", m, err)
+		t.Fatalf("%v: the workload does not continue: %v", m, err)
 	}
 	must(t, m.WriteFile(ctx, stopFile, nil))
 	r, err := run.Wait(ctx)
 	must(t, err)
 	if r.Err() != nil || string(r.Exit.Stdout) != "went on\n" {
-		t.Errorf("%v: the workload said %q: %v", m, r.Exit.Stdout, r.Err())
+		t.Errorf("%v: the workload printed %q: %v", m, r.Exit.Stdout, r.Err())
 	}
 	must(t, run.Remove(ctx))
 }
@@ -210,7 +210,7 @@ func testLive(ctx context.Context, t *flow.T, s *fixture.Setup) {
 	must(t, t.Step(ctx, "migrate to VF2", func(ctx context.Context) error {
 		moved, err := m.Migrate(ctx, to, vm.MigrateOptions{})
 		if err == nil {
-			t.Logf("moved in %s, %s of it standing still: %d KiB of memory, %d KiB of VF state",
+			t.Logf("moved in %s, paused for %s: %d KiB of memory, %d KiB of VF state",
 				prose.Duration(moved.Total), prose.Duration(moved.Downtime), moved.RAM>>10, moved.VF>>10)
 			s.VMs = append(s.VMs[:0], to)
 		}

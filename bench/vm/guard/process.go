@@ -20,7 +20,7 @@ type Process struct {
 	pid  int
 	qemu *os.Process // holds a pidfd: signals cannot hit a later process of the same number
 
-	done chan struct{} // closed when QEMU is gone: reaped, all its files closed
+	done chan struct{} // closed when QEMU has ended: reaped, all its files closed
 	exit Exit          // valid after done
 
 	life      *os.File      // closing it ends the guard, and QEMU
@@ -107,7 +107,7 @@ func (p *Process) hello(ctx context.Context, reports *json.Decoder, pipe *os.Fil
 	return pipe.SetReadDeadline(time.Time{})
 }
 
-// follow returns when QEMU is gone.
+// follow returns when QEMU has ended.
 func (p *Process) follow(reports *json.Decoder) {
 	var r report
 	if err := reports.Decode(&r); err == nil && r.Ended {
@@ -131,7 +131,7 @@ func (p *Process) follow(reports *json.Decoder) {
 // PID returns QEMU's process id.
 func (p *Process) PID() int { return p.pid }
 
-// Done returns a channel that is closed when QEMU is gone: reaped, all its files closed.
+// Done returns a channel that is closed when QEMU has ended: reaped, all its files closed.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Exit returns how QEMU ended. It is valid after [Process.Done] is closed.
@@ -141,8 +141,8 @@ func (p *Process) Exit() Exit { return p.exit }
 // is dead removes none.
 func (p *Process) KeepDirs() { _, _ = p.life.Write([]byte{0}) }
 
-// Kill sends SIGKILL. QEMU is gone when [Process.Done] is closed.
-func (p *Process) Kill() { _ = p.qemu.Kill() } // an error means that QEMU is gone
+// Kill sends SIGKILL. QEMU has ended when [Process.Done] is closed.
+func (p *Process) Kill() { _ = p.qemu.Kill() } // an error means that QEMU has ended
 
 // Close kills QEMU if it still runs, ends the guard and waits for both.
 func (p *Process) Close(ctx context.Context) error {
@@ -165,7 +165,7 @@ func (p *Process) Stuck(err error) error {
 	}
 }
 
-// Gone reports whether QEMU is gone, now or within d.
+// Gone reports whether QEMU has ended, now or within d.
 func (p *Process) Gone(d time.Duration) bool {
 	if d == 0 {
 		select {

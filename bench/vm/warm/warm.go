@@ -58,7 +58,7 @@ func (o Options) progress() *progress.Progress {
 func Unfit(s vm.Spec) string {
 	for i, d := range s.Disks {
 		if d.Access == vm.Direct {
-			return fmt.Sprintf("the guest changes disk%d itself, and not an overlay of it", i)
+			return fmt.Sprintf("the guest writes to disk%d itself, not to an overlay of it", i)
 		}
 	}
 	return ""
@@ -78,7 +78,7 @@ func (st Store) Start(ctx context.Context, s vm.Spec, o Options) (*vm.VM, error)
 	}
 	if o.Warn != nil {
 		o.Warn(
-			fmt.Sprintf("%s does not go on from the state of a machine that has booted, so it boots: %v", s.Name, err),
+			fmt.Sprintf("%s boots: it cannot continue from the saved state of a booted machine: %v", s.Name, err),
 		)
 	}
 	return vm.Start(ctx, s, o.VM)
@@ -109,7 +109,7 @@ func (st Store) Prepare(ctx context.Context, s vm.Spec, o Options) (warm vm.Spec
 	if err != nil {
 		return s, none, err
 	}
-	const title = "boot a machine for others to go on from"
+	const title = "boot a machine whose state others continue from"
 	boot := func(dir *os.File) error {
 		return o.step(ctx, title, func(ctx context.Context) error { return keep(ctx, s, o, dir.Name()) })
 	}
@@ -226,7 +226,7 @@ sync`
 		_, err := m.Exec(limited, bench.Command{Argv: []string{"/bin/sh", "-c", script, "sh", driver}})
 		if err != nil && ctx.Err() == nil && limited.Err() != nil {
 			err = &bench.GuestError{
-				Machine: m.String(), Op: "boot", Err: fmt.Errorf("a part of it has not ended: %w", err),
+				Machine: m.String(), Op: "boot", Err: fmt.Errorf("the guest has not finished its boot: %w", err),
 			}
 		}
 		return err

@@ -150,7 +150,7 @@ func TestBrokenState(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.expect("one with half a state", f.spec, false, 0)
-	if said := strings.Join(f.warns, "\n"); !strings.Contains(said, "vm0 does not go on") ||
+	if said := strings.Join(f.warns, "\n"); !strings.Contains(said, "vm0 boots: it cannot continue") ||
 		!strings.Contains(said, "half a state") {
 		t.Errorf("it says %q", said)
 	}

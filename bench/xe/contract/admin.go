@@ -31,18 +31,18 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID: "admin_links", Doc: "device links to the PF, and to VFs while they are enabled.",
+		ID: "admin_links", Doc: "device links to the PF and, while VFs are enabled, to VFs.",
 		Steps: []Step{
 			link("../../../{PF}", "A/pf/device"), absent("A/vf1/device"), write(numvfs, "1"),
 			link("../../../{VF1}", "A/vf1/device"), write(numvfs, "0"), absent("A/vf1/device"),
 		},
 	},
 	{
-		ID: "admin_links_others", Doc: "VFs that are not enabled have no device.", Needs: []Need{vfs(2)},
+		ID: "admin_links_others", Doc: "VFs that are not enabled have no link device.", Needs: []Need{vfs(2)},
 		Steps: []Step{write(numvfs, "1"), absent("A/vf2/device")},
 	},
 	{
-		ID: "admin_defaults", Doc: "Nothing is set at first.",
+		ID: "admin_defaults", Doc: "In sriov_admin nothing is set at first.",
 		Steps: []Step{
 			read(
 				"0", pfQuantum, vf1Quantum, "A/vf{TOTAL}/profile/exec_quantum_ms", "A/pf/profile/preempt_timeout_us",
@@ -52,8 +52,9 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID:  "admin_modes",
-		Doc: "sysfs keeps its modes: a VF's priority cannot be written, .bulk_profile and stop cannot be read: EACCES.",
+		ID: "admin_modes",
+		Doc: "sysfs applies file modes: a VF's priority cannot be written, .bulk_profile and stop cannot be read: " +
+			"EACCES.",
 		Steps: []Step{
 			refuse(syscall.EACCES, vfPriority, "low"),
 			unreadable(syscall.EACCES, under(bulk, "exec_quantum_ms", "preempt_timeout_us", "sched_priority")...),
@@ -61,7 +62,8 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID: "admin_gts_differ", Doc: "A value that GTs do not agree on is EUCLEAN; writing it makes them agree.",
+		ID: "admin_gts_differ", Doc: "Reading a value that differs between GTs is EUCLEAN; writing it makes the GTs " +
+			"equal.",
 		Needs: []Need{twoGTs},
 		Steps: []Step{
 			write("G0/vf1/exec_quantum_ms", "10"), unreadable(syscall.EUCLEAN, vf1Quantum),
@@ -83,7 +85,7 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID: "admin_priority", Doc: "The PF's priority is one of the words that reading it lists.",
+		ID: "admin_priority", Doc: "The PF's priority can be set to each of the words that reading it lists.",
 		Steps: []Step{
 			become(pfPriority, normal, "normal", "normal\n"), read("1", "G/pf/sched_priority"),
 			become(pfPriority, high, "high"),
@@ -92,8 +94,9 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID:  "admin_bulk_priority",
-		Doc: "VFs have a priority together only, low or normal: the GT's sched_if_idle. The PF's goes with it.",
+		ID: "admin_bulk_priority",
+		Doc: "The priority of VFs can only be set for all together, to low or normal: it is the GT's sched_if_idle. " +
+			"It also sets the PF's.",
 		Steps: []Step{
 			write(pfPriority, "high"), refuse(syscall.EINVAL, bulk+"sched_priority", "high", "x", "NORMAL"),
 			read(high, pfPriority), write(bulk+"sched_priority", "normal"), read(normal, pfPriority),
@@ -110,11 +113,12 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID: "admin_stop_twice", Doc: "Its errno is folded as that of the operations in debugfs.", Needs: []Need{twoGTs},
+		ID: "admin_stop_twice", Doc: "The errno of stop is combined from the GTs as for the operations in debugfs.",
+		Needs: []Need{twoGTs},
 		Steps: []Step{write(numvfs, "1"), write("A/vf1/stop", "1"), refuse(syscall.EUCLEAN, "A/vf1/stop", "1")},
 	},
 	{
-		ID: "admin_wedged", Doc: "A wedged device refuses every write with ECANCELED, before looking at it.",
+		ID: "admin_wedged", Doc: "A wedged device refuses every write with ECANCELED, before it parses the text.",
 		Needs: []Need{faults},
 		Steps: []Step{
 			write(wedged, "Y"), refuse(syscall.ECANCELED, vf1Quantum, "1", "x"),
@@ -125,7 +129,7 @@ var adminWords = []Rule{
 		},
 	},
 	{
-		ID: "admin_vram", Doc: "vram_quota is rounded up to 2 MiB, and the files of debugfs show it.",
+		ID: "admin_vram", Doc: "vram_quota is rounded up to 2 MiB, and the files in debugfs have the same value.",
 		Needs: []Need{vramQuota},
 		Steps: []Step{
 			mode(0o644, "A/vf1/profile/vram_quota"), mode(0o200, bulk+"vram_quota"),
@@ -160,8 +164,8 @@ func adminRules() []Rule {
 func numberInSysfs(f, fn, name, id, most string) Rule {
 	return Rule{
 		ID: id,
-		Doc: "A 32-bit number for all GTs, cut to " + most +
-			"; what is no number is EINVAL, what has more bits ERANGE.",
+		Doc: "A 32-bit number for all GTs; a larger number becomes " + most +
+			". Other text is EINVAL, a number of more than 32 bits ERANGE.",
 		Steps: []Step{
 			become(f, "10", "10", "0xa\n", "+10", "012"), read("10", "G/"+fn+"/"+name),
 			become(f, most, "4294967295", most), refuse(syscall.ERANGE, f, "4294967296", "18446744073709551616"),

@@ -18,7 +18,7 @@ const (
 var bindingRules = []Rule{
 	{
 		ID:  "override_text",
-		Doc: "driver_override is cut at the first newline, and cleared by what is empty then. A page is too long.",
+		Doc: "driver_override is cut at the first newline; an empty rest clears it. A whole page is too long.",
 		Steps: []Step{
 			write(numvfs, "1"), read("(null)", override), become(override, "xe", "xe", "xe\n", "xe\nvfio-pci\n"),
 			become(override, "(null)", "\n"), become(override, "x y", "x y"), become(override, "(null)", "\nxe"),
@@ -27,7 +27,7 @@ var bindingRules = []Rule{
 		},
 	},
 	{
-		ID: "probe_unknown", Doc: "drivers_probe, bind and unbind do not know a device that is not there: ENODEV.",
+		ID: "probe_unknown", Doc: "drivers_probe, bind and unbind refuse a device that does not exist: ENODEV.",
 		Steps: []Step{
 			refuse(syscall.ENODEV, probeDriver, noDevice, noDevice+"\n", "x", "\n"),
 			refuse(syscall.ENODEV, bindXe, noDevice), refuse(syscall.ENODEV, unbindXe, noDevice),
@@ -35,15 +35,15 @@ var bindingRules = []Rule{
 	},
 	{
 		ID: "bind_bound",
-		Doc: "What is bound cannot be bound: EBUSY. What is not bound to the driver cannot be unbound from it: " +
-			"ENODEV.",
+		Doc: "A bound device cannot be bound: EBUSY. A device that is not bound to the driver cannot be unbound from " +
+			"it: ENODEV.",
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EBUSY, bindXe, "{PF}"), refuse(syscall.ENODEV, unbindXe, "{VF1}"),
 		},
 	},
 	{
 		ID:  "autoprobe_on",
-		Doc: "With driver probing, xe takes VFs on the host; they get a card and show among xe's devices.",
+		Doc: "With driver probing, xe binds VFs on the host; they get a card and are listed among xe's devices.",
 		Steps: []Step{
 			write(autoprobe, "1"), write(numvfs, "1"), present("/sys/bus/pci/drivers/xe/{VF1}", "V1/drm"),
 			write(autoprobe, "0"), present("V1/driver"), write(unbindXe, "{VF1}"), absent("V1/driver"),
@@ -61,15 +61,15 @@ var bindingRules = []Rule{
 	},
 	{
 		ID: "override_only",
-		Doc: "While an override is set only that driver may bind, and drivers_probe succeeds even if it does not " +
-			"exist.",
+		Doc: "While an override is set only that driver can bind; drivers_probe succeeds even if that driver does " +
+			"not exist.",
 		Steps: []Step{
 			write(autoprobe, "1"), write(numvfs, "1"), write(unbindXe, "{VF1}"), write(override, "no-such-driver"),
 			write(probeDriver, "{VF1}"), absent("V1/driver"), refuse(syscall.ENODEV, bindXe, "{VF1}"),
 		},
 	},
 	{
-		ID: "vfio_needs_override", Doc: "xe-vfio-pci binds by override only, with driver probing or without.",
+		ID: "vfio_needs_override", Doc: "xe-vfio-pci binds only with an override, whether driver probing is on or off.",
 		Needs: []Need{hasVFIO},
 		Steps: []Step{
 			write(autoprobe, "1"), write(numvfs, "1"), write(unbindXe, "{VF1}"),
@@ -80,8 +80,8 @@ var bindingRules = []Rule{
 	},
 	{
 		ID: "vfio_bind",
-		Doc: "With the override drivers_probe binds xe-vfio-pci, driver probing or not; the VF has an IOMMU group " +
-			"and a VFIO device then.", Needs: []Need{hasVFIO},
+		Doc: "With the override drivers_probe binds xe-vfio-pci, whether driver probing is on or off; then the VF " +
+			"has an IOMMU group and a VFIO device.", Needs: []Need{hasVFIO},
 		Steps: []Step{
 			write(numvfs, "1"), write(override, vfioDriver), write(probeDriver, "{VF1}\n"),
 			present("V1/iommu_group", "V1/vfio-dev"),

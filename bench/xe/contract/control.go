@@ -16,11 +16,11 @@ const (
 )
 
 var controlRules = []Rule{
-	{ID: "control_read", Doc: "control lists its words.", Steps: []Step{read("stop\npause\nresume", control)}},
+	{ID: "control_read", Doc: "Reading control lists its words.", Steps: []Step{read("stop\npause\nresume", control)}},
 	{
 		ID: "control_states",
-		Doc: "The states of a VF on a GT: what is paused cannot be paused (ESTALE), what is not cannot be resumed " +
-			"(EPERM); what is stopped stays so.",
+		Doc: "The states of a VF on a GT: a paused VF cannot be paused (ESTALE), a VF that is not paused cannot be " +
+			"resumed (EPERM), a stopped VF can be neither paused nor resumed.",
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EPERM, control, "resume"), write(control, "pause"),
 			refuse(syscall.ESTALE, control, "pause"), write(control, "resume"),
@@ -34,7 +34,7 @@ var controlRules = []Rule{
 		Steps: []Step{write(numvfs, "1"), write(control, "stop"), refuse(syscall.ESTALE, control, "stop")},
 	},
 	{
-		ID: "control_words", Doc: "control takes any word, and does nothing for those that it does not know.",
+		ID: "control_words", Doc: "control accepts any word, and ignores those that it does not know.",
 		Steps: []Step{
 			write(numvfs, "1"), write(control, "clear", "reset", "restore!", "Pause", "stopp", "\n"),
 			refuse(syscall.EPERM, control, "resume"), write(control, "pause"), write(control, "clear"),
@@ -42,14 +42,14 @@ var controlRules = []Rule{
 		},
 	},
 	{
-		ID: "control_length", Doc: "More than 31 bytes are EINVAL.",
+		ID: "control_length", Doc: "More than 31 bytes to control are EINVAL.",
 		Steps: []Step{
 			refuse(syscall.EINVAL, control, strings.Repeat("x", 32), "stop"+strings.Repeat("\n", 28)),
 			write(control, strings.Repeat("x", 31)),
 		},
 	},
 	{
-		ID: "control_offset", Doc: "control takes one write per opening; the second is at another offset: ESPIPE.",
+		ID: "control_offset", Doc: "control accepts one write per opening; the second is at another offset: ESPIPE.",
 		Check: checkControlOffset,
 	},
 	{
@@ -60,17 +60,17 @@ var controlRules = []Rule{
 		},
 	},
 	{
-		ID: "control_disable", Doc: "Disabling VFs resets them.",
+		ID: "control_disable", Doc: "Disabling VFs resets their state.",
 		Steps: []Step{
 			write(numvfs, "1"), write(control, "stop"), write(numvfs, "0"), write(numvfs, "1"), write(control, "pause"),
 		},
 	},
 	{
-		ID: "control_flr", Doc: "So does a function level reset, a moment later.",
+		ID: "control_flr", Doc: "A function level reset resets the VF's state, too, a moment later.",
 		Steps: []Step{write(numvfs, "1"), write(control, "stop"), write("V1/reset", "1")}, Check: checkFLR,
 	},
 	{
-		ID: "operation_bool", Doc: "Operations are booleans of which the first character counts; false does nothing.",
+		ID: "operation_bool", Doc: "Operations are booleans whose first character counts; false does nothing.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EINVAL, pause, "x", "2", "\n"), refuse(syscall.EINVAL, reset, "x"),
@@ -105,14 +105,15 @@ var controlRules = []Rule{
 		},
 	},
 	{
-		ID: "fold_first", Doc: "The second GT is not left out when the first fails.", Needs: []Need{tree, twoGTs},
+		ID: "fold_first", Doc: "An operation that fails on the first GT is still done on the second.",
+		Needs: []Need{tree, twoGTs},
 		Steps: []Step{
 			write(numvfs, "1"), write("G0/vf1/control", "pause"), refuse(syscall.EUCLEAN, pause, "1"),
 			refuse(syscall.ESTALE, "G1/vf1/control", "pause"),
 		},
 	},
 	{
-		ID: "fold_second", Doc: "If only the second (the last) fails, its errno comes through.",
+		ID: "fold_second", Doc: "If an operation fails only on the second (the last) GT, the errno is that GT's.",
 		Needs: []Need{tree, twoGTs},
 		Steps: []Step{
 			write(numvfs, "1"), write("G1/vf1/control", "pause"), refuse(syscall.ESTALE, pause, "1"),
@@ -120,7 +121,8 @@ var controlRules = []Rule{
 		},
 	},
 	{
-		ID: "operation_offset", Doc: "An operation file takes no write at another offset: EINVAL.", Needs: []Need{tree},
+		ID: "operation_offset", Doc: "An operation file refuses a write at another offset: EINVAL.",
+		Needs: []Need{tree},
 		Check: func(_ context.Context, p *Probe) error {
 			return p.withFile(pause, os.O_WRONLY, writeBehind)
 		},

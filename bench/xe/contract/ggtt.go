@@ -96,7 +96,7 @@ func (p *Probe) ggttTable(shift uint64, sizes ...uint64) (string, error) {
 	for i, size := range sizes {
 		s, ok := takeGGTT(holes, size)
 		if !ok {
-			return "", fmt.Errorf("no hole of %d bytes in %x", size, holes)
+			return "", fmt.Errorf("no free range of %d bytes in %x", size, holes)
 		}
 		fmt.Fprintf(&b, "VF%d:\t%#x-%#x\t(%s)\n", i+1, s.start, s.start+s.size-1, sizeText(s.size))
 	}

@@ -36,12 +36,12 @@ var (
 var migrationRules = []Rule{
 	{
 		ID:    "unsupported",
-		Doc:   "Where VFs cannot be saved, migration_size is ENOPKG. Nothing else of migration may be touched there.",
+		Doc:   "If VFs cannot be saved, migration_size is ENOPKG. No other migration file may be used then.",
 		Needs: []Need{cannotSave},
 		Steps: []Step{unreadable(syscall.ENOPKG, size1), write(numvfs, "1"), unreadable(syscall.ENOPKG, size1)},
 	},
 	{
-		ID: "unsupported_save", Doc: "Where VFs cannot be saved, save starts all the same, and there are no data.",
+		ID: "unsupported_save", Doc: "If VFs cannot be saved, save starts nevertheless, and yields no data.",
 		Needs: []Need{cannotSave},
 		Crashes: "Linux up to 7.3 oopses in xe_gt_sriov_pf_migration_ring_full(), whose ring was never made, and " +
 			"SR-IOV control is dead until the machine is booted again",
@@ -50,8 +50,8 @@ var migrationRules = []Rule{
 	{ID: "size", Doc: "migration_size is a number of bytes.", Needs: []Need{canSave}, Check: checkMigrationSize},
 	{
 		ID: "save_states",
-		Doc: "Only a paused VF can be saved (EPERM), once at a time (EALREADY), and meanwhile neither resumed nor " +
-			"restored (EBUSY).", Needs: []Need{canSave},
+		Doc: "Only a paused VF can be saved (EPERM), and only once at a time (EALREADY). During a save the VF can be " +
+			"neither resumed nor restored (EBUSY).", Needs: []Need{canSave},
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EPERM, save1, "1"), write(save1, "0"),
 			refuse(syscall.EINVAL, save1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, save1), write(save1, "1"),
@@ -61,7 +61,8 @@ var migrationRules = []Rule{
 		},
 	},
 	{
-		ID: "restore_states", Doc: "So with restoring.", Needs: []Need{canSave},
+		ID: "restore_states", Doc: "Only a paused VF can be restored (EPERM), and only once at a time (EALREADY). " +
+			"During a restore the VF can be neither resumed nor saved (EBUSY).", Needs: []Need{canSave},
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EPERM, restore1, "1"), write(restore1, "0"),
 			refuse(syscall.EINVAL, restore1, "x"), write(pauseVF1, "1"), unreadable(syscall.EIO, restore1),
@@ -73,8 +74,8 @@ var migrationRules = []Rule{
 	},
 	{
 		ID: "stream",
-		Doc: "A saved VF is a stream of packets: a descriptor first, then data, a trailer last. Reading save " +
-			"afterwards gives nothing and ends it; the VF is still paused, and can be saved again.",
+		Doc: "A saved VF is a stream of packets: a descriptor first, then data, a trailer last. Reading on returns " +
+			"nothing and ends the save; the VF is still paused, and can be saved again.",
 		Needs: []Need{canSave}, Check: checkStream,
 	},
 	{
@@ -83,14 +84,14 @@ var migrationRules = []Rule{
 	},
 	{
 		ID:    "round_trip",
-		Doc:   "What was saved can be restored, to another VF with the same quotas too, in pieces of any size.",
+		Doc:   "A saved state can be restored, also to another VF with the same quotas, in pieces of any size.",
 		Needs: []Need{canSave, vfs(2)}, Check: checkRoundTrip,
 	},
 	{
 		ID: "stream_checked", Needs: []Need{canSave}, Check: checkStreamChecked,
-		Doc: "Packets that are none are EINVAL, a descriptor that ends in the middle of a key ENODATA, those of " +
-			"another device ENODEV; unknown keys of the descriptor are skipped, and so are packets of an unknown " +
-			"type. (The lab's stand-in: all EINVAL but those of another device, and the keys.)",
+		Doc: "Invalid packets are EINVAL, a descriptor that ends in the middle of a key is ENODATA, packets of " +
+			"another device are ENODEV. Unknown keys of the descriptor and packets of an unknown type are skipped. " +
+			"(The lab's stand-in: all are EINVAL except those of another device and the keys.)",
 	},
 	{
 		ID: "stream_version", Doc: "A packet of another version is EINVAL.", Needs: []Need{canSave},
@@ -100,12 +101,13 @@ var migrationRules = []Rule{
 	},
 	{
 		ID: "stream_half",
-		Doc: "A reset does not take back a packet of which only a part was written: the first bytes of the next " +
-			"restore would be the rest of it. The beginning of a save does.",
+		Doc: "A reset keeps a packet of which only a part was written: the next restore continues that packet. A new " +
+			"save discards it.",
 		Needs: []Need{canSave, realDriver}, Check: checkStreamHalf,
 	},
 	{
-		ID: "quotas_differ", Doc: "A VF with another GGTT quota cannot be restored: EIO, at the end at the latest.",
+		ID: "quotas_differ", Doc: "A VF with another GGTT quota cannot be restored: EIO, at the end of the restore " +
+			"at the latest.",
 		Needs: []Need{canSave, vfs(2)}, Check: checkQuotasDiffer,
 	},
 }

@@ -35,7 +35,7 @@ var (
 		device, err := p.uint("P/device")
 		return err != nil || device < 0x56c0 || device > 0x56c2
 	}}
-	realDriver = Need{"a driver that is no stand-in", func(p *Probe) bool { return !p.standIn() }}
+	realDriver = Need{"a driver that is not a stand-in", func(p *Probe) bool { return !p.standIn() }}
 	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
 )
 

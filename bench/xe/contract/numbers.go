@@ -13,8 +13,8 @@ const aNumber = "G/vf1/exec_quantum_ms"
 var policies = []Rule{
 	{
 		ID: "number_parse",
-		Doc: "A number is unsigned; blanks, signs but a plus, fractions and other junk are EINVAL, more than 64 bits " +
-			"ERANGE.",
+		Doc: "A number is unsigned. Blanks, a minus sign, fractions and other text are EINVAL; a number of more than " +
+			"64 bits is ERANGE.",
 		Steps: []Step{
 			refuse(
 				syscall.EINVAL, aNumber, "x", "-1", "-0", "1 ", " 1", "1.5", "1\n\n", "++1", "+", "0x", "0xg", "08",
@@ -24,21 +24,22 @@ var policies = []Rule{
 		},
 	},
 	{
-		ID: "number_base", Doc: "Decimal, octal (0) and hexadecimal (0x); a plus and one final newline may be there.",
+		ID: "number_base", Doc: "Numbers are decimal, octal (0) or hexadecimal (0x); a plus sign and one final " +
+			"newline are accepted.",
 		Steps: []Step{
 			become(aNumber, "8", "010"), become(aNumber, "16", "0x10", "0X10\n"), become(aNumber, "5", "+5"),
 			become(aNumber, "7", "7\n"), become(aNumber, "11", "0xb"), become(aNumber, "0", "0"),
 		},
 	},
 	{
-		ID: "number_length", Doc: "23 bytes of a write are looked at.",
+		ID: "number_length", Doc: "Only the first 23 bytes of a write count.",
 		Steps: []Step{
 			become(aNumber, "1", "0000000000000000000000123"),
 			refuse(syscall.EINVAL, aNumber, "0000000000000000000000x"),
 		},
 	},
 	{
-		ID: "gts_apart", Doc: "Each GT has numbers of its own.", Needs: []Need{twoGTs},
+		ID: "gts_apart", Doc: "Each GT has its own numbers.", Needs: []Need{twoGTs},
 		Steps: []Step{
 			write("G0/vf1/exec_quantum_ms", "10"), read("0", "G1/vf1/exec_quantum_ms"),
 			write("G1/pf/preempt_timeout_us", "20"), read("0", "G0/pf/preempt_timeout_us"),
@@ -47,7 +48,7 @@ var policies = []Rule{
 		},
 	},
 	{
-		ID: "vfs_apart", Doc: "So has each VF.", Needs: []Need{vfs(2)},
+		ID: "vfs_apart", Doc: "Each VF has its own numbers.", Needs: []Need{vfs(2)},
 		Steps: []Step{
 			write("G/vf2/exec_quantum_ms", "10"), write("G/vf2/threshold_irq_time_us", "11"),
 			read("0", "G/vf1/exec_quantum_ms", "G/pf/exec_quantum_ms", "G/vf1/threshold_irq_time_us"),
@@ -70,7 +71,7 @@ var policies = []Rule{
 	},
 	{
 		ID:  "sched_if_idle",
-		Doc: "sched_if_idle is 0 or 1, and gives the PF and all VFs of that GT priority normal (1) or low (0).",
+		Doc: "sched_if_idle is 0 or 1. It gives the PF and all VFs of that GT priority normal (1) or low (0).",
 		Steps: []Step{
 			refuse(syscall.EOVERFLOW, "G/pf/sched_if_idle", "2"), become("G0/pf/sched_if_idle", "1", "1"),
 			read("1", under("G0/", "pf/sched_priority", "vf1/sched_priority", "vf{TOTAL}/sched_priority")...),
@@ -79,7 +80,7 @@ var policies = []Rule{
 		},
 	},
 	{
-		ID: "sched_if_idle_gt", Doc: "It does so on its own GT only.", Needs: []Need{twoGTs},
+		ID: "sched_if_idle_gt", Doc: "sched_if_idle works on its own GT only.", Needs: []Need{twoGTs},
 		Steps: []Step{
 			write("G1/pf/sched_if_idle", "1"),
 			read("0", under("G0/", "pf/sched_if_idle", "pf/sched_priority", "vf1/sched_priority")...),
@@ -103,14 +104,14 @@ var policies = []Rule{
 	},
 	{
 		ID: "priority_refused",
-		Doc: "The firmware refuses other priorities (EIO) or leaves them out (ENOKEY), and so any change of one " +
-			"VF's.",
+		Doc: "The firmware refuses other priorities (EIO) or does not have them (ENOKEY). It refuses the change of " +
+			"one VF's priority in the same way.",
 		Check: checkPriorityRefused,
 	},
 	{
 		ID: "wedged",
-		Doc: "A wedged device refuses configuration with ECANCELED, after having looked at the number; thresholds " +
-			"and policies do not ask.", Needs: []Need{faults},
+		Doc: "A wedged device refuses configuration with ECANCELED, after it has parsed the number; thresholds and " +
+			"policies are accepted.", Needs: []Need{faults},
 		Steps: []Step{
 			write(wedged, "Y"), refuse(syscall.EINVAL, "G/vf1/contexts_quota", "x"),
 			refuse(syscall.EOVERFLOW, "G/vf1/contexts_quota", "4294967296"),
@@ -134,7 +135,7 @@ func numberRules() []Rule {
 		for _, fn := range []string{"vf1", "pf"} {
 			f := "G/" + fn + "/" + q.file
 			rules = append(rules, Rule{
-				ID: q.id + "_" + fn, Doc: "A 32-bit number, cut to " + q.most + ".",
+				ID: q.id + "_" + fn, Doc: "A 32-bit number; a larger number becomes " + q.most + ".",
 				Steps: []Step{
 					become(f, "1", "1"), become(f, q.most, q.most, q.most+"0", "4294967295"),
 					refuse(syscall.EOVERFLOW, f, "4294967296", "18446744073709551615"), read(q.most, f),

@@ -17,18 +17,21 @@ const (
 
 var operationRules = []Rule{
 	{
-		ID: "vfs_text", Doc: "vfs says what the hardware has, what the driver allows and what is enabled.",
+		ID: "vfs_text", Doc: "vfs has the numbers of VFs that the hardware has, that the driver supports and that " +
+			"are enabled.",
 		Check: checkVFsText,
 	},
 	{
-		ID:    "versions",
-		Doc:   "versions lists the PF's interface to VFs, and VFs whose driver has agreed on one: none at first.",
+		ID: "versions",
+		Doc: "versions lists the interface version of the PF, and the version that each VF's driver has agreed on: " +
+			"none at first.",
 		Needs: []Need{tree},
 		Steps: []Step{read("base:\t1.0\nlatest:\t1.0", "D/sriov/pf/versions")},
 	},
 	{
-		ID:    "restore_parse",
-		Doc:   "restore_auto_provisioning is a boolean of which the first character counts; nothing to do is success.",
+		ID: "restore_parse",
+		Doc: "restore_auto_provisioning is a boolean whose first character counts; it succeeds also if there is " +
+			"nothing to do.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			refuse(syscall.EINVAL, restoreAuto, "x", "2", "o", "\n", " 1", "-1"),
@@ -37,7 +40,7 @@ var operationRules = []Rule{
 	},
 	{
 		ID:    "restore_releases",
-		Doc:   "Back to automatic mode, all VFs lose what they were given: quotas, time slices and thresholds.",
+		Doc:   "The return to automatic mode takes all quotas, time slices and thresholds from the VFs.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			write("T/vf1/ggtt_quota", "65536"), write("G/vf1/contexts_quota", "7"),
@@ -51,14 +54,16 @@ var operationRules = []Rule{
 		},
 	},
 	{
-		ID: "restore_keeps_spares", Doc: "The PF keeps its spares and its own time slice.", Needs: []Need{tree},
+		ID: "restore_keeps_spares", Doc: "The return to automatic mode leaves the PF its spares and its own time " +
+			"slice.", Needs: []Need{tree},
 		Steps: []Step{
 			write("G/pf/contexts_spare", "300"), write("G/pf/exec_quantum_ms", "9"), write(restoreAuto, "1"),
 			read("300", "G/pf/contexts_spare"), read("9", "G/pf/exec_quantum_ms"),
 		},
 	},
 	{
-		ID: "restore_busy", Doc: "With VFs, leaving custom mode is EBUSY; in automatic mode there is nothing to leave.",
+		ID: "restore_busy", Doc: "While VFs are enabled, leaving custom mode is EBUSY; in automatic mode the write " +
+			"succeeds.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			write(numvfs, "1"), write(restoreAuto, "1"), write("G/vf1/exec_quantum_ms", "0"),
@@ -68,12 +73,12 @@ var operationRules = []Rule{
 	},
 	{
 		ID:  "restore_offset",
-		Doc: "An operation file takes writes one after the other, and at no other offset: EINVAL.", Needs: []Need{tree},
+		Doc: "An operation file accepts consecutive writes; a write at another offset is EINVAL.", Needs: []Need{tree},
 		Check: checkRestoreOffset,
 	},
 	{
 		ID:    "custom_switch",
-		Doc:   "Any number taken by a numeric attribute, even the one it has, makes the mode custom.",
+		Doc:   "Any number that a numeric attribute accepts, even its current one, makes the mode custom.",
 		Needs: []Need{admin}, Check: checkCustomSwitch,
 	},
 	{
@@ -86,7 +91,7 @@ var operationRules = []Rule{
 		Needs: []Need{tree}, Check: checkLockdown,
 	},
 	{
-		ID: "lockdown_busy", Doc: "With VFs, opening lockdown_vfs_enabling is EBUSY.", Needs: []Need{tree},
+		ID: "lockdown_busy", Doc: "While VFs are enabled, opening lockdown_vfs_enabling is EBUSY.", Needs: []Need{tree},
 		Steps: []Step{write(numvfs, "1")}, Check: func(_ context.Context, p *Probe) error {
 			f, err := p.open(lockdown, os.O_RDONLY)
 			if err == nil {
@@ -124,7 +129,7 @@ func checkVFsText(ctx context.Context, p *Probe) error {
 		_, err = fmt.Sscanf(text, "total: %d", &hardware)
 		if want := fmt.Sprintf("total: %d\nsupported: %d\nenabled: %d\n", hardware, p.Total, enabled); err != nil ||
 			text != want || hardware < p.Total {
-			return fmt.Errorf("%s reads %q, want %q, the first number no less than the second", file, text, want)
+			return fmt.Errorf("%s reads %q, want %q, with the first number at least the second", file, text, want)
 		}
 	}
 	return nil

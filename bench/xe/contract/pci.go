@@ -21,7 +21,7 @@ const losesGPU = "takes the GPU from its driver for a moment"
 
 var pciRules = []Rule{
 	{
-		ID: "pf_files", Doc: "The files of a PF, and what of them is constant with xe.",
+		ID: "pf_files", Doc: "The files of a PF, and the values that are constant with xe.",
 		Steps: []Step{
 			mode(0o444, under("P/sriov_", "totalvfs", "offset", "stride", "vf_device", "vf_total_msix")...),
 			mode(0o644, numvfs, autoprobe),
@@ -29,11 +29,12 @@ var pciRules = []Rule{
 		},
 	},
 	{
-		ID: "modes_bind_root", Doc: "sysfs keeps its modes against root, too.",
+		ID: "modes_bind_root", Doc: "sysfs applies file modes to root, too.",
 		Steps: []Step{refuse(syscall.EACCES, "P/sriov_totalvfs", "1"), unreadable(syscall.EACCES, probeDriver)},
 	},
 	{
-		ID: "numvfs_parse", Doc: "What is no unsigned number of 16 bits is EINVAL, too large ones included.",
+		ID: "numvfs_parse", Doc: "Text that is not an unsigned 16-bit number is EINVAL; so is a number that is too " +
+			"large.",
 		Steps: []Step{
 			refuse(
 				syscall.EINVAL, numvfs, "x", "-1", "65536", "4294967297", "1.5", "1 ", " 1", "1\n\n", "0x", "08", "\n",
@@ -41,22 +42,22 @@ var pciRules = []Rule{
 		},
 	},
 	{
-		ID: "numvfs_range", Doc: "More than sriov_totalvfs is ERANGE.",
+		ID: "numvfs_range", Doc: "A number above sriov_totalvfs is ERANGE.",
 		Steps: []Step{refuse(syscall.ERANGE, numvfs, "{TOTAL+1}", "65535", "0xffff"), read("0", numvfs)},
 	},
 	{
-		ID: "numvfs_base", Doc: "Octal and hexadecimal numbers, a plus and a final newline are taken.",
+		ID: "numvfs_base", Doc: "Octal and hexadecimal numbers, a plus sign and a final newline are accepted.",
 		Steps: []Step{
 			become(numvfs, "0", "0", "0x0\n", "+0", "00"), become(numvfs, "1", "0x1\n"), become(numvfs, "0", "0\n"),
 		},
 	},
 	{
-		ID: "numvfs_same", Doc: "Writing what is enabled already does nothing.",
+		ID: "numvfs_same", Doc: "Writing the current number does nothing.",
 		Steps: []Step{become(numvfs, "1", "1", "1", "01"), become(numvfs, "0", "0", "0")},
 	},
 	{
 		ID: "numvfs_change",
-		Doc: "The number cannot change while VFs are enabled, whichever way; a number that is too large is still " +
+		Doc: "The number cannot change while VFs are enabled, up or down; a number that is too large is still " +
 			"ERANGE.", Needs: []Need{vfs(2)},
 		Steps: []Step{
 			write(numvfs, "2"), refuse(syscall.EBUSY, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"),
@@ -65,8 +66,9 @@ var pciRules = []Rule{
 		},
 	},
 	{
-		ID:          "numvfs_unbound",
-		Doc:         "Without a driver enabling is ENOENT; range and the present number are looked at before.",
+		ID: "numvfs_unbound",
+		Doc: "Without a driver enabling VFs is ENOENT; the kernel checks the range and the current number " +
+			"first.",
 		Destructive: losesGPU,
 		Steps: []Step{
 			write(unbindXe, "{PF}"), refuse(syscall.ENOENT, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "65535"),
@@ -83,7 +85,7 @@ var pciRules = []Rule{
 	},
 	{
 		ID:    "numvfs_wedged",
-		Doc:   "A wedged device refuses to enable VFs: ECANCELED. What the PCI core refuses comes first.",
+		Doc:   "A wedged device refuses to enable VFs: ECANCELED. Errors of the PCI core come first.",
 		Needs: []Need{faults},
 		Steps: []Step{
 			write(wedged, "Y"), refuse(syscall.ECANCELED, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"),
@@ -115,14 +117,14 @@ var pciRules = []Rule{
 		},
 	},
 	{
-		ID: "vf_msix", Doc: "xe does not let the number of a VF's interrupts be changed.",
+		ID: "vf_msix", Doc: "xe does not allow a change of the number of a VF's interrupts.",
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EINVAL, "V1/sriov_vf_msix_count", "x", "-1"),
 			refuse(syscall.EOPNOTSUPP, "V1/sriov_vf_msix_count", "1"),
 		},
 	},
 	{
-		ID: "vf_device", Doc: "The device id of VFs, in sriov_vf_device as %x and in the VF as 0x%04x, is the PF's.",
+		ID: "vf_device", Doc: "VFs have the PF's device id, in sriov_vf_device as %x and in the VF as 0x%04x.",
 		Steps: []Step{write(numvfs, "1")}, Check: checkVFDevice,
 	},
 	{
@@ -130,7 +132,7 @@ var pciRules = []Rule{
 		Steps: []Step{write(numvfs, "{TOTAL}")}, Check: checkVFAddresses,
 	},
 	{
-		ID: "vf_reset", Doc: "reset takes the number 1 and nothing else.",
+		ID: "vf_reset", Doc: "reset accepts the number 1 and nothing else.",
 		Steps: []Step{
 			write(numvfs, "1"), refuse(syscall.EINVAL, "V1/reset", "0", "2", "x", "-1", "\n"),
 			write("V1/reset", "1", "0x1\n"),
@@ -138,7 +140,7 @@ var pciRules = []Rule{
 	},
 	{
 		ID:  "autoprobe_parse",
-		Doc: "sriov_drivers_autoprobe is a boolean of which the first character counts, after an o the second.",
+		Doc: "sriov_drivers_autoprobe is a boolean. Its first character counts; after an o, the second counts.",
 		Steps: []Step{
 			become(autoprobe, "1", "1", "y", "Yes", "true", "on", "On", "10"),
 			become(autoprobe, "0", "0", "n", "No", "false", "off", "oF", "0x1"),

@@ -29,7 +29,7 @@ var fairShares = []struct {
 var modeRules = []Rule{
 	{
 		ID:  "auto_release",
-		Doc: "In automatic mode disabling VFs takes all from them: quotas, time slices, thresholds.",
+		Doc: "In automatic mode disabling VFs takes all quotas, time slices and thresholds from them.",
 		Steps: []Step{
 			write(numvfs, "1"), write(numvfs, "0"), read("0", "T/vf1/ggtt_quota"),
 			read("0", "G/vf1/contexts_quota", "G/vf1/doorbells_quota"),
@@ -38,13 +38,13 @@ var modeRules = []Rule{
 	},
 	{
 		ID: "auto_scheduling", Needs: []Need{admin}, Check: checkAutoScheduling,
-		Doc: "Scheduling set by sysfs survives automatic provisioning. Disabling VFs ends their time slices and, " +
-			"where the driver gives fair ones, all scheduling of the PF and priorities of VFs; where not, it leaves " +
-			"those.",
+		Doc: "Scheduling set through sysfs survives automatic provisioning. Disabling VFs ends their time slices. " +
+			"If the driver gives fair time slices, it also ends all scheduling of the PF and the VFs' priorities; " +
+			"otherwise it keeps those.",
 	},
 	{
 		ID: "auto_slices", Needs: []Need{admin}, Check: checkAutoSlices,
-		Doc: "The driver gives the PF and VFs that have no scheduling of their own 16 ms and 16000 us (newer than " +
+		Doc: "The PF and VFs without scheduling of their own get 16 ms and 16000 us from the driver (newer than " +
 			"Linux 7.0), or nothing.",
 	},
 	{
@@ -57,7 +57,7 @@ var modeRules = []Rule{
 	},
 	{
 		ID:    "custom_nothing",
-		Doc:   "In custom mode VFs get nothing by themselves, and enabling them succeeds all the same.",
+		Doc:   "In custom mode VFs get nothing automatically, and enabling them succeeds nevertheless.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			write("G0/vf1/exec_quantum_ms", "0"), write(numvfs, "1"),
@@ -77,7 +77,7 @@ var modeRules = []Rule{
 	},
 	{
 		ID:    "custom_during",
-		Doc:   "A number written while VFs are enabled makes the mode custom, too: they keep what they were given.",
+		Doc:   "A number written while VFs are enabled makes the mode custom, too: the VFs keep what they were given.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			write(numvfs, "1"), read("128", "G/vf1/doorbells_quota"), write("G0/vf1/threshold_guc_time_us", "1"),
@@ -85,11 +85,12 @@ var modeRules = []Rule{
 		},
 	},
 	{
-		ID: "fair_spares", Doc: "Shares leave the PF its spares, besides the contexts that it uses.",
+		ID: "fair_spares", Doc: "Fair shares leave the PF its spares, and the contexts that it uses.",
 		Needs: []Need{tree, noFloor}, Check: checkFairSpares,
 	},
 	{
-		ID: "fair_nothing", Doc: "If nothing is left for a share, enabling VFs is ENOSPC, and the VFs have nothing.",
+		ID: "fair_nothing", Doc: "If nothing is left for a fair share, enabling VFs is ENOSPC, and the VFs have " +
+			"nothing.",
 		Needs: []Need{tree, noFloor},
 		Steps: []Step{
 			write("G/pf/doorbells_spare", "256"), write(restoreAuto, "1"), refuse(syscall.ENOSPC, numvfs, "1"),
@@ -99,7 +100,7 @@ var modeRules = []Rule{
 	},
 	{
 		ID:    "flat_release",
-		Doc:   "Without modes, disabling VFs always takes from them what they have, however they got it.",
+		Doc:   "Without modes, disabling VFs always takes all resources from them, also those set by hand.",
 		Needs: []Need{flat},
 		Steps: []Step{
 			write("T/vf1/ggtt_quota", "1048576"), write("G/vf1/contexts_quota", "16"),
@@ -109,8 +110,9 @@ var modeRules = []Rule{
 		},
 	},
 	{
-		ID:    "flat_by_hand",
-		Doc:   "Without modes, a GT on which a VF has anything is left as it is, and others get fair shares.",
+		ID: "flat_by_hand",
+		Doc: "Without modes, the driver leaves a GT alone on which a VF has anything, and gives fair shares on " +
+			"other GTs.",
 		Needs: []Need{flat, twoGTs},
 		Steps: []Step{
 			write("G0/vf1/contexts_quota", "16"), write(numvfs, "1"), read("16", "G0/vf1/contexts_quota"),
@@ -145,7 +147,7 @@ func provisioningRules() []Rule {
 	for _, n := range []int{1, 2, 7} {
 		rules = append(rules, Rule{
 			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)},
-			Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of all that is not spare.",
+			Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of everything except the spare.",
 			Check: func(ctx context.Context, p *Probe) error {
 				n := uint64(n)
 				own, err := p.ownContexts(ctx, "G0/")

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-const takesAll = "takes what programs on the host may need"
+const takesAll = "takes resources that programs on the host may need"
 
 // These are the files of quotas and spares.
 const (
@@ -27,18 +27,19 @@ var quotaRules = []Rule{
 		},
 	},
 	{
-		ID:    "ggtt_too_much",
-		Doc:   "What fits into no hole is ENOSPC, and the VF has nothing then: the old quota goes first.",
+		ID: "ggtt_too_much",
+		Doc: "A quota that fits into no free range is ENOSPC, and the VF then has nothing: the driver releases the " +
+			"old quota first.",
 		Steps: []Step{write(ggtt, "1048576"), refuse(syscall.ENOSPC, ggtt, "4294967296"), read("0", ggtt)},
 	},
 	{
 		ID: "ggtt_place",
-		Doc: "GGTT is given from the top of the highest hole that is large enough; changing one quota moves no " +
-			"other.",
+		Doc: "GGTT is allocated at the top of the highest free range that is large enough; changing one quota moves " +
+			"no other.",
 		Needs: []Need{vfs(2)}, Check: checkGGTTPlace,
 	},
 	{
-		ID: "ggtt_all", Doc: "ggtt_spare does not limit quotas: all of the largest hole can be given away.",
+		ID: "ggtt_all", Doc: "ggtt_spare does not limit quotas: a quota can take the whole largest free range.",
 		Destructive: takesAll,
 		Check: func(ctx context.Context, p *Probe) error {
 			want := strconv.FormatUint(largest(p.ggttFree), 10)
@@ -53,8 +54,8 @@ var quotaRules = []Rule{
 		},
 	},
 	{
-		ID: "vram_too_much", Doc: "More VRAM than there is is ENOSPC or ENOMEM, and the VF has nothing then.",
-		Needs: []Need{discrete}, Destructive: takesAll, Unverified: "which of the two it is",
+		ID: "vram_too_much", Doc: "More VRAM than the GPU has is ENOSPC or ENOMEM, and the VF then has nothing.",
+		Needs: []Need{discrete}, Destructive: takesAll, Unverified: "which of the two errors it is",
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := p.Refuses(ctx, 0, vram, "2097152"); err != nil {
 				return err
@@ -68,7 +69,7 @@ var quotaRules = []Rule{
 	},
 	{
 		ID:  "contexts_range",
-		Doc: "More than 65535 contexts are EINVAL, more than 32 bits EOVERFLOW; both leave the quota.",
+		Doc: "More than 65535 contexts are EINVAL, more than 32 bits EOVERFLOW; both leave the quota unchanged.",
 		Steps: []Step{
 			become(contexts, "16", "16"), refuse(syscall.EINVAL, contexts, "65536", "4294967295"),
 			refuse(syscall.EOVERFLOW, contexts, "4294967296"), read("16", contexts), become(contexts, "0", "0"),
@@ -76,12 +77,12 @@ var quotaRules = []Rule{
 	},
 	{
 		ID: "contexts_spare_kept", Needs: []Need{noFloor}, Check: checkContextsSpare,
-		Doc: "What would leave the PF less than its spare contexts besides those that it uses is EDQUOT, and the " +
-			"VF has nothing then.",
+		Doc: "A quota that would leave the PF fewer free contexts than its spare is EDQUOT, and the VF then has " +
+			"nothing.",
 		Steps: []Step{write(contexts, "16"), refuse(syscall.EDQUOT, contexts, "65280"), read("0", contexts)},
 	},
 	{
-		ID: "contexts_all", Doc: "All but the spare ones and those that the PF uses can be given.",
+		ID: "contexts_all", Doc: "VFs can get all contexts except the spare ones and those that the PF uses.",
 		Needs: []Need{noFloor}, Destructive: takesAll,
 		Check: func(ctx context.Context, p *Probe) error {
 			_, err := p.ownContexts(ctx, "G0/")
@@ -89,7 +90,8 @@ var quotaRules = []Rule{
 		},
 	},
 	{
-		ID: "contexts_gap", Doc: "Contexts are contiguous: enough in all and no gap of that size is ENOSPC.",
+		ID: "contexts_gap", Doc: "A VF's contexts are contiguous: if no free range is large enough, the error is " +
+			"ENOSPC.",
 		Needs: []Need{vfs(2)}, Destructive: takesAll,
 		Steps: []Step{
 			write(contexts, "32000"), write("G/vf2/contexts_quota", "32000"), refuse(syscall.ENOSPC, contexts, "33000"),
@@ -97,7 +99,7 @@ var quotaRules = []Rule{
 		},
 	},
 	{
-		ID: "contexts_place", Doc: "The highest free context ids are given.", Needs: []Need{vfs(2)},
+		ID: "contexts_place", Doc: "The VF gets the highest free context ids.", Needs: []Need{vfs(2)},
 		Steps: []Step{
 			write(contexts, "1024"), write("G/vf2/contexts_quota", "1024"),
 			read("VF1:\t64511-65534\t(1024)\nVF2:\t63487-64510\t(1024)", "G/pf/contexts_provisioned"),
@@ -109,26 +111,27 @@ var quotaRules = []Rule{
 	},
 	{
 		ID:  "doorbells_range",
-		Doc: "More than 256 doorbells are EINVAL, more than 32 bits EOVERFLOW; both leave the quota.",
+		Doc: "More than 256 doorbells are EINVAL, more than 32 bits EOVERFLOW; both leave the quota unchanged.",
 		Steps: []Step{
 			become(doorbells, "16", "16"), refuse(syscall.EINVAL, doorbells, "257", "4294967295"),
 			refuse(syscall.EOVERFLOW, doorbells, "4294967296"), read("16", doorbells), become(doorbells, "0", "0"),
 		},
 	},
 	{
-		ID: "doorbells_all", Doc: "Without a spare all can be given.", Destructive: takesAll,
+		ID: "doorbells_all", Doc: "If the spare is 0, VFs can get all doorbells.", Destructive: takesAll,
 		Steps: []Step{become(doorbells, "256", "256")},
 	},
 	{
 		ID:  "doorbells_spare_kept",
-		Doc: "What would take the PF's spare doorbells is EDQUOT, and the VF has nothing then.",
+		Doc: "A quota that would take the PF's spare doorbells is EDQUOT, and the VF then has nothing.",
 		Steps: []Step{
 			write(dSpare, "16"), write(doorbells, "16"), refuse(syscall.EDQUOT, doorbells, "241"), read("0", doorbells),
 			write(dSpare, "200"), become(doorbells, "56", "56"), refuse(syscall.EDQUOT, doorbells, "57"),
 		},
 	},
 	{
-		ID: "doorbells_place", Doc: "The lowest free doorbells are given, contiguously: no gap of that size is ENOSPC.",
+		ID: "doorbells_place", Doc: "The VF gets the lowest free doorbells. They are contiguous: if no free range is " +
+			"large enough, the error is ENOSPC.",
 		Needs: []Need{vfs(2)}, Destructive: takesAll,
 		Steps: []Step{
 			write(doorbells, "100"), write("G/vf2/doorbells_quota", "100"),
@@ -220,7 +223,7 @@ func (p *Probe) ownContexts(ctx context.Context, gt string) (uint64, error) {
 			return 0, differs(err, "%s <- %s: want success or EDQUOT", quota, text)
 		}
 	}
-	return 0, fmt.Errorf("%s: %d contexts less than all but the spare ones are still EDQUOT", quota, mostOwnContexts)
+	return 0, fmt.Errorf("%s: %d contexts fewer than all without the spare are still EDQUOT", quota, mostOwnContexts)
 }
 
 // checkContextsSpare checks, on each GT, that a larger spare leaves that many contexts less.

@@ -24,7 +24,7 @@ func WriteMarkdown(w io.Writer, sections []Section) error {
 	for _, s := range sections {
 		fmt.Fprintf(
 			&b,
-			"\n## %s\n\n`xe_contract::%s`\n\n| Rule | What is promised | Seen on | Checked by |\n|---|---|---|---|\n",
+			"\n## %s\n\n`xe_contract::%s`\n\n| Rule | Promise | Seen on | Checked by |\n|---|---|---|---|\n",
 			s.Title, s.Name,
 		)
 		for _, r := range s.Rules {
@@ -37,7 +37,7 @@ func WriteMarkdown(w io.Writer, sections []Section) error {
 
 const preface = `# The contract of xe
 
-What vmtb relies on of the Linux xe driver's SR-IOV interface, and what the lab's stand-in keeps: %d
+The parts of the Linux xe driver's SR-IOV interface that vmtb relies on, and that the lab's stand-in keeps: %d
 rules. This file is made from package bench/xe/contract by
 ` + "`go test ./bench/xe/contract -update`" + `. The same table is checked against the fake host of the
 unit tests, and against a running kernel by the flow ` + "`xe_contract`" + `, which is vmtb's own and not the
@@ -45,13 +45,13 @@ Python tool's:
 
     vmtb lab run --migration xe_contract    # the real driver on the lab's emulated GPU
     vmtb lab run --gpu=stand-in xe_contract # the lab's stand-in for the driver
-    vmtb run xe_contract                    # this machine; skips what harms one in use (see allow_destructive)
+    vmtb run xe_contract                    # this machine; skips rules that harm it (see allow_destructive)
 
 ` + "`P/`" + ` is the PF in /sys/bus/pci/devices, ` + "`A/`" + ` its sriov_admin, ` + "`D/`" + ` the PF in
 /sys/kernel/debug/dri, ` + "`V1/` VF1" + ` in /sys/bus/pci/devices, ` + "`D1/`" + ` VF1 in /sys/kernel/debug/dri.
 ` + "`T/vf1/`" + ` are the debugfs files of VF1 that belong to a tile, ` + "`G/vf1/`" + ` those of every GT,
 ` + "`G0/`" + ` and ` + "`G1/`" + ` of one GT, in whichever layout the kernel has. ` + "`file ← value: errno`" + `
-is a write and what comes of it. Each rule begins without VFs, in automatic mode, with nothing set.
+is a write and its result. Each rule begins without VFs, in automatic mode, with nothing set.
 
 "Seen on" names the drivers on which a rule was seen to hold. Other rules are from the driver's source.
 

@@ -13,7 +13,7 @@ func splitLines(text string) []string { return slices.Collect(strings.Lines(text
 
 var tableRules = []Rule{
 	{
-		ID: "tables_empty", Doc: "Tables of what VFs have are empty when they have nothing.",
+		ID: "tables_empty", Doc: "Tables of the VFs' resources are empty if VFs have none.",
 		Steps: []Step{
 			read("", "T/pf/ggtt_provisioned"),
 			read("", under("G/pf/", "contexts_provisioned", "doorbells_provisioned")...),
@@ -24,17 +24,19 @@ var tableRules = []Rule{
 		Needs: []Need{smallPages}, Check: checkSizeText,
 	},
 	{
-		ID:    "ggtt_available",
-		Doc:   "ggtt_available lists free ranges, ascending, then their total, the spare and what is left without it.",
+		ID: "ggtt_available",
+		Doc: "ggtt_available lists the free ranges, ascending, then their total, the spare, and the total without " +
+			"the spare.",
 		Check: checkAvailable,
 	},
 	{
-		ID: "ggtt_available_less", Doc: "What a VF is given is missing there.",
+		ID: "ggtt_available_less", Doc: "ggtt_available does not list the GGTT of VFs.",
 		Steps: []Step{write("T/vf1/ggtt_quota", "1073741824")}, Check: checkAvailable,
 	},
 	{
-		ID:    "ids_text",
-		Doc:   "Contexts and doorbells: first and last id, and their number. VFs without any are left out.",
+		ID: "ids_text",
+		Doc: "The tables of contexts and doorbells have the first and last id, and the count. They omit VFs " +
+			"without any.",
 		Needs: []Need{vfs(2)},
 		Steps: []Step{
 			write("G/vf2/contexts_quota", "1"), write("G/vf2/doorbells_quota", "2"),
@@ -43,7 +45,8 @@ var tableRules = []Rule{
 		},
 	},
 	{
-		ID: "vram_text", Doc: "VRAM: bytes, and the same in three digits.", Needs: []Need{discrete, vfs(2)},
+		ID: "vram_text", Doc: "The table of VRAM has bytes, and the same size in three digits.",
+		Needs: []Need{discrete, vfs(2)},
 		Steps: []Step{
 			write("T/vf2/vram_quota", "2097152"), read("VF2:\t2097152\t(2.00 MiB)", "T/pf/vram_provisioned"),
 			write("T/vf1/vram_quota", "132120576"),
@@ -93,7 +96,7 @@ func checkSizeText(ctx context.Context, p *Probe) error {
 		}
 		text, err := p.Read("T/pf/ggtt_provisioned")
 		if err != nil || !strings.HasPrefix(text, "VF1:\t0x") || !strings.HasSuffix(text, "\t("+c.text+")\n") {
-			return differs(err, "of %d bytes ggtt_provisioned says %q, want (%s)", c.size, text, c.text)
+			return differs(err, "for %d bytes ggtt_provisioned has %q, want (%s)", c.size, text, c.text)
 		}
 	}
 	return nil
@@ -112,7 +115,7 @@ func checkAvailable(ctx context.Context, p *Probe) error {
 	all, spare := total(holes), p.ggttSpare
 	if all+given != total(p.ggttFree) {
 		return fmt.Errorf(
-			"ggtt_available: %d bytes in all and VF1 has %d: want %d together", all, given, total(p.ggttFree),
+			"ggtt_available has %d bytes and VF1 has %d: want a sum of %d", all, given, total(p.ggttFree),
 		)
 	}
 	var b strings.Builder

@@ -47,7 +47,8 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID: "gt_links_media", Doc: "So do those of the second GT.", Needs: []Need{tree, twoGTs},
+		ID: "gt_links_media", Doc: "The second GT's own directories link into the sriov/ tree, too.",
+		Needs: []Need{tree, twoGTs},
 		Steps: []Step{
 			link("tile0/gt1", "D/gt1"), link("../../sriov/pf/tile0/gt1", "D/tile0/gt1/pf"),
 			link("../../sriov/vf1/tile0/gt1", "D/tile0/gt1/vf1"),
@@ -61,14 +62,14 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID: "tile_files", Doc: "GGTT belongs to the tile.",
+		ID: "tile_files", Doc: "The files of GGTT belong to the tile.",
 		Steps: []Step{
 			mode(0o644, "T/pf/ggtt_spare", "T/vf1/ggtt_quota"),
 			mode(0o444, "T/pf/ggtt_available", "T/pf/ggtt_provisioned"), absent("T/pf/ggtt_quota", "T/vf1/ggtt_spare"),
 		},
 	},
 	{
-		ID: "tile_files_vram", Doc: "So does VRAM.", Needs: []Need{discrete},
+		ID: "tile_files_vram", Doc: "The files of VRAM belong to the tile.", Needs: []Need{discrete},
 		Steps: []Step{
 			mode(0o644, "T/pf/vram_spare", "T/vf1/vram_quota"), mode(0o444, "T/pf/vram_provisioned"),
 			absent("T/pf/vram_quota", "T/pf/vram_available"),
@@ -94,7 +95,7 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID: "main_gt_links", Doc: "For programs of old the main GT's directory has links to the tile's files.",
+		ID: "main_gt_links", Doc: "For old programs the main GT's directory has links to the tile's files.",
 		Needs: []Need{tree},
 		Steps: []Step{
 			link("../ggtt_spare", "G0/pf/ggtt_spare"), link("../ggtt_available", "G0/pf/ggtt_available"),
@@ -102,14 +103,15 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID: "main_gt_links_vram", Doc: "VRAM is called lmem there.", Needs: []Need{tree, discrete},
+		ID: "main_gt_links_vram", Doc: "In the main GT's directory the files of VRAM are called lmem.",
+		Needs: []Need{tree, discrete},
 		Steps: []Step{
 			link("../vram_spare", "G0/pf/lmem_spare"), link("../vram_provisioned", "G0/pf/lmem_provisioned"),
 			link("../vram_quota", "G0/vf1/lmem_quota"),
 		},
 	},
 	{
-		ID: "media_gt", Doc: "A media GT has nothing of its tile.", Needs: []Need{twoGTs},
+		ID: "media_gt", Doc: "A media GT has none of the tile's files.", Needs: []Need{twoGTs},
 		Steps: []Step{
 			absent(
 				under(
@@ -127,8 +129,8 @@ var treeRules = []Rule{
 	},
 	{
 		ID: "flat_files",
-		Doc: "In the flat layout real files are in the GTs' directories, and there is no sriov_admin and no " +
-			"operation on whole VFs.", Needs: []Need{flat},
+		Doc: "In the flat layout the GTs' directories have the real files, and there are no sriov_admin and no " +
+			"operations on whole VFs.", Needs: []Need{flat},
 		Steps: []Step{
 			absent("D/sriov", "A/pf"), mode(0o444, "D/pf/vfs", "D/pf/versions"),
 			mode(0o644, "D/gt0/pf/ggtt_spare", "D/gt0/vf1/ggtt_quota"),
@@ -136,11 +138,11 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID: "all_vfs", Doc: "VF directories exist for 1 to sriov_totalvfs, whatever is enabled.",
+		ID: "all_vfs", Doc: "VF directories exist for 1 to sriov_totalvfs, also while no VF is enabled.",
 		Steps: []Step{absent("G0/vf{TOTAL+1}"), present("G0/vf{TOTAL}")}, Check: checkAllVFs,
 	},
 	{
-		ID: "never_present", Doc: "What other drivers have and xe never had.",
+		ID: "never_present", Doc: "Files of other drivers that xe never had.",
 		Steps: []Step{
 			absent(
 				"P/iov", "P/provisioned", "P/auto_provisioning", "G/pf/contexts_available", "G/pf/doorbells_available",
@@ -149,19 +151,20 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID:  "debugfs_root",
-		Doc: "debugfs lets root pass: a file without a write method is EINVAL, one without content reads as nothing.",
+		ID: "debugfs_root",
+		Doc: "debugfs lets root open all files: writing to a file without a write method is EINVAL, reading a file " +
+			"without a read method returns nothing.",
 		Steps: []Step{
 			refuse(syscall.EINVAL, "T/pf/ggtt_available", "1"),
 			refuse(syscall.EINVAL, "G/pf/contexts_provisioned", "1"),
 		},
 	},
 	{
-		ID: "debugfs_root_operations", Doc: "Files of mode 0200 read as nothing.", Needs: []Need{tree},
+		ID: "debugfs_root_operations", Doc: "Reading files of mode 0200 returns nothing.", Needs: []Need{tree},
 		Steps: []Step{read("", "D/sriov/restore_auto_provisioning"), read("", under("D/sriov/vf1/", vfOnce...)...)},
 	},
 	{
-		ID: "defaults", Doc: "After the driver has come up nothing is set.",
+		ID: "defaults", Doc: "After the driver has started nothing is set.",
 		Steps: []Step{
 			read("0", "T/vf1/ggtt_quota"), read("0", under("G/vf1/", vfGTWrite...)...),
 			read("0", thresholdFiles("G/vf1/")...),
@@ -176,7 +179,7 @@ var treeRules = []Rule{
 		},
 	},
 	{
-		ID: "default_spares", Doc: "Spares are at their minima.", Needs: []Need{noFloor},
+		ID: "default_spares", Doc: "After the driver has started spares are at their minima.", Needs: []Need{noFloor},
 		Steps: []Step{
 			read("67108864", "T/pf/ggtt_spare"), read("256", "G/pf/contexts_spare"), read("0", "G/pf/doorbells_spare"),
 		},

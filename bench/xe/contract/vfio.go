@@ -24,16 +24,16 @@ var migrates = []Need{opensVFIO, canSave}
 var vfioRules = []Rule{
 	{
 		ID: "vfio_flags",
-		Doc: "A VF can be saved while it is stopped (STOP_COPY), and be kept from other devices' memory (P2P); it " +
-			"cannot be saved while it runs (PRE_COPY). The size of its data is migration_size.",
+		Doc: "A VF can be saved while it is stopped (STOP_COPY), and can be kept from other devices' memory (P2P); " +
+			"it cannot be saved while it runs (no PRE_COPY). The size of its data is migration_size.",
 		Needs: migrates, Check: withVFIO(1, checkVFIOFlags),
 	},
 	{
-		ID: "vfio_plain", Doc: "Where VFs cannot be saved, a VF is a VFIO device without migration: ENOTTY.",
+		ID: "vfio_plain", Doc: "If VFs cannot be saved, a VF is a VFIO device without migration: ENOTTY.",
 		Needs: []Need{opensVFIO, plainVFIO}, Check: withVFIO(1, checkPlainVFIO),
 	},
 	{
-		ID: "vfio_open", Doc: "Opening a VF resets it: it is RUNNING, and paused no more.", Needs: migrates,
+		ID: "vfio_open", Doc: "Opening a VF resets it: it is RUNNING, and no longer paused.", Needs: migrates,
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := errors.Join(p.smallVFs(ctx, 1), p.all(ctx, write(pauseVF1, "1"))); err != nil {
 				return err
@@ -43,44 +43,46 @@ var vfioRules = []Rule{
 	},
 	{
 		ID: "vfio_states",
-		Doc: "Each step is one of the PF's: RUNNING_P2P pauses, RUNNING resumes, STOP_COPY saves, RESUMING " +
-			"restores, and leaving those two ends it; STOP is nothing more.",
+		Doc: "Each step is an operation of the PF: RUNNING_P2P pauses, RUNNING resumes, STOP_COPY saves, RESUMING " +
+			"restores, and leaving these two ends the operation. STOP does nothing more than RUNNING_P2P.",
 		Needs: migrates, Check: withVFIO(1, checkVFIOStates),
 	},
 	{
-		ID: "vfio_path", Doc: "Steps are made one after the other when the state asked for is further away.",
+		ID: "vfio_path", Doc: "If the requested state is several steps away, the driver takes the steps one after " +
+			"the other.",
 		Needs: migrates, Check: withVFIO(1, checkVFIOPath),
 	},
 	{
 		ID: "vfio_illegal",
-		Doc: "States that there are not, or that cannot be asked for, are EINVAL. The state is as before, but the " +
-			"driver stops the VF, which only a reset brings back; the lab's stand-in does not.", Needs: migrates,
+		Doc: "States that do not exist, or that cannot be requested, are EINVAL. The state stays, but the driver " +
+			"stops the VF, and only a reset ends that; the lab's stand-in does not stop it.", Needs: migrates,
 		Check: withVFIO(1, checkVFIOIllegal),
 	},
 	{
-		ID:    "vfio_carries",
-		Doc:   "A VF's registers for its driver are in its data: another VF has them when it has read those.",
+		ID: "vfio_carries",
+		Doc: "A VF's data include its registers for its driver: another VF that reads the data has the same " +
+			"registers.",
 		Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOCarries),
 	},
 	{
 		ID: "vfio_checked",
-		Doc: "Data that are no packets are EINVAL; then the load fails (EIO, or ETIMEDOUT after 20 s), and the VF " +
+		Doc: "Data that are not packets are EINVAL; then the load fails (EIO, or ETIMEDOUT after 20 s), and the VF " +
 			"stays in RESUMING (the lab's stand-in: in ERROR) until it is reset.", Needs: migrates,
 		Check: withVFIO(1, checkVFIOChecked),
 	},
 	{
-		ID: "vfio_damaged", Doc: "The state of a VF is verified when it is loaded: damaged, it is refused.",
+		ID: "vfio_damaged", Doc: "The state of a VF is verified when it is loaded: a damaged state is refused.",
 		Needs: append(migrates, faults), Check: withVFIO(1, checkVFIODamaged),
 	},
 	{
 		ID:    "vfio_quotas_differ",
-		Doc:   "A VF with another quota of GGTT or VRAM than the saved one cannot load its data: EIO.",
+		Doc:   "A VF with another quota of GGTT or VRAM than the saved one cannot load the saved data: EIO.",
 		Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOQuotasDiffer),
 	},
 	{
 		ID: "vfio_flr",
-		Doc: "A reset after a save, asked for through VFIO or sysfs, ends all: the VF is RUNNING and ready, its data " +
-			"are gone (ENODEV), its registers zero.", Needs: migrates, Check: withVFIO(1, checkVFIOReset),
+		Doc: "A reset after a save, through VFIO or sysfs, ends the save: the VF is RUNNING and ready, its data are " +
+			"deleted (ENODEV), and its registers are zero.", Needs: migrates, Check: withVFIO(1, checkVFIOReset),
 	},
 }
 
@@ -321,7 +323,7 @@ func checkVFIOCarries(_ context.Context, p *Probe, vfs []VFIODevice) error {
 	}
 	got, err := vfs[1].Register(p.register())
 	if err != nil || got != value {
-		return differs(err, "the register of VF2 is %#x, want %#x as VF1's was", got, value)
+		return differs(err, "the register of VF2 is %#x, want VF1's %#x", got, value)
 	}
 	return errors.Join(goTo(vfs[1], vfio.Running), goTo(vfs[0], vfio.Stop, vfio.Running))
 }
@@ -409,7 +411,7 @@ func checkVFIOReset(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 				return err
 			}
 			_, err := data.Read(make([]byte, 1))
-			return wantErrno(syscall.ENODEV, err, "reading the data of before the reset")
+			return wantErrno(syscall.ENODEV, err, "reading the data from before the reset")
 		})
 		if err != nil {
 			return err

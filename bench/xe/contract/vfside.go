@@ -31,7 +31,7 @@ var refusedVF = []string{
 
 var vfRules = []Rule{
 	{
-		ID: "vf_nodes", Doc: "A VF has a card, GTs and debugfs files of its own, and none of a PF's.",
+		ID: "vf_nodes", Doc: "A VF has a card, GTs and debugfs files of its own, and none of a PF's files.",
 		Steps: onHost(
 			present("V1/drm", "V1/tile0/gt*"), absent("V1/tile0/gt2"), read("xe dev={VF1} unique={VF1}", "D1/name"),
 			read("supported: yes\nenabled: yes\nmode: SR-IOV VF", "D1/sriov_info"),
@@ -41,13 +41,14 @@ var vfRules = []Rule{
 	},
 	{
 		ID: "self_config",
-		Doc: "self_config is what the PF has given to the VF, GT by GT: the GGTT only on the main GT since 6.19, " +
-			"local memory only on the main GT.",
+		Doc: "self_config has the resources that the PF has given to the VF, for each GT: the GGTT only on the main " +
+			"GT since 6.19, local memory only on the main GT.",
 		Steps: vf1OnHost, Check: checkSelfConfig,
 	},
 	{
-		ID:    "self_config_reload",
-		Doc:   "A driver is told once what its VF has. Another quota shows when it is unloaded and loaded again.",
+		ID: "self_config_reload",
+		Doc: "A VF's driver learns the VF's resources only once. It sees another quota after it was unloaded and " +
+			"loaded again.",
 		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := p.checkContexts("before"); err != nil {
@@ -60,8 +61,8 @@ var vfRules = []Rule{
 	},
 	{
 		ID: "self_config_flr",
-		Doc: "The driver of a VF that is reset does not ask again: xe has no handlers of resets. (The lab's stand-in " +
-			"asks.)", Needs: []Need{realDriver},
+		Doc: "After a reset of the VF its driver does not read the resources again: xe has no reset handlers. (The " +
+			"lab's stand-in reads them.)", Needs: []Need{realDriver},
 		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
 		Check: func(ctx context.Context, p *Probe) error {
 			return errors.Join(
@@ -72,10 +73,11 @@ var vfRules = []Rule{
 	{
 		ID: "abi_versions",
 		Doc: "abi_versions has the versions of the interfaces to GuC and to the PF: the oldest known, the wanted and " +
-			"the agreed one. The PF's is 1.0.", Steps: vf1OnHost, Check: checkABIVersions,
+			"the agreed one. The PF's version is 1.0.", Steps: vf1OnHost, Check: checkABIVersions,
 	},
 	{
-		ID: "vf_handshake", Doc: "The PF's versions lists a VF from when its driver is loaded until the VF is reset.",
+		ID: "vf_handshake", Doc: "The PF's file versions lists a VF from the load of the VF's driver until the reset " +
+			"of the VF.",
 		Check: checkHandshake,
 	},
 	{
@@ -87,7 +89,7 @@ var vfRules = []Rule{
 	},
 	{
 		ID: "vf_incomplete", Logs: refusedVF,
-		Doc:   "So is a VF that lacks something; with all that it needs it is taken.",
+		Doc:   "A VF that lacks one resource is refused by its driver; a VF with all of them is accepted.",
 		Steps: []Step{write("G0/vf1/contexts_quota", otherCount), write(numvfs, "1"), write(override, "xe")},
 		Check: func(ctx context.Context, p *Probe) error {
 			return errors.Join(
@@ -98,7 +100,7 @@ var vfRules = []Rule{
 	},
 	{
 		ID:    "stoppers_text",
-		Doc:   "resfix_stoppers is a byte for each GT, in hexadecimal; of what is larger the lowest byte is taken.",
+		Doc:   "resfix_stoppers is a byte for each GT, in hexadecimal; of a larger number the lowest byte counts.",
 		Needs: []Need{tree},
 		Check: func(ctx context.Context, p *Probe) error {
 			if err := p.withStoppers(ctx); err != nil {
@@ -124,8 +126,8 @@ var vfRules = []Rule{
 	},
 	{
 		ID: "recovery_stages",
-		Doc: "resfix_stoppers holds the recovery, on any GT: 0x1 before it starts, 0x2 before the fixups, 0x4 " +
-			"before jobs go on, 0x8 before its end. The driver clears no bit.",
+		Doc: "resfix_stoppers holds the recovery, on any GT: 0x1 before its start, 0x2 before the fixups, 0x4 before " +
+			"jobs continue, 0x8 before its end. The driver clears no bit.",
 		Needs: []Need{canSave, vfs(2)}, Check: checkRecoveryStages,
 	},
 }
@@ -211,7 +213,7 @@ func checkSelfConfig(_ context.Context, p *Probe) error {
 func (p *Probe) checkContexts(when string) error {
 	text, err := p.Read("D1/gt0/vf/self_config")
 	if err != nil || strings.Contains(text, "contexts:\t"+otherCount+"\n") || !strings.Contains(text, "contexts:\t") {
-		return differs(err, "%s the VF is told of its new quota, self_config is %q", when, text)
+		return differs(err, "%s the VF knows its new quota, self_config is %q", when, text)
 	}
 	return nil
 }
@@ -259,7 +261,7 @@ func checkHandshake(ctx context.Context, p *Probe) error {
 // checkRefusesVF returns nil if xe refuses VF1, which has the override.
 func checkRefusesVF(ctx context.Context, p *Probe) error {
 	if err := p.write(ctx, bindXe, "{VF1}"); err == nil {
-		return errors.New("xe takes VF1, which has not all that it needs")
+		return errors.New("xe binds VF1, although VF1 lacks a resource")
 	}
 	return p.all(ctx, absent("V1/driver"), write(probeDriver, "{VF1}"), absent("V1/driver", "D1/gt0"))
 }

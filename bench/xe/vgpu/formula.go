@@ -83,7 +83,7 @@ func (f *formula) check(e syntax.Expr, param string) error {
 		}
 	}
 	start, _ := e.Span()
-	return f.errorf("only arithmetic is allowed, column %d is something else", start.Col)
+	return f.errorf("column %d: only arithmetic is allowed", start.Col)
 }
 
 func (f *formula) checkAll(list []syntax.Expr, param string) error {

@@ -55,7 +55,7 @@ func (p *parser) document() node {
 	root := p.value("", 0)
 	end := p.here("")
 	if _, err := p.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		p.fail(end, "something follows the end")
+		p.fail(end, "the file has more text after the end of the object")
 	}
 	return root
 }
@@ -79,7 +79,7 @@ func (p *parser) value(key string, depth int) node {
 	}
 	switch n.kind = t.Kind(); {
 	case n.kind == '[':
-		p.fail(n, "a list is not expected anywhere in this file")
+		p.fail(n, "this file must not have a list")
 	case depth > maxDepth:
 		p.fail(n, "nested too deeply")
 	case n.kind == '{':

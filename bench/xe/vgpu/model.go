@@ -52,8 +52,8 @@ func unknownModel(device uint16) error {
 		err = fmt.Errorf("no vGPU profiles are known for PCI device id %04x (%s): %w",
 			device, f.name, bench.ErrNotAvailable)
 		if f.nearest != "" {
-			return &bench.UsageError{Err: err, Advice: "the nearest is " + f.nearest + ": " + give(f.nearest) +
-				" takes it, if its figures suit the board; or use automatic provisioning"}
+			return &bench.UsageError{Err: err, Advice: "the nearest model is " + f.nearest + ": " + give(f.nearest) +
+				" selects it, if its figures suit the board; or use automatic provisioning"}
 		}
 	}
 	return &bench.UsageError{
@@ -168,13 +168,13 @@ func (m *Model) Plan(n int, mode SchedulerMode) (plan Plan, note string, err err
 			Err: fmt.Errorf("%s has no vGPU profile for %s", m.Name, prose.Count(n, "VF")),
 			Advice: "there are profiles for " + strings.Join(
 				have, ", ",
-			) + "; up to two VFs more than asked for will do",
+			) + "; a profile for up to two more VFs is used, too",
 		}
 	}
 	plan, err = m.planOf(fit, n, mode)
 	note = fmt.Sprintf("vGPU profile %s: made for %s", fit.Name, prose.Count(n, "VF"))
 	if fit.VFs != n {
-		note = fmt.Sprintf("vGPU profile %s: made for %s, the nearest for %d, for which none is made",
+		note = fmt.Sprintf("vGPU profile %s: made for %s, the nearest to %d",
 			fit.Name, prose.Count(fit.VFs, "VF"), n)
 	}
 	return plan, note, err

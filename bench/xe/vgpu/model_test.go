@@ -140,13 +140,13 @@ func TestLoadModel(t *testing.T) {
 // family.
 func TestNearestModel(t *testing.T) {
 	for device, says := range map[uint16]string{
-		0xe211: `e211 (Battlemage): not available here (the nearest is Bmg_g21_12: ` +
-			`"device_models": {"e211": "Bmg_g21_12"} in the configuration takes it`,
+		0xe211: `e211 (Battlemage): not available here (the nearest model is Bmg_g21_12: ` +
+			`"device_models": {"e211": "Bmg_g21_12"} in the configuration selects it`,
 		0xe212: `{"e212": "Bmg_g21_12"}`,
 		0xe223: `{"e223": "Bmg_g21_12"}`,
-		0x56c1: `the nearest is Flex170`,
+		0x56c1: `the nearest model is Flex170`,
 		0xd740: `(Nova Lake S)`,
-		0xd75f: `the nearest is Ptl`,
+		0xd75f: `the nearest model is Ptl`,
 		0x6750: `(Crescent Island): not available here (map the id to a profile file of your own, ` +
 			`"device_models": {"6750": "Mine"}`,
 		0x1234: `map the id to a profile file of your own`,
@@ -203,7 +203,7 @@ func TestMalformed(t *testing.T) {
 		},
 		{
 			"list", `"Default": null`, `"Default": []`,
-			"Ptl.json:16:14: vGPUResources.Default: a list is not expected anywhere in this file",
+			"Ptl.json:16:14: vGPUResources.Default: this file must not have a list",
 		},
 		{
 			"object for text", `"version": "0.1"`, `"version": {}`,
@@ -222,7 +222,7 @@ func TestMalformed(t *testing.T) {
 			}
 		}
 	}
-}`, `"GuCThresholdEngineReset": 0}}}} 1`, "something follows the end"},
+}`, `"GuCThresholdEngineReset": 0}}}} 1`, "the file has more text after the end of the object"},
 		{"formula", `lambda n: max(32 // n, 1)`, `lambda n: max(32 // n, 1`, "Ptl.json:53:29: " +
 			"vGPUScheduler.Profile.Flexible_30fps_GPUTimeSlicing.GPUTimeSlicing.VFAttributes.VFExecutionQuantum: " +
 			"\"lambda n: " +
@@ -258,14 +258,14 @@ func TestFormulas(t *testing.T) {
 		"lambda VFCount : 128000 if (VFCount == 1) else max( 64000 // VFCount, 16000)":               "21333",
 		"lambda VFCount : min((2000 // max(VFCount-1,1)*0.5, 50))":                                   "50",
 		"lambda VFCount : (2000 // max(VFCount-1,1) - min((2000 // max(VFCount-1,1))*0.5, 50))*1000": "950000",
-		"lambda n: True": "column 11 is something else", "lambda n: print(n)": "something else",
-		"lambda n: 'x' * 1000000000":  "something else",
-		"lambda n: (n,) * 1000000000": "something else", "lambda n: [n]": "something else",
-		"lambda n: [x for x in range(n)]": "something else",
-		"lambda n: (lambda m: m)(n)":      "something else", "lambda n: max": "something else",
-		"lambda n: n.real":  "something else",
-		"lambda n: min(*n)": "must be iterable", "lambda n: max(n, key=abs)": "something else",
-		"lambda n: m": "something else", "lambda: 1": "of one argument",
+		"lambda n: True": "column 11: only arithmetic", "lambda n: print(n)": "only arithmetic is allowed",
+		"lambda n: 'x' * 1000000000":  "only arithmetic is allowed",
+		"lambda n: (n,) * 1000000000": "only arithmetic is allowed", "lambda n: [n]": "only arithmetic is allowed",
+		"lambda n: [x for x in range(n)]": "only arithmetic is allowed",
+		"lambda n: (lambda m: m)(n)":      "only arithmetic is allowed", "lambda n: max": "only arithmetic is allowed",
+		"lambda n: n.real":  "only arithmetic is allowed",
+		"lambda n: min(*n)": "must be iterable", "lambda n: max(n, key=abs)": "only arithmetic is allowed",
+		"lambda n: m": "only arithmetic is allowed", "lambda: 1": "of one argument",
 		"lambda *n: 1": "plain argument", "lambda n, m: 1": "of one argument", "lambda n=1: 1": "plain argument",
 		"def f(n): return 1": "",
 		"lambda n: 1e400":    "", "lambda n: 1e308 * 10": "is not a number", "lambda n: 1e9999 - 1e9999": "",

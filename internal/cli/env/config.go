@@ -47,7 +47,7 @@ func (f *ConfigFlags) Add(cmd *cobra.Command) {
 	flags.StringVar(
 		&f.VNC, "vnc", "",
 		"who may see the machines' screens by VNC: off, local (this host), on (with a password made for the run), "+
-			"open (without); default on",
+			"open (without a password); default on",
 	)
 	f.AddFirmware(cmd)
 	f.AddShared(cmd)
@@ -58,7 +58,7 @@ func (f *ConfigFlags) Add(cmd *cobra.Command) {
 func (f *ConfigFlags) AddFirmware(cmd *cobra.Command) {
 	cmd.Flags().StringVar(
 		&f.Firmware, "firmware", "",
-		"what guests boot with: bios, uefi (OVMF) or the path of a firmware image; default bios",
+		"firmware of the guests: bios, uefi (OVMF) or the path of a firmware image; default bios",
 	)
 }
 
@@ -97,7 +97,7 @@ func (f *ConfigFlags) AddShared(cmd *cobra.Command) {
 	flags.Float64Var(&f.TimeoutScale, "timeout-scale", 0, "multiply every deadline")
 	flags.Float64Var(
 		&f.WorkloadScale, "workload-scale", 0,
-		"multiply the amounts of work of flows, and the waits that are part of them",
+		"multiply the amount of work of flows, and the waits that belong to it",
 	)
 }
 

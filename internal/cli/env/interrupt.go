@@ -93,17 +93,17 @@ func EndInOrder(parent context.Context, w io.Writer) (ctx context.Context, kill 
 		switch n {
 		case 1:
 			fmt.Fprintf(
-				w, "\nvmtb: %v: ending in order (once more: kill the machines and put the host back at once)\n", s,
+				w, "\nvmtb: %v: ending in order (again: kill the machines and restore the host at once)\n", s,
 			)
 			cancel()
 		case 2:
-			fmt.Fprintf(w, "\nvmtb: %v: killing (once more: leave the host as it is)\n", s)
+			fmt.Fprintf(w, "\nvmtb: %v: killing the machines (again: leave the host as it is)\n", s)
 			close(second)
 		default:
 			fmt.Fprintf(
 				w,
-				"\nvmtb: %v: leaving; \"vmtb recover\" restores the host, \"vmtb resume\" with the run directory "+
-					"goes on\n",
+				"\nvmtb: %v: exiting; \"vmtb recover\" restores the host, \"vmtb resume\" with the run directory "+
+					"continues the run\n",
 				s,
 			)
 			os.Exit(flow.ExitInterrupted) //nolint:forbidigo // the third request asks for that

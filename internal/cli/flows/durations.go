@@ -21,8 +21,8 @@ type DurationsValue struct {
 
 // addDurations adds --durations=RUNDIR to a command. If the command has --durations=N, both work.
 func addDurations(cmd *cobra.Command, dirs *[]string) {
-	const usage = "a run directory `RUNDIR`: --shard makes shards that take equally long, by what flows took in it; " +
-		"may be given several times"
+	const usage = "a run directory `RUNDIR`: --shard makes shards of equal duration, from the times of the flows in " +
+		"that run; may be given several times"
 	v := &DurationsValue{dirs: dirs}
 	if f := cmd.Flags().Lookup("durations"); f != nil {
 		v.count, f.Value = f.Value, v

@@ -33,7 +33,7 @@ type ReportFlags struct {
 // Add adds all these flags.
 func (o *ReportFlags) Add(cmd *cobra.Command) {
 	o.AddShared(cmd)
-	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal of so many columns")
+	cmd.Flags().IntVar(&o.live, "live", 0, "draw as on a terminal with this number of columns")
 	cmd.Flags().StringVar(&o.CalledAs, "called-as", "", "command line of the command that runs this one, a JSON array")
 	for _, name := range []string{"live", "called-as"} {
 		cmd.Flags().Lookup(name).Hidden = true
@@ -57,7 +57,7 @@ func (o *ReportFlags) ReadArgv() error {
 func (o *ReportFlags) AddShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(
-		&o.JSON, "json", false, "print run.json and then the journal, a JSON object a line, instead of a report",
+		&o.JSON, "json", false, "print run.json and then the journal, one JSON object per line, instead of a report",
 	)
 	o.AddLook(cmd)
 	o.OutputFlags.Add(cmd)
@@ -66,8 +66,8 @@ func (o *ReportFlags) AddShared(cmd *cobra.Command) {
 // AddLook adds the flags for the report on the terminal.
 func (o *ReportFlags) AddLook(cmd *cobra.Command) {
 	cmd.Flags().CountVarP(&o.Verbose, "verbose", "v", "print the steps of fixtures; -vv: also the logs of flows")
-	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "print only what did not pass, and the totals")
-	cmd.Flags().IntVar(&o.Slowest, "durations", -1, "list the `N` cases and phases that took longest; 0 is all")
+	cmd.Flags().BoolVarP(&o.Quiet, "quiet", "q", false, "print only flows that did not pass, and the totals")
+	cmd.Flags().IntVar(&o.Slowest, "durations", -1, "list the `N` slowest cases and phases; 0 is all")
 	o.pytest.add(cmd)
 	cmd.Flags().StringVar(&o.Color, "color", "auto", "colours: auto (on a terminal), always, never")
 }

@@ -33,7 +33,7 @@ func (o *RunOptions) AddRun(cmd *cobra.Command) {
 	)
 	cmd.Flags().BoolVar(
 		&o.DryRun, "dry-run", false,
-		"show the plan: fixtures, what they need, deadlines, flows; nothing is run or changed",
+		"show the plan: fixtures, their needs, deadlines, flows; run and change nothing",
 	)
 	cmd.Flags().DurationVar(
 		&o.Timeout, "timeout", 0,
@@ -48,7 +48,7 @@ func (o *RunOptions) AddRun(cmd *cobra.Command) {
 // Check returns an error for invalid values, and sets the fields that are not flags.
 func (o *RunOptions) Check() error {
 	if o.Timeout < 0 {
-		return &bench.UsageError{Err: fmt.Errorf("--timeout=%v: want a time from now on", o.Timeout)}
+		return &bench.UsageError{Err: fmt.Errorf("--timeout=%v: want more than 0", o.Timeout)}
 	}
 	if err := errors.Join(o.ReportFlags.Check(), o.PolicyFlags.Check()); err != nil {
 		return err

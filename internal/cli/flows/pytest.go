@@ -21,8 +21,8 @@ type pytestLook struct {
 
 func (p *pytestLook) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVarP(&p.noCapture, "no-capture", "s", false, "like -vv: nothing is captured here")
-	flags.StringVar(&p.capture, "capture", "", "like -vv, if it is no")
+	flags.BoolVarP(&p.noCapture, "no-capture", "s", false, "like -vv: vmtb captures no output")
+	flags.StringVar(&p.capture, "capture", "", "like -vv, if the value is no")
 	flags.StringVar(&p.logLevel, "log-cli-level", "", "like -vv, from this level on")
 	flags.StringVar(&p.traceback, "tb", "", "without effect")
 	for _, name := range []string{"no-capture", "capture", "log-cli-level", "tb"} {
@@ -72,7 +72,7 @@ var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
 	"ff":         "--last-failed", "failed-first": "--last-failed", "nf": "--last-failed",
 	"sw":       "-x, and then vmtb resume",
 	"stepwise": "-x, and then vmtb resume",
-	"m":        "-k, which looks at the words of the ids", "markers": "vmtb list --classes",
+	"m":        "-k, which searches the words of the ids", "markers": "vmtb list --classes",
 	"fixtures": "vmtb run --dry-run",
 	"deselect": "-k 'not NAME'", "ignore": "-k 'not NAME'",
 	"n":            "--shard=1/2 on one machine and --shard=2/2 on another",
@@ -91,7 +91,7 @@ var pytestFlags = map[string]string{ //nolint:gosec // words of flags, no secret
 // PytestAdvice returns what to type instead of a flag of pytest, or "" for other flags.
 func PytestAdvice(name string) string {
 	if same := pytestFlags[name]; same != "" {
-		return "pytest's; here it is: " + same
+		return "this is a flag of pytest; in vmtb: " + same
 	}
 	return ""
 }

@@ -31,7 +31,7 @@ func runDirError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another"}
+	return &bench.UsageError{Err: fmt.Errorf("run directory: %w", err), Advice: "--run-dir names another directory"}
 }
 
 // CheckRunDir checks that dir is empty or can be created. It leaves no files behind.

@@ -132,7 +132,7 @@ func byKeyword(items []flow.Item, expression string) ([]flow.Item, error) {
 	items = slices.DeleteFunc(items, func(it flow.Item) bool { return !k.Match(it.Name) })
 	if len(items) == 0 {
 		return nil, &bench.UsageError{
-			Err: fmt.Errorf("%w -k %q", flow.ErrNoMatch, expression), Advice: "vmtb list shows all",
+			Err: fmt.Errorf("%w -k %q", flow.ErrNoMatch, expression), Advice: "vmtb list shows all flows",
 		}
 	}
 	return items, nil
@@ -147,7 +147,7 @@ func lastFailed(items []flow.Item, dir string) (failed []flow.Item, note string,
 	run, err := flow.OpenRun(RunDirIn(dir))
 	if err != nil {
 		return nil, "", &bench.UsageError{
-			Err: fmt.Errorf("--last-failed: %w", err), Advice: "it wants the directory of a run",
+			Err: fmt.Errorf("--last-failed: %w", err), Advice: "give the directory of a run",
 		}
 	}
 	if run.Alive && !run.Ended() {
@@ -182,8 +182,8 @@ func newest(results string) (string, error) {
 		}
 	}
 	return "", &bench.UsageError{
-		Err:    fmt.Errorf("--last-failed: there is no run below %s that has ended", results),
-		Advice: "--failed-in=DIR names a run's directory",
+		Err:    fmt.Errorf("--last-failed: no run below %s has ended", results),
+		Advice: "--failed-in=DIR names the directory of a run",
 	}
 }
 

@@ -31,11 +31,11 @@ func LabelsCommand(e *env.Env) *cobra.Command {
 	var o labelsOptions
 	cmd := &cobra.Command{
 		Use:   "labels",
-		Short: "Print what this machine can do, for engines that choose machines by it",
-		Long: `Prints what is known of this machine as labels, NAME=VALUE: its GPU, driver, VFs, kernel, QEMU and
-more, and the operator's own from ` + labelsFile + `. What is not there has no label. --format has
-the words of other engines: tags of LAVA (one a line), the features of a node of Slurm, tags of a GitLab runner.
-Changes nothing. "vmtb help merge" tells how engines use them.`,
+		Short: "Print this machine's properties as labels, for engines that select machines by labels",
+		Long: `Prints the properties of this machine as labels, NAME=VALUE: its GPU, driver, VFs, kernel, QEMU and
+more, and the operator's own labels from ` + labelsFile + `. Missing parts have no label. --format
+selects the format of an engine: tags of LAVA (one per line), the features of a node of Slurm, tags of a GitLab runner.
+Changes nothing. "vmtb help merge" explains how engines use the labels.`,
 		Example: `  vmtb labels
   vmtb labels --format=slurm`,
 		Args: cobra.NoArgs,

@@ -33,9 +33,9 @@ func RecoverCommand(e *env.Env) *cobra.Command {
 		Short: "Restore the host after a run that died",
 		Long: `Undoes the changes that the runs in the run directories DIR made on this host and did not undo.
 Without DIR it does so for every such run that is registered on this host, and for the changes made by
-"vmtb vf"; it first ends the machines started by "vmtb vm start". It kills leftover machines, gives VFs back,
-disables them and resets their provisioning. It reads the journal DIR/undo.jsonl, newest change first, and looks
-at the host before each step: it leaves alone what is already undone, what now has another owner, and what a
+"vmtb vf"; it first ends the machines started by "vmtb vm start". It kills leftover machines, restores the VFs' drivers,
+disables the VFs and resets their provisioning. It reads the journal DIR/undo.jsonl, newest change first, and looks
+at the host before each step: it leaves changes alone that are already undone, that now have another owner, or that a
 reboot has removed. It refuses while a run is alive. Running it twice does no harm.
 "vmtb help resume-and-recover" has more.`,
 		Args: cobra.ArbitraryArgs, ValidArgsFunction: env.CompleteDirs,
@@ -45,7 +45,7 @@ reboot has removed. It refuses while a run is alive. Running it twice does no ha
 			return o.Run(ctx, e, dirs)
 		},
 	}
-	cmd.Flags().BoolVar(&o.Forget, "forget", false, "forget the changes that cannot be undone: they stay")
+	cmd.Flags().BoolVar(&o.Forget, "forget", false, "forget the changes that cannot be undone: they stay on the host")
 	return cmd
 }
 

@@ -24,7 +24,7 @@ func buildCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := buildOptions{dut: d}
 	cmd := &cobra.Command{
 		Use:   "build",
-		Short: "Build the lab's images, or only what has changed",
+		Short: "Build the lab's images; only changed parts are built again",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
@@ -34,7 +34,7 @@ func buildCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.asEnv, "env", false, "print the guest's files as variables for the integration tests")
 	cmd.Flags().BoolVar(&o.gpuTest, "gpu-test", false,
-		"build no images but the emulated GPU for its own tests, and print its files as variables for them")
+		"build only the emulated GPU, for its own tests, and print its files as variables for them")
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print the paths of the images as JSON")
 	cmd.MarkFlagsMutuallyExclusive("env", "gpu-test", "json")
 	return cmd

@@ -33,7 +33,7 @@ func runningLab(e *env.Env, name string) (*keep.Client, error) {
 		}
 		return nil, &bench.UsageError{
 			Err:    fmt.Errorf("%d labs are up: %s", len(names), strings.Join(names, ", ")),
-			Advice: "--lab=NAME says which",
+			Advice: "--lab=NAME selects one",
 		}
 	}
 	return e.State.Labs.Open(living[0].Name)
@@ -58,8 +58,7 @@ func (o *upOptions) enter(
 	if o.xe != "" || o.share != "" || len(o.dut.properties) > 0 || o.dut.given() {
 		return nil, false, nil, &bench.UsageError{
 			Err: fmt.Errorf(
-				"--xe, --gpu-property, --share and the flags of kernels are for a lab that is booted; %s is up",
-				c.Name(),
+				"--xe, --gpu-property, --share and the flags of kernels need a new lab, but %s is up", c.Name(),
 			),
 			Advice: "vmtb lab stop ends it",
 		}

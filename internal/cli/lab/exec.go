@@ -49,8 +49,8 @@ the command and waits for its end, up to 5 minutes; the second kills the command
 	flags.StringArrayVarP(
 		&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once",
 	)
-	flags.StringVar(&o.dir, "dir", "", "working directory in the lab (default: that of --share, or /root)")
-	flags.BoolVarP(&o.stdin, "stdin", "i", false, "pass our standard input to the command, all of it at the start")
+	flags.StringVar(&o.dir, "dir", "", "working directory in the lab (default: the directory of --share, or /root)")
+	flags.BoolVarP(&o.stdin, "stdin", "i", false, "pass vmtb's standard input to the command, all of it at the start")
 	return cmd
 }
 

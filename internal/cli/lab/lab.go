@@ -44,7 +44,7 @@ type dutFlags struct {
 func (d *dutFlags) add(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
 	flags.StringSliceVar(&d.packages, "package", nil,
-		"Debian packages for the DUT to have, beside its own: --package=python3-pytest,strace")
+		"more Debian packages for the DUT: --package=python3-pytest,strace")
 	flags.StringVar(&d.gpu, "gpu", "",
 		"GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe "+
 			"(default ptl)")

@@ -50,8 +50,8 @@ func startCommand(e *env.Env, d *dutFlags) *cobra.Command {
 	o := upOptions{dut: d}
 	cmd := &cobra.Command{
 		Use: "start [lab]", Short: "Boot a lab that stays up",
-		Long: `Boots the emulated machine under test, builds its images first if necessary, and returns when it
-can be used. It stays up until "vmtb lab stop": "vmtb lab exec" and "vmtb lab shell" use it. It is called lab0
+		Long: `Boots the emulated machine under test, builds its images first if necessary, and returns when the
+lab can be used. It stays up until "vmtb lab stop": "vmtb lab exec" and "vmtb lab shell" use it. It is called lab0
 (or the next free number) unless you name it. vmtb is in it, with a configuration for the lab, and so is a guest
 image: /root/guest_os.img.`,
 		Example: `  vmtb lab start

@@ -29,7 +29,7 @@ type listOptions struct {
 func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, how to get in, logs",
+		Use: "list", Aliases: []string{"ls", "ps"}, Short: "List machines: state, VFs, access, logs",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
@@ -37,7 +37,7 @@ func ListCommand(e *env.Env, store keep.Store) *cobra.Command {
 			return o.run(ctx, e, store)
 		},
 	}
-	cmd.Flags().BoolVar(&o.all, "all", false, "also machines that have ended and whose logs still exist")
+	cmd.Flags().BoolVar(&o.all, "all", false, "also list machines that have ended and whose logs still exist")
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an array of objects")
 	return cmd
 }

@@ -41,7 +41,7 @@ func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs machine [log]",
 		Short: "Print a log of a machine, such as its console or QEMU's messages; -f follows",
-		Long: `Prints a log of a machine that lives or has ended:
+		Long: `Prints a log of a machine that is up or has ended:
   console  output of the guest on its serial console; the default
   qemu     standard error of QEMU
   keeper   messages of the keeper, the process that holds the machine
@@ -49,7 +49,7 @@ func LogsCommand(e *env.Env, store keep.Store) *cobra.Command {
   agent    messages to and from the guest's agent
   argv     QEMU's command line
 With -f it also prints new output until the machine has ended. After "vmtb vm migrate" the logs are those of the
-new QEMU; those before are in the machine's folder.`,
+new QEMU; the older logs are in the machine's folder.`,
 		Example: `  vmtb vm logs vm0
   vmtb vm logs -f -n 20 vm0
   vmtb vm logs vm0 qemu`,

@@ -198,7 +198,7 @@ func TestCrashAnywhere(t *testing.T) {
 	first := h.Snapshot()
 	moments := record(t, h)
 	if h.Snapshot() != first {
-		t.Fatal("the run itself does not put the host back")
+		t.Fatal("the run itself does not restore the host")
 	}
 	t.Logf("%d moments", len(moments))
 	if len(moments) < 200 {

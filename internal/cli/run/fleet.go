@@ -21,13 +21,13 @@ func FleetCommand() *cobra.Command {
 		Use:   "fleet [command...]",
 		Short: "Run flows on many machines: runs the program vmtb-fleet",
 		Long: `Runs vmtb-fleet with the same arguments, if it is on the PATH. It queues flows for many machines
-under test, whose agents run vmtb, and brings the results back. "vmtb help fleet" tells more.`,
+under test, whose agents run vmtb, and collects the results. "vmtb help fleet" has more.`,
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := exec.LookPath(fleetProgram)
 			if errors.Is(err, exec.ErrNotFound) {
 				return &bench.UsageError{
-					Err: errors.New("vmtb-fleet is not on the PATH"), Advice: "make fleet builds it",
+					Err: errors.New("vmtb-fleet is not on the PATH"), Advice: "make fleet builds vmtb-fleet",
 				}
 			}
 			if err == nil {

@@ -164,7 +164,7 @@ func (k *failureKeeper) keep(summary flow.Summary, id flow.ID) {
 	k.reported.Store(true)
 	machines := k.roster.Alive()
 	if len(machines) == 0 {
-		fmt.Fprintf(k.Err, "vmtb: no machine of %s is alive: there is nothing to keep\n", id)
+		fmt.Fprintf(k.Err, "vmtb: no machine of %s is alive, so none is kept\n", id)
 		return
 	}
 	sharing, shareErr := k.State.Machines.Share(k.ctx, machines, k.scale)

@@ -12,7 +12,7 @@ func ListCommand(e *env.Env) *cobra.Command {
 	var o flows.ListOptions
 	cmd := &cobra.Command{
 		Use:   "list [selection...]",
-		Short: "List the flows, one id a line, or the classes",
+		Short: "List the flows, one id per line, or the classes",
 		Long: `Lists the selected flows, or all flows, in the order in which they run. It runs no
 flow. Flows that the Python tool does not have are marked "# own".
 

@@ -27,12 +27,12 @@ func MergeCommand(e *env.Env) *cobra.Command {
 	var o mergeOptions
 	cmd := &cobra.Command{
 		Use:   "merge DIR... -o DIR",
-		Short: "Make one run directory out of those of shards, attempts and DUTs",
+		Short: "Merge the run directories of shards, attempts and DUTs into one",
 		Long: `Copies the run directories DIR into a new one, and makes its reports, as "vmtb report" does. It is
 a run directory like any other: all reports, --compare and --last-failed work on it. The order of the
 arguments does not matter. A flow with several attempts has the result of the last one; a run that was killed
-keeps what it had done. Reports say which DUT ran what, and which DUTs did not come to their end. "vmtb help
-merge" tells more.`,
+keeps what it had done. Reports say which DUT ran which flow, and which DUTs did not finish. "vmtb help
+merge" has more.`,
 		Example: `  vmtb merge -o all shard-*
   vmtb merge -o all --expect=bmg-03,bmg-07 --report=html --report=junit:junit.xml shard-*`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: env.CompleteDirs,
@@ -40,9 +40,9 @@ merge" tells more.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.out, "run-dir", "o", "", "the run directory to make; must be new or empty")
-	flags.StringSliceVar(&o.expect, "expect", nil, "names of DUTs that are reported as missing if no DIR is theirs")
+	flags.StringSliceVar(&o.expect, "expect", nil, "names of DUTs that are reported as missing if they have no DIR")
 	flags.StringArrayVar(
-		&o.extra, "extra", nil, "one more `DIR`, whose results do not count; may be given several times",
+		&o.extra, "extra", nil, "another `DIR`, whose results do not count; may be given several times",
 	)
 	flags.BoolVar(&o.exitCode, "exit-code", false, "end with the exit code of the merged run")
 	o.OutputFlags.Add(cmd)

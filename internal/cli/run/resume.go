@@ -29,7 +29,7 @@ func ResumeCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume DIR",
 		Short: "Continue a run that did not finish",
-		Long: `Continues the run in the run directory DIR, which died, was interrupted, or rebooted the host:
+		Long: `Continues the run in the run directory DIR after it died, was interrupted, or rebooted the host:
 restores the host, keeps the results, and runs the rest of the plan, with the options of that run. A flow that
 did not finish counts as incomplete and does not run again, because it may have crashed the host.
 If the host crashed in the set-up, reset or tear-down of a fixture, the flows of that fixture do not run again
@@ -43,7 +43,7 @@ either. "vmtb help resume-and-recover" has more.`,
 	)
 	cmd.Flags().BoolVar(
 		&o.rerunIncomplete, "rerun-incomplete", false,
-		"run flows again that did not finish, even if they may have crashed the host",
+		"also run the flows again that did not finish, even if they may have crashed the host",
 	)
 	return cmd
 }

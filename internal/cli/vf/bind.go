@@ -30,7 +30,7 @@ func checkDriver(driver string) error {
 		return nil
 	}
 	return &bench.UsageError{
-		Err:    fmt.Errorf("%q is no driver for VFs", driver),
+		Err:    fmt.Errorf("%q is not a driver for VFs", driver),
 		Advice: "there are " + strings.Join(bindDrivers, ", ") + " and none",
 	}
 }
@@ -56,11 +56,11 @@ func bindCommand(e *env.Env) *cobra.Command {
 		Use:   "bind VF DRIVER",
 		Short: "Give a VF to another driver of this host, or to none",
 		Long: `Gives an enabled VF ("1", "VF1" or its PCI address) to a driver of this host: to xe-vfio-pci or
-vfio-pci, with which a QEMU can take it (and, with xe-vfio-pci, move it to another one); to xe, which makes a
-GPU of this host of it; or to none. It loads the driver if it is not loaded, takes the VF from the one that it
-has now, and checks that the new one has it. Refused while somebody uses the VF.
+vfio-pci, for use by a virtual machine (only xe-vfio-pci can move a VF's state); to xe, for use as a GPU of this
+host; or to none. It loads the driver if necessary, takes the VF from its present driver, and checks that the new
+driver has bound it. Refused while a process uses the VF.
 
-"vmtb vf disable" (or "vmtb recover") gives the VF back, and unloads what was loaded.`,
+"vmtb vf disable" (or "vmtb recover") restores the VF's driver, and unloads the drivers that were loaded.`,
 		Example: `  vmtb vf bind 1 vfio-pci
   vmtb vf bind 0000:03:00.2 none`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeDriver,

@@ -148,10 +148,10 @@ func TestControlRefused(t *testing.T) {
 	}
 	before := b.Snapshot()
 	for _, c := range []struct{ command, vf, says string }{
-		{"resume", "1", "it is not paused"},
-		{"save=" + file, "1", "it is not paused: vmtb vf pause VF1"},
-		{"restore=" + file, "1", "it is not paused: vmtb vf pause VF1"},
-		{"restore=" + torn, "1", "VF1 is unchanged; give a file that vmtb vf save has written to its end"},
+		{"resume", "1", "the VF is not paused"},
+		{"save=" + file, "1", "the VF is not paused: vmtb vf pause VF1"},
+		{"restore=" + file, "1", "the VF is not paused: vmtb vf pause VF1"},
+		{"restore=" + torn, "1", "VF1 is unchanged; give a complete file of vmtb vf save"},
 		{"restore=" + filepath.Join(dir, "none"), "1", "none: no such file or directory"},
 		{"restore=" + dir, "1", dir + " is not a regular file"},
 		{"save=" + filepath.Join(dir, "none", "x"), "1", "no such file or directory"},
@@ -194,7 +194,7 @@ func TestControlInUse(t *testing.T) {
 	must(t, "pause", b.control("pause", "2"), b.control("resume", "2"), b.control("pause", "2"))
 	for _, command := range []string{"stop", "save=" + file, "restore=" + file} {
 		err := b.control(command, "2")(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "it is in use by vm7 (pid 4711)") {
+		if err == nil || !strings.Contains(err.Error(), "the VF is in use by vm7 (pid 4711)") {
 			t.Errorf("%s: %v", command, err)
 		}
 	}

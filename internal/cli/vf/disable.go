@@ -22,13 +22,13 @@ func disableCommand(e *env.Env) *cobra.Command {
 	var o disableOptions
 	cmd := &cobra.Command{
 		Use:   "disable",
-		Short: "Disable the VFs, and put the host back",
-		Long: `Undoes all that "vmtb vf" has changed on this host, of all GPUs, newest change first: VFs go back
-to the drivers that they had, and away, provisioning is automatic again, modules that were loaded are unloaded.
-What has become somebody else's meanwhile is left alone, and it says so.
+		Short: "Disable the VFs, and restore the host",
+		Long: `Undoes all changes that "vmtb vf" made on this host, for all GPUs, newest change first: restores the
+VFs' drivers, disables the VFs, makes provisioning automatic again, and unloads modules that it loaded. It leaves
+changes alone that another program has since changed again, and reports them.
 
-VFs that somebody else has enabled are disabled, too, and their provisioning is reset, of the PF that --card
-names: that cannot be undone. Refused while somebody uses one of the VFs.`,
+On the PF that --card selects, it also disables VFs that another program has enabled, and resets their
+provisioning: that cannot be undone. Refused while a process uses one of the VFs.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, _ []string) error {
@@ -68,7 +68,7 @@ func (o *disableOptions) run(ctx context.Context, e *env.Env) error {
 			return nil
 		}
 		err = s.step(
-			fmt.Sprintf("disable %s of %s that somebody else has enabled", prose.Count(n, "VF"), pf.Address),
+			fmt.Sprintf("disable %s of %s that another program has enabled", prose.Count(n, "VF"), pf.Address),
 			func() error { return pf.Reset(ctx) },
 		)
 		if err != nil {

@@ -48,18 +48,18 @@ func enableCommand(e *env.Env) *cobra.Command {
 		Short: "Enable N VFs, provisioned and ready for virtual machines",
 		Long: `Enables N VFs and lists them. In this order it loads the drivers that are not loaded, provisions
 the PF, keeps the host's drivers off VFs (sriov_drivers_autoprobe), enables the VFs (sriov_numvfs) and gives
-them to the VFIO driver, with which "-device vfio-pci,host=ADDRESS" gives one to a QEMU. Each step is checked.
-When one fails, what was done before is undone.
+them to the VFIO driver, with which "-device vfio-pci,host=ADDRESS" gives one to a QEMU. It checks each step.
+If a step fails, it undoes the earlier steps.
 
---profile says what each VF gets:
+--profile selects the resources of each VF:
   auto   a fair share, by the driver; --sched=INFINITE is the default then
   fit    the quotas of the GPU's vGPU profile for N VFs, as flows with VGPU_PROFILE have them;
          --sched=DEFAULT_PROFILE is the default then
   NAME   the quotas of the vGPU profile of that name, such as Bmg_6
-  none   what "vmtb vf provision" has given it before
+  none   the resources that "vmtb vf provision" gave it before
 
-"auto", "fit" and a NAME begin by taking back all that VFs hold. What this changes stays until "vmtb vf disable"
-(or "vmtb recover"), which restores the host; or until a reboot. Provisioning is automatic in the end.`,
+"auto", "fit" and a NAME first take all resources from the VFs. The changes stay until "vmtb vf disable"
+(or "vmtb recover"), which restores the host and makes provisioning automatic again, or until a reboot.`,
 		Example: `  vmtb vf enable 2
   vmtb vf enable 4 --profile=fit --sched=FLEXIBLE_30FPS
   vmtb vf enable 1 --eq=10 --pt=20000 --bind=none`,
@@ -70,7 +70,7 @@ When one fails, what was done before is undone.
 		if o.n, err = strconv.Atoi(args[0]); err != nil || o.n < 1 {
 			return &bench.UsageError{
 				Err:    fmt.Errorf("%q is not a number of VFs", args[0]),
-				Advice: "1 or more, up to what the PF has; vmtb vf disable takes them away",
+				Advice: "give 1 or more, up to the number that the PF supports; vmtb vf disable disables them",
 			}
 		}
 		if err = checkBind(o.bind); err == nil {
@@ -78,7 +78,7 @@ When one fails, what was done before is undone.
 		}
 		if err == nil && mode != "" && o.slice.given() {
 			err = &bench.UsageError{
-				Err:    fmt.Errorf("--sched=%s with a time slice of its own", mode),
+				Err:    fmt.Errorf("--sched=%s cannot be combined with --eq or --pt", mode),
 				Advice: "give --sched, or --eq and --pt",
 			}
 		}
@@ -87,7 +87,7 @@ When one fails, what was done before is undone.
 	flags.AddPF(cmd)
 	flags.AddProfiles(cmd)
 	cmd.Flags().StringVar(
-		&o.profile, "profile", profileAuto, "what each VF gets: auto, fit, none or the NAME of a vGPU profile",
+		&o.profile, "profile", profileAuto, "resources of each VF: auto, fit, none or the NAME of a vGPU profile",
 	)
 	cmd.Flags().StringVar(&mode, "sched", "", "how GPU time is shared: "+strings.Join(modeNames(), ", "))
 	o.slice.add(cmd)
@@ -128,13 +128,13 @@ func parseMode(text, profile string) (vgpu.SchedulerMode, error) {
 	}
 	if profile == profileKeep && text != "" {
 		return "", &bench.UsageError{
-			Err:    fmt.Errorf("--sched=%s with --profile=none, which changes no provisioning", text),
+			Err:    fmt.Errorf("--sched=%s has no effect with --profile=none, which changes no provisioning", text),
 			Advice: `"vmtb vf provision" sets time slices`,
 		}
 	}
 	if !slices.Contains(modes, mode) {
 		return "", &bench.UsageError{
-			Err:    fmt.Errorf("--sched=%s: no such way to share GPU time", text),
+			Err:    fmt.Errorf("--sched=%s: there is no such scheduler profile", text),
 			Advice: "there are " + strings.Join(modeNames(), ", "),
 		}
 	}
@@ -211,8 +211,9 @@ func checkNone(pf *xe.PF) error {
 	n, err := pf.NumVFs()
 	if err == nil && n > 0 {
 		err = &bench.HostError{
-			Op: "enable VFs of", Noun: string(pf.Address), Err: fmt.Errorf("it has %d already: %w", n, syscall.EBUSY),
-			Advice: `"vmtb vf list" shows them, "vmtb vf disable" takes them away`,
+			Op: "enable VFs of", Noun: string(pf.Address),
+			Err:    fmt.Errorf("%d are enabled already: %w", n, syscall.EBUSY),
+			Advice: `"vmtb vf list" shows them, "vmtb vf disable" disables them`,
 		}
 	}
 	return err

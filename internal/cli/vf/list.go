@@ -37,7 +37,7 @@ func listCommand(e *env.Env) *cobra.Command {
 		Long: `Lists a GPU that the xe driver runs and each of its enabled VFs: quotas, time slice (EQ:
 execution quantum, PT: preemption timeout; 0 is infinite), priority, driver on this host, IOMMU group, the
 interface version that the VF's own driver has agreed on with the PF's, adverse events, and the virtual machine
-that uses it. Only reads; "-" is what the kernel does not tell. Quotas need debugfs, and root.`,
+that uses it. Changes nothing. "-" is a value that the kernel does not report. Quotas need debugfs, and root.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			config, _, err := flags.Load()
@@ -54,7 +54,7 @@ that uses it. Only reads; "-" is what the kernel does not tell. Quotas need debu
 }
 
 func addListJSON(cmd *cobra.Command, asJSON *bool) {
-	cmd.Flags().BoolVar(asJSON, "json", false, "print an object with everything, sizes in bytes")
+	cmd.Flags().BoolVar(asJSON, "json", false, "print an object with all values, sizes in bytes")
 }
 
 func (o *listOptions) run(e *env.Env) error {

@@ -19,9 +19,9 @@ type controlOptions struct {
 func pauseCommand(e *env.Env) *cobra.Command {
 	return controlCommand(e, &cobra.Command{
 		Use:   "pause VF",
-		Short: "Pause a VF: its work on the GPU stops, and can be resumed",
-		Long: `Pauses an enabled VF ("1", "VF1" or its PCI address): the GPU does no more of its work until
-"vmtb vf resume". A virtual machine that uses the VF goes on, and waits for its GPU. A paused VF can be saved and
+		Short: "Pause a VF: its work on the GPU stops until it is resumed",
+		Long: `Pauses an enabled VF ("1", "VF1" or its PCI address): the GPU does none of its work until
+"vmtb vf resume". A virtual machine that uses the VF continues, and waits for its GPU. A paused VF can be saved and
 restored.
 
 "vmtb vf disable" (or "vmtb recover") resumes the VF. Needs debugfs.`,
@@ -33,8 +33,8 @@ func resumeCommand(e *env.Env) *cobra.Command {
 	return controlCommand(e, &cobra.Command{
 		Use:   "resume VF",
 		Short: "Resume a paused VF",
-		Long: `Resumes a paused VF ("1", "VF1" or its PCI address): the GPU goes on with its work, or with the
-work of the state that was restored. Nothing remains to be undone. Needs debugfs.`,
+		Long: `Resumes a paused VF ("1", "VF1" or its PCI address): the GPU continues its work, or the
+work of the restored state. There is nothing to undo afterwards. Needs debugfs.`,
 		Example: `  vmtb vf resume 1`,
 	}, (*controlOptions).resume)
 }
@@ -44,8 +44,8 @@ func stopCommand(e *env.Env) *cobra.Command {
 		Use:   "stop VF",
 		Short: "Stop a VF, until it is reset",
 		Long: `Stops an enabled VF ("1", "VF1" or its PCI address), whatever its state: the GPU takes no more
-work from it, and what it was doing is lost. Only a reset brings it back: "vmtb vf reset". Refused while somebody
-uses the VF, who would lose their work.
+work from it, and its present work is lost. Only "vmtb vf reset" makes it usable again. Refused while a process
+uses the VF, because that process would lose its work.
 
 "vmtb vf disable" (or "vmtb recover") resets the VF.`,
 		Example: `  vmtb vf stop 1`,

@@ -95,16 +95,16 @@ func provisionCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "provision VF",
 		Short: "Change the quotas and the time slice of VFs",
-		Long: `Changes what is given of one VF ("1", "VF1" or its PCI address), or of "all" that are enabled;
-the rest stays.
+		Long: `Changes the given quotas and times of one VF ("1", "VF1" or its PCI address), or of "all" enabled VFs;
+the others stay.
 
-Quotas are GGTT, VRAM (on all tiles together), contexts and doorbells (on each GT). They can be changed of VFs
-that "vmtb vf enable" has enabled and no virtual machine uses, or before any are enabled:
-"vmtb vf enable --profile=none" then takes them as they are. With the first of them the driver leaves automatic
-provisioning, and gives no VF anything by itself any more.
+Quotas are GGTT, VRAM (on all tiles together), contexts and doorbells (on each GT). They can be changed for VFs
+that "vmtb vf enable" has enabled and no virtual machine uses, or before any VF is enabled:
+"vmtb vf enable --profile=none" then keeps them. After the first change the driver leaves automatic
+provisioning, and no longer gives VFs anything automatically.
 
-Time slices can be changed at any time. So can the priority, which the kernel changes of the PF and all VFs at once:
---priority goes with "all".
+Time slices can be changed at any time. So can the priority. The kernel changes it for the PF and all VFs at once:
+use --priority with "all".
 
 "vmtb vf disable" (or "vmtb recover") restores time slices and priority, takes all quotas back and
 returns to automatic provisioning; so does a reboot.`,
@@ -142,12 +142,12 @@ func (o *provisionOptions) check() error {
 	}
 	if o.priority != "" && !o.vf.All() {
 		return &bench.UsageError{
-			Err:    errors.New("--priority is of the PF and all VFs: the kernel cannot change one of them"),
+			Err:    errors.New("--priority is for the PF and all VFs: the kernel cannot change it for one VF"),
 			Advice: `give it with "all" instead of a VF`,
 		}
 	}
 	if !o.quotas() && !o.slice.given() && o.priority == "" {
-		return &bench.UsageError{Err: errors.New("nothing to change is given"), Advice: "see vmtb vf provision --help"}
+		return &bench.UsageError{Err: errors.New("no change is given"), Advice: "see vmtb vf provision --help"}
 	}
 	return nil
 }

@@ -23,9 +23,9 @@ func resetCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reset VF",
 		Short: "Do a Function Level Reset of a VF",
-		Long: `Does a Function Level Reset (FLR) of an enabled VF ("1", "VF1" or its PCI address): what it was
-doing ends, its memory is cleared, and it keeps its quotas and its driver. A VF that was paused or
-stopped runs again. Refused while somebody uses the VF, who would lose their work. Nothing remains to be undone.`,
+		Long: `Does a Function Level Reset (FLR) of an enabled VF ("1", "VF1" or its PCI address): its work ends,
+its memory is cleared, and it keeps its quotas and its driver. A VF that was paused or stopped runs again.
+Refused while a process uses the VF, because that process would lose its work. There is nothing to undo afterwards.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = changeVFs(&flags, func(c *bench.Config, args []string) (err error) {

@@ -32,10 +32,10 @@ func restoreCommand(e *env.Env) *cobra.Command {
 		Use:   "restore VF FILE",
 		Short: "Give a paused VF the state in a file",
 		Long: `Gives a paused VF ("1", "VF1" or its PCI address) the state that "vmtb vf save" has written into FILE, of
-this or another VF, here or on another host: of the same GPU model and revision, with the same quotas. The
-state that the VF has now is lost. The VF stays paused, to be resumed.
+this or another VF, here or on another host. The GPU model and revision and the quotas must be the same. The
+present state of the VF is lost. The VF stays paused until "vmtb vf resume".
 
-FILE is read to its end before the VF is touched, and refused if it is torn. If the driver refuses it later, the
+FILE is read to its end before the VF is changed, and refused if it is incomplete. If the driver refuses it later, the
 VF is reset. Refused while a virtual machine uses the VF.
 
 "vmtb vf disable" (or "vmtb recover") resumes the VF. Needs Linux 6.19 and debugfs, and a GPU whose firmware can
@@ -88,11 +88,11 @@ func (o *restoreOptions) run(ctx context.Context, e *env.Env) error {
 func openState(file string) (f *os.File, size int64, err error) {
 	f, err = os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, &bench.UsageError{Err: err, Advice: "FILE is a file that vmtb vf save has written"}
+		return nil, 0, &bench.UsageError{Err: err, Advice: "give a file of vmtb vf save"}
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &bench.UsageError{Err: fmt.Errorf("%s is not a regular file", file), Advice: "it is read twice"}
+		err = &bench.UsageError{Err: fmt.Errorf("%s is not a regular file", file), Advice: "vmtb reads FILE twice"}
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
@@ -106,7 +106,7 @@ func (o *restoreOptions) check(s *session, vf controlledVF, f *os.File) error {
 	if err != nil {
 		return &bench.UsageError{
 			Err:    fmt.Errorf("restore %s from %s: %w", vf.name, o.file, err),
-			Advice: vf.name + " is unchanged; give a file that vmtb vf save has written to its end",
+			Advice: vf.name + " is unchanged; give a complete file of vmtb vf save",
 		}
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -128,7 +128,7 @@ func (s *session) restoreOrReset(ctx context.Context, vf controlledVF, r io.Read
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTime)
 	defer cancel()
 	if resetErr := vf.DiscardRestore(ctx); resetErr != nil {
-		return errors.Join(err, fmt.Errorf("reset after that: %w", resetErr))
+		return errors.Join(err, fmt.Errorf("reset after the failed restore: %w", resetErr))
 	}
 	// After a reset the VF runs: there is nothing to undo.
 	err = fmt.Errorf("%w; %s was reset: it runs, and its state is lost", err, vf.name)

@@ -29,10 +29,10 @@ func saveCommand(e *env.Env) *cobra.Command {
 		Use:   "save VF FILE",
 		Short: "Save the state of a paused VF in a file",
 		Long: `Writes the state of a paused VF ("1", "VF1" or its PCI address), with its local memory, into FILE. The
-VF stays paused. FILE is replaced only when all has been read from the driver: after an error it is unchanged.
+VF stays paused. FILE is replaced only after the whole state was read: after an error it is unchanged.
 Refused while a virtual machine uses the VF: save the machine instead ("vmtb vm save").
 
-Nothing remains to be undone. Needs Linux 6.19 and debugfs, and a GPU whose firmware can save VFs.`,
+There is nothing to undo afterwards. Needs Linux 6.19 and debugfs, and a GPU whose firmware can save VFs.`,
 		Example: `  vmtb vf pause 1
   vmtb vf save 1 vf1.state`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeStateFile,
@@ -58,7 +58,7 @@ func (o *saveOptions) run(ctx context.Context, e *env.Env) error {
 		}
 		f, err := atomicfile.Create(o.file, 0o600)
 		if err != nil {
-			return &bench.UsageError{Err: err, Advice: "FILE is where the state is to be written"}
+			return &bench.UsageError{Err: err, Advice: "FILE is the file to write the state to"}
 		}
 		mark := s.log.Mark()
 		err = s.Progress("vf").Step(fmt.Sprintf("save %s in %s", vf.name, o.file), func(log io.Writer) error {

@@ -363,7 +363,7 @@ func TestSessionInUse(t *testing.T) {
 		"recover": b.recoverAll,
 	} {
 		err := do(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "change 0000:03:00.2: it is in use by vm7 (pid 4711)") {
+		if err == nil || !strings.Contains(err.Error(), "change 0000:03:00.2: the VF is in use by vm7 (pid 4711)") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -406,15 +406,16 @@ func TestOthersVFs(t *testing.T) {
 	}{
 		"enable": {
 			b.enable(1),
-			`it has 2 already: device or resource busy ("vmtb vf list" shows them, "vmtb vf disable" takes them away)`,
+			`2 are enabled already: device or resource busy ("vmtb vf list" shows them, "vmtb vf disable" ` +
+				`disables them)`,
 		},
 		"provision": {
-			b.provision("1", func(o *provisionOptions) { o.doorbells = sized(4) }), "somebody else has enabled 2 VFs",
+			b.provision("1", func(o *provisionOptions) { o.doorbells = sized(4) }), "another program has enabled 2 VFs",
 		},
 		"unknown VF": {b.reset("3"), "VF3: there is no such VF, 2 are enabled (vmtb vf list shows them"},
 		"no VF":      {b.reset("7"), "VF 7: card1 (0000:03:00.0) has VFs 1 to 6"},
 		"address":    {b.bind("0000:03:00.3", "xe"), "0000:03:00.3: there is no such VF, 2 are enabled"},
-		"no driver":  {b.bind("1", "xe-vfio-pci"), "bound driver: still not so"},
+		"no driver":  {b.bind("1", "xe-vfio-pci"), "bound driver: not seen within"},
 	} {
 		if name == "no driver" {
 			b.NeverBind = true
@@ -443,7 +444,7 @@ func TestOthersVFs(t *testing.T) {
 	}
 	must(t, "disable", b.bind("1", "vfio-pci"), b.disable)
 	b.asFirst(t, "disable")
-	if !strings.Contains(b.said.String(), "disable 2 VFs of 0000:03:00.0 that somebody else has enabled") {
+	if !strings.Contains(b.said.String(), "disable 2 VFs of 0000:03:00.0 that another program has enabled") {
 		t.Errorf("said %q", b.said)
 	}
 }
@@ -500,7 +501,7 @@ func TestSessionAndRuns(t *testing.T) {
 	for _, mayRecover := range []bool{false, true} {
 		err := b.CleanHost(t.Context(), mayRecover, "")
 		text := fmt.Sprint(err)
-		if !strings.Contains(text, `VFs are enabled by "vmtb vf enable"`) ||
+		if !strings.Contains(text, `"vmtb vf" has enabled or changed VFs`) ||
 			!strings.Contains(text, `("vmtb vf disable" restores the host)`) || strings.Contains(text, "died") {
 			t.Errorf("a run begins: %v", err)
 		}
@@ -523,7 +524,8 @@ func TestSessionAndRuns(t *testing.T) {
 	}
 	err = rebooted.enable(1)(t.Context())
 	text := fmt.Sprint(err)
-	if !strings.Contains(text, `a run that died remain: `) || !strings.Contains(text, `("vmtb recover" undoes it)`) {
+	if !strings.Contains(text, `a run that died has left changes: `) ||
+		!strings.Contains(text, `("vmtb recover" undoes it)`) {
 		t.Errorf("enable after a dead run: %v", err)
 	}
 	unlock, err := host.Lock(rebooted.State.LockFile)

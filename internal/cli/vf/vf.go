@@ -14,12 +14,12 @@ import (
 func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vf",
-		Short: "Look at a GPU's Virtual Functions, and set them up by hand",
-		Long: `Looks at the Virtual Functions of a GPU that the xe driver runs, and sets them up for virtual
-machines of one's own.
+		Short: "List a GPU's Virtual Functions, and set them up by hand",
+		Long: `Lists the Virtual Functions of a GPU of the xe driver, and sets them up for your own virtual
+machines.
 
-What these commands change stays until "vmtb vf disable", which restores the host before the first of
-them; so does "vmtb recover". A reboot does, too. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" tells
+The changes of these commands stay until "vmtb vf disable" or "vmtb recover", which restores the host to its
+state before the first of them, or until a reboot. Meanwhile "vmtb run" refuses to begin. "vmtb help vf" has
 more.`,
 	}
 	cmd.AddCommand(

@@ -63,10 +63,10 @@ func assignOne(e *env.Env, pf *xe.PF, n int, d *pci.Device) (vm.VF, error) {
 	if !pick.IsVFIO(driver) {
 		return vm.VF{}, &bench.UsageError{
 			Err: fmt.Errorf(
-				"VF%d (%s) has driver %s: a machine gets it through a VFIO driver only", n, d.Address,
+				"VF%d (%s) has driver %s: a machine can use it only through a VFIO driver", n, d.Address,
 				env.OrDash(driver),
 			),
-			Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or its vendor's variant", n),
+			Advice: fmt.Sprintf("vmtb vf bind %d vfio-pci, or the vendor's VFIO driver", n),
 		}
 	}
 	if u := pick.UserOf(e.System, d); u != nil {

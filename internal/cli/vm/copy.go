@@ -33,9 +33,9 @@ func copyCommand(e *env.Env) *cobra.Command {
 		Use:   "cp [-r] source destination",
 		Short: "Copy files from, to or between guests: a path in a guest is MACHINE:PATH",
 		Long: `Copies a file, or with -r a directory, between this machine and a guest or between two guests,
-through the guests' agents. A path in a guest is MACHINE:PATH; a file here may be "-" for our input or output. A
-destination that is a directory gets the source under its own name. While a guest boots cp waits for its agent,
-and says so.
+through the guests' agents. A path in a guest is MACHINE:PATH; a file here may be "-" for standard input or output. If
+the destination is a directory, the copy goes into it and keeps the source's name. While a guest boots, cp waits for
+its agent, and prints a message.
 
 An executable file stays executable. With -r permission bits are kept (not set-user-ID, set-group-ID, sticky), symbolic
 links are copied as links, and devices, FIFOs and sockets are left out: cp names them at the end, with exit code 2. The
@@ -52,7 +52,7 @@ and in a guest that gets a directory mktemp and free space for it twice.`,
 			return o.run(ctx, e, args[0], args[1])
 		},
 	}
-	cmd.Flags().BoolVarP(&o.recursive, "recursive", "r", false, "copy directories, with all in them")
+	cmd.Flags().BoolVarP(&o.recursive, "recursive", "r", false, "copy directories with their contents")
 	return cmd
 }
 
@@ -110,8 +110,8 @@ func (o *copyOptions) run(ctx context.Context, e *env.Env, source, destination s
 	}
 	if from.guest == nil && to.guest == nil {
 		return &bench.UsageError{
-			Err:    errors.New("want a path in a guest (vm0:/root/file), and another one in a guest or here"),
-			Advice: "a path here that has a colon may begin with ./",
+			Err:    errors.New("at least one path must be in a guest (vm0:/root/file)"),
+			Advice: "write ./ before a local path that has a colon",
 		}
 	}
 	for _, p := range []*endpoint{&from, &to} {
@@ -193,13 +193,14 @@ func (p endpoint) checkCopy(to endpoint, recursive bool) error {
 		return &bench.UsageError{Err: fmt.Errorf("%s is a directory", p), Advice: "vmtb vm cp -r copies it"}
 	case p.kind == kindDirectory && to.stdio():
 		const advice = "vmtb vm exec MACHINE tar c DIRECTORY writes an archive"
-		return &bench.UsageError{Err: fmt.Errorf("%s is a directory, which - cannot take", p), Advice: advice}
+		err := fmt.Errorf("%s is a directory, and cannot be written to standard output", p)
+		return &bench.UsageError{Err: err, Advice: advice}
 	case p.kind == kindDirectory && to.kind != kindDirectory && to.kind != kindNone:
 		return &bench.UsageError{Err: fmt.Errorf("%s is a directory, and %s is not", p, to)}
 	case p.stdio() && to.kind == kindDirectory:
-		return &bench.UsageError{Err: fmt.Errorf("%s is a directory: our input needs the name of a file", to)}
+		return &bench.UsageError{Err: fmt.Errorf("%s is a directory: give the name of a file for standard input", to)}
 	case p.kind == kindSpecial && p.guest != nil:
-		const format = "%s is a device, a FIFO or a socket: the guest's agent would wait for its end and do nothing " +
+		const format = "%s is a device, a FIFO or a socket: the guest's agent would wait for its end, and do nothing " +
 			"else"
 		return &bench.UsageError{Err: fmt.Errorf(format, p)}
 	}
@@ -217,7 +218,7 @@ func (p endpoint) checkApart(to endpoint) error {
 		return &bench.UsageError{Err: fmt.Errorf("%s and %s are the same file", p, to)}
 	}
 	if strings.HasPrefix(into, strings.TrimSuffix(from, "/")+"/") {
-		return &bench.UsageError{Err: fmt.Errorf("%s is in %s", to, p)}
+		return &bench.UsageError{Err: fmt.Errorf("%s is inside %s", to, p)}
 	}
 	return nil
 }

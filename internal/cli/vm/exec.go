@@ -29,11 +29,11 @@ func execCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] machine [--] command [argument...]",
 		Short: "Run a command in a guest",
-		Long: `Runs a command in a guest through its agent, as root and without a shell in between. Its output
-comes as it writes it, whole whatever its size, and its exit code is ours; a command that a signal has ended is
-128 + its number. Ctrl-C ends the command, and what it has started. A command that is not found is 127, one that
-cannot be executed 126, and one that --timeout has ended 124, as with ssh and timeout(1). While the guest boots
-it waits for the agent, and says so.`,
+		Long: `Runs a command in a guest through its agent, as root and without a shell. The output comes as the
+command writes it, complete whatever its size. The exit code is that of the command, or 128 + N if signal N ended
+it, 127 if it was not found, 126 if it cannot be executed, and 124 if --timeout ended it, as with ssh and
+timeout(1). Ctrl-C ends the command and its children. While the guest boots, exec waits for the agent, and
+prints a message.`,
 		Example: `  vmtb vm exec vm0 dmesg
   vmtb vm exec vm0 -- sh -c 'cat /sys/kernel/debug/dri/*/gt0/sriov/*'
   tar c tests | vmtb vm exec -i vm0 -- tar x -C /root`,
@@ -48,8 +48,8 @@ it waits for the agent, and says so.`,
 		&o.env, "env", "e", nil, "KEY=VALUE for the command's environment; may be given more than once",
 	)
 	flags.StringVar(&o.dir, "dir", "", "working directory in the guest")
-	flags.BoolVarP(&o.stdin, "stdin", "i", false, "give the command our input, all of it at its start")
-	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after so long: 30s, 5m")
+	flags.BoolVarP(&o.stdin, "stdin", "i", false, "pass vmtb's standard input to the command, all of it at the start")
+	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after this time, like 30s or 5m")
 	return cmd
 }
 
@@ -89,7 +89,7 @@ func guestCommand(verb, machine string, args []string) (argv []string, err error
 		rest := bench.Command{Argv: args[1:]}.String()
 		return nil, &bench.UsageError{
 			Err: fmt.Errorf(
-				"%s: behind the machine's name comes the command for the guest, and flags before it", args[0],
+				"%s: flags go before the machine's name, and the command for the guest after it", args[0],
 			),
 			Advice: strings.TrimSpace(fmt.Sprintf("%s %s %s %s", verb, args[0], machine, rest)),
 		}

@@ -27,7 +27,7 @@ func keepCommand(e *env.Env) *cobra.Command {
 func keepMachine(ctx context.Context, e *env.Env, dir string) error {
 	started := keep.Started()
 	if info, err := started.Stat(); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
-		return &bench.UsageError{Err: errors.New("vmtb vm keep is only for vmtb vm start, not for users")}
+		return &bench.UsageError{Err: errors.New("vmtb vm keep is only for use by vmtb vm start")}
 	}
 	defer started.Close()
 	return keep.Run(ctx, dir, func(path string) (keep.Undo, error) {

@@ -26,8 +26,8 @@ func migrateCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "migrate machine --vf=N", Short: "Move a machine, while it runs, to a QEMU of its own with another VF",
 		Long: `Migrates a running machine on this host: starts a second QEMU with other VFs, moves the machine's
-state and that of its VFs to it, and ends the first one. The machine keeps its name; its folder of logs and the
-ports of VNC and SSH are other ones then, and are printed. Without --vf the machine must have no VF.`,
+state and that of its VFs to it, and ends the first one. The machine keeps its name. The folder of logs and the
+ports of VNC and SSH change, and are printed. Without --vf the machine must have no VF.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, _ []string) error {
 			return o.run(ctx, e, c)
@@ -52,7 +52,7 @@ func (o *migrateOptions) run(ctx context.Context, e *env.Env, c *keep.Client) er
 			Err: fmt.Errorf(
 				"machine %s has %s, and --vf names %d", info.Name, prose.Count(len(info.Spec.VFs), "VF"), len(o.vfs),
 			),
-			Advice: "it moves to as many",
+			Advice: "give as many VFs as the machine has",
 		}
 	}
 	var vfs []vm.VF
@@ -64,7 +64,7 @@ func (o *migrateOptions) run(ctx context.Context, e *env.Env, c *keep.Client) er
 	err = e.Progress(info.Name).Step("migrate", func(log io.Writer) error {
 		done, err := c.Migrate(ctx, vfs, func(s string) { fmt.Fprintln(log, s) })
 		if err == nil {
-			fmt.Fprintf(e.Out, "%s moved in %s, stood still for %s: %d MiB of memory, %s of VF state\n",
+			fmt.Fprintf(e.Out, "%s moved in %s, paused for %s: %d MiB of memory, %s of VF state\n",
 				info.Name, prose.Duration(done.Total), prose.Duration(done.Downtime), done.RAM>>20,
 				prose.Count(done.VF, "byte"))
 		}
@@ -85,7 +85,7 @@ func printMoved(ctx context.Context, e *env.Env, c *keep.Client) error {
 	fmt.Fprintf(e.Out, "logs      %s\n", info.State.Logs)
 	if info.State.VNC != "" {
 		fmt.Fprintf(
-			e.Out, "vnc       %s, with a password of its own: vmtb vm vnc %s\n", machines.VNCPlace(info.State),
+			e.Out, "vnc       %s, with a new password: vmtb vm vnc %s\n", machines.VNCPlace(info.State),
 			info.Name,
 		)
 	}

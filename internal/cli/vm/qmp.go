@@ -32,7 +32,7 @@ func qmpCommand(e *env.Env) *cobra.Command {
 			e, func(ctx context.Context, c *keep.Client, args []string) error { return o.run(ctx, e, c, args) },
 		),
 	}
-	cmd.Flags().BoolVar(&o.agent, "agent", false, "to the guest's agent instead")
+	cmd.Flags().BoolVar(&o.agent, "agent", false, "give the command to the guest's agent instead")
 	return cmd
 }
 

@@ -22,8 +22,8 @@ func removeCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rm machine... | --all", Aliases: []string{"remove"},
 		Short: "Remove the records and logs of machines that have ended",
-		Long: `Removes the folders of machines that have ended, with their logs: "vmtb vm list --all" does not
-show them any more. A machine that has not ended is refused: "vmtb vm off" ends it.`,
+		Long: `Removes the folders of machines that have ended, with their logs: "vmtb vm list --all" no
+longer shows them. A machine that has not ended is refused: "vmtb vm off" ends it.`,
 		ValidArgsFunction: completeEnded(e),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := env.CancelOnInterrupt(cmd.Context())
@@ -31,7 +31,7 @@ show them any more. A machine that has not ended is refused: "vmtb vm off" ends 
 			return o.run(ctx, e, args)
 		},
 	}
-	cmd.Flags().BoolVar(&o.all, "all", false, "all that have ended")
+	cmd.Flags().BoolVar(&o.all, "all", false, "all machines that have ended")
 	return cmd
 }
 

@@ -18,10 +18,11 @@ func shellCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "shell machine",
 		Short: "Get a shell in a guest, through its agent",
-		Long: `Runs a shell in a guest as root. It needs neither network nor a login: lines go through the
-agent. It is no terminal, so programs that draw on the whole screen do not work in it; "vmtb vm console", or
-SSH, is for those. It reads our input to its end, which may be a file. Ctrl-C ends the shell with all that runs
-in it, not one command: the agent passes no keys on. While the guest boots it waits for the agent, and says so.`,
+		Long: `Runs a shell in a guest as root. It needs neither a network nor a login: lines go through the agent.
+It is not a terminal, so programs that draw on the whole screen do not work in it: use "vmtb vm console" or SSH for
+those. It reads standard input, which may be a file, to its end. Ctrl-C ends the shell and everything that runs in
+it, not one command: the agent cannot pass keys. While the guest boots, shell waits for the agent, and prints a
+message.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, _ []string) error {
 			if err := reachGuest(ctx, e, c); err != nil {

@@ -22,7 +22,7 @@ type snapshotsOptions struct {
 
 func saveCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "save machine tag", Short: "Save a machine's state, that of its VFs too, as a snapshot in its disk",
+		Use: "save machine tag", Short: "Save the state of a machine and its VFs as a snapshot in its disk",
 		Args: cobra.ExactArgs(2), ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error {
 			return e.Step(c.Name(), "save "+args[0], func() error { return c.SaveSnapshot(ctx, args[0]) })
@@ -32,7 +32,7 @@ func saveCommand(e *env.Env) *cobra.Command {
 
 func restoreCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "restore machine tag", Short: "Take a machine back to a snapshot",
+		Use: "restore machine tag", Short: "Restore a machine's state from a snapshot",
 		Args: cobra.ExactArgs(2), ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: onMachine(e, func(ctx context.Context, c *keep.Client, args []string) error {
 			return e.Step(c.Name(), "restore "+args[0], func() error { return c.LoadSnapshot(ctx, args[0]) })
@@ -50,7 +50,7 @@ func snapshotsCommand(e *env.Env) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print an array of objects")
-	cmd.Flags().StringVar(&o.remove, "delete", "", "delete the snapshot of that tag")
+	cmd.Flags().StringVar(&o.remove, "delete", "", "delete the snapshot with this tag")
 	return cmd
 }
 

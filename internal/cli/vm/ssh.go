@@ -28,8 +28,8 @@ func sshCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ssh machine [command...]", Short: "Log in to a guest by SSH, or run a command in it",
 		Long: `Runs ssh(1) with the port of this host that leads to the guest's port 22:
-"vmtb vm start --ssh-port=0" takes a free one. The guest must have an SSH server, and let you in. Its host key
-is not checked, and not kept: machines come and go at the same port. The exit code is that of ssh.`,
+"vmtb vm start --ssh-port=0" takes a free one. The guest must have an SSH server that accepts you. Its host key
+is neither checked nor stored: different machines use the same port. The exit code is that of ssh.`,
 		Example: `  vmtb vm ssh vm0
   vmtb vm ssh --user=me -o IdentityFile=key vm0 uname -a`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
@@ -37,7 +37,7 @@ is not checked, and not kept: machines come and go at the same port. The exit co
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // flags after the machine belong to the command
-	flags.StringVarP(&o.user, "user", "l", "root", "whom to log in as")
+	flags.StringVarP(&o.user, "user", "l", "root", "user to log in as")
 	flags.StringArrayVarP(&o.options, "option", "o", nil, "KEY=VALUE for ssh -o; may be given more than once")
 	return cmd
 }

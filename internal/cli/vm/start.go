@@ -37,11 +37,11 @@ func startCommand(e *env.Env) *cobra.Command {
 	var o startOptions
 	cmd := &cobra.Command{
 		Use:   "start [machine]",
-		Short: "Start a machine that lives on",
-		Long: `Boots a guest image and returns when the guest's agent answers. The machine, which is called vm0
-(or the next free number) unless you name it, lives on, and so does a process that keeps it. What the guest
-writes to its disk goes with the machine, unless --direct. VFs must be enabled and bound to a VFIO driver:
-"vmtb vf enable" does both.`,
+		Short: "Start a machine that outlives the command",
+		Long: `Boots a guest image and returns when the guest's agent answers. The machine is called vm0
+(or the next free number) unless you name it. It outlives this command, and so does its keeper, the process that
+holds it. Changes to the disk are lost with the machine, unless --direct is given. VFs must be enabled and bound to a
+VFIO driver: "vmtb vf enable" does both.`,
 		Example: `  vmtb vm start --vm-image=guest_os.img
   vmtb vf enable 2 && vmtb vm start --vm-image=guest_os.img --vf=1 gpu`,
 		Args: cobra.MaximumNArgs(1),
@@ -62,11 +62,12 @@ writes to its disk goes with the machine, unless --direct. VFs must be enabled a
 	flags.IntVar(
 		&o.sshPort, "ssh-port", 0, "port of the host's loopback that leads to the guest's port 22; 0 takes a free one",
 	)
-	flags.Var((*optionalPort)(&o.ssh), "ssh", "the same: `[=PORT]` with the equals sign; --ssh alone takes a free port")
+	flags.Var((*optionalPort)(&o.ssh), "ssh",
+		"like --ssh-port, but `[=PORT]` needs the equals sign; --ssh alone takes a free port")
 	flags.Lookup("ssh").NoOptDefVal = anyPort
 	flags.Lookup("vnc").Usage = "who may see the machine's screen by VNC: off, local (this host), on (with a " +
-		"password), open (without); default local"
-	flags.BoolVar(&o.direct, "direct", false, "let the guest change the image itself")
+		"password), open (without a password); default local"
+	flags.BoolVar(&o.direct, "direct", false, "let the guest write to the image itself")
 	flags.BoolVar(&o.vga, "vga", false, "give the machine a VGA card, so that it has a screen")
 	flags.BoolVar(&o.noWait, "no-wait", false, "return when QEMU runs; do not wait for the guest's agent")
 	return cmd
@@ -149,7 +150,7 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 // the machine has booted.
 func takeSlot(ctx context.Context, e *env.Env, name string) (booted func(), err error) {
 	return e.State.Boots.Take(ctx, func(slots int, wait func() error) error {
-		what := fmt.Sprintf("waiting for others to boot (%d at once on this host: one per CPU)", slots)
+		what := fmt.Sprintf("waiting until other machines have booted (this host boots %d at once: one per CPU)", slots)
 		return e.Step(name, what, wait)
 	})
 }
@@ -162,8 +163,8 @@ func (o *startOptions) checkPort(name string) error {
 		return nil
 	}
 	return &bench.UsageError{
-		Err:    fmt.Errorf("--ssh %s: that is a machine called %[1]s, and any port", name),
-		Advice: fmt.Sprintf("--ssh-port=%s names the port", name),
+		Err:    fmt.Errorf("--ssh %s means a machine called %[1]s and any port", name),
+		Advice: fmt.Sprintf("--ssh-port=%s selects the port", name),
 	}
 }
 
@@ -194,7 +195,7 @@ func startKept(ctx context.Context, e *env.Env, r keep.Record, wait bool) error 
 	}
 	if _, gone := e.State.Machines.Open(name); gone == nil {
 		fmt.Fprintf(
-			e.Err, "vmtb: %s still runs: \"vmtb vm console %[1]s\" shows what it does, \"vmtb vm off %[1]s\" ends it\n",
+			e.Err, "vmtb: %s still runs: \"vmtb vm console %[1]s\" shows its console, \"vmtb vm off %[1]s\" ends it\n",
 			name,
 		)
 	}

@@ -59,7 +59,7 @@ func (p endpoint) sendTree(ctx context.Context, w io.Writer) error {
 }
 
 func noTar(c *keep.Client) error {
-	const format = "%s: the guest has no tar, which -r needs: install tar or busybox there"
+	const format = "%s: -r needs tar in the guest, and the guest has none: install tar or busybox there"
 	return &bench.GuestError{Err: fmt.Errorf(format, c.Name())}
 }
 
@@ -108,8 +108,8 @@ func (t *treeCheck) leftOut() error {
 	if more := len(t.special) - most; more > 0 {
 		names += fmt.Sprintf(", and %d more", more)
 	}
-	err := fmt.Errorf("not copied, for it is a device, a FIFO or a socket: %s", names)
-	return &bench.UsageError{Err: err, Advice: "all else was copied"}
+	err := fmt.Errorf("not copied, because only files, directories and links are copied: %s", names)
+	return &bench.UsageError{Err: err, Advice: "everything else was copied"}
 }
 
 // skip records that a file is not copied.
@@ -337,7 +337,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	case directory && old.IsDir():
 		return nil
 	case directory || !old.Mode().IsRegular() && old.Mode()&fs.ModeSymlink == 0:
-		return fmt.Errorf("%s is there, and the source's cannot replace it", ansi.Printable(u.root.Name()+"/"+h.Name))
+		return fmt.Errorf("%s exists, and the source cannot replace it", ansi.Printable(u.root.Name()+"/"+h.Name))
 	default:
 		if err := u.root.Remove(h.Name); err != nil {
 			return err

@@ -135,7 +135,7 @@ func TestCopyTreeSpecial(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := runCopy(t, e, "-r", prefix[0]+tree, prefix[1]+to)
-			if err == nil || !strings.Contains(err.Error(), "a FIFO or a socket: fifo") {
+			if err == nil || !strings.Contains(err.Error(), "links are copied: fifo") {
 				t.Errorf("%v, want the FIFO named", err)
 			}
 			if got := listTree(t, to); got != want {
@@ -215,7 +215,7 @@ func TestCopyTreeOldLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := runCopy(t, e, "-r", "vm0:"+tree, to)
-	if err == nil || !strings.Contains(err.Error(), "the source's cannot replace it") {
+	if err == nil || !strings.Contains(err.Error(), "the source cannot replace it") {
 		t.Errorf("%v, want a refusal", err)
 	}
 	if got := listTree(t, outside); got != before {
@@ -264,8 +264,8 @@ func TestCopyRefused(t *testing.T) {
 	}{
 		{[]string{tree, "vm0:" + t.TempDir()}, "is a directory (vmtb vm cp -r copies it)"},
 		{[]string{"vm0:" + tree, t.TempDir()}, "is a directory (vmtb vm cp -r copies it)"},
-		{[]string{"-r", "vm0:" + tree, "-"}, "is a directory, which - cannot take"},
-		{[]string{"-", "vm0:" + tree}, "our input needs the name of a file"},
+		{[]string{"-r", "vm0:" + tree, "-"}, "is a directory, and cannot be written to standard output"},
+		{[]string{"-", "vm0:" + tree}, "give the name of a file for standard input"},
 		{[]string{"-r", "vm0:" + tree, run}, "is a directory, and"},
 		{[]string{"vm0:" + fifo, t.TempDir()}, "is a device, a FIFO or a socket"},
 		{[]string{"vm0:" + run, "vm0:" + tree + "/./run"}, "are the same file"},

@@ -19,9 +19,9 @@ func Command(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vm",
 		Short: "Virtual machines that outlive the command which starts them",
-		Long: `Starts virtual machines, with or without VFs, and does to them by hand what flows do. A machine
-that "vmtb vm start" has started lives on, with a process that keeps it, until the guest shuts down or
-"vmtb vm off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" tells more.`,
+		Long: `Starts virtual machines, with or without VFs, and controls them by hand as flows do. A machine
+of "vmtb vm start" outlives the command, held by a process, its keeper, until the guest shuts down or
+"vmtb vm off", "vmtb vm kill" or "vmtb recover" ends it. "vmtb help vm" has more.`,
 	}
 	cmd.AddCommand(
 		startCommand(e), warmCommand(e), machines.ListCommand(e, e.State.Machines), keepCommand(e), waitCommand(e),
@@ -36,7 +36,7 @@ that "vmtb vm start" has started lives on, with a process that keeps it, until t
 		short string
 	}{
 		{keep.Pause, "Stop a machine's CPUs"},
-		{keep.Resume, "Let a paused machine go on"},
+		{keep.Resume, "Resume a paused machine"},
 		{keep.Suspend, "Have a guest suspend itself to RAM (S3)"},
 		{keep.Wake, "Wake a guest that is suspended"},
 		{keep.Reboot, "Reboot a guest through its agent, and wait until it is back"},
@@ -81,9 +81,9 @@ func offCommand(e *env.Env) *cobra.Command {
 		},
 	}
 	cmd := &cobra.Command{
-		Use: "off machine... | --all", Aliases: []string{"stop"}, Short: "Shut machines down, and put the host back",
-		Long: `Shuts machines down: asks the guest's agent, then presses the power button, then has QEMU quit,
-then kills it, each only if the one before did not help. What the machine has changed on the host is undone;
+		Use: "off machine... | --all", Aliases: []string{"stop"}, Short: "Shut machines down, and restore the host",
+		Long: `Shuts machines down: asks the guest's agent, then presses the power button, then asks QEMU to quit,
+then kills QEMU, each only if the step before failed. The machine's changes on the host are undone;
 its logs stay until a machine of the same name is started.`,
 		ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -99,7 +99,7 @@ func powerOff(ctx context.Context, e *env.Env, c *keep.Client, progress func(str
 	if how := off.How; how == "" || how == vm.StepAgent { // it is "" after an error
 		return err
 	}
-	why := "the guest did not shut down when its agent was asked"
+	why := "the guest did not shut down when its agent asked for it"
 	if len(off.LeftOut) > 0 {
 		why = strings.Join(off.LeftOut, "; ")
 	}
@@ -113,7 +113,7 @@ func killCommand(e *env.Env) *cobra.Command {
 		End: func(ctx context.Context, c *keep.Client, progress func(string)) error { return c.Kill(ctx, progress) },
 	}
 	cmd := &cobra.Command{
-		Use: "kill machine... | --all", Short: "Kill machines' QEMU, and put the host back",
+		Use: "kill machine... | --all", Short: "Kill machines' QEMU, and restore the host",
 		ValidArgsFunction: machines.Complete(e.State.Machines),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.Run(cmd.Context(), e, args)

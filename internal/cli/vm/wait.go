@@ -74,9 +74,9 @@ func waitCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait machine", Short: "Wait until a guest can be used, or until a machine has ended",
 		Long: `Waits until the guest's agent answers, or with --for=end until the machine has ended and the host
-is restored. A wait for a guest ends by itself when the time for a boot has passed (3 minutes, 15 under
-emulation, times --timeout-scale of "vmtb vm start"); --timeout gives it another time, and gives exit code 124
-when it has passed, as timeout(1) does.`,
+is restored. A wait for a guest ends when the time for a boot has passed (3 minutes, 15 under emulation,
+times --timeout-scale of "vmtb vm start"). --timeout sets another limit; when it has passed, the exit code is 124,
+as with timeout(1).`,
 		Example: `  vmtb vm start --no-wait --vm-image=guest_os.img && vmtb vm wait vm0
   vmtb vm wait --for=end --timeout=10m vm0`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: machines.Complete(e.State.Machines),
@@ -87,7 +87,7 @@ when it has passed, as timeout(1) does.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.what, "for", forReady, `"ready": the guest's agent answers; "end": the machine has ended`)
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "give up after so long, with exit code 124: 30s, 5m")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "give up after this time, like 30s or 5m, with exit code 124")
 	env.CompleteValues(cmd, map[string][]string{"for": {forReady, forEnd}})
 	return cmd
 }
@@ -110,7 +110,7 @@ func (o *waitOptions) waitReady(ctx context.Context, e *env.Env, name string) er
 	if err != nil {
 		return err
 	}
-	ctx, cancel := within(ctx, o.timeout, "its guest was not ready")
+	ctx, cancel := within(ctx, o.timeout, "the guest was not ready")
 	defer cancel()
 	info, err := c.Info(ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func (o *waitOptions) waitReady(ctx context.Context, e *env.Env, name string) er
 }
 
 func (o *waitOptions) waitEnd(ctx context.Context, e *env.Env, name string) error {
-	ctx, cancel := within(ctx, o.timeout, "it had not ended")
+	ctx, cancel := within(ctx, o.timeout, "the machine had not ended")
 	defer cancel()
 	r, err := e.State.Machines.WaitEnd(ctx, name)
 	if err != nil {

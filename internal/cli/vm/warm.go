@@ -26,11 +26,10 @@ func warmCommand(e *env.Env) *cobra.Command {
 	var o warmOptions
 	cmd := &cobra.Command{
 		Use:   "warm",
-		Short: "Boot a machine for those of --warm to go on from",
-		Long: `Boots a guest image in a machine without VFs, and keeps its state. Machines of "vmtb run --warm"
-and "vmtb vm start --warm" go on from there, if they have the same image, shape, QEMU and as many VFs, instead
-of booting. They make such a state themselves when there is none, so this is for those who want it to be there
-before.`,
+		Short: "Boot a machine, and save its state for machines started with --warm",
+		Long: `Boots a guest image in a machine without VFs, and saves its state. Machines of "vmtb run --warm"
+and "vmtb vm start --warm" continue from this state instead of booting, if they have the same image, CPUs, memory and
+QEMU, and as many VFs. They make the state themselves if there is none: this command makes it in advance.`,
 		Example: `  vmtb vm warm --vm-image=guest_os.img`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -66,7 +66,7 @@ func deliver(w io.Writer, output *[]byte) (err error) {
 		*output = nil
 	}
 	if err != nil {
-		return &bench.InfraError{Op: "take the output of a command", Err: err}
+		return &bench.InfraError{Op: "pass on the output of a command", Err: err}
 	}
 	return nil
 }
