@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
 .PHONY: build fleet fleet-test fleet-lint fleet-chaos fleet-slurm setup demo test speed fmt lint unit integration \
-	lab-test bench-suite lab-full gpu-test gpu-fuzz fuzz bench bench-scale dist deb install pictures clean
+	lab-test kernel-matrix bench-suite lab-full gpu-test gpu-fuzz fuzz bench bench-scale dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -111,6 +111,11 @@ bench-suite: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_PEER="$(abspath $(PEER))" VMTB_BENCH_ROUNDS=$(or $(ROUNDS),3) \
 		VMTB_BENCH_DIR=$(CURDIR)/vmtb-results/bench-suite-$$(date +%Y%m%d-%H%M%S) \
 		go test -count=1 -timeout 5h -v -tags lab -run TestBenchSuite ./lab
+
+# The table of docs/kernels.md: which PF works with which VF, of the kernels of Debian's archive; or that of other kernels and flows.
+kernel-matrix: build
+	bin/vmtb lab matrix --kernel=$(or $(KERNELS),6.18,7.2,7.3) --guest-kernel=$(or $(GUEST_KERNELS),7.2,7.3) \
+		'$(or $(SELECTION),test_basic::TestVmSetup::test_vm_boot[1VF])'
 
 # lab-test, and tests that take too long for every day.
 lab-full: build

@@ -97,7 +97,7 @@ var arrows = map[string][]string{
 		"bench", "bench/keep", "bench/vm", "flow", "imagebuild", "internal/ansi", "internal/cli/env",
 		"internal/cli/flows", "internal/cli/machines", "internal/cli/output", "internal/hoststate",
 		"internal/kernelwatch",
-		"internal/progress", "internal/prose", "lab", "report", "report/terminal",
+		"internal/atomicfile", "internal/progress", "internal/prose", "lab", "report", "report/run", "report/terminal",
 	},
 	"internal/cli/image": {"imagebuild", "internal/cli/env"},
 	"internal/cli/host": {

@@ -252,6 +252,17 @@ func TestReadModule(t *testing.T) {
 	}
 }
 
+func TestBuiltFor(t *testing.T) {
+	m := Module{Flag: "--module", Path: "a.ko", Name: "a", Release: "7.3.4"}
+	if err := builtFor("7.3.4", []Module{m}); err != nil {
+		t.Error(err)
+	}
+	if err := builtFor("7.3.40", []Module{m}); !errors.As(err, new(*bench.UsageError)) ||
+		!strings.Contains(err.Error(), "built for Linux 7.3.4, and this side of the lab has Linux 7.3.40") {
+		t.Errorf("%v, want a UsageError with both releases", err)
+	}
+}
+
 func FuzzParseModinfo(f *testing.F) {
 	f.Add(module("name=xe\x00vermagic=7.3.4 SMP\x00"))
 	f.Add([]byte("\x7fELF"))

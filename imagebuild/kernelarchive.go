@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"vmtb/bench"
+	"vmtb/internal/cache"
+	"vmtb/internal/progress"
 )
 
 // kernelReleases are the releases of Debian whose kernels the lab can boot.
@@ -149,13 +151,7 @@ func available(kernels []archiveKernel) string {
 // archiveKernel returns the cache entry with a kernel of Debian's archive, or "" if the lab's own
 // kernel has that version.
 func (b *builder) archiveKernel(root string, k Kernel) string {
-	own, err := rootKernel(root)
-	if err != nil {
-		b.err = err
-		return ""
-	}
-	lab := archiveKernel{release: strings.TrimSuffix(own, "-amd64")}
-	if _, err := pickKernel([]archiveKernel{lab}, k.version); err == nil {
+	if isRootKernel(root, k) {
 		return ""
 	}
 	index, found, err := b.findKernel(k)
@@ -174,6 +170,45 @@ func (b *builder) archiveKernel(root string, k Kernel) string {
 		}
 		return err
 	}, append([]any{"archive", found.version}, toAny(found.packages)...)...)
+}
+
+// FindKernels returns an error if one of kernels is a version that Debian's archive does not have. It
+// fetches no kernel, and builds the lab's root tree if it does not exist: its kernel counts, too.
+func FindKernels(
+	ctx context.Context, cacheDir string, packages []string, kernels []Kernel, p *progress.Progress,
+) error {
+	kernels = slices.DeleteFunc(slices.Clone(kernels), func(k Kernel) bool { return k.version == "" })
+	if len(kernels) == 0 {
+		return nil
+	}
+	if err := mustBeRoot(); err != nil {
+		return err
+	}
+	c, err := cache.Open(cacheDir, p)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b := builder{ctx: ctx, cache: c, progress: p}
+	root := b.realRoot(packages)
+	var errs []error
+	for _, k := range kernels {
+		if b.err == nil && !isRootKernel(root, k) {
+			_, _, err := b.findKernel(k)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, b.err)...)
+}
+
+// isRootKernel reports whether k is a version that the kernel of a root tree has.
+func isRootKernel(root string, k Kernel) bool {
+	own, err := rootKernel(root)
+	if err != nil {
+		return false
+	}
+	_, err = pickKernel([]archiveKernel{{release: strings.TrimSuffix(own, "-amd64")}}, k.version)
+	return err == nil
 }
 
 func toAny(texts []string) []any {

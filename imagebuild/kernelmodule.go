@@ -81,6 +81,42 @@ func parseModinfo(data []byte) (map[string]string, error) {
 	return fields, nil
 }
 
+// checkModules sets the builder's error unless all modules are built for the kernel in the cache
+// entry kernel, or for that of the root tree if kernel is "".
+func (b *builder) checkModules(root, kernel string, modules []Module) {
+	if b.err != nil {
+		return
+	}
+	release, err := rootKernel(root)
+	if kernel != "" {
+		var data []byte
+		data, err = os.ReadFile(filepath.Join(kernel, "kernel-release"))
+		release = strings.TrimSpace(string(data))
+	}
+	if err != nil {
+		b.err = &bench.InfraError{Op: "find the release of the kernel", Err: err, Advice: "vmtb lab clean"}
+		return
+	}
+	b.err = builtFor(release, modules)
+}
+
+// builtFor returns a [bench.UsageError] if one of modules is not built for that release of the
+// kernel.
+func builtFor(release string, modules []Module) error {
+	for _, m := range modules {
+		if m.Release != release {
+			return &bench.UsageError{
+				Err: fmt.Errorf(
+					"%s=%s: the module is built for Linux %s, and this side of the lab has Linux %s", m.Flag, m.Path,
+					m.Release, release,
+				),
+				Advice: "build it for that kernel, or give its own kernel, too",
+			}
+		}
+	}
+	return nil
+}
+
 // extraModules returns the cache entry with modules of the user, as one file, modules.tar.
 func (b *builder) extraModules(modules []Module) string {
 	parts := make([]any, 0, 2*len(modules))

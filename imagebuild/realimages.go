@@ -29,8 +29,11 @@ func (b *builder) buildReal(o LabOptions) LabImages {
 	firmware := b.firmware()
 	guest := b.stage("xeguest", root, "xe-guest.sh", titleOf("guest image (real xe)", o.Guest), guestFrom)
 	from = append([]string{guest, firmware}, from...)
-	if o.Migration && own {
+	switch {
+	case o.Migration && own:
 		from = append(from, b.modules(root))
+	case o.Migration && b.err == nil && lacksVFIO(from):
+		b.progress.Printf("the kernel %s has no xe-vfio-pci: its VFs cannot be saved or migrated", o.DUT.Kernel)
 	}
 	dut := b.stage("xedut", root, "xe-dut.sh", titleOf("image of the emulated DUT (real xe)", o.DUT), from)
 	images := imagesIn(dut, guest)
@@ -50,10 +53,12 @@ func titleOf(title string, s Side) string {
 // images are built from, and reports whether the side's kernel and xe are the lab's own.
 func (b *builder) side(root string, s Side) (from []string, own bool) {
 	own = true
-	if kernel := b.kernel(root, s.Kernel); kernel != "" {
+	kernel := b.kernel(root, s.Kernel)
+	if kernel != "" {
 		from, own = append(from, kernel), false
 	}
 	if len(s.Modules) > 0 {
+		b.checkModules(root, kernel, s.Modules)
 		from = append(from, b.extraModules(s.Modules))
 		own = own && !slices.ContainsFunc(s.Modules, Module.drivesGPU)
 	}
@@ -61,6 +66,14 @@ func (b *builder) side(root string, s Side) (from []string, own bool) {
 		from = append(from, b.cmdline(s.Cmdline))
 	}
 	return from, own
+}
+
+// lacksVFIO reports whether one of the entries in from is a kernel without xe-vfio-pci.
+func lacksVFIO(from []string) bool {
+	return slices.ContainsFunc(from, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "kernel-without-vfio"))
+		return err == nil
+	})
 }
 
 // cmdline returns the cache entry with an addition to the kernel command line.

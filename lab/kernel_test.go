@@ -18,6 +18,7 @@ import (
 // Another kernel of Debian's archive drives the PF, or the VF in a guest, and one flow passes. The
 // PF's driver of 6.18 has the old layout of debugfs, that of 7.2 the present one.
 func TestKernels(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ dut, guest string }{{"6.18", ""}, {"7.2", ""}, {"", "7.2"}} {
 		t.Run("PF "+c.dut+" VF "+c.guest, func(t *testing.T) {
 			t.Parallel()

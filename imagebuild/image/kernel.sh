@@ -36,3 +36,5 @@ mkdir -p /mnt/tmp/base/lib
 ln -s "$packed" /mnt/tmp/base/lib/modules
 depmod -b /mnt/tmp/base "$kv"
 tar -C "$packed" -cf /mnt/out/kernel.tar "$kv"
+echo "$kv" >/mnt/out/kernel-release
+[ -n "$(find "$top" -name 'xe-vfio-pci.ko*')" ] || grep -q '/xe-vfio-pci\.ko$' "$top/modules.builtin" || : >/mnt/out/kernel-without-vfio

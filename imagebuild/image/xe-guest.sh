@@ -21,6 +21,10 @@ cp "/usr/lib/modules/$kv/vmlinuz" /mnt/out/guest-vmlinuz
 
 install_modules "$tree" xe
 depmod -b "$tree" "$kv"
+# vmtb reads the kernel's debug options from its configuration.
+for config in "/usr/lib/modules/$kv/config" "/boot/config-$kv"; do
+	[ ! -e "$config" ] || install -D -m 644 "$config" "$tree/usr/lib/modules/$kv/config"
+done
 install_program "$tree" /usr/bin/igt_runner /usr/lib/x86_64-linux-gnu/libgcc_s.so.1 # glibc loads it to end a thread
 for name in xe_exec_basic xe_exec_store xe_exec_reset xe_exec_threads xe_spin_batch xe_ccs xe_compute_preempt benchmarks/gem_wsim; do
 	install_program "$tree" "$tests/$name"

@@ -66,6 +66,25 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, argv []string) error 
 	if err != nil {
 		return err
 	}
+	return after(e, o.runIn(ctx, kill, e, c, argv), release())
+}
+
+// runFresh runs a command in a lab of its own, and reports whether that lab booted.
+func (o *execOptions) runFresh(ctx context.Context, e *env.Env, argv []string) (booted bool, err error) {
+	ctx, kill, stop := env.EndInOrder(ctx, e.Err)
+	defer stop()
+	c, err := o.start(ctx, e)
+	if err != nil {
+		return false, err
+	}
+	err = o.runIn(ctx, kill, e, c, argv)
+	return true, after(e, err, c.Kill(context.WithoutCancel(ctx), nil))
+}
+
+// runIn runs a command in the lab c. If the command did not end with 0, the error is its exit code.
+func (o *execOptions) runIn(
+	ctx context.Context, kill <-chan struct{}, e *env.Env, c *keep.Client, argv []string,
+) error {
 	cmd := bench.Command{
 		Argv: argv, Env: append([]string{"HOME=/root"}, o.env...), Dir: o.workDir(), Stdout: e.Out, Stderr: e.Err,
 	}
@@ -82,7 +101,7 @@ func (o *execOptions) run(ctx context.Context, e *env.Env, argv []string) error 
 	if ctx.Err() != nil && (r.Signal != 0 || errors.Is(err, context.Canceled)) {
 		err = env.ExitCode(flow.ExitInterrupted)
 	}
-	return after(e, err, release())
+	return err
 }
 
 func (o *execOptions) workDir() string {

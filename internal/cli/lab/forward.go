@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -55,11 +56,12 @@ var flagTreatments = map[string]treatment{
 	"package": labOnly, "xe": labOnly,
 }
 
-// forwardArgs returns the flags on the command line that the run in the DUT gets unchanged.
-func forwardArgs(flags *pflag.FlagSet) []string {
+// forwardArgs returns the flags on the command line that the run in the DUT gets unchanged. It never
+// gets the flags in own, which belong to the command on this machine.
+func forwardArgs(flags *pflag.FlagSet, own ...string) []string {
 	var args []string
 	flags.Visit(func(f *pflag.Flag) {
-		if flagTreatments[f.Name] != forwarded {
+		if flagTreatments[f.Name] != forwarded || slices.Contains(own, f.Name) {
 			return
 		}
 		values := []string{f.Value.String()}

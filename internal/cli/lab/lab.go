@@ -27,7 +27,8 @@ IOMMU and nested virtualization, so all of vmtb runs in it without a real GPU. S
 	d.add(cmd)
 	cmd.AddCommand(
 		buildCommand(e, &d), runCommand(e, &d), speedCommand(e, &d), cleanCommand(e),
-		startCommand(e, &d), execCommand(e, &d), shellCommand(e, &d), listCommand(e), stopCommand(e), logsCommand(e),
+		startCommand(e, &d), execCommand(e, &d), shellCommand(e, &d), bisectCommand(e, &d), matrixCommand(e, &d),
+		listCommand(e), stopCommand(e), logsCommand(e),
 	)
 	return cmd
 }

@@ -54,6 +54,10 @@ type runOptions struct {
 	xe  string
 
 	forwarded []string // flags for the run in the DUT, as the user gave them
+
+	boot   bool   // boot the DUT even if a saved state could be used
+	runDir string // set by run: of the run in the DUT
+	died   bool   // set by run: the DUT had booted, and then vmtb in it could not be run to its end
 }
 
 func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) error {
@@ -75,6 +79,11 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	if o.selectedHere() { // the DUT does not have the run directories of the selection
 		selection = flows.Names(plan.Items)
 	}
+	return o.runPlan(ctx, e, plan, selection)
+}
+
+// runPlan builds the images, boots the DUT and runs the flows of a plan in it.
+func (o *runOptions) runPlan(ctx context.Context, e *env.Env, plan *flows.Plan, selection []string) error {
 	ctx, kill, stop := env.EndInOrder(ctx, e.Err)
 	defer stop()
 	o.dut.migration = o.dut.migration || slices.ContainsFunc(plan.Items, movesVFs)
@@ -87,6 +96,7 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 		return err
 	}
 	runDir := filepath.Join(dir, flows.LabRunName)
+	o.runDir = runDir
 	// a report that cannot be written is an error now, not after the run
 	files, err := flows.OpenReports(e, runDir, append(report.Default(), o.Specs...), o.Earlier)
 	if err != nil {
@@ -94,8 +104,8 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 	}
 	dut, err := lab.Start(ctx, lab.Options{
 		Images: images, Dir: filepath.Join(dir, "dut"), Share: dir,
-		XeParams: params, GPUProperties: o.dut.properties, Cmdline: o.dut.parameters(), Progress: e.Progress("lab"),
-		Boot: o.dut.ownKernel(),
+		XeParams: strings.Fields(o.xe), GPUProperties: o.dut.properties, Cmdline: o.dut.parameters(),
+		Progress: e.Progress("lab"), Boot: o.boot || o.dut.ownKernel(),
 	})
 	if err != nil {
 		return errors.Join(err, files.Close())
@@ -109,6 +119,7 @@ func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) er
 		}
 	}()
 	code, err := o.runInDUT(ctx, e, dut, dir, plan.Config, selection)
+	o.died = err != nil && ctx.Err() == nil && !errors.As(err, new(*bench.UsageError))
 	select {
 	case <-kill: // errors are due to the end of the DUT
 		code, err = flow.ExitInterrupted, nil

@@ -29,6 +29,7 @@ var outputs = []struct {
 	{"vmtb vm vnc", Screen{}},
 	{"vmtb lab speed", Speed{}},
 	{"vmtb lab build", Images{}},
+	{"vmtb lab matrix", Matrix{}},
 }
 
 // In head, ~ stands for a backtick.
