@@ -75,8 +75,8 @@ func (d *dut) testDist(t *testing.T) {
 	}
 	home, dir := filepath.Join(d.dir, strings.TrimSuffix(filepath.Base(name), ".tar.gz")), d.nextDir()
 	c := bench.Command{Dir: "/tmp", Argv: []string{
-		filepath.Join(home, "vmtb"), "run", "-v", "--warm", "--run-dir", dir, "--vm-image", lab.GuestImage, "--vm-memory",
-		strconv.Itoa(d.memory), "--timeout-scale", "5", boot1VF,
+		filepath.Join(home, "vmtb"), "run", "-v", "--warm", "--run-dir", dir, "--vm-image", lab.GuestImage,
+		"--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5", boot1VF,
 	}}
 	r, err := d.Exec(ctx, c)
 	if err == nil {
