@@ -85,7 +85,8 @@ func (a *agent) take(ctx context.Context, m jetstream.Msg) error {
 	s := &attempt{Unit: u, Reply: m.Reply(), Boot: a.boot}
 	s.Claim = claim{DUT: a.dut, Attempt: c.Attempt + 1, Lost: c.Lost}
 	if s.revision, err = a.swap(ctx, s.claimKey(), e, s.Claim); err != nil {
-		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err)) // a conflict: the next delivery finds the other claim
+		// After a conflict, the next delivery finds the other claim.
+		return errors.Join(m.NakWithDelay(a.beat()), notConflict(err))
 	}
 	a.state.Unit = s
 	if err := errors.Join(os.RemoveAll(filepath.Join(a.spool, "units")), a.save()); err != nil {
