@@ -87,7 +87,7 @@ func (d *dut) testVFByHand(t *testing.T) {
 	if !strings.Contains(said, `"vmtb vf disable" restores the host`) {
 		t.Errorf("a run says %q", said)
 	}
-	d.vf(t, flow.ExitError, "it has 2 already", "enable", "3")
+	d.vf(t, flow.ExitError, "2 are enabled already", "enable", "3")
 	d.vf(t, flow.ExitPass, "The host is restored.", "disable")
 	d.clean(t)
 	d.vf(t, flow.ExitUsage, "allows 1 to ", "enable", "99")
