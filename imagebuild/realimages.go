@@ -46,7 +46,7 @@ func titleOf(title string, s Side) string {
 	if s.Kernel.Own() {
 		return title
 	}
-	return title + ", kernel " + s.Kernel.String()
+	return title + ", kernel " + filepath.Base(s.Kernel.String())
 }
 
 // side returns the cache entries that the image of a side is built from, beside those that all
