@@ -16,7 +16,7 @@ func TestIntegrationLongestMessages(t *testing.T) {
 		t.Errorf("the longest line: got %q, %v", got, err)
 	}
 	if _, err := longReply(t, qmp.MaxLine+1); !errors.Is(err, qmp.ErrClosed) ||
-		!strings.Contains(err.Error(), "more than 67108864 bytes") {
+		!strings.Contains(err.Error(), "longer than 67108864 bytes") {
 		t.Errorf("a longer line: %v", err)
 	}
 	c, _ := connect(t, qmp.Options{})
