@@ -76,10 +76,18 @@ func took(e flow.Entry) string {
 	return " " + prose.Duration(e.Duration)
 }
 
-// logLine returns a log entry of a flow, or a failed step, on one line.
+// mostLines is the number of line breaks up to which a message is shown whole.
+const mostLines = 2
+
+// logLine returns a log entry of a flow, or a failed step, on one line. Of a long message, such as a
+// kernel's report with its stacks, it returns the first line: the other reports have all of it.
 func logLine(e flow.Entry) string {
 	if e.Phase == flow.PhaseStep {
 		return fmt.Sprintf("%s: %s", run.Escape(e.Name), firstLine(e.Reason))
 	}
-	return e.Level + " " + strings.ReplaceAll(run.Escape(e.Message), "\n", `\n`)
+	message := strings.TrimRight(e.Message, "\n")
+	if n := strings.Count(message, "\n"); n > mostLines {
+		return fmt.Sprintf("%s %s (and %d more lines)", e.Level, firstLine(message), n)
+	}
+	return e.Level + " " + strings.ReplaceAll(run.Escape(message), "\n", `\n`)
 }
