@@ -17,8 +17,8 @@ type Quotas struct {
 	vram   bool   // the GPU has local memory
 }
 
-// Of returns the quotas of a VF. It fails if tiles or GTs differ, because there is no single value
-// then.
+// Of returns the quotas of a VF. If GTs have different numbers of contexts or doorbells, the result
+// has the smaller number. It fails if tiles differ.
 func (q *Quotas) Of(vf int) (vgpu.Resources, error) { return q.resources(vf, "_quota") }
 
 // Spare returns the resources that the kernel keeps for the PF.
@@ -118,6 +118,9 @@ func (q *Quotas) clearVRAM(ctx context.Context) error {
 	return q.tree.Write(ctx, file, "0")
 }
 
+// resources reads all files of function fn. Each GT shares out its contexts and doorbells by itself:
+// up to Linux 6.17 a VF can get 65278 contexts on one GT and 65279 on the other. The result then has
+// the smaller number.
 func (q *Quotas) resources(fn int, suffix string) (vgpu.Resources, error) {
 	var r vgpu.Resources
 	seen := map[*uint64]string{}
@@ -127,7 +130,10 @@ func (q *Quotas) resources(fn int, suffix string) (vgpu.Resources, error) {
 			return r, err
 		}
 		field := h.field(&r)
-		if other := seen[field]; other != "" && *field != n {
+		perGT := field == &r.Contexts || field == &r.Doorbells
+		if other := seen[field]; other != "" && perGT {
+			n = min(n, *field)
+		} else if other != "" && *field != n {
 			return r, &bench.HostError{
 				Op: "read", Noun: h.file, Err: fmt.Errorf("the value is %d, but %s is %d", n, other, *field),
 			}

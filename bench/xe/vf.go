@@ -122,8 +122,8 @@ func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
 	return c, err
 }
 
-// Resources returns the VF's resources, to compare with [Quotas.Of]. It fails if GTs differ,
-// because there is no single value then.
+// Resources returns the VF's resources, to compare with [Quotas.Of]. If GTs have different numbers
+// of contexts or doorbells, the result has the smaller number. It fails if tiles differ.
 func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
 	var all vgpu.Resources
 	for i, gt := range v.GTs {
@@ -135,7 +135,8 @@ func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
 			all = c.Resources
 			continue
 		}
-		if c.Contexts != all.Contexts || c.Doorbells != all.Doorbells || !gt.Media && c.Resources != all {
+		all.Contexts, all.Doorbells = min(c.Contexts, all.Contexts), min(c.Doorbells, all.Doorbells)
+		if !gt.Media && (c.GGTT != all.GGTT || c.VRAM != all.VRAM) {
 			return all, v.failed(
 				"compare what the GTs of "+string(v.Address)+" have",
 				fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources),

@@ -114,6 +114,19 @@ func (c changed) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	return c.Machine.ReadFile(ctx, path)
 }
 
+// If the media GT has fewer contexts or doorbells, the VF's resources have its numbers.
+func TestFewerOnOneGT(t *testing.T) {
+	s, _, _ := vfs(t, fakehost.BMG())
+	fewer := map[string]string{"gt1/vf/self_config": "GuC contexts:\t1\nGuC doorbells:\t2\n"}
+	vf, err := xe.FindVF(t.Context(), changed{host.New(s.Host), fewer}, "0000:03:00.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := vf.Resources(t.Context()); err != nil || r.Contexts != 1 || r.Doorbells != 2 || r.GGTT == 0 {
+		t.Errorf("Resources: %+v, %v", r, err)
+	}
+}
+
 func TestVFRefused(t *testing.T) {
 	ctx := t.Context()
 	s, _, _ := vfs(t, fakehost.BMG())
@@ -126,9 +139,8 @@ func TestVFRefused(t *testing.T) {
 		t.Errorf("FindVF without a driver: %v", err)
 	}
 	for text, says := range map[string]string{
-		"GuC contexts:\t1\nGuC doorbells:\t2\n": "compare what the GTs of 0000:03:00.2 have: tile0/gt0 (main) has",
-		"GuC contexts:\t1\n":                    `gt1/vf/self_config: no "GuC doorbells"`,
-		"":                                      "unexpected EOF",
+		"GuC contexts:\t1\n": `gt1/vf/self_config: no "GuC doorbells"`,
+		"":                   "unexpected EOF",
 	} {
 		vf, err := xe.FindVF(ctx, changed{m, map[string]string{"gt1/vf/self_config": text}}, "0000:03:00.2")
 		if err != nil {
