@@ -18,8 +18,24 @@ type Quotas struct {
 }
 
 // Of returns the quotas of a VF. If GTs have different numbers of contexts or doorbells, the result
-// has the smaller number. It fails if tiles differ.
+// has the smaller number; [Quotas.ByGT] has all numbers. Of fails if tiles differ.
 func (q *Quotas) Of(vf int) (vgpu.Resources, error) { return q.resources(vf, "_quota") }
+
+// ByGT returns the quotas of a VF on each GT, in the order of [PF.GTs]. Only main GTs have GGTT and
+// local memory: those of their tile.
+func (q *Quotas) ByGT(vf int) ([]vgpu.Resources, error) {
+	all := make([]vgpu.Resources, len(q.gts))
+	for i, gt := range q.gts {
+		for _, h := range q.holdingsOn(gt, vf, "_quota") {
+			n, err := q.read(h.file)
+			if err != nil {
+				return nil, err
+			}
+			*h.field(&all[i]) = n
+		}
+	}
+	return all, nil
+}
 
 // Spare returns the resources that the kernel keeps for the PF.
 func (q *Quotas) Spare() (vgpu.Resources, error) { return q.resources(0, "_spare") }
@@ -118,9 +134,9 @@ func (q *Quotas) clearVRAM(ctx context.Context) error {
 	return q.tree.Write(ctx, file, "0")
 }
 
-// resources reads all files of function fn. Each GT shares out its contexts and doorbells by itself:
-// up to Linux 6.17 a VF can get 65278 contexts on one GT and 65279 on the other. The result then has
-// the smaller number.
+// resources reads all files of function fn. Each GT shares out its contexts and doorbells by itself.
+// On Linux 6.17.13, a VF was seen to get 65278 contexts on one GT and 65279 on the other. The result
+// for a VF then has the smaller number.
 func (q *Quotas) resources(fn int, suffix string) (vgpu.Resources, error) {
 	var r vgpu.Resources
 	seen := map[*uint64]string{}
@@ -130,7 +146,7 @@ func (q *Quotas) resources(fn int, suffix string) (vgpu.Resources, error) {
 			return r, err
 		}
 		field := h.field(&r)
-		perGT := field == &r.Contexts || field == &r.Doorbells
+		perGT := fn > 0 && (field == &r.Contexts || field == &r.Doorbells)
 		if other := seen[field]; other != "" && perGT {
 			n = min(n, *field)
 		} else if other != "" && *field != n {
@@ -154,24 +170,31 @@ type holding struct {
 // and doorbells once per GT.
 func (q *Quotas) holdings(fn int, suffix string) []holding {
 	var list []holding
+	for _, gt := range q.gts {
+		list = append(list, q.holdingsOn(gt, fn, suffix)...)
+	}
+	return list
+}
+
+// holdingsOn returns the files of function fn for one GT, and for the tile of a main GT.
+func (q *Quotas) holdingsOn(gt GT, fn int, suffix string) []holding {
+	var list []holding
 	add := func(file string, align uint64, field func(*vgpu.Resources) *uint64) {
 		list = append(list, holding{file, field, align})
 	}
-	ggtt := q.ggttAlign()
-	for _, gt := range q.gts {
-		if !gt.Media {
-			add(q.tileFile(fn, gt, "ggtt"+suffix), ggtt, func(r *vgpu.Resources) *uint64 { return &r.GGTT })
-		}
-		if !gt.Media && q.vram {
-			align := uint64(vramAlign)
-			if fn == 0 {
-				align = 1 // a spare is not rounded
-			}
-			add(q.tileFile(fn, gt, "vram"+suffix), align, func(r *vgpu.Resources) *uint64 { return &r.VRAM })
-		}
-		add(q.gtFile(fn, gt, "contexts"+suffix), 1, func(r *vgpu.Resources) *uint64 { return &r.Contexts })
-		add(q.gtFile(fn, gt, "doorbells"+suffix), 1, func(r *vgpu.Resources) *uint64 { return &r.Doorbells })
+	if !gt.Media {
+		file := q.tileFile(fn, gt, "ggtt"+suffix)
+		add(file, q.ggttAlign(), func(r *vgpu.Resources) *uint64 { return &r.GGTT })
 	}
+	if !gt.Media && q.vram {
+		align := uint64(vramAlign)
+		if fn == 0 {
+			align = 1 // a spare is not rounded
+		}
+		add(q.tileFile(fn, gt, "vram"+suffix), align, func(r *vgpu.Resources) *uint64 { return &r.VRAM })
+	}
+	add(q.gtFile(fn, gt, "contexts"+suffix), 1, func(r *vgpu.Resources) *uint64 { return &r.Contexts })
+	add(q.gtFile(fn, gt, "doorbells"+suffix), 1, func(r *vgpu.Resources) *uint64 { return &r.Doorbells })
 	return list
 }
 

@@ -122,26 +122,19 @@ func (v *VF) SelfConfig(ctx context.Context, gt GT) (SelfConfig, error) {
 	return c, err
 }
 
-// Resources returns the VF's resources, to compare with [Quotas.Of]. If GTs have different numbers
-// of contexts or doorbells, the result has the smaller number. It fails if tiles differ.
-func (v *VF) Resources(ctx context.Context) (vgpu.Resources, error) {
-	var all vgpu.Resources
+// ByGT returns the VF's resources on each GT, to compare with [Quotas.ByGT]: only main GTs have GGTT
+// and local memory.
+func (v *VF) ByGT(ctx context.Context) ([]vgpu.Resources, error) {
+	all := make([]vgpu.Resources, len(v.GTs))
 	for i, gt := range v.GTs {
 		c, err := v.SelfConfig(ctx, gt)
 		if err != nil {
-			return all, err
+			return nil, err
 		}
-		if i == 0 {
-			all = c.Resources
-			continue
+		if gt.Media {
+			c.GGTT, c.VRAM = 0, 0
 		}
-		all.Contexts, all.Doorbells = min(c.Contexts, all.Contexts), min(c.Doorbells, all.Doorbells)
-		if !gt.Media && (c.GGTT != all.GGTT || c.VRAM != all.VRAM) {
-			return all, v.failed(
-				"compare what the GTs of "+string(v.Address)+" have",
-				fmt.Errorf("%s has %+v, %s has %+v", v.GTs[0], all, gt, c.Resources),
-			)
-		}
+		all[i] = c.Resources
 	}
 	return all, nil
 }

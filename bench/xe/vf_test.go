@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"vmtb/bench"
 	"vmtb/bench/host"
 	"vmtb/bench/xe"
+	"vmtb/bench/xe/vgpu"
 	"vmtb/internal/fake/fakehost"
 )
 
@@ -34,14 +36,14 @@ func TestSelfConfig(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
 			_, pf, vf := vfs(t, o)
-			want, err := pf.Quotas.Of(1)
+			want, err := pf.Quotas.ByGT(1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := vf.Resources(ctx); err != nil || got != want || got.GGTT == 0 {
-				t.Errorf("Resources: %+v, %v; want %+v", got, err, want)
+			if got, err := vf.ByGT(ctx); err != nil || !reflect.DeepEqual(got, want) || got[0].GGTT == 0 {
+				t.Errorf("ByGT: %+v, %v; want %+v", got, err, want)
 			}
-			if c, err := vf.SelfConfig(ctx, vf.GTs[0]); err != nil || c.GGTTRange.Size() != want.GGTT {
+			if c, err := vf.SelfConfig(ctx, vf.GTs[0]); err != nil || c.GGTTRange.Size() != want[0].GGTT {
 				t.Errorf("SelfConfig: %+v, %v; want %+v", c, err, want)
 			}
 			if len(vf.GTs) != len(pf.GTs) || vf.GTs[len(vf.GTs)-1] != pf.GTs[len(pf.GTs)-1] {
@@ -114,16 +116,21 @@ func (c changed) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	return c.Machine.ReadFile(ctx, path)
 }
 
-// If the media GT has fewer contexts or doorbells, the VF's resources have its numbers.
+// A guest whose media GT has other numbers than the host gave differs from the host there.
 func TestFewerOnOneGT(t *testing.T) {
-	s, _, _ := vfs(t, fakehost.BMG())
+	s, pf, _ := vfs(t, fakehost.BMG())
 	fewer := map[string]string{"gt1/vf/self_config": "GuC contexts:\t1\nGuC doorbells:\t2\n"}
-	vf, err := xe.FindVF(t.Context(), changed{host.New(s.Host), fewer}, "0000:03:00.2")
+	vf, err := xe.FindVF(t.Context(), changed{host.New(s.Host), fewer}, "0000:03:00.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := vf.Resources(t.Context()); err != nil || r.Contexts != 1 || r.Doorbells != 2 || r.GGTT == 0 {
-		t.Errorf("Resources: %+v, %v", r, err)
+	given, err := pf.Quotas.ByGT(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := vf.ByGT(t.Context())
+	if err != nil || got[0] != given[0] || got[1] != (vgpu.Resources{Contexts: 1, Doorbells: 2}) || got[1] == given[1] {
+		t.Errorf("ByGT: %+v, %v; the host gave %+v", got, err, given)
 	}
 }
 
@@ -146,8 +153,8 @@ func TestVFRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err := vf.Resources(ctx); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("Resources: %+v, %v; want %s", r, err, says)
+		if r, err := vf.ByGT(ctx); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("ByGT: %+v, %v; want %s", r, err, says)
 		}
 	}
 	vf, err := xe.FindVF(ctx, changed{m, map[string]string{"resfix_stoppers": "0x01"}}, "0000:03:00.2")

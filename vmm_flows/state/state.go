@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +65,7 @@ func Register(r *flow.Registry) {
 type witness struct {
 	run    *work.Run
 	boot   string
-	config vgpu.Resources
+	config []vgpu.Resources // by GT
 }
 
 const stopFile = "/tmp/vmtb-stop"
@@ -86,7 +87,7 @@ func (w witness) check(ctx context.Context, t *flow.T, s *fixture.Setup, m *vm.V
 	if got := bootID(ctx, t, m); got != w.boot {
 		t.Errorf("%v: the guest was booted again: boot id %s before, %s now", m, w.boot, got)
 	}
-	if got := selfConfig(ctx, t, s, m); got != w.config {
+	if got := selfConfig(ctx, t, s, m); !slices.Equal(got, w.config) {
 		t.Errorf("%v: the configuration of the VF changed: %+v before, %+v now", m, w.config, got)
 	}
 	run := w.run.On(m)
@@ -123,11 +124,11 @@ func bootID(ctx context.Context, t *flow.T, m bench.Machine) string {
 	return strings.TrimSpace(string(data))
 }
 
-// selfConfig returns the resources of the VF as the guest's driver reports them.
-func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) vgpu.Resources {
+// selfConfig returns the resources of the VF on each GT, as the guest's driver reports them.
+func selfConfig(ctx context.Context, t *flow.T, s *fixture.Setup, m bench.Machine) []vgpu.Resources {
 	vf, err := fixture.GuestVF(ctx, m, s.GuestDriver)
 	must(t, err)
-	held, err := vf.Resources(ctx)
+	held, err := vf.ByGT(ctx)
 	must(t, err)
 	return held
 }
