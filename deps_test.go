@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 		"internal/progress", "internal/rawterm", "internal/atomicfile", "internal/filecopy",
 		"internal/procfs",
 	},
-	"imagebuild":      {"bench", "internal/cache", "internal/progress", "internal/atomicfile"},
+	"imagebuild":      {"bench", "internal/cache", "internal/progress", "internal/atomicfile", "internal/filecopy"},
 	"bench":           {"internal/strictjson"},
 	"bench/benchtest": {"bench"},
 	"bench/undo":      {"bench", "internal/atomicfile", "internal/flock", "internal/procfs"},

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/internal/filecopy"
 )
 
 // A Side says which kernel one side of the lab boots, and with which additions: the DUT, or the
@@ -76,7 +77,7 @@ func ParseKernel(flag, text string) (Kernel, error) {
 	switch {
 	case err != nil:
 		return k, k.usage(
-			fmt.Errorf("it is no version (7.2, 7.2.13), and no file or directory: %w", err),
+			fmt.Errorf("it is not a version (7.2, 7.2.13), a file or a directory: %w", err),
 			"give a version of Debian's archive, a built kernel tree, a kernel's .deb, or BZIMAGE:DIRECTORY",
 		)
 	case info.IsDir():
@@ -123,7 +124,7 @@ func (k Kernel) checkTree() error {
 func (k Kernel) checkImage() error {
 	info, err := os.Stat(k.image)
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", k.image)
+		err = fmt.Errorf("%s is not a file", k.image)
 	}
 	if err == nil {
 		_, err = k.modulesDir()
@@ -202,7 +203,7 @@ func (b *builder) debKernel(root string, k Kernel) string {
 	}
 	title := "kernel of " + filepath.Base(k.deb)
 	return b.packKernel(root, title, func(in string, _ *os.File, _ io.Writer) error {
-		return copyFile(filepath.Join(in, "kernel.deb"), k.deb)
+		return filecopy.Copy(filepath.Join(in, "kernel.deb"), k.deb, 0o644)
 	}, "deb", id)
 }
 
@@ -225,7 +226,7 @@ func (b *builder) imageKernel(root string, k Kernel) string {
 	}
 	title := "kernel " + filepath.Base(dir)
 	return b.packKernel(root, title, func(in string, lock *os.File, log io.Writer) error {
-		if err := copyFile(filepath.Join(in, "vmlinuz"), k.image); err != nil {
+		if err := filecopy.Copy(filepath.Join(in, "vmlinuz"), k.image, 0o644); err != nil {
 			return err
 		}
 		to := filepath.Join(in, "modules")
@@ -261,19 +262,4 @@ func treeID(dir string) (string, error) {
 		return err
 	})
 	return b.String(), err
-}
-
-// copyFile copies a file.
-func copyFile(to, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

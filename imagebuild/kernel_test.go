@@ -54,8 +54,8 @@ func TestParseKernel(t *testing.T) {
 		{text: "bzImage:source", wrong: "has no modules of a kernel"},
 		{text: "bzImage:two", wrong: "has the modules of 2 kernels"},
 		{text: "none:mod", wrong: "none: no such file"},
-		{text: "7", wrong: "it is no version"},
-		{text: "nowhere", wrong: "it is no version"},
+		{text: "7", wrong: "it is not a version"},
+		{text: "nowhere", wrong: "it is not a version"},
 	} {
 		got, err := ParseKernel("--kernel", c.text)
 		if c.wrong != "" {
@@ -232,7 +232,7 @@ func TestReadModule(t *testing.T) {
 		{module("license=GPL\x00name=a\x00vermagic=7.2.0 SMP\x00"), "a 7.2.0 a.ko false"},
 		{module("name=a\x00"), `no field "vermagic"`},
 		{module("name=../a\x00vermagic=7\x00"), `its name is "../a"`},
-		{[]byte("\xfd7zXZ"), "it is no ELF file"},
+		{[]byte("\xfd7zXZ"), "it is not an ELF file"},
 	} {
 		path := filepath.Join(dir, "m.ko")
 		if err := os.WriteFile(path, c.data, 0o644); err != nil {

@@ -53,11 +53,11 @@ func (m Module) file() string { return m.Name + ".ko" }
 func parseModinfo(data []byte) (map[string]string, error) {
 	file, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("it is no ELF file: %w", err)
+		return nil, fmt.Errorf("it is not an ELF file: %w", err)
 	}
 	section := file.Section(".modinfo")
 	if section == nil || section.Type == elf.SHT_NOBITS {
-		return nil, errors.New("it is no kernel module: it has no section .modinfo")
+		return nil, errors.New("it is not a kernel module: it has no section .modinfo")
 	}
 	text, err := section.Data()
 	if err != nil {
@@ -72,7 +72,7 @@ func parseModinfo(data []byte) (map[string]string, error) {
 	}
 	for _, name := range []string{"name", "vermagic"} {
 		if fields[name] == "" {
-			return nil, fmt.Errorf("it is no kernel module: its section .modinfo has no field %q", name)
+			return nil, fmt.Errorf("it is not a kernel module: its section .modinfo has no field %q", name)
 		}
 	}
 	if strings.ContainsAny(fields["name"], "/ \n") {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"vmtb/bench"
+	"vmtb/internal/filecopy"
 )
 
 // treeKernel returns the cache entry with the kernel of a built tree. "make modules_install" puts
@@ -26,7 +27,7 @@ func (b *builder) treeKernel(root string, k Kernel) string {
 		return ""
 	}
 	return b.packKernel(root, "kernel "+release+" of "+k.tree, func(in string, lock *os.File, log io.Writer) error {
-		if err := copyFile(filepath.Join(in, "vmlinuz"), filepath.Join(k.tree, treeImage)); err != nil {
+		if err := filecopy.Copy(filepath.Join(in, "vmlinuz"), filepath.Join(k.tree, treeImage), 0o644); err != nil {
 			return err
 		}
 		installed := filepath.Join(filepath.Dir(in), "tmp", "installed")
