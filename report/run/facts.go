@@ -64,6 +64,10 @@ func (h *History) MachineFacts() []flow.Fact {
 	return facts
 }
 
+// Fact returns a fact about the machines of a run: "host kernel", "guest kernel", "guc", ... It is ""
+// if it is not known, and lists all values if machines differ.
+func (h *History) Fact(name string) string { return allFacts(h).value(name) }
+
 // A Difference is a fact about the machines under test that is not the same in two runs.
 type Difference struct {
 	Name   string // "host kernel", "guest xe build id", "qemu", ...

@@ -50,6 +50,9 @@ func TestEnvironmentDifferences(t *testing.T) {
 		[]flow.Fact{{Name: "kernel", Value: "7.2.13"}, {Name: "kernel version", Value: "#4"}},
 		[]flow.Fact{{Name: "kernel", Value: "7.2.13"}, {Name: "kernel version", Value: "#5"}},
 	)
+	if host, guest := now.Fact("host kernel"), now.Fact("guest kernel version"); host != "7.3.4" || guest != "#4, #5" {
+		t.Errorf("host kernel %q, guest kernel version %q", host, guest)
+	}
 	c := Compare(before, now)
 	want := []Difference{
 		{"host kernel", "7.2.13", "7.3.4"},

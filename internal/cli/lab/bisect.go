@@ -71,7 +71,7 @@ type bisectResult struct {
 
 func (r bisectResult) Error() string { return r.why }
 
-// bisectEnd prints what git gets to know, and returns the exit code.
+// bisectEnd prints the verdict about a kernel, and returns it as an exit code.
 func bisectEnd(e *env.Env, err error) error {
 	r := bisectVerdict(err)
 	word := map[int]string{
@@ -82,7 +82,7 @@ func bisectEnd(e *env.Env, err error) error {
 	return env.ExitCode(r.code)
 }
 
-// bisectVerdict returns what git gets to know about the end of a run.
+// bisectVerdict returns the verdict for the end of a run.
 func bisectVerdict(err error) bisectResult {
 	if err == nil {
 		return bisectResult{bisectGood, "passed"}

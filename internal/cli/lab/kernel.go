@@ -13,7 +13,7 @@ import (
 	"vmtb/lab"
 )
 
-// kernelFlags say which kernels the DUT and its guests boot, and with what.
+// kernelFlags select the kernels of the DUT and its guests, their command lines and their modules.
 type kernelFlags struct {
 	kernel, guestKernel   string
 	cmdline, guestCmdline string

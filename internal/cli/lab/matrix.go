@@ -87,7 +87,7 @@ func (o *matrixOptions) run(ctx context.Context, e *env.Env, selection []string)
 		}
 		code = worse(code, *m.Cells[i].ExitCode)
 		if *m.Cells[i].ExitCode == flow.ExitInterrupted {
-			fmt.Fprintf(e.Err, "matrix: 'vmtb lab matrix --run-dir=%s' goes on\n", m.Dir)
+			fmt.Fprintf(e.Err, "matrix: 'vmtb lab matrix --run-dir=%s' continues it\n", m.Dir)
 			break
 		}
 	}
@@ -152,13 +152,22 @@ func (o *matrixOptions) open(selection []string) (*output.Matrix, error) {
 			Advice: "give another directory, or no kernels and no selection",
 		}
 	}
-	found.Dir = dir
-	for i, c := range found.Cells {
+	continueIn(found, dir)
+	return found, nil
+}
+
+// continueIn prepares a matrix that was read to continue in dir: the directory may have been moved, and
+// interrupted cells run again.
+func continueIn(m *output.Matrix, dir string) {
+	m.Dir = dir
+	for i, c := range m.Cells {
+		if c.Dir != "" {
+			m.Cells[i].Dir = filepath.Join(dir, cellDir(i, c), flows.LabRunName)
+		}
 		if c.ExitCode != nil && *c.ExitCode == flow.ExitInterrupted {
-			found.Cells[i] = output.MatrixCell{Kernel: c.Kernel, Guest: c.Guest}
+			m.Cells[i] = output.MatrixCell{Kernel: c.Kernel, Guest: c.Guest}
 		}
 	}
-	return found, nil
 }
 
 // ownName is the lab's own kernel in the lists of a matrix.
@@ -228,7 +237,7 @@ func cellDir(i int, c output.MatrixCell) string {
 }
 
 // runCell runs the flows of a cell, and records its end in the matrix. It returns an error only if
-// the matrix cannot go on.
+// no further cell can run.
 func (o *matrixOptions) runCell(ctx context.Context, e *env.Env, m *output.Matrix, i int) error {
 	c := &m.Cells[i]
 	fmt.Fprintf(e.Err, "matrix: %d of %d: DUT %s, guest %s\n", i+1, len(m.Cells), c.Kernel, c.Guest)
@@ -236,7 +245,7 @@ func (o *matrixOptions) runCell(ctx context.Context, e *env.Env, m *output.Matri
 	if err := keepAside(dir); err != nil {
 		return err
 	}
-	if err := writeMatrix(m); err != nil { // "--run-dir" can go on with it
+	if err := writeMatrix(m); err != nil { // for "--run-dir" after a kill
 		return err
 	}
 	run := o.runOptions

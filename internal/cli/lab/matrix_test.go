@@ -12,6 +12,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/flow"
+	"vmtb/internal/cli/flows"
 	"vmtb/internal/cli/output"
 )
 
@@ -55,20 +56,6 @@ func FuzzFirstDifference(f *testing.F) {
 	})
 }
 
-func TestReleases(t *testing.T) {
-	const dut = "vmtb-lab, Linux 6.18.15+deb13-amd64, vmtb lab (emulated), GPU ptl"
-	if got := releaseIn(dut); got != "6.18.15+deb13-amd64" {
-		t.Errorf("DUT: %q", got)
-	}
-	if got := guestRelease("x\n<12>[    2.5] vmtb lab guest: up after 2.49 s, Linux 7.2.13+deb14-amd64\ny"); got !=
-		"7.2.13+deb14-amd64" {
-		t.Errorf("guest: %q", got)
-	}
-	if releaseIn("vmtb-lab")+guestRelease("Linux 7") != "" {
-		t.Error("a release where there is none")
-	}
-}
-
 // sampleMatrix returns a matrix in a new directory: one flow failed in one of four cells, and one
 // cell has no results.
 func sampleMatrix(t *testing.T) *output.Matrix {
@@ -88,6 +75,7 @@ func sampleMatrix(t *testing.T) *output.Matrix {
 			cell("own", "7.2", "", code(3)), cell("own", "own", "", nil),
 		},
 	}
+	m.Cells[0].Dir = "/where/it/was"
 	m.Cells[1].Results[0].Reason = "the VF has <no> driver"
 	m.Cells[2].Error = "lab: boot the DUT: no agent"
 	return m
@@ -125,7 +113,8 @@ f::C::t[1]: fail with DUT 6.18, guest own; passed with DUT 6.18, guest 7.2
 	}
 }
 
-// A matrix goes on in its directory, with the same flags or without any. Other flags are refused.
+// A matrix continues in its directory, which may have been moved, with the same flags or without any.
+// Other flags are refused.
 func TestMatrixOpen(t *testing.T) {
 	m := sampleMatrix(t)
 	interrupted := flow.ExitInterrupted
@@ -153,13 +142,22 @@ func TestMatrixOpen(t *testing.T) {
 			t.Errorf("%q: %d cells are left of %+v, want 2", kernels, left, got)
 		}
 	}
+	moved := m.Dir + "-moved"
+	if err := os.Rename(m.Dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open("", "", moved)
+	if want := filepath.Join(moved, "01-6.18-7.2", flows.LabRunName); err != nil || got.Cells[0].Dir != want {
+		t.Fatalf("moved: %+v, %v, want the run directory %s", got, err, want)
+	}
+	m.Dir = moved
 	if _, err := open("7.2", "", m.Dir); !errors.As(err, new(*bench.UsageError)) {
 		t.Errorf("other kernels: %v, want a UsageError", err)
 	}
 	if _, err := open("", "", m.Dir, "another"); !errors.As(err, new(*bench.UsageError)) {
 		t.Errorf("another selection: %v, want a UsageError", err)
 	}
-	got, err := open("6.18,7.2,6.18", "", "", "f")
+	got, err = open("6.18,7.2,6.18", "", "", "f")
 	if err != nil || len(got.Cells) != 2 || got.Cells[1].Kernel != "7.2" || got.Cells[1].Guest != ownName {
 		t.Errorf("%+v, %v", got, err)
 	}

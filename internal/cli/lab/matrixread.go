@@ -34,33 +34,7 @@ func readCell(c *output.MatrixCell) {
 			ID: item.ID.String(), Result: last.Result, Reason: run.OneLine(last.Reason, 500),
 		})
 	}
-	c.KernelRelease = releaseIn(dir.Info.DUT)
-	for _, file := range logFiles(c.Dir, "") {
-		if c.GuestRelease == "" {
-			c.GuestRelease = guestRelease(readLog(filepath.Join(c.Dir, file)))
-		}
-	}
-}
-
-var (
-	dutLinux   = regexp.MustCompile(`\bLinux ([^\s,]+)`)
-	guestLinux = regexp.MustCompile(`vmtb lab guest: up after [0-9.]+ s, Linux (\S+)`)
-)
-
-// releaseIn returns the kernel's release in a run's line about its DUT; "" if there is none.
-func releaseIn(dut string) string {
-	if m := dutLinux.FindStringSubmatch(dut); m != nil {
-		return m[1]
-	}
-	return ""
-}
-
-// guestRelease returns the kernel's release that a guest of the lab prints; "" if there is none.
-func guestRelease(log string) string {
-	if m := guestLinux.FindStringSubmatch(log); m != nil {
-		return m[1]
-	}
-	return ""
+	c.KernelRelease, c.GuestRelease = history.Fact("host kernel"), history.Fact("guest kernel")
 }
 
 // logFiles returns the kernel logs below a folder of a run directory: those of the host, then those
