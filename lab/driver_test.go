@@ -24,14 +24,7 @@ func TestRealDriver(t *testing.T) {
 	if got := results(t, dir); len(got) != 1 || got[boot1VF] != flow.Pass {
 		t.Errorf("results: %v", got)
 	}
-	run, err := flow.OpenRun(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	facts := map[string]string{}
-	for _, f := range run.Info.Environment {
-		facts[f.Name] = f.Value
-	}
+	facts := facts(t, dir)
 	driver := facts["driver"]
 	if !strings.HasPrefix(driver, "xe of Linux 7.3.") || !strings.Contains(driver, "(Debian 7.3.") {
 		t.Errorf("the host's driver: %q, want xe of Linux 7.3 and the version of Debian's package", driver)
@@ -42,8 +35,8 @@ func TestRealDriver(t *testing.T) {
 	if !strings.Contains(facts["pf"], "8086:b080") || !strings.Contains(facts["guc"], "70.54.0") {
 		t.Errorf("PF %q, GuC %q", facts["pf"], facts["guc"])
 	}
-	if !strings.Contains(run.Info.DUT, "GPU ptl") {
-		t.Errorf("DUT %q does not say which GPU is emulated", run.Info.DUT)
+	if !strings.Contains(facts["DUT"], "GPU ptl") {
+		t.Errorf("DUT %q does not say which GPU is emulated", facts["DUT"])
 	}
 	log, err := d.Exec(t.Context(), bench.Shell("dmesg"))
 	if err != nil || !strings.Contains(string(log.Stdout), "[drm] Running in SR-IOV PF mode") {

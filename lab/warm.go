@@ -55,6 +55,9 @@ func (o Options) settle(ctx context.Context, m *vm.VM) error {
 	code, err := d.Vmtb(ctx, []string{
 		"vm", "warm", "--vm-image", GuestImage, "--vm-memory", strconv.Itoa(GuestMiB), "--timeout-scale", scale,
 	}, &said)
+	if err == nil && code != 0 && ctx.Err() != nil {
+		err = ctx.Err() // the interrupt has ended it
+	}
 	if err == nil && code != 0 {
 		err = infra("boot a guest in the DUT", errors.New(bench.Tail(said.Bytes(), 5)))
 	}
