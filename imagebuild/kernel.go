@@ -19,6 +19,7 @@ import (
 type Side struct {
 	Kernel  Kernel
 	Modules []Module // they replace modules of the same name
+	Patch   Patch    // only for the lab's own kernel and modules
 	// Cmdline is added to the guests' kernel command line, which is part of their image. The DUT's
 	// command line is no part of an image.
 	Cmdline string

@@ -62,6 +62,9 @@ func (b *builder) side(root string, s Side) (from []string, own bool) {
 		from = append(from, b.extraModules(s.Modules))
 		own = own && !slices.ContainsFunc(s.Modules, Module.drivesGPU)
 	}
+	if s.Patch.data != nil {
+		from, own = append(from, b.patched(root, s.Patch)), false
+	}
 	if s.Cmdline != "" {
 		from = append(from, b.cmdline(s.Cmdline))
 	}

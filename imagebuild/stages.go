@@ -165,6 +165,9 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 	if strings.HasPrefix(script, "xe-") {
 		names = append(names, "xe-lib.sh")
 	}
+	if kind == "xemodules" || kind == "xepatched" {
+		names = append(names, "xe-source.sh")
+	}
 	if kind == "xeguest" || kind == "xedut" {
 		names = append(names, "xe-kernel.sh")
 	}

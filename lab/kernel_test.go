@@ -45,6 +45,22 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+// A flow catches a fault in the PF's driver: a VF gets one context less than the driver tells.
+func TestPatchedDriver(t *testing.T) {
+	t.Parallel()
+	patch, err := imagebuild.ReadPatch("--patch", "testdata/fewer-contexts.patch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startWith(t, lab.BuildOptions{DUT: imagebuild.Side{Patch: patch}}, lab.Options{})
+	const id = "xe_provisioning::TestSelfConfig::test_self_config[1VF-(P:AUTO S:INFINITE)]"
+	code, dir, err := d.run(t.Context(), id)
+	if err != nil || code != flow.ExitFail || results(t, dir)[id] != flow.Fail {
+		t.Errorf("exit code %d, %v: %v", code, err, results(t, dir))
+	}
+	d.clean(t)
+}
+
 // debian returns a side with a kernel of Debian's archive.
 func debian(t *testing.T, version string) imagebuild.Side {
 	t.Helper()

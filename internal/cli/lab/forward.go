@@ -52,8 +52,8 @@ var flagTreatments = map[string]treatment{
 	"vgpu-profiles": absent, "vnc": absent,
 
 	"cmdline": labOnly, "gpu": labOnly, "gpu-property": labOnly, "guest-cmdline": labOnly, "guest-kernel": labOnly,
-	"guest-module": labOnly, "kernel": labOnly, "migration": labOnly, "module": labOnly, "module-param": labOnly,
-	"package": labOnly, "xe": labOnly,
+	"guest-module": labOnly, "guest-patch": labOnly, "kernel": labOnly, "migration": labOnly, "module": labOnly,
+	"module-param": labOnly, "package": labOnly, "patch": labOnly, "xe": labOnly,
 }
 
 // forwardArgs returns the flags on the command line that the run in the DUT gets unchanged. It never

@@ -19,6 +19,7 @@ type kernelFlags struct {
 	cmdline, guestCmdline string
 	params                []string // MODULE.PARAM=VALUE, of the DUT's kernel
 	modules, guestModules []string // paths
+	patch, guestPatch     string   // paths
 
 	dutSide, guestSide imagebuild.Side // set by check
 }
@@ -36,12 +37,14 @@ func (k *kernelFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&k.modules, "module", nil,
 		"kernel module for the DUT, NAME.ko, which replaces the kernel's own; may be given more than once")
 	flags.StringArrayVar(&k.guestModules, "guest-module", nil, "the same for the guests")
+	flags.StringVar(&k.patch, "patch", "", "patch for the DUT's xe and xe-vfio-pci, for a kernel tree: they are built with it")
+	flags.StringVar(&k.guestPatch, "guest-patch", "", "the same for the guests")
 }
 
 // given reports whether a flag is for a DUT that is booted, and not for one that is up.
 func (k *kernelFlags) given() bool {
 	return k.kernel != "" || k.guestKernel != "" || k.cmdline != "" || k.guestCmdline != "" ||
-		len(k.params)+len(k.modules)+len(k.guestModules) > 0
+		len(k.params)+len(k.modules)+len(k.guestModules)+len(k.patch)+len(k.guestPatch) > 0
 }
 
 var moduleParam = regexp.MustCompile(`^[a-zA-Z0-9_-]+\.[a-zA-Z0-9_.-]+=\S+$`)
@@ -68,13 +71,29 @@ func (k *kernelFlags) check(gpu lab.GPU) error {
 			return &bench.UsageError{Err: fmt.Errorf("%s=%q: want one line", c.flag, c.text)}
 		}
 	}
-	var errs [4]error
+	var errs [6]error
 	k.dutSide.Kernel, errs[0] = imagebuild.ParseKernel("--kernel", k.kernel)
 	k.guestSide.Kernel, errs[1] = imagebuild.ParseKernel("--guest-kernel", k.guestKernel)
 	k.dutSide.Modules, errs[2] = readModules("--module", k.modules)
 	k.guestSide.Modules, errs[3] = readModules("--guest-module", k.guestModules)
+	k.dutSide.Patch, errs[4] = readPatch("", k.patch, k.kernel, k.modules)
+	k.guestSide.Patch, errs[5] = readPatch("guest-", k.guestPatch, k.guestKernel, k.guestModules)
 	k.guestSide.Cmdline = strings.TrimSpace(k.guestCmdline)
 	return errors.Join(errs[:]...)
+}
+
+// readPatch reads the patch of a side, whose flags begin with prefix.
+func readPatch(prefix, path, kernel string, modules []string) (imagebuild.Patch, error) {
+	switch {
+	case path == "":
+		return imagebuild.Patch{}, nil
+	case kernel != "" || len(modules) > 0:
+		return imagebuild.Patch{}, &bench.UsageError{
+			Err:    fmt.Errorf("--%spatch is for the lab's own kernel and modules", prefix),
+			Advice: fmt.Sprintf("leave out --%[1]skernel and --%[1]smodule", prefix),
+		}
+	}
+	return imagebuild.ReadPatch("--"+prefix+"patch", path)
 }
 
 func readModules(flag string, paths []string) (modules []imagebuild.Module, err error) {
@@ -94,7 +113,8 @@ func readModules(flag string, paths []string) (modules []imagebuild.Module, err 
 // ownKernel reports whether the user has built a part of the lab's kernels. Such a lab boots: a saved
 // state of it takes longer to make than a boot, and the next build has no use for it.
 func (k *kernelFlags) ownKernel() bool {
-	return k.dutSide.Kernel.Built() || k.guestSide.Kernel.Built() || len(k.dutSide.Modules)+len(k.guestSide.Modules) > 0
+	return k.dutSide.Kernel.Built() || k.guestSide.Kernel.Built() ||
+		len(k.modules)+len(k.guestModules)+len(k.patch)+len(k.guestPatch) > 0
 }
 
 // parameters returns the additional parameters of the DUT's kernel.
