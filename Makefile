@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
 .PHONY: build fleet fleet-test fleet-lint fleet-chaos fleet-slurm setup demo test speed fmt lint unit integration \
-	lab-test kernel-matrix bench-suite lab-full gpu-test gpu-fuzz fuzz bench bench-scale dist deb install pictures clean
+	lab-test kernel-matrix bench-suite lab-full gpu-test gpu-test-plain gpu-test-sanitized gpu-fuzz fuzz bench bench-scale dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -122,14 +122,20 @@ lab-full: build
 	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
 
 # Tests of the emulated GPU without a guest, plain and with sanitizers. Both run the seeds of the
-# fuzzers. QEMU and the compiled device come from the lab's cached stages.
+# fuzzers, at once, because each of them needs one CPU. QEMU and the compiled device come from the
+# lab's cached stages.
 GPU_ENV = env $$(bin/vmtb lab build --gpu-test) ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1
 GPU_TEST = go test -count=1 -timeout 10m -tags integration
 GPU_FUZZ = $(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec \
 	$(GPU_TEST) -run "^$$" -fuzz "$$0" -parallel 1 -fuzztime "$$1" ./lab/gpu/qtest'
 
 gpu-test: build
+	@$(MAKE) --no-print-directory --output-sync=target -j2 gpu-test-plain gpu-test-sanitized
+
+gpu-test-plain:
 	$(GPU_ENV) $(GPU_TEST) -bench Read ./lab/gpu/qtest
+
+gpu-test-sanitized:
 	$(GPU_ENV) sh -c 'VMTB_GPU_OBJECT=$$VMTB_GPU_SANITIZED exec $(GPU_TEST) ./lab/gpu/qtest'
 
 FUZZTIME ?= 60s

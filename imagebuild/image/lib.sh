@@ -103,7 +103,7 @@ guest_skeleton() {
 guest_disk() {
 	initramfs=/mnt/tmp/guest-initramfs
 	skeleton "$initramfs"
-	install_modules "$initramfs" virtio_blk ext4 ahci ata_piix sd_mod
+	install_modules "$initramfs" virtio_pci virtio_console virtio_blk ext4 ahci ata_piix sd_mod
 	depmod -b "$initramfs" "$kv"
 	install -m 755 /mnt/in/image/guest/initramfs-init "$initramfs/init"
 	pack "$initramfs" /mnt/tmp/boot-initrd

@@ -14,7 +14,7 @@ fi
 tree=/mnt/tmp/guest
 tests=/usr/libexec/igt-gpu-tools
 guest_skeleton "$tree"
-install_modules "$tree" virtio_blk virtio_net vfat pvpanic-pci evdev button
+install_modules "$tree" virtio_pci virtio_console virtio_blk virtio_net vfat pvpanic-pci evdev button
 depmod -b "$tree" "$kv"
 pack "$tree" /mnt/out/guest-initrd
 cp "/usr/lib/modules/$kv/vmlinuz" /mnt/out/guest-vmlinuz
