@@ -161,16 +161,7 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 		}
 		parts = append(parts, dir, sub)
 	}
-	names := []string{"lib.sh", script}
-	if strings.HasPrefix(script, "xe-") {
-		names = append(names, "xe-lib.sh")
-	}
-	if kind == "xemodules" || kind == "xepatched" {
-		names = append(names, "xe-source.sh")
-	}
-	if kind == "xeguest" || kind == "xedut" {
-		names = append(names, "xe-kernel.sh")
-	}
+	names := append(libraries(kind, script), script)
 	for _, name := range names {
 		text, err := scripts.ReadFile("image/" + name)
 		if err != nil {
@@ -185,6 +176,20 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 		}
 		return b.keep(dir.Name())
 	}, parts...)
+}
+
+// libraries returns the files of image/ that the script of a stage reads. xe is compiled for minutes,
+// and so that script reads as little as possible.
+func libraries(kind, script string) []string {
+	switch {
+	case kind == "xemodules" || kind == "xepatched":
+		return []string{"xe-source.sh"}
+	case kind == "xeguest" || kind == "xedut":
+		return []string{"lib.sh", "xe-lib.sh", "xe-kernel.sh"}
+	case strings.HasPrefix(script, "xe-"):
+		return []string{"lib.sh", "xe-lib.sh"}
+	}
+	return []string{"lib.sh"}
 }
 
 // inputs are the directories that a stage uses, besides its script.

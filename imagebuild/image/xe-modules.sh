@@ -1,6 +1,5 @@
 # Builds xe and xe-vfio-pci from Debian's source of the lab's kernel, unmodified: Debian does not
 # set CONFIG_XE_VFIO_PCI, so its own xe lacks the functions that xe-vfio-pci needs.
-. /mnt/in/image/lib.sh
 . /mnt/in/image/xe-source.sh
 cd /mnt/tmp
 dpkg-deb --fsys-tarfile /mnt/in/linux-source-*.deb | tar -xf - --wildcards './usr/src/linux-source-*.tar.xz'

@@ -1,5 +1,4 @@
 # Builds xe and xe-vfio-pci again with the patch /mnt/in/patch. The objects of xe-modules.sh are reused.
-. /mnt/in/image/lib.sh
 . /mnt/in/image/xe-source.sh
 cd /mnt/tmp
 tar -xf /mnt/in/xe-objects.tar

@@ -1,4 +1,7 @@
-# Functions of the scripts that build xe and xe-vfio-pci from source, in /mnt/tmp/linux.
+# Functions of the scripts that build xe and xe-vfio-pci from source, in /mnt/tmp/linux. These scripts
+# do not read lib.sh: a change in it would compile xe again.
+set -eu
+kv=$(ls /lib/modules)
 
 # use_headers: prepares the kernel's headers. xe compiles parts of i915's display code and expects
 # them in the kernel's own tree. So a copy of the common headers gets these parts and is mounted over
