@@ -163,6 +163,12 @@ func (o *runOptions) plan(e *env.Env, selection []string) (*flows.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if plan.Config.Guest.Kernel != "" {
+		return nil, &bench.UsageError{
+			Err:    fmt.Errorf("%s: guest.kernel is for machines with a GPU", plan.ConfigFile),
+			Advice: "in the lab, use --guest-kernel and --guest-cmdline",
+		}
+	}
 	if !o.Given("timeout-scale") && plan.Config.TimeoutScale == 1 {
 		speed, err := lab.MeasuredSpeed()
 		if err != nil {
