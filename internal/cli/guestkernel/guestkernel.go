@@ -1,4 +1,3 @@
-// Package guestkernel makes the files for guests that boot another kernel than that of their image.
 package guestkernel
 
 import (
