@@ -34,7 +34,9 @@ var arrows = map[string][]string{
 		"internal/progress", "internal/rawterm", "internal/atomicfile", "internal/filecopy",
 		"internal/procfs",
 	},
-	"imagebuild":      {"bench", "internal/cache", "internal/progress", "internal/atomicfile", "internal/filecopy"},
+	"imagebuild": {
+		"bench", "internal/cache", "internal/progress", "internal/atomicfile", "internal/filecopy", "internal/initrd",
+	},
 	"bench":           {"internal/strictjson"},
 	"bench/benchtest": {"bench"},
 	"bench/undo":      {"bench", "internal/atomicfile", "internal/flock", "internal/procfs"},
@@ -77,6 +79,7 @@ var arrows = map[string][]string{
 	"internal/cache":      {"bench", "internal/flock", "internal/progress"},
 	"internal/filecopy":   {},
 	"internal/flock":      {},
+	"internal/initrd":     {},
 	"internal/procfs":     {},
 
 	// The command half, from what stands on the rest to what the rest stands on.
@@ -86,12 +89,13 @@ var arrows = map[string][]string{
 		"internal/booktext",
 		"internal/cli/env", "internal/cli/flows", "internal/cli/host", "internal/cli/image", "internal/cli/lab",
 		"internal/cli/output", "internal/cli/run", "internal/cli/vf", "internal/cli/vm", "internal/hoststate",
+		"internal/initrd",
 	},
 	"docs": {},
 	"internal/cli/run": {
 		"bench", "bench/host", "bench/keep", "bench/klog", "bench/vm", "bench/xe", "flow", "internal/ansi",
-		"internal/cli/env", "internal/cli/flows", "internal/kernelwatch", "internal/pick", "internal/prose",
-		"report", "report/terminal",
+		"internal/cli/env", "internal/cli/flows", "internal/cli/guestkernel", "internal/kernelwatch", "internal/pick",
+		"internal/prose", "report", "report/terminal",
 	},
 	"internal/cli/lab": {
 		"bench", "bench/keep", "bench/vm", "flow", "imagebuild", "internal/ansi", "internal/cli/env",
@@ -99,7 +103,8 @@ var arrows = map[string][]string{
 		"internal/kernelwatch",
 		"internal/atomicfile", "internal/progress", "internal/prose", "lab", "report", "report/run", "report/terminal",
 	},
-	"internal/cli/image": {"imagebuild", "internal/cli/env"},
+	"internal/cli/image":       {"imagebuild", "internal/cli/env"},
+	"internal/cli/guestkernel": {"bench", "imagebuild", "internal/cli/env"},
 	"internal/cli/host": {
 		"bench", "bench/host", "bench/keep", "bench/undo", "flow", "internal/ansi", "internal/cli/env",
 		"internal/cli/flows", "internal/hoststate", "internal/labels",
@@ -117,7 +122,8 @@ var arrows = map[string][]string{
 	"internal/cli/vm": {
 		"bench", "bench/host", "bench/keep", "bench/pci", "bench/vm", "bench/vm/assigned", "bench/vm/warm", "bench/xe",
 		"internal/ansi",
-		"internal/atomicfile", "internal/cli/env", "internal/cli/machines", "internal/cli/output",
+		"internal/atomicfile", "internal/cli/env", "internal/cli/guestkernel",
+		"internal/cli/machines", "internal/cli/output",
 		"internal/hoststate", "internal/pick",
 		"internal/prose", "internal/rawterm",
 	},

@@ -57,6 +57,12 @@ type GuestConfig struct {
 	OSImage string    `json:"os_image"` // relative to the working directory, as in the Python tool
 	Driver  string    `json:"driver"`
 	IGT     IGTConfig `json:"igt"`
+
+	// Kernel (ours) names the kernel that guests boot instead of the image's own. Paths in it are relative
+	// to the working directory.
+	Kernel string `json:"kernel"`
+	// Cmdline (ours) is added to the command line of that kernel.
+	Cmdline string `json:"cmdline"`
 }
 
 // An IGTConfig says where IGT is on a machine.
@@ -104,6 +110,16 @@ type VMConfig struct {
 	// flow allows it.
 	Warm      bool     `json:"warm"`
 	ExtraArgs []string `json:"extra_args"`
+
+	// Boot is the kernel of [GuestConfig.Kernel], once its files are made. No configuration file can set
+	// it.
+	Boot *GuestBoot `json:"-"`
+}
+
+// A GuestBoot is a kernel that QEMU boots instead of the one in a guest's image.
+type GuestBoot struct {
+	Image, Initrd, Cmdline string
+	Release                string // "7.2.13+deb14-amd64"
 }
 
 // VNCModes are the values of [VMConfig.VNC].
@@ -215,6 +231,13 @@ func (c *Config) Validate() error {
 		if !driverName.MatchString(d[1]) {
 			bad("%s is %q, want the name of a kernel driver, like xe", d[0], d[1])
 		}
+	}
+	if c.Guest.Cmdline != "" && c.Guest.Kernel == "" {
+		bad("guest.cmdline (--guest-cmdline) needs guest.kernel (--guest-kernel): the image's own kernel has its " +
+			"command line in the image")
+	}
+	if strings.ContainsAny(c.Guest.Cmdline, "\n\x00") {
+		bad("guest.cmdline is %q, want one line", c.Guest.Cmdline)
 	}
 	if c.Host.CardIndex != nil && c.Host.PCIAddress != "" {
 		bad("host.card_index and host.pci_address: give one of them")

@@ -70,6 +70,11 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"scale", `{"timeout_scale": 0}`, "timeout_scale is 0"},
 		{"no work", `{"workload_scale": 0}`, "workload_scale is 0"},
 		{"card", `{"host": {"card_index": -1}}`, "host.card_index is -1"},
+		{
+			"command line", `{"guest": {"cmdline": "quiet"}}`,
+			"guest.cmdline (--guest-cmdline) needs guest.kernel (--guest-kernel)",
+		},
+		{"lines", `{"guest": {"kernel": "7.2", "cmdline": "a\nb"}}`, `guest.cmdline is "a\nb", want one line`},
 		{"no driver", `{"guest": {"driver": ""}}`, `guest.driver is "", want the name of a kernel driver`},
 		{"driver", `{"host": {"driver": "../xe"}}`, `host.driver is "../xe", want the name of a kernel driver`},
 		{"null", `{"host": null}`, "c.json:1:10: host: found a JSON null"},

@@ -1,6 +1,7 @@
 package imagebuild
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -47,12 +48,28 @@ func (k Kernel) Built() bool { return !k.Own() && k.version == "" }
 // String returns the text that the user gave, or "" for the lab's own kernel.
 func (k Kernel) String() string { return k.Text }
 
+// Absolute returns a text that names the same kernel in every working directory.
+func (k Kernel) Absolute() (string, error) {
+	if k.Own() || k.version != "" {
+		return k.Text, nil
+	}
+	path, err := filepath.Abs(k.tree + k.deb + k.image) // one of them is set
+	if err != nil || k.image == "" {
+		return path, err
+	}
+	modules, err := filepath.Abs(k.modules)
+	return path + ":" + modules, err
+}
+
 // kernelVersion matches a version of Debian's archive, with or without its last parts.
 var kernelVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+(\.[0-9]+)?(\+[a-z0-9.]+)?$`)
 
 // ErrNotBuilt is the cause of an error about a kernel tree, a package or a kernel image that is not
 // complete.
 var ErrNotBuilt = errors.New("the kernel is not built")
+
+// ErrUnfit is the cause of an error about a kernel that lacks modules.
+var ErrUnfit = errors.New("the kernel does not have what a machine needs")
 
 // ParseKernel returns the kernel that text names. Text is a version of Debian's archive ("7.2",
 // "7.2.13"), the directory of a built kernel tree, the file of a kernel package (".deb"), or
@@ -78,8 +95,7 @@ func ParseKernel(flag, text string) (Kernel, error) {
 	switch {
 	case err != nil:
 		return k, k.usage(
-			fmt.Errorf("it is not a version (7.2, 7.2.13), a file or a directory: %w", err),
-			"give a version of Debian's archive, a built kernel tree, a kernel's .deb, or BZIMAGE:DIRECTORY",
+			fmt.Errorf("it is not a version (7.2, 7.2.13), a file or a directory: %w", err), adviceFor(text),
 		)
 	case info.IsDir():
 		k.tree = text
@@ -87,11 +103,26 @@ func ParseKernel(flag, text string) (Kernel, error) {
 	case strings.HasSuffix(text, ".deb"):
 		k.deb = text
 		return k, nil
+	case strings.HasSuffix(text, ".ko"):
+		return k, k.usage(errors.New("it is a module, not a kernel"), "in the lab, --module=FILE.ko gives one module")
 	}
 	return k, k.usage(
 		errors.New("a kernel image alone has no modules"),
 		"give BZIMAGE:DIRECTORY, with the directory in which 'make modules_install INSTALL_MOD_PATH=' has put them",
 	)
+}
+
+// adviceFor returns what to give instead of a text that names no kernel.
+func adviceFor(text string) string {
+	if strings.HasPrefix(text, "~") {
+		return "the shell expands ~ only at the start of a word: write $HOME"
+	}
+	for _, prefix := range []string{"v", "linux-"} {
+		if version, ok := strings.CutPrefix(text, prefix); ok && kernelVersion.MatchString(version) {
+			return "the version in Debian's archive is " + version
+		}
+	}
+	return "give a version of Debian's archive, a built kernel tree, a kernel's .deb, or BZIMAGE:DIRECTORY"
 }
 
 func (k Kernel) usage(err error, advice string) error {
@@ -127,13 +158,46 @@ func (k Kernel) checkImage() error {
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a file", k.image)
 	}
+	var dir string
 	if err == nil {
-		_, err = k.modulesDir()
+		dir, err = k.modulesDir()
 	}
 	if err != nil {
 		return k.usage(fmt.Errorf("%w: %w", ErrNotBuilt, err), "build the kernel, and install its modules")
 	}
+	release, err := imageRelease(k.image)
+	if err != nil {
+		return k.usage(fmt.Errorf("%s: %w", k.image, err), "give arch/x86/boot/bzImage of a kernel tree, or a vmlinuz")
+	}
+	if modules := filepath.Base(dir); release != modules {
+		return k.usage(
+			fmt.Errorf("the image is Linux %s, and the modules are of Linux %s", release, modules),
+			"give the modules of the same kernel",
+		)
+	}
 	return nil
+}
+
+// imageRelease returns the release in the header of a kernel image (Documentation/arch/x86/boot.rst of
+// Linux: "HdrS" and kernel_version).
+func imageRelease(file string) (string, error) {
+	const headerEnd, base, magicAt, versionAt = 0x210, 0x200, 0x202, 0x20e
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	header := make([]byte, headerEnd)
+	if _, err := f.ReadAt(header, 0); err != nil || string(header[magicAt:magicAt+4]) != "HdrS" {
+		return "", errors.New("it is not a kernel image for x86")
+	}
+	text := make([]byte, 256)
+	n, err := f.ReadAt(text, base+int64(binary.LittleEndian.Uint16(header[versionAt:])))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	release, _, _ := strings.Cut(string(text[:n]), " ")
+	return release, nil
 }
 
 // modulesDir returns the directory of k's modules that is named after the kernel's release. The
@@ -154,66 +218,87 @@ func (k Kernel) modulesDir() (string, error) {
 	return "", fmt.Errorf("%s has no modules of a kernel (no lib/modules/*/modules.order)", k.modules)
 }
 
-// kernel returns the cache entry with k as one file, kernel.tar, or "" for the lab's own kernel.
-func (b *builder) kernel(root string, k Kernel) string {
-	if b.err != nil || k.Own() {
-		return ""
+// A kernelSource says where the parts of a kernel come from.
+type kernelSource struct {
+	title string
+	// get puts the kernel's parts into a directory: packages (*.deb), or the file vmlinuz and the directory
+	// modules/RELEASE.
+	get   func(in string, lock *os.File, log io.Writer) error
+	parts []any // they change when the kernel does
+}
+
+// source returns where k comes from.
+func (b *builder) source(k Kernel) (s kernelSource) {
+	if b.err != nil {
+		return s
 	}
 	switch {
 	case k.version != "":
-		return b.archiveKernel(root, k)
+		s, b.err = b.archiveSource(k)
 	case k.tree != "":
-		return b.treeKernel(root, k)
+		s, b.err = b.treeSource(k)
 	case k.deb != "":
-		return b.debKernel(root, k)
+		s, b.err = k.debSource()
+	default:
+		s, b.err = b.imageSource(k)
 	}
-	return b.imageKernel(root, k)
+	return s
 }
 
-// packKernel returns the cache entry with a kernel. get puts the kernel's parts into a directory:
-// packages (*.deb), or the file vmlinuz and the directory modules/RELEASE. parts are the inputs.
-func (b *builder) packKernel(
-	root, title string, get func(in string, lock *os.File, log io.Writer) error, parts ...any,
-) string {
-	const script = "kernel.sh"
-	text, err := scripts.ReadFile("image/" + script)
-	if err != nil && b.err == nil {
-		b.err = err
+// kernel returns the cache entry with k as one file, kernel.tar, or "" for the lab's own kernel.
+func (b *builder) kernel(root string, k Kernel) string {
+	if b.err != nil || k.Own() || k.version != "" && isRootKernel(root, k) {
+		return ""
 	}
-	return b.entry("kernel", title, func(dir *os.File, log io.Writer) error {
+	s := b.source(k)
+	text := b.script(kernelScript)
+	return b.entry("kernel", s.title, func(dir *os.File, log io.Writer) error {
 		in := filepath.Join(dir.Name(), "work", "in")
 		if err := os.MkdirAll(in, 0o755); err != nil {
 			return err
 		}
-		if err := get(in, dir, log); err != nil {
+		if err := s.get(in, dir, log); err != nil {
 			return err
 		}
-		if err := b.runStage(dir, root, script, nil, log); err != nil {
+		if err := b.runStage(dir, root, kernelScript, nil, log); err != nil {
 			return err
 		}
 		return b.keep(dir.Name())
-	}, append(parts, string(text))...)
+	}, append(s.parts, text)...)
 }
 
-// debKernel returns the cache entry with the kernel of a package, as "make bindeb-pkg" makes it.
-func (b *builder) debKernel(root string, k Kernel) string {
+// kernelScript packs a kernel as kernel.tar.
+const kernelScript = "kernel.sh"
+
+// script returns the text of a script of image/.
+func (b *builder) script(name string) string {
+	text, err := scripts.ReadFile("image/" + name)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return string(text)
+}
+
+// debSource returns the source of a package's kernel, as "make bindeb-pkg" makes it.
+func (k Kernel) debSource() (s kernelSource, err error) {
 	id, err := fileID(k.deb)
 	if err != nil {
-		b.err = k.usage(err, "")
-		return ""
+		return s, k.usage(err, "")
 	}
-	title := "kernel of " + filepath.Base(k.deb)
-	return b.packKernel(root, title, func(in string, _ *os.File, _ io.Writer) error {
-		return filecopy.Copy(filepath.Join(in, "kernel.deb"), k.deb, 0o644)
-	}, "deb", id)
+	return kernelSource{
+		title: "kernel of " + filepath.Base(k.deb),
+		get: func(in string, _ *os.File, _ io.Writer) error {
+			return filecopy.Copy(filepath.Join(in, "kernel.deb"), k.deb, 0o644)
+		},
+		parts: []any{"deb", id},
+	}, nil
 }
 
-// imageKernel returns the cache entry with a kernel image and its modules.
-func (b *builder) imageKernel(root string, k Kernel) string {
+// imageSource returns the source of a kernel image and its modules.
+func (b *builder) imageSource(k Kernel) (s kernelSource, err error) {
 	dir, err := k.modulesDir()
 	if err != nil {
-		b.err = k.usage(err, "")
-		return ""
+		return s, k.usage(err, "")
 	}
 	id, err := fileID(k.image)
 	if err == nil {
@@ -222,20 +307,22 @@ func (b *builder) imageKernel(root string, k Kernel) string {
 		id += modules
 	}
 	if err != nil {
-		b.err = k.usage(err, "")
-		return ""
+		return s, k.usage(err, "")
 	}
-	title := "kernel " + filepath.Base(dir)
-	return b.packKernel(root, title, func(in string, lock *os.File, log io.Writer) error {
-		if err := filecopy.Copy(filepath.Join(in, "vmlinuz"), k.image, 0o644); err != nil {
-			return err
-		}
-		to := filepath.Join(in, "modules")
-		if err := os.Mkdir(to, 0o755); err != nil {
-			return err
-		}
-		return run(b.ctx, lock, log, "cp", "-rL", "--no-preserve=ownership", dir, to)
-	}, "image", id)
+	return kernelSource{
+		title: "kernel " + filepath.Base(dir),
+		get: func(in string, lock *os.File, log io.Writer) error {
+			if err := filecopy.Copy(filepath.Join(in, "vmlinuz"), k.image, 0o644); err != nil {
+				return err
+			}
+			to := filepath.Join(in, "modules")
+			if err := os.Mkdir(to, 0o755); err != nil {
+				return err
+			}
+			return run(b.ctx, lock, log, "cp", "-rL", "--no-preserve=ownership", dir, to)
+		},
+		parts: []any{"image", id},
+	}, nil
 }
 
 // fileID tells files of the same path apart: by size and time.

@@ -3,7 +3,9 @@ package imagebuild
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,9 +31,11 @@ func TestParseKernel(t *testing.T) {
 	t.Chdir(dir)
 	write(t, dir,
 		"built/Makefile", "built/arch/x86/boot/bzImage", "built/include/config/kernel.release", "built/modules.order",
-		"source/Makefile", "7.2/x", "linux-image.deb", "bzImage", "mod/lib/modules/7.3.0/modules.order",
+		"source/Makefile", "7.2/x", "linux-image.deb", "text", "xe.ko", "mod/lib/modules/7.3.0/modules.order",
 		"two/lib/modules/7.3.0/modules.order", "two/lib/modules/7.4.0/modules.order",
+		"other/lib/modules/7.4.0/modules.order",
 	)
+	writeImage(t, "bzImage", "7.3.0")
 	for _, c := range []struct {
 		text  string
 		want  Kernel
@@ -51,11 +55,16 @@ func TestParseKernel(t *testing.T) {
 		{text: "./7.2", wrong: "the kernel is not built: there is no arch/x86/boot/bzImage"},
 		{text: "source", wrong: "the kernel is not built: there is no arch/x86/boot/bzImage"},
 		{text: "bzImage", wrong: "a kernel image alone has no modules"},
+		{text: "xe.ko", wrong: "it is a module, not a kernel"},
+		{text: "text:mod", wrong: "text: it is not a kernel image"},
+		{text: "bzImage:other", wrong: "the image is Linux 7.3.0, and the modules are of Linux 7.4.0"},
 		{text: "bzImage:source", wrong: "has no modules of a kernel"},
 		{text: "bzImage:two", wrong: "has the modules of 2 kernels"},
 		{text: "none:mod", wrong: "none: no such file"},
 		{text: "7", wrong: "it is not a version"},
 		{text: "nowhere", wrong: "it is not a version"},
+		{text: "~/linux", wrong: "write $HOME"},
+		{text: "v7.2", wrong: "the version in Debian's archive is 7.2"},
 	} {
 		got, err := ParseKernel("--kernel", c.text)
 		if c.wrong != "" {
@@ -74,6 +83,37 @@ func TestParseKernel(t *testing.T) {
 	}
 	if _, err := ParseKernel("--kernel", "source"); !errors.Is(err, ErrNotBuilt) {
 		t.Errorf("%v, want ErrNotBuilt", err)
+	}
+}
+
+// writeImage writes a kernel image that is only a header.
+func writeImage(t *testing.T, path, release string) {
+	t.Helper()
+	image := make([]byte, 0x300)
+	copy(image[0x202:], "HdrS")
+	image[0x20e] = 0x80
+	copy(image[0x280:], release+" (builder@host) #1 SMP")
+	if err := os.WriteFile(path, image, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A run may be resumed in another working directory.
+func TestAbsoluteKernel(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write(t, dir, "a.deb", "mod/lib/modules/7.3.0/modules.order")
+	writeImage(t, "bzImage", "7.3.0")
+	for text, want := range map[string]string{
+		"": "", "7.2": "7.2", "a.deb": dir + "/a.deb", "bzImage:mod": dir + "/bzImage:" + dir + "/mod",
+	} {
+		k, err := ParseKernel("--kernel", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := k.Absolute(); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+		}
 	}
 }
 
@@ -117,6 +157,61 @@ func TestTreeState(t *testing.T) {
 	}
 	if _, _, err := k.treeState(); !errors.Is(err, ErrNotBuilt) || !strings.Contains(err.Error(), "drivers/a.ko") {
 		t.Errorf("%v, want that drivers/a.ko is not built", err)
+	}
+}
+
+// The modules of a tree that was built with O=DIR come from DIR, stripped and not compressed, and
+// nothing in it changes.
+func TestTreeSource(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip(err)
+	}
+	dir, work := t.TempDir(), t.TempDir()
+	write(t, dir, "source/real.mk", "out/arch/x86/boot/bzImage", "out/b.ko")
+	out := filepath.Join(dir, "out")
+	for file, text := range map[string]string{
+		"out/include/config/kernel.release": "7.3.0-mine\n", "out/modules.order": "b.o\n",
+		"out/Makefile": "include " + dir + "/source/real.mk\n",
+		"source/real.mk": "modules_install:\n\tmkdir -p $(INSTALL_MOD_PATH)/lib/modules/7.3.0-mine\n" +
+			"\techo \"$(INSTALL_MOD_STRIP) $(DEPMOD) '$(CONFIG_MODULE_COMPRESS_ALL)'\" " +
+			">$(INSTALL_MOD_PATH)/lib/modules/7.3.0-mine/b.ko\n",
+	} {
+		path := filepath.Join(dir, file)
+		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, err := ParseKernel("--kernel", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := builder{ctx: t.Context()}
+	s, err := b.treeSource(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := filepath.Join(work, "in")
+	lock, err := os.Open(work)
+	if err == nil {
+		defer lock.Close()
+		err = os.Mkdir(in, 0o755)
+	}
+	if err == nil {
+		err = s.get(in, lock, io.Discard)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(in, "modules/7.3.0-mine/b.ko"))
+	if err != nil || string(got) != "1 true ''\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if image, err := os.ReadFile(filepath.Join(in, "vmlinuz")); err != nil || len(image) == 0 {
+		t.Error(err)
+	}
+	if _, again, err := k.treeState(); err != nil || again != s.parts[1] {
+		t.Errorf("the tree has changed: %v", err)
 	}
 }
 

@@ -145,18 +145,14 @@ func available(kernels []archiveKernel) string {
 	return text
 }
 
-// archiveKernel returns the cache entry with a kernel of Debian's archive, or "" if the lab's own
-// kernel has that version.
-func (b *builder) archiveKernel(root string, k Kernel) string {
-	if isRootKernel(root, k) {
-		return ""
-	}
+// archiveSource returns the source of a kernel of Debian's archive.
+func (b *builder) archiveSource(k Kernel) (s kernelSource, err error) {
 	index, found, err := b.findKernel(k)
 	if err != nil {
-		b.err = err
-		return ""
+		return s, err
 	}
-	return b.packKernel(root, "kernel "+found.release, func(in string, lock *os.File, log io.Writer) error {
+	s.title, s.parts = "kernel "+found.release, []any{"archive", strings.Join(found.download(), " ")}
+	s.get = func(in string, lock *os.File, log io.Writer) error {
 		a := apt{lists: index, dir: filepath.Join(filepath.Dir(in), "tmp", "apt")}
 		err := a.run(b.ctx, lock, in, log, append([]string{"download"}, found.download()...)...)
 		if err != nil && b.ctx.Err() == nil {
@@ -166,7 +162,8 @@ func (b *builder) archiveKernel(root string, k Kernel) string {
 			}
 		}
 		return err
-	}, "archive", strings.Join(found.download(), " "))
+	}
+	return s, nil
 }
 
 // FindKernels returns an error if one of kernels is a version that Debian's archive does not have. It

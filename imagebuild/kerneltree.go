@@ -14,19 +14,18 @@ import (
 	"vmtb/internal/filecopy"
 )
 
-// treeKernel returns the cache entry with the kernel of a built tree. "make modules_install" puts
-// its modules into a directory of ours; nothing in the tree changes.
-func (b *builder) treeKernel(root string, k Kernel) string {
+// treeSource returns the source of a built tree's kernel. "make modules_install" puts its modules into a
+// directory of ours; nothing in the tree changes.
+func (b *builder) treeSource(k Kernel) (s kernelSource, err error) {
 	release, id, err := k.treeState()
 	if err != nil {
-		b.err = err
-		return ""
+		return s, err
 	}
 	if _, err := exec.LookPath("make"); err != nil {
-		b.err = &bench.InfraError{Op: "install the modules of " + k.tree, Err: err, Advice: "apt install make"}
-		return ""
+		return s, &bench.InfraError{Op: "install the modules of " + k.tree, Err: err, Advice: "apt install make"}
 	}
-	return b.packKernel(root, "kernel "+release+" of "+k.tree, func(in string, lock *os.File, log io.Writer) error {
+	s.title, s.parts = "kernel "+release+" of "+k.tree, []any{"tree", id}
+	s.get = func(in string, lock *os.File, log io.Writer) error {
 		if err := filecopy.Copy(filepath.Join(in, "vmlinuz"), filepath.Join(k.tree, treeImage), 0o644); err != nil {
 			return err
 		}
@@ -40,7 +39,8 @@ func (b *builder) treeKernel(root string, k Kernel) string {
 			return err
 		}
 		return os.Rename(filepath.Join(installed, "lib", "modules"), filepath.Join(in, "modules"))
-	}, "tree", id)
+	}
+	return s, nil
 }
 
 // treeState returns the release of the kernel in a built tree, and a text that changes when the

@@ -4,10 +4,12 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -258,13 +260,20 @@ func (b *builder) entry(kind, title string, build func(dir *os.File, log io.Writ
 		})
 	})
 	if err != nil {
-		if _, ok := errors.AsType[*bench.InfraError](err); !ok && b.ctx.Err() == nil {
-			err = &bench.InfraError{Op: "build the lab's " + title, Err: err}
+		infra, ok := errors.AsType[*bench.InfraError](err)
+		switch {
+		case ok && unfit.MatchString(infra.Evidence):
+			err = &bench.UsageError{Err: fmt.Errorf("%w: %s", ErrUnfit, unfit.FindString(infra.Evidence))}
+		case !ok && b.ctx.Err() == nil:
+			err = &bench.InfraError{Op: "build the " + title, Err: err}
 		}
 		b.err = err
 	}
 	return dir
 }
+
+// unfit matches the line of a script that refuses the user's kernel.
+var unfit = regexp.MustCompile(`(?m)^(?:Linux \S+ lacks modules|The package must have|The package has no) .*$`)
 
 // linkFiles hard-links each regular file of from into to.
 func linkFiles(from, to string) error {

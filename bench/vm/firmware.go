@@ -16,6 +16,9 @@ type Firmware string
 const (
 	BIOS Firmware = "bios" // QEMU's own, SeaBIOS
 	UEFI Firmware = "uefi" // OVMF; what a guest writes into its variables is lost when the machine ends
+
+	// NoBoot is for [LookAtImage]: QEMU boots another kernel than the image's, so any disk will do.
+	NoBoot Firmware = "none"
 )
 
 func (f Firmware) valid() bool {

@@ -102,6 +102,9 @@ func LookAtImage(ctx context.Context, image string, firmware Firmware) (ImageInf
 	if err := checkChain(ctx, image, info); err != nil {
 		return info, err
 	}
+	if firmware == NoBoot {
+		return info, nil
+	}
 	start, err := info.start(ctx, image)
 	if err != nil {
 		return info, err

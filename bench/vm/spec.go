@@ -69,6 +69,8 @@ const (
 // A Kernel is booted by QEMU itself, without firmware's boot loader.
 type Kernel struct {
 	Image, Initrd, Cmdline string
+
+	Release string `json:",omitempty"` // for users: "7.2.13+deb14-amd64"; "" if it is not known
 }
 
 // A VF is a PCI function of the host, bound to a VFIO driver, that the machine gets. The n-th VF is
@@ -90,10 +92,14 @@ type VF struct {
 // SpecFor returns the machine that a configuration describes, which boots image. It has no name and
 // no VFs.
 func SpecFor(c bench.VMConfig, image string) Spec {
-	return Spec{
+	s := Spec{
 		QEMU: c.QEMU, Machine: c.Machine, Firmware: Firmware(c.Firmware), MemoryMiB: c.MemoryMiB, CPUs: c.CPUs,
 		Disks: []Disk{{Image: image, Bus: c.DiskBus}}, Extra: c.ExtraArgs,
 	}
+	if b := c.Boot; b != nil {
+		s.Kernel = &Kernel{Image: b.Image, Initrd: b.Initrd, Cmdline: b.Cmdline, Release: b.Release}
+	}
+	return s
 }
 
 // A Share is a directory of the host that the guest can mount: mount -t 9p -o trans=virtio Tag

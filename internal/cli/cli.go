@@ -21,12 +21,16 @@ import (
 	vfcmd "vmtb/internal/cli/vf"
 	vmcmd "vmtb/internal/cli/vm"
 	"vmtb/internal/hoststate"
+	"vmtb/internal/initrd"
 )
 
 // Main runs the command line in args, program name first, with the flows that the registrars add.
 // It returns the exit code. version is the program's version.
 func Main(ctx context.Context, args []string, version string, registrars ...func(*flow.Registry)) int {
 	if code, ran := guard.Run(args); ran {
+		return code
+	}
+	if code, ran := initrd.Run(args); ran {
 		return code
 	}
 	e := &env.Env{

@@ -26,6 +26,13 @@ func TestIntegrationScripts(t *testing.T) {
 	sandbox := p.Setup
 	p.Setup = func(env *testscript.Env) error {
 		env.Setenv("VMTB_TEST_IMAGE", image)
+		// It has no dynamic libraries, as the init program of a guest must be. The scripts' own vmtb is a
+		// test program.
+		program, err := filepath.Abs("../../bin/vmtb")
+		if err != nil {
+			return err
+		}
+		env.Setenv("VMTB_BIN", program)
 		env.Defer(func() { endMachines(t, filepath.Join(env.WorkDir, "state", "machines")) })
 		return sandbox(env)
 	}

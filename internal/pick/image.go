@@ -27,6 +27,9 @@ func GuestImage(ctx context.Context, config *bench.Config, inspect InspectImage)
 	if err != nil {
 		return vm.ImageInfo{}, err
 	}
+	if config.Guest.Kernel != "" {
+		firmware = vm.NoBoot
+	}
 	return inspect(ctx, image, firmware)
 }
 

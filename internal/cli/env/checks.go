@@ -13,8 +13,10 @@ import (
 // Target returns the target of the checks of package doctor: this machine, and the guest image of a
 // configuration. If deep is true, the checks of the machine also boot the image.
 func (e *Env) Target(config *bench.Config, deep bool) *doctor.Target {
+	own := *config
+	own.Guest.Kernel = "" // checks boot the image's own kernel
 	return doctor.New(e.System, doctor.Options{
-		Config: config, State: e.State, Deep: deep, Warnings: e.Err,
+		Config: &own, State: e.State, Deep: deep, Warnings: e.Err,
 		Booting: func(what, console string, limit time.Duration, wait func() error) error {
 			return e.Booting("guest", what, console, limit, wait)
 		},

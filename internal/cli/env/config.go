@@ -24,6 +24,8 @@ const ConfigName = "vmtb_config.json"
 type ConfigFlags struct {
 	File          string // --config
 	Image         string // --vm-image
+	Kernel        string // --guest-kernel, or --kernel of commands about one machine
+	Cmdline       string // --guest-cmdline, or --cmdline
 	Card          string
 	Profiles      string // --vgpu-profiles
 	VNC           string
@@ -52,6 +54,20 @@ func (f *ConfigFlags) Add(cmd *cobra.Command) {
 	f.AddFirmware(cmd)
 	f.AddShared(cmd)
 	CompleteValues(cmd, map[string][]string{"vnc": bench.VNCModes})
+}
+
+// KernelKinds are the values of flags that name a kernel.
+const KernelKinds = "a version of Debian's archive (7.2, 6.18.15), a built kernel tree, a kernel's .deb, or " +
+	"BZIMAGE:MODULES-DIRECTORY (see \"vmtb help kernels\")"
+
+// AddKernel adds --kernel and --cmdline, with a prefix.
+func (f *ConfigFlags) AddKernel(cmd *cobra.Command, prefix string) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.Kernel, prefix+"kernel", "", "kernel that guests boot instead of the image's: "+KernelKinds)
+	flags.StringVar(
+		&f.Cmdline, prefix+"cmdline", "",
+		"additional parameters for the command line of the kernel of --"+prefix+"kernel",
+	)
 }
 
 // AddFirmware adds --firmware.
@@ -128,6 +144,12 @@ func (f *ConfigFlags) Load() (c *bench.Config, used string, err error) {
 	}
 	if f.Image != "" {
 		c.Guest.OSImage = f.Image
+	}
+	if f.Kernel != "" {
+		c.Guest.Kernel = f.Kernel
+	}
+	if f.Cmdline != "" {
+		c.Guest.Cmdline = strings.TrimSpace(f.Cmdline)
 	}
 	if f.Profiles != "" {
 		c.Resources.VGPUProfilesPath = f.Profiles

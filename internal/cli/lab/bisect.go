@@ -41,8 +41,8 @@ func bisectCommand(e *env.Env, d *dutFlags) *cobra.Command {
 		Short: "Test one kernel, with the exit codes of git bisect run",
 		Long: `Builds a kernel (--build), boots the lab with it, and runs flows, or a command in the DUT. The exit code
 tells "git bisect run" about this revision: 0 it is good, 1 it is bad, 125 it cannot be tested, because the kernel
-does not build, does not boot, or no flow gave a result. 129 ends the bisection: a flag is wrong. See
-"vmtb help kernels" for a recipe.
+does not build, does not boot, or no flow gave a result. 129 ends the bisection: a flag is wrong, or this machine
+failed. See "vmtb help kernels" for a recipe.
 
 ` + flows.SelectionHelp,
 		Example: `  git bisect run vmtb lab bisect --kernel=. --build='make -j8 bzImage modules' test_basic::TestVmSetup
@@ -51,7 +51,8 @@ does not build, does not boot, or no flow gave a result. 129 ends the bisection:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.command = cmd.ArgsLenAtDash() == 0
 			o.forwarded = forwardArgs(cmd.Flags(), "build")
-			return bisectEnd(e, o.run(cmd.Context(), e, args))
+			err := o.run(cmd.Context(), e, args)
+			return bisectEnd(e, err, o.booted)
 		},
 	}
 	o.AddLab(cmd)
@@ -72,8 +73,8 @@ type bisectResult struct {
 func (r bisectResult) Error() string { return r.why }
 
 // bisectEnd prints the verdict about a kernel, and returns it as an exit code.
-func bisectEnd(e *env.Env, err error) error {
-	r := bisectVerdict(err)
+func bisectEnd(e *env.Env, err error, booted bool) error {
+	r := bisectVerdict(err, booted)
 	word := map[int]string{
 		bisectGood: "good", bisectBad: "bad", bisectSkip: "cannot be tested", bisectAbort: "end of the bisection",
 		flow.ExitInterrupted: "interrupted",
@@ -82,8 +83,10 @@ func bisectEnd(e *env.Env, err error) error {
 	return env.ExitCode(r.code)
 }
 
-// bisectVerdict returns the verdict for the end of a run.
-func bisectVerdict(err error) bisectResult {
+// bisectVerdict returns the verdict for the end of a run. booted says that the DUT had booted. Only the
+// death of the DUT's own kernel says something about that kernel. If QEMU was killed, or a disk of this
+// machine is full, it would happen with the next revision, too: that ends the bisection.
+func bisectVerdict(err error, booted bool) bisectResult {
 	if err == nil {
 		return bisectResult{bisectGood, "passed"}
 	}
@@ -106,12 +109,14 @@ func bisectVerdict(err error) bisectResult {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return bisectResult{flow.ExitInterrupted, "interrupted by the user"}
-	case errors.Is(err, imagebuild.ErrNotBuilt):
+	case errors.Is(err, imagebuild.ErrNotBuilt), errors.Is(err, imagebuild.ErrUnfit):
 		return bisectResult{bisectSkip, err.Error()}
-	case errors.As(err, new(*bench.UsageError)):
-		return bisectResult{bisectAbort, err.Error()}
+	case errors.As(err, new(*bench.GuestError)) && booted:
+		return bisectResult{bisectBad, "the DUT had booted, and its kernel died: " + err.Error()}
+	case errors.As(err, new(*bench.GuestError)):
+		return bisectResult{bisectSkip, "the DUT does not boot: " + err.Error()}
 	}
-	return bisectResult{bisectSkip, err.Error()}
+	return bisectResult{bisectAbort, err.Error()}
 }
 
 func (o *bisectOptions) run(ctx context.Context, e *env.Env, args []string) error {
@@ -123,11 +128,7 @@ func (o *bisectOptions) run(ctx context.Context, e *env.Env, args []string) erro
 	if o.command {
 		return o.runCommand(ctx, e, args)
 	}
-	err := o.runOptions.run(ctx, e, args)
-	switch {
-	case o.died:
-		return bisectResult{bisectBad, "the DUT had booted, and died while flows ran: " + err.Error()}
-	case err != nil:
+	if err := o.runOptions.run(ctx, e, args); err != nil {
 		return err
 	}
 	passed, err := anyPassed(o.runDir)
@@ -181,8 +182,8 @@ func (o *bisectOptions) runCommand(ctx context.Context, e *env.Env, argv []strin
 	}
 	// It has only what the DUT needs; the command's output went to the terminal.
 	defer func() { _ = os.RemoveAll(share) }()
-	x := execOptions{upOptions: upOptions{dut: o.dut, share: share}}
-	booted, err := x.runFresh(ctx, e, argv)
+	x := execOptions{upOptions: upOptions{dut: o.dut, share: share, once: true}}
+	o.booted, err = x.runFresh(ctx, e, argv)
 	code, ended := errors.AsType[env.ExitCode](err)
 	switch {
 	case err == nil:
@@ -195,8 +196,6 @@ func (o *bisectOptions) runCommand(ctx context.Context, e *env.Env, argv []strin
 		return bisectResult{bisectSkip, "the command ended with exit code 125"}
 	case ended:
 		return bisectResult{bisectAbort, fmt.Sprintf("the command did not run to its end: exit code %d", code)}
-	case booted && !errors.As(err, new(*bench.UsageError)):
-		return bisectResult{bisectBad, "the DUT had booted, and died while the command ran: " + err.Error()}
 	}
 	return err
 }

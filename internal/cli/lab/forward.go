@@ -45,15 +45,15 @@ var flagTreatments = map[string]treatment{
 	"vm-memory": replaced,
 
 	"co": handled, "collect-only": handled, "compare": handled, "dry-run": handled, "failed-in": handled,
-	"help": handled, "junit-xml": handled, "junitxml": handled, "last-failed": handled, "lf": handled,
-	"report": handled,
+	"guest-cmdline": handled, "guest-kernel": handled, "help": handled, "junit-xml": handled,
+	"junitxml": handled, "last-failed": handled, "lf": handled, "report": handled,
 
 	"card": absent, "destructive": absent, "firmware": absent, "keep-on-failure": absent, "recover": absent,
 	"vgpu-profiles": absent, "vnc": absent,
 
-	"cmdline": labOnly, "gpu": labOnly, "gpu-property": labOnly, "guest-cmdline": labOnly, "guest-kernel": labOnly,
-	"guest-module": labOnly, "guest-patch": labOnly, "kernel": labOnly, "migration": labOnly, "module": labOnly,
-	"module-param": labOnly, "package": labOnly, "patch": labOnly, "xe": labOnly,
+	"cmdline": labOnly, "gpu": labOnly, "gpu-property": labOnly, "guest-module": labOnly, "guest-patch": labOnly,
+	"kernel": labOnly, "migration": labOnly, "module": labOnly, "module-param": labOnly, "package": labOnly,
+	"patch": labOnly, "xe": labOnly,
 }
 
 // forwardArgs returns the flags on the command line that the run in the DUT gets unchanged. It never

@@ -10,6 +10,7 @@ import (
 
 	"vmtb/bench"
 	"vmtb/imagebuild"
+	"vmtb/internal/cli/env"
 	"vmtb/lab"
 )
 
@@ -25,9 +26,7 @@ type kernelFlags struct {
 }
 
 func (k *kernelFlags) add(flags *pflag.FlagSet) {
-	const kinds = "a version of Debian's archive (7.2, 6.18.15), a built kernel tree, a kernel's .deb, or " +
-		"BZIMAGE:MODULES-DIRECTORY (see \"vmtb help kernels\")"
-	flags.StringVar(&k.kernel, "kernel", "", "kernel of the DUT: "+kinds)
+	flags.StringVar(&k.kernel, "kernel", "", "kernel of the DUT: "+env.KernelKinds)
 	flags.StringVar(&k.guestKernel, "guest-kernel", "", "kernel of the guests, as --kernel")
 	flags.StringVar(&k.cmdline, "cmdline", "", "additional parameters for the command line of the DUT's kernel")
 	flags.StringVar(&k.guestCmdline, "guest-cmdline", "", "the same for the guests' kernel")

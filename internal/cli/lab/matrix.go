@@ -259,7 +259,7 @@ func (o *matrixOptions) runCell(ctx context.Context, e *env.Env, m *output.Matri
 	if ended, ok := errors.AsType[env.ExitCode](err); ok {
 		code = int(ended)
 	} else if err != nil {
-		if errors.As(err, new(*bench.UsageError)) {
+		if errors.As(err, new(*bench.UsageError)) && !errors.Is(err, imagebuild.ErrUnfit) {
 			return err
 		}
 		code = flow.ExitError

@@ -57,7 +57,7 @@ type runOptions struct {
 
 	boot   bool   // boot the DUT even if a saved state could be used
 	runDir string // set by run: of the run in the DUT
-	died   bool   // set by run: the DUT had booted, and then vmtb in it could not be run to its end
+	booted bool   // set by run: the DUT has booted
 }
 
 func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) error {
@@ -110,6 +110,7 @@ func (o *runOptions) runPlan(ctx context.Context, e *env.Env, plan *flows.Plan, 
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
+	o.booted = true
 	go func() { // the second interrupt: nothing in the DUT must be restored
 		select {
 		case <-kill:
@@ -119,7 +120,6 @@ func (o *runOptions) runPlan(ctx context.Context, e *env.Env, plan *flows.Plan, 
 		}
 	}()
 	code, err := o.runInDUT(ctx, e, dut, dir, plan.Config, selection)
-	o.died = err != nil && ctx.Err() == nil && !errors.As(err, new(*bench.UsageError))
 	select {
 	case <-kill: // errors are due to the end of the DUT
 		code, err = flow.ExitInterrupted, nil
@@ -162,6 +162,12 @@ func (o *runOptions) plan(e *env.Env, selection []string) (*flows.Plan, error) {
 	plan, err := o.Plan(e, selection)
 	if err != nil {
 		return nil, err
+	}
+	if plan.Config.Guest.Kernel != "" {
+		return nil, &bench.UsageError{
+			Err:    fmt.Errorf("%s: guest.kernel is for machines with a GPU", plan.ConfigFile),
+			Advice: "in the lab, use --guest-kernel and --guest-cmdline",
+		}
 	}
 	if !o.Given("timeout-scale") && plan.Config.TimeoutScale == 1 {
 		speed, err := lab.MeasuredSpeed()

@@ -28,6 +28,7 @@ type upOptions struct {
 	name  string
 	xe    string
 	share string
+	once  bool // the lab ends if its kernel dies or reboots
 }
 
 func (o *upOptions) addStart(cmd *cobra.Command) {
@@ -95,7 +96,7 @@ func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err 
 		return nil, err
 	}
 	options := lab.Options{
-		Images: images, Share: share, XeParams: params, GPUProperties: o.dut.properties, MayReboot: true,
+		Images: images, Share: share, XeParams: params, GPUProperties: o.dut.properties, MayReboot: !o.once,
 		Cmdline: o.dut.parameters(), Boot: o.dut.ownKernel(), Progress: e.Progress("lab"),
 	}
 	err = options.Twice(ctx, func(options lab.Options) (err error) {

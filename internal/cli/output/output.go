@@ -40,6 +40,7 @@ type Machine struct {
 	Reason    string    `json:"reason,omitempty"` // why it has ended
 	Agent     bool      `json:"agent"`            // the guest's agent has its port open
 	Image     string    `json:"image"`
+	Kernel    string    `json:"kernel,omitempty"` // the release of the kernel of --kernel
 	MemoryMiB int       `json:"memory_mib"`
 	CPUs      int       `json:"cpus"`
 	VFs       []string  `json:"vfs"` // PCI addresses on the host
@@ -60,7 +61,8 @@ type Machine struct {
 func MachineOf(m keep.Info) Machine {
 	s := m.State
 	return Machine{
-		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent, Image: imageOf(m.Spec),
+		Name: m.Name, State: s.State, Reason: m.Reason, Agent: s.Agent,
+		Image: imageOf(m.Spec), Kernel: kernelOf(m.Spec),
 		MemoryMiB: m.Spec.MemoryMiB, CPUs: m.Spec.CPUs, VFs: Addresses(m), Started: m.Started, Ended: m.Ended,
 		Keeper: m.Keeper, QEMU: s.QEMU, Accel: s.Accel, VNC: s.VNC, Listens: s.VNCListens, Password: s.Password,
 		SSHPort: s.SSHPort, Logs: s.Logs,
@@ -74,6 +76,14 @@ func imageOf(s vm.Spec) string {
 		return ""
 	}
 	return s.Disks[0].Image
+}
+
+// kernelOf returns the release of the kernel that a machine boots instead of its image's, or "".
+func kernelOf(s vm.Spec) string {
+	if s.Kernel == nil {
+		return ""
+	}
+	return s.Kernel.Release
 }
 
 // Addresses returns the PCI addresses of a machine's VFs.

@@ -24,7 +24,10 @@ func TestEnvironment(t *testing.T) {
 	h.Texts["/sys/module/xe_vfio_pci/srcversion"] = "C3\n"
 	h.Texts["/proc/cpuinfo"] = "processor\t: 0\nmicrocode\t: 0x11\n\nprocessor\t: 1\nmicrocode\t: 0x11\n"
 	h.Texts["/proc/sys/kernel/version"] = "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)\n"
-	config := bench.Config{Host: bench.HostConfig{Driver: "xe"}}
+	config := bench.Config{
+		Host: bench.HostConfig{Driver: "xe"}, Guest: bench.GuestConfig{Kernel: "7.2"},
+		VM: bench.VMConfig{Boot: &bench.GuestBoot{Release: "7.2.13+deb14-amd64", Cmdline: "rw x=1"}},
+	}
 	facts := environment(t.Context(), host.New(h), &config)
 	value := func(name string) string {
 		i := slices.IndexFunc(facts, func(f flow.Fact) bool { return f.Name == name })
@@ -35,7 +38,8 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"kernel command line": "intel_iommu=on quiet", "guc": "GuC firmware: xe/bmg_guc_70.bin, found 70.44.1",
-		"guest image": "", "kernel": "7.3.4+deb13-amd64", "microcode": "0x11", "kernel debug options": "KASAN",
+		"guest image": "", "guest kernel": "7.2.13+deb14-amd64 of 7.2", "guest kernel command line": "rw x=1",
+		"kernel": "7.3.4+deb13-amd64", "microcode": "0x11", "kernel debug options": "KASAN",
 		"kernel version": "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)",
 		"xe srcversion":  "A1B2", "xe_vfio_pci srcversion": "C3", "xe build id": "",
 		"driver": "xe, not that of the kernel package, on Linux 7.3.4+deb13-amd64 (Debian 7.3.4-1~bpo13+1), " +

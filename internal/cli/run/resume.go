@@ -13,6 +13,7 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
+	"vmtb/internal/cli/guestkernel"
 	"vmtb/internal/kernelwatch"
 )
 
@@ -80,6 +81,11 @@ func (o *resumeOptions) run(ctx context.Context, e *env.Env, dir string) error {
 		return err
 	}
 	defer unlock()
+	keepFiles, err := guestkernel.Prepare(ctx, e, config, "--guest-kernel")
+	if err != nil {
+		return err
+	}
+	defer keepFiles()
 	options, err := newFlowOptions(e, run.Info.Dir, config)
 	if err != nil {
 		return err

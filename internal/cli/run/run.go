@@ -20,6 +20,7 @@ import (
 	"vmtb/internal/ansi"
 	"vmtb/internal/cli/env"
 	"vmtb/internal/cli/flows"
+	"vmtb/internal/cli/guestkernel"
 	"vmtb/internal/kernelwatch"
 )
 
@@ -45,6 +46,7 @@ func Command(e *env.Env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, selection []string) error { return o.run(cmd.Context(), e, selection) },
 	}
 	o.ConfigFlags.Add(cmd)
+	o.AddKernel(cmd, "guest-")
 	o.ReportFlags.Add(cmd)
 	o.AddRun(cmd)
 	cmd.Flags().BoolVar(
@@ -84,6 +86,11 @@ func (o *options) run(ctx context.Context, e *env.Env, selection []string) error
 	}
 	unlock = sync.OnceFunc(unlock)
 	defer unlock()
+	keepFiles, err := guestkernel.Prepare(ctx, e, plan.Config, "--guest-kernel")
+	if err != nil {
+		return err
+	}
+	defer keepFiles()
 	var release func()
 	if o.keep {
 		release = unlock

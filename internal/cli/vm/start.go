@@ -17,6 +17,7 @@ import (
 	"vmtb/bench/vm"
 	"vmtb/bench/vm/warm"
 	"vmtb/internal/cli/env"
+	"vmtb/internal/cli/guestkernel"
 	"vmtb/internal/cli/machines"
 	"vmtb/internal/pick"
 )
@@ -43,6 +44,7 @@ func startCommand(e *env.Env) *cobra.Command {
 holds it. Changes to the disk are lost with the machine, unless --direct is given. VFs must be enabled and bound to a
 VFIO driver: "vmtb vf enable" does both.`,
 		Example: `  vmtb vm start --vm-image=guest_os.img
+  vmtb vm start --vm-image=guest_os.img --kernel=$HOME/linux
   vmtb vf enable 2 && vmtb vm start --vm-image=guest_os.img --vf=1 gpu`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,6 +54,7 @@ VFIO driver: "vmtb vf enable" does both.`,
 		},
 	}
 	o.Add(cmd)
+	o.AddKernel(cmd, "")
 	o.AddWarm(cmd)
 	env.HideRunFlags(cmd)
 	flags := cmd.Flags()
@@ -104,6 +107,11 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 			return err
 		}
 	}
+	keepFiles, err := o.prepareKernel(ctx, e, config)
+	if err != nil {
+		return err
+	}
+	defer keepFiles()
 	spec, err := o.spec(config)
 	if err != nil {
 		return err
@@ -144,6 +152,17 @@ func (o *startOptions) run(ctx context.Context, e *env.Env, args []string) error
 	}
 	started(err)
 	return err
+}
+
+// prepareKernel makes the files of the kernel that the machine boots instead of its image's.
+func (o *startOptions) prepareKernel(ctx context.Context, e *env.Env, config *bench.Config) (func(), error) {
+	if config.Guest.Kernel != "" && o.direct {
+		return nil, &bench.UsageError{
+			Err:    errors.New("--kernel puts modules on the disk, and --direct would keep them in the image"),
+			Advice: "leave out one of them",
+		}
+	}
+	return guestkernel.Prepare(ctx, e, config, "--kernel")
 }
 
 // takeSlot waits until the host has a CPU to boot one more machine. The caller calls booted when

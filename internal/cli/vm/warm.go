@@ -39,6 +39,7 @@ QEMU, and as many VFs. They make the state themselves if there is none: this com
 		},
 	}
 	o.Add(cmd)
+	o.AddKernel(cmd, "")
 	env.HideRunFlags(cmd)
 	cmd.Flags().IntVar(&o.vfs, "vfs", 1, "how many VFs each of these machines gets")
 	cmd.Flags().IntVar(&o.cpus, "cpus", 0, "CPUs of the guest")
@@ -51,6 +52,11 @@ func (o *warmOptions) run(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
+	keepFiles, err := o.prepareKernel(ctx, e, config)
+	if err != nil {
+		return err
+	}
+	defer keepFiles()
 	spec, err := o.spec(config)
 	if err != nil {
 		return err
