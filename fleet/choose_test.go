@@ -120,8 +120,9 @@ func (l *lab) killSubmit(b *bus, s jetstream.Stream) (id string) {
 	defer sub.Unsubscribe()
 	for try := range 20 {
 		id := fmt.Sprint("r", try)
-		cmd := exec.Command(l.self, "as-fleet", "submit", "--key="+filepath.Join(l.dir, "state", "admin.key"), "--id="+id,
-			"--vmtb="+l.vmtb(), "--lost-after="+l.lost.String(), "test_toy::TestMany")
+		key := filepath.Join(l.dir, "state", "admin.key")
+		cmd := exec.Command(l.self, "as-fleet", "submit", "--key="+key, "--id="+id, "--vmtb="+l.vmtb(),
+			"--lost-after="+l.lost.String(), "test_toy::TestMany")
 		if err := cmd.Start(); err != nil {
 			l.t.Fatal(err)
 		}

@@ -61,7 +61,8 @@ func registerToys(r *flow.Registry) {
 	}
 	class := func(name string, params []toy, cases ...string) {
 		c := flow.Class[toy, toy]{
-			Name: name, Params: params, Unprivileged: name != "TestRoot", Fixture: flow.Fixture[toy, toy]{SetUp: setUpToy},
+			Name: name, Params: params, Unprivileged: name != "TestRoot",
+			Fixture: flow.Fixture[toy, toy]{SetUp: setUpToy},
 		}
 		for _, n := range cases {
 			c.Cases = append(c.Cases, flow.Case[toy]{

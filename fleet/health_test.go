@@ -82,7 +82,9 @@ func TestServerAway(t *testing.T) {
 	}
 	b := l.admin()
 	id := l.submit("test_toy::TestThree")
-	l.wait("all at work", func() bool { return l.has("a", "waiting") && l.has("b", "waiting") && l.has("c", "waiting") })
+	for _, dut := range []string{"a", "b", "c"} {
+		l.wait(dut+" at work", func() bool { return l.has(dut, "waiting") })
+	}
 	l.kill("server")
 	back := time.Now().Add(long + time.Second)
 	l.put("a", "go", true)
@@ -317,7 +319,8 @@ func TestNotRestored(t *testing.T) {
 	l.submit("test_toy::TestWeak::*[1VF-c]")
 	l.becomes(b, "h", "bad")
 	third := l.submit("test_toy::TestWeak::*[1VF-d]")
-	l.wait("a failed health check", func() bool { return strings.Contains(l.state(b, "h").Why, "health check: vmtb run") })
+	failed := func() bool { return strings.Contains(l.state(b, "h").Why, "health check: vmtb run") }
+	l.wait("a failed health check", failed)
 	if n := len(l.done(b, third)); n != 0 {
 		t.Error("a broken DUT took a unit")
 	}

@@ -55,8 +55,8 @@ func serve(ctx context.Context, o serveOptions, out io.Writer) error {
 		err := o.engine(ctx, k, cert, users, func() {
 			fmt.Fprintf(out, "serving %s, state in %s\n", o.url, o.dir)
 			if first {
-				const text = "first start: the key of the administrator is %s. Next: vmtb-fleet enroll NAME --key=%[1]s\n"
-				fmt.Fprintf(out, text, o.adminKey())
+				const text = "first start: the key of the administrator is %s. Next: vmtb-fleet enroll NAME --key=%[1]s"
+				fmt.Fprintf(out, text+"\n", o.adminKey())
 			}
 		})
 		if !errors.Is(err, errFull) {
@@ -118,7 +118,7 @@ func (o serveOptions) engine(
 func (o serveOptions) hasSpace(part, enough uint64) bool {
 	var d syscall.Statfs_t
 	err := syscall.Statfs(o.dir, &d)
-	size := uint64(d.Bsize) //nolint:gosec // it is not negative
+	size := uint64(d.Bsize)
 	return err != nil || d.Bavail*size >= min(d.Blocks*size/part, enough)
 }
 

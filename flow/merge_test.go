@@ -296,8 +296,8 @@ func TestMergeUpstream(t *testing.T) {
 			t.Errorf("%s has %d results", it.ID, ends[it.ID])
 		}
 	}
-	if p := run.Info.Participants(); len(run.Info.Plan) != 195 || !strings.HasPrefix(p, "Participating DUTs 6 of 8; ") ||
-		!strings.Contains(p, "dut3 (its journal ends in ") || !strings.Contains(p, "dut8 (no run directory)") {
+	if p := run.Info.Participants(); len(run.Info.Plan) != 195 ||
+		!strings.HasPrefix(p, "Participating DUTs 6 of 8; ") || !strings.Contains(p, "dut3 (its journal ends in ") || !strings.Contains(p, "dut8 (no run directory)") {
 		t.Errorf("%d ids; %s", len(run.Info.Plan), p)
 	}
 }
