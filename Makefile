@@ -2,8 +2,9 @@
 # that they need.
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build fleet fleet-test fleet-lint fleet-chaos fleet-slurm setup demo test speed fmt lint unit integration \
-	lab-test kernel-matrix bench-suite lab-full gpu-test gpu-test-plain gpu-test-sanitized gpu-fuzz fuzz bench bench-scale dist deb install pictures clean
+.PHONY: build fleet fleet-test fleet-lint fleet-chaos fleet-external fleet-slurm fleet-lava setup demo test speed fmt \
+	lint unit integration lab-test kernel-matrix bench-suite lab-full gpu-test gpu-test-plain gpu-test-sanitized gpu-fuzz \
+	fuzz bench bench-scale dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmtb
@@ -38,9 +39,19 @@ fleet-lint: $(LINT)
 fleet-chaos:
 	cd fleet && FLEET_CHAOS=20 go test -count=1 -timeout 30m -v -run TestChaos .
 
+# Kills, and long absences of DUTs and server, with a nats-server 2.10 instead of "vmtb-fleet serve".
+fleet-external:
+	GOBIN=$(CACHE)/tools GOFLAGS= go install github.com/nats-io/nats-server/v2@v2.10.27
+	cd fleet && FLEET_NATS_SERVER=$(CACHE)/tools/nats-server go test -count=1 -timeout 20m -v -run 'TestChaos|TestAway|TestServerAway' .
+
 # The recipe for Slurm with Debian's packages, in namespaces. It needs root and downloads 4 MB once.
 fleet-slurm:
 	cd fleet && go test -count=1 -timeout 10m -tags slurm -v -run TestSlurm .
+
+# The recipe for LAVA with Debian's packages, in namespaces. It needs root and 2 GB of memory, and
+# downloads 87 MB once.
+fleet-lava:
+	cd fleet && go test -count=1 -timeout 60m -tags lava -v -run TestLAVA .
 
 # Packages for a machine under test. ARCH is amd64 or arm64.
 ARCH ?= $(shell go env GOARCH)
@@ -118,8 +129,9 @@ kernel-matrix: build
 		'$(or $(SELECTION),test_basic::TestVmSetup::test_vm_boot[1VF])'
 
 # lab-test, and tests that take too long for every day.
-lab-full: build
-	VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
+lab-full: build fleet
+	VMTB=$(CURDIR)/bin/vmtb VMTB_FLEET=$(CURDIR)/bin/vmtb-fleet VMTB_LAB_FULL=1 go test -count=1 -timeout 5h -parallel 2 -v -tags lab ./lab
+	cd fleet && VMTB=$(CURDIR)/bin/vmtb VMTB_LAB_FULL=1 go test -count=1 -timeout 1h -v -tags lab -run TestPowerLoss .
 
 # Tests of the emulated GPU without a guest, plain and with sanitizers. Both run the seeds of the
 # fuzzers, at once, because each of them needs one CPU. QEMU and the compiled device come from the

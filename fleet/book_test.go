@@ -53,20 +53,12 @@ func TestBook(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "VMTB_FLEET_KEY="+dir+"/state/admin.key")
-	var script bytes.Buffer
-	for i, line := range lines {
-		if i == 0 {
-			line += "\nfor i in $(seq 300); do [ -s state/admin.key ] && vmtb-fleet duts >/dev/null 2>&1 && break; " +
-				"sleep 0.1; done"
-		}
-		script.WriteString(line + "\n")
-	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.CommandContext(ctx, "sh", "-ec", script.String())
+	cmd := exec.CommandContext(ctx, "sh", "-ec", strings.Join(lines, "\n"))
 	// The output is a file, not a pipe: programs in the background keep it open.
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

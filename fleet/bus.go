@@ -153,7 +153,8 @@ func dial(k key, more ...nats.Option) (*bus, error) {
 		nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectJitter(300*time.Millisecond, time.Second), nats.Timeout(answerTime))...)
 	if err != nil {
-		const format = "the engine at %s does not answer: %w (is \"vmtb-fleet serve\" running? is the key still valid?)"
+		const format = "the engine at %s does not answer: %w (is \"vmtb-fleet serve\" running? is its disk full? " +
+			"is the key still valid?)"
 		return nil, fmt.Errorf(format, k.URL, err)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(answerTime))

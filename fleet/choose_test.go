@@ -1,9 +1,15 @@
 package main
 
 import (
+	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"vmtb/flow"
 )
@@ -69,39 +75,76 @@ func TestEachGPU(t *testing.T) {
 	}
 }
 
-// A submit that was killed between two units can be repeated: no unit is queued twice. After the
+// A submit that is killed between two units can be repeated: no unit is queued twice. After the
 // queue was lost, repair queues the units without a result again (check 2).
 func TestSubmitAgain(t *testing.T) {
 	l := newLab(t, long)
 	b := l.admin()
-	o := submitOptions{vmtb: l.vmtb(), id: "r1", lost: long}
-	sub, err := b.plan(t.Context(), o, runInfo{Words: []string{"test_toy::TestToy"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.objects.PutBytes(t.Context(), submissionName("r1"), encode(sub)); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.queue(t.Context(), sub.Units[:7], long, ""); err != nil { // then submit was killed
-		t.Fatal(err)
-	}
-	l.submit("--id=r1", "test_toy::TestToy")
-	if n := l.queued(b); n != 24 {
-		t.Errorf("%d units are queued", n)
-	}
 	s, err := b.js.Stream(t.Context(), unitStream)
-	if err == nil {
-		err = s.Purge(t.Context())
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := l.must("repair", "r1"); !strings.Contains(out, "units queued again: 24") {
+	id := l.killSubmit(b, s)
+	before := l.queued(b)
+	l.submit("--id="+id, "test_toy::TestMany")
+	if n := l.queued(b); n != 40 {
+		t.Errorf("%d units are queued, and %d before", n, before)
+	}
+	if err := s.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out := l.must("repair", id); !strings.Contains(out, "units queued again: 40") {
 		t.Error(out)
 	}
 	l.dut("a", large)
-	l.wait("results", func() bool { return len(l.done(b, "r1")) == 24 })
-	if c := counts(l.fetch("r1", 72)); c[flow.Pass] != 71 {
+	l.wait("results", func() bool { return len(l.done(b, id)) == 40 })
+	for _, r := range l.done(b, id) {
+		if r.Attempt != 1 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if c := counts(l.fetch(id, 120)); c[flow.Pass] != 119 {
 		t.Errorf("%v", c)
 	}
+}
+
+// killSubmit starts submits, and kills each with SIGKILL after its fifth unit, until one was killed
+// before its last unit. It returns the id of that run.
+func (l *lab) killSubmit(b *bus, s jetstream.Stream) (id string) {
+	l.t.Helper()
+	published := make(chan *nats.Msg, 1000)
+	sub, err := b.nc.ChanSubscribe("unit.>", published)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer sub.Unsubscribe()
+	for try := range 20 {
+		id := fmt.Sprint("r", try)
+		key := filepath.Join(l.dir, "state", "admin.key")
+		cmd := exec.Command(l.self, "as-fleet", "submit", "--key="+key, "--id="+id, "--vmtb="+l.vmtb(),
+			"--lost-after="+l.lost.String(), "test_toy::TestMany")
+		if err := cmd.Start(); err != nil {
+			l.t.Fatal(err)
+		}
+		for range 5 {
+			select {
+			case <-published:
+			case <-time.After(time.Minute):
+			}
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if n := l.queued(b); n >= 5 && n < 40 {
+			l.t.Logf("submit was killed after %d units", n)
+			return id
+		}
+		for len(published) > 0 {
+			<-published
+		}
+		if err := s.Purge(l.t.Context()); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	l.t.Fatal("no submit was killed between two units")
+	return ""
 }

@@ -2,18 +2,57 @@ package main
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
+// natsServer is a nats-server that labs start instead of "vmtb-fleet serve", if it is not "".
+var natsServer = os.Getenv("FLEET_NATS_SERVER")
+
+// enrollOutside makes a key, and allows it in the configuration of natsServer.
+func (l *lab) enrollOutside(name, role, file string) {
+	l.t.Helper()
+	state := filepath.Join(l.dir, "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	_, ca, err := certificate(state)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	k, public, err := newKey("tls://"+l.address(), name, role, ca)
+	if err == nil {
+		err = k.write(file)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.outside = append(l.outside, public)
+	cert := filepath.Join(state, "cert.pem")
+	conf := fmt.Sprintf("listen: %q\nmax_payload: 8388608\n"+
+		"jetstream { store_dir: %q, sync_interval: always }\n"+
+		"tls { cert_file: %q, key_file: %[3]q, timeout: 10 }\nauthorization { users: [\n", l.address(), state, cert)
+	for _, user := range l.outside {
+		conf += "{ nkey: " + user + " }\n"
+	}
+	if err := os.WriteFile(filepath.Join(state, "nats.conf"), []byte(conf+"] }\n"), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	if server := l.running()["server"]; server != nil {
+		_ = server.Process.Signal(syscall.SIGHUP) // loads the users again; a server that is down does not need it
+	}
+}
+
 // An external NATS server, with its own users and certificate, works like "vmtb-fleet serve". The
 // first submit makes streams and buckets there. An agent that started before waits for them (check
-// 15, with the server version of our go.mod).
+// 15, with the server version of our go.mod; "make fleet-external" has a nats-server 2.10).
 func TestExternalEngine(t *testing.T) {
 	dir := t.TempDir()
 	cert, ca, err := certificate(dir)

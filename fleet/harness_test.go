@@ -55,13 +55,14 @@ type toy string
 func (p toy) String() string { return string(p) }
 
 func registerToys(r *flow.Registry) {
-	var params []toy
-	for i := range 24 {
-		params = append(params, toy(fmt.Sprintf("%dVF-toy%d", []int{1, 4, 12}[i%3], i)))
+	var many []toy
+	for i := range 40 {
+		many = append(many, toy(fmt.Sprintf("%dVF-toy%d", []int{1, 4, 12}[i%3], i)))
 	}
 	class := func(name string, params []toy, cases ...string) {
 		c := flow.Class[toy, toy]{
-			Name: name, Params: params, Unprivileged: true, Fixture: flow.Fixture[toy, toy]{SetUp: setUpToy},
+			Name: name, Params: params, Unprivileged: name != "TestRoot",
+			Fixture: flow.Fixture[toy, toy]{SetUp: setUpToy},
 		}
 		for _, n := range cases {
 			c.Cases = append(c.Cases, flow.Case[toy]{
@@ -70,9 +71,12 @@ func registerToys(r *flow.Registry) {
 		}
 		flow.Add(r, "test_toy", c)
 	}
-	class("TestToy", params, "test_one", "test_two", "test_three")
+	class("TestMany", many, "test_one", "test_two", "test_three")
+	class("TestToy", many[:24], "test_one", "test_two", "test_three")
 	class("TestDie", []toy{"1VF-die"}, "test_die", "test_after")
 	class("TestSlow", []toy{"1VF-slow", "4VF-slow"}, "test_begin", "test_wait", "test_end")
+	class("TestThree", []toy{"1VF-x", "1VF-y", "1VF-z"}, "test_begin", "test_wait", "test_end")
+	class("TestRoot", []toy{"1VF-root"}, "test_wait")
 	class("TestWeak", []toy{"1VF-a", "1VF-b", "1VF-c", "1VF-d", "1VF-e", "1VF-f"}, "test_weak")
 	class("TestHealth", []toy{"x"}, "test_health")
 }
@@ -138,6 +142,8 @@ type lab struct {
 
 	mu    sync.Mutex
 	procs map[string]*exec.Cmd
+
+	outside []string // public keys in the configuration of natsServer
 }
 
 // newLab starts an engine for a test. The test runs in parallel with others, because all of them
@@ -184,6 +190,9 @@ func startLab(t *testing.T, lost time.Duration) *lab {
 		}
 		_ = os.RemoveAll(dir)
 	})
+	if natsServer != "" {
+		lab.enrollOutside("admin", roleAdmin, filepath.Join(dir, "state", "admin.key"))
+	}
 	lab.start("server")
 	return lab
 }
@@ -218,6 +227,9 @@ func (l *lab) start(name string, more ...string) {
 		}
 	}
 	cmd := exec.Command(l.self, append(append([]string{"as-fleet"}, args...), more...)...)
+	if name == "server" && natsServer != "" {
+		cmd = exec.Command(natsServer, "-c", filepath.Join(l.dir, "state", "nats.conf"))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Env = append(
 		os.Environ(), "TOY_DIR="+l.toyDir(name), "VMTB_STATE_DIR="+filepath.Join(l.toyDir(name), "state"),
@@ -244,7 +256,11 @@ func (l *lab) dut(name string, labels map[string]string, more ...string) {
 		l.t.Fatal(err)
 	}
 	l.label(name, labels)
-	l.must("enroll", name, "-o", filepath.Join(l.dir, name+".key"))
+	if file := filepath.Join(l.dir, name+".key"); natsServer != "" {
+		l.enrollOutside(name, roleDUT, file)
+	} else {
+		l.must("enroll", name, "-o", file)
+	}
 	l.start(name, more...)
 }
 
@@ -270,6 +286,17 @@ func (l *lab) put(dut, name string, there bool) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// byHand starts vmtb on a DUT without the agent, as a person would.
+func (l *lab) byHand(dut string, args ...string) *exec.Cmd {
+	l.t.Helper()
+	cmd := exec.Command(l.self, append([]string{"as-vmtb"}, args...)...)
+	cmd.Env = append(os.Environ(), "TOY_DIR="+l.toyDir(dut), "VMTB_STATE_DIR="+filepath.Join(l.toyDir(dut), "state"))
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	return cmd
 }
 
 // has reports whether a DUT has a file whose name matches.

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"vmtb/bench/undo"
 	"vmtb/flow"
-	"vmtb/internal/flock"
 )
 
 // state returns the agent's report about a DUT.
@@ -71,16 +73,20 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// Units also end while the server is away. Their results arrive when it is back, and no unit runs
-// twice (check 4).
+// The server is away for a minute, which is longer than the leases. Units end meanwhile, and one ends
+// later. All results arrive, and no unit runs twice (check 4).
 func TestServerAway(t *testing.T) {
 	l := newLab(t, long)
-	l.dut("a", small)
-	l.dut("b", small)
+	for _, dut := range []string{"a", "b", "c"} {
+		l.dut(dut, small)
+	}
 	b := l.admin()
-	id := l.submit("test_toy::TestSlow")
-	l.wait("both at work", func() bool { return l.has("a", "waiting") && l.has("b", "waiting") })
+	id := l.submit("test_toy::TestThree")
+	for _, dut := range []string{"a", "b", "c"} {
+		l.wait(dut+" at work", func() bool { return l.has(dut, "waiting") })
+	}
 	l.kill("server")
+	back := time.Now().Add(long + time.Second)
 	l.put("a", "go", true)
 	l.put("b", "go", true)
 	ended := func(dut string) bool {
@@ -95,9 +101,22 @@ func TestServerAway(t *testing.T) {
 	l.wait("the ends of both", func() bool { return ended("a") && ended("b") })
 	l.killAgent("b") // a result that waits for the server must also survive the agent
 	l.start("b")
+	l.wait("the end of all leases", func() bool { return time.Now().After(back) })
 	l.start("server")
-	l.wait("results", func() bool { return len(l.done(b, id)) == 2 })
-	run := l.fetch(id, 6)
+	l.wait("two results", func() bool { return len(l.done(b, id)) == 2 })
+	l.put("c", "go", true)
+	l.wait("all results", func() bool { return len(l.done(b, id)) == 3 })
+	duts := map[string]bool{}
+	for _, r := range l.done(b, id) {
+		duts[r.DUT] = true
+		if r.Attempt != 1 || r.Exit != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(duts) != 3 {
+		t.Errorf("results of %v", duts)
+	}
+	run := l.fetch(id, 9)
 	for _, e := range run.Entries {
 		if e.Attempt > 1 || e.Phase == flow.PhaseCase && e.Event == flow.End && e.Result != flow.Pass {
 			t.Errorf("%+v", e)
@@ -105,37 +124,79 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
-// The server's disk is full: the server refuses new runs, and results stay on their DUT. With more
-// space all results arrive (check 5).
+// The server's disk is full: the server refuses new runs with a reason, and results stay on their
+// DUT. With more space all results arrive (check 5). The disk is a tmpfs of 20 MB.
 func TestServerFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a tmpfs needs root")
+	}
 	l := newLab(t, short)
 	l.must("duts")
 	l.kill("server")
-	l.start("server", "--max-store=40000")
-	l.dut("a", large)
-	b := l.admin()
-	var id string
-	l.wait("a full server", func() bool {
-		out, code := l.run(
-			"submit", "--vmtb", l.vmtb(), "--lost-after", short.String(), "--id=full", "test_toy::TestToy",
-		)
-		if code == 0 {
-			id = "full"
-		}
-		return code == 0 || strings.Contains(out, "insufficient") || strings.Contains(out, "resource")
-	})
-	if id != "" {
-		l.wait("an upload that does not fit", func() bool {
-			log, _ := os.ReadFile(filepath.Join(l.dir, "a.log"))
-			return strings.Contains(string(log), "the result is not stored yet")
-		})
+	state := filepath.Join(l.dir, "state")
+	if err := os.RemoveAll(state); err != nil {
+		t.Fatal(err)
 	}
-	l.kill("server")
+	if err := errors.Join(os.Mkdir(state, 0o700), syscall.Mount("tmpfs", state, "tmpfs", 0, "size=20m")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // before the lab deletes its directory
+		l.kill("server")
+		_ = syscall.Unmount(state, syscall.MNT_DETACH)
+	})
 	l.start("server")
-	id = l.submit("--id=full", "test_toy::TestToy")
-	l.wait("all results", func() bool { return len(l.done(b, id)) == 24 })
-	if c := counts(l.fetch(id, 72)); c[flow.Pass] != 71 {
+	l.dut("a", small)
+	b := l.admin()
+	id := l.submit("test_toy::TestSlow::*[1VF-slow]", "test_toy::TestWeak")
+	l.wait("a at work", func() bool { return l.has("a", "waiting") })
+	filler := filepath.Join(state, "filler")
+	fill(t, filler)
+	out, code := "", 0
+	l.wait("a refused run", func() bool { // small writes may still fit, and the engine may be ending
+		out, code = l.run("submit", "--vmtb", l.vmtb(), "--lost-after", short.String(), "test_toy::TestMany")
+		fill(t, filler)
+		return strings.Contains(out, "is its disk full?")
+	})
+	if code != flow.ExitError {
+		t.Errorf("submit: %d %s", code, out)
+	}
+	l.put("a", "go", true)
+	l.wait("the end of the run", func() bool {
+		dirs, _ := filepath.Glob(filepath.Join(l.toyDir("a"), "spool/units/*/run"))
+		if len(dirs) != 1 {
+			return false
+		}
+		run, err := flow.OpenRun(dirs[0])
+		return err == nil && run.Ended()
+	})
+	log, _ := os.ReadFile(filepath.Join(l.dir, "server.log"))
+	if !strings.Contains(string(log), "the disk is full: "+state) {
+		t.Errorf("the server says %s", log)
+	}
+	if !l.has("a", "spool/units/*/run/run.json") {
+		t.Error("the run directory is not in the spool")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	l.wait("all results", func() bool { return len(l.done(b, id)) == 7 })
+	if c := counts(l.fetch(id, 9)); c[flow.Pass] != 9 {
 		t.Errorf("%v", c)
+	}
+}
+
+// fill writes to a file until its disk is full.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err = f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
 	}
 }
 
@@ -182,14 +243,14 @@ func TestDie(t *testing.T) {
 	}
 }
 
-// A DUT on which every flow fails is marked as bad after two units, and does not empty the queue
-// (check 7). When its health selection passes it takes units again.
+// A DUT on which every flow fails is marked as bad after two units, and does not empty the queue:
+// two good DUTs run the rest (check 7). When its health selection passes it takes units again.
 func TestBrokenDUT(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("bad", small, "--health=test_toy::TestHealth", "--health-every=300ms")
 	b := l.admin()
 	l.put("bad", "broken", true)
-	id := l.submit("test_toy::TestWeak")
+	id := l.submit("--need=vfs<12", "test_toy::TestWeak", "test_toy::TestToy::*[4VF*")
 	d := l.becomes(b, "bad", "bad")
 	if !strings.Contains(d.Why, "errors in 2 units") {
 		t.Errorf("%+v", d)
@@ -197,25 +258,40 @@ func TestBrokenDUT(t *testing.T) {
 	if n := len(l.done(b, id)); n != 2 {
 		t.Errorf("it has taken %d units", n)
 	}
-	l.dut("good", small)
-	l.wait("the rest", func() bool { return len(l.done(b, id)) == 6 })
-	if c := counts(l.fetch(id, 6)); c[flow.Pass] != 4 || c[flow.Error] != 2 {
-		t.Errorf("%v", c)
+	l.dut("good1", small)
+	l.dut("good2", small)
+	l.wait("the rest", func() bool { return len(l.done(b, id)) == 14 })
+	on := map[string]int{}
+	for _, r := range l.done(b, id) {
+		on[r.DUT]++
 	}
+	if on["bad"] != 2 || on["good1"] == 0 || on["good2"] == 0 {
+		t.Errorf("units by DUT: %v", on)
+	}
+	l.kill("good1")
+	l.kill("good2")
 	l.put("bad", "broken", false)
-	l.becomes(b, "bad", "idle")
+	again := l.submit("test_toy::TestWeak::*[1VF-a]")
+	l.wait("a unit on the DUT that is good again", func() bool { return len(l.done(b, again)) == 1 })
+	if out, code := l.run("watch", again); code != 0 {
+		t.Errorf("watch: %d\n%s", code, out)
+	}
 }
 
-// If a unit leaves changes on a DUT, the DUT takes no units until a person declares it good again
-// (check 7).
+// If a unit leaves changes on a DUT, the DUT takes no units (check 7). With a health selection, it
+// takes units again when that passes; else when a person declares it good.
 func TestNotRestored(t *testing.T) {
 	l := newLab(t, long)
 	l.dut("a", small)
 	b := l.admin()
-	sticky := filepath.Join(l.toyDir("a"), "sticky")
-	if err := os.MkdirAll(filepath.Join(sticky, "x"), 0o755); err != nil {
-		t.Fatal(err)
+	stick := func(dut string) (sticky string) {
+		sticky = filepath.Join(l.toyDir(dut), "sticky")
+		if err := os.MkdirAll(filepath.Join(sticky, "x"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return sticky
 	}
+	sticky := stick("a")
 	id := l.submit("test_toy::TestWeak::*[1VF-a]")
 	d := l.becomes(b, "a", "bad")
 	if !strings.Contains(d.Why, "left the host changed") || !strings.Contains(d.Why, "vmtb-fleet repair a") {
@@ -233,11 +309,33 @@ func TestNotRestored(t *testing.T) {
 	}
 	l.must("repair", "a")
 	l.wait("the second unit", func() bool { return len(l.done(b, second)) == 1 })
+	l.must("drain", "a")
+
+	if err := os.MkdirAll(l.toyDir("h"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sticky = stick("h")
+	l.dut("h", small, "--health=test_toy::TestHealth", "--health-every=300ms")
+	l.submit("test_toy::TestWeak::*[1VF-c]")
+	l.becomes(b, "h", "bad")
+	third := l.submit("test_toy::TestWeak::*[1VF-d]")
+	failed := func() bool { return strings.Contains(l.state(b, "h").Why, "health check: vmtb run") }
+	l.wait("a failed health check", failed)
+	if n := len(l.done(b, third)); n != 0 {
+		t.Error("a broken DUT took a unit")
+	}
+	if err := os.RemoveAll(sticky); err != nil {
+		t.Fatal(err)
+	}
+	l.wait("the third unit", func() bool { return len(l.done(b, third)) == 1 })
 }
 
 // A reserved or drained DUT finishes its unit and takes no new one. An agent waits for a vmtb that
 // a person runs by hand (check 10).
 func TestReserve(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a run that locks the host needs root")
+	}
 	l := newLab(t, long)
 	l.dut("a", small)
 	b := l.admin()
@@ -258,19 +356,22 @@ func TestReserve(t *testing.T) {
 	if n := len(l.done(b, second)); n != 0 {
 		t.Error("a reserved DUT took a unit")
 	}
-	lock, err := os.Create(filepath.Join(l.toyDir("a"), "state/vmtb.lock"))
-	if err == nil {
-		err = flock.Exclusive(lock)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l.put("a", "waiting", false)
+	l.put("a", "go", false)
+	hand := l.byHand("a", "run", "--run-dir="+filepath.Join(l.toyDir("a"), "by-hand"), "test_toy::TestRoot")
+	l.wait("the run by hand", func() bool { return l.has("a", "waiting") })
 	l.must("reserve", "a", "--for=0s")
 	l.wait("the agent waits for the host", func() bool {
 		log, _ := os.ReadFile(filepath.Join(l.dir, "a.log"))
 		return strings.Contains(string(log), "waits for another vmtb")
 	})
-	lock.Close()
+	if n := len(l.done(b, second)); n != 0 {
+		t.Error("a unit ran beside a run by hand")
+	}
+	l.put("a", "go", true)
+	if err := hand.Wait(); err != nil {
+		t.Error("the run by hand:", err)
+	}
 	l.wait("the second", func() bool { return len(l.done(b, second)) == 1 })
 	if out, code := l.run("watch", second); code != 0 {
 		t.Errorf("%d %s", code, out)
@@ -300,6 +401,15 @@ func TestCancel(t *testing.T) {
 		t.Error("a is not restored")
 	}
 	run := l.fetch(id, 12)
+	logs, _ := filepath.Glob(filepath.Join(run.Info.Dir, "runs/*/undo.jsonl"))
+	if len(logs) == 0 {
+		t.Error("there is no undo journal")
+	}
+	for _, path := range logs {
+		if pending, err := undo.Peek(path, undo.KindOf[undo.Path]()); err != nil || len(pending) > 0 {
+			t.Errorf("%s: %v, pending: %v", path, err, pending)
+		}
+	}
 	if c := counts(run); c[flow.Incomplete] != 1 || c[flow.Pass] != 1+done || c[flow.NotRun] != 10-done {
 		t.Errorf("%v", c)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/pflag"
 
 	"vmtb/flow"
@@ -53,6 +56,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) int {
 type program struct {
 	out, log io.Writer
 	key      string
+	keyGiven bool
 
 	serve  serveOptions
 	agent  agentOptions
@@ -97,10 +101,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	f.Usage = func() {
 		fmt.Fprintf(p.out, "vmtb-fleet %s\n\n%s\n\n%s", c.use, c.short, f.FlagUsagesWrapped(100))
 	}
-	key := os.Getenv("VMTB_FLEET_KEY")
-	if key == "" {
-		key = serverDir + "/admin.key"
-	}
+	key := cmp.Or(os.Getenv("VMTB_FLEET_KEY"), serverDir+"/admin.key")
 	f.StringVar(&p.key, "key", key, "the key `file` of this machine or person (environment: VMTB_FLEET_KEY)")
 	if c.flags != nil {
 		c.flags(f)
@@ -114,22 +115,39 @@ func (p *program) run(ctx context.Context, args []string) error {
 	case f.NArg() != strings.Count(c.use, " ") && !strings.Contains(c.use, "..."):
 		return usagef("want: vmtb-fleet %s", c.use)
 	}
+	p.keyGiven = f.Changed("key")
 	return c.do(ctx, f.Args())
 }
 
 // onBus returns an action that connects to the engine and calls do.
 func (p *program) onBus(do busAction) action {
 	return func(ctx context.Context, args []string) error {
-		k, err := readKey(p.key)
-		if err != nil {
-			return err
-		}
-		b, err := connect(ctx, k)
+		b, err := p.connect(ctx)
 		if err != nil {
 			return err
 		}
 		defer b.nc.Close()
 		return do(ctx, b, args)
+	}
+}
+
+// connect connects to the engine. If the engine is just starting, connect waits for it: the first
+// start makes the key, too.
+func (p *program) connect(ctx context.Context) (b *bus, err error) {
+	for end := time.Now().Add(answerTime); ; {
+		k, err := readKey(p.key)
+		if err == nil {
+			b, err = connect(ctx, k)
+		}
+		starting := errors.Is(err, nats.ErrNoServers) || !p.keyGiven && errors.Is(err, fs.ErrNotExist)
+		if !starting || time.Now().After(end) {
+			return b, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
 }
 
@@ -145,6 +163,7 @@ func (p *program) commands() []command {
 			if err != nil {
 				return err
 			}
+			p.agent.spool = cmp.Or(p.agent.spool, "/var/lib/vmtb-agent/"+k.Name)
 			return runAgent(ctx, k, p.agent, slog.New(slog.NewTextHandler(p.log, nil)))
 		}},
 		{"submit [SELECTION...]", "queue flows, and print the run's id", p.submitFlags, p.onBus(
@@ -248,7 +267,7 @@ func (p *program) runEnroll(ctx context.Context, b *bus, args []string) error {
 func (p *program) agentFlags(f *pflag.FlagSet) {
 	o := &p.agent
 	f.StringVar(&o.vmtb, "vmtb", "vmtb", "the vmtb to run, with arguments before its command")
-	f.StringVar(&o.spool, "spool", "/var/lib/vmtb-agent", "directory for units in flight")
+	f.StringVar(&o.spool, "spool", "", "directory for units in flight (default: /var/lib/vmtb-agent/NAME of the key)")
 	const health = "selection that must pass before a bad DUT takes units again (default: \"repair\" decides)"
 	f.StringVar(&o.health, "health", "", health)
 	f.DurationVar(&o.check, "health-every", 10*time.Minute, "time between two health checks of a bad DUT")

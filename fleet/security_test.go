@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -224,6 +225,27 @@ func tarOf(t testing.TB, h tar.Header, text string) []byte {
 	return b.Bytes()
 }
 
+// zeros returns a packed run directory with files of zeros. It is much smaller than its files.
+func zeros(t *testing.T, files int, size int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	gz := gzip.NewWriter(&b)
+	tw := tar.NewWriter(gz)
+	for i := range files {
+		h := tar.Header{Name: fmt.Sprint(i), Typeflag: tar.TypeReg, Size: size, Mode: 0o644}
+		if err := tw.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(tw.Close(), gz.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestUnpack(t *testing.T) {
 	for name, h := range map[string]tar.Header{
 		"the way up":       {Name: "../x", Typeflag: tar.TypeReg},
@@ -244,6 +266,15 @@ func TestUnpack(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
 			t.Errorf("%s: %v is left", name, left)
 		}
+	}
+	// Files that are larger together than the limit, with the sizes of a run directory of 10 GB
+	// divided by 1000: what is on the disk stays below the limit.
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := unpack(bytes.NewReader(zeros(t, 10, 1<<20)), dir, maxUnpacked/1000); err == nil {
+		t.Error("10 files of zeros are unpacked")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != maxUnpacked/1000>>20 {
+		t.Errorf("%d files are left", len(left))
 	}
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "to")
 	if err := os.MkdirAll(filepath.Join(from, "a/b"), 0o755); err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -50,6 +51,31 @@ func serve(ctx context.Context, o serveOptions, out io.Writer) error {
 	if users[roleAdmin], err = k.enrolled(); err != nil {
 		return err
 	}
+	for {
+		err := o.engine(ctx, k, cert, users, func() {
+			fmt.Fprintf(out, "serving %s, state in %s\n", o.url, o.dir)
+			if first {
+				const text = "first start: the key of the administrator is %s. Next: vmtb-fleet enroll NAME --key=%[1]s"
+				fmt.Fprintf(out, text+"\n", o.adminKey())
+			}
+		})
+		if !errors.Is(err, errFull) {
+			return err
+		}
+		first = false
+		fmt.Fprintf(out, "%v: %s. The engine starts again when there is space\n", err, o.dir)
+		await(ctx, func() bool { return o.hasSpace(10, 1<<30) })
+	}
+}
+
+var errFull = errors.New("the disk is full")
+
+// engine runs the NATS server until ctx ends. It calls ready when clients can connect. When the disk
+// is nearly full, engine returns errFull: after a failed write, the server would not write to that
+// stream again, and its clients would only see timeouts.
+func (o serveOptions) engine(
+	ctx context.Context, k key, cert tls.Certificate, users map[string]enrolled, ready func(),
+) error {
 	options, err := o.server(cert, users)
 	if err != nil {
 		return err
@@ -68,18 +94,42 @@ func serve(ctx context.Context, o serveOptions, out io.Writer) error {
 		return err
 	}
 	defer b.nc.Close()
-	fmt.Fprintf(out, "serving %s, state in %s\n", o.url, o.dir)
-	if first {
-		const text = "first start: the key of the administrator is %s. Next: vmtb-fleet enroll NAME --key=%[1]s\n"
-		fmt.Fprintf(out, text, o.adminKey())
-	}
-	return b.follow(ctx, users, func() error {
+	ready()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		await(ctx, func() bool { return !s.JetStreamEnabled() || !o.hasSpace(50, 64<<20) })
+		stop(errFull)
+	}()
+	err = b.follow(ctx, users, func() error {
 		options, err := o.server(cert, users)
 		if err == nil {
 			err = s.ReloadOptions(options) // closes the connections of revoked users
 		}
 		return err
 	})
+	if errors.Is(context.Cause(ctx), errFull) {
+		return errFull
+	}
+	return err
+}
+
+// hasSpace reports whether a part of the disk (1/part), or enough bytes, are free.
+func (o serveOptions) hasSpace(part, enough uint64) bool {
+	var d syscall.Statfs_t
+	err := syscall.Statfs(o.dir, &d)
+	size := uint64(d.Bsize)
+	return err != nil || d.Bavail*size >= min(d.Blocks*size/part, enough)
+}
+
+// await waits until a condition is true, or ctx ends.
+func await(ctx context.Context, so func() bool) {
+	for !so() && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // follow updates users from the keys in the engine, and calls changed after each change.

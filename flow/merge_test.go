@@ -69,14 +69,20 @@ func (tp tape) entries() (all []Entry) {
 // write writes a run directory with the entries of the tape.
 func (tp tape) write(t testing.TB, dir string) string {
 	t.Helper()
-	entries := tp.entries()
-	info := Info{
-		Format: Format, Version: "1", DUT: tp.dut + ", Linux 7.3", Start: entries[0].Time, TimeoutScale: 1,
-		BootID: "boot of " + tp.dut,
-	}
+	var plan []Item
 	for _, s := range strings.Fields(tp.plan) {
 		id := tapeID(s)
-		info.Plan = append(info.Plan, Item{ID: id, Name: id.String(), Dir: "07-file-Class-" + id.Param + "/" + id.Case})
+		plan = append(plan, Item{ID: id, Name: id.String(), Dir: "07-file-Class-" + id.Param + "/" + id.Case})
+	}
+	return writeRun(t, dir, tp.dut, plan, tp.entries())
+}
+
+// writeRun writes a run directory.
+func writeRun(t testing.TB, dir, dut string, plan []Item, entries []Entry) string {
+	t.Helper()
+	info := Info{
+		Format: Format, Version: "1", DUT: dut + ", Linux 7.3", Start: entries[0].Time, TimeoutScale: 1,
+		BootID: "boot of " + dut, Plan: plan,
 	}
 	data, err := json.Marshal(info)
 	if err != nil {
@@ -93,8 +99,8 @@ func (tp tape) write(t testing.TB, dir string) string {
 	files := map[string][]byte{
 		infoFile: data, journalFile: journal, lockFile: nil, "undo.jsonl": nil, "results.json": nil,
 	}
-	for _, it := range info.Plan {
-		files[it.Dir+"/log.txt"] = []byte(tp.dut)
+	for _, it := range plan {
+		files[it.Dir+"/log.txt"] = []byte(dut)
 	}
 	for name, data := range files {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
@@ -216,6 +222,83 @@ func TestMergePlanned(t *testing.T) {
 	}
 	if n := summaryOf(run).Counts[NotRun]; n != 2 {
 		t.Errorf("%d have not run", n)
+	}
+}
+
+// The 195 ids of the Python tool, from eight DUTs: the journal of one is torn in the middle of a
+// line, a folder of one is missing, and one has no run directory. The merged run has each id once.
+func TestMergeUpstream(t *testing.T) {
+	items := upstreamItems(t)
+	base := t.TempDir()
+	o := MergeOptions{Out: filepath.Join(base, "out")}
+	const torn, incomplete, missing = 3, 5, 8
+	want := map[Result]int{}
+	for n := 1; n <= 8; n++ {
+		mine := Shard{n, 8}.Take(items)
+		if len(mine) < 3 {
+			t.Fatalf("shard %d has %d items", n, len(mine))
+		}
+		dut := fmt.Sprint("dut", n)
+		o.Expected = append(o.Expected, dut)
+		entries := []Entry{{Event: Begin, Phase: PhaseRun}}
+		for i := range mine {
+			o.Planned = append(o.Planned, mine[i].ID)
+			mine[i].Name, mine[i].Dir = mine[i].ID.String(), fmt.Sprintf("%02d-unit/case", i)
+			e := Entry{Phase: PhaseCase, ID: mine[i].ID, Dir: mine[i].Dir}
+			begin, end := e, e
+			begin.Event, end.Event, end.Result, end.Duration = Begin, End, Pass, time.Second
+			entries = append(entries, begin, end)
+		}
+		code := 0
+		entries = append(entries, Entry{Event: End, Phase: PhaseRun, ExitCode: &code})
+		for i := range entries {
+			entries[i].Seq, entries[i].Time = i+1, mergeStart.Add(time.Duration(i*8+n)*time.Second)
+		}
+		if n == missing {
+			want[NotRun] += len(mine)
+			continue
+		}
+		want[Pass] += len(mine)
+		dir := filepath.Join(base, dut)
+		if n == torn { // the last case has begun
+			entries = entries[:len(entries)-1]
+			want[Pass]--
+			want[Incomplete]++
+		}
+		o.Parts = append(o.Parts, Part{Dir: writeRun(t, dir, dut, mine, entries), DUT: dut})
+		journal := filepath.Join(dir, journalFile)
+		info, err := os.Stat(journal)
+		if err == nil && n == torn {
+			err = os.Truncate(journal, info.Size()-20)
+		}
+		if err == nil && n == incomplete {
+			err = os.RemoveAll(filepath.Join(dir, filepath.Dir(mine[1].Dir)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run, err := Merge(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := summaryOf(run).Counts; !cmp.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	ends := map[ID]int{}
+	for _, e := range run.Entries {
+		if e.Phase == PhaseCase && e.Event == End {
+			ends[e.ID]++
+		}
+	}
+	for _, it := range items {
+		if ends[it.ID] != 1 {
+			t.Errorf("%s has %d results", it.ID, ends[it.ID])
+		}
+	}
+	if p := run.Info.Participants(); len(run.Info.Plan) != 195 ||
+		!strings.HasPrefix(p, "Participating DUTs 6 of 8; ") || !strings.Contains(p, "dut3 (its journal ends in ") || !strings.Contains(p, "dut8 (no run directory)") {
+		t.Errorf("%d ids; %s", len(run.Info.Plan), p)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -90,8 +91,9 @@ func parseKernels(madison string) []archiveKernel {
 		}
 		kernels = append(kernels, k)
 	}
-	slices.SortFunc(kernels, func(a, b archiveKernel) int {
-		return cmp.Or(compareVersions(a.upstream(), b.upstream()), strings.Compare(b.release, a.release))
+	sort.Slice(kernels, func(i, j int) bool { // not slices.SortFunc: it makes the binary larger
+		a, b := kernels[i], kernels[j]
+		return cmp.Or(compareVersions(a.upstream(), b.upstream()), strings.Compare(b.release, a.release)) < 0
 	})
 	return kernels
 }

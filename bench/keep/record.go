@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -249,7 +248,7 @@ func (s Store) List() ([]Record, error) {
 		return nil, s.failed("look for machines", err)
 	}
 	var list []Record
-	for _, e := range entries {
+	for _, e := range entries { // sorted by file name, which is the machine's name
 		if !e.IsDir() {
 			continue
 		}
@@ -262,7 +261,6 @@ func (s Store) List() ([]Record, error) {
 		}
 		list = append(list, r)
 	}
-	slices.SortFunc(list, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 	"syscall"
 
@@ -84,6 +84,7 @@ func parseList(out string) ([]bench.DirEntry, error) {
 		}
 		entries = append(entries, bench.DirEntry{Name: e[1 : len(e)-1], Mode: mode})
 	}
-	slices.SortFunc(entries, func(a, b bench.DirEntry) int { return strings.Compare(a.Name, b.Name) })
+	// not slices.SortFunc: it makes the binary larger
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Name < entries[j].Name })
 	return entries, nil
 }

@@ -1,9 +1,9 @@
 package terminal
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"vmtb/flow"
@@ -132,7 +132,8 @@ func (t *Terminal) slowest() {
 		return
 	}
 	list := slices.Clone(t.timed)
-	slices.SortStableFunc(list, func(a, b flow.Entry) int { return cmp.Compare(b.Duration, a.Duration) })
+	// not slices.SortStableFunc: it makes the binary larger
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Duration > list[j].Duration })
 	t.line(t.rule("=", fmt.Sprintf("slowest %d of %d", n, len(list))))
 	for _, e := range list[:n] {
 		t.line(fmt.Sprintf("%12s  %-9s  %s", prose.Duration(e.Duration), e.Phase, run.Escape(e.ID.String())))
