@@ -74,8 +74,11 @@ const platformProperty = "platform="
 func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
 	if g.Real() {
 		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress, platformProperty + string(g.or())}
-		if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, "gts=") }) {
-			gpu = append(gpu, "gts=2") // both platforms have two
+		for _, p := range g.properties() {
+			name, _, _ := strings.Cut(p, "=")
+			if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, name+"=") }) {
+				gpu = append(gpu, p)
+			}
 		}
 		for _, p := range properties {
 			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
@@ -87,6 +90,14 @@ func (g GPU) hardware(properties []string) (devices, extra []string, cmdline str
 	}
 	devices = []string{"pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"}
 	return devices, []string{"-netdev", "hubport,id=pf-net,hubid=0"}, " module_blacklist=igb,igbvf"
+}
+
+// properties are those of the emulated GPU that the lab sets, unless the user does.
+func (g GPU) properties() []string {
+	if g == BMG {
+		return []string{"gts=2", "vram=16G"} // as an Arc Pro B50
+	}
+	return []string{"gts=2"}
 }
 
 // product returns the name of the machine in the DUT's firmware tables, and so in every report made

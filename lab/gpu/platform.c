@@ -18,7 +18,7 @@ static const GpuPlatform platforms[] = {
         .name = "bmg",                   /* Arc Pro B50 */
         .device_id = 0xe212,
         .gmd = { GMD(20u, 1, 4), GMD(13u, 1, 4) },
-        .vram = 16 * GiB,
+        .vram = 4 * GiB,
         .regs = {
             { GU_CNTL, GU_CNTL_LMEM_INIT },
             { HECI2_FWSTS2, HECI2_FWSTS2_NVM_LOCKED },
