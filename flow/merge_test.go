@@ -297,7 +297,8 @@ func TestMergeUpstream(t *testing.T) {
 		}
 	}
 	if p := run.Info.Participants(); len(run.Info.Plan) != 195 ||
-		!strings.HasPrefix(p, "Participating DUTs 6 of 8; ") || !strings.Contains(p, "dut3 (its journal ends in ") || !strings.Contains(p, "dut8 (no run directory)") {
+		!strings.HasPrefix(p, "Participating DUTs 6 of 8; ") ||
+		!strings.Contains(p, "dut3 (its journal ends in ") || !strings.Contains(p, "dut8 (no run directory)") {
 		t.Errorf("%d ids; %s", len(run.Info.Plan), p)
 	}
 }

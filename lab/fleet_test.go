@@ -173,6 +173,7 @@ func (f *fleetLab) call(program string, args ...string) (out string, code int) {
 func (f *fleetLab) vmtb(args ...string) (out string, code int) {
 	return f.call(os.Getenv("VMTB"), args...)
 }
+
 func (f *fleetLab) fleet(args ...string) (out string, code int) {
 	return f.call(os.Getenv("VMTB_FLEET"), args...)
 }

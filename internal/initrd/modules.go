@@ -3,7 +3,6 @@ package initrd
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -129,7 +128,7 @@ func (t *moduleTree) give(root string) error {
 		err = unix.Mount("tmpfs", to, "tmpfs", 0, "mode=755,size=90%")
 	}
 	if err == nil {
-		err = copyTree(to, t.dir)
+		err = os.CopyFS(to, os.DirFS(t.dir))
 	}
 	return err
 }
@@ -150,47 +149,8 @@ func (t *moduleTree) copyTo(to, id string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
-	if err := copyTree(to, t.dir); err != nil {
+	if err := os.CopyFS(to, os.DirFS(t.dir)); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(to, givenFile), []byte(id), 0o444)
-}
-
-// copyTree copies directories, files and symbolic links.
-func copyTree(to, from string) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		switch d.Type() {
-		case fs.ModeDir:
-			return os.MkdirAll(target, 0o755)
-		case fs.ModeSymlink:
-			link, err := os.Readlink(path)
-			if err != nil {
-				return err
-			}
-			return os.Symlink(link, target)
-		}
-		return copyFile(target, path)
-	})
-}
-
-func copyFile(to, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

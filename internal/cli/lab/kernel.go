@@ -36,7 +36,8 @@ func (k *kernelFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&k.modules, "module", nil,
 		"kernel module for the DUT, NAME.ko, which replaces the kernel's own; may be given more than once")
 	flags.StringArrayVar(&k.guestModules, "guest-module", nil, "the same for the guests")
-	flags.StringVar(&k.patch, "patch", "", "patch for the DUT's xe and xe-vfio-pci, for a kernel tree: they are built with it")
+	flags.StringVar(&k.patch, "patch", "",
+		"patch of a kernel tree; the DUT's xe and xe-vfio-pci are built with it")
 	flags.StringVar(&k.guestPatch, "guest-patch", "", "the same for the guests")
 }
 
