@@ -54,12 +54,13 @@ func TestLAVA(t *testing.T) {
 	for _, f := range []string{"lava.sh", "lava-up.sh", "lava-lab.sh"} {
 		command("cp", filepath.Join("testdata", f), dir)
 	}
+	command("cp", self, filepath.Join(dir, "toys"))
 	onSSH(t, dir, "job.yaml", "bmg.yaml", "test_basic", "test_toy::TestToy")
 	onSSH(t, dir, "job.yaml", "ptl.yaml", "test_basic", "test_toy::TestWeak", "gpu-bmg", "gpu-ptl")
 	onSSH(t, dir, "job.yaml", "die.yaml", "test_basic", "test_toy::TestSlow::*[1VF-slow]")
 	onSSH(t, dir, "health.yaml", "health.yaml", "test_basic::TestVmSetup::test_vm_boot[1VF]", "test_toy::TestHealth")
 	command("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-		"--propagation", "private", "sh", filepath.Join(dir, "lava.sh"), dir, debs, self)
+		"--propagation", "private", "sh", filepath.Join(dir, "lava.sh"), dir, debs)
 	checkLAVA(t, filepath.Join(dir, "out"))
 	mergeLAVA(t, filepath.Join(dir, "out"), self)
 }

@@ -36,7 +36,7 @@ keep "$ptl" ptl
 step a DUT dies
 die=$(lavacli jobs submit die.yaml)
 soon 120 '[ -e /srv/dut1/waiting ]'
-soon 30 "lavacli results $die | grep -q test_begin"
+soon 30 "lavacli results $die | grep -q begin"
 killed=
 for p in /proc/[0-9]*; do
 	if { tr '\0' '\n' <"$p/environ"; } 2>/dev/null | grep -qx TOY_DIR=/srv/dut1; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# lava.sh DIR DEBS VMTB: installs LAVA in namespaces, and runs the book's recipe for LAVA with two
-# devices. DEBS has Debian's packages. An overlay in memory is over the machine's file system, so
+# lava.sh DIR DEBS: installs LAVA in namespaces, and runs the book's recipe for LAVA with two
+# devices. DEBS has Debian's packages, and DIR/toys is a vmtb. An overlay in memory is over the machine's file system, so
 # nothing outside of DIR changes. TestLAVA calls this script with unshare(1).
 set -eu
 dir=$1
@@ -23,7 +23,7 @@ echo '127.0.0.1 localhost lavalab' >etc/hosts
 printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d # no package starts a service
 chmod 755 usr/sbin/policy-rc.d
 printf '#!/bin/sh\nexport VMTB_STATE_DIR=$TOY_DIR/state\ncase $1 in doctor) exit 0 ;; esac\nexec %s as-vmtb "$@"\n' \
-	"$3" >usr/local/bin/vmtb
+	/mnt/test/toys >usr/local/bin/vmtb
 chmod 755 usr/local/bin/vmtb
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
 	DEBIAN_FRONTEND=noninteractive chroot . /bin/sh -c 'sh /mnt/test/lava-up.sh && sh /mnt/test/lava-lab.sh'
