@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -22,7 +23,10 @@ func wsim() fs.FS {
 
 // upstreamNames maps a model to its folder of descriptors in the Python tool: its GpuModel in lower
 // case.
-var upstreamNames = map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"}
+var upstreamNames = map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg", "Bmg_g21_16": "bmg"}
+
+// sameAs maps a model to the model whose built-in descriptors it uses.
+var sameAs = map[string]string{"Bmg_g21_16": "Bmg_g21_12"}
 
 // Wsim returns the workload descriptor name, such as "short_preempt", for a GPU model, such as
 // "Bmg_g21_12" (the name of its vGPU profile file). It takes the file <model>/<name>.wsim in the
@@ -30,7 +34,7 @@ var upstreamNames = map[string]string{"Ptl": "ptl", "Bmg_g21_12": "bmg"}
 // built-in one. from is the path of the file, or says that it is built in. If there is no such
 // descriptor, the error is a [bench.UsageError].
 func Wsim(override, model, name string) (data []byte, from string, err error) {
-	file := path.Join(model, name+".wsim")
+	file := path.Join(cmp.Or(sameAs[model], model), name+".wsim")
 	type place struct {
 		fs   fs.FS
 		file string

@@ -5,7 +5,7 @@ import "slices"
 // codenames maps the names of families of GPUs in models and families to short names of kernel
 // developers.
 var codenames = map[string]string{
-	"Bmg_g21_12": "bmg", "Battlemage": "bmg", "Flex170": "ats-m", "ATS-M75": "ats-m", "Ptl": "ptl",
+	"Bmg_g21_12": "bmg", "Bmg_g21_16": "bmg", "Battlemage": "bmg", "Flex170": "ats-m", "ATS-M75": "ats-m", "Ptl": "ptl",
 	"Nova Lake S": "nvl-s", "Nova Lake P": "nvl-p", "Crescent Island": "cri",
 }
 

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestGolden pins the plan of every model for every number of VFs and every scheduler.
 func TestGolden(t *testing.T) {
-	for _, id := range []uint16{0xe20b, 0xb080, 0x56c0} {
+	for _, id := range []uint16{0xe20b, 0xe212, 0xb080, 0x56c0} {
 		m, err := LoadModel(id, nil, Files())
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestNearestModel(t *testing.T) {
 	for device, says := range map[uint16]string{
 		0xe211: `e211 (Battlemage): not available here (the nearest model is Bmg_g21_12: ` +
 			`"device_models": {"e211": "Bmg_g21_12"} in the configuration selects it`,
-		0xe212: `{"e212": "Bmg_g21_12"}`,
+		0xe216: `{"e216": "Bmg_g21_12"}`,
 		0xe223: `{"e223": "Bmg_g21_12"}`,
 		0x56c1: `the nearest model is Flex170`,
 		0xd740: `(Nova Lake S)`,
@@ -157,7 +157,7 @@ func TestNearestModel(t *testing.T) {
 		}
 		if _, name, found := strings.Cut(says, `": "`); found && !strings.HasPrefix(name, "Mine") {
 			file, _, _ := strings.Cut(name, `"`)
-			offered := map[string]string{"e211": "Bmg_g21_12", "e212": "Bmg_g21_12", "e223": "Bmg_g21_12"}
+			offered := map[string]string{"e211": "Bmg_g21_12", "e216": "Bmg_g21_12", "e223": "Bmg_g21_12"}
 			if m, err := LoadModel(device, offered, Files()); err != nil || m.Name != file {
 				t.Errorf("%04x as offered: %v", device, err)
 			}
