@@ -20,6 +20,8 @@ type firmware struct {
 var firmwares = []firmware{
 	{file: "ptl_guc_70.bin", version: [3]uint32{70, 54, 0}, submissionVersion: [3]uint32{1, 27, 0}},
 	{file: "ptl_huc.bin", version: [3]uint32{1, 0, 0}}, // for the media GT
+	{file: "bmg_guc_70.bin", version: [3]uint32{70, 54, 0}, submissionVersion: [3]uint32{1, 27, 0}},
+	{file: "bmg_huc.bin", version: [3]uint32{1, 0, 0}},
 }
 
 // These are sizes in dwords of 4 bytes, and in bytes.

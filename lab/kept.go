@@ -46,8 +46,10 @@ func SetUp(s vm.Spec, scale float64) bench.Command {
 // GPUOf returns the GPU of the DUT with the hardware s.
 func GPUOf(s vm.Spec) GPU {
 	for _, d := range s.Devices {
-		if strings.HasPrefix(d, "vmtb-gpu,") {
-			return PTL
+		for property := range strings.SplitSeq(d, ",") {
+			if platform, ok := strings.CutPrefix(property, platformProperty); ok && strings.HasPrefix(d, "vmtb-gpu,") {
+				return GPU(platform)
+			}
 		}
 	}
 	return StandIn

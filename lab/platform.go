@@ -21,13 +21,15 @@ const (
 	// PTL is an emulated integrated GPU like Panther Lake (lab/gpu), driven by Debian's own,
 	// unmodified xe.
 	PTL GPU = "ptl"
+	// BMG is an emulated discrete GPU like Battlemage, with local memory, driven like [PTL].
+	BMG GPU = "bmg"
 
 	// DefaultGPU is the GPU of a DUT whose [GPU] is "".
 	DefaultGPU = PTL
 )
 
 // GPUs are the lab's GPUs.
-var GPUs = []GPU{StandIn, PTL}
+var GPUs = []GPU{StandIn, PTL, BMG}
 
 // or returns g, or the default if g is "".
 func (g GPU) or() GPU { return cmp.Or(g, DefaultGPU) }
@@ -60,18 +62,28 @@ const GPUDevice = "gpu0"
 // pfAddress is the slot of the emulated GPU on the root complex, where integrated GPUs are.
 const pfAddress = "2"
 
+// localMemory are the arguments of QEMU for a GPU with local memory. Its BAR 2 and those of 7 VFs are
+// as large as the local memory, so q35's 32 GiB for BARs above 4 GiB are not enough.
+var localMemory = []string{"-global", "q35-pcihost.pci-hole64-size=256G"}
+
+// platformProperty begins the emulated GPU's property that says which GPU it is like.
+const platformProperty = "platform="
+
 // hardware returns the settings that depend on the GPU and its properties: arguments of QEMU and of
 // the kernel.
 func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
 	if g.Real() {
-		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress}
+		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress, platformProperty + string(g.or())}
 		if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, "gts=") }) {
-			gpu = append(gpu, "gts=2") // Panther Lake has two
+			gpu = append(gpu, "gts=2") // both platforms have two
 		}
 		for _, p := range properties {
 			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
 		}
-		return []string{strings.Join(gpu, ",")}, nil, ""
+		if g == BMG {
+			extra = localMemory
+		}
+		return []string{strings.Join(gpu, ",")}, extra, ""
 	}
 	devices = []string{"pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"}
 	return devices, []string{"-netdev", "hubport,id=pf-net,hubid=0"}, " module_blacklist=igb,igbvf"

@@ -30,10 +30,10 @@ func TestProperties(t *testing.T) {
 		properties []string
 		want       string
 	}{
-		{nil, "vmtb-gpu,id=gpu0,vfs=7,addr=2,gts=2"},
+		{nil, "vmtb-gpu,id=gpu0,vfs=7,addr=2,platform=ptl,gts=2"},
 		{
 			[]string{"fault-h2g=1:1:fail,2:1:drop", "gts=1"},
-			"vmtb-gpu,id=gpu0,vfs=7,addr=2,fault-h2g=1:1:fail,,2:1:drop,gts=1",
+			"vmtb-gpu,id=gpu0,vfs=7,addr=2,platform=ptl,fault-h2g=1:1:fail,,2:1:drop,gts=1",
 		},
 	} {
 		if devices, _, _ := PTL.hardware(c.properties); len(devices) != 1 || devices[0] != c.want {

@@ -42,7 +42,7 @@ bool cs_rw(Cs *cs, bool ppgtt, uint64_t va, void *p, uint32_t len, bool write)
             if (!write) {
                 memset(b, 0, n);
             }
-        } else if (!fn_dma(cs->fn, e->pa + (va & 0xfff), b, n, write)) {
+        } else if (!fn_rw(cs->s, cs->fn, e->local, e->pa + (va & 0xfff), b, n, write)) {
             cs->fault = true;
             cs->fault_va = va;
         }

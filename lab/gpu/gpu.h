@@ -1,6 +1,6 @@
 /*
- * An emulated Intel GPU of the Panther Lake generation, deep enough for the
- * unmodified Linux xe driver as PF and as VF.  See README.md.
+ * An emulated Intel GPU, deep enough for the unmodified Linux xe driver as PF
+ * and as VF.  See README.md.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,10 +23,10 @@
 OBJECT_DECLARE_SIMPLE_TYPE(GpuState, VMTB_GPU)
 OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
 
-#define GPU_DEVICE_ID    0xb080
 #define GPU_MAX_VFS      15
 #define GPU_FNS          (GPU_MAX_VFS + 1)
 #define GPU_MAX_GTS      2
+#define GPU_MAX_VRAM     (64 * GiB)
 #define GPU_MAX_CTX_ID   65535
 #define GPU_MAX_RINGS    8
 #define GPU_MAX_WQ       (64 * KiB)
@@ -158,6 +158,20 @@ typedef struct GpuGuc {
 
 typedef struct GpuSaved GpuSaved;
 
+typedef struct GpuReg {
+    uint32_t off, value;
+} GpuReg;
+
+/* What differs between the modelled GPUs (platform.c). */
+typedef struct GpuPlatform {
+    const char *name;
+    uint16_t device_id;
+    uint8_t revision;
+    uint32_t gmd[GPU_MAX_GTS];           /* architecture and release of each GT */
+    uint64_t vram;                       /* default size of the local memory; 0: an integrated GPU */
+    GpuReg regs[4];                      /* values after a reset */
+} GpuPlatform;
+
 struct GpuState {
     PCIDevice parent_obj;
     MemoryRegion bar0, mmio, gsm, bar2;
@@ -165,6 +179,8 @@ struct GpuState {
     GHashTable *steered;     /* instances of registers that differ from regs (mcr.c) */
     uint32_t fn_regs[GPU_FNS][FN_STRIDE / 4];
     uint64_t *ggtt;
+    MemoryRegion vram_mr;
+    uint8_t *vram;           /* local memory; NULL on an integrated GPU */
     GpuFn fn[GPU_MAX_GTS * GPU_FNS];     /* functions of GT0, then functions of GT1 */
     GpuEngine engine[ENGINES];
 
@@ -182,7 +198,12 @@ struct GpuState {
     VMChangeStateEntry *vm_change;
     GpuSaved *saved;         /* copy of the state, to or from a migration stream */
 
+    const GpuPlatform *platform;
+    uint32_t device_id;      /* that of the platform */
+
     /* properties */
+    char *platform_name;
+    uint64_t vram_size;      /* bytes; 0: an integrated GPU */
     uint8_t num_vfs;
     uint8_t gts;             /* 1, or 2 with a media GT */
     uint32_t trace;
@@ -190,7 +211,7 @@ struct GpuState {
 
 struct GpuVf {
     PCIDevice parent_obj;
-    MemoryRegion bar0, mmio, gsm;
+    MemoryRegion bar0, mmio, gsm, bar2;
     GpuState *pf;
     uint32_t n;              /* from 1 */
     bool in_flr;
@@ -256,9 +277,22 @@ bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v);
 typedef struct PpgttEntry {
     uint64_t va, pa;
     bool valid, null;
+    bool local;              /* pa is in local memory */
 } PpgttEntry;
 bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *e);
-bool fn_dma(GpuFn *fn, uint64_t pa, void *p, uint32_t len, bool write);
+bool fn_rw(GpuState *s, GpuFn *fn, bool local, uint64_t pa, void *p, uint32_t len, bool write);
+
+/* lmem.c */
+bool lmem_rw(GpuState *s, const GpuFn *fn, uint64_t addr, void *p, uint32_t len, bool write);
+void lmem_reset(GpuState *s);
+bool lmem_init(GpuState *s, MemoryRegion *bar, Error **errp);
+void lmem_vf_init(GpuVf *v);
+uint64_t lmem_bar_size(const GpuState *s);
+
+/* platform.c */
+const GpuPlatform *platform_find(const char *name);
+void platform_reset(GpuState *s);
+void platform_pci(const GpuPlatform *p, PCIDevice *d);
 
 /* irq.c */
 void irq_guc(GpuState *s, GpuFn *fn, int bit);

@@ -63,6 +63,9 @@ static uint32_t set_vf(GpuState *s, void *opaque, uint32_t key, uint32_t len, co
         *(key == KLV_VF_GGTT_START ? &vf->ggtt_start : &vf->ggtt_size) = v64;
         break;
     case KLV_VF_LMEM_SIZE:
+        if (v64 > s->vram_size) {
+            return GUC_ERR_KLV_DATA;
+        }
         vf->lmem = v64;
         break;
     case KLV_VF_NUM_CONTEXTS:

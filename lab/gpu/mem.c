@@ -3,17 +3,21 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Every access is a DMA of the PCI function that owns the GGTT entry or the
- * context.  So an IOMMU translates it in the domain of that function.
+ * Every access to system memory is a DMA of the PCI function that owns the GGTT
+ * entry or the context.  So an IOMMU translates it in the domain of that
+ * function.  Accesses to local memory are in lmem.c.
  */
 #include "gpu.h"
 
-bool fn_dma(GpuFn *fn, uint64_t pa, void *p, uint32_t len, bool write)
+/* Reads or writes system memory or local memory as a function. */
+bool fn_rw(GpuState *s, GpuFn *fn, bool local, uint64_t pa, void *p, uint32_t len, bool write)
 {
     MemTxResult r;
 
     if (!fn->pdev) {
         r = MEMTX_ERROR;
+    } else if (local) {
+        r = lmem_rw(s, fn, pa, p, len, write) ? MEMTX_OK : MEMTX_ERROR;
     } else if (write) {
         r = pci_dma_write(fn->pdev, pa, p, len);
     } else {
@@ -26,7 +30,7 @@ bool fn_dma(GpuFn *fn, uint64_t pa, void *p, uint32_t len, bool write)
 }
 
 /* Looks up the GGTT entry of an address.  Only the function whose number is in the entry may use it. */
-static bool ggtt_walk(GpuState *s, uint32_t as, uint64_t va, uint64_t *pa)
+static bool ggtt_walk(GpuState *s, uint32_t as, uint64_t va, uint64_t *pa, bool *local)
 {
     uint64_t pte;
 
@@ -38,6 +42,7 @@ static bool ggtt_walk(GpuState *s, uint32_t as, uint64_t va, uint64_t *pa)
         return false;
     }
     *pa = (pte & PTE_ADDR) | (va & 0xfff);
+    *local = s->vram && (pte & GGTT_PTE_LOCAL);
     return true;
 }
 
@@ -48,8 +53,9 @@ bool ggtt_rw(GpuState *s, uint32_t as, uint64_t va, void *p, uint32_t len, bool 
     while (len) {
         uint32_t n = MIN(len, 0x1000 - (va & 0xfff));
         uint64_t pa;
+        bool local;
 
-        if (!ggtt_walk(s, as, va, &pa) || !fn_dma(&s->fn[as], pa, b, n, write)) {
+        if (!ggtt_walk(s, as, va, &pa, &local) || !fn_rw(s, &s->fn[as], local, pa, b, n, write)) {
             gpu_trace(s, TRACE_ODD, "fn%u: GGTT fault at %#" PRIx64 " (%s)", as, va, write ? "write" : "read");
             if (!write) {
                 memset(b, 0, len);
@@ -77,7 +83,10 @@ bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v)
     return ggtt_rw(s, as, va, &v, sizeof(v), true);
 }
 
-/* Walks the page tables: five levels of 512 entries; pages of 4 KiB, 2 MiB and 1 GiB. */
+/*
+ * Walks the page tables: five levels of 512 entries; pages of 4 KiB, 2 MiB and
+ * 1 GiB.  A GPU with local memory has its page tables there.
+ */
 bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *e)
 {
     uint64_t table = root & PTE_ADDR;
@@ -88,7 +97,7 @@ bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *
         uint64_t pte = 0;
         bool leaf;
 
-        if (!fn_dma(fn, table + ((va >> shift) & 0x1ff) * 8, &pte, sizeof(pte), false)) {
+        if (!fn_rw(s, fn, s->vram, table + ((va >> shift) & 0x1ff) * 8, &pte, sizeof(pte), false)) {
             return false;
         }
         pte = le64_to_cpu(pte);
@@ -104,6 +113,7 @@ bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *
             uint64_t mask = (1ull << shift) - 1;
 
             e->pa = (pte & PTE_ADDR & ~mask) | (e->va & mask);
+            e->local = s->vram && (pte & PPGTT_PTE_LOCAL);
             e->valid = true;
             return true;
         }

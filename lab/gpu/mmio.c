@@ -6,11 +6,8 @@
  */
 #include "gpu.h"
 
-#define GMD_ID_PTL      ((30u << 22) | (0u << 14) | 4)
-
 static void gt_reset(GpuState *s, uint32_t gt)
 {
-    *gt_reg(s, gt, GMD_ID) = GMD_ID_PTL;
     *gt_reg(s, gt, RPM_CONFIG0) = (1u << 3) | (3u << 1);     /* 19.2 MHz, no shift */
     *gt_reg(s, gt, GUC_STATUS) = GUC_STATUS_MIA_IN_RESET;
     *gt_reg(s, gt, MCR_SELECTOR) = MCR_MULTICAST;
@@ -43,6 +40,7 @@ void mmio_reset(GpuState *s)
     for (int i = 0; i < ENGINES; i++) {
         *gpu_reg(s, s->engine[i].base + RING_IDLEDLY_MAXCNT) = 0x40;
     }
+    platform_reset(s);
 }
 
 /*
@@ -114,6 +112,14 @@ static uint32_t reg_read(GpuState *s, uint32_t off)
     return v;
 }
 
+/* Runs a command of the power controller.  Every command succeeds, and returns zeros where not otherwise stated. */
+static void pcode_run(GpuState *s, uint32_t cmd)
+{
+    gpu_trace(s, TRACE_ODD, "pcode command %#x, data %#x", cmd, *gpu_reg(s, PCODE_DATA0));
+    *gpu_reg(s, PCODE_DATA0) = (cmd & 0xff) == PCODE_INIT_STATUS ? 1 : 0;    /* initialization is complete */
+    *gpu_reg(s, PCODE_DATA1) = 0;
+}
+
 static void reg_write(GpuState *s, uint32_t off, uint32_t v)
 {
     uint32_t *r = gpu_reg(s, off), gt = gt_of(s, &off), *ack;
@@ -163,18 +169,19 @@ static void reg_write(GpuState *s, uint32_t off, uint32_t v)
         *r = v & ~(1u << 6);
         return;
     case PCODE_MAILBOX:
-        if (v >> 31) {
-            gpu_trace(s, TRACE_ODD, "pcode command %#x, data %#x", v, *gpu_reg(s, PCODE_DATA0));
-            *gpu_reg(s, PCODE_DATA0) = 0;
-            *gpu_reg(s, PCODE_DATA1) = 0;
+        if (v & PCODE_READY) {
+            pcode_run(s, v);
             *r = 0;                                          /* done, no error */
         }
         return;
-    case DRIVERFLR:
-        if (v >> 31) {
+    case GU_CNTL:
+        if (v & GU_CNTL_DRIVERFLR) {
             *gpu_reg(s, DRIVERFLR_DONE) |= 1u << 31;
         }
-        *r = v & ~(1u << 31);
+        *r = v & ~GU_CNTL_DRIVERFLR;
+        return;
+    case LMEM_CFG:                                           /* not steered, although it is in such a range */
+        *r = v;
         return;
     case DRIVERFLR_DONE:
         *r &= ~(v & (1u << 31));

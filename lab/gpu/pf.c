@@ -64,6 +64,7 @@ void gpu_reset(GpuState *s)
         guc_reset(s, i);
     }
     mmio_reset(s);
+    lmem_reset(s);
     irq_reset(s);
     memset(s->fn_regs, 0, sizeof(s->fn_regs));
     memset(s->ggtt, 0, GSM_SIZE);
@@ -105,7 +106,11 @@ static bool pf_bars(GpuState *s, Error **errp)
     s->ggtt = memory_region_get_ram_ptr(&s->gsm);
     memory_region_add_subregion(&s->bar0, GSM_OFFSET, &s->gsm);
     pci_register_bar(d, 0, BAR_TYPE, &s->bar0);
-    memory_region_init_io(&s->bar2, OBJECT(s), &zero_ops, s, "vmtb-gpu-bar2", BAR2_SIZE);
+    if (!s->vram_size) {
+        memory_region_init_io(&s->bar2, OBJECT(s), &zero_ops, s, "vmtb-gpu-bar2", BAR2_SIZE);
+    } else if (!lmem_init(s, &s->bar2, errp)) {
+        return false;
+    }
     pci_register_bar(d, 2, BAR_TYPE, &s->bar2);
     return true;
 }
@@ -126,13 +131,36 @@ static bool pf_caps(GpuState *s, Error **errp)
     pci_set_word(d->wmask + PM_CAP + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
     pcie_ari_init(d, ARI_CAP);
     if (s->num_vfs) {
-        if (!pcie_sriov_pf_init(d, SRIOV_CAP, TYPE_VMTB_GPU_VF, GPU_DEVICE_ID, s->num_vfs, s->num_vfs, 1, 1, errp)) {
+        if (!pcie_sriov_pf_init(d, SRIOV_CAP, TYPE_VMTB_GPU_VF, s->device_id, s->num_vfs, s->num_vfs, 1, 1, errp)) {
             return false;
         }
         pcie_sriov_pf_init_vf_bar(d, 0, BAR_TYPE, BAR0_SIZE);
+        if (s->vram_size) {
+            pcie_sriov_pf_init_vf_bar(d, 2, BAR_TYPE, lmem_bar_size(s));
+        }
         /* without ACS, all functions would share one IOMMU group */
         pcie_acs_init(d, ACS_CAP);
     }
+    return true;
+}
+
+static bool pf_platform(GpuState *s, Error **errp)
+{
+    PCIDevice *d = PCI_DEVICE(s);
+    const GpuPlatform *p = platform_find(s->platform_name ?: "ptl");
+
+    if (!p) {
+        error_setg(errp, "vmtb-gpu: platform=%s: no such platform", s->platform_name);
+        return false;
+    }
+    if (s->vram_size && !p->vram) {
+        error_setg(errp, "vmtb-gpu: vram: platform=%s has no local memory", p->name);
+        return false;
+    }
+    s->platform = p;
+    s->device_id = p->device_id;
+    s->vram_size = s->vram_size ?: p->vram;
+    platform_pci(p, d);
     return true;
 }
 
@@ -157,7 +185,7 @@ static void pf_realize(PCIDevice *d, Error **errp)
         error_setg(errp, "vmtb-gpu: gts=%u: 1, or 2 with a media GT", s->gts);
         return;
     }
-    if (!nested_mend(errp)) {
+    if (!pf_platform(s, errp) || !nested_mend(errp)) {
         return;
     }
     s->regs = g_malloc0(REGS_SIZE);
@@ -217,6 +245,8 @@ static void pf_exit(PCIDevice *d)
 }
 
 static const Property pf_props[] = {
+    DEFINE_PROP_STRING("platform", GpuState, platform_name),
+    DEFINE_PROP_SIZE("vram", GpuState, vram_size, 0),
     DEFINE_PROP_UINT8("vfs", GpuState, num_vfs, 7),
     DEFINE_PROP_UINT8("gts", GpuState, gts, 1),
     DEFINE_PROP_UINT32("trace", GpuState, trace, 0),
@@ -231,12 +261,10 @@ static void pf_class_init(ObjectClass *klass, void *data)
     c->realize = pf_realize;
     c->exit = pf_exit;
     c->vendor_id = c->subsystem_vendor_id = PCI_VENDOR_ID_INTEL;
-    c->device_id = c->subsystem_id = GPU_DEVICE_ID;
-    c->revision = 4;
     c->class_id = PCI_CLASS_DISPLAY_VGA;
     rc->phases.hold = pf_reset_hold;
     dc->vmsd = &gpu_vmstate;
-    dc->desc = "GPU like Panther Lake, at the level of GuC messages";
+    dc->desc = "Intel GPU, at the level of GuC messages";
     dc->hotpluggable = false;
     device_class_set_props(dc, pf_props);
     set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);

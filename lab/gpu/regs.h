@@ -60,6 +60,9 @@
 #define GDRST_FULL              (1u << 0)
 #define GDRST_GUC               (1u << 3)
 #define AUX_INV                 0x004274
+#define LMEM_CFG                0x0048b0
+#define LMEM_CFG_EN             (1u << 31)
+#define LMEM_CFG_DIR            0x7fffffffull
 #define XELPMP_GSC_INV          0x00b404
 #define L3_INV                  0x00b418
 #define GUC_STATUS              0x00c000
@@ -80,10 +83,17 @@
 #define DE_PIPE_IIR             0x0444e8
 #define PCU_IIR                 0x0444f8
 #define DRIVER_FLR              0x10100c
-#define DRIVERFLR               0x101010
+#define GU_CNTL                 0x101010
+#define GU_CNTL_LMEM_INIT       (1u << 7)
+#define GU_CNTL_DRIVERFLR       (1u << 31)
 #define DRIVERFLR_DONE          0x101018
 #define GGC                     0x108040
+#define DSMBASE                 0x1080c0
+#define GSMBASE                 0x108100
+#define SG_TILE_ADDR_RANGE      0x1083a0
 #define PCODE_MAILBOX           0x138124
+#define PCODE_READY             (1u << 31)
+#define PCODE_INIT_STATUS       0x7e
 #define PCODE_DATA0             0x138128
 #define PCODE_DATA1             0x13812c
 #define VF_WA_DUMMY             0x130030
@@ -93,6 +103,9 @@
 #define MEDIA_STATE_CAP         0x138020
 #define MEDIA_STATE_RPA         0x138028
 #define MEDIA_STATE_RPE         0x13802c
+#define PUNIT_TELEMETRY_GUID    0x35b004
+#define HECI2_FWSTS2            0x374c48
+#define HECI2_FWSTS2_NVM_LOCKED (1u << 3)
 
 /* engine registers, relative to the engine's base */
 #define RING_IDLEDLY_MAXCNT     0x054
@@ -121,6 +134,8 @@
 #define PTE_LARGE               (1ull << 7)
 #define PTE_NULL                (1ull << 9)
 #define PTE_ADDR                0x000ffffffffff000ull
+#define PPGTT_PTE_LOCAL         (1ull << 11)
+#define GGTT_PTE_LOCAL          (1ull << 1)
 #define GGTT_PTE_VFID_SHIFT     2
 #define GGTT_PTE_VFID           (0x3ffull << GGTT_PTE_VFID_SHIFT)
 

@@ -119,6 +119,7 @@ static void vf_realize(PCIDevice *d, Error **errp)
 
     v->pf = VMTB_GPU(pcie_sriov_get_pf(d));
     v->n = pcie_sriov_vf_number(d) + 1;
+    platform_pci(v->pf->platform, d);
     d->config_write = vf_config_write;
     memory_region_init(&v->bar0, OBJECT(d), "vmtb-gpu-vf-bar0", BAR0_SIZE);
     memory_region_init_io(&v->mmio, OBJECT(d), &vf_ops, v, "vmtb-gpu-vf-regs", REGS_SIZE);
@@ -126,6 +127,10 @@ static void vf_realize(PCIDevice *d, Error **errp)
     memory_region_init_io(&v->gsm, OBJECT(d), &gsm_ops, v, "vmtb-gpu-vf-ggtt", GSM_SIZE);
     memory_region_add_subregion(&v->bar0, GSM_OFFSET, &v->gsm);
     pci_register_bar(d, 0, BAR_TYPE, &v->bar0);
+    if (v->pf->vram) {
+        lmem_vf_init(v);
+        pci_register_bar(d, 2, BAR_TYPE, &v->bar2);
+    }
     if (pcie_endpoint_cap_init(d, PCIE_CAP) < 0) {
         error_setg(errp, "vmtb-gpu-vf: no PCI Express capability");
         return;
@@ -172,8 +177,6 @@ static void vf_class_init(ObjectClass *klass, void *data)
     c->realize = vf_realize;
     c->exit = vf_exit;
     c->vendor_id = c->subsystem_vendor_id = PCI_VENDOR_ID_INTEL;
-    c->device_id = c->subsystem_id = GPU_DEVICE_ID;
-    c->revision = 4;
     c->class_id = PCI_CLASS_DISPLAY_VGA;
     rc->phases.hold = vf_reset_hold;
     dc->vmsd = &gpu_vf_vmstate;

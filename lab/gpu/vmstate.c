@@ -350,8 +350,8 @@ static int pf_post_load(void *opaque, int version_id)
  */
 const VMStateDescription gpu_vmstate = {
     .name = TYPE_VMTB_GPU,
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .priority = MIG_PRI_IOMMU,
     .pre_load = pf_pre_load,
     .post_load = pf_post_load,
@@ -360,6 +360,8 @@ const VMStateDescription gpu_vmstate = {
     .fields = (const VMStateField[]) {
         VMSTATE_UINT8_EQUAL(num_vfs, GpuState, "vfs: the stream comes from a device with another number of VFs"),
         VMSTATE_UINT8_EQUAL(gts, GpuState, "gts: the stream comes from a device with another number of GTs"),
+        VMSTATE_UINT32_EQUAL(device_id, GpuState, "platform: the stream comes from another platform"),
+        VMSTATE_UINT64_EQUAL(vram_size, GpuState, "vram: the stream comes from a device with another size"),
         VMSTATE_SINGLE(parent_obj, GpuState, 1, info_pci, PCIDevice),
         VMSTATE_STRUCT_POINTER(saved, GpuState, vmstate_saved, GpuSaved),
         VMSTATE_END_OF_LIST(),

@@ -47,8 +47,8 @@ func (d *dutFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&d.packages, "package", nil,
 		"more Debian packages for the DUT: --package=python3-pytest,strace")
 	flags.StringVar(&d.gpu, "gpu", "",
-		"GPU of the DUT: ptl is emulated and driven by Debian's own xe, stand-in has stand-ins for GPU and xe "+
-			"(default ptl)")
+		"GPU of the DUT: ptl (integrated) and bmg (with local memory) are emulated and driven by Debian's own xe, "+
+			"stand-in has stand-ins for GPU and xe (default ptl)")
 	flags.StringArrayVar(&d.properties, "gpu-property", nil,
 		"NAME=VALUE of the emulated GPU, such as a fault (lab/gpu/README.md lists them); may be given more than once")
 	flags.BoolVar(&d.migration, "migration", false,

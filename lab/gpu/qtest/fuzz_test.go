@@ -63,6 +63,7 @@ var fuzzRegs = []uint64{
 	0x941c, 0xc314, 0xc000, 0xa188, 0x138124, 0x101010, 0xcf80, fnBase + 0x08, fnBase + 0x18, fnBase + 0x70,
 	fnBase + 0x1f0, fnBase + 0x240, fnBase + 0x304, fnBase + 0x640, fnBase + 0x5f0, fnBase + 0x3ffc,
 	mediaGT + 0x941c, mediaGT + 0xc314, mediaGT + 0xa540, mediaGT + selector, selector, 0xe4f4, 0xb158, fnBase + 0x74,
+	lmemCfg, mediaGT + lmemCfg,
 }
 
 // step does one thing that a malicious guest might do.
@@ -70,7 +71,7 @@ func (d *dice) step(g *gpu, w []*work, p *parallel) {
 	fn := int(d.byte())
 	fn = fn%(vfs+1) + fn>>7*media
 	x := w[int(d.byte())%len(w)]
-	switch d.byte() % 13 {
+	switch d.byte() % 14 {
 	case 0:
 		g.W32(reg(fn, fuzzRegs[int(d.byte())%len(fuzzRegs)]), d.word(g))
 	case 1:
@@ -102,6 +103,8 @@ func (d *dice) step(g *gpu, w []*work, p *parallel) {
 		g.W32(p.desc+uint64(d.byte()%4)*4, d.word(g))
 		g.W32(p.desc+1024+uint64(d.byte())*4, d.word(g))
 		g.send(p.rings[0].fn, 0x1000, p.id)
+	case 13: // page tables, the LMTT, or what else is there
+		g.W64(bar2+uint64(d.byte()%vfs)*vram+uint64(d.word(g))%(128<<20)&^7, uint64(d.word(g))<<12|uint64(d.byte()))
 	case 11:
 		g.Step(time.Microsecond + time.Duration(d.byte())*100*time.Microsecond)
 	}
@@ -122,10 +125,10 @@ func FuzzDevice(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	for i := range byte(13) {
+	for i := range byte(14) {
 		f.Add([]byte{i, i, i, i, i, i, i, i, 1, 0, 11, 50, 2, 1, i, 7, 7, 7, 7, 7, 7, 7, 7, 7})
 	}
-	g := newGPUWith(f, ",gts=2")
+	g := newGPUWith(f, lmemProp)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = b[:min(len(b), fuzzBytes)]
 		g.t = t

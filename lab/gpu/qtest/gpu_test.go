@@ -16,7 +16,8 @@ const (
 	ecam    = 0xb0000000
 	bar0    = 0xc0000000
 	vfBar0  = 0xd0000000
-	bar2    = 0xe0000000
+	bar2    = 64 << 30
+	vfBar2  = 128 << 30 // only of a GPU with local memory
 	barSize = 16 << 20
 	gsm     = 8 << 20
 	fnBase  = 0x190000
@@ -102,6 +103,7 @@ func (g *gpu) plug() {
 	g.W64(g.cfg(0, 0x18), bar2)
 	g.W16(g.cfg(0, 0x04), 6)
 	g.W64(g.cfg(0, sriov+0x24), vfBar0)
+	g.W64(g.cfg(0, sriov+0x2c), vfBar2)
 	g.W16(g.cfg(0, sriov+0x10), vfs)
 	g.W16(g.cfg(0, sriov+0x08), 0x19) // VF enable, VF MSE, ARI
 	for n := 1; n <= vfs; n++ {

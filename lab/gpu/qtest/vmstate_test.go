@@ -222,7 +222,8 @@ func TestBadStreams(t *testing.T) {
 	if !try(t.Context(), t, state) {
 		t.Fatal("the stream is refused as it is")
 	}
-	const config = 1 + 1 + 4 + 4096 + 16 // numbers of VFs and GTs, version, configuration space, interrupt lines
+	const pci = 1 + 1 + 4 + 8          // numbers of VFs and GTs, platform, size of local memory
+	const config = pci + 4 + 4096 + 16 // version, configuration space, interrupt lines
 	for _, c := range []struct {
 		name string
 		off  int
@@ -231,7 +232,9 @@ func TestBadStreams(t *testing.T) {
 		{"version of the section", -4, "\x00\x00\x00\x09"},
 		{"number of VFs", 0, "\x07"},
 		{"number of GTs", 1, "\x02"},
-		{"more enabled VFs than there are", 1 + 1 + 4 + sriov + 0x10, "\xff\x00"},
+		{"platform", 5, "\xff"},
+		{"local memory", 7, "\x01"},
+		{"more enabled VFs than there are", pci + 4 + sriov + 0x10, "\xff\x00"},
 		{"number of registers", config, "\x7f\xff\xff\xff"},
 		{"number of contexts", config + 8, "\x80\x00\x00\x00"},
 		{"number of steered registers", config + 4, "\x7f\xff\xff\xff"},
