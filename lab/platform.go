@@ -66,7 +66,7 @@ const pfAddress = "2"
 // as large as the local memory, so q35's 32 GiB for BARs above 4 GiB are not enough.
 var localMemory = []string{"-global", "q35-pcihost.pci-hole64-size=256G"}
 
-// platformProperty is the begin of the emulated GPU's property that says which GPU it is like.
+// platformProperty begins the emulated GPU's property that says which GPU it is like.
 const platformProperty = "platform="
 
 // hardware returns the settings that depend on the GPU and its properties: arguments of QEMU and of
