@@ -164,7 +164,7 @@ func (d *dut) underFault(t *testing.T, property string, value any, mode string, 
 	for _, id := range selection {
 		said += fmt.Sprintf(", %s %s", strings.Split(id, "::")[2], got[id])
 	}
-	if property != "" {
+	if property != "" && property != "fault-adverse" { // adverse events are over as soon as it is set
 		d.noFault(t, property, value)
 	}
 	d.must(t.Context(), t, reloadXe+"; modprobe xe")
