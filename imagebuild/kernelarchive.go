@@ -168,6 +168,55 @@ func (b *builder) archiveSource(k Kernel) (s kernelSource, err error) {
 	return s, nil
 }
 
+// sources returns the packages with the kernel's headers and its source, for "apt-get download".
+func (k archiveKernel) sources() []string {
+	series := strings.SplitN(k.upstream(), ".", 3)
+	names := []string{
+		"linux-headers-" + k.release + "-amd64", "linux-headers-" + k.release + "-common", "linux-kbuild-" + k.release,
+		"linux-source-" + strings.Join(series[:min(2, len(series))], "."),
+	}
+	for i := range names {
+		names[i] += "=" + k.version
+	}
+	return names
+}
+
+// archiveModulesScript builds xe and xe-vfio-pci for a kernel of Debian's archive.
+const archiveModulesScript = "xe-archivemodules.sh"
+
+// archiveModules returns the cache entry with xe and xe-vfio-pci for the DUT's kernel, built from the
+// headers and the source in Debian's archive. It returns "" if they are not there, or if the user
+// gives one of these modules.
+func (b *builder) archiveModules(root string, s Side) string {
+	if s.Kernel.version == "" || slices.ContainsFunc(s.Modules, Module.drivesGPU) {
+		return ""
+	}
+	index, found, err := b.findKernel(s.Kernel)
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	tmp, remove, err := b.cache.Scratch("aptquery")
+	if err != nil {
+		b.err = err
+		return ""
+	}
+	defer remove()
+	a := apt{lists: index, dir: tmp.Name()}
+	if _, err := a.query(b.ctx, append([]string{"show"}, found.sources()...)...); err != nil {
+		return "" // apt-cache fails if one of them is not there
+	}
+	source := b.entry(
+		"linuxsource", "source and headers of Linux "+found.release, func(dir *os.File, log io.Writer) error {
+			a := apt{lists: index, dir: filepath.Join(dir.Name(), "apt")}
+			err := a.run(b.ctx, dir, dir.Name(), log, append([]string{"download"}, found.sources()...)...)
+			return errors.Join(err, os.RemoveAll(a.dir))
+		}, strings.Join(found.sources(), " "),
+	)
+	title := "xe and xe-vfio-pci of Linux " + found.release + " from Debian's source (some minutes)"
+	return b.stage("xemodules", root, archiveModulesScript, title, []string{source})
+}
+
 // FindKernels returns an error if one of kernels is a version that Debian's archive does not have. It
 // fetches no kernel, and builds the lab's root tree if it does not exist: its kernel counts, too.
 func FindKernels(

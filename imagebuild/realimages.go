@@ -19,7 +19,8 @@ import (
 
 // buildReal builds the images with the real xe driver and the emulated GPU. With o.Migration the
 // DUT gets xe and xe-vfio-pci built from the source of Debian's kernel, instead of Debian's own xe.
-// Only the lab's own kernel has them: another kernel has its own xe-vfio-pci, or none.
+// Another kernel has its own xe-vfio-pci; if it has none, and is of Debian's archive with headers and
+// sources, the DUT gets both modules built from these.
 func (b *builder) buildReal(o LabOptions) LabImages {
 	root := b.realRoot(o.Packages)
 	// First the kernels: if the archive lacks one, the user knows before images are built.
@@ -33,7 +34,11 @@ func (b *builder) buildReal(o LabOptions) LabImages {
 	case o.Migration && own:
 		from = append(from, b.modules(root))
 	case o.Migration && b.err == nil && lacksVFIO(from):
-		b.progress.Printf("the kernel %s has no xe-vfio-pci: its VFs cannot be saved or migrated", o.DUT.Kernel)
+		if modules := b.archiveModules(root, o.DUT); modules != "" {
+			from = append(from, modules)
+		} else if b.err == nil {
+			b.progress.Printf("the kernel %s has no xe-vfio-pci: its VFs cannot be saved or migrated", o.DUT.Kernel)
+		}
 	}
 	dut := b.stage("xedut", root, "xe-dut.sh", titleOf("image of the emulated DUT (real xe)", o.DUT), from)
 	images := imagesIn(dut, guest)

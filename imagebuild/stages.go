@@ -184,6 +184,8 @@ func (b *builder) stage(kind, root, script, title string, from []string) string 
 // and so that script reads as little as possible.
 func libraries(kind, script string) []string {
 	switch {
+	case script == archiveModulesScript:
+		return []string{"xe-source.sh", "xe-modules.sh"}
 	case kind == "xemodules" || kind == "xepatched":
 		return []string{"xe-source.sh"}
 	case kind == "xeguest" || kind == "xedut":
