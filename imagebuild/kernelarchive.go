@@ -184,6 +184,9 @@ func (k archiveKernel) sources() []string {
 // archiveModulesScript builds xe and xe-vfio-pci for a kernel of Debian's archive.
 const archiveModulesScript = "xe-archivemodules.sh"
 
+// headersCompiler matches the compiler in the dependencies of a kernel's headers: gcc-14-for-host.
+var headersCompiler = regexp.MustCompile(`\bgcc-\d+\b`)
+
 // archiveModules returns the cache entry with xe and xe-vfio-pci for the DUT's kernel, built from the
 // headers and the source in Debian's archive. It returns "" if they are not there, or if the user
 // gives one of these modules.
@@ -203,8 +206,14 @@ func (b *builder) archiveModules(root string, s Side) string {
 	}
 	defer remove()
 	a := apt{lists: index, dir: tmp.Name()}
-	if _, err := a.query(b.ctx, append([]string{"show"}, found.sources()...)...); err != nil {
+	packages, err := a.query(b.ctx, append([]string{"show"}, found.sources()...)...)
+	if err != nil {
 		return "" // apt-cache fails if one of them is not there
+	}
+	compiler := "x86_64-linux-gnu-" + headersCompiler.FindString(packages)
+	if _, err := os.Stat(filepath.Join(root, "tree/usr/bin", compiler)); err != nil {
+		b.progress.Printf("xe-vfio-pci of Linux %s cannot be built: the lab has no %s", found.release, compiler)
+		return ""
 	}
 	source := b.entry(
 		"linuxsource", "source and headers of Linux "+found.release, func(dir *os.File, log io.Writer) error {
