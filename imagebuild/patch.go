@@ -1,8 +1,8 @@
 package imagebuild
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -32,9 +32,14 @@ func ReadPatch(flag, path string) (Patch, error) {
 
 // patched returns the cache entry with xe and xe-vfio-pci built with a patch, as modules.tar.
 func (b *builder) patched(root string, p Patch) string {
-	objects := b.modules(root)
-	patch := b.entry("patch", "patch "+filepath.Base(p.Path), func(dir *os.File, _ io.Writer) error {
-		return os.WriteFile(filepath.Join(dir.Name(), "patch"), p.data, 0o644)
-	}, string(p.data))
-	return b.stage("xepatched", root, "xe-patched.sh", "xe with "+filepath.Base(p.Path), []string{objects, patch})
+	name := filepath.Base(p.Path)
+	from := []string{b.modules(root), b.textFile("patch", "patch "+name, string(p.data))}
+	if b.err != nil {
+		return ""
+	}
+	dir := b.stage("xepatched", root, "xe-patched.sh", "xe with "+name, from)
+	if infra, ok := errors.AsType[*bench.InfraError](b.err); ok {
+		infra.Op = fmt.Sprintf("build xe with %s=%s", p.Flag, p.Path)
+	}
+	return dir
 }

@@ -71,7 +71,7 @@ func (b *builder) side(root string, s Side) (from []string, own bool) {
 		from, own = append(from, b.patched(root, s.Patch)), false
 	}
 	if s.Cmdline != "" {
-		from = append(from, b.cmdline(s.Cmdline))
+		from = append(from, b.textFile("cmdline", "kernel command line", s.Cmdline))
 	}
 	return from, own
 }
@@ -84,10 +84,10 @@ func lacksVFIO(from []string) bool {
 	})
 }
 
-// cmdline returns the cache entry with an addition to the kernel command line.
-func (b *builder) cmdline(text string) string {
-	return b.entry("cmdline", "kernel command line", func(dir *os.File, _ io.Writer) error {
-		return os.WriteFile(filepath.Join(dir.Name(), "cmdline"), []byte(text), 0o644)
+// textFile returns the cache entry with a file of this name and content.
+func (b *builder) textFile(name, title, text string) string {
+	return b.entry(name, title, func(dir *os.File, _ io.Writer) error {
+		return os.WriteFile(filepath.Join(dir.Name(), name), []byte(text), 0o644)
 	}, text)
 }
 

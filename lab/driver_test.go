@@ -43,7 +43,7 @@ func TestRealDriver(t *testing.T) {
 		t.Errorf("the driver did not come up as PF (%v):\n%s", err, log.Stdout)
 	}
 	const sleep = "vm_robust::TestSleep::test_guest_s3[1VF-(P:AUTO S:INFINITE)]"
-	if code, dir, err := d.run(t.Context(), "--warm", sleep); err != nil || code != flow.ExitPass ||
+	if code, dir, err := d.run(t.Context(), sleep); err != nil || code != flow.ExitPass ||
 		results(t, dir)[sleep] != flow.Pass {
 		t.Errorf("%s: exit code %d, %v: %v", sleep, code, err, results(t, dir))
 	}

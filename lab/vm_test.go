@@ -18,7 +18,6 @@ func TestVM(t *testing.T) {
 	d := start(t)
 	start := []string{
 		"vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale", "5",
-		"--warm",
 	}
 
 	d.says(t, 2, "there is no such VF, 0 are enabled", append(start, "--vf=1")...)
@@ -46,7 +45,7 @@ func TestVM(t *testing.T) {
 
 	// VF1 is free again, and another machine gets it. Later "vm off" ends one machine, and the
 	// other one ends with its keeper.
-	d.says(t, 0, "other", append(start, "--vf=1", "other")...)
+	d.says(t, 0, "other", append(start, "--warm", "--vf=1", "other")...)
 	const bound = `ls /sys/bus/pci/drivers/xe | grep -c :; cat /proc/sys/kernel/random/boot_id`
 	// The VF's driver is ready, and the guest has not booted.
 	d.says(t, 0, "1\n7761726d-", "vm", "exec", "other", "--", "sh", "-c", bound)

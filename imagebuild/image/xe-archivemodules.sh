@@ -18,3 +18,4 @@ mount --bind "$unpacked/usr/src" /usr/src
 mkdir -p "/mnt/tmp/modules/$kernel"
 mount --bind /mnt/tmp/modules /usr/lib/modules # xe-source.sh reads the kernel's release here
 . /mnt/in/image/xe-modules.sh
+rm /mnt/out/xe-objects.tar # patches are for the lab's own kernel

@@ -59,23 +59,26 @@ type rootFinder struct {
 	device, kind, init string // of the root, once it is mounted
 }
 
-// find tries until the root is mounted: drivers find disks in the background. If it is not on one of
-// vmtb's usual disks, it loads the other drivers.
+// find tries until the root is mounted, again after each device that the kernel reports: drivers find
+// disks in the background. If the root is not on one of vmtb's usual disks, find loads the other drivers.
 func (r *rootFinder) find(limit time.Duration) error {
 	if wanted := r.params["root"]; wanted != "" && !strings.HasPrefix(wanted, "/dev/") {
 		return fmt.Errorf("find the guest's root: root=%s: want root=/dev/NAME, or no root=", wanted)
 	}
+	devices, err := watchDevices()
+	if err != nil {
+		return fmt.Errorf("watch for disks: %w", err)
+	}
+	defer devices.close()
 	others := otherDrivers
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(limit); ; <-tick.C {
+	for end := time.Now().Add(limit); ; {
 		seen, err := r.try()
 		if r.device != "" {
 			return nil
 		}
 		r.modules.loadAll(others)
 		others = nil
-		if time.Now().After(end) {
+		if !devices.wait(time.Until(end)) {
 			err = errors.Join(errors.New("no file system with an init program"), err)
 			return fmt.Errorf("find the guest's root: %w; disks and partitions: %s", err,
 				cmp.Or(strings.Join(seen, ", "), "none: has the kernel drivers for virtio_pci and virtio_blk?"))

@@ -123,7 +123,7 @@ uint64_t lmem_bar_size(const GpuState *s)
     return pow2ceil(s->vram_size);
 }
 
-/* A VF's BAR 2 shows the VF's local memory.  Where the VF has none, reads return all ones, and writes have no effect. */
+/* A VF's BAR 2 shows its local memory.  Where it has none, reads return all ones, and writes have no effect. */
 static uint64_t vf_lmem_read(void *opaque, hwaddr addr, unsigned size)
 {
     GpuVf *v = opaque;

@@ -70,8 +70,8 @@ func environment(ctx context.Context, h *host.Host, config *bench.Config) []flow
 		)
 	}
 	if b := config.VM.Boot; b != nil {
-		add("guest kernel", b.Release+" of "+config.Guest.Kernel)
-		add("guest kernel command line", b.Cmdline)
+		add("guest boot kernel", b.Release+" of "+config.Guest.Kernel)
+		add("guest boot command line", b.Cmdline)
 	}
 	return facts
 }

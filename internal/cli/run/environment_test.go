@@ -38,7 +38,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"kernel command line": "intel_iommu=on quiet", "guc": "GuC firmware: xe/bmg_guc_70.bin, found 70.44.1",
-		"guest image": "", "guest kernel": "7.2.13+deb14-amd64 of 7.2", "guest kernel command line": "rw x=1",
+		"guest image": "", "guest boot kernel": "7.2.13+deb14-amd64 of 7.2", "guest boot command line": "rw x=1",
 		"kernel": "7.3.4+deb13-amd64", "microcode": "0x11", "kernel debug options": "KASAN",
 		"kernel version": "#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1~bpo13+1 (2026-11-20)",
 		"xe srcversion":  "A1B2", "xe_vfio_pci srcversion": "C3", "xe build id": "",
