@@ -30,7 +30,7 @@ var shapes = []string{
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	code, dir, err := d.run(t.Context(), append([]string{"--warm", "--workload-scale", migrationScale}, shapes...)...)
+	code, dir, err := d.runMoves(t.Context(), t, append([]string{"--warm", "--workload-scale", migrationScale}, shapes...)...)
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
@@ -73,7 +73,7 @@ func TestLostWork(t *testing.T) {
 			during := *d
 			// 1<<1 is VF1.
 			during.out = io.MultiWriter(d.out, &watched{word: c.when, found: func() { d.fault(t, c.fault, 1<<1) }})
-			code, dir, err := during.run(t.Context(), "--warm", "--workload-scale", migrationScale, class+param)
+			code, dir, err := during.runMoves(t.Context(), t, "--warm", "--workload-scale", migrationScale, class+param)
 			d.fault(t, c.fault, 0)
 			got, exit := results(t, dir), flow.ExitFail
 			if got[restore] == flow.DmesgWarn {

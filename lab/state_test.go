@@ -11,7 +11,7 @@ import (
 // testState: machines with VFs are saved and restored in every way, and a machine is migrated live
 // from VF1 to VF2.
 func (d *dut) testState(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--warm", "vm_state")
+	code, dir, err := d.runMoves(t.Context(), t, "--warm", "vm_state")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
