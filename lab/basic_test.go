@@ -100,7 +100,7 @@ func onlyRatesAgain(t *testing.T, run *flow.RunDir) {
 func (d *dut) testUnequalShares(t *testing.T) {
 	const fault = "fault-favour"
 	d.fault(t, fault, 1<<1) // VF1
-	code, dir, err := d.run(t.Context(), "--warm", "--workload-scale", "0.2", wsim2VF)
+	code, dir, err := d.run(t.Context(), "--warm", "--workload-scale", "0.05", wsim2VF)
 	d.fault(t, fault, 0)
 	if err != nil || code != flow.ExitFail {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitFail)

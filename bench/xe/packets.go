@@ -57,7 +57,7 @@ func (p *packets) begin() {
 	p.count++
 	switch {
 	case p.ended:
-		p.err = errors.New("data follow its trailer")
+		p.err = errors.New("data follow its trailer: save again (a race of xe 7.3, see \"vmtb help kernels\")")
 	case version != streamVersion:
 		p.unknown = true
 	case (kind == typeDescriptor) != (p.count == 1):
