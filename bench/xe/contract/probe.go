@@ -327,8 +327,6 @@ func (p *Probe) knownUndo(at string) undo.Record {
 		return undo.Write{Path: at, Blind: true, Restore: "0"}
 	case base == "unbind" && dir == "xe":
 		return undo.Binding{Device: p.PF.Dir(), Driver: "xe", OldDriver: "xe"}
-	case at == wedged:
-		return undo.Write{Path: at, Old: "N"}
 	case strings.HasSuffix(base, "_quota"), base == "sriov_numvfs",
 		(base == "exec_quantum_ms" || base == "preempt_timeout_us") && ofVF.MatchString(at):
 		return undo.Write{Path: at, Old: "0"} // the value without VFs is 0
