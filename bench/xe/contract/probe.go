@@ -31,7 +31,7 @@ type Probe struct {
 	vram      bool
 	gts       []int  // of tile 0
 	ggttSpare uint64 // kept for the PF by default
-	ggttFree  []span // free ranges without VFs, ascending
+	ggttFree  []span // free ranges without VFs
 
 	recorded map[string]bool // paths that are in the journal
 	changed  []undo.Record   // by the current rule
