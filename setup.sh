@@ -20,8 +20,7 @@ need() {
 	fi
 }
 
-# QEMU 8.1 is the first with all features that vmtb uses: igb (8.0) for the lab, saving and
-# restoring VFs (8.1) for migration.
+# QEMU 8.1 is the first with all features that vmtb uses: it saves and restores VFs.
 new_qemu() {
 	version=$(qemu-system-x86_64 --version | sed -n 's/^QEMU emulator version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
 	# shellcheck disable=SC2086 # two words, or none without QEMU
@@ -31,7 +30,7 @@ new_qemu() {
 
 look() {
 	missing="" reasons=""
-	need qemu-system-x86 "QEMU 8.1 or newer, boots the lab and its guests" new_qemu
+	need qemu-system-x86 "QEMU 8.1 or newer, boots guests" new_qemu
 	need qemu-utils "qemu-img makes overlays" have qemu-img
 	need qemu-guest-agent "the integration tests talk to the real agent" test -x /usr/sbin/qemu-ga
 	need mmdebstrap "makes the lab's root file system" have mmdebstrap

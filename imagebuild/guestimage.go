@@ -92,8 +92,7 @@ func BuildGuest(ctx context.Context, cacheDir string, g NewGuest, p *progress.Pr
 	}
 	defer c.Close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	// It has the tools.
-	root := b.root("root", "packages", "root file system (Debian "+suite+")", nil)
+	root := b.root(nil) // it has the tools
 	tree := b.debian(g)
 	if b.err != nil {
 		return b.err

@@ -244,7 +244,7 @@ func FindKernels(
 	}
 	defer c.Close()
 	b := builder{ctx: ctx, cache: c, progress: p}
-	root := b.realRoot(packages)
+	root := b.root(packages)
 	var errs []error
 	for _, k := range kernels {
 		if b.err == nil && !isRootKernel(root, k) {

@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	// suite is the Debian release of the DUT and its guests: kernel 6.12 with igb, VFIO and nested
-	// SVM, QEMU 10.0.
+	// suite is the Debian release of the DUT and its guests, with QEMU 10.0.
 	suite = "trixie"
 	// igtSuite is the release of packages that are marked with it. Older releases have neither
 	// IGT's tests nor its runner.

@@ -72,7 +72,7 @@ func TestReadPackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := readPackages(string(list))
-	for _, want := range []string{"linux-image-amd64", "linux-headers-amd64", "qemu-guest-agent"} {
+	for _, want := range []string{"linux-image-amd64/backports", "linux-headers-amd64/backports", "qemu-guest-agent"} {
 		found := false
 		for _, p := range got {
 			found = found || p == want

@@ -30,29 +30,28 @@ type LabImages struct {
 	GuestKernel string
 	GuestInitrd string
 
-	QEMU string // the program that runs the DUT; "" is this machine's QEMU
+	QEMU string // the program that runs the DUT
 
 	inUse *cache.Cache // keeps clean-up from removing the files while these images are in use
 }
 
 // LabOptions says which images [BuildLab] builds.
 type LabOptions struct {
-	Sources   fs.FS    // the lab's sources: kmod, workload and gpu
-	Real      bool     // with the real xe driver and the emulated GPU, not the stand-ins
+	Sources   fs.FS    // the lab's sources: gpu
 	Packages  []string // additional Debian packages for the DUT
-	Migration bool     // the DUT can save and migrate VFs; with the stand-ins it always can
-	// DUT and Guest say which kernels the two sides boot. Only with Real.
+	Migration bool     // the DUT can save and migrate VFs
+	// DUT and Guest say which kernels the two sides boot.
 	DUT, Guest Side
 }
 
 // extraList is a marker file in the root tree. It means that the tree has additional packages, so
-// image/dut.sh must keep all interpreters.
+// image/xe-dut.sh must keep all interpreters.
 const extraList = "etc/vmtb-lab-packages"
 
 // BuildLab builds the lab's images that are not in the cache yet, and returns the paths of all
 // images. It rebuilds a stage if one of its inputs has changed: the packages' names, vmtb's files,
-// the modules' sources, an earlier stage. It fails unless it runs as root. The caller must have
-// checked the names of packages ([CheckPackages]).
+// an earlier stage. It fails unless it runs as root. The caller must have checked the names of
+// packages ([CheckPackages]).
 func BuildLab(ctx context.Context, cacheDir string, o LabOptions, p *progress.Progress) (LabImages, error) {
 	if err := mustBeRoot(); err != nil {
 		return LabImages{}, err
@@ -71,33 +70,12 @@ func BuildLab(ctx context.Context, cacheDir string, o LabOptions, p *progress.Pr
 	return images, nil
 }
 
-func (b *builder) build(o LabOptions) LabImages {
-	if o.Real {
-		return b.buildReal(o)
-	}
-	root := b.root("root", "packages", "root file system (Debian "+suite+")", o.Packages)
-	kmod := b.stage("kmod", root, "kmod.sh", "kernel modules (stand-ins for xe and xe-vfio-pci)", nil)
-	workload := b.stage("workload", root, "workload.sh", "stand-in workloads", nil)
-	guest := b.stage("guest", root, "guest.sh", "guest image", []string{kmod, workload})
-	dut := b.stage("dut", root, "dut.sh", "image of the emulated DUT", []string{kmod, guest, workload})
-	return imagesIn(dut, guest)
-}
-
 func mustBeRoot() error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
 	err := errors.New("the lab's images are built in a chroot, which only root may enter")
 	return &bench.UsageError{Err: err, Advice: "run as root"}
-}
-
-// imagesIn returns the images in the entries of the stages for DUT and guest.
-func imagesIn(dut, guest string) LabImages {
-	in := filepath.Join
-	return LabImages{
-		DUT: in(dut, "dut.img"), DUTKernel: in(dut, "dut-vmlinuz"), DUTInitrd: in(dut, "dut-initrd"),
-		Guest: in(guest, "guest.img"), GuestKernel: in(guest, "guest-vmlinuz"), GuestInitrd: in(guest, "guest-initrd"),
-	}
 }
 
 // A builder runs the stages one after the other. After the first error, further stages do nothing.
@@ -117,10 +95,10 @@ func (b *builder) dir(name string) (fs.FS, error) {
 	return fs.Sub(b.sources, name)
 }
 
-// root returns the cache entry with the tree of the Debian packages in the file listFile of image/,
-// and the packages in extra.
-func (b *builder) root(kind, listFile, title string, extra []string) string {
-	list, err := scripts.ReadFile("image/" + listFile)
+// root returns the cache entry with the root tree: the Debian packages in image/packages, and those
+// in extra.
+func (b *builder) root(extra []string) string {
+	list, err := scripts.ReadFile("image/packages")
 	if err != nil {
 		b.err = err
 		return ""
@@ -135,7 +113,8 @@ func (b *builder) root(kind, listFile, title string, extra []string) string {
 	if len(extra) > 0 {
 		parts = append(parts, extraList)
 	}
-	return b.entry(kind, title, func(dir *os.File, log io.Writer) error {
+	const title = "root file system (Debian " + suite + ", kernel of " + backports + ")"
+	return b.entry("xeroot", title, func(dir *os.File, log io.Writer) error {
 		tree := filepath.Join(dir.Name(), "tree")
 		if err := buildRoot(b.ctx, suite, tree, packages, dir, log); err != nil || len(extra) == 0 {
 			return err
@@ -190,18 +169,12 @@ func libraries(kind, script string) []string {
 		return []string{"xe-source.sh"}
 	case kind == "xeguest" || kind == "xedut":
 		return []string{"lib.sh", "xe-lib.sh", "xe-kernel.sh"}
-	case strings.HasPrefix(script, "xe-"):
-		return []string{"lib.sh", "xe-lib.sh"}
 	}
-	return []string{"lib.sh"}
+	return []string{"lib.sh", "xe-lib.sh"}
 }
 
 // inputs are the directories that a stage uses, besides its script.
 var inputs = map[string][]string{
-	"kmod":      {"kmod"},
-	"workload":  {"workload"},
-	"guest":     {"image/guest"},
-	"dut":       {"image/dut", "image/guest"},
 	"xegpu":     {"gpu"},
 	"xegputest": {"gpu"},
 	"xeguest":   {"image/guest"},

@@ -32,7 +32,7 @@ func TestRates(t *testing.T) {
 	t.Run("unequal shares", d.testUnequalShares)
 }
 
-// testStore: IGT's runner runs a stand-in of IGT's test in two guests at once, and on the host.
+// testStore: IGT's runner runs one of IGT's tests in two guests at once, and on the host.
 func (d *dut) testStore(t *testing.T) {
 	code, dir, err := d.run(t.Context(), "--warm", store2VF)
 	if err != nil || code != flow.ExitPass {

@@ -73,7 +73,8 @@ func TestBook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startStandIn(t) // some commands need a GPU with local memory
+	// Some commands need local memory, and some save a VF.
+	d := startWith(t, lab.BuildOptions{GPU: lab.BMG, Migration: true}, lab.Options{})
 	dir := filepath.Join(d.dir, "book")
 	if err := d.furnish(dir); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 // sources are the inputs of the lab's images that belong to the lab.
 //
-//go:embed kmod workload/*.go gpu/*.c gpu/*.h gpu/build.sh gpu/config
+//go:embed gpu/*.c gpu/*.h gpu/build.sh gpu/config
 var sources embed.FS
 
 // Images are the files that the lab boots.
@@ -24,8 +24,8 @@ type Images struct {
 type BuildOptions struct {
 	GPU       GPU      // "" is [DefaultGPU]
 	Packages  []string // additional Debian packages for the DUT
-	Migration bool     // the DUT can save and migrate VFs; with the stand-ins it always can
-	// DUT and Guest say which kernels the two sides boot. Only with an emulated GPU.
+	Migration bool     // the DUT can save and migrate VFs
+	// DUT and Guest say which kernels the two sides boot.
 	DUT, Guest imagebuild.Side
 }
 
@@ -38,8 +38,7 @@ func BuildImages(ctx context.Context, cacheDir string, o BuildOptions, p *progre
 		return Images{}, err
 	}
 	images, err := imagebuild.BuildLab(ctx, cacheDir, imagebuild.LabOptions{
-		Sources: sources, Real: o.GPU.Real(), Packages: o.Packages, Migration: o.Migration,
-		DUT: o.DUT, Guest: o.Guest,
+		Sources: sources, Packages: o.Packages, Migration: o.Migration, DUT: o.DUT, Guest: o.Guest,
 	}, p)
 	if err != nil {
 		return Images{}, err

@@ -15,39 +15,6 @@ import (
 	"vmtb/flow"
 )
 
-// The stand-ins keep the contract of xe in each shape, and every rule is checked in at least one
-// shape.
-func TestContract(t *testing.T) {
-	if !full() {
-		t.Skip("make lab-full: TestRealContract has the real driver")
-	}
-	t.Parallel()
-	shapes := []string{
-		"device=bmg", "device=bmg layout=legacy", "device=ptl", "device=ptl layout=legacy",
-		"device=bmg gts=1 vram_quota=1",
-		"device=ptl gts=1 migration=N total_vfs=1", "device=bmg gts=1 layout=legacy",
-	}
-	passed := map[string]bool{}
-	for _, params := range shapes {
-		t.Run(params, func(t *testing.T) { keepsContract(t, params, passed) })
-	}
-	for _, s := range contract.Sections() {
-		for _, r := range s.Rules {
-			// The emulated device has only 8 VFs.
-			if !passed["test_"+r.ID] && r.ID != "fair_12" && r.ID != "fair_24" && !onlyReal(r) {
-				t.Errorf("rule %s was checked on no device", r.ID)
-			}
-		}
-	}
-}
-
-// onlyReal reports whether a rule is only for the real driver.
-func onlyReal(r contract.Rule) bool {
-	return slices.ContainsFunc(r.Needs, func(n contract.Need) bool {
-		return n.Name == "a driver that is not a stand-in"
-	})
-}
-
 // labRun runs "vmtb lab run" with args.
 func labRun(t *testing.T, args ...string) {
 	t.Helper()
@@ -85,29 +52,6 @@ func TestRealContract(t *testing.T) {
 			t.Errorf("%s is skipped, and was seen to hold on this driver before", name)
 		case result != flow.Pass && result != flow.Skip:
 			t.Errorf("%s: %s", name, result)
-		}
-	}
-}
-
-func keepsContract(t *testing.T, params string, passed map[string]bool) {
-	dir := t.TempDir()
-	args := []string{"--gpu=stand-in", "--xe", params, "--run-dir", dir, "xe_contract"}
-	for _, s := range contract.Sections() {
-		for _, r := range s.Rules {
-			if r.Crashes != "" { // the stand-in survives it
-				args = append(args, "xe_contract::"+s.Name+"::test_"+r.ID)
-			}
-		}
-	}
-	labRun(t, args...)
-	for id, result := range results(t, filepath.Join(dir, "run")) {
-		switch result {
-		case flow.Pass:
-			_, rule, _ := strings.Cut(id[len("xe_contract::"):], "::")
-			passed[rule] = true
-		case flow.Skip: // the device lacks a need of the rule
-		default:
-			t.Errorf("%s: %s", id, result)
 		}
 	}
 }

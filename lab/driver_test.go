@@ -11,9 +11,9 @@ import (
 	"vmtb/lab"
 )
 
-// With the emulated GPU, xe in the DUT and in the guest is from Debian's kernel package. The PF's
-// driver enables a VF, and QEMU passes it on by VFIO. The guest's driver probes the VF, also after
-// a sleep, and no kernel complains.
+// xe in the DUT and in the guest is from Debian's kernel package. The PF's driver enables a VF, and
+// QEMU passes it on by VFIO. The guest's driver probes the VF, also after a sleep, and no kernel
+// complains.
 func TestRealDriver(t *testing.T) {
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{}, lab.Options{})

@@ -25,11 +25,9 @@ const ShareTag = "vmtb"
 
 // Options says how to start a DUT.
 type Options struct {
-	Images Images
-	Dir    string // folder for evidence about the DUT: console, transcripts, command line
-	Share  string // directory of this machine to which the DUT may write
-	// Parameters of the stand-in for xe, "device=ptl": lab/kmod/README.md lists them.
-	XeParams      []string
+	Images        Images
+	Dir           string   // folder for evidence about the DUT: console, transcripts, command line
+	Share         string   // directory of this machine to which the DUT may write
 	GPUProperties []string // NAME=VALUE, of the emulated GPU: lab/gpu/README.md lists them
 	Cmdline       []string // additional parameters of the DUT's kernel, "xe.force_probe=b080"
 	Program       string   // the vmtb that [DUT.Vmtb] runs; "" is this program
@@ -125,36 +123,33 @@ func boot(ctx context.Context, s vm.Spec, dir string) (*vm.VM, error) {
 }
 
 // hardware returns the DUT's hardware. Crashes were the reasons for its unusual settings: see
-// lab/kmod/README.md and docs/lab.md.
+// docs/lab.md.
 func (o Options) hardware(ctx context.Context) (vm.Spec, error) {
-	devices, extra, cmdline := o.Images.GPU.hardware(o.GPUProperties)
+	gpu, extra := o.Images.GPU.hardware(o.GPUProperties)
 	s := vm.Spec{
 		Name: "dut", QEMU: o.Images.QEMU, Machine: "q35,kernel-irqchip=split",
 		// Nested SVM under emulation corrupts the stack of a kernel with more than one CPU.
 		Accel: "tcg,thread=single", CPU: "EPYC,+svm", CPUs: 1,
-		// All memory is below 4 GiB, which on q35 ends at 2816 MiB. Otherwise firmware puts the
-		// VFs' BARs above 4 GiB. There QEMU's igb decodes only the low 32 bits of an address, and
-		// the stand-in of xe has to move the BARs.
-		MemoryMiB: 2800,
+		MemoryMiB: 2800, // for 7 guests of GuestMiB
 		Disks:     []vm.Disk{{Image: o.Images.DUT, Format: "raw", Bus: "virtio"}},
 		Kernel: &vm.Kernel{
 			Image: o.Images.DUTKernel, Initrd: o.Images.DUTInitrd,
-			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" + cmdline +
+			Cmdline: "console=ttyS0 intel_iommu=on iommu=pt panic=-1 no_timer_check" +
 				" cryptomgr.notests mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 kvm.halt_poll_ns=0" +
 				o.addedCmdline(),
 		},
 		Shares:   []vm.Share{{Tag: ShareTag, Path: o.Share, Writable: true}},
 		Serials:  1, // a shell, for "vmtb lab shell"
 		NoReboot: !o.MayReboot,
-		Devices:  append([]string{"intel-iommu,intremap=on,caching-mode=on"}, devices...),
+		Devices:  []string{"intel-iommu,intremap=on,caching-mode=on", gpu},
 		Extra: append(
 			extra, "-smbios", "type=1,manufacturer=vmtb,product="+strings.ReplaceAll(o.Images.GPU.product(), ",", ",,"),
 		),
 	}
-	accel, err := vm.ProbeAccel(ctx, cmp.Or(o.Images.QEMU, "qemu-system-x86_64"))
+	accel, err := vm.ProbeAccel(ctx, o.Images.QEMU)
 	if err == nil && accel.Name == "kvm" && nestedKVM() {
 		s.Accel, s.CPU, s.CPUs = "kvm", "host", 2
-	} else if o.Images.GPU.Real() {
+	} else {
 		s.Extra = append(s.Extra, "-icount", virtualTime)
 	}
 	return s, err
@@ -170,9 +165,6 @@ const virtualTime = "shift=0,sleep=on"
 // parameters of modules to them.
 func (o Options) addedCmdline() string {
 	var b strings.Builder
-	for _, p := range o.XeParams {
-		b.WriteString(" xe." + p)
-	}
 	for _, p := range o.Cmdline {
 		b.WriteString(" " + p)
 	}

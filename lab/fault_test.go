@@ -25,7 +25,7 @@ func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, property string
 		value          any
-		before         string // shell line in the DUT
+		before, after  string // shell lines in the DUT, before the fault and with it
 		selection      string
 		code           int
 		says           []string
@@ -47,6 +47,11 @@ func TestFaults(t *testing.T) {
 			code: flow.ExitError, says: []string{"exec_quantum_ms: EIO"},
 			logs: "Failed to provision PF with 20ms execution quantum (-EIO)",
 		},
+		{ // a reset that fails makes the driver declare the GPU wedged
+			name: "a wedged GPU", property: "fault-guc-status", value: 0x7100, after: resetGT, selection: quick,
+			code: flow.ExitError, says: []string{"exec_quantum_ms: ECANCELED", "has declared the GPU wedged"},
+			logs: "declared device 0000:00:02.0 as wedged",
+		},
 		{ // the driver gives up on the FLR
 			name: "an FLR that never ends", property: "fault-flr-stuck", value: 1 << 1, selection: quick,
 			code: flow.ExitPass, says: []string{"DMESG-WARN", "(-ETIMEDOUT) (vf-troub"}, logs: "VF1 FLR didn't finish",
@@ -63,6 +68,9 @@ func TestFaults(t *testing.T) {
 			}
 			d.must(t.Context(), t, "dmesg -C")
 			d.fault(t, c.property, c.value)
+			if c.after != "" {
+				d.must(t.Context(), t, c.after)
+			}
 			dir := d.nextDir()
 			var out bytes.Buffer
 			args := []string{
@@ -184,5 +192,8 @@ func (d *dut) noFault(t *testing.T, property string, value any) {
 	}
 	d.fault(t, property, none)
 }
+
+// resetGT makes the driver reset a GT and waits for the end of the reset.
+const resetGT = "echo 1 >/sys/kernel/debug/dri/0000:00:02.0/gt0/force_reset_sync"
 
 const reloadXe = "modprobe -r xe_vfio_pci; modprobe -r xe"

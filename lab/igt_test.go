@@ -18,31 +18,6 @@ import (
 	"vmtb/bench"
 )
 
-// igtTests are IGT's SR-IOV tests that need no real GPU. A name without a subtest stands for all
-// subtests of a program. docs/lab.md explains why the others cannot run.
-var igtTests = []string{
-	"igt@sriov_basic",
-	"igt@xe_sriov_admin",
-	"igt@xe_sriov_auto_provisioning",
-	"igt@xe_sriov_vfio",
-	"igt@xe_sriov_vram",
-	"igt@xe_sriov_flr@flr-basic",
-}
-
-// IGT's SR-IOV tests, as Debian packages them, pass on the stand-ins. They are strict, and not
-// written by us.
-func TestIGT(t *testing.T) {
-	if !full() {
-		t.Skip("make lab-full: TestRealIGT has the real driver")
-	}
-	t.Parallel()
-	d := startStandIn(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	checkIGT(t, d.runIGT(ctx, t, "igt", 2*time.Minute, igtTests), igtTests)
-	d.clean(t)
-}
-
 // checkIGT fails t unless every subtest in tests has passed, and each of its dynamic subtests.
 func checkIGT(t *testing.T, got map[string]igtResult, tests []string) {
 	t.Helper()

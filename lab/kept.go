@@ -43,7 +43,7 @@ func SetUp(s vm.Spec, scale float64) bench.Command {
 	return bench.Command{Argv: append([]string{"/bin/sh", "-ec", setUpScript, "sh"}, args...)}
 }
 
-// GPUOf returns the GPU of the DUT with the hardware s.
+// GPUOf returns the GPU of the DUT with the hardware s, or "" if it has none of the lab's GPUs.
 func GPUOf(s vm.Spec) GPU {
 	for _, d := range s.Devices {
 		for property := range strings.SplitSeq(d, ",") {
@@ -52,7 +52,7 @@ func GPUOf(s vm.Spec) GPU {
 			}
 		}
 	}
-	return StandIn
+	return ""
 }
 
 // config returns the lab's differences from vmtb's default configuration.

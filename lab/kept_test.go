@@ -22,10 +22,13 @@ func TestLabConfig(t *testing.T) {
 // GPUOf finds the kind of GPU from the lab's hardware.
 func TestGPUOf(t *testing.T) {
 	for _, gpu := range GPUs {
-		devices, _, _ := gpu.hardware(nil)
-		if got := GPUOf(vm.Spec{Devices: devices}); got != gpu {
+		device, _ := gpu.hardware(nil)
+		if got := GPUOf(vm.Spec{Devices: []string{"intel-iommu", device}}); got != gpu {
 			t.Errorf("GPU %s: got %s", gpu, got)
 		}
+	}
+	if got := GPUOf(vm.Spec{Devices: []string{"igb"}}); got != "" {
+		t.Errorf("no GPU of the lab: got %s", got)
 	}
 }
 

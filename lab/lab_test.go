@@ -57,17 +57,10 @@ type dut struct {
 	memory int // of a guest, in MiB
 }
 
-// start starts a DUT with the emulated GPU, the real driver, and support for saving and migrating
-// VFs.
+// start starts a DUT with support for saving and migrating VFs.
 func start(t *testing.T) *dut {
 	t.Helper()
 	return startWith(t, lab.BuildOptions{Migration: true}, lab.Options{})
-}
-
-// startStandIn starts a DUT with the stand-ins.
-func startStandIn(t *testing.T) *dut {
-	t.Helper()
-	return startWith(t, lab.BuildOptions{GPU: lab.StandIn}, lab.Options{})
 }
 
 // startWith starts a DUT with these images and options.
@@ -344,32 +337,6 @@ func (d *dut) testInterrupt(t *testing.T) {
 	if err != nil || code != flow.ExitInterrupted {
 		t.Errorf("exit code %d, %v; want %d", code, err, flow.ExitInterrupted)
 	}
-	d.clean(t)
-}
-
-// The stand-ins can be loaded and unloaded, and accept their parameters. lab/kmod/test/exercise.sh
-// does this and leaves xe unloaded.
-func TestModules(t *testing.T) {
-	if !full() {
-		t.Skip("make lab-full")
-	}
-	t.Parallel()
-	d := startStandIn(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	dir := filepath.Join(d.dir, "kmod-test")
-	if err := os.CopyFS(dir, os.DirFS("kmod/test")); err != nil {
-		t.Fatal(err)
-	}
-	r, err := d.Exec(ctx, bench.Command{Argv: []string{"bash", filepath.Join(dir, "exercise.sh")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ok := strings.Count("\n"+string(r.Stdout), "\nok - ")
-	if !r.OK() || ok < 30 {
-		t.Errorf("%v, %d checks are ok:\n%s%s", r, ok, r.Stdout, r.Stderr)
-	}
-	d.must(ctx, t, "modprobe xe")
 	d.clean(t)
 }
 

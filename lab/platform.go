@@ -10,18 +10,13 @@ import (
 	"vmtb/bench"
 )
 
-// A GPU names the DUT's device, which decides the drivers: "stand-in" or a platform of the emulated
-// GPU.
+// A GPU names a platform of the emulated GPU (lab/gpu), which Debian's own, unmodified xe drives.
 type GPU string
 
 const (
-	// StandIn is the device of QEMU's igb, driven by the stand-ins of lab/kmod for xe and
-	// xe-vfio-pci.
-	StandIn GPU = "stand-in"
-	// PTL is an emulated integrated GPU like Panther Lake (lab/gpu), driven by Debian's own,
-	// unmodified xe.
+	// PTL is an integrated GPU like Panther Lake.
 	PTL GPU = "ptl"
-	// BMG is an emulated discrete GPU like Battlemage, with local memory, driven like [PTL].
+	// BMG is a discrete GPU like Battlemage, with local memory.
 	BMG GPU = "bmg"
 
 	// DefaultGPU is the GPU of a DUT whose [GPU] is "".
@@ -29,13 +24,10 @@ const (
 )
 
 // GPUs are the lab's GPUs.
-var GPUs = []GPU{StandIn, PTL, BMG}
+var GPUs = []GPU{PTL, BMG}
 
 // or returns g, or the default if g is "".
 func (g GPU) or() GPU { return cmp.Or(g, DefaultGPU) }
-
-// Real reports whether the real xe driver drives g.
-func (g GPU) Real() bool { return g.or() != StandIn }
 
 // GuestMiB is a guest's memory in MiB for runs in the lab, unless the user sets another. VFIO pins
 // all of it.
@@ -69,27 +61,23 @@ var localMemory = []string{"-global", "q35-pcihost.pci-hole64-size=256G"}
 // platformProperty begins the emulated GPU's property that says which GPU it is like.
 const platformProperty = "platform="
 
-// hardware returns the settings that depend on the GPU and its properties: arguments of QEMU and of
-// the kernel.
-func (g GPU) hardware(properties []string) (devices, extra []string, cmdline string) {
-	if g.Real() {
-		gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress, platformProperty + string(g.or())}
-		for _, p := range g.properties() {
-			name, _, _ := strings.Cut(p, "=")
-			if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, name+"=") }) {
-				gpu = append(gpu, p)
-			}
+// hardware returns the arguments of QEMU for the emulated GPU with these properties: its device,
+// and extra ones.
+func (g GPU) hardware(properties []string) (device string, extra []string) {
+	gpu := []string{"vmtb-gpu", "id=" + GPUDevice, "vfs=7", "addr=" + pfAddress, platformProperty + string(g.or())}
+	for _, p := range g.properties() {
+		name, _, _ := strings.Cut(p, "=")
+		if !slices.ContainsFunc(properties, func(p string) bool { return strings.HasPrefix(p, name+"=") }) {
+			gpu = append(gpu, p)
 		}
-		for _, p := range properties {
-			gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
-		}
-		if g == BMG {
-			extra = localMemory
-		}
-		return []string{strings.Join(gpu, ",")}, extra, ""
 	}
-	devices = []string{"pcie-root-port,id=pf-port,chassis=9,slot=9", "igb,bus=pf-port,netdev=pf-net"}
-	return devices, []string{"-netdev", "hubport,id=pf-net,hubid=0"}, " module_blacklist=igb,igbvf"
+	for _, p := range properties {
+		gpu = append(gpu, strings.ReplaceAll(p, ",", ",,"))
+	}
+	if g == BMG {
+		extra = localMemory
+	}
+	return strings.Join(gpu, ","), extra
 }
 
 // properties are those of the emulated GPU that the lab sets, unless the user does.
@@ -102,29 +90,16 @@ func (g GPU) properties() []string {
 
 // product returns the name of the machine in the DUT's firmware tables, and so in every report made
 // in it.
-func (g GPU) product() string {
-	if g.Real() {
-		return bench.LabProduct + bench.LabGPU + string(g.or())
-	}
-	return bench.LabProduct
-}
+func (g GPU) product() string { return bench.LabProduct + ", GPU " + string(g.or()) }
 
 // gpuProperty matches NAME=VALUE. A comma would begin another argument for QEMU, so it is doubled.
 var gpuProperty = regexp.MustCompile(`^[a-z0-9-]+=.+$`)
 
-// CheckProperties returns a [bench.UsageError] for texts that cannot be properties of g. QEMU
-// itself checks names and values.
-func (g GPU) CheckProperties(properties []string) error {
+// CheckProperties returns a [bench.UsageError] for texts that cannot be properties of the emulated
+// GPU. QEMU itself checks names and values.
+func CheckProperties(properties []string) error {
 	for _, p := range properties {
-		switch {
-		case !g.Real():
-			return &bench.UsageError{
-				Err: fmt.Errorf(
-					"--gpu-property=%s: only an emulated GPU has properties, and --gpu=%s is not emulated", p, g,
-				),
-				Advice: "leave out --gpu=" + string(g) + "; the stand-in for xe takes --xe",
-			}
-		case !gpuProperty.MatchString(p):
+		if !gpuProperty.MatchString(p) {
 			return &bench.UsageError{
 				Err:    fmt.Errorf("--gpu-property=%s: want NAME=VALUE", p),
 				Advice: "lab/gpu/README.md lists the properties",

@@ -2,35 +2,13 @@ package lab
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-
-	"vmtb/bench"
 )
-
-func TestCheckXeParams(t *testing.T) {
-	good := []string{
-		"device=ptl", "gts=1", "layout=legacy", "total_vfs=1", "max_vfs=0", "vram_quota=1", "migration=N",
-		"state_kib=64",
-		"refuse_load=Y", "wedged=Y", "fail_provision=2", "fail_errno=5", "refuse_numvfs=12", "hang_ms=5",
-		"fault_log=warn",
-	}
-	if err := CheckXeParams(good); err != nil {
-		t.Error(err)
-	}
-	for _, bad := range []string{
-		"devcie=ptl", "Device=ptl", "xs_param_gts=1", "gts", "gts=", "=1", `fault_log="warn"`, "xe.gts=1",
-	} {
-		if err := CheckXeParams([]string{"gts=1", bad}); !errors.As(err, new(*bench.UsageError)) {
-			t.Errorf("%s: %v, want a UsageError", bad, err)
-		}
-	}
-}
 
 type writerFunc func([]byte) (int, error)
 

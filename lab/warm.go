@@ -36,8 +36,8 @@ func (o Options) Spec(ctx context.Context) (s vm.Spec, started func(error), err 
 // boots fast, and its CPU is this machine's. The state's key has the images, the kernels in them, and
 // the command line.
 func (o Options) keepsState(s vm.Spec) bool {
-	special := len(o.XeParams) + len(o.GPUProperties) + len(o.Cmdline)
-	return o.Images.GPU.Real() && strings.HasPrefix(s.Accel, "tcg") && special == 0 && !o.Boot
+	special := len(o.GPUProperties) + len(o.Cmdline)
+	return strings.HasPrefix(s.Accel, "tcg") && special == 0 && !o.Boot
 }
 
 // settle makes a DUT boot a guest, from whose state the guests of --warm start: see "vmtb vm warm".

@@ -38,12 +38,3 @@ func (h *Host) product() string {
 
 // InLab reports whether the host is the emulated machine under test of "vmtb lab".
 func (h *Host) InLab() bool { return strings.HasPrefix(h.product(), bench.LabProduct) }
-
-// EmulatedGPU returns the name of the lab's emulated GPU, or "" outside the lab.
-func (h *Host) EmulatedGPU() string {
-	gpu, ok := strings.CutPrefix(h.product(), bench.LabProduct+bench.LabGPU)
-	if !ok {
-		return ""
-	}
-	return gpu
-}

@@ -31,6 +31,7 @@ var advices = []struct {
 		"another VF still holds one, or the PF uses it; see ggtt_available and ggtt_provisioned"},
 	{"*_quota", syscall.ENOSPC, "not enough left: other VFs or the PF hold it; " +
 		"see the *_provisioned files beside it"},
+	{"*_quota", syscall.E2BIG, "more than the GPU has"},
 	{"*_quota", syscall.ENOMEM, "not enough VRAM left: other VFs or the PF hold it"},
 	{"*_quota", syscall.EDQUOT, "the VFs would then take the spare of the PF (the *_spare file)"},
 	{"*_quota", syscall.EINVAL, "more than the hardware has"},

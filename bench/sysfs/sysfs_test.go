@@ -74,8 +74,8 @@ func TestRefusals(t *testing.T) {
 		{pf + "/sriov_totalvfs", "1", syscall.EACCES, "are you root?"},
 		{"/sys/kernel/debug/dri/1/sriov/restore_auto_provisioning", "1", 0, ""},
 		{
-			"/sys/kernel/debug/dri/1/sriov/vf1/tile0/vram_quota", "99999999999999", syscall.ENOSPC,
-			"other VFs or the PF hold it",
+			"/sys/kernel/debug/dri/1/sriov/vf1/tile0/vram_quota", "99999999999999", syscall.E2BIG,
+			"more than the GPU has",
 		},
 		{
 			"/sys/kernel/debug/dri/1/sriov/restore_auto_provisioning", "1", syscall.EBUSY,

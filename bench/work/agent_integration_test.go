@@ -109,15 +109,15 @@ func TestIntegrationAgent(t *testing.T) {
 	if len(r.Exit.Stdout) != size || r.Verdict != work.Pass {
 		t.Errorf("%d bytes, %s", len(r.Exit.Stdout), r.Reason)
 	}
-	r = wait(t, start(t, m, work.IGT{Config: standIns(t), Tests: []string{"igt@a@pass", "igt@b@skip"}}))
+	r = wait(t, start(t, m, work.IGT{Config: fakeIGT(t), Tests: []string{"igt@a@pass", "igt@b@skip"}}))
 	if r.Verdict != work.Skip || r.IGT.Totals.String() != "1 pass, 1 skip" {
 		t.Errorf("%+v", r)
 	}
-	r = wait(t, start(t, m, work.Wsim{Config: standIns(t), Descriptor: work.NonPreemptible}))
+	r = wait(t, start(t, m, work.Wsim{Config: fakeIGT(t), Descriptor: work.NonPreemptible}))
 	if r.Verdict != work.Pass || r.Wsim.Rate != 102.836 {
 		t.Errorf("%+v", r)
 	}
-	run := start(t, m, work.IGT{Config: standIns(t), Tests: []string{"igt@a@hang"}})
+	run := start(t, m, work.IGT{Config: fakeIGT(t), Tests: []string{"igt@a@hang"}})
 	if err := run.Kill(t.Context(), 50*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}

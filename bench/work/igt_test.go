@@ -17,8 +17,8 @@ import (
 	"vmtb/bench/work"
 )
 
-// standIns returns a configuration whose programs are the stand-ins in testdata.
-func standIns(t *testing.T) bench.IGTConfig {
+// fakeIGT returns a configuration whose programs are the fakes in testdata.
+func fakeIGT(t *testing.T) bench.IGTConfig {
 	t.Helper()
 	bin, err := filepath.Abs("testdata/bin")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestIGT(t *testing.T) {
 		{"garbage", work.IGT{Tests: []string{"igt@a@garbage"}}, work.Fail, "results.json: ", "-"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.igt.Config = standIns(t)
+			c.igt.Config = fakeIGT(t)
 			run := start(t, this(), c.igt)
 			r := wait(t, run)
 			if r.Verdict != c.verdict || !strings.Contains(r.Reason, c.reason) {
@@ -110,7 +110,7 @@ func TestIGT(t *testing.T) {
 
 // Runs that share a configuration and run at the same time do not mix their results.
 func TestIGTAtOnce(t *testing.T) {
-	config := standIns(t)
+	config := fakeIGT(t)
 	var wg sync.WaitGroup
 	for _, test := range []string{"igt@first@slow", "igt@second@slow", "igt@third@fail"} {
 		wg.Go(func() {
@@ -127,7 +127,7 @@ func TestIGTAtOnce(t *testing.T) {
 }
 
 func TestIGTKilled(t *testing.T) {
-	run := start(t, this(), work.IGT{Config: standIns(t), Tests: []string{"igt@a@hang"}})
+	run := start(t, this(), work.IGT{Config: fakeIGT(t), Tests: []string{"igt@a@hang"}})
 	for len(members(t, run)) < 4 { // supervisor, runner, its shell and two sleeps
 		if on, err := run.Running(t.Context()); !on || err != nil {
 			t.Fatal(on, err)

@@ -23,7 +23,7 @@ func TestWsim(t *testing.T) {
 		{work.Wsim{Descriptor: "bad"}, "", "gem_wsim: exit code 1: Failed to parse workload 0!"},
 		{work.Wsim{Descriptor: "1.RCS.1.0.0", Options: []string{"-v"}}, "", "Usage"},
 	} {
-		c.wsim.Config = standIns(t)
+		c.wsim.Config = fakeIGT(t)
 		r := wait(t, start(t, this(), c.wsim))
 		if (r.Verdict == work.Pass) != (c.reason == "") || !strings.Contains(r.Reason, c.reason) ||
 			!strings.HasPrefix(string(r.Exit.Stdout), c.stdout) {

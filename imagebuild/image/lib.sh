@@ -57,29 +57,7 @@ pack() {
 	(cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 | zstd -q -10 -T0) >"$2"
 }
 
-# install_workloads TREE: installs the stand-in workloads under the names of IGT's programs, and
-# links to IGT at the paths of upstream's configuration. vmtb's default configuration has the same
-# paths.
-install_workloads() {
-	tests=$1/usr/libexec/igt-gpu-tools
-	mkdir -p "$tests/benchmarks" "$1/usr/local/libexec" "$1/usr/local/bin"
-	install -m 755 /mnt/in/standin "$tests/standin"
-	for name in $("$tests/standin" --names); do
-		rm -f "$tests/$name"
-		ln -s /usr/libexec/igt-gpu-tools/standin "$tests/$name"
-	done
-	# igt_runner needs a list of all tests, even to run only one.
-	[ -e "$tests/test-list.txt" ] || {
-		echo TESTLIST
-		"$tests/standin" --names | grep -v / | tr '\n' ' '
-		echo
-		echo "END TESTLIST"
-	} >"$tests/test-list.txt"
-	ln -s /usr/libexec/igt-gpu-tools "$1/usr/local/libexec/igt-gpu-tools"
-	ln -s /usr/bin/igt_runner "$1/usr/local/bin/igt_runner"
-}
-
-# guest_skeleton TREE: makes a guest of the lab without drivers and workloads.
+# guest_skeleton TREE: makes a guest of the lab without drivers and IGT.
 guest_skeleton() {
 	skeleton "$1"
 	install_program "$1" /usr/bin/kmod /usr/sbin/qemu-ga /usr/bin/pgrep

@@ -258,16 +258,6 @@ func TestDoctorDKMS(t *testing.T) {
 	}
 }
 
-// In the lab's DUT, a network card stands in for a GPU.
-func TestDoctorStandIn(t *testing.T) {
-	a := sound(fakehost.BMG())
-	a.files["/sys/bus/pci/devices/0000:03:00.0/class"] = "0x020000\n"
-	a.files["/sys/class/dmi/id/product_name"] = "vmtb lab (emulated)\n"
-	if found, bad := examined(t, a, nil); bad || found[0].Status != OK {
-		t.Errorf("bad: %v, %+v", bad, found[0])
-	}
-}
-
 // follows has the checks that sum up others.
 var follows = map[string]bool{"vm": true, "lab": true, "image build": true}
 

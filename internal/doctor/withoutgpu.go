@@ -12,14 +12,9 @@ var gpuChecks = map[string]bool{
 	"iommu": true, "pf": true, "vfs": true, "mmio": true, "debugfs": true, "vfio": true, "memlock": true, "igt": true,
 }
 
-// checkGPU looks for an Intel display controller among the PCI functions, with any driver. In the
-// lab a network card may stand in for a GPU. The DMI product of the emulated machine identifies the
-// lab.
+// checkGPU looks for an Intel display controller among the PCI functions, with any driver.
 func checkGPU(_ context.Context, t *Target) Result {
 	found := t.intelGPUs()
-	if product := t.text("/sys/class/dmi/id/product_name"); len(found) == 0 && strings.HasPrefix(product, "vmtb lab") {
-		return good("a stand-in for one (%s)", product)
-	}
 	t.noGPU = len(found) == 0
 	if t.noGPU {
 		return bad(

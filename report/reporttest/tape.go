@@ -36,10 +36,10 @@ func Boot(param string) flow.ID {
 func NewTape(ids ...flow.ID) *Tape {
 	t := &Tape{At: time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)}
 	t.Info = flow.Info{
-		Format: flow.Format, Version: "0.1", DUT: "lab: igb, Linux 6.1.0-44, stand-in xe", Dir: "/tmp/run-1",
-		Start:        t.At,
-		TimeoutScale: 1,
-		Notes:        []string{"[1VF] took 1: " + Boot("1VF-"+Profile).String()},
+		Format: flow.Format, Version: "0.1", Dir: "/tmp/run-1",
+		DUT:   "vmtb-lab, Linux 7.3.4+deb13-amd64, vmtb lab (emulated), GPU ptl",
+		Start: t.At, TimeoutScale: 1,
+		Notes: []string{"[1VF] took 1: " + Boot("1VF-"+Profile).String()},
 	}
 	for _, id := range ids {
 		t.Info.Plan = append(t.Info.Plan, flow.Item{ID: id, Name: id.String()})

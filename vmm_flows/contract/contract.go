@@ -17,7 +17,7 @@ import (
 // xe_guc.c). A reset or a wedged device is never a refusal.
 var refusals = []string{
 	`^xe [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: (\[drm\] )?(\*ERROR\* )?(Tile[0-9]+: )?(GT[0-9]+: )?` +
-		`(PF: |H2G request |GuC mmio request |lab stand-in: )`,
+		`(PF: |H2G request |GuC mmio request )`,
 	`^xe-vfio-pci [0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]: `,
 }
 
@@ -100,8 +100,8 @@ func (s *setup) unmet(r rules.Rule) string {
 	if reason := s.probe.Unmet(r); reason != "" {
 		return reason
 	}
-	if crash := s.probe.MayCrash(r); crash != "" && !s.crash {
-		return crash + ": only with --destructive"
+	if r.Crashes != "" && !s.crash {
+		return r.Crashes + ": only with --destructive"
 	}
 	if r.Destructive == "" || s.harmful {
 		return ""

@@ -127,7 +127,6 @@ func TestRefusals(t *testing.T) {
 		"xe 0000:03:00.0: [drm] *ERROR* Tile0: GT0: PF: VF1 control command PAUSE failed (-EIO)":         true,
 		"xe 0000:03:00.0: [drm] *ERROR* Tile0: GT0: H2G request 0x5503 failed: error 0x4000 hint 0x0":    true,
 		"xe 10000:e1:00.0: [drm] PF: Failed to enable 4 VFs (-ENOMEM)":                                   true,
-		"xe 0000:03:00.0: lab stand-in: VF1: restore failed: incomplete state":                           true,
 		"xe-vfio-pci 0000:03:00.1: Failed to prepare FLR: -114":                                          true,
 		"xe 0000:03:00.0: [drm] *ERROR* CRITICAL: Xe has declared device 0000:03:00.0 as wedged.":        false,
 		"xe 0000:03:00.0: [drm] *ERROR* GT0: reset failed (-ETIMEDOUT)":                                  false,

@@ -25,24 +25,7 @@ func addSleep(r *flow.Registry) {
 			Func: testHostSleep,
 		},
 	)
-	class.Needs = append(class.Needs, sleeper)
 	flow.Add(r, file, class)
-}
-
-// sleeper skips the flow in the lab with stand-in drivers: its guests do not answer after S3 with a
-// VF. docs/lab.md describes the observation.
-var sleeper = flow.Need[fixture.Config]{
-	Name: "a machine that wakes",
-	Check: func(_ context.Context, env *flow.Env, _ fixture.Config) (string, error) {
-		h, err := flow.Resource[*host.Host](env)
-		if err != nil {
-			return "", err
-		}
-		if h.InLab() && h.EmulatedGPU() == "" {
-			return "guests with the stand-in drivers do not work after S3", nil
-		}
-		return "", nil
-	},
 }
 
 func testGuestSleep(ctx context.Context, t *flow.T, s *fixture.Setup) {

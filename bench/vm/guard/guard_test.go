@@ -189,8 +189,8 @@ func TestKilledGuard(t *testing.T) {
 	gone(t, p.pid)
 }
 
-// victimWord is the first argument of a victim: a process that starts a stand-in for QEMU and is
-// then killed.
+// victimWord is the first argument of a victim: a process that starts a program in place of QEMU
+// and is then killed.
 const victimWord = "__victim"
 
 // A victimReport is printed by a victim.

@@ -118,17 +118,6 @@ var adminWords = []Rule{
 		Steps: []Step{write(numvfs, "1"), write("A/vf1/stop", "1"), refuse(syscall.EUCLEAN, "A/vf1/stop", "1")},
 	},
 	{
-		ID: "admin_wedged", Doc: "A wedged device refuses every write with ECANCELED, before it parses the text.",
-		Needs: []Need{faults},
-		Steps: []Step{
-			write(wedged, "Y"), refuse(syscall.ECANCELED, vf1Quantum, "1", "x"),
-			refuse(syscall.ECANCELED, bulk+"sched_priority", "normal", "x"),
-			refuse(syscall.ECANCELED, pfPriority, "high"),
-			refuse(syscall.ECANCELED, "A/vf1/stop", "0", "x"), read("0", vf1Quantum), write(wedged, "N"),
-			become(vf1Quantum, "1", "1"),
-		},
-	},
-	{
 		ID: "admin_vram", Doc: "vram_quota is rounded up to 2 MiB, and the files in debugfs have the same value.",
 		Needs: []Need{vramQuota},
 		Steps: []Step{

@@ -20,7 +20,7 @@ const (
 // A span is a range of GGTT addresses.
 type span struct{ start, size uint64 }
 
-// ggttHoles reads the free ranges from ggtt_available.
+// ggttHoles reads the free ranges from ggtt_available, in the order of the file.
 func (p *Probe) ggttHoles() ([]span, error) {
 	text, err := p.Read("T/pf/ggtt_available")
 	if err != nil {
@@ -36,8 +36,8 @@ func (p *Probe) ggttHoles() ([]span, error) {
 	return list, nil
 }
 
-// takeGGTT takes the end of the highest hole that is large enough, as the driver does. It returns
-// false if there is none.
+// takeGGTT takes the end of the highest hole that is large enough, as the driver does. The holes are
+// ascending. It returns false if none is large enough.
 func takeGGTT(holes []span, size uint64) (span, bool) {
 	for i, h := range slices.Backward(holes) {
 		if h.size >= size {
@@ -88,7 +88,9 @@ func (p *Probe) readsGGTT(want func(shift uint64) (string, error)) error {
 // ggttTable returns the content of ggtt_provisioned if VFs get these sizes on the idle PF, VF1
 // first.
 func (p *Probe) ggttTable(shift uint64, sizes ...uint64) (string, error) {
-	holes := slices.Clone(p.ggttFree)
+	holes := slices.SortedFunc(
+		slices.Values(p.ggttFree), func(a, b span) int { return cmp.Compare(a.start, b.start) },
+	)
 	for i := range holes {
 		holes[i].start += shift
 	}

@@ -35,29 +35,11 @@ var (
 		device, err := p.uint("P/device")
 		return err != nil || device < 0x56c0 || device > 0x56c2
 	}}
-	realDriver = Need{"a driver that is not a stand-in", func(p *Probe) bool { return !p.standIn() }}
-	faults     = Need{"a stand-in that can be wedged (the lab)", func(p *Probe) bool { return p.exists(wedged) }}
 )
 
 // vfs returns the need for n VFs.
 func vfs(n int) Need {
 	return Need{prose.Count(n, "VF"), func(p *Probe) bool { return p.Total >= n }}
-}
-
-// wedged is the parameter of the lab's stand-in that makes the device wedged.
-const wedged = "/sys/module/xe/parameters/wedged"
-
-// standIn reports whether the driver is the lab's stand-in. It differs from the real one in places,
-// and does not crash the kernel where the real one does.
-func (p *Probe) standIn() bool { return p.exists(wedged) }
-
-// MayCrash returns the harm that the rule does to this kernel, or "" if it is harmless. It returns
-// [Rule.Crashes] unless the driver is the lab's stand-in.
-func (p *Probe) MayCrash(r Rule) string {
-	if p.standIn() {
-		return ""
-	}
-	return r.Crashes
 }
 
 // A MissingError says that a rule cannot be checked here. It is for a need that shows only after

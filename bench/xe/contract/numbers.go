@@ -108,23 +108,6 @@ var policies = []Rule{
 			"one VF's priority in the same way.",
 		Check: checkPriorityRefused,
 	},
-	{
-		ID: "wedged",
-		Doc: "A wedged device refuses configuration with ECANCELED, after it has parsed the number; thresholds and " +
-			"policies are accepted.", Needs: []Need{faults},
-		Steps: []Step{
-			write(wedged, "Y"), refuse(syscall.EINVAL, "G/vf1/contexts_quota", "x"),
-			refuse(syscall.EOVERFLOW, "G/vf1/contexts_quota", "4294967296"),
-			refuse(syscall.ECANCELED, "T/vf1/ggtt_quota", "4096"),
-			refuse(syscall.ECANCELED, "G/vf1/contexts_quota", "1"),
-			refuse(syscall.ECANCELED, "G/vf1/doorbells_quota", "1"),
-			refuse(syscall.ECANCELED, "G/vf1/exec_quantum_ms", "1"),
-			refuse(syscall.ECANCELED, "G/pf/preempt_timeout_us", "1"),
-			refuse(syscall.ECANCELED, "G/pf/contexts_spare", "300"),
-			write("G/vf1/threshold_guc_time_us", "1"), write("G/pf/sample_period_ms", "1"),
-			write("G/pf/reset_engine", "1"), write(wedged, "N"), write("G/vf1/contexts_quota", "1"),
-		},
-	},
 }
 
 func numberRules() []Rule {

@@ -84,16 +84,6 @@ var pciRules = []Rule{
 		},
 	},
 	{
-		ID:    "numvfs_wedged",
-		Doc:   "A wedged device refuses to enable VFs: ECANCELED. Errors of the PCI core come first.",
-		Needs: []Need{faults},
-		Steps: []Step{
-			write(wedged, "Y"), refuse(syscall.ECANCELED, numvfs, "1"), refuse(syscall.ERANGE, numvfs, "{TOTAL+1}"),
-			read("0", numvfs),
-			write(wedged, "N"), write(numvfs, "1"),
-		},
-	},
-	{
 		ID: "vf_links", Doc: "VF and PF link to each other while VFs are enabled.",
 		Steps: []Step{
 			absent("P/virtfn0"), write(numvfs, "1"), link("../{VF1}", "P/virtfn0"), link("../{PF}", "V1/physfn"),

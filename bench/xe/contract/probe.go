@@ -31,7 +31,7 @@ type Probe struct {
 	vram      bool
 	gts       []int  // of tile 0
 	ggttSpare uint64 // kept for the PF by default
-	ggttFree  []span // free ranges without VFs, ascending
+	ggttFree  []span // free ranges without VFs
 
 	recorded map[string]bool // paths that are in the journal
 	changed  []undo.Record   // by the current rule
@@ -327,8 +327,6 @@ func (p *Probe) knownUndo(at string) undo.Record {
 		return undo.Write{Path: at, Blind: true, Restore: "0"}
 	case base == "unbind" && dir == "xe":
 		return undo.Binding{Device: p.PF.Dir(), Driver: "xe", OldDriver: "xe"}
-	case at == wedged:
-		return undo.Write{Path: at, Old: "N"}
 	case strings.HasSuffix(base, "_quota"), base == "sriov_numvfs",
 		(base == "exec_quantum_ms" || base == "preempt_timeout_us") && ofVF.MatchString(at):
 		return undo.Write{Path: at, Old: "0"} // the value without VFs is 0

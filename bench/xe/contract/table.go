@@ -37,14 +37,13 @@ func WriteMarkdown(w io.Writer, sections []Section) error {
 
 const preface = `# The contract of xe
 
-The parts of the Linux xe driver's SR-IOV interface that vmtb relies on, and that the lab's stand-in keeps: %d
+The parts of the Linux xe driver's SR-IOV interface that vmtb relies on: %d
 rules. This file is made from package bench/xe/contract by
 ` + "`go test ./bench/xe/contract -update`" + `. The same table is checked against the fake host of the
 unit tests, and against a running kernel by the flow ` + "`xe_contract`" + `, which is vmtb's own and not the
 Python tool's:
 
-    vmtb lab run --migration xe_contract    # the real driver on the lab's emulated GPU
-    vmtb lab run --gpu=stand-in xe_contract # the lab's stand-in for the driver
+    vmtb lab run --migration xe_contract    # the lab's emulated GPU
     vmtb run xe_contract                    # this machine; skips rules that harm it (see allow_destructive)
 
 ` + "`P/`" + ` is the PF in /sys/bus/pci/devices, ` + "`A/`" + ` its sriov_admin, ` + "`D/`" + ` the PF in

@@ -55,7 +55,7 @@ var vfioRules = []Rule{
 	{
 		ID: "vfio_illegal",
 		Doc: "States that do not exist, or that cannot be requested, are EINVAL. The state stays, but the driver " +
-			"stops the VF, and only a reset ends that; the lab's stand-in does not stop it.", Needs: migrates,
+			"stops the VF, and only a reset ends that.", Needs: migrates,
 		Check: withVFIO(1, checkVFIOIllegal),
 	},
 	{
@@ -67,12 +67,8 @@ var vfioRules = []Rule{
 	{
 		ID: "vfio_checked",
 		Doc: "Data that are not packets are EINVAL; then the load fails (EIO, or ETIMEDOUT after 20 s), and the VF " +
-			"stays in RESUMING (the lab's stand-in: in ERROR) until it is reset.", Needs: migrates,
+			"stays in RESUMING until it is reset.", Needs: migrates,
 		Check: withVFIO(1, checkVFIOChecked),
-	},
-	{
-		ID: "vfio_damaged", Doc: "The state of a VF is verified when it is loaded: a damaged state is refused.",
-		Needs: append(migrates, faults), Check: withVFIO(1, checkVFIODamaged),
 	},
 	{
 		ID:    "vfio_quotas_differ",
@@ -291,27 +287,19 @@ func checkVFIOIllegal(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 	if err := inState(vfs[0], vfio.Running); err != nil {
 		return err
 	}
-	if !p.standIn() {
-		if err := p.all(ctx, refuse(syscall.EPERM, "G/vf1/control", "pause")); err != nil {
-			return err
-		}
+	if err := p.all(ctx, refuse(syscall.EPERM, "G/vf1/control", "pause")); err != nil {
+		return err
 	}
 	return errors.Join(vfs[0].Reset(), checkIsReady(ctx, p, vfs))
 }
 
-// register returns the offset of a register that only the VF's driver uses. It is VF_SW_FLAG, which
-// an FLR clears (IGT's xe_sriov_flr). For the stand-in it is the scratch word in its mailbox
-// (lab/kmod/xe/mailbox.h).
-func (p *Probe) register() int64 {
-	if faults.check(p) {
-		return 0x838
-	}
-	return 0x190240
-}
+// register is the offset of VF_SW_FLAG, a register that only the VF's driver uses. An FLR clears it
+// (IGT's xe_sriov_flr).
+const register = 0x190240
 
 func checkVFIOCarries(_ context.Context, p *Probe, vfs []VFIODevice) error {
 	const value = 0x5ca1ab1e
-	if err := vfs[0].SetRegister(p.register(), value); err != nil {
+	if err := vfs[0].SetRegister(register, value); err != nil {
 		return err
 	}
 	stream, err := saveVFIO(vfs[0])
@@ -321,7 +309,7 @@ func checkVFIOCarries(_ context.Context, p *Probe, vfs []VFIODevice) error {
 	if err := loadVFIO(vfs[1], stream); err != nil {
 		return err
 	}
-	got, err := vfs[1].Register(p.register())
+	got, err := vfs[1].Register(register)
 	if err != nil || got != value {
 		return differs(err, "the register of VF2 is %#x, want VF1's %#x", got, value)
 	}
@@ -329,8 +317,8 @@ func checkVFIOCarries(_ context.Context, p *Probe, vfs []VFIODevice) error {
 }
 
 // failsToLoad returns nil if a load has failed so that only a reset helps: the VF is still in
-// RESUMING. With the stand-in it is in ERROR.
-func (p *Probe) failsToLoad(load error, d VFIODevice, errno syscall.Errno) error {
+// RESUMING.
+func failsToLoad(load error, d VFIODevice, errno syscall.Errno) error {
 	if err := wantErrno(errno, load, "loading"); err != nil {
 		return err
 	}
@@ -339,11 +327,6 @@ func (p *Probe) failsToLoad(load error, d VFIODevice, errno syscall.Errno) error
 			return err
 		}
 	}
-	if p.standIn() {
-		return errors.Join(
-			inState(d, vfio.Error), refuses(syscall.EINVAL, d, vfio.Running), d.Reset(), inState(d, vfio.Running),
-		)
-	}
 	return errors.Join(inState(d, vfio.Resuming), d.Reset(), inState(d, vfio.Running))
 }
 
@@ -351,22 +334,7 @@ func checkVFIOChecked(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 	// A packet without type; kernels crash on a packet of another version (stream_version).
 	junk := make([]byte, headerSize)
 	junk[0] = 1
-	if err := p.failsToLoad(loadVFIO(vfs[0], junk), vfs[0], syscall.EINVAL); err != nil {
-		return err
-	}
-	return checkIsReady(ctx, p, vfs)
-}
-
-func checkVFIODamaged(ctx context.Context, p *Probe, vfs []VFIODevice) error {
-	stream, err := saveVFIO(vfs[0])
-	if err != nil {
-		return err
-	}
-	stream[len(stream)-headerSize-1] ^= 1 // the last byte of a GT's state, before the trailer
-	if err := goTo(vfs[0], vfio.Stop); err != nil {
-		return err
-	}
-	if err := p.failsToLoad(loadVFIO(vfs[0], stream), vfs[0], syscall.EIO); err != nil {
+	if err := failsToLoad(loadVFIO(vfs[0], junk), vfs[0], syscall.EINVAL); err != nil {
 		return err
 	}
 	return checkIsReady(ctx, p, vfs)
@@ -386,7 +354,7 @@ func checkVFIOQuotasDiffer(ctx context.Context, p *Probe, vfs []VFIODevice) erro
 		if err := p.all(ctx, other); err != nil {
 			return err
 		}
-		if err := p.failsToLoad(loadVFIO(vfs[1], stream), vfs[1], syscall.EIO); err != nil {
+		if err := failsToLoad(loadVFIO(vfs[1], stream), vfs[1], syscall.EIO); err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(other.files, ", "), err)
 		}
 		if err := p.giveSmall(ctx, 2); err != nil {
@@ -399,7 +367,7 @@ func checkVFIOQuotasDiffer(ctx context.Context, p *Probe, vfs []VFIODevice) erro
 func checkVFIOReset(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 	d := vfs[0]
 	for _, reset := range []func() error{d.Reset, func() error { return p.all(ctx, write(resetVF1, "1")) }} {
-		if err := d.SetRegister(p.register(), 1); err != nil {
+		if err := d.SetRegister(register, 1); err != nil {
 			return err
 		}
 		err := withData(d, vfio.StopCopy, func(data io.ReadWriter) error {
@@ -419,7 +387,7 @@ func checkVFIOReset(ctx context.Context, p *Probe, vfs []VFIODevice) error {
 		if err := checkIsReady(ctx, p, vfs); err != nil {
 			return err
 		}
-		if got, err := d.Register(p.register()); err != nil || got != 0 {
+		if got, err := d.Register(register); err != nil || got != 0 {
 			return differs(err, "after the reset the register is %#x", got)
 		}
 	}

@@ -141,7 +141,6 @@ func TestVFIOMutations(t *testing.T) {
 		{"vfio_carries", saves, func(d device) device { return forgetsWords{d} }},
 		{"vfio_checked", saves, func(d device) device { return neverFails{d} }},
 		{"vfio_checked", saves, func(d device) device { return noReset{d} }},
-		{"vfio_damaged", saves, func(d device) device { return neverFails{d} }},
 		{"vfio_quotas_differ", saves, func(d device) device { return neverFails{d} }},
 		{"vfio_flr", saves, func(d device) device { return noReset{d} }},
 		{"vfio_flr", saves, func(d device) device { return keepsWords{d, new(uint32)} }},

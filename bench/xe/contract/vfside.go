@@ -60,9 +60,8 @@ var vfRules = []Rule{
 		},
 	},
 	{
-		ID: "self_config_flr",
-		Doc: "After a reset of the VF its driver does not read the resources again: xe has no reset handlers. (The " +
-			"lab's stand-in reads them.)", Needs: []Need{realDriver},
+		ID:    "self_config_flr",
+		Doc:   "After a reset of the VF its driver does not read the resources again: xe has no reset handlers.",
 		Steps: onHost(write("G/vf1/contexts_quota", otherCount)),
 		Check: func(ctx context.Context, p *Probe) error {
 			return errors.Join(

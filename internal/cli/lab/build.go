@@ -44,7 +44,7 @@ func (o *buildOptions) run(ctx context.Context, e *env.Env) error {
 	if o.gpuTest {
 		return buildGPUTest(ctx, e)
 	}
-	if err := o.dut.check(nil); err != nil {
+	if err := o.dut.check(); err != nil {
 		return err
 	}
 	images, err := o.dut.buildImages(ctx, e)

@@ -55,10 +55,10 @@ func (o *upOptions) enter(
 		}
 		return c, true, func() error { return c.Kill(context.WithoutCancel(ctx), nil) }, nil
 	}
-	if o.xe != "" || o.share != "" || len(o.dut.properties) > 0 || o.dut.given() {
+	if o.share != "" || len(o.dut.properties) > 0 || o.dut.given() {
 		return nil, false, nil, &bench.UsageError{
 			Err: fmt.Errorf(
-				"--xe, --gpu-property, --share and the flags of kernels need a new lab, but %s is up", c.Name(),
+				"--gpu-property, --share and the flags of kernels need a new lab, but %s is up", c.Name(),
 			),
 			Advice: "vmtb lab stop ends it",
 		}

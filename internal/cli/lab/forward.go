@@ -53,7 +53,7 @@ var flagTreatments = map[string]treatment{
 
 	"cmdline": labOnly, "gpu": labOnly, "gpu-property": labOnly, "guest-module": labOnly, "guest-patch": labOnly,
 	"kernel": labOnly, "migration": labOnly, "module": labOnly, "module-param": labOnly, "package": labOnly,
-	"patch": labOnly, "xe": labOnly,
+	"patch": labOnly,
 }
 
 // forwardArgs returns the flags on the command line that the run in the DUT gets unchanged. It never

@@ -11,7 +11,6 @@ import (
 	"vmtb/bench"
 	"vmtb/imagebuild"
 	"vmtb/internal/cli/env"
-	"vmtb/lab"
 )
 
 // kernelFlags select the kernels of the DUT and its guests, their command lines and their modules.
@@ -51,13 +50,7 @@ var moduleParam = regexp.MustCompile(`^[a-zA-Z0-9_-]+\.[a-zA-Z0-9_.-]+=\S+$`)
 
 // check returns a [bench.UsageError] for flags that cannot be right. It reads the modules, and looks at
 // kernels that the user has built.
-func (k *kernelFlags) check(gpu lab.GPU) error {
-	if k.given() && !gpu.Real() {
-		return &bench.UsageError{
-			Err:    fmt.Errorf("--gpu=%s has stand-ins for xe, which are built for the lab's own kernel only", gpu),
-			Advice: "leave out --gpu, or the flags of kernels, modules and command lines",
-		}
-	}
+func (k *kernelFlags) check() error {
 	for _, p := range k.params {
 		if !moduleParam.MatchString(p) {
 			return &bench.UsageError{

@@ -1,15 +1,11 @@
 package lab
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"vmtb/bench"
 	"vmtb/imagebuild"
 	"vmtb/internal/cli/env"
 	"vmtb/lab"
@@ -47,8 +43,7 @@ func (d *dutFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&d.packages, "package", nil,
 		"more Debian packages for the DUT: --package=python3-pytest,strace")
 	flags.StringVar(&d.gpu, "gpu", "",
-		"GPU of the DUT: ptl (integrated) and bmg (with local memory) are emulated and driven by Debian's own xe, "+
-			"stand-in has stand-ins for GPU and xe (default ptl)")
+		"emulated GPU of the DUT: ptl (integrated) or bmg (with local memory) (default ptl)")
 	flags.StringArrayVar(&d.properties, "gpu-property", nil,
 		"NAME=VALUE of the emulated GPU, such as a fault (lab/gpu/README.md lists them); may be given more than once")
 	flags.BoolVar(&d.migration, "migration", false,
@@ -56,24 +51,9 @@ func (d *dutFlags) add(cmd *cobra.Command) {
 	d.kernelFlags.add(flags)
 }
 
-// check returns an error for an unknown GPU, and for parameters of the stand-in for xe that would
-// have no effect.
-func (d *dutFlags) check(params []string) error {
-	gpu := cmp.Or(lab.GPU(d.gpu), lab.DefaultGPU)
-	err := errors.Join(
-		gpu.Check(), gpu.CheckProperties(d.properties), lab.CheckXeParams(params), d.kernelFlags.check(gpu),
-	)
-	if err != nil {
-		return err
-	}
-	if gpu.Real() && len(params) > 0 {
-		err := fmt.Errorf(
-			"--xe=%q with --gpu=%s: --xe is for the stand-in for xe, which this GPU does not use",
-			strings.Join(params, " "), gpu,
-		)
-		return &bench.UsageError{Err: err, Advice: "leave out --xe, or give --gpu=" + string(lab.StandIn)}
-	}
-	return nil
+// check returns a [bench.UsageError] for an unknown GPU, and for other flags that cannot be right.
+func (d *dutFlags) check() error {
+	return errors.Join(lab.GPU(d.gpu).Check(), lab.CheckProperties(d.properties), d.kernelFlags.check())
 }
 
 // buildImages builds the lab's images that are missing or out of date.

@@ -211,7 +211,7 @@ func (o *matrixOptions) checkCells(ctx context.Context, e *env.Env, m *output.Ma
 	var kernels []imagebuild.Kernel
 	for _, c := range m.Cells {
 		d := o.cellFlags(c)
-		if err := d.check(strings.Fields(o.xe)); err != nil {
+		if err := d.check(); err != nil {
 			return err
 		}
 		kernels = append(kernels, d.dutSide.Kernel, d.guestSide.Kernel)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,11 +38,6 @@ if necessary. The run directory and the logs of the DUT are on this machine.
 	o.AddLab(cmd)
 	o.ReportFlags.AddShared(cmd)
 	o.AddRun(cmd)
-	cmd.Flags().StringVar(
-		&o.xe, "xe", "",
-		"parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' (lab/kmod/README.md "+
-			"lists them)",
-	)
 	return cmd
 }
 
@@ -51,7 +45,6 @@ if necessary. The run directory and the logs of the DUT are on this machine.
 type runOptions struct {
 	flows.RunOptions
 	dut *dutFlags
-	xe  string
 
 	forwarded []string // flags for the run in the DUT, as the user gave them
 
@@ -61,8 +54,7 @@ type runOptions struct {
 }
 
 func (o *runOptions) run(ctx context.Context, e *env.Env, selection []string) error {
-	params := strings.Fields(o.xe)
-	if err := errors.Join(o.Check(), o.dut.check(params)); err != nil {
+	if err := errors.Join(o.Check(), o.dut.check()); err != nil {
 		return err
 	}
 	plan, err := o.plan(e, selection)
@@ -104,7 +96,7 @@ func (o *runOptions) runPlan(ctx context.Context, e *env.Env, plan *flows.Plan, 
 	}
 	dut, err := lab.Start(ctx, lab.Options{
 		Images: images, Dir: filepath.Join(dir, "dut"), Share: dir,
-		XeParams: strings.Fields(o.xe), GPUProperties: o.dut.properties, Cmdline: o.dut.parameters(),
+		GPUProperties: o.dut.properties, Cmdline: o.dut.parameters(),
 		Progress: e.Progress("lab"), Boot: o.boot || o.dut.ownKernel(),
 	})
 	if err != nil {

@@ -74,7 +74,7 @@ seconds that one guest took; without a result, by 5. With another kernel it stor
 }
 
 func (o *speedOptions) run(ctx context.Context, e *env.Env) error {
-	if err := o.dut.check(nil); err != nil {
+	if err := o.dut.check(); err != nil {
 		return err
 	}
 	images, err := o.dut.buildImages(ctx, e)

@@ -26,17 +26,12 @@ import (
 type upOptions struct {
 	dut   *dutFlags
 	name  string
-	xe    string
 	share string
 	once  bool // the lab ends if its kernel dies or reboots
 }
 
 func (o *upOptions) addStart(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&o.xe, "xe", "",
-		"parameters of the stand-in for xe, separated by blanks: 'device=ptl layout=legacy' "+
-			"(lab/kmod/README.md lists them)")
-	flags.StringVar(&o.share, "share", "",
+	cmd.Flags().StringVar(&o.share, "share", "",
 		"directory of this machine that the lab sees under the same path, and may write to (default: a new one below "+
 			flows.ResultsDir+")")
 }
@@ -76,11 +71,10 @@ image: /root/guest_os.img.`,
 
 // start boots a lab and sets it up. If that fails, or ctx ends, it leaves nothing behind.
 func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err error) {
-	params := strings.Fields(o.xe)
 	if o.name != "" {
 		err = keep.CheckName(o.name)
 	}
-	if err := errors.Join(err, o.dut.check(params)); err != nil {
+	if err := errors.Join(err, o.dut.check()); err != nil {
 		return nil, err
 	}
 	share, err := sharedDir(o.share)
@@ -96,7 +90,7 @@ func (o *upOptions) start(ctx context.Context, e *env.Env) (c *keep.Client, err 
 		return nil, err
 	}
 	options := lab.Options{
-		Images: images, Share: share, XeParams: params, GPUProperties: o.dut.properties, MayReboot: !o.once,
+		Images: images, Share: share, GPUProperties: o.dut.properties, MayReboot: !o.once,
 		Cmdline: o.dut.parameters(), Boot: o.dut.ownKernel(), Progress: e.Progress("lab"),
 	}
 	err = options.Twice(ctx, func(options lab.Options) (err error) {

@@ -85,6 +85,9 @@ func (p *provisioner) setGGTT(fn int, size uint64) error {
 func (p *provisioner) setVRAM(fn int, size uint64) error {
 	size = roundUp(size, vramAlign)
 	p.s.Functions[fn].VRAM = 0
+	if size > p.o.VRAM {
+		return syscall.E2BIG
+	}
 	if size > p.freeVRAM() {
 		return syscall.ENOSPC
 	}
@@ -118,13 +121,9 @@ func (p *provisioner) contextsSpare(g int) uint64 {
 }
 
 // usedContexts returns the ids in use on a GT, without those of function skip. The PF's driver has
-// the lowest ones; with the stand-in it has none.
+// the lowest ones.
 func (p *provisioner) usedContexts(skip, g int) []span {
-	used := p.used(skip, contexts(g))
-	if !p.o.StandIn {
-		used = append(used, span{0, ownContexts})
-	}
-	return used
+	return append(p.used(skip, contexts(g)), span{0, ownContexts})
 }
 
 // setContexts gives fn the highest free ids of a GT.
@@ -215,20 +214,9 @@ func (p *provisioner) defaultScheduling() {
 // limits them, too.
 func (p *provisioner) autoProvision(n int) error {
 	for g := range p.s.GTs {
-		empty := true
-		for fn := 1; fn <= n; fn++ {
-			f := &p.s.Functions[fn]
-			if f.GTs[g].Contexts.Size > 0 || f.GTs[g].Doorbells.Size > 0 || g == 0 && (f.GGTT.Size > 0 || f.VRAM > 0) {
-				empty = false
-			}
-		}
 		if p.recent() {
 			p.fairScheduling(g, n)
-		}
-		if !empty && !p.o.Flat && p.o.StandIn {
-			return syscall.EUCLEAN
-		}
-		if !empty && p.o.Flat {
+		} else if p.provisioned(g, n) {
 			continue // up to 6.18 the kernel keeps values that were set by hand
 		}
 		if err := p.fairShares(g, uint64(n)); err != nil {
@@ -236,6 +224,13 @@ func (p *provisioner) autoProvision(n int) error {
 		}
 	}
 	return nil
+}
+
+// provisioned reports whether one of VF1..n has any resource of a GT.
+func (p *provisioner) provisioned(g, n int) bool {
+	return slices.ContainsFunc(p.s.Functions[1:n+1], func(f function) bool {
+		return f.GTs[g].Contexts.Size > 0 || f.GTs[g].Doorbells.Size > 0 || g == 0 && (f.GGTT.Size > 0 || f.VRAM > 0)
+	})
 }
 
 func (p *provisioner) fairShares(g int, n uint64) error {

@@ -36,16 +36,6 @@ func (a *attributes) number(most uint64, get func() uint64, set func(uint64) err
 	}}
 }
 
-// config returns a number that cannot be written while the device is wedged.
-func (a *attributes) config(most uint64, get func() uint64, set func(uint64) error) node {
-	return a.number(most, get, func(v uint64) error {
-		if a.s.Wedged {
-			return syscall.ECANCELED
-		}
-		return set(v)
-	})
-}
-
 func decimal(get func() uint64) func() (string, error) {
 	return func() (string, error) { return fmt.Sprintf("%d\n", get()), nil }
 }
@@ -85,7 +75,7 @@ func (a *attributes) in(m map[string]uint64, name string) node {
 
 // slice returns the file of a time slice in a map.
 func (a *attributes) slice(m map[string]uint64, name string) node {
-	return a.config(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
+	return a.number(math.MaxUint32, func() uint64 { return m[name] }, func(v uint64) error {
 		set(m, name, min(v, clamps[name]))
 		return nil
 	})
@@ -95,7 +85,7 @@ var clamps = map[string]uint64{"exec_quantum_ms": 100_000, "preempt_timeout_us":
 
 func (a *attributes) priority(fn, g int) node {
 	m := a.s.Functions[fn].GTs[g].Numbers
-	return a.config(math.MaxUint32, func() uint64 { return m["sched_priority"] }, func(v uint64) error {
+	return a.number(math.MaxUint32, func() uint64 { return m["sched_priority"] }, func(v uint64) error {
 		if fn > 0 || v > 2 {
 			return syscall.EIO // refused by the firmware
 		}
@@ -122,7 +112,7 @@ func (a *attributes) spare(least, most, align uint64, at func() uint64, store fu
 	if most < math.MaxUint32 {
 		limit = math.MaxUint32
 	}
-	return a.config(limit, func() uint64 { return max(at(), least) }, func(v uint64) error {
+	return a.number(limit, func() uint64 { return max(at(), least) }, func(v uint64) error {
 		if v > most || v != 0 && v < least {
 			return syscall.EINVAL
 		}
@@ -246,19 +236,6 @@ func (a *attributes) restoreAuto() node {
 		a.s.Custom = false
 		return nil
 	}, read: func() (string, error) { return "", nil }}
-}
-
-// whenReady returns a file of sriov_admin that refuses writes while the device is wedged.
-func (a *attributes) whenReady(n node) node {
-	if write := n.write; write != nil {
-		n.write = func(text string) error {
-			if a.s.Wedged {
-				return syscall.ECANCELED
-			}
-			return write(text)
-		}
-	}
-	return n
 }
 
 // size formats bytes in three digits, as the kernel's string_get_size(STRING_UNITS_2).

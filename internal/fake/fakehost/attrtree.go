@@ -29,21 +29,21 @@ func (a *attributes) adminTree(b builder, dir string) {
 		all = append(all, fn)
 		d := dir + "/" + functionName(fn)
 		for name := range clamps {
-			b.add(d+"/profile/"+name, a.whenReady(a.admin(name, fn)))
+			b.add(d+"/profile/"+name, a.admin(name, fn))
 		}
-		b.add(d+"/profile/sched_priority", a.whenReady(a.adminPriority(fn)))
+		b.add(d+"/profile/sched_priority", a.adminPriority(fn))
 		if fn > 0 {
-			b.add(d+"/stop", a.whenReady(a.ctl.stopFile(fn)))
+			b.add(d+"/stop", a.ctl.stopFile(fn))
 		}
 	}
 	for name := range clamps {
-		b.add(dir+"/.bulk_profile/"+name, a.whenReady(a.admin(name, all...)))
+		b.add(dir+"/.bulk_profile/"+name, a.admin(name, all...))
 	}
-	b.add(dir+"/.bulk_profile/sched_priority", a.whenReady(a.bulkPriority()))
+	b.add(dir+"/.bulk_profile/sched_priority", a.bulkPriority())
 	if a.o.VRAMQuota && a.o.VRAM > 0 {
-		b.add(dir+"/.bulk_profile/vram_quota", a.whenReady(a.adminVRAM(all[1:]...)))
+		b.add(dir+"/.bulk_profile/vram_quota", a.adminVRAM(all[1:]...))
 		for _, fn := range all[1:] {
-			b.add(dir+"/"+functionName(fn)+"/profile/vram_quota", a.whenReady(a.adminVRAM(fn)))
+			b.add(dir+"/"+functionName(fn)+"/profile/vram_quota", a.adminVRAM(fn))
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (a *attributes) tileFiles(fn int) map[string]node {
 			return fmt.Sprintf("%#x-%#x\t(%s)", f.GGTT.Start, f.GGTT.end()-1, size(f.GGTT.Size))
 		})
 	} else {
-		files["ggtt_quota"] = a.config(
+		files["ggtt_quota"] = a.number(
 			math.MaxUint64, func() uint64 { return f.GGTT.Size }, func(v uint64) error { return a.setGGTT(fn, v) },
 		)
 	}
@@ -129,7 +129,7 @@ func (a *attributes) tileFiles(fn int) map[string]node {
 			return fmt.Sprintf("%d\t(%s)", f.VRAM, size(f.VRAM))
 		})
 	} else {
-		files["vram_quota"] = a.config(
+		files["vram_quota"] = a.number(
 			math.MaxUint64, func() uint64 { return f.VRAM }, func(v uint64) error { return a.setVRAM(fn, v) },
 		)
 	}
@@ -153,11 +153,11 @@ func (a *attributes) gtFiles(fn, g int) map[string]node {
 		files[name] = a.slice(s.Numbers, name)
 	}
 	if fn > 0 {
-		files["contexts_quota"] = a.config(
+		files["contexts_quota"] = a.number(
 			math.MaxUint32, func() uint64 { return s.Contexts.Size },
 			func(v uint64) error { return a.setContexts(fn, g, v) },
 		)
-		files["doorbells_quota"] = a.config(
+		files["doorbells_quota"] = a.number(
 			math.MaxUint32, func() uint64 { return s.Doorbells.Size },
 			func(v uint64) error { return a.setDoorbells(fn, g, v) },
 		)

@@ -137,9 +137,6 @@ func (ctl *controller) reset(vf int) error {
 	if v := ctl.opened[vf]; v != nil {
 		v.wasReset()
 	}
-	if f.Driver == "xe" && !ctl.recent() { // that driver has no handlers for resets
-		_ = ctl.connect(vf) // a driver without resources can only wait for the next reset
-	}
 	return err
 }
 
@@ -163,12 +160,10 @@ func (ctl *controller) withoutDriver(vf int) {
 	}
 }
 
-// forget drops the stream of a VF's save or restore.
+// forget drops the stream of a VF's save. The kernel keeps a partial packet of a restore until the
+// next save.
 func (ctl *controller) forget(vf int) {
 	ctl.s.Functions[vf].Out = nil
-	if ctl.o.StandIn {
-		ctl.s.Functions[vf].In = nil // the kernel keeps a partial packet until the next save
-	}
 	ctl.epoch++
 	ctl.woken()
 }

@@ -21,8 +21,8 @@ type core struct {
 	fixed builder
 }
 
-// recent reports whether the driver is Linux 7.3's, not the lab's stand-in or one up to 6.18.
-func (c *core) recent() bool { return !c.o.Flat && !c.o.StandIn }
+// recent reports whether the driver is Linux 7.3's, not one up to 6.18.
+func (c *core) recent() bool { return !c.o.Flat }
 
 // address returns a function's PCI address. VFs follow the PF, eight functions to a slot.
 func (c *core) address(fn int) string {

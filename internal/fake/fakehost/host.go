@@ -29,8 +29,6 @@ type Options struct {
 	Loaded  []string // modules loaded at the beginning
 	Cmdline string   // the kernel's command line
 	NoIOMMU bool
-	// StandIn makes the host like the lab's, with a parameter of xe that makes the device wedged.
-	StandIn bool
 	// NoMigration is set for a GPU, or a firmware, that cannot save and restore VFs. The files
 	// exist all the same.
 	NoMigration bool

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"syscall"
 )
@@ -59,17 +58,15 @@ func (m *migration) stream(vf int) []byte {
 		b = append(b, packet(packetVRAM, 0, binary.LittleEndian.AppendUint64(nil, f.VRAM))...)
 	}
 	for gt, g := range f.GTs {
-		b = append(b, packet(packetGuC, byte(gt), append(g.sums(g.Guest), g.Guest...))...)
+		b = append(b, packet(packetGuC, byte(gt), append(g.ids(), g.Guest...))...)
 	}
 	return append(b, packet(packetTrailer, 0, nil)...)
 }
 
-// sums returns the values that a restore of a GT's state compares: the numbers of ids, and a
-// checksum of the guest's state.
-func (g *share) sums(guest string) []byte {
+// ids returns the values that a restore of a GT's state compares: the numbers of ids.
+func (g *share) ids() []byte {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(g.Contexts.Size))
-	b = binary.LittleEndian.AppendUint32(b, uint32(g.Doorbells.Size))
-	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE([]byte(guest)))
+	return binary.LittleEndian.AppendUint32(b, uint32(g.Doorbells.Size))
 }
 
 func startData(op, state, other string) operation {
@@ -92,7 +89,7 @@ func startData(op, state, other string) operation {
 }
 
 func (m *migration) startSave(vf int) error {
-	if m.o.NoMigration && !m.o.StandIn {
+	if m.o.NoMigration {
 		m.hooks.Oopses = append(m.hooks.Oopses, "xe_gt_sriov_pf_migration_ring_full")
 	}
 	m.s.Functions[vf].In = nil
@@ -243,8 +240,7 @@ func (m *migration) take(vf int, data []byte) error {
 	for len(f.In) >= packetHeader {
 		size := binary.LittleEndian.Uint64(f.In[16:])
 		if err := m.checkPacket(f.In[:packetHeader], size); err != nil {
-			m.refusePacket(f)
-			if int(f.In[3]) < len(m.s.GTs) || m.o.StandIn {
+			if int(f.In[3]) < len(m.s.GTs) {
 				f.In = nil // the kernel has no memory for a packet of another GT, and keeps it
 			}
 			return err
@@ -254,7 +250,6 @@ func (m *migration) take(vf int, data []byte) error {
 		}
 		kind, gt, payload := f.In[1], f.In[3], f.In[packetHeader:packetHeader+size]
 		if err := m.restorePacket(vf, kind, int(gt), payload); err != nil {
-			m.refusePacket(f)
 			f.In = nil
 			return err
 		}
@@ -269,11 +264,11 @@ func (m *migration) take(vf int, data []byte) error {
 func (m *migration) checkPacket(header []byte, size uint64) error {
 	version, kind, tile, gt := header[0], header[1], header[2], int(header[3])
 	whole := kind == packetDescriptor || kind == packetTrailer
-	if version != 1 && !m.o.StandIn {
+	if version != 1 {
 		m.hooks.Oopses = append(m.hooks.Oopses, "xe_guc_klv_count")
 	}
 	switch {
-	case version != 1, kind == 0, kind > packetLast && m.o.StandIn, tile != 0, gt >= len(m.s.GTs), whole && gt != 0,
+	case version != 1, kind == 0, tile != 0, gt >= len(m.s.GTs), whole && gt != 0,
 		kind == packetTrailer && size != 0, size > packetMost:
 		return syscall.EINVAL
 	}
@@ -299,12 +294,12 @@ func (m *migration) restorePacket(vf int, kind byte, gt int, payload []byte) err
 		}
 	case packetGuC:
 		g := &f.GTs[gt]
-		guest := string(payload[min(len(payload), len(g.sums(""))):])
-		if !bytes.Equal(payload, append(g.sums(guest), guest...)) {
+		guest, ok := bytes.CutPrefix(payload, g.ids())
+		if !ok {
 			f.failRestore()
 			return nil
 		}
-		g.Guest = guest
+		g.Guest = string(guest)
 	case packetTrailer:
 		for i := range f.GTs {
 			if c := &f.GTs[i].Control; c.Data == restoring {
@@ -315,27 +310,11 @@ func (m *migration) restorePacket(vf int, kind byte, gt int, payload []byte) err
 	return nil
 }
 
-// refusePacket changes a restore after a refused packet. The driver changes nothing, and waits for
-// another packet. The stand-in fails the restore.
-func (m *migration) refusePacket(f *function) {
-	if m.o.StandIn {
-		f.failRestore()
-	}
-}
-
 // failRestore makes later writes and the finish fail.
 func (f *function) failRestore() {
 	for i := range f.GTs {
 		f.GTs[i].Control.Data = restFailed
 	}
-}
-
-// truncated returns the errno of a descriptor that ends in the middle of a key.
-func (m *migration) truncated() error {
-	if m.o.StandIn {
-		return syscall.EINVAL
-	}
-	return syscall.ENODATA // xe_guc_klv_count
 }
 
 // checkDescriptor compares the device ids. It skips unknown keys.
@@ -348,7 +327,7 @@ func (m *migration) checkDescriptor(b []byte) error {
 		head := binary.LittleEndian.Uint32(b)
 		key, size := head>>16, int(head&0xffff)*4
 		if b = b[4:]; len(b) < size {
-			return m.truncated()
+			return syscall.ENODATA // xe_guc_klv_count
 		}
 		if v, known := want[key]; known && (size != 4 || binary.LittleEndian.Uint32(b) != v) {
 			return syscall.ENODEV

@@ -33,8 +33,6 @@ func (p *pciBus) writeNumVFs(text string) error {
 		return nil
 	case p.s.NumVFs != 0:
 		return syscall.EBUSY
-	case p.s.Wedged:
-		return syscall.ECANCELED
 	case p.locked():
 		return syscall.EPERM
 	}

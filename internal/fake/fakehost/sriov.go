@@ -51,23 +51,6 @@ func (a *attributes) lockdown() node {
 	}}
 }
 
-// wedged returns the parameter of the lab's module that makes the device wedged.
-func (a *attributes) wedged() node {
-	return node{mode: 0o600, read: func() (string, error) {
-		if a.s.Wedged {
-			return "Y\n", nil
-		}
-		return "N\n", nil
-	}, write: func(text string) error {
-		on, ok := kernelBool(text)
-		if !ok {
-			return syscall.EINVAL
-		}
-		a.s.Wedged = on
-		return nil
-	}}
-}
-
 // xe2Registers are the registers that VFs read from the PF. Xe3 has one more.
 var xe2Registers = []uint32{
 	0xd00, 0x9114, 0x9118, 0x911c, 0x9134, 0x913c, 0x9140, 0x9144, 0x9148, 0x914c, 0x9150, 0x9154, 0xc1dc,

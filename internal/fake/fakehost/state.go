@@ -15,8 +15,7 @@ type state struct {
 
 	NumVFs    int
 	Autoprobe bool
-	Custom    bool // provisioning mode
-	Wedged    bool
+	Custom    bool       // provisioning mode
 	Functions []function // 0 is the PF, M is VF M
 	GGTTSpare uint64     // as set; 0 is the minimum
 	VRAMSpare uint64

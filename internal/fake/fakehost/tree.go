@@ -74,7 +74,4 @@ func (h *Host) system(b builder) {
 	for _, m := range h.s.Loaded {
 		b.text("/sys/module/"+m+"/refcnt", "0\n")
 	}
-	if h.o.StandIn && h.loaded("xe") {
-		b.add("/sys/module/xe/parameters/wedged", h.attr.wedged())
-	}
 }

@@ -100,15 +100,14 @@ func (v *VFIO) State() (vfio.State, error) {
 	return v.state, v.migrates()
 }
 
-// registers are the offsets of a register that only the VF's driver uses, for a GPU and for the
-// lab's stand-in.
-var registers = []int64{0x190240, 0x838}
+// register is the offset of VF_SW_FLAG, a register that only the VF's driver uses.
+const register = 0x190240
 
 // Register reads the register that only the VF's driver uses.
 func (v *VFIO) Register(offset int64) (uint32, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
-	if !slices.Contains(registers, offset) {
+	if offset != register {
 		return 0, syscall.EINVAL
 	}
 	return v.h.s.Functions[v.vf].Register, nil
@@ -118,7 +117,7 @@ func (v *VFIO) Register(offset int64) (uint32, error) {
 func (v *VFIO) SetRegister(offset int64, value uint32) error {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
-	if !slices.Contains(registers, offset) {
+	if offset != register {
 		return syscall.EINVAL
 	}
 	v.h.s.Functions[v.vf].Register = value
@@ -126,8 +125,7 @@ func (v *VFIO) SetRegister(offset int64, value uint32) error {
 }
 
 // SetState changes the state by the steps of vfio_mig_get_next_state (drivers/vfio/vfio_main.c). A
-// step that fails leaves the state unchanged. With the lab's stand-in, it stops the VF and leads to
-// ERROR.
+// step that fails leaves the state unchanged: the driver has no state ERROR.
 func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 	v.h.mu.Lock()
 	defer v.h.mu.Unlock()
@@ -135,20 +133,13 @@ func (v *VFIO) SetState(to vfio.State) (io.ReadWriteCloser, error) {
 		return nil, err
 	}
 	if v.state == vfio.Error || to == vfio.Error || to > vfio.RunningP2P {
-		if v.h.recent() {
-			_ = v.h.ctl.everyGT(v.vf, stopVF) // xe_sriov_vfio_error; it may be stopped already
-		}
+		_ = v.h.ctl.everyGT(v.vf, stopVF) // xe_sriov_vfio_error; it may be stopped already
 		return nil, syscall.EINVAL
 	}
 	for v.state != to {
 		next := towards(v.state, to)
 		if err := v.step(next); err != nil {
 			v.drop()
-			if v.h.recent() {
-				return nil, err // the driver has no state ERROR
-			}
-			_ = v.h.ctl.everyGT(v.vf, stopVF) // it may be stopped already
-			v.state = vfio.Error
 			return nil, err
 		}
 		v.state = next

@@ -17,18 +17,18 @@ import (
 	"vmtb/internal/progress"
 )
 
-// buildReal builds the images with the real xe driver and the emulated GPU. With o.Migration the
-// DUT gets xe and xe-vfio-pci built from the source of Debian's kernel, instead of Debian's own xe.
-// Another kernel has its own xe-vfio-pci; if it has none, and is of Debian's archive with headers and
-// sources, the DUT gets both modules built from these.
-func (b *builder) buildReal(o LabOptions) LabImages {
-	root := b.realRoot(o.Packages)
+// build builds the images. With o.Migration the DUT gets xe and xe-vfio-pci built from the source of
+// Debian's kernel, instead of Debian's own xe. Another kernel has its own xe-vfio-pci; if it has
+// none, and is of Debian's archive with headers and sources, the DUT gets both modules built from
+// these.
+func (b *builder) build(o LabOptions) LabImages {
+	root := b.root(o.Packages)
 	// First the kernels: if the archive lacks one, the user knows before images are built.
 	from, own := b.side(root, o.DUT)
 	guestFrom, _ := b.side(root, o.Guest)
 	gpu := b.gpu(root)
 	firmware := b.firmware()
-	guest := b.stage("xeguest", root, "xe-guest.sh", titleOf("guest image (real xe)", o.Guest), guestFrom)
+	guest := b.stage("xeguest", root, "xe-guest.sh", titleOf("guest image", o.Guest), guestFrom)
 	from = append([]string{guest, firmware}, from...)
 	switch {
 	case o.Migration && own:
@@ -40,10 +40,13 @@ func (b *builder) buildReal(o LabOptions) LabImages {
 			b.progress.Printf("the kernel %s has no xe-vfio-pci: its VFs cannot be saved or migrated", o.DUT.Kernel)
 		}
 	}
-	dut := b.stage("xedut", root, "xe-dut.sh", titleOf("image of the emulated DUT (real xe)", o.DUT), from)
-	images := imagesIn(dut, guest)
-	images.QEMU = filepath.Join(gpu, "qemu")
-	return images
+	dut := b.stage("xedut", root, "xe-dut.sh", titleOf("image of the emulated DUT", o.DUT), from)
+	in := filepath.Join
+	return LabImages{
+		DUT: in(dut, "dut.img"), DUTKernel: in(dut, "dut-vmlinuz"), DUTInitrd: in(dut, "dut-initrd"),
+		Guest: in(guest, "guest.img"), GuestKernel: in(guest, "guest-vmlinuz"), GuestInitrd: in(guest, "guest-initrd"),
+		QEMU: in(gpu, "qemu"),
+	}
 }
 
 // titleOf adds a side's kernel to the title of the stage that builds its image.
@@ -89,11 +92,6 @@ func (b *builder) textFile(name, title, text string) string {
 	return b.entry(name, title, func(dir *os.File, _ io.Writer) error {
 		return os.WriteFile(filepath.Join(dir.Name(), name), []byte(text), 0o644)
 	}, text)
-}
-
-// realRoot returns the cache entry with the root tree of the lab with the real driver.
-func (b *builder) realRoot(packages []string) string {
-	return b.root("xeroot", "xe-packages", "root file system (Debian "+suite+", kernel of "+backports+")", packages)
 }
 
 // backports is the release whose kernel has an xe with SR-IOV.
@@ -162,7 +160,7 @@ func BuildGPUTest(ctx context.Context, cacheDir string, sources fs.FS, p *progre
 		return GPUTest{}, err
 	}
 	b := builder{ctx: ctx, cache: c, progress: p, sources: sources}
-	root := b.realRoot(nil)
+	root := b.root(nil)
 	source, version := b.qemuSource(root)
 	dir := b.stage("xegputest", root, "xe-gputest.sh", "emulated GPU for its tests on QEMU "+version, []string{source})
 	if b.err != nil {
