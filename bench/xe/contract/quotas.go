@@ -54,18 +54,9 @@ var quotaRules = []Rule{
 		},
 	},
 	{
-		ID: "vram_too_much", Doc: "More VRAM than the GPU has is ENOSPC or ENOMEM, and the VF then has nothing.",
-		Needs: []Need{discrete}, Destructive: takesAll, Unverified: "which of the two errors it is",
-		Check: func(ctx context.Context, p *Probe) error {
-			if err := p.Refuses(ctx, 0, vram, "2097152"); err != nil {
-				return err
-			}
-			if err := p.write(ctx, vram, "1099511627776"); !errors.Is(err, syscall.ENOSPC) &&
-				!errors.Is(err, syscall.ENOMEM) {
-				return differs(err, "%s <- 1 TiB: want ENOSPC or ENOMEM", vram)
-			}
-			return p.Reads(vram, "0\n")
-		},
+		ID: "vram_too_much", Doc: "More VRAM than the GPU has is E2BIG, and the VF then has nothing.",
+		Needs: []Need{discrete}, Destructive: takesAll,
+		Steps: []Step{write(vram, "2097152"), refuse(syscall.E2BIG, vram, "1099511627776"), read("0", vram)},
 	},
 	{
 		ID:  "contexts_range",

@@ -85,6 +85,9 @@ func (p *provisioner) setGGTT(fn int, size uint64) error {
 func (p *provisioner) setVRAM(fn int, size uint64) error {
 	size = roundUp(size, vramAlign)
 	p.s.Functions[fn].VRAM = 0
+	if size > p.o.VRAM {
+		return syscall.E2BIG
+	}
 	if size > p.freeVRAM() {
 		return syscall.ENOSPC
 	}
