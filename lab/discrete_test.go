@@ -14,11 +14,11 @@ import (
 )
 
 // With the discrete GPU, the real driver finds local memory on the PF and gives a VF a share of it.
-// IGT's batches run on the VF in a guest and on the PF, there also in local memory. A machine takes
-// its local memory along to another VF. No kernel complains.
+// IGT's batches run on the VF in a guest and on the PF, there also in local memory, and no kernel
+// complains.
 func TestDiscrete(t *testing.T) {
 	t.Parallel()
-	d := startWith(t, lab.BuildOptions{GPU: lab.BMG, Migration: true}, lab.Options{Boot: true})
+	d := startWith(t, lab.BuildOptions{GPU: lab.BMG}, lab.Options{Boot: true})
 	const store = "test_basic::TestVmWorkload::test_store[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 	code, dir, err := d.run(t.Context(), store)
 	if err != nil || code != flow.ExitPass || results(t, dir)[store] != flow.Pass {
@@ -31,21 +31,12 @@ func TestDiscrete(t *testing.T) {
 	if !strings.Contains(facts["DUT"], "GPU bmg") {
 		t.Errorf("DUT %q does not say which GPU is emulated", facts["DUT"])
 	}
-	d.movesLocalMemory(t)
 	if log := d.must(t.Context(), t, `dmesg --level=emerg,alert,crit,err | grep 'xe ' || true`); log != "" {
 		t.Errorf("the driver complains:\n%s", log)
 	}
-	checkIGT(t, d.runIGT(t.Context(), t, "igt", 10*time.Minute, discreteIGT), discreteIGT)
+	tests := []string{"igt@xe_exec_store@basic-store", "igt@xe_exec_store@basic-all", "igt@xe_exec_basic@once-basic"}
+	checkIGT(t, d.runIGT(t.Context(), t, "igt", 10*time.Minute, tests), tests)
 	d.clean(t)
-}
-
-// discreteIGT has IGT's tests of local memory.
-var discreteIGT = []string{
-	"igt@xe_exec_store@basic-store",
-	"igt@xe_exec_store@basic-all",
-	"igt@xe_exec_basic@once-basic",
-	"igt@xe_sriov_vram",
-	"igt@xe_sriov_flr",
 }
 
 // movesLocalMemory writes a pattern into the local memory of a guest's VF, moves the running machine
@@ -68,7 +59,7 @@ func (d *dut) movesLocalMemory(t *testing.T) {
 	d.says(t, 0, "128 MiB", "vf", "list")
 	d.says(
 		t, 0, "", "vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale",
-		"5", "--vf=1", "gpu",
+		"5", "--warm", "--vf=1", "gpu",
 	)
 	guest("", write)
 	guest("all there", read)
@@ -79,19 +70,23 @@ func (d *dut) movesLocalMemory(t *testing.T) {
 	d.says(t, 0, "", "vf", "disable")
 }
 
-// TestDiscreteFlows runs flows of each file on the discrete GPU: "make lab-full".
+// TestDiscreteFlows moves VFs of the discrete GPU, runs flows of each file on it, and IGT's tests of
+// SR-IOV.
 func TestDiscreteFlows(t *testing.T) {
 	if !full() {
-		t.Skip("make lab-full: TestDiscrete covers the difference")
+		t.Skip("make lab-full")
 	}
 	t.Parallel()
 	d := startWith(t, lab.BuildOptions{GPU: lab.BMG, Migration: true}, lab.Options{})
+	t.Run("local memory", d.movesLocalMemory)
 	args := slices.Concat([]string{"--warm", "--workload-scale", migrationScale}, discreteFlows)
 	_, dir, err := d.run(t.Context(), args...)
 	if err != nil {
 		t.Error(err)
 	}
 	passOrNotHere(t, dir, results(t, dir))
+	tests := append([]string{"igt@xe_sriov_vram"}, realSRIOV...)
+	checkIGT(t, d.runIGT(t.Context(), t, "igt", 10*time.Minute, tests), tests)
 	d.clean(t)
 }
 
