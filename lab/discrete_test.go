@@ -86,7 +86,7 @@ func TestDiscreteFlows(t *testing.T) {
 	}
 	passOrNotHere(t, dir, results(t, dir))
 	tests := append([]string{"igt@xe_sriov_vram"}, realSRIOV...)
-	checkIGT(t, d.runIGT(t.Context(), t, "igt", 10*time.Minute, tests), tests)
+	checkIGT(t, d.runIGT(t.Context(), t, "sriov", 10*time.Minute, tests), tests)
 	d.clean(t)
 }
 
