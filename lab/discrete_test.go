@@ -3,6 +3,8 @@
 package lab_test
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,3 +38,64 @@ func TestDiscrete(t *testing.T) {
 	checkIGT(t, d.runIGT(t.Context(), t, "igt", 10*time.Minute, tests), tests)
 	d.clean(t)
 }
+
+// movesLocalMemory writes a pattern into the local memory of a guest's VF, moves the running machine
+// to another VF, and finds the pattern there. The pattern is in the middle of the quota, which the
+// guest's driver does not use.
+func (d *dut) movesLocalMemory(t *testing.T) {
+	const (
+		perPlace = `set -e; bar=$(sed -n 3p /sys/bus/pci/drivers/xe/0*/resource | cut -d" " -f1)
+			for i in $(seq 32 4 96); do at=$((bar + (i << 20) + i * 64)); `
+		write = "modprobe xe; " + perPlace + `devmem $at 32 $((0x5a000000 + i)); done`
+		read  = perPlace + `[ $(devmem $at 32) = $(printf 0x%08X $((0x5a000000 + i))) ]; done; echo all there`
+		store = "/usr/libexec/igt-gpu-tools/xe_exec_store --run-subtest basic-store"
+	)
+	guest := func(says, line string) {
+		t.Helper()
+		d.says(t, 0, says, "vm", "exec", "gpu", "--", "sh", "-c", line)
+	}
+	d.says(t, 0, "4096 MiB", "vf", "enable", "2")
+	d.says(t, 0, "", "vf", "provision", "all", "--vram=128M")
+	d.says(t, 0, "128 MiB", "vf", "list")
+	d.says(
+		t, 0, "", "vm", "start", "--vm-image", lab.GuestImage, "--vm-memory", strconv.Itoa(d.memory), "--timeout-scale",
+		"5", "--warm", "--vf=1", "gpu",
+	)
+	guest("", write)
+	guest("all there", read)
+	d.says(t, 0, "", "vm", "migrate", "gpu", "--vf=2")
+	guest("all there", read)
+	guest("SUCCESS", store)
+	d.says(t, 0, "", "vm", "kill", "gpu")
+	d.says(t, 0, "", "vf", "disable")
+}
+
+// TestDiscreteFlows moves VFs of the discrete GPU, runs flows of each file on it, and IGT's tests of
+// SR-IOV.
+func TestDiscreteFlows(t *testing.T) {
+	if !full() {
+		t.Skip("make lab-full")
+	}
+	t.Parallel()
+	d := startWith(t, lab.BuildOptions{GPU: lab.BMG, Migration: true}, lab.Options{})
+	t.Run("local memory", d.movesLocalMemory)
+	args := slices.Concat([]string{"--warm", "--workload-scale", migrationScale}, discreteFlows)
+	_, dir, err := d.run(t.Context(), args...)
+	if err != nil {
+		t.Error(err)
+	}
+	passOrNotHere(t, dir, results(t, dir))
+	tests := append([]string{"igt@xe_sriov_vram"}, realSRIOV...)
+	checkIGT(t, d.runIGT(t.Context(), t, "sriov", 10*time.Minute, tests), tests)
+	d.clean(t)
+}
+
+var discreteFlows = slices.Concat(shapes, []string{
+	"vm_state",
+	"vm_robust::TestBusyLiveMigration",
+	"test_migration::TestIdleMigration",
+	"test_migration::test_2vm_pause_resume",
+	"test_migration::TestBusyMigrationIgtExecThreads2",
+	"xe_provisioning::TestSchedulingOnly",
+	"xe_provisioning::TestSelfConfig",
+})

@@ -55,11 +55,12 @@ type mover struct {
 	life    *life
 	qmp     *qmp.Client
 	states  *states
-	sizeMiB int  // the most that the state can take
-	vfs     bool // the machine has VFs
+	sizeMiB int   // the most that the state can take
+	vfsMiB  []int // the same for the state of each VF
 }
 
-// check returns nil unless QEMU says that the machine's state cannot be saved or moved.
+// check returns nil unless QEMU says that the machine's state cannot be saved or moved, or the host
+// lacks the memory for it.
 func (v *mover) check(ctx context.Context, op string) error {
 	var reply struct {
 		Reasons []string `json:"blocked-reasons"`
@@ -70,7 +71,7 @@ func (v *mover) check(ctx context.Context, op string) error {
 	if len(reply.Reasons) > 0 {
 		return &BlockedError{Machine: v.life.name, Op: op, Reasons: reply.Reasons}
 	}
-	return nil
+	return bench.CheckMovingMemory(fmt.Sprintf("%s: %s", v.life, op), v.vfsMiB...)
 }
 
 // room returns nil if the file system of path has space for the machine's state with none of its
@@ -127,7 +128,7 @@ func (v *mover) send(ctx context.Context, uri string, o MigrateOptions) (Migrati
 		return Migration{}, err
 	}
 	downtime := cmp.Or(o.Downtime, time.Second)
-	if o.Downtime == 0 && v.vfs {
+	if o.Downtime == 0 && len(v.vfsMiB) > 0 {
 		downtime = 10 * time.Second
 	}
 	limits := map[string]any{"max-bandwidth": 0, "downtime-limit": v.life.scaled(downtime).Milliseconds()}

@@ -155,7 +155,10 @@ func (m *VM) assemble(line *agentLine, agent *qga.Client) {
 		life: m.life, qmp: m.qmp, proc: m.proc, events: m.events, diagnosis: m.diagnosis, sizeMiB: size,
 		moving: make(chan struct{}, 1),
 	}
-	m.mover = &mover{life: m.life, qmp: m.qmp, states: m.states, sizeMiB: size, vfs: len(m.spec.VFs) > 0}
+	m.mover = &mover{life: m.life, qmp: m.qmp, states: m.states, sizeMiB: size}
+	for _, v := range m.spec.VFs {
+		m.mover.vfsMiB = append(m.mover.vfsMiB, v.StateMiB)
+	}
 	m.evidence = &Evidence{
 		life: m.life, qmp: m.qmp, states: m.states, logs: m.logs, pid: m.proc.PID(), memoryMiB: m.spec.MemoryMiB,
 	}

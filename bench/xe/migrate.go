@@ -3,6 +3,7 @@ package xe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -20,11 +21,10 @@ const (
 //
 // The driver writes everything, whether it has changed or not: see [Control.MigrationSize].
 func (c Control) Save(ctx context.Context, w io.Writer) error {
-	// Without support the files exist, but a save fails at its end.
-	if _, err := c.MigrationSize(); err != nil {
+	const op = "save"
+	if err := c.canMove(op); err != nil {
 		return err
 	}
-	const op = "save"
 	if err := c.pf.files.tree.Write(ctx, c.file(op), "1"); err != nil {
 		return c.failed(op, "", err)
 	}
@@ -45,6 +45,16 @@ func (c Control) Save(ctx context.Context, w io.Writer) error {
 		return c.failed(op, state, &bench.InfraError{Op: "store the state that was read", Err: store.err})
 	}
 	return c.failed(op, state, c.incomplete(stream))
+}
+
+// canMove returns nil if the driver can save and restore VFs, and the host has the memory for it.
+// Without support the files exist, but a save fails at its end.
+func (c Control) canMove(op string) error {
+	size, err := c.MigrationSize()
+	if err != nil {
+		return err
+	}
+	return bench.CheckMovingMemory(fmt.Sprintf("%s VF%d", op, c.vf), int((size+1<<20-1)>>20))
 }
 
 // drain reads the rest of a save, so that it can be finished.
@@ -81,10 +91,10 @@ func (c Control) incomplete(stream *packets) error {
 //
 // The end of ctx does not stop a Read of r that hangs.
 func (c Control) Restore(ctx context.Context, r io.Reader) error {
-	if _, err := c.MigrationSize(); err != nil {
+	const op = "restore"
+	if err := c.canMove(op); err != nil {
 		return err
 	}
-	const op = "restore"
 	stream := &restoreStream{r: r, gts: c.pf.GTs}
 	if err := stream.begin(); err != nil {
 		return c.failed(op, "", err)

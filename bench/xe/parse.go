@@ -1,6 +1,7 @@
 package xe
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -265,6 +266,8 @@ func parseAvailable(text string) (Available, error) {
 		}
 		a.Holes = append(a.Holes, r)
 	}
+	// The driver lists them in the order of their last change.
+	slices.SortFunc(a.Holes, func(x, y Range) int { return cmp.Compare(x.First, y.First) })
 	err := fields(
 		text,
 		map[string]func(string) error{"total": toUint(&a.Total), "spare": toUint(&a.Spare), "avail": toUint(&a.Avail)},

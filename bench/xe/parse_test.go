@@ -47,6 +47,12 @@ var good = []struct {
 			"KiB)\nspare:\t4096\t(4.00 " +
 			"KiB)\navail:\t4096\t(4.00 KiB)\n",
 	},
+	{
+		"ggtt_available, xe 7.3.4 on a used BMG", as(parseAvailable),
+		"range:\t0x17f9000-0xfe5fffff\t(3.95 GiB)\nrange:\t0xd6d000-0xe70fff\t(1.02 MiB)\n" +
+			"range:\t0xec2000-0xed2fff\t(68.0 KiB)\ntotal:\t4243701760\t(3.95 GiB)\n" +
+			"spare:\t67108864\t(64.0 MiB)\navail:\t4176592896\t(3.89 GiB)\n",
+	},
 	{"ggtt_available, full", as(parseAvailable), "total:\t0\t(0 B)\nspare:\t67108864\t(64.0 MiB)\navail:\t0\t(0 B)\n"},
 	{"vfs", as(parseLimits), "total: 24\nsupported: 24\nenabled: 2\n"},
 	{"versions", as(parseVersions), "base:\t1.0\nlatest:\t1.0\nVF1:\t1.0\nVF12:\t1.1\n"},

@@ -67,7 +67,7 @@ func (q *Quotas) keeps() bool {
 }
 
 // SetVRAM changes only the local memory of one VF, in bytes on all tiles together. If sysfs has a
-// file for it (Linux 7.1), provisioning stays automatic, and the kernel no longer changes the
+// file for it (Linux 7.0), provisioning stays automatic, and the kernel no longer changes the
 // memory of VFs. Otherwise the mode becomes custom.
 func (q *Quotas) SetVRAM(ctx context.Context, vf int, n uint64) error {
 	if err := checkVF(q.device, q.name, vf); err != nil {
@@ -93,6 +93,9 @@ func (q *Quotas) SetVRAM(ctx context.Context, vf int, n uint64) error {
 	}
 	return nil
 }
+
+// SetsVRAMAlone reports whether [Quotas.SetVRAM] leaves provisioning automatic: Linux 7.0 and newer.
+func (q *Quotas) SetsVRAMAlone() bool { return q.tree.Exists(q.adminFile(1, "vram_quota")) }
 
 // setSpare changes the PF's spares. A spare of 0 is not written: the kernel has its own minima.
 func (q *Quotas) setSpare(ctx context.Context, r vgpu.Resources) error {

@@ -45,7 +45,7 @@ func (s scenario) String() string {
 func (s scenario) two() bool { return s.VFs > 1 }
 
 func one(p fixture.Provisioning, n int) fixture.Config {
-	return fixture.Config{VFs: n, MaxVMs: 1, Provisioning: p, Scheduling: vgpu.DefaultProfile}
+	return fixture.Config{VFs: n, MaxVMs: 1, Provisioning: p, Scheduling: vgpu.DefaultProfile, Moves: true}
 }
 
 func small(n int) fixture.Config {

@@ -13,6 +13,7 @@ import (
 func addLiveMigration(r *flow.Registry) {
 	c := auto(2)
 	c.MaxVMs = 1
+	c.Moves = true
 	class := class(
 		"TestBusyLiveMigration", "A machine that works is live-migrated from one VF to another.", []fixture.Config{c},
 		flow.Case[*fixture.Setup]{

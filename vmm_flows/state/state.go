@@ -27,7 +27,7 @@ func Register(r *flow.Registry) {
 		Name:    "TestSaveRestore",
 		Own:     true,
 		Doc:     "The state of a machine with a VF is saved and restored, into a snapshot and into a file.",
-		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
+		Params:  []fixture.Config{{VFs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite, Moves: true}},
 		Fixture: fixture.Machines,
 		Needs:   needs,
 		Timeout: 5 * time.Minute,
@@ -44,10 +44,12 @@ func Register(r *flow.Registry) {
 		},
 	})
 	flow.Add(r, file, flow.Class[fixture.Config, *fixture.Setup]{
-		Name:    "TestLiveMigration",
-		Own:     true,
-		Doc:     "A running machine is live-migrated from one VF to another.",
-		Params:  []fixture.Config{{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite}},
+		Name: "TestLiveMigration",
+		Own:  true,
+		Doc:  "A running machine is live-migrated from one VF to another.",
+		Params: []fixture.Config{
+			{VFs: 2, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite, Moves: true},
+		},
 		Fixture: fixture.Machines,
 		Needs:   needs,
 		Timeout: 5 * time.Minute,

@@ -55,6 +55,7 @@ func NewProbe(sys System, journal undo.Journal, pf pci.Address) (*Probe, error) 
 		return nil, err
 	}
 	p.ggttFree, err = p.ggttHoles()
+	slices.SortFunc(p.ggttFree, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	return p, err
 }
 

@@ -24,6 +24,7 @@ const (
 	large        = 1 << 7  // in an entry of a page directory
 	ppgttLocal   = 1 << 11 // in an entry of a page table
 	tables       = 0x10000 // address of a VF's page tables, in the VF's local memory
+	pfTables     = 8 << 20 // address of the PF's page tables
 	outVA        = 1 << 39 // virtual address of memory of the machine in those tables
 	memCopy      = 2<<29 | 0x5a<<22 | 8
 	memSet       = 2<<29 | 0x5b<<22 | 5
@@ -136,12 +137,13 @@ func few() []uint64 {
 // A spy is a VF that tries to reach memory which is not its own. It uses a new context for each
 // attempt, because a fault ends the context.
 type spy struct {
-	g       *gpu
-	fn      int
-	id      uint32
-	w       *work
-	va, out uint64 // a page of the machine's memory for what the spy finds, in the GGTT and in RAM
-	own     uint64 // GGTT address whose entry the spy changes
+	g          *gpu
+	fn         int
+	id         uint32
+	w          *work
+	va, out    uint64 // a page of the machine's memory for what the spy finds, in the GGTT and in RAM
+	own        uint64 // GGTT address whose entry the spy changes
+	root, base uint64 // its page tables: address in its local memory, and in its BAR
 }
 
 func (g *gpu) newSpy(fn int) *spy {
@@ -149,18 +151,22 @@ func (g *gpu) newSpy(fn int) *spy {
 	s.va, s.out = g.alloc(fn, 1)
 	s.own, _ = g.alloc(fn, 1)
 	s.w = g.newRing(fn, 0)
+	s.root, s.base = pfTables, bar2+pfTables
+	if fn%media > 0 {
+		s.root, s.base = tables, vfBar2Of(fn%media)+tables
+	}
 	// Its page tables: local memory at 0, by entries of 1 GiB, and the page at outVA.
-	base := vfBar2Of(fn%media) + tables
+	base, root := s.base, s.root
 	for i := range uint64(3) {
 		g.memset(base+i<<12, 4096, 0)
 	}
 	g.memset(base+3<<12, 3*4096, 0)
-	g.W64(base, tables+1<<12|present)             // level 4
-	g.W64(base+1<<12, tables+2<<12|present)       // level 3: the first 512 GiB
-	g.W64(base+1<<12+8, tables+3<<12|present)     // level 3: outVA
+	g.W64(base, root+1<<12|present)               // level 4
+	g.W64(base+1<<12, root+2<<12|present)         // level 3: the first 512 GiB
+	g.W64(base+1<<12+8, root+3<<12|present)       // level 3: outVA
 	g.W64(base+2<<12, 0|ppgttLocal|large|present) // level 2: 1 GiB of local memory
-	g.W64(base+3<<12, tables+4<<12|present)
-	g.W64(base+4<<12, tables+5<<12|present)
+	g.W64(base+3<<12, root+4<<12|present)
+	g.W64(base+4<<12, root+5<<12|present)
 	g.W64(base+5<<12, s.out|present)
 	return s
 }
@@ -204,13 +210,19 @@ func (s *spy) ggtt(addr uint64, write bool) bool {
 
 // ppgtt copies 64 bytes of local memory to the spy's page with the blitter, or back.
 func (s *spy) ppgtt(addr uint64, write bool) bool {
-	base := vfBar2Of(s.fn%media) + tables
-	s.g.W64(base+2<<12, addr&^(1<<30-1)|ppgttLocal|large|present)
+	s.g.W64(s.base+2<<12, addr&^(1<<30-1)|ppgttLocal|large|present)
 	from, to := addr&(1<<30-1)&^63, uint64(outVA)
 	if write {
 		from, to = to, from
 	}
-	return s.run(s.class(), tables, memCopy, 63, 0, 0, 0, uint32(from), uint32(from>>32), uint32(to), uint32(to>>32), 0)
+	return s.copy(from, to, 64)
+}
+
+// copy copies n bytes with the blitter between addresses of the spy's page tables.
+func (s *spy) copy(from, to uint64, n uint32) bool {
+	return s.run(
+		s.class(), s.root, memCopy, n-1, 0, 0, 0, uint32(from), uint32(from>>32), uint32(to), uint32(to>>32), 0,
+	)
 }
 
 func (s *spy) class() uint32 {
@@ -388,6 +400,46 @@ func TestLocalMemory(t *testing.T) {
 	g.Write(pa, le(3<<16|2, 0, 1))
 	if ok, v := g.call(0, 0x5503, 1, uint32(va), 0, 3); ok || v != 0x50 {
 		t.Errorf("a quota of more than there is: ok %v, %#x", ok, v)
+	}
+}
+
+// The local memory of a paused VF moves to another VF as the PF's driver moves it: the PF's blitter
+// copies the pages of the VF to memory of the machine, and from there to the pages of the other VF.
+// Not a byte is lost, and the neighbours' memory does not change.
+func TestLocalMemoryMoves(t *testing.T) {
+	g := readyLocal(t)
+	pf := g.newSpy(0)
+	_, ram := g.alloc(0, lpage>>12)
+	for i := range uint64(lpage >> 12) {
+		g.W64(pf.base+5<<12+i*8, ram+i<<12|present)
+	}
+	for a := uint64(0); a < quota; a += 4096 {
+		g.W64(vfBar2Of(1)+a+a>>12%512*8, a|0x5a<<56) // another place in each page
+	}
+	for _, vf := range []uint32{1, 2} {
+		if ok, v := g.call(0, 0x5506, vf, 1); !ok {
+			t.Fatalf("pause of VF%d: %#x", vf, v)
+		}
+	}
+	for a := uint64(0); a < quota; a += lpage {
+		if pf.copy(lmemOf(1, a), outVA, lpage) || pf.copy(outVA, lmemOf(2, a), lpage) {
+			t.Fatalf("a copy of the page at %#x faulted", a)
+		}
+		want := g.Read(bar2+lmemOf(1, a), lpage)
+		if !bytes.Equal(g.Read(bar2+lmemOf(2, a), lpage), want) || !bytes.Contains(want, []byte{0, 0x5a}) {
+			t.Errorf("the page at %#x of VF2 is not that of VF1", a)
+		}
+	}
+	for a := uint64(0); a < quota; a += 4096 {
+		at := a + a>>12%512*8
+		if got, want := g.Read(vfBar2Of(2)+at, 8), le(uint32(a), 0x5a<<24); !bytes.Equal(got, want) {
+			t.Fatalf("VF2 reads % x at %#x, want % x", got, at, want)
+		}
+	}
+	for vf := 3; vf <= vfs; vf++ {
+		if b := g.Read(bar2+lmemOf(vf, 0), lpage); len(bytes.Trim(b, string([]byte{mark(vf)}))) != 0 {
+			t.Errorf("the local memory of VF%d has changed", vf)
+		}
 	}
 }
 
