@@ -30,7 +30,8 @@ var shapes = []string{
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	code, dir, err := d.runMoves(t.Context(), t, append([]string{"--warm", "--workload-scale", migrationScale}, shapes...)...)
+	args := append([]string{"--warm", "--workload-scale", migrationScale}, shapes...)
+	code, dir, err := d.runMoves(t.Context(), t, args...)
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
