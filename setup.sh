@@ -35,6 +35,8 @@ look() {
 	need qemu-guest-agent "the integration tests talk to the real agent" test -x /usr/sbin/qemu-ga
 	need mmdebstrap "makes the lab's root file system" have mmdebstrap
 	need debian-archive-keyring "keys of Debian 13, which the lab is made of" test -e /usr/share/keyrings/debian-archive-trixie-stable.gpg
+	need kmod "depmod and modprobe list the modules of kernels" have depmod
+	need xz-utils "unpacks modules of kernels" have xz
 	need util-linux "unshare keeps the lab's builds apart from the machine" have unshare
 	need gcc "go test -race needs cgo" have gcc
 	need libc6-dev "go test -race needs cgo" test -e /usr/include/stdlib.h
