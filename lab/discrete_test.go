@@ -80,7 +80,7 @@ func TestDiscreteFlows(t *testing.T) {
 	d := startWith(t, lab.BuildOptions{GPU: lab.BMG, Migration: true}, lab.Options{})
 	t.Run("local memory", d.movesLocalMemory)
 	args := slices.Concat([]string{"--warm", "--workload-scale", migrationScale}, discreteFlows)
-	_, dir, err := d.run(t.Context(), args...)
+	_, dir, err := d.runMoves(t.Context(), t, args...)
 	if err != nil {
 		t.Error(err)
 	}
