@@ -22,6 +22,9 @@ type packets struct {
 	err     error
 }
 
+// afterTrailer is the fault of a state whose trailer was written too early.
+const afterTrailer = "data follow its trailer: save again (a race of xe 7.3, see \"vmtb help kernels\")"
+
 const (
 	headerSize     = 24
 	streamVersion  = 1
@@ -57,7 +60,7 @@ func (p *packets) begin() {
 	p.count++
 	switch {
 	case p.ended:
-		p.err = errors.New("data follow its trailer: save again (a race of xe 7.3, see \"vmtb help kernels\")")
+		p.err = errors.New(afterTrailer)
 	case version != streamVersion:
 		p.unknown = true
 	case (kind == typeDescriptor) != (p.count == 1):

@@ -95,7 +95,7 @@ func (s *restoreStream) check(header []byte) error {
 	}
 	switch {
 	case s.ended:
-		return damaged("data follow its trailer")
+		return damaged(afterTrailer)
 	case version != streamVersion:
 		return damaged(
 			"packet %d is of version %d of the format, not %d: the kernel may crash on it "+
