@@ -157,17 +157,23 @@ func endLost(t *testing.T, dir string) bool {
 // results returns the results of a run's cases, by id.
 func results(t *testing.T, dir string) map[string]flow.Result {
 	t.Helper()
+	got := map[string]flow.Result{}
+	for _, e := range ended(t, dir) {
+		got[e.ID.String()] = e.Result
+	}
+	return got
+}
+
+// ended returns the entries of a run's cases that ended.
+func ended(t *testing.T, dir string) []flow.Entry {
+	t.Helper()
 	run, err := flow.OpenRun(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]flow.Result{}
-	for _, e := range run.Entries {
-		if e.Phase == flow.PhaseCase && e.Event == flow.End {
-			got[e.ID.String()] = e.Result
-		}
-	}
-	return got
+	return slices.DeleteFunc(run.Entries, func(e flow.Entry) bool {
+		return e.Phase != flow.PhaseCase || e.Event != flow.End
+	})
 }
 
 // fault sets a property of the emulated GPU. lab/gpu/README.md lists the properties.

@@ -56,6 +56,14 @@ func largest(holes []span) uint64 {
 	return n
 }
 
+// ggttBeside returns how much of the largest hole fair shares can take: the spare is taken from the other
+// holes first (xe_ggtt_largest_hole).
+func (p *Probe) ggttBeside(spare uint64) uint64 {
+	most := largest(p.ggttFree)
+	others := total(p.ggttFree) - most
+	return most - (max(spare, others) - others)
+}
+
 func total(holes []span) (n uint64) {
 	for _, h := range holes {
 		n += h.size

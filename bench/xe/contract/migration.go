@@ -164,8 +164,40 @@ func checkMigrationSize(ctx context.Context, p *Probe) error {
 	return nil
 }
 
-// save saves VF1, which must be paused.
-func (p *Probe) save(ctx context.Context) (stream []byte, err error) {
+// EarlyTrailer says why data follow a stream's trailer.
+const EarlyTrailer = "a race of xe 7.3, see \"vmtb help kernels\""
+
+// save saves VF1, which must be paused. It saves again if the driver has written the trailer too early:
+// only the rule "stream" is about that.
+func (p *Probe) save(ctx context.Context) ([]byte, error) {
+	return saveWhole(func() ([]byte, error) { return p.saveOnce(ctx) })
+}
+
+// saveWhole calls save until nothing follows the trailer of its stream, five times at most.
+func saveWhole(save func() ([]byte, error)) (stream []byte, err error) {
+	for range 5 {
+		if stream, err = save(); err != nil || afterTrailer(stream) == 0 {
+			break
+		}
+	}
+	return stream, err
+}
+
+// afterTrailer returns how many bytes follow the trailer of a stream of valid packets.
+func afterTrailer(stream []byte) int {
+	for len(stream) >= headerSize {
+		kind, size := stream[typeAt], binary.LittleEndian.Uint64(stream[sizeAt:])
+		stream = stream[headerSize:]
+		if kind == typeTrailer {
+			return len(stream)
+		}
+		stream = stream[min(size, uint64(len(stream))):]
+	}
+	return 0
+}
+
+// saveOnce saves VF1 once.
+func (p *Probe) saveOnce(ctx context.Context) (stream []byte, err error) {
 	if err := p.Refuses(ctx, 0, save1, "1"); err != nil {
 		return nil, err
 	}
@@ -222,7 +254,7 @@ func checkStream(ctx context.Context, p *Probe) error {
 		return err
 	}
 	for range 2 {
-		stream, err := p.save(ctx)
+		stream, err := p.saveOnce(ctx)
 		if err != nil {
 			return err
 		}
@@ -262,8 +294,10 @@ func (p *Probe) checkPackets(stream []byte) error {
 			return fmt.Errorf(
 				"descriptor % x: want device %#x and a revision", rest[:min(len(rest), descriptorSize)], device,
 			)
-		case kind == typeTrailer && (size != 0 || len(rest) != 0):
-			return fmt.Errorf("%d bytes of payload in the trailer, %d after it", size, len(rest))
+		case kind == typeTrailer && size != 0:
+			return fmt.Errorf("the trailer has %d bytes of payload", size)
+		case kind == typeTrailer && len(rest) != 0:
+			return fmt.Errorf("%d bytes follow the trailer: %s", len(rest), EarlyTrailer)
 		case kind == typeTrailer:
 			return nil
 		}

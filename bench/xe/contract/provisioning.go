@@ -139,7 +139,7 @@ func provisioningRules() []Rule {
 				"VF1 has the highest GGTT and contexts and the lowest doorbells.", prose.Count(f.vfs, "VF"), f.ggtt,
 				f.contexts, f.doorbells),
 			Check: func(ctx context.Context, p *Probe) error {
-				estimate := (largest(p.ggttFree) - p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
+				estimate := p.ggttBeside(p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
 				return checkFair(ctx, p, f.vfs, min(f.ggtt, estimate), f.contexts, f.doorbells)
 			},
 		})
@@ -157,7 +157,7 @@ func provisioningRules() []Rule {
 				if err != nil {
 					return err
 				}
-				ggtt := (largest(p.ggttFree) - p.ggttSpare) / n / pageSize * pageSize
+				ggtt := p.ggttBeside(p.ggttSpare) / n / pageSize * pageSize
 				return checkFair(ctx, p, int(n), ggtt, (maxContexts-minContexts-own)/n, maxDoorbells/n)
 			},
 		})
@@ -180,7 +180,7 @@ func checkFairSpares(ctx context.Context, p *Probe) error {
 		write("G/pf/doorbells_spare", "200"),
 		write("T/pf/ggtt_spare", strconv.Itoa(ggttSpare)), write(restoreAuto, "1"), write(numvfs, "1"),
 		read("56", "G/vf1/doorbells_quota"),
-		read(strconv.FormatUint((largest(p.ggttFree)-ggttSpare)/pageSize*pageSize, 10), "T/vf1/ggtt_quota"),
+		read(strconv.FormatUint(p.ggttBeside(ggttSpare)/pageSize*pageSize, 10), "T/vf1/ggtt_quota"),
 	)
 	for gt, n := range own {
 		err = errors.Join(

@@ -72,7 +72,7 @@ var vfioRules = []Rule{
 	},
 	{
 		ID:    "vfio_quotas_differ",
-		Doc:   "A VF with another quota of GGTT or VRAM than the saved one cannot load the saved data: EIO.",
+		Doc:   "A VF with another quota of GGTT than the saved one, or with less VRAM, cannot load the saved data: EIO.",
 		Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOQuotasDiffer),
 	},
 	{
@@ -184,13 +184,20 @@ func withData(d VFIODevice, s vfio.State, use func(io.ReadWriter) error) (err er
 	return use(data)
 }
 
-// saveVFIO changes to StopCopy and reads the data.
-func saveVFIO(d VFIODevice) (stream []byte, err error) {
-	err = withData(d, vfio.StopCopy, func(data io.ReadWriter) error {
-		stream, err = io.ReadAll(data)
-		return err
+// saveVFIO changes to StopCopy and reads the data, again if the driver has written the trailer too early.
+func saveVFIO(d VFIODevice) ([]byte, error) {
+	return saveWhole(func() (stream []byte, err error) {
+		if inState(d, vfio.StopCopy) == nil { // of the save before
+			if err := goTo(d, vfio.Stop); err != nil {
+				return nil, err
+			}
+		}
+		err = withData(d, vfio.StopCopy, func(data io.ReadWriter) error {
+			stream, err = io.ReadAll(data)
+			return err
+		})
+		return stream, err
 	})
-	return stream, err
 }
 
 // loadVFIO changes to Resuming and writes the data, then to Stop, which ends the load.
@@ -348,7 +355,7 @@ func checkVFIOQuotasDiffer(ctx context.Context, p *Probe, vfs []VFIODevice) erro
 	// GuC compares contexts and doorbells; the driver (7.3) does not.
 	others := []Step{write("T/vf2/ggtt_quota", strconv.FormatUint(p.otherGGTT(), 10))}
 	if p.vram {
-		others = append(others, write("T/vf2/vram_quota", "67108864"))
+		others = append(others, write("T/vf2/vram_quota", "16777216"))
 	}
 	for _, other := range others {
 		if err := p.all(ctx, other); err != nil {
