@@ -101,7 +101,9 @@ func (w *igtTable) run(ctx context.Context, t *testing.T, name string) {
 }
 
 // igtLater has programs that may break the driver or use all memory of the DUT: they run last.
-var igtLater = regexp.MustCompile(`^xe_(configfs|fault_injection|live_ktest|module_load|pm|survivability|userptr_pressure|wedged)$`)
+var igtLater = regexp.MustCompile(
+	`^xe_(configfs|fault_injection|live_ktest|module_load|pm|survivability|userptr_pressure|wedged)$`,
+)
 
 // next returns the subtests for the next call of igt_runner: at most 60 of one program. The programs
 // with the fewest subtests come first.
