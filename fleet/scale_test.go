@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,9 +21,12 @@ import (
 	"vmtb/internal/procfs"
 )
 
-// 200 agents whose vmtb takes no time empty a queue of 2,000 units at more than 100 units a second,
-// the server stays below 300 MB, and watch keeps up (check 19). The rate is computed from the
-// processor time of the test and the server, as if they ran on two cores without other load.
+const scaleFile = "test_scale"
+
+// 200 agents whose vmtb takes no time empty a queue of 2,000 units, each with a journal, at more than
+// 100 units a second. The server stays below 300 MB, and a watch of the run shows each flow as it ends
+// (check 19). The rate is computed from the processor time of the test and the server, as if they ran on
+// two cores without other load.
 func TestScale(t *testing.T) {
 	const agents, units = 200, 2000
 	l := startLab(t, long)
@@ -29,7 +34,7 @@ func TestScale(t *testing.T) {
 	server := l.running()["server"].Process.Pid
 	var sub submission
 	for i := range units {
-		id := flow.ID{File: "test_scale", Case: fmt.Sprintf("test_%d", i)}
+		id := flow.ID{File: scaleFile, Case: fmt.Sprintf("test_%d", i)}
 		u := unit{
 			Run: "scale", Name: word(id.String()), Fixture: id.String(), IDs: []string{id.String()},
 			Need: fmt.Sprintf("vfs>=%d", i%10),
@@ -45,6 +50,12 @@ func TestScale(t *testing.T) {
 	if err := b.queue(t.Context(), sub.Units, long, ""); err != nil {
 		t.Fatal(err)
 	}
+	var shown lineCount
+	var code int
+	var watched error
+	watcher := l.admin()
+	var watching sync.WaitGroup
+	watching.Go(func() { code, watched = watch(t.Context(), watcher, "scale", &shown, false) })
 	before, began := used(t, server), time.Now()
 	var done atomic.Int32
 	var wg sync.WaitGroup
@@ -70,9 +81,13 @@ func TestScale(t *testing.T) {
 	}
 	wg.Wait()
 	took, cpu := time.Since(began), used(t, server)-before
-	code, err := watch(t.Context(), b, "scale", io.Discard, false)
-	if err != nil || code != 0 {
-		t.Errorf("watch: %d, %v", code, err)
+	behind := units - shown.Load()
+	watching.Wait()
+	if watched != nil || code != 0 || shown.Load() != units+1 {
+		t.Errorf("watch: %d, %v, %d lines; want one for each flow and one for the run", code, watched, shown.Load())
+	}
+	if behind > units/2 {
+		t.Errorf("watch was %d of %d flows behind when the last one had ended", behind, units)
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server))
 	if err != nil {
@@ -81,8 +96,8 @@ func TestScale(t *testing.T) {
 	rss, _ := strconv.Atoi(regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindStringSubmatch(string(status))[1])
 	rate := 2 * units / cpu.Seconds()
 	t.Logf(
-		"%d units in %v; %v of the processor, which are %.0f units/s on two cores; the server had %d MB", units, took,
-		cpu, rate, rss>>10,
+		"%d units in %v; %v of the processor, which are %.0f units/s on two cores; the server had %d MB; watch was %d "+
+			"flows behind at the end", units, took, cpu, rate, rss>>10, behind,
 	)
 	if rate < 100 {
 		t.Errorf("%.0f units/s", rate)
@@ -113,6 +128,9 @@ func (a *agent) pretend(t *testing.T, done *atomic.Int32) error {
 			_, err = a.swap(ctx, "claim."+u.key(), e, claim{DUT: a.dut, Attempt: 1})
 		}
 		if err == nil {
+			err = a.pretendJournal(ctx, u)
+		}
+		if err == nil {
 			_, err = a.kv.Create(ctx, "result."+u.key(), encode(result{Unit: u.Name, DUT: a.dut, Attempt: 1}))
 		}
 		if err == nil {
@@ -122,6 +140,34 @@ func (a *agent) pretend(t *testing.T, done *atomic.Int32) error {
 		return err
 	}
 	return err
+}
+
+// pretendJournal logs the lines of a unit with one flow of one step.
+func (a *agent) pretendJournal(ctx context.Context, u unit) error {
+	id := flow.ID{File: scaleFile, Case: strings.TrimPrefix(u.IDs[0], scaleFile+"::")}
+	for i, e := range []flow.Entry{
+		{Event: flow.Begin, Phase: flow.PhaseRun},
+		{Event: flow.Begin, Phase: flow.PhaseCase, ID: id},
+		{Event: flow.Begin, Phase: flow.PhaseStep, ID: id, Name: "pretend"},
+		{Event: flow.End, Phase: flow.PhaseStep, ID: id, Name: "pretend"},
+		{Event: flow.End, Phase: flow.PhaseCase, ID: id, Result: flow.Pass},
+		{Event: flow.End, Phase: flow.PhaseRun, ExitCode: new(int)},
+	} {
+		e.Seq, e.Time = i+1, time.Now()
+		subject := fmt.Sprintf("log.%s.%s.1", a.dut, u.key())
+		if _, err := a.js.Publish(ctx, subject, append(encode(e), '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A lineCount counts the lines that are written to it.
+type lineCount struct{ atomic.Int64 }
+
+func (c *lineCount) Write(p []byte) (int, error) {
+	c.Add(int64(bytes.Count(p, []byte("\n"))))
+	return len(p), nil
 }
 
 // used returns the processor time that this process and another process have used.

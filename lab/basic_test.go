@@ -32,15 +32,17 @@ func TestRates(t *testing.T) {
 	t.Run("unequal shares", d.testUnequalShares)
 }
 
-// testStore: IGT's runner runs one of IGT's tests in two guests at once, and on the host.
+// testStore: IGT's runner runs one of IGT's tests in two guests at once, and on the host. The short
+// form of an id runs only the flow whose id begins with it.
 func (d *dut) testStore(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--warm", store2VF)
+	code, dir, err := d.run(t.Context(), "--warm", "test_basic::TestVmWorkload::test_store[2VF]")
 	if err != nil || code != flow.ExitPass {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	if got := results(t, dir); len(got) != 1 || got[store2VF] != flow.Pass {
 		t.Errorf("got %v, want a pass of %s", got, store2VF)
 	}
+	resultsRead(t, dir)
 	d.clean(t)
 }
 

@@ -193,7 +193,6 @@ func full() bool { return os.Getenv("VMTB_LAB_FULL") != "" }
 func TestLab(t *testing.T) {
 	t.Parallel()
 	d := start(t)
-	t.Run("flow", d.testFlow)
 	t.Run("test_store", d.testStore)
 	t.Run("vm_state", d.testState)
 	t.Run("kill -9", d.testKilled)
@@ -202,19 +201,6 @@ func TestLab(t *testing.T) {
 	t.Run("full disk", d.testFullDisk)
 	t.Run("doctor", d.testDoctor)
 	t.Run("panic of the kernel", d.testKernelPanic)
-}
-
-// The short form of an id runs only the flow whose id begins with it. Afterwards the DUT is clean.
-func (d *dut) testFlow(t *testing.T) {
-	code, dir, err := d.run(t.Context(), "--warm", "test_basic::TestVmSetup::test_vm_boot[1VF]")
-	if err != nil || code != flow.ExitPass {
-		t.Fatalf("exit code %d, %v", code, err)
-	}
-	if got := results(t, dir); len(got) != 1 || got[boot1VF] != flow.Pass {
-		t.Errorf("got %v, want a pass of %s and nothing else", got, boot1VF)
-	}
-	resultsRead(t, dir)
-	d.clean(t)
 }
 
 // resultsRead reads results.json field by field, as tools for IGT's results do, and with our own
@@ -230,7 +216,7 @@ func resultsRead(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const key = "vmtb@test_basic.py::TestVmSetup::test_vm_boot[1VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
+	const key = "vmtb@test_basic.py::TestVmWorkload::test_store[2VF-(P:VGPU_PROFILE S:DEFAULT_PROFILE)]"
 	if len(got.Tests) != 1 || got.Tests[0].Name != key || got.Tests[0].Status != work.StatusPass ||
 		got.Totals[work.StatusPass] != 1 {
 		t.Errorf("results.json: %+v, want a pass of %s", got, key)

@@ -46,6 +46,7 @@ func TestMatrix(t *testing.T) {
 
 // git bisects over kernels of Debian's archive, as docs/kernels.md describes. Each commit of the
 // repository names a kernel. Linux 6.18 gives VFs an infinite time slice by itself, and 7.2 gives 16 ms.
+// TestBisectVerdict has the other results of a step.
 func TestBisect(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -61,14 +62,14 @@ func TestBisect(t *testing.T) {
 		return string(out)
 	}
 	git("init", "-q")
-	for _, kernel := range []string{"6.17", "6.18", "7.2", "7.3"} {
+	for _, kernel := range []string{"6.18", "7.2", "7.3"} {
 		if err := os.WriteFile(filepath.Join(dir, "kernel"), []byte(kernel), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		git("add", "kernel")
 		git("commit", "-q", "-m", kernel)
 	}
-	git("bisect", "start", "HEAD", "HEAD~3")
+	git("bisect", "start", "HEAD", "HEAD~2")
 	const test = `modprobe xe && echo 1 >/sys/bus/pci/devices/0000:00:02.0/sriov_numvfs && ` +
 		`! vmtb vf list --json | grep -q "exec_quantum_ms.: 16,"`
 	line := `exec ` + os.Getenv("VMTB") + ` lab bisect --kernel="$(cat kernel)" --build=true -- sh -c '` + test + `'`

@@ -37,9 +37,13 @@ step a DUT dies
 die=$(lavacli jobs submit die.yaml)
 soon 120 '[ -e /srv/dut1/waiting ]'
 soon 30 "lavacli results $die | grep -q begin"
+# All that dut1 has runs in the mount namespace of its sshd: the job, and the session of LAVA. The listener
+# stays: it is the machine after its reboot.
+listener=$(pgrep -of 'sshd -D -p 2201')
+dut1=$(readlink "/proc/$listener/ns/mnt")
 killed=
 for p in /proc/[0-9]*; do
-	if { tr '\0' '\n' <"$p/environ"; } 2>/dev/null | grep -qx TOY_DIR=/srv/dut1; then
+	if [ "$p" != "/proc/$listener" ] && [ "$(readlink "$p/ns/mnt")" = "$dut1" ]; then
 		killed="$killed ${p#/proc/}"
 	fi
 done
