@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
 .PHONY: build fleet fleet-test fleet-lint fleet-chaos fleet-external fleet-slurm fleet-lava setup demo test speed fmt \
-	lint unit integration lab-test kernel-matrix bench-suite lab-full gpu-test gpu-test-plain gpu-test-sanitized gpu-fuzz \
+	lint unit integration lab-test kernel-matrix igt-table bench-suite lab-full gpu-test gpu-test-plain gpu-test-sanitized gpu-fuzz \
 	fuzz bench bench-scale dist deb install pictures clean
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
@@ -127,6 +127,20 @@ bench-suite: build
 kernel-matrix: build
 	bin/vmtb lab matrix --kernel=$(or $(KERNELS),6.18,7.2,7.3) --guest-kernel=$(or $(GUEST_KERNELS),7.2,7.3) \
 		'$(or $(SELECTION),test_basic::TestVmSetup::test_vm_boot[1VF])'
+
+# docs/igt.md: which of IGT's subtests pass on the emulated GPU. PLACES, TESTS (an expression for
+# names of programs), TIMEOUT (seconds of the DUT for one subtest) and AGAIN=1 (those that did not
+# pass) choose what runs. It can be interrupted, and goes on where it was.
+IGT_DIR := $(CURDIR)/vmtb-results/igt-table
+
+igt-table: build
+	mkdir -p $(IGT_DIR)
+	for f in docs/igt/*-*.txt; do [ ! -e $$f ] || [ -e $(IGT_DIR)/$${f##*/} ] || cp $$f $(IGT_DIR)/; done
+	VMTB=$(CURDIR)/bin/vmtb VMTB_IGT_DIR=$(IGT_DIR) VMTB_IGT_PLACES='$(or $(PLACES),ptl-pf ptl-vf bmg-pf bmg-vf)' \
+		VMTB_IGT_TESTS='$(TESTS)' VMTB_IGT_TIMEOUT=$(or $(TIMEOUT),120) VMTB_IGT_AGAIN=$(AGAIN) \
+		go test -count=1 -timeout 0 -v -tags lab -run TestIGTTable ./lab
+	cp $(IGT_DIR)/*.txt docs/igt/
+	go test ./docs -update
 
 # lab-test, and tests that take too long for every day.
 lab-full: build fleet

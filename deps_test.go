@@ -79,6 +79,7 @@ var arrows = map[string][]string{
 	"internal/cache":      {"bench", "internal/flock", "internal/progress"},
 	"internal/filecopy":   {},
 	"internal/flock":      {},
+	"internal/igttable":   {},
 	"internal/initrd":     {},
 	"internal/procfs":     {},
 

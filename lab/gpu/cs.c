@@ -19,10 +19,25 @@ void ctx_image_w(GpuState *s, GpuCtx *c, uint32_t dw, uint32_t v)
     ggtt_w32(s, s->fn[c->fn].idx, c->lrca + IMAGE_OFFSET + dw * 4, v);
 }
 
+static void page_fault(Cs *cs, uint64_t va, bool write, uint32_t type)
+{
+    cs->fault = true;
+    cs->page_fault = cs->asid;
+    cs->fault_va = cs->c->fault_va = va;
+    cs->c->fault_access = write ? ACCESS_WRITE : ACCESS_READ;
+    cs->c->fault_type = type;
+}
+
 bool cs_rw(Cs *cs, bool ppgtt, uint64_t va, void *p, uint32_t len, bool write)
 {
     uint8_t *b = p;
 
+    if (cs->fault) {         /* the command runs again, or never: it has no more effects */
+        if (!write) {
+            memset(b, 0, len);
+        }
+        return false;
+    }
     if (!ppgtt) {
         if (!ggtt_rw(cs->s, cs->fn->idx, va, p, len, write)) {
             cs->fault = true;
@@ -36,8 +51,9 @@ bool cs_rw(Cs *cs, bool ppgtt, uint64_t va, void *p, uint32_t len, bool write)
         PpgttEntry *e = &cs->tlb[(va >> 12) % CS_TLB_ENTRIES];
 
         if ((!e->valid || e->va != (va & ~0xfffull)) && !ppgtt_walk(cs->s, cs->fn, cs->root, va, e)) {
-            cs->fault = true;
-            cs->fault_va = va;
+            page_fault(cs, va, write, FAULT_NOT_PRESENT);
+        } else if (write && !e->null && !e->rw && cs->asid) {
+            page_fault(cs, va, write, FAULT_WRITE_ACCESS);
         } else if (e->null) {
             if (!write) {
                 memset(b, 0, n);
@@ -199,6 +215,7 @@ static void load(Cs *cs)
 
     cs->ring = ctx_image_r(s, c, LRC_RING_START);
     cs->ring_size = (ctx_image_r(s, c, LRC_RING_CTL) & 0x1ff000) + 0x1000;
+    cs->asid = ctx_image_r(s, c, LRC_ASID) & 0xfffff;
     cs->root = u64_of(ctx_image_r(s, c, LRC_PDP0_LDW), ctx_image_r(s, c, LRC_PDP0_UDW));
     if (head != c->head) {               /* the context is new, or the driver has moved its head */
         c->head = head % cs->ring_size;
@@ -237,7 +254,7 @@ CsResult cs_run(GpuState *s, GpuEngine *e, GpuCtx *c, int64_t until, bool preemp
             break;
         }
         if (!step(&cs, (ctx_image_r(s, c, LRC_RING_TAIL) & RING_MASK) % cs.ring_size)) {
-            r = cs.fault ? CS_FAULT : CS_IDLE;
+            r = cs.page_fault ? CS_PAGE_FAULT : cs.fault ? CS_FAULT : CS_IDLE;
             break;
         }
         if (cs.wait) {

@@ -20,7 +20,9 @@ typedef struct Cs {
     uint64_t root;           /* PPGTT */
     uint32_t ring, ring_size;
     PpgttEntry tlb[CS_TLB_ENTRIES];
+    uint32_t asid;           /* address space; 0: the driver does not handle page faults of the context */
     bool fault;
+    bool page_fault;         /* the driver may correct the fault and let the command run again */
     uint64_t fault_va;
 
     /* the current command */

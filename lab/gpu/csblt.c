@@ -76,6 +76,9 @@ static void fast_copy(Cs *cs)
     if (x2 <= x1) {
         return;
     }
+    /* the pitch of a tiled surface is in dwords */
+    dp *= (d[0] >> 13) & 3 ? 4 : 1;
+    sp *= (d[0] >> 20) & 3 ? 4 : 1;
     for (uint32_t y = 0; y1 + y < y2 && !cs->fault; y++) {
         copy(cs, u64_of(d[8], d[9]) + (uint64_t)(sy + y) * sp + sx * bpp,
              u64_of(d[4], d[5]) + (uint64_t)(y1 + y) * dp + x1 * bpp, (uint64_t)(x2 - x1) * bpp);

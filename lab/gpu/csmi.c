@@ -216,6 +216,9 @@ static void atomic(Cs *cs)
     }
     v = cpu_to_le64(v);
     cs_rw(cs, !USE_GGTT(h), a, &v, size, true);
+    if (cs->page_fault) {
+        cs->c->fault_access = ACCESS_ATOMIC;
+    }
 }
 
 static void batch_start(Cs *cs)

@@ -106,7 +106,7 @@ void ctx_unqueue(GpuState *s, GpuCtx *c)
             ctx_engine_off(e);
         }
         QTAILQ_REMOVE(&e->list, c, next);
-        c->queued = false;
+        c->queued = c->faulted = false;
     }
 }
 
@@ -269,6 +269,42 @@ void ctx_policy(GpuState *s, GpuCtx *c, uint32_t which, uint32_t value)
             break;
         }
     }
+}
+
+/* Reports a page fault of a ring to the driver.  The ring waits for the answer. */
+void ctx_page_fault(GpuState *s, GpuCtx *c)
+{
+    GpuFn *fn = &s->fn[c->fn];
+    GpuEngine *e = ctx_engine(s, c);
+    /* the answer repeats the number of the context */
+    uint32_t d[4] = {
+        c->id << 28 | e->gclass << 25 | e->instance << 19,
+        (ctx_image_r(s, c, LRC_ASID) << 12) | c->id >> 4,
+        (c->fault_va & 0xfffff000u) | fn->idx << 4 | c->fault_type << 2 | c->fault_access,
+        c->fault_va >> 32,
+    };
+
+    c->faulted = true;
+    pf_adverse(s, fn, KLV_VF_THRESHOLD_PAGE_FAULT);
+    g2h_event(s, fn, G2H_PAGE_FAULT, d, 4);
+}
+
+/* Takes the driver's answer to the page fault of a context on an engine. */
+void ctx_page_fault_done(GpuState *s, GpuCtx *c, uint32_t gclass, uint32_t instance, bool failed)
+{
+    for (uint32_t i = 0; i < c->rings; i++) {
+        GpuCtx *r = ctx_ring(s, c, i);
+        GpuEngine *e = ctx_engine(s, r);
+
+        if (r->faulted && e->gclass == gclass && e->instance == instance) {
+            r->faulted = false;
+            if (failed) {
+                ctx_reset(s, r, e, true);
+                return;
+            }
+        }
+    }
+    sched_kick(s);
 }
 
 /* Queues the enabled contexts of a function that was paused or migrated. */

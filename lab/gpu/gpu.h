@@ -38,6 +38,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(GpuVf, VMTB_GPU_VF)
 enum { CLASS_RENDER, CLASS_VIDEO, CLASS_VIDEO_ENHANCE, CLASS_COPY, CLASS_COMPUTE, CLASSES };
 enum { ENGINES = 6, INSTANCES = 32 };
 
+/* a page fault as the GuC reports it */
+enum { ACCESS_READ, ACCESS_WRITE, ACCESS_ATOMIC };
+enum { FAULT_NOT_PRESENT, FAULT_WRITE_ACCESS };
+
 /* priorities of functions (KLV_VF_SCHED_PRIORITY) */
 enum { FN_PRIO_LOW, FN_PRIO_NORMAL, FN_PRIO_HIGH };
 
@@ -53,6 +57,9 @@ typedef struct GpuCtx {
     bool enabled;            /* scheduling is on */
     bool queued;             /* on an engine's list, because it may have work */
     bool running;            /* on the engine; set only in a migration stream */
+    bool faulted;            /* waits for the driver's answer to a page fault; not saved: it faults again */
+    uint64_t fault_va;
+    uint32_t fault_access, fault_type;   /* ACCESS_*, FAULT_* */
     bool hung;               /* was reset, and must not run again */
     bool disabling;          /* scheduling goes off when the ring leaves the engine: MODE_DONE is not sent yet */
     int64_t polled;          /* engine time at which its semaphore was last found closed; -1: it does not wait */
@@ -276,7 +283,7 @@ uint32_t ggtt_r32(GpuState *s, uint32_t as, uint64_t va);
 bool ggtt_w32(GpuState *s, uint32_t as, uint64_t va, uint32_t v);
 typedef struct PpgttEntry {
     uint64_t va, pa;
-    bool valid, null;
+    bool valid, null, rw;
     bool local;              /* pa is in local memory */
 } PpgttEntry;
 bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *e);
@@ -375,6 +382,8 @@ void ctx_remove_all(GpuState *s, GpuFn *fn);
 void ctx_submit(GpuState *s, GpuCtx *c);
 void ctx_enable(GpuState *s, GpuCtx *c, bool on);
 void ctx_reset(GpuState *s, GpuCtx *c, GpuEngine *e, bool cat_error);
+void ctx_page_fault(GpuState *s, GpuCtx *c);
+void ctx_page_fault_done(GpuState *s, GpuCtx *c, uint32_t gclass, uint32_t instance, bool failed);
 void fn_resume_work(GpuState *s, GpuFn *fn);
 GpuEngine *ctx_engine(GpuState *s, GpuCtx *c);
 
@@ -387,7 +396,7 @@ void sched_kick(GpuState *s);
 int64_t sched_next(GpuState *s);
 
 /* cs.c: the command parser */
-typedef enum { CS_IDLE, CS_TIME, CS_WAIT, CS_PREEMPTED, CS_FAULT } CsResult;
+typedef enum { CS_IDLE, CS_TIME, CS_WAIT, CS_PREEMPTED, CS_FAULT, CS_PAGE_FAULT } CsResult;
 CsResult cs_run(GpuState *s, GpuEngine *e, GpuCtx *c, int64_t until, bool preempt, int budget);
 uint32_t ctx_image_r(GpuState *s, GpuCtx *c, uint32_t dw);
 void ctx_image_w(GpuState *s, GpuCtx *c, uint32_t dw, uint32_t v);

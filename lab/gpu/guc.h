@@ -73,6 +73,7 @@ enum {
     G2H_ADVERSE_EVENT           = 0x5104,
     G2H_VF_STATE                = 0x5106,
     G2H_MEMORY_CAT_ERROR        = 0x6000,
+    G2H_PAGE_FAULT              = 0x6002,
     G2H_TLB_INVALIDATION_DONE   = 0x7001,
 };
 

@@ -234,6 +234,16 @@ static uint32_t acknowledge(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t 
     return GUC_OK;
 }
 
+static uint32_t page_fault_response(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
+{
+    GpuCtx *c = ctx_get(fn, m[2] >> 16);
+
+    if (c) {
+        ctx_page_fault_done(s, c, (m[2] >> 13) & 7, (m[2] >> 7) & 0x3f, m[1] & 2);
+    }
+    return GUC_OK;
+}
+
 /* Authenticates the HuC at once; no firmware runs. */
 static uint32_t auth_huc(GpuState *s, GpuFn *fn, const uint32_t *m, uint32_t len, H2gReply *r)
 {
@@ -274,7 +284,7 @@ static const struct {
     { H2G_DEVICE_ACTIVITY_BUFFER, 5, 5, PF_ONLY, device_activity },
     { H2G_FUNCTION_ACTIVITY_BUFFER, 6, 6, PF_ONLY, function_activity },
     { H2G_OPT_IN_FEATURE_KLV, 1, CTB_MAX_DWORDS, ALL, acknowledge },
-    { H2G_PAGE_FAULT_RESPONSE, 1, 16, ALL, acknowledge },
+    { H2G_PAGE_FAULT_RESPONSE, 3, 16, ALL, page_fault_response },
     { H2G_TLB_INVALIDATION, 2, 16, ALL, tlb_inval },
     { H2G_TLB_INVALIDATION_ALL, 2, 16, ALL, tlb_inval },
 };

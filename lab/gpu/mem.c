@@ -114,6 +114,7 @@ bool ppgtt_walk(GpuState *s, GpuFn *fn, uint64_t root, uint64_t va, PpgttEntry *
 
             e->pa = (pte & PTE_ADDR & ~mask) | (e->va & mask);
             e->local = s->vram && (pte & PPGTT_PTE_LOCAL);
+            e->rw = pte & PPGTT_PTE_RW;
             e->valid = true;
             return true;
         }

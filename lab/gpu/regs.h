@@ -124,6 +124,7 @@
 #define LRC_RING_CTL            0x0b
 #define LRC_CTX_TIMESTAMP       0x23
 #define LRC_CTX_TIMESTAMP_UDW   0x25
+#define LRC_ASID                0x2f
 #define LRC_PDP0_UDW            0x31
 #define LRC_PDP0_LDW            0x33
 #define LRC_INT_STATUS_PTR      0x57
@@ -131,6 +132,7 @@
 
 /* page table entries of GGTT and PPGTT */
 #define PTE_PRESENT             (1ull << 0)
+#define PPGTT_PTE_RW            (1ull << 1)
 #define PTE_LARGE               (1ull << 7)
 #define PTE_NULL                (1ull << 9)
 #define PTE_ADDR                0x000ffffffffff000ull

@@ -65,7 +65,7 @@ void sched_kick(GpuState *s)
 /* Reports whether a context may run.  A context whose semaphore was closed checks it again after TICK / 4. */
 static bool ctx_ready(GpuEngine *e, GpuCtx *c)
 {
-    return c->polled < 0 || e->t - c->polled >= TICK / 4;
+    return !c->faulted && (c->polled < 0 || e->t - c->polled >= TICK / 4);
 }
 
 /* Returns the context of a function to run next: highest priority first, then the order of the list. */
@@ -255,6 +255,12 @@ static void engine_ran(GpuState *s, GpuEngine *e, CsResult r, bool late)
     case CS_FAULT:
         ctx_reset(s, c, e, true);
         break;
+    case CS_PAGE_FAULT:
+        preempt(s, e);
+        if (c->queued) {
+            ctx_page_fault(s, c);
+        }
+        break;
     case CS_TIME:
         if (late) {
             gpu_trace(s, TRACE_ODD, "%s: context %u of function %u did not make room", e->name, c->id, c->fn);
@@ -330,7 +336,7 @@ static bool engine_busy(GpuState *s, GpuEngine *e)
     GpuCtx *c;
 
     QTAILQ_FOREACH(c, &e->list, next) {
-        if (fn_runs(&s->fn[c->fn])) {
+        if (fn_runs(&s->fn[c->fn]) && !c->faulted) {
             return true;
         }
     }

@@ -53,7 +53,7 @@ static bool load_ctx(GpuState *s, const GpuCtx *v)
     }
     c = ctx_new(s, &s->fn[v->fn], v->id, v->ring);
     *c = *v;
-    c->queued = c->running = false;
+    c->queued = c->running = c->faulted = false;
     e = ctx_engine(s, c);
     if (!e || (v->running && e->cur)) {
         return false;

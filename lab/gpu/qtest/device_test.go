@@ -132,6 +132,55 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
+// A context with an address space whose page is missing waits for the driver's answer to the page
+// fault. Then the command runs again, or the context is reset.
+func TestPageFault(t *testing.T) {
+	g := ready(t)
+	const id, asid, va = 0x123, 7, 0x1000
+	w := g.newRing(0, id)
+	var table [5]uint64
+	for i := range table {
+		_, table[i] = g.alloc(0, 1)
+	}
+	_, page := g.alloc(0, 1)
+	for i := range table[:4] {
+		g.W64(table[i], table[i+1]|3)
+	}
+	for dw, v := range map[uint64]uint32{0x2f: asid, 0x31: uint32(table[0] >> 32), 0x33: uint32(table[0])} {
+		g.W32(w.image+dw*4, v)
+	}
+	g.send(0, 0x20000000|0x4502, 0, id, copyCls, 1, 0, 0, 0, 0, 0, uint32(w.lrca), 0)
+	g.send(0, 0x20000000|0x1001, id, 1)
+	store := func(what string, kind uint32) {
+		t.Helper()
+		w.submit(0x20<<23|2, va, 0, 0xabcd)
+		g.run(3 * time.Millisecond)
+		e := g.events(0, 0x6002)
+		if len(e) != 1 || len(e[0]) != 4 || e[0][0] != id&0xf<<28|copyCls<<25 || e[0][1] != asid<<12|id>>4 ||
+			e[0][2] != va|kind<<2|1 || e[0][3] != 0 {
+			t.Fatalf("%s: page faults %#x", what, e)
+		}
+	}
+	answer := func(failed uint32) {
+		g.send(0, 0x20000000|0x6003, asid<<12|failed<<1|1, id<<16|copyCls<<13)
+		g.run(time.Millisecond)
+	}
+
+	store("no page", 0)
+	g.W64(table[4]+va>>12*8, page|3)
+	answer(0)
+	if v := g.R32(page); v != 0xabcd {
+		t.Errorf("after the answer the page has %#x", v)
+	}
+	g.W64(table[4]+va>>12*8, page|1)
+	store("a page to read", 1)
+	answer(1)
+	if e := g.events(0, 0x6000); len(e) != 1 || e[0][0] != id {
+		t.Errorf("memory errors %v, want one of the context", e)
+	}
+	answer(0) // nothing waits for it
+}
+
 // A reset during work gives a device in its first state.
 func TestResetGivesFreshDevice(t *testing.T) {
 	g := ready(t)
