@@ -72,7 +72,7 @@ var vfioRules = []Rule{
 	},
 	{
 		ID:    "vfio_quotas_differ",
-		Doc:   "A VF with another quota of GGTT than the saved one, or with less VRAM, cannot load the saved data: EIO.",
+		Doc:   "A VF with another GGTT quota than the saved one, or with less VRAM, cannot load the saved data: EIO.",
 		Needs: append(migrates, vfs(2)), Check: withVFIO(2, checkVFIOQuotasDiffer),
 	},
 	{
