@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -46,6 +47,13 @@ func (l *lab) enrollOutside(name, role, file string) {
 		l.t.Fatal(err)
 	}
 	if server := l.running()["server"]; server != nil {
+		l.wait("listening, since a signal before that ends the server", func() bool {
+			c, err := net.Dial("tcp", l.address())
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
 		_ = server.Process.Signal(syscall.SIGHUP) // loads the users again; a server that is down does not need it
 	}
 }
