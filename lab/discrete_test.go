@@ -80,11 +80,11 @@ func TestDiscreteFlows(t *testing.T) {
 	d := startWith(t, lab.BuildOptions{GPU: lab.BMG, Migration: true}, lab.Options{})
 	t.Run("local memory", d.movesLocalMemory)
 	args := slices.Concat([]string{"--warm", "--workload-scale", migrationScale}, discreteFlows)
-	_, dir, err := d.runMoves(t.Context(), t, args...)
+	_, dir, err := d.run(t.Context(), args...)
 	if err != nil {
 		t.Error(err)
 	}
-	passOrNotHere(t, dir, results(t, dir))
+	passOrNotHere(t, dir, d.afterRace(t, dir))
 	tests := append([]string{"igt@xe_sriov_vram"}, realSRIOV...)
 	checkIGT(t, d.runIGT(t.Context(), t, "sriov", 10*time.Minute, tests), tests)
 	d.clean(t)
