@@ -61,18 +61,26 @@ func TestPowerLoss(t *testing.T) {
 		if err := load.Start(); err != nil {
 			t.Fatal(err)
 		}
+		ended := make(chan struct{})
+		go func() { _ = load.Wait(); close(ended) }()
+		late := time.After(10 * time.Minute)
 		before := len(acknowledged(dir))
-		for end := time.Now().Add(10 * time.Minute); len(acknowledged(dir)) < before+20; {
-			time.Sleep(10 * time.Millisecond)
-			if time.Now().After(end) {
-				log, _ := os.ReadFile(filepath.Join(dir, "serve.log"))
-				t.Fatalf("the engine does not work:\n%s%s", out.String(), log)
+		for len(acknowledged(dir)) < before+20 {
+			select {
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-late:
+				_ = load.Process.Kill()
+				<-ended
+			case <-ended:
 			}
+			log, _ := os.ReadFile(filepath.Join(dir, "serve.log"))
+			t.Fatalf("the engine does not work:\n%s%s", out.String(), log)
 		}
 		if err := syscall.Kill(qemuOf(t, vmtb("lab", "list", "--json"), name), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		_ = load.Wait()
+		<-ended
 		lines := acknowledged(dir)
 		must(vmtb("lab", "start", name+"-after", "--share", dir))
 		if out := must(script(name+"-after", "check")); out != "checked\n" {

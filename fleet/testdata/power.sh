@@ -7,6 +7,7 @@ program=$1
 dir=$2
 cd "$dir"
 mkdir -p /srv/state /tmp/toy
+modprobe loop
 mount -o loop disk /srv/state
 export VMTB_FLEET_KEY=/srv/state/admin.key TOY_DIR=/tmp/toy VMTB_STATE_DIR=/tmp/toy/state
 "$program" as-fleet serve --dir=/srv/state --listen=127.0.0.1:4222 --url=tls://127.0.0.1:4222 >>serve.log 2>&1 &
