@@ -133,28 +133,39 @@ func (d *dut) runMoves(ctx context.Context, t *testing.T, args ...string) (code 
 // gucSilent are the first complaints of a driver whose GuC does not answer.
 var gucSilent = regexp.MustCompile("TLB invalidation fence timeout|Schedule disable failed to respond")
 
-// endLost reports whether all failed cases of a run failed because a guest's VF got a state without
-// its end. Then the guest's driver is not told to recover, and the GuC waits for it without end.
+// endLost reports whether all failed cases of a run failed because a VF got a state without its end.
 func endLost(t *testing.T, dir string) bool {
 	t.Helper()
-	consoles, err := filepath.Glob(filepath.Join(dir, "*", "*", "console-*.txt"))
+	lost := false
+	for _, e := range ended(t, dir) {
+		if e.Result == flow.Pass || e.Result == flow.Skip {
+			continue
+		}
+		if lost = showsLostEnd(t, filepath.Join(dir, e.Dir), lost); !lost {
+			return false
+		}
+	}
+	return lost
+}
+
+// showsLostEnd reports whether a machine of a case got a VF's state without its end. Then the guest's
+// driver is not told to recover, and the GuC waits for it without end. If that was so in an earlier
+// case, the end can still wait in the host's driver, which takes it for the beginning of the next
+// state, and refuses that.
+func showsLostEnd(t *testing.T, dir string, earlier bool) bool {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "*.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed := 0
-	for _, result := range results(t, dir) {
-		if result != flow.Pass && result != flow.Skip {
-			failed++
-		}
-	}
-	consoles = slices.DeleteFunc(consoles, func(name string) bool {
+	return slices.ContainsFunc(logs, func(name string) bool {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return !gucSilent.Match(text) || bytes.Contains(text, []byte("migration recovery"))
+		return earlier && bytes.Contains(text, []byte("unprocessed migration data left in the ring")) ||
+			gucSilent.Match(text) && !bytes.Contains(text, []byte("migration recovery"))
 	})
-	return len(consoles) > 0 && len(consoles) >= failed
 }
 
 // results returns the results of a run's cases, by id.
