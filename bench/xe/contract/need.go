@@ -25,7 +25,7 @@ var (
 		"migration of VFs (6.19 and later)", func(p *Probe) bool { return p.exists("D/sriov/vf1/migration_data") },
 	}
 	hasVFIO   = Need{"xe-vfio-pci, loaded", func(p *Probe) bool { return p.exists("/sys/bus/pci/drivers/xe-vfio-pci") }}
-	vramQuota = Need{"vram_quota in sysfs (7.1)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
+	vramQuota = Need{"vram_quota in sysfs (7.0)", func(p *Probe) bool { return p.exists("A/vf1/profile/vram_quota") }}
 	noFloor   = Need{"the minima of production kernels", func(p *Probe) bool { return p.ggttSpare >= minGGTTSpare }}
 	workingPF = Need{"a PF that is not for administration only", func(p *Probe) bool {
 		text, err := p.Read("/sys/kernel/config/xe/{PF}/sriov/admin_only_pf")
