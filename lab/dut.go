@@ -256,6 +256,13 @@ for pf in /sys/bus/pci/drivers/xe/*:*; do
 	[ "$(cat "$pf/sriov_numvfs")" = 0 ] || echo "${pf##*/}: sriov_numvfs is $(cat "$pf/sriov_numvfs")"
 	[ "$(cat "$pf/sriov_drivers_autoprobe")" = 1 ] ||
 		echo "${pf##*/}: sriov_drivers_autoprobe is $(cat "$pf/sriov_drivers_autoprobe")"
+	for file in "$pf"/sriov_admin/pf/profile/*; do
+		[ -e "$file" ] || continue
+		case $(cat "$file") in
+		0 | '[low]'*) ;;
+		*) echo "${pf##*/}: ${file##*/} of the PF is $(cat "$file")" ;;
+		esac
+	done
 done
 ls -d /sys/bus/pci/drivers/xe/*:* >/dev/null || echo "no PF is bound to xe"
 pgrep -l qemu-system | sed 's/^/process /'
