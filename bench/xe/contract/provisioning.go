@@ -140,7 +140,11 @@ func provisioningRules() []Rule {
 				f.contexts, f.doorbells),
 			Check: func(ctx context.Context, p *Probe) error {
 				estimate := p.ggttBeside(p.ggttSpare) / uint64(f.vfs) / pageSize * pageSize
-				return checkFair(ctx, p, f.vfs, min(f.ggtt, estimate), f.contexts, f.doorbells)
+				contexts := map[string]uint64{}
+				for _, gt := range p.each("G/") {
+					contexts[gt] = f.contexts
+				}
+				return checkFair(ctx, p, f.vfs, min(f.ggtt, estimate), f.doorbells, contexts)
 			},
 		})
 	}
@@ -149,16 +153,19 @@ func provisioningRules() []Rule {
 			ID: fmt.Sprintf("flat_fair_%d", n), Needs: []Need{flat, noFloor, vfs(n)},
 			Doc: prose.Count(n, "VF") + " up to 6.18: equal shares of everything except the spare.",
 			Check: func(ctx context.Context, p *Probe) error {
-				n := uint64(n)
-				own, err := p.ownContexts(ctx, "G0/")
-				if err == nil {
-					err = p.all(ctx, write("G0/vf1/contexts_quota", "0"))
-				}
-				if err != nil {
-					return err
+				n, contexts := uint64(n), map[string]uint64{}
+				for _, gt := range p.each("G/") {
+					own, err := p.ownContexts(ctx, gt)
+					if err == nil {
+						err = p.all(ctx, write(gt+"vf1/contexts_quota", "0"))
+					}
+					if err != nil {
+						return err
+					}
+					contexts[gt] = (maxContexts - minContexts - own) / n
 				}
 				ggtt := p.ggttBeside(p.ggttSpare) / n / pageSize * pageSize
-				return checkFair(ctx, p, int(n), ggtt, (maxContexts-minContexts-own)/n, maxDoorbells/n)
+				return checkFair(ctx, p, int(n), ggtt, maxDoorbells/n, contexts)
 			},
 		})
 	}
@@ -244,18 +251,17 @@ func checkAutoScheduling(ctx context.Context, p *Probe) error {
 	)
 }
 
-// checkFair enables n VFs and compares the resources of each with these shares.
-func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells uint64) error {
+// checkFair enables n VFs and compares the resources of each with these shares. contexts has those of
+// each GT.
+func checkFair(
+	ctx context.Context, p *Probe, n int, ggtt, doorbells uint64, contexts map[string]uint64,
+) error {
 	if err := p.Refuses(ctx, 0, numvfs, strconv.Itoa(n)); err != nil {
 		return err
 	}
-	var ids, bells strings.Builder
 	sizes := make([]uint64, n)
 	for i := range sizes {
 		sizes[i] = ggtt
-		top, first := maxContexts-uint64(i)*contexts, uint64(i)*doorbells
-		fmt.Fprintf(&ids, "VF%d:\t%d-%d\t(%d)\n", i+1, top-contexts, top-1, contexts)
-		fmt.Fprintf(&bells, "VF%d:\t%d-%d\t(%d)\n", i+1, first, first+doorbells-1, doorbells)
 		if err := p.Reads(fmt.Sprintf("T/vf%d/ggtt_quota", i+1), fmt.Sprintln(ggtt)); err != nil {
 			return err
 		}
@@ -263,11 +269,16 @@ func checkFair(ctx context.Context, p *Probe, n int, ggtt, contexts, doorbells u
 	if err := p.readsGGTT(func(shift uint64) (string, error) { return p.ggttTable(shift, sizes...) }); err != nil {
 		return err
 	}
-	for _, s := range []Step{
-		read(strings.TrimSuffix(ids.String(), "\n"), "G/pf/contexts_provisioned"),
-		read(strings.TrimSuffix(bells.String(), "\n"), "G/pf/doorbells_provisioned"),
-	} {
-		if err := s.run(ctx, p); err != nil {
+	for gt, share := range contexts {
+		var ids, bells strings.Builder
+		for i := range uint64(n) {
+			top, first := maxContexts-i*share, i*doorbells
+			fmt.Fprintf(&ids, "VF%d:\t%d-%d\t(%d)\n", i+1, top-share, top-1, share)
+			fmt.Fprintf(&bells, "VF%d:\t%d-%d\t(%d)\n", i+1, first, first+doorbells-1, doorbells)
+		}
+		if err := errors.Join(
+			p.Reads(gt+"pf/contexts_provisioned", ids.String()), p.Reads(gt+"pf/doorbells_provisioned", bells.String()),
+		); err != nil {
 			return err
 		}
 	}

@@ -153,9 +153,9 @@ func (p *Probe) selfConfig(gt int) (string, error) {
 		fmt.Fprintf(
 			&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", r.start, r.start+r.size-1, r.size, sizeText(r.size),
 		)
-	}
-	if p.flat {
-		b.WriteString("GGTT shift on last restore:\t0\n")
+		if p.flat { // the first range counts as a shift from 0
+			fmt.Fprintf(&b, "GGTT shift on last restore:\t%d\n", r.start)
+		}
 	}
 	for _, line := range []struct {
 		label, file string

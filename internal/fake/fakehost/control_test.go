@@ -266,7 +266,7 @@ func TestVFDriver(t *testing.T) {
 	old := New(o)
 	old.steps(t, step{pfDir + "/sriov_numvfs", "1", 0})
 	old.reads(t, vf+"/gt1/vf/self_config", "GGTT range:\t0x4400000-0xfedfffff\nGGTT size:\t4204789760 (3.92 GiB)\n"+
-		"GGTT shift on last restore:\t0\nGuC contexts:\t65278\nGuC doorbells:\t256\n")
+		"GGTT shift on last restore:\t71303168\nGuC contexts:\t65278\nGuC doorbells:\t256\n")
 	old.reading(t, vf+"/gt1/vf/resfix_stoppers", syscall.ENOENT)
 	old.reading(t, vf1+"/pause", syscall.ENOENT)
 }

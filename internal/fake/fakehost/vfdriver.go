@@ -41,9 +41,9 @@ func (ctl *controller) selfConfig(vf, gt int) string {
 			&b, "GGTT range:\t%#x-%#x\nGGTT size:\t%d (%s)\n", t.GGTT.Start, t.GGTT.end()-1, t.GGTT.Size,
 			size(t.GGTT.Size),
 		)
-	}
-	if ctl.o.Flat {
-		b.WriteString("GGTT shift on last restore:\t0\n")
+		if ctl.o.Flat { // the first range counts as a shift from 0
+			fmt.Fprintf(&b, "GGTT shift on last restore:\t%d\n", t.GGTT.Start)
+		}
 	}
 	if gt == 0 && ctl.o.VRAM > 0 {
 		fmt.Fprintf(&b, "LMEM size:\t%d (%s)\n", t.VRAM, size(t.VRAM))
