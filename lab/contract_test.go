@@ -32,17 +32,18 @@ const oneGTRule = "xe_contract::TestControl::test_fold_one_gt"
 // Rules about VFIO need xe-vfio-pci, which Debian does not build.
 func TestRealContract(t *testing.T) {
 	t.Parallel()
-	got := contractResults(t, "xe_contract")
-	maps.Copy(got, contractResults(t, "--gpu-property=gts=1", oneGTRule))
+	got := contractResults(t, "--migration", "xe_contract")
+	maps.Copy(got, contractResults(t, "--migration", "--gpu-property=gts=1", oneGTRule))
 	checkSightings(t, "7.3.4 emulated ptl", got)
 }
 
-// The same holds with local memory.
-func TestDiscreteContract(t *testing.T) {
+// The same holds with local memory, and for the driver of another kernel.
+func TestOtherContracts(t *testing.T) {
 	if !full() {
 		t.Skip("part of make lab-full")
 	}
-	checkSightings(t, "7.3.4 emulated bmg", contractResults(t, "--gpu=bmg", "xe_contract"))
+	checkSightings(t, "7.3.4 emulated bmg", contractResults(t, "--migration", "--gpu=bmg", "xe_contract"))
+	checkSightings(t, "6.18.15 emulated ptl", contractResults(t, "--kernel=6.18", "xe_contract"))
 }
 
 // contractResults runs rules and returns their results. It runs a rule again that has failed because of
@@ -52,7 +53,7 @@ func contractResults(t *testing.T, args ...string) map[string]flow.Result {
 	got := map[string]flow.Result{}
 	for range 3 {
 		dir := t.TempDir()
-		labRun(t, append([]string{"--migration", "--run-dir", dir}, args...)...)
+		labRun(t, append([]string{"--run-dir", dir}, args...)...)
 		args = slices.DeleteFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "--") })
 		flags := len(args)
 		for _, e := range ended(t, filepath.Join(dir, "run")) {
