@@ -37,13 +37,14 @@ func TestRealContract(t *testing.T) {
 	checkSightings(t, "7.3.4 emulated ptl", got)
 }
 
-// The same holds with local memory, and for the driver of another kernel.
+// The same holds with local memory, and for the drivers of other kernels.
 func TestOtherContracts(t *testing.T) {
 	if !full() {
 		t.Skip("part of make lab-full")
 	}
 	checkSightings(t, "7.3.4 emulated bmg", contractResults(t, "--migration", "--gpu=bmg", "xe_contract"))
 	checkSightings(t, "6.18.15 emulated ptl", contractResults(t, "--kernel=6.18", "xe_contract"))
+	checkSightings(t, "7.2.13 emulated ptl", contractResults(t, "--kernel=7.2", "xe_contract"))
 }
 
 // contractResults runs rules and returns their results. It runs a rule again that has failed because of
