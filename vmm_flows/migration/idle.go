@@ -26,7 +26,9 @@ func addIdle(r *flow.Registry) {
 }
 
 func addNoDriver(r *flow.Registry) {
-	c := fixture.Config{VFs: 1, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite, ManualDriver: true}
+	c := fixture.Config{
+		VFs: 1, MaxVMs: 1, Provisioning: fixture.Auto, Scheduling: vgpu.Infinite, ManualDriver: true, Moves: true,
+	}
 	add(r, "", "", []scenario{{Config: c, bare: true}}, flow.Case[*bed]{
 		Name: "test_1vm_save_restore_no_driver",
 		Doc:  "A machine without a driver on its VF is saved and restored; the driver then loads, and the VF works.",
