@@ -80,8 +80,10 @@ func checkSightings(t *testing.T, driver string, got map[string]flow.Result) {
 	if err != nil || i < 0 {
 		t.Fatalf("no list of what was seen on %s: %v", driver, err)
 	}
+	var ran []string
 	for id, result := range got {
 		_, name, _ := strings.Cut(id[len("xe_contract::"):], "::test_")
+		ran = append(ran, name)
 		seen := slices.Contains(sightings[i].Rules, name)
 		switch {
 		case result == flow.Pass && !seen:
@@ -90,6 +92,11 @@ func checkSightings(t *testing.T, driver string, got map[string]flow.Result) {
 			t.Errorf("%s is skipped, and was seen to hold on this driver before", name)
 		case result != flow.Pass && result != flow.Skip:
 			t.Errorf("%s: %s", name, result)
+		}
+	}
+	for _, name := range sightings[i].Rules {
+		if !slices.Contains(ran, name) {
+			t.Errorf("%s was not run, and was seen to hold on this driver before", name)
 		}
 	}
 }
