@@ -232,6 +232,16 @@ func wantErrno(errno syscall.Errno, err error, what string) error {
 	return fmt.Errorf("%s: want %s, got: %w", what, unix.ErrnoName(errno), err)
 }
 
+// before reports whether the kernel is older than a version. It returns false if the version is unknown.
+func (p *Probe) before(major, minor int) bool {
+	release, err := p.Read("/proc/sys/kernel/osrelease")
+	var a, b int
+	if _, scan := fmt.Sscanf(release, "%d.%d", &a, &b); err != nil || scan != nil {
+		return false
+	}
+	return a < major || a == major && b < minor
+}
+
 // write writes value to a file, and records the change first.
 func (p *Probe) write(ctx context.Context, file, value string) error {
 	at, err := p.Path(file)
